@@ -1,0 +1,1 @@
+"""The roof: assembles the parts, connects them to the world and runs them."""

@@ -1,0 +1,41 @@
+"""One clock for the pretend world: real or frozen time that can be moved forward by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+
+class TurnedClock:
+    """A clock that can be advanced; everything asleep on it wakes when its time has come.
+
+    `frozen=True` stands still between advances (tests); otherwise real time goes on as well (demo, sandbox).
+    """
+
+    def __init__(self, start: datetime | None = None, *, frozen: bool = False) -> None:
+        self._start = start or datetime.now(UTC)
+        self._born = None if frozen else datetime.now(UTC)
+        self._advanced = timedelta()
+        self._turned = asyncio.Event()
+
+    def now(self) -> datetime:
+        """The pretend time, aware UTC."""
+        real = datetime.now(UTC) - self._born if self._born else timedelta()
+        return self._start + real + self._advanced
+
+    def advance(self, seconds: float) -> None:
+        """Move forward by `seconds`; time never goes back."""
+        if seconds < 0:
+            raise ValueError("a clock cannot be turned back")
+        self._advanced += timedelta(seconds=seconds)
+        turned, self._turned = self._turned, asyncio.Event()
+        turned.set()
+
+    async def sleep(self, seconds: float) -> None:
+        """Return once `now()` has moved on by `seconds`, by waiting or by turning."""
+        until = self.now() + timedelta(seconds=seconds)
+        while (left := (until - self.now()).total_seconds()) > 0:
+            try:
+                await asyncio.wait_for(self._turned.wait(), None if self._born is None else left)
+            except TimeoutError:
+                return

@@ -1,0 +1,1 @@
+"""The journeys and rules that hold Kvit to its word."""
