@@ -1,0 +1,207 @@
+"""What the use cases need from outside: Stripe, Telegram and the time, said in our own words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from storage.payment import Place
+
+
+class Clock(Protocol):
+    """The one clock of the program."""
+
+    def now(self) -> datetime:
+        """The time, aware UTC."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Return once `seconds` have passed on this clock."""
+
+
+class IntentStatus(StrEnum):
+    """Stripe's own words for where a PaymentIntent stands."""
+
+    REQUIRES_PAYMENT_METHOD = "requires_payment_method"
+    REQUIRES_CONFIRMATION = "requires_confirmation"
+    REQUIRES_ACTION = "requires_action"
+    PROCESSING = "processing"
+    REQUIRES_CAPTURE = "requires_capture"
+    SUCCEEDED = "succeeded"
+    CANCELED = "canceled"
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What Stripe says of one PaymentIntent. Amounts are minor units, `currency` is upper case.
+
+    `link` is `next_action.redirect_to_url.url`, `error_code`/`decline_code` come from `last_payment_error`,
+    `cancellation_reason` is Stripe's. `fresh` is false for an answer replayed from an idempotency key: an old one.
+    """
+
+    id: str
+    status: IntentStatus
+    amount: int
+    currency: str
+    received: int = 0
+    livemode: bool = False
+    metadata: dict[str, str] = field(default_factory=dict)
+    link: str | None = None
+    error_code: str | None = None
+    decline_code: str | None = None
+    cancellation_reason: str | None = None
+    methods: tuple[str, ...] = ()
+    created_at: datetime | None = None
+    fresh: bool = True
+
+
+class GatewayError(Exception):
+    """Stripe refused or did not answer.
+
+    `retryable`: the outcome is unknown or the refusal passes; the same request may be sent again with its key.
+    `code` is Stripe's (an open string) or ours: `connection`, `rate_limit`, `authentication`, `permission`,
+    `idempotency`, `server`. `intent` is the intent as it is, where the error carried it.
+    `stored`: Stripe may keep answering this to the same key (a stored 500), so look instead of sending it again.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        *,
+        retryable: bool,
+        intent: Intent | None = None,
+        request_id: str | None = None,
+        stored: bool = False,
+        message: str = "",
+    ) -> None:
+        super().__init__(f"Stripe: {code}" + (f" ({request_id})" if request_id else ""))
+        self.code = code
+        self.retryable = retryable
+        self.intent = intent
+        self.request_id = request_id
+        self.stored = stored
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Change:
+    """One of Stripe's events, as a pointer: which object changed."""
+
+    id: str
+    type: str
+    intent_id: str | None
+    payment_id: str | None
+    livemode: bool
+    created_at: datetime
+
+
+class Gateway(Protocol):
+    """Stripe, as far as the use cases need it. Every method raises `GatewayError`.
+
+    `params` is the frozen form of the request (JSON, made once by `create_params`/`confirm_params` and stored
+    before it is sent), `key` its idempotency key.
+    """
+
+    livemode: bool
+
+    def create_params(self, request: IntentRequest) -> str:
+        """The exact parameters of create-and-confirm, as JSON to be stored and replayed."""
+
+    def confirm_params(self, request: IntentRequest) -> str:
+        """The exact parameters of a further confirm."""
+
+    async def create(self, params: str, *, key: str) -> Intent:
+        """Create and confirm in one call."""
+
+    async def confirm(self, intent_id: str, params: str, *, key: str) -> Intent:
+        """Begin another attempt of the same intent."""
+
+    async def retrieve(self, intent_id: str) -> Intent:
+        """What Stripe says now."""
+
+    async def cancel(self, intent_id: str, *, key: str) -> Intent:
+        """End the intent; raises `payment_intent_unexpected_state` with the intent when it is too late."""
+
+    async def find(self, payment_id: str, *, around: datetime) -> Intent | None:
+        """The intent that names our payment, by list and metadata near that time; never by search."""
+
+
+@dataclass(frozen=True)
+class IntentRequest:
+    """What a PaymentIntent is made from; `amount` in minor units, `currency` upper case."""
+
+    payment_id: str
+    ref: str
+    amount: int
+    currency: str
+    text: str
+    return_url: str
+    manual_capture: bool = False
+
+
+@dataclass(frozen=True)
+class Button:
+    """One button under a message: exactly one of `url`, `copy` and `data` is set.
+
+    `data` is Telegram's callback data (1 to 64 bytes), `copy` the text a tap copies (1 to 256 characters),
+    `style` one of primary, success, danger or empty.
+    """
+
+    label: str
+    url: str | None = None
+    copy: str | None = None
+    data: str | None = None
+    style: str = ""
+
+
+Keyboard = tuple[tuple[Button, ...], ...]
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A message as it is to be shown: Telegram's HTML, and rows of buttons."""
+
+    html: str
+    keyboard: Keyboard = ()
+
+
+class DeliveryFailed(Exception):
+    """Telegram did not take a message.
+
+    `permanent`: it never will (blocked, kicked, chat not found, bad request); `wait`: seconds it asked us to wait;
+    `unsure`: it may have been delivered all the same; `moved_to`: the group's new id; `gone`: the message to edit
+    or the topic does not exist any more.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        permanent: bool = False,
+        wait: float | None = None,
+        unsure: bool = False,
+        moved_to: int | None = None,
+        gone: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.permanent = permanent
+        self.wait = wait
+        self.unsure = unsure
+        self.moved_to = moved_to
+        self.gone = gone
+
+
+class Messenger(Protocol):
+    """Telegram, as far as the use cases need it. Every method raises `DeliveryFailed`."""
+
+    username: str
+
+    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
+        """Post a message and return its id; a `reply_to` that is gone does not hinder it."""
+
+    async def edit(self, place: Place, message_id: int, letter: Letter) -> None:
+        """Show this instead; "not modified" is success."""
+
+    async def answer(self, callback_id: str, text: str = "", *, alert: bool = False) -> None:
+        """End the waiting of a tapped button; one that is too old is no failure."""

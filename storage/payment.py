@@ -1,0 +1,159 @@
+"""What a payment is: its states, its attempts and the ways between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from storage.money import Money
+
+
+class PaymentStatus(StrEnum):
+    """Where a payment stands; Stripe's words are in `docs/architecture.md` beside ours."""
+
+    CREATED = "created"
+    OPEN = "open"
+    PROCESSING = "processing"
+    AUTHORIZED = "authorized"
+    SUCCEEDED = "succeeded"
+    CANCELED = "canceled"
+
+
+S = PaymentStatus
+TRANSITIONS: dict[PaymentStatus, frozenset[PaymentStatus]] = {
+    S.CREATED: frozenset({S.OPEN, S.PROCESSING, S.AUTHORIZED, S.SUCCEEDED, S.CANCELED}),
+    S.OPEN: frozenset({S.PROCESSING, S.AUTHORIZED, S.SUCCEEDED, S.CANCELED}),
+    S.PROCESSING: frozenset({S.OPEN, S.AUTHORIZED, S.SUCCEEDED, S.CANCELED}),
+    S.AUTHORIZED: frozenset({S.SUCCEEDED, S.CANCELED}),
+    S.SUCCEEDED: frozenset(),
+    S.CANCELED: frozenset(),
+}
+FINAL = frozenset(status for status, ways in TRANSITIONS.items() if not ways)
+
+
+class CancelReason(StrEnum):
+    """Why no money came: written when it is asked for, true once Stripe has canceled."""
+
+    BY_MERCHANT = "by_merchant"
+    ENDED = "ended"
+    ATTEMPTS_USED = "attempts_used"
+    RELEASED = "released"
+    HOLD_LAPSED = "hold_lapsed"
+    BY_STRIPE = "by_stripe"
+    REFUSED = "refused"
+
+
+class AttemptOutcome(StrEnum):
+    """How one confirm went: `asked` means the request is stored and Stripe's answer is not known."""
+
+    ASKED = "asked"
+    LIVE = "live"
+    FAILED = "failed"
+    LAPSED = "lapsed"
+    SUCCEEDED = "succeeded"
+    CANCELED = "canceled"
+
+
+class Origin(StrEnum):
+    """Who began an attempt: only one begun in the chat is told there when it lapses."""
+
+    CHAT = "chat"
+    PAGE = "page"
+
+
+MAX_ATTEMPTS = 8
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One confirm of the payment's intent.
+
+    `link` is Stripe's redirect URL, `started_at` the time of the confirm, `ends_at` when the link dies (both UTC).
+    """
+
+    number: int
+    outcome: AttemptOutcome
+    origin: Origin
+    asked_at: datetime
+    started_at: datetime | None = None
+    ends_at: datetime | None = None
+    link: str | None = None
+    code: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether Stripe said that nothing more can come of it by itself."""
+        return self.outcome not in {AttemptOutcome.ASKED, AttemptOutcome.LIVE}
+
+    @property
+    def fresh_until(self) -> datetime | None:
+        """Until when the link may be handed out: the first four fifths of its life."""
+        if self.started_at is None or self.ends_at is None:
+            return None
+        return self.started_at + (self.ends_at - self.started_at) * 4 / 5
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Whether the link can be given to a customer now."""
+        until = self.fresh_until
+        return self.outcome is AttemptOutcome.LIVE and self.link is not None and until is not None and now < until
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a card stands or is to be posted: a chat, and the topic of a forum if it has one."""
+
+    chat_id: int
+    thread_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Payment:
+    """One request for money and all that is known of it.
+
+    `id` is ours (and `metadata[kvit_payment]` at Stripe), `ref` the short reference within the shop, `token` the
+    secret part of the page's address. `version` rises with every change. All times are aware UTC.
+    """
+
+    id: str
+    shop_id: int
+    ref: str
+    token: str
+    place: Place
+    source: str
+    created_by: int
+    amount: Money
+    text: str
+    status: PaymentStatus
+    attempt: Attempt
+    created_at: datetime
+    expires_at: datetime
+    version: int = 1
+    manual_capture: bool = False
+    create_number: int = 1
+    intent_id: str | None = None
+    livemode: bool = False
+    received: int = 0
+    cancel_asked: CancelReason | None = None
+    cancel_number: int = 0
+    canceled_because: CancelReason | None = None
+    trouble: str | None = None
+    trouble_count: int = 0
+    look_at: datetime | None = None
+    succeeded_at: datetime | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the state has no way out."""
+        return self.status in FINAL
+
+    @property
+    def is_payable(self) -> bool:
+        """Whether a customer's money can still come, as far as we know."""
+        return self.status in {PaymentStatus.CREATED, PaymentStatus.OPEN}
+
+
+def attempt_ends(started_at: datetime, seconds: int) -> datetime:
+    """When an attempt begun at `started_at` dies; Stripe gives MobilePay five minutes."""
+    return started_at + timedelta(seconds=seconds)

@@ -1,0 +1,51 @@
+"""Who may act: shops, the roles of their people, and the chats that belong to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from zoneinfo import ZoneInfo
+
+GROUP_ANONYMOUS_BOT = 1087968824
+CHANNEL_BOT = 136817688
+SERVICE_CHAT = 777000
+NOBODY = frozenset({GROUP_ANONYMOUS_BOT, CHANNEL_BOT, SERVICE_CHAT})
+"""Ids that Telegram shares between many people; none of them can ever hold a role."""
+
+
+class Role(IntEnum):
+    """Roles in rising order, so that `role >= Role.ADMIN` reads as it is meant."""
+
+    STRANGER = 0
+    MERCHANT = 1
+    ADMIN = 2
+    OWNER = 3
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A seller: `currency` is its own (upper-case ISO), `limit` the most one request may ask, in minor units."""
+
+    id: int
+    name: str
+    currency: str
+    language: str
+    time_zone: str
+    limit: int = 100_000_00
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The shop's time zone, in which its days begin and end."""
+        return ZoneInfo(self.time_zone)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A person's role in one shop; `user_id` is Telegram's numeric id (up to 52 bits)."""
+
+    shop_id: int
+    user_id: int
+    role: Role
+    name: str
+    since: datetime
