@@ -285,7 +285,20 @@ mail = sa.Table(
         sqlite_where=sa.text("state = 'waiting'"),
         postgresql_where=sa.text("state = 'waiting'"),
     ),
-    sa.Index("ix_mail_settled", "box", "settled_at"),
+    sa.Index(
+        "ix_mail_done",
+        "box",
+        "settled_at",
+        sqlite_where=sa.text("state = 'done'"),
+        postgresql_where=sa.text("state = 'done'"),
+    ),
+    sa.Index(
+        "ix_mail_set_aside",
+        "box",
+        "id",
+        sqlite_where=sa.text("state = 'set_aside'"),
+        postgresql_where=sa.text("state = 'set_aside'"),
+    ),
     **STRICT,
 )
 """Durable belts: Stripe's events in, Telegram's updates in, messages out."""

@@ -1,0 +1,120 @@
+"""The door to the database: one writer at a time, readers beside it, and errors in our own words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage import dialect, migrations
+from storage.errors import DatabaseUnavailable
+
+
+class Database:
+    """An SQLite file. Nothing is opened before it is needed; `close` it in the end."""
+
+    def __init__(self, url: str) -> None:
+        """`url` is `sqlite:///FILE`; anything else raises ValueError in words for the operator."""
+        self.path = dialect.path_of(url)
+        self._writer = dialect.writer(self.path)
+        self._readers = dialect.readers(self.path)
+        self._writing = asyncio.Lock()
+        self._after_commit: list[Callable[[], None]] = []
+        self._bells: dict[str, asyncio.Event] = {}
+
+    async def migrate(self) -> None:
+        """Bring the tables to the newest version, in one transaction: killed at any point, the next start goes on.
+
+        Raises:
+            DatabaseUnavailable: the file cannot be written.
+            migrations.UnknownVersion: a newer version of the program wrote the file.
+        """
+        if await self.schema_version() == migrations.HEAD:
+            return
+        engine = dialect.migrator(self.path)
+        try:
+            async with self._writing:
+                with _in_our_words():
+                    async with engine.begin() as tx:
+                        await tx.run_sync(migrations.upgrade)
+                        await dialect.check_references(tx)
+        finally:
+            await engine.dispose()
+
+    async def close(self) -> None:
+        """Close all connections, after the writer has finished."""
+        async with self._writing:
+            await self._writer.dispose()
+            await self._readers.dispose()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that may write: committed at the end, rolled back on any error.
+
+        Writers of this process take turns in the order they came; those of other processes are waited for.
+
+        Raises:
+            DatabaseUnavailable: locked, full or out of reach; nothing was written.
+        """
+        async with self._writing:
+            bells: list[Callable[[], None]] = []
+            self._after_commit = bells
+            with _in_our_words():
+                async with self._writer.begin() as tx:
+                    yield tx
+            for ring in bells:
+                ring()
+
+    def after_commit(self, ring: Callable[[], None]) -> None:
+        """Call this once the running transaction has been committed; never if it is rolled back."""
+        self._after_commit.append(ring)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A snapshot that nobody changes, side by side with the writer; writing in it is an error.
+
+        Raises:
+            DatabaseUnavailable: out of reach.
+        """
+        with _in_our_words():
+            async with self._readers.begin() as tx:
+                yield tx
+
+    async def schema_version(self) -> str | None:
+        """Which version the tables have; None before the first migration."""
+        if not self.path.exists():
+            return None
+        async with self.reading() as tx:
+            if not await tx.run_sync(lambda connection: sa.inspect(connection).has_table("alembic_version")):
+                return None
+            found: str | None = (await tx.exec_driver_sql("SELECT version_num FROM alembic_version")).scalar()
+        return found
+
+    async def is_ready(self) -> bool:
+        """True if the database answers and its tables have the version that this program speaks."""
+        try:
+            return await self.schema_version() == migrations.HEAD
+        except DatabaseUnavailable:
+            return False
+
+    def bell(self, box: str) -> asyncio.Event:
+        """Set when something happened in a box, so that nobody in this process has to look again and again."""
+        return self._bells.setdefault(box, asyncio.Event())
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.SQLAlchemyError as error:
+        if dialect.out_of_reach(error):
+            raise DatabaseUnavailable(f"the database is out of reach: {_reason(error)}") from error
+        raise
+
+
+def _reason(error: sa.exc.SQLAlchemyError) -> str:
+    """The driver's sentence without the statement, whose values may be secret."""
+    return str(getattr(error, "orig", None) or type(error).__name__)

@@ -1,0 +1,149 @@
+"""Everything that is said to SQLite in its own tongue: settings, transactions, errors and the belts' statements."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+BUSY_SECONDS = 10.0
+"""How long another process may hold the write lock (a backup, a command beside `serve`) before we give up."""
+
+READERS = 4
+
+_SETTINGS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+"""WAL lets readers pass the writer; synchronous=FULL (2) makes a commit survive a power cut."""
+
+_OUT_OF_REACH = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+}
+
+Row = tuple[str, str, str, str, bytes, int, int]
+"""A mail to be inserted: box, key, lane, kind, body, put_at, due_at (microseconds since 1970)."""
+
+
+def path_of(url: str) -> Path:
+    """The file behind `sqlite:///FILE` (a fourth slash begins an absolute path).
+
+    Raises:
+        ValueError: the address names no SQLite file; the text is meant for the operator.
+    """
+    if url.startswith(("postgresql://", "postgres://", "postgresql+")):
+        raise ValueError("DATABASE_URL: PostgreSQL is not supported yet; use sqlite:///FILE")
+    prefix, _, file = url.partition(":///")
+    if prefix != "sqlite" or not file or file == ":memory:":
+        raise ValueError("DATABASE_URL must look like sqlite:///kvit.db")
+    return Path(file)
+
+
+def writer(path: Path) -> AsyncEngine:
+    """The one connection that writes; its transactions take the write lock when they begin.
+
+    With the driver's own settings a transaction that reads first begins without the lock, and updates are lost.
+    """
+    return _engine(path, begin="BEGIN IMMEDIATE", settings=_SETTINGS, pool_size=1, max_overflow=0)
+
+
+def readers(path: Path) -> AsyncEngine:
+    """A few connections that cannot write; each transaction sees one snapshot."""
+    settings = _SETTINGS | {"query_only": 1}
+    return _engine(path, begin="BEGIN", settings=settings, pool_size=READERS, max_overflow=0, pool_timeout=BUSY_SECONDS)
+
+
+def migrator(path: Path) -> AsyncEngine:
+    """A connection for one migration: foreign keys are off, for a table is rebuilt by dropping the old one."""
+    return _engine(path, begin="BEGIN IMMEDIATE", settings=_SETTINGS | {"foreign_keys": 0}, poolclass=NullPool)
+
+
+async def check_references(tx: AsyncConnection) -> None:
+    """Refuse to commit a migration that left a row without the row it points to."""
+    broken = (await tx.exec_driver_sql("PRAGMA foreign_key_check")).all()
+    if broken:
+        raise ValueError(f"the migration broke {len(broken)} references, the first in table {broken[0][0]}")
+
+
+def out_of_reach(error: Exception) -> bool:
+    """True if the database is locked, full, read-only or broken, so that trying again later may help."""
+    if isinstance(error, sa.exc.TimeoutError):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return error.connection_invalidated or (code is not None and code & 0xFF in _OUT_OF_REACH)
+
+
+INSERT_MAIL = (
+    "INSERT INTO mail (box, key, lane, kind, body, put_at, due_at, tries, state, note)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, 0, 'waiting', '') ON CONFLICT (box, key) DO NOTHING"
+)
+
+
+async def insert_mail(tx: AsyncConnection, rows: list[Row]) -> set[tuple[str, str]]:
+    """Insert what is not there yet; returns (box, key) of the new ones."""
+    last: int = (await tx.exec_driver_sql("SELECT coalesce(max(id), 0) FROM mail")).scalar_one()
+    written = await tx.exec_driver_sql(INSERT_MAIL, rows)
+    if written.rowcount == len(rows):
+        return {(row[0], row[1]) for row in rows}
+    found = await tx.exec_driver_sql("SELECT box, key FROM mail WHERE id > ?", (last,))
+    return {(row[0], row[1]) for row in found}
+
+
+HEADS = """
+WITH RECURSIVE heads (lane, id) AS (
+    SELECT * FROM (SELECT lane, id FROM mail WHERE box = :box AND state = 'waiting' ORDER BY lane, id LIMIT 1)
+    UNION ALL
+    SELECT mail.lane, mail.id FROM heads JOIN mail ON mail.id = (
+        SELECT id FROM mail WHERE box = :box AND state = 'waiting' AND lane > heads.lane ORDER BY lane, id LIMIT 1
+    )
+)
+"""
+"""The oldest waiting mail of each lane, by one look into the index per lane however long the lane is."""
+
+_CLAIM = """
+UPDATE mail SET lease = :lease, lease_until = :until WHERE id IN (
+    SELECT mail.id FROM heads JOIN mail ON mail.id = heads.id
+    WHERE due_at <= :now AND (lease_until IS NULL OR lease_until <= :now)
+    ORDER BY mail.id LIMIT :limit
+)
+RETURNING id, box, key, lane, kind, body, put_at, tries, lease
+"""
+_NEXT_DUE = "SELECT min(max(due_at, coalesce(lease_until, due_at))) FROM heads JOIN mail ON mail.id = heads.id"
+_OLDEST = "SELECT min(put_at) FROM heads JOIN mail ON mail.id = heads.id"
+
+CLAIM, NEXT_DUE, OLDEST = HEADS + _CLAIM, HEADS + _NEXT_DUE, HEADS + _OLDEST
+
+
+def _engine(path: Path, *, begin: str, settings: dict[str, Any], **pool: Any) -> AsyncEngine:
+    url = sa.URL.create("sqlite+aiosqlite", database=str(path))
+    engine = create_async_engine(url, connect_args={"timeout": BUSY_SECONDS, "isolation_level": None}, **pool)
+
+    @sa.event.listens_for(engine.sync_engine, "connect")
+    def open_connection(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        for name, value in settings.items():
+            cursor.execute(f"PRAGMA {name} = {value}")
+            cursor.execute(f"PRAGMA {name}")
+            if (found := cursor.fetchone()[0]) != value:
+                raise sqlite3.OperationalError(f"PRAGMA {name} is {found}, not {value}")
+        cursor.close()
+
+    @sa.event.listens_for(engine.sync_engine, "begin")
+    def begin_transaction(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

@@ -1,0 +1,106 @@
+"""Many writers, one commit: what is put at the same time shares one transaction and one wait for the disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+
+from storage import dialect
+from storage.database import Database
+from storage.dialect import Row
+from storage.errors import DatabaseUnavailable
+
+LARGEST = 500
+"""Rows per commit at most, so that nobody waits long behind a flood."""
+
+
+class _Waiting:
+    __slots__ = ("answer", "rows")
+
+    def __init__(self, rows: list[Row], answer: asyncio.Future[int]) -> None:
+        self.rows = rows
+        self.answer = answer
+
+
+class GroupCommit:
+    """Inserts mails; while one commit waits for the disk, the next callers gather for the following one."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._waiting: deque[_Waiting] = deque()
+        self._flusher: asyncio.Task[None] | None = None
+
+    async def insert(self, rows: list[Row]) -> int:
+        """Returns how many were new, after the commit. A caller who is canceled meanwhile disturbs nobody.
+
+        Raises:
+            DatabaseUnavailable: nothing of the batch was written; every caller of the batch hears of it.
+        """
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(rows, loop.create_future())
+        self._waiting.append(waiting)
+        if self._flusher is None:
+            self._flusher = loop.create_task(self._flush())
+        return await waiting.answer
+
+    async def _flush(self) -> None:
+        batch: list[_Waiting] = []
+        try:
+            while batch := self._gather():
+                await self._write(batch)
+        except BaseException:
+            for waiting in (*batch, *self._waiting):
+                waiting.answer.cancel()
+            self._waiting.clear()
+            raise
+        finally:
+            self._flusher = None
+
+    def _gather(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        size = 0
+        while self._waiting and (not batch or size + len(self._waiting[0].rows) <= LARGEST):
+            waiting = self._waiting.popleft()
+            if not waiting.answer.done():
+                batch.append(waiting)
+                size += len(waiting.rows)
+        return batch
+
+    async def _write(self, batch: list[_Waiting]) -> None:
+        try:
+            async with self._db.transaction() as tx:
+                new = await dialect.insert_mail(tx, [row for waiting in batch for row in waiting.rows])
+        except DatabaseUnavailable as error:
+            _answer_all(batch, error)
+        except Exception as error:
+            if len(batch) == 1:
+                _answer_all(batch, error)
+                return
+            for waiting in batch:  # one of them is at fault, and the others shall not suffer from it
+                await self._write([waiting])
+        else:
+            for waiting in batch:
+                _answer(waiting, _count(waiting.rows, new))
+
+
+def _count(rows: Iterable[Row], new: set[tuple[str, str]]) -> int:
+    """How many of the rows are new; of two alike the first one."""
+    number = 0
+    for row in rows:
+        name = (row[0], row[1])
+        if name in new:
+            new.remove(name)
+            number += 1
+    return number
+
+
+def _answer(waiting: _Waiting, number: int) -> None:
+    if not waiting.answer.done():
+        waiting.answer.set_result(number)
+
+
+def _answer_all(batch: list[_Waiting], error: Exception) -> None:
+    for waiting in batch:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(error)

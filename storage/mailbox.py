@@ -1,0 +1,176 @@
+"""A durable belt: what is put is kept until it was dealt with, once, in order, by whoever holds its lease."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage import dialect
+from storage.database import Database
+from storage.group_commit import GroupCommit
+from storage.mail import Discard, Done, Draft, Mail, Retry, SetAside, Snooze, Verdict
+from storage.tables import EPOCH, mail
+
+__all__ = ["Discard", "Done", "Draft", "Mail", "Mailbox", "Retry", "SetAside", "Snooze", "Verdict"]
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Mailbox:
+    """The mails of one box. A lane is strict: while its oldest mail waits or is leased, the later ones stay."""
+
+    def __init__(self, db: Database, box: str) -> None:
+        self.box = box
+        self._db = db
+        self._bell = db.bell(box)
+        self._commits = GroupCommit(db)
+
+    async def put(self, *drafts: Draft, now: datetime) -> int:
+        """Keep the drafts; returns how many were new, after the commit. Calls at the same time share a commit.
+
+        A key that is there already, in whatever state, is not put again.
+
+        Raises:
+            DatabaseUnavailable: nothing was kept.
+        """
+        if not drafts:
+            return 0
+        new = await self._commits.insert(self._rows(drafts, now))
+        if new:
+            self.ring()
+        return new
+
+    async def put_within(self, tx: AsyncConnection, *drafts: Draft, now: datetime) -> None:
+        """Keep the drafts as a part of the transaction `tx`; whoever waits is woken after its commit."""
+        if drafts:
+            await dialect.insert_mail(tx, self._rows(drafts, now))
+            self._db.after_commit(self.ring)
+
+    async def claim(self, *, now: datetime, limit: int, lease_seconds: float) -> list[Mail]:
+        """Lease the oldest mail of each lane, if it is due and nobody holds it; at most `limit`, oldest first.
+
+        Whoever does not settle it within `lease_seconds` loses it: it can be claimed again.
+        """
+        self._bell.clear()
+        at = _micros(now)
+        values = {
+            "box": self.box,
+            "now": at,
+            "until": at + round(lease_seconds * 1_000_000),
+            "limit": limit,
+            "lease": secrets.token_hex(16),
+        }
+        async with self._db.transaction() as tx:
+            found = (await tx.execute(_CLAIM, values)).all()
+        return [Mail(*row) for row in sorted(found)]
+
+    async def settle(self, mail: Mail, verdict: Verdict, *, now: datetime) -> bool:
+        """Write what became of a claimed mail; False (and nothing is written) if the lease is not ours any more."""
+        return await self._write(mail, _values(mail, verdict, now))
+
+    async def release(self, mail: Mail) -> bool:
+        """Give a claimed mail back untouched; False if the lease is not ours any more."""
+        return await self._write(mail, {})
+
+    async def next_due(self) -> datetime | None:
+        """When the next mail can be claimed at the earliest (it is due, or its lease ends); None if none waits."""
+        async with self._db.reading() as tx:
+            found: int | None = (await tx.execute(_NEXT_DUE, {"box": self.box})).scalar()
+        return None if found is None else _time(found)
+
+    async def wait(self) -> None:
+        """Return when this process put or settled something in this box since the last `claim`."""
+        await self._bell.wait()
+
+    def ring(self) -> None:
+        """Wake whoever waits; `put`, `put_within` and `settle` do so themselves."""
+        self._bell.set()
+
+    async def depth(self) -> int:
+        """How many mails wait, leased ones included."""
+        query = sa.select(sa.func.count()).select_from(mail).where(mail.c.box == self.box, _WAITING)
+        async with self._db.reading() as tx:
+            return (await tx.execute(query)).scalar_one()
+
+    async def oldest(self, now: datetime) -> float:
+        """For how many seconds the oldest waiting mail has been here; 0 if none waits."""
+        async with self._db.reading() as tx:
+            found: int | None = (await tx.execute(_OLDEST, {"box": self.box})).scalar()
+        return 0.0 if found is None else max((now - _time(found)).total_seconds(), 0.0)
+
+    async def set_aside(self, *, limit: int = 100, before: int | None = None) -> list[SetAside]:
+        """The mails that wait for a human, newest first; `before` is the id that the page above ended with."""
+        query = sa.select(mail).where(mail.c.box == self.box, _SET_ASIDE).order_by(mail.c.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(mail.c.id < before)
+        async with self._db.reading() as tx:
+            return [_to_set_aside(row) for row in (await tx.execute(query)).mappings()]
+
+    async def prune(self, *, before: datetime) -> int:
+        """Forget what was done before that time (and its keys); returns how many."""
+        old = mail.delete().where(mail.c.box == self.box, _DONE, mail.c.settled_at < before)
+        async with self._db.transaction() as tx:
+            return (await tx.execute(old)).rowcount
+
+    def _rows(self, drafts: tuple[Draft, ...], now: datetime) -> list[dialect.Row]:
+        at = _micros(now)
+        return [
+            (self.box, d.key, d.lane, d.kind, d.body, at, at if d.due_at is None else _micros(d.due_at)) for d in drafts
+        ]
+
+    async def _write(self, claimed: Mail, values: dict[str, Any]) -> bool:
+        ours = (mail.c.id == claimed.id) & (mail.c.lease == claimed.lease) & _WAITING
+        change = mail.update().where(ours).values(**values, lease=None, lease_until=None)
+        async with self._db.transaction() as tx:
+            changed = bool((await tx.execute(change)).rowcount)
+        self.ring()
+        return changed
+
+
+_WAITING = sa.literal_column("state") == sa.literal_column("'waiting'")
+_DONE = sa.literal_column("state") == sa.literal_column("'done'")
+_SET_ASIDE = sa.literal_column("state") == sa.literal_column("'set_aside'")
+# Literal, for SQLite takes a partial index only where the statement itself says the index's condition.
+
+_CLAIM = sa.text(dialect.CLAIM).columns(
+    mail.c.id, mail.c.box, mail.c.key, mail.c.lane, mail.c.kind, mail.c.body, mail.c.put_at, mail.c.tries, mail.c.lease
+)
+_NEXT_DUE = sa.text(dialect.NEXT_DUE)
+_OLDEST = sa.text(dialect.OLDEST)
+
+
+def _values(claimed: Mail, verdict: Verdict, now: datetime) -> dict[str, Any]:
+    match verdict:
+        case Done(note):
+            return {"state": "done", "note": note, "settled_at": now}
+        case Discard(reason):
+            return {"state": "set_aside", "note": reason, "settled_at": now}
+        case Retry(reason, wait):
+            return {"tries": claimed.tries + 1, "note": reason, "due_at": now + timedelta(seconds=wait)}
+        case Snooze(wait):
+            return {"due_at": now + timedelta(seconds=wait)}
+
+
+def _to_set_aside(row: Any) -> SetAside:
+    return SetAside(
+        id=row["id"],
+        key=row["key"],
+        lane=row["lane"],
+        kind=row["kind"],
+        reason=row["note"],
+        tries=row["tries"],
+        put_at=row["put_at"],
+        set_aside_at=row["settled_at"],
+    )
+
+
+def _micros(time: datetime) -> int:
+    return (time - EPOCH) // _MICROSECOND
+
+
+def _time(micros: int) -> datetime:
+    return EPOCH + timedelta(microseconds=micros)

@@ -1,0 +1,32 @@
+"""The versions of the tables, and the way from each to the next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+
+HEAD = "0001"
+"""The version this program speaks; known without importing Alembic, which only a migration needs."""
+
+
+class UnknownVersion(Exception):
+    """The database was written by a newer version of this program."""
+
+
+def upgrade(connection: sa.Connection) -> None:
+    """Run the missing steps in the transaction that `connection` is in; the caller commits.
+
+    Raises:
+        UnknownVersion: the tables have a version that this program does not know.
+    """
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util.exc import CommandError
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise UnknownVersion(f"the database was written by a newer version of this program ({error})") from error

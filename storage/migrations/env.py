@@ -1,0 +1,12 @@
+"""What Alembic runs for a migration: the steps, inside the transaction that is already open."""
+
+from __future__ import annotations
+
+from alembic import context
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    transactional_ddl=True,  # SQLite's DDL rolls back like everything else once the driver does not commit by itself
+    render_as_batch=True,
+)
+context.run_migrations()

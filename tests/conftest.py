@@ -1,0 +1,25 @@
+"""What most tests stand on: an empty migrated database and a clock that moves by hand only."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bot.sandbox.clock import TurnedClock
+from storage.database import Database
+
+
+@pytest.fixture
+async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(f"sqlite:///{tmp_path}/kvit.db")
+    await database.migrate()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def clock() -> TurnedClock:
+    return TurnedClock(datetime(2026, 11, 24, 12, tzinfo=UTC), frozen=True)
