@@ -1,0 +1,71 @@
+"""Money as it is counted, so that no amount is ever without its currency and no cent is ever lost to a float."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+CURRENCIES: tuple[str, ...] = ("DKK", "EUR", "SEK", "NOK")
+"""The currencies that MobilePay takes at Stripe; each of them has two decimals."""
+
+DECIMALS = 2
+
+MINIMUM: dict[str, int] = {"DKK": 250, "EUR": 50, "NOK": 300, "SEK": 300}
+"""The least that Stripe charges, in minor units (docs.stripe.com/currencies, "Minimum and maximum charge amounts")."""
+
+
+class CurrencyMismatch(ValueError):
+    """Amounts of two currencies were added, subtracted or compared."""
+
+
+@dataclass(frozen=True, order=False)
+class Money:
+    """An amount of one currency: `minor` in minor units (øre, cent), `currency` in upper-case ISO letters.
+
+    A difference may be negative; what is asked of a customer never is, see `storage.amounts`.
+
+    Raises:
+        TypeError: `minor` is not an int.
+        ValueError: `currency` is not one of `CURRENCIES`.
+    """
+
+    minor: int
+    currency: str
+
+    def __post_init__(self) -> None:
+        if type(self.minor) is not int:
+            raise TypeError("an amount is an int of minor units")
+        if self.currency not in CURRENCIES:
+            raise ValueError(f"currency must be one of {', '.join(CURRENCIES)}")
+
+    @property
+    def decimal(self) -> Decimal:
+        """The amount in whole kroner or euro, exact and with two decimals."""
+        return Decimal(self.minor).scaleb(-DECIMALS)
+
+    def __add__(self, other: Money) -> Money:
+        return Money(self.minor + self._same(other), self.currency)
+
+    def __sub__(self, other: Money) -> Money:
+        return Money(self.minor - self._same(other), self.currency)
+
+    def __lt__(self, other: Money) -> bool:
+        return self.minor < self._same(other)
+
+    def __le__(self, other: Money) -> bool:
+        return self.minor <= self._same(other)
+
+    def __gt__(self, other: Money) -> bool:
+        return self.minor > self._same(other)
+
+    def __ge__(self, other: Money) -> bool:
+        return self.minor >= self._same(other)
+
+    def __str__(self) -> str:
+        """The neutral form for logs and files: `125.00 DKK`."""
+        return f"{self.decimal:.{DECIMALS}f} {self.currency}"
+
+    def _same(self, other: Money) -> int:
+        if other.currency != self.currency:
+            raise CurrencyMismatch(f"{self.currency} and {other.currency} do not mix")
+        return other.minor
