@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -21,8 +22,9 @@ class Database:
         self.path = dialect.path_of(url)
         self._writer = dialect.writer(self.path)
         self._readers = dialect.readers(self.path)
-        self._writing = asyncio.Lock()
-        self._after_commit: list[Callable[[], None]] = []
+        self._mail_writer = dialect.MailWriter(self.path)
+        self._turns = _Turns()
+        self._after_commit: dict[AsyncConnection, list[Callable[[], None]]] = {}
         self._bells: dict[str, asyncio.Event] = {}
 
     async def migrate(self) -> None:
@@ -36,7 +38,7 @@ class Database:
             return
         engine = dialect.migrator(self.path)
         try:
-            async with self._writing:
+            async with self._turns.next():
                 with _in_our_words():
                     async with engine.begin() as tx:
                         await tx.run_sync(migrations.upgrade)
@@ -45,8 +47,9 @@ class Database:
             await engine.dispose()
 
     async def close(self) -> None:
-        """Close all connections, after the writer has finished."""
-        async with self._writing:
+        """Close all connections, after the writer has finished; from then on nothing is written."""
+        async with self._turns.last():
+            await self._mail_writer.close()
             await self._writer.dispose()
             await self._readers.dispose()
 
@@ -59,18 +62,30 @@ class Database:
         Raises:
             DatabaseUnavailable: locked, full or out of reach; nothing was written.
         """
-        async with self._writing:
-            bells: list[Callable[[], None]] = []
-            self._after_commit = bells
+        async with self._turns.next():
             with _in_our_words():
                 async with self._writer.begin() as tx:
-                    yield tx
+                    bells = self._after_commit[tx] = []
+                    try:
+                        yield tx
+                    finally:
+                        del self._after_commit[tx]
             for ring in bells:
                 ring()
 
-    def after_commit(self, ring: Callable[[], None]) -> None:
-        """Call this once the running transaction has been committed; never if it is rolled back."""
-        self._after_commit.append(ring)
+    def after_commit(self, tx: AsyncConnection, ring: Callable[[], None]) -> None:
+        """Call this once the transaction `tx` has been committed; never if it is rolled back."""
+        self._after_commit[tx].append(ring)
+
+    async def insert_mail(self, rows: list[dialect.Row]) -> set[tuple[str, str]]:
+        """Insert mails in a transaction of their own; returns (box, key) of the new ones, after the commit.
+
+        Raises:
+            DatabaseUnavailable: nothing was written.
+        """
+        async with self._turns.next():
+            with _in_our_words():
+                return await self._mail_writer.insert(rows)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -105,16 +120,52 @@ class Database:
         return self._bells.setdefault(box, asyncio.Event())
 
 
+class _Turns:
+    """Writers queue here, in the order they came, instead of polling for SQLite's lock."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._holder: asyncio.Task[object] | None = None
+        self._closed = False
+
+    @asynccontextmanager
+    async def next(self) -> AsyncIterator[None]:
+        """Wait for one's turn.
+
+        Raises:
+            DatabaseUnavailable: the database was closed.
+            RuntimeError: a transaction within a transaction, which would wait for itself for ever.
+        """
+        task = asyncio.current_task()
+        if task is not None and self._holder is task:
+            raise RuntimeError("a transaction was begun within a transaction")
+        async with self._lock:
+            if self._closed:
+                raise DatabaseUnavailable("the database was closed")
+            self._holder = task
+            try:
+                yield
+            finally:
+                self._holder = None
+
+    @asynccontextmanager
+    async def last(self) -> AsyncIterator[None]:
+        """Wait for one's turn; nobody gets one afterwards."""
+        async with self._lock:
+            self._closed = True
+            yield
+
+
 @contextmanager
 def _in_our_words() -> Iterator[None]:
     try:
         yield
-    except sa.exc.SQLAlchemyError as error:
+    except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
         if dialect.out_of_reach(error):
             raise DatabaseUnavailable(f"the database is out of reach: {_reason(error)}") from error
         raise
 
 
-def _reason(error: sa.exc.SQLAlchemyError) -> str:
+def _reason(error: Exception) -> str:
     """The driver's sentence without the statement, whose values may be secret."""
-    return str(getattr(error, "orig", None) or type(error).__name__)
+    return str(getattr(error, "orig", error) or type(error).__name__)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -81,26 +84,73 @@ def out_of_reach(error: Exception) -> bool:
     """True if the database is locked, full, read-only or broken, so that trying again later may help."""
     if isinstance(error, sa.exc.TimeoutError):
         return True
-    if not isinstance(error, DBAPIError):
-        return False
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    return error.connection_invalidated or (code is not None and code & 0xFF in _OUT_OF_REACH)
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    code = getattr(getattr(error, "orig", error), "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _OUT_OF_REACH
 
 
-INSERT_MAIL = (
-    "INSERT INTO mail (box, key, lane, kind, body, put_at, due_at, tries, state, note)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, 0, 'waiting', '') ON CONFLICT (box, key) DO NOTHING"
-)
+def insert_statements(rows: list[Row]) -> Iterator[tuple[str, tuple[object, ...]]]:
+    """Statements that insert what is not there yet and return (box, key) of the new ones."""
+    for start in range(0, len(rows), _TOGETHER):
+        part = rows[start : start + _TOGETHER]
+        yield _INSERT.format(", ".join([_VALUES] * len(part))), tuple(value for row in part for value in row)
 
 
 async def insert_mail(tx: AsyncConnection, rows: list[Row]) -> set[tuple[str, str]]:
-    """Insert what is not there yet; returns (box, key) of the new ones."""
-    last: int = (await tx.exec_driver_sql("SELECT coalesce(max(id), 0) FROM mail")).scalar_one()
-    written = await tx.exec_driver_sql(INSERT_MAIL, rows)
-    if written.rowcount == len(rows):
-        return {(row[0], row[1]) for row in rows}
-    found = await tx.exec_driver_sql("SELECT box, key FROM mail WHERE id > ?", (last,))
-    return {(row[0], row[1]) for row in found}
+    """Insert mails within a transaction; returns (box, key) of the new ones."""
+    new: set[tuple[str, str]] = set()
+    for statement, values in insert_statements(rows):
+        new.update((row["box"], row["key"]) for row in (await tx.exec_driver_sql(statement, values)).mappings())
+    return new
+
+
+class MailWriter:
+    """A plain connection on a thread of its own, for the one write that has to be cheap.
+
+    A batch costs one trip to that thread; through the engine every statement costs several. Callers take turns.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="mail-writer")
+        self._connection: sqlite3.Connection | None = None
+
+    async def insert(self, rows: list[Row]) -> set[tuple[str, str]]:
+        """Insert mails in a transaction of their own; returns (box, key) of the new ones, after the commit."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._insert, rows)
+
+    async def close(self) -> None:
+        """Close the connection after the last batch, and end the thread."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown(wait=False)
+
+    def _insert(self, rows: list[Row]) -> set[tuple[str, str]]:
+        if self._connection is None:
+            self._connection = _connect(self._path)
+        new: set[tuple[str, str]] = set()
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            for statement, values in insert_statements(rows):
+                new.update(self._connection.execute(statement, values))
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._connection.rollback()  # a full disk leaves the transaction open
+            raise
+        return new
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+_TOGETHER = 64
+_VALUES = "(?, ?, ?, ?, ?, ?, ?, 0, 'waiting', '')"
+_INSERT = (
+    "INSERT INTO mail (box, key, lane, kind, body, put_at, due_at, tries, state, note) VALUES {}"
+    " ON CONFLICT (box, key) DO NOTHING RETURNING box, key"
+)
 
 
 HEADS = """
@@ -134,16 +184,31 @@ def _engine(path: Path, *, begin: str, settings: dict[str, Any], **pool: Any) ->
 
     @sa.event.listens_for(engine.sync_engine, "connect")
     def open_connection(connection: Any, _record: object) -> None:
-        cursor = connection.cursor()
-        for name, value in settings.items():
-            cursor.execute(f"PRAGMA {name} = {value}")
-            cursor.execute(f"PRAGMA {name}")
-            if (found := cursor.fetchone()[0]) != value:
-                raise sqlite3.OperationalError(f"PRAGMA {name} is {found}, not {value}")
-        cursor.close()
+        _apply(connection, settings)
 
     @sa.event.listens_for(engine.sync_engine, "begin")
     def begin_transaction(connection: sa.Connection) -> None:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    _apply(connection, _SETTINGS)
+    return connection
+
+
+def _apply(connection: Any, settings: dict[str, Any]) -> None:
+    """Set and read back: SQLite ignores a setting that it does not know or cannot have."""
+    cursor = connection.cursor()
+    try:
+        for name, value in settings.items():
+            cursor.execute(f"PRAGMA {name} = {value}")
+            cursor.execute(f"PRAGMA {name}")
+            if (found := cursor.fetchone()[0]) != value:
+                raise sqlite3.OperationalError(f"PRAGMA {name} is {found}, not {value}")
+    except BaseException:
+        connection.close()
+        raise
+    cursor.close()

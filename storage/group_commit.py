@@ -6,7 +6,6 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 
-from storage import dialect
 from storage.database import Database
 from storage.dialect import Row
 from storage.errors import DatabaseUnavailable
@@ -49,13 +48,11 @@ class GroupCommit:
         try:
             while batch := self._gather():
                 await self._write(batch)
-        except BaseException:
-            for waiting in (*batch, *self._waiting):
-                waiting.answer.cancel()
-            self._waiting.clear()
-            raise
         finally:
             self._flusher = None
+            if batch:  # canceled: the loop is coming to its end
+                _answer_all([*batch, *self._waiting], DatabaseUnavailable("the program is stopping"))
+                self._waiting.clear()
 
     def _gather(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -69,8 +66,7 @@ class GroupCommit:
 
     async def _write(self, batch: list[_Waiting]) -> None:
         try:
-            async with self._db.transaction() as tx:
-                new = await dialect.insert_mail(tx, [row for waiting in batch for row in waiting.rows])
+            new = await self._db.insert_mail([row for waiting in batch for row in waiting.rows])
         except DatabaseUnavailable as error:
             _answer_all(batch, error)
         except Exception as error:

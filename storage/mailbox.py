@@ -48,7 +48,7 @@ class Mailbox:
         """Keep the drafts as a part of the transaction `tx`; whoever waits is woken after its commit."""
         if drafts:
             await dialect.insert_mail(tx, self._rows(drafts, now))
-            self._db.after_commit(self.ring)
+            self._db.after_commit(tx, self.ring)
 
     async def claim(self, *, now: datetime, limit: int, lease_seconds: float) -> list[Mail]:
         """Lease the oldest mail of each lane, if it is due and nobody holds it; at most `limit`, oldest first.
