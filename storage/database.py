@@ -17,12 +17,16 @@ from storage.errors import DatabaseUnavailable
 class Database:
     """An SQLite file. Nothing is opened before it is needed; `close` it in the end."""
 
-    def __init__(self, url: str) -> None:
-        """`url` is `sqlite:///FILE`; anything else raises ValueError in words for the operator."""
+    def __init__(self, url: str, *, busy_seconds: float = dialect.BUSY_SECONDS) -> None:
+        """`url` is `sqlite:///FILE`; anything else raises ValueError in words for the operator.
+
+        `busy_seconds` is how long to wait for another process that writes.
+        """
         self.path = dialect.path_of(url)
-        self._writer = dialect.writer(self.path)
-        self._readers = dialect.readers(self.path)
-        self._mail_writer = dialect.MailWriter(self.path)
+        self._busy_seconds = busy_seconds
+        self._writer = dialect.writer(self.path, busy_seconds)
+        self._readers = dialect.readers(self.path, busy_seconds)
+        self._mail_writer = dialect.MailWriter(self.path, busy_seconds)
         self._turns = _Turns()
         self._after_commit: dict[AsyncConnection, list[Callable[[], None]]] = {}
         self._bells: dict[str, asyncio.Event] = {}
@@ -36,7 +40,7 @@ class Database:
         """
         if await self.schema_version() == migrations.HEAD:
             return
-        engine = dialect.migrator(self.path)
+        engine = dialect.migrator(self.path, self._busy_seconds)
         try:
             async with self._turns.next():
                 with _in_our_words():
@@ -47,8 +51,10 @@ class Database:
             await engine.dispose()
 
     async def close(self) -> None:
-        """Close all connections, after the writer has finished; from then on nothing is written."""
-        async with self._turns.last():
+        """Close all connections, after the writer has finished; from then on nothing is written. Twice is once."""
+        async with self._turns.last() as open_until_now:
+            if not open_until_now:
+                return
             await self._mail_writer.close()
             await self._writer.dispose()
             await self._readers.dispose()
@@ -94,6 +100,7 @@ class Database:
         Raises:
             DatabaseUnavailable: out of reach.
         """
+        self._turns.refuse_if_closed()
         with _in_our_words():
             async with self._readers.begin() as tx:
                 yield tx
@@ -140,20 +147,24 @@ class _Turns:
         if task is not None and self._holder is task:
             raise RuntimeError("a transaction was begun within a transaction")
         async with self._lock:
-            if self._closed:
-                raise DatabaseUnavailable("the database was closed")
+            self.refuse_if_closed()
             self._holder = task
             try:
                 yield
             finally:
                 self._holder = None
 
+    def refuse_if_closed(self) -> None:
+        """Raise DatabaseUnavailable once `last` was had."""
+        if self._closed:
+            raise DatabaseUnavailable("the database was closed")
+
     @asynccontextmanager
-    async def last(self) -> AsyncIterator[None]:
-        """Wait for one's turn; nobody gets one afterwards."""
+    async def last(self) -> AsyncIterator[bool]:
+        """Wait for one's turn; nobody gets one afterwards. False if the last turn was had before."""
         async with self._lock:
-            self._closed = True
-            yield
+            first, self._closed = not self._closed, True
+            yield first
 
 
 @contextmanager

@@ -15,9 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 BUSY_SECONDS = 10.0
-"""How long another process may hold the write lock (a backup, a command beside `serve`) before we give up."""
+"""How long another process may hold the write lock (a command beside `serve`) before we give up."""
 
 READERS = 4
+"""Connections that read at the same time."""
 
 _SETTINGS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 """WAL lets readers pass the writer; synchronous=FULL (2) makes a commit survive a power cut."""
@@ -54,23 +55,23 @@ def path_of(url: str) -> Path:
     return Path(file)
 
 
-def writer(path: Path) -> AsyncEngine:
+def writer(path: Path, busy_seconds: float) -> AsyncEngine:
     """The one connection that writes; its transactions take the write lock when they begin.
 
     With the driver's own settings a transaction that reads first begins without the lock, and updates are lost.
     """
-    return _engine(path, begin="BEGIN IMMEDIATE", settings=_SETTINGS, pool_size=1, max_overflow=0)
+    return _engine(path, busy_seconds, "BEGIN IMMEDIATE", _SETTINGS, pool_size=1, max_overflow=0)
 
 
-def readers(path: Path) -> AsyncEngine:
+def readers(path: Path, busy_seconds: float) -> AsyncEngine:
     """A few connections that cannot write; each transaction sees one snapshot."""
-    settings = _SETTINGS | {"query_only": 1}
-    return _engine(path, begin="BEGIN", settings=settings, pool_size=READERS, max_overflow=0, pool_timeout=BUSY_SECONDS)
+    pool = {"pool_size": READERS, "max_overflow": 0, "pool_timeout": busy_seconds}
+    return _engine(path, busy_seconds, "BEGIN", _SETTINGS | {"query_only": 1}, **pool)
 
 
-def migrator(path: Path) -> AsyncEngine:
+def migrator(path: Path, busy_seconds: float) -> AsyncEngine:
     """A connection for one migration: foreign keys are off, for a table is rebuilt by dropping the old one."""
-    return _engine(path, begin="BEGIN IMMEDIATE", settings=_SETTINGS | {"foreign_keys": 0}, poolclass=NullPool)
+    return _engine(path, busy_seconds, "BEGIN IMMEDIATE", _SETTINGS | {"foreign_keys": 0}, poolclass=NullPool)
 
 
 async def check_references(tx: AsyncConnection) -> None:
@@ -111,8 +112,9 @@ class MailWriter:
     A batch costs one trip to that thread; through the engine every statement costs several. Callers take turns.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, busy_seconds: float) -> None:
         self._path = path
+        self._busy_seconds = busy_seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="mail-writer")
         self._connection: sqlite3.Connection | None = None
 
@@ -127,7 +129,7 @@ class MailWriter:
 
     def _insert(self, rows: list[Row]) -> set[tuple[str, str]]:
         if self._connection is None:
-            self._connection = _connect(self._path)
+            self._connection = _connect(self._path, self._busy_seconds)
         new: set[tuple[str, str]] = set()
         self._connection.execute("BEGIN IMMEDIATE")
         try:
@@ -178,9 +180,9 @@ _OLDEST = "SELECT min(put_at) FROM heads JOIN mail ON mail.id = heads.id"
 CLAIM, NEXT_DUE, OLDEST = HEADS + _CLAIM, HEADS + _NEXT_DUE, HEADS + _OLDEST
 
 
-def _engine(path: Path, *, begin: str, settings: dict[str, Any], **pool: Any) -> AsyncEngine:
+def _engine(path: Path, busy_seconds: float, begin: str, settings: dict[str, Any], **pool: Any) -> AsyncEngine:
     url = sa.URL.create("sqlite+aiosqlite", database=str(path))
-    engine = create_async_engine(url, connect_args={"timeout": BUSY_SECONDS, "isolation_level": None}, **pool)
+    engine = create_async_engine(url, connect_args={"timeout": busy_seconds, "isolation_level": None}, **pool)
 
     @sa.event.listens_for(engine.sync_engine, "connect")
     def open_connection(connection: Any, _record: object) -> None:
@@ -193,8 +195,8 @@ def _engine(path: Path, *, begin: str, settings: dict[str, Any], **pool: Any) ->
     return engine
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
     _apply(connection, _SETTINGS)
     return connection
 

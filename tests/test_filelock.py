@@ -1,0 +1,51 @@
+"""One serve per file, whoever dies how."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from storage.filelock import AlreadyServed, FileLock
+
+HOLDER = """
+import sys
+from pathlib import Path
+from storage.filelock import FileLock
+FileLock(Path(sys.argv[1])).acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_second_serve_on_the_same_file_is_refused_in_plain_words(tmp_path: Path) -> None:
+    with FileLock(tmp_path / "kvit.db"), pytest.raises(AlreadyServed, match=r"another process serves.*kvit\.db\.lock"):
+        FileLock(tmp_path / "kvit.db").acquire()
+
+
+def test_another_file_can_be_served_beside_it(tmp_path: Path) -> None:
+    with FileLock(tmp_path / "one.db"), FileLock(tmp_path / "two.db"):
+        pass
+
+
+def test_a_released_lock_can_be_taken_again(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "kvit.db")
+    for _ in range(2):
+        lock.acquire()
+        lock.release()
+    lock.release()
+
+
+def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "kvit.db")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(AlreadyServed):
+            FileLock(tmp_path / "kvit.db").acquire()
+        holder.kill()
+        holder.wait()
+    with FileLock(tmp_path / "kvit.db"):
+        pass
