@@ -70,11 +70,11 @@ class Mailbox:
 
     async def settle(self, mail: Mail, verdict: Verdict, *, now: datetime) -> bool:
         """Write what became of a claimed mail; False (and nothing is written) if the lease is not ours any more."""
-        return await self._write(mail, _values(mail, verdict, now))
+        return await self._settle(mail, _values(mail, verdict, now))
 
     async def release(self, mail: Mail) -> bool:
         """Give a claimed mail back untouched; False if the lease is not ours any more."""
-        return await self._write(mail, {})
+        return await self._settle(mail, {})
 
     async def next_due(self) -> datetime | None:
         """When the next mail can be claimed at the earliest (it is due, or its lease ends); None if none waits."""
@@ -110,6 +110,12 @@ class Mailbox:
         async with self._db.reading() as tx:
             return [_to_set_aside(row) for row in (await tx.execute(query)).mappings()]
 
+    async def put_back(self, mail_id: int, *, now: datetime) -> bool:
+        """Have a mail that was set aside tried anew, at once; False if it is not set aside."""
+        aside = (mail.c.id == mail_id) & (mail.c.box == self.box) & _SET_ASIDE
+        anew = {"state": "waiting", "due_at": now, "tries": 0, "settled_at": None}
+        return await self._change(mail.update().where(aside).values(anew))
+
     async def prune(self, *, before: datetime) -> int:
         """Forget what was done before that time (and its keys); returns how many."""
         old = mail.delete().where(mail.c.box == self.box, _DONE, mail.c.settled_at < before)
@@ -122,12 +128,15 @@ class Mailbox:
             (self.box, d.key, d.lane, d.kind, d.body, at, at if d.due_at is None else _micros(d.due_at)) for d in drafts
         ]
 
-    async def _write(self, claimed: Mail, values: dict[str, Any]) -> bool:
+    async def _settle(self, claimed: Mail, values: dict[str, Any]) -> bool:
         ours = (mail.c.id == claimed.id) & (mail.c.lease == claimed.lease) & _WAITING
-        change = mail.update().where(ours).values(**values, lease=None, lease_until=None)
+        return await self._change(mail.update().where(ours).values(**values, lease=None, lease_until=None))
+
+    async def _change(self, change: sa.Update) -> bool:
         async with self._db.transaction() as tx:
             changed = bool((await tx.execute(change)).rowcount)
-        self.ring()
+        if changed:
+            self.ring()
         return changed
 
 

@@ -1,0 +1,380 @@
+"""Mail is kept once, leaves its lane in order, and belongs to whoever holds its lease."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bot.sandbox.clock import TurnedClock
+from storage import dialect
+from storage.database import Database
+from storage.errors import DatabaseUnavailable
+from storage.mailbox import Discard, Done, Draft, Mail, Mailbox, Retry, Snooze, Verdict
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def box(db: Database) -> Mailbox:
+    return Mailbox(db, "inbox")
+
+
+def draft(key: str, lane: str = "lane", due_at: datetime | None = None) -> Draft:
+    return Draft(key, lane, "kind", b"body of " + key.encode(), due_at)
+
+
+async def claim(box: Mailbox, clock: TurnedClock, limit: int = 10) -> list[Mail]:
+    return await box.claim(now=clock.now(), limit=limit, lease_seconds=60)
+
+
+def keys(mails: list[Mail]) -> list[str]:
+    return [mail.key for mail in mails]
+
+
+async def test_a_claimed_mail_is_what_was_put(box: Mailbox, clock: TurnedClock) -> None:
+    assert await box.put(draft("a"), now=NOW) == 1
+    [mail] = await claim(box, clock)
+    assert mail == Mail(mail.id, "inbox", "a", "lane", "kind", b"body of a", NOW, 0, mail.lease)
+    assert len(mail.lease) == 32
+
+
+async def test_a_key_is_put_once_whatever_became_of_it(box: Mailbox, clock: TurnedClock) -> None:
+    verdicts: dict[str, Verdict] = {"done": Done(), "aside": Discard("odd"), "retry": Retry("no", 5), "nap": Snooze(5)}
+    for key, verdict in verdicts.items():
+        assert await box.put(draft(key, lane=key), draft(key, lane="other"), now=NOW) == 1
+        [mail] = await claim(box, clock)
+        assert await box.put(draft(key), now=NOW) == 0
+        assert await box.settle(mail, verdict, now=NOW)
+        assert await box.put(draft(key), now=NOW) == 0
+
+
+async def test_the_same_key_may_be_in_two_boxes(db: Database, box: Mailbox, clock: TurnedClock) -> None:
+    other = Mailbox(db, "outbox")
+    assert [await box.put(draft("a"), now=NOW), await other.put(draft("a"), now=NOW)] == [1, 1]
+    assert [keys(await claim(box, clock)), keys(await claim(other, clock))] == [["a"], ["a"]]
+
+
+async def test_a_lane_gives_one_mail_at_a_time_in_the_order_they_were_put(box: Mailbox, clock: TurnedClock) -> None:
+    await box.put(draft("a1", "a"), draft("b1", "b"), draft("a2", "a"), draft("c1", "c"), now=NOW)
+    first = await claim(box, clock)
+    assert keys(first) == ["a1", "b1", "c1"]
+    assert await claim(box, clock) == []
+    assert await box.settle(first[0], Done(), now=NOW)
+    assert keys(await claim(box, clock)) == ["a2"]
+
+
+async def test_a_head_that_is_not_yet_due_holds_its_lane_back(box: Mailbox, clock: TurnedClock) -> None:
+    await box.put(draft("a1", "a", due_at=NOW + timedelta(seconds=30)), draft("a2", "a"), draft("b", "b"), now=NOW)
+    [only] = await claim(box, clock)
+    assert only.key == "b"
+    await box.settle(only, Done(), now=NOW)
+    assert await box.next_due() == NOW + timedelta(seconds=30)
+    clock.advance(30)
+    assert keys(await claim(box, clock)) == ["a1"]
+
+
+async def test_the_oldest_mails_come_first_when_there_are_more_than_wanted(box: Mailbox, clock: TurnedClock) -> None:
+    await box.put(*(draft(f"k{number}", f"lane {9 - number}") for number in range(10)), now=NOW)
+    assert keys(await claim(box, clock, limit=3)) == ["k0", "k1", "k2"]
+    assert keys(await claim(box, clock, limit=3)) == ["k3", "k4", "k5"]
+
+
+async def test_a_lost_lease_settles_nothing(box: Mailbox, clock: TurnedClock) -> None:
+    await box.put(draft("a"), now=NOW)
+    [slow] = await claim(box, clock)
+    clock.advance(59.9)
+    assert await claim(box, clock) == []
+    clock.advance(0.1)
+    [quick] = await claim(box, clock)
+    assert (quick.id, quick.lease != slow.lease) == (slow.id, True)
+    for verdict in (Done(), Retry("x", 1), Snooze(1), Discard("x")):
+        assert not await box.settle(slow, verdict, now=clock.now())
+    assert not await box.release(slow)
+    assert await box.settle(quick, Done(), now=clock.now())
+    assert not await box.settle(quick, Done(), now=clock.now())
+
+
+async def test_a_lease_that_nobody_took_over_still_settles(box: Mailbox, clock: TurnedClock) -> None:
+    await box.put(draft("a"), now=NOW)
+    [mail] = await claim(box, clock)
+    clock.advance(3600)
+    assert await box.settle(mail, Done(), now=clock.now())
+
+
+async def test_a_retry_costs_a_try_and_a_snooze_does_not(box: Mailbox, clock: TurnedClock) -> None:
+    await box.put(draft("a"), now=NOW)
+    tries = []
+    for verdict in (Retry("no answer", 10), Snooze(10), Retry("no answer", 10), Done()):
+        [mail] = await claim(box, clock)
+        tries.append(mail.tries)
+        assert await box.settle(mail, verdict, now=clock.now())
+        assert await claim(box, clock) == []
+        clock.advance(10)
+    assert tries == [0, 1, 1, 2]
+    assert (await box.depth(), await box.next_due()) == (0, None)
+
+
+async def test_a_released_mail_can_be_claimed_at_once(box: Mailbox, clock: TurnedClock) -> None:
+    await box.put(draft("a"), now=NOW)
+    [mail] = await claim(box, clock)
+    assert await box.release(mail)
+    [again] = await claim(box, clock)
+    assert again.tries == 0
+    assert not await box.settle(mail, Done(), now=NOW)
+
+
+async def test_a_discarded_mail_waits_for_a_human_and_frees_its_lane(box: Mailbox, clock: TurnedClock) -> None:
+    await box.put(draft("a"), draft("b"), draft("c"), now=NOW)
+    for reason in ("chat is gone", "too long"):
+        [mail] = await claim(box, clock)
+        clock.advance(1)
+        await box.settle(mail, Discard(reason), now=clock.now())
+    assert keys(await claim(box, clock)) == ["c"]
+    newest, oldest = await box.set_aside()
+    assert (newest.key, newest.reason, newest.set_aside_at) == ("b", "too long", NOW + timedelta(seconds=2))
+    assert await box.set_aside(before=newest.id) == [oldest]
+    assert await box.put_back(oldest.id, now=clock.now())
+    assert not await box.put_back(oldest.id, now=clock.now())
+    assert [found.key for found in await box.set_aside()] == ["b"]
+
+
+async def test_next_due_is_the_end_of_a_lease_or_the_due_time_of_a_head(box: Mailbox, clock: TurnedClock) -> None:
+    assert await box.next_due() is None
+    await box.put(draft("a"), draft("behind a"), now=NOW)
+    assert await box.next_due() == NOW
+    await claim(box, clock)
+    assert await box.next_due() == NOW + timedelta(seconds=60)
+    await box.put(draft("b", "other", due_at=NOW + timedelta(seconds=20)), now=NOW)
+    assert await box.next_due() == NOW + timedelta(seconds=20)
+
+
+async def test_depth_and_age_count_what_waits(box: Mailbox, clock: TurnedClock) -> None:
+    assert (await box.depth(), await box.oldest(clock.now())) == (0, 0.0)
+    await box.put(draft("a"), draft("b", "other"), now=NOW)
+    clock.advance(90)
+    assert (await box.depth(), await box.oldest(clock.now())) == (2, 90.0)
+    for mail in await claim(box, clock):
+        await box.settle(mail, Done(), now=clock.now())
+    assert (await box.depth(), await box.oldest(clock.now())) == (0, 0.0)
+
+
+async def test_prune_forgets_only_what_was_done_before(box: Mailbox, clock: TurnedClock) -> None:
+    await box.put(draft("old", "1"), draft("aside", "2"), draft("waiting", "3"), now=NOW)
+    old, aside, _ = await claim(box, clock)
+    await box.settle(old, Done(), now=clock.now())
+    await box.settle(aside, Discard("odd"), now=clock.now())
+    assert await box.prune(before=clock.now()) == 0
+    clock.advance(1)
+    assert await box.prune(before=clock.now()) == 1
+    assert await box.put(draft("old"), draft("aside"), draft("waiting"), now=NOW) == 1
+
+
+async def test_nobody_sleeps_through_what_was_put(db: Database, box: Mailbox, clock: TurnedClock) -> None:
+    await box.put(draft("a"), now=NOW)
+    await asyncio.wait_for(box.wait(), 5)
+    [mail] = await claim(box, clock)
+    waiting = asyncio.create_task(box.wait())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    async with db.transaction() as tx:
+        await Mailbox(db, "inbox").put_within(tx, draft("b"), now=NOW)
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    await asyncio.wait_for(waiting, 5)
+    assert await claim(box, clock) == []
+    await box.settle(mail, Done(), now=NOW)
+    await asyncio.wait_for(box.wait(), 5)
+    assert keys(await claim(box, clock)) == ["b"]
+
+
+async def test_mail_put_within_a_transaction_goes_with_it(db: Database, box: Mailbox, clock: TurnedClock) -> None:
+    async def fail() -> None:
+        async with db.transaction() as tx:
+            await box.put_within(tx, draft("a"), now=NOW)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        await fail()
+    assert await claim(box, clock) == []
+    async with db.transaction() as tx:
+        await box.put_within(tx, draft("a"), draft("a"), now=NOW)
+        await box.put_within(tx, now=NOW)
+    assert keys(await claim(box, clock)) == ["a"]
+
+
+async def test_a_hundred_callers_share_a_few_commits(db: Database, box: Mailbox) -> None:
+    await box.put(draft("first"), now=NOW)
+    before = _commits(db.path)
+    counts = await asyncio.gather(*(box.put(draft(f"{number % 90}"), now=NOW) for number in range(100)))
+    assert (sum(counts), await box.depth()) == (90, 91)
+    assert 1 <= _commits(db.path) - before <= 5
+
+
+async def test_more_than_a_statement_takes_are_put_at_once(box: Mailbox) -> None:
+    drafts = [draft(f"{number}") for number in range(1500)]
+    assert await box.put(*drafts, now=NOW) == 1500
+    assert await box.put(*drafts, draft("new"), now=NOW) == 1
+    assert await box.put(now=NOW) == 0
+
+
+async def test_a_draft_that_cannot_be_kept_hurts_its_own_caller_only(box: Mailbox) -> None:
+    puts = [box.put(draft("a"), now=NOW), box.put(Draft("\ud800", "l", "k"), now=NOW), box.put(draft("b"), now=NOW)]
+    first, bad, last = await asyncio.gather(*puts, return_exceptions=True)
+    assert (first, type(bad), last) == (1, UnicodeEncodeError, 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_callers_who_leave_disturb_nobody(box: Mailbox, seed: int) -> None:
+    chance = random.Random(seed)
+    tasks = [asyncio.create_task(box.put(draft(f"{number}"), now=NOW)) for number in range(200)]
+    for number in chance.sample(range(200), 100):
+        await asyncio.sleep(0)
+        tasks[number].cancel()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert {outcome for outcome in ended if not isinstance(outcome, asyncio.CancelledError)} == {1}
+    assert sum(outcome == 1 for outcome in ended) <= await box.depth() <= 200
+
+
+async def test_an_unreachable_database_is_told_to_every_caller(tmp_path: Path) -> None:
+    db = Database(f"sqlite:///{tmp_path}/nowhere/kvit.db")
+    box = Mailbox(db, "inbox")
+    ended = await asyncio.gather(*(box.put(draft(f"{n}"), now=NOW) for n in range(20)), return_exceptions=True)
+    assert {type(outcome) for outcome in ended} == {DatabaseUnavailable}
+    await db.close()
+
+
+async def test_every_question_of_a_belt_has_its_index(db: Database, box: Mailbox) -> None:
+    for statement in (dialect.CLAIM, dialect.NEXT_DUE, dialect.OLDEST):
+        plan = await _plan(db, statement)
+        assert "ix_mail_waiting (box=? AND lane>?)" in plan
+        assert "SCAN mail" not in plan
+    plan = await _plan(db, "SELECT * FROM mail WHERE box = :box AND state = 'set_aside' ORDER BY id DESC")
+    assert "ix_mail_set_aside" in plan
+
+
+async def test_a_claim_takes_no_more_steps_when_thousands_are_done_or_wait_behind(tmp_path: Path) -> None:
+    steps = {}
+    for size in (10, 10_000):
+        db = Database(f"sqlite:///{tmp_path}/{size}.db")
+        await db.migrate()
+        box = Mailbox(db, "inbox")
+        async with db.transaction() as tx:
+            await tx.exec_driver_sql(
+                "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
+                " INSERT INTO mail (box, key, lane, kind, body, put_at, due_at, tries, state, note, settled_at)"
+                " SELECT 'inbox', 'old' || i, 'lane' || i, 'k', x'', 1, 1, 0, 'done', '', 1 FROM n",
+                (size,),
+            )
+        await box.put(*(draft(f"{number}") for number in range(size)), now=NOW)
+        steps[size] = _steps(db.path, dialect.CLAIM) + _steps(db.path, dialect.NEXT_DUE)
+        await db.close()
+    assert steps[10_000] <= steps[10] + 20
+
+
+VERDICTS = st.sampled_from([Done(), Retry("again", 7), Snooze(7), Discard("odd")])
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32), verdicts=st.lists(VERDICTS, min_size=5, max_size=25))
+async def test_whatever_happens_each_lane_is_worked_off_in_order(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, verdicts: list[Verdict]
+) -> None:
+    chance = random.Random(seed)
+    clock = TurnedClock(NOW, frozen=True)
+    db = Database(f"sqlite:///{tmp_path_factory.mktemp('belt')}/kvit.db")
+    await db.migrate()
+    box = Mailbox(db, "inbox")
+    await box.put(*(draft(f"{number:03}", chance.choice("abc")) for number in range(20)), now=NOW)
+    ended: dict[str, list[str]] = {"a": [], "b": [], "c": []}
+    for verdict in [*verdicts, *[Done()] * 60]:
+        for mail in await claim(box, clock, limit=chance.randint(1, 4)):
+            given_up = chance.random() < 0.2
+            if not given_up and await box.settle(mail, verdict, now=clock.now()) and type(verdict) in (Done, Discard):
+                ended[mail.lane].append(mail.key)
+        clock.advance(61)
+    await db.close()
+    assert sum(map(len, ended.values())) == 20
+    assert all(lane == sorted(lane) for lane in ended.values())
+
+
+PUTTER = """
+import asyncio, sys
+from datetime import UTC, datetime
+from storage.database import Database
+from storage.mailbox import Draft, Mailbox
+async def main():
+    db = Database("sqlite:///" + sys.argv[1])
+    box = Mailbox(db, "inbox")
+    async def put(lane):
+        number = 0
+        while True:
+            number += 1
+            key = f"{sys.argv[2]}:{lane}:{number}"
+            await box.put(Draft(key, str(lane), "kind", b"x" * 2000), now=datetime(2026, 11, 24, tzinfo=UTC))
+            print(key, flush=True)
+    await asyncio.gather(*(put(lane) for lane in range(16)))
+asyncio.run(main())
+"""
+
+
+async def test_a_killed_process_loses_nothing_it_has_acknowledged(db: Database, box: Mailbox) -> None:
+    acknowledged: set[str] = set()
+    for life in range(3):
+        command = [sys.executable, "-c", PUTTER, str(db.path), str(life)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as putter:
+            assert putter.stdout is not None
+            heard = [putter.stdout.readline().strip() for _ in range(200 + 77 * life)]
+            putter.send_signal(signal.SIGKILL)
+            heard += [line.strip() for line in putter.stdout if line.endswith("\n")]
+        acknowledged.update(heard)
+    async with db.reading() as tx:
+        kept = set((await tx.execute(sa.text("SELECT key FROM mail"))).scalars())
+    assert len(acknowledged) > 600
+    assert acknowledged <= kept
+
+
+VALUES = {"box": "inbox", "now": 2**60, "until": 0, "limit": 1, "lease": ""}
+
+
+async def _plan(db: Database, statement: str) -> str:
+    async with db.transaction() as tx:
+        found = await tx.execute(sa.text("EXPLAIN QUERY PLAN " + statement), VALUES)
+        return "\n".join(row["detail"] for row in found.mappings())
+
+
+def _steps(path: Path, statement: str) -> int:
+    """How many instructions of SQLite's machine a statement takes."""
+    taken = 0
+
+    def step() -> None:
+        nonlocal taken
+        taken += 1
+
+    connection = sqlite3.connect(path)
+    connection.set_progress_handler(step, 1)
+    connection.execute(statement, VALUES).fetchall()
+    connection.rollback()
+    connection.close()
+    return taken
+
+
+def _commits(path: Path) -> int:
+    """How many transactions lie in the write-ahead log: a frame that ends one names the size of the database.
+
+    Layout: https://sqlite.org/fileformat2.html#the_write_ahead_log
+    """
+    log = path.with_name(path.name + "-wal").read_bytes()
+    page_size, salt = int.from_bytes(log[8:12], "big"), log[16:24]
+    frames = [log[start : start + 24] for start in range(32, len(log), 24 + page_size)]
+    return sum(frame[8:16] == salt and frame[4:8] != bytes(4) for frame in frames)
