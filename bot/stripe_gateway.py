@@ -1,0 +1,258 @@
+"""The one door to Stripe: calls become intents and events, and whatever goes wrong becomes a `GatewayError`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from contextvars import ContextVar
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import aiohttp
+import stripe
+from stripe import _util
+
+from bot import stripe_errors as errors
+from bot import stripe_words as words
+from bot.stripe_words import Account
+from handlers.ports import Change, GatewayError, Intent, IntentRequest
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 5.0
+RETRIES = 2
+LONGEST_PAUSE = 4.0
+FIND_BEFORE, FIND_AFTER = timedelta(seconds=60), timedelta(seconds=3600)
+
+T = TypeVar("T")
+
+_tries: ContextVar[list[int]] = ContextVar("stripe_tries")
+"""How each try of the call in hand ended, by HTTP status or `NO_ANSWER`: the call begins it, the wire writes it."""
+
+
+class _Wire(stripe.AIOHTTPClient):
+    """The SDK's aiohttp client without its holes; the only place where a request to Stripe is sent again.
+
+    The SDK leaks raw errors when the connection breaks within the body, follows redirects (a POST becomes a GET),
+    turns a `Stripe-Notice` header into a warning before it reads the answer, and gives up at once on a 429.
+    A 429 is counted among the same three tries instead of having a loop of its own around them: it comes before
+    Stripe's idempotency layer, so the same key is safe, and one layer of retries is easier to bound than two.
+    """
+
+    async def request_async(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        args, kwargs = self._get_request_args_kwargs(method, url, headers, post_data)
+        tries = _tries.get()
+        tries.append(errors.NO_ANSWER)
+        try:
+            async with self._session.request(*args, allow_redirects=False, **kwargs) as response:
+                body = await response.read()
+        except Exception as error:
+            self._handle_request_error(error)  # always raises APIConnectionError
+        tries[-1] = response.status
+        said = response.headers.copy()
+        for notice in said.popall("Stripe-Notice", []):
+            log.info("Stripe gives notice: %s", errors.short(notice))
+        return body, response.status, said
+
+    def _should_retry(
+        self,
+        response: tuple[Any, int, Mapping[str, str] | None] | None,
+        api_connection_error: stripe.APIConnectionError | None,
+        num_retries: int,
+        max_network_retries: int | None,
+    ) -> bool:
+        if response is not None and response[1] == 429 and "Stripe-Should-Retry" not in (response[2] or {}):
+            return num_retries < (max_network_retries or 0)
+        decided: bool = super()._should_retry(response, api_connection_error, num_retries, max_network_retries)
+        return decided
+
+    def _sleep_time_seconds(self, num_retries: int) -> float:
+        """Full jitter, so that those who were turned away together do not come back together."""
+        return random.uniform(0, min(0.5 * 2.0 ** (num_retries - 1), LONGEST_PAUSE))  # noqa: S311 (no secret)
+
+
+class StripeGateway:
+    """Stripe for one key. One per event loop: its connections belong to the loop of the first call.
+
+    A call takes at most three tries of `timeout` seconds each and at most 1.5 seconds of pauses between them, all
+    with the same idempotency key; whoever calls keeps the key for a later call and does not loop around this one.
+    """
+
+    def __init__(self, api_key: str, *, api_base: str | None = None, timeout: float = 20) -> None:
+        self.livemode = api_key.partition("_")[2].startswith("live_")
+        stripe.enable_telemetry = False  # it writes into the home directory and reports what runs here
+        _keep_the_sdk_quiet()
+        self._wire = _Wire(timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_SECONDS))
+        self._client = stripe.StripeClient(
+            api_key,
+            http_client=self._wire,
+            max_network_retries=RETRIES,
+            base_addresses={"api": api_base.rstrip("/")} if api_base else {},
+        )
+        self._intents = self._client.v1.payment_intents
+
+    async def close(self) -> None:
+        """Close the connections; every later call fails with `connection`."""
+        await self._wire.close_async()  # type: ignore[no-untyped-call]  # the SDK's own gap
+
+    def create_params(self, request: IntentRequest) -> str:
+        """The exact parameters of create-and-confirm, as JSON to be stored and replayed."""
+        return words.create_params(request)
+
+    def confirm_params(self, request: IntentRequest) -> str:
+        """The exact parameters of a further confirm."""
+        return words.confirm_params(request)
+
+    async def create(self, params: str, *, key: str) -> Intent:
+        """Create and confirm in one call."""
+        return await self._change(self._intents.create_async(json.loads(params), {"idempotency_key": key}))
+
+    async def confirm(self, intent_id: str, params: str, *, key: str) -> Intent:
+        """Begin another attempt of the same intent."""
+        call = self._intents.confirm_async(intent_id, json.loads(params), {"idempotency_key": key})
+        return await self._change(call, intent_id)
+
+    async def cancel(self, intent_id: str, *, key: str) -> Intent:
+        """End the intent; raises `payment_intent_unexpected_state` with the intent when it is too late."""
+        return await self._change(self._intents.cancel_async(intent_id, {}, {"idempotency_key": key}), intent_id)
+
+    async def retrieve(self, intent_id: str) -> Intent:
+        """What Stripe says now."""
+        return await self._ask(self._intents.retrieve_async(intent_id), words.intent_of)
+
+    async def find(self, payment_id: str, *, around: datetime) -> Intent | None:
+        """The intent that names our payment, created from a minute before `around` to an hour after it.
+
+        By list, which is consistent; Stripe's search may lag an hour behind.
+        """
+        window = {"gte": _unix(around - FIND_BEFORE), "lte": _unix(around + FIND_AFTER)}
+        params: Any = {"created": window, "limit": 100}
+        async with aclosing(self._pages(self._intents.list_async(params), dict)) as intents:
+            async for said in intents:
+                if (said.get("metadata") or {}).get("kvit_payment") == payment_id:
+                    return _read(said)
+        return None
+
+    async def events_since(self, cursor: str | None, since: datetime) -> AsyncIterator[tuple[Change, str]]:
+        """Stripe's events of `EVENT_TYPES`, oldest first: each as a pointer and as JSON without client secrets.
+
+        After the event `cursor`; where there is none, or Stripe has forgotten it (30 days), from `since` on.
+        Without a cursor all of them are read before the first is given, as Stripe lists from the newest.
+        """
+        if cursor is not None:
+            try:
+                async for event in self._events({"ending_before": cursor}):
+                    yield event
+            except GatewayError as error:
+                if error.code != "resource_missing":
+                    raise
+            else:
+                return
+        for event in reversed([event async for event in self._events({"created": {"gte": _unix(since)}})]):
+            yield event
+
+    async def account(self) -> Account:
+        """Whose key it is and whether MobilePay is active; a restricted key may lack the right (`permission`)."""
+        return await self._ask(self._client.v1.accounts.retrieve_current_async(), words.account_of)
+
+    async def _change(self, call: Awaitable[Any], intent_id: str | None = None) -> Intent:
+        """Send what changes an intent and answer with what is true now: a first answer, or a look after an old one."""
+        tries = _begin()
+        try:
+            answer = await call
+        except stripe.StripeError as error:
+            failure, cause = _failure(error, tries), _cause(error)
+            old = errors.is_old(error.headers or {}, tries)
+        else:
+            intent = _read(answer.to_dict() if isinstance(answer, stripe.PaymentIntent) else {})
+            return await self._look_after(intent.id) if errors.is_old(answer.last_response.headers, tries) else intent
+        if failure.intent is not None:
+            failure.intent = await self._look_if_possible(failure.intent.id) if old else failure.intent
+        elif failure.code == errors.UNEXPECTED_STATE and intent_id is not None:
+            failure.intent = await self._look_if_possible(intent_id)
+        raise failure from cause
+
+    async def _look_after(self, intent_id: str) -> Intent:
+        """Look at an intent that Stripe has changed for us; that the look failed does not undo the change."""
+        try:
+            return await self.retrieve(intent_id)
+        except GatewayError as error:
+            message = f"changed, but not seen: {error.message}"
+            raise GatewayError(error.code, retryable=True, request_id=error.request_id, message=message) from error
+
+    async def _look_if_possible(self, intent_id: str) -> Intent | None:
+        """The intent behind a refusal as it is now, or None: the refusal is what must be told."""
+        try:
+            return await self.retrieve(intent_id)
+        except GatewayError as error:
+            log.warning("could not look at %s after a refusal: %s", intent_id, error.code)
+            return None
+
+    async def _ask(self, call: Awaitable[Any], read: Callable[[dict[str, Any]], T]) -> T:
+        """Send what changes nothing."""
+        tries = _begin()
+        try:
+            return read((await call).to_dict())
+        except stripe.StripeError as error:
+            raise _failure(error, tries) from _cause(error)
+        except errors.NOT_THAT_SHAPE as error:
+            raise errors.unreadable(error) from None
+
+    async def _pages(self, call: Awaitable[Any], read: Callable[[dict[str, Any]], T]) -> AsyncGenerator[T, None]:
+        """Send a question that has many answers, page after page."""
+        tries = _begin()
+        try:
+            async for item in (await call).auto_paging_iter():
+                yield read(item.to_dict())
+        except stripe.StripeError as error:
+            raise _failure(error, tries) from _cause(error)
+        except errors.NOT_THAT_SHAPE as error:
+            raise errors.unreadable(error) from None
+
+    def _events(self, where: dict[str, Any]) -> AsyncIterator[tuple[Change, str]]:
+        params: Any = {"types": list(words.EVENT_TYPES), "limit": 100, **where}
+        return self._pages(self._client.v1.events.list_async(params), _event)
+
+
+def _keep_the_sdk_quiet() -> None:
+    """At INFO the SDK logs addresses, at DEBUG whole bodies with client secrets, and STRIPE_LOG prints them."""
+    logging.getLogger("stripe").setLevel(logging.WARNING)
+    stripe.log = None
+    _util.STRIPE_LOG = None
+
+
+def _begin() -> list[int]:
+    tries: list[int] = []
+    _tries.set(tries)
+    return tries
+
+
+def _failure(error: stripe.StripeError, tries: Sequence[int]) -> GatewayError:
+    if isinstance(error, stripe.APIConnectionError) or error.http_status is None:
+        return errors.no_answer(error.__cause__ or error, tries)
+    return errors.answered(error.http_status, error.json_body, error.headers or {}, tries)
+
+
+def _cause(error: stripe.StripeError) -> stripe.StripeError | None:
+    """What may stay attached to our error: not an answered one, its text and args hold whole bodies."""
+    return error if isinstance(error, stripe.APIConnectionError) else None
+
+
+def _read(said: dict[str, Any]) -> Intent:
+    try:
+        return words.intent_of(said)
+    except errors.NOT_THAT_SHAPE as error:
+        raise errors.unreadable(error) from None
+
+
+def _event(said: dict[str, Any]) -> tuple[Change, str]:
+    return words.change_of(said), json.dumps(words.without_secrets(said))
+
+
+def _unix(at: datetime) -> int:
+    return int(at.timestamp())

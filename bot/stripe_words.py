@@ -1,0 +1,137 @@
+"""What Kvit says to Stripe and how it reads the answer, as plain JSON that needs no vendor and no network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from handlers.ports import Change, Intent, IntentRequest, IntentStatus
+
+EVENT_TYPES = (
+    "payment_intent.requires_action",
+    "payment_intent.processing",
+    "payment_intent.succeeded",
+    "payment_intent.payment_failed",
+    "payment_intent.amount_capturable_updated",
+    "payment_intent.canceled",
+    "charge.refunded",
+    "charge.updated",
+    "charge.expired",
+    "refund.created",
+    "refund.updated",
+    "refund.failed",
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.closed",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+)
+"""What a webhook endpoint is subscribed to and what is asked for after an outage; the list takes at most 20."""
+
+_MOBILEPAY = {"type": "mobilepay"}
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whose key it is; `mobilepay` is active, inactive or pending, None where the account never asked for it."""
+
+    id: str
+    country: str | None
+    mobilepay: str | None
+    charges_enabled: bool
+
+
+def create_params(request: IntentRequest) -> str:
+    """The parameters of create-and-confirm as JSON with sorted keys, so that the same request is the same bytes."""
+    params: dict[str, Any] = {
+        "amount": request.amount,
+        "currency": request.currency.lower(),
+        "payment_method_data": _MOBILEPAY,
+        "capture_method": "manual" if request.manual_capture else "automatic",
+        "confirm": True,
+        "return_url": request.return_url,
+        "metadata": {"kvit_payment": request.payment_id, "kvit_ref": request.ref},
+        **_method_params(),
+    }
+    if request.text:
+        # half of a surrogate pair cannot be sent at all
+        params["description"] = request.text.encode(errors="replace").decode()
+    return json.dumps(params, sort_keys=True)
+
+
+def confirm_params(request: IntentRequest) -> str:
+    """The parameters of a further confirm: the last attempt's payment method is detached, so a new one is given."""
+    return json.dumps({"payment_method_data": _MOBILEPAY, "return_url": request.return_url}, sort_keys=True)
+
+
+def _method_params() -> dict[str, Any]:
+    """How the intent is bound to a payment method; `payment_method_types` is refused since 2026-09-30.endive.
+
+    Stripe's page for MobilePay sends this. `{"allowed_payment_method_types": ["mobilepay"]}` would be tighter, but
+    nobody has seen it accepted together with `payment_method_data` and `confirm`; the two exclude each other.
+    """
+    return {"automatic_payment_methods": {"enabled": True}}
+
+
+def intent_of(said: Mapping[str, Any]) -> Intent:
+    """Read a PaymentIntent's JSON.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not one, or its status is a word that we do not know.
+    """
+    redirect = (said.get("next_action") or {}).get("redirect_to_url") or {}
+    failure = said.get("last_payment_error") or {}
+    created = said.get("created")
+    return Intent(
+        id=said["id"],
+        status=IntentStatus(said["status"]),
+        amount=said["amount"],
+        currency=said["currency"].upper(),
+        received=said.get("amount_received") or 0,
+        livemode=said["livemode"],
+        metadata=dict(said.get("metadata") or {}),
+        link=redirect.get("url"),
+        error_code=failure.get("code"),
+        decline_code=failure.get("decline_code"),
+        cancellation_reason=said.get("cancellation_reason"),
+        methods=tuple(said.get("payment_method_types") or ()),
+        created_at=datetime.fromtimestamp(created, UTC) if created is not None else None,
+    )
+
+
+def change_of(event: Mapping[str, Any]) -> Change:
+    """Read an event's JSON as a pointer: the intent it is about, and our payment where its object names one.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not an event.
+    """
+    thing = event["data"]["object"]
+    intent = thing["id"] if thing.get("object") == "payment_intent" else thing.get("payment_intent")
+    if isinstance(intent, Mapping):
+        intent = intent.get("id")
+    return Change(
+        id=event["id"],
+        type=event["type"],
+        intent_id=intent,
+        payment_id=(thing.get("metadata") or {}).get("kvit_payment"),
+        livemode=event["livemode"],
+        created_at=datetime.fromtimestamp(event["created"], UTC),
+    )
+
+
+def account_of(said: Mapping[str, Any]) -> Account:
+    """Read an account's JSON."""
+    capabilities = said.get("capabilities") or {}
+    return Account(
+        said["id"], said.get("country"), capabilities.get("mobilepay_payments"), bool(said.get("charges_enabled"))
+    )
+
+
+def without_secrets(said: Any) -> Any:
+    """The same JSON with every `client_secret` blanked: whoever holds one may act as the customer."""
+    if isinstance(said, Mapping):
+        return {key: "" if key == "client_secret" and value else without_secrets(value) for key, value in said.items()}
+    return [without_secrets(value) for value in said] if isinstance(said, list) else said
