@@ -40,12 +40,24 @@ class Database:
         """
         if await self.schema_version() == migrations.HEAD:
             return
+        async with self.migration() as tx:
+            await tx.run_sync(migrations.upgrade)
+
+    @asynccontextmanager
+    async def migration(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that may rebuild tables: references are checked once, before the commit.
+
+        Raises:
+            DatabaseUnavailable: locked, full or out of reach; nothing was written.
+            ValueError: a row would have lost the row it points to; nothing was written.
+        """
+        dialect.create(self.path)
         engine = dialect.migrator(self.path, self._busy_seconds)
         try:
             async with self._turns.next():
                 with _in_our_words():
                     async with engine.begin() as tx:
-                        await tx.run_sync(migrations.upgrade)
+                        yield tx
                         await dialect.check_references(tx)
         finally:
             await engine.dispose()

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,12 @@ def path_of(url: str) -> Path:
     if prefix != "sqlite" or not file or file == ":memory:":
         raise ValueError("DATABASE_URL must look like sqlite:///kvit.db")
     return Path(file)
+
+
+def create(path: Path) -> None:
+    """Make an empty file that only its owner can read, for SQLite would let everybody; its log files follow it."""
+    with suppress(OSError):  # opening it fails as well, and SQLite says why
+        path.touch(mode=0o600)
 
 
 def writer(path: Path, busy_seconds: float) -> AsyncEngine:

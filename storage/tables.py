@@ -62,6 +62,10 @@ def _one_of(column: str, *words: str) -> sa.CheckConstraint:
     return sa.CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
 
 
+def _where(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
+
+
 CURRENCY = "'DKK', 'EUR', 'SEK', 'NOK'"
 STRICT: dict[str, Any] = {"sqlite_strict": True}
 
@@ -177,19 +181,8 @@ payments = sa.Table(
     sa.CheckConstraint("(status = 'succeeded') = (succeeded_at IS NOT NULL)", name="succeeded_has_time"),
     sa.CheckConstraint("(status = 'canceled') = (canceled_because IS NOT NULL)", name="canceled_has_reason"),
     sa.CheckConstraint("attempt_number BETWEEN 1 AND 8", name="attempt_number_bounded"),
-    sa.Index(
-        "ix_payments_look_at",
-        "look_at",
-        sqlite_where=sa.text("look_at IS NOT NULL"),
-        postgresql_where=sa.text("look_at IS NOT NULL"),
-    ),
-    sa.Index(
-        "ix_payments_open",
-        "shop_id",
-        "created_at",
-        sqlite_where=sa.text("ended_at IS NULL"),
-        postgresql_where=sa.text("ended_at IS NULL"),
-    ),
+    sa.Index("ix_payments_look_at", "look_at", **_where("look_at IS NOT NULL")),
+    sa.Index("ix_payments_open", "shop_id", "created_at", **_where("ended_at IS NULL")),
     sa.Index("ix_payments_shop_created", "shop_id", "created_at"),
     **STRICT,
 )
@@ -210,13 +203,7 @@ attempts = sa.Table(
     _one_of("outcome", "asked", "live", "failed", "lapsed", "succeeded", "canceled"),
     _one_of("origin", "chat", "page"),
     sa.CheckConstraint("number BETWEEN 1 AND 8", name="number_bounded"),
-    sa.Index(
-        "uq_attempts_one_running",
-        "payment_id",
-        unique=True,
-        sqlite_where=sa.text("outcome IN ('asked', 'live')"),
-        postgresql_where=sa.text("outcome IN ('asked', 'live')"),
-    ),
+    sa.Index("uq_attempts_one_running", "payment_id", unique=True, **_where("outcome IN ('asked', 'live')")),
     **STRICT,
 )
 """Each confirm with the exact parameters it is sent with; at most one of a payment is running."""
@@ -246,14 +233,7 @@ cards = sa.Table(
     sa.Column("shown_at", Instant),
     sa.Column("sends", sa.Integer, nullable=False),
     sa.Column("lost", Flag, nullable=False),
-    sa.Index(
-        "uq_cards_message",
-        "chat_id",
-        "message_id",
-        unique=True,
-        sqlite_where=sa.text("message_id IS NOT NULL"),
-        postgresql_where=sa.text("message_id IS NOT NULL"),
-    ),
+    sa.Index("uq_cards_message", "chat_id", "message_id", unique=True, **_where("message_id IS NOT NULL")),
     **STRICT,
 )
 """The one message that shows a payment: where it is and which version of the payment it shows."""
@@ -277,28 +257,9 @@ mail = sa.Table(
     sa.Column("settled_at", Instant),
     sa.UniqueConstraint("box", "key"),
     _one_of("state", "waiting", "done", "set_aside"),
-    sa.Index(
-        "ix_mail_waiting",
-        "box",
-        "lane",
-        "id",
-        sqlite_where=sa.text("state = 'waiting'"),
-        postgresql_where=sa.text("state = 'waiting'"),
-    ),
-    sa.Index(
-        "ix_mail_done",
-        "box",
-        "settled_at",
-        sqlite_where=sa.text("state = 'done'"),
-        postgresql_where=sa.text("state = 'done'"),
-    ),
-    sa.Index(
-        "ix_mail_set_aside",
-        "box",
-        "id",
-        sqlite_where=sa.text("state = 'set_aside'"),
-        postgresql_where=sa.text("state = 'set_aside'"),
-    ),
+    sa.Index("ix_mail_waiting", "box", "lane", "id", **_where("state = 'waiting'")),
+    sa.Index("ix_mail_done", "box", "settled_at", **_where("state = 'done'")),
+    sa.Index("ix_mail_set_aside", "box", "id", **_where("state = 'set_aside'")),
     **STRICT,
 )
 """Durable belts: Stripe's events in, Telegram's updates in, messages out."""
