@@ -1,0 +1,125 @@
+"""Amounts as people type them: read in every usual way of writing, and asked back or refused instead of guessed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from storage.amount_refusals import (
+    AmountRefused,
+    AmountTooLarge,
+    AmountTooSmall,
+    AmountUnreadable,
+    AmountZero,
+    CurrencyDiffers,
+    CurrencyNeeded,
+)
+from storage.amount_signs import SEPARATORS, Written, take_apart
+from storage.amount_text import caption, refuse_second_number
+from storage.amount_words import KRONE
+from storage.money import DECIMALS, MINIMUM, Money
+
+MOST_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One reading of what was typed: how much, and the text on the card (one line, may be empty)."""
+
+    money: Money
+    text: str
+
+
+@dataclass(frozen=True)
+class Ambiguous:
+    """Two readings, the larger first. The one that is chosen must still pass `check`."""
+
+    choices: tuple[Asked, Asked]
+
+
+def parse_request(text: str, *, default: str, limit: int) -> Asked | Ambiguous:
+    """Read `AMOUNT [CURRENCY] [TEXT]`; the currency may also stand before the amount.
+
+    `default` is the shop's currency, `limit` the most it asks for, in minor units of whichever currency.
+
+    Raises:
+        AmountRefused: one of its kinds, with the reason.
+    """
+    written = take_apart(text)
+    currency = _currency(written.currency, default)
+    caption_text = caption(written.rest)
+    refuse_second_number(caption_text)
+    choices = [Asked(_money(digits, currency, limit), said) for digits, said in _readings(written, caption_text)]
+    refusals = [refusal for refusal in (_refusal(asked.money, limit) for asked in choices) if refusal]
+    if len(refusals) == len(choices):
+        raise refusals[0]
+    return choices[0] if len(choices) == 1 else Ambiguous((choices[0], choices[1]))
+
+
+def parse_amount(text: str, *, currency: str, limit: int) -> Money | tuple[Money, Money]:
+    """Read an amount alone, as of a refund: two readings where it is ambiguous; Stripe's minimum does not apply.
+
+    Raises:
+        AmountRefused: one of its kinds; `CurrencyDiffers` when another currency than `currency` is named.
+    """
+    written = take_apart(text)
+    if _currency(written.currency, currency) != currency:
+        raise CurrencyDiffers(currency)
+    if caption(written.rest):
+        raise AmountUnreadable
+    found = [_money(digits, currency, limit) for digits, _ in _readings(written, "")]
+    if not any(0 < money.minor <= limit for money in found):
+        raise AmountTooLarge(Money(limit, currency)) if found[0].minor else AmountZero
+    return found[0] if len(found) == 1 else (found[0], found[1])
+
+
+def check(money: Money, *, limit: int) -> None:
+    """Refuse an amount that cannot be asked for; `limit` in minor units.
+
+    Raises:
+        AmountZero, AmountTooSmall, AmountTooLarge.
+    """
+    if refusal := _refusal(money, limit):
+        raise refusal
+
+
+def _refusal(money: Money, limit: int) -> AmountRefused | None:
+    if money.minor <= 0:
+        return AmountZero()
+    if money.minor < MINIMUM[money.currency]:
+        return AmountTooSmall(Money(MINIMUM[money.currency], money.currency))
+    if money.minor > limit:
+        return AmountTooLarge(Money(limit, money.currency))
+    return None
+
+
+def _currency(written: str | None, default: str) -> str:
+    if written != KRONE:
+        return written or default
+    if default == "EUR":
+        raise CurrencyNeeded
+    return default
+
+
+def _readings(written: Written, text: str) -> list[tuple[str, str]]:
+    """The one or two ways to read it: digits with two decimals, and the text that remains.
+
+    Two groups alone can be a thousand or decimals too many, or, by a space, an amount and a text with a number.
+    """
+    groups = written.groups
+    whole = "".join(groups) + written.decimals.ljust(DECIMALS, "0")
+    open_end = len(groups) > 1 and not written.decimals and not written.settled
+    if open_end and written.grouping in SEPARATORS and len(groups) == 2:
+        return [(whole, text), (groups[0] + groups[1][:DECIMALS], text)]
+    if open_end and written.grouping == "space" and text:
+        if len(groups) > 2:
+            raise AmountUnreadable
+        shorter = caption(written.whole[len(groups[0]) :] + written.rest)
+        return [(whole, text), (groups[0].ljust(len(groups[0]) + DECIMALS, "0"), shorter)]
+    return [(whole, text)]
+
+
+def _money(digits: str, currency: str, limit: int) -> Money:
+    """Digits with their two decimals as money; so many that no limit allows them are not even counted."""
+    if len(digits.lstrip("0")) > MOST_DIGITS:
+        raise AmountTooLarge(Money(limit, currency))
+    return Money(int(digits), currency)

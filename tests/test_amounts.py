@@ -1,0 +1,340 @@
+"""What people type is read exactly, asked back, or refused with the reason; it is never guessed."""
+
+from __future__ import annotations
+
+import locale
+import re
+import string
+import unicodedata
+from itertools import product
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from storage import amount_refusals as refusals
+from storage.amount_text import LONGEST_TEXT
+from storage.amounts import Ambiguous, Asked, check, parse_amount, parse_request
+from storage.money import CURRENCIES, MINIMUM, Money
+
+LIMIT = 10_000_000
+KRONER = ("DKK", "SEK", "NOK")
+SPACES = " \u00a0\u2009\u202f\u2007\u3000"
+
+
+def read(text: str, default: str = "DKK", limit: int = LIMIT) -> Asked | Ambiguous:
+    return parse_request(text, default=default, limit=limit)
+
+
+def asked(text: str, default: str = "DKK") -> tuple[str, str]:
+    """The one reading, in the neutral form, and the text."""
+    found = read(text, default)
+    assert isinstance(found, Asked), found
+    return str(found.money), found.text
+
+
+def two(text: str, default: str = "DKK") -> list[tuple[str, str]]:
+    """The two readings that the person is asked between."""
+    found = read(text, default)
+    assert isinstance(found, Ambiguous), found
+    return [(str(choice.money), choice.text) for choice in found.choices]
+
+
+WAYS = {
+    "125": "125.00",
+    "125,5": "125.50",
+    "125.5": "125.50",
+    "125,50": "125.50",
+    "125.50": "125.50",
+    "1.234,50": "1234.50",
+    "1,234.50": "1234.50",
+    "1'234,50": "1234.50",
+    "1’234,50": "1234.50",
+    "1'234": "1234.00",
+    "12.345,6": "12345.60",
+    "1234,50": "1234.50",
+    "100000": "100000.00",
+    "100.000,00": "100000.00",
+    **{f"1{space}234,50": "1234.50" for space in SPACES},
+    **{f"12{space}345": "12345.00" for space in SPACES},
+}
+BEFORE = {"": None, "kr": "kr", "kr.": "kr", "KR ": "kr", "DKK ": "DKK", "eur": "EUR", "€": "EUR", "Nok\u00a0": "NOK"}
+AFTER = {"": None, "kr": "kr", " kr.": "kr", "\u00a0Kr": "kr", " sek": "SEK", "DKK": "DKK", "€": "EUR", " EUR": "EUR"}
+
+
+@pytest.mark.parametrize(("written", "value"), WAYS.items())
+@pytest.mark.parametrize("default", KRONER)
+def test_every_way_of_writing_an_amount_is_read_with_any_currency(written: str, value: str, default: str) -> None:
+    for (before, first), (after, second) in product(BEFORE.items(), AFTER.items()):
+        if before and after:
+            continue
+        currency = {"kr": default, None: default}.get(first or second, first or second)
+        assert asked(f"{before}{written}{after}", default) == (f"{value} {currency}", "")
+        if (before or after) or not set(written) & set(SPACES) or "," in written:
+            assert asked(f"{before}{written}{after}  Coffee & cake", default) == (
+                f"{value} {currency}",
+                "Coffee & cake",
+            )
+
+
+@pytest.mark.parametrize("mark", [",-", ":-", ".-", ",–"])
+@pytest.mark.parametrize("number", ["125", "1 250", "1'250"])
+def test_a_dash_stands_for_no_decimals(number: str, mark: str) -> None:
+    value = "125.00" if number == "125" else "1250.00"
+    for default in CURRENCIES:
+        assert asked(f"{number}{mark}", default) == (f"{value} {default}", "")
+        assert asked(f"{number}{mark} Coffee", default) == (f"{value} {default}", "Coffee")
+    assert asked(f"kr {number}{mark}") == (f"{value} DKK", "")
+    assert asked(f"{number}{mark} SEK") == (f"{value} SEK", "")
+
+
+def test_a_dash_after_a_grouped_number_says_that_it_was_grouped() -> None:
+    assert asked("1.234,- Coffee") == ("1234.00 DKK", "Coffee")
+    assert asked("1.234:-") == ("1234.00 DKK", "")
+    assert asked("1,234.-") == ("1234.00 DKK", "")
+
+
+def test_a_named_currency_wins_over_the_shop_s() -> None:
+    for named, default in product(CURRENCIES, CURRENCIES):
+        assert asked(f"125 {named.lower()} Coffee", default) == (f"125.00 {named}", "Coffee")
+        assert asked(f"{named}125", default) == (f"125.00 {named}", "")
+
+
+def test_words_for_money_are_currencies_and_not_text() -> None:
+    assert asked("125 kroner") == ("125.00 DKK", "")
+    assert asked("125 kronor kaffe", "SEK") == ("125.00 SEK", "kaffe")
+    assert asked("12,50 euro") == ("12.50 EUR", "")
+
+
+@pytest.mark.parametrize("written", ["1.234", "1,234", "1.239", "1,239"])
+def test_three_digits_after_one_point_or_comma_are_asked_back_and_cut(written: str) -> None:
+    small = f"1.{written[2:4]}"
+    for frame, currency, said in [("{}", "EUR", ""), ("{} € Coffee", "EUR", "Coffee"), ("kr {} x", "SEK", "x")]:
+        large = f"1{written[2:]}.00 {currency}"
+        assert two(frame.format(written), currency) == [(large, said), (f"{small} {currency}", said)]
+
+
+def test_more_groups_or_decimals_leave_nothing_to_ask() -> None:
+    assert str(parse_amount("1.234.567", currency="DKK", limit=10**9)) == "1234567.00 DKK"
+    assert str(parse_amount("1,234,567.8", currency="DKK", limit=10**9)) == "1234567.80 DKK"
+
+
+def test_a_number_after_a_space_may_belong_to_the_text() -> None:
+    assert two("12 500 g coffee") == [("12500.00 DKK", "g coffee"), ("12.00 DKK", "500 g coffee")]
+    assert two("12\u202f500 g") == [("12500.00 DKK", "g"), ("12.00 DKK", "500 g")]
+    assert asked("12 500") == ("12500.00 DKK", "")
+    assert asked("12 500 kr coffee") == ("12500.00 DKK", "coffee")
+    assert asked("12 500,00 g coffee") == ("12500.00 DKK", "g coffee")
+    assert asked("12 kr 500 g coffee") == ("12.00 DKK", "500 g coffee")
+    assert asked("125 2 coffees") == ("125.00 DKK", "2 coffees")
+    assert asked("12\n500 g coffee") == ("12.00 DKK", "500 g coffee")
+
+
+def test_an_ambiguous_amount_is_asked_back_even_if_only_one_reading_could_be_taken() -> None:
+    assert two("1.234") == [("1234.00 DKK", ""), ("1.23 DKK", "")]
+    assert two("999.999") == [("999999.00 DKK", ""), ("999.99 DKK", "")]
+    with pytest.raises(refusals.AmountTooSmall):
+        check(Money(123, "DKK"), limit=LIMIT)
+
+
+REFUSED: dict[type[refusals.AmountRefused], list[str]] = {
+    refusals.AmountMissing: ["", "  ", "\n", "DKK", "kr.", "€"],
+    refusals.AmountSigned: ["-5", "+5", "−5", "–5", "- 5", "kr -5", "-kr 5", "€−5", "5-3", "5+3", "－5", "+ € 5"],
+    refusals.AmountExponent: ["5e3", "5E3", "1,5e3", "5e-3", "5e+3", "1e5 kr"],
+    refusals.AmountForeignDigits: [
+        "١٢٥",
+        "１２５",
+        "१२",
+        "12٣",
+        "1²",
+        "12½",
+        "①",
+        "Ⅻ",
+        "五",
+        "DKK ١",
+        "12 ٥٠٠ g",
+        "𝟏𝟐",
+    ],
+    refusals.AmountTooFine: ["0.500", "0,500", "0,001", "12.3456", "12,3456", "1234.567", "1'234.567", "1.234,567"],
+    refusals.AmountZero: ["0", "0,00", "0.0", "000", "0 kr"],
+    refusals.AmountTooLarge: ["100000,01", "100 001", "1.234.567", "9" * 5000, "1" + ".000" * 300],
+    refusals.AmountUnreadable: [
+        *["1_000", "1.2.3", "1.23,45", "12,34.56", "1,23,456", "1.234.56", "1.234,56,8", "1'23", "1'234'5", ".50"],
+        *[",50", "12.", "12,", "5k", "5 k", "5 tusind", "0x10", "125x", "125%", "5 % off", "Coffee 125", "K7F3 125"],
+        *["12 50", "1 23,45", "125 42", "12\t500", "1\n234,50", "125 ½", "12 50 kr", "125 kr 50 øre", "125 kr.50"],
+        *["125 kr50", "€.50", "125 + 25 tip", "125 x 2", "125 -25", "12\u200b500", "\u202e521", "5\ufe0f\u20e3"],
+        *["1,234,-", "125,50,-", "125,-50", "125 EUR-pallet", "#125", "(125)", "125\x00", "1 234 567 coffee"],
+    ],
+    refusals.CurrencyUnknown: [
+        *[
+            "125 USD lunch",
+            "125 usd",
+            "USD 125",
+            "usd125",
+            "125USD",
+            "$125",
+            "125 $",
+            "125 US$",
+            "£5",
+            "125 ¥",
+            "125 ₿",
+        ],
+        *["125 ISK", "125 isk fish", "125 Gbp", "125 MAD", "125 dollars", "125 øre", "125 cent", "125＄"],
+    ],
+    refusals.CurrencyTwice: ["kr 125 kr", "125 kr DKK", "DKK 125 EUR", "125 DKK USD lunch", "€125€", "125 kr. kr."],
+    refusals.TextTooLong: ["125 " + "x" * (LONGEST_TEXT + 1)],
+}
+
+
+@pytest.mark.parametrize(("reason", "text"), [(reason, text) for reason, texts in REFUSED.items() for text in texts])
+def test_what_is_no_amount_is_refused_with_its_reason(reason: type[refusals.AmountRefused], text: str) -> None:
+    with pytest.raises(refusals.AmountRefused) as refused:
+        read(text)
+    assert type(refused.value) is reason
+
+
+def test_kroner_in_a_shop_without_a_krone_are_asked_for() -> None:
+    for text in ("125 kr", "kr. 125", "125kr Coffee", "125 kroner"):
+        with pytest.raises(refusals.CurrencyNeeded):
+            read(text, "EUR")
+
+
+def test_every_reason_has_its_own_sentence() -> None:
+    codes = [kind.code for kind in refusals.AmountRefused.__subclasses__()]
+    assert len(set(codes)) == len(codes)
+    assert all(code.startswith("error.") for code in codes)
+
+
+@pytest.mark.parametrize("currency", CURRENCIES)
+def test_stripe_s_minimum_and_the_shop_s_limit_are_the_last_that_pass(currency: str) -> None:
+    least = Money(MINIMUM[currency], currency)
+    assert read(f"{least.decimal} {currency}") == Asked(least, "")
+    assert asked(f"100000 {currency}") == (f"100000.00 {currency}", "")
+    with pytest.raises(refusals.AmountTooSmall) as below:
+        read(f"{Money(least.minor - 1, currency).decimal} {currency}")
+    assert below.value.minimum == below.value.holes["minimum"] == least
+    with pytest.raises(refusals.AmountTooLarge) as above:
+        read(f"100000,01 {currency}")
+    assert above.value.limit == above.value.holes["limit"] == Money(LIMIT, currency)
+
+
+def test_words_that_look_like_other_currencies_stay_text() -> None:
+    for text in ("mad til to", "Mad", "top up", "all you can eat", "cup cake", "krabber", "sekt", "Bob", "eurovision"):
+        assert asked(f"125 {text}") == ("125.00 DKK", text)
+
+
+def test_the_text_is_kept_as_it_was_typed_on_one_line() -> None:
+    assert asked("125   2  big\u00a0<b>cups</b>\n& {milk} ") == ("125.00 DKK", "2  big\u00a0<b>cups</b> & {milk}")
+    assert asked("125 kr, coffee") == ("125.00 DKK", "coffee")
+    assert asked("125 #1042") == ("125.00 DKK", "#1042")
+    assert asked("125 2026-05-01") == ("125.00 DKK", "2026-05-01")
+    assert asked("125 12:30 klip") == ("125.00 DKK", "12:30 klip")
+    assert asked("125 👩‍🍳 Åse's çay") == ("125.00 DKK", "👩‍🍳 Åse's çay")
+
+
+def test_a_text_can_neither_turn_nor_hide_what_stands_beside_it() -> None:
+    assert asked("125 a\u202eb\u2066c\x00d\u200be\ufefff\ud800g\uffffh") == ("125.00 DKK", "abcdefgh")
+    assert asked("125 \u202e\u200d") == ("125.00 DKK", "")
+
+
+def test_a_refund_s_amount_is_read_in_the_payment_s_own_currency() -> None:
+    assert parse_amount("0,01", currency="DKK", limit=100) == Money(1, "DKK")
+    assert parse_amount("12 500", currency="SEK", limit=LIMIT) == Money(1_250_000, "SEK")
+    assert parse_amount("1.239", currency="EUR", limit=LIMIT) == (Money(123_900, "EUR"), Money(123, "EUR"))
+    assert parse_amount("5 kr", currency="NOK", limit=LIMIT) == Money(500, "NOK")
+    for text, reason in {
+        "5 EUR": refusals.CurrencyDiffers,
+        "5 kr please": refusals.AmountUnreadable,
+        "1,01": refusals.AmountTooLarge,
+        "1.234": refusals.AmountTooLarge,
+        "0": refusals.AmountZero,
+        "-1": refusals.AmountSigned,
+    }.items():
+        with pytest.raises(reason):
+            parse_amount(text, currency="DKK", limit=100)
+
+
+def minor_by_hand(number: str) -> int | None:
+    """Another way to the amount: from the right, sign by sign; None where the number is not clear."""
+    tail = re.search(r"[.,](\d{1,2})$", number)
+    decimals = tail[1] if tail else ""
+    body = number[: -len(tail[0])] if tail else number
+    signs = {sign for sign in body if not sign.isdigit()}
+    kinds = {" " if unicodedata.category(sign) == "Zs" else "'" if sign in "'’" else sign for sign in signs}
+    parts = re.split(r"\D+", body)
+    grouped = len(parts) > 1
+    wrong_groups = grouped and (len(parts[0]) > 3 or parts[0][0] == "0" or any(len(part) != 3 for part in parts[1:]))
+    if len(kinds) > 1 or wrong_groups or (tail and tail[0][0] in kinds) or not kinds <= {" ", "'", ".", ","}:
+        return None
+    if kinds <= {".", ","} and len(parts) == 2 and not decimals:
+        return None
+    kroner = 0
+    for digit in "".join(parts):
+        kroner = kroner * 10 + "0123456789".index(digit)
+    oere = "0123456789".index(decimals[0]) * 10 if decimals else 0
+    return kroner * 10 * 10 + oere + ("0123456789".index(decimals[1]) if len(decimals) == 2 else 0)
+
+
+NUMBERISH = st.text(alphabet="0123456789" * 3 + ".,' \u00a0\u202f’_-e−\u200b٣½", min_size=1, max_size=14)
+TAILS = st.sampled_from(["", " ", "kr", " kr.", "€", " DKK", " USD", ",-", " Coffee", "\ncoffee", " 2 cups", " kr x"])
+
+
+@given(NUMBERISH, TAILS)
+@example("1.234", "")
+@example("0.500", " kr")
+def test_no_input_makes_a_wrong_amount(number: str, tail: str) -> None:
+    try:
+        found = read(number + tail, limit=10**15)
+    except refusals.AmountRefused:
+        return
+    if isinstance(found, Ambiguous):
+        assert found.choices[0].money > found.choices[1].money
+        assert re.match(r"[1-9]\d{0,2}\D+\d{3}(?!\d)", (number + tail).strip())
+        return
+    typed = (number + tail).replace("\u200b", "").replace("\n", " ").strip()
+    consumed = typed.removesuffix(found.text)
+    digits = re.match(r"\d[\d.,'’ \u00a0\u202f]*", consumed, re.ASCII)
+    assert digits is not None
+    plain = digits[0].rstrip()
+    settled = consumed[len(plain) :].startswith("-") and plain[-1] in ",."
+    by_hand = minor_by_hand(plain[:-1] + ",00" if settled else plain)
+    assert found.money.minor == by_hand
+
+
+@given(st.text(max_size=40))
+@example("9" * 4400)
+@example("1" + " 000" * 1000)
+@example("kr" * 2000)
+def test_any_text_is_read_or_refused_and_nothing_else_happens(text: str) -> None:
+    try:
+        found = read(text)
+    except refusals.AmountRefused:
+        return
+    for choice in found.choices if isinstance(found, Ambiguous) else (found,):
+        choice.text.encode()
+        assert len(choice.text) <= LONGEST_TEXT
+        assert not any(unicodedata.category(sign) in {"Cc", "Cs", "Zl", "Zp"} for sign in choice.text)
+    if isinstance(found, Asked):
+        check(found.money, limit=LIMIT)
+
+
+@given(st.text(alphabet=st.characters(whitelist_categories=("Nd", "Nl", "No")), min_size=1, max_size=4))
+def test_only_the_ten_ascii_digits_make_an_amount(digits: str) -> None:
+    if all(digit in string.digits for digit in digits):
+        return
+    for text in (digits, f"12{digits}", f"{digits} kr", f"DKK {digits}", f"12,{digits}"):
+        if not text.isascii():
+            with pytest.raises(refusals.AmountRefused):
+                read(text)
+
+
+def test_the_machine_s_locale_changes_nothing() -> None:
+    kept = locale.setlocale(locale.LC_ALL)
+    texts = ["1.234,50", "1,234.50", "1 234,50", "125 kr"]
+    plain = [read(text) for text in texts]
+    try:
+        for name in ("C", "C.UTF-8", ""):
+            locale.setlocale(locale.LC_ALL, name)
+            assert [read(text) for text in texts] == plain
+    finally:
+        locale.setlocale(locale.LC_ALL, kept)
