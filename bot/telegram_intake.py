@@ -1,0 +1,219 @@
+"""Brings Telegram's updates in, raw as they are: each is committed before Telegram is told that we have it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from telegram.error import Conflict, InvalidToken, RetryAfter, TelegramError
+
+from bot.telegram_messenger import seconds_of
+from bot.telegram_request import AiohttpRequest
+from handlers.ports import Clock
+from storage.errors import DatabaseUnavailable
+from storage.mailbox import Draft, Mailbox
+
+log = logging.getLogger(__name__)
+
+ALLOWED_UPDATES = ("message", "callback_query", "my_chat_member", "inline_query", "chosen_inline_result")
+"""What we ask for, always and explicitly: Telegram remembers the last list. Edited messages run no command."""
+
+LONG_POLL_SECONDS = 25
+ANSWER_SECONDS = 10.0
+RARELY = 60.0
+LONGEST_PAUSE = 30.0
+
+
+class WebhookIsSet(Exception):
+    """The bot's updates go to a webhook; polling would take them away from there.
+
+    Start with --take-over-webhook to remove the webhook and poll instead.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A webhook is set for this bot, so its messages go elsewhere and polling would stop that. "
+            "Use TELEGRAM_MODE=webhook, or start with --take-over-webhook to remove the webhook."
+        )
+
+
+@dataclass(frozen=True)
+class _Trouble:
+    """Why no updates come. `seconds` to wait; None backs off from soon to seldom."""
+
+    kind: str
+    sentence: str
+    seconds: float | None = None
+
+
+class Polling:
+    """Asks for updates in one long poll after the other; only one process of a bot may do so.
+
+    A restart at any point loses nothing: what was not committed was not confirmed and comes again, and what was
+    committed twice has the same key.
+    """
+
+    def __init__(
+        self,
+        request: AiohttpRequest,
+        inbox: Mailbox,
+        clock: Clock,
+        *,
+        take_over: bool = False,
+        long_poll: int = LONG_POLL_SECONDS,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """`take_over` removes a webhook once, at the start; `long_poll` is seconds at Telegram, at most 50."""
+        self._request = request
+        self._inbox = inbox
+        self._clock = clock
+        self._take_over = take_over
+        self._long_poll = long_poll
+        self._chance = chance
+        self._admitted = False
+        self._confirm: int | None = None
+        self._trouble: _Trouble | None = None
+        self._failures = 0
+
+    async def admit(self) -> None:
+        """Make sure that no webhook is set, so that we may poll.
+
+        Raises:
+            WebhookIsSet: one is, and we were not told to remove it.
+            TelegramError: Telegram is out of reach or refuses.
+        """
+        info = await self._request.call("getWebhookInfo")
+        if isinstance(info, dict) and info.get("url"):
+            if not self._take_over:
+                raise WebhookIsSet
+            await self._request.call("deleteWebhook", drop_pending_updates=False)
+            log.warning("The webhook of this bot was removed, as asked; Kvit polls for updates now.")
+        # Only once: a webhook that is set while we run is somebody's newer wish.
+        self._take_over = False
+        self._admitted = True
+
+    async def poll_once(self) -> int:
+        """Fetch what is there (waiting for it a while) and keep it; returns how many updates were new.
+
+        Raises:
+            WebhookIsSet, TelegramError: nothing came in.
+            DatabaseUnavailable: nothing was kept, so nothing will be confirmed.
+        """
+        if not self._admitted:
+            await self.admit()
+        updates = await self._fetch()
+        drafts = [draft for update in updates if (draft := draft_of(update, bot_id=self._request.bot_id))]
+        new = await self._inbox.put(*drafts, now=self._clock.now())
+        # An empty answer shows that everything was confirmed. Then no offset is sent: after a quiet week Telegram
+        # may count on from a lower number, and an old offset would confirm updates that we never saw.
+        self._confirm = max((number + 1 for update in updates if (number := _id_of(update)) is not None), default=None)
+        if updates and not drafts:
+            raise TelegramError("updates without an update_id")
+        return new
+
+    async def forever(self) -> None:
+        """Poll until canceled; an outage is logged once when it begins and once when it is over."""
+        while True:
+            try:
+                await self.poll_once()
+            except (TelegramError, WebhookIsSet, DatabaseUnavailable) as error:
+                await self._pause(_trouble_of(error))
+            else:
+                self._all_well()
+
+    async def _fetch(self) -> list[Any]:
+        # After trouble the first poll does not wait, so that its end is known at once.
+        wait = 0 if self._trouble else self._long_poll
+        try:
+            found = await self._request.call(
+                "getUpdates",
+                offset=self._confirm,
+                timeout=wait,
+                allowed_updates=list(ALLOWED_UPDATES),
+                read=wait + ANSWER_SECONDS,
+            )
+        except Conflict as error:
+            if "webhook" in str(error).lower():
+                self._admitted = False
+                raise WebhookIsSet from error
+            raise
+        if not isinstance(found, list):
+            raise TelegramError("getUpdates did not answer with a list")
+        return found
+
+    async def _pause(self, trouble: _Trouble) -> None:
+        if self._trouble is None or self._trouble.kind != trouble.kind:
+            log.error(trouble.sentence)
+            self._failures = 0
+        self._trouble = trouble
+        self._failures = min(self._failures + 1, 16)
+        longest = min(2.0 ** (self._failures - 1), LONGEST_PAUSE)
+        await self._clock.sleep(self._chance() * longest if trouble.seconds is None else trouble.seconds)
+
+    def _all_well(self) -> None:
+        if self._trouble is not None:
+            log.info("Telegram's updates come in again.")
+        self._trouble = None
+        self._failures = 0
+
+
+def _trouble_of(error: TelegramError | WebhookIsSet | DatabaseUnavailable) -> _Trouble:
+    match error:
+        case WebhookIsSet():
+            return _Trouble("webhook", f"Polling has stopped. {error}", RARELY)
+        case DatabaseUnavailable():
+            return _Trouble("database", f"No update is confirmed to Telegram while {error}.")
+        case Conflict():
+            sentence = "Polling has stopped: another program polls with this bot's token; one of the two must end."
+            return _Trouble("conflict", sentence, RARELY)
+        case InvalidToken():
+            return _Trouble("token", "Telegram refuses the bot's token; set TELEGRAM_BOT_TOKEN right.", RARELY)
+        case RetryAfter():
+            return _Trouble("telegram", "Telegram asks us to poll less often.", seconds_of(error))
+        case _:
+            return _Trouble("telegram", f"No updates from Telegram: {error}. Trying again.")
+
+
+def draft_of(update: Any, *, bot_id: int, raw: bytes | None = None) -> Draft | None:
+    """The mail that keeps an update, for both ways in; None (and a line in the log) if it has no whole `update_id`.
+
+    The key is that of the update, so that one which comes twice is kept once; `raw` are its bytes where we have them.
+    """
+    number = _id_of(update)
+    if number is None:
+        log.error("An update without a whole number as update_id was passed over.")
+        return None
+    kind = _kind_of(update)
+    body = json.dumps(update, separators=(",", ":")).encode() if raw is None else raw
+    return Draft(f"{bot_id}:{number}", lane_of(kind, update.get(kind)), kind, body)
+
+
+def lane_of(kind: str, content: Any) -> str:
+    """What keeps its order: a chat; for a tap on an inline card the person; inline queries apart from both."""
+    if kind in {"inline_query", "chosen_inline_result"}:
+        return f"inline:{_find(content, 'from', 'id')}"
+    chat = _find(content, "chat", "id")
+    if chat is None:
+        chat = _find(content, "message", "chat", "id")
+    if chat is None:
+        chat = _find(content, "from", "id")
+    return kind if chat is None else str(chat)
+
+
+def _id_of(update: Any) -> int | None:
+    number = update.get("update_id") if isinstance(update, dict) else None
+    return number if type(number) is int else None
+
+
+def _kind_of(update: dict[str, Any]) -> str:
+    return next((name for name in update if name != "update_id"), "unknown")
+
+
+def _find(content: Any, *path: str) -> Any:
+    for name in path:
+        content = content.get(name) if isinstance(content, dict) else None
+    return content
