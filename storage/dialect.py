@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
+
+from storage import driver
 
 BUSY_SECONDS = 10.0
 """How long another process may hold the write lock (a command beside `serve`) before we give up."""
@@ -114,44 +115,42 @@ async def insert_mail(tx: AsyncConnection, rows: list[Row]) -> set[tuple[str, st
 
 
 class MailWriter:
-    """A plain connection on a thread of its own, for the one write that has to be cheap.
-
-    A batch costs one trip to that thread; through the engine every statement costs several. Callers take turns.
-    """
+    """A plain connection for the one write that has to be cheap: a batch costs one trip. Callers take turns."""
 
     def __init__(self, path: Path, busy_seconds: float) -> None:
         self._path = path
         self._busy_seconds = busy_seconds
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="mail-writer")
-        self._connection: sqlite3.Connection | None = None
+        self._connection: driver.Connection | None = None
 
     async def insert(self, rows: list[Row]) -> set[tuple[str, str]]:
         """Insert mails in a transaction of their own; returns (box, key) of the new ones, after the commit."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._insert, rows)
+        if self._connection is None:
+            connection = await driver.connect(self._path, busy_seconds=self._busy_seconds)
+            try:
+                await connection.run(_apply, _SETTINGS)
+            except BaseException:
+                await connection.close()
+                raise
+            self._connection = connection
+        return await self._connection.run(_insert_at_once, rows)
 
     async def close(self) -> None:
-        """Close the connection after the last batch, and end the thread."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-        self._thread.shutdown(wait=False)
-
-    def _insert(self, rows: list[Row]) -> set[tuple[str, str]]:
-        if self._connection is None:
-            self._connection = _connect(self._path, self._busy_seconds)
-        new: set[tuple[str, str]] = set()
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            for statement, values in insert_statements(rows):
-                new.update(self._connection.execute(statement, values))
-            self._connection.execute("COMMIT")
-        except BaseException:
-            self._connection.rollback()  # a full disk leaves the transaction open
-            raise
-        return new
-
-    def _close(self) -> None:
+        """Close the connection after the last batch."""
         if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+            await self._connection.close()
+
+
+def _insert_at_once(connection: sqlite3.Connection, rows: list[Row]) -> set[tuple[str, str]]:
+    new: set[tuple[str, str]] = set()
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement, values in insert_statements(rows):
+            new.update(connection.execute(statement, values))
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()  # a full disk leaves the transaction open
+        raise
+    return new
 
 
 _TOGETHER = 64
@@ -188,12 +187,16 @@ CLAIM, NEXT_DUE, OLDEST = HEADS + _CLAIM, HEADS + _NEXT_DUE, HEADS + _OLDEST
 
 
 def _engine(path: Path, busy_seconds: float, begin: str, settings: dict[str, Any], **pool: Any) -> AsyncEngine:
-    url = sa.URL.create("sqlite+aiosqlite", database=str(path))
-    engine = create_async_engine(url, connect_args={"timeout": busy_seconds, "isolation_level": None}, **pool)
+    connect = partial(driver.connect, path, busy_seconds=busy_seconds)
+    engine = create_async_engine(sa.URL.create("sqlite+aiosqlite", database=str(path)), async_creator=connect, **pool)
 
     @sa.event.listens_for(engine.sync_engine, "connect")
     def open_connection(connection: Any, _record: object) -> None:
-        _apply(connection, settings)
+        try:
+            _apply(connection, settings)
+        except BaseException:
+            connection.close()
+            raise
 
     @sa.event.listens_for(engine.sync_engine, "begin")
     def begin_transaction(connection: sa.Connection) -> None:
@@ -202,22 +205,12 @@ def _engine(path: Path, busy_seconds: float, begin: str, settings: dict[str, Any
     return engine
 
 
-def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
-    _apply(connection, _SETTINGS)
-    return connection
-
-
 def _apply(connection: Any, settings: dict[str, Any]) -> None:
     """Set and read back: SQLite ignores a setting that it does not know or cannot have."""
     cursor = connection.cursor()
-    try:
-        for name, value in settings.items():
-            cursor.execute(f"PRAGMA {name} = {value}")
-            cursor.execute(f"PRAGMA {name}")
-            if (found := cursor.fetchone()[0]) != value:
-                raise sqlite3.OperationalError(f"PRAGMA {name} is {found}, not {value}")
-    except BaseException:
-        connection.close()
-        raise
+    for name, value in settings.items():
+        cursor.execute(f"PRAGMA {name} = {value}")
+        cursor.execute(f"PRAGMA {name}")
+        if (found := cursor.fetchone()[0]) != value:
+            raise sqlite3.OperationalError(f"PRAGMA {name} is {found}, not {value}")
     cursor.close()
