@@ -156,7 +156,7 @@ def _in_our_words() -> Iterator[None]:
         yield
     except TelegramError as error:
         raise failure_of(error) from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         # "200" without a `result`, or one that PTB cannot make a message of: it may well have been sent.
         raise DeliveryFailed(f"Telegram's answer makes no sense ({type(error).__name__})", unsure=True) from None
 
