@@ -1,0 +1,151 @@
+"""Every language says the same, and writes money and time as its readers do."""
+
+from __future__ import annotations
+
+import html as markup
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handlers import i18n
+from handlers.i18n import LANGUAGES, Safe, language_of
+from storage.amounts import Asked, parse_amount, parse_request
+from storage.money import CURRENCIES, MINIMUM, Money
+
+LIMIT = 10_000_000
+COPENHAGEN = "Europe/Copenhagen"
+AFTERNOON = datetime(2026, 11, 24, 13, 5, 59, tzinfo=UTC)
+
+WRITTEN = {
+    "en": ("DKK~1,234.50", "€1,234.50", "SEK~1,234.50", "NOK~1,234.50"),
+    "da": ("1.234,50~kr.", "1.234,50~€", "1.234,50~SEK", "1.234,50~NOK"),
+    "sv": ("1~234,50~DKK", "1~234,50~€", "1~234,50~kr", "1~234,50~NOK"),
+    "nb": ("1~234,50~DKK", "1~234,50~€", "1~234,50~SEK", "1~234,50~kr"),
+    "fi": ("1~234,50~DKK", "1~234,50~€", "1~234,50~SEK", "1~234,50~NOK"),
+}
+MOMENTS = {
+    "en": "24 Nov 2026, 14:05",
+    "da": "24. nov. 2026 14.05",
+    "sv": "24 nov. 2026 14:05",
+    "nb": "24. nov. 2026, 14:05",
+    "fi": "24.11.2026 14.05",
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_amount_is_written_as_its_readers_write_it(language: str) -> None:
+    written = tuple(i18n.money(language, Money(123450, currency)) for currency in CURRENCIES)
+    assert written == tuple(form.replace("~", "\u00a0") for form in WRITTEN[language])
+
+
+@given(st.sampled_from(LANGUAGES), st.sampled_from(CURRENCIES), st.integers(1, LIMIT), st.sampled_from(CURRENCIES))
+def test_what_we_write_is_read_back_to_the_last_cent(language: str, currency: str, minor: int, other: str) -> None:
+    amount = Money(minor, currency)
+    written = i18n.money(language, amount)
+    shop = currency if "kr" in written else other
+    for form in (written, written.replace("\u00a0", " "), written.replace("\u00a0", "\u202f")):
+        assert parse_amount(form, currency=currency, limit=LIMIT) == amount
+        if minor >= MINIMUM[currency]:
+            assert parse_request(form, default=shop, limit=LIMIT) == Asked(amount, "")
+            assert parse_request(f"{form} 2 kaffe", default=shop, limit=LIMIT) == Asked(amount, "2 kaffe")
+
+
+@given(st.integers(1, LIMIT), st.sampled_from(CURRENCIES))
+def test_the_form_of_logs_and_files_is_read_back_too(minor: int, currency: str) -> None:
+    assert parse_amount(str(Money(minor, currency)), currency=currency, limit=LIMIT) == Money(minor, currency)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_moment_is_written_in_the_shop_s_zone(language: str) -> None:
+    assert i18n.moment(language, AFTERNOON, COPENHAGEN) == MOMENTS[language]
+    assert i18n.clock_time(language, AFTERNOON, "Europe/Helsinki").replace(".", ":") == "15:05"
+    assert MOMENTS[language].startswith(i18n.day(language, AFTERNOON, COPENHAGEN))
+
+
+def test_a_day_begins_at_the_shop_s_midnight() -> None:
+    before_midnight = datetime(2026, 11, 24, 22, 30, tzinfo=UTC)
+    assert i18n.day("da", before_midnight, COPENHAGEN) == "24. nov. 2026"
+    assert i18n.day("da", before_midnight, "Europe/Helsinki") == "25. nov. 2026"
+
+
+def test_a_time_without_a_zone_is_not_shown() -> None:
+    with pytest.raises(ValueError, match="zone"):
+        i18n.moment("da", AFTERNOON.replace(tzinfo=None), COPENHAGEN)
+    with pytest.raises(ZoneInfoNotFoundError):
+        i18n.moment("da", AFTERNOON, "Europe/Atlantis")
+
+
+TAGS = {
+    "en": "en",
+    "en-GB": "en",
+    "EN_us": "en",
+    "da-DK": "da",
+    "sv-FI": "sv",
+    "fi": "fi",
+    "nb-NO": "nb",
+    "no": "nb",
+    "nn-NO": "nb",
+    "zh-Hans": None,
+    "dan": None,
+    "": None,
+}
+
+
+@pytest.mark.parametrize(("tag", "ours"), TAGS.items())
+def test_a_person_s_language_tag_finds_ours(tag: str, ours: str | None) -> None:
+    assert language_of(tag) == ours
+
+
+def test_a_person_without_a_language_tag_has_none_of_ours() -> None:
+    assert language_of(None) is None
+
+
+@pytest.mark.parametrize("zone", ["Europe/Copenhagen", "Europe/Helsinki"])
+def test_the_wallet_changes_its_name_at_the_shop_s_midnight(zone: str) -> None:
+    midnight = datetime(2027, 1, 12, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    assert i18n.wallet("auto", midnight - timedelta(seconds=1), zone) == "MobilePay"
+    assert i18n.wallet("auto", midnight, zone) == "Vipps"
+    assert i18n.wallet("Vipps", AFTERNOON, zone) == "Vipps"
+    assert i18n.wallet("MobilePay", midnight, zone) == "MobilePay"
+
+
+def test_a_wallet_of_another_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="WALLET_NAME"):
+        i18n.wallet("mobilepay", AFTERNOON, COPENHAGEN)
+
+
+def test_a_sentence_has_its_holes_filled() -> None:
+    assert i18n.text("en", "error.text_too_long", longest=200) == "The text may have at most 200 characters."
+    least = i18n.text("en", "error.amount_too_small", minimum=Money(250, "DKK"))
+    assert least == "The least that can be asked for is DKK\u00a02.50."
+
+
+def test_a_danish_amount_does_not_end_a_sentence_with_two_stops() -> None:
+    for say in (i18n.text, i18n.html):
+        sentence = say("da", "error.amount_too_small", minimum=Money(250, "DKK"))
+        assert sentence.endswith("2,50\u00a0kr.")
+        assert not sentence.endswith("..")
+
+
+def test_a_language_we_do_not_have_is_answered_in_english() -> None:
+    assert i18n.text("xx", "error.amount_zero") == i18n.text("en", "error.amount_zero")
+
+
+def test_a_sentence_that_nobody_wrote_is_an_error() -> None:
+    for say in (i18n.text, i18n.html):
+        with pytest.raises(KeyError):
+            say("da", "no.such_key")
+        with pytest.raises(KeyError):
+            say("en", "error.currency_unknown")
+
+
+def test_a_hole_cannot_bring_html_or_another_hole_along() -> None:
+    hostile = '<b>{limit}</b> & "co"'
+    shown = i18n.html("en", "error.currency_unknown", written=hostile)
+    assert markup.escape(hostile, quote=False) in shown
+    assert isinstance(shown, Safe)
+    assert hostile in i18n.text("en", "error.currency_unknown", written=hostile)
+    assert "<b>x</b>" in i18n.html("en", "error.currency_unknown", written=Safe("<b>x</b>"))
