@@ -10,7 +10,7 @@ import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
-from handlers.i18n import CATALOGUES, LANGUAGES
+from handlers.i18n import CATALOGUES, LANGUAGES, text
 
 ROOT = CATALOGUES.parent.parent
 KEY = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)+")
@@ -64,6 +64,15 @@ def test_every_sentence_is_written_and_approved(language: str) -> None:
             assert form.strip() == form != "", key
             assert all(hole.isidentifier() for hole in HOLE.findall(form)), key
             form.format(**dict.fromkeys(HOLE.findall(form), "x"))
+
+
+@pytest.mark.parametrize("language", PRESENT)
+def test_a_count_chooses_between_the_forms_of_a_sentence(language: str) -> None:
+    for key, (one, *more) in sentences(language).items():
+        if more:
+            holes = dict.fromkeys(set(HOLE.findall(one + more[0])) - {"count"}, "x")
+            assert text(language, key, count=1, **holes) == one.format(count=1, **holes)
+            assert text(language, key, count=2, **holes) == more[0].format(count=2, **holes)
 
 
 def test_everything_that_is_said_has_been_written() -> None:

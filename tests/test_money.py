@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from storage.money import CURRENCIES, MINIMUM, CurrencyMismatch, Money
 
 ROOT = Path(__file__).resolve().parent.parent
+PRETEND = ROOT / "bot" / "sandbox"
 FLOORS = ("storage", "handlers", "bot")
 any_money = st.builds(Money, st.integers(-(10**15), 10**15), st.sampled_from(CURRENCIES))
 
@@ -98,9 +99,9 @@ def test_no_floor_makes_a_float_of_text_or_of_an_amount() -> None:
 
 
 def modules() -> list[tuple[Path, ast.Module]]:
-    """Every module of the three floors, read."""
+    """Every module of the three floors; the pretend Stripe counts in its own way, lest it share our mistakes."""
     paths = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
-    return [(path, ast.parse(path.read_text("utf-8"))) for path in paths]
+    return [(path, ast.parse(path.read_text("utf-8"))) for path in paths if PRETEND not in path.parents]
 
 
 def is_scaling(node: ast.BinOp) -> bool:
