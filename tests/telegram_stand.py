@@ -33,6 +33,13 @@ class Stand:
         text = answer if isinstance(answer, str) else json.dumps(answer)
         self._answers.append((text, status, headers))
 
+    async def requests(self, number: int) -> None:
+        """Return once so many requests have come since the beginning."""
+        async with asyncio.timeout(10):
+            while len(self.paths) < number:
+                self.asked.clear()
+                await self.asked.wait()
+
     def refuse(self, status: int, description: str, **parameters: int) -> None:
         """Answer the next request with a refusal of the Bot API."""
         answer: dict[str, object] = {"ok": False, "error_code": status, "description": description}
