@@ -1,0 +1,58 @@
+"""Stripe's way of saying no: one error with the status and the body that Stripe would give it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Json = dict[str, Any]
+
+DOCS = "https://docs.stripe.com/error-codes/"
+
+
+class Refusal(Exception):
+    """The API answers `status` with `{"error": error}`.
+
+    `stored`: execution had begun, so the answer stays under the idempotency key; a request that failed
+    validation, met a conflict or was limited may be sent again with its key.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        kind: str = "invalid_request_error",
+        code: str | None = None,
+        param: str | None = None,
+        intent: Json | None = None,
+        stored: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.stored = stored
+        self.error: Json = {"message": message, "type": kind}
+        if code is not None:
+            self.error |= {"code": code, "doc_url": DOCS + code.replace("_", "-")}
+        if param is not None:
+            self.error["param"] = param
+        if intent is not None:
+            self.error["payment_intent"] = intent
+
+
+def missing(param: str) -> Refusal:
+    return Refusal(f"Missing required param: {param}.", code="parameter_missing", param=param)
+
+
+def no_such(kind: str, name: str, *, param: str = "id", status: int = 404) -> Refusal:
+    """Unknown ids in the path are 404, in a parameter 400."""
+    return Refusal(f"No such {kind}: '{name}'", status=status, code="resource_missing", param=param)
+
+
+def unexpected_state(message: str, intent: Json) -> Refusal:
+    """The intent has moved on; it comes along as it is now."""
+    return Refusal(message, code="payment_intent_unexpected_state", intent=intent, stored=True)
+
+
+def exclusive(first: str, second: str) -> Refusal:
+    message = f"You may only specify one of these parameters: {first}, {second}."
+    return Refusal(message, code="parameters_exclusive", param=first)
