@@ -1,0 +1,60 @@
+"""What nobody outside Stripe knows for sure, and what a test may want otherwise, as named switches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+CHOICES = {
+    "confirm_while_open": ("refuse", "replace"),
+    "mobilepay": ("active", "inactive", "pending"),
+}
+
+
+@dataclass
+class Switches:
+    """Times are seconds on the pretend clock.
+
+    Stripe documents the five minutes and the seven days. The rest is undocumented and can be set:
+    whether a second confirm is refused or replaces the open link, how late a lapse is noticed (`lapse_delay`), which
+    codes a decline and a lapse leave, whether they leave a failed charge, how many confirms an intent may have,
+    whether `allowed_payment_method_types` may come along with `confirm` (`allowed_types_confirm`).
+    `latency` is waited out before each request is carried out.
+    """
+
+    attempt_seconds: float = 300
+    lapse_delay: float = 0
+    hold_seconds: float = 7 * 86400
+    booking_seconds: float = 2
+    latency: float = 0
+    confirm_limit: int = 20
+    confirm_while_open: str = "refuse"
+    mobilepay: str = "active"
+    allowed_types_confirm: bool = True
+    failed_charges: bool = True
+    decline_code: str = "payment_intent_authentication_failure"
+    lapse_code: str = "payment_intent_payment_attempt_expired"
+    webhook_timeout: float = 10
+    webhook_retries: tuple[float, ...] = (3600, 7200)
+
+    def turn(self, wanted: dict[str, Any]) -> None:
+        """Set the named switches; raises ValueError for an unknown name or a value of another kind."""
+        now = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name, value in wanted.items():
+            if name not in now:
+                raise ValueError(f"no such switch: {name}")
+            setattr(self, name, _fitting(name, value, now[name]))
+
+
+def _fitting(name: str, value: Any, present: Any) -> Any:
+    if name in CHOICES and value not in CHOICES[name]:
+        raise ValueError(f"{name} is one of {', '.join(CHOICES[name])}")
+    if isinstance(present, tuple):
+        return tuple(_fitting(name, item, 0.0) for item in value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    wanted = (
+        number if isinstance(present, int | float) and not isinstance(present, bool) else type(value) is type(present)
+    )
+    if not wanted or (number and value < 0):
+        raise ValueError(f"{name} cannot be {value!r}")
+    return value
