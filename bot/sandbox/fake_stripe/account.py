@@ -1,0 +1,127 @@
+"""What the account behind the key is: its capabilities, its balance, its payment method settings."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from bot.sandbox.fake_stripe import form, listing, objects
+from bot.sandbox.fake_stripe.call import Call, Endpoint
+from bot.sandbox.fake_stripe.refusal import Json
+from bot.sandbox.fake_stripe.world import ACCOUNT
+
+OPENED = 1_760_000_000
+DUE: Json = {
+    "alternatives": [],
+    "current_deadline": None,
+    "currently_due": [],
+    "disabled_reason": None,
+    "errors": [],
+    "eventually_due": [],
+    "past_due": [],
+    "pending_verification": [],
+}
+
+
+def retrieve(call: Call) -> Json:
+    """A Danish business that may take cards, and MobilePay as the switch says."""
+    return {
+        "id": ACCOUNT,
+        "object": "account",
+        "business_profile": business_profile(),
+        "business_type": "company",
+        "capabilities": {
+            "card_payments": "active",
+            "mobilepay_payments": call.world.switches.mobilepay,
+            "transfers": "active",
+        },
+        "charges_enabled": True,
+        "controller": {"type": "account"},
+        "country": "DK",
+        "created": OPENED,
+        "default_currency": "dkk",
+        "details_submitted": True,
+        "email": "owner@kvit.example",
+        "external_accounts": objects.page([], f"/v1/accounts/{ACCOUNT}/external_accounts", has_more=False),
+        "future_requirements": DUE,
+        "metadata": {},
+        "payouts_enabled": True,
+        "requirements": DUE,
+        "settings": settings(),
+        "tos_acceptance": {"date": OPENED, "ip": None, "user_agent": None},
+        "type": "standard",
+    }
+
+
+def business_profile() -> Json:
+    empty = ("annual_revenue", "estimated_worker_count", "monthly_estimated_revenue", "product_description")
+    support = ("support_address", "support_email", "support_phone", "support_url", "url")
+    return dict.fromkeys(empty + support) | {"mcc": "5734", "name": "Kvit sandbox"}
+
+
+def settings() -> Json:
+    return {
+        "branding": {"icon": None, "logo": None, "primary_color": None, "secondary_color": None},
+        "card_payments": {"statement_descriptor_prefix": "KVIT"},
+        "dashboard": {"display_name": "Kvit sandbox", "timezone": "Europe/Copenhagen"},
+        "payments": {"statement_descriptor": "KVIT SANDBOX"},
+        "payouts": {
+            "debit_negative_balances": True,
+            "schedule": {"delay_days": 3, "interval": "daily"},
+            "statement_descriptor": None,
+        },
+    }
+
+
+def balance(call: Call) -> Json:
+    """What was captured and not refunded, all of it available, by currency."""
+    sums: Counter[str] = Counter({"dkk": 0})
+    for charge in call.world.ledger.charges.values():
+        sums[charge["currency"]] += charge["amount_captured"] - charge["amount_refunded"]
+    available = [{"amount": n, "currency": name, "source_types": {"card": n}} for name, n in sorted(sums.items())]
+    pending = [{"amount": 0, "currency": name, "source_types": {"card": 0}} for name in sorted(sums)]
+    return {
+        "object": "balance",
+        "available": available,
+        "livemode": call.world.livemode,
+        "pending": pending,
+        "refund_and_dispute_prefunding": {"available": [], "pending": []},
+    }
+
+
+def configurations(call: Call) -> Json:
+    return listing.page(
+        call, "/v1/payment_method_configurations", "payment_method_configuration", [configuration(call)]
+    )
+
+
+def configuration(call: Call) -> Json:
+    """The default configuration: cards, and MobilePay where the account may use it."""
+    return {
+        "id": objects.CONFIGURATION,
+        "object": "payment_method_configuration",
+        "active": True,
+        "application": None,
+        "card": _offered(available=True),
+        "is_default": True,
+        "livemode": call.world.livemode,
+        "mobilepay": _offered(available=call.world.switches.mobilepay == "active"),
+        "name": "Default",
+        "parent": None,
+    }
+
+
+def _offered(*, available: bool) -> Json:
+    value = "on" if available else "off"
+    return {"available": available, "display_preference": {"overridable": None, "preference": value, "value": value}}
+
+
+ENDPOINTS = (
+    Endpoint("GET", "/v1/account", retrieve),
+    Endpoint("GET", "/v1/balance", balance),
+    Endpoint(
+        "GET",
+        "/v1/payment_method_configurations",
+        configurations,
+        {**listing.CURSORS, "active": form.boolean, "application": form.text()},
+    ),
+)

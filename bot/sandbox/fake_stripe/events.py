@@ -1,0 +1,64 @@
+"""The Event endpoints: the last thirty days, for those who lost their webhooks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot.sandbox.fake_stripe import form, listing
+from bot.sandbox.fake_stripe.call import Call, Endpoint
+from bot.sandbox.fake_stripe.event_types import EVENT_TYPES
+from bot.sandbox.fake_stripe.refusal import Json, Refusal, exclusive, no_such
+
+ROOT = "/v1/events"
+KEPT_SECONDS = 30 * 86400
+
+
+def kept(call: Call) -> list[Json]:
+    oldest = call.cause.at.timestamp() - KEPT_SECONDS
+    return [event for event in call.world.ledger.events.values() if event["created"] >= oldest]
+
+
+def retrieve(call: Call) -> Json:
+    event: Json | None = call.world.ledger.events.get(call.id)
+    if event is None:
+        raise no_such("event", call.id)
+    return event
+
+
+def list_all(call: Call) -> Json:
+    params = call.params
+    if "type" in params and "types" in params:
+        raise exclusive("type", "types")
+    if len(params.get("types", [])) > 20:
+        raise Refusal("You may pass at most 20 values in `types`.", param="types")
+    found = [event for event in kept(call) if _fits(event, params)]
+    return listing.page(call, ROOT, "event", found)
+
+
+def _fits(event: Json, params: Json) -> bool:
+    if "types" in params and event["type"] not in params["types"]:
+        return False
+    if "type" in params and not _matches(event["type"], params["type"]):
+        return False
+    return params.get("delivery_success") in (None, event["pending_webhooks"] == 0)
+
+
+def _matches(kind: str, pattern: str) -> bool:
+    return kind.startswith(pattern[:-1]) if pattern.endswith("*") else kind == pattern
+
+
+def known(value: Any, name: str) -> str:
+    """The exact name of one of Stripe's events."""
+    if value not in EVENT_TYPES:
+        raise Refusal(f"Invalid {name}: {value} is not the name of an event", param=name)
+    return str(value)
+
+
+FIELDS: form.Fields = {
+    **listing.CURSORS,
+    "created": form.span,
+    "delivery_success": form.boolean,
+    "type": form.text(),
+    "types": form.each(known),
+}
+ENDPOINTS = (Endpoint("GET", ROOT, list_all, FIELDS), Endpoint("GET", f"{ROOT}/:id", retrieve))

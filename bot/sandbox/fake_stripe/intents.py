@@ -1,0 +1,142 @@
+"""The PaymentIntent endpoints: create, look, change, confirm, cancel, capture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot.sandbox.fake_stripe import attempts, booking, form, intent_fields, listing, objects, rules
+from bot.sandbox.fake_stripe.call import Call, Endpoint
+from bot.sandbox.fake_stripe.refusal import Json, Refusal, no_such
+
+ROOT = "/v1/payment_intents"
+
+
+def find(call: Call) -> Json:
+    """The intent of the path; raises 404 `resource_missing`."""
+    intent: Json | None = call.world.ledger.intents.get(call.id)
+    if intent is None:
+        raise no_such("payment_intent", call.id, param="intent")
+    return intent
+
+
+def create(call: Call) -> Json:
+    params = call.params | {"currency": (call.params["currency"] or "").lower()}
+    rules.amount(params["amount"], params["currency"])
+    types = rules.types(call.world, params)
+    rules.method(call.world, types, params)
+    if params.get("confirm"):
+        rules.confirmation(call.world, params)
+    elif "return_url" in params:
+        raise Refusal("`return_url` can only be used with confirm=true.", param="return_url")
+    intent = _new(call, params, types)
+    if params.get("confirm"):
+        rules.may_confirm(call.world, intent, params)
+    call.world.ledger.intents[intent["id"]] = intent
+    call.world.emit(call.cause, "payment_intent.created", intent)
+    _attach(call, intent)
+    if params.get("confirm"):
+        attempts.begin(call.world, call.cause, intent, params["return_url"])
+    return intent
+
+
+def _new(call: Call, params: Json, types: list[str]) -> Json:
+    identity = call.world.identity("pi_", call.cause.at)
+    identity["client_secret"] = f"{identity['id']}_secret_{call.world.names.letters(25)}"
+    return objects.intent(identity, params, types)
+
+
+def _attach(call: Call, intent: Json) -> None:
+    """Make a PaymentMethod of `payment_method_data` and put it on the intent."""
+    if "payment_method_data" in call.params:
+        method = objects.method(call.world.identity("pm_", call.cause.at), call.params["payment_method_data"])
+        call.world.ledger.methods[method["id"]] = method
+        intent |= {"payment_method": method["id"], "status": "requires_confirmation", "last_payment_error": None}
+
+
+def update(call: Call) -> Json:
+    intent = find(call)
+    params: Json = dict(call.params)
+    rules.may_update(intent)
+    rules.method(call.world, intent["payment_method_types"], params)
+    params["currency"] = (params.get("currency") or intent["currency"]).lower()
+    rules.amount(params["amount"] if "amount" in params else intent["amount"], params["currency"])
+    if intent["status"] == "requires_action" and {"amount", "payment_method_data"} & params.keys():
+        raise Refusal(
+            "An open payment attempt cannot be changed.", code="payment_intent_unexpected_state", intent=intent
+        )
+    _change(intent, params)
+    _attach(call, intent)
+    intent["last_payment_error"] = None
+    return intent
+
+
+def _change(intent: Json, params: Json) -> None:
+    plain = ("amount", "currency", "description", "receipt_email", "capture_method", "statement_descriptor")
+    for name in (*plain, "statement_descriptor_suffix", "transfer_group"):
+        if name in params:
+            intent[name] = params[name]
+    if "metadata" in params:
+        merged = intent["metadata"] | params["metadata"] if params["metadata"] else {}
+        intent["metadata"] = {key: value for key, value in merged.items() if value != ""}
+    if "payment_method_options" in params:
+        intent["payment_method_options"] |= params["payment_method_options"]
+
+
+def confirm(call: Call) -> Json:
+    intent = find(call)
+    world = call.world
+    rules.method(world, intent["payment_method_types"], call.params)
+    rules.may_confirm(world, intent, call.params)
+    rules.confirmation(world, call.params)
+    if call.params.get("amount_to_confirm", intent["amount"]) != intent["amount"]:
+        raise Refusal("`amount_to_confirm` differs from the amount of this PaymentIntent.", param="amount_to_confirm")
+    if len(world.ledger.attempts.get(intent["id"], [])) >= world.switches.confirm_limit:
+        booking.cancel(world, call.cause, intent, "automatic")
+        return intent
+    if (replaced := world.ledger.open_attempt(intent["id"])) is not None:
+        replaced.end("replaced", call.cause.at)
+    _change(intent, {name: call.params[name] for name in call.params if name != "metadata"})
+    _attach(call, intent)
+    attempts.begin(world, call.cause, intent, call.params["return_url"])
+    return intent
+
+
+def cancel(call: Call) -> Json:
+    intent = find(call)
+    rules.may_cancel(intent)
+    booking.cancel(call.world, call.cause, intent, call.params.get("cancellation_reason"))
+    return intent
+
+
+def capture(call: Call) -> Json:
+    intent = find(call)
+    rules.may_capture(intent, call.params)
+    _change(intent, {name: call.params[name] for name in call.params if name == "metadata"})
+    booking.capture(call.world, call.cause, intent)
+    return intent
+
+
+def retrieve(call: Call) -> Json:
+    intent = find(call)
+    secret: Any = call.params.get("client_secret")
+    if secret is not None and secret != intent["client_secret"]:
+        raise Refusal("The client_secret provided does not match this PaymentIntent.", param="client_secret")
+    return intent
+
+
+def list_all(call: Call) -> Json:
+    wanted = call.params.get("customer")
+    found = [each for each in call.world.ledger.intents.values() if wanted in (None, each["customer"])]
+    return listing.page(call, ROOT, "payment_intent", found)
+
+
+LIST: form.Fields = {**listing.CURSORS, "created": form.span, "customer": form.text(), "customer_account": None}
+ENDPOINTS = (
+    Endpoint("POST", ROOT, create, intent_fields.CREATE, ("amount", "currency")),
+    Endpoint("GET", ROOT, list_all, LIST),
+    Endpoint("GET", f"{ROOT}/:id", retrieve, {"client_secret": form.text()}),
+    Endpoint("POST", f"{ROOT}/:id", update, intent_fields.UPDATE),
+    Endpoint("POST", f"{ROOT}/:id/confirm", confirm, intent_fields.CONFIRM),
+    Endpoint("POST", f"{ROOT}/:id/cancel", cancel, intent_fields.CANCEL),
+    Endpoint("POST", f"{ROOT}/:id/capture", capture, intent_fields.CAPTURING),
+)

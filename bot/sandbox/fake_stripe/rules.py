@@ -1,0 +1,111 @@
+"""What Stripe checks about an intent before it does anything: amounts, currencies, methods, states."""
+
+from __future__ import annotations
+
+from bot.sandbox.fake_stripe.refusal import Json, Refusal, exclusive, missing, unexpected_state
+from bot.sandbox.fake_stripe.world import World
+
+SMALLEST = {"dkk": 250, "eur": 50, "nok": 300, "sek": 300}
+LARGEST = 99_999_999
+CANCELABLE = ("requires_payment_method", "requires_capture", "requires_confirmation", "requires_action")
+CONFIRMABLE = ("requires_payment_method", "requires_confirmation")
+CHANGEABLE = (*CONFIRMABLE, "requires_action")
+
+
+def amount(value: int, currency: str) -> None:
+    """MobilePay's four currencies, from Stripe's minimum to eight digits of minor units."""
+    if currency not in SMALLEST:
+        message = f"The currency provided ({currency}) is invalid for one or more payment method types on this"
+        raise Refusal(f"{message} PaymentIntent.", code="payment_intent_incompatible_payment_method", param="currency")
+    if value < SMALLEST[currency]:
+        least = f"{SMALLEST[currency] / 100:.2f} {currency}"
+        raise Refusal(f"Amount must be at least {least}", code="amount_too_small", param="amount")
+    if value > LARGEST:
+        raise Refusal(f"Amount must be no more than 999,999.99 {currency}", code="amount_too_large", param="amount")
+
+
+def types(world: World, params: Json) -> list[str]:
+    """The method types an intent ends up with; what does not fit is silently left out, as Stripe does."""
+    choosers = ("allowed_payment_method_types", "automatic_payment_methods", "excluded_payment_method_types")
+    chosen = [name for name in choosers if name in params]
+    if "allowed_payment_method_types" in chosen and len(chosen) > 1:
+        raise exclusive(chosen[0], chosen[1])
+    offered = ["card", "mobilepay"] if world.switches.mobilepay == "active" else ["card"]
+    if params.get("automatic_payment_methods", {}).get("allow_redirects") == "never":
+        offered = ["card"]
+    wanted = params.get("allowed_payment_method_types", offered)
+    barred = params.get("excluded_payment_method_types", [])
+    found = [name for name in offered if name in wanted and name not in barred]
+    if not found:
+        raise Refusal("No valid payment method types for this PaymentIntent.", code="payment_intent_invalid_parameter")
+    return found
+
+
+def method(world: World, intent_types: list[str], params: Json) -> None:
+    """The method given with a request must be one the intent and the account can take."""
+    if "payment_method" in params and "payment_method_data" in params:
+        raise exclusive("payment_method", "payment_method_data")
+    if "payment_method" in params:
+        raise Refusal(
+            f"No such PaymentMethod: '{params['payment_method']}'", code="resource_missing", param="payment_method"
+        )
+    if "payment_method_data" in params and "mobilepay" not in intent_types:
+        active = world.switches.mobilepay == "active"
+        code = "payment_intent_incompatible_payment_method" if active else "payment_method_unactivated"
+        raise Refusal(
+            "The payment method type mobilepay cannot be used here: it is not activated or not allowed.",
+            code=code,
+            param="payment_method_data[type]",
+        )
+
+
+def confirmation(world: World, params: Json) -> None:
+    """A confirm needs somewhere to send the customer back to (mandatory since 2023-08-16)."""
+    if "return_url" not in params:
+        raise missing("return_url")
+    if "allowed_payment_method_types" in params and not world.switches.allowed_types_confirm:
+        raise exclusive("allowed_payment_method_types", "payment_method_data")
+
+
+def may_confirm(world: World, intent: Json, params: Json) -> None:
+    status = intent["status"]
+    open_too = status == "requires_action" and world.switches.confirm_while_open == "replace"
+    if status == "succeeded":
+        message = "You cannot confirm this PaymentIntent because it has already succeeded after being previously"
+        raise unexpected_state(f"{message} confirmed.", intent)
+    if status not in CONFIRMABLE and not open_too:
+        message = f"You cannot confirm this PaymentIntent because it has a status of {status}. Only a PaymentIntent"
+        listed = ", ".join(CONFIRMABLE)
+        raise unexpected_state(f"{message} with one of the following statuses may be confirmed: {listed}.", intent)
+    if "payment_method_data" not in params and not intent["payment_method"]:
+        message = "You cannot confirm this PaymentIntent because it's missing a payment method. You can either update"
+        raise unexpected_state(f"{message} the PaymentIntent with a payment method or pass one here.", intent)
+
+
+def may_cancel(intent: Json) -> None:
+    if intent["status"] not in CANCELABLE:
+        message = f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}. Only a"
+        listed = ", ".join((*CANCELABLE, "processing"))
+        raise unexpected_state(
+            f"{message} PaymentIntent with one of the following statuses may be canceled: {listed}.", intent
+        )
+
+
+def may_capture(intent: Json, params: Json) -> None:
+    if intent["status"] == "succeeded":
+        raise unexpected_state("This PaymentIntent could not be captured because it has already been captured.", intent)
+    if intent["status"] != "requires_capture":
+        message = f"This PaymentIntent could not be captured because it has a status of {intent['status']}. Only a"
+        raise unexpected_state(f"{message} PaymentIntent with a status of requires_capture may be captured.", intent)
+    if params.get("amount_to_capture", intent["amount_capturable"]) != intent["amount_capturable"]:
+        raise Refusal(
+            "MobilePay payments can only be captured in full.",
+            code="payment_intent_invalid_parameter",
+            param="amount_to_capture",
+        )
+
+
+def may_update(intent: Json) -> None:
+    if intent["status"] not in CHANGEABLE:
+        message = f"This PaymentIntent could not be updated because it has a status of {intent['status']}."
+        raise unexpected_state(message, intent)
