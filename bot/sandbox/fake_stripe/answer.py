@@ -1,0 +1,46 @@
+"""An answer of the API before it is put on the wire, so that it can be stored, spoilt or held back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+from bot.sandbox.fake_stripe.refusal import Json, Refusal
+
+DASHBOARD = "https://dashboard.stripe.com/acct_1SandboxKvit0001/test/logs/"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """HTTP status, JSON body and headers that belong to this answer alone."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def ok(thing: Json) -> Answer:
+    return Answer(200, json.dumps(thing, indent=2).encode())
+
+
+def refused(refusal: Refusal, request_id: str) -> Answer:
+    error = refusal.error | {"request_log_url": DASHBOARD + request_id}
+    return Answer(refusal.status, json.dumps({"error": error}, indent=2).encode())
+
+
+def broken() -> Answer:
+    """Stripe's 500; whether anything was done, it does not say."""
+    error = {"message": "An unknown error occurred", "type": "api_error"}
+    return Answer(500, json.dumps({"error": error}, indent=2).encode())
+
+
+def limited(code: str) -> Answer:
+    """429 `rate_limit` or `lock_timeout`; only a rate limit names its reason in the headers."""
+    words = {
+        "rate_limit": "Request rate limit exceeded. Learn more about rate limits at https://docs.stripe.com/rate-limits.",
+        "lock_timeout": "This object cannot be accessed right now because another API request or Stripe process is"
+        " currently accessing it.",
+    }
+    error = {"code": code, "message": words[code], "type": "invalid_request_error"}
+    headers = {"Stripe-Rate-Limited-Reason": "endpoint-rate"} if code == "rate_limit" else {}
+    return Answer(429, json.dumps({"error": error}, indent=2).encode(), headers)

@@ -1,0 +1,103 @@
+"""The HTTP side of the API: takes requests in, lets ordered faults strike, and writes Stripe's headers."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from bot.sandbox.fake_stripe import objects
+from bot.sandbox.fake_stripe.answer import Answer, broken, limited, refused
+from bot.sandbox.fake_stripe.call import Endpoint
+from bot.sandbox.fake_stripe.desk import ENDPOINTS, Asked, Desk, parameters
+from bot.sandbox.fake_stripe.faults import Fault, Faults
+from bot.sandbox.fake_stripe.ledger import Request
+from bot.sandbox.fake_stripe.refusal import Refusal
+from bot.sandbox.fake_stripe.world import World
+
+
+class Counter:
+    """Every route under /v1. `stopping` lets go of the answers that are held back."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.desk = Desk(world)
+        self.faults = Faults(endpoint.name for endpoint in ENDPOINTS)
+        self.stopping = asyncio.Event()
+
+    def routes(self) -> list[web.RouteDef]:
+        served = [
+            web.route(endpoint.method, endpoint.path.replace(":id", "{id}"), self._serve(endpoint))
+            for endpoint in ENDPOINTS
+        ]
+        return [*served, web.route("*", "/v1/{rest:.*}", self._unknown)]
+
+    def _serve(self, endpoint: Endpoint) -> Handler:
+        async def handler(request: web.Request) -> web.StreamResponse:
+            return await self._answer(endpoint, request)
+
+        return handler
+
+    async def _answer(self, endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
+        """A client that goes away does not undo what it asked for: the work goes on without it."""
+        fault = self.faults.strike(endpoint.name)
+        record = self._record(request)
+        try:
+            body = await request.read()
+            pairs = [*request.query.items(), *parse_qsl(body.decode(), keep_blank_values=True)]
+            record.params = parameters(pairs, body, request.content_type)
+        except (Refusal, UnicodeDecodeError) as error:
+            refusal = error if isinstance(error, Refusal) else Refusal("Invalid UTF-8 in the request body")
+            return self._write(record, refused(refusal, record.request_id))
+        if fault is not None:
+            record.fault = fault.name
+        if fault is not None and fault.when == "before":
+            return await self._strike(request, record, fault)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        asked = Asked(endpoint, record, headers, request.match_info.get("id", ""))
+        spoil = fault is not None and fault.how == "500"
+        answer = await asyncio.shield(self.world.errands.start(self.desk.answer(asked, spoil=spoil)))
+        if fault is not None and not spoil:
+            return await self._strike(request, record, fault)
+        return self._write(record, answer)
+
+    def _record(self, request: web.Request) -> Request:
+        key = request.headers.get("Idempotency-Key") if request.method == "POST" else None
+        request_id = self.world.names.make("req_", 14)
+        record = Request(self.world.now(), request.method, request.path, {}, key or None, request_id)
+        self.world.ledger.requests.append(record)
+        return record
+
+    async def _strike(self, request: web.Request, record: Request, fault: Fault) -> web.StreamResponse:
+        match fault.how:
+            case "429":
+                return self._write(record, limited(fault.code))
+            case "500":
+                return self._write(record, broken())
+            case "timeout":
+                await self.stopping.wait()
+        return cut(request)
+
+    def _write(self, record: Request, answer: Answer) -> web.Response:
+        record.status = answer.status
+        headers = {"Request-Id": record.request_id, "Stripe-Version": objects.API_VERSION, **answer.headers}
+        if record.idempotency_key:
+            headers["Idempotency-Key"] = record.idempotency_key
+        return web.Response(status=answer.status, body=answer.body, headers=headers, content_type="application/json")
+
+    async def _unknown(self, request: web.Request) -> web.Response:
+        words = (
+            f"Unrecognized request URL ({request.method}: {request.path}). Please see https://docs.stripe.com/ or we"
+        )
+        refusal = Refusal(f"{words} can help at https://support.stripe.com/.", status=404)
+        record = self._record(request)
+        return self._write(record, refused(refusal, record.request_id))
+
+
+def cut(request: web.Request) -> web.Response:
+    """Close the connection without an answer."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=500)

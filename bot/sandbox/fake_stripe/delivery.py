@@ -1,0 +1,125 @@
+"""Delivers events as signed webhooks, again when they fail, and late, twice, shuffled or never when told so."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+from typing import Any
+
+import aiohttp
+
+from bot.sandbox.fake_stripe.ledger import Delivery
+from bot.sandbox.fake_stripe.refusal import Json
+from bot.sandbox.fake_stripe.world import World
+
+MODES = ("deliver", "lose", "hold")
+
+
+def signature(secret: str, timestamp: int, body: str) -> str:
+    """Stripe's `Stripe-Signature`: HMAC-SHA256 over `timestamp.body`, scheme v1."""
+    digest = hmac.new(secret.encode(), f"{timestamp}.{body}".encode(), hashlib.sha256).hexdigest()
+    return f"t={timestamp},v1={digest}"
+
+
+class Webhooks:
+    """`mode`: deliver, lose (kept in the list of events only) or hold until `release()`.
+
+    `double` delivers everything twice, `shuffle` changes the order within what happened at once.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.mode = "deliver"
+        self.double = False
+        self.shuffle = False
+        self._held: list[Json] = []
+        self._waiting: list[Json] = []
+        self._pumping = False
+        self._session: aiohttp.ClientSession | None = None
+
+    def take(self, event: Json) -> None:
+        """Do with a new event what the mode says."""
+        event["pending_webhooks"] = len(self.subscribers(event))
+        if self.mode == "hold":
+            self._held.append(event)
+        elif self.mode == "deliver":
+            self._send([event])
+
+    def release(self) -> int:
+        """Deliver what was held; returns how many events that were."""
+        held, self._held = self._held, []
+        self._send(held)
+        return len(held)
+
+    def deliver(self, event: Json) -> None:
+        """Deliver one event now, to everybody who wants it, whatever the mode."""
+        for endpoint in self.subscribers(event):
+            self.world.errands.start(self._try(endpoint, event, self.world.switches.webhook_retries))
+
+    def subscribers(self, event: Json) -> list[Json]:
+        return [
+            endpoint
+            for endpoint in self.world.ledger.endpoints.values()
+            if endpoint["status"] == "enabled" and {"*", event["type"]} & set(endpoint["enabled_events"])
+        ]
+
+    def _send(self, events: list[Json]) -> None:
+        self._waiting += events
+        if not self._pumping:
+            self._pumping = True
+            self.world.errands.start(self._send_waiting())
+
+    async def _send_waiting(self) -> None:
+        """Start the deliveries of everything that waits; a turn later than the cause, so that a burst is whole."""
+        await asyncio.sleep(0)
+        self._pumping = False
+        batch: list[Any] = [event for event in self._waiting for _ in range(2 if self.double else 1)]
+        self._waiting.clear()
+        if self.shuffle:
+            self.world.names.shuffle(batch)
+        for event in batch:
+            self.deliver(event)
+
+    async def _try(self, endpoint: Json, event: Json, delays: tuple[float, ...]) -> None:
+        """One delivery and its repeats: three in all over a few hours, as in Stripe's sandboxes."""
+        for attempt, delay in enumerate((*delays, None), start=1):
+            status = await self._post(endpoint, event)
+            now = self.world.now()
+            self.world.ledger.deliveries.append(
+                Delivery(now, event["id"], endpoint["id"], endpoint["url"], attempt, status)
+            )
+            if status is not None and 200 <= status < 300:
+                event["pending_webhooks"] = max(0, event["pending_webhooks"] - 1)
+                return
+            if delay is None:
+                return
+            await self.world.clock.sleep(delay)
+            if endpoint["id"] not in self.world.ledger.endpoints:
+                return
+
+    async def _post(self, endpoint: Json, event: Json) -> int | None:
+        body = json.dumps(event, indent=2)
+        headers = {
+            "Content-Type": "application/json; charset=utf-8",
+            "Stripe-Signature": signature(self.world.webhook_secret, int(self.world.now().timestamp()), body),
+            "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
+        }
+        timeout = aiohttp.ClientTimeout(total=self.world.switches.webhook_timeout)
+        try:
+            async with self._client().post(
+                endpoint["url"], data=body.encode(), headers=headers, timeout=timeout, allow_redirects=False
+            ) as answer:
+                return answer.status
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return None
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession()
+        return self._session
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
