@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from contextvars import ContextVar
 from datetime import datetime, timedelta
@@ -138,7 +138,7 @@ class StripeGateway:
                     return _read(said)
         return None
 
-    async def events_since(self, cursor: str | None, since: datetime) -> AsyncIterator[tuple[Change, str]]:
+    async def events_since(self, cursor: str | None, since: datetime) -> AsyncGenerator[tuple[Change, str], None]:
         """Stripe's events of `EVENT_TYPES`, oldest first: each as a pointer and as JSON without client secrets.
 
         After the event `cursor`; where there is none, or Stripe has forgotten it (30 days), from `since` on.
@@ -146,8 +146,9 @@ class StripeGateway:
         """
         if cursor is not None:
             try:
-                async for event in self._events({"ending_before": cursor}):
-                    yield event
+                async with aclosing(self._events({"ending_before": cursor})) as newer:
+                    async for event in newer:
+                        yield event
             except GatewayError as error:
                 if error.code != "resource_missing":
                     raise
@@ -214,7 +215,7 @@ class StripeGateway:
         except errors.NOT_THAT_SHAPE as error:
             raise errors.unreadable(error) from None
 
-    def _events(self, where: dict[str, Any]) -> AsyncIterator[tuple[Change, str]]:
+    def _events(self, where: dict[str, Any]) -> AsyncGenerator[tuple[Change, str], None]:
         params: Any = {"types": list(words.EVENT_TYPES), "limit": 100, **where}
         return self._pages(self._client.v1.events.list_async(params), _event)
 

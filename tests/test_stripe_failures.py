@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import traceback
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +97,13 @@ async def test_the_request_id_is_kept_for_stripes_support(stripe: ScriptedStripe
     assert str(failure) == "Stripe: amount_too_small (req_1)"
 
 
+async def test_a_long_reason_is_cut_to_one_line(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
+    stripe.will(Answer(an_error(message="so\nlong " * 100), 400))
+    failure = await failure_of(gateway)
+    assert len(failure.message) == 200
+    assert "\n" not in failure.message
+
+
 async def test_another_request_under_a_used_key_is_stored_and_final(
     stripe: ScriptedStripe, gateway: StripeGateway
 ) -> None:
@@ -138,6 +147,7 @@ async def test_the_intent_within_a_replayed_refusal_is_looked_at_anew(
     old = an_error("card_error", "card_declined", payment_intent=an_intent("requires_payment_method"))
     stripe.will(Answer(old, 402, REPLAYED), Answer(an_intent("succeeded")))
     failure = await failure_of(gateway)
+    assert (failure.code, failure.retryable, failure.stored) == ("card_declined", False, False)
     assert failure.intent is not None
     assert failure.intent.status is IntentStatus.SUCCEEDED
     stripe.will(Answer(old, 402, REPLAYED), Answer(an_error(), 403))
@@ -221,6 +231,32 @@ async def test_a_notice_of_stripe_is_no_failure(
     stripe.will(Answer(an_intent(), headers={"Stripe-Notice": "an old API version"}))
     assert (await gateway.create(gateway.create_params(REQUEST), key="k")).id == "pi_1"
     assert "an old API version" in caplog.text
+
+
+async def test_not_even_an_operator_who_wants_stripes_log_gets_bodies_printed(tmp_path: Path) -> None:
+    program = f"""
+import asyncio
+from bot.stripe_gateway import StripeGateway
+from handlers.ports import GatewayError
+
+async def main():
+    gateway = StripeGateway({KEY!r}, api_base="http://127.0.0.1:1")
+    try:
+        await gateway.create('{{"description": "Canary"}}', key="k")
+    except GatewayError as error:
+        print(error.code)
+    await gateway.close()
+
+asyncio.run(main())
+"""
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program),
+        env={"STRIPE_LOG": "debug", "HOME": str(tmp_path), "PYTHONPATH": "."},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await child.communicate()
+    assert (out, err) == (b"connection\n", b"")
 
 
 @pytest.mark.parametrize(

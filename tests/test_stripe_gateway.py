@@ -60,7 +60,7 @@ async def test_create_and_confirm_are_one_call_with_our_names_in_it(
     assert (asked.method, asked.path) == ("POST", "/v1/payment_intents")
     assert asked.headers["Idempotency-Key"] == "create:pay_1:1"
     assert asked.headers["Stripe-Version"] == "2026-10-28.endive"
-    assert "X-Stripe-Client-Telemetry" not in asked.headers
+    assert not {"telemetry_id", "platform"} & json.loads(asked.headers["X-Stripe-Client-User-Agent"]).keys()
 
 
 async def test_the_same_stored_request_is_the_same_bytes_in_another_process_too(
@@ -103,6 +103,13 @@ async def test_a_further_confirm_brings_a_new_payment_method_and_the_way_back(
     assert stripe.asked[0].form == {"payment_method_data[type]": "mobilepay", "return_url": REQUEST.return_url}
     assert stripe.asked[0].headers["Idempotency-Key"] == "confirm:pay_1:2"
     assert intent.fresh
+
+
+async def test_a_cancel_has_its_own_key(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
+    stripe.will(Answer(an_intent("canceled")))
+    await gateway.cancel("pi_1", key="cancel:pay_1:1")
+    assert stripe.calls == ["POST /v1/payment_intents/pi_1/cancel"]
+    assert (stripe.asked[0].headers["Idempotency-Key"], stripe.asked[0].body) == ("cancel:pay_1:1", b"")
 
 
 @pytest.mark.parametrize(

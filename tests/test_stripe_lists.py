@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -95,6 +96,15 @@ async def test_events_after_the_last_known_one_come_oldest_first_through_all_pag
     assert stripe.asked[1].query["ending_before"] == "evt_3"
 
 
+async def test_a_reader_who_has_had_enough_leaves_nothing_open(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
+    stripe.will(events(an_event(3), an_event(2), more=True))
+    async with aclosing(gateway.events_since("evt_1", NOON)) as found:
+        async for change, _ in found:
+            assert change.id == "evt_2"
+            break
+    assert len(stripe.asked) == 1
+
+
 async def test_without_a_known_event_or_with_a_forgotten_one_time_decides(
     stripe: ScriptedStripe, gateway: StripeGateway
 ) -> None:
@@ -104,7 +114,7 @@ async def test_without_a_known_event_or_with_a_forgotten_one_time_decides(
     stripe.will(forgotten, events(an_event(2), an_event(1)))
     assert [change.id async for change, _ in gateway.events_since("evt_0", NOON)] == ["evt_1", "evt_2"]
     assert stripe.asked[-1].query["created[gte]"] == str(int(NOON.timestamp()))
-    stripe.will(Answer(an_error(), 403))
+    stripe.will(Answer(an_error(), 403), events(an_event(1)))
     with pytest.raises(GatewayError, match="permission"):
         _ = [change async for change, _ in gateway.events_since("evt_0", NOON)]
 
