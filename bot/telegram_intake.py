@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 from collections.abc import Callable
@@ -13,9 +12,10 @@ from telegram.error import Conflict, InvalidToken, RetryAfter, TelegramError
 
 from bot.telegram_messenger import seconds_of
 from bot.telegram_request import AiohttpRequest
+from bot.telegram_update import draft_of, id_of
 from handlers.ports import Clock
 from storage.errors import DatabaseUnavailable
-from storage.mailbox import Draft, Mailbox
+from storage.mailbox import Mailbox
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class Polling:
         new = await self._inbox.put(*drafts, now=self._clock.now())
         # An empty answer shows that everything was confirmed. Then no offset is sent: after a quiet week Telegram
         # may count on from a lower number, and an old offset would confirm updates that we never saw.
-        self._confirm = max((number + 1 for update in updates if (number := _id_of(update)) is not None), default=None)
+        self._confirm = max((id_ + 1 for update in updates if (id_ := id_of(update)) is not None), default=None)
         if updates and not drafts:
             raise TelegramError("updates without an update_id")
         return new
@@ -176,44 +176,3 @@ def _trouble_of(error: TelegramError | WebhookIsSet | DatabaseUnavailable) -> _T
             return _Trouble("telegram", "Telegram asks us to poll less often.", seconds_of(error))
         case _:
             return _Trouble("telegram", f"No updates from Telegram: {error}. Trying again.")
-
-
-def draft_of(update: Any, *, bot_id: int, raw: bytes | None = None) -> Draft | None:
-    """The mail that keeps an update, for both ways in; None (and a line in the log) if it has no whole `update_id`.
-
-    The key is that of the update, so that one which comes twice is kept once; `raw` are its bytes where we have them.
-    """
-    number = _id_of(update)
-    if number is None:
-        log.error("An update without a whole number as update_id was passed over.")
-        return None
-    kind = _kind_of(update)
-    body = json.dumps(update, separators=(",", ":")).encode() if raw is None else raw
-    return Draft(f"{bot_id}:{number}", lane_of(kind, update.get(kind)), kind, body)
-
-
-def lane_of(kind: str, content: Any) -> str:
-    """What keeps its order: a chat; for a tap on an inline card the person; inline queries apart from both."""
-    if kind in {"inline_query", "chosen_inline_result"}:
-        return f"inline:{_find(content, 'from', 'id')}"
-    chat = _find(content, "chat", "id")
-    if chat is None:
-        chat = _find(content, "message", "chat", "id")
-    if chat is None:
-        chat = _find(content, "from", "id")
-    return kind if chat is None else str(chat)
-
-
-def _id_of(update: Any) -> int | None:
-    number = update.get("update_id") if isinstance(update, dict) else None
-    return number if type(number) is int else None
-
-
-def _kind_of(update: dict[str, Any]) -> str:
-    return next((name for name in update if name != "update_id"), "unknown")
-
-
-def _find(content: Any, *path: str) -> Any:
-    for name in path:
-        content = content.get(name) if isinstance(content, dict) else None
-    return content

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bot.sandbox.clock import TurnedClock
-from bot.telegram_intake import Polling, WebhookIsSet, draft_of
+from bot.telegram_intake import Polling, WebhookIsSet
 from bot.telegram_request import AiohttpRequest
 from storage.database import Database
 from storage.errors import DatabaseUnavailable
@@ -280,31 +280,3 @@ async def test_stopping_returns_at_once_and_loses_nothing(
         done, _ = await asyncio.wait([task], timeout=1)
         assert done
     assert await kept(inbox, clock) == [("4242:10", "7", "message")]
-
-
-@pytest.mark.parametrize(
-    ("content", "lane"),
-    [
-        ({"message": {"chat": {"id": -5}, "from": {"id": 9}}}, "-5"),
-        ({"message": {"chat": {"id": -5}, "migrate_to_chat_id": -1005}}, "-5"),
-        ({"callback_query": {"id": "1", "from": {"id": 9}, "message": {"chat": {"id": -5}}}}, "-5"),
-        ({"callback_query": {"id": "1", "from": {"id": 9}, "inline_message_id": "x"}}, "9"),
-        ({"callback_query": {"id": "1", "from": {"id": 9}, "message": None}}, "9"),
-        ({"my_chat_member": {"chat": {"id": -5}, "from": {"id": 9}}}, "-5"),
-        ({"inline_query": {"id": "1", "from": {"id": 9}}}, "inline:9"),
-        ({"chosen_inline_result": {"result_id": "1", "from": {"id": 9}}}, "inline:9"),
-        ({"poll": {"id": "1"}}, "poll"),
-        ({"something_new": 5}, "something_new"),
-        ({}, "unknown"),
-    ],
-)
-def test_what_must_stay_in_order_shares_a_lane(content: dict[str, Any], lane: str) -> None:
-    draft = draft_of({"update_id": 1, **content}, bot_id=4242)
-    assert draft is not None
-    assert (draft.key, draft.lane, draft.kind) == ("4242:1", lane, next(iter(content), "unknown"))
-
-
-def test_the_webhooks_own_bytes_are_kept() -> None:
-    draft = draft_of({"update_id": 1, "message": {}}, bot_id=4242, raw=b'{ "update_id": 1, "message": {} }')
-    assert draft is not None
-    assert draft.body == b'{ "update_id": 1, "message": {} }'

@@ -1,0 +1,74 @@
+"""What an update is kept as: one key, one lane, and its own content."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.telegram_update import draft_of
+
+
+@pytest.mark.parametrize(
+    ("content", "lane"),
+    [
+        ({"message": {"chat": {"id": -5}, "from": {"id": 9}}}, "-5"),
+        ({"message": {"chat": {"id": -5}, "migrate_to_chat_id": -1005}}, "-5"),
+        ({"callback_query": {"id": "1", "from": {"id": 9}, "message": {"chat": {"id": -5}}}}, "-5"),
+        ({"callback_query": {"id": "1", "from": {"id": 9}, "inline_message_id": "x"}}, "9"),
+        ({"callback_query": {"id": "1", "from": {"id": 9}, "message": None}}, "9"),
+        ({"my_chat_member": {"chat": {"id": -5}, "from": {"id": 9}}}, "-5"),
+        ({"inline_query": {"id": "1", "from": {"id": 9}}}, "inline:9"),
+        ({"chosen_inline_result": {"result_id": "1", "from": {"id": 9}}}, "inline:9"),
+        ({"poll": {"id": "1"}}, "poll"),
+        ({"something_new": 5}, "something_new"),
+        ({"message": {"chat": {"id": "5"}, "from": {"id": True}}}, "message"),
+        ({"message": "text"}, "message"),
+    ],
+)
+def test_what_must_stay_in_order_shares_a_lane(content: dict[str, Any], lane: str) -> None:
+    draft = draft_of({"update_id": 1, **content}, bot_id=4242)
+    assert draft is not None
+    assert (draft.key, draft.lane, draft.kind) == ("4242:1", lane, next(iter(content)))
+
+
+def test_the_webhooks_own_bytes_are_kept() -> None:
+    draft = draft_of({"update_id": 1, "message": {}}, bot_id=4242, raw=b'{ "update_id": 1, "message": {} }')
+    assert draft is not None
+    assert draft.body == b'{ "update_id": 1, "message": {} }'
+
+
+@pytest.mark.parametrize("name", ["", "Message", "\ud83c", "x" * 65, "a\nb"])
+def test_a_kind_that_is_no_name_is_unknown(name: str) -> None:
+    draft = draft_of({"update_id": 1, name: {}}, bot_id=4242)
+    assert draft is not None
+    assert (draft.lane, draft.kind) == ("unknown", "unknown")
+
+
+def test_an_update_of_nothing_is_unknown() -> None:
+    draft = draft_of({"update_id": 1}, bot_id=4242)
+    assert draft is not None
+    assert draft.kind == "unknown"
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters()),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["chat", "from", "id", "message", "text"]), inner, max_size=4)
+    ),
+    max_leaves=10,
+)
+
+
+@given(st.integers(), st.sampled_from(["message", "callback_query", "inline_query", "new"]), anything)
+def test_whatever_comes_is_kept_whole(number: int, kind: str, content: Any) -> None:
+    update = {"update_id": number, kind: content}
+    draft = draft_of(update, bot_id=1)
+    assert draft is not None
+    assert json.loads(draft.body) == update
+    assert draft.lane.encode()
+    assert draft.key == f"1:{number}"
