@@ -241,6 +241,25 @@ def test_a_full_disk_refuses_whole_writes_and_later_ones_work_again(tmp_path: Pa
     file.close()
 
 
+async def test_a_file_that_may_not_grow_is_full_and_its_open_transaction_is_undone(db: Database) -> None:
+    box = Mailbox(db, "inbox")
+    async with db.transaction() as tx:
+        pages: int = (await tx.exec_driver_sql("PRAGMA page_count")).scalar_one()
+        await tx.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+    async def fill() -> None:
+        async with db.transaction() as tx:
+            await box.put_within(tx, *(Draft(f"{n}", "lane", "kind", b"x" * 9_000) for n in range(9)), now=NOW)
+
+    with pytest.raises(DatabaseUnavailable, match="full"):
+        await fill()
+    assert await box.depth() == 0
+    async with db.transaction() as tx:
+        await tx.exec_driver_sql(f"PRAGMA max_page_count = {pages + 100}")
+    await fill()
+    assert await box.depth() == 9
+
+
 async def test_a_missing_folder_and_a_file_that_is_no_database_are_out_of_reach(tmp_path: Path) -> None:
     (tmp_path / "letter.db").write_text("Dear bank, " * 1000)
     for file in ("nowhere/kvit.db", "letter.db"):
