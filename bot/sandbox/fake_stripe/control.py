@@ -141,7 +141,7 @@ def _route(act: Act) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
             if not isinstance(body, dict):
                 raise ValueError("the body is a JSON object")
             return web.json_response(plain(await act(request, body)))
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise _no(web.HTTPBadRequest, str(error)) from error
 
     return handler

@@ -123,3 +123,4 @@ class Webhooks:
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
+            self._session = None

@@ -75,7 +75,7 @@ def _expand(world: World, thing: Any, path: str, parts: list[str]) -> None:
         return
     name, rest = parts[0], parts[1:]
     if name not in thing or (name not in HOLDERS and name != "data"):
-        raise Refusal(f"This property cannot be expanded ({path}).", param="expand[0]")
+        raise Refusal(f"This property cannot be expanded ({path}).", param="expand[0]", stored=True)
     if isinstance(thing[name], str):
         thing[name] = deepcopy(getattr(world.ledger, HOLDERS[name])[thing[name]])
     if rest:

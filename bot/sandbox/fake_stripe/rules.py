@@ -31,7 +31,8 @@ def types(world: World, params: Json) -> list[str]:
     if "allowed_payment_method_types" in chosen and len(chosen) > 1:
         raise exclusive(chosen[0], chosen[1])
     offered = ["card", "mobilepay"] if world.switches.mobilepay == "active" else ["card"]
-    if params.get("automatic_payment_methods", {}).get("allow_redirects") == "never":
+    automatic = params.get("automatic_payment_methods", {})
+    if automatic.get("allow_redirects") == "never" or automatic.get("enabled") is False:
         offered = ["card"]
     wanted = params.get("allowed_payment_method_types", offered)
     barred = params.get("excluded_payment_method_types", [])

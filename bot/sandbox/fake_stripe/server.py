@@ -33,10 +33,11 @@ class FakeStripe:
         self.key = key
         self.webhook_secret = webhook_secret
         self.base = ""
-        self._automatic = automatic_delivery
         self.world = World(clock, key, webhook_secret, self._post)
         self.webhooks = Webhooks(self.world)
         self.webhooks.mode = "deliver" if automatic_delivery else "hold"
+        self._counter = Counter(self.world)
+        self._control = Control(self.world, self.webhooks, self._counter.faults)
         self._runner: web.AppRunner | None = None
 
     @property
@@ -52,8 +53,7 @@ class FakeStripe:
 
     async def start(self, port: int = 0, host: str = "127.0.0.1") -> str:
         """Serve on `port` (0: any free one); returns the base address, without a trailing slash."""
-        self._counter = Counter(self.world)
-        self._control = Control(self.world, self.webhooks, self._counter.faults)
+        self._counter.stopping.clear()
         app = web.Application(middlewares=[self._up])
         app.add_routes([*self._control.routes(), *AuthorizePage(self.world).routes(), *self._counter.routes()])
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1, access_log=None)

@@ -40,21 +40,23 @@ class Switches:
     def turn(self, wanted: dict[str, Any]) -> None:
         """Set the named switches; raises ValueError for an unknown name or a value of another kind."""
         now = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name, value in wanted.items():
-            if name not in now:
-                raise ValueError(f"no such switch: {name}")
-            setattr(self, name, _fitting(name, value, now[name]))
+        if unknown := wanted.keys() - now.keys():
+            raise ValueError(f"no such switch: {min(unknown)}")
+        for name, value in {name: _fitting(name, value, now[name]) for name, value in wanted.items()}.items():
+            setattr(self, name, value)
 
 
 def _fitting(name: str, value: Any, present: Any) -> Any:
     if name in CHOICES and value not in CHOICES[name]:
         raise ValueError(f"{name} is one of {', '.join(CHOICES[name])}")
-    if isinstance(present, tuple):
+    if isinstance(present, tuple) and isinstance(value, list | tuple):
         return tuple(_fitting(name, item, 0.0) for item in value)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    wanted = (
-        number if isinstance(present, int | float) and not isinstance(present, bool) else type(value) is type(present)
-    )
-    if not wanted or (number and value < 0):
+    if _number(present) and _number(value) and value >= 0:
+        return value
+    if _number(present) or type(value) is not type(present):
         raise ValueError(f"{name} cannot be {value!r}")
     return value
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
