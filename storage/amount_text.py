@@ -20,7 +20,7 @@ JOINERS = "\u200c\u200d"
 BLANK = " \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000" + JOINERS
 CALCULATION = re.compile(r"(?:[+*×÷/=^]|[xX])\s*[0-9]|[%‰]")
 NUMBER = re.compile(r"[-−–—.,:'’\s]*[0-9²³¹¼-¾⅐-⅞][0-9²³¹¼-¾⅐-⅞.,'’\s]*")
-NEXT_WORD = re.compile(rf"{WORD}|[,.:][-–—]")
+NEXT_WORD = re.compile(rf"{WORD}|(?<=[.,:])[-–—]|:[-–—]")
 
 
 def caption(raw: str) -> str:

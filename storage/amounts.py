@@ -107,7 +107,7 @@ def _readings(written: Written, text: str) -> list[tuple[str, str]]:
     """
     groups = written.groups
     whole = "".join(groups) + written.decimals.ljust(DECIMALS, "0")
-    open_end = len(groups) > 1 and not written.decimals and not written.settled
+    open_end = not written.decimals and not written.settled
     if open_end and written.grouping in SEPARATORS and len(groups) == 2:
         return [(whole, text), (groups[0] + groups[1][:DECIMALS], text)]
     if open_end and written.grouping == "space" and text:
