@@ -187,10 +187,61 @@ async def test_refunds_are_partial_and_never_exceed_what_was_captured(shop: Shop
     assert shop.kinds[4:] == ["refund.created", "charge.refunded"] * 2
 
 
-async def test_two_runs_of_the_same_story_have_the_same_ids(clock: TurnedClock) -> None:
-    seen = []
+async def test_a_refund_learns_its_bank_reference_an_hour_later(shop: Shop) -> None:
+    intent = await shop.create()
+    await shop.control(f"intents/{intent.id}/approve")
+    charge = (await shop.retrieve(intent.id)).latest_charge
+    assert isinstance(charge, stripe.Charge)
+    refund = await shop.sdk.v1.refunds.create_async({"charge": charge.id, "reason": "duplicate"})
+    await shop.control("clock", {"advance": 3600})
+    found = await shop.sdk.v1.refunds.retrieve_async(refund.id, {"expand": ["charge"]})
+    assert found.destination_details is not None
+    assert found.destination_details.card is not None
+    assert found.destination_details.card.reference_status == "available"
+    assert isinstance(found.charge, stripe.Charge)
+    assert (found.charge.refunded, found.charge.amount_refunded, found.reason) == (True, 1234, "duplicate")
+    assert shop.kinds[-1] == "refund.updated"
+
+
+async def test_a_hold_cannot_be_refunded_but_canceled_without_any_refund(shop: Shop) -> None:
+    options = {"mobilepay": {"capture_method": "manual"}}
+    intent = await shop.create(payment_method_options=options)
+    await shop.control(f"intents/{intent.id}/approve")
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await shop.sdk.v1.refunds.create_async({"payment_intent": intent.id})
+    assert refused.value.code == "charge_not_refundable"
+    await shop.sdk.v1.payment_intents.cancel_async(intent.id)
+    released = await shop.retrieve(intent.id)
+    assert (released.status, released.amount_capturable) == ("canceled", 0)
+    assert not shop.fake.ledger.refunds
+
+
+async def test_a_method_without_confirm_waits_for_confirmation(shop: Shop) -> None:
+    intent = await shop.sdk.v1.payment_intents.create_async(
+        {"amount": 500, "currency": "nok", "payment_method_data": {"type": "mobilepay"}}
+    )
+    assert intent.status == "requires_confirmation"
+    confirmed = await shop.sdk.v1.payment_intents.confirm_async(intent.id, {"return_url": "https://kvit.example"})
+    assert confirmed.status == "requires_action"
+
+
+async def test_a_finished_intent_cannot_be_changed_and_an_open_attempt_keeps_its_amount(shop: Shop) -> None:
+    intent = await shop.create()
+    update = shop.sdk.v1.payment_intents.update_async
+    assert (await update(intent.id, {"metadata": {"payment": ""}})).metadata.to_dict() == {}
+    with pytest.raises(stripe.InvalidRequestError, match="open payment attempt"):
+        await update(intent.id, {"amount": 999})
+    await shop.control(f"intents/{intent.id}/approve")
+    with pytest.raises(stripe.InvalidRequestError, match="status of succeeded"):
+        await update(intent.id, {"metadata": {"a": "b"}})
+
+
+async def test_two_runs_have_the_same_ids_even_if_one_looked_more_often(clock: TurnedClock) -> None:
+    seen: list[str] = []
     for _ in range(2):
         async with opened(clock) as running:
+            for _ in seen:
+                await running.sdk.v1.balance.retrieve_async()
             seen.append((await running.create()).id)
     assert seen[0] == seen[1]
     assert seen[0].startswith("pi_")

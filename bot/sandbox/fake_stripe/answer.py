@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass, field
 
 from bot.sandbox.fake_stripe.refusal import Json, Refusal
+from bot.sandbox.fake_stripe.world import ACCOUNT
 
-DASHBOARD = "https://dashboard.stripe.com/acct_1SandboxKvit0001/test/logs/"
+DASHBOARD = f"https://dashboard.stripe.com/{ACCOUNT}/test/logs/"
 
 
 @dataclass(frozen=True)

@@ -44,17 +44,13 @@ class Counter:
         """A client that goes away does not undo what it asked for: the work goes on without it."""
         fault = self.faults.strike(endpoint.name)
         record = self._record(request)
-        try:
-            body = await request.read()
-            pairs = [*request.query.items(), *parse_qsl(body.decode(), keep_blank_values=True)]
-            record.params = parameters(pairs, body, request.content_type)
-        except (Refusal, UnicodeDecodeError) as error:
-            refusal = error if isinstance(error, Refusal) else Refusal("Invalid UTF-8 in the request body")
-            return self._write(record, refused(refusal, record.request_id))
+        unreadable = await self._read(request, record)
         if fault is not None:
             record.fault = fault.name
         if fault is not None and fault.when == "before":
             return await self._strike(request, record, fault)
+        if unreadable is not None:
+            return self._write(record, unreadable)
         headers = {name.lower(): value for name, value in request.headers.items()}
         asked = Asked(endpoint, record, headers, request.match_info.get("id", ""))
         spoil = fault is not None and fault.how == "500"
@@ -62,6 +58,18 @@ class Counter:
         if fault is not None and not spoil:
             return await self._strike(request, record, fault)
         return self._write(record, answer)
+
+    async def _read(self, request: web.Request, record: Request) -> Answer | None:
+        """Put the parameters into the record; the refusal, if they cannot be read."""
+        body = await request.read()
+        try:
+            pairs = [*request.query.items(), *parse_qsl(body.decode(), keep_blank_values=True)]
+            record.params = parameters(pairs, body, request.content_type)
+        except UnicodeDecodeError:
+            return refused(Refusal("Invalid UTF-8 in the request body"), record.request_id)
+        except Refusal as refusal:
+            return refused(refusal, record.request_id)
+        return None
 
     def _record(self, request: web.Request) -> Request:
         key = request.headers.get("Idempotency-Key") if request.method == "POST" else None

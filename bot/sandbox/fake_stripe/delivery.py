@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import hmac
 import json
-from typing import Any
 
 import aiohttp
 
@@ -75,7 +74,7 @@ class Webhooks:
         """Start the deliveries of everything that waits; a turn later than the cause, so that a burst is whole."""
         await asyncio.sleep(0)
         self._pumping = False
-        batch: list[Any] = [event for event in self._waiting for _ in range(2 if self.double else 1)]
+        batch = [event for event in self._waiting for _ in range(2 if self.double else 1)]
         self._waiting.clear()
         if self.shuffle:
             self.world.names.shuffle(batch)

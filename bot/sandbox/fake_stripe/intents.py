@@ -41,7 +41,7 @@ def create(call: Call) -> Json:
 
 def _new(call: Call, params: Json, types: list[str]) -> Json:
     identity = call.world.identity("pi_", call.cause.at)
-    identity["client_secret"] = f"{identity['id']}_secret_{call.world.names.letters(25)}"
+    identity["client_secret"] = identity["id"] + call.world.names.make("_secret_", 25)
     return objects.intent(identity, params, types)
 
 

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import random
 import string
+from collections import Counter
+from typing import Any
 
 LETTERS = string.ascii_letters + string.digits
 
 
 class Names:
-    """A counter makes ids unique, a seeded generator makes them look like Stripe's."""
+    """A counter makes ids unique, a seeded generator makes them look like Stripe's.
+
+    Each prefix has its own, so that the third intent is the same whether or not somebody polled in between.
+    """
 
     def __init__(self, seed: int = 20261028) -> None:
-        self._chance = random.Random(seed)  # noqa: S311 - repeatable on purpose, nothing is secret here
-        self._count = 0
+        self._seed = seed
+        self._made: Counter[str] = Counter()
+        self._order = self._chance("order")
+
+    def _chance(self, name: str) -> random.Random:
+        return random.Random(f"{self._seed} {name}")  # noqa: S311 - repeatable on purpose, nothing is secret here
 
     def make(self, prefix: str, length: int = 24) -> str:
         """`prefix` and `length` letters and digits, the counter among them."""
-        self._count += 1
-        count = f"{self._count:06d}"
-        return f"{prefix}{self.letters(length - len(count))}{count}"
+        self._made[prefix] += 1
+        count = f"{self._made[prefix]:06d}"
+        letters = self._chance(f"{prefix} {count}").choices(LETTERS, k=length - len(count))
+        return f"{prefix}{''.join(letters)}{count}"
 
-    def letters(self, length: int) -> str:
-        return "".join(self._chance.choices(LETTERS, k=length))
-
-    def shuffle(self, things: list[object]) -> None:
+    def shuffle(self, things: list[Any]) -> None:
         """Put `things` in another order, the same in every run."""
-        self._chance.shuffle(things)
+        self._order.shuffle(things)
