@@ -1,0 +1,46 @@
+# Two commands on a fresh machine: `make demo` and `make test`. They take Python 3.11 and make; the rest they set up in .venv.
+#   make test ARGS='-k money'     passes arguments on
+#   make test PY=python3.12       picks the Python; so does PY=python3.12 make test
+
+PY ?= python3
+ARGS ?=
+# Programs are started as modules: the scripts in .venv/bin hold an absolute path, which neither spaces nor a move survive.
+VENV := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test check format lock python run-ready dev-ready
+
+help:
+	@echo 'make demo     a market in a browser page, with a pretend Stripe and a pretend Telegram; ARGS=--tour plays by itself'
+	@echo "make test     the whole suite; ARGS='-k money' picks from it"
+	@echo 'make check    what a change has to pass: format, lint, types, requirements, tests'
+	@echo 'make format   put the code in its usual form'
+	@echo 'make lock     make requirements/*.txt from pyproject.toml, with uv; ARGS=--upgrade takes newer versions'
+	@echo 'PY=/path/to/python3.11 picks the Python for any of them.'
+
+demo: run-ready
+	@$(VENV) -m bot demo $(ARGS)
+
+test: dev-ready
+	@$(VENV) -m pytest $(ARGS)
+
+check: dev-ready
+	$(VENV) -m ruff format --check .
+	$(VENV) -m ruff check .
+	$(VENV) -m mypy
+	$(VENV) scripts/requirements.py check
+	$(VENV) -m pytest -W error
+
+format: dev-ready
+	$(VENV) -m ruff check --fix .
+	$(VENV) -m ruff format .
+
+lock: python
+	@"$(PY)" scripts/requirements.py lock $(ARGS)
+
+run-ready dev-ready: python
+	@"$(PY)" scripts/bootstrap.py $(@:-ready=)
+
+python:
+	@command -v "$(PY)" >/dev/null || { echo 'There is no $(PY) here: install Python 3.11 or newer, or set PY=/path/to/python3.11.' >&2; exit 1; }
