@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import dialect, migrations
+from storage.driver import Opener
 from storage.errors import DatabaseUnavailable
 
 
@@ -23,10 +24,10 @@ class Database:
         `busy_seconds` is how long to wait for another process that writes.
         """
         self.path = dialect.path_of(url)
-        self._busy_seconds = busy_seconds
-        self._writer = dialect.writer(self.path, busy_seconds)
-        self._readers = dialect.readers(self.path, busy_seconds)
-        self._mail_writer = dialect.MailWriter(self.path, busy_seconds)
+        self._opener = Opener(self.path, busy_seconds)
+        self._writer = dialect.writer(self._opener)
+        self._readers = dialect.readers(self._opener)
+        self._mail_writer = dialect.MailWriter(self._opener)
         self._turns = _Turns()
         self._after_commit: dict[AsyncConnection, list[Callable[[], None]]] = {}
         self._bells: dict[str, asyncio.Event] = {}
@@ -52,7 +53,7 @@ class Database:
             ValueError: a row would have lost the row it points to; nothing was written.
         """
         dialect.create(self.path)
-        engine = dialect.migrator(self.path, self._busy_seconds)
+        engine = dialect.migrator(self._opener)
         try:
             async with self._turns.next():
                 with _in_our_words():
@@ -70,6 +71,7 @@ class Database:
             await self._mail_writer.close()
             await self._writer.dispose()
             await self._readers.dispose()
+            await self._opener.wait_closed()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:

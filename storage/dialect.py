@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from storage import driver
+from storage.driver import Connection, Opener
 
 BUSY_SECONDS = 10.0
 """How long another process may hold the write lock (a command beside `serve`) before we give up."""
@@ -63,23 +62,23 @@ def create(path: Path) -> None:
         path.touch(mode=0o600)
 
 
-def writer(path: Path, busy_seconds: float) -> AsyncEngine:
+def writer(opener: Opener) -> AsyncEngine:
     """The one connection that writes; its transactions take the write lock when they begin.
 
     With the driver's own settings a transaction that reads first begins without the lock, and updates are lost.
     """
-    return _engine(path, busy_seconds, "BEGIN IMMEDIATE", _SETTINGS, pool_size=1, max_overflow=0)
+    return _engine(opener, "BEGIN IMMEDIATE", _SETTINGS, pool_size=1, max_overflow=0)
 
 
-def readers(path: Path, busy_seconds: float) -> AsyncEngine:
+def readers(opener: Opener) -> AsyncEngine:
     """A few connections that cannot write; each transaction sees one snapshot."""
-    pool = {"pool_size": READERS, "max_overflow": 0, "pool_timeout": busy_seconds}
-    return _engine(path, busy_seconds, "BEGIN", _SETTINGS | {"query_only": 1}, **pool)
+    pool = {"pool_size": READERS, "max_overflow": 0, "pool_timeout": opener.busy_seconds}
+    return _engine(opener, "BEGIN", _SETTINGS | {"query_only": 1}, **pool)
 
 
-def migrator(path: Path, busy_seconds: float) -> AsyncEngine:
+def migrator(opener: Opener) -> AsyncEngine:
     """A connection for one migration: foreign keys are off, for a table is rebuilt by dropping the old one."""
-    return _engine(path, busy_seconds, "BEGIN IMMEDIATE", _SETTINGS | {"foreign_keys": 0}, poolclass=NullPool)
+    return _engine(opener, "BEGIN IMMEDIATE", _SETTINGS | {"foreign_keys": 0}, poolclass=NullPool)
 
 
 async def check_references(tx: AsyncConnection) -> None:
@@ -117,15 +116,14 @@ async def insert_mail(tx: AsyncConnection, rows: list[Row]) -> set[tuple[str, st
 class MailWriter:
     """A plain connection for the one write that has to be cheap: a batch costs one trip. Callers take turns."""
 
-    def __init__(self, path: Path, busy_seconds: float) -> None:
-        self._path = path
-        self._busy_seconds = busy_seconds
-        self._connection: driver.Connection | None = None
+    def __init__(self, opener: Opener) -> None:
+        self._opener = opener
+        self._connection: Connection | None = None
 
     async def insert(self, rows: list[Row]) -> set[tuple[str, str]]:
         """Insert mails in a transaction of their own; returns (box, key) of the new ones, after the commit."""
         if self._connection is None:
-            connection = await driver.connect(self._path, busy_seconds=self._busy_seconds)
+            connection = await self._opener.connect()
             try:
                 await connection.run(_apply, _SETTINGS)
             except BaseException:
@@ -186,9 +184,8 @@ _OLDEST = "SELECT min(put_at) FROM heads JOIN mail ON mail.id = heads.id"
 CLAIM, NEXT_DUE, OLDEST = HEADS + _CLAIM, HEADS + _NEXT_DUE, HEADS + _OLDEST
 
 
-def _engine(path: Path, busy_seconds: float, begin: str, settings: dict[str, Any], **pool: Any) -> AsyncEngine:
-    connect = partial(driver.connect, path, busy_seconds=busy_seconds)
-    engine = create_async_engine(sa.URL.create("sqlite+aiosqlite", database=str(path)), async_creator=connect, **pool)
+def _engine(opener: Opener, begin: str, settings: dict[str, Any], **pool: Any) -> AsyncEngine:
+    engine = create_async_engine("sqlite+aiosqlite:///file", async_creator=opener.connect, **pool)
 
     @sa.event.listens_for(engine.sync_engine, "connect")
     def open_connection(connection: Any, _record: object) -> None:

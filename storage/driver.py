@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -71,13 +72,36 @@ class Cursor:
         cursor.close()
 
 
-async def connect(path: Path, *, busy_seconds: float) -> Connection:
-    """Open the file; transactions begin only where we say so (`isolation_level=None`).
+class Opener:
+    """Opens connections to one file, and knows when the last of their threads has ended."""
 
-    Raises:
-        sqlite3.OperationalError: it cannot be opened.
-    """
-    connection = Connection(lambda: sqlite3.connect(path, timeout=busy_seconds, isolation_level=None), 64)
-    connection._thread.daemon = True  # as SQLAlchemy does it: a forgotten connection does not keep the program alive
-    await connection
-    return connection
+    def __init__(self, path: Path, busy_seconds: float) -> None:
+        self.busy_seconds = busy_seconds
+        self._path = path
+        self._opened: list[Connection] = []
+
+    async def connect(self) -> Connection:
+        """Open the file; transactions begin only where we say so (`isolation_level=None`).
+
+        Raises:
+            sqlite3.OperationalError: it cannot be opened.
+        """
+        self._opened = [connection for connection in self._opened if connection._thread.is_alive()]
+        connection = Connection(self._open, 64)
+        connection._thread.daemon = True  # as SQLAlchemy does it: a forgotten one does not keep the program alive
+        self._opened.append(connection)
+        await connection
+        return connection
+
+    async def wait_closed(self) -> None:
+        """Return when all closed connections are gone, also those whose user was canceled or could not open them.
+
+        A thread that ends after the event loop would have nobody to tell it to.
+        """
+        for connection in self._opened:
+            if not connection._running and connection._thread.is_alive():
+                await asyncio.to_thread(connection._thread.join)
+        self._opened = []
+
+    def _open(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._path, timeout=self.busy_seconds, isolation_level=None)

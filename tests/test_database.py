@@ -7,6 +7,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -291,3 +292,16 @@ def test_an_address_that_names_no_file_is_refused_in_plain_words(url: str) -> No
 def test_an_address_may_be_relative_or_absolute() -> None:
     assert Database("sqlite:///kvit.db").path == Path("kvit.db")
     assert Database("sqlite:////var/lib/kvit.db").path == Path("/var/lib/kvit.db")
+
+
+def test_no_thread_outlives_the_loop_whose_database_was_closed(tmp_path: Path) -> None:
+    async def fail_to_open_and_close() -> None:
+        db = Database(f"sqlite:///{tmp_path}/nowhere/kvit.db")
+        with pytest.raises(DatabaseUnavailable):
+            await Mailbox(db, "inbox").put(Draft("a", "lane", "kind"), now=NOW)
+        await db.close()
+
+    before = threading.active_count()
+    for _ in range(20):
+        asyncio.run(fail_to_open_and_close())
+        assert threading.active_count() == before
