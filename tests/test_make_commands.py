@@ -1,4 +1,4 @@
-"""What the README types: make with its arguments, its Python, a folder with spaces; stand-ins say what they were given."""
+"""What the README types: make with its arguments, its Python and a folder with spaces, told by stand-ins."""
 
 from __future__ import annotations
 
