@@ -158,7 +158,6 @@ class Polling:
         if self._trouble is not None:
             log.info("Telegram's updates come in again.")
         self._trouble = None
-        self._failures = 0
 
 
 def _trouble_of(error: TelegramError | WebhookIsSet | DatabaseUnavailable) -> _Trouble:

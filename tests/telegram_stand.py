@@ -49,7 +49,7 @@ class Stand:
 
     async def __aenter__(self) -> Self:
         app = web.Application()
-        app.router.add_post("/{tail:.*}", self._answer)
+        app.router.add_route("*", "/{tail:.*}", self._answer)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)

@@ -174,3 +174,12 @@ async def test_after_the_end_nothing_is_sent_until_it_begins_anew(stand: Stand, 
     await request_.initialize()
     stand.say({"ok": True, "result": True})
     assert await request_.call("sendMessage") is True
+
+
+async def test_a_peer_that_stops_reading_does_not_hold_us() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        base = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        async with AiohttpRequest(TOKEN, base=base, read=0.2, connect=0.2) as request:
+            bot = Bot(PRETEND_TOKEN, base_url=request.address, request=request, get_updates_request=request)
+            with pytest.raises(PerhapsSent):
+                await asyncio.wait_for(bot.send_photo(1, bytes(20_000_000), write_timeout=0.2), 10)
