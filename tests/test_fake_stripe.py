@@ -102,6 +102,8 @@ async def test_cancel_ends_an_open_link_and_a_second_cancel_is_refused_with_the_
     assert refused.value.error is not None
     assert refused.value.error.payment_intent is not None
     assert refused.value.error.payment_intent.status == "canceled"
+    await shop.control(f"intents/{intent.id}/approve", status=409)
+    await shop.control("clock", {"advance": 300})
     assert shop.kinds[2:] == ["payment_intent.canceled"]
 
 
@@ -143,6 +145,8 @@ async def test_a_hold_is_captured_in_full_only(shop: Shop) -> None:
     assert refused.value.param == "amount_to_capture"
     captured = await shop.sdk.v1.payment_intents.capture_async(intent.id, {"amount_to_capture": 1234})
     assert (captured.status, captured.amount_received) == ("succeeded", 1234)
+    await shop.control("clock", {"advance": 8 * 86400})
+    assert (await shop.retrieve(intent.id)).status == "succeeded"
     assert shop.kinds[2:] == [
         "charge.succeeded",
         "payment_intent.amount_capturable_updated",

@@ -112,6 +112,16 @@ async def test_a_500_of_an_executed_request_is_replayed(shop: Shop) -> None:
     assert len(shop.fake.ledger.intents) == 1
 
 
+async def test_a_500_hides_a_refusal_as_well_and_is_replayed(shop: Shop) -> None:
+    intent = await shop.create()
+    await shop.control(f"intents/{intent.id}/approve")
+    cancel = "POST /v1/payment_intents/:id/cancel"
+    await shop.control("faults", {"method": cancel, "when": "after", "how": "500"})
+    for _ in range(2):
+        status, _, _ = await shop.raw("POST", f"/v1/payment_intents/{intent.id}/cancel", Idempotency_Key="c")
+        assert status == 500
+
+
 async def test_a_500_before_execution_leaves_the_key_free(shop: Shop) -> None:
     await shop.control("faults", {"method": CREATE, "when": "before", "how": "500", "times": 2})
     for _ in range(2):
@@ -143,7 +153,8 @@ async def test_stop_lets_go_of_held_answers(clock: TurnedClock) -> None:
         held = asyncio.create_task(running.create())
         while not running.fake.ledger.requests:
             await asyncio.sleep(0)
-        await running.fake.stop()
+        async with asyncio.timeout(0.5):
+            await running.fake.stop()
         with pytest.raises(stripe.APIConnectionError):
             await held
 
@@ -156,10 +167,13 @@ async def test_a_client_that_goes_away_does_not_undo_its_request(shop: Shop) -> 
     asked.cancel()
     await asyncio.gather(asked, return_exceptions=True)
     shop.fake.switches.latency = 0
+    await shop.create("k2")
+    assert len(shop.fake.ledger.intents) == 1
     shop.clock.advance(1)
-    intent = await shop.create("k2")
-    assert len(shop.fake.ledger.intents) == 2
-    assert intent.id in shop.fake.ledger.intents
+    await shop.create("k3")
+    assert len(shop.fake.ledger.intents) == 3
+    assert (await shop.create("k")).status == "requires_action"
+    assert shop.fake.ledger.requests[-1].replayed
 
 
 async def test_while_stripe_is_down_nothing_answers_but_the_control_routes(shop: Shop) -> None:

@@ -165,8 +165,10 @@ async def test_a_link_nobody_made_is_not_found(shop: Shop) -> None:
 
 async def test_a_customer_may_be_approved_after_the_link_expired_while_stripe_has_not_noticed(shop: Shop) -> None:
     await shop.control("switches", {"lapse_delay": 60})
-    intent, _ = await page_of(shop)
+    intent, url = await page_of(shop)
     shop.clock.advance(330)
     assert (await shop.retrieve(intent)).status == "requires_action"
+    async with shop.http.get(url) as shown:
+        assert shown.status == 410
     await shop.control(f"intents/{intent}/approve")
     assert (await shop.retrieve(intent)).status == "succeeded"

@@ -26,9 +26,9 @@ class Fault:
     seen: int = 0
 
     def strikes(self) -> bool:
-        """Count one more request; true if it is one of those to be struck."""
+        """Count one more request; true if it is one of those to be struck. Ask no more once it is `over`."""
         self.seen += 1
-        return self.nth <= self.seen < self.nth + self.times
+        return self.seen >= self.nth
 
     @property
     def over(self) -> bool:
