@@ -190,6 +190,17 @@ async def test_another_process_that_keeps_the_lock_is_named_as_such(tmp_path: Pa
     await db.close()
 
 
+async def test_writers_of_one_process_wait_for_each_other_longer_than_for_strangers(tmp_path: Path) -> None:
+    db = Database(f"sqlite:///{tmp_path}/kvit.db", busy_seconds=0.05)
+    await db.migrate()
+    async with db.transaction():
+        put = asyncio.create_task(Mailbox(db, "inbox").put(Draft("a", "lane", "kind"), now=NOW))
+        await asyncio.sleep(0.3)
+        assert not put.done()
+    assert await put == 1
+    await db.close()
+
+
 FULL_DISK = """
 import asyncio, resource, signal, sys
 from datetime import UTC, datetime

@@ -4,9 +4,5 @@ from __future__ import annotations
 
 from alembic import context
 
-context.configure(
-    connection=context.config.attributes["connection"],
-    transactional_ddl=True,  # SQLite's DDL rolls back like everything else once the driver does not commit by itself
-    render_as_batch=True,
-)
+context.configure(connection=context.config.attributes["connection"], render_as_batch=True)
 context.run_migrations()
