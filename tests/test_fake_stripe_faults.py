@@ -122,6 +122,14 @@ async def test_a_500_hides_a_refusal_as_well_and_is_replayed(shop: Shop) -> None
         assert status == 500
 
 
+async def test_a_fault_strikes_requests_without_a_key_and_refused_forms_too(shop: Shop) -> None:
+    await shop.control("faults", {"method": "GET /v1/payment_intents/:id", "when": "after", "how": "500"})
+    assert (await shop.raw("GET", "/v1/payment_intents/pi_x"))[0] == 500
+    await shop.control("faults", {"method": CREATE, "when": "after", "how": "500"})
+    assert (await shop.raw("POST", "/v1/payment_intents", "colour=red", Idempotency_Key="k"))[0] == 500
+    assert (await shop.raw("POST", "/v1/payment_intents", BODY, Idempotency_Key="k"))[0] == 200
+
+
 async def test_a_500_before_execution_leaves_the_key_free(shop: Shop) -> None:
     await shop.control("faults", {"method": CREATE, "when": "before", "how": "500", "times": 2})
     for _ in range(2):

@@ -45,6 +45,14 @@ async def test_a_lapse_reaches_the_endpoint_without_anybody_asking(shop: Shop) -
     assert error["code"] == "payment_intent_payment_attempt_expired"
 
 
+async def test_attempts_lapse_by_themselves_in_real_time_too() -> None:
+    async with opened(TurnedClock()) as running:
+        await running.subscribe("payment_intent.payment_failed")
+        running.fake.switches.attempt_seconds = 0.05
+        await running.create()
+        assert len(await running.receiver.events(1)) == 1
+
+
 async def test_a_refused_webhook_is_sent_three_times_over_a_few_hours(shop: Shop) -> None:
     await shop.subscribe("payment_intent.created")
     shop.receiver.status = 503

@@ -55,7 +55,7 @@ class Counter:
         asked = Asked(endpoint, record, headers, request.match_info.get("id", ""))
         spoil = fault is not None and fault.how == "500"
         answer = await asyncio.shield(self.world.errands.start(self.desk.answer(asked, spoil=spoil)))
-        if fault is not None and not spoil:
+        if fault is not None:
             return await self._strike(request, record, fault)
         return self._write(record, answer)
 

@@ -57,7 +57,10 @@ class Alarms:
         self._errands.start(self._wake(when))
 
     async def _wake(self, when: datetime) -> None:
-        await self._clock.sleep((when - self._clock.now()).total_seconds())
+        while (
+            left := (when - self._clock.now()).total_seconds()
+        ) > 0:  # timers may fire a tick before the clock says so
+            await self._clock.sleep(left)
         self.ring()
 
     def ring(self) -> None:
