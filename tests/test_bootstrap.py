@@ -30,6 +30,12 @@ sys.version_info, sys.version, sys.executable = (3, 8, 10, "final", 0), "3.8.10 
 sys.argv = ["scripts/bootstrap.py", "run"]
 runpy.run_path("scripts/bootstrap.py", run_name="__main__")
 """
+ANOTHER_PYTHON = """
+import runpy, sys
+sys.version = "3.12.99 (another)"
+sys.argv, sys.path[0] = ["scripts/bootstrap.py", "run"], "scripts"
+runpy.run_path("scripts/bootstrap.py", run_name="__main__")
+"""
 
 
 @pytest.fixture
@@ -156,6 +162,14 @@ def test_a_broken_environment_is_made_anew(ready: FreshTree, quick: str, harm: s
     assert ready.bootstrap("run", PYTHONPATH=quick).returncode == 0
     assert imports(ready, "tiny")
     assert not (ready.root / ".venv" / "rubbish").exists()
+
+
+def test_another_python_gets_an_environment_of_its_own(ready: FreshTree, quick: str) -> None:
+    (ready.root / ".venv" / "of the first").touch()
+    done = ready.run(BASE, "-c", ANOTHER_PYTHON, PYTHONPATH=quick)
+    assert done.returncode == 0, done.stderr
+    assert "Python 3.12.99" in done.stderr
+    assert not (ready.root / ".venv" / "of the first").exists()
 
 
 def test_a_missing_venv_module_is_told_in_one_sentence_and_leaves_nothing(tree: FreshTree, tmp_path: Path) -> None:
