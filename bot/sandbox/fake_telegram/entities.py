@@ -1,0 +1,45 @@
+"""The text of a message as Telegram keeps it: trimmed, with its entities, and with those that it finds by itself."""
+
+from __future__ import annotations
+
+import re
+
+from bot.sandbox.fake_telegram.html_text import units
+from bot.sandbox.fake_telegram.refusal import Json
+
+STYLES = {"bold", "italic", "underline", "strikethrough", "spoiler", "blockquote", "expandable_blockquote"}
+_FOUND = (
+    ("bot_command", re.compile(r"(?<![\w/<>])/[A-Za-z0-9_]{1,64}(?:@[A-Za-z0-9_]{3,32})?(?![\w/<>@])")),
+    ("url", re.compile(r"(?:https?://|\bt\.me/)[^\s<>\"']*[^\s<>\"'.,;:!?)\]]")),
+    ("mention", re.compile(r"(?<![\w/.])@[A-Za-z0-9_]{3,32}(?![\w@])")),
+    ("hashtag", re.compile(r"(?<!\w)#(?=\w*[^\W\d_])\w{1,256}(?!#)")),
+)
+
+
+def found(text: str, given: list[Json]) -> list[Json]:
+    """`given`, and the commands, links, mentions and hashtags that stand outside links and code, in order."""
+    taken = [_span(entity) for entity in given if entity["type"] not in STYLES]
+    entities = list(given)
+    for kind, pattern in _FOUND:
+        for match in pattern.finditer(text):
+            begin, length = units(text[: match.start()]), units(match[0])
+            if all(begin + length <= other or end <= begin for other, end in taken):
+                taken.append((begin, begin + length))
+                entities.append({"type": kind, "offset": begin, "length": length})
+    return sorted(entities, key=lambda entity: (entity["offset"], -entity["length"]))
+
+
+def trimmed(text: str, entities: list[Json]) -> tuple[str, list[Json]]:
+    """Without the spaces around the text; entities that lie in them only are gone."""
+    short = text.strip()
+    ahead, end = units(text) - units(text.lstrip()), units(short)
+    kept = []
+    for entity in entities:
+        first, last = (min(max(edge - ahead, 0), end) for edge in _span(entity))
+        if first < last:
+            kept.append(entity | {"offset": first, "length": last - first})
+    return short, kept
+
+
+def _span(entity: Json) -> tuple[int, int]:
+    return entity["offset"], entity["offset"] + entity["length"]

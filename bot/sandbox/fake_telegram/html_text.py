@@ -1,0 +1,240 @@
+"""Reads Telegram's HTML as its server does: the text, its entities, and the same complaints (TDLib, MessageEntity)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from bot.sandbox.fake_telegram import links
+from bot.sandbox.fake_telegram.refusal import Json
+
+TYPES = {
+    "b": "bold",
+    "strong": "bold",
+    "i": "italic",
+    "em": "italic",
+    "u": "underline",
+    "ins": "underline",
+    "s": "strikethrough",
+    "strike": "strikethrough",
+    "del": "strikethrough",
+    "tg-spoiler": "spoiler",
+    "span": "spoiler",
+    "a": "text_link",
+    "code": "code",
+    "pre": "pre",
+    "blockquote": "blockquote",
+    "tg-emoji": "custom_emoji",
+    "tg-time": "date_time",
+}
+_CHARACTER = re.compile(r"&(?:#x([0-9a-fA-F]+)|#([0-9]+)|([A-Za-z]+))")
+_NAMED = {"lt": "<", "gt": ">", "amp": "&", "quot": '"'}
+_PLAIN = re.compile(r"[^<&]+")
+_NAME = re.compile(r"[^\s>]*")
+_ATTRIBUTE = re.compile(r"[^\s=>]*")
+_TOKEN = re.compile(r"[A-Za-z0-9.\-]*")
+_SPACE = re.compile(r"\s*")
+
+
+def units(text: str) -> int:
+    """How long Telegram's entities say that a text is: UTF-16 code units."""
+    return len(text) + sum(character > "\uffff" for character in text)
+
+
+def parse(html: str) -> tuple[str, list[Json]]:
+    """The text and its entities, in the order of their beginnings.
+
+    Raises ValueError with TDLib's words: 'Unsupported start tag "b1" at byte offset 0'.
+    """
+    reader = _Reader(html)
+    reader.read()
+    entities = [entity for entity in reader.entities if entity is not None]
+    for entity in entities:
+        if entity["type"] == "code":
+            entity.pop("language", None)
+    return "".join(reader.text), sorted(entities, key=lambda entity: (entity["offset"], -entity["length"]))
+
+
+@dataclass
+class _Open:
+    tag: str
+    attributes: dict[str, str]
+    offset: int
+    begin: int
+
+
+@dataclass
+class _Reader:
+    html: str
+    at: int = 0
+    offset: int = 0
+    text: list[str] = field(default_factory=list)
+    opened: list[_Open] = field(default_factory=list)
+    entities: list[Json] = field(default_factory=list)
+
+    def read(self) -> None:
+        while self.at < len(self.html):
+            if plain := _PLAIN.match(self.html, self.at):
+                self._write(plain[0], plain.end())
+            elif self.html[self.at] == "&":
+                self._write(*_character(self.html, self.at))
+            elif self.html.startswith("</", self.at):
+                self._end_tag()
+            else:
+                self._start_tag()
+        if self.opened:
+            raise ValueError(f'Can\'t find end tag corresponding to start tag "{self.opened[-1].tag}"')
+
+    def _write(self, text: str, end: int) -> None:
+        self.text.append(text)
+        self.offset += units(text)
+        self.at = end
+
+    def _fail(self, words: str, at: int) -> ValueError:
+        return ValueError(f"{words} at byte offset {len(self.html[:at].encode(errors='surrogatepass'))}")
+
+    def _take(self, pattern: re.Pattern[str]) -> str:
+        """What the pattern finds here; it may be nothing."""
+        found = pattern.match(self.html, self.at)
+        taken = found[0] if found else ""
+        self.at += len(taken)
+        return taken
+
+    @property
+    def _ended(self) -> bool:
+        return self.at >= len(self.html)
+
+    def _next(self) -> str:
+        return self.html[self.at : self.at + 1]
+
+    def _start_tag(self) -> None:
+        begin = self.at
+        self.at += 1
+        tag = self._take(_NAME).lower()
+        if self._ended:
+            raise self._fail("Unclosed start tag", begin)
+        if tag not in TYPES:
+            raise self._fail(f'Unsupported start tag "{tag}"', begin)
+        attributes: dict[str, str] = {}
+        self._take(_SPACE)
+        while self._next() != ">":
+            name, value = self._attribute(tag, begin)
+            attributes[name] = value
+            self._take(_SPACE)
+        self.at += 1
+        if tag == "span" and attributes.get("class") != "tg-spoiler":
+            raise self._fail('Tag "span" must have class "tg-spoiler"', begin)
+        self.opened.append(_Open(tag, attributes, self.offset, len(self.text)))
+
+    def _attribute(self, tag: str, begin: int) -> tuple[str, str]:
+        if self._ended:
+            raise self._fail(f'Unclosed start tag "{tag}"', begin)
+        name = self._take(_ATTRIBUTE)
+        if not name:
+            raise self._fail(f'Empty attribute name in the tag "{tag}"', begin)
+        self._take(_SPACE)
+        if self._next() != "=":
+            if name == "expandable" and tag == "blockquote":
+                return name, "1"
+            raise self._fail(f'Expected equal sign in declaration of an attribute of the tag "{tag}"', begin)
+        self.at += 1
+        self._take(_SPACE)
+        if self._ended:
+            raise self._fail(f'Unclosed start tag "{tag}"', begin)
+        value = self._quoted() if self._next() in "'\"" else self._bare()
+        if self._ended:
+            raise self._fail("Unclosed start tag", begin)
+        return name, value
+
+    def _bare(self) -> str:
+        begin = self.at
+        value = self._take(_TOKEN).lower()
+        if self._next() != ">" and not self._next().isspace():
+            raise self._fail("Unexpected end of name token", begin)
+        return value
+
+    def _quoted(self) -> str:
+        quote, value = self._next(), ""
+        self.at += 1
+        while not self._ended and self._next() != quote:
+            text, self.at = _character(self.html, self.at)
+            value += text
+        self.at += 1
+        return value
+
+    def _end_tag(self) -> None:
+        begin = self.at
+        if not self.opened:
+            raise self._fail("Unexpected end tag", begin)
+        self.at += 2
+        tag = self._take(_NAME).lower()
+        self._take(_SPACE)
+        if self._next() != ">":
+            raise self._fail("Unclosed end tag", begin)
+        self.at += 1
+        last = self.opened.pop()
+        if tag not in ("", last.tag):
+            where = f"at byte offset {len(self.html[:begin].encode(errors='surrogatepass'))}"
+            raise ValueError(f'Unmatched end tag {where}, expected "</{last.tag}>", found "</{tag}>"')
+        if self.offset > last.offset:
+            self._mark(last)
+
+    def _mark(self, last: _Open) -> None:
+        entity: Json = {"type": TYPES[last.tag], "offset": last.offset, "length": self.offset - last.offset}
+        match last.tag:
+            case "a":
+                entity |= _link(last.attributes.get("href") or "".join(self.text[last.begin :]))
+            case "blockquote" if "expandable" in last.attributes:
+                entity["type"] = "expandable_blockquote"
+            case "tg-emoji":
+                entity["custom_emoji_id"] = str(_number(last.attributes.get("emoji-id"), "custom emoji identifier"))
+            case "tg-time":
+                entity["unix_time"] = _number(last.attributes.get("unix"), "date")
+                entity |= {"date_time_format": last.attributes["format"]} if last.attributes.get("format") else {}
+            case "pre" | "code":
+                entity |= self._code(last, entity)
+        if entity["type"]:
+            self.entities.append(entity)
+
+    def _code(self, last: _Open, entity: Json) -> Json:
+        """<pre><code class="language-x"> is one entity, whichever of the two is outside."""
+        language = last.attributes.get("class", "")
+        named = {"language": language[9:]} if last.tag == "code" and language.startswith("language-") else {}
+        inner = self.entities[-1] if self.entities else {}
+        within = (inner.get("offset"), inner.get("length")) == (entity["offset"], entity["length"])
+        if within and {inner["type"], last.tag} == {"code", "pre"} and ("language" in inner or named):
+            self.entities.pop()
+            return {"type": "pre"} | {"language": inner.get("language")} | named
+        return named
+
+
+def _character(html: str, at: int) -> tuple[str, int]:
+    """The character that is written at `at`, and where the next one begins."""
+    found = _CHARACTER.match(html, at)
+    meant = _meant(found) if found else None
+    if not found or meant is None:
+        return html[at], at + 1
+    return meant, found.end() + html.startswith(";", found.end())
+
+
+def _meant(found: re.Match[str]) -> str | None:
+    hexadecimal, decimal, name = found.groups()
+    if name:
+        return _NAMED.get(name)
+    code = int(hexadecimal, 16) if hexadecimal else int(decimal)
+    return chr(code) if 0 < code < 0x10FFFF and len(found[0]) < 10 else None
+
+
+def _link(url: str) -> Json:
+    if (mentioned := links.user_id(url)) is not None:
+        return {"type": "text_mention", "user": {"id": mentioned}}
+    try:
+        return {"url": links.checked(url)}
+    except ValueError:
+        return {"type": ""}  # TDLib shows such a link as plain text
+
+
+def _number(written: str | None, name: str) -> int:
+    if not written or not re.fullmatch(r"[0-9]{1,19}", written) or not int(written):
+        raise ValueError(f"Invalid {name} specified")
+    return int(written)

@@ -1,0 +1,109 @@
+"""Holds the buttons of a message to Telegram's rules (TDLib, ReplyMarkup; Bot API server, InlineKeyboardButton)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot.sandbox.fake_telegram import links
+from bot.sandbox.fake_telegram.refusal import Json, Refusal, bad
+
+ACTIONS = (
+    "url",
+    "callback_data",
+    "web_app",
+    "login_url",
+    "switch_inline_query",
+    "switch_inline_query_current_chat",
+    "switch_inline_query_chosen_chat",
+    "copy_text",
+    "callback_game",
+    "pay",
+)
+STYLES = ("danger", "success", "primary")
+
+
+def inline_keyboard(markup: Any, *, private: bool) -> Json | None:
+    """The inline keyboard as it will stand under the message; None for none, or for another kind of markup.
+
+    Raises the refusals of the Bot API. One differs: a button with two actions is refused here, though Telegram
+    documents "exactly one" and silently takes the first.
+    """
+    if markup is None or markup == "":
+        return None
+    if not isinstance(markup, dict):
+        raise bad("object expected as reply markup")
+    rows = markup.get("inline_keyboard")
+    if rows is None:
+        return None
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        raise bad('field "inline_keyboard" of the InlineKeyboardMarkup must be an Array of Arrays')
+    shown = [[_button(button, private) for button in row if _has_text(button)] for row in rows]
+    return {"inline_keyboard": [row for row in shown if row]} if any(shown) else None
+
+
+def _has_text(button: Any) -> bool:
+    if not isinstance(button, dict):
+        raise _unreadable("InlineKeyboardButton must be an Object")
+    if not isinstance(button.get("text"), str):
+        raise _unreadable('Can\'t find field "text"')
+    return bool(button["text"])
+
+
+def _button(button: Json, private: bool) -> Json:
+    actions = [name for name in ACTIONS if button.get(name) not in (None, "") or _may_be_empty(name, button)]
+    if not actions:
+        raise _unreadable("Text buttons are unallowed in the inline keyboard")
+    if len(actions) > 1:
+        raise _unreadable(f"exactly one action is allowed in a button, found {' and '.join(actions)}")
+    if button.get("style") not in (None, "", *STYLES):
+        raise _unreadable("Unsupported button style specified")
+    return button | _ACTION_RULES.get(actions[0], _as_it_is)(button, private)
+
+
+def _may_be_empty(name: str, button: Json) -> bool:
+    return name.startswith("switch_inline") and name in button
+
+
+def _url(button: Json, _: bool) -> Json:
+    if (user := links.user_id(button["url"])) is not None:
+        return {"url": f"tg://user?id={user}"}
+    try:
+        return {"url": links.checked(button["url"])}
+    except ValueError as error:
+        raise bad(f"Inline keyboard button {error}") from None
+
+
+def _callback(button: Json, _: bool) -> Json:
+    if len(str(button["callback_data"]).encode()) > 64:
+        raise bad("BUTTON_DATA_INVALID")
+    return {}
+
+
+def _copy_text(button: Json, _: bool) -> Json:
+    copied = button["copy_text"].get("text") if isinstance(button["copy_text"], dict) else None
+    if not isinstance(copied, str):
+        raise _unreadable('Can\'t find field "text"')
+    if not 1 <= len(copied) <= 256:
+        raise bad("BUTTON_COPY_TEXT_INVALID")
+    return {}
+
+
+def _web_app(button: Json, private: bool) -> Json:
+    try:
+        links.checked(str(button["web_app"].get("url", "")), https_only=True)
+    except ValueError as error:
+        raise bad(f"Inline keyboard button Web App {error}") from None
+    if not private:
+        raise bad("BUTTON_TYPE_INVALID")
+    return {}
+
+
+def _as_it_is(_: Json, __: bool) -> Json:
+    return {}
+
+
+_ACTION_RULES = {"url": _url, "callback_data": _callback, "copy_text": _copy_text, "web_app": _web_app}
+
+
+def _unreadable(words: str) -> Refusal:
+    return bad(f"can't parse inline keyboard button: {words}")
