@@ -1,0 +1,51 @@
+"""All that was said between people and the bot, in order."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bot.sandbox.fake_telegram.changes import Changes
+from bot.sandbox.fake_telegram.refusal import Json
+
+
+@dataclass(frozen=True)
+class Entry:
+    """`direction` "in": what people did (`method` is the kind of update); "out": a call of the bot, getUpdates apart.
+
+    `result` of a call is Telegram's `result`, or the whole answer (`ok` false) of a refusal; None if a fault kept it
+    from being carried out. `fault` names the fault that struck, such as "drop after".
+    """
+
+    at: datetime
+    direction: str
+    method: str
+    params: Json
+    result: Any
+    fault: str = ""
+
+    def as_json(self) -> Json:
+        """As the control route shows it."""
+        entry: Json = {
+            "at": self.at.isoformat(),
+            "direction": self.direction,
+            "method": self.method,
+            "params": self.params,
+            "result": self.result,
+        }
+        return entry | ({"fault": self.fault} if self.fault else {})
+
+
+class Transcript:
+    """Keeps the entries as they were, whatever becomes of the messages in them."""
+
+    def __init__(self, changes: Changes) -> None:
+        self.entries: list[Entry] = []
+        self._changes = changes
+
+    def add(self, at: datetime, direction: str, method: str, params: Json, result: Any, fault: str = "") -> None:
+        """Write down what happened and tell everybody who waits."""
+        self.entries.append(Entry(at, direction, method, deepcopy(params), deepcopy(result), fault))
+        self._changes.tell()
