@@ -1,0 +1,124 @@
+"""What goes into a message: formatted text, a caption, a file, a keyboard; checked before anything is sent."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from bot.sandbox.fake_telegram import entities, html_text, markup
+from bot.sandbox.fake_telegram.call import Call
+from bot.sandbox.fake_telegram.refusal import Json, bad
+from bot.sandbox.fake_telegram.world import Chat, File, World
+
+TEXT_LIMIT = 4096
+CAPTION_LIMIT = 1024
+PHOTO_BYTES = 10 * 1024 * 1024
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def formatted(world: World, text: str, mode: str, given: Any) -> tuple[str, list[Json]]:
+    """The text as it is shown, with all entities; `given` are those that came beside it instead of a parse mode."""
+    if len(text.encode(errors="surrogatepass")) > 1 << 15:
+        raise bad("text is too long")
+    found: list[Json] = []
+    if mode.lower() == "html":
+        try:
+            text, found = html_text.parse(text)
+        except ValueError as error:
+            raise bad(f"can't parse entities: {error}") from None
+    elif mode and mode.lower() != "none":
+        raise bad("unsupported parse_mode")  # the pretend Telegram reads no Markdown
+    elif given:
+        found = _given(given)
+    text, found = entities.trimmed(text, [entity for entity in found if _known(world, entity)])
+    return text, entities.found(text, found)
+
+
+def text_of(call: Call, limit_words: str) -> Json:
+    """`text` and `entities` of a text message, between 1 and 4096 characters after parsing."""
+    if not call.params.text("text"):
+        raise bad("message text is empty")
+    given = call.params.nested("entities", "entities")
+    text, found = formatted(call.world, call.params.text("text"), call.params.text("parse_mode"), given)
+    if not text:
+        raise bad("text must be non-empty")
+    if len(text) > TEXT_LIMIT:
+        raise bad(limit_words)
+    return {"text": text} | ({"entities": found} if found else {})
+
+
+def caption_of(world: World, source: Json, limit_words: str) -> Json:
+    """`caption` and `caption_entities`, at most 1024 characters after parsing; nothing without one."""
+    mode, given = str(source.get("parse_mode") or ""), source.get("caption_entities")
+    text, found = formatted(world, str(source.get("caption") or ""), mode, given)
+    if len(text) > CAPTION_LIMIT:
+        raise bad(limit_words)
+    return ({"caption": text} if text else {}) | ({"caption_entities": found} if found else {})
+
+
+def keyboard_of(call: Call, chat: Chat | None) -> Json:
+    """`reply_markup`, if there is an inline keyboard to show."""
+    wanted = call.params.nested("reply_markup", "reply keyboard markup")
+    shown = markup.inline_keyboard(wanted, private=chat is not None and chat.type == "private")
+    return {"reply_markup": shown} if shown else {}
+
+
+def file_of(call: Call, name: str, source: str) -> File:
+    """The file that a parameter names: a part of the request, attach://PART, or the file_id of an earlier one."""
+    part = source.removeprefix("attach://") if source.startswith("attach://") else name
+    if upload := call.params.files.get(part):
+        if not upload.content:
+            raise bad("file must be non-empty")
+        return call.world.keep(upload.name, upload.content, upload.kind)
+    if not source:
+        raise bad(f"there is no {name} in the request")
+    if source not in call.world.files:
+        raise bad("wrong file identifier/HTTP URL specified")
+    return call.world.files[source]
+
+
+def photo(file: File) -> Json:
+    """The field of a photo message; refuses what Telegram cannot show (more than 10 MB, or out of proportion)."""
+    if len(file.content) > PHOTO_BYTES:
+        raise bad("file is too big")
+    width, height = _size(file.content)
+    if width + height > 10000 or max(width, height) > 20 * min(width, height):
+        raise bad("PHOTO_INVALID_DIMENSIONS")
+    return {"photo": [_described(file) | {"width": width, "height": height}]}
+
+
+def document(file: File) -> Json:
+    """The field of a message with a file."""
+    return {"document": _described(file) | {"file_name": file.name, "mime_type": file.kind}}
+
+
+def _described(file: File) -> Json:
+    return {"file_id": file.id, "file_unique_id": f"u{file.id[-6:]}", "file_size": len(file.content)}
+
+
+def _size(content: bytes) -> tuple[int, int]:
+    if content.startswith(PNG) and len(content) >= 24:
+        width, height = struct.unpack(">II", content[16:24])
+        return max(width, 1), max(height, 1)
+    if content.startswith(b"\xff\xd8"):
+        return 1280, 720  # a JPEG is believed
+    raise bad("IMAGE_PROCESS_FAILED")
+
+
+def _given(listed: Any) -> list[Json]:
+    if not isinstance(listed, list):
+        raise bad("array expected as entities")
+    for entity in listed:
+        if not isinstance(entity, dict) or not isinstance(entity.get("type"), str):
+            raise bad("can't parse MessageEntity: MessageEntity must be an Object")
+        if type(entity.get("offset")) is not int or type(entity.get("length")) is not int:
+            raise bad("can't parse MessageEntity: offset and length must be Integers")
+    return listed
+
+
+def _known(world: World, entity: Json) -> bool:
+    """A mention of a stranger by his id is no link."""
+    if entity["type"] == "text_mention":
+        entity["user"] = world.users.get(entity["user"]["id"])
+        return entity["user"] is not None
+    return True

@@ -1,0 +1,85 @@
+"""The methods that only look: the bot itself, chats, members and files."""
+
+from __future__ import annotations
+
+from bot.sandbox.fake_telegram.call import Call, Method
+from bot.sandbox.fake_telegram.refusal import Json, bad, forbidden
+from bot.sandbox.fake_telegram.world import Chat
+
+ADMINS = ("creator", "administrator")
+NO_GIFTS = (
+    "unlimited_gifts",
+    "limited_gifts",
+    "unique_gifts",
+    "premium_subscription",
+    "gifts_from_channels",
+)
+
+
+def get_me(call: Call) -> Json:
+    able = {
+        "can_join_groups": True,
+        "can_read_all_group_messages": not call.world.privacy,
+        "supports_inline_queries": True,
+        "can_connect_to_business": False,
+        "has_main_web_app": False,
+    }
+    return call.world.bot | able
+
+
+def get_chat(call: Call) -> Json:
+    chat = call.chat()
+    _may_look(chat)
+    gifts = dict.fromkeys(NO_GIFTS, False)
+    return chat.info | {"accent_color_id": 0, "max_reaction_count": 11, "accepted_gift_types": gifts}
+
+
+def get_chat_member(call: Call) -> Json:
+    chat = call.chat()
+    _may_look(chat)
+    user = call.params.number("user_id")
+    if user == call.world.bot["id"]:
+        return member(call.world.bot, chat.bot)
+    if user not in call.world.users:
+        raise bad("user not found")
+    return _member(call, chat, user)
+
+
+def get_chat_administrators(call: Call) -> list[Json]:
+    chat = call.chat()
+    _may_look(chat)
+    if chat.type == "private":
+        raise bad("there are no administrators in the private chat")
+    return [_member(call, chat, user) for user, status in chat.members.items() if status in ADMINS]
+
+
+def get_file(call: Call) -> Json:
+    file = call.world.files.get(call.params.text("file_id"))
+    if file is None:
+        raise bad("invalid file_id")
+    place = {"file_path": f"files/{file.id}"}
+    return {"file_id": file.id, "file_unique_id": f"u{file.id[-6:]}", "file_size": len(file.content)} | place
+
+
+def member(user: Json, status: str) -> Json:
+    """A ChatMember with the fields that go with its status."""
+    extra: dict[str, Json] = {"creator": {"is_anonymous": False}, "kicked": {"until_date": 0}}
+    return {"user": dict(user), "status": status} | extra.get(status, {})
+
+
+def _member(call: Call, chat: Chat, user: int) -> Json:
+    return member(call.world.users[user], chat.members.get(user, "left"))
+
+
+def _may_look(chat: Chat) -> None:
+    if chat.bot == "kicked":
+        raise forbidden(f"bot was kicked from the {chat.type} chat")
+
+
+METHODS: dict[str, Method] = {
+    "getMe": get_me,
+    "getChat": get_chat,
+    "getChatMember": get_chat_member,
+    "getChatAdministrators": get_chat_administrators,
+    "getFile": get_file,
+}

@@ -1,0 +1,155 @@
+"""Reads a call's parameters as the Bot API takes them: query, form, multipart or JSON, nested ones as JSON strings."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from bot.sandbox.fake_telegram.refusal import Json, bad
+
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
+_NESTED = {
+    "allowed_updates",
+    "caption_entities",
+    "commands",
+    "entities",
+    "link_preview_options",
+    "media",
+    "menu_button",
+    "reaction",
+    "reply_markup",
+    "reply_parameters",
+    "results",
+    "scope",
+}
+_NUMBERS = {
+    "cache_time",
+    "chat_id",
+    "limit",
+    "max_connections",
+    "message_id",
+    "message_thread_id",
+    "offset",
+    "reply_to_message_id",
+    "timeout",
+    "user_id",
+}
+_FLAGS = {
+    "allow_sending_without_reply",
+    "disable_notification",
+    "disable_web_page_preview",
+    "drop_pending_updates",
+    "is_big",
+    "is_personal",
+    "protect_content",
+    "show_alert",
+}
+_SECRET = {"secret_token"}
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One file of a multipart call."""
+
+    name: str
+    content: bytes = field(repr=False)
+    kind: str
+
+
+@dataclass(frozen=True)
+class Params:
+    """What was sent, and getters that know how the Bot API reads it. `files` are by the name of their part."""
+
+    sent: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, Upload] = field(default_factory=dict)
+
+    def text(self, name: str) -> str:
+        """As text; empty if it was not sent."""
+        value = self.sent.get(name)
+        return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+
+    def number(self, name: str, otherwise: int = 0) -> int:
+        """As a whole number; what is not one counts as not sent, as on Telegram's server."""
+        value = self.text(name).strip()
+        return int(value) if _WHOLE.fullmatch(value) else otherwise
+
+    def flag(self, name: str) -> bool:
+        """True for true, yes and 1."""
+        return self.text(name).strip().lower() in ("true", "yes", "1")
+
+    def nested(self, name: str, called: str) -> Any:
+        """The JSON in it, None if nothing was sent; refuses what is not JSON, by what it is `called`."""
+        value = self.sent.get(name)
+        if not isinstance(value, str):
+            return value
+        if value == "":
+            return None
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise bad(f"can't parse {called} JSON object") from None
+
+    def plain(self) -> Json:
+        """Everything as JSON for the transcript: numbers and nested objects as such, files by name, no secret."""
+        shown = {name: _plain(name, value) for name, value in self.sent.items()}
+        files = {name: {"file": file.name, "bytes": len(file.content)} for name, file in self.files.items()}
+        return shown | files
+
+
+def _plain(name: str, value: Any) -> Any:
+    if name in _SECRET:
+        return "…"
+    if not isinstance(value, str):
+        return value
+    if name in _NUMBERS and _WHOLE.fullmatch(value):
+        return int(value)
+    if name in _FLAGS:
+        return value.lower() in ("true", "yes", "1")
+    if name in _NESTED:
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+async def read(request: web.Request) -> Params:
+    """The parameters of a request; raises the refusal of a body that cannot be read."""
+    sent: dict[str, Any] = dict(request.query)
+    files: dict[str, Upload] = {}
+    if request.content_type == "application/json":
+        sent |= await _json(request)
+    elif request.content_type == "multipart/form-data":
+        await _multipart(request, sent, files)
+    else:
+        sent |= {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+    return Params(sent, files)
+
+
+async def _multipart(request: web.Request, sent: dict[str, Any], files: dict[str, Upload]) -> None:
+    try:
+        form = await request.post()
+    except ValueError:
+        raise bad("can't parse the multipart body") from None
+    for name, value in form.items():
+        if isinstance(value, web.FileField):
+            files[name] = Upload(value.filename, value.file.read(), value.content_type)
+        elif isinstance(value, str):
+            sent[name] = value
+
+
+async def _json(request: web.Request) -> dict[str, Any]:
+    body = await request.read()
+    if not body:
+        return {}
+    try:
+        found = json.loads(body)
+    except ValueError:
+        raise bad("can't parse JSON object") from None
+    if not isinstance(found, dict):
+        raise bad("object expected as parameters")
+    return found

@@ -1,0 +1,108 @@
+"""The methods that post a new message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot.sandbox.fake_telegram import content
+from bot.sandbox.fake_telegram.call import Call, Method
+from bot.sandbox.fake_telegram.refusal import Json, bad
+from bot.sandbox.fake_telegram.world import Chat
+
+GENERAL_TOPIC = 1
+CHAT_ACTIONS = {
+    "typing",
+    "upload_photo",
+    "record_video",
+    "upload_video",
+    "record_voice",
+    "upload_voice",
+    "upload_document",
+    "choose_sticker",
+    "find_location",
+    "record_video_note",
+    "upload_video_note",
+}
+
+
+def send_message(call: Call) -> Json:
+    chat = call.writable_chat()
+    thread = _thread(call, chat)
+    reply = _reply(call, chat)
+    shown = content.text_of(call, "message is too long")
+    if preview := call.params.nested("link_preview_options", "link preview options"):
+        shown["link_preview_options"] = preview
+    return _post(call, chat, thread, reply | shown)
+
+
+def send_photo(call: Call) -> Json:
+    return _send_file(call, "photo")
+
+
+def send_document(call: Call) -> Json:
+    return _send_file(call, "document")
+
+
+def send_chat_action(call: Call) -> bool:
+    _thread(call, call.writable_chat())
+    if call.params.text("action") not in CHAT_ACTIONS:
+        raise bad("wrong parameter action in request")
+    return True
+
+
+def _send_file(call: Call, kind: str) -> Json:
+    chat = call.writable_chat()
+    thread = _thread(call, chat)
+    reply = _reply(call, chat)
+    source = {name: call.params.text(name) for name in ("caption", "parse_mode")}
+    given = {"caption_entities": call.params.nested("caption_entities", "entities")}
+    caption = content.caption_of(call.world, source | given, "message caption is too long")
+    file = content.file_of(call, kind, call.params.text(kind))
+    shown = content.photo(file) if kind == "photo" else content.document(file)
+    return _post(call, chat, thread, reply | shown | caption)
+
+
+def _post(call: Call, chat: Chat, thread: int | None, shown: Json) -> Json:
+    author: Json = {"sender_chat": dict(chat.info)} if chat.type == "channel" else {"from": dict(call.world.bot)}
+    return call.world.put(chat, author | shown | content.keyboard_of(call, chat), thread=thread, mine=True)
+
+
+def _thread(call: Call, chat: Chat) -> int | None:
+    """The topic; the General one has no number, a group without topics takes no notice (Bot API server)."""
+    number = call.params.number("message_thread_id")
+    if not number or (chat.type in ("group", "supergroup", "channel") and not chat.info.get("is_forum")):
+        return None
+    if number == GENERAL_TOPIC or number not in chat.topics:
+        raise bad("message thread not found")
+    return number
+
+
+def _reply(call: Call, chat: Chat) -> Json:
+    """What is replied to, as the new message shows it; a message that is gone refuses, unless it need not be there."""
+    wanted = call.params.nested("reply_parameters", "reply parameters")
+    if wanted is not None and not isinstance(wanted, dict):
+        raise bad("object expected as reply parameters")
+    old = {name: call.params.text(name) for name in ("allow_sending_without_reply",)}
+    asked: dict[str, Any] = wanted or {"message_id": call.params.number("reply_to_message_id")} | old
+    number = asked.get("message_id")
+    if not number:
+        return {}
+    replied = chat.messages.get(int(number))
+    if replied is None:
+        if str(asked.get("allow_sending_without_reply", "")).lower() in ("true", "1", "yes"):
+            return {}
+        raise bad("message to be replied not found")
+    return {"reply_to_message": without_reply(replied)}
+
+
+def without_reply(message: Json) -> Json:
+    """A message inside another one does not show what it replied to itself."""
+    return {name: value for name, value in message.items() if name != "reply_to_message"}
+
+
+METHODS: dict[str, Method] = {
+    "sendMessage": send_message,
+    "sendPhoto": send_photo,
+    "sendDocument": send_document,
+    "sendChatAction": send_chat_action,
+}

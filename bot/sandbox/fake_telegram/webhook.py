@@ -1,0 +1,102 @@
+"""Where the bot wants its updates: the webhook's settings, and the methods that change them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from bot.sandbox.fake_telegram.call import Call, Method
+from bot.sandbox.fake_telegram.changes import Changes
+from bot.sandbox.fake_telegram.refusal import Json, bad, too_many
+
+_SECRET = re.compile(r"[A-Za-z0-9_-]*")
+_KINDS = (
+    "message edited_message channel_post edited_channel_post business_connection business_message "
+    "edited_business_message deleted_business_messages message_reaction message_reaction_count inline_query "
+    "chosen_inline_result callback_query shipping_query pre_checkout_query purchased_paid_media poll poll_answer "
+    "my_chat_member chat_member chat_join_request chat_boost removed_chat_boost"
+)
+KINDS = frozenset(_KINDS.split())
+
+
+@dataclass
+class Webhook:
+    """`url` is empty while the bot polls. `version` tells deliveries of an old setting from those of a new one."""
+
+    url: str = ""
+    secret: str = ""
+    max_connections: int = 40
+    version: int = 0
+    last_error: Json | None = None
+    next_allowed: float = 0
+
+    def __post_init__(self) -> None:
+        self.changes = Changes()
+
+    def methods(self) -> dict[str, Method]:
+        return {
+            "setWebhook": self.set,
+            "deleteWebhook": self.delete,
+            "getWebhookInfo": self.info,
+        }
+
+    def set(self, call: Call) -> bool:
+        """Like a Bot API server in local mode, this one takes plain http too; otherwise the same checks."""
+        url = call.params.text("url")
+        if not url:
+            return self.delete(call)
+        self._not_too_often(call)
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            raise bad("bad webhook: An HTTPS URL must be provided for webhook")
+        secret = call.params.text("secret_token")
+        if len(secret) > 256:
+            raise bad("secret token is too long")
+        if not _SECRET.fullmatch(secret):
+            raise bad("secret token contains unallowed characters")
+        take_allowed(call)
+        self._drop_pending(call)
+        self._become(url, secret, min(max(call.params.number("max_connections", 40), 1), 100))
+        return True
+
+    def delete(self, call: Call) -> bool:
+        self._drop_pending(call)
+        self._become("", "", 40)
+        return True
+
+    def info(self, call: Call) -> Json:
+        updates = call.world.updates
+        shown: Json = {
+            "url": self.url,
+            "has_custom_certificate": False,
+            "pending_update_count": len(updates.pending()),
+        }
+        if self.url:
+            shown |= {"max_connections": self.max_connections, "ip_address": "127.0.0.1"}
+        if updates.allowed:
+            shown["allowed_updates"] = list(updates.allowed)
+        return shown | (self.last_error or {})
+
+    def _become(self, url: str, secret: str, connections: int) -> None:
+        if (url, secret, connections) != (self.url, self.secret, self.max_connections):
+            self.url, self.secret, self.max_connections, self.last_error = url, secret, connections, None
+            self.version += 1
+        self.changes.tell()
+
+    def _not_too_often(self, call: Call) -> None:
+        now = call.world.now().timestamp()
+        if now < self.next_allowed:
+            raise too_many(1)
+        self.next_allowed = now + 1
+
+    def _drop_pending(self, call: Call) -> None:
+        if call.params.flag("drop_pending_updates"):
+            call.world.updates.clear()
+
+
+def take_allowed(call: Call) -> None:
+    """Take over `allowed_updates`; they stay as they are if it was not sent. An empty list means the usual kinds."""
+    wanted: Any = call.params.nested("allowed_updates", "allowed updates")
+    if isinstance(wanted, list):
+        call.world.updates.allowed = [kind for kind in wanted if kind in KINDS]
