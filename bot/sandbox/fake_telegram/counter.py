@@ -1,0 +1,121 @@
+"""The HTTP side of the Bot API: takes calls in, lets ordered faults strike, and writes Telegram's answers."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+from aiohttp import web
+
+from bot.sandbox.fake_telegram import answering, editing, looking, menus, params, sending
+from bot.sandbox.fake_telegram.call import Call, Method
+from bot.sandbox.fake_telegram.faults import Fault, Faults
+from bot.sandbox.fake_telegram.flood import FloodControl
+from bot.sandbox.fake_telegram.params import Params
+from bot.sandbox.fake_telegram.polling import Polling
+from bot.sandbox.fake_telegram.refusal import Json, Refusal, too_many
+from bot.sandbox.fake_telegram.webhook import Webhook
+from bot.sandbox.fake_telegram.world import World
+
+_TOKEN = re.compile(r"[0-9]+:[A-Za-z0-9_-]+")
+GET_UPDATES = "getUpdates"
+
+
+class Counter:
+    """`stopping` ends long polls and lets go of the answers that a fault holds back."""
+
+    def __init__(self, world: World, token: str, webhook: Webhook, flood: FloodControl) -> None:
+        self._world = world
+        self._token = token
+        self._flood = flood
+        self.stopping = asyncio.Event()
+        self.polling = Polling(webhook, self.stopping)
+        methods = [sending, editing, answering, looking, menus]
+        self._methods: dict[str, Method] = dict(webhook.methods())
+        for module in methods:
+            self._methods |= module.METHODS
+        self.faults = Faults([*self._methods, GET_UPDATES])
+        self._names = {name.lower(): name for name in [*self._methods, GET_UPDATES]}
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.route("*", "/bot{token}/{method}", self._serve),
+            web.get("/file/bot{token}/files/{file}", self._download),
+        ]
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        """One call. What it changes happens at once and whole, whether or not the client waits for the answer."""
+        try:
+            self._admit(request)
+            name = self._names.get(request.match_info["method"].lower())
+            if name is None:
+                raise Refusal(404, "Not Found: method not found")
+            sent = await params.read(request)
+        except Refusal as refusal:
+            return _answer(refusal.body())
+        fault = self.faults.strike(name)
+        if fault is not None and fault.when == "before":
+            self._write_down(name, sent, None, fault)
+            return await self._strike(request, fault)
+        answer = await self._perform(name, Call(self._world, sent))
+        self._write_down(name, sent, answer["result"] if answer["ok"] else answer, fault)
+        return await self._strike(request, fault) if fault is not None else _answer(answer)
+
+    def _admit(self, request: web.Request) -> None:
+        token = request.match_info["token"]
+        if not _TOKEN.fullmatch(token):
+            raise Refusal(404, "Not Found")
+        if token != self._token:
+            raise Refusal(401, "Unauthorized")
+
+    async def _perform(self, name: str, call: Call) -> Json:
+        try:
+            if name == GET_UPDATES:
+                return {"ok": True, "result": await self.polling.get_updates(call)}
+            self._flood.check(name, call.params.number("chat_id"), self._world.now().timestamp())
+            return {"ok": True, "result": self._methods[name](call)}
+        except Refusal as refusal:
+            return refusal.body()
+
+    def _write_down(self, name: str, sent: Params, result: Any, fault: Fault | None) -> None:
+        """Long polls are left out: they say nothing and there is no end of them."""
+        if name != GET_UPDATES:
+            struck = fault.name if fault else ""
+            self._world.transcript.add(self._world.now(), "out", name, sent.plain(), result, struck)
+
+    async def _strike(self, request: web.Request, fault: Fault) -> web.StreamResponse:
+        match fault.how:
+            case "429":
+                return _answer(too_many(fault.retry_after).body())
+            case "500":
+                return _answer(Refusal(500, "Internal Server Error").body())
+            case "502":
+                page = "<html><head><title>502 Bad Gateway</title></head></html>"
+                return web.Response(status=502, text=page, content_type="text/html")
+            case "timeout":
+                await self.stopping.wait()
+        return cut(request)
+
+    async def _download(self, request: web.Request) -> web.Response:
+        try:
+            self._admit(request)
+        except Refusal as refusal:
+            return _answer(refusal.body())
+        file = self._world.files.get(request.match_info["file"])
+        if file is None:
+            return _answer(Refusal(404, "Not Found").body())
+        return web.Response(body=file.content, content_type="application/octet-stream")
+
+
+def _answer(body: Json) -> web.Response:
+    wait = body.get("parameters", {}).get("retry_after")
+    headers = {"Retry-After": str(wait)} if wait else {}
+    return web.json_response(body, status=body.get("error_code", 200), headers=headers)
+
+
+def cut(request: web.Request) -> web.Response:
+    """Close the connection without an answer."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=500)

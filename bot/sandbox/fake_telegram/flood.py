@@ -1,0 +1,49 @@
+"""Telegram's flood control: too many messages or edits are answered 429 with the seconds to wait."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+from bot.sandbox.fake_telegram.refusal import too_many
+
+COUNTED = ("send", "edit")
+OVERALL, OVERALL_SECONDS = 30, 0.9
+GROUP, GROUP_SECONDS = 20, 58.0
+BURST = 5
+"""Telegram asks for one message a second in a chat and lets short bursts pass."""
+
+
+class FloodControl:
+    """30 a second overall, 20 a minute in a group, in a private chat one a second after a burst.
+
+    A little more than that is let through, for what left in time may arrive close together.
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        self.enabled = enabled
+        self._overall: deque[float] = deque()
+        self._groups: dict[int, deque[float]] = {}
+        self._full_at: dict[int, float] = {}
+
+    def check(self, method: str, chat_id: int, now: float) -> None:
+        """Count a call, at `now` in seconds; raises the refusal of one too many, which does not count."""
+        if not self.enabled or not method.startswith(COUNTED) or method == "sendChatAction":
+            return
+        wait = _room(self._overall, OVERALL, OVERALL_SECONDS, now)
+        group = self._groups.setdefault(chat_id, deque()) if chat_id < 0 else deque()
+        wait = max(wait, _room(group, GROUP, GROUP_SECONDS, now))
+        if chat_id > 0:
+            wait = max(wait, self._full_at.get(chat_id, now) - (BURST - 1) - now)
+        if wait > 0:
+            raise too_many(max(1, math.ceil(wait)))
+        self._overall.append(now)
+        group.append(now)
+        self._full_at[chat_id] = max(self._full_at.get(chat_id, now), now) + 1
+
+
+def _room(taken: deque[float], limit: int, seconds: float, now: float) -> float:
+    """How long until there is room for one more."""
+    while taken and taken[0] + seconds <= now:
+        taken.popleft()
+    return 0 if len(taken) < limit else taken[0] + seconds - now

@@ -1,0 +1,72 @@
+"""getUpdates: one long poll at a time, that wakes as soon as there is something."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from bot.sandbox.fake_telegram.call import Call
+from bot.sandbox.fake_telegram.refusal import Json, conflict
+from bot.sandbox.fake_telegram.webhook import Webhook, take_allowed
+
+LONGEST_SECONDS = 50
+WEBHOOK_IS_SET = "can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first"
+OTHER_POLLER = "terminated by other getUpdates request; make sure that only one bot instance is running"
+SET_WEBHOOK = "terminated by setWebhook request"
+
+
+class Polling:
+    """The newest poll is the one that gets the updates; an older one that still waits is told 409."""
+
+    def __init__(self, webhook: Webhook, stopping: asyncio.Event) -> None:
+        self._webhook = webhook
+        self._stopping = stopping
+        self._newest = 0
+        self.waiting = 0
+
+    async def get_updates(self, call: Call) -> list[Json]:
+        """Up to `limit` updates, after at most `timeout` seconds of the pretend clock."""
+        self._check(self._newest)
+        take_allowed(call)
+        params, updates = call.params, call.world.updates
+        offset, limit = params.number("offset"), min(max(params.number("limit", 100), 1), 100)
+        seen, turn = updates.changes.count, self._newest + 1
+        found = updates.fetch(offset, limit)
+        seconds = min(max(params.number("timeout"), 0), LONGEST_SECONDS)
+        self._newest = turn
+        self._webhook.changes.tell()
+        if found or not seconds:
+            return found
+        self.waiting += 1
+        lapse = asyncio.create_task(call.world.clock.sleep(seconds))
+        try:
+            while not found and not lapse.done() and not self._stopping.is_set():
+                settings = self._webhook.changes.count
+                waits = (updates.changes.after(seen), self._webhook.changes.after(settings), self._stopping.wait())
+                await _first(lapse, *waits)
+                self._check(turn)
+                seen = updates.changes.count
+                found = updates.fetch(max(offset, 0), limit)
+            return found
+        finally:
+            self.waiting -= 1
+            lapse.cancel()
+            await asyncio.gather(lapse, return_exceptions=True)
+
+    def _check(self, turn: int) -> None:
+        if self._webhook.url:
+            raise conflict(WEBHOOK_IS_SET if turn == self._newest and not turn else SET_WEBHOOK)
+        if turn != self._newest:
+            raise conflict(OTHER_POLLER)
+
+
+async def _first(lapse: asyncio.Future[None], *others: Coroutine[Any, Any, Any]) -> None:
+    """Return when the first of them is done, leaving none of the others behind."""
+    tasks = [asyncio.create_task(other) for other in others]
+    try:
+        await asyncio.wait([lapse, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

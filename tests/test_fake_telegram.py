@@ -1,0 +1,192 @@
+"""The pretend Telegram as two real clients meet it: python-telegram-bot and aiogram, and a bare HTTP client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from aiogram import Bot as AiogramBot
+from aiogram.client.session.aiohttp import AiohttpSession
+from aiogram.client.telegram import TelegramAPIServer
+from aiogram.exceptions import TelegramBadRequest
+from aiogram.types import BufferedInputFile
+from telegram import Bot as PtbBot
+from telegram import InlineKeyboardButton, InlineKeyboardMarkup
+from telegram.constants import ParseMode
+from telegram.error import BadRequest, Conflict, Forbidden, InvalidToken
+
+from bot.sandbox.clock import TurnedClock
+from bot.sandbox.fake_telegram import FakeTelegram
+
+GUEST = 4242
+PAY = InlineKeyboardMarkup([[InlineKeyboardButton("Pay", url="https://pay.example.dk/p/1")]])
+CANCEL = InlineKeyboardMarkup([[InlineKeyboardButton("Cancel", callback_data="c:1")]])
+
+
+@pytest.fixture
+async def telegram(clock: TurnedClock) -> AsyncIterator[FakeTelegram]:
+    fake = FakeTelegram(clock)
+    await fake.start()
+    yield fake
+    await fake.stop()
+
+
+@pytest.fixture
+async def ptb(telegram: FakeTelegram) -> AsyncIterator[PtbBot]:
+    async with PtbBot(telegram.token, base_url=f"{telegram.base}/bot") as bot:
+        yield bot
+
+
+@pytest.fixture
+async def aiogram(telegram: FakeTelegram) -> AsyncIterator[AiogramBot]:
+    session = AiohttpSession(api=TelegramAPIServer.from_base(telegram.base))
+    async with AiogramBot(telegram.token, session=session) as bot:
+        yield bot
+
+
+async def test_both_clients_learn_who_they_are(telegram: FakeTelegram, ptb: PtbBot, aiogram: AiogramBot) -> None:
+    assert ptb.username == telegram.username
+    assert (await aiogram.me()).username == telegram.username
+
+
+async def test_a_command_reaches_both_clients_with_its_entity(
+    telegram: FakeTelegram, ptb: PtbBot, aiogram: AiogramBot
+) -> None:
+    number = telegram.say(telegram.chat_id, telegram.owner_id, "/pay 125 two coffees")
+    ours, theirs = (await ptb.get_updates())[0].message, (await aiogram.get_updates())[0].message
+    assert ours is not None
+    assert theirs is not None
+    for message in (ours, theirs):
+        assert (message.message_id, message.text) == (number, "/pay 125 two coffees")
+        assert message.from_user is not None
+        assert message.from_user.first_name == "Olivia"
+        assert message.entities is not None
+        assert [(entity.type, entity.offset, entity.length) for entity in message.entities] == [("bot_command", 0, 4)]
+
+
+async def test_a_waiting_poll_wakes_when_somebody_writes(telegram: FakeTelegram, ptb: PtbBot) -> None:
+    poll = asyncio.create_task(ptb.get_updates(timeout=25))
+    while not telegram.polls:
+        await asyncio.sleep(0.01)
+    assert not poll.done()
+    telegram.say(telegram.chat_id, telegram.owner_id, "hello")
+    assert [update.message.text for update in await poll if update.message] == ["hello"]
+
+
+async def test_a_poll_ends_with_nothing_when_its_time_is_over(
+    telegram: FakeTelegram, ptb: PtbBot, clock: TurnedClock
+) -> None:
+    poll = asyncio.create_task(ptb.get_updates(timeout=25))
+    while not telegram.polls:
+        await asyncio.sleep(0.01)
+    clock.advance(25)
+    assert await poll == ()
+
+
+async def test_an_update_comes_until_a_higher_offset_confirms_it(telegram: FakeTelegram, ptb: PtbBot) -> None:
+    telegram.say(telegram.chat_id, telegram.owner_id, "one")
+    telegram.say(telegram.chat_id, telegram.owner_id, "two")
+    first, second = await ptb.get_updates()
+    assert second.update_id == first.update_id + 1
+    assert [update.update_id for update in await ptb.get_updates(offset=first.update_id)] == [
+        first.update_id,
+        second.update_id,
+    ]
+    assert [update.update_id for update in await ptb.get_updates(offset=second.update_id)] == [second.update_id]
+    assert await ptb.get_updates(offset=second.update_id + 1) == ()
+    assert await ptb.get_updates() == ()
+
+
+async def test_a_second_poller_ends_the_first(telegram: FakeTelegram, ptb: PtbBot, aiogram: AiogramBot) -> None:
+    first = asyncio.create_task(ptb.get_updates(timeout=25))
+    while not telegram.polls:
+        await asyncio.sleep(0.01)
+    await aiogram.get_updates()
+    with pytest.raises(Conflict, match="other getUpdates"):
+        await first
+
+
+async def test_a_sent_message_stands_in_the_chat_as_it_reads(telegram: FakeTelegram, ptb: PtbBot) -> None:
+    sent = await ptb.send_message(
+        telegram.chat_id, "<b>125 kr.</b> 🙂 <i>open</i>", parse_mode=ParseMode.HTML, reply_markup=CANCEL
+    )
+    assert sent.text == "125 kr. 🙂 open"
+    assert [(entity.type, entity.offset, entity.length) for entity in sent.entities] == [
+        ("bold", 0, 7),
+        ("italic", 11, 4),
+    ]
+    shown = telegram.world.chats[telegram.chat_id].messages[sent.message_id]
+    assert shown["reply_markup"]["inline_keyboard"][0][0]["callback_data"] == "c:1"
+    entry = telegram.transcript[-1]
+    assert (entry.direction, entry.method, entry.result["message_id"]) == ("out", "sendMessage", sent.message_id)
+    assert entry.params["chat_id"] == telegram.chat_id
+
+
+async def test_an_edit_without_a_keyboard_takes_the_old_one_away(telegram: FakeTelegram, ptb: PtbBot) -> None:
+    sent = await ptb.send_message(telegram.chat_id, "open", reply_markup=CANCEL)
+    await ptb.edit_message_text("paid", telegram.chat_id, sent.message_id)
+    shown = telegram.world.chats[telegram.chat_id].messages[sent.message_id]
+    assert shown["text"] == "paid"
+    assert "reply_markup" not in shown
+
+
+async def test_the_same_again_is_not_an_edit(telegram: FakeTelegram, ptb: PtbBot, aiogram: AiogramBot) -> None:
+    sent = await ptb.send_message(telegram.chat_id, "open", reply_markup=CANCEL)
+    with pytest.raises(BadRequest, match=r"(?i)message is not modified"):
+        await ptb.edit_message_text("open", telegram.chat_id, sent.message_id, reply_markup=CANCEL)
+    await ptb.edit_message_reply_markup(telegram.chat_id, sent.message_id, reply_markup=PAY)
+    with pytest.raises(TelegramBadRequest, match="message to edit not found"):
+        await aiogram.edit_message_text("paid", chat_id=telegram.chat_id, message_id=999)
+
+
+async def test_a_tap_carries_the_message_and_can_be_answered_once_in_time(
+    telegram: FakeTelegram, ptb: PtbBot, clock: TurnedClock
+) -> None:
+    sent = await ptb.send_message(telegram.chat_id, "open", reply_markup=CANCEL)
+    number = telegram.tap(sent.message_id, telegram.owner_id, "c:1")
+    [update] = await ptb.get_updates()
+    assert update.callback_query is not None
+    assert (update.callback_query.id, update.callback_query.data) == (number, "c:1")
+    assert update.callback_query.message is not None
+    assert update.callback_query.message.message_id == sent.message_id
+    assert await ptb.answer_callback_query(number, "canceled")
+    clock.advance(600)
+    with pytest.raises(BadRequest, match=r"(?i)query is too old"):
+        await ptb.answer_callback_query(number)
+
+
+async def test_a_tap_is_forgotten_long_before_a_message(
+    telegram: FakeTelegram, ptb: PtbBot, clock: TurnedClock
+) -> None:
+    sent = await ptb.send_message(telegram.chat_id, "open", reply_markup=CANCEL)
+    telegram.tap(sent.message_id, telegram.owner_id, "c:1")
+    telegram.say(telegram.chat_id, telegram.owner_id, "hello")
+    clock.advance(150)
+    assert [update.message is not None for update in await ptb.get_updates()] == [True]
+    clock.advance(24 * 3600)
+    assert await ptb.get_updates() == ()
+
+
+async def test_a_stranger_cannot_be_written_to_and_a_wrong_token_is_refused(telegram: FakeTelegram) -> None:
+    telegram.say(-77, GUEST, "/help")
+    async with PtbBot(telegram.token, base_url=f"{telegram.base}/bot") as bot:
+        with pytest.raises(BadRequest, match=r"(?i)chat not found"):
+            await bot.send_message(11, "hello")
+        with pytest.raises(Forbidden, match="can't initiate conversation"):
+            await bot.send_message(GUEST, "hello")
+        with pytest.raises(InvalidToken):
+            await PtbBot("1:wrong", base_url=f"{telegram.base}/bot", request=bot.request).get_me()
+
+
+async def test_a_picture_cannot_become_a_text(telegram: FakeTelegram, ptb: PtbBot, aiogram: AiogramBot) -> None:
+    png = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR" + (200).to_bytes(4) * 2
+    sent = await aiogram.send_photo(telegram.chat_id, BufferedInputFile(png, "qr.png"), caption="Scan me")
+    assert sent.photo is not None
+    assert (sent.photo[0].width, sent.caption) == (200, "Scan me")
+    file = await ptb.get_file(sent.photo[0].file_id)
+    assert file.file_size == len(png)
+    with pytest.raises(BadRequest, match=r"(?i)there is no text in the message to edit"):
+        await ptb.edit_message_text("paid", telegram.chat_id, sent.message_id)
+    await ptb.edit_message_caption(telegram.chat_id, sent.message_id, caption="Paid")
+    assert telegram.world.chats[telegram.chat_id].messages[sent.message_id]["caption"] == "Paid"
