@@ -1,0 +1,174 @@
+"""The settings of this installation, read once from the environment and `.env`, and refused early in plain words."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from bot import setting_shapes as shapes
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - a word for the operator, nothing is bound by it here
+
+
+class SettingsRefused(Exception):
+    """The settings cannot be used; `lines` says why, one plain line per variable and never with its value."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+class Settings(BaseSettings):
+    """Every variable of the environment that Kvit reads; each `description` says what it must look like.
+
+    Times are seconds or hours as the names say, money is minor units. Secrets show as asterisks wherever they are
+    printed; `get_secret_value()` gives them away.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        env_file_encoding="utf-8",
+        hide_input_in_errors=True,
+        validate_default=False,
+    )
+
+    telegram_bot_token: Annotated[SecretStr, AfterValidator(shapes.bot_token)] = Field(
+        description="the line that @BotFather gave you: digits, a colon and about 35 letters, digits, _ or -"
+    )
+    stripe_api_key: Annotated[SecretStr, AfterValidator(shapes.stripe_key)] = Field(
+        description="rk_test_…, rk_live_…, sk_test_… or sk_live_…, from Stripe's Dashboard under Developers, API keys"
+    )
+    stripe_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(shapes.webhook_secrets)] = Field(
+        default=(), description="whsec_…, or several with commas between them and nothing else"
+    )
+    owner_ids: Annotated[frozenset[int], NoDecode, BeforeValidator(shapes.owner_ids)] = Field(
+        default=frozenset(), description="Telegram user ids with commas between them, like 123456789,987654321"
+    )
+    public_url: Annotated[str, AfterValidator(shapes.public_url)] | None = Field(
+        default=None, description="https://pay.example.dk, without a path and without a slash at the end"
+    )
+    database_url: Annotated[str, AfterValidator(shapes.database_url)] = Field(
+        default="sqlite:///kvit.db",
+        repr=False,
+        description="sqlite:///FILE, like sqlite:///kvit.db or sqlite:////srv/kvit.db",
+    )
+    host: Annotated[str, AfterValidator(shapes.host)] = Field(
+        default="127.0.0.1", description=f"an address or a name of this machine, like 127.0.0.1 or {EVERYWHERE}"
+    )
+    port: int = Field(default=8080, ge=0, le=65535, description="a whole number from 0 (any free port) to 65535")
+    telegram_mode: Annotated[Literal["auto", "polling"], BeforeValidator(shapes.telegram_mode)] = Field(
+        default="auto", description="auto or polling"
+    )
+    telegram_webhook_secret: Annotated[SecretStr, AfterValidator(shapes.telegram_secret)] | None = Field(
+        default=None, description="1 to 256 letters, digits, _ or -"
+    )
+    telegram_api_base: Annotated[str, AfterValidator(shapes.api_base)] | None = Field(
+        default=None, description="scheme://host:port, like http://127.0.0.1:8081, without a path"
+    )
+    stripe_api_base: Annotated[str, AfterValidator(shapes.api_base)] | None = Field(
+        default=None, description="scheme://host:port, like http://127.0.0.1:8082, without a path"
+    )
+    request_hours: float = Field(
+        default=24,
+        gt=0,
+        le=720,
+        allow_inf_nan=False,
+        description="hours above 0 and up to 720, a fraction like 0.5 is fine",
+    )
+    attempt_seconds: int = Field(default=300, ge=1, le=300, description="a whole number from 1 to 300")
+    sweep_seconds: int = Field(default=60, ge=1, le=86400, description="a whole number from 1 to 86400")
+    refund_approval_above: int | None = Field(
+        default=None,
+        ge=0,
+        le=99_999_999,
+        description="a whole number of minor units, like 50000 for 500,00, up to 99999999",
+    )
+    trusted_proxies: Annotated[
+        tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(shapes.trusted_proxies)
+    ] = Field(
+        default=shapes.trusted_proxies("127.0.0.1,::1"),
+        description="addresses or networks with commas, like 10.0.0.0/8,::1",
+    )
+    wallet_name: Annotated[Literal["auto", "MobilePay", "Vipps"], BeforeValidator(shapes.wallet_name)] = Field(
+        default="auto", description="auto, MobilePay or Vipps"
+    )
+    metrics_token: Annotated[SecretStr, AfterValidator(shapes.metrics_token)] | None = Field(
+        default=None, description="letters, digits and signs without a space, like what `openssl rand -hex 24` prints"
+    )
+    log_format: Annotated[Literal["auto", "json", "console"], BeforeValidator(shapes.lower)] = Field(
+        default="auto", description="auto, json or console"
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(shapes.lower)] = Field(
+        default="info", description="debug, info, warning or error"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _blank_is_unset(cls, given: Any) -> Any:
+        """A value of spaces was meant to be empty, and an empty value counts as unset."""
+        if not isinstance(given, Mapping):
+            return given
+        trimmed = {name: value.strip() if isinstance(value, str) else value for name, value in given.items()}
+        return {name: value for name, value in trimmed.items() if value != ""}
+
+    @property
+    def livemode(self) -> bool:
+        """Whether the key moves real money."""
+        return self.stripe_api_key.get_secret_value().split("_")[1] == "live"
+
+    @property
+    def update_secret(self) -> SecretStr:
+        """What Telegram's webhook must show: the one that is set, else one derived from the bot's token."""
+        token = self.telegram_bot_token.get_secret_value()
+        derived = hmac.new(token.encode(), b"kvit: telegram webhook", hashlib.sha256).hexdigest()
+        return self.telegram_webhook_secret or SecretStr(derived)
+
+    def secrets(self) -> list[str]:
+        """Every secret value, for whoever has to keep them out of something."""
+        single = (self.telegram_bot_token, self.stripe_api_key, self.update_secret, self.metrics_token)
+        return [secret.get_secret_value() for secret in (*single, *self.stripe_webhook_secrets) if secret]
+
+
+def load(env_file: Path | str | None = ".env") -> Settings:
+    """Read the environment and, beneath it, the file `env_file` if there is one (None reads none).
+
+    Raises:
+        SettingsRefused: with one line per variable that is missing or wrong.
+    """
+    try:
+        return Settings(_env_file=env_file)  # type: ignore[call-arg]  # the required ones come from outside
+    except ValidationError as error:
+        wrong = {str(found["loc"][0]): _said(found) for found in reversed(error.errors(include_input=False))}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsRefused([f"{env_file}: cannot be read as UTF-8 text ({type(error).__name__})."]) from None
+    # From None, and out of the handler: the values must not be in a traceback.
+    raise SettingsRefused([_line(name, wrong[name]) for name in Settings.model_fields if name in wrong])
+
+
+_PLAIN = {
+    "missing": "is missing",
+    "int_parsing": "is not a whole number",
+    "int_from_float": "is not a whole number",
+    "float_parsing": "is not a number",
+    "literal_error": "is none of the words it can be",
+}
+
+
+def _said(found: Mapping[str, Any]) -> str:
+    """What is wrong, in words; never the value."""
+    if found["type"] == "value_error":
+        return str(found["ctx"]["error"])
+    return _PLAIN.get(found["type"], "is out of range")
+
+
+def _line(name: str, wrong: str) -> str:
+    return f"{name.upper()} {wrong}. It must be {Settings.model_fields[name].description}."
