@@ -1,0 +1,216 @@
+"""What an operator reads: whole, on one line, with its marks, and without a single secret."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from bot import logs
+from bot.redaction import GONE, redactor
+from handlers.trace import current, trace
+
+log = logging.getLogger("handlers.somewhere")
+
+TOKEN = "123456789:AAHcanaryTelegramToken_with-signs000"
+SECRETS = {
+    "a bot token": TOKEN,
+    "a live key": "sk_live_51CanaryLive",
+    "a restricted key": "rk_test_51CanaryRestricted",
+    "a webhook secret": "whsec_Canary+/signing=",
+    "a client secret": "pi_3Canary_secret_CanaryClient",
+    "a redirect": "pa_nonce_CanaryNonce",
+}
+CANARIES = ("AAHcanary", "51Canary", "Canary+/", "CanaryClient", "CanaryNonce")
+
+
+@pytest.fixture(autouse=True)
+def as_it_was() -> Iterator[None]:
+    """Logging is one for the whole process: give it back as it was."""
+    root, hook = logging.getLogger(), sys.excepthook
+    handlers, level = list(root.handlers), root.level
+    levels = {name: logging.getLogger(name).level for name in (*logs.CHATTY, *logs.SILENT)}
+    root.handlers.clear()
+    yield
+    root.handlers[:], sys.excepthook = handlers, hook
+    root.setLevel(level)
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
+
+
+def read(**settings: Any) -> Callable[[], str]:
+    """Configure with the settings; returns what reads what was logged."""
+    stream = io.StringIO()
+    logs.configure(stream=stream, **settings)
+    return stream.getvalue
+
+
+def test_each_line_is_json_with_its_level_logger_time_and_values() -> None:
+    written = read(form="json")
+    log.warning("a %s fell", "tree", extra={"height": 7})
+    line = json.loads(written())
+    assert line["event"] == "a tree fell"
+    assert (line["level"], line["logger"], line["height"]) == ("warning", "handlers.somewhere", 7)
+    assert line["timestamp"].endswith("Z")
+
+
+def test_without_a_terminal_auto_means_json_and_with_one_the_console() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    written = read()
+    log.info("hello")
+    assert json.loads(written())["event"] == "hello"
+    terminal = Terminal()
+    logs.configure(stream=terminal)
+    log.info("hello")
+    assert terminal.getvalue().startswith("\x1b[")
+
+
+def test_the_marks_of_the_work_in_hand_stand_on_each_of_its_lines() -> None:
+    written = read(form="json")
+    with trace(update=5):
+        with trace(payment="pay_1"):
+            log.info("within")
+        log.info("between")
+    log.info("outside")
+    within, between, outside = map(json.loads, written().splitlines())
+    assert (within["update"], within["payment"]) == (5, "pay_1")
+    assert between["update"] == 5
+    assert "payment" not in between
+    assert "update" not in outside
+
+
+async def test_tasks_keep_the_marks_they_were_begun_with() -> None:
+    async def marks() -> dict[str, str | int]:
+        await asyncio.sleep(0)
+        return dict(current())
+
+    with trace(update=1):
+        first = asyncio.create_task(marks())
+    with trace(update=2):
+        second = asyncio.create_task(marks())
+    assert [await first, await second] == [{"update": 1}, {"update": 2}]
+    assert current() == {}
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+def test_no_secret_is_written_wherever_it_stands(form: str, secret: str) -> None:
+    written = read(form=form)
+    log.info("in the sentence %s.", secret)
+    log.info("first line\n%s\tlast word", secret)
+    log.info("in a value", extra={"value": secret, "deep": {"list": [secret, secret.encode()]}})
+    log.info("in an address: https://api.telegram.org/bot%s/getMe?key=%s", secret, secret)
+    with trace(mark=secret):
+        log.info("in a mark")
+    try:
+        try:
+            raise ValueError(f"at the bottom: {secret}")
+        except ValueError as error:
+            raise RuntimeError(f"on top: {secret}") from error
+    except RuntimeError:
+        log.exception("in exceptions")
+    shown = written()
+    assert shown.count(GONE) >= 8
+    assert "in exceptions" in shown
+    assert secret not in shown
+    assert [canary for canary in CANARIES if canary in shown] == []
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "Authorization: Bearer canary-value",
+        "authorization: Basic Y2FuYXJ5OmNhbmFyeQ==",
+        "Authorization: canary-value",
+        "{'Authorization': 'Bearer sk_test_canary'}",
+        '{"Authorization": "Bearer canary-value", "b": 1}',
+        '{\\"Authorization\\": \\"Bearer canary-value\\"}',
+        "(b'Authorization', b'Bearer canary-value')",
+        "X-Telegram-Bot-Api-Secret-Token: canary_value",
+        '{"secret_token": "canary_value"}',
+        "sent with Bearer canary-value",
+        "GET /p/canaryCanaryCanary1234 HTTP/1.1",
+        "https://api.telegram.org/bot123456789%3AAAHcanaryTelegramToken_with-signs000/getMe",
+    ],
+)
+def test_headers_and_addresses_are_cut_as_well(shown: str) -> None:
+    cut = redactor()(shown)
+    assert cut.count(GONE) == 1
+    assert "canary" not in cut.lower()
+    assert "Y2Fu" not in cut
+
+
+def test_values_known_to_be_secret_are_cut_whatever_their_shape() -> None:
+    written = read(form="json", secrets=["correct horse", "", "abc"])
+    log.info("the correct horse knows abc")
+    assert json.loads(written())["event"] == f"the {GONE} knows abc"
+
+
+def test_what_is_no_secret_is_left_alone() -> None:
+    plain = "pi_3Abc evt_1Abc paid 149.50 DKK at 12:00:00, ref K7F3, /p/ is a page, an authorization failed"
+    assert redactor()(plain) == plain
+
+
+@pytest.mark.parametrize("level", ["debug", "info"])
+def test_libraries_that_would_tell_secrets_are_quiet(level: str) -> None:
+    written = read(form="json", level=level)
+    for name in (
+        "stripe",
+        "httpx",
+        "httpcore.http11",
+        "aiosqlite",
+        "telegram.ext",
+        "aiohttp.access",
+        "sqlalchemy.engine",
+    ):
+        logging.getLogger(name).info("POST with everything in it")
+    logging.getLogger("aiohttp.access").warning("GET /")
+    assert written() == ""
+    logging.getLogger("stripe").warning("something is wrong")
+    assert "something is wrong" in written()
+
+
+def test_the_level_is_kept() -> None:
+    written = read(form="json", level="warning")
+    log.info("small talk")
+    assert written() == ""
+
+
+def test_what_people_typed_cannot_forge_a_line() -> None:
+    written = read(form="console")
+    log.info("text: %s", "coffee\n2026-11-24 [critical] all money lost \x1b[31m\x9b", extra={"note": "a\r\nb"})
+    assert len(written().splitlines()) == 1
+    assert "\x1b" not in written()
+    assert "\x9b" not in written()
+
+
+def test_a_line_that_cannot_be_written_does_not_tell_its_values(capsys: pytest.CaptureFixture[str]) -> None:
+    read(form="json")
+    log.info("%d", TOKEN)
+    said = capsys.readouterr().err
+    assert "could not be written (handlers.somewhere" in said
+    assert "canary" not in said
+
+
+def test_what_nobody_catches_is_cut_too() -> None:
+    written = read(form="json")
+    error = RuntimeError(TOKEN)
+    sys.excepthook(RuntimeError, error, None)
+    assert GONE in written()
+    assert "canary" not in written()
+
+
+def test_configuring_again_replaces_and_does_not_double() -> None:
+    first, second = read(form="json"), read(form="json")
+    log.info("once")
+    assert first() == ""
+    assert len(second().splitlines()) == 1
