@@ -67,8 +67,7 @@ async def test_a_command_reaches_both_clients_with_its_entity(
 
 async def test_a_waiting_poll_wakes_when_somebody_writes(telegram: FakeTelegram, ptb: PtbBot) -> None:
     poll = asyncio.create_task(ptb.get_updates(timeout=25))
-    while not telegram.polls:
-        await asyncio.sleep(0.01)
+    await telegram.until(lambda t: t.polls)
     assert not poll.done()
     telegram.say(telegram.chat_id, telegram.owner_id, "hello")
     assert [update.message.text for update in await poll if update.message] == ["hello"]
@@ -78,8 +77,7 @@ async def test_a_poll_ends_with_nothing_when_its_time_is_over(
     telegram: FakeTelegram, ptb: PtbBot, clock: TurnedClock
 ) -> None:
     poll = asyncio.create_task(ptb.get_updates(timeout=25))
-    while not telegram.polls:
-        await asyncio.sleep(0.01)
+    await telegram.until(lambda t: t.polls)
     clock.advance(25)
     assert await poll == ()
 
@@ -100,8 +98,7 @@ async def test_an_update_comes_until_a_higher_offset_confirms_it(telegram: FakeT
 
 async def test_a_second_poller_ends_the_first(telegram: FakeTelegram, ptb: PtbBot, aiogram: AiogramBot) -> None:
     first = asyncio.create_task(ptb.get_updates(timeout=25))
-    while not telegram.polls:
-        await asyncio.sleep(0.01)
+    await telegram.until(lambda t: t.polls)
     await aiogram.get_updates()
     with pytest.raises(Conflict, match="other getUpdates"):
         await first

@@ -10,6 +10,8 @@ from typing import Any
 from aiohttp import web
 
 from bot.sandbox.fake_telegram.faults import Faults
+from bot.sandbox.fake_telegram.inline import Inline
+from bot.sandbox.fake_telegram.membership import Membership
 from bot.sandbox.fake_telegram.people import People, Words
 from bot.sandbox.fake_telegram.refusal import Json
 from bot.sandbox.fake_telegram.world import World
@@ -24,8 +26,9 @@ class Control:
     def __init__(self, world: World, people: People, faults: Faults) -> None:
         self._world = world
         self._people = people
+        self._members = Membership(world, people)
+        self._inline = Inline(world)
         self._faults = faults
-        self.down = False
 
     def routes(self) -> list[web.RouteDef]:
         posts: dict[str, Act] = {
@@ -34,6 +37,12 @@ class Control:
             "clock": self._clock,
             "faults": self._order,
             "delete": lambda body: self._people.delete(_whole(body, "chat_id"), _whole(body, "message_id")),
+            "block": lambda body: self._members.block(_whole(body, "user_id"), _flag(body, "blocked", True)),
+            "kick": lambda body: self._members.kick(_whole(body, "chat_id"), _maybe(body, "from_id")),
+            "add": lambda body: self._members.add(_whole(body, "chat_id"), _whole(body, "from_id")),
+            "migrate": lambda body: self._members.migrate(_whole(body, "chat_id")),
+            "inline": lambda body: self._inline.ask(_whole(body, "from_id"), _text(body, "query")),
+            "choose": lambda body: self._inline.choose(_text(body, "inline_query_id"), _text(body, "result_id")),
             "redeliver": self._redeliver,
             "down": self._down,
         }
@@ -51,15 +60,13 @@ class Control:
         if not _text(body, "text"):
             raise ValueError("text is a string of at least one character")
         optional = ("reply_to_message_id", "edit_message_id", "message_thread_id", "sender_chat")
-        numbers |= {name: _whole(body, name) for name in optional if body.get(name) is not None}
-        return self._people.say(Words(**(body | numbers)))
+        return self._people.say(Words(**(body | numbers | {name: _maybe(body, name) for name in optional})))
 
     def _taps(self, body: Json) -> Json:
         from_id, data = _whole(body, "from_id"), _text(body, "data")
         if body.get("inline_message_id") is not None:
             return self._people.tap_inline(_text(body, "inline_message_id"), from_id, data)
-        chat = None if body.get("chat_id") is None else _whole(body, "chat_id")
-        return self._people.tap(_whole(body, "message_id"), from_id, data, chat)
+        return self._people.tap(_whole(body, "message_id"), from_id, data, _maybe(body, "chat_id"))
 
     def _clock(self, body: Json) -> Json:
         seconds = body.get("advance")
@@ -78,9 +85,9 @@ class Control:
         return {"redelivering": times}
 
     def _down(self, body: Json) -> Json:
-        self.down = _flag(body, "down", True)
-        self._world.changes.tell()
-        return {"down": self.down}
+        self._world.down = _flag(body, "down", True)
+        self._world.updates.changes.tell()
+        return {"down": self._world.down}
 
     async def _transcript(self, _: web.Request) -> web.Response:
         return web.json_response([entry.as_json() for entry in self._world.transcript.entries])
@@ -106,6 +113,10 @@ def _whole(body: Json, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{name} is a whole number")
     return value
+
+
+def _maybe(body: Json, name: str) -> int | None:
+    return None if body.get(name) is None else _whole(body, name)
 
 
 def _text(body: Json, name: str) -> str:

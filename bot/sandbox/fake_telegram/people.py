@@ -13,6 +13,8 @@ from bot.sandbox.fake_telegram.world import ANONYMOUS_ADMIN, CHANNEL_BOT, SUPERG
 ANSWER_SECONDS = 300
 """How long a tap can be answered; Telegram names no number, and "some minutes" is what people saw."""
 
+ANONYMOUS = (ANONYMOUS_ADMIN, "Group", "GroupAnonymousBot")
+CHANNEL = (CHANNEL_BOT, "Channel", "Channel_Bot")
 CHAT_TYPES = ("private", "group", "supergroup", "channel")
 TAP_LANE = 3 << 33
 """Taps of one person keep their order apart from his messages (Bot API server, Client.cpp)."""
@@ -103,16 +105,20 @@ class People:
         info = {"id": user_id, "type": "private", "first_name": user["first_name"]}
         return self._world.chats.setdefault(user_id, Chat(info, members={user_id: "member"}))
 
-    def _enter(self, words: Words) -> Chat:
-        if words.chat_type is not None and words.chat_type not in CHAT_TYPES:
+    def group(self, chat_id: int, kind: str | None) -> Chat:
+        """A group, supergroup or channel, made if need be; its id says which, as far as it can."""
+        if kind is not None and kind not in CHAT_TYPES:
             raise ValueError(f"chat_type is one of {', '.join(CHAT_TYPES)}")
+        kind = kind or ("supergroup" if chat_id < SUPERGROUP else "group")
+        if kind == "private" or chat_id >= 0:
+            raise ValueError("a private chat has its person's id, every other chat a negative one")
+        info = {"id": chat_id, "type": kind, "title": f"{kind.capitalize()} {abs(chat_id)}"}
+        return self._world.chats.setdefault(chat_id, Chat(info))
+
+    def _enter(self, words: Words) -> Chat:
         if words.chat_id > 0:
             return self._enter_private(words)
-        kind = words.chat_type or ("supergroup" if words.chat_id < SUPERGROUP else "group")
-        if kind == "private" or words.chat_id == 0:
-            raise ValueError("a private chat has its person's id")
-        info = {"id": words.chat_id, "type": kind, "title": f"{kind.capitalize()} {abs(words.chat_id)}"}
-        chat = self._world.chats.setdefault(words.chat_id, Chat(info))
+        chat = self.group(words.chat_id, words.chat_type)
         if chat.migrated_to is not None:
             raise ValueError(f"the group has moved to {chat.migrated_to}")
         if words.message_thread_id and chat.type == "supergroup":
@@ -133,8 +139,8 @@ class People:
         if words.sender_chat is None:
             return {"from": dict(self._world.users[words.from_id])}
         own = words.sender_chat == chat.id
-        number, name = (ANONYMOUS_ADMIN, "GroupAnonymousBot") if own else (CHANNEL_BOT, "Channel_Bot")
-        behind = self._world.person(number, is_bot=True, first_name=name[:7].rstrip("_A"), username=name)
+        number, first, name = ANONYMOUS if own else CHANNEL
+        behind = self._world.person(number, is_bot=True, first_name=first, username=name)
         foreign = {"id": words.sender_chat, "type": "channel", "title": f"Channel {abs(words.sender_chat)}"}
         return {"from": dict(behind), "sender_chat": dict(chat.info) if own else foreign}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from bot.sandbox.fake_telegram.call import Call
@@ -27,27 +27,31 @@ class Polling:
 
     async def get_updates(self, call: Call) -> list[Json]:
         """Up to `limit` updates, after at most `timeout` seconds of the pretend clock."""
-        self._check(self._newest)
+        if self._webhook.url:
+            raise conflict(WEBHOOK_IS_SET)
         take_allowed(call)
         params, updates = call.params, call.world.updates
         offset, limit = params.number("offset"), min(max(params.number("limit", 100), 1), 100)
-        seen, turn = updates.changes.count, self._newest + 1
-        found = updates.fetch(offset, limit)
         seconds = min(max(params.number("timeout"), 0), LONGEST_SECONDS)
-        self._newest = turn
-        self._webhook.changes.tell()
+        found = updates.fetch(offset, limit)
+        turn = self._newest = self._newest + 1
+        updates.changes.tell()
         if found or not seconds:
             return found
+        return await self._wait(call, turn, seconds, lambda: updates.fetch(max(offset, 0), limit))
+
+    async def _wait(self, call: Call, turn: int, seconds: int, fetch: Callable[[], list[Json]]) -> list[Json]:
+        updates = call.world.updates
+        seen, found = updates.changes.count, fetch()
         self.waiting += 1
         lapse = asyncio.create_task(call.world.clock.sleep(seconds))
+        call.world.changes.tell()  # after the clock was told, for whoever hears of it may turn it
         try:
             while not found and not lapse.done() and not self._stopping.is_set():
-                settings = self._webhook.changes.count
-                waits = (updates.changes.after(seen), self._webhook.changes.after(settings), self._stopping.wait())
-                await _first(lapse, *waits)
+                await _first(lapse, updates.changes.after(seen), self._stopping.wait())
                 self._check(turn)
                 seen = updates.changes.count
-                found = updates.fetch(max(offset, 0), limit)
+                found = fetch()
             return found
         finally:
             self.waiting -= 1
@@ -56,7 +60,7 @@ class Polling:
 
     def _check(self, turn: int) -> None:
         if self._webhook.url:
-            raise conflict(WEBHOOK_IS_SET if turn == self._newest and not turn else SET_WEBHOOK)
+            raise conflict(SET_WEBHOOK)
         if turn != self._newest:
             raise conflict(OTHER_POLLER)
 

@@ -13,6 +13,7 @@ from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_telegram.changes import Watch
 from bot.sandbox.fake_telegram.control import Control
 from bot.sandbox.fake_telegram.counter import Counter, cut
+from bot.sandbox.fake_telegram.delivery import Delivery
 from bot.sandbox.fake_telegram.flood import FloodControl
 from bot.sandbox.fake_telegram.people import People, Words
 from bot.sandbox.fake_telegram.transcript import Entry
@@ -44,6 +45,7 @@ class FakeTelegram:
         self.world = World(clock, {"id": number, "is_bot": True, "first_name": "Kvit", "username": username})
         self.people = People(self.world)
         self.webhook = Webhook()
+        self.delivery = Delivery(self.world, self.webhook)
         self._counter = Counter(self.world, token, self.webhook, FloodControl(flood_control))
         self._control = Control(self.world, self.people, self._counter.faults)
         self._runner: web.AppRunner | None = None
@@ -68,6 +70,7 @@ class FakeTelegram:
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port).start()
+        self.delivery.start()
         self.base = f"http://{host}:{self._runner.addresses[0][1]}"
         return self.base
 
@@ -77,6 +80,7 @@ class FakeTelegram:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+            await self.delivery.stop()
 
     def say(self, chat_id: int, from_id: int, text: str, reply_to_message_id: int | None = None) -> int:
         """Write a message and return its id; chats and people appear on first use.
@@ -93,7 +97,7 @@ class FakeTelegram:
         """`async for _ in telegram.subscribe()`: one turn after every change from now on."""
         return Watch(self.world.changes)
 
-    async def until(self, found: Callable[[FakeTelegram], T], timeout: float = 5) -> T:  # noqa: ASYNC109
+    async def until(self, found: Callable[[FakeTelegram], T | None], timeout: float = 5) -> T:  # noqa: ASYNC109
         """Return what `found(telegram)` says once it is true; raises TimeoutError after `timeout` real seconds."""
         watch = self.subscribe()
         async with asyncio.timeout(timeout):
@@ -103,6 +107,6 @@ class FakeTelegram:
 
     @web.middleware
     async def _up(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self._control.down and not request.path.startswith("/_control/"):
+        if self.world.down and not request.path.startswith("/_control/"):
             return cut(request)
         return await handler(request)

@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bot.sandbox.fake_telegram.call import Call, Method
-from bot.sandbox.fake_telegram.changes import Changes
 from bot.sandbox.fake_telegram.refusal import Json, bad, too_many
 
 _SECRET = re.compile(r"[A-Za-z0-9_-]*")
@@ -32,9 +31,6 @@ class Webhook:
     last_error: Json | None = None
     next_allowed: float = 0
 
-    def __post_init__(self) -> None:
-        self.changes = Changes()
-
     def methods(self) -> dict[str, Method]:
         return {
             "setWebhook": self.set,
@@ -57,12 +53,12 @@ class Webhook:
             raise bad("secret token contains unallowed characters")
         take_allowed(call)
         self._drop_pending(call)
-        self._become(url, secret, min(max(call.params.number("max_connections", 40), 1), 100))
+        self._become(call, url, secret, min(max(call.params.number("max_connections", 40), 1), 100))
         return True
 
     def delete(self, call: Call) -> bool:
         self._drop_pending(call)
-        self._become("", "", 40)
+        self._become(call, "", "", 40)
         return True
 
     def info(self, call: Call) -> Json:
@@ -78,11 +74,11 @@ class Webhook:
             shown["allowed_updates"] = list(updates.allowed)
         return shown | (self.last_error or {})
 
-    def _become(self, url: str, secret: str, connections: int) -> None:
+    def _become(self, call: Call, url: str, secret: str, connections: int) -> None:
         if (url, secret, connections) != (self.url, self.secret, self.max_connections):
             self.url, self.secret, self.max_connections, self.last_error = url, secret, connections, None
             self.version += 1
-        self.changes.tell()
+        call.world.updates.changes.tell()
 
     def _not_too_often(self, call: Call) -> None:
         now = call.world.now().timestamp()

@@ -70,7 +70,8 @@ class Query:
 class World:
     """One bot and everybody around it. `blocked` are people who blocked the bot.
 
-    With `privacy` the bot hears in groups only commands, replies to it and service messages; without, everything.
+    While it is `down`, Telegram answers nothing and brings nothing. With `privacy` the bot hears in groups only
+    commands, replies to it and service messages; without, everything.
     """
 
     clock: TurnedClock
@@ -80,6 +81,7 @@ class World:
     chats: dict[int, Chat] = field(default_factory=dict)
     blocked: set[int] = field(default_factory=set)
     privacy: bool = False
+    down: bool = False
     taps: dict[str, Query] = field(default_factory=dict)
     inline_queries: dict[str, Query] = field(default_factory=dict)
     inline_messages: dict[str, Json] = field(default_factory=dict)

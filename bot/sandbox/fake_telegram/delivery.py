@@ -1,0 +1,136 @@
+"""Brings updates to the bot's webhook, in order within each lane, and again when it fails (as WebhookActor does)."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import aiohttp
+
+from bot.sandbox.fake_stripe.errands import Errands
+from bot.sandbox.fake_telegram.updates import Update
+from bot.sandbox.fake_telegram.webhook import Webhook
+from bot.sandbox.fake_telegram.world import World
+
+ANSWER_SECONDS = 60
+LONGEST_RETRY_AFTER = 3600
+LANES_PER_CONNECTION = 2
+"""Telegram looks at no more lanes than this at a time, so that enough failing ones hold up everybody."""
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """One request to the webhook; `status` is None if there was no answer."""
+
+    at: datetime
+    update_id: int
+    status: int | None
+
+
+class Delivery:
+    """One task for each lane that has something to bring; the next update of a lane waits for the one before it."""
+
+    def __init__(self, world: World, webhook: Webhook) -> None:
+        self.requests: list[Delivered] = []
+        self._world = world
+        self._webhook = webhook
+        self._chance = random.Random(1)  # noqa: S311 - the same delays in every run
+        self._lanes: set[tuple[int, str]] = set()
+        self._errands = Errands()
+        self._session: aiohttp.ClientSession | None = None
+
+    def start(self) -> None:
+        """Begin to look out for updates."""
+        self._errands.start(self._watch())
+
+    async def stop(self) -> None:
+        """End every delivery; raises the first failure of a background task."""
+        try:
+            await self._errands.end()
+        finally:
+            self._lanes.clear()
+            if self._session is not None:
+                await self._session.close()
+                self._session = None
+
+    async def _watch(self) -> None:
+        changes = self._world.updates.changes
+        while True:
+            seen = changes.count
+            self._begin_lanes()
+            await changes.after(seen)
+
+    def _begin_lanes(self) -> None:
+        if not self._webhook.url or self._world.down:
+            return
+        for update in self._world.updates.pending():
+            lane = (self._webhook.version, update.lane)
+            busy = sum(version == self._webhook.version for version, _ in self._lanes)
+            if lane not in self._lanes and busy < LANES_PER_CONNECTION * self._webhook.max_connections:
+                self._lanes.add(lane)
+                self._errands.start(self._bring(*lane))
+
+    async def _bring(self, version: int, lane: str) -> None:
+        """Bring what waits in one lane until there is nothing left or the webhook's settings are others."""
+        while self._webhook.version == version and not self._world.down and (update := self._next(lane)):
+            await self._bring_one(update, version)
+        self._lanes.discard((version, lane))
+        self._begin_lanes()
+
+    async def _bring_one(self, update: Update, version: int) -> None:
+        """0 s, 2, 4, 8, 16, 32, then 60 to 120 s apart, or as `Retry-After` says, until its time is over."""
+        delay, failures = 1.0, 0
+        while self._webhook.version == version and not self._world.down and self._world.updates.waits(update):
+            status, wait = await self._post(update)
+            if status is not None and 200 <= status < 300:
+                return self._world.updates.settle(update)
+            if not wait and failures:
+                delay = min(self._chance.uniform(60, 120), delay * 2)
+                wait = delay
+            failures += 1
+            if self._world.now() + timedelta(seconds=wait) > update.expires:
+                return self._world.updates.settle(update)
+            await self._world.clock.sleep(wait)
+        return None
+
+    def _next(self, lane: str) -> Update | None:
+        return next((update for update in self._world.updates.pending() if update.lane == lane), None)
+
+    async def _post(self, update: Update) -> tuple[int | None, float]:
+        """The answer's status and its `Retry-After` in seconds (0 without)."""
+        status, wait, trouble = None, 0.0, ""
+        headers = {"Content-Type": "application/json"}
+        if self._webhook.secret:
+            headers["X-Telegram-Bot-Api-Secret-Token"] = self._webhook.secret
+        timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+        body = json.dumps(update.body).encode()
+        try:
+            async with self._client().post(
+                self._webhook.url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+            ) as answer:
+                status, wait = answer.status, _seconds(answer.headers.get("Retry-After", ""))
+                trouble = f"Wrong response from the webhook: {answer.status} {answer.reason}"
+        except TimeoutError:
+            trouble = "Read timeout expired"
+        except (aiohttp.ClientError, OSError):
+            trouble = "Connection failed"
+        self._remember(update, status, trouble)
+        return status, wait
+
+    def _remember(self, update: Update, status: int | None, trouble: str) -> None:
+        self.requests.append(Delivered(self._world.now(), update.id, status))
+        if status is None or not 200 <= status < 300:
+            self._webhook.last_error = {"last_error_date": self._world.unix(), "last_error_message": trouble}
+        self._world.changes.tell()
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=self._webhook.max_connections)
+            self._session = aiohttp.ClientSession(connector=connector)
+        return self._session
+
+
+def _seconds(header: str) -> float:
+    return min(int(header), LONGEST_RETRY_AFTER) if header.isdigit() else 0.0

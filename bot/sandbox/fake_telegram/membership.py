@@ -1,0 +1,92 @@
+"""Who lets the bot in and who shows it the door, and groups that become supergroups."""
+
+from __future__ import annotations
+
+from bot.sandbox.fake_telegram.looking import member
+from bot.sandbox.fake_telegram.people import People
+from bot.sandbox.fake_telegram.refusal import Json
+from bot.sandbox.fake_telegram.world import SUPERGROUP, Chat, World
+
+MEMBER_LANE = 5 << 33
+"""Changes of membership keep an order of their own (Bot API server, Client.cpp)."""
+
+
+class Membership:
+    """Each act returns what the control route answers; raises LookupError for an unknown chat, ValueError for nonsense.
+
+    The bot hears of each as `my_chat_member`, of a migration as the two service messages.
+    """
+
+    def __init__(self, world: World, people: People) -> None:
+        self._world = world
+        self._people = people
+
+    def block(self, user_id: int, blocked: bool) -> Json:
+        """Let a person block the bot in their private chat, or start it again."""
+        if user_id not in self._world.users:
+            raise LookupError("no such person")
+        chat = self._people.private_chat(user_id)
+        if blocked == (user_id in self._world.blocked):
+            return {"blocked": blocked, "update_id": None}
+        self._world.blocked ^= {user_id}
+        update = self._changed(chat, user_id, "kicked" if blocked else "member")
+        return self._note("block", {"user_id": user_id}, {"blocked": blocked, "update_id": update})
+
+    def kick(self, chat_id: int, from_id: int | None = None) -> Json:
+        """Throw the bot out of a group or channel; `from_id` does it, or else the first member."""
+        chat = self._group(chat_id)
+        update = self._changed(chat, from_id or next(iter(chat.members), None), "kicked")
+        return self._note("kick", {"chat_id": chat_id}, {"kicked": True, "update_id": update})
+
+    def add(self, chat_id: int, from_id: int) -> Json:
+        """Let `from_id` bring the bot into a group, which appears if it is new."""
+        self._world.person(from_id)
+        chat = self._people.group(chat_id, None)
+        if chat.bot == "member" and chat.last_id:
+            raise ValueError("the bot is there already")
+        chat.members.setdefault(from_id, "member")
+        chat.bot = "left"
+        update = self._changed(chat, from_id, "member")
+        came = {"from": dict(self._world.users[from_id]), "new_chat_members": [dict(self._world.bot)]}
+        self._world.heard("message", self._world.put(chat, came), chat.id)
+        return self._note("add", {"chat_id": chat_id, "from_id": from_id}, {"added": True, "update_id": update})
+
+    def migrate(self, chat_id: int) -> Json:
+        """Make a group a supergroup with another id; the old one takes no messages any more."""
+        old = self._group(chat_id)
+        if old.type != "group" or old.migrated_to is not None:
+            raise ValueError("only a group can become a supergroup, and only once")
+        number = SUPERGROUP - 1_500_000_000 - abs(chat_id)
+        new = Chat({"id": number, "type": "supergroup", "title": old.info["title"]}, members=dict(old.members))
+        self._world.chats[number] = new
+        author = {"from": dict(self._world.users[next(iter(old.members), self._world.bot["id"])])}
+        left = self._world.put(old, author | {"migrate_to_chat_id": number})
+        came = self._world.put(new, author | {"migrate_from_chat_id": chat_id})
+        old.migrated_to = number
+        self._world.heard("message", left, chat_id)
+        self._world.heard("message", came, number)
+        return self._note("migrate", {"chat_id": chat_id}, {"chat_id": number})
+
+    def _group(self, chat_id: int) -> Chat:
+        chat = self._people.chat(chat_id)
+        if chat.type == "private":
+            raise ValueError("this is a private chat")
+        return chat
+
+    def _changed(self, chat: Chat, by: int | None, status: str) -> int | None:
+        before, chat.bot = chat.bot, status if chat.type != "private" else chat.bot
+        if chat.type == "private":
+            before = "member" if status == "kicked" else "kicked"
+        content = {
+            "chat": dict(chat.info),
+            "from": dict(self._world.person(by if by is not None else self._world.bot["id"])),
+            "date": self._world.unix(),
+            "old_chat_member": member(self._world.bot, before),
+            "new_chat_member": member(self._world.bot, status),
+        }
+        return self._world.heard("my_chat_member", content, chat.id + MEMBER_LANE)
+
+    def _note(self, method: str, params: Json, result: Json) -> Json:
+        self._world.transcript.add(self._world.now(), "in", method, params, result)
+        self._world.changes.tell()
+        return result
