@@ -135,3 +135,14 @@ async def test_an_update_comes_again_when_told_to(talk: Talk) -> None:
 async def test_control_says_what_it_cannot_do(talk: Talk, path: str, body: object, status: int) -> None:
     found, answer = await talk.control_answer(path, body)
     assert (found, set(answer)) == (status, {"error"})
+
+
+async def test_stopping_lets_go_of_everybody_who_waits(talk: Talk) -> None:
+    await talk.control("faults", {"method": "getMe", "how": "timeout"})
+    silent = asyncio.create_task(talk.call("getMe"))
+    poll = asyncio.create_task(talk.call("getUpdates", timeout=50))
+    await talk.fake.until(lambda t: t.polls and len(t.transcript))
+    await talk.fake.stop()
+    assert await poll == []
+    with pytest.raises(aiohttp.ClientError):
+        await silent

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 
 from bot.sandbox.clock import TurnedClock
@@ -187,6 +189,43 @@ async def test_menus_are_kept_by_scope_and_language(talk: Talk) -> None:
     assert await talk.call("getMyShortDescription", language_code="da") == {"short_description": "Payments"}
     assert "too long" in await talk.refused("setMyName", name="x" * 65)
     await talk.call("setChatMenuButton", menu_button={"type": "commands"})
+
+
+async def test_a_text_becomes_a_picture_by_an_edit_and_never_a_text_again(talk: Talk) -> None:
+    card = await talk.send()
+    png = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR" + (300).to_bytes(4) * 2
+    form = aiohttp.FormData({"chat_id": str(talk.chat), "message_id": str(card)})
+    form.add_field("media", json.dumps({"type": "photo", "media": "attach://qr", "caption": "Scan"}))
+    form.add_field("qr", png, filename="qr.png", content_type="image/png")
+    async with talk.http.post(f"{talk.fake.base}/bot{talk.fake.token}/editMessageMedia", data=form) as answer:
+        assert (await answer.json())["ok"]
+    assert (talk.shown(card)["photo"][0]["width"], talk.shown(card)["caption"]) == (300, "Scan")
+    assert "text" not in talk.shown(card)
+    file = await talk.call("getFile", file_id=talk.shown(card)["photo"][0]["file_id"])
+    async with talk.http.get(f"{talk.fake.base}/file/bot{talk.fake.token}/{file['file_path']}") as answer:
+        assert await answer.read() == png
+    said = await talk.refused("editMessageText", chat_id=talk.chat, message_id=card, text="paid")
+    assert said == "Bad Request: there is no text in the message to edit"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"reply_markup": {"inline_keyboard": [5]}},
+        {"reply_markup": {"inline_keyboard": [["x"]]}},
+        {"reply_markup": {"inline_keyboard": [[{"text": "x", "url": 5}]]}},
+        {"reply_markup": {"inline_keyboard": [[{"text": "x", "web_app": "x"}]]}},
+        {"reply_markup": "{"},
+        {"reply_markup": []},
+        {"reply_parameters": {"message_id": "one"}},
+        {"entities": [{"type": "bold"}]},
+        {"parse_mode": "Markup"},
+        {"chat_id": "@somebody"},
+    ],
+)
+async def test_what_makes_no_sense_is_a_bad_request(talk: Talk, fields: dict[str, Any]) -> None:
+    assert (await talk.refused("sendMessage", **({"chat_id": talk.chat, "text": "x"} | fields))).startswith("Bad Req")
+    assert talk.fake.world.chats[talk.chat].messages == {}
 
 
 async def test_unknown_methods_and_tokens_are_refused(talk: Talk) -> None:

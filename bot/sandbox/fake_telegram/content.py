@@ -119,6 +119,7 @@ def _given(listed: Any) -> list[Json]:
 def _known(world: World, entity: Json) -> bool:
     """A mention of a stranger by his id is no link."""
     if entity["type"] == "text_mention":
-        entity["user"] = world.users.get(entity["user"]["id"])
+        named = entity.get("user", {}).get("id") if isinstance(entity.get("user"), dict) else None
+        entity["user"] = world.users.get(named) if type(named) is int else None
         return entity["user"] is not None
     return True

@@ -49,6 +49,7 @@ class Control:
         return [
             *(web.post(f"/_control/{name}", _route(act)) for name, act in posts.items()),
             web.get("/_control/transcript", self._transcript),
+            web.get("/_control/chats", self._chats),
             web.get("/_control/chats/{id}", self._chat),
             web.get("/_control/files/{id}", self._file),
         ]
@@ -57,6 +58,10 @@ class Control:
         if unknown := body.keys() - WORDS:
             raise ValueError(f"unknown field: {min(unknown)}")
         numbers = {name: _whole(body, name) for name in ("chat_id", "from_id")}
+        for name in ("language_code", "first_name", "chat_type"):
+            if body.get(name) is not None:
+                _text(body, name)
+        _flag(body, "is_bot", False)
         if not _text(body, "text"):
             raise ValueError("text is a string of at least one character")
         optional = ("reply_to_message_id", "edit_message_id", "message_thread_id", "sender_chat")
@@ -91,6 +96,9 @@ class Control:
 
     async def _transcript(self, _: web.Request) -> web.Response:
         return web.json_response([entry.as_json() for entry in self._world.transcript.entries])
+
+    async def _chats(self, _: web.Request) -> web.Response:
+        return web.json_response([chat.info for chat in self._world.chats.values()])
 
     async def _chat(self, request: web.Request) -> web.Response:
         """A chat as it stands: its messages in order, the bot's reactions by message id."""

@@ -14,7 +14,7 @@ from bot.sandbox.fake_telegram.faults import Fault, Faults
 from bot.sandbox.fake_telegram.flood import FloodControl
 from bot.sandbox.fake_telegram.params import Params
 from bot.sandbox.fake_telegram.polling import Polling
-from bot.sandbox.fake_telegram.refusal import Json, Refusal, too_many
+from bot.sandbox.fake_telegram.refusal import Json, Refusal, bad, too_many
 from bot.sandbox.fake_telegram.webhook import Webhook
 from bot.sandbox.fake_telegram.world import World
 
@@ -77,6 +77,8 @@ class Counter:
             return {"ok": True, "result": self._methods[name](call)}
         except Refusal as refusal:
             return refusal.body()
+        except UnicodeEncodeError:
+            return bad("strings must be encoded in UTF-8").body()
 
     def _write_down(self, name: str, sent: Params, result: Any, fault: Fault | None) -> None:
         """Long polls are left out: they say nothing and there is no end of them."""

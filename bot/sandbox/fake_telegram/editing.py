@@ -29,7 +29,7 @@ REACTIONS = frozenset(_EMOJI.split())
 def edit_message_text(call: Call) -> Json | bool:
     chat, message = _target(call)
     shown = content.text_of(call, "MESSAGE_TOO_LONG")
-    if "text" not in message and "inline_message_id" not in call.params.sent:
+    if "text" not in message:
         raise bad("there is no text in the message to edit")
     if preview := call.params.nested("link_preview_options", "link preview options"):
         shown["link_preview_options"] = preview

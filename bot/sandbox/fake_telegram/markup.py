@@ -19,6 +19,8 @@ ACTIONS = (
     "callback_game",
     "pay",
 )
+TEXTS = ("url", "callback_data", "switch_inline_query", "switch_inline_query_current_chat")
+OBJECTS = ("web_app", "login_url", "switch_inline_query_chosen_chat", "copy_text")
 STYLES = ("danger", "success", "primary")
 
 
@@ -55,6 +57,10 @@ def _button(button: Json, private: bool) -> Json:
         raise _unreadable("Text buttons are unallowed in the inline keyboard")
     if len(actions) > 1:
         raise _unreadable(f"exactly one action is allowed in a button, found {' and '.join(actions)}")
+    if actions[0] in TEXTS and not isinstance(button[actions[0]], str):
+        raise _unreadable(f'Field "{actions[0]}" must be of type String')
+    if actions[0] in OBJECTS and not isinstance(button[actions[0]], dict):
+        raise _unreadable(f'Field "{actions[0]}" must be of type Object')
     if button.get("style") not in (None, "", *STYLES):
         raise _unreadable("Unsupported button style specified")
     return button | _ACTION_RULES.get(actions[0], _as_it_is)(button, private)
@@ -80,7 +86,7 @@ def _callback(button: Json, _: bool) -> Json:
 
 
 def _copy_text(button: Json, _: bool) -> Json:
-    copied = button["copy_text"].get("text") if isinstance(button["copy_text"], dict) else None
+    copied = button["copy_text"].get("text")
     if not isinstance(copied, str):
         raise _unreadable('Can\'t find field "text"')
     if not 1 <= len(copied) <= 256:

@@ -58,7 +58,7 @@ def get_chat_menu_button(call: Call) -> Json:
 
 def _place(call: Call) -> tuple[str, str]:
     scope = call.params.nested("scope", "BotCommandScope") or {"type": "default"}
-    if not isinstance(scope, dict) or scope.get("type") not in SCOPES:
+    if not isinstance(scope, dict) or str(scope.get("type")) not in SCOPES:
         raise bad("can't parse BotCommandScope: unsupported type specified")
     return json.dumps({name: scope.get(name) for name in ("type", *SCOPES[scope["type"]])}), _language(call)
 

@@ -87,7 +87,9 @@ def _reply(call: Call, chat: Chat) -> Json:
     number = asked.get("message_id")
     if not number:
         return {}
-    replied = chat.messages.get(int(number))
+    if type(number) is not int:
+        raise bad('can\'t parse reply parameters: field "message_id" must be a valid Number')
+    replied = chat.messages.get(number)
     if replied is None:
         if str(asked.get("allow_sending_without_reply", "")).lower() in ("true", "1", "yes"):
             return {}

@@ -76,13 +76,14 @@ class Updates:
 
     def fetch(self, offset: int, limit: int) -> list[Json]:
         """Confirm everything before `offset` and return what comes then; a negative one keeps only the last ones."""
-        if self._again:
-            return [self._again.popleft().body]
-        numbers = [update.id for update in self.pending()]
+        self.pending()  # what is past its time is not counted
+        numbers = list(self._pending)
         if offset < 0:
             self._confirm(set(numbers[:offset]))
         elif offset <= self._next + FUTURE:
             self._confirm({number for number in numbers if number < offset})
+        if self._again:
+            return [self._again.popleft().body]
         return [update.body for update in list(self._pending.values())[:limit]]
 
     def settle(self, update: Update) -> None:

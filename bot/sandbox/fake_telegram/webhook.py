@@ -95,4 +95,4 @@ def take_allowed(call: Call) -> None:
     """Take over `allowed_updates`; they stay as they are if it was not sent. An empty list means the usual kinds."""
     wanted: Any = call.params.nested("allowed_updates", "allowed updates")
     if isinstance(wanted, list):
-        call.world.updates.allowed = [kind for kind in wanted if kind in KINDS]
+        call.world.updates.allowed = [kind for kind in wanted if isinstance(kind, str) and kind in KINDS]
