@@ -1,0 +1,95 @@
+"""What every answer has, whichever door it comes from: strict headers, a plain error page, a mark in the log."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from handlers.trace import trace
+from handlers.web.looks import STYLE_SOURCE, render
+from handlers.web.tongue import language_for
+from storage.errors import DatabaseUnavailable
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 5
+
+ALWAYS = {
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Server": "kvit",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex, nofollow",
+}
+
+SAID = {
+    404: "page.not_found",
+    405: "page.wrong_method",
+    413: "page.too_large",
+    500: "page.broken",
+    503: "page.unavailable",
+}
+"""What a person is told; a status that is not here is a request that no person makes."""
+
+
+def policy(framed_by: str) -> str:
+    """The content security policy of every answer.
+
+    There is no `form-action`: browsers apply it to every hop of the way to the wallet, and the names on it change.
+    """
+    return f"default-src 'none'; style-src {STYLE_SOURCE}; base-uri 'none'; frame-ancestors {framed_by}"
+
+
+def securing(framed_by: str) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """What puts the headers on an answer just before it leaves, errors included."""
+    always = ALWAYS | {"Content-Security-Policy": policy(framed_by)}
+    if framed_by == "'none'":
+        always["X-Frame-Options"] = "DENY"
+
+    async def secure(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(always)
+
+    return secure
+
+
+@web.middleware
+async def friendly(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every refusal and every error into a plain answer that tells nothing of the inside."""
+    mark = secrets.token_hex(4)
+    with trace(request=mark):
+        try:
+            return await handler(request)
+        except web.HTTPException as refusal:
+            stop = refusal
+        except DatabaseUnavailable:
+            log.warning("%s: the database is unavailable", _route(request))
+            stop = web.HTTPServiceUnavailable(headers={"Retry-After": str(RETRY_SECONDS)})
+        except Exception:
+            log.exception("%s failed", _route(request))
+            stop = web.HTTPInternalServerError()
+        if stop.status >= 400:
+            _dress(stop, request, mark)
+        raise stop
+
+
+def _dress(stop: web.HTTPException, request: web.Request, mark: str) -> None:
+    """Say it as a page to a browser, and in one line to a program."""
+    key = SAID.get(stop.status, "page.bad_request")
+    if "text/html" in request.headers.get("Accept", ""):
+        said = {"key": key, "mark": mark if stop.status == 500 else ""}
+        stop.text = render("notice.html", language_for(request), **said)
+        stop.content_type = "text/html"
+    elif stop.text in (None, f"{stop.status}: {stop.reason}"):
+        stop.text = f"{stop.reason}\n"
+
+
+def _route(request: web.Request) -> str:
+    """The route as it stands in the table: the address itself may hold a page's token."""
+    resource = request.match_info.route.resource
+    return f"{request.method} {resource.canonical if resource else 'elsewhere'}"

@@ -1,0 +1,80 @@
+"""The little of Stripe's event that the door has to read, and the client secrets that it must not keep."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+POINTING = frozenset({"charge", "refund", "dispute"})
+"""Objects that name the intent they belong to; their own metadata need not be the intent's."""
+
+_WORD = re.compile(r"[!-~]{1,255}")
+"""Ids and types are printable ASCII; anything else is none of Stripe's, and some databases could not keep it."""
+
+_CLIENT_SECRET = re.compile(rb'("client_secret"\s*:\s*)"(?:[^"\\]|\\.)*"', re.DOTALL)
+_SECRET_ANYWHERE = re.compile(rb"[a-z]+_[A-Za-z0-9]+_secret_[A-Za-z0-9_-]+")
+
+
+class NotAnEvent(Exception):
+    """The body is not UTF-8, not JSON, or not one of Stripe's snapshot events."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event as a pointer. `intent_id` is the PaymentIntent it is about; `ours` if Kvit may have made that intent."""
+
+    id: str
+    type: str
+    livemode: bool
+    intent_id: str | None
+    ours: bool
+
+
+def read(raw: bytes) -> Event:
+    """Read the pointer out of the body.
+
+    Raises:
+        NotAnEvent: also for JSON that is nested too deeply, and for what lacks `id`, `type` or `livemode`.
+    """
+    try:
+        said = json.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise NotAnEvent("the body is not JSON in UTF-8") from None
+    if not isinstance(said, dict):
+        raise NotAnEvent("the body is not an object")
+    event_id, kind, livemode = _word(said.get("id")), _word(said.get("type")), said.get("livemode")
+    if event_id is None or kind is None or not isinstance(livemode, bool):
+        raise NotAnEvent("the body lacks an id, a type or a livemode")
+    thing = _object(_object(said.get("data")).get("object"))
+    intent_id = _intent_of(thing)
+    return Event(event_id, kind, livemode, intent_id, ours=intent_id is not None and _may_be_ours(thing))
+
+
+def without_client_secrets(raw: bytes) -> bytes:
+    """The same event, every client secret blanked, wherever it is nested; it stays valid JSON."""
+    blanked = _CLIENT_SECRET.sub(rb'\1""', raw)
+    return _SECRET_ANYWHERE.sub(b"", blanked) if b"_secret_" in blanked else blanked
+
+
+def _intent_of(thing: dict[str, Any]) -> str | None:
+    if thing.get("object") == "payment_intent":
+        return _word(thing.get("id"))
+    intent = thing.get("payment_intent")
+    return _word(_object(intent).get("id") if isinstance(intent, dict) else intent)
+
+
+def _may_be_ours(thing: dict[str, Any]) -> bool:
+    """An intent says by its metadata whether Kvit made it; what hangs on an intent may not."""
+    if thing.get("object") == "payment_intent":
+        return isinstance(_object(thing.get("metadata")).get("kvit_payment"), str)
+    return thing.get("object") in POINTING
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _word(value: Any) -> str | None:
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else None

@@ -1,0 +1,89 @@
+"""Takes Stripe's events in: believes the signature, keeps the event, answers 200, and decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from handlers.ports import Clock
+from handlers.web import stripe_event
+from handlers.web.signature import BadSignature, verify
+from handlers.web.stripe_event import Event, NotAnEvent
+from storage.mail import Draft
+from storage.mailbox import Mailbox
+
+log = logging.getLogger(__name__)
+
+LARGEST = 1024**2
+"""Bytes of a body; Stripe's events are some kilobytes."""
+
+READ_SECONDS = 15.0
+
+
+class StripeWebhook:
+    """`POST /stripe/webhook`. Neither Stripe nor Telegram is asked anything here: the event waits on the belt."""
+
+    def __init__(
+        self,
+        inbox: Mailbox,
+        clock: Clock,
+        *,
+        secrets: Sequence[str],
+        livemode: bool,
+        read_seconds: float = READ_SECONDS,
+    ) -> None:
+        """`secrets` may be several while one replaces another; with none everything is refused.
+
+        `livemode` is that of our key; `read_seconds` is how long a sender may take for the body.
+        """
+        self._inbox = inbox
+        self._clock = clock
+        self._secrets = tuple(secret.encode() for secret in secrets)
+        self._livemode = livemode
+        self._read_seconds = read_seconds
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """Answer 200 once the event is committed, was there already, or is none of ours.
+
+        Raises:
+            web.HTTPException: 400, 408 or 413, and nothing is stored.
+            DatabaseUnavailable: nothing is stored; Stripe sends it again after a 503.
+        """
+        raw = await self._body(request)
+        now = self._clock.now()
+        try:
+            verify(raw, ",".join(request.headers.getall("Stripe-Signature", [])), self._secrets, now=now)
+            event = stripe_event.read(raw)
+        except (BadSignature, NotAnEvent) as error:
+            log.warning("refused what came to Stripe's webhook: %s", error)
+            raise web.HTTPBadRequest(text="This is not an event signed by Stripe.\n") from None
+        if self._concerns_us(event):
+            lane = event.intent_id or event.id
+            body = stripe_event.without_client_secrets(raw)
+            await self._inbox.put(Draft(key=event.id, lane=lane, kind=event.type, body=body), now=now)
+        return web.Response(text="kept\n")
+
+    async def _body(self, request: web.Request) -> bytes:
+        """The raw bytes, within bounds of size and time."""
+        if (request.content_length or 0) > LARGEST:
+            raise web.HTTPRequestEntityTooLarge(LARGEST)
+        try:
+            async with asyncio.timeout(self._read_seconds):
+                return await request.read()
+        except TimeoutError:
+            raise web.HTTPRequestTimeout(text="The body took too long.\n", headers={"Connection": "close"}) from None
+        except (web.RequestPayloadError, ConnectionError):
+            raise web.HTTPBadRequest(text="The body broke off.\n") from None
+
+    def _concerns_us(self, event: Event) -> bool:
+        """Whether the event is of our mode and about what Kvit may have made; others are logged and let go."""
+        if event.livemode != self._livemode:
+            log.info("event %s (%s) is of the other mode, livemode %s", event.id, event.type, event.livemode)
+        elif not event.ours:
+            log.info("event %s (%s) is about nothing that Kvit made", event.id, event.type)
+        else:
+            return True
+        return False

@@ -1,0 +1,26 @@
+"""Which language a visitor reads: the first of ours that the browser asks for."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from handlers.i18n import FALLBACK, language_of
+
+
+def language_for(request: web.Request, otherwise: str = FALLBACK) -> str:
+    """The language of ours that `Accept-Language` (RFC 9110, 12.5.4) likes best; `otherwise` if it names none."""
+    wanted: list[tuple[float, str]] = []
+    for item in request.headers.get("Accept-Language", "").split(","):
+        tag, _, weight = item.strip().partition(";")
+        language = language_of(tag.strip())
+        if language and (liking := _liking(weight)) > 0:
+            wanted.append((liking, language))
+    return max(wanted, key=lambda wish: wish[0])[1] if wanted else otherwise
+
+
+def _liking(weight: str) -> float:
+    name, _, value = weight.replace(" ", "").partition("=")
+    try:
+        return float(value) if name == "q" else 1.0
+    except ValueError:
+        return 0.0
