@@ -1,0 +1,94 @@
+"""Our verification says what the SDK's says, and blanking takes client secrets out and nothing else."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import stripe
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handlers.web.signature import BadSignature, verify
+from handlers.web.stripe_event import without_client_secrets
+
+SECRETS = st.sampled_from(["whsec_a", "whsec_b", "whsec_ø"])
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+@st.composite
+def headers(draw: st.DrawFn) -> tuple[str, bytes, str]:
+    """A header, right or wrong in many ways; the body that came; the secret that is configured."""
+    body = draw(st.text(st.characters(codec="utf-8"), max_size=20))
+    at = int(NOW.timestamp()) + draw(st.sampled_from([0, -1, -299, -300, -301, 10, 300]))
+    good = stripe.WebhookSignature._compute_signature(f"{at}.{body}", draw(SECRETS))
+    odd = st.sampled_from(
+        ["v1", "t", "", "v1=", f"v0={good}", " v1=" + good, f"v1={good}=x", f"v1={good.upper()}", "t=1"]
+    )
+    parts = draw(st.permutations([f"t={draw(st.sampled_from([str(at), f' {at}', f'+{at}', 'x', '']))}", f"v1={good}"]))
+    parts = parts + draw(st.lists(odd, max_size=2))
+    came = draw(st.sampled_from([body, body + " "]))
+    return ",".join(draw(st.permutations(parts))), came.encode(), draw(SECRETS)
+
+
+@given(headers())
+def test_our_verdict_on_a_signature_is_that_of_the_sdk(given: tuple[str, bytes, str]) -> None:
+    header, body, secret = given
+    assert _ours(header, body, secret) == _theirs(header, body, secret)
+
+
+@given(st.text(max_size=40), st.binary(max_size=10))
+def test_no_header_or_body_makes_the_verification_stumble(header: str, body: bytes) -> None:
+    assert _ours(header, body, "whsec_a") is False
+
+
+def _ours(header: str, body: bytes, secret: str) -> bool:
+    try:
+        verify(body, header, [secret.encode()], now=NOW)
+    except BadSignature:
+        return False
+    return True
+
+
+def _theirs(header: str, body: bytes, secret: str) -> bool:
+    """The SDK's verdict; the time is left to be compared here, for it looks at the machine's clock."""
+    try:
+        stripe.WebhookSignature.verify_header(body, header, secret)
+    except stripe.SignatureVerificationError:
+        return False
+    sent_at, _ = stripe.WebhookSignature._get_timestamp_and_signatures(header, "v1")
+    return bool(sent_at >= NOW.timestamp() - 300)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.just("client_secret"), inner, max_size=3)
+    ),
+    max_leaves=20,
+)
+
+
+@given(JSON, st.booleans(), st.sampled_from([None, 1]))
+def test_blanking_changes_nothing_but_client_secrets(said: Any, ascii_only: bool, indent: int | None) -> None:
+    body = json.dumps(said, ensure_ascii=ascii_only, indent=indent).encode("utf-8", "surrogatepass")
+    assert _read(without_client_secrets(body)) == _blanked(_read(body))
+
+
+def _read(body: bytes) -> Any:
+    return json.loads(body.decode("utf-8", "surrogatepass"))
+
+
+def _blanked(said: Any) -> Any:
+    match said:
+        case dict():
+            return {key: "" if _is_secret(key, value) else _blanked(value) for key, value in said.items()}
+        case list():
+            return [_blanked(value) for value in said]
+        case _:
+            return said
+
+
+def _is_secret(key: str, value: Any) -> bool:
+    return key == "client_secret" and isinstance(value, str)

@@ -1,0 +1,111 @@
+"""The doors as tests open them: signed events, pages by token, and a database that is out of reach."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, cast
+
+import stripe
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from handlers.health import Health
+from handlers.pages import Page
+from handlers.ports import Clock
+from handlers.web import site
+from handlers.web.operations import Check
+from handlers.web.pay_page import Pages
+from storage.errors import DatabaseUnavailable
+from storage.mailbox import Mailbox
+
+OLD, NEW = "whsec_the_old_one", "whsec_the_new_one"
+
+
+def event(**changes: Any) -> dict[str, Any]:
+    """An event about an intent of ours, as Stripe sends it."""
+    intent = {
+        "id": "pi_1",
+        "object": "payment_intent",
+        "client_secret": "pi_1_secret_canary",
+        "metadata": {"kvit_payment": "pay_1"},
+    }
+    whole = {
+        "id": "evt_1",
+        "object": "event",
+        "type": "payment_intent.succeeded",
+        "livemode": False,
+        "data": {"object": intent},
+    }
+    return whole | changes
+
+
+def raw(said: Any = None) -> bytes:
+    return json.dumps(event() if said is None else said, indent=2).encode()
+
+
+def signed(body: bytes, at: datetime, *secrets: str, shift: int = 0) -> str:
+    """A `Stripe-Signature` made by the SDK, with one `v1` for each secret."""
+    moment = int(at.timestamp()) + shift
+    made = [stripe.WebhookSignature._compute_signature(f"{moment}.{body.decode()}", secret) for secret in secrets]
+    return ",".join([f"t={moment}", *(f"v1={signature}" for signature in made)])
+
+
+class NoPages:
+    """There is no payment at all."""
+
+    async def find(self, token: str) -> Page | None:
+        return None
+
+    async def returned(self, page: Page) -> None:
+        raise AssertionError("nobody can come back to a page that is not there")
+
+
+class SomePages:
+    """The pages that were put, by token; `back` lists whose customers came back."""
+
+    def __init__(self, *pages: Page) -> None:
+        self.pages = {page.payment.token: page for page in pages}
+        self.back: list[str] = []
+
+    async def find(self, token: str) -> Page | None:
+        return self.pages.get(token)
+
+    async def returned(self, page: Page) -> None:
+        self.back.append(page.payment.token)
+
+
+class Deaf:
+    """A mailbox whose database cannot be reached."""
+
+    async def put(self, *drafts: object, now: datetime) -> int:
+        raise DatabaseUnavailable("database is locked")
+
+
+def app(
+    inbox: Mailbox,
+    clock: Clock,
+    *,
+    secrets: tuple[str, ...] = (OLD, NEW),
+    pages: Pages | None = None,
+    health: Health | None = None,
+    ready: Mapping[str, Check] | None = None,
+) -> web.Application:
+    """The whole site, with nothing behind those doors that are not given."""
+    return site(
+        inbox=inbox,
+        clock=clock,
+        webhook_secrets=secrets,
+        livemode=False,
+        pages=pages or NoPages(),
+        health=health or Health(),
+        ready=ready or {},
+    )
+
+
+def doors(
+    clock: Clock, pages: Pages | None = None, health: Health | None = None, ready: Mapping[str, Check] | None = None
+) -> TestClient[web.Request, web.Application]:
+    """A visitor of the site; nothing can be kept in it."""
+    return TestClient(TestServer(app(cast("Mailbox", Deaf()), clock, pages=pages, health=health, ready=ready)))
