@@ -45,6 +45,7 @@ async def test_a_topic_makes_a_forum_and_only_its_topics_can_be_written_in(talk:
     assert (asked["message_thread_id"], asked["is_topic_message"], asked["chat"]["is_forum"]) == (7, True, True)
     card = await talk.send(chat_id=SUPERGROUP, message_thread_id=7)
     assert talk.shown(card, SUPERGROUP)["message_thread_id"] == 7
+    await write(talk, SUPERGROUP, message_thread_id=1)
     for topic in (1, 8):
         said = await talk.refused("sendMessage", chat_id=SUPERGROUP, text="x", message_thread_id=topic)
         assert said == "Bad Request: message thread not found"
@@ -103,6 +104,7 @@ async def test_a_bot_that_was_kicked_hears_and_says_nothing_until_it_is_brought_
     assert (await write(talk, SUPERGROUP, "hello?"))["update_id"] is None
     said = await talk.refused("sendMessage", chat_id=SUPERGROUP, text="x")
     assert said == "Forbidden: bot was kicked from the supergroup chat"
+    assert await talk.refused("getChat", chat_id=SUPERGROUP) == said
     await talk.control("add", {"chat_id": SUPERGROUP, "from_id": GUEST})
     await talk.send(chat_id=SUPERGROUP)
     changes = await talk.updates("my_chat_member")
@@ -159,6 +161,8 @@ async def test_inline_mode_creates_a_message_only_when_a_result_is_chosen(talk: 
     keyboard = {"inline_keyboard": [[{"text": "Get link", "callback_data": "g"}]]}
     content = {"message_text": "<b>125</b>", "parse_mode": "HTML"}
     result = {"type": "article", "id": "r1", "title": "125", "input_message_content": content, "reply_markup": keyboard}
+    twice = await talk.refused("answerInlineQuery", inline_query_id=query["id"], results=[result, result])
+    assert twice == "Bad Request: RESULT_ID_DUPLICATE"
     await talk.call("answerInlineQuery", inline_query_id=query["id"], results=[result])
     assert talk.fake.world.inline_messages == {}
     chosen = await talk.control("choose", {"inline_query_id": query["id"], "result_id": "r1"})

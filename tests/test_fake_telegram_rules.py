@@ -246,3 +246,45 @@ async def test_a_call_may_be_a_query_or_json_as_well(talk: Talk) -> None:
         assert (await answer.json())["result"]["reply_markup"] == button(callback_data="x")
     async with talk.http.post(where, data="{", headers={"Content-Type": "application/json"}) as answer:
         assert answer.status == 400
+
+
+async def test_spaces_around_a_text_are_cut_and_its_entities_move_along(talk: Talk) -> None:
+    card = await talk.send("  <b> a</b> ", parse_mode="HTML")
+    assert talk.shown(card)["text"] == "a"
+    assert talk.shown(card)["entities"] == [{"type": "bold", "offset": 0, "length": 1}]
+
+
+async def test_a_web_app_needs_https_and_a_private_chat(talk: Talk) -> None:
+    async def said(chat: int, url: str) -> str:
+        keyboard = button(web_app={"url": url})
+        return await talk.refused("sendMessage", chat_id=chat, text="x", reply_markup=keyboard)
+
+    await talk.send(reply_markup=button(web_app={"url": "https://a.dk"}))
+    assert "Only HTTPS links are allowed" in await said(talk.chat, "http://a.dk")
+    talk.fake.say(-4001, talk.fake.owner_id, "/start")
+    assert await said(-4001, "https://a.dk") == "Bad Request: BUTTON_TYPE_INVALID"
+
+
+@pytest.mark.parametrize(
+    ("size", "caption", "complaint"),
+    [
+        ((2100, 100), "x", "PHOTO_INVALID_DIMENSIONS"),
+        ((9000, 1001), "x", "PHOTO_INVALID_DIMENSIONS"),
+        ((100, 100), "x" * 1025, "message caption is too long"),
+    ],
+)
+async def test_a_picture_has_limits(talk: Talk, size: tuple[int, int], caption: str, complaint: str) -> None:
+    form = aiohttp.FormData({"chat_id": str(talk.chat), "caption": caption})
+    png = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR" + b"".join(side.to_bytes(4) for side in size)
+    form.add_field("photo", png, filename="qr.png", content_type="image/png")
+    async with talk.http.post(f"{talk.fake.base}/bot{talk.fake.token}/sendPhoto", data=form) as answer:
+        assert (await answer.json())["description"] == f"Bad Request: {complaint}"
+
+
+async def test_a_strange_offset_confirms_little(talk: Talk) -> None:
+    for word in ("one", "two", "three"):
+        talk.fake.say(talk.chat, talk.fake.owner_id, word)
+    numbers = [update["update_id"] for update in await talk.call("getUpdates", offset=2_000_000_000)]
+    assert len(numbers) == 3
+    assert [update["update_id"] for update in await talk.call("getUpdates", offset=-1)] == numbers[-1:]
+    assert [update["update_id"] for update in await talk.call("getUpdates", offset=0)] == numbers[-1:]

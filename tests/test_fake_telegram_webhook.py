@@ -69,6 +69,7 @@ async def test_updates_come_with_the_secret_and_then_are_gone(talk: Talk, receiv
     assert (secret, first["message"]["text"]) == ("s3cret", "before")
     assert (await receiver.next())["message"]["text"] == "after"
     await talk.fake.until(lambda t: len(t.delivery.requests) == 2)
+    assert "s3cret" not in str(await talk.control("transcript"))
     info = await talk.call("getWebhookInfo")
     assert (info["url"], info["pending_update_count"], info["max_connections"]) == (receiver.url, 0, 10)
 
@@ -143,3 +144,29 @@ async def test_a_webhook_is_checked_before_it_is_set(talk: Talk) -> None:
     said = await talk.refused("setWebhook", url="https://example.dk", secret_token="ø")
     assert said == "Bad Request: secret token contains unallowed characters"
     assert await talk.refused("setWebhook", url="https://example.dk") == "Too Many Requests: retry after 1"
+
+
+async def test_after_a_minute_of_failures_the_pause_is_one_to_two_minutes(talk: Talk, receiver: Receiver) -> None:
+    receiver.answers = [(500, {})] * 50
+    await talk.call("setWebhook", url=receiver.url)
+    talk.fake.say(GUEST, GUEST, "hello")
+    await settled(talk, 2)
+    for count, seconds in enumerate((2, 4, 8, 16, 32), start=3):
+        talk.clock.advance(seconds)
+        await settled(talk, count)
+    for count in (8, 9, 10):
+        talk.clock.advance(59)
+        await settled(talk, count - 1)
+        talk.clock.advance(61)
+        await settled(talk, count)
+
+
+async def test_a_new_address_gets_at_once_what_the_old_one_failed_to_take(talk: Talk, receiver: Receiver) -> None:
+    receiver.answers = [(302, {"Location": receiver.url}), (302, {"Location": receiver.url})]
+    await talk.call("setWebhook", url=receiver.url)
+    talk.fake.say(GUEST, GUEST, "hello")
+    await settled(talk, 2)
+    talk.clock.advance(1)
+    await talk.call("setWebhook", url=receiver.url + "?new=1")
+    await settled(talk, 3)
+    assert not talk.fake.world.updates.pending()
