@@ -1,0 +1,119 @@
+"""The page's word for a payment: never ahead of Stripe, and never two words for one thing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from handlers.pages import PageState, page_state
+from storage.money import Money
+from storage.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus, Place
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+TOMORROW = NOON + timedelta(hours=24)
+DIES = NOON + timedelta(seconds=300)
+
+ATTEMPT = Attempt(
+    number=1,
+    outcome=AttemptOutcome.LIVE,
+    origin=Origin.CHAT,
+    asked_at=NOON,
+    started_at=NOON,
+    ends_at=DIES,
+    link="https://pm-redirects.stripe.com/1",
+)
+PAYMENT = Payment(
+    id="pay_1",
+    shop_id=1,
+    ref="K7F3",
+    token="a-token",
+    place=Place(1),
+    source="1:1",
+    created_by=7,
+    amount=Money(149_50, "DKK"),
+    text="Coffee",
+    status=PaymentStatus.OPEN,
+    attempt=ATTEMPT,
+    created_at=NOON,
+    expires_at=TOMORROW,
+)
+
+
+def after(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+def with_attempt(**changes: object) -> Payment:
+    return replace(PAYMENT, attempt=replace(ATTEMPT, **changes))  # type: ignore[arg-type]
+
+
+def test_a_fresh_link_of_the_chat_is_ready_until_the_request_ends() -> None:
+    assert page_state(PAYMENT, after(239)) == (PageState.READY, TOMORROW)
+
+
+def test_a_stale_link_has_to_be_waited_for_until_it_dies() -> None:
+    assert page_state(PAYMENT, after(240)) == (PageState.WAITING, DIES)
+    assert page_state(PAYMENT, after(299)) == (PageState.WAITING, DIES)
+
+
+def test_a_link_past_its_end_is_waited_for_until_stripe_says_so() -> None:
+    assert page_state(PAYMENT, after(300)) == (PageState.WAITING, None)
+
+
+def test_whoever_began_on_the_page_is_waited_for_while_he_approves() -> None:
+    assert page_state(with_attempt(origin=Origin.PAGE), after(1)) == (PageState.WAITING, DIES)
+
+
+@pytest.mark.parametrize("status", [PaymentStatus.CREATED, PaymentStatus.OPEN])
+def test_while_stripe_has_not_answered_there_is_nothing_to_be_ready_for(status: PaymentStatus) -> None:
+    asked = with_attempt(outcome=AttemptOutcome.ASKED, started_at=None, ends_at=None, link=None)
+    assert page_state(replace(asked, status=status), NOON) == (PageState.WAITING, None)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "word"), [(AttemptOutcome.FAILED, PageState.FAILED), (AttemptOutcome.LAPSED, PageState.EXPIRED)]
+)
+def test_an_attempt_that_is_over_can_be_begun_anew_while_the_request_lives(
+    outcome: AttemptOutcome, word: PageState
+) -> None:
+    over = with_attempt(outcome=outcome)
+    assert page_state(over, after(1)) == (word, TOMORROW)
+    assert page_state(over, TOMORROW) == (word, None)
+    assert page_state(replace(over, cancel_asked=CancelReason.BY_MERCHANT), after(1)) == (word, None)
+
+
+def test_what_is_being_canceled_is_no_longer_ready_and_not_yet_canceled() -> None:
+    canceling = replace(PAYMENT, cancel_asked=CancelReason.BY_MERCHANT)
+    assert page_state(canceling, after(1)) == (PageState.WAITING, DIES)
+
+
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [
+        (PaymentStatus.PROCESSING, PageState.PROCESSING),
+        (PaymentStatus.AUTHORIZED, PageState.RESERVED),
+        (PaymentStatus.SUCCEEDED, PageState.PAID),
+    ],
+)
+def test_the_states_of_the_payment_that_speak_for_themselves(status: PaymentStatus, word: PageState) -> None:
+    for now in (NOON, TOMORROW + timedelta(days=1)):
+        assert page_state(replace(PAYMENT, status=status), now) == (word, None)
+
+
+@pytest.mark.parametrize("reason", CancelReason)
+def test_only_a_request_whose_own_time_was_over_has_ended(reason: CancelReason) -> None:
+    canceled = replace(PAYMENT, status=PaymentStatus.CANCELED, canceled_because=reason)
+    word = PageState.ENDED if reason is CancelReason.ENDED else PageState.CANCELED
+    assert page_state(canceled, TOMORROW) == (word, None)
+
+
+@pytest.mark.parametrize("status", PaymentStatus)
+@pytest.mark.parametrize("outcome", AttemptOutcome)
+def test_every_payment_has_a_word_and_only_stripe_ends_it(status: PaymentStatus, outcome: AttemptOutcome) -> None:
+    payment = replace(PAYMENT, status=status, attempt=replace(ATTEMPT, outcome=outcome))
+    for seconds in (0, 240, 300, 86_400, 864_000):
+        word, until = page_state(payment, after(seconds))
+        assert (word in {PageState.PAID, PageState.ENDED, PageState.CANCELED}) == payment.is_final
+        assert until is None or until > after(seconds)
