@@ -19,7 +19,7 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"((?:sk|rk|pk)_(?:test|live)_)[A-Za-z0-9_*]+"), rf"\1{GONE}"),
     (re.compile(r"(whsec_)[A-Za-z0-9+/=_-]+"), rf"\1{GONE}"),
     # Client secrets (`pi_1_secret_2`) let whoever has them act as the customer; the object's id may stay.
-    (re.compile(r"([a-z]{2,12}_[A-Za-z0-9]+_secret_)[A-Za-z0-9_-]+"), rf"\1{GONE}"),
+    (re.compile(r"([a-z]{2,12}_[A-Za-z0-9]{1,255}_secret_)[A-Za-z0-9_-]+"), rf"\1{GONE}"),
     (re.compile(r"(pa_nonce_)[A-Za-z0-9_-]+"), rf"\1{GONE}"),
     # A pay page's address is all that is needed to open it.
     (re.compile(r"(/p/)[A-Za-z0-9_-]{16,}"), rf"\1{GONE}"),

@@ -14,7 +14,7 @@ _WORD = re.compile(r"[!-~]{1,255}")
 """Ids and types are printable ASCII; anything else is none of Stripe's, and some databases could not keep it."""
 
 _CLIENT_SECRET = re.compile(rb'("client_secret"\s*:\s*)"(?:[^"\\]|\\.)*"', re.DOTALL)
-_SECRET_ANYWHERE = re.compile(rb"[a-z]+_[A-Za-z0-9]+_secret_[A-Za-z0-9_-]+")
+_SECRET_ANYWHERE = re.compile(rb"[a-z]{1,12}_[A-Za-z0-9]{1,255}_secret_[A-Za-z0-9_-]+")
 
 
 class NotAnEvent(Exception):
