@@ -162,7 +162,7 @@ async def test_after_a_minute_of_failures_the_pause_is_one_to_two_minutes(talk: 
 
 
 async def test_a_new_address_gets_at_once_what_the_old_one_failed_to_take(talk: Talk, receiver: Receiver) -> None:
-    receiver.answers = [(302, {"Location": receiver.url}), (302, {"Location": receiver.url})]
+    receiver.answers = [(307, {"Location": receiver.url}), (307, {"Location": receiver.url})]
     await talk.call("setWebhook", url=receiver.url)
     talk.fake.say(GUEST, GUEST, "hello")
     await settled(talk, 2)
