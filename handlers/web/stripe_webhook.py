@@ -74,7 +74,9 @@ class StripeWebhook:
             async with asyncio.timeout(self._read_seconds):
                 return await request.read()
         except TimeoutError:
-            raise web.HTTPRequestTimeout(text="The body took too long.\n", headers={"Connection": "close"}) from None
+            late = web.HTTPRequestTimeout(text="The body took too long.\n")
+            late.force_close()
+            raise late from None
         except (web.RequestPayloadError, ConnectionError):
             raise web.HTTPBadRequest(text="The body broke off.\n") from None
 
