@@ -17,7 +17,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from bot.sandbox.clock import TurnedClock
 from storage.database import Database
-from storage.mailbox import Mailbox
+from storage.mailbox import Done, Mail, Mailbox
+from tests.fake_stripe_shop import opened
 from tests.web_stand import NEW, OLD, app, event, raw, signed
 
 Client = TestClient[web.Request, web.Application]
@@ -236,6 +237,25 @@ async def test_events_are_only_posted(client: Client, method: str) -> None:
     answer = await client.request(method, "/stripe/webhook")
     assert answer.status == 405
     assert answer.headers["Allow"] == "POST"
+
+
+async def test_what_the_pretend_stripe_delivers_comes_in(client: Client, inbox: Mailbox, clock: TurnedClock) -> None:
+    async with opened(clock, webhook_secret=NEW) as shop:
+        shop.hook = str(client.make_url("/stripe/webhook"))
+        await shop.subscribe()
+        intent = await shop.create(metadata={"kvit_payment": "pay_1", "kvit_ref": "K7F3"})
+        await shop.control(f"intents/{intent.id}/approve")
+        assert intent.client_secret is not None
+        came: list[Mail] = []
+        async with asyncio.timeout(10):
+            while len(came) < len(shop.kinds):
+                for mail in await inbox.claim(now=clock.now(), limit=9, lease_seconds=60):
+                    came.append(mail)
+                    await inbox.settle(mail, Done(), now=clock.now())
+                await inbox.wait()
+        assert {mail.kind for mail in came} == set(shop.kinds) >= {"payment_intent.succeeded", "charge.succeeded"}
+    assert {mail.lane for mail in came} == {intent.id}
+    assert [mail for mail in came if intent.client_secret.encode() in mail.body] == []
 
 
 def _hmac(message: bytes, secret: str) -> str:
