@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bot import setting_shapes as shapes
 
@@ -138,18 +138,47 @@ class Settings(BaseSettings):
         return [secret.get_secret_value() for secret in (*single, *self.stripe_webhook_secrets) if secret]
 
 
+class _Given(Settings):
+    """Settings that take nothing from the environment nor from any file."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
 def load(env_file: Path | str | None = ".env") -> Settings:
     """Read the environment and, beneath it, the file `env_file` if there is one (None reads none).
 
     Raises:
         SettingsRefused: with one line per variable that is missing or wrong.
     """
+    return _checked(Settings, {"_env_file": env_file})
+
+
+def settings_of(**values: Any) -> Settings:
+    """Settings from these values alone, written as in the environment; whatever is set there does not count.
+
+    Raises:
+        SettingsRefused: with one line per variable that is missing or wrong.
+    """
+    return _checked(_Given, values)
+
+
+def _checked(kind: type[Settings], values: dict[str, Any]) -> Settings:
     try:
-        return Settings(_env_file=env_file)  # type: ignore[call-arg]  # the required ones come from outside
+        return kind(**values)
     except ValidationError as error:
         wrong = {str(found["loc"][0]): _said(found) for found in reversed(error.errors(include_input=False))}
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsRefused([f"{env_file}: cannot be read as UTF-8 text ({type(error).__name__})."]) from None
+        name = values.get("_env_file")
+        raise SettingsRefused([f"{name}: cannot be read as UTF-8 text ({type(error).__name__})."]) from None
     # From None, and out of the handler: the values must not be in a traceback.
     raise SettingsRefused([_line(name, wrong[name]) for name in Settings.model_fields if name in wrong])
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS = 5.0
 RETRIES = 2
 LONGEST_PAUSE = 4.0
-FIND_BEFORE, FIND_AFTER = timedelta(seconds=60), timedelta(seconds=3600)
+CLOCKS_APART = timedelta(seconds=60)
 
 T = TypeVar("T")
 
@@ -125,12 +125,12 @@ class StripeGateway:
         """What Stripe says now."""
         return await self._ask(self._intents.retrieve_async(intent_id), words.intent_of)
 
-    async def find(self, payment_id: str, *, around: datetime) -> Intent | None:
-        """The intent that names our payment, created from a minute before `around` to an hour after it.
+    async def find(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
+        """The intent that names our payment, created between those times or up to a minute beside them.
 
         By list, which is consistent; Stripe's search may lag an hour behind.
         """
-        window = {"gte": _unix(around - FIND_BEFORE), "lte": _unix(around + FIND_AFTER)}
+        window = {"gte": _unix(since - CLOCKS_APART), "lte": _unix(until + CLOCKS_APART)}
         params: Any = {"created": window, "limit": 100}
         async with aclosing(self._pages(self._intents.list_async(params), dict)) as intents:
             async for said in intents:

@@ -43,6 +43,7 @@ _GONE = (
     "message thread not found",
     "topic_deleted",
 )
+_CLOSED = ("chat not found", "user not found", "peer_id_invalid", "group chat was deactivated", "not enough rights")
 _LINK = re.compile(r"\w+://[^\s'\"]+")
 
 
@@ -192,7 +193,8 @@ def _refusal(error: Forbidden | BadRequest) -> DeliveryFailed:
     said = str(error).lower()
     if "button" in said and "url" in said:
         return DeliveryFailed("Telegram does not accept the address of a button", permanent=True)
-    return DeliveryFailed(_plain(error), permanent=True, gone=any(words in said for words in _GONE))
+    closed = isinstance(error, Forbidden) or any(words in said for words in _CLOSED)
+    return DeliveryFailed(_plain(error), permanent=True, gone=any(words in said for words in _GONE), closed=closed)
 
 
 def _plain(error: TelegramError) -> str:

@@ -16,7 +16,7 @@ from babel import Locale
 from babel.dates import format_date, format_time
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_currency
+from babel.numbers import format_currency, format_decimal
 
 from storage.money import Money
 
@@ -61,7 +61,7 @@ def text(language: str, key: str, /, **holes: object) -> str:
 
 def html(language: str, key: str, /, **holes: object) -> Safe:
     """The sentence `key`, with every hole escaped for HTML unless it is `Safe`; otherwise as `text`."""
-    return Safe(_say(language, key, holes, _escaped))
+    return Safe(_say(language, key, holes, escaped))
 
 
 def money(language: str, amount: Money) -> str:
@@ -70,6 +70,16 @@ def money(language: str, amount: Money) -> str:
     plain = amount.currency == "EUR" or OWN_CURRENCY.get(language) == amount.currency
     pattern = None if plain else CODE_FIRST if language == "en" else CODE_LAST
     return format_currency(amount.decimal, amount.currency, format=pattern, locale=locale)
+
+
+def plain_amount(language: str, amount: Money) -> str:
+    """The number alone with two decimals, as the language writes it: what a person would type."""
+    return format_decimal(amount.decimal, format="0.00", locale=_locale(language))
+
+
+def html_money(language: str, amount: Money) -> Safe:
+    """As `money`, ready for HTML."""
+    return Safe(escaped(money(language, amount)))
 
 
 def moment(language: str, at: datetime, time_zone: str) -> str:
@@ -101,7 +111,8 @@ def wallet(setting: str, at: datetime, time_zone: str) -> str:
     return setting
 
 
-def _escaped(hole: object) -> str:
+def escaped(hole: object) -> str:
+    """What somebody wrote as harmless HTML; what is `Safe` stays as it is."""
     return hole if isinstance(hole, Safe) else escape(str(hole), quote=False)
 
 

@@ -6,8 +6,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from handlers.ports import Clock
+from storage.directory import Directory
+from storage.mailbox import Draft, Mailbox
 from storage.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus
 from storage.people import Shop
+from storage.queries import Queries
+
+RETURNED = "returned"
+"""The kind of mail that says that a customer came back from the wallet: its body is our payment's id."""
+
+RETURN_SECONDS = 10
+MOST_RETURNS = 10_000
 
 
 class PageState(StrEnum):
@@ -70,3 +80,35 @@ def _while_open(attempt: Attempt, payable_until: datetime | None, now: datetime)
             return PageState.WAITING, attempt.ends_at
         case _:
             return PageState.WAITING, None
+
+
+class PageDesk:
+    """Finds the payment behind a page, and passes on that its customer came back."""
+
+    def __init__(self, queries: Queries, directory: Directory, inbox: Mailbox, clock: Clock) -> None:
+        self._queries = queries
+        self._directory = directory
+        self._inbox = inbox
+        self._clock = clock
+        self._returned: dict[str, datetime] = {}
+
+    async def find(self, token: str) -> Page | None:
+        """The page behind the token, or None."""
+        payment = await self._queries.by_token(token)
+        shop = await self._directory.shop(payment.shop_id) if payment else None
+        if payment is None or shop is None:
+            return None
+        state, until = page_state(payment, self._clock.now())
+        return Page(payment, shop, state, until, test=not payment.livemode)
+
+    async def returned(self, page: Page) -> None:
+        """Have the belt look at Stripe, at most once per payment in `RETURN_SECONDS`."""
+        payment, now = page.payment, self._clock.now()
+        last = self._returned.get(payment.id)
+        if payment.is_final or payment.intent_id is None or (last and (now - last).total_seconds() < RETURN_SECONDS):
+            return
+        if len(self._returned) >= MOST_RETURNS:
+            self._returned.clear()
+        self._returned[payment.id] = now
+        key = f"{RETURNED}:{payment.id}:{int(now.timestamp())}"
+        await self._inbox.put(Draft(key, payment.intent_id, RETURNED, payment.id.encode()), now=now)

@@ -123,8 +123,8 @@ class Gateway(Protocol):
     async def cancel(self, intent_id: str, *, key: str) -> Intent:
         """End the intent; raises `payment_intent_unexpected_state` with the intent when it is too late."""
 
-    async def find(self, payment_id: str, *, around: datetime) -> Intent | None:
-        """The intent that names our payment, by list and metadata near that time; never by search."""
+    async def find(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
+        """The intent made between those times that names our payment, by list and metadata; never by search."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class DeliveryFailed(Exception):
 
     `permanent`: it never will (blocked, kicked, chat not found, bad request); `wait`: seconds it asked us to wait;
     `unsure`: it may have been delivered all the same; `moved_to`: the group's new id; `gone`: the message to edit
-    or the topic does not exist any more.
+    or the topic does not exist any more; `closed`: the chat as a whole does not take messages from us.
     """
 
     def __init__(
@@ -183,6 +183,7 @@ class DeliveryFailed(Exception):
         unsure: bool = False,
         moved_to: int | None = None,
         gone: bool = False,
+        closed: bool = False,
     ) -> None:
         super().__init__(reason)
         self.permanent = permanent
@@ -190,12 +191,16 @@ class DeliveryFailed(Exception):
         self.unsure = unsure
         self.moved_to = moved_to
         self.gone = gone
+        self.closed = closed
 
 
 class Messenger(Protocol):
     """Telegram, as far as the use cases need it. Every method raises `DeliveryFailed`."""
 
     username: str
+
+    async def connect(self) -> None:
+        """Ask Telegram who we are; shows that it can be reached."""
 
     async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
         """Post a message and return its id; a `reply_to` that is gone does not hinder it."""

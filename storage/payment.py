@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -149,6 +150,14 @@ class Payment:
         return self.status in FINAL
 
     @property
+    def waits_for_stripe(self) -> bool:
+        """Whether something was asked of Stripe and the answer is not known."""
+        if self.is_final:
+            return False
+        asked = self.cancel_asked is not None or self.attempt.outcome is AttemptOutcome.ASKED
+        return asked or self.status is PaymentStatus.CREATED
+
+    @property
     def is_payable(self) -> bool:
         """Whether a customer's money can still come, as far as we know."""
         return self.status in {PaymentStatus.CREATED, PaymentStatus.OPEN}
@@ -157,3 +166,8 @@ class Payment:
 def attempt_ends(started_at: datetime, seconds: int) -> datetime:
     """When an attempt begun at `started_at` dies; Stripe gives MobilePay five minutes."""
     return started_at + timedelta(seconds=seconds)
+
+
+def hash_of(token: str) -> str:
+    """What a page's token is looked up by: its SHA-256 in hex."""
+    return hashlib.sha256(token.encode()).hexdigest()

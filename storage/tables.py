@@ -238,6 +238,24 @@ cards = sa.Table(
 )
 """The one message that shows a payment: where it is and which version of the payment it shows."""
 
+questions = sa.Table(
+    "questions",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, nullable=False, unique=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("chat_id", BigInt, nullable=False),
+    sa.Column("thread_id", BigInt),
+    sa.Column("user_id", BigInt, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("asked_at", Instant, nullable=False),
+    sa.Column("answer", sa.Integer),
+    sa.Column("answered_at", Instant),
+    sa.CheckConstraint("(answer IS NULL) = (answered_at IS NULL)", name="answered_once"),
+    **STRICT,
+)
+"""What Kvit asked a person by buttons; the first answer stays, and only he gives it."""
+
 mail = sa.Table(
     "mail",
     metadata,

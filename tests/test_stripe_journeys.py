@@ -108,7 +108,7 @@ async def test_a_stored_500_hides_an_intent_that_is_found_by_looking(sandbox: Sa
     with pytest.raises(GatewayError) as caught:
         await sandbox.ask()
     assert (caught.value.code, caught.value.retryable, caught.value.stored) == ("server", True, True)
-    found = await sandbox.gateway.find("pay_1", around=clock.now())
+    found = await sandbox.gateway.find("pay_1", since=clock.now(), until=clock.now())
     assert found is not None
     assert list(sandbox.fake.ledger.intents) == [found.id]
 
@@ -159,10 +159,10 @@ async def test_a_lost_intent_is_found_by_our_name_near_its_time(sandbox: Sandbox
     opened = await sandbox.ask()
     other = IntentRequest("pay_2", "M2P8", 14950, "DKK", "", COFFEE.return_url)
     await sandbox.ask(other, "create:pay_2:1")
-    found = await sandbox.gateway.find("pay_1", around=clock.now())
+    found = await sandbox.gateway.find("pay_1", since=clock.now(), until=clock.now())
     assert found == opened
     clock.advance(7200)
-    assert await sandbox.gateway.find("pay_1", around=clock.now()) is None
+    assert await sandbox.gateway.find("pay_1", since=clock.now(), until=clock.now()) is None
 
 
 async def test_missed_events_are_read_once_more_in_the_order_they_happened(

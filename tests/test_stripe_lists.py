@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -47,22 +48,22 @@ async def test_a_lost_intent_is_found_by_list_and_our_name_through_all_pages(
         return Answer({"object": "list", "url": "/v1/payment_intents", "data": intents, **more})
 
     stripe.will(page(["pi_4", "pi_3"], has_more=True), page(["pi_2", "pi_1"], has_more=False))
-    intent = await gateway.find("pay_2", around=NOON)
+    intent = await gateway.find("pay_2", since=NOON, until=NOON + timedelta(hours=1))
     assert intent is not None
     assert intent.id == "pi_2"
     first, second = stripe.asked
     at = int(NOON.timestamp())
-    assert first.query == {"created[gte]": str(at - 60), "created[lte]": str(at + 3600), "limit": "100"}
+    assert first.query == {"created[gte]": str(at - 60), "created[lte]": str(at + 3660), "limit": "100"}
     assert second.query == {**first.query, "starting_after": "pi_3"}
     stripe.will(page(["pi_4"], has_more=False))
-    assert await gateway.find("pay_9", around=NOON) is None
+    assert await gateway.find("pay_9", since=NOON, until=NOON + timedelta(hours=1)) is None
 
 
 async def test_a_list_that_cannot_be_read_or_had_is_told(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     for answer in (Answer(an_error(), 403), Answer({"object": "list"}), Answer([]), Answer("<html>")):
         stripe.will(answer)
         with pytest.raises(GatewayError):
-            await gateway.find("pay_9", around=NOON)
+            await gateway.find("pay_9", since=NOON, until=NOON + timedelta(hours=1))
 
 
 def an_event(number: int, **more: object) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import stripe
 from hypothesis import given
 from hypothesis import strategies as st
 
+from handlers.stripe_event import without_client_secrets
 from handlers.web.signature import BadSignature, verify
-from handlers.web.stripe_event import without_client_secrets
 
 SECRETS = st.sampled_from(["whsec_a", "whsec_b", "whsec_ø"])
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+LAST = datetime(9000, 1, 1, tzinfo=UTC)
+"""As far as a clock can be turned; what is reckoned from there still fits into the calendar."""
+
 
 class TurnedClock:
     """A clock that can be advanced; everything asleep on it wakes when its time has come.
@@ -24,10 +27,16 @@ class TurnedClock:
         return self._start + real + self._advanced
 
     def advance(self, seconds: float) -> None:
-        """Move forward by `seconds`; time never goes back."""
+        """Move forward by `seconds`; time never goes back.
+
+        Raises ValueError for that, OverflowError beyond the year 9000; then the clock goes on as before.
+        """
         if seconds < 0:
             raise ValueError("a clock cannot be turned back")
-        self._advanced += timedelta(seconds=seconds)
+        step = timedelta(seconds=seconds)
+        if step > LAST - self.now():
+            raise OverflowError("a clock can be turned until the year 9000")
+        self._advanced += step
         turned, self._turned = self._turned, asyncio.Event()
         turned.set()
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
+from handlers import stripe_event
 from handlers.ports import Clock
-from handlers.web import stripe_event
+from handlers.stripe_event import Event, NotAnEvent
 from handlers.web.signature import BadSignature, verify
-from handlers.web.stripe_event import Event, NotAnEvent
 from storage.mail import Draft
 from storage.mailbox import Mailbox
 

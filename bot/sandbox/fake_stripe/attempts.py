@@ -27,12 +27,17 @@ def begin(world: World, cause: Cause, intent: Json, return_url: str) -> None:
     attempt = Attempt(nonce, intent["id"], len(before) + 1, cause.at, ends, return_url)
     before.append(attempt)
     world.ledger.links[nonce] = attempt
-    url = f"{world.base}/test/authorize/{ACCOUNT}/{nonce}"
-    action = {"redirect_to_url": {"return_url": return_url, "url": url}, "type": "redirect_to_url"}
+    redirect = {"return_url": return_url, "url": address(world, attempt)}
+    action = {"redirect_to_url": redirect, "type": "redirect_to_url"}
     intent |= {"status": "requires_action", "next_action": action, "last_payment_error": None}
     world.emit(cause, "payment_intent.requires_action", intent)
     seconds = world.switches.attempt_seconds + world.switches.lapse_delay
     world.later(cause, seconds, lambda due: lapse(world, due, attempt))
+
+
+def address(world: World, attempt: Attempt) -> str:
+    """The link itself."""
+    return f"{world.base}/test/authorize/{ACCOUNT}/{attempt.nonce}"
 
 
 def approve(world: World, cause: Cause, attempt: Attempt) -> None:

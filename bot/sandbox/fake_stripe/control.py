@@ -24,7 +24,6 @@ class Control:
         self.world = world
         self.webhooks = webhooks
         self.faults = faults
-        self.down = False
 
     def routes(self) -> list[web.RouteDef]:
         posts = {
@@ -40,9 +39,20 @@ class Control:
             "/_control/down": self.set_down,
         }
         gets = {"/_control/ledger": self.show_ledger, "/_control/intents": self.show_intents}
-        return [web.post(path, _route(act)) for path, act in posts.items()] + [
+        return [web.post(path, _route(self._telling(act))) for path, act in posts.items()] + [
             web.get(path, _route(act)) for path, act in gets.items()
         ]
+
+    def _telling(self, act: Act) -> Act:
+        """The act, told to everybody who watches."""
+
+        async def told(request: web.Request, body: Json) -> Any:
+            try:
+                return await act(request, body)
+            finally:
+                self.world.changes.tell()
+
+        return told
 
     async def approve(self, request: web.Request, _: Json) -> Json:
         attempt = self._open(request)
@@ -101,8 +111,8 @@ class Control:
         return vars(self.world.switches)
 
     async def set_down(self, _: web.Request, body: Json) -> Json:
-        self.down = body.get("down", True) is True
-        return {"down": self.down}
+        self.world.down = body.get("down", True) is True
+        return {"down": self.world.down}
 
     async def show_ledger(self, _: web.Request, __: Json) -> Json:
         self.world.alarms.ring()

@@ -76,6 +76,7 @@ class Counter:
         request_id = self.world.names.make("req_", 14)
         record = Request(self.world.now(), request.method, request.path, {}, key or None, request_id)
         self.world.ledger.requests.append(record)
+        self.world.changes.tell()
         return record
 
     async def _strike(self, request: web.Request, record: Request, fault: Fault) -> web.StreamResponse:
@@ -90,6 +91,7 @@ class Counter:
 
     def _write(self, record: Request, answer: Answer) -> web.Response:
         record.status = answer.status
+        self.world.changes.tell()
         headers = {"Request-Id": record.request_id, "Stripe-Version": objects.API_VERSION, **answer.headers}
         if record.idempotency_key:
             headers["Idempotency-Key"] = record.idempotency_key

@@ -89,6 +89,7 @@ class Webhooks:
             self.world.ledger.deliveries.append(
                 Delivery(now, event["id"], endpoint["id"], endpoint["url"], attempt, status)
             )
+            self.world.changes.tell()
             if status is not None and 200 <= status < 300:
                 event["pending_webhooks"] = max(0, event["pending_webhooks"] - 1)
                 return

@@ -78,6 +78,6 @@ class FakeStripe:
 
     @web.middleware
     async def _up(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self._control.down and not request.path.startswith("/_control/"):
+        if self.world.down and not request.path.startswith("/_control/"):
             return cut(request)
         return await handler(request)

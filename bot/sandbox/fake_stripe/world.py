@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from bot.sandbox.changes import Changes
 from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_stripe import objects
 from bot.sandbox.fake_stripe.errands import Alarms, Errands
@@ -29,17 +30,22 @@ class Cause:
 
 @dataclass
 class World:
-    """One pretend Stripe account; `post` hands a new event to delivery, `base` is the address of the server."""
+    """One pretend Stripe account; `post` hands a new event to delivery, `base` is the address of the server.
+
+    While it is `down`, nothing is answered.
+    """
 
     clock: TurnedClock
     key: str = field(repr=False)
     webhook_secret: str = field(repr=False)
     post: Callable[[Json], None]
     base: str = ""
+    down: bool = False
     ledger: Ledger = field(default_factory=Ledger)
     names: Names = field(default_factory=Names)
     switches: Switches = field(default_factory=Switches)
     errands: Errands = field(default_factory=Errands)
+    changes: Changes = field(default_factory=Changes)
     alarms: Alarms = field(init=False)
 
     def __post_init__(self) -> None:
@@ -69,4 +75,5 @@ class World:
         event = objects.event(self.identity("evt_", cause.at), kind, data, request)
         self.ledger.events[event["id"]] = event
         self.ledger.happened[event["id"]] = cause.at
+        self.changes.tell()
         self.post(event)

@@ -78,6 +78,7 @@ class Control:
         if not isinstance(seconds, int | float) or isinstance(seconds, bool):
             raise ValueError("advance is a number of seconds")
         self._world.clock.advance(seconds)
+        self._world.changes.tell()
         return {"now": self._world.now().isoformat()}
 
     def _order(self, body: Json) -> Json:
@@ -92,6 +93,7 @@ class Control:
     def _down(self, body: Json) -> Json:
         self._world.down = _flag(body, "down", True)
         self._world.updates.changes.tell()
+        self._world.changes.tell()
         return {"down": self._world.down}
 
     async def _transcript(self, _: web.Request) -> web.Response:

@@ -47,11 +47,11 @@ class Polling:
         lapse = asyncio.create_task(call.world.clock.sleep(seconds))
         call.world.changes.tell()  # after the clock was told, for whoever hears of it may turn it
         try:
-            while not found and not lapse.done() and not self._stopping.is_set():
+            while not found and not lapse.done() and not self._stopping.is_set() and not call.world.down:
                 await _first(lapse, updates.changes.after(seen), self._stopping.wait())
                 self._check(turn)
                 seen = updates.changes.count
-                found = fetch()
+                found = [] if call.world.down else fetch()
             return found
         finally:
             self.waiting -= 1

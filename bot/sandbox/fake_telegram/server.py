@@ -9,8 +9,8 @@ from typing import TypeVar
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from bot.sandbox.changes import Watch
 from bot.sandbox.clock import TurnedClock
-from bot.sandbox.fake_telegram.changes import Watch
 from bot.sandbox.fake_telegram.control import Control
 from bot.sandbox.fake_telegram.counter import Counter, cut
 from bot.sandbox.fake_telegram.delivery import Delivery
@@ -107,6 +107,8 @@ class FakeTelegram:
 
     @web.middleware
     async def _up(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self.world.down and not request.path.startswith("/_control/"):
-            return cut(request)
-        return await handler(request)
+        """While it is down nothing is answered, a long poll that waits included."""
+        if request.path.startswith("/_control/"):
+            return await handler(request)
+        answer = None if self.world.down else await handler(request)
+        return cut(request) if answer is None or self.world.down else answer

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bot.sandbox.fake_telegram.changes import Changes
+from bot.sandbox.changes import Changes
 from bot.sandbox.fake_telegram.refusal import Json
 
 

@@ -8,8 +8,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bot.sandbox.changes import Changes
 from bot.sandbox.clock import TurnedClock
-from bot.sandbox.fake_telegram.changes import Changes
 from bot.sandbox.fake_telegram.refusal import Json
 
 DAY = 24 * 3600

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from bot.sandbox.changes import Changes
 from bot.sandbox.clock import TurnedClock
-from bot.sandbox.fake_telegram.changes import Changes
 from bot.sandbox.fake_telegram.refusal import Json
 from bot.sandbox.fake_telegram.transcript import Transcript
 from bot.sandbox.fake_telegram.updates import Updates

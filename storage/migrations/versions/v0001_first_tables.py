@@ -25,6 +25,7 @@ def upgrade() -> None:
     _attempts()
     _cards()
     _history()
+    _questions()
     _mail()
 
 
@@ -235,6 +236,26 @@ def _history() -> None:
         sqlite_strict=True,
     )
     op.create_index("ix_history_payment_id", "history", ["payment_id"])
+
+
+def _questions() -> None:
+    op.create_table(
+        "questions",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("chat_id", BigInt, nullable=False),
+        sa.Column("thread_id", BigInt),
+        sa.Column("user_id", BigInt, nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("asked_at", BigInt, nullable=False),
+        sa.Column("answer", sa.Integer()),
+        sa.Column("answered_at", BigInt),
+        sa.CheckConstraint("(answer IS NULL) = (answered_at IS NULL)", name="ck_questions_answered_once"),
+        sa.PrimaryKeyConstraint("id", name="pk_questions"),
+        sa.UniqueConstraint("key", name="uq_questions_key"),
+        sqlite_strict=True,
+    )
 
 
 def _mail() -> None:

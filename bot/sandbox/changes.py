@@ -1,4 +1,4 @@
-"""Lets anybody wait for the pretend Telegram to change, without asking it again and again."""
+"""Lets anybody wait for the pretend world to change, without asking it again and again."""
 
 from __future__ import annotations
 

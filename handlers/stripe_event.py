@@ -23,13 +23,17 @@ class NotAnEvent(Exception):
 
 @dataclass(frozen=True)
 class Event:
-    """An event as a pointer. `intent_id` is the PaymentIntent it is about; `ours` if Kvit may have made that intent."""
+    """An event as a pointer. `intent_id` is the PaymentIntent it is about; `ours` if Kvit may have made that intent.
+
+    `payment_id` is what the object's metadata says is our payment: a hint, to be held against Stripe.
+    """
 
     id: str
     type: str
     livemode: bool
     intent_id: str | None
     ours: bool
+    payment_id: str | None = None
 
 
 def read(raw: bytes) -> Event:
@@ -49,7 +53,9 @@ def read(raw: bytes) -> Event:
         raise NotAnEvent("the body lacks an id, a type or a livemode")
     thing = _object(_object(said.get("data")).get("object"))
     intent_id = _intent_of(thing)
-    return Event(event_id, kind, livemode, intent_id, ours=intent_id is not None and _may_be_ours(thing))
+    payment_id = _word(_object(thing.get("metadata")).get("kvit_payment"))
+    ours = intent_id is not None and _may_be_ours(thing)
+    return Event(event_id, kind, livemode, intent_id, ours, payment_id)
 
 
 def without_client_secrets(raw: bytes) -> bytes:

@@ -1,0 +1,122 @@
+"""The commands of the program; each reads its options, calls one thing, and ends with an exit code that says how."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from bot import logs
+from bot.app import CannotStart, Service
+from bot.clock import SystemClock
+from bot.ending import until_told
+from bot.settings import Settings, SettingsRefused, load
+from storage.database import Database
+from storage.errors import DatabaseUnavailable
+from storage.migrations import HEAD, UnknownVersion
+
+USAGE = 2
+"""Usage, configuration, or a taken port."""
+
+
+def our_version() -> str:
+    """The version in pyproject.toml: that of the installed package, or of the checkout we run from."""
+    try:
+        return version("kvit")
+    except PackageNotFoundError:
+        import tomllib
+
+        project = Path(__file__).resolve().parent.parent / "pyproject.toml"
+        return str(tomllib.loads(project.read_text("utf-8"))["project"]["version"])
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(our_version(), prog_name="kvit", message="%(prog)s %(version)s")
+def main() -> None:
+    """Kvit: payment links for Telegram."""
+
+
+@main.command()
+@click.option("--no-migrate", is_flag=True, help="Leave the database as it is; refuse if its tables are older.")
+@click.option("--take-over-webhook", is_flag=True, help="Remove a webhook that is set for the bot, and poll instead.")
+def serve(no_migrate: bool, take_over_webhook: bool) -> None:
+    """Run the service until SIGTERM or Ctrl-C."""
+    settings = _settings()
+    _run(_serve(settings, migrate=not no_migrate, take_over=take_over_webhook))
+
+
+@main.command()
+@click.option("--port", default=8080, show_default=True, help="Where the page is served; the next free one if taken.")
+@click.option("--tour", is_flag=True, help="Play whole journeys by itself, and end.")
+def demo(port: int, tour: bool) -> None:
+    """A market in a browser page, with a pretend Stripe and a pretend Telegram."""
+    from bot.sandbox.demo import demo as play
+    from bot.sandbox.tour import tour as play_tour
+
+    if tour:
+        sys.exit(0 if _run(play_tour()) else 1)
+    _run(play(port))
+
+
+@main.command()
+@click.option("--stripe-port", default=0, show_default=True, help="0 takes any free one.")
+@click.option("--telegram-port", default=0, show_default=True, help="0 takes any free one.")
+def sandbox(stripe_port: int, telegram_port: int) -> None:
+    """The pretend Stripe and the pretend Telegram alone; the first line says where they are."""
+    from bot.sandbox.alone import sandbox as play
+
+    _run(play(stripe_port, telegram_port))
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database to this version's tables."""
+    _run(_migrate(_settings()))
+
+
+async def _serve(settings: Settings, *, migrate: bool, take_over: bool) -> None:
+    service = Service(settings, SystemClock(), migrate=migrate, take_over=take_over)
+    with until_told() as told:
+        await service.start()
+        try:
+            click.echo(f"Kvit is ready on {service.base}")
+            await told.wait()
+        finally:
+            await service.stop()
+
+
+async def _migrate(settings: Settings) -> None:
+    db = Database(settings.database_url)
+    try:
+        await db.migrate()
+    finally:
+        await db.close()
+    click.echo(f"The database has the tables of version {HEAD}.")
+
+
+def _settings() -> Settings:
+    try:
+        settings = load()
+    except SettingsRefused as refused:
+        _refuse(str(refused))
+    logs.configure(form=settings.log_format, level=settings.log_level, secrets=settings.secrets())
+    return settings
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    from bot.sandbox.vendors import SandboxRefused
+
+    try:
+        return asyncio.run(work)
+    except (CannotStart, SandboxRefused, UnknownVersion, DatabaseUnavailable) as error:
+        _refuse(str(error))
+
+
+def _refuse(why: str) -> NoReturn:
+    click.echo(why, err=True)
+    sys.exit(USAGE)

@@ -1,0 +1,44 @@
+"""The demo: both sides of a sale on one page, with the real service between a pretend Stripe and a pretend Telegram."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+import click
+
+from bot import logs
+from bot.ending import until_told
+from bot.sandbox import demo_site, market
+from bot.sandbox.vendors import SandboxRefused, why_not
+
+HOST = "127.0.0.1"
+TRIES = 100
+LAST_PORT = 65535
+
+
+async def demo(port: int = 8080) -> None:
+    """Serve the page until SIGINT or SIGTERM, on `port` or the next free one (0: any free one).
+
+    Raises:
+        SandboxRefused, CannotStart: it cannot be played here, and why.
+    """
+    market.refuse_a_live_key(os.environ)
+    logs.configure(level="warning")
+    with until_told() as told, _door(port) as door:
+        origin = f"http://{HOST}:{door.getsockname()[1]}"
+        async with market.opened(framed_by=origin) as opened, demo_site.opened(opened, door, origin):
+            click.echo(f"Kvit's demo is open: {origin}/  (Ctrl-C closes it; no account, no money, nothing is kept)")
+            await told.wait()
+
+
+def _door(port: int) -> socket.socket:
+    """A socket bound to the first free port from `port` on, or to any if many in a row are taken."""
+    for number in range(port, min(port + TRIES, LAST_PORT + 1) if port else 0):
+        try:
+            return socket.create_server((HOST, number))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise SandboxRefused(why_not(number, "--port", error)) from error
+    return socket.create_server((HOST, 0))

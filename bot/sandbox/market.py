@@ -1,0 +1,107 @@
+"""The whole of Kvit between its two pretend halves, over real HTTP and on a database that is gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import aiohttp
+
+from bot.app import Service
+from bot.sandbox import cast, vendors
+from bot.sandbox.vendors import SandboxRefused, Vendors
+from bot.settings import Settings, settings_of
+from handlers.pacing import Pacing
+
+BRISK = 1_000_000
+"""Messages that may leave at once when nobody is there to read along."""
+
+
+@dataclass(frozen=True)
+class Market:
+    """The pretend Stripe and Telegram, and the real service between them."""
+
+    vendors: Vendors
+    service: Service
+
+
+@asynccontextmanager
+async def opened(*, framed_by: str = "'none'", brisk: bool = False) -> AsyncIterator[Market]:
+    """Everything running for as long as the context lasts; `brisk` leaves out Telegram's limits.
+
+    Raises:
+        SandboxRefused: there is a live key in the environment.
+        CannotStart: the service says why.
+    """
+    refuse_a_live_key(os.environ)
+    with TemporaryDirectory(prefix="kvit-", ignore_cleanup_errors=True) as folder:
+        async with vendors.opened(flood_control=not brisk) as pair:
+            cast.enter(pair.telegram)
+            pacing = Pacing(BRISK, BRISK, BRISK, BRISK) if brisk else None
+            service = Service(_settings(pair, Path(folder)), pair.clock, framed_by=framed_by, pacing=pacing)
+            try:
+                await service.start()
+                await _subscribe(pair, service)
+                await _seed(service)
+                yield Market(pair, service)
+            finally:
+                await service.stop()
+
+
+def refuse_a_live_key(environment: Mapping[str, str]) -> None:
+    """Stop whoever is about to try things out where real money is at hand.
+
+    Raises:
+        SandboxRefused: there is a live key.
+    """
+    for name, value in environment.items():
+        if name.upper() == "STRIPE_API_KEY" and value.strip().startswith(("sk_live_", "rk_live_")):
+            raise SandboxRefused(
+                "STRIPE_API_KEY holds a live key, and the demo does not run beside real money; "
+                "start it without that variable, for example: env -u STRIPE_API_KEY make demo"
+            )
+
+
+def _settings(pair: Vendors, folder: Path) -> Settings:
+    port = _free_port()
+    return settings_of(
+        telegram_bot_token=pair.telegram.token,
+        stripe_api_key=pair.stripe.key,
+        stripe_webhook_secrets=pair.stripe.webhook_secret,
+        owner_ids=str(pair.telegram.owner_id),
+        public_url=f"http://127.0.0.1:{port}",
+        database_url=f"sqlite:///{folder / 'kvit.db'}",
+        port=port,
+        telegram_mode="polling",
+        telegram_api_base=pair.telegram.base,
+        stripe_api_base=pair.stripe.base,
+    )
+
+
+def _free_port() -> int:
+    """A port that is free now: the public address has to be known before the service has one."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+async def _subscribe(pair: Vendors, service: Service) -> None:
+    """Ask Stripe for webhooks, as its Dashboard would."""
+    wanted = {"url": f"{service.base}/stripe/webhook", "enabled_events[]": "*"}
+    headers = {"Authorization": f"Bearer {pair.stripe.key}"}
+    async with (
+        aiohttp.ClientSession(raise_for_status=True) as http,
+        http.post(f"{pair.stripe.base}/v1/webhook_endpoints", data=wanted, headers=headers) as answer,
+    ):
+        await answer.read()
+
+
+async def _seed(service: Service) -> None:
+    """Give the shop its people and its group, where the service can do that."""
+    seed = getattr(service, "seed", None)
+    if seed is not None:
+        await seed(cast.seats(), [cast.GROUP])

@@ -1,0 +1,80 @@
+"""Tells what happens in the chats of the pretend Telegram, line by line, as somebody would who looks over shoulders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from bot.sandbox.fake_telegram import Entry, FakeTelegram
+
+Json = dict[str, Any]
+Say = Callable[[str], None]
+NAME_WIDTH = 8
+SENT = ("sendMessage", "sendPhoto", "sendDocument")
+EDITED = ("editMessageText", "editMessageCaption", "editMessageMedia", "editMessageReplyMarkup")
+
+
+class Narrator:
+    """Each entry of the transcript is told once; `say` gets the lines."""
+
+    def __init__(self, telegram: FakeTelegram, say: Say) -> None:
+        self._telegram = telegram
+        self._say = say
+        self._told = 0
+
+    def catch_up(self) -> None:
+        """Tell what has happened since the last time."""
+        for entry in self._telegram.transcript[self._told :]:
+            for line in self._lines(entry):
+                self._say(line)
+        self._told = len(self._telegram.transcript)
+
+    def act(self, who: str, what: str) -> None:
+        """Tell something that no transcript knows of, after all that happened before it."""
+        self.catch_up()
+        self._say(_spoken(who, f"({what})"))
+
+    def _lines(self, entry: Entry) -> Iterator[str]:
+        if entry.direction == "in":
+            if entry.method == "message":
+                yield _spoken(self._name(entry.params["from_id"]), entry.params["text"])
+        elif entry.fault or not _done(entry):
+            yield _spoken(self._bot, f"({entry.method} fails: {entry.fault or entry.result['description']})")
+        elif entry.method in SENT:
+            yield from self._message(entry.result, "in reply" if "reply_to_message" in entry.result else "")
+        elif entry.method in EDITED and isinstance(entry.result, dict):
+            yield from self._message(entry.result, "edited")
+        elif entry.method == "answerCallbackQuery" and entry.params.get("text"):
+            yield _spoken(self._bot, f"(for a moment) {entry.params['text']}")
+
+    def _message(self, message: Json, how: str) -> Iterator[str]:
+        """A message of the bot: its text, and its buttons in one line."""
+        words = message.get("text") or message.get("caption") or "(a file)"
+        ahead = f"({how}) " if how else ""
+        yield _spoken(self._bot, ahead + words)
+        if labels := buttons(message):
+            yield _spoken("", "  ".join(f"[{label}]" for label in labels))
+
+    def _name(self, user_id: int) -> str:
+        return str(self._telegram.world.users[user_id]["first_name"])
+
+    @property
+    def _bot(self) -> str:
+        return str(self._telegram.world.bot["first_name"])
+
+
+def buttons(message: Json) -> Json:
+    """The buttons under a message by their labels."""
+    rows = message.get("reply_markup", {}).get("inline_keyboard", [])
+    return {button["text"]: button for row in rows for button in row}
+
+
+def _done(entry: Entry) -> bool:
+    return not (isinstance(entry.result, dict) and entry.result.get("ok") is False)
+
+
+def _spoken(who: str, what: str) -> str:
+    """`who` in a column of its own, all lines of `what` beside it."""
+    first, *rest = what.splitlines() or [""]
+    indent = " " * (NAME_WIDTH + 4)
+    return "\n".join([f"  {who:{NAME_WIDTH}}  {first}", *(indent + line for line in rest)])

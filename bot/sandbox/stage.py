@@ -1,0 +1,189 @@
+"""The tour's hands and eyes: acts as people do, over HTTP, and waits until the chat shows what it has to show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import aiohttp
+
+from bot.sandbox import cast
+from bot.sandbox.fake_telegram import FakeTelegram
+from bot.sandbox.market import Market
+from bot.sandbox.narrator import Narrator, Say, buttons
+
+Json = dict[str, Any]
+T = TypeVar("T")
+LAST_LINES = 14
+
+
+class StepFailed(Exception):
+    """A step of the tour did not come out; the text says what was expected and what there is instead."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A message of the bot as it stands at the moment."""
+
+    shown: Json
+
+    @property
+    def id(self) -> int:
+        return int(self.shown["message_id"])
+
+    def says(self, word: str) -> bool:
+        """Whether `word` stands in the first line, however it is written."""
+        return re.search(rf"\b{word}\b", self.shown["text"].partition("\n")[0], re.IGNORECASE) is not None
+
+    def button(self, label: str) -> Json | None:
+        """The first button whose label begins like this."""
+        return next((button for text, button in buttons(self.shown).items() if text.startswith(label)), None)
+
+
+class Stage:
+    """One run of the tour; `steps` counts what came out right. The owner writes in her private chat."""
+
+    def __init__(self, market: Market, http: aiohttp.ClientSession, say: Say, patience: float) -> None:
+        """`patience` is the real seconds after which a step has failed."""
+        self.steps = 0
+        self._market = market
+        self._http = http
+        self._patience = patience
+        self._narrator = Narrator(self._telegram, say)
+        self._owner = cast.OWNER.id
+
+    @property
+    def _telegram(self) -> FakeTelegram:
+        return self._market.vendors.telegram
+
+    async def asks(self, words: str) -> Card:
+        """Step: the owner asks for money and gets a card that can be paid and shared."""
+        said = await self.writes(words)
+        return await self.sees("a card that can be paid", lambda: _first(self._cards_after(said), _is_payable))
+
+    async def writes(self, words: str, *, reply_to: Card | None = None) -> int:
+        """Let the owner write, and return the message's id."""
+        body = {"chat_id": self._owner, "from_id": self._owner, "text": words}
+        if reply_to is not None:
+            body["reply_to_message_id"] = reply_to.id
+        return int((await self._control(self._telegram.base, "messages", body))["message_id"])
+
+    async def taps(self, card: Card, label: str) -> None:
+        """Step: the owner taps a button, and the tap is answered."""
+        button = self._now(card).button(label)
+        if button is None or "callback_data" not in button:
+            raise self._failed(f"a button {label!r} to tap on the card")
+        self._narrator.act(cast.OWNER.name, f"taps {label}")
+        body = {"message_id": card.id, "from_id": self._owner, "data": button["callback_data"]}
+        query = (await self._control(self._telegram.base, "taps", body))["callback_query_id"]
+        await self.sees(f"an answer to the tap on {label!r}", lambda: self._telegram.world.taps[query].answer)
+
+    async def shows(self, card: Card, word: str, *, button: str = "") -> Card:
+        """Step: the card itself says `word` in its first line and, if one is named, has such a button."""
+
+        def found() -> Card | None:
+            now = self._now(card)
+            return now if now.says(word) and (not button or now.button(button)) else None
+
+        return await self.sees(f"a card that says {word!r}" + (f" with {button!r} on it" if button else ""), found)
+
+    async def tells(self, card: Card, *words: str) -> Card:
+        """Step: a reply to the card says all of these words."""
+
+        def fits(message: Card) -> bool:
+            replied = message.shown.get("reply_to_message", {}).get("message_id")
+            return replied == card.id and all(word.lower() in message.shown["text"].lower() for word in words)
+
+        return await self.sees(f"a reply to the card with {' and '.join(words)!r}", lambda: self._newest(fits))
+
+    async def answers(self, said: int, *words: str) -> Card:
+        """Step: after the message `said` the bot writes something with all of these words."""
+
+        def found() -> Card | None:
+            return _first(self._cards_after(said), lambda card: all(word in card.shown["text"] for word in words))
+
+        return await self.sees(f"an answer with {' and '.join(words)!r}", found)
+
+    async def authorizes(self, card: Card) -> None:
+        """Step: the customer opens the link on the card, approves, and lands on Kvit's page."""
+        await self._at_the_wallet(card, "authorize", "approves in MobilePay")
+
+    async def declines(self, card: Card) -> None:
+        """Step: the customer opens the link on the card, declines, and lands on Kvit's page."""
+        await self._at_the_wallet(card, "fail", "declines in MobilePay")
+
+    async def minutes_pass(self, minutes: int) -> None:
+        """Move the pretend time on, for everybody at once."""
+        self._narrator.act("", f"{minutes} minutes go by")
+        await self._control(self._market.vendors.stripe.base, "clock", {"advance": minutes * 60})
+
+    async def sees(self, what: str, found: Callable[[], T | None]) -> T:
+        """Step: wait until `found` says something; raises StepFailed if it never does."""
+
+        def look(_: FakeTelegram) -> T | None:
+            self._narrator.catch_up()
+            return found()
+
+        try:
+            seen = await self._telegram.until(look, self._patience)
+        except TimeoutError:
+            raise self._failed(what) from None
+        self.steps += 1
+        return seen
+
+    async def _at_the_wallet(self, card: Card, answer: str, words: str) -> None:
+        pay = self._now(card).button("Pay")
+        if pay is None or "url" not in pay:
+            raise self._failed("a button to pay with on the card")
+        self._narrator.act(cast.CUSTOMER.name, f"opens the link and {words}")
+        async with self._http.get(pay["url"]) as page:
+            opened = page.status
+        async with self._http.post(pay["url"], data={"answer": answer}) as page:
+            landed = str(page.url).startswith(self._market.service.base) and page.status == 200
+        if opened != 200 or not landed:
+            raise self._failed(f"the wallet's page, then Kvit's own; there was {opened}, then {page.status} {page.url}")
+        self.steps += 1
+
+    async def _control(self, base: str, what: str, body: Json) -> Json:
+        async with self._http.post(f"{base}/_control/{what}", json=body) as answer:
+            said: Json = await answer.json()
+        if answer.status != 200:
+            raise self._failed(f"the pretend world to take {what}, which says: {said.get('error')}")
+        return said
+
+    def _messages(self) -> list[Json]:
+        return list(self._telegram.world.chats[self._owner].messages.values())
+
+    def _now(self, card: Card) -> Card:
+        return Card(self._telegram.world.chats[self._owner].messages.get(card.id, card.shown))
+
+    def _cards_after(self, message_id: int) -> list[Card]:
+        mine = self._telegram.world.chats[self._owner].mine
+        return [Card(m) for m in self._messages() if m["message_id"] in mine and m["message_id"] > message_id]
+
+    def _newest(self, fits: Callable[[Card], bool]) -> Card | None:
+        return _first(self._cards_after(0)[::-1], fits)
+
+    def _failed(self, expected: str) -> StepFailed:
+        self._narrator.catch_up()
+        lines = [line for message in self._messages() for line in _quoted(message)]
+        return StepFailed("\n".join([f"expected: {expected}", "the chat ends with:", *lines[-LAST_LINES:]]))
+
+
+def _is_payable(card: Card) -> bool:
+    pay, copy, share = (card.button(label) for label in ("Pay", "Copy link", "Share"))
+    return bool(pay and "url" in pay and copy and "copy_text" in copy and share and "url" in share)
+
+
+def _first(cards: list[Card], fits: Callable[[Card], bool]) -> Card | None:
+    return next((card for card in cards if fits(card)), None)
+
+
+def _quoted(message: Json) -> list[str]:
+    who = message.get("from", {}).get("first_name", "?")
+    labels = "".join(f" [{label}]" for label in buttons(message))
+    return [f"  | {who}: {line}" for line in str(message.get("text", "(a file)")).splitlines()] + (
+        [f"  |  {labels}"] if labels else []
+    )

@@ -1,0 +1,98 @@
+"""Plays whole journeys by itself, from the chat to Stripe and back, so that one command shows that Kvit works."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+import aiohttp
+import click
+
+from bot import logs
+from bot.sandbox import market
+from bot.sandbox.narrator import Say
+from bot.sandbox.stage import Stage, StepFailed
+
+Journey = Callable[[Stage], Awaitable[None]]
+PATIENCE = 30.0
+"""Real seconds that a step may take on a busy machine; usually it is a few hundredths of one."""
+
+
+async def paid(stage: Stage) -> None:
+    card = await stage.asks("/pay 125 DKK Coffee")
+    await stage.authorizes(card)
+    await stage.shows(card, "paid")
+    await stage.tells(card, "125", "paid")
+
+
+async def declined(stage: Stage) -> None:
+    card = await stage.asks("/pay 89,50 DKK Lunch")
+    await stage.declines(card)
+    await stage.shows(card, "failed", button="New link")
+    await stage.tells(card, "89")
+    await stage.taps(card, "New link")
+    await stage.shows(card, "waiting", button="Pay")
+    await stage.authorizes(card)
+    await stage.shows(card, "paid")
+    await stage.tells(card, "paid")
+
+
+async def lapsed(stage: Stage) -> None:
+    card = await stage.asks("/pay 1.250,00 SEK Lamp")
+    await stage.minutes_pass(5)
+    await stage.shows(card, "expired", button="New link")
+    await stage.taps(card, "New link")
+    await stage.shows(card, "waiting", button="Pay")
+    await stage.authorizes(card)
+    await stage.shows(card, "paid")
+    await stage.tells(card, "paid")
+
+
+async def canceled(stage: Stage) -> None:
+    card = await stage.asks("/pay 40 NOK Postcard")
+    await stage.writes("/cancel", reply_to=card)
+    await stage.shows(card, "canceled")
+
+
+async def looked_up(stage: Stage) -> None:
+    card = await stage.asks("/pay 12 EUR Two cakes")
+    await stage.authorizes(card)
+    await stage.shows(card, "paid")
+    said = await stage.writes("/status", reply_to=card)
+    await stage.answers(said, "Two cakes")
+
+
+JOURNEYS: Mapping[str, Journey] = {
+    "Pay, approve, paid": paid,
+    "Pay, decline, failed; a new link, paid": declined,
+    "Pay, five minutes too late, expired; a new link, paid": lapsed,
+    "Pay, cancel": canceled,
+    "Pay, approve, and ask how it stands": looked_up,
+}
+
+
+async def tour() -> bool:
+    """Play every journey and print the chat as it happens; true if each step came out right.
+
+    Raises:
+        SandboxRefused, CannotStart: the pretend world cannot be opened here.
+    """
+    logs.configure(level="warning")
+    return await play(JOURNEYS, click.echo, patience=PATIENCE)
+
+
+async def play(journeys: Mapping[str, Journey], say: Say, *, patience: float) -> bool:
+    """Play these, one after the other, until a step fails within `patience` real seconds."""
+    began = time.monotonic()
+    async with market.opened(brisk=True) as opened, aiohttp.ClientSession() as http:
+        stage = Stage(opened, http, say, patience)
+        for number, (name, journey) in enumerate(journeys.items(), start=1):
+            say(f"\n{number}. {name}\n")
+            try:
+                await journey(stage)
+            except StepFailed as failed:
+                say(f"\ntour: step {stage.steps + 1} went wrong, in: {name}\n{failed}")
+                return False
+        say(f"\n({time.monotonic() - began:.1f} seconds; no money moved)")
+        say(f"tour: {len(journeys)} journeys, {stage.steps} steps, all right")
+        return True

@@ -1,0 +1,68 @@
+"""Both pretend services on one clock: what the sandbox, the demo and the tour have in common."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from bot.sandbox.changes import Changes
+from bot.sandbox.clock import TurnedClock
+from bot.sandbox.fake_stripe import FakeStripe
+from bot.sandbox.fake_telegram import FakeTelegram
+
+
+class SandboxRefused(Exception):
+    """The pretend world cannot be opened; the text is one plain sentence for the operator, the exit code is 2."""
+
+
+@dataclass(frozen=True)
+class Vendors:
+    """The two fakes, running; who turns `clock` turns both, who watches `changes` watches both."""
+
+    clock: TurnedClock
+    stripe: FakeStripe
+    telegram: FakeTelegram
+
+    @property
+    def changes(self) -> Changes:
+        return self.telegram.world.changes
+
+
+@asynccontextmanager
+async def opened(*, stripe_port: int = 0, telegram_port: int = 0, flood_control: bool = True) -> AsyncIterator[Vendors]:
+    """Both services on 127.0.0.1 for as long as the context lasts; port 0 takes any free one.
+
+    Raises:
+        SandboxRefused: a port cannot be had.
+    """
+    clock = TurnedClock()
+    stripe, telegram = FakeStripe(clock), FakeTelegram(clock, flood_control=flood_control)
+    stripe.world.changes = telegram.world.changes
+    try:
+        await _bound(stripe.start, stripe_port, "--stripe-port")
+        await _bound(telegram.start, telegram_port, "--telegram-port")
+        yield Vendors(clock, stripe, telegram)
+    finally:
+        await telegram.stop()
+        await stripe.stop()
+
+
+async def _bound(start: Callable[[int], Awaitable[str]], port: int, option: str) -> None:
+    try:
+        await start(port)
+    except (OSError, OverflowError) as error:
+        raise SandboxRefused(why_not(port, option, error)) from error
+
+
+def why_not(port: int, option: str, error: Exception) -> str:
+    """Why a port cannot be had, and what to do."""
+    remedy = f"choose another one with {option}, or 0 for any free one."
+    match getattr(error, "errno", None):
+        case errno.EADDRINUSE:
+            return f"Port {port} is taken already; {remedy}"
+        case errno.EACCES:
+            return f"Port {port} needs more rights than this program has; {remedy}"
+        case _:
+            return f"Port {port} cannot be used; {remedy}"

@@ -1,0 +1,86 @@
+"""What a change of a payment tells the chat: the card when its looks change, and each fact once as a notice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from handlers.letters import lane_of
+from storage.mail import Draft, Mail
+from storage.payment import AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus
+
+TOLD_BY_THE_CARD = frozenset({CancelReason.BY_MERCHANT, CancelReason.RELEASED, CancelReason.REFUSED})
+"""Ends that somebody in the chat just asked for, or that the card says a moment after he asked."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Something worth a sound: `name` is unique for the payment, `number` the attempt it is about (0: none)."""
+
+    name: str
+    number: int = 0
+
+    @property
+    def key(self) -> str:
+        """The name within the payment, such as `attempt:2:failed`."""
+        return f"attempt:{self.number}:{self.name}" if self.number else self.name
+
+
+def announce(before: Payment, after: Payment) -> tuple[Draft, ...]:
+    """The card as one mail if it has to be shown anew, then a mail for each fact."""
+    lane = lane_of(after.place.chat_id)
+    mails = [card_due(after)] if _looks_different(before, after) else []
+    for fact in facts(before, after):
+        body = {"payment": after.id, "name": fact.name, "number": fact.number}
+        mails.append(Draft(f"{after.id}:{fact.key}", lane, "notice", json.dumps(body).encode()))
+    return tuple(mails)
+
+
+def card_due(payment: Payment) -> Draft:
+    """The mail that has the card shown in this version or a newer one."""
+    key = f"{payment.id}:card:{payment.version}"
+    return Draft(key, lane_of(payment.place.chat_id), "card", json.dumps({"payment": payment.id}).encode())
+
+
+def facts(before: Payment, after: Payment) -> Iterator[Fact]:
+    """What has become true by the change."""
+    if after.status is not before.status:
+        match after.status:
+            case PaymentStatus.SUCCEEDED:
+                yield Fact("succeeded")
+            case PaymentStatus.AUTHORIZED:
+                yield Fact("authorized")
+            case PaymentStatus.CANCELED if after.canceled_because not in TOLD_BY_THE_CARD:
+                yield Fact("canceled")
+    attempt, earlier = after.attempt, before.attempt
+    changed = (attempt.number, attempt.outcome) != (earlier.number, earlier.outcome)
+    if changed and attempt.outcome is AttemptOutcome.FAILED:
+        yield Fact("failed", attempt.number)
+    if changed and attempt.outcome is AttemptOutcome.LAPSED and attempt.origin is Origin.CHAT:
+        yield Fact("lapsed", attempt.number)
+
+
+def fact_of(mail: Mail) -> tuple[str, Fact]:
+    """The payment's id and the fact that a notice is about."""
+    said = json.loads(mail.body)
+    return said["payment"], Fact(said["name"], said["number"])
+
+
+def still_holds(payment: Payment, fact: Fact) -> bool:
+    """Whether a notice may still be sent: news of an attempt is stale once the payment went on, money never is."""
+    if not fact.number:
+        return True
+    outcome = {"failed": AttemptOutcome.FAILED, "lapsed": AttemptOutcome.LAPSED}[fact.name]
+    return payment.is_payable and payment.attempt.number == fact.number and payment.attempt.outcome is outcome
+
+
+def _looks_different(before: Payment, after: Payment) -> bool:
+    """Whether the card says something else; a version that rose alone asks for the card to be shown again."""
+    return _shown(before) != _shown(after) or replace(after, version=before.version) == before
+
+
+def _shown(payment: Payment) -> tuple[object, ...]:
+    attempt = payment.attempt
+    trouble = payment.trouble if payment.waits_for_stripe else None
+    return (payment.status, attempt.number, attempt.outcome, attempt.link, attempt.code, payment.cancel_asked, trouble)

@@ -1,0 +1,217 @@
+"""Says to Stripe what has to be said about a payment next, and believes what Stripe answers, one call at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from weakref import WeakValueDictionary
+
+from handlers import lifecycle
+from handlers.lifecycle import Mismatch, Step, Times
+from handlers.ports import Clock, Gateway, GatewayError, Intent
+from storage.ledger import Ledger
+from storage.payment import CancelReason, Payment
+from storage.queries import Queries
+
+log = logging.getLogger(__name__)
+
+MOST_STEPS = 6
+UNEXPECTED_STATE = "payment_intent_unexpected_state"
+KEY_REFUSED = frozenset({"authentication", "permission"})
+
+
+class Attendant:
+    """What was wanted is stored before; so whoever was cut short, by a crash too, goes on by `attend`."""
+
+    def __init__(self, ledger: Ledger, queries: Queries, gateway: Gateway, clock: Clock, times: Times) -> None:
+        self._ledger = ledger
+        self._queries = queries
+        self._gateway = gateway
+        self._clock = clock
+        self._times = times
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def look(self, payment_id: str, *, actor: str, intent_id: str | None = None) -> tuple[Payment, bool]:
+        """Look at Stripe now; False if it could not be seen. `intent_id` is a hint from an event."""
+        async with self._lock(payment_id):
+            payment = await self.get(payment_id)
+            return await self._look(payment, actor, payment.intent_id or intent_id)
+
+    async def attend(self, payment_id: str, *, actor: str) -> Payment:
+        """Do what has to be done next at Stripe, and go on until nothing has, or Stripe cannot be reached."""
+        async with self._lock(payment_id):
+            payment = await self._end_in_time(await self.get(payment_id))
+            for number in range(MOST_STEPS):
+                step = lifecycle.next_step(payment, self._clock.now())
+                if step is Step.NOTHING or (step is Step.LOOK and number):
+                    break
+                payment, done = await self._take(step, payment, actor)
+                if not done:
+                    break
+            return payment
+
+    async def get(self, payment_id: str) -> Payment:
+        """The payment as we know it.
+
+        Raises:
+            LookupError: there is none with that id.
+        """
+        payment = await self._queries.payment(payment_id)
+        if payment is None:
+            raise LookupError("no such payment")
+        return payment
+
+    async def change(
+        self,
+        payment_id: str,
+        decide: Callable[[Payment], Payment],
+        actor: str,
+        action: str,
+        *,
+        params: str | None = None,
+        **detail: str | None,
+    ) -> Payment:
+        """One transaction of the ledger, at the time it is; `detail` goes into the history."""
+        known = {name: value for name, value in detail.items() if value is not None}
+        now = self._clock.now()
+        return await self._ledger.change(
+            payment_id, decide, now=now, actor=actor, action=action, detail=known, params=params
+        )
+
+    async def _end_in_time(self, payment: Payment) -> Payment:
+        """Want the request ended whose own time, or whose last attempt, is over."""
+        now = self._clock.now()
+        if not lifecycle.is_past_its_time(payment, now):
+            return payment
+        reason = CancelReason.ENDED if now >= payment.expires_at else CancelReason.ATTEMPTS_USED
+        return await self.change(payment.id, partial(lifecycle.cancel_asked, reason=reason), "kvit", "time is over")
+
+    async def _take(self, step: Step, payment: Payment, actor: str) -> tuple[Payment, bool]:
+        """One call to Stripe and what it makes of the payment; False if it has to be tried again later."""
+        if payment.livemode != self._gateway.livemode:
+            log.warning("payment %s is of the other mode (test or live) and is left alone", payment.ref)
+            return await self.change(payment.id, lambda p: p, "kvit", "other mode"), False
+        try:
+            match step:
+                case Step.MAKE:
+                    return await self._make(payment, actor)
+                case Step.FIND:
+                    return await self._find(payment, actor)
+                case Step.CONFIRM:
+                    return await self._confirm(payment, actor)
+                case Step.CANCEL:
+                    return await self._cancel(payment, actor)
+                case _:
+                    return await self._look(payment, actor, payment.intent_id)
+        except GatewayError as error:
+            return await self._trouble(payment, error, actor), False
+
+    async def _make(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
+        """Create and confirm with the stored parameters and key; again is the same intent."""
+        params = await self._queries.create_params(payment.id)
+        try:
+            intent = await self._gateway.create(params, key=f"create:{payment.id}:{payment.create_number}")
+        except GatewayError as error:
+            return await self._not_made(payment, error, actor)
+        return await self._answered(payment, intent, actor)
+
+    async def _not_made(self, payment: Payment, error: GatewayError, actor: str) -> tuple[Payment, bool]:
+        """What a failed create means: it exists all the same, is to be looked for, waits, or never was."""
+        if error.intent is not None:
+            return await self._answered(payment, error.intent, actor)
+        if error.stored:
+            return await self._find(payment, actor)
+        if error.retryable:
+            raise error
+        if error.code in KEY_REFUSED:
+            again = partial(lifecycle.create_again, code=error.code)
+            log.error("Stripe refuses the key (%s): %s", error.code, error.message)
+            return await self.change(payment.id, again, actor, "stripe refuses the key", code=error.code), False
+        log.error("Stripe refused to make payment %s (%s): %s", payment.ref, error.code, error.message)
+        decide = partial(lifecycle.refused, code=error.code, now=self._clock.now())
+        return await self.change(payment.id, decide, actor, "stripe refused", code=error.code), True
+
+    async def _find(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
+        """The key is of no use: search by list for an intent of ours; what does not exist is asked for anew."""
+        intent = await self._gateway.find(payment.id, since=payment.created_at, until=self._clock.now())
+        if intent is not None:
+            return await self._observe(payment, intent, actor, "found at stripe"), True
+        decide = partial(lifecycle.not_found, now=self._clock.now())
+        return await self.change(payment.id, decide, actor, "not found at stripe"), True
+
+    async def _confirm(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
+        """Begin the stored attempt; Stripe's refusal ends it, and what Stripe says then is believed."""
+        number, intent_id = payment.attempt.number, payment.intent_id or ""
+        params = await self._queries.attempt_params(payment.id, number)
+        try:
+            intent = await self._gateway.confirm(intent_id, params, key=f"confirm:{payment.id}:{number}")
+        except GatewayError as error:
+            if error.retryable and not error.stored:
+                raise
+            intent = error.intent or await self._gateway.retrieve(intent_id)
+            if error.code == UNEXPECTED_STATE and intent.link:
+                return await self._answered(payment, intent, actor)
+            log.warning("Stripe refused attempt %s of %s (%s)", number, payment.ref, error.code)
+            lost = partial(lifecycle.attempt_refused, number=number, code=intent.error_code or error.code)
+            await self.change(payment.id, lost, actor, "attempt refused", code=error.code)
+            return await self._observe(payment, intent, actor, "looked"), True
+        return await self._answered(payment, intent, actor)
+
+    async def _cancel(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
+        """Cancel at Stripe; too late is no error, for what Stripe says instead is the truth."""
+        intent_id = payment.intent_id or ""
+        try:
+            intent = await self._gateway.cancel(intent_id, key=f"cancel:{payment.id}:{payment.cancel_number}")
+        except GatewayError as error:
+            if error.retryable and not error.stored:
+                raise
+            intent = error.intent or await self._gateway.retrieve(intent_id)
+            await self.change(payment.id, lifecycle.cancel_again, actor, "cancel refused", code=error.code)
+        payment = await self._observe(payment, intent, actor, "canceled")
+        if payment.is_final:
+            return payment, True
+        raise GatewayError("slow", retryable=True, message=f"not canceled, the intent is {intent.status}")
+
+    async def _look(self, payment: Payment, actor: str, intent_id: str | None) -> tuple[Payment, bool]:
+        """Retrieve the intent and believe it."""
+        if intent_id is None:
+            return payment, False
+        try:
+            intent = await self._gateway.retrieve(intent_id)
+            return await self._observe(payment, intent, actor, "looked"), True
+        except GatewayError as error:
+            return await self._trouble(payment, error, actor), False
+
+    async def _answered(self, payment: Payment, intent: Intent, actor: str) -> tuple[Payment, bool]:
+        """Stripe's answer to the attempt in hand."""
+        number, times = payment.attempt.number, self._times
+        decide = partial(lifecycle.attempt_answered, number=number, intent=intent, now=self._clock.now(), times=times)
+        return await self._believe(payment, intent, decide, actor, "attempt begun"), True
+
+    async def _observe(self, payment: Payment, intent: Intent, actor: str, action: str) -> Payment:
+        decide = partial(lifecycle.observe, intent=intent, now=self._clock.now(), times=self._times)
+        return await self._believe(payment, intent, decide, actor, action)
+
+    async def _believe(
+        self, payment: Payment, intent: Intent, decide: Callable[[Payment], Payment], actor: str, action: str
+    ) -> Payment:
+        """Write what an intent says, unless it is not the one that was asked for."""
+        try:
+            lifecycle.faithful(payment, intent)
+        except Mismatch as mismatch:
+            log.critical("nothing is believed: %s", mismatch)
+            raise GatewayError("mismatch", retryable=False, message=str(mismatch)) from mismatch
+        detail = {"stripe": intent.status.value, "code": intent.decline_code or intent.error_code}
+        return await self.change(payment.id, decide, actor, action, **detail)
+
+    async def _trouble(self, payment: Payment, error: GatewayError, actor: str) -> Payment:
+        """Remember that Stripe could not be asked, so that it is tried again later, and later each time."""
+        log.warning("Stripe could not be asked about %s (%s): %s", payment.ref, error.code, error.message)
+        decide = partial(lifecycle.troubled, code=error.code)
+        return await self.change(payment.id, decide, actor, "stripe unreachable", code=error.code)
+
+    def _lock(self, payment_id: str) -> asyncio.Lock:
+        """Calls about one payment take turns: Stripe locks the intent as well, and a later look is a newer one."""
+        return self._locks.setdefault(payment_id, asyncio.Lock())

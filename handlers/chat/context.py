@@ -1,0 +1,147 @@
+"""What a door has in hand: who acts where, for which shop, and the ways to answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from handlers.chat.incoming import Said, Tapped
+from handlers.health import Health
+from handlers.i18n import Safe, html, language_of, text
+from handlers.letters import Post, draft_of
+from handlers.payments import Payments
+from handlers.ports import Clock, Keyboard, Letter, Messenger
+from handlers.team import Person, Standing, Team
+from storage.directory import Directory
+from storage.errors import PaymentError
+from storage.mailbox import Mailbox
+from storage.payment import Place
+from storage.people import Role, Shop
+from storage.post import Post as Posts
+from storage.queries import Queries
+from storage.questions import Questions
+
+
+class NoShop(PaymentError):
+    """The chat acts for no shop, or the person has to say for which of several."""
+
+    code = "error.no_shop"
+
+
+@dataclass(frozen=True)
+class Desks:
+    """What the doors may ask; the same for every update."""
+
+    payments: Payments
+    team: Team
+    queries: Queries
+    directory: Directory
+    questions: Questions
+    posts: Posts
+    outbox: Mailbox
+    messenger: Messenger
+    clock: Clock
+    health: Health
+
+
+@dataclass
+class Context:
+    """One update on its way through a door. `key` is the update's own, so that its answers are sent once."""
+
+    desks: Desks
+    key: str
+    news: Said | Tapped
+    standing: Standing
+    now: datetime
+    answered: bool = False
+    _number: int = 0
+
+    @property
+    def person(self) -> Person:
+        """Who acts."""
+        return self.news.person
+
+    @property
+    def place(self) -> Place:
+        """Where he acts."""
+        return self.news.place
+
+    @property
+    def said(self) -> Said:
+        """The message, in a door for commands."""
+        if not isinstance(self.news, Said):
+            raise TypeError("a door for commands was given a tap")
+        return self.news
+
+    @property
+    def tapped(self) -> Tapped:
+        """The tap, in a door for buttons."""
+        if not isinstance(self.news, Tapped):
+            raise TypeError("a door for buttons was given a message")
+        return self.news
+
+    @property
+    def shop(self) -> Shop:
+        """The shop that this chat acts for.
+
+        Raises:
+            NoShop: there is none.
+        """
+        if self.standing.shop is None:
+            raise NoShop
+        return self.standing.shop
+
+    @property
+    def role(self) -> Role:
+        """What the person may do here, as it was when the update was taken up."""
+        return self.standing.role
+
+    @property
+    def is_private(self) -> bool:
+        """Whether nobody else reads along."""
+        return self.place.chat_id > 0
+
+    @property
+    def language(self) -> str:
+        """The person's language if it is ours, else the shop's."""
+        shop = self.standing.shop
+        return language_of(self.person.language_code) or (shop.language if shop else "en")
+
+    def html(self, key: str, **holes: object) -> Safe:
+        """A sentence for this person."""
+        return html(self.language, key, **holes)
+
+    def text(self, key: str, **holes: object) -> str:
+        """A sentence without markup, for buttons and toasts."""
+        return text(self.language, key, **holes)
+
+    async def reply(self, key: str, *, keyboard: Keyboard = (), **holes: object) -> None:
+        """Answer with a sentence, as a reply to the message."""
+        await self.send(self.html(key, **holes), keyboard)
+
+    async def send(self, said: Safe, keyboard: Keyboard = ()) -> None:
+        """Answer with these words. The same update sends the same answer once, however often it is taken up."""
+        reply_to = self.news.message_id if isinstance(self.news, Said) else None
+        await self._put(Post(self.place, Letter(said, keyboard), reply_to))
+
+    async def replace(self, said: Safe, keyboard: Keyboard = ()) -> None:
+        """Show this instead of the message whose button was tapped."""
+        await self._put(Post(self.place, Letter(said, keyboard), edits=self.tapped.message_id))
+
+    async def toast(self, key: str, /, *, alert: bool = False, **holes: object) -> None:
+        """End the waiting of the tapped button with a sentence that only the person who tapped sees."""
+        self.answered = True
+        await self.desks.messenger.answer(self.tapped.query_id, self.text(key, **holes)[:200], alert=alert)
+
+    async def refuse(self, refusal: PaymentError) -> None:
+        """Say why not: as a reply to a message, as an alert to a tap."""
+        said = self.html(refusal.code, **refusal.holes)
+        if isinstance(self.news, Said):
+            await self.send(said)
+        else:
+            await self.toast(refusal.code, alert=True, **refusal.holes)
+
+    async def _put(self, post: Post) -> None:
+        self._number += 1
+        draft = draft_of(post, key=f"{self.key}:answer:{self._number}")
+        await self.desks.outbox.put(draft, now=self.now)

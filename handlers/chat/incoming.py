@@ -1,0 +1,127 @@
+"""Reads a raw update of Telegram: a command, plain words, a tap, or news about a chat; anything else is nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from telegram import CallbackQuery, ChatMemberUpdated, Message, Update
+from telegram.constants import ChatMemberStatus, ChatType
+
+from handlers.team import Person
+from storage.payment import Place
+
+COMMAND = re.compile(r"/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]{1,64}))?(?=\s|$)")
+SHUT_OUT = frozenset({ChatMemberStatus.LEFT, ChatMemberStatus.BANNED})
+
+
+@dataclass(frozen=True)
+class Said:
+    """A message. `command` is None for plain words; `to_bot` whether it names a bot, `at` when Telegram took it in.
+
+    `rest` is what stands behind the command. `answers` is the message it replies to, `topic` that message's text.
+    """
+
+    person: Person
+    place: Place
+    message_id: int
+    at: datetime
+    command: str | None
+    to_bot: str | None
+    rest: str
+    answers: int | None
+    nameless: bool
+    forwarded: bool
+
+    @property
+    def source(self) -> str:
+        """What a payment that is asked for by this message is made from."""
+        return f"message:{self.place.chat_id}:{self.message_id}"
+
+
+@dataclass(frozen=True)
+class Tapped:
+    """A button that was pressed under a message of ours; `data` can be forged, `message_id` cannot."""
+
+    person: Person
+    place: Place
+    message_id: int
+    query_id: str
+    data: str
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A group became a supergroup with another id."""
+
+    old: int
+    new: int
+
+
+@dataclass(frozen=True)
+class Access:
+    """The bot was let into a chat or shut out of it."""
+
+    chat_id: int
+    open: bool
+
+
+News = Said | Tapped | Moved | Access | None
+
+
+def read(raw: bytes) -> News:
+    """What the update says, in our words."""
+    update = Update.de_json(json.loads(raw), None)
+    if update.message is not None:
+        return _message(update.message)
+    if update.callback_query is not None:
+        return _tap(update.callback_query)
+    if update.my_chat_member is not None:
+        return _access(update.my_chat_member)
+    return None
+
+
+def _message(message: Message) -> News:
+    if message.migrate_to_chat_id is not None:
+        return Moved(message.chat.id, message.migrate_to_chat_id)
+    if message.migrate_from_chat_id is not None:
+        return Moved(message.migrate_from_chat_id, message.chat.id)
+    sender = message.from_user
+    if sender is None or (sender.is_bot and message.sender_chat is None) or message.text is None or message.via_bot:
+        return None
+    if message.chat.type == ChatType.CHANNEL or not message.message_id:
+        return None
+    command = COMMAND.match(message.text)
+    replied = message.reply_to_message
+    return Said(
+        person=Person(sender.id, sender.first_name, sender.language_code),
+        place=Place(message.chat.id, message.message_thread_id if message.is_topic_message else None),
+        message_id=message.message_id,
+        at=message.date,
+        command=command[1].lower() if command else None,
+        to_bot=command[2] if command else None,
+        rest=(message.text[command.end() :] if command else message.text).strip(),
+        answers=replied.message_id if replied else None,
+        nameless=message.sender_chat is not None,
+        forwarded=message.forward_origin is not None,
+    )
+
+
+def _tap(query: CallbackQuery) -> News:
+    if query.message is None or not query.data:
+        return None
+    thread = query.message.message_thread_id if isinstance(query.message, Message) else None
+    topical = isinstance(query.message, Message) and query.message.is_topic_message
+    return Tapped(
+        person=Person(query.from_user.id, query.from_user.first_name, query.from_user.language_code),
+        place=Place(query.message.chat.id, thread if topical else None),
+        message_id=query.message.message_id,
+        query_id=query.id,
+        data=query.data,
+    )
+
+
+def _access(change: ChatMemberUpdated) -> Access:
+    return Access(change.chat.id, change.new_chat_member.status not in SHUT_OUT)

@@ -1,0 +1,82 @@
+"""`/pay`: reads the amount, asks back where it can be read in two ways, and asks for the money."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from handlers import i18n
+from handlers.chat.context import Context
+from handlers.ports import Button
+from storage.amount_refusals import AmountRefused
+from storage.amounts import Ambiguous, Asked, check, parse_request
+from storage.money import Money
+from storage.payment import Place
+from storage.questions import Question
+
+EXAMPLES = (14950, 8000)
+"""Minor units of the two examples that are shown where no amount was typed."""
+
+
+async def pay(context: Context) -> None:
+    """Ask for money, or show what to type."""
+    shop = context.shop
+    if not context.said.rest:
+        first, second = (i18n.plain_amount(context.language, Money(minor, shop.currency)) for minor in EXAMPLES)
+        await context.reply("pay.how", first=first, second=second, currency=shop.currency)
+        return
+    reading = parse_request(context.said.rest, default=shop.currency, limit=shop.limit)
+    if isinstance(reading, Ambiguous):
+        await ask_which(context, reading)
+        return
+    desk = context.desks.payments
+    await desk.request(shop, context.place, context.person.id, reading, source=context.said.source)
+
+
+async def offer(context: Context) -> None:
+    """Plain words like `125 coffee` in a private chat: offer the request by one button, and do nothing yet."""
+    try:
+        reading = parse_request(context.said.rest, default=context.shop.currency, limit=context.shop.limit)
+    except AmountRefused:
+        await context.reply("error.unknown_words")
+        return
+    choices = reading.choices if isinstance(reading, Ambiguous) else (reading,)
+    await _ask(context, choices, "pay.offer")
+
+
+async def ask_which(context: Context, reading: Ambiguous) -> None:
+    """Ask which of two amounts is meant."""
+    await _ask(context, reading.choices, "pay.which")
+
+
+async def chosen(context: Context, question: Question, choice: int) -> None:
+    """Ask for the amount that was chosen; the message that was asked about makes one payment at most.
+
+    Raises:
+        AmountRefused: the chosen one cannot be asked for.
+    """
+    said: dict[str, Any] = question.body["choices"][choice]
+    asked = Asked(Money(said["minor"], said["currency"]), said["text"])
+    check(asked.money, limit=context.shop.limit)
+    desk, source = context.desks.payments, question.body["source"]
+    await desk.request(context.shop, question.place, question.user_id, asked, source=source)
+    await context.replace(context.html("pay.chosen", amount=asked.money))
+
+
+async def _ask(context: Context, choices: tuple[Asked, ...], key: str) -> None:
+    body = {
+        "source": context.said.source,
+        "choices": [{"minor": c.money.minor, "currency": c.money.currency, "text": c.text} for c in choices],
+    }
+    place = Place(context.place.chat_id, context.place.thread_id)
+    keep = context.desks.questions.ask
+    question = await keep(f"{context.key}:which", "pay", place, context.person.id, body, now=context.now)
+    keyboard = tuple(
+        (Button(_label(context, asked), data=f"q:{question.id}:{number}"),) for number, asked in enumerate(choices)
+    )
+    await context.reply(key, keyboard=keyboard)
+
+
+def _label(context: Context, asked: Asked) -> str:
+    amount = i18n.money(context.language, asked.money)
+    words = asked.text if len(asked.text) <= 24 else asked.text[:23] + "…"
+    return f"{amount} – {words}" if words else amount

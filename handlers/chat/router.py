@@ -1,0 +1,87 @@
+"""What happens to one stored update: it is read and led to its door, and every refusal is told in one place."""
+
+from __future__ import annotations
+
+import logging
+
+from handlers.chat import commands, taps
+from handlers.chat.context import Context, Desks
+from handlers.chat.incoming import Access, Moved, Said, Tapped, read
+from handlers.ports import DeliveryFailed
+from handlers.trace import trace
+from storage.errors import PaymentError
+from storage.mail import Done, Mail, Retry, Verdict
+
+log = logging.getLogger(__name__)
+
+
+class Chat:
+    """The handling of updates. Done twice it has the effects of once: all of them have keys made of the update's."""
+
+    def __init__(self, desks: Desks) -> None:
+        self._desks = desks
+
+    async def handle(self, mail: Mail) -> Verdict:
+        """Lead the update to its door."""
+        news = read(mail.body)
+        with trace(update=mail.key):
+            match news:
+                case Said():
+                    return await self._said(news, mail.key)
+                case Tapped():
+                    return await self._tapped(news, mail.key)
+                case Moved(old, new):
+                    await self._desks.posts.move(old, new)
+                case Access(chat_id, is_open):
+                    await self._access(chat_id, is_open)
+        return Done()
+
+    async def gave_up(self, mail: Mail, reason: str) -> None:
+        """The update could not be dealt with in all its tries: do not leave the person without a word."""
+        news = read(mail.body)
+        if isinstance(news, Said | Tapped):
+            context = await self._context(news, mail.key)
+            await context.send(context.html("error.broken"))
+
+    async def _said(self, said: Said, key: str) -> Verdict:
+        username = self._desks.messenger.username
+        if said.to_bot is not None:
+            if not username:
+                return Retry("our own name is not known yet", 2)
+            if said.to_bot.lower() != username.lower():
+                return Done("for another bot")
+        if said.command is None and said.place.chat_id < 0:
+            return Done("not for us")
+        context = await self._context(said, key)
+        await self._desks.posts.reopen(said.place.chat_id)
+        try:
+            await commands.take_up(context)
+        except PaymentError as refusal:
+            await context.refuse(refusal)
+        return Done()
+
+    async def _tapped(self, tapped: Tapped, key: str) -> Verdict:
+        context = await self._context(tapped, key)
+        try:
+            await self._carry_out(context)
+            if not context.answered:
+                await self._desks.messenger.answer(tapped.query_id)
+        except DeliveryFailed as failed:
+            log.info("the tap could not be answered: %s", failed)
+        return Done()
+
+    async def _carry_out(self, context: Context) -> None:
+        try:
+            await taps.take_up(context)
+        except PaymentError as refusal:
+            await context.refuse(refusal)
+
+    async def _context(self, news: Said | Tapped, key: str) -> Context:
+        standing = await self._desks.team.standing(news.place.chat_id, news.person)
+        return Context(self._desks, f"update:{key}", news, standing, self._desks.clock.now())
+
+    async def _access(self, chat_id: int, is_open: bool) -> None:
+        if is_open:
+            await self._desks.posts.reopen(chat_id)
+        elif await self._desks.posts.close(chat_id, "the bot was shut out"):
+            log.warning("the bot was shut out of chat %s", chat_id)

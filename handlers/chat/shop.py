@@ -1,0 +1,151 @@
+"""`/setup` and `/settings`: which shop a chat acts for, and what that shop is like."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from zoneinfo import available_timezones
+
+from handlers.chat.context import Context
+from handlers.i18n import LANGUAGES, Safe
+from handlers.ports import Button, Keyboard
+from storage.amount_text import caption
+from storage.errors import NotAllowed, PaymentError
+from storage.money import CURRENCIES
+from storage.people import Role, Shop
+
+ZONES = ("Europe/Copenhagen", "Europe/Helsinki", "Europe/Stockholm", "Europe/Oslo")
+LANGUAGE_NAMES = {"en": "English", "da": "Dansk", "sv": "Svenska", "nb": "Norsk", "fi": "Suomi"}
+LONGEST_NAME = 60
+
+
+class SettingRefused(PaymentError):
+    """The setting is not known, or cannot have this value."""
+
+    code = "error.setting_refused"
+
+
+class NameRefused(PaymentError):
+    """A shop's name is empty or too long."""
+
+    code = "error.name_refused"
+
+
+async def setup(context: Context) -> None:
+    """Tie this chat to a shop: the only one, one of several by a button, or a new one."""
+    word, _, name = context.said.rest.partition(" ")
+    if word.upper() == "NEW":
+        await _tie(context, await _open(context, name))
+        await context.reply("setup.done", shop=context.shop.name)
+        return
+    shops = await context.desks.directory.shops() or [await context.desks.team.first_shop(context.person)]
+    if len(shops) == 1:
+        await _tie(context, shops[0])
+        await context.reply("setup.done", shop=shops[0].name)
+        return
+    await ask_which(context, tuple(shops))
+
+
+async def ask_which(context: Context, shops: tuple[Shop, ...]) -> None:
+    """Ask for which of several shops this chat acts."""
+    keyboard = tuple((Button(shop.name, data=f"s:{shop.id}"),) for shop in shops)
+    await context.reply("setup.which", keyboard=keyboard)
+
+
+async def shop_tapped(context: Context, shop_id: str) -> None:
+    """One of the shops was chosen; for a group only an owner does that."""
+    shop = await context.desks.directory.shop(int(shop_id)) if shop_id.isdecimal() else None
+    role = await context.desks.team.role(shop.id, context.person) if shop else Role.STRANGER
+    if shop is None or role < (Role.MERCHANT if context.is_private else Role.OWNER):
+        raise NotAllowed(id=context.person.id)
+    await _tie(context, shop)
+    await context.replace(context.html("setup.done", shop=shop.name))
+    await context.toast("setup.toast", shop=shop.name)
+
+
+async def settings(context: Context) -> None:
+    """Show the shop's settings, or change one: `name`, `currency`, `language`, `zone`."""
+    name, _, value = context.said.rest.partition(" ")
+    if name:
+        await _change(context, name.lower(), value.strip())
+    await context.send(_shown(context), _buttons(context.shop))
+
+
+async def setting_tapped(context: Context, said: str) -> None:
+    """A button under the settings."""
+    if context.role < Role.ADMIN:
+        raise NotAllowed(id=context.person.id)
+    name, _, value = said.partition(":")
+    await _change(context, name, value)
+    await context.replace(_shown(context), _buttons(context.shop))
+    await context.toast("settings.saved")
+
+
+async def _change(context: Context, name: str, value: str) -> None:
+    changed = _with(context.shop, name, value)
+    await context.desks.directory.change_shop(changed)
+    context.standing = replace(context.standing, shop=changed)
+
+
+def _with(shop: Shop, name: str, value: str) -> Shop:
+    """The shop with one setting changed.
+
+    Raises:
+        SettingRefused, NameRefused: it is as it was.
+    """
+    match name:
+        case "name":
+            return replace(shop, name=_name(value))
+        case "currency" if value.upper() in CURRENCIES:
+            return replace(shop, currency=value.upper())
+        case "language" if value.lower() in LANGUAGES:
+            return replace(shop, language=value.lower())
+        case "zone" | "timezone" if found := {zone.lower(): zone for zone in available_timezones()}.get(value.lower()):
+            return replace(shop, time_zone=found)
+        case _:
+            raise SettingRefused
+
+
+def _name(value: str) -> str:
+    name = caption(value)
+    if not 0 < len(name) <= LONGEST_NAME:
+        raise NameRefused(longest=LONGEST_NAME)
+    return name
+
+
+async def _open(context: Context, name: str) -> Shop:
+    """Another shop, with the settings of the one before it where there is one."""
+    like = context.standing.shop or (await context.desks.directory.shops() or [await _first(context)])[0]
+    return await context.desks.directory.open_shop(replace(like, name=_name(name)), now=context.now)
+
+
+async def _first(context: Context) -> Shop:
+    return await context.desks.team.first_shop(context.person)
+
+
+async def _tie(context: Context, shop: Shop) -> None:
+    await context.desks.directory.tie(context.place.chat_id, shop.id, now=context.now)
+    context.standing = replace(context.standing, shop=shop, choices=())
+
+
+def _shown(context: Context) -> Safe:
+    shop = context.shop
+    return context.html(
+        "settings.shown",
+        shop=shop.name,
+        currency=shop.currency,
+        language=LANGUAGE_NAMES[shop.language],
+        zone=shop.time_zone,
+    )
+
+
+def _buttons(shop: Shop) -> Keyboard:
+    """Two rows for what has few values; the zones of the four countries below."""
+
+    def button(label: str, name: str, value: str, now: str) -> Button:
+        return Button(f"✓ {label}" if value == now else label, data=f"v:{name}:{value}")
+
+    return (
+        tuple(button(code, "currency", code, shop.currency) for code in CURRENCIES),
+        tuple(button(LANGUAGE_NAMES[code], "language", code, shop.language) for code in LANGUAGES),
+        tuple(button(zone.partition("/")[2], "zone", zone, shop.time_zone) for zone in ZONES),
+    )

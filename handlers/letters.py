@@ -1,0 +1,46 @@
+"""How a message waits in the outbox: what it says and where it goes, as JSON, so that a restart sends the same one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from handlers.ports import Button, Letter
+from storage.mail import Draft, Mail
+from storage.payment import Place
+
+
+@dataclass(frozen=True)
+class Post:
+    """One message to be sent (`edits` is None) or to be shown instead of the message `edits`."""
+
+    place: Place
+    letter: Letter
+    reply_to: int | None = None
+    silent: bool = False
+    edits: int | None = None
+
+
+def lane_of(chat_id: int) -> str:
+    """Messages of one chat leave in the order they were put."""
+    return str(chat_id)
+
+
+def draft_of(post: Post, *, key: str) -> Draft:
+    """The mail that keeps the message; the same `key` is sent once."""
+    body = json.dumps(asdict(post), ensure_ascii=False, separators=(",", ":"))
+    return Draft(key, lane_of(post.place.chat_id), "post", body.encode(errors="replace"))
+
+
+def post_of(mail: Mail) -> Post:
+    """The message that a mail keeps."""
+    said = json.loads(mail.body)
+    letter = said["letter"]
+    keyboard = tuple(tuple(Button(**button) for button in row) for row in letter["keyboard"])
+    return Post(
+        Place(**said["place"]),
+        Letter(letter["html"], keyboard),
+        said["reply_to"],
+        said["silent"],
+        said["edits"],
+    )

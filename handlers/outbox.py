@@ -1,0 +1,231 @@
+"""Brings messages out: cards as they stand now, each fact once, in order per chat and within Telegram's limits."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from handlers import i18n
+from handlers.announcements import fact_of, still_holds
+from handlers.cards import View, card, card_state
+from handlers.letters import post_of
+from handlers.notices import notice
+from handlers.pacing import Pacing
+from handlers.ports import Clock, DeliveryFailed, Letter, Messenger
+from storage.directory import Directory
+from storage.mail import Discard, Done, Mail, Retry, Snooze, Verdict
+from storage.payment import Payment, Place
+from storage.people import Shop
+from storage.post import Post
+from storage.queries import Queries
+from storage.rows import Card
+
+log = logging.getLogger(__name__)
+
+MOST_SENDS = 4
+"""So often a new message may be begun without hearing how it ended: after that it waits for a human."""
+
+ACTIONABLE = frozenset({"ready", "failed", "lapsed", "ending", "making", "asked", "trouble", "canceling", "processing"})
+"""States in which a deleted card is worth posting anew."""
+
+
+class Outbox:
+    """What happens to each mail of the outbox; the belt knows the rest."""
+
+    def __init__(
+        self,
+        post: Post,
+        queries: Queries,
+        directory: Directory,
+        messenger: Messenger,
+        pacing: Pacing,
+        clock: Clock,
+        *,
+        wallet_name: str = "auto",
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._post = post
+        self._queries = queries
+        self._directory = directory
+        self._messenger = messenger
+        self._pacing = pacing
+        self._clock = clock
+        self._wallet_name = wallet_name
+        self._chance = chance
+
+    async def deliver(self, mail: Mail) -> Verdict:
+        """Send or edit what the mail stands for."""
+        try:
+            match mail.kind:
+                case "card":
+                    return await self._show_card(mail)
+                case "notice":
+                    return await self._tell(mail)
+                case "post":
+                    return await self._send_post(mail)
+                case _:
+                    return Discard(f"no such kind of mail: {mail.kind}")
+        except DeliveryFailed as failed:
+            return await self._failed(mail, failed)
+
+    async def _show_card(self, mail: Mail) -> Verdict:
+        """Edit the card to the newest state, or post it; older versions are passed over."""
+        payment, shop = await self._payment(json.loads(mail.body)["payment"])
+        shown = await self._post.card(payment.id)
+        if shown.message_id is not None and shown.shown_version >= payment.version:
+            return Done("shown already")
+        place, wait = await self._admitted(shown.place)
+        if wait:
+            return wait
+        if shown.message_id is None:
+            return await self._post_card(mail, payment, shop, shown, place)
+        now = self._clock.now()
+        try:
+            await self._edit(place, shown.message_id, card(payment, self._view(shop, now)))
+        except DeliveryFailed as failed:
+            if not (failed.permanent and failed.gone):
+                raise
+            await self._post.lost(payment.id, shown.message_id)
+            if shown.lost or card_state(payment, now) not in ACTIONABLE:
+                return Done("the card was deleted")
+            return Snooze(0)
+        await self._post.shown(payment.id, payment.version, now=now)
+        return Done()
+
+    async def _post_card(self, mail: Mail, payment: Payment, shop: Shop, shown: Card, place: Place) -> Verdict:
+        """Post the card. That it is begun is written down first, so that a repeat is counted."""
+        if shown.lost and card_state(payment, self._clock.now()) not in ACTIONABLE:
+            return Done("the card was deleted")
+        if shown.sends >= MOST_SENDS:
+            return Discard("the card was sent without an answer too often")
+        if shown.sends:
+            await self._reach()
+        await self._post.sending(payment.id)
+        now = self._clock.now()
+        reply_to = int(payment.source.rpartition(":")[2]) if payment.source.startswith("message:") else None
+        try:
+            message_id = await self._send(place, card(payment, self._view(shop, now)), reply_to)
+        except DeliveryFailed as failed:
+            if not failed.unsure:
+                await self._post.not_sent(payment.id)
+            raise
+        await self._post.posted(payment.id, place, message_id, payment.version, now=now)
+        return Done()
+
+    async def _tell(self, mail: Mail) -> Verdict:
+        """Send a notice as a reply to the card, unless it no longer holds."""
+        payment_id, fact = fact_of(mail)
+        payment, shop = await self._payment(payment_id)
+        if not still_holds(payment, fact):
+            return Done("overtaken")
+        shown = await self._post.card(payment.id)
+        place, wait = await self._admitted(shown.place)
+        if wait:
+            return wait
+        if mail.tries:
+            await self._reach()
+        letter = notice(payment, shop, fact, wallet=self._wallet(shop))
+        await self._send(place, letter, shown.message_id, silent=fact.name == "lapsed")
+        return Done()
+
+    async def _send_post(self, mail: Mail) -> Verdict:
+        """Send or edit a message whose words were settled when it was put."""
+        post = post_of(mail)
+        place, wait = await self._admitted(post.place)
+        if wait:
+            return wait
+        if post.edits is not None:
+            await self._edit(place, post.edits, post.letter)
+            return Done()
+        if mail.tries:
+            await self._reach()
+        await self._send(place, post.letter, post.reply_to, silent=post.silent)
+        return Done()
+
+    async def _edit(self, place: Place, message_id: int, letter: Letter) -> None:
+        """Edit; twice is as good as once, so a doubtful one counts as not done."""
+        try:
+            await self._messenger.edit(place, message_id, letter)
+        except DeliveryFailed as failed:
+            failed.unsure = False
+            raise
+
+    async def _reach(self) -> None:
+        """Before a doubtful message is sent once more: make sure that Telegram answers at all."""
+        try:
+            await self._messenger.connect()
+        except DeliveryFailed as failed:
+            failed.unsure = False
+            raise
+
+    async def _send(self, place: Place, letter: Letter, reply_to: int | None, *, silent: bool = False) -> int:
+        """Send; a topic that was closed meanwhile does not keep money news back."""
+        try:
+            return await self._messenger.send(place, letter, reply_to=reply_to, silent=silent)
+        except DeliveryFailed as failed:
+            if not failed.gone or place.thread_id is None:
+                raise
+            bare = replace(place, thread_id=None)
+            return await self._messenger.send(bare, letter, silent=silent)
+
+    async def _admitted(self, place: Place) -> tuple[Place, Snooze | Discard | None]:
+        """Where the chat is now, and whether it has to wait: Telegram's own word first, then our own pace."""
+        now = self._clock.now()
+        standing = await self._post.standing(place.chat_id)
+        place = replace(place, chat_id=standing.chat_id)
+        if standing.closed_because:
+            return place, Discard(f"the chat is closed: {standing.closed_because}")
+        if standing.not_before and standing.not_before > now:
+            return place, Snooze((standing.not_before - now).total_seconds())
+        wait = self._pacing.wait(place.chat_id, now)
+        return place, Snooze(wait) if wait else None
+
+    async def _failed(self, mail: Mail, failed: DeliveryFailed) -> Verdict:
+        """What becomes of a mail that Telegram did not take; only an unsure try counts, the others surely failed."""
+        chat_id = await self._chat_of(mail)
+        if failed.moved_to is not None:
+            await self._post.move(chat_id, failed.moved_to)
+            return Snooze(0)
+        if failed.wait is not None:
+            await self._post.wait(chat_id, self._clock.now() + timedelta(seconds=failed.wait))
+            return Snooze(failed.wait)
+        if failed.permanent:
+            return await self._refused(mail, chat_id, failed)
+        log.warning("a message (%s) did not get out: %s", mail.kind, failed)
+        pause = 1 + self._chance() * min(30.0, 2.0 ** (mail.tries + 2))
+        if not failed.unsure:
+            return Snooze(pause)
+        if mail.tries + 1 >= MOST_SENDS:
+            return Discard(f"sent {MOST_SENDS} times without an answer")
+        return Retry(str(failed), pause)
+
+    async def _refused(self, mail: Mail, chat_id: int, failed: DeliveryFailed) -> Verdict:
+        if mail.kind == "post" and post_of(mail).edits is not None:
+            return Done(f"not edited: {failed}")
+        if failed.closed and await self._post.close(chat_id, str(failed)):
+            log.error("chat %s is closed to the bot: %s", chat_id, failed)
+        return Discard(str(failed))
+
+    async def _chat_of(self, mail: Mail) -> int:
+        """The chat that a mail goes to; where a card stands counts, not where it was asked for."""
+        if mail.kind == "post":
+            return (await self._post.standing(post_of(mail).place.chat_id)).chat_id
+        shown = await self._post.card(json.loads(mail.body)["payment"])
+        return (await self._post.standing(shown.place.chat_id)).chat_id
+
+    async def _payment(self, payment_id: str) -> tuple[Payment, Shop]:
+        payment = await self._queries.payment(payment_id)
+        shop = await self._directory.shop(payment.shop_id) if payment else None
+        if payment is None or shop is None:
+            raise LookupError("a mail about a payment that is not there")
+        return payment, shop
+
+    def _view(self, shop: Shop, now: datetime) -> View:
+        return View(shop, now, self._wallet(shop))
+
+    def _wallet(self, shop: Shop) -> str:
+        return i18n.wallet(self._wallet_name, self._clock.now(), shop.time_zone)

@@ -1,0 +1,177 @@
+"""The desk of payments: asks for money, gives out new links and cancels; each wish is stored, then attended to."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from handlers import lifecycle
+from handlers.attendant import Attendant
+from handlers.ports import Clock, Gateway, IntentRequest
+from handlers.worker import Errands
+from storage.amounts import Asked
+from storage.errors import AlreadyFinal, AlreadyPaid, StillEnding, StripeUnavailable
+from storage.ledger import Ledger, new_token
+from storage.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus, Place
+from storage.people import Shop
+
+PATIENCE = 3.0
+"""Seconds that a person waits for Stripe; after that the card says that it takes longer, and the work goes on."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What holds for every request here: how long it can be paid, and where its customer comes back to."""
+
+    request_hours: float
+    return_url: Callable[[str], str]
+
+
+class Payments:
+    """What people want of payments. Nothing here talks to Stripe itself: `Attendant` does, for the sweep as well."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        attendant: Attendant,
+        gateway: Gateway,
+        clock: Clock,
+        terms: Terms,
+        errands: Errands,
+        *,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._ledger = ledger
+        self._attendant = attendant
+        self._gateway = gateway
+        self._clock = clock
+        self._terms = terms
+        self._errands = errands
+        self._patience = patience
+
+    async def request(
+        self, shop: Shop, place: Place, user_id: int, asked: Asked, *, source: str, manual: bool = False
+    ) -> Payment:
+        """Ask for money: one payment for one `source`, however often it comes. The card tells the rest."""
+        new = self._new(shop, place, user_id, asked, source, manual)
+        payment = await self._ledger.create(new, params=self._params)
+        if payment.status is PaymentStatus.CREATED:
+            await self._soon(payment, f"user:{user_id}")
+        return await self._attendant.get(payment.id)
+
+    async def renew(self, payment_id: str, *, user_id: int, origin: Origin = Origin.CHAT) -> Payment:
+        """Make sure that a fresh link exists, by one more attempt of the same intent where Stripe wants one.
+
+        Raises:
+            StripeUnavailable: nothing was begun.
+            StillEnding: the earlier attempt has not ended at Stripe.
+            AlreadyPaid, AlreadyFinal: there is nothing to pay any more.
+        """
+        payment, seen = await self._seen_soon(payment_id)
+        if payment.status in {PaymentStatus.SUCCEEDED, PaymentStatus.AUTHORIZED}:
+            raise AlreadyPaid
+        now = self._clock.now()
+        if payment.is_final or payment.cancel_asked or now >= payment.expires_at:
+            raise AlreadyFinal
+        if not seen:
+            raise StripeUnavailable
+        if payment.attempt.is_fresh(now):
+            await self._ledger.show(payment.id, now=now)
+            return payment
+        if payment.attempt.outcome is AttemptOutcome.LIVE or payment.status is PaymentStatus.PROCESSING:
+            raise StillEnding
+        return await self._begin_attempt(payment, user_id, origin)
+
+    async def cancel(
+        self, payment_id: str, *, user_id: int, reason: CancelReason = CancelReason.BY_MERCHANT
+    ) -> Payment:
+        """End the request at Stripe. While Stripe does not answer it stays wanted, and the card says so.
+
+        Raises:
+            AlreadyPaid: the customer was faster.
+            AlreadyFinal: it had ended before.
+        """
+        before = await self._attendant.get(payment_id)
+        if before.is_final:
+            raise AlreadyPaid if before.status is PaymentStatus.SUCCEEDED else AlreadyFinal
+        wanted = partial(lifecycle.cancel_asked, reason=reason)
+        payment = await self._attendant.change(payment_id, wanted, f"user:{user_id}", "cancel asked")
+        if not payment.is_final:
+            await self._soon(payment, f"user:{user_id}")
+            payment = await self._attendant.get(payment_id)
+        if payment.status is PaymentStatus.SUCCEEDED:
+            raise AlreadyPaid
+        return payment
+
+    async def note_refusal(self, payment: Payment, user_id: int, button: str) -> None:
+        """Write into the history that somebody without a role pressed a button of the card."""
+        detail = {"button": button}
+        now = self._clock.now()
+        await self._ledger.note(payment, actor=f"user:{user_id}", action="refused", detail=detail, now=now)
+
+    def _new(self, shop: Shop, place: Place, user_id: int, asked: Asked, source: str, manual: bool) -> Payment:
+        """The payment before Stripe knows of it; the ledger gives it its reference."""
+        now = self._clock.now()
+        return Payment(
+            id=secrets.token_urlsafe(12),
+            shop_id=shop.id,
+            ref="",
+            token=new_token(),
+            place=place,
+            source=source,
+            created_by=user_id,
+            amount=asked.money,
+            text=asked.text,
+            status=PaymentStatus.CREATED,
+            attempt=Attempt(1, AttemptOutcome.ASKED, Origin.CHAT, asked_at=now),
+            created_at=now,
+            expires_at=now + timedelta(hours=self._terms.request_hours),
+            manual_capture=manual,
+            livemode=self._gateway.livemode,
+        )
+
+    def _params(self, payment: Payment) -> str:
+        """The frozen parameters of create-and-confirm."""
+        return self._gateway.create_params(self._wish(payment))
+
+    def _wish(self, payment: Payment) -> IntentRequest:
+        return IntentRequest(
+            payment.id,
+            payment.ref,
+            payment.amount.minor,
+            payment.amount.currency,
+            payment.text,
+            self._terms.return_url(payment.token),
+            payment.manual_capture,
+        )
+
+    async def _begin_attempt(self, payment: Payment, user_id: int, origin: Origin) -> Payment:
+        """Store the next attempt with its parameters, then ask for it; of two at once one is stored."""
+        now, params = self._clock.now(), self._gateway.confirm_params(self._wish(payment))
+        decide = partial(lifecycle.next_attempt, origin=origin, now=now)
+        actor = f"user:{user_id}" if user_id else "customer"
+        payment = await self._attendant.change(payment.id, decide, actor, "attempt asked", params=params)
+        if payment.attempt.is_over:
+            raise AlreadyFinal  # the last attempt is used; the sweep ends it
+        await self._soon(payment, actor)
+        return await self._attendant.get(payment.id)
+
+    async def _soon(self, payment: Payment, actor: str) -> None:
+        """Attend, but keep nobody waiting: after a while the card says that Stripe is slow, and the work goes on."""
+        if await self._errands.within(self._patience, self._attendant.attend(payment.id, actor=actor)):
+            return
+        slow = partial(lifecycle.waiting, code="slow")
+        await self._attendant.change(payment.id, slow, "kvit", "stripe is slow")
+
+    async def _seen_soon(self, payment_id: str) -> tuple[Payment, bool]:
+        """A look by which a person waits: what could not be seen in time counts as not seen."""
+        seen: list[bool] = []
+
+        async def look() -> None:
+            seen.append((await self._attendant.look(payment_id, actor="kvit"))[1])
+
+        await self._errands.within(self._patience, look())
+        return await self._attendant.get(payment_id), any(seen)

@@ -1,0 +1,49 @@
+"""Stripe's codes in plain words: which sentence tells why an attempt failed, was refused, or has to wait."""
+
+from __future__ import annotations
+
+FAILURES = {
+    "payment_intent_authentication_failure": "reason.broken_off",
+    "payment_method_customer_decline": "reason.broken_off",
+    "payment_method_provider_decline": "reason.declined",
+    "card_declined": "reason.declined",
+    "generic_decline": "reason.declined",
+    "do_not_honor": "reason.declined",
+    "insufficient_funds": "reason.no_funds",
+    "card_velocity_exceeded": "reason.no_funds",
+    "withdrawal_count_limit_exceeded": "reason.no_funds",
+    "expired_card": "reason.card_expired",
+    "lost_card": "reason.declined",
+    "stolen_card": "reason.declined",
+    "payment_method_not_available": "reason.provider",
+    "payment_method_provider_timeout": "reason.provider",
+    "processing_error": "reason.provider",
+    "payment_intent_payment_attempt_failed": "reason.declined",
+}
+"""An open list: Stripe adds codes, so whatever is not here is told in general words."""
+
+NOT_ENABLED = frozenset(
+    {"payment_method_unactivated", "capability_not_active", "payment_method_not_available", "account_invalid"}
+)
+KEY_TROUBLE = frozenset({"authentication", "permission", "livemode_mismatch"})
+
+
+def failure_key(code: str | None) -> str:
+    """The sentence for an attempt that failed with Stripe's `code` or `decline_code`."""
+    return FAILURES.get(code or "", "reason.other")
+
+
+def refusal_key(code: str | None) -> str:
+    """The sentence for a request that Stripe did not take at all."""
+    if code in NOT_ENABLED:
+        return "refused.not_enabled"
+    if code in {"amount_too_small", "amount_too_large"}:
+        return f"refused.{code}"
+    return "refused.other"
+
+
+def trouble_key(code: str | None) -> str:
+    """The sentence for a request that waits for Stripe."""
+    if code in KEY_TROUBLE:
+        return "trouble.key"
+    return "trouble.mismatch" if code == "mismatch" else "trouble.unreachable"

@@ -1,0 +1,102 @@
+"""The sweep: attends to whatever is due, so that a lost event, a crash or an outage leaves nothing unfinished."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from handlers.attendant import Attendant
+from handlers.health import Health
+from handlers.ports import Clock
+from handlers.trace import trace
+from handlers.worker import first_of
+from storage.errors import DatabaseUnavailable
+from storage.ledger import Ledger
+from storage.payment import Payment
+from storage.post import Post
+from storage.queries import Queries
+
+log = logging.getLogger(__name__)
+
+SIDE_BY_SIDE = 8
+AT_A_TIME = 100
+NAME = "sweep"
+SOONEST = 0.2
+
+
+class Sweep:
+    """Payments carry the time at which they are due; there is no recovery besides attending to them then."""
+
+    def __init__(
+        self,
+        attendant: Attendant,
+        ledger: Ledger,
+        queries: Queries,
+        post: Post,
+        clock: Clock,
+        health: Health,
+        *,
+        bell: asyncio.Event,
+        seconds: float,
+    ) -> None:
+        """`bell` rings when a payment changed; `seconds` is how long it sleeps at the most between two looks."""
+        self._attendant = attendant
+        self._ledger = ledger
+        self._queries = queries
+        self._post = post
+        self._clock = clock
+        self._health = health
+        self._seconds = seconds
+        self._bell = bell
+        health.expect(NAME, within_seconds=seconds * 3 + 120)
+
+    async def sweep_once(self) -> int:
+        """Attend to everything that is due now, and return how many payments that were."""
+        attended = 0
+        while due := await self._queries.due(self._clock.now(), limit=AT_A_TIME):
+            turns = asyncio.Semaphore(SIDE_BY_SIDE)
+            await asyncio.gather(*(self._attend(payment_id, turns) for payment_id in due))
+            attended += len(due)
+            self._health.beat(NAME, self._clock.now())
+        self._health.beat(NAME, self._clock.now())
+        return attended
+
+    async def forever(self) -> None:
+        """Sweep when something is due, and every so often in any case."""
+        while True:
+            try:
+                await self.sweep_once()
+                await self._rest()
+            except DatabaseUnavailable as error:
+                log.warning("the sweep waits: %s", error)
+                await asyncio.sleep(1)
+
+    async def _rest(self) -> None:
+        self._bell.clear()
+        due = await self._queries.next_due()
+        left = self._seconds if due is None else (due - self._clock.now()).total_seconds()
+        await first_of(self._bell.wait(), self._clock.sleep(max(SOONEST, min(left, self._seconds))))
+
+    async def _attend(self, payment_id: str, turns: asyncio.Semaphore) -> None:
+        """Attend to one; whatever goes wrong with it, the others have their turn, and it comes again."""
+        async with turns:
+            try:
+                payment = await self._attendant.attend(payment_id, actor="sweep")
+                await self._show_if_aged(payment)
+                if payment.look_at is not None and payment.look_at <= self._clock.now():
+                    await self._ledger.put_off(payment_id, now=self._clock.now())
+            except DatabaseUnavailable:
+                raise
+            except Exception:
+                with trace(payment=payment_id):
+                    log.exception("the sweep could not attend to a payment")
+                await self._ledger.put_off(payment_id, now=self._clock.now())
+
+    async def _show_if_aged(self, payment: Payment) -> None:
+        """A link is shown only while it is fresh, though nothing happened when it ceased to be."""
+        until, now = payment.attempt.fresh_until, self._clock.now()
+        if payment.is_final or until is None or now < until:
+            return
+        card = await self._post.card(payment.id)
+        if card.shown_at is not None and card.shown_at < until and card.shown_version == payment.version:
+            await self._ledger.show(payment.id, now=now)

@@ -1,0 +1,93 @@
+"""Who may do what, and for which shop a chat acts: looked up anew each time somebody acts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from handlers.i18n import language_of
+from handlers.ports import Clock
+from storage.directory import Directory
+from storage.people import NOBODY, Role, Shop
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who acts: Telegram's numeric id, his first name, and the language tag of his app."""
+
+    id: int
+    name: str
+    language_code: str | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether many people stand behind this id (anonymous admins, channels): it never has a role."""
+        return self.id in NOBODY
+
+
+@dataclass(frozen=True)
+class Standing:
+    """For which shop a chat acts and what the person may do there.
+
+    `shop` is None where there is none, or where the person has to choose among `choices` first.
+    """
+
+    shop: Shop | None
+    role: Role
+    choices: tuple[Shop, ...] = ()
+
+
+NOWHERE = Standing(None, Role.STRANGER)
+
+
+class Team:
+    """Roles by shop. Owners are those of the settings and those who claimed the installation."""
+
+    def __init__(self, directory: Directory, owner_ids: frozenset[int], clock: Clock) -> None:
+        self._directory = directory
+        self._owner_ids = owner_ids
+        self._clock = clock
+
+    async def is_owner(self, user_id: int) -> bool:
+        """Whether the whole installation is his."""
+        if user_id in NOBODY:
+            return False
+        return user_id in self._owner_ids or await self._directory.is_owner(user_id)
+
+    async def owners(self) -> frozenset[int]:
+        """Everybody to whom the whole installation belongs."""
+        return self._owner_ids | await self._directory.owners()
+
+    async def standing(self, chat_id: int, person: Person) -> Standing:
+        """What the person may do in this chat now; a private chat acts for the shop its person belongs to."""
+        owner = await self.is_owner(person.id)
+        tied = await self._directory.shop_of_chat(chat_id)
+        if tied is not None:
+            role = await self.role(tied.id, person)
+            if chat_id < 0 or role is not Role.STRANGER:
+                return Standing(tied, role)
+        if chat_id < 0:
+            return Standing(None, Role.OWNER if owner else Role.STRANGER)
+        return await self._private(person, owner)
+
+    async def role(self, shop_id: int, person: Person) -> Role:
+        """The role a person holds in a shop now."""
+        if await self.is_owner(person.id):
+            return Role.OWNER
+        return Role.STRANGER if person.is_shared else await self._directory.role(shop_id, person.id)
+
+    async def first_shop(self, owner: Person) -> Shop:
+        """The oldest shop, opened for this owner if there is none."""
+        language = language_of(owner.language_code) or "en"
+        wanted = Shop(0, owner.name or "Kvit", "DKK", language, "Europe/Copenhagen")
+        return await self._directory.open_shop(wanted, now=self._clock.now(), only_first=True)
+
+    async def _private(self, person: Person, owner: bool) -> Standing:
+        if owner:
+            shops = await self._directory.shops() or [await self.first_shop(person)]
+            return Standing(shops[0], Role.OWNER) if len(shops) == 1 else Standing(None, Role.OWNER, tuple(shops))
+        seats = await self._directory.seats(person.id)
+        if len(seats) == 1:
+            return Standing(seats[0].shop, seats[0].role)
+        if not seats:
+            return NOWHERE
+        return Standing(None, max(seat.role for seat in seats), tuple(seat.shop for seat in seats))

@@ -1,0 +1,171 @@
+"""The belts' engine: claims mail, has it handled side by side, settles it, and never lets one mail stop the others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from handlers.health import Health
+from handlers.ports import Clock
+from handlers.trace import trace
+from storage.errors import DatabaseUnavailable
+from storage.mail import Discard, Mail, Retry, Verdict
+from storage.mailbox import Mailbox
+
+log = logging.getLogger(__name__)
+
+Handle = Callable[[Mail], Awaitable[Verdict]]
+SetAside = Callable[[Mail, str], Awaitable[None]]
+
+HANDS = 16
+LEASE_SECONDS = 120.0
+HANDLE_SECONDS = 100.0
+LONGEST_WAIT = 15.0
+"""Seconds without a look at the box: a sign of life, and the net under a bell that was missed."""
+
+MOST_TRIES = 5
+LONGEST_PAUSE = 300.0
+
+
+async def _nobody(mail: Mail, reason: str) -> None:
+    """Nobody has to hear of it."""
+
+
+class Belt:
+    """One box and what is done with its mail. Mails of one lane are handled one after the other."""
+
+    def __init__(
+        self,
+        box: Mailbox,
+        handle: Handle,
+        clock: Clock,
+        health: Health,
+        *,
+        hands: int = HANDS,
+        lease_seconds: float = LEASE_SECONDS,
+        set_aside: SetAside = _nobody,
+    ) -> None:
+        """`handle` returns a verdict; what it raises is tried again `MOST_TRIES` times, then put aside for a human."""
+        self._box = box
+        self._handle = handle
+        self._clock = clock
+        self._health = health
+        self._hands = hands
+        self._lease_seconds = lease_seconds
+        self._set_aside = set_aside
+        self._busy: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        health.expect(box.box, within_seconds=LONGEST_WAIT * 8)
+
+    async def drain_once(self) -> int:
+        """Handle what can be claimed now, and return how many mails that were."""
+        mails = await self._box.claim(now=self._clock.now(), limit=self._hands, lease_seconds=self._lease_seconds)
+        await asyncio.gather(*(self._work(mail) for mail in mails))
+        return len(mails)
+
+    async def forever(self) -> None:
+        """Handle mail as it comes, until `stop`."""
+        while not self._stopping:
+            try:
+                await self._turn()
+            except DatabaseUnavailable as error:
+                log.warning("the belt %s waits: %s", self._box.box, error)
+                await asyncio.sleep(1)
+
+    async def stop(self, seconds: float) -> None:
+        """Claim nothing more and let what is in hand be finished, within `seconds`."""
+        self._stopping = True
+        self._box.ring()
+        if self._busy:
+            await asyncio.wait(self._busy, timeout=seconds)
+
+    async def _turn(self) -> None:
+        self._health.beat(self._box.box, self._clock.now())
+        free = self._hands - len(self._busy)
+        if free <= 0:
+            await asyncio.wait(self._busy, timeout=LONGEST_WAIT, return_when=asyncio.FIRST_COMPLETED)
+            return
+        mails = await self._box.claim(now=self._clock.now(), limit=free, lease_seconds=self._lease_seconds)
+        for mail in mails:
+            task = asyncio.create_task(self._work(mail))
+            self._busy.add(task)
+            task.add_done_callback(self._busy.discard)
+        if not mails and not self._stopping:
+            await self._idle()
+
+    async def _idle(self) -> None:
+        """Wait for new mail, or until the next one is due."""
+        due = await self._box.next_due()
+        left = LONGEST_WAIT if due is None else (due - self._clock.now()).total_seconds()
+        await first_of(self._box.wait(), self._clock.sleep(max(0.0, min(left, LONGEST_WAIT))))
+
+    async def _work(self, mail: Mail) -> None:
+        with trace(box=mail.box, mail=mail.id):
+            verdict = await self._judged(mail)
+            try:
+                settled = await self._box.settle(mail, verdict, now=self._clock.now())
+            except DatabaseUnavailable as error:
+                log.warning("mail %s could not be settled, it comes again: %s", mail.id, error)
+                return
+            if settled and isinstance(verdict, Discard):
+                log.error("mail %s (%s) was set aside: %s", mail.id, mail.kind, verdict.reason)
+                await self._told(mail, verdict.reason)
+
+    async def _judged(self, mail: Mail) -> Verdict:
+        try:
+            async with asyncio.timeout(HANDLE_SECONDS):
+                return await self._handle(mail)
+        except DatabaseUnavailable as error:
+            return Retry(f"database: {error}", 2.0)
+        except Exception as error:
+            log.exception("mail %s (%s) failed", mail.id, mail.kind)
+            if mail.tries + 1 >= MOST_TRIES:
+                return Discard(f"{type(error).__name__} in {MOST_TRIES} tries")
+            return Retry(type(error).__name__, min(LONGEST_PAUSE, 2.0 ** (mail.tries * 2)))
+
+    async def _told(self, mail: Mail, reason: str) -> None:
+        try:
+            await self._set_aside(mail, reason)
+        except Exception:
+            log.exception("nobody could be told that mail %s was set aside", mail.id)
+
+
+async def first_of(*waiting: Coroutine[Any, Any, object]) -> None:
+    """Return when the first of them does, and end the others."""
+    tasks = [asyncio.ensure_future(each) for each in waiting]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Errands:
+    """Work that outlives whoever began it; it is waited for at the end, and its failures are written down."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def within(self, seconds: float, work: Coroutine[Any, Any, object]) -> bool:
+        """Begin the work and wait for it so long; False if it goes on by itself."""
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+        return bool(done)
+
+    async def close(self, seconds: float) -> None:
+        """Wait for all of it; what is not done then is cut short, and the next start goes on with it."""
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("work that went on by itself failed", exc_info=error)

@@ -1,0 +1,125 @@
+"""Who and where: shops, their people with their roles, and the chats that act for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from storage import rows
+from storage.database import Database
+from storage.people import Role, Shop
+from storage.tables import chats, facts, members, owners, shops
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A shop and the role that a person holds in it."""
+
+    shop: Shop
+    role: Role
+
+
+class Directory:
+    """Shops, members and chats; every change is one transaction."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def shop(self, shop_id: int) -> Shop | None:
+        """A shop by its id."""
+        async with self._db.reading() as tx:
+            row = (await tx.execute(sa.select(shops).where(shops.c.id == shop_id))).mappings().first()
+        return None if row is None else rows.to_shop(row)
+
+    async def shops(self) -> Sequence[Shop]:
+        """All shops of this installation, oldest first."""
+        async with self._db.reading() as tx:
+            found = (await tx.execute(sa.select(shops).order_by(shops.c.id))).mappings().all()
+        return [rows.to_shop(row) for row in found]
+
+    async def shop_of_chat(self, chat_id: int) -> Shop | None:
+        """The shop that a chat was tied to."""
+        query = sa.select(shops).join(chats, chats.c.shop_id == shops.c.id).where(chats.c.chat_id == chat_id)
+        async with self._db.reading() as tx:
+            row = (await tx.execute(query)).mappings().first()
+        return None if row is None else rows.to_shop(row)
+
+    async def seats(self, user_id: int) -> Sequence[Seat]:
+        """The shops in which a person holds a role of his own, oldest first."""
+        query = sa.select(shops, members.c.role).join(members, members.c.shop_id == shops.c.id)
+        query = query.where(members.c.user_id == user_id).order_by(shops.c.id)
+        async with self._db.reading() as tx:
+            found = (await tx.execute(query)).mappings().all()
+        return [Seat(rows.to_shop(row), Role(row["role"])) for row in found]
+
+    async def role(self, shop_id: int, user_id: int) -> Role:
+        """The role a person holds in a shop; STRANGER where he has none."""
+        query = sa.select(members.c.role).where((members.c.shop_id == shop_id) & (members.c.user_id == user_id))
+        async with self._db.reading() as tx:
+            found = (await tx.execute(query)).scalar()
+        return Role.STRANGER if found is None else Role(found)
+
+    async def is_owner(self, user_id: int) -> bool:
+        """Whether a person claimed the installation."""
+        async with self._db.reading() as tx:
+            query = sa.select(owners.c.user_id).where(owners.c.user_id == user_id)
+            return (await tx.execute(query)).first() is not None
+
+    async def owners(self) -> frozenset[int]:
+        """Everybody who claimed the installation."""
+        async with self._db.reading() as tx:
+            return frozenset((await tx.execute(sa.select(owners.c.user_id))).scalars())
+
+    async def open_shop(self, shop: Shop, *, now: datetime, only_first: bool = False) -> Shop:
+        """Write a new shop (`shop.id` is ignored); with `only_first` the oldest one if there is any."""
+        async with self._db.transaction() as tx:
+            if only_first:
+                row = (await tx.execute(sa.select(shops).order_by(shops.c.id).limit(1))).mappings().first()
+                if row is not None:
+                    return rows.to_shop(row)
+            writing = shops.insert().values(**_columns(shop), created_at=now).returning(shops)
+            return rows.to_shop((await tx.execute(writing)).mappings().one())
+
+    async def change_shop(self, shop: Shop) -> None:
+        """Write a shop's settings."""
+        async with self._db.transaction() as tx:
+            await tx.execute(shops.update().where(shops.c.id == shop.id).values(**_columns(shop)))
+
+    async def seat(self, shop_id: int, user_id: int, role: Role, *, name: str, now: datetime) -> None:
+        """Give a person a role in a shop, instead of one he had there."""
+        async with self._db.transaction() as tx:
+            mine = (members.c.shop_id == shop_id) & (members.c.user_id == user_id)
+            await tx.execute(members.delete().where(mine))
+            values = {"shop_id": shop_id, "user_id": user_id, "role": int(role), "name": name, "since": now}
+            await tx.execute(members.insert().values(**values))
+
+    async def tie(self, chat_id: int, shop_id: int, *, now: datetime) -> None:
+        """Have a chat act for a shop, and for no other."""
+        async with self._db.transaction() as tx:
+            await tx.execute(chats.delete().where(chats.c.chat_id == chat_id))
+            await tx.execute(chats.insert().values(chat_id=chat_id, shop_id=shop_id, since=now))
+
+    async def fact(self, name: str) -> str | None:
+        """A fact about this installation."""
+        async with self._db.reading() as tx:
+            found: str | None = (await tx.execute(sa.select(facts.c.value).where(facts.c.name == name))).scalar()
+        return found
+
+    async def record(self, name: str, value: str) -> None:
+        """Write a fact about this installation over what was known."""
+        async with self._db.transaction() as tx:
+            await tx.execute(facts.delete().where(facts.c.name == name))
+            await tx.execute(facts.insert().values(name=name, value=value))
+
+
+def _columns(shop: Shop) -> dict[str, object]:
+    return {
+        "name": shop.name,
+        "currency": shop.currency,
+        "language": shop.language,
+        "time_zone": shop.time_zone,
+        "limit_minor": shop.limit,
+    }

@@ -1,0 +1,190 @@
+"""The book of payments: every change is one transaction with its history and what is to be said of it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage import rows
+from storage.database import Database
+from storage.errors import ImpossibleTransition, StaleTransition
+from storage.mailbox import Draft, Mailbox
+from storage.payment import TRANSITIONS, Payment
+from storage.tables import attempts, cards, history, payments
+
+Announce = Callable[[Payment, Payment], tuple[Draft, ...]]
+Schedule = Callable[[Payment, datetime], datetime | None]
+Decide = Callable[[Payment], Payment]
+
+BOOK = "book"
+"""The bell that rings when a payment changed, and with it perhaps when it is due."""
+
+LETTERS = "ABCDEFGHJKMNPQRSTVWXYZ"
+ALPHABET = "0123456789" + LETTERS
+"""Crockford's alphabet; a reference begins with a letter and goes on with a digit, so it never reads as an amount."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a payment's history: `detail` is small and free of secrets."""
+
+    at: datetime
+    actor: str
+    action: str
+    detail: dict[str, Any]
+
+
+class Ledger:
+    """Payments, their attempts, cards and history; `announce` says what a change tells, `schedule` when to look."""
+
+    def __init__(self, db: Database, outbox: Mailbox, announce: Announce, schedule: Schedule) -> None:
+        self._db = db
+        self._outbox = outbox
+        self._announce = announce
+        self._schedule = schedule
+        self._bell = db.bell(BOOK)
+
+    async def create(self, payment: Payment, *, params: Callable[[Payment], str]) -> Payment:
+        """Write the payment with its first attempt and frozen parameters; the same `source` gives the same payment.
+
+        `params` makes the parameters once the payment has its reference.
+        """
+        async with self._db.transaction() as tx:
+            known = await rows.payment_by(tx, payments.c.source == payment.source)
+            if known is not None:
+                return known
+            payment = replace(payment, ref=await _free_ref(tx, payment.shop_id))
+            payment = replace(payment, look_at=self._schedule(payment, payment.created_at))
+            frozen = params(payment)
+            await tx.execute(payments.insert().values(**rows.of_payment(payment), create_params=frozen))
+            await tx.execute(attempts.insert().values(**rows.of_attempt(payment), params=frozen))
+            await tx.execute(cards.insert().values(**rows.of_new_card(payment)))
+            await _remember(tx, payment, f"user:{payment.created_by}", "requested", {}, payment.created_at)
+            self._db.after_commit(tx, self._bell.set)
+        return payment
+
+    async def change(
+        self,
+        payment_id: str,
+        decide: Decide,
+        *,
+        now: datetime,
+        actor: str,
+        action: str,
+        detail: dict[str, Any] | None = None,
+        expect: int | None = None,
+        params: str | None = None,
+    ) -> Payment:
+        """Run a pure decision on the newest state and write what it made, its history and its announcements.
+
+        A decision that changes nothing writes nothing but the time of the next look. `params` are the frozen
+        parameters of a new attempt.
+
+        Raises:
+            StaleTransition: the payment is not at version `expect` any more.
+            ImpossibleTransition: the decision left a state by a way that does not exist.
+        """
+        async with self._db.transaction() as tx:
+            before = await rows.payment_by(tx, payments.c.id == payment_id, locked=True)
+            if before is None:
+                raise LookupError("no such payment")
+            if expect is not None and before.version != expect:
+                raise StaleTransition
+            after = decide(before)
+            after = replace(after, look_at=self._schedule(after, now))
+            if after == before:
+                return after
+            self._db.after_commit(tx, self._bell.set)
+            if replace(after, look_at=before.look_at) == before:
+                await tx.execute(_one(payment_id).values(look_at=after.look_at))
+                return after
+            _lawful(before, after)
+            after = replace(after, version=before.version + 1)
+            await self._write(tx, before, after, params)
+            await _remember(tx, after, actor, action, detail or {}, now)
+            await self._outbox.put_within(tx, *self._announce(before, after), now=now)
+        return after
+
+    async def show(self, payment_id: str, *, now: datetime) -> None:
+        """Have the card shown again though nothing changed: its words depend on the time as well."""
+        async with self._db.transaction() as tx:
+            before = await rows.payment_by(tx, payments.c.id == payment_id, locked=True)
+            if before is None:
+                return
+            after = replace(before, version=before.version + 1)
+            await tx.execute(_one(payment_id).values(version=after.version))
+            await self._outbox.put_within(tx, *self._announce(before, after), now=now)
+
+    async def put_off(self, payment_id: str, *, now: datetime) -> None:
+        """Nothing can be made of the payment at the moment: have it looked at in a while."""
+        async with self._db.transaction() as tx:
+            await tx.execute(_one(payment_id).values(look_at=now + timedelta(minutes=5)))
+
+    async def note(self, payment: Payment, *, actor: str, action: str, detail: dict[str, Any], now: datetime) -> None:
+        """Add a line to the history of a payment that does not change by it."""
+        async with self._db.transaction() as tx:
+            await _remember(tx, payment, actor, action, detail, now)
+
+    async def _write(self, tx: AsyncConnection, before: Payment, after: Payment, params: str | None) -> None:
+        await tx.execute(_one(after.id).values(**rows.of_payment(after)))
+        if after.attempt == before.attempt:
+            return
+        if after.attempt.number != before.attempt.number:
+            if params is None:
+                raise ValueError("a new attempt needs its frozen parameters")
+            await tx.execute(attempts.insert().values(**rows.of_attempt(after), params=params))
+            return
+        which = (attempts.c.payment_id == after.id) & (attempts.c.number == after.attempt.number)
+        await tx.execute(attempts.update().where(which).values(**rows.of_attempt(after)))
+
+
+def new_token() -> str:
+    """The secret part of a page's address: 128 random bits."""
+    return secrets.token_urlsafe(16)
+
+
+def _one(payment_id: str) -> Any:
+    return payments.update().where(payments.c.id == payment_id)
+
+
+def _lawful(before: Payment, after: Payment) -> None:
+    if after.status is not before.status and after.status not in TRANSITIONS[before.status]:
+        raise ImpossibleTransition(f"{before.status} to {after.status}")
+
+
+async def _free_ref(tx: AsyncConnection, shop_id: int) -> str:
+    """A random reference that the shop has not used, longer as the shop fills."""
+    taken = sa.select(sa.func.count()).select_from(payments).where(payments.c.shop_id == shop_id)
+    size = 4
+    for tries in range(64):
+        if tries and tries % 3 == 0:
+            size = min(size + 1, 8)
+        ref = secrets.choice(LETTERS) + secrets.choice("0123456789")
+        ref += "".join(secrets.choice(ALPHABET) for _ in range(size - 2))
+        mine = (payments.c.shop_id == shop_id) & (payments.c.ref == ref)
+        if (await tx.execute(sa.select(payments.c.id).where(mine))).first() is None:
+            return ref
+    raise RuntimeError(f"no free reference among {(await tx.execute(taken)).scalar_one()} payments")
+
+
+async def _remember(
+    tx: AsyncConnection, payment: Payment, actor: str, action: str, detail: dict[str, Any], now: datetime
+) -> None:
+    said = {"status": payment.status, "attempt": payment.attempt.number, "outcome": payment.attempt.outcome, **detail}
+    await tx.execute(
+        history.insert().values(
+            payment_id=payment.id,
+            shop_id=payment.shop_id,
+            at=now,
+            actor=actor,
+            action=action,
+            detail=json.dumps(said, sort_keys=True, ensure_ascii=False),
+        )
+    )

@@ -1,0 +1,128 @@
+"""What we know of messages in chats: where a card is, and what Telegram said about a chat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage import rows
+from storage.database import Database
+from storage.payment import Place
+from storage.rows import Card
+from storage.tables import cards, chats, posts
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What holds for a chat: its newest id, until when to leave it alone, and whether it is closed to us."""
+
+    chat_id: int
+    not_before: datetime | None = None
+    closed_because: str | None = None
+
+
+class Post:
+    """Cards and chats as Telegram has them; every change is one transaction."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def card(self, payment_id: str) -> Card:
+        """Where the payment's one message is."""
+        async with self._db.reading() as tx:
+            query = sa.select(cards).where(cards.c.payment_id == payment_id)
+            return rows.to_card((await tx.execute(query)).mappings().one())
+
+    async def sending(self, payment_id: str) -> None:
+        """Write down that the card is about to be posted, so that a repeat can be counted."""
+        await self._change_card(payment_id, {"sends": cards.c.sends + 1})
+
+    async def not_sent(self, payment_id: str) -> None:
+        """Take that back: it surely was not posted."""
+        await self._change_card(payment_id, {"sends": cards.c.sends - 1})
+
+    async def posted(self, payment_id: str, place: Place, message_id: int, version: int, *, now: datetime) -> bool:
+        """Write down the card's message; the first one stored is the card of record (False if there was one)."""
+        where = {"chat_id": place.chat_id, "thread_id": place.thread_id, "message_id": message_id}
+        only = cards.c.message_id.is_(None)
+        return await self._change_card(payment_id, {**where, "shown_version": version, "shown_at": now}, only)
+
+    async def adopt(self, payment_id: str, place: Place, message_id: int, *, now: datetime) -> None:
+        """A button of this message was pressed while no card was known: then this is it, sent before a crash."""
+        card = await self.card(payment_id)
+        if card.message_id is None and card.sends and not await self._is_card(place.chat_id, message_id):
+            await self.posted(payment_id, place, message_id, 0, now=now)
+
+    async def shown(self, payment_id: str, version: int, *, now: datetime) -> None:
+        """Write down which version the card shows."""
+        newer = cards.c.shown_version <= version
+        await self._change_card(payment_id, {"shown_version": version, "shown_at": now}, newer)
+
+    async def lost(self, payment_id: str, message_id: int) -> None:
+        """Write down that this message, the payment's card, is gone."""
+        only = cards.c.message_id == message_id
+        await self._change_card(payment_id, {"message_id": None, "lost": True, "sends": 0}, only)
+
+    async def standing(self, chat_id: int) -> Standing:
+        """What Telegram said about a chat, after following it to where it moved."""
+        async with self._db.reading() as tx:
+            for _ in range(4):
+                row = (await tx.execute(sa.select(posts).where(posts.c.chat_id == chat_id))).mappings().first()
+                if row is None:
+                    return Standing(chat_id)
+                if row["moved_to"] is None:
+                    return Standing(chat_id, row["not_before"], row["closed_because"])
+                chat_id = row["moved_to"]
+        return Standing(chat_id)
+
+    async def wait(self, chat_id: int, until: datetime) -> None:
+        """Leave the chat alone until then."""
+        await self._upsert(chat_id, {"not_before": until})
+
+    async def close(self, chat_id: int, reason: str) -> bool:
+        """Note that Telegram does not let us into the chat; True if that is news."""
+        known = (await self.standing(chat_id)).closed_because
+        await self._upsert(chat_id, {"closed_because": reason})
+        return known is None
+
+    async def reopen(self, chat_id: int) -> None:
+        """Somebody spoke to us there: the chat is open again."""
+        if (await self.standing(chat_id)).closed_because is not None:
+            await self._upsert(chat_id, {"closed_because": None})
+
+    async def move(self, chat_id: int, moved_to: int) -> None:
+        """A group became a supergroup: its shop and its mail follow, once."""
+        if chat_id == moved_to:
+            return
+        async with self._db.transaction() as tx:
+            await _put(tx, chat_id, {"moved_to": moved_to})
+            known = (await tx.execute(sa.select(chats.c.chat_id).where(chats.c.chat_id == moved_to))).first()
+            if known is None:
+                await tx.execute(chats.update().where(chats.c.chat_id == chat_id).values(chat_id=moved_to))
+
+    async def _is_card(self, chat_id: int, message_id: int) -> bool:
+        where = (cards.c.chat_id == chat_id) & (cards.c.message_id == message_id)
+        async with self._db.reading() as tx:
+            return (await tx.execute(sa.select(cards.c.payment_id).where(where))).first() is not None
+
+    async def _upsert(self, chat_id: int, values: dict[str, object]) -> None:
+        async with self._db.transaction() as tx:
+            await _put(tx, chat_id, values)
+
+    async def _change_card(
+        self, payment_id: str, values: dict[str, object], only: sa.ColumnElement[bool] | None = None
+    ) -> bool:
+        change = cards.update().where(cards.c.payment_id == payment_id)
+        if only is not None:
+            change = change.where(only)
+        async with self._db.transaction() as tx:
+            return bool((await tx.execute(change.values(**values))).rowcount)
+
+
+async def _put(tx: AsyncConnection, chat_id: int, values: dict[str, object]) -> None:
+    changed = await tx.execute(posts.update().where(posts.c.chat_id == chat_id).values(**values))
+    if not changed.rowcount:
+        await tx.execute(posts.insert().values(chat_id=chat_id, **values))

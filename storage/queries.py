@@ -1,0 +1,123 @@
+"""Read-only questions: one payment by one of its names, what is due, and how a shop stands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage import rows
+from storage.database import Database
+from storage.ledger import Entry
+from storage.money import Money
+from storage.payment import Payment, PaymentStatus, hash_of
+from storage.rows import Card
+from storage.tables import attempts, cards, history, payments
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a shop stands: requests that have not ended, and what was paid since a time, by currency: count and sum."""
+
+    open: int
+    paid: tuple[tuple[int, Money], ...]
+
+
+class Queries:
+    """Questions to the book that change nothing; each has its index."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def payment(self, payment_id: str) -> Payment | None:
+        """By our id."""
+        return await self._payment(payments.c.id == payment_id)
+
+    async def by_intent(self, intent_id: str) -> Payment | None:
+        """By the id of its PaymentIntent."""
+        return await self._payment(payments.c.intent_id == intent_id)
+
+    async def by_source(self, source: str) -> Payment | None:
+        """By what it was made from: `message:CHAT:MESSAGE`, `tap:CHAT:MESSAGE`."""
+        return await self._payment(payments.c.source == source)
+
+    async def by_ref(self, shop_id: int, ref: str) -> Payment | None:
+        """By the reference within a shop; a reference says nothing to another shop."""
+        return await self._payment((payments.c.shop_id == shop_id) & (payments.c.ref == ref))
+
+    async def by_token(self, token: str) -> Payment | None:
+        """By the secret part of its page's address."""
+        return await self._payment(payments.c.token_hash == hash_of(token))
+
+    async def by_message(self, shop_id: int, chat_id: int, message_id: int) -> Payment | None:
+        """By the message that is its card, if that is one of this shop's."""
+        where = (cards.c.chat_id == chat_id) & (cards.c.message_id == message_id)
+        card = sa.select(cards.c.payment_id).where(where).scalar_subquery()
+        return await self._payment((payments.c.id == card) & (payments.c.shop_id == shop_id))
+
+    async def card(self, payment_id: str) -> Card | None:
+        """Where the payment's one message is."""
+        async with self._db.reading() as tx:
+            row = (await tx.execute(sa.select(cards).where(cards.c.payment_id == payment_id))).mappings().first()
+        return None if row is None else rows.to_card(row)
+
+    async def create_params(self, payment_id: str) -> str:
+        """The frozen parameters of the request that makes the intent, as JSON."""
+        async with self._db.reading() as tx:
+            return await self._one(tx, sa.select(payments.c.create_params).where(payments.c.id == payment_id))
+
+    async def attempt_params(self, payment_id: str, number: int) -> str:
+        """The frozen parameters of one attempt, as JSON."""
+        which = (attempts.c.payment_id == payment_id) & (attempts.c.number == number)
+        async with self._db.reading() as tx:
+            return await self._one(tx, sa.select(attempts.c.params).where(which))
+
+    async def due(self, until: datetime, *, limit: int = 100) -> Sequence[str]:
+        """The ids of payments that are to be attended to by then, the longest waiting first."""
+        query = sa.select(payments.c.id).where(payments.c.look_at.is_not(None) & (payments.c.look_at <= until))
+        async with self._db.reading() as tx:
+            return list((await tx.execute(query.order_by(payments.c.look_at).limit(limit))).scalars())
+
+    async def next_due(self) -> datetime | None:
+        """When the next payment is to be attended to."""
+        query = sa.select(payments.c.look_at).where(payments.c.look_at.is_not(None))
+        async with self._db.reading() as tx:
+            found: datetime | None = (await tx.execute(query.order_by(payments.c.look_at).limit(1))).scalar()
+        return found
+
+    async def unfinished(self, *, livemode: bool) -> int:
+        """How many payments of this mode have not ended."""
+        query = sa.select(sa.func.count()).select_from(payments)
+        query = query.where(payments.c.ended_at.is_(None), payments.c.livemode == livemode)
+        async with self._db.reading() as tx:
+            return (await tx.execute(query)).scalar_one()
+
+    async def history(self, payment_id: str) -> Sequence[Entry]:
+        """What happened to a payment, oldest first."""
+        query = sa.select(history).where(history.c.payment_id == payment_id).order_by(history.c.id)
+        async with self._db.reading() as tx:
+            found = (await tx.execute(query)).mappings().all()
+        return [Entry(row["at"], row["actor"], row["action"], json.loads(row["detail"])) for row in found]
+
+    async def standing(self, shop_id: int, since: datetime) -> Standing:
+        """Open requests of a shop and what it was paid since then."""
+        still_open = sa.select(sa.func.count()).select_from(payments)
+        still_open = still_open.where((payments.c.shop_id == shop_id) & payments.c.ended_at.is_(None))
+        paid = sa.select(payments.c.currency, sa.func.count(), sa.func.sum(payments.c.received))
+        paid = paid.where(payments.c.shop_id == shop_id, payments.c.status == PaymentStatus.SUCCEEDED.value)
+        paid = paid.where(payments.c.succeeded_at >= since).group_by(payments.c.currency)
+        async with self._db.reading() as tx:
+            number = (await tx.execute(still_open)).scalar_one()
+            by_currency = [(row[1], Money(int(row[2]), row[0])) for row in await tx.execute(paid)]
+        return Standing(number, tuple(sorted(by_currency, key=lambda pair: pair[1].currency)))
+
+    async def _payment(self, condition: sa.ColumnElement[bool]) -> Payment | None:
+        async with self._db.reading() as tx:
+            return await rows.payment_by(tx, condition)
+
+    async def _one(self, tx: AsyncConnection, query: sa.Select[str]) -> str:
+        return (await tx.execute(query)).scalar_one()

@@ -1,0 +1,50 @@
+"""A part of Kvit as a process of its own, for what only a process has: signals, output, an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 60
+"""Real seconds for a start or an end on a busy machine."""
+
+
+@asynccontextmanager
+async def running(call: str, module: str, **environment: str) -> AsyncIterator[Process]:
+    """A process that awaits `call` of `module`; it is killed if it outlives the context."""
+    name = call.partition("(")[0]
+    code = f"import asyncio; from {module} import {name}; asyncio.run({call})"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-c", code),
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def first_line(process: Process) -> str:
+    """What it prints first."""
+    assert process.stdout is not None
+    async with asyncio.timeout(PATIENCE):
+        return (await process.stdout.readline()).decode()
+
+
+async def ended(process: Process) -> tuple[int, str, str]:
+    """Exit code, the rest of stdout, and stderr, once it has ended."""
+    async with asyncio.timeout(PATIENCE):
+        out, complaints = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), complaints.decode()
