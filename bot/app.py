@@ -123,7 +123,7 @@ class Service:
             self._queries,
             self._directory,
             self._messenger,
-            pacing or Pacing(),
+            Pacing() if pacing is None else pacing,
             clock,
             wallet_name=settings.wallet_name,
         )

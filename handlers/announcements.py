@@ -76,7 +76,12 @@ def still_holds(payment: Payment, fact: Fact) -> bool:
 
 
 def _looks_different(before: Payment, after: Payment) -> bool:
-    """Whether the card says something else; a version that rose alone asks for the card to be shown again."""
+    """Whether the card says something else; a version that rose alone asks for the card to be shown again.
+
+    An attempt that was only just asked for is not worth an edit: its link comes in a moment, or trouble does.
+    """
+    if after.attempt.outcome is AttemptOutcome.ASKED and not (after.trouble or after.cancel_asked):
+        return False
     return _shown(before) != _shown(after) or replace(after, version=before.version) == before
 
 

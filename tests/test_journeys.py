@@ -1,0 +1,32 @@
+"""The main job, end to end: a command becomes a card, and the card becomes paid, failed, expired or ended."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bot.sandbox.clock import TurnedClock
+from tests.world import World, labels, opened
+
+
+@pytest.fixture
+async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+    async with opened(clock, tmp_path) as running:
+        yield running
+
+
+async def test_a_request_becomes_a_card_with_a_link_and_the_card_becomes_paid(world: World) -> None:
+    world.say("/pay 149,50 Coffee")
+    card = await world.card("Waiting for payment")
+    assert "149.50" in card["text"]
+    assert labels(card) == ["Pay DKK 149.50", "Copy link", "Share", "Cancel"]
+    await world.decide("approve")
+    paid = await world.card("Paid · TEST")
+    assert paid["message_id"] == card["message_id"]
+    assert labels(paid) == []
+    notice = await world.card("✅ Paid:")
+    assert notice["reply_to_message"]["message_id"] == card["message_id"]
+    assert (world.intent()["amount"], world.intent()["currency"]) == (14950, "dkk")
+    assert len(world.sent()) == 2
