@@ -96,7 +96,7 @@ class Service:
         self._stripe = StripeGateway(settings.stripe_api_key.get_secret_value(), api_base=settings.stripe_api_base)
         gateway, self._messenger = seams.gateway(self._stripe), seams.messenger(self._telegram)
 
-        events, updates, outbox = Mailbox(db, "events"), Mailbox(db, "updates"), Mailbox(db, "outbox")
+        events, updates, outbox = self._boxes = [Mailbox(db, name) for name in ("events", "updates", "outbox")]
         self._queries, self._directory, post = Queries(db), Directory(db), Post(db)
         times = Times(settings.attempt_seconds, self._look_seconds())
         ledger = Ledger(db, outbox, announce, lambda payment, now: lifecycle.next_look(payment, now=now, times=times))
@@ -218,6 +218,8 @@ class Service:
                 f"STRIPE_API_KEY is a {ours} key, but this database holds {foreign} open payments made with a {theirs} "
                 f"key. Run with that key until they have ended, or set DATABASE_URL to another file."
             )
+        for box in self._boxes:  # the lock says that whoever held a lease of this file is gone
+            await box.release_all()
         self._messenger.username = await self._directory.fact(USERNAME) or ""
         if not self._settings.stripe_webhook_secrets:
             log.warning("STRIPE_WEBHOOK_SECRETS is not set: webhooks are refused, and Stripe is asked instead, slower.")

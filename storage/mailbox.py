@@ -76,6 +76,11 @@ class Mailbox:
         """Give a claimed mail back untouched; False if the lease is not ours any more."""
         return await self._settle(mail, {})
 
+    async def release_all(self) -> None:
+        """Void every lease: for whoever knows that nobody else can hold one, so that a crash costs no waiting."""
+        leased = (mail.c.box == self.box) & _WAITING & mail.c.lease.is_not(None)
+        await self._change(mail.update().where(leased).values(lease=None, lease_until=None))
+
     async def next_due(self) -> datetime | None:
         """When the next mail can be claimed at the earliest (it is due, or its lease ends); None if none waits."""
         async with self._db.reading() as tx:

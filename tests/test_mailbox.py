@@ -286,3 +286,15 @@ def _steps(path: Path, statement: str) -> int:
     connection.rollback()
     connection.close()
     return taken
+
+
+async def test_leases_of_a_process_that_died_can_be_voided(db: Database) -> None:
+    box, other = Mailbox(db, "inbox"), Mailbox(db, "outbox")
+    await box.put(draft("a"), now=NOW)
+    await other.put(draft("b"), now=NOW)
+    lost = await box.claim(now=NOW, limit=1, lease_seconds=60)
+    kept = await other.claim(now=NOW, limit=1, lease_seconds=60)
+    await box.release_all()
+    assert [mail.key for mail in await box.claim(now=NOW, limit=1, lease_seconds=60)] == ["a"]
+    assert not await box.settle(lost[0], Done(), now=NOW)
+    assert await other.settle(kept[0], Done(), now=NOW)
