@@ -1,4 +1,4 @@
-"""Wires the house by hand, top to bottom, and runs it: web server, intake, belts and sweep, stopped in order."""
+"""Runs the house: web server, intake, belts and sweep are started once everything is in order, and stopped in order."""
 
 from __future__ import annotations
 
@@ -6,45 +6,23 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 
 from aiohttp import web
 
 from bot.settings import Settings
 from bot.stripe_gateway import StripeGateway
-from bot.telegram_intake import Polling, WebhookIsSet
+from bot.telegram_intake import Polling, WebhookIsSet, expect_webhook
 from bot.telegram_messenger import TelegramMessenger
 from bot.telegram_request import API, AiohttpRequest
-from handlers import lifecycle
-from handlers.alerts import Alerts
-from handlers.announcements import announce
-from handlers.attendant import Attendant
-from handlers.chat.context import Desks
-from handlers.chat.router import Chat
-from handlers.health import Health
-from handlers.inbox import Inbox
-from handlers.lifecycle import Times
-from handlers.outbox import Outbox
+from bot.wiring import build
 from handlers.pacing import Pacing
-from handlers.pages import PageDesk
-from handlers.payments import Payments, Terms
 from handlers.ports import Clock, DeliveryFailed, Gateway, Messenger
-from handlers.reconcile import Sweep
-from handlers.team import Person, Team
-from handlers.web import site
-from handlers.worker import Belt, Errands
+from handlers.team import Person
 from storage.database import Database
-from storage.directory import Directory
 from storage.errors import DatabaseUnavailable
 from storage.filelock import AlreadyServed, FileLock
-from storage.ledger import BOOK, Ledger
-from storage.mail import Mail
-from storage.mailbox import Mailbox
 from storage.migrations import UnknownVersion
 from storage.people import Role
-from storage.post import Post
-from storage.queries import Queries
-from storage.questions import Questions
 
 log = logging.getLogger(__name__)
 
@@ -80,15 +58,16 @@ class Service:
         migrate: bool = True,
         pacing: Pacing | None = None,
         seams: Seams | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
-        """`take_over` lets polling remove a webhook; `framed_by` is who may put our pages into a frame."""
+        """`tell` says to the operator, on his terminal and not in the log, how to become the first owner;
+        `take_over` lets polling remove a webhook; `framed_by` is who may put our pages into a frame."""
         self._settings, self._clock, self._migrate = settings, clock, migrate
+        self._tell = tell
         self.base = ""
         seams = seams or Seams()
         self._db = db = Database(settings.database_url)
         self._lock = FileLock(db.path)
-        self._health = Health()
-        self._errands = Errands()
         self._request = AiohttpRequest(
             settings.telegram_bot_token.get_secret_value(), base=settings.telegram_api_base or API
         )
@@ -96,66 +75,17 @@ class Service:
         self._stripe = StripeGateway(settings.stripe_api_key.get_secret_value(), api_base=settings.stripe_api_base)
         gateway, self._messenger = seams.gateway(self._stripe), seams.messenger(self._telegram)
 
-        events, updates, outbox = self._boxes = [Mailbox(db, name) for name in ("events", "updates", "outbox")]
-        self._queries, self._directory, post = Queries(db), Directory(db), Post(db)
-        times = Times(settings.attempt_seconds, self._look_seconds())
-        ledger = Ledger(db, outbox, announce, lambda payment, now: lifecycle.next_look(payment, now=now, times=times))
-        attendant = Attendant(ledger, self._queries, gateway, clock, times)
-        terms = Terms(settings.request_hours, self._return_url)
-        payments = Payments(ledger, attendant, gateway, clock, terms, self._errands)
-        self._team = Team(self._directory, settings.owner_ids, clock)
-        alerts = Alerts(self._team, outbox, clock)
-        desks = Desks(
-            payments,
-            self._team,
-            self._queries,
-            self._directory,
-            Questions(db),
-            post,
-            outbox,
+        self._house = build(
+            settings,
+            db,
+            clock,
+            gateway,
             self._messenger,
-            clock,
-            self._health,
-        )
-        chat = Chat(desks)
-        carrier = Outbox(
-            post,
-            self._queries,
-            self._directory,
-            self._messenger,
-            Pacing() if pacing is None else pacing,
-            clock,
-            wallet_name=settings.wallet_name,
-        )
-        inbox = Inbox(attendant, self._queries)
-        belt = partial(Belt, clock=clock, health=self._health)
-        self._belts = [
-            belt(updates, chat.handle, set_aside=_both(chat.gave_up, alerts.set_aside)),
-            belt(events, inbox.handle, set_aside=alerts.set_aside),
-            belt(outbox, carrier.deliver, set_aside=alerts.set_aside),
-        ]
-        self._sweep = Sweep(
-            attendant,
-            ledger,
-            self._queries,
-            post,
-            clock,
-            self._health,
-            bell=db.bell(BOOK),
-            seconds=settings.sweep_seconds,
-        )
-        self._polling = Polling(self._request, updates, clock, take_over=take_over)
-        self._site = site(
-            inbox=events,
-            clock=clock,
-            webhook_secrets=[secret.get_secret_value() for secret in settings.stripe_webhook_secrets],
-            livemode=settings.livemode,
-            pages=PageDesk(self._queries, self._directory, events, clock),
-            health=self._health,
-            ready={"database": db.is_ready},
-            wallet_name=settings.wallet_name,
+            bot_id=self._request.bot_id,
+            pacing=Pacing() if pacing is None else pacing,
             framed_by=framed_by,
         )
+        self._polling = Polling(self._request, self._house.updates, clock, take_over=take_over)
         self._runner: web.AppRunner | None = None
         self._loops: list[asyncio.Task[None]] = []
 
@@ -182,8 +112,8 @@ class Service:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
-        await asyncio.gather(*(belt.stop(STOP_SECONDS / 2) for belt in self._belts))
-        await self._errands.close(STOP_SECONDS / 2)
+        await asyncio.gather(*(belt.stop(STOP_SECONDS / 2) for belt in self._house.belts))
+        await self._house.errands.close(STOP_SECONDS / 2)
         await _end(rest)
         self._loops = []
         await self._telegram.close()
@@ -194,12 +124,12 @@ class Service:
     async def seed(self, people: list[tuple[int, str, str]], groups: list[int]) -> None:
         """Give the first owner's shop its people (id, name, role) and its groups, as a demo needs them."""
         owner = min(self._settings.owner_ids)
-        shop = await self._team.first_shop(Person(owner, "Kvit"))
+        shop = await self._house.team.first_shop(Person(owner, "Kvit"))
         now = self._clock.now()
         for user_id, name, role in people:
-            await self._directory.seat(shop.id, user_id, Role[role.upper()], name=name, now=now)
+            await self._house.directory.seat(shop.id, user_id, Role[role.upper()], name=name, now=now)
         for chat_id in groups:
-            await self._directory.tie(chat_id, shop.id, now=now)
+            await self._house.directory.tie(chat_id, shop.id, now=now)
 
     async def _prepare(self) -> None:
         try:
@@ -212,21 +142,21 @@ class Service:
             raise CannotStart(f"DATABASE_URL: {error}.") from error
         if not await self._db.is_ready():
             raise CannotStart("The database has no tables of this version: run `python -m bot migrate` first.")
-        if foreign := await self._queries.unfinished(livemode=not self._settings.livemode):
+        if foreign := await self._house.queries.unfinished(livemode=not self._settings.livemode):
             ours, theirs = ("live", "test") if self._settings.livemode else ("test", "live")
             raise CannotStart(
                 f"STRIPE_API_KEY is a {ours} key, but this database holds {foreign} open payments made with a {theirs} "
                 f"key. Run with that key until they have ended, or set DATABASE_URL to another file."
             )
-        for box in self._boxes:  # the lock says that whoever held a lease of this file is gone
+        for box in self._house.boxes:  # the lock says that whoever held a lease of this file is gone
             await box.release_all()
-        self._messenger.username = await self._directory.fact(USERNAME) or ""
+        self._messenger.username = await self._house.directory.fact(USERNAME) or ""
         if not self._settings.stripe_webhook_secrets:
             log.warning("STRIPE_WEBHOOK_SECRETS is not set: webhooks are refused, and Stripe is asked instead, slower.")
 
     async def _listen(self) -> None:
         host, port = self._settings.host, self._settings.port
-        self._runner = web.AppRunner(self._site, access_log=None, shutdown_timeout=2.0)
+        self._runner = web.AppRunner(self._house.site, access_log=None, shutdown_timeout=2.0)
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, host, port).start()
@@ -237,6 +167,8 @@ class Service:
 
     async def _admit(self) -> None:
         """Refuse at once where a webhook is set; while Telegram is down this is found out later, by the intake."""
+        if self._settings.uses_telegram_webhook:
+            return
         try:
             async with asyncio.timeout(ADMIT_SECONDS):
                 await self._polling.admit()
@@ -249,10 +181,10 @@ class Service:
 
     def _begin(self) -> None:
         loops: list[tuple[str, Callable[[], Awaitable[None]]]] = [
-            ("polling", self._polling.forever),
+            ("intake", self._await_webhook if self._settings.uses_telegram_webhook else self._polling.forever),
             ("hello", self._say_hello),
-            ("sweep", self._sweep.forever),
-            *((f"belt {number}", belt.forever) for number, belt in enumerate(self._belts)),
+            ("sweep", self._house.sweep.forever),
+            *((f"belt {number}", belt.forever) for number, belt in enumerate(self._house.belts)),
         ]
         self._loops = [asyncio.create_task(_kept(name, loop), name=name) for name, loop in loops]
 
@@ -268,23 +200,21 @@ class Service:
                 await self._clock.sleep(pause)
                 pause = min(pause * 2, 60.0)
         self._messenger.username = self._telegram.username
-        await self._directory.record(USERNAME, self._telegram.username)
+        await self._house.directory.record(USERNAME, self._telegram.username)
+        word = await self._house.team.offer_claim()
+        if word and self._tell:
+            link = f"https://t.me/{self._telegram.username}?start={word}"
+            self._tell(f"There is no owner yet. Whoever opens this link within 15 minutes becomes it: {link}")
+
+    async def _await_webhook(self) -> None:
+        """Updates come in by themselves, if Telegram was told to send them."""
+        await expect_webhook(self._request, f"{self._settings.public_url}/telegram/webhook")
 
     async def _until_ready(self) -> None:
         """Each part shows its first sign of life within some milliseconds."""
         async with asyncio.timeout(READY_SECONDS):
-            while self._health.stale(self._clock.now()):  # noqa: ASYNC110 - nobody rings a bell for silence
+            while self._house.health.stale(self._clock.now()):  # noqa: ASYNC110 - nobody rings a bell for silence
                 await asyncio.sleep(0.01)
-
-    def _return_url(self, token: str) -> str:
-        """Where the customer comes back to: the payment's page, or the bot where no page can be reached."""
-        public = self._settings.public_url
-        return f"{public}/p/{token}" if public else f"https://t.me/{self._messenger.username}"
-
-    def _look_seconds(self) -> float:
-        """How often a live attempt is looked at: seldom where webhooks tell, often where nothing else does."""
-        told = bool(self._settings.stripe_webhook_secrets)
-        return self._settings.sweep_seconds if told else min(self._settings.sweep_seconds, LOOK_SECONDS_WITHOUT_WEBHOOK)
 
 
 async def _kept(name: str, loop: Callable[[], Awaitable[None]]) -> None:
@@ -302,13 +232,3 @@ async def _end(loops: list[asyncio.Task[None]]) -> None:
     for loop in loops:
         loop.cancel()
     await asyncio.gather(*loops, return_exceptions=True)
-
-
-def _both(
-    first: Callable[[Mail, str], Awaitable[None]], second: Callable[[Mail, str], Awaitable[None]]
-) -> Callable[[Mail, str], Awaitable[None]]:
-    async def tell(mail: Mail, reason: str) -> None:
-        await first(mail, reason)
-        await second(mail, reason)
-
-    return tell

@@ -80,7 +80,7 @@ def migrate() -> None:
 
 
 async def _serve(settings: Settings, *, migrate: bool, take_over: bool) -> None:
-    service = Service(settings, SystemClock(), migrate=migrate, take_over=take_over)
+    service = Service(settings, SystemClock(), migrate=migrate, take_over=take_over, tell=click.echo)
     with until_told() as told:
         await service.start()
         try:

@@ -94,14 +94,6 @@ def host(value: str) -> str:
     return value
 
 
-def telegram_mode(value: Any) -> Any:
-    """How updates come in."""
-    value = lower(value)
-    if value == "webhook":
-        raise ValueError("asks for Telegram's webhook, which this version does not take yet")
-    return value
-
-
 def telegram_secret(value: SecretStr) -> SecretStr:
     """What Telegram allows as `secret_token` of `setWebhook`."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", value.get_secret_value()):

@@ -7,9 +7,10 @@ import hmac
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bot import setting_shapes as shapes
@@ -65,8 +66,8 @@ class Settings(BaseSettings):
         default="127.0.0.1", description=f"an address or a name of this machine, like 127.0.0.1 or {EVERYWHERE}"
     )
     port: int = Field(default=8080, ge=0, le=65535, description="a whole number from 0 (any free port) to 65535")
-    telegram_mode: Annotated[Literal["auto", "polling"], BeforeValidator(shapes.telegram_mode)] = Field(
-        default="auto", description="auto or polling"
+    telegram_mode: Annotated[Literal["auto", "polling", "webhook"], BeforeValidator(shapes.lower)] = Field(
+        default="auto", description="auto, polling, or webhook together with an https PUBLIC_URL"
     )
     telegram_webhook_secret: Annotated[SecretStr, AfterValidator(shapes.telegram_secret)] | None = Field(
         default=None, description="1 to 256 letters, digits, _ or -"
@@ -119,6 +120,20 @@ class Settings(BaseSettings):
             return given
         trimmed = {name: value.strip() if isinstance(value, str) else value for name, value in given.items()}
         return {name: value for name, value in trimmed.items() if value != ""}
+
+    @model_validator(mode="after")
+    def _webhook_has_an_address(self) -> Self:
+        """Telegram sends to https only; a pretend or self-hosted one may send to http."""
+        encrypted = (self.public_url or "").startswith("https://")
+        if self.telegram_mode == "webhook" and not (encrypted or (self.public_url and self.telegram_api_base)):
+            raise PydanticCustomError("no_address", "asks for a webhook, which needs an https PUBLIC_URL")
+        return self
+
+    @property
+    def uses_telegram_webhook(self) -> bool:
+        """Whether Telegram brings updates to us, instead of being asked for them."""
+        encrypted = (self.public_url or "").startswith("https://")
+        return self.telegram_mode == "webhook" or (self.telegram_mode == "auto" and encrypted)
 
     @property
     def livemode(self) -> bool:
@@ -175,7 +190,7 @@ def _checked(kind: type[Settings], values: dict[str, Any]) -> Settings:
     try:
         return kind(**values)
     except ValidationError as error:
-        wrong = {str(found["loc"][0]): _said(found) for found in reversed(error.errors(include_input=False))}
+        wrong = {_name(found): _said(found) for found in reversed(error.errors(include_input=False))}
     except (OSError, UnicodeDecodeError) as error:
         name = values.get("_env_file")
         raise SettingsRefused([f"{name}: cannot be read as UTF-8 text ({type(error).__name__})."]) from None
@@ -192,10 +207,17 @@ _PLAIN = {
 }
 
 
+def _name(found: Mapping[str, Any]) -> str:
+    """Which variable it is about; what is said of all of them together is about Telegram's mode."""
+    return str(found["loc"][0]) if found["loc"] else "telegram_mode"
+
+
 def _said(found: Mapping[str, Any]) -> str:
     """What is wrong, in words; never the value."""
     if found["type"] == "value_error":
         return str(found["ctx"]["error"])
+    if found["type"] == "no_address":
+        return str(found["msg"])
     return _PLAIN.get(found["type"], "is out of range")
 
 

@@ -41,6 +41,17 @@ class WebhookIsSet(Exception):
         )
 
 
+async def expect_webhook(request: AiohttpRequest, url: str) -> None:
+    """Say so where Telegram does not send its updates to `url`; nothing is changed."""
+    try:
+        info = await request.call("getWebhookInfo")
+    except TelegramError as error:
+        log.warning("Telegram does not say whether its webhook is set (%s).", type(error).__name__)
+        return
+    if not isinstance(info, dict) or info.get("url") != url:
+        log.error("No messages will come in: Telegram's webhook is not ours. Run `python -m bot setup-webhooks`.")
+
+
 @dataclass(frozen=True)
 class _Trouble:
     """Why no updates come. `seconds` to wait; None backs off from soon to seldom."""

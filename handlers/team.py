@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 from dataclasses import dataclass
+from datetime import timedelta
 
 from handlers.i18n import language_of
 from handlers.ports import Clock
@@ -36,6 +39,8 @@ class Standing:
     choices: tuple[Shop, ...] = ()
 
 
+CLAIM = "claim-"
+CLAIM_LIFE = timedelta(minutes=15)
 NOWHERE = Standing(None, Role.STRANGER)
 
 
@@ -56,6 +61,21 @@ class Team:
     async def owners(self) -> frozenset[int]:
         """Everybody to whom the whole installation belongs."""
         return self._owner_ids | await self._directory.owners()
+
+    async def offer_claim(self) -> str | None:
+        """A one-use word by which somebody becomes the first owner within 15 minutes; None where there is one."""
+        if await self.owners():
+            return None
+        word = secrets.token_urlsafe(16)
+        await self._directory.offer_claim(_digest(word), until=self._clock.now() + CLAIM_LIFE)
+        return f"{CLAIM}{word}"
+
+    async def claim(self, said: str, person: Person) -> bool:
+        """Make the person who brings the word the first owner; False if it is not worth anything (any more)."""
+        if person.is_shared or self._owner_ids:
+            return False
+        digest = _digest(said.removeprefix(CLAIM))
+        return await self._directory.claim(digest, person.id, name=person.name, now=self._clock.now())
 
     async def standing(self, chat_id: int, person: Person) -> Standing:
         """What the person may do in this chat now; a private chat acts for the shop its person belongs to."""
@@ -91,3 +111,8 @@ class Team:
         if not seats:
             return NOWHERE
         return Standing(None, max(seat.role for seat in seats), tuple(seat.shop for seat in seats))
+
+
+def _digest(word: str) -> str:
+    """What is kept of a word that opens a door."""
+    return hashlib.sha256(word.encode(errors="replace")).hexdigest()

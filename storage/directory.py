@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,9 @@ from storage import rows
 from storage.database import Database
 from storage.people import Role, Shop
 from storage.tables import chats, facts, members, owners, shops
+
+CLAIM = "claim"
+"""The fact that keeps the one claim that is offered."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,22 @@ class Directory:
         """Everybody who claimed the installation."""
         async with self._db.reading() as tx:
             return frozenset((await tx.execute(sa.select(owners.c.user_id))).scalars())
+
+    async def offer_claim(self, digest: str, *, until: datetime) -> None:
+        """Let whoever brings what `digest` was made of become the first owner, until then; an earlier offer is void."""
+        await self.record(CLAIM, f"{digest} {until.timestamp()}")
+
+    async def claim(self, digest: str, user_id: int, *, name: str, now: datetime) -> bool:
+        """Make this person the first owner; False if the offer is another, used up, too old, or there is an owner."""
+        async with self._db.transaction() as tx:
+            offer = (await tx.execute(sa.select(facts.c.value).where(facts.c.name == CLAIM))).scalar() or " 0"
+            offered, until = offer.split(" ")
+            taken = (await tx.execute(sa.select(owners.c.user_id))).first() is not None
+            if taken or not hmac.compare_digest(offered, digest) or now.timestamp() > float(until):
+                return False
+            await tx.execute(facts.delete().where(facts.c.name == CLAIM))
+            await tx.execute(owners.insert().values(user_id=user_id, name=name, since=now))
+        return True
 
     async def open_shop(self, shop: Shop, *, now: datetime, only_first: bool = False) -> Shop:
         """Write a new shop (`shop.id` is ignored); with `only_first` the oldest one if there is any."""

@@ -59,6 +59,17 @@ class Queries:
         card = sa.select(cards.c.payment_id).where(where).scalar_subquery()
         return await self._payment((payments.c.id == card) & (payments.c.shop_id == shop_id))
 
+    async def open_requests(
+        self, shop_id: int, *, limit: int, before: tuple[datetime, str] | None = None
+    ) -> Sequence[Payment]:
+        """A shop's requests that have not ended, newest first; `before` is where the page above ended."""
+        query = rows.PAYMENTS.where(payments.c.shop_id == shop_id, payments.c.ended_at.is_(None))
+        if before is not None:
+            query = query.where(sa.tuple_(payments.c.created_at, payments.c.id) < sa.tuple_(*before))
+        query = query.order_by(payments.c.created_at.desc(), payments.c.id.desc()).limit(limit)
+        async with self._db.reading() as tx:
+            return await rows.payments_by(tx, query)
+
     async def card(self, payment_id: str) -> Card | None:
         """Where the payment's one message is."""
         async with self._db.reading() as tx:

@@ -91,9 +91,7 @@ def test_a_part_that_nobody_expects_cannot_be_silent(clock: TurnedClock) -> None
     assert health.stale(clock.now() + timedelta(days=1)) == []
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/metrics", "/telegram/webhook", "/favicon.ico", "/p/", "/p/a/qr.svg", "/healthz/"]
-)
+@pytest.mark.parametrize("path", ["/", "/metrics", "/favicon.ico", "/p/", "/p/a/qr.svg", "/healthz/"])
 async def test_what_is_not_there_is_a_404(clock: TurnedClock, path: str) -> None:
     async with doors(clock) as client:
         answer = await client.get(path)

@@ -144,7 +144,7 @@ WRONG = [
     ("HOST", "127.0.0.1/8", "not an address"),
     ("PORT", "65536", "out of range"),
     ("PORT", "http", "not a whole number"),
-    ("TELEGRAM_MODE", "webhook", "does not take yet"),
+    ("TELEGRAM_MODE", "webhook", "needs an https PUBLIC_URL"),
     ("TELEGRAM_MODE", "telepathy", "none of the words"),
     ("TELEGRAM_WEBHOOK_SECRET", "a b", "does not allow"),
     ("TELEGRAM_API_BASE", "http://127.0.0.1:8081/bot", "behind the host"),

@@ -14,7 +14,8 @@ from aiohttp import ClientResponse, ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from bot.sandbox.clock import TurnedClock
-from handlers.web.stripe_webhook import LARGEST, StripeWebhook
+from handlers.web.bodies import LARGEST
+from handlers.web.stripe_webhook import StripeWebhook
 from storage.database import Database
 from storage.mailbox import Mailbox
 from tests.web_stand import NEW, Deaf, app, event, raw, signed

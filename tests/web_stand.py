@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, cast
 
 import stripe
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from bot.telegram_update import draft_of
 from handlers.health import Health
 from handlers.pages import Page
 from handlers.ports import Clock
@@ -20,6 +22,7 @@ from handlers.web.pay_page import Pages
 from storage.errors import DatabaseUnavailable
 from storage.mailbox import Mailbox
 
+UPDATE_SECRET = "what_telegram_shows"
 OLD, NEW = "whsec_the_old_one", "whsec_the_new_one"
 
 
@@ -91,10 +94,14 @@ def app(
     pages: Pages | None = None,
     health: Health | None = None,
     ready: Mapping[str, Check] | None = None,
+    updates: Mailbox | None = None,
 ) -> web.Application:
     """The whole site, with nothing behind those doors that are not given."""
     return site(
         inbox=inbox,
+        updates=updates or inbox,
+        update_secret=UPDATE_SECRET,
+        update_draft=partial(draft_of, bot_id=4242),
         clock=clock,
         webhook_secrets=secrets,
         livemode=False,

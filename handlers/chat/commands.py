@@ -57,7 +57,7 @@ async def take_up(context: Context) -> None:
     if context.standing.shop is None and not context.is_private and not command.homeless:
         return  # a group of no shop: whatever is said there is not for us
     _refuse_the_wrong(context, command)
-    if context.standing.shop is None and not command.homeless:
+    if context.standing.shop is None and command.needs_shop:
         await shop.ask_which(context, context.standing.choices)
         return
     if command.about_money and context.now - said.at > LATE:

@@ -1,15 +1,26 @@
-"""What Telegram's users expect of every bot: `/start`, `/help` and `/id`."""
+"""What Telegram's users expect of every bot: who it is, what it can do, and on which terms."""
 
 from __future__ import annotations
 
 from handlers.chat.context import Context
 from handlers.commands import open_to
 from handlers.i18n import Safe
+from handlers.team import CLAIM
+from storage.errors import PaymentError
 from storage.people import Role
 
 
+class ClaimRefused(PaymentError):
+    """The claim link is used up, too old, or the installation has an owner."""
+
+    code = "error.claim_refused"
+
+
 async def start(context: Context) -> None:
-    """Say who one is, and what comes next for this person."""
+    """Say who one is, and what comes next for this person; a claim link makes him the first owner."""
+    if context.said.rest.startswith(CLAIM):
+        await _claim(context)
+        return
     if context.role is Role.STRANGER:
         await context.reply("start.stranger", id=context.person.id)
     elif context.standing.shop is None and not context.standing.choices:
@@ -19,13 +30,21 @@ async def start(context: Context) -> None:
         await context.reply("start.member", shop=shop.name if shop else "", currency=shop.currency if shop else "")
 
 
+async def _claim(context: Context) -> None:
+    team = context.desks.team
+    if not context.is_private or not await team.claim(context.said.rest, context.person):
+        raise ClaimRefused
+    shop = await team.first_shop(context.person)
+    await context.reply("claim.done", shop=shop.name, currency=shop.currency)
+
+
 async def help_(context: Context) -> None:
     """The commands that this person may use here, a line each."""
     lines = [context.html("help.head")]
     lines += [
         Safe(f"/{command.name} – {context.html(f'command.{command.name}')}")
         for command in open_to(context.role)
-        if context.standing.shop is not None or command.homeless
+        if context.standing.shop is not None or not command.needs_shop
     ]
     if context.role is Role.STRANGER:
         lines.append(context.html("help.stranger", id=context.person.id))
@@ -36,3 +55,18 @@ async def id_(context: Context) -> None:
     """The numbers that an admin or an operator asks for."""
     key = "id.private" if context.is_private else "id.group"
     await context.reply(key, id=context.person.id, chat=context.place.chat_id)
+
+
+async def terms(context: Context) -> None:
+    """On which terms the bot is used; Telegram asks every bot that takes money for them."""
+    await context.reply("terms.text")
+
+
+async def paysupport(context: Context) -> None:
+    """Whom to ask about a payment."""
+    await context.reply("paysupport.text", shop=context.standing.shop.name if context.standing.shop else "Kvit")
+
+
+async def privacy(context: Context) -> None:
+    """What is kept about whom."""
+    await context.reply("privacy.text")

@@ -11,6 +11,7 @@ from handlers.cards import View, card
 from handlers.chat import arguments
 from handlers.chat.context import Context
 from handlers.i18n import Safe
+from storage.amounts import Asked, check
 from storage.errors import NotAllowed, StillEnding
 from storage.ledger import Entry
 from storage.payment import Payment, PaymentStatus
@@ -28,6 +29,15 @@ async def status(context: Context) -> None:
     shown = card(payment, View(shop, context.now, wallet)).html
     entries = await context.desks.queries.history(payment.id)
     await context.send(Safe("\n".join([shown, "", *_history(context, entries)])))
+
+
+async def again(context: Context) -> None:
+    """The same request once more, as a payment of its own."""
+    before, _ = await arguments.payment(context)
+    check(before.amount, limit=context.shop.limit)
+    asked = Asked(before.amount, before.text)
+    desk = context.desks.payments
+    await desk.request(context.shop, context.place, context.person.id, asked, source=context.said.source)
 
 
 async def cancel(context: Context) -> None:

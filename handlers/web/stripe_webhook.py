@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -11,16 +10,12 @@ from aiohttp import web
 from handlers import stripe_event
 from handlers.ports import Clock
 from handlers.stripe_event import Event, NotAnEvent
+from handlers.web.bodies import READ_SECONDS, read_body
 from handlers.web.signature import BadSignature, verify
 from storage.mail import Draft
 from storage.mailbox import Mailbox
 
 log = logging.getLogger(__name__)
-
-LARGEST = 1024**2
-"""Bytes of a body; Stripe's events are some kilobytes."""
-
-READ_SECONDS = 15.0
 
 
 class StripeWebhook:
@@ -52,7 +47,7 @@ class StripeWebhook:
             web.HTTPException: 400, 408 or 413, and nothing is stored.
             DatabaseUnavailable: nothing is stored; Stripe sends it again after a 503.
         """
-        raw = await self._body(request)
+        raw = await read_body(request, seconds=self._read_seconds)
         now = self._clock.now()
         try:
             verify(raw, ",".join(request.headers.getall("Stripe-Signature", [])), self._secrets, now=now)
@@ -65,20 +60,6 @@ class StripeWebhook:
             body = stripe_event.without_client_secrets(raw)
             await self._inbox.put(Draft(key=event.id, lane=lane, kind=event.type, body=body), now=now)
         return web.Response(text="kept\n")
-
-    async def _body(self, request: web.Request) -> bytes:
-        """The raw bytes, within bounds of size and time."""
-        if (request.content_length or 0) > LARGEST:
-            raise web.HTTPRequestEntityTooLarge(LARGEST)
-        try:
-            async with asyncio.timeout(self._read_seconds):
-                return await request.read()
-        except TimeoutError:
-            late = web.HTTPRequestTimeout(text="The body took too long.\n")
-            late.force_close()
-            raise late from None
-        except (web.RequestPayloadError, ConnectionError):
-            raise web.HTTPBadRequest(text="The body broke off.\n") from None
 
     def _concerns_us(self, event: Event) -> bool:
         """Whether the event is of our mode and about what Kvit may have made; others are logged and let go."""

@@ -1,0 +1,72 @@
+"""`/open`: lists in pages, each found by where the one before it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from handlers import i18n
+from handlers.cards import MARKS, card_state
+from handlers.chat.context import Context
+from handlers.i18n import Safe
+from handlers.ports import Button, Keyboard
+from storage.errors import NotAllowed
+from storage.payment import Payment
+from storage.people import Role
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_DIGITS = 17
+"""Digits of the microseconds in a button, which can be forged, until the year 5138."""
+
+PER_PAGE = 8
+LONGEST_WORDS = 40
+
+
+async def open_(context: Context) -> None:
+    """What has not been paid yet, newest first."""
+    said, keyboard = await _page(context, "")
+    await context.send(said, keyboard)
+
+
+async def page_tapped(context: Context, where: str) -> None:
+    """Another page of the list, in the same message."""
+    if context.role < Role.MERCHANT:
+        raise NotAllowed(id=context.person.id)
+    said, keyboard = await _page(context, where)
+    await context.replace(said, keyboard)
+
+
+async def _page(context: Context, where: str) -> tuple[Safe, Keyboard]:
+    ask = context.desks.queries.open_requests
+    found = await ask(context.shop.id, limit=PER_PAGE + 1, before=_read(where))
+    if not found:
+        return context.html("open.none"), _buttons(context, where, ())
+    lines = [context.html("open.head"), *(_line(context, payment) for payment in found[:PER_PAGE])]
+    return Safe("\n".join(lines)), _buttons(context, where, found)
+
+
+def _line(context: Context, payment: Payment) -> str:
+    state = card_state(payment, context.now)
+    words = payment.text if len(payment.text) <= LONGEST_WORDS else payment.text[: LONGEST_WORDS - 1] + "…"
+    amount = i18n.html_money(context.language, payment.amount)
+    said = f"{MARKS[state]} #{payment.ref} · <b>{amount}</b> · {context.html(f'card.{state}')}"
+    return f"{said} · {i18n.escaped(words)}" if words else said
+
+
+def _buttons(context: Context, where: str, found: Sequence[Payment]) -> Keyboard:
+    first = (Button(context.text("open.first"), data="o:"),) if where else ()
+    if len(found) <= PER_PAGE:
+        return (first,) if first else ()
+    return ((*first, Button(context.text("open.next"), data=f"o:{_written(found[PER_PAGE - 1])}")),)
+
+
+def _written(payment: Payment) -> str:
+    """Where a page ends, short enough for a button."""
+    return f"{(payment.created_at - EPOCH) // timedelta(microseconds=1)}:{payment.id}"
+
+
+def _read(where: str) -> tuple[datetime, str] | None:
+    micros, _, payment_id = where.partition(":")
+    if not (micros.isascii() and micros.isdecimal() and len(micros) < MOST_DIGITS):
+        return None
+    return EPOCH + timedelta(microseconds=int(micros)), payment_id

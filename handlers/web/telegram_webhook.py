@@ -1,0 +1,58 @@
+"""Takes Telegram's updates in where it sends them: believes the secret, keeps the update, answers 200."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from handlers.ports import Clock
+from handlers.web.bodies import read_body
+from storage.mail import Draft
+from storage.mailbox import Mailbox
+
+log = logging.getLogger(__name__)
+
+HEADER = "X-Telegram-Bot-Api-Secret-Token"
+MakeDraft = Callable[..., Draft | None]
+
+
+class TelegramWebhook:
+    """`POST /telegram/webhook`. Nobody is asked anything here: the update waits on the belt."""
+
+    def __init__(self, updates: Mailbox, clock: Clock, *, secret: str, draft: MakeDraft) -> None:
+        """`draft(update, raw=…)` makes the mail that keeps an update, or None where it has no `update_id`."""
+        self._updates = updates
+        self._clock = clock
+        self._secret = secret.encode()
+        self._draft = draft
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """Answer 200 once the update is committed, or was there already.
+
+        Raises:
+            web.HTTPException: 400, 403, 408 or 413, and nothing is stored.
+            DatabaseUnavailable: nothing is stored; Telegram sends it again after a 503.
+        """
+        shown = request.headers.get(HEADER, "").encode(errors="replace")
+        if not hmac.compare_digest(shown, self._secret):
+            log.warning("refused what came to Telegram's webhook: the secret is wrong or missing")
+            raise web.HTTPForbidden(text="This is not Telegram.\n")
+        raw = await read_body(request)
+        draft = self._draft(_object(raw), raw=raw)
+        if draft is None:
+            raise web.HTTPBadRequest(text="This is not an update.\n")
+        await self._updates.put(draft, now=self._clock.now())
+        return web.Response(text="kept\n")
+
+
+def _object(raw: bytes) -> Any:
+    """The body's JSON; None where it is none, or none that we read."""
+    try:
+        return json.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
