@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -12,6 +12,8 @@ from telegram import (
     CopyTextButton,
     InlineKeyboardButton,
     InlineKeyboardMarkup,
+    InlineQueryResultArticle,
+    InputTextMessageContent,
     LinkPreviewOptions,
     ReplyParameters,
 )
@@ -26,7 +28,7 @@ from telegram.error import (
 )
 
 from bot.telegram_request import PRETEND_TOKEN, AiohttpRequest, NotSent, PerhapsSent
-from handlers.ports import Button, DeliveryFailed, Keyboard, Letter
+from handlers.ports import Button, DeliveryFailed, Keyboard, Letter, Offer
 from storage.payment import Place
 
 NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
@@ -106,18 +108,25 @@ class TelegramMessenger:
             )
         return message.message_id
 
-    async def edit(self, place: Place, message_id: int, letter: Letter) -> None:
+    async def edit(self, place: Place, message_id: int | None, letter: Letter) -> None:
         """Show this instead; "not modified" is success. Without buttons the old ones go."""
         keyboard = markup(letter.keyboard)
         with _in_our_words(), _harmless(_NOT_MODIFIED):
             await self._bot.edit_message_text(
                 letter.html,
-                place.chat_id,
-                message_id,
+                None if place.inline_id else place.chat_id,
+                None if place.inline_id else message_id,
+                place.inline_id,
                 parse_mode=ParseMode.HTML,
                 link_preview_options=NO_PREVIEW,
                 reply_markup=keyboard,
             )
+
+    async def offer(self, query_id: str, offers: Sequence[Offer]) -> None:
+        """Answer an inline query, for this person alone and unremembered; one that is too old is no failure."""
+        results = [_result(offer) for offer in offers]
+        with _in_our_words(), _harmless(_TOO_OLD):
+            await self._bot.answer_inline_query(query_id, results, cache_time=0, is_personal=True)
 
     async def answer(self, callback_id: str, text: str = "", *, alert: bool = False) -> None:
         """End the waiting of a tapped button; one that is too old is no failure."""
@@ -137,6 +146,14 @@ def _button(button: Button) -> InlineKeyboardButton:
         copy_text=None if button.copy is None else CopyTextButton(button.copy),
         callback_data=button.data,
         style=button.style or None,
+    )
+
+
+def _result(offer: Offer) -> InlineQueryResultArticle:
+    said = InputTextMessageContent(offer.letter.html, ParseMode.HTML, link_preview_options=NO_PREVIEW)
+    keyboard = markup(offer.letter.keyboard)
+    return InlineQueryResultArticle(
+        offer.id, offer.title, said, reply_markup=keyboard, description=offer.description or None
     )
 
 

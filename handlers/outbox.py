@@ -76,12 +76,12 @@ class Outbox:
         """Edit the card to the newest state, or post it; older versions are passed over."""
         payment, shop = await self._payment(json.loads(mail.body)["payment"])
         shown = await self._post.card(payment.id)
-        if shown.message_id is not None and shown.shown_version >= payment.version:
+        if shown.stands and shown.shown_version >= payment.version:
             return Done("shown already")
         place, wait = await self._admitted(shown.place)
         if wait:
             return wait
-        if shown.message_id is None:
+        if shown.message_id is None and shown.place.inline_id is None:
             return await self._post_card(mail, payment, shop, shown, place)
         now = self._clock.now()
         try:
@@ -89,6 +89,8 @@ class Outbox:
         except DeliveryFailed as failed:
             if not (failed.permanent and failed.gone):
                 raise
+            if shown.message_id is None:
+                return Done("the inline message was deleted")
             await self._post.lost(payment.id, shown.message_id)
             if shown.lost or card_state(payment, now) not in ACTIONABLE:
                 return Done("the card was deleted")
@@ -146,7 +148,7 @@ class Outbox:
         await self._send(place, post.letter, post.reply_to, silent=post.silent)
         return Done()
 
-    async def _edit(self, place: Place, message_id: int, letter: Letter) -> None:
+    async def _edit(self, place: Place, message_id: int | None, letter: Letter) -> None:
         """Edit; twice is as good as once, so a doubtful one counts as not done."""
         try:
             await self._messenger.edit(place, message_id, letter)
@@ -177,7 +179,7 @@ class Outbox:
         now = self._clock.now()
         standing = await self._post.standing(place.chat_id)
         place = replace(place, chat_id=standing.chat_id)
-        if standing.closed_because:
+        if standing.closed_because and place.inline_id is None:
             return place, Discard(f"the chat is closed: {standing.closed_because}")
         if standing.not_before and standing.not_before > now:
             return place, Snooze((standing.not_before - now).total_seconds())

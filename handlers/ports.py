@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -166,6 +167,16 @@ class Letter:
     keyboard: Keyboard = ()
 
 
+@dataclass(frozen=True)
+class Offer:
+    """One result of an inline query: what the list shows, and the message that is sent when it is chosen."""
+
+    id: str
+    title: str
+    description: str
+    letter: Letter
+
+
 class DeliveryFailed(Exception):
     """Telegram did not take a message.
 
@@ -205,8 +216,11 @@ class Messenger(Protocol):
     async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
         """Post a message and return its id; a `reply_to` that is gone does not hinder it."""
 
-    async def edit(self, place: Place, message_id: int, letter: Letter) -> None:
-        """Show this instead; "not modified" is success."""
+    async def edit(self, place: Place, message_id: int | None, letter: Letter) -> None:
+        """Show this instead; "not modified" is success. A place with an `inline_id` needs no `message_id`."""
+
+    async def offer(self, query_id: str, offers: Sequence[Offer]) -> None:
+        """Answer an inline query, for this person alone and unremembered; one that is too old is no failure."""
 
     async def answer(self, callback_id: str, text: str = "", *, alert: bool = False) -> None:
         """End the waiting of a tapped button; one that is too old is no failure."""

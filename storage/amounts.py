@@ -82,6 +82,11 @@ def check(money: Money, *, limit: int) -> None:
         raise refusal
 
 
+def can_be_asked(money: Money, *, limit: int) -> bool:
+    """Whether `check` would let the amount pass."""
+    return _refusal(money, limit) is None
+
+
 def _refusal(money: Money, limit: int) -> AmountRefused | None:
     if money.minor <= 0:
         return AmountZero()

@@ -102,10 +102,15 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a card stands or is to be posted: a chat, and the topic of a forum if it has one."""
+    """Where a card stands or is to be posted: a chat, and the topic of a forum if it has one.
+
+    A card that was put into any chat by inline mode is known by `inline_id` alone; `chat_id` is then the private chat
+    of whoever chose it.
+    """
 
     chat_id: int
     thread_id: int | None = None
+    inline_id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,11 @@ class Card:
     sends: int
     lost: bool
 
+    @property
+    def stands(self) -> bool:
+        """Whether there is a message to be edited."""
+        return self.message_id is not None or self.place.inline_id is not None
+
 
 async def payment_by(tx: AsyncConnection, condition: sa.ColumnElement[bool], *, locked: bool = False) -> Payment | None:
     """The one payment that meets the condition; `locked` keeps others from changing it in this transaction."""
@@ -61,7 +66,7 @@ def to_payment(row: sa.RowMapping) -> Payment:
         shop_id=row["shop_id"],
         ref=row["ref"],
         token=row["token"],
-        place=Place(row["chat_id"], row["thread_id"]),
+        place=Place(row["chat_id"], row["thread_id"], row["inline_id"]),
         source=row["source"],
         created_by=row["created_by"],
         amount=Money(row["amount"], row["currency"]),
@@ -114,6 +119,7 @@ def of_payment(payment: Payment) -> dict[str, Any]:
         "token_hash": hash_of(payment.token),
         "chat_id": payment.place.chat_id,
         "thread_id": payment.place.thread_id,
+        "inline_id": payment.place.inline_id,
         "source": payment.source,
         "created_by": payment.created_by,
         "amount": payment.amount.minor,
@@ -160,14 +166,15 @@ def of_new_card(payment: Payment) -> dict[str, Any]:
     """The columns of `cards` before the card was posted."""
     place = payment.place
     nothing_shown = {"message_id": None, "shown_version": 0, "shown_at": None, "sends": 0, "lost": False}
-    return {"payment_id": payment.id, "chat_id": place.chat_id, "thread_id": place.thread_id, **nothing_shown}
+    where = {"chat_id": place.chat_id, "thread_id": place.thread_id, "inline_id": place.inline_id}
+    return {"payment_id": payment.id, **where, **nothing_shown}
 
 
 def to_card(row: sa.RowMapping) -> Card:
     """A card from a row of `cards`."""
     return Card(
         payment_id=row[cards.c.payment_id.name],
-        place=Place(row["chat_id"], row["thread_id"]),
+        place=Place(row["chat_id"], row["thread_id"], row["inline_id"]),
         message_id=row["message_id"],
         shown_version=row["shown_version"],
         shown_at=row["shown_at"],

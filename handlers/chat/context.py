@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from handlers.chat.incoming import Said, Tapped
+from handlers.chat.incoming import InlineAsked, InlineChosen, Said, Tapped
 from handlers.health import Health
 from handlers.i18n import Safe, html, language_of, text
 from handlers.letters import Post, draft_of
@@ -50,7 +50,7 @@ class Context:
 
     desks: Desks
     key: str
-    news: Said | Tapped
+    news: Said | Tapped | InlineAsked | InlineChosen
     standing: Standing
     now: datetime
     answered: bool = False
@@ -63,8 +63,8 @@ class Context:
 
     @property
     def place(self) -> Place:
-        """Where he acts."""
-        return self.news.place
+        """Where he acts; in inline mode that is his own private chat, as far as we know."""
+        return self.news.place if isinstance(self.news, Said | Tapped) else Place(self.person.id)
 
     @property
     def said(self) -> Said:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from telegram import CallbackQuery, ChatMemberUpdated, Message, Update
+from telegram import CallbackQuery, ChatMemberUpdated, Message, Update, User
 from telegram.constants import ChatMemberStatus, ChatType
 
 from handlers.team import Person
@@ -43,13 +43,34 @@ class Said:
 
 @dataclass(frozen=True)
 class Tapped:
-    """A button that was pressed under a message of ours; `data` can be forged, `message_id` cannot."""
+    """A button that was pressed under a message of ours; `data` can be forged, `message_id` cannot.
+
+    Under a message of inline mode there is no `message_id`, and the place is the person's own with its `inline_id`.
+    """
 
     person: Person
     place: Place
-    message_id: int
+    message_id: int | None
     query_id: str
     data: str
+
+
+@dataclass(frozen=True)
+class InlineAsked:
+    """Somebody types behind the bot's name, in any chat."""
+
+    person: Person
+    query_id: str
+    words: str
+
+
+@dataclass(frozen=True)
+class InlineChosen:
+    """Somebody sent one of the results; `inline_id` is the message that it became, where Telegram tells it."""
+
+    person: Person
+    offer_id: str
+    inline_id: str | None
 
 
 @dataclass(frozen=True)
@@ -68,7 +89,7 @@ class Access:
     open: bool
 
 
-News = Said | Tapped | Moved | Access | None
+News = Said | Tapped | InlineAsked | InlineChosen | Moved | Access | None
 
 
 def read(raw: bytes) -> News:
@@ -78,6 +99,12 @@ def read(raw: bytes) -> News:
         return _message(update.message)
     if update.callback_query is not None:
         return _tap(update.callback_query)
+    if update.inline_query is not None:
+        query = update.inline_query
+        return InlineAsked(_person(query.from_user), query.id, query.query)
+    if update.chosen_inline_result is not None:
+        chosen = update.chosen_inline_result
+        return InlineChosen(_person(chosen.from_user), chosen.result_id, chosen.inline_message_id)
     if update.my_chat_member is not None:
         return _access(update.my_chat_member)
     return None
@@ -96,7 +123,7 @@ def _message(message: Message) -> News:
     command = COMMAND.match(message.text)
     replied = message.reply_to_message
     return Said(
-        person=Person(sender.id, sender.first_name, sender.language_code),
+        person=_person(sender),
         place=Place(message.chat.id, message.message_thread_id if message.is_topic_message else None),
         message_id=message.message_id,
         at=message.date,
@@ -110,17 +137,24 @@ def _message(message: Message) -> News:
 
 
 def _tap(query: CallbackQuery) -> News:
-    if query.message is None or not query.data:
+    if not query.data:
         return None
+    if query.message is None:
+        place = Place(query.from_user.id, None, query.inline_message_id)
+        return Tapped(_person(query.from_user), place, None, query.id, query.data) if place.inline_id else None
     thread = query.message.message_thread_id if isinstance(query.message, Message) else None
     topical = isinstance(query.message, Message) and query.message.is_topic_message
     return Tapped(
-        person=Person(query.from_user.id, query.from_user.first_name, query.from_user.language_code),
+        person=_person(query.from_user),
         place=Place(query.message.chat.id, thread if topical else None),
         message_id=query.message.message_id,
         query_id=query.id,
         data=query.data,
     )
+
+
+def _person(user: User) -> Person:
+    return Person(user.id, user.first_name, user.language_code)
 
 
 def _access(change: ChatMemberUpdated) -> Access:

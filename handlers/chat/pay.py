@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from handlers import i18n
@@ -54,19 +55,31 @@ async def chosen(context: Context, question: Question, choice: int) -> None:
     Raises:
         AmountRefused: the chosen one cannot be asked for.
     """
-    said: dict[str, Any] = question.body["choices"][choice]
-    asked = Asked(Money(said["minor"], said["currency"]), said["text"])
-    check(asked.money, limit=context.shop.limit)
+    asked = asked_of(question, choice, limit=context.shop.limit)
     desk, source = context.desks.payments, question.body["source"]
     await desk.request(context.shop, question.place, question.user_id, asked, source=source)
     await context.replace(context.html("pay.chosen", amount=asked.money))
 
 
+def body_of(choices: Sequence[Asked]) -> dict[str, Any]:
+    """How the readings of an amount are kept with a question."""
+    return {"choices": [{"minor": c.money.minor, "currency": c.money.currency, "text": c.text} for c in choices]}
+
+
+def asked_of(question: Question, choice: int, *, limit: int) -> Asked:
+    """The reading that was chosen.
+
+    Raises:
+        AmountRefused: it cannot be asked for.
+    """
+    said: dict[str, Any] = question.body["choices"][choice]
+    asked = Asked(Money(said["minor"], said["currency"]), said["text"])
+    check(asked.money, limit=limit)
+    return asked
+
+
 async def _ask(context: Context, choices: tuple[Asked, ...], key: str) -> None:
-    body = {
-        "source": context.said.source,
-        "choices": [{"minor": c.money.minor, "currency": c.money.currency, "text": c.text} for c in choices],
-    }
+    body = {"source": context.said.source, **body_of(choices)}
     place = Place(context.place.chat_id, context.place.thread_id)
     keep = context.desks.questions.ask
     question = await keep(f"{context.key}:which", "pay", place, context.person.id, body, now=context.now)

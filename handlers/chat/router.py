@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from handlers.chat import commands, taps
+from handlers.chat import commands, inline, taps
 from handlers.chat.context import Context, Desks
-from handlers.chat.incoming import Access, Moved, Said, Tapped, read
+from handlers.chat.incoming import Access, InlineAsked, InlineChosen, Moved, Said, Tapped, read
 from handlers.ports import DeliveryFailed
 from handlers.trace import trace
 from storage.errors import PaymentError
@@ -30,6 +30,10 @@ class Chat:
                     return await self._said(news, mail.key)
                 case Tapped():
                     return await self._tapped(news, mail.key)
+                case InlineAsked():
+                    await self._inline_asked(news, mail.key)
+                case InlineChosen():
+                    await inline.chosen(await self._context(news, mail.key), news)
                 case Moved(old, new):
                     await self._desks.posts.move(old, new)
                 case Access(chat_id, is_open):
@@ -42,6 +46,13 @@ class Chat:
         if isinstance(news, Said | Tapped):
             context = await self._context(news, mail.key)
             await context.send(context.html("error.broken"))
+
+    async def _inline_asked(self, asked: InlineAsked, key: str) -> None:
+        """Nobody waits long for results: what cannot be answered now is not worth another try."""
+        try:
+            await inline.asked(await self._context(asked, key), asked)
+        except DeliveryFailed as failed:
+            log.info("an inline query could not be answered: %s", failed)
 
     async def _said(self, said: Said, key: str) -> Verdict:
         username = self._desks.messenger.username
@@ -76,8 +87,8 @@ class Chat:
         except PaymentError as refusal:
             await context.refuse(refusal)
 
-    async def _context(self, news: Said | Tapped, key: str) -> Context:
-        standing = await self._desks.team.standing(news.place.chat_id, news.person)
+    async def _context(self, news: Said | Tapped | InlineAsked | InlineChosen, key: str) -> Context:
+        standing = await self._desks.team.standing(_chat_of(news), news.person)
         return Context(self._desks, f"update:{key}", news, standing, self._desks.clock.now())
 
     async def _access(self, chat_id: int, is_open: bool) -> None:
@@ -85,3 +96,7 @@ class Chat:
             await self._desks.posts.reopen(chat_id)
         elif await self._desks.posts.close(chat_id, "the bot was shut out"):
             log.warning("the bot was shut out of chat %s", chat_id)
+
+
+def _chat_of(news: Said | Tapped | InlineAsked | InlineChosen) -> int:
+    return news.place.chat_id if isinstance(news, Said | Tapped) else news.person.id

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
+from handlers.chat import inline
 from handlers.chat.commands import late_answered
 from handlers.chat.context import Context
 from handlers.chat.table import ANSWERS, PAYMENT_BUTTONS, SHOP_BUTTONS
+from handlers.team import Standing
 from storage.errors import NotAllowed, PaymentError
 from storage.payment import Payment
 from storage.people import Role
@@ -42,6 +44,8 @@ async def take_up(context: Context) -> None:
         await PAYMENT_BUTTONS[letter](context, await _payment(context, rest))
     elif letter in SHOP_BUTTONS:
         await SHOP_BUTTONS[letter](context, rest)
+    elif letter == "g":
+        await inline.link_tapped(context, rest)
     elif letter == "q":
         await _answer(context, rest)
     else:
@@ -51,14 +55,25 @@ async def take_up(context: Context) -> None:
 async def _payment(context: Context, payment_id: str) -> Payment:
     """The payment of a card's button, if it is one of this chat's shop and the person may touch it."""
     payment = await context.desks.queries.payment(payment_id)
+    if payment is not None and context.place.inline_id is not None:
+        await _stand_beside(context, payment)
     shop = context.standing.shop
     if payment is None or shop is None or payment.shop_id != shop.id:
         raise OldButton if context.role > Role.STRANGER else NotAllowed(id=context.person.id)
     if context.role < Role.MERCHANT:
         await context.desks.payments.note_refusal(payment, context.person.id, context.tapped.data[:1])
         raise NotAllowed(id=context.person.id)
-    await context.desks.posts.adopt(payment.id, context.place, context.tapped.message_id, now=context.now)
+    if context.tapped.message_id is not None:
+        await context.desks.posts.adopt(payment.id, context.place, context.tapped.message_id, now=context.now)
     return payment
+
+
+async def _stand_beside(context: Context, payment: Payment) -> None:
+    """Under a card of inline mode the chat says nothing of the shop: the card's own payment does."""
+    if payment.place.inline_id != context.place.inline_id:
+        raise OldButton
+    shop = await context.desks.directory.shop(payment.shop_id)
+    context.standing = Standing(shop, await context.desks.team.role(payment.shop_id, context.person))
 
 
 async def _answer(context: Context, rest: str) -> None:
