@@ -79,7 +79,8 @@ def build(
     payments = Payments(ledger, attendant, gateway, clock, terms, errands)
     team = Team(directory, settings.owner_ids, clock)
     alerts = Alerts(team, outbox, clock)
-    desks = Desks(payments, team, queries, directory, Questions(db), post, outbox, messenger, clock, health)
+    questions = Questions(db)
+    desks = Desks(payments, team, queries, directory, questions, post, outbox, messenger, clock, health)
     chat = Chat(desks)
     carrier = Outbox(post, queries, directory, messenger, pacing, clock, wallet_name=settings.wallet_name)
     inbox = Inbox(attendant, queries)
@@ -90,7 +91,10 @@ def build(
         belt(outbox, carrier.deliver, set_aside=alerts.set_aside),
     ]
     bell, seconds = db.bell(BOOK), settings.sweep_seconds
-    sweep = Sweep(attendant, ledger, queries, post, clock, health, bell=bell, seconds=seconds)
+    boxes = (events, updates, outbox)
+    sweep = Sweep(
+        attendant, ledger, queries, post, clock, health, boxes=boxes, questions=questions, bell=bell, seconds=seconds
+    )
     app = site(
         inbox=events,
         updates=updates,
@@ -105,7 +109,7 @@ def build(
         wallet_name=settings.wallet_name,
         framed_by=framed_by,
     )
-    return House(health, errands, (events, updates, outbox), updates, queries, directory, team, belts, sweep, app)
+    return House(health, errands, boxes, updates, queries, directory, team, belts, sweep, app)
 
 
 def _return_url(public_url: str | None, messenger: Messenger, token: str) -> str:

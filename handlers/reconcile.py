@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from handlers.attendant import Attendant
 from handlers.health import Health
@@ -12,15 +14,21 @@ from handlers.trace import trace
 from handlers.worker import first_of
 from storage.errors import DatabaseUnavailable
 from storage.ledger import Ledger
+from storage.mailbox import Mailbox
 from storage.payment import Payment
 from storage.post import Post
 from storage.queries import Queries
+from storage.questions import Questions
 
 log = logging.getLogger(__name__)
 
 SIDE_BY_SIDE = 8
 AT_A_TIME = 100
 NAME = "sweep"
+KEPT = timedelta(days=8)
+"""How long mail that was dealt with keeps its key; Stripe repeats an event for three days, Telegram for one."""
+
+BETWEEN_TIDYING = timedelta(hours=1)
 SOONEST = 0.2
 
 
@@ -36,6 +44,8 @@ class Sweep:
         clock: Clock,
         health: Health,
         *,
+        boxes: Sequence[Mailbox],
+        questions: Questions,
         bell: asyncio.Event,
         seconds: float,
     ) -> None:
@@ -47,7 +57,10 @@ class Sweep:
         self._clock = clock
         self._health = health
         self._seconds = seconds
+        self._boxes = boxes
+        self._questions = questions
         self._bell = bell
+        self._tidied: datetime | None = None
         health.expect(NAME, within_seconds=seconds * 3 + 120)
 
     async def sweep_once(self) -> int:
@@ -66,10 +79,21 @@ class Sweep:
         while True:
             try:
                 await self.sweep_once()
+                await self._tidy()
                 await self._rest()
             except DatabaseUnavailable as error:
                 log.warning("the sweep waits: %s", error)
                 await asyncio.sleep(1)
+
+    async def _tidy(self) -> None:
+        """Forget, about once an hour, what was done long ago: its senders have stopped repeating it."""
+        now = self._clock.now()
+        if self._tidied is not None and now - self._tidied < BETWEEN_TIDYING:
+            return
+        self._tidied = now
+        for box in self._boxes:
+            await box.prune(before=now - KEPT)
+        await self._questions.prune(before=now - KEPT)
 
     async def _rest(self) -> None:
         self._bell.clear()

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from handlers.i18n import language_of
 from handlers.ports import Clock
+from storage.amount_text import caption
 from storage.directory import Directory
 from storage.people import NOBODY, Role, Shop
 
@@ -39,6 +40,7 @@ class Standing:
     choices: tuple[Shop, ...] = ()
 
 
+LONGEST_NAME = 60
 CLAIM = "claim-"
 CLAIM_LIFE = timedelta(minutes=15)
 NOWHERE = Standing(None, Role.STRANGER)
@@ -98,7 +100,8 @@ class Team:
     async def first_shop(self, owner: Person) -> Shop:
         """The oldest shop, opened for this owner if there is none."""
         language = language_of(owner.language_code) or "en"
-        wanted = Shop(0, owner.name or "Kvit", "DKK", language, "Europe/Copenhagen")
+        name = caption(owner.name[:LONGEST_NAME]) or "Kvit"
+        wanted = Shop(0, name, "DKK", language, "Europe/Copenhagen")
         return await self._directory.open_shop(wanted, now=self._clock.now(), only_first=True)
 
     async def _private(self, person: Person, owner: bool) -> Standing:

@@ -72,6 +72,11 @@ class Questions:
             await tx.execute(first.values(answer=choice, answered_at=now))
             return _to_question((await tx.execute(sa.select(questions).where(which))).mappings().one())
 
+    async def prune(self, *, before: datetime) -> int:
+        """Forget the questions that were asked before that time; returns how many."""
+        async with self._db.transaction() as tx:
+            return (await tx.execute(questions.delete().where(questions.c.asked_at < before))).rowcount
+
 
 def _to_question(row: sa.RowMapping) -> Question:
     return Question(

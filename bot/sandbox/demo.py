@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import click
 
 from bot import logs
 from bot.ending import until_told
 from bot.sandbox import demo_site, market
+from bot.sandbox.market import Market
 from bot.sandbox.vendors import SandboxRefused, why_not
 
 HOST = "127.0.0.1"
@@ -26,11 +29,19 @@ async def demo(port: int = 8080) -> None:
     """
     market.refuse_a_live_key(os.environ)
     logs.configure(level="warning")
-    with until_told() as told, _door(port) as door:
-        origin = f"http://{HOST}:{door.getsockname()[1]}"
-        async with market.opened(framed_by=origin) as opened, demo_site.opened(opened, door, origin):
+    with until_told() as told:
+        async with opened(port) as (origin, _):
             click.echo(f"Kvit's demo is open: {origin}/  (Ctrl-C closes it; no account, no money, nothing is kept)")
             await told.wait()
+
+
+@asynccontextmanager
+async def opened(port: int, *, brisk: bool = False) -> AsyncIterator[tuple[str, Market]]:
+    """The page's origin and all that is behind it, for as long as the context lasts."""
+    with _door(port) as door:
+        origin = f"http://{HOST}:{door.getsockname()[1]}"
+        async with market.opened(framed_by=origin, brisk=brisk) as behind, demo_site.opened(behind, door, origin):
+            yield origin, behind
 
 
 def _door(port: int) -> socket.socket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +15,9 @@ from bot.sandbox.market import Market
 Json = dict[str, Any]
 LONGEST = 3000
 """Characters of a row's details; what is longer is cut."""
+
+ID = re.compile(r"\b(?:pi|ch|re|pm|evt|we)_\w+")
+"""One of Stripe's ids in a path, which says nothing in a narrow column."""
 
 MOST_OLD = 150
 """Rows that a page gets of what was said before it was there."""
@@ -73,7 +77,7 @@ def _call(number: int, entry: Entry) -> Json:
 
 def _request(number: int, request: Request) -> Json:
     said = request.fault or str(request.status)
-    what = f"{request.method} {request.path}"
+    what = f"{request.method} {ID.sub('…', request.path)}"
     row = {"id": f"s{number}", "at": request.at.isoformat(), "way": "Kvit → Stripe", "what": what}
     return row | {"said": said, "well": said == "200", "more": _cut(plain(asdict(request)))}
 

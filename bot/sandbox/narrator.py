@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from textwrap import TextWrapper
 from typing import Any
 
 from bot.sandbox.fake_telegram import Entry, FakeTelegram
@@ -10,6 +11,7 @@ from bot.sandbox.fake_telegram import Entry, FakeTelegram
 Json = dict[str, Any]
 Say = Callable[[str], None]
 NAME_WIDTH = 8
+WRAPPER = TextWrapper(100 - NAME_WIDTH - 4, break_long_words=False, break_on_hyphens=False)
 SENT = ("sendMessage", "sendPhoto", "sendDocument")
 EDITED = ("editMessageText", "editMessageCaption", "editMessageMedia", "editMessageReplyMarkup")
 
@@ -75,6 +77,6 @@ def _done(entry: Entry) -> bool:
 
 def _spoken(who: str, what: str) -> str:
     """`who` in a column of its own, all lines of `what` beside it."""
-    first, *rest = what.splitlines() or [""]
-    indent = " " * (NAME_WIDTH + 4)
-    return "\n".join([f"  {who:{NAME_WIDTH}}  {first}", *(indent + line for line in rest)])
+    lines = [piece for line in what.splitlines() for piece in WRAPPER.wrap(line) or [""]]
+    names = [who, *[""] * len(lines)]
+    return "\n".join(f"  {name:{NAME_WIDTH}}  {line}".rstrip() for name, line in zip(names, lines, strict=False))

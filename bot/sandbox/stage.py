@@ -33,6 +33,17 @@ class Card:
     def id(self) -> int:
         return int(self.shown["message_id"])
 
+    @property
+    def reference(self) -> str:
+        """The payment's, as it stands on the card."""
+        found = re.search(r"#\w+", self.shown["text"])
+        return found[0] if found else "#?"
+
+    @property
+    def link(self) -> str:
+        """Where the button to pay leads; empty without one."""
+        return str((self.button("Pay") or {}).get("url", ""))
+
     def says(self, word: str) -> bool:
         """Whether `word` stands in the first line, however it is written."""
         return re.search(rf"\b{word}\b", self.shown["text"].partition("\n")[0], re.IGNORECASE) is not None
@@ -134,16 +145,20 @@ class Stage:
         return seen
 
     async def _at_the_wallet(self, card: Card, answer: str, words: str) -> None:
-        pay = self._now(card).button("Pay")
-        if pay is None or "url" not in pay:
+        link = self._now(card).link
+        if not link:
             raise self._failed("a button to pay with on the card")
         self._narrator.act(cast.CUSTOMER.name, f"opens the link and {words}")
-        async with self._http.get(pay["url"]) as page:
-            opened = page.status
-        async with self._http.post(pay["url"], data={"answer": answer}) as page:
+        await self.opens(link, answer)
+
+    async def opens(self, link: str, answer: str) -> None:
+        """Step: the wallet's page is there, takes the answer, and leads to Kvit's own page."""
+        async with self._http.get(link) as page:
+            seen = page.status
+        async with self._http.post(link, data={"answer": answer}) as page:
             landed = str(page.url).startswith(self._market.service.base) and page.status == 200
-        if opened != 200 or not landed:
-            raise self._failed(f"the wallet's page, then Kvit's own; there was {opened}, then {page.status} {page.url}")
+        if seen != 200 or not landed:
+            raise self._failed(f"the wallet's page, then Kvit's own; there was {seen}, then {page.status} {page.url}")
         self.steps += 1
 
     async def _control(self, base: str, what: str, body: Json) -> Json:
@@ -173,8 +188,8 @@ class Stage:
 
 
 def _is_payable(card: Card) -> bool:
-    pay, copy, share = (card.button(label) for label in ("Pay", "Copy link", "Share"))
-    return bool(pay and "url" in pay and copy and "copy_text" in copy and share and "url" in share)
+    copy, share = card.button("Copy link"), card.button("Share")
+    return bool(card.link and copy and "copy_text" in copy and share and "url" in share)
 
 
 def _first(cards: list[Card], fits: Callable[[Card], bool]) -> Card | None:

@@ -29,7 +29,7 @@ async def declined(stage: Stage) -> None:
     card = await stage.asks("/pay 89,50 DKK Lunch")
     await stage.declines(card)
     await stage.shows(card, "failed", button="New link")
-    await stage.tells(card, "89")
+    await stage.tells(card, "89", "no money was taken")
     await stage.taps(card, "New link")
     await stage.shows(card, "waiting", button="Pay")
     await stage.authorizes(card)
@@ -41,6 +41,7 @@ async def lapsed(stage: Stage) -> None:
     card = await stage.asks("/pay 1.250,00 SEK Lamp")
     await stage.minutes_pass(5)
     await stage.shows(card, "expired", button="New link")
+    await stage.tells(card, "not used in time")
     await stage.taps(card, "New link")
     await stage.shows(card, "waiting", button="Pay")
     await stage.authorizes(card)
@@ -50,16 +51,18 @@ async def lapsed(stage: Stage) -> None:
 
 async def canceled(stage: Stage) -> None:
     card = await stage.asks("/pay 40 NOK Postcard")
-    await stage.writes("/cancel", reply_to=card)
+    said = await stage.writes("/cancel", reply_to=card)
     await stage.shows(card, "canceled")
+    await stage.answers(said, card.reference, "canceled")
 
 
 async def looked_up(stage: Stage) -> None:
     card = await stage.asks("/pay 12 EUR Two cakes")
     await stage.authorizes(card)
     await stage.shows(card, "paid")
+    await stage.tells(card, "paid")
     said = await stage.writes("/status", reply_to=card)
-    await stage.answers(said, "Two cakes")
+    await stage.answers(said, card.reference, "Two cakes")
 
 
 JOURNEYS: Mapping[str, Journey] = {

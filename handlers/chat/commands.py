@@ -98,7 +98,8 @@ async def _plain_words(context: Context) -> None:
     if not context.is_private:
         return
     if context.role < Role.MERCHANT:
-        raise NotAllowed(id=context.person.id)
+        await context.reply("start.stranger", id=context.person.id)
+        return
     if context.standing.shop is None:
         await shop.ask_which(context, context.standing.choices)
         return

@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 from handlers.chat.context import Context
 from handlers.i18n import LANGUAGES, Safe
 from handlers.ports import Button, Keyboard
+from handlers.team import LONGEST_NAME
 from storage.amount_text import caption
 from storage.errors import NotAllowed, PaymentError
 from storage.money import CURRENCIES
@@ -15,7 +16,6 @@ from storage.people import Role, Shop
 
 ZONES = ("Europe/Copenhagen", "Europe/Helsinki", "Europe/Stockholm", "Europe/Oslo")
 LANGUAGE_NAMES = {"en": "English", "da": "Dansk", "sv": "Svenska", "nb": "Norsk", "fi": "Suomi"}
-LONGEST_NAME = 60
 
 
 class SettingRefused(PaymentError):
