@@ -92,7 +92,7 @@ class Belt:
             task = asyncio.create_task(self._work(mail))
             self._busy.add(task)
             task.add_done_callback(self._busy.discard)
-        if not mails and not self._stopping:
+        if len(mails) < free and not self._stopping:  # whatever comes now rings the bell
             await self._idle()
 
     async def _idle(self) -> None:

@@ -1,0 +1,137 @@
+"""Stripe's webhooks stored per second against a bare aiohttp handler, round by round in one run.
+
+python scripts/bench_intake.py [ROUNDS] [REQUESTS]
+
+Both servers run in processes of their own and get the same signed events of 4 KB over 64 connections. The bare one
+reads the body and answers; Kvit's verifies it, commits it to SQLite (synchronous=FULL) and answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+
+import aiohttp
+from aiohttp import web
+from bench import Program, now, running, spread
+
+SECRET = "whsec_bench"
+CONNECTIONS = 64
+
+
+def main(arguments: list[str]) -> None:
+    """Print the ratios of requests per second and of CPU per request."""
+    if arguments[:1] == ["serve"]:
+        asyncio.run(serve(arguments[1], arguments[2]))
+        return
+    rounds, requests = (int(arguments[0]) if arguments else 5), (int(arguments[1]) if len(arguments) > 1 else 8000)
+    with tempfile.TemporaryDirectory() as folder:
+        serving = ["scripts/bench_intake.py", "serve"]
+        with running([*serving, "bare", folder]) as bare, running([*serving, "kvit", folder]) as kvit:
+            compare(bare, kvit, rounds, requests)
+
+
+def compare(bare: Program, kvit: Program, rounds: int, requests: int) -> None:
+    """Load one after the other in each round; the first round warms up and does not count."""
+    bases = {bare: bare.line(), kvit: kvit.line()}
+    speed: dict[Program, list[float]] = {bare: [], kvit: []}
+    cost: dict[Program, list[float]] = {bare: [], kvit: []}
+    for number in range(rounds + 1):
+        for program, base in bases.items():
+            cpu, began = program.cpu, now()
+            asyncio.run(load(base, requests, f"{number}"))
+            speed[program].append(requests / (now() - began))
+            cost[program].append((program.cpu - cpu) / requests * 1e6)
+    ratios = [ours / theirs for ours, theirs in zip(speed[kvit][1:], speed[bare][1:], strict=True)]
+    costs = [theirs / ours for ours, theirs in zip(cost[kvit][1:], cost[bare][1:], strict=True)]
+    print(f"bare handler   {spread(speed[bare][1:], '.0f')} req/s   {spread(cost[bare][1:], '.0f')} µs CPU")
+    print(f"durable intake {spread(speed[kvit][1:], '.0f')} req/s   {spread(cost[kvit][1:], '.0f')} µs CPU")
+    print(f"ratio of req/s {spread(ratios)}   ratio of CPU {spread(costs)}   (aim: at least 0.5)")
+
+
+async def load(base: str, requests: int, name: str) -> None:
+    """Send that many events, each of its own, over the connections."""
+    waiting = iter(list(events(requests, name)))
+    connector = aiohttp.TCPConnector(limit=CONNECTIONS)
+    async with aiohttp.ClientSession(connector=connector) as session:
+
+        async def send() -> None:
+            for body, signature in waiting:
+                headers = {"Stripe-Signature": signature}
+                async with session.post(f"{base}/stripe/webhook", data=body, headers=headers) as answer:
+                    if answer.status != 200:
+                        raise SystemExit(f"an event was answered with {answer.status}")
+
+        await asyncio.gather(*(send() for _ in range(CONNECTIONS)))
+
+
+def events(requests: int, name: str) -> Iterator[tuple[bytes, str]]:
+    """Signed events of about 4 KB, as Stripe sends them."""
+    at = int(time.time())
+    for number in range(requests):
+        intent = {"id": f"pi_{number % 100}", "object": "payment_intent", "metadata": {"kvit_payment": "p"}}
+        whole = {"id": f"evt_{name}_{number}", "object": "event", "type": "payment_intent.succeeded", "livemode": False}
+        whole |= {"data": {"object": intent | {"description": "x" * 3600}}}
+        body = json.dumps(whole).encode()
+        digest = hmac.new(SECRET.encode(), b"%d." % at + body, hashlib.sha256).hexdigest()
+        yield body, f"t={at},v1={digest}"
+
+
+async def serve(which: str, folder: str) -> None:
+    """One of the two servers, until it is terminated."""
+    app = await door(folder) if which == "kvit" else bare_app()
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    print(f"http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
+    await asyncio.Event().wait()
+
+
+def bare_app() -> web.Application:
+    """The least that can be done with a webhook."""
+
+    async def take(request: web.Request) -> web.Response:
+        await request.read()
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/stripe/webhook", take)
+    return app
+
+
+async def door(folder: str) -> web.Application:
+    """Kvit's whole site on a database of its own; nobody empties the belt meanwhile."""
+    from bot.clock import SystemClock
+    from handlers.health import Health
+    from handlers.pages import PageDesk
+    from handlers.web import site
+    from storage.database import Database
+    from storage.directory import Directory
+    from storage.mailbox import Mailbox
+    from storage.queries import Queries
+
+    db, clock = Database(f"sqlite:///{folder}/bench.db"), SystemClock()
+    await db.migrate()
+    inbox = Mailbox(db, "events")
+    return site(
+        inbox=inbox,
+        updates=inbox,
+        update_secret=SECRET,
+        update_draft=lambda *_, **__: None,
+        clock=clock,
+        webhook_secrets=[SECRET],
+        livemode=False,
+        pages=PageDesk(Queries(db), Directory(db), inbox, clock),
+        health=Health(),
+        ready={},
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
