@@ -78,7 +78,7 @@ def still_holds(payment: Payment, fact: Fact) -> bool:
 def _looks_different(before: Payment, after: Payment) -> bool:
     """Whether the card says something else; a version that rose alone asks for the card to be shown again.
 
-    An attempt that was only just asked for is not worth an edit: its link comes in a moment, or trouble does.
+    What was only just asked of Stripe is not worth an edit: the answer comes in a moment, or trouble does.
     """
     if after.attempt.outcome is AttemptOutcome.ASKED and not (after.trouble or after.cancel_asked):
         return False
@@ -88,4 +88,4 @@ def _looks_different(before: Payment, after: Payment) -> bool:
 def _shown(payment: Payment) -> tuple[object, ...]:
     attempt = payment.attempt
     trouble = payment.trouble if payment.waits_for_stripe else None
-    return (payment.status, attempt.number, attempt.outcome, attempt.link, attempt.code, payment.cancel_asked, trouble)
+    return (payment.status, attempt.number, attempt.outcome, attempt.link, attempt.code, trouble)

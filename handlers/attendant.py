@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from handlers import lifecycle
 from handlers.lifecycle import Mismatch, Step, Times
-from handlers.ports import Clock, Gateway, GatewayError, Intent
+from handlers.ports import Clock, Gateway, GatewayError, Intent, IntentStatus
 from storage.ledger import Ledger
 from storage.payment import CancelReason, Payment
 from storage.queries import Queries
@@ -18,7 +18,6 @@ from storage.queries import Queries
 log = logging.getLogger(__name__)
 
 MOST_STEPS = 6
-UNEXPECTED_STATE = "payment_intent_unexpected_state"
 KEY_REFUSED = frozenset({"authentication", "permission"})
 
 
@@ -126,9 +125,9 @@ class Attendant:
         if error.retryable:
             raise error
         if error.code in KEY_REFUSED:
-            again = partial(lifecycle.create_again, code=error.code)
+            search = partial(lifecycle.key_refused, code=error.code)
             log.error("Stripe refuses the key (%s): %s", error.code, error.message)
-            return await self.change(payment.id, again, actor, "stripe refuses the key", code=error.code), False
+            return await self.change(payment.id, search, actor, "stripe refuses the key", code=error.code), False
         log.error("Stripe refused to make payment %s (%s): %s", payment.ref, error.code, error.message)
         decide = partial(lifecycle.refused, code=error.code, now=self._clock.now())
         return await self.change(payment.id, decide, actor, "stripe refused", code=error.code), True
@@ -142,7 +141,7 @@ class Attendant:
         return await self.change(payment.id, decide, actor, "not found at stripe"), True
 
     async def _confirm(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
-        """Begin the stored attempt; Stripe's refusal ends it, and what Stripe says then is believed."""
+        """Begin the stored attempt; a refusal ends it only where Stripe says that it still wants one."""
         number, intent_id = payment.attempt.number, payment.intent_id or ""
         params = await self._queries.attempt_params(payment.id, number)
         try:
@@ -151,12 +150,11 @@ class Attendant:
             if error.retryable and not error.stored:
                 raise
             intent = error.intent or await self._gateway.retrieve(intent_id)
-            if error.code == UNEXPECTED_STATE and intent.link:
-                return await self._answered(payment, intent, actor)
-            log.warning("Stripe refused attempt %s of %s (%s)", number, payment.ref, error.code)
-            lost = partial(lifecycle.attempt_refused, number=number, code=intent.error_code or error.code)
-            await self.change(payment.id, lost, actor, "attempt refused", code=error.code)
-            return await self._observe(payment, intent, actor, "looked"), True
+            if intent.status is IntentStatus.REQUIRES_PAYMENT_METHOD and not error.stored:
+                log.warning("Stripe refused attempt %s of %s (%s)", number, payment.ref, error.code)
+                lost = partial(lifecycle.attempt_refused, number=number, code=error.code)
+                await self.change(payment.id, lost, actor, "attempt refused", code=error.code)
+                return await self._observe(payment, intent, actor, "looked"), True
         return await self._answered(payment, intent, actor)
 
     async def _cancel(self, payment: Payment, actor: str) -> tuple[Payment, bool]:

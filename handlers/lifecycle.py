@@ -25,6 +25,9 @@ LAPSE_CODES = frozenset({"payment_intent_payment_attempt_expired", "payment_meth
 KEY_LIFE = timedelta(hours=20)
 """How long an idempotency key is trusted: Stripe may forget it after 24 hours."""
 
+SELDOM = timedelta(hours=1)
+"""How often a payment is looked at in which nothing should happen: a Dashboard may cancel it, and events get lost."""
+
 
 @dataclass(frozen=True)
 class Times:
@@ -177,11 +180,15 @@ def waiting(payment: Payment, *, code: str) -> Payment:
     return troubled(payment, code=code) if payment.waits_for_stripe else payment
 
 
-def create_again(payment: Payment, *, code: str) -> Payment:
-    """Stripe refused our key before it looked at the request: nothing was made, and the next try is a new one."""
+def key_refused(payment: Payment, *, code: str) -> Payment:
+    """Stripe refused our key before it looked at the request, but an earlier try may have got through unheard.
+
+    So the request counts as too old to be sent again: Stripe is searched first, once it lets us in.
+    """
     if payment.status is not PaymentStatus.CREATED or payment.intent_id is not None:
         return payment
-    return replace(troubled(payment, code=code), create_number=payment.create_number + 1)
+    too_old = replace(payment.attempt, asked_at=payment.attempt.asked_at - KEY_LIFE)
+    return replace(troubled(payment, code=code), attempt=too_old)
 
 
 def refused(payment: Payment, *, code: str, now: datetime) -> Payment:
@@ -252,17 +259,20 @@ def next_look(payment: Payment, *, now: datetime, times: Times) -> datetime | No
     """When the sweep should attend to the payment next; None where nothing can change any more."""
     if payment.is_final:
         return None
+    soonest = now + timedelta(seconds=1)
+    if is_past_its_time(payment, now):
+        return soonest
     attempt = payment.attempt
     ahead = [at for at in (attempt.fresh_until, attempt.ends_at, payment.expires_at) if at and at > now]
     if attempt.outcome is not AttemptOutcome.LIVE:
-        ahead = [at for at in (payment.expires_at,) if at > now]
+        ahead = [at for at in (payment.expires_at, now + SELDOM) if at > now]
     if payment.trouble or payment.cancel_asked or attempt.outcome is AttemptOutcome.ASKED:
         ahead.append(now + _patience(payment))
     elif payment.status is PaymentStatus.AUTHORIZED:
-        ahead = [now + timedelta(hours=1)]
+        ahead = [now + SELDOM]
     elif attempt.outcome is AttemptOutcome.LIVE or payment.status is PaymentStatus.PROCESSING:
         ahead.append(now + timedelta(seconds=times.look_seconds))
-    return max(min(ahead, default=now), now + timedelta(seconds=1))
+    return max(min(ahead, default=now), soonest)
 
 
 def _patience(payment: Payment) -> timedelta:
