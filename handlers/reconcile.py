@@ -99,7 +99,12 @@ class Sweep:
         self._bell.clear()
         due = await self._queries.next_due()
         left = self._seconds if due is None else (due - self._clock.now()).total_seconds()
-        await first_of(self._bell.wait(), self._clock.sleep(max(SOONEST, min(left, self._seconds))))
+        await first_of(self._ring(), self._clock.sleep(max(SOONEST, min(left, self._seconds))))
+
+    async def _ring(self) -> None:
+        """Return a moment after the bell: what rings it comes in bursts, and nothing is due sooner."""
+        await self._bell.wait()
+        await asyncio.sleep(SOONEST)
 
     async def _attend(self, payment_id: str, turns: asyncio.Semaphore) -> None:
         """Attend to one; whatever goes wrong with it, the others have their turn, and it comes again."""

@@ -57,15 +57,15 @@ class Ledger:
         `params` makes the parameters once the payment has its reference.
         """
         async with self._db.transaction() as tx:
-            known = await rows.payment_by(tx, payments.c.source == payment.source)
+            known = await rows.payment_by(tx, "source", payment.source)
             if known is not None:
                 return known
             payment = replace(payment, ref=await _free_ref(tx, payment.shop_id))
             payment = replace(payment, look_at=self._schedule(payment, payment.created_at))
             frozen = params(payment)
-            await tx.execute(payments.insert().values(**rows.of_payment(payment), create_params=frozen))
-            await tx.execute(attempts.insert().values(**rows.of_attempt(payment), params=frozen))
-            await tx.execute(cards.insert().values(**rows.of_new_card(payment)))
+            await tx.execute(_NEW_PAYMENT, {**rows.of_payment(payment), "create_params": frozen})
+            await tx.execute(_NEW_ATTEMPT, {**rows.of_attempt(payment), "params": frozen})
+            await tx.execute(_NEW_CARD, rows.of_new_card(payment))
             await _remember(tx, payment, f"user:{payment.created_by}", "requested", {}, payment.created_at)
             self._db.after_commit(tx, self._bell.set)
         return payment
@@ -92,7 +92,7 @@ class Ledger:
             ImpossibleTransition: the decision left a state by a way that does not exist.
         """
         async with self._db.transaction() as tx:
-            before = await rows.payment_by(tx, payments.c.id == payment_id, locked=True)
+            before = await rows.payment_locked(tx, payment_id)
             if before is None:
                 raise LookupError("no such payment")
             if expect is not None and before.version != expect:
@@ -115,7 +115,7 @@ class Ledger:
     async def show(self, payment_id: str, *, now: datetime) -> None:
         """Have the card shown again though nothing changed: its words depend on the time as well."""
         async with self._db.transaction() as tx:
-            before = await rows.payment_by(tx, payments.c.id == payment_id, locked=True)
+            before = await rows.payment_locked(tx, payment_id)
             if before is None:
                 return
             after = replace(before, version=before.version + 1)
@@ -133,16 +133,16 @@ class Ledger:
             await _remember(tx, payment, actor, action, detail, now)
 
     async def _write(self, tx: AsyncConnection, before: Payment, after: Payment, params: str | None) -> None:
-        await tx.execute(_one(after.id).values(**rows.of_payment(after)))
+        await tx.execute(_WRITE, {**rows.of_payment(after), "key": after.id})
         if after.attempt == before.attempt:
             return
         if after.attempt.number != before.attempt.number:
             if params is None:
                 raise ValueError("a new attempt needs its frozen parameters")
-            await tx.execute(attempts.insert().values(**rows.of_attempt(after), params=params))
+            await tx.execute(_NEW_ATTEMPT, {**rows.of_attempt(after), "params": params})
             return
-        which = (attempts.c.payment_id == after.id) & (attempts.c.number == after.attempt.number)
-        await tx.execute(attempts.update().where(which).values(**rows.of_attempt(after)))
+        which = {"key": after.id, "which": after.attempt.number}
+        await tx.execute(_WRITE_ATTEMPT, {**rows.of_attempt(after), **which})
 
 
 def new_token() -> str:
@@ -178,13 +178,13 @@ async def _remember(
     tx: AsyncConnection, payment: Payment, actor: str, action: str, detail: dict[str, Any], now: datetime
 ) -> None:
     said = {"status": payment.status, "attempt": payment.attempt.number, "outcome": payment.attempt.outcome, **detail}
-    await tx.execute(
-        history.insert().values(
-            payment_id=payment.id,
-            shop_id=payment.shop_id,
-            at=now,
-            actor=actor,
-            action=action,
-            detail=json.dumps(said, sort_keys=True, ensure_ascii=False),
-        )
-    )
+    row = {"payment_id": payment.id, "shop_id": payment.shop_id, "at": now, "actor": actor, "action": action}
+    await tx.execute(_NEW_HISTORY, {**row, "detail": json.dumps(said, sort_keys=True, ensure_ascii=False)})
+
+
+_NEW_PAYMENT, _NEW_ATTEMPT, _NEW_CARD = payments.insert(), attempts.insert(), cards.insert()
+_NEW_HISTORY = history.insert().inline()
+_WRITE = payments.update().where(payments.c.id == sa.bindparam("key"))
+_WRITE_ATTEMPT = attempts.update().where(
+    attempts.c.payment_id == sa.bindparam("key"), attempts.c.number == sa.bindparam("which")
+)

@@ -134,18 +134,19 @@ class Mailbox:
         ]
 
     async def _settle(self, claimed: Mail, values: dict[str, Any]) -> bool:
-        ours = (mail.c.id == claimed.id) & (mail.c.lease == claimed.lease) & _WAITING
-        return await self._change(mail.update().where(ours).values(**values, lease=None, lease_until=None))
+        which = {"which": claimed.id, "ours": claimed.lease}
+        return await self._change(_SETTLE, {**values, **which, "lease": None, "lease_until": None})
 
-    async def _change(self, change: sa.Update) -> bool:
+    async def _change(self, change: sa.Update, values: dict[str, Any] | None = None) -> bool:
         async with self._db.transaction() as tx:
-            changed = bool((await tx.execute(change)).rowcount)
+            changed = bool((await tx.execute(change, values)).rowcount)
         if changed:
             self.ring()
         return changed
 
 
 _WAITING = sa.literal_column("state") == sa.literal_column("'waiting'")
+_SETTLE = mail.update().where(mail.c.id == sa.bindparam("which"), mail.c.lease == sa.bindparam("ours"), _WAITING)
 _DONE = sa.literal_column("state") == sa.literal_column("'done'")
 _SET_ASIDE = sa.literal_column("state") == sa.literal_column("'set_aside'")
 # Literal, for SQLite takes a partial index only where the statement itself says the index's condition.

@@ -35,15 +35,15 @@ class Queries:
 
     async def payment(self, payment_id: str) -> Payment | None:
         """By our id."""
-        return await self._payment(payments.c.id == payment_id)
+        return await self._by("id", payment_id)
 
     async def by_intent(self, intent_id: str) -> Payment | None:
         """By the id of its PaymentIntent."""
-        return await self._payment(payments.c.intent_id == intent_id)
+        return await self._by("intent_id", intent_id)
 
     async def by_source(self, source: str) -> Payment | None:
         """By what it was made from: `message:CHAT:MESSAGE`, `tap:CHAT:MESSAGE`."""
-        return await self._payment(payments.c.source == source)
+        return await self._by("source", source)
 
     async def by_ref(self, shop_id: int, ref: str) -> Payment | None:
         """By the reference within a shop; a reference says nothing to another shop."""
@@ -51,7 +51,7 @@ class Queries:
 
     async def by_token(self, token: str) -> Payment | None:
         """By the secret part of its page's address."""
-        return await self._payment(payments.c.token_hash == hash_of(token))
+        return await self._by("token_hash", hash_of(token))
 
     async def by_message(self, shop_id: int, chat_id: int, message_id: int) -> Payment | None:
         """By the message that is its card, if that is one of this shop's."""
@@ -79,7 +79,8 @@ class Queries:
     async def create_params(self, payment_id: str) -> str:
         """The frozen parameters of the request that makes the intent, as JSON."""
         async with self._db.reading() as tx:
-            return await self._one(tx, sa.select(payments.c.create_params).where(payments.c.id == payment_id))
+            params: str = (await tx.execute(_PARAMS, {"key": payment_id})).scalar_one()
+        return params
 
     async def attempt_params(self, payment_id: str, number: int) -> str:
         """The frozen parameters of one attempt, as JSON."""
@@ -89,15 +90,13 @@ class Queries:
 
     async def due(self, until: datetime, *, limit: int = 100) -> Sequence[str]:
         """The ids of payments that are to be attended to by then, the longest waiting first."""
-        query = sa.select(payments.c.id).where(payments.c.look_at.is_not(None) & (payments.c.look_at <= until))
         async with self._db.reading() as tx:
-            return list((await tx.execute(query.order_by(payments.c.look_at).limit(limit))).scalars())
+            return list((await tx.execute(_DUE, {"until": until, "most": limit})).scalars())
 
     async def next_due(self) -> datetime | None:
         """When the next payment is to be attended to."""
-        query = sa.select(payments.c.look_at).where(payments.c.look_at.is_not(None))
         async with self._db.reading() as tx:
-            found: datetime | None = (await tx.execute(query.order_by(payments.c.look_at).limit(1))).scalar()
+            found: datetime | None = (await tx.execute(_NEXT_DUE)).scalar()
         return found
 
     async def unfinished(self, *, livemode: bool) -> int:
@@ -126,9 +125,24 @@ class Queries:
             by_currency = [(row[1], Money(int(row[2]), row[0])) for row in await tx.execute(paid)]
         return Standing(number, tuple(sorted(by_currency, key=lambda pair: pair[1].currency)))
 
+    async def _by(self, column: str, key: str) -> Payment | None:
+        async with self._db.reading() as tx:
+            return await rows.payment_by(tx, column, key)
+
     async def _payment(self, condition: sa.ColumnElement[bool]) -> Payment | None:
         async with self._db.reading() as tx:
-            return await rows.payment_by(tx, condition)
+            return await rows.payment_where(tx, condition)
 
     async def _one(self, tx: AsyncConnection, query: sa.Select[str]) -> str:
         return (await tx.execute(query)).scalar_one()
+
+
+_SCHEDULED = payments.c.look_at.is_not(None)
+_DUE = (
+    sa.select(payments.c.id)
+    .where(_SCHEDULED & (payments.c.look_at <= sa.bindparam("until", type_=payments.c.look_at.type)))
+    .order_by(payments.c.look_at)
+    .limit(sa.bindparam("most"))
+)
+_NEXT_DUE = sa.select(payments.c.look_at).where(_SCHEDULED).order_by(payments.c.look_at).limit(1)
+_PARAMS = sa.select(payments.c.create_params).where(payments.c.id == sa.bindparam("key"))

@@ -45,12 +45,31 @@ class Card:
         return self.message_id is not None or self.place.inline_id is not None
 
 
-async def payment_by(tx: AsyncConnection, condition: sa.ColumnElement[bool], *, locked: bool = False) -> Payment | None:
-    """The one payment that meets the condition; `locked` keeps others from changing it in this transaction."""
-    query = PAYMENTS.where(condition)
-    if locked:
-        query = query.with_for_update(of=payments)
-    row = (await tx.execute(query)).mappings().first()
+_BY = {
+    name: PAYMENTS.where(payments.c[name] == sa.bindparam("key"))
+    for name in ("id", "intent_id", "source", "token_hash")
+}
+_LOCKED = PAYMENTS.where(payments.c.id == sa.bindparam("key")).with_for_update(of=payments)
+# Made once: to put a statement together costs more than to run it.
+
+
+async def payment_by(tx: AsyncConnection, column: str, key: str) -> Payment | None:
+    """The one payment that has `key` in a unique column: id, intent_id, source or token_hash."""
+    return _first((await tx.execute(_BY[column], {"key": key})).mappings())
+
+
+async def payment_locked(tx: AsyncConnection, payment_id: str) -> Payment | None:
+    """The payment, which nobody else changes in this transaction."""
+    return _first((await tx.execute(_LOCKED, {"key": payment_id})).mappings())
+
+
+async def payment_where(tx: AsyncConnection, condition: sa.ColumnElement[bool]) -> Payment | None:
+    """The one payment that meets the condition."""
+    return _first((await tx.execute(PAYMENTS.where(condition))).mappings())
+
+
+def _first(found: sa.MappingResult) -> Payment | None:
+    row = found.first()
     return None if row is None else to_payment(row)
 
 
