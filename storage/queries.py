@@ -65,7 +65,8 @@ class Queries:
         """A shop's requests that have not ended, newest first; `before` is where the page above ended."""
         query = rows.PAYMENTS.where(payments.c.shop_id == shop_id, payments.c.ended_at.is_(None))
         if before is not None:
-            query = query.where(sa.tuple_(payments.c.created_at, payments.c.id) < sa.tuple_(*before))
+            place = sa.tuple_(payments.c.created_at, payments.c.id)
+            query = query.where(place < sa.tuple_(*before, types=[payments.c.created_at.type, payments.c.id.type]))
         query = query.order_by(payments.c.created_at.desc(), payments.c.id.desc()).limit(limit)
         async with self._db.reading() as tx:
             return await rows.payments_by(tx, query)

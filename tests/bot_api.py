@@ -1,0 +1,79 @@
+"""Holds each call of the Bot API against aiogram's models, which are made from Telegram's own documentation."""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import aiogram.methods
+from pydantic import BaseModel, ValidationError
+
+from bot.sandbox.fake_telegram import Entry
+
+METHODS = {
+    found.__api_method__.lower(): found
+    for found in (getattr(aiogram.methods, name) for name in aiogram.methods.__all__)
+    if isinstance(getattr(found, "__api_method__", None), str)
+}
+LONGEST_TEXT, LONGEST_DATA, LONGEST_ANSWER = 4096, 64, 200
+
+
+def faults(entries: Iterable[Entry]) -> list[str]:
+    """What is wrong with the bot's calls in a transcript: unknown, missing or ill-typed parameters, and lengths."""
+    return [f"{e.method}: {fault}" for e in entries if e.direction == "out" for fault in _faults(e.method, e.params)]
+
+
+def _faults(method: str, params: dict[str, Any]) -> Iterator[str]:
+    model = METHODS.get(method.lower())
+    if model is None:
+        yield "no such method"
+        return
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    read = {name: _read(value, fields[name].annotation if name in fields else str) for name, value in params.items()}
+    try:
+        call = model.model_validate(read)
+    except ValidationError as error:
+        yield from (f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors())
+        return
+    yield from (f"unknown parameter {name}" for name in _extras(call))
+    yield from _too_long(method, read)
+
+
+def _too_long(method: str, read: dict[str, Any]) -> Iterator[str]:
+    longest = LONGEST_ANSWER if method == "answerCallbackQuery" else LONGEST_TEXT
+    if len(str(read.get("text", ""))) > longest:
+        yield "the text is too long"
+    rows = (read.get("reply_markup") or {}).get("inline_keyboard", [])
+    for data in (button.get("callback_data") for row in rows for button in row):
+        if data is not None and not 1 <= len(data.encode()) <= LONGEST_DATA:
+            yield "callback data has 1 to 64 bytes"
+
+
+def _read(value: Any, annotation: Any) -> Any:
+    """Nested parameters come as JSON within a form."""
+    if not isinstance(value, str) or _takes_text(annotation):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _takes_text(annotation: Any) -> bool:
+    if annotation is str:
+        return True
+    unions = (typing.Union, types.UnionType, typing.Literal)
+    return typing.get_origin(annotation) in unions and any(map(_takes_text, typing.get_args(annotation)))
+
+
+def _extras(part: object, path: str = "") -> Iterator[str]:
+    if isinstance(part, BaseModel):
+        yield from (f"{path}{name}" for name in part.model_extra or {})
+        for name in type(part).model_fields:
+            yield from _extras(getattr(part, name), f"{path}{name}.")
+    elif isinstance(part, list | tuple):
+        for number, item in enumerate(part):
+            yield from _extras(item, f"{path}{number}.")
