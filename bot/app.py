@@ -121,10 +121,10 @@ class Service:
         await self._db.close()
         self._lock.release()
 
-    async def seed(self, people: list[tuple[int, str, str]], groups: list[int]) -> None:
+    async def seed(self, owner_name: str, people: list[tuple[int, str, str]], groups: list[int]) -> None:
         """Give the first owner's shop its people (id, name, role) and its groups, as a demo needs them."""
         owner = min(self._settings.owner_ids)
-        shop = await self._house.team.first_shop(Person(owner, "Kvit"))
+        shop = await self._house.team.first_shop(Person(owner, owner_name))
         now = self._clock.now()
         for user_id, name, role in people:
             await self._house.directory.seat(shop.id, user_id, Role[role.upper()], name=name, now=now)

@@ -12,7 +12,7 @@ from handlers.ports import GatewayError, Intent
 NO_ANSWER = 0
 """How a try ended that broke before its answer was read; the others ended with an HTTP status."""
 
-NOT_THAT_SHAPE = (AttributeError, KeyError, TypeError, ValueError)
+NOT_THAT_SHAPE = (AttributeError, KeyError, OSError, OverflowError, TypeError, ValueError)
 UNEXPECTED_STATE = "payment_intent_unexpected_state"
 
 _SECRET = re.compile(r"\b(?:sk|rk|pk|whsec)_\S+|\b\w+_secret_\w+")
@@ -87,4 +87,4 @@ def _unsure(tries: Sequence[int]) -> bool:
 
 def short(message: str) -> str:
     """A line fit for a log: one line, at most 200 characters, no key and no client secret."""
-    return _SECRET.sub("…", " ".join(message.split()))[:200]
+    return _SECRET.sub("…", " ".join(str(message).split()))[:200]

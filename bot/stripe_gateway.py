@@ -42,6 +42,9 @@ class _Wire(stripe.AIOHTTPClient):
     Stripe's idempotency layer, so the same key is safe, and one layer of retries is easier to bound than two.
     """
 
+    date = ""
+    """The `Date` of the last answer: what time it is at Stripe."""
+
     async def request_async(
         self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
@@ -55,6 +58,7 @@ class _Wire(stripe.AIOHTTPClient):
             self._handle_request_error(error)  # always raises APIConnectionError
         tries[-1] = response.status
         said = response.headers.copy()
+        self.date = said.get("Date", "")
         for notice in said.popall("Stripe-Notice", []):
             log.info("Stripe gives notice: %s", errors.short(notice))
         return body, response.status, said
@@ -169,6 +173,8 @@ class StripeGateway:
         except stripe.StripeError as error:
             failure, cause = _failure(error, tries), _cause(error)
             old = errors.is_old(error.headers or {}, tries)
+        except errors.NOT_THAT_SHAPE as error:  # the SDK itself stumbles over some bodies
+            raise errors.unreadable(error) from None
         else:
             intent = _read(answer.to_dict() if isinstance(answer, stripe.PaymentIntent) else {})
             return await self._look_after(intent.id) if errors.is_old(answer.last_response.headers, tries) else intent

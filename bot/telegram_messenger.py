@@ -46,6 +46,7 @@ _GONE = (
     "topic_deleted",
 )
 _CLOSED = ("chat not found", "user not found", "peer_id_invalid", "group chat was deactivated", "not enough rights")
+_TOPIC = ("topic_closed", "topic_hidden")
 _LINK = re.compile(r"\w+://[^\s'\"]+")
 
 
@@ -211,7 +212,13 @@ def _refusal(error: Forbidden | BadRequest) -> DeliveryFailed:
     if "button" in said and "url" in said:
         return DeliveryFailed("Telegram does not accept the address of a button", permanent=True)
     closed = isinstance(error, Forbidden) or any(words in said for words in _CLOSED)
-    return DeliveryFailed(_plain(error), permanent=True, gone=any(words in said for words in _GONE), closed=closed)
+    return DeliveryFailed(
+        _plain(error),
+        permanent=True,
+        gone=any(words in said for words in _GONE),
+        closed=closed,
+        closed_topic=any(words in said for words in _TOPIC),
+    )
 
 
 def _plain(error: TelegramError) -> str:

@@ -93,7 +93,17 @@ def build(
     bell, seconds = db.bell(BOOK), settings.sweep_seconds
     boxes = (events, updates, outbox)
     sweep = Sweep(
-        attendant, ledger, queries, post, clock, health, boxes=boxes, questions=questions, bell=bell, seconds=seconds
+        attendant,
+        ledger,
+        queries,
+        post,
+        clock,
+        health,
+        boxes=boxes,
+        questions=questions,
+        alerts=alerts,
+        bell=bell,
+        seconds=seconds,
     )
     app = site(
         inbox=events,
@@ -125,7 +135,9 @@ def _look_seconds(settings: Settings) -> float:
 
 def _both(first: SetAside, second: SetAside) -> SetAside:
     async def tell(mail: Mail, reason: str) -> None:
-        await first(mail, reason)
-        await second(mail, reason)
+        try:
+            await first(mail, reason)
+        finally:
+            await second(mail, reason)
 
     return tell

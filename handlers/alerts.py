@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from handlers.i18n import html
+from handlers.i18n import Safe, html
 from handlers.letters import Post, draft_of
 from handlers.ports import Clock, Letter
+from handlers.reasons import KEY_TROUBLE
 from handlers.team import Team
 from storage.mail import Mail
 from storage.mailbox import Mailbox
-from storage.payment import Place
+from storage.payment import Payment, Place
 
 ALERT = "alert:"
+MANY_TRIES = 100
+"""Tries that Stripe did not answer, some hours' worth: then somebody should know."""
 
 
 class Alerts:
@@ -25,7 +28,20 @@ class Alerts:
         """A mail waits for a human: say where and why."""
         if mail.key.startswith(ALERT):
             return
+        subject = mail.body.decode() if mail.kind == "card" else mail.id  # one word for all versions of a card
         said = html("en", "alert.set_aside", box=mail.box, kind=mail.kind, reason=reason, mail=mail.id)
+        await self._tell(f"{subject}", said)
+
+    async def trouble(self, payment: Payment) -> None:
+        """A payment waits for something that will not pass by itself: once a day for a key, once for a payment."""
+        if payment.trouble in KEY_TROUBLE:
+            await self._tell(f"key:{self._clock.now():%Y-%m-%d}", html("en", "alert.key", ref=payment.ref))
+        elif payment.trouble == "mismatch":
+            await self._tell(f"mismatch:{payment.id}", html("en", "alert.mismatch", ref=payment.ref))
+        elif payment.trouble and payment.trouble_count >= MANY_TRIES:
+            await self._tell(f"trouble:{payment.id}", html("en", "alert.trouble", ref=payment.ref))
+
+    async def _tell(self, subject: str, said: Safe) -> None:
         for owner in sorted(await self._team.owners()):
             post = Post(Place(owner), Letter(said))
-            await self._outbox.put(draft_of(post, key=f"{ALERT}{mail.id}:{owner}"), now=self._clock.now())
+            await self._outbox.put(draft_of(post, key=f"{ALERT}{subject}:{owner}"), now=self._clock.now())

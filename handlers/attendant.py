@@ -18,7 +18,9 @@ from storage.queries import Queries
 log = logging.getLogger(__name__)
 
 MOST_STEPS = 6
+MISMATCH = "mismatch"
 KEY_REFUSED = frozenset({"authentication", "permission"})
+MISMATCH = "mismatch"
 
 
 class Attendant:
@@ -61,6 +63,10 @@ class Attendant:
         if payment is None:
             raise LookupError("no such payment")
         return payment
+
+    async def was_cause(self, cause: str) -> bool:
+        """Whether a tap has begun an attempt before."""
+        return await self._queries.was_cause(cause)
 
     async def change(
         self,
@@ -200,7 +206,7 @@ class Attendant:
             lifecycle.faithful(payment, intent)
         except Mismatch as mismatch:
             log.critical("nothing is believed: %s", mismatch)
-            raise GatewayError("mismatch", retryable=False, message=str(mismatch)) from mismatch
+            raise GatewayError(MISMATCH, retryable=False, message=str(mismatch)) from mismatch
         detail = {"stripe": intent.status.value, "code": intent.decline_code or intent.error_code}
         return await self.change(payment.id, decide, actor, action, **detail)
 

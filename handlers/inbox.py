@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import random
 
 from handlers import stripe_event
-from handlers.attendant import Attendant
+from handlers.attendant import MISMATCH, Attendant
 from handlers.pages import RETURNED
 from handlers.stripe_event import Event
 from handlers.trace import trace
@@ -18,6 +18,8 @@ from storage.queries import Queries
 log = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 300.0
+MONEY = frozenset({"payment_intent.succeeded", "payment_intent.amount_capturable_updated"})
+"""Events that must not pass without a word, whatever intent they are about."""
 
 
 class Inbox:
@@ -36,6 +38,8 @@ class Inbox:
         payment = await self._queries.by_intent(event.intent_id) if event.intent_id else None
         if payment is None and event.payment_id:
             payment = await self._queries.payment(event.payment_id)
+        if event.type in MONEY and event.payment_id and (payment is None or not payment.may_be(event.intent_id)):
+            return Discard("money came on an intent that is not in the book")
         if payment is None:
             log.warning("event %s (%s) is about an intent that is not in the book", event.id, event.type)
             return Done("unknown payment")
@@ -45,9 +49,11 @@ class Inbox:
             return await self._look(payment.id, "stripe", event.intent_id, mail)
 
     async def _look(self, payment_id: str, actor: str, intent_id: str | None, mail: Mail) -> Verdict:
-        _, seen = await self._attendant.look(payment_id, actor=actor, intent_id=intent_id)
+        payment, seen = await self._attendant.look(payment_id, actor=actor, intent_id=intent_id)
         if seen:
             return Done()
+        if payment.trouble == MISMATCH:
+            return Discard(f"Stripe's intent does not fit {payment.ref}, and nothing was believed")
         return Retry("Stripe could not be seen", 1 + self._chance() * min(LONGEST_PAUSE, 2.0 ** (mail.tries + 1)))
 
     def _after_the_end(self, payment: Payment, event: Event) -> Verdict:

@@ -58,7 +58,7 @@ def next_step(payment: Payment, now: datetime) -> Step:
     fresh_key = now - payment.attempt.asked_at < KEY_LIFE
     if payment.intent_id is None:
         return Step.MAKE if fresh_key else Step.FIND
-    if payment.cancel_asked:
+    if payment.cancel_asked and payment.status is not PaymentStatus.PROCESSING:
         return Step.CANCEL
     if payment.attempt.outcome is AttemptOutcome.ASKED and payment.attempt.number > 1 and fresh_key:
         return Step.CONFIRM
@@ -79,8 +79,10 @@ def faithful(payment: Payment, intent: Intent) -> None:
     theirs = (intent.amount, intent.currency, intent.livemode, intent.metadata.get("kvit_payment"))
     names = ("amount", "currency", "livemode", "kvit_payment")
     wrong = [name for name, mine, said in zip(names, ours, theirs, strict=True) if mine != said]
-    if payment.intent_id not in (None, intent.id):
+    if not payment.may_be(intent.id):
         wrong.append("id")
+    if intent.received > payment.amount.minor:
+        wrong.append("received")
     if wrong:
         raise Mismatch(f"payment {payment.ref}: Stripe's intent differs in {', '.join(wrong)}")
 
@@ -218,13 +220,13 @@ def not_found(payment: Payment, *, now: datetime) -> Payment:
     return replace(payment, create_number=payment.create_number + 1, attempt=asked_again)
 
 
-def next_attempt(payment: Payment, *, origin: Origin, now: datetime) -> Payment:
+def next_attempt(payment: Payment, *, origin: Origin, now: datetime, cause: str | None = None) -> Payment:
     """The intention of one more attempt, where Stripe is known to want one; otherwise the payment as it is."""
     if payment.status is not PaymentStatus.OPEN or not payment.attempt.is_over or payment.cancel_asked:
         return payment
     if payment.attempt.number >= MAX_ATTEMPTS:
         return payment
-    attempt = Attempt(payment.attempt.number + 1, AttemptOutcome.ASKED, origin, asked_at=now)
+    attempt = Attempt(payment.attempt.number + 1, AttemptOutcome.ASKED, origin, asked_at=now, cause=cause)
     return replace(payment, attempt=attempt)
 
 
@@ -266,7 +268,8 @@ def next_look(payment: Payment, *, now: datetime, times: Times) -> datetime | No
     ahead = [at for at in (attempt.fresh_until, attempt.ends_at, payment.expires_at) if at and at > now]
     if attempt.outcome is not AttemptOutcome.LIVE:
         ahead = [at for at in (payment.expires_at, now + SELDOM) if at > now]
-    if payment.trouble or payment.cancel_asked or attempt.outcome is AttemptOutcome.ASKED:
+    asked = payment.cancel_asked and payment.status is not PaymentStatus.PROCESSING
+    if payment.trouble or asked or attempt.outcome is AttemptOutcome.ASKED:
         ahead.append(now + _patience(payment))
     elif payment.status is PaymentStatus.AUTHORIZED:
         ahead = [now + SELDOM]

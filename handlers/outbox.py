@@ -26,11 +26,18 @@ from storage.rows import Card
 
 log = logging.getLogger(__name__)
 
-MOST_SENDS = 4
-"""So often a new message may be begun without hearing how it ended: after that it waits for a human."""
+MOST_SENDS = 2
+"""So often a new message is sent without hearing how it ended: one repeat is the worst, then a human decides."""
+
+MOST_EDITS = 10
+"""So often an edit is tried that gets no answer, though Telegram can be reached; it must not hold its chat for ever."""
 
 ACTIONABLE = frozenset({"ready", "failed", "lapsed", "ending", "making", "asked", "trouble", "canceling", "processing"})
 """States in which a deleted card is worth posting anew."""
+
+
+class EditUnsure(DeliveryFailed):
+    """An edit that may or may not have been shown."""
 
 
 class Outbox:
@@ -81,6 +88,8 @@ class Outbox:
         place, wait = await self._admitted(shown.place)
         if wait:
             return wait
+        if mail.tries:
+            await self._reach()
         if shown.message_id is None and shown.place.inline_id is None:
             return await self._post_card(mail, payment, shop, shown, place)
         now = self._clock.now()
@@ -140,20 +149,21 @@ class Outbox:
         place, wait = await self._admitted(post.place)
         if wait:
             return wait
+        if mail.tries:
+            await self._reach()
         if post.edits is not None:
             await self._edit(place, post.edits, post.letter)
             return Done()
-        if mail.tries:
-            await self._reach()
         await self._send(place, post.letter, post.reply_to, silent=post.silent)
         return Done()
 
     async def _edit(self, place: Place, message_id: int | None, letter: Letter) -> None:
-        """Edit; twice is as good as once, so a doubtful one counts as not done."""
+        """Edit; twice is as good as once, so a doubtful one is tried more often than a new message."""
         try:
             await self._messenger.edit(place, message_id, letter)
         except DeliveryFailed as failed:
-            failed.unsure = False
+            if failed.unsure:
+                raise EditUnsure(str(failed), unsure=True) from failed
             raise
 
     async def _reach(self) -> None:
@@ -169,7 +179,7 @@ class Outbox:
         try:
             return await self._messenger.send(place, letter, reply_to=reply_to, silent=silent)
         except DeliveryFailed as failed:
-            if not failed.gone or place.thread_id is None:
+            if not (failed.gone or failed.closed_topic) or place.thread_id is None:
                 raise
             bare = replace(place, thread_id=None)
             return await self._messenger.send(bare, letter, silent=silent)
@@ -201,8 +211,8 @@ class Outbox:
         pause = 1 + self._chance() * min(30.0, 2.0 ** (mail.tries + 2))
         if not failed.unsure:
             return Snooze(pause)
-        if mail.tries + 1 >= MOST_SENDS:
-            return Discard(f"sent {MOST_SENDS} times without an answer")
+        if mail.tries + 1 >= (MOST_EDITS if isinstance(failed, EditUnsure) else MOST_SENDS):
+            return Discard(f"tried {mail.tries + 1} times without an answer")
         return Retry(str(failed), pause)
 
     async def _refused(self, mail: Mail, chat_id: int, failed: DeliveryFailed) -> Verdict:

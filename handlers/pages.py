@@ -99,16 +99,22 @@ class PageDesk:
         if payment is None or shop is None:
             return None
         state, until = page_state(payment, self._clock.now())
+        if state is PageState.READY and self._came_back(payment.id):
+            state, until = PageState.WAITING, None  # Stripe is being asked; a moment later the page knows more
         return Page(payment, shop, state, until, test=not payment.livemode)
 
     async def returned(self, page: Page) -> None:
         """Have the belt look at Stripe, at most once per payment in `RETURN_SECONDS`."""
         payment, now = page.payment, self._clock.now()
-        last = self._returned.get(payment.id)
-        if payment.is_final or payment.intent_id is None or (last and (now - last).total_seconds() < RETURN_SECONDS):
+        if payment.is_final or payment.intent_id is None or self._came_back(payment.id):
             return
         if len(self._returned) >= MOST_RETURNS:
             self._returned.clear()
         self._returned[payment.id] = now
         key = f"{RETURNED}:{payment.id}:{int(now.timestamp())}"
         await self._inbox.put(Draft(key, payment.intent_id, RETURNED, payment.id.encode()), now=now)
+
+    def _came_back(self, payment_id: str) -> bool:
+        """Whether the customer came back a moment ago."""
+        last = self._returned.get(payment_id)
+        return last is not None and (self._clock.now() - last).total_seconds() < RETURN_SECONDS

@@ -62,8 +62,12 @@ class Payments:
             await self._soon(payment, f"user:{user_id}")
         return await self._attendant.get(payment.id)
 
-    async def renew(self, payment_id: str, *, user_id: int, origin: Origin = Origin.CHAT) -> Payment:
+    async def renew(
+        self, payment_id: str, *, user_id: int, origin: Origin = Origin.CHAT, cause: str | None = None
+    ) -> Payment:
         """Make sure that a fresh link exists, by one more attempt of the same intent where Stripe wants one.
+
+        The same `cause` (a tap) begins one attempt at most, however often it is taken up.
 
         Raises:
             StripeUnavailable: nothing was begun.
@@ -83,7 +87,9 @@ class Payments:
             return payment
         if payment.attempt.outcome is AttemptOutcome.LIVE or payment.status is PaymentStatus.PROCESSING:
             raise StillEnding
-        return await self._begin_attempt(payment, user_id, origin)
+        if cause is not None and await self._attendant.was_cause(cause):
+            return payment
+        return await self._begin_attempt(payment, user_id, origin, cause)
 
     async def cancel(
         self, payment_id: str, *, user_id: int, reason: CancelReason = CancelReason.BY_MERCHANT
@@ -105,6 +111,10 @@ class Payments:
         if payment.status is PaymentStatus.SUCCEEDED:
             raise AlreadyPaid
         return payment
+
+    async def show(self, payment_id: str) -> None:
+        """Have the card shown again, where it stands now."""
+        await self._ledger.show(payment_id, now=self._clock.now())
 
     async def note_refusal(self, payment: Payment, user_id: int, button: str) -> None:
         """Write into the history that somebody without a role pressed a button of the card."""
@@ -148,10 +158,10 @@ class Payments:
             payment.manual_capture,
         )
 
-    async def _begin_attempt(self, payment: Payment, user_id: int, origin: Origin) -> Payment:
+    async def _begin_attempt(self, payment: Payment, user_id: int, origin: Origin, cause: str | None) -> Payment:
         """Store the next attempt with its parameters, then ask for it; of two at once one is stored."""
         now, params = self._clock.now(), self._gateway.confirm_params(self._wish(payment))
-        decide = partial(lifecycle.next_attempt, origin=origin, now=now)
+        decide = partial(lifecycle.next_attempt, origin=origin, now=now, cause=cause)
         actor = f"user:{user_id}" if user_id else "customer"
         payment = await self._attendant.change(payment.id, decide, actor, "attempt asked", params=params)
         if payment.attempt.is_over:

@@ -182,7 +182,8 @@ class DeliveryFailed(Exception):
 
     `permanent`: it never will (blocked, kicked, chat not found, bad request); `wait`: seconds it asked us to wait;
     `unsure`: it may have been delivered all the same; `moved_to`: the group's new id; `gone`: the message to edit
-    or the topic does not exist any more; `closed`: the chat as a whole does not take messages from us.
+    or the topic does not exist any more; `closed`: the chat as a whole does not take messages from us; `closed_topic`:
+    only this topic does not.
     """
 
     def __init__(
@@ -195,6 +196,7 @@ class DeliveryFailed(Exception):
         moved_to: int | None = None,
         gone: bool = False,
         closed: bool = False,
+        closed_topic: bool = False,
     ) -> None:
         super().__init__(reason)
         self.permanent = permanent
@@ -203,6 +205,7 @@ class DeliveryFailed(Exception):
         self.moved_to = moved_to
         self.gone = gone
         self.closed = closed
+        self.closed_topic = closed_topic
 
 
 class Messenger(Protocol):

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from handlers.alerts import Alerts
 from handlers.attendant import Attendant
 from handlers.health import Health
 from handlers.ports import Clock
@@ -15,7 +16,7 @@ from handlers.worker import first_of
 from storage.errors import DatabaseUnavailable
 from storage.ledger import Ledger
 from storage.mailbox import Mailbox
-from storage.payment import Payment
+from storage.payment import AttemptOutcome, Payment
 from storage.post import Post
 from storage.queries import Queries
 from storage.questions import Questions
@@ -30,6 +31,8 @@ KEPT = timedelta(days=8)
 
 BETWEEN_TIDYING = timedelta(hours=1)
 SOONEST = 0.2
+MOST_AGED = 10_000
+"""Cards that it remembers to have had shown without their link; forgetting them costs an edit each."""
 
 
 class Sweep:
@@ -46,6 +49,7 @@ class Sweep:
         *,
         boxes: Sequence[Mailbox],
         questions: Questions,
+        alerts: Alerts,
         bell: asyncio.Event,
         seconds: float,
     ) -> None:
@@ -59,8 +63,10 @@ class Sweep:
         self._seconds = seconds
         self._boxes = boxes
         self._questions = questions
+        self._alerts = alerts
         self._bell = bell
         self._tidied: datetime | None = None
+        self._aged: dict[str, datetime] = {}
         health.expect(NAME, within_seconds=seconds * 3 + 120)
 
     async def sweep_once(self) -> int:
@@ -99,7 +105,8 @@ class Sweep:
         self._bell.clear()
         due = await self._queries.next_due()
         left = self._seconds if due is None else (due - self._clock.now()).total_seconds()
-        await first_of(self._ring(), self._clock.sleep(max(SOONEST, min(left, self._seconds))))
+        if left > 0:
+            await first_of(self._ring(), self._clock.sleep(max(SOONEST, min(left, self._seconds))))
 
     async def _ring(self) -> None:
         """Return a moment after the bell: what rings it comes in bursts, and nothing is due sooner."""
@@ -112,6 +119,8 @@ class Sweep:
             try:
                 payment = await self._attendant.attend(payment_id, actor="sweep")
                 await self._show_if_aged(payment)
+                if payment.trouble:
+                    await self._alerts.trouble(payment)
                 if payment.look_at is not None and payment.look_at <= self._clock.now():
                     await self._ledger.put_off(payment_id, now=self._clock.now())
             except DatabaseUnavailable:
@@ -120,12 +129,20 @@ class Sweep:
                 with trace(payment=payment_id):
                     log.exception("the sweep could not attend to a payment")
                 await self._ledger.put_off(payment_id, now=self._clock.now())
+            self._health.beat(NAME, self._clock.now())
 
     async def _show_if_aged(self, payment: Payment) -> None:
-        """A link is shown only while it is fresh, though nothing happened when it ceased to be."""
+        """A link is shown only while it is fresh, though nothing happened when it ceased to be; once is enough.
+
+        The version does not tell whether the card is up to date: it also rises by what no card shows.
+        """
         until, now = payment.attempt.fresh_until, self._clock.now()
-        if payment.is_final or until is None or now < until:
+        live = payment.attempt.outcome is AttemptOutcome.LIVE and not payment.is_final
+        if not live or until is None or now < until or self._aged.get(payment.id) == until:
             return
         card = await self._post.card(payment.id)
-        if card.shown_at is not None and card.shown_at < until and card.shown_version == payment.version:
+        if card.shown_at is not None and card.shown_at < until:
+            if len(self._aged) >= MOST_AGED:
+                self._aged.clear()
             await self._ledger.show(payment.id, now=now)
+            self._aged[payment.id] = until

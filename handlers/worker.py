@@ -11,7 +11,7 @@ from handlers.health import Health
 from handlers.ports import Clock
 from handlers.trace import trace
 from storage.errors import DatabaseUnavailable
-from storage.mail import Discard, Mail, Retry, Verdict
+from storage.mail import Discard, Mail, Retry, Snooze, Verdict
 from storage.mailbox import Mailbox
 
 log = logging.getLogger(__name__)
@@ -25,8 +25,7 @@ HANDLE_SECONDS = 100.0
 LONGEST_WAIT = 15.0
 """Seconds without a look at the box: a sign of life, and the net under a bell that was missed."""
 
-MOST_TRIES = 5
-LONGEST_PAUSE = 300.0
+MOST_TRIES = 3
 
 
 async def _nobody(mail: Mail, reason: str) -> None:
@@ -56,6 +55,7 @@ class Belt:
         self._lease_seconds = lease_seconds
         self._set_aside = set_aside
         self._busy: set[asyncio.Task[None]] = set()
+        self._held: dict[int, Mail] = {}
         self._stopping = False
         health.expect(box.box, within_seconds=LONGEST_WAIT * 8)
 
@@ -89,6 +89,10 @@ class Belt:
             return
         mails = await self._box.claim(now=self._clock.now(), limit=free, lease_seconds=self._lease_seconds)
         for mail in mails:
+            if mail.id in self._held:  # its lease ran out while we work on it: the new one is ours as well
+                self._held[mail.id] = mail
+                continue
+            self._held[mail.id] = mail
             task = asyncio.create_task(self._work(mail))
             self._busy.add(task)
             task.add_done_callback(self._busy.discard)
@@ -105,7 +109,7 @@ class Belt:
         with trace(box=mail.box, mail=mail.id):
             verdict = await self._judged(mail)
             try:
-                settled = await self._box.settle(mail, verdict, now=self._clock.now())
+                settled = await self._box.settle(self._held.pop(mail.id, mail), verdict, now=self._clock.now())
             except DatabaseUnavailable as error:
                 log.warning("mail %s could not be settled, it comes again: %s", mail.id, error)
                 return
@@ -118,12 +122,13 @@ class Belt:
             async with asyncio.timeout(HANDLE_SECONDS):
                 return await self._handle(mail)
         except DatabaseUnavailable as error:
-            return Retry(f"database: {error}", 2.0)
+            log.warning("mail %s waits for the database: %s", mail.id, error)
+            return Snooze(2.0)
         except Exception as error:
             log.exception("mail %s (%s) failed", mail.id, mail.kind)
             if mail.tries + 1 >= MOST_TRIES:
                 return Discard(f"{type(error).__name__} in {MOST_TRIES} tries")
-            return Retry(type(error).__name__, min(LONGEST_PAUSE, 2.0 ** (mail.tries * 2)))
+            return Retry(type(error).__name__, 1.0 + mail.tries * 2)
 
     async def _told(self, mail: Mail, reason: str) -> None:
         try:

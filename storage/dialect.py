@@ -185,7 +185,7 @@ CLAIM, NEXT_DUE, OLDEST = HEADS + _CLAIM, HEADS + _NEXT_DUE, HEADS + _OLDEST
 
 
 def _engine(opener: Opener, begin: str, settings: dict[str, Any], **pool: Any) -> AsyncEngine:
-    engine = create_async_engine("sqlite+aiosqlite:///file", async_creator=opener.connect, **pool)
+    engine = create_async_engine("sqlite+aiosqlite:///file", async_creator=opener.connect, hide_parameters=True, **pool)
 
     @sa.event.listens_for(engine.sync_engine, "connect")
     def open_connection(connection: Any, _record: object) -> None:

@@ -70,7 +70,8 @@ MAX_ATTEMPTS = 8
 class Attempt:
     """One confirm of the payment's intent.
 
-    `link` is Stripe's redirect URL, `started_at` the time of the confirm, `ends_at` when the link dies (both UTC).
+    `cause` is the tap that began it, if one did. `link` is Stripe's redirect URL, `started_at` the time of the confirm,
+    `ends_at` when the link dies (both UTC).
     """
 
     number: int
@@ -81,6 +82,7 @@ class Attempt:
     ends_at: datetime | None = None
     link: str | None = None
     code: str | None = None
+    cause: str | None = None
 
     @property
     def is_over(self) -> bool:
@@ -161,6 +163,10 @@ class Payment:
             return False
         asked = self.cancel_asked is not None or self.attempt.outcome is AttemptOutcome.ASKED
         return asked or self.status is PaymentStatus.CREATED
+
+    def may_be(self, intent_id: str | None) -> bool:
+        """Whether that intent can be this payment's one."""
+        return self.intent_id in (None, intent_id)
 
     @property
     def is_payable(self) -> bool:

@@ -12,7 +12,7 @@ from storage import rows
 from storage.database import Database
 from storage.payment import Place
 from storage.rows import Card
-from storage.tables import cards, chats, posts
+from storage.tables import cards, chats, payments, posts, questions
 
 
 @dataclass(frozen=True)
@@ -93,15 +93,27 @@ class Post:
         if (await self.standing(chat_id)).closed_because is not None:
             await self._upsert(chat_id, {"closed_because": None})
 
-    async def move(self, chat_id: int, moved_to: int) -> None:
-        """A group became a supergroup: its shop and its mail follow, once."""
+    async def move(self, chat_id: int, moved_to: int) -> list[str]:
+        """A group became a supergroup: its shop, its payments and what was asked there follow, once.
+
+        Messages of the old group cannot be edited any more, and their numbers mean others in the new one, so every card
+        counts as deleted. Returns the payments whose cards that were and which have not ended.
+        """
         if chat_id == moved_to:
-            return
+            return []
         async with self._db.transaction() as tx:
             await _put(tx, chat_id, {"moved_to": moved_to})
+            for table in (payments, questions):
+                await tx.execute(table.update().where(table.c.chat_id == chat_id).values(chat_id=moved_to))
+            here = cards.c.chat_id == chat_id
+            open_ = sa.select(payments.c.id).join(cards, cards.c.payment_id == payments.c.id)
+            found = list((await tx.execute(open_.where(here, payments.c.ended_at.is_(None)))).scalars())
+            gone = {"message_id": None, "lost": True, "sends": 0}
+            await tx.execute(cards.update().where(here).values(chat_id=moved_to, **gone))
             known = (await tx.execute(sa.select(chats.c.chat_id).where(chats.c.chat_id == moved_to))).first()
             if known is None:
                 await tx.execute(chats.update().where(chats.c.chat_id == chat_id).values(chat_id=moved_to))
+        return found
 
     async def _is_card(self, chat_id: int, message_id: int) -> bool:
         where = (cards.c.chat_id == chat_id) & (cards.c.message_id == message_id)

@@ -71,6 +71,13 @@ class Queries:
         async with self._db.reading() as tx:
             return await rows.payments_by(tx, query)
 
+    async def open_in_chat(self, shop_id: int, chat_id: int) -> int:
+        """How many of a shop's requests in a chat have not ended."""
+        query = sa.select(sa.func.count()).select_from(payments).where(payments.c.shop_id == shop_id)
+        query = query.where(payments.c.chat_id == chat_id, payments.c.ended_at.is_(None))
+        async with self._db.reading() as tx:
+            return (await tx.execute(query)).scalar_one()
+
     async def card(self, payment_id: str) -> Card | None:
         """Where the payment's one message is."""
         async with self._db.reading() as tx:
@@ -88,6 +95,12 @@ class Queries:
         which = (attempts.c.payment_id == payment_id) & (attempts.c.number == number)
         async with self._db.reading() as tx:
             return await self._one(tx, sa.select(attempts.c.params).where(which))
+
+    async def was_cause(self, cause: str) -> bool:
+        """Whether a tap has begun an attempt before."""
+        query = sa.select(attempts.c.number).where(attempts.c.cause == cause)
+        async with self._db.reading() as tx:
+            return (await tx.execute(query)).first() is not None
 
     async def due(self, until: datetime, *, limit: int = 100) -> Sequence[str]:
         """The ids of payments that are to be attended to by then, the longest waiting first."""

@@ -21,7 +21,7 @@ _CURRENT = payments.join(
 )
 _ATTEMPT = [
     attempts.c[name].label(f"attempt_{name}")
-    for name in ("outcome", "origin", "asked_at", "started_at", "ends_at", "link", "code")
+    for name in ("outcome", "origin", "asked_at", "started_at", "ends_at", "link", "code", "cause")
 ]
 PAYMENTS = sa.select(payments, *_ATTEMPT).select_from(_CURRENT)
 """Every payment with its newest attempt; add a `where`."""
@@ -121,6 +121,7 @@ def _to_attempt(row: sa.RowMapping) -> Attempt:
         ends_at=row["attempt_ends_at"],
         link=row["attempt_link"],
         code=row["attempt_code"],
+        cause=row["attempt_cause"],
     )
 
 
@@ -178,6 +179,7 @@ def of_attempt(payment: Payment) -> dict[str, Any]:
         "ends_at": attempt.ends_at,
         "link": attempt.link,
         "code": attempt.code,
+        "cause": attempt.cause,
     }
 
 

@@ -201,6 +201,7 @@ attempts = sa.Table(
     sa.Column("ends_at", Instant),
     sa.Column("link", sa.Text),
     sa.Column("code", sa.Text),
+    sa.Column("cause", sa.Text, unique=True),
     _one_of("outcome", "asked", "live", "failed", "lapsed", "succeeded", "canceled"),
     _one_of("origin", "chat", "page"),
     sa.CheckConstraint("number BETWEEN 1 AND 8", name="number_bounded"),

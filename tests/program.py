@@ -1,4 +1,4 @@
-"""A part of Kvit as a process of its own, for what only a process has: signals, output, an exit code."""
+"""Kvit as a process of its own, for what only a process has: signals, output, an exit code."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ PATIENCE = 60
 
 
 @asynccontextmanager
-async def running(call: str, module: str, **environment: str) -> AsyncIterator[Process]:
-    """A process that awaits `call` of `module`; it is killed if it outlives the context."""
-    name = call.partition("(")[0]
-    code = f"import asyncio; from {module} import {name}; asyncio.run({call})"
+async def running(*arguments: str, **environment: str) -> AsyncIterator[Process]:
+    """`python -m bot` with these arguments; it is killed if it outlives the context."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-c", code),
+        *(sys.executable, "-W", "error", "-m", "bot", *arguments),
         cwd=ROOT,
         env=os.environ | environment,
         stdout=PIPE,

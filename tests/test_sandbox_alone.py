@@ -64,7 +64,7 @@ async def call(http: aiohttp.ClientSession, known: Json, method: str, **params: 
 
 @pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
 async def test_the_first_line_tells_all_and_a_signal_ends_it_cleanly(told: signal.Signals) -> None:
-    async with running("sandbox(0, 0)", "bot.sandbox.alone") as process:
+    async with running("sandbox") as process:
         known = json.loads(await first_line(process))
         names = ["stripe", "telegram", "stripe_key", "webhook_secret", "bot_token", "owner_id", "chat_id"]
         assert list(known) == names
@@ -99,6 +99,15 @@ async def test_one_number_for_both_is_a_taken_port_too(unused_tcp_port: int) -> 
     with pytest.raises(SandboxRefused, match="--telegram-port"):
         async with vendors.opened(stripe_port=unused_tcp_port, telegram_port=unused_tcp_port):
             raise AssertionError("it opened")
+
+
+async def test_the_program_says_that_sentence_and_ends_with_2(pair: Vendors) -> None:
+    taken = pair.stripe.base.rpartition(":")[2]
+    async with running("sandbox", "--telegram-port", taken) as process:
+        code, out, complaints = await ended(process)
+    assert (code, out) == (2, "")
+    assert complaints.startswith(f"Port {taken} is taken already; ")
+    assert complaints.count("\n") == 1
 
 
 @pytest.mark.parametrize("on", ["stripe", "telegram"])

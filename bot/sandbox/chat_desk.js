@@ -39,7 +39,7 @@ function showLinks() {
   const open = [...attempts.values()].filter((one) => !one.outcome);
   const kept = document.activeElement?.dataset.fate;
   $("links").replaceChildren(...open.map(linkRow));
-  if (!open.length) $("links").append(el("li", { class: "soft" }, "None is open. Each can be approved, declined or left to lapse."));
+  if (!open.length) $("links").append(el("li", { class: "soft" }, "No link is open."));
   if (kept && !document.querySelector(`[data-fate="${kept}"]`)) $("skips").firstChild.focus();
   else if (kept) document.querySelector(`[data-fate="${kept}"]`).focus();
 }
@@ -48,7 +48,7 @@ function linkRow(one) {
   const name = `${(one.amount / 100).toFixed(2)} ${one.currency}${one.text ? ` ${one.text}` : ""}`;
   const fate = (what, words) => el("button", {
     "aria-label": `${words} ${name}`, "data-fate": `${one.intent}-${what}`,
-    onclick: () => act("stripe", `intents/${one.intent}/${what}`),
+    onclick: () => { fated = one.intent; act("stripe", `intents/${one.intent}/${what}`); },
   }, words);
   const time = el("time", { datetime: one.ends }, left(one.ends));
   return el("li", {}, el("p", {}, `${name} `, time), fate("approve", "Approve"), fate("decline", "Decline"), fate("lapse", "Lapse"));

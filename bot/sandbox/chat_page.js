@@ -68,6 +68,7 @@ function hear(news) {
   for (const menu of news.menus || []) menus[menu.place] = menu.commands;
   for (const one of news.weather || []) showWeather(one);
   for (const attempt of news.attempts || []) attempts.set(attempt.intent, attempt);
+  for (const attempt of news.attempts || []) leaveWallet(attempt);
   for (const message of news.messages || []) take(message, Boolean(news.setting));
   for (const gone of news.gone || []) remove(gone);
   for (const answer of news.answers || []) answered.has(answer.id) || settle(answer);
@@ -115,6 +116,7 @@ function left(until) {
 // ---- The customer's phone -------------------------------------------------------------------------------------------
 
 let opened = "";
+let fated = "";                     // the intent that was decided beside the phones
 
 const ofDemo = (url) => [setting.stripe, setting.kvit].some((base) => url.startsWith(`${base}/`));
 
@@ -146,10 +148,16 @@ function close() {
   $("address").focus();
 }
 
-// The pages count by themselves in real time; after a jump they are opened anew, unless the customer is done there.
+// The wallet sends a customer who has decided back to Kvit; if fate decided, the page does not know it and we send him.
+function leaveWallet(attempt) {
+  if (attempt.link !== opened || !["approved", "declined"].includes(attempt.outcome)) return;
+  opened = $("address").value = attempt.back;
+  if (fated === attempt.intent) open(opened);
+}
+
+// The pages count by themselves in real time; after a jump they are opened anew.
 function timeJumped() {
-  const attempt = [...attempts.values()].find((one) => one.link === opened);
-  if (opened && !(attempt && ["approved", "declined"].includes(attempt.outcome))) open(opened);
+  if (opened) open(opened);
 }
 
 $("go").addEventListener("submit", (event) => {

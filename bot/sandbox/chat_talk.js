@@ -50,6 +50,8 @@ function showChat() {
   const group = place === "group";
   $("seller-owner").textContent = `${person(me).name}’s phone`;
   $("seller-name").textContent = group ? setting.group.title : setting.bot.name;
+  $("seller-face").textContent = group ? setting.group.title[0] : "✓";
+  $("seller-face").classList.toggle("group", group);
   $("seller-about").textContent = group ? `group, with ${setting.bot.name}` : `bot · @${setting.bot.username}`;
   $("messages").replaceChildren();
   lastDay = "";

@@ -112,6 +112,7 @@ class Feed:
         return {
             "intent": attempt.intent,
             "link": attempts.address(stripe.world, attempt),
+            "back": attempt.return_url,
             "amount": intent["amount"],
             "currency": intent["currency"].upper(),
             "text": intent["description"],

@@ -47,7 +47,7 @@ async def opened(*, framed_by: str = "'none'", brisk: bool = False) -> AsyncIter
             try:
                 await service.start()
                 await _subscribe(pair, service)
-                await _seed(service)
+                await service.seed(cast.OWNER.name, cast.seats(), [cast.GROUP])
                 yield Market(pair, service)
             finally:
                 await service.stop()
@@ -98,10 +98,3 @@ async def _subscribe(pair: Vendors, service: Service) -> None:
         http.post(f"{pair.stripe.base}/v1/webhook_endpoints", data=wanted, headers=headers) as answer,
     ):
         await answer.read()
-
-
-async def _seed(service: Service) -> None:
-    """Give the shop its people and its group, where the service can do that."""
-    seed = getattr(service, "seed", None)
-    if seed is not None:
-        await seed(cast.seats(), [cast.GROUP])

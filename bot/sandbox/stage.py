@@ -57,11 +57,11 @@ class Stage:
     """One run of the tour; `steps` counts what came out right. The owner writes in her private chat."""
 
     def __init__(self, market: Market, http: aiohttp.ClientSession, say: Say, patience: float) -> None:
-        """`patience` is the real seconds after which a step has failed."""
+        """`patience` is the real seconds after which a step has failed; it may change between steps."""
         self.steps = 0
+        self.patience = patience
         self._market = market
         self._http = http
-        self._patience = patience
         self._narrator = Narrator(self._telegram, say)
         self._owner = cast.OWNER.id
 
@@ -138,7 +138,7 @@ class Stage:
             return found()
 
         try:
-            seen = await self._telegram.until(look, self._patience)
+            seen = await self._telegram.until(look, self.patience)
         except TimeoutError:
             raise self._failed(what) from None
         self.steps += 1

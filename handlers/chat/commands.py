@@ -17,6 +17,7 @@ from storage.questions import Question
 
 log = logging.getLogger(__name__)
 
+LONGEST_SHOWN = 200
 LATE = timedelta(minutes=10)
 """A command about money that is older than this when it is seen is asked about before it is carried out."""
 
@@ -117,7 +118,7 @@ async def _ask_if_still_wanted(context: Context, command: Command) -> None:
             Button(context.text("late.no"), data=f"q:{question.id}:1"),
         ),
     )
-    await context.reply("late.ask", keyboard=keyboard, command=f"/{command.name} {said.rest}".strip())
+    await context.reply("late.ask", keyboard=keyboard, command=f"/{command.name} {said.rest}".strip()[:LONGEST_SHOWN])
 
 
 def _as_said(context: Context, kept: dict[str, object]) -> Said:

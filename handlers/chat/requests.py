@@ -56,7 +56,7 @@ async def cancel_tapped(context: Context, payment: Payment) -> None:
 async def new_link_tapped(context: Context, payment: Payment) -> None:
     """The button *New link* of a card: a fresh attempt of the same intent, or when to try again."""
     try:
-        await context.desks.payments.renew(payment.id, user_id=context.person.id)
+        await context.desks.payments.renew(payment.id, user_id=context.person.id, cause=context.key)
     except StillEnding:
         ends_at = payment.attempt.ends_at
         if ends_at is None or ends_at <= context.now:

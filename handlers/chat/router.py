@@ -7,10 +7,11 @@ import logging
 from handlers.chat import commands, inline, taps
 from handlers.chat.context import Context, Desks
 from handlers.chat.incoming import Access, InlineAsked, InlineChosen, Moved, Said, Tapped, read
+from handlers.chat.restraint import Restraint
 from handlers.ports import DeliveryFailed
 from handlers.trace import trace
 from storage.errors import PaymentError
-from storage.mail import Done, Mail, Retry, Verdict
+from storage.mail import Discard, Done, Mail, Retry, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -20,10 +21,15 @@ class Chat:
 
     def __init__(self, desks: Desks) -> None:
         self._desks = desks
+        self._manners = Restraint()
 
     async def handle(self, mail: Mail) -> Verdict:
         """Lead the update to its door."""
-        news = read(mail.body)
+        try:
+            news = read(mail.body)
+        except Exception as error:  # whatever Telegram may have sent: it will not become readable
+            log.exception("an update cannot be read")
+            return Discard(f"unreadable: {type(error).__name__}")
         with trace(update=mail.key):
             match news:
                 case Said():
@@ -35,13 +41,16 @@ class Chat:
                 case InlineChosen():
                     await inline.chosen(await self._context(news, mail.key), news)
                 case Moved(old, new):
-                    await self._desks.posts.move(old, new)
+                    for payment_id in await self._desks.posts.move(old, new):
+                        await self._desks.payments.show(payment_id)
                 case Access(chat_id, is_open):
                     await self._access(chat_id, is_open)
         return Done()
 
     async def gave_up(self, mail: Mail, reason: str) -> None:
         """The update could not be dealt with in all its tries: do not leave the person without a word."""
+        if reason.startswith("unreadable"):
+            return
         news = read(mail.body)
         if isinstance(news, Said | Tapped):
             context = await self._context(news, mail.key)
@@ -68,7 +77,8 @@ class Chat:
         try:
             await commands.take_up(context)
         except PaymentError as refusal:
-            await context.refuse(refusal)
+            if self._manners.may_refuse(context):
+                await context.refuse(refusal)
         return Done()
 
     async def _tapped(self, tapped: Tapped, key: str) -> Verdict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from zoneinfo import available_timezones
 
@@ -15,6 +16,9 @@ from storage.money import CURRENCIES
 from storage.people import Role, Shop
 
 ZONES = ("Europe/Copenhagen", "Europe/Helsinki", "Europe/Stockholm", "Europe/Oslo")
+SHOP_ID = re.compile(r"[0-9]{1,15}")
+"""A number that a button names; it can be forged, so it has to fit."""
+
 LANGUAGE_NAMES = {"en": "English", "da": "Dansk", "sv": "Svenska", "nb": "Norsk", "fi": "Suomi"}
 
 
@@ -28,6 +32,12 @@ class NameRefused(PaymentError):
     """A shop's name is empty or too long."""
 
     code = "error.name_refused"
+
+
+class ChatIsBusy(PaymentError):
+    """The chat still has open requests of the shop that it acts for."""
+
+    code = "error.chat_is_busy"
 
 
 async def setup(context: Context) -> None:
@@ -53,7 +63,7 @@ async def ask_which(context: Context, shops: tuple[Shop, ...]) -> None:
 
 async def shop_tapped(context: Context, shop_id: str) -> None:
     """One of the shops was chosen; for a group only an owner does that."""
-    shop = await context.desks.directory.shop(int(shop_id)) if shop_id.isdecimal() else None
+    shop = await context.desks.directory.shop(int(shop_id)) if SHOP_ID.fullmatch(shop_id) else None
     role = await context.desks.team.role(shop.id, context.person) if shop else Role.STRANGER
     if shop is None or role < (Role.MERCHANT if context.is_private else Role.OWNER):
         raise NotAllowed(id=context.person.id)
@@ -123,6 +133,15 @@ async def _first(context: Context) -> Shop:
 
 
 async def _tie(context: Context, shop: Shop) -> None:
+    """Have the chat act for the shop, once nothing of another shop can be told there any more.
+
+    Raises:
+        ChatIsBusy: requests of another shop are open there.
+    """
+    other = await context.desks.directory.shop_of_chat(context.place.chat_id)
+    leaves = other is not None and other.id != shop.id and not context.is_private
+    if other is not None and leaves and await context.desks.queries.open_in_chat(other.id, context.place.chat_id):
+        raise ChatIsBusy(shop=other.name)
     await context.desks.directory.tie(context.place.chat_id, shop.id, now=context.now)
     context.standing = replace(context.standing, shop=shop, choices=())
 

@@ -80,7 +80,10 @@ async def _answer(context: Context, rest: str) -> None:
     """The answer to a question, from the person it was put to; of two answers the first counts."""
     question_id, _, number = rest.partition(":")
     question = await context.desks.questions.find(question_id)
-    if question is None or question.place.chat_id != context.place.chat_id or not number.isdecimal():
+    doors = ANSWERS | {"late": late_answered}
+    if question is None or question.place.chat_id != context.place.chat_id or question.kind not in doors:
+        raise OldButton
+    if number not in {str(choice) for choice in range(len(question.body.get("choices", (0, 1))))}:
         raise OldButton
     if question.user_id != context.person.id:
         raise NotYours
@@ -89,7 +92,6 @@ async def _answer(context: Context, rest: str) -> None:
     if context.now - question.asked_at > QUESTION_LIFE:
         raise OldButton
     question = await context.desks.questions.answer(question.id, int(number), now=context.now)
-    doors = ANSWERS | {"late": late_answered}
-    if question.answer is None or question.answer >= len(question.body.get("choices", (0, 1))):
+    if question.answer is None:
         raise OldButton
     await doors[question.kind](context, question, question.answer)

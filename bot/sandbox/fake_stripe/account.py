@@ -95,7 +95,8 @@ def configurations(call: Call) -> Json:
 
 
 def configuration(call: Call) -> Json:
-    """The default configuration: cards, and MobilePay where the account may use it."""
+    """The default configuration: cards, and MobilePay where the account may use it and shows it."""
+    switches = call.world.switches
     return {
         "id": objects.CONFIGURATION,
         "object": "payment_method_configuration",
@@ -104,15 +105,18 @@ def configuration(call: Call) -> Json:
         "card": _offered(available=True),
         "is_default": True,
         "livemode": call.world.livemode,
-        "mobilepay": _offered(available=call.world.switches.mobilepay == "active"),
+        "mobilepay": _offered(available=switches.mobilepay == "active", shown=switches.mobilepay_offered),
         "name": "Default",
         "parent": None,
     }
 
 
-def _offered(*, available: bool) -> Json:
-    value = "on" if available else "off"
-    return {"available": available, "display_preference": {"overridable": None, "preference": value, "value": value}}
+def _offered(*, available: bool, shown: bool = True) -> Json:
+    value = "on" if available and shown else "off"
+    return {
+        "available": available and shown,
+        "display_preference": {"overridable": None, "preference": value, "value": value},
+    }
 
 
 ENDPOINTS = (

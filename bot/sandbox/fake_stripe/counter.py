@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from email.utils import format_datetime
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -92,7 +93,12 @@ class Counter:
     def _write(self, record: Request, answer: Answer) -> web.Response:
         record.status = answer.status
         self.world.changes.tell()
-        headers = {"Request-Id": record.request_id, "Stripe-Version": objects.API_VERSION, **answer.headers}
+        headers = {
+            "Date": format_datetime(self.world.now(), usegmt=True),
+            "Request-Id": record.request_id,
+            "Stripe-Version": objects.API_VERSION,
+            **answer.headers,
+        }
         if record.idempotency_key:
             headers["Idempotency-Key"] = record.idempotency_key
         return web.Response(status=answer.status, body=answer.body, headers=headers, content_type="application/json")

@@ -46,6 +46,7 @@ class Desk:
         self.world.alarms.ring()
         try:
             self._authenticate(asked.headers)
+            self._authorize(asked.endpoint)
             return await self._keyed(asked, spoil=spoil)
         except Refusal as refusal:
             return refused(refusal, asked.record.request_id)
@@ -62,6 +63,16 @@ class Desk:
             raise Refusal(f"{words} (or that account does not exist).", status=403, code="account_invalid")
         if headers.get("stripe-version", objects.API_VERSION) != objects.API_VERSION:
             raise Refusal(f"This pretend Stripe knows the API version {objects.API_VERSION} only.")
+
+    def _authorize(self, endpoint: Endpoint) -> None:
+        """Refuse what a restricted key has no right to, in Stripe's words."""
+        resource = endpoint.path.split("/")[2]
+        rights = [f"{resource}.read"] + [f"{resource}.write"] * (endpoint.method != "GET")
+        for right in rights:
+            if right in self.world.switches.lacking:
+                words = f"The provided key '{_masked(self.world.key)}' does not have the required permissions for this"
+                needed = f"Having the 'rak_{right.replace('.', '_')}' permission would allow this request to continue."
+                raise Refusal(f"{words} endpoint on account '{ACCOUNT}'. {needed}", status=403)
 
     async def _keyed(self, asked: Asked, *, spoil: bool) -> Answer:
         """Once for each idempotency key; without a key, and for GET and DELETE, as often as asked."""

@@ -19,7 +19,9 @@ class Switches:
     whether a second confirm is refused or replaces the open link, how late a lapse is noticed (`lapse_delay`), which
     codes a decline and a lapse leave, whether they leave a failed charge, how many confirms an intent may have,
     whether `allowed_payment_method_types` may come along with `confirm` (`allowed_types_confirm`).
-    `latency` is waited out before each request is carried out.
+    `latency` is waited out before each request is carried out. `mobilepay` is the capability of the account,
+    `mobilepay_offered` whether its payment method settings show it. `lacking` are rights that the key does not have:
+    a resource and read or write, like `events.read`; without a right to read there is none to write.
     """
 
     attempt_seconds: float = 300
@@ -30,6 +32,8 @@ class Switches:
     confirm_limit: int = 20
     confirm_while_open: str = "refuse"
     mobilepay: str = "active"
+    mobilepay_offered: bool = True
+    lacking: tuple[str, ...] = ()
     allowed_types_confirm: bool = True
     failed_charges: bool = True
     decline_code: str = "payment_intent_authentication_failure"
@@ -50,7 +54,7 @@ def _fitting(name: str, value: Any, present: Any) -> Any:
     if name in CHOICES and value not in CHOICES[name]:
         raise ValueError(f"{name} is one of {', '.join(CHOICES[name])}")
     if isinstance(present, tuple) and isinstance(value, list | tuple):
-        return tuple(_fitting(name, item, 0.0) for item in value)
+        return tuple(_fitting(f"an item of {name}", item, "" if name == "lacking" else 0.0) for item in value)
     if _number(present) and _number(value) and value >= 0:
         return value
     if _number(present) or type(value) is not type(present):

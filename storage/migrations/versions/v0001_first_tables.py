@@ -186,6 +186,7 @@ def _attempts() -> None:
         sa.Column("ends_at", BigInt),
         sa.Column("link", sa.Text()),
         sa.Column("code", sa.Text()),
+        sa.Column("cause", sa.Text()),
         sa.CheckConstraint("origin IN ('chat', 'page')", name="ck_attempts_origin_known"),
         sa.CheckConstraint(
             "outcome IN ('asked', 'live', 'failed', 'lapsed', 'succeeded', 'canceled')",
@@ -193,6 +194,7 @@ def _attempts() -> None:
         ),
         sa.CheckConstraint("number BETWEEN 1 AND 8", name="ck_attempts_number_bounded"),
         sa.ForeignKeyConstraint(["payment_id"], ["payments.id"], name="fk_attempts_payment_id_payments"),
+        sa.UniqueConstraint("cause", name="uq_attempts_cause"),
         sa.PrimaryKeyConstraint("payment_id", "number", name="pk_attempts"),
         sqlite_strict=True,
     )
