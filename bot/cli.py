@@ -20,6 +20,9 @@ from storage.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.migrations import HEAD, UnknownVersion
 
+FAILED = 1
+"""Something is not as it should be, and it was said what."""
+
 USAGE = 2
 """Usage, configuration, or a taken port."""
 
@@ -79,6 +82,32 @@ def migrate() -> None:
     _run(_migrate(_settings()))
 
 
+@main.command("setup-webhooks")
+def setup_webhooks() -> None:
+    """Tell Stripe and Telegram where Kvit is, and give the bot its menus."""
+    from bot.setup_webhooks import set_up
+
+    if not _run(set_up(_settings(), click.echo)):
+        sys.exit(FAILED)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a list of name, ok, detail, remedy.")
+def check(as_json: bool) -> None:
+    """Say of each thing that can be wrong whether it is, and what to do."""
+    from bot import checks
+
+    try:
+        settings = load()
+    except SettingsRefused as refused:
+        found = checks.unreadable(refused)
+    else:
+        _log(settings)
+        found = _run(checks.check(settings, SystemClock()))
+    click.echo(checks.as_json(found) if as_json else checks.as_lines(found))
+    sys.exit(0 if all(finding.ok for finding in found) else FAILED)
+
+
 async def _serve(settings: Settings, *, migrate: bool, take_over: bool) -> None:
     service = Service(settings, SystemClock(), migrate=migrate, take_over=take_over, tell=click.echo)
     with until_told() as told:
@@ -104,8 +133,12 @@ def _settings() -> Settings:
         settings = load()
     except SettingsRefused as refused:
         _refuse(str(refused))
-    logs.configure(form=settings.log_format, level=settings.log_level, secrets=settings.secrets())
+    _log(settings)
     return settings
+
+
+def _log(settings: Settings) -> None:
+    logs.configure(form=settings.log_format, level=settings.log_level, secrets=settings.secrets())
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:

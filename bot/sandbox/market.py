@@ -16,6 +16,8 @@ from bot.app import Service
 from bot.sandbox import cast, vendors
 from bot.sandbox.vendors import SandboxRefused, Vendors
 from bot.settings import Settings, settings_of
+from bot.telegram_menus import dress
+from bot.telegram_request import AiohttpRequest
 from handlers.pacing import Pacing
 
 BRISK = 1_000_000
@@ -48,9 +50,19 @@ async def opened(*, framed_by: str = "'none'", brisk: bool = False) -> AsyncIter
                 await service.start()
                 await _subscribe(pair, service)
                 await service.seed(cast.OWNER.name, cast.seats(), [cast.GROUP])
+                await _dress(pair)
                 yield Market(pair, service)
             finally:
                 await service.stop()
+
+
+async def _dress(pair: Vendors) -> None:
+    """Give the bot its menus, as `setup-webhooks` would."""
+    request = AiohttpRequest(pair.telegram.token, base=pair.telegram.base)
+    try:
+        await dress(request)
+    finally:
+        await request.shutdown()
 
 
 def refuse_a_live_key(environment: Mapping[str, str]) -> None:

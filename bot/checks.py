@@ -1,0 +1,47 @@
+"""Looks at everything that can be wrong with an installation, and says what to do about what is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+
+from bot import machine_check, stripe_check, telegram_check
+from bot.findings import Finding, fine, wrong
+from bot.redaction import redactor
+from bot.settings import Settings, SettingsRefused
+from handlers.ports import Clock
+
+SETTINGS = "settings"
+_MUST_BE = " It must be "
+
+
+async def check(settings: Settings, clock: Clock) -> list[Finding]:
+    """Every finding, in the order in which things are set up; nothing is changed anywhere."""
+    parts = await asyncio.gather(
+        machine_check.look(settings), stripe_check.look(settings, clock), telegram_check.look(settings)
+    )
+    found = [fine(SETTINGS, "They can be read."), *(finding for part in parts for finding in part)]
+    redact = redactor(settings.secrets())
+    return [replace(it, detail=redact(it.detail), remedy=redact(it.remedy)) for it in found]
+
+
+def unreadable(refused: SettingsRefused) -> list[Finding]:
+    """Settings that cannot be used, one finding for each of them; nothing else can be looked at then."""
+    return [_unreadable(line) for line in refused.lines]
+
+
+def _unreadable(line: str) -> Finding:
+    detail, found, must_be = line.partition(_MUST_BE)
+    return wrong(SETTINGS, detail, f"{_MUST_BE.strip()} {must_be}" if found else "See .env.example.")
+
+
+def as_lines(found: Iterable[Finding]) -> str:
+    """For whoever reads it on a terminal."""
+    return "\n".join(finding.line for finding in found)
+
+
+def as_json(found: Iterable[Finding]) -> str:
+    """For a program: a list of name, ok, detail, remedy."""
+    return json.dumps([asdict(finding) for finding in found], indent=2, ensure_ascii=False)

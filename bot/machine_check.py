@@ -1,0 +1,120 @@
+"""Looks at this machine: the database and what is in it, the disk, and the address that customers are given."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bot.findings import Finding, fine, note, wrong
+from bot.settings import Settings
+from storage.database import Database
+from storage.directory import Directory
+from storage.errors import DatabaseUnavailable
+from storage.migrations import HEAD
+from storage.queries import Queries
+
+DATABASE, SCHEMA, MODE, OWNERS = "database", "schema", "payments of the other mode", "owners"
+DISK, ADDRESS = "disk", "public address"
+BUSY_SECONDS = 3.0
+MEBIBYTE = 2**20
+TOO_LITTLE, LITTLE = 100 * MEBIBYTE, 1024 * MEBIBYTE
+TELEGRAMS_PORTS = {None, 443, 80, 88, 8443}
+
+
+async def look(settings: Settings) -> list[Finding]:
+    """The findings about this machine; nothing is made and nothing is changed."""
+    db = Database(settings.database_url, busy_seconds=BUSY_SECONDS)
+    try:
+        found = await _database(db, settings)
+    except DatabaseUnavailable as error:
+        remedy = f"See that {db.path} is an SQLite file which this user may write, on a disk that is not full."
+        found = [wrong(DATABASE, f"It cannot be used: {error}.", remedy)]
+    finally:
+        await db.close()
+    folder = next(path for path in db.path.absolute().parents if path.exists())
+    return [*found, disk(shutil.disk_usage(folder).free), address(settings)]
+
+
+async def _database(db: Database, settings: Settings) -> list[Finding]:
+    if not db.path.exists():
+        return [_to_be_made(db.path), _owners(settings.owner_ids)]
+    async with db.transaction():  # takes the lock that a writer takes, and writes nothing
+        pass
+    opened = fine(DATABASE, f"{db.path} can be read and written.")
+    schema = _schema(await db.schema_version())
+    return [opened, schema, *(await _content(db, settings) if schema == _schema(HEAD) else [])]
+
+
+def _to_be_made(path: Path) -> Finding:
+    folder = path.absolute().parent
+    if folder.is_dir() and os.access(folder, os.W_OK):
+        return note(DATABASE, f"There is no {path} yet.", "`serve` makes it.")
+    remedy = "Make that folder for this user, or name another file in DATABASE_URL."
+    return wrong(DATABASE, f"{path} cannot be made: {folder} is not a folder which this user may write.", remedy)
+
+
+def _schema(version: str | None) -> Finding:
+    """What the version of the tables means; versions are numbers that rise."""
+    if version == HEAD:
+        return fine(SCHEMA, f"The tables have version {HEAD}.")
+    if version is None or version < HEAD:
+        detail = f"The tables have version {version}, not {HEAD}." if version else "There are no tables yet."
+        return note(SCHEMA, detail, "`serve` brings them up to date, and so does `python -m bot migrate`.")
+    remedy = "Run the newer version of Kvit that wrote it, or name another file in DATABASE_URL."
+    return wrong(SCHEMA, f"The tables have version {version}, newer than {HEAD}.", remedy)
+
+
+async def _content(db: Database, settings: Settings) -> list[Finding]:
+    foreign = await Queries(db).unfinished(livemode=not settings.livemode)
+    owners = settings.owner_ids | await Directory(db).owners()
+    return [_other_mode(foreign, settings), _owners(owners)]
+
+
+def _other_mode(foreign: int, settings: Settings) -> Finding:
+    ours, theirs = ("live", "test") if settings.livemode else ("test", "live")
+    if not foreign:
+        return fine(MODE, f"There are none that a {theirs} key would have to finish.")
+    remedy = f"Use the {theirs} key until they have ended, or name another file in DATABASE_URL."
+    return wrong(MODE, f"STRIPE_API_KEY is a {ours} key, and {foreign} open payments need a {theirs} one.", remedy)
+
+
+def _owners(owners: frozenset[int]) -> Finding:
+    if owners:
+        return fine(OWNERS, f"There are {len(owners)}." if len(owners) > 1 else "There is one.")
+    remedy = "Put your Telegram id into OWNER_IDS, or open the link that `serve` prints at its start."
+    return note(OWNERS, "There is none, so nobody can do anything yet.", remedy)
+
+
+def disk(free: int) -> Finding:
+    """Whether `free` bytes are enough for the database to grow."""
+    said = f"{free // MEBIBYTE} MiB are free where the database is."
+    if free >= LITTLE:
+        return fine(DISK, said)
+    remedy = "Make room: a full disk takes nothing in, though nothing is lost at Stripe."
+    return note(DISK, said, remedy) if free >= TOO_LITTLE else wrong(DISK, said, remedy)
+
+
+def address(settings: Settings) -> Finding:
+    """Whether customers and the two vendors can reach what PUBLIC_URL says, as far as its looks tell."""
+    if settings.public_url is None:
+        remedy = "Set PUBLIC_URL to the https address that leads here, like https://pay.example.dk."
+        return _if_it_is_real(settings, "There is none: no pay pages, no webhooks.", remedy)
+    parts = urlsplit(settings.public_url)
+    host = parts.hostname or ""
+    if "." not in host and ":" not in host:
+        remedy = f"Take a name with a dot; on this machine http://127.0.0.1:{settings.port}."
+        return _if_it_is_real(settings, f"Telegram refuses buttons that lead to {host}, without a dot.", remedy)
+    if parts.scheme == "http":
+        remedy = "For customers, set PUBLIC_URL to an https address that leads here."
+        return _if_it_is_real(settings, f"Only this machine can open {settings.public_url}.", remedy)
+    if settings.uses_telegram_webhook and parts.port not in TELEGRAMS_PORTS and not settings.telegram_api_base:
+        remedy = "Serve it on 443, 80, 88 or 8443, or set TELEGRAM_MODE=polling."
+        return wrong(ADDRESS, f"Telegram sends nothing to port {parts.port}.", remedy)
+    return fine(ADDRESS, f"{settings.public_url}.")
+
+
+def _if_it_is_real(settings: Settings, detail: str, remedy: str) -> Finding:
+    """To try things out it may be like this; where real money moves it may not."""
+    return wrong(ADDRESS, detail, remedy) if settings.livemode else note(ADDRESS, detail, remedy)

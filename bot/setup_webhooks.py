@@ -1,0 +1,79 @@
+"""Tells Stripe and Telegram where Kvit is, and dresses the bot; run again, it changes only what is not right."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from bot.findings import Finding, fine, note, wrong
+from bot.settings import Settings
+from bot.stripe_endpoint import Endpoint, sorted_out, url_of
+from bot.stripe_setup import API_VERSION, StripeSetup
+from bot.stripe_trouble import DASHBOARD, explained
+from bot.telegram_request import API, AiohttpRequest
+from bot.telegram_setup import set_menus, set_webhook
+from handlers.ports import GatewayError
+
+ENDPOINT = "webhook endpoint"
+RIGHT = "Webhook Endpoints: Write"
+
+
+async def set_up(settings: Settings, tell: Callable[[str], None]) -> bool:
+    """Take every step and `tell` a line about each; false if one of them failed, the others are taken all the same."""
+    stripe = StripeSetup(settings.stripe_api_key.get_secret_value(), api_base=settings.stripe_api_base)
+    token, base = settings.telegram_bot_token.get_secret_value(), settings.telegram_api_base or API
+    request = AiohttpRequest(token, base=base)
+    steps: tuple[Callable[[], Awaitable[Finding]], ...] = (
+        partial(_subscribe, stripe, settings),
+        partial(set_webhook, request, settings),
+        partial(set_menus, request),
+    )
+    good = True
+    try:
+        for step in steps:
+            finding = await step()
+            tell(finding.line)
+            good = good and finding.ok
+    finally:
+        await request.shutdown()
+        await stripe.close()
+    return good
+
+
+async def _subscribe(stripe: StripeSetup, settings: Settings) -> Finding:
+    url = url_of(settings)
+    if url is None:
+        detail = "Stripe sends to https addresses only, and PUBLIC_URL is none."
+        return wrong(ENDPOINT, detail, "Set PUBLIC_URL to the https address that leads here, then run this again.")
+    try:
+        ours, others = sorted_out(await stripe.endpoints(), url, API_VERSION)
+        if ours is None:
+            return _made(settings, *(await stripe.create_endpoint(url)), others)
+        right = ours if ours.is_exact else await stripe.correct_endpoint(ours)
+    except GatewayError as error:
+        return wrong(ENDPOINT, *explained(error, RIGHT))
+    return _kept(settings, right, others, changed=right is not ours)
+
+
+def _made(settings: Settings, endpoint: Endpoint, secret: str, others: list[Endpoint]) -> Finding:
+    """The only time that Stripe says the secret; it ends the line, so that it can be copied."""
+    had = _too_many(others, "another API version, which cannot be changed")
+    beside = " behind what is there and a comma" if settings.stripe_webhook_secrets else ""
+    remedy = f"Put its secret, shown only now, into .env{beside}, then start `serve` again: STRIPE_WEBHOOK_SECRETS="
+    return note(ENDPOINT, f"{endpoint.id} was made for {endpoint.url}.{had}", f"{remedy}{secret}")
+
+
+def _kept(settings: Settings, endpoint: Endpoint, others: list[Endpoint], *, changed: bool) -> Finding:
+    did = "was there and now brings exactly Kvit's events" if changed else "is there already, as it should be"
+    detail = f"{endpoint.id} for {endpoint.url} {did}.{_too_many(others, 'the same address')}"
+    if settings.stripe_webhook_secrets:
+        return fine(ENDPOINT, detail)
+    secret = f"Its secret stands in {DASHBOARD}, Webhooks, at the endpoint"
+    return note(ENDPOINT, detail, f"{secret}: put it into STRIPE_WEBHOOK_SECRETS.")
+
+
+def _too_many(others: list[Endpoint], why: str) -> str:
+    if not others:
+        return ""
+    names = " and ".join(other.id for other in others)
+    return f" Delete {names} in {DASHBOARD}, Webhooks: it has {why}."

@@ -1,0 +1,65 @@
+"""What the bot looks like before anybody wrote to it: its menus of commands and its descriptions, in every language."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from telegram.error import RetryAfter
+
+from bot.telegram_messenger import seconds_of
+from bot.telegram_request import AiohttpRequest
+from handlers.commands import open_to
+from handlers.i18n import CATALOGUES, FALLBACK, LANGUAGES, text
+from storage.people import Role
+
+SCOPES = {
+    "default": Role.STRANGER,
+    "all_private_chats": Role.OWNER,
+    "all_group_chats": Role.MERCHANT,
+    "all_chat_administrators": Role.OWNER,
+}
+"""Up to whose commands a menu shows. It is a help and no more: who may do what is looked up when he does it."""
+
+LONGEST_WAIT = 10.0
+
+
+async def dress(request: AiohttpRequest) -> None:
+    """Set menus and descriptions; the same again changes nothing.
+
+    Raises:
+        TelegramError: Telegram is out of reach or refuses; what was set before stays set.
+    """
+    for code, language in tongues():
+        for scope, role in SCOPES.items():
+            commands, where = menu(language, role), {"type": scope}
+            await patiently(request, "setMyCommands", commands=commands, scope=where, language_code=code)
+        description, short = text(language, "bot.description"), text(language, "bot.short_description")
+        await patiently(request, "setMyDescription", description=description, language_code=code)
+        await patiently(request, "setMyShortDescription", short_description=short, language_code=code)
+
+
+def tongues() -> list[tuple[str, str]]:
+    """Telegram's code and our language; the empty code is for everybody who speaks none of ours."""
+    written = [language for language in LANGUAGES if (CATALOGUES / language / "kvit.po").exists()]
+    return [("", FALLBACK), *((language, language) for language in written)]
+
+
+def menu(language: str, role: Role) -> list[dict[str, str]]:
+    """The commands that somebody with this role may use, each with a short line."""
+    return [{"command": it.name, "description": text(language, f"menu.{it.name}")} for it in open_to(role)]
+
+
+async def patiently(request: AiohttpRequest, method: str, **parameters: Any) -> Any:
+    """Call, and if Telegram asks to wait a little, wait and call once more.
+
+    Raises:
+        TelegramError: refused, out of reach, or the wait is longer than anybody watches a terminal for.
+    """
+    try:
+        return await request.call(method, **parameters)
+    except RetryAfter as error:
+        if seconds_of(error) > LONGEST_WAIT:
+            raise
+        await asyncio.sleep(seconds_of(error))
+    return await request.call(method, **parameters)

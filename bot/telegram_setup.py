@@ -1,0 +1,64 @@
+"""Tells Telegram where to send its updates, and says in an operator's words why it did not work."""
+
+from __future__ import annotations
+
+from telegram.error import BadRequest, InvalidToken, RetryAfter, TelegramError
+
+from bot.findings import Finding, fine, wrong
+from bot.settings import Settings
+from bot.telegram_intake import ALLOWED_UPDATES
+from bot.telegram_menus import dress, patiently, tongues
+from bot.telegram_messenger import seconds_of
+from bot.telegram_request import AiohttpRequest, NotSent, PerhapsSent
+
+ROUTE = "/telegram/webhook"
+CONNECTIONS = 40
+WEBHOOK, MENUS = "telegram webhook", "telegram menus"
+
+
+async def set_webhook(request: AiohttpRequest, settings: Settings) -> Finding:
+    """Have Telegram send its updates to us, where that is how Kvit gets them."""
+    if not settings.uses_telegram_webhook:
+        return fine(WEBHOOK, "None is set, for Kvit asks Telegram for updates (TELEGRAM_MODE).")
+    url = f"{settings.public_url}{ROUTE}"
+    try:
+        await patiently(
+            request,
+            "setWebhook",
+            url=url,
+            secret_token=settings.update_secret.get_secret_value(),
+            allowed_updates=list(ALLOWED_UPDATES),
+            drop_pending_updates=False,
+            max_connections=CONNECTIONS,
+        )
+    except BadRequest as error:
+        ports = "Telegram needs an https PUBLIC_URL that the internet reaches, on port 443, 80, 88 or 8443, with a full"
+        return wrong(WEBHOOK, f"Telegram refuses {url}: {error}.", f"{ports} chain of certificates.")
+    except TelegramError as error:
+        return wrong(WEBHOOK, *explained(error))
+    return fine(WEBHOOK, f"Telegram sends its updates to {url}.")
+
+
+async def set_menus(request: AiohttpRequest) -> Finding:
+    """Give the bot its menus and descriptions."""
+    try:
+        await dress(request)
+    except TelegramError as error:
+        return wrong(MENUS, *explained(error))
+    codes = ", ".join(code for code, _ in tongues() if code)
+    return fine(MENUS, f"The bot has its menus of commands and its descriptions ({codes}).")
+
+
+def explained(error: TelegramError) -> tuple[str, str]:
+    """What went wrong at Telegram, and what to do."""
+    match error:
+        case InvalidToken():
+            remedy = "Copy TELEGRAM_BOT_TOKEN anew from @BotFather (/mybots, API Token)."
+            return "Telegram does not know the bot's token.", remedy
+        case RetryAfter():
+            return f"Telegram asks to wait {seconds_of(error):.0f} seconds.", "Wait that long, then run this again."
+        case NotSent() | PerhapsSent():
+            remedy = "See that this machine reaches api.telegram.org, or what TELEGRAM_API_BASE names; then try again."
+            return f"Telegram cannot be reached: {error}.", remedy
+        case _:
+            return f"Telegram refuses: {error}.", "Read TELEGRAM_BOT_TOKEN and TELEGRAM_API_BASE again."

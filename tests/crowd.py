@@ -1,0 +1,166 @@
+"""The people around the real service: who they are, how they speak, and what stands in a chat afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from bot.sandbox.fake_telegram import Entry, FakeTelegram
+from bot.sandbox.fake_telegram.people import Words
+from bot.sandbox.fake_telegram.world import Chat
+from storage.database import Database
+from storage.directory import Directory
+from storage.mailbox import Mailbox
+from storage.people import Role
+from storage.queries import Queries
+from storage.rows import Card
+from tests.world import OWNER, Json, World
+
+ADMIN, MERCHANT, COLLEAGUE, STRANGER = 70_010_011, 70_010_012, 70_010_013, 70_010_099
+GROUP, OTHER_GROUP, NO_SHOP = -70_020_001, -70_020_002, -70_020_003
+SHOP_PEOPLE = [(ADMIN, "Ada", "admin"), (MERCHANT, "Mads", "merchant"), (COLLEAGUE, "Carla", "merchant")]
+
+
+async def open_shop(world: World) -> None:
+    """The first shop with its people and its group."""
+    await world.service.seed("Olivia", SHOP_PEOPLE, [GROUP])
+
+
+async def open_second_shop(world: World, *people: int) -> None:
+    """Another shop, in EUR, with the other group and these merchants."""
+    done = world.say("/setup NEW Second", chat=OTHER_GROUP)
+    await reply(world, done, chat=OTHER_GROUP)
+    changed = world.say("/settings currency EUR", chat=OTHER_GROUP)
+    await reply(world, changed, chat=OTHER_GROUP)
+    async with book(world) as db:
+        second = (await Directory(db).shops())[-1]
+        for person in people:
+            await Directory(db).seat(second.id, person, Role.MERCHANT, name="", now=world.clock.now())
+
+
+@asynccontextmanager
+async def book(world: World) -> AsyncIterator[Database]:
+    """The service's database, read beside it."""
+    db = Database(world.settings.database_url)
+    try:
+        yield db
+    finally:
+        await db.close()
+
+
+async def card_row(world: World) -> Card:
+    """What is kept of the card of the newest intent's payment."""
+    async with book(world) as db:
+        found = await Queries(db).card(world.intent()["metadata"]["kvit_payment"])
+    assert found is not None
+    return found
+
+
+async def actions(world: World, number: int = -1) -> list[tuple[str, str]]:
+    """Who did what to the payment of an intent, oldest first."""
+    async with book(world) as db:
+        entries = await Queries(db).history(world.intent(number)["metadata"]["kvit_payment"])
+    return [(entry.actor, entry.action) for entry in entries]
+
+
+async def set_aside(world: World, box: str = "outbox") -> list[str]:
+    """Why mails of a box wait for a human, oldest first."""
+    async with book(world) as db:
+        return [kept.reason for kept in reversed(await Mailbox(db, box).set_aside())]
+
+
+def speak(world: World, text: str, *, by: int = OWNER, chat: int | None = None, **words: Any) -> int:
+    """Write a message with everything that `Words` knows; returns its id."""
+    return int(world.telegram.people.say(Words(chat or by, by, text, **words))["message_id"])
+
+
+def hear(world: World, text: str, *, by: int = OWNER, chat: int | None = None, **fields: Any) -> int:
+    """Let the bot hear a message with these raw fields of the Bot API; returns the message's id."""
+    people, around = world.telegram.people, world.telegram.world
+    place = people.private_chat(by) if chat is None else people.group(chat, None)
+    message = around.put(place, {"from": dict(around.person(by)), "text": text} | fields)
+    around.heard("message", message, place.id)
+    return int(message["message_id"])
+
+
+def press(world: World, message: Json, data: str, *, by: int = OWNER) -> str:
+    """Press a button of a message that need not be there, for the data is forged; returns the query's id."""
+    return world.telegram.tap(message["message_id"], by, data, message["chat"]["id"])
+
+
+def chat_of(world: World, chat: int) -> Chat:
+    """A chat as the pretend Telegram has it."""
+    return world.telegram.world.chats[chat]
+
+
+def shown(world: World, chat: int = OWNER) -> list[Json]:
+    """The bot's messages in a chat as they stand now, oldest first."""
+    place = chat_of(world, chat)
+    return [message for message in place.messages.values() if message["message_id"] in place.mine]
+
+
+async def reply(world: World, to: int, contains: str = "", *, chat: int = OWNER) -> Json:
+    """The bot's newest reply to a message, once there is one that says so."""
+
+    def find(_: FakeTelegram) -> Json | None:
+        if chat not in world.telegram.world.chats:
+            return None
+        fitting = [m for m in shown(world, chat) if m.get("reply_to_message", {}).get("message_id") == to]
+        fitting = [m for m in fitting if contains in m["text"]]
+        return fitting[-1] if fitting else None
+
+    return await world.telegram.until(find, timeout=10)
+
+
+async def refused(world: World, text: str, *, by: int = OWNER, chat: int | None = None) -> str:
+    """What a message is answered with."""
+    return str((await reply(world, world.say(text, by=by, chat=chat), chat=chat or by))["text"])
+
+
+async def alerted(world: World, query_id: str) -> str:
+    """What the alert of a tap says; a toast is none."""
+    said = await world.answer(query_id)
+    assert str(world.telegram.world.taps[query_id].answer).count("show_alert"), f"no alert: {said}"
+    return said
+
+
+async def caught_up(world: World, chat: int = OWNER, *, by: int = OWNER) -> None:
+    """Everything said in this chat before was dealt with, and everything said about it stands there."""
+    await reply(world, world.say("/id", by=by, chat=chat), chat=chat)
+
+
+async def in_time(world: World, true: Callable[[], Any], *, step: float = 5, most: int = 400) -> Any:
+    """Turn the clock by steps until it is true; between two steps everybody gets a moment to act."""
+    for _ in range(most):
+        try:
+            return await world.telegram.until(lambda _: true(), timeout=0.05)
+        except TimeoutError:
+            world.advance(step)
+    raise TimeoutError("it never came true")
+
+
+def calls(world: World, method: str) -> list[Entry]:
+    """The calls of a method that Telegram carried out, oldest first."""
+    made = [entry for entry in world.telegram.transcript if entry.direction == "out" and entry.method == method]
+    return [
+        entry
+        for entry in made
+        if not (entry.result is None or (isinstance(entry.result, dict) and "ok" in entry.result))
+    ]
+
+
+def posts(world: World) -> list[str]:
+    """Every request that may have changed something at Stripe's payments."""
+    asked = [request for request in world.stripe.ledger.requests if request.method == "POST"]
+    return [request.path for request in asked if request.path.startswith("/v1/payment_intents")]
+
+
+async def break_telegram(world: World, method: str, how: str, *, when: str = "before", **more: Any) -> None:
+    """Order a fault for the next call of a method."""
+    await world.control("telegram", "faults", {"method": method, "how": how, "when": when} | more)
+
+
+async def set_down(world: World, down: bool) -> None:
+    """Pull Telegram's plug, or put it in again."""
+    await world.control("telegram", "down", {"down": down})
