@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from handlers.i18n import Safe, html
 from handlers.letters import Post, draft_of
+from handlers.outbox import CLOSED
 from handlers.ports import Clock, Letter
 from handlers.reasons import KEY_TROUBLE
 from handlers.team import Team
@@ -28,8 +29,11 @@ class Alerts:
         """A mail waits for a human: say where and why."""
         if mail.key.startswith(ALERT):
             return
-        subject = mail.body.decode() if mail.kind == "card" else mail.id  # one word for all versions of a card
         said = html("en", "alert.set_aside", box=mail.box, kind=mail.kind, reason=reason, mail=mail.id)
+        if reason.startswith(CLOSED):  # many mails wait at one closed door: a word a day
+            await self._tell(f"closed:{mail.lane}:{self._clock.now():%Y-%m-%d}", said)
+            return
+        subject = mail.body.decode() if mail.kind == "card" else mail.id  # one word for all versions of a card
         await self._tell(f"{subject}", said)
 
     async def trouble(self, payment: Payment) -> None:

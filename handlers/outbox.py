@@ -35,6 +35,9 @@ MOST_EDITS = 10
 ACTIONABLE = frozenset({"ready", "failed", "lapsed", "ending", "making", "asked", "trouble", "canceling", "processing"})
 """States in which a deleted card is worth posting anew."""
 
+CLOSED = "the chat is closed"
+"""How the reason begins for which a mail to a chat that does not let us in is set aside."""
+
 
 class EditUnsure(DeliveryFailed):
     """An edit that may or may not have been shown."""
@@ -117,9 +120,8 @@ class Outbox:
             await self._reach()
         await self._post.sending(payment.id)
         now = self._clock.now()
-        reply_to = int(payment.source.rpartition(":")[2]) if payment.source.startswith("message:") else None
         try:
-            message_id = await self._send(place, card(payment, self._view(shop, now)), reply_to)
+            message_id = await self._send(place, card(payment, self._view(shop, now)), _asked_by(payment, place))
         except DeliveryFailed as failed:
             if not failed.unsure:
                 await self._post.not_sent(payment.id)
@@ -151,10 +153,12 @@ class Outbox:
             return wait
         if mail.tries:
             await self._reach()
+        moved = place.chat_id != post.place.chat_id  # then numbers of messages mean others
         if post.edits is not None:
-            await self._edit(place, post.edits, post.letter)
+            if not moved:
+                await self._edit(place, post.edits, post.letter)
             return Done()
-        await self._send(place, post.letter, post.reply_to, silent=post.silent)
+        await self._send(place, post.letter, None if moved else post.reply_to, silent=post.silent)
         return Done()
 
     async def _edit(self, place: Place, message_id: int | None, letter: Letter) -> None:
@@ -190,7 +194,7 @@ class Outbox:
         standing = await self._post.standing(place.chat_id)
         place = replace(place, chat_id=standing.chat_id)
         if standing.closed_because and place.inline_id is None:
-            return place, Discard(f"the chat is closed: {standing.closed_because}")
+            return place, Discard(f"{CLOSED} ({place.chat_id}): {standing.closed_because}")
         if standing.not_before and standing.not_before > now:
             return place, Snooze((standing.not_before - now).total_seconds())
         wait = self._pacing.wait(place.chat_id, now)
@@ -218,9 +222,11 @@ class Outbox:
     async def _refused(self, mail: Mail, chat_id: int, failed: DeliveryFailed) -> Verdict:
         if mail.kind == "post" and post_of(mail).edits is not None:
             return Done(f"not edited: {failed}")
-        if failed.closed and await self._post.close(chat_id, str(failed)):
+        if not failed.closed:
+            return Discard(str(failed))
+        if await self._post.close(chat_id, str(failed)):
             log.error("chat %s is closed to the bot: %s", chat_id, failed)
-        return Discard(str(failed))
+        return Discard(f"{CLOSED} ({chat_id}): {failed}")
 
     async def _chat_of(self, mail: Mail) -> int:
         """The chat that a mail goes to; where a card stands counts, not where it was asked for."""
@@ -241,3 +247,9 @@ class Outbox:
 
     def _wallet(self, shop: Shop) -> str:
         return i18n.wallet(self._wallet_name, self._clock.now(), shop.time_zone)
+
+
+def _asked_by(payment: Payment, place: Place) -> int | None:
+    """The message that asked for the payment, if it is one of this chat: a group that moved counts anew."""
+    kind, chat_id, message_id = [*payment.source.split(":"), "", ""][:3]
+    return int(message_id) if kind == "message" and chat_id == str(place.chat_id) else None

@@ -69,7 +69,7 @@ async def take_up(context: Context) -> None:
 
 async def late_answered(context: Context, question: Question, choice: int) -> None:
     """The late command is carried out after all, or dropped."""
-    if choice:
+    if await context.decided(question, choice):
         await context.replace(context.html("late.dropped"))
         return
     kept = question.body

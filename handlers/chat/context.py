@@ -19,7 +19,10 @@ from storage.payment import Place
 from storage.people import Role, Shop
 from storage.post import Post as Posts
 from storage.queries import Queries
-from storage.questions import Questions
+from storage.questions import Question, Questions
+
+LONGEST_QUOTE = 60
+"""Characters of what somebody wrote that a refusal repeats, for a message has its bounds."""
 
 
 class NoShop(PaymentError):
@@ -135,13 +138,22 @@ class Context:
 
     async def refuse(self, refusal: PaymentError) -> None:
         """Say why not: as a reply to a message, as an alert to a tap."""
-        said = self.html(refusal.code, **refusal.holes)
+        holes = {name: _short(hole) for name, hole in refusal.holes.items()}
         if isinstance(self.news, Said):
-            await self.send(said)
+            await self.send(self.html(refusal.code, **holes))
         else:
-            await self.toast(refusal.code, alert=True, **refusal.holes)
+            await self.toast(refusal.code, alert=True, **holes)
+
+    async def decided(self, question: Question, choice: int) -> int:
+        """Write down how a question was answered, and return the answer that counts: the first one."""
+        kept = await self.desks.questions.answer(question.id, choice, now=self.now)
+        return choice if kept.answer is None else kept.answer
 
     async def _put(self, post: Post) -> None:
         self._number += 1
         draft = draft_of(post, key=f"{self.key}:answer:{self._number}")
         await self.desks.outbox.put(draft, now=self.now)
+
+
+def _short(hole: object) -> object:
+    return f"{hole[:LONGEST_QUOTE]}…" if isinstance(hole, str) and len(hole) > LONGEST_QUOTE else hole

@@ -21,7 +21,7 @@ SHUT_OUT = frozenset({ChatMemberStatus.LEFT, ChatMemberStatus.BANNED})
 class Said:
     """A message. `command` is None for plain words; `to_bot` whether it names a bot, `at` when Telegram took it in.
 
-    `rest` is what stands behind the command. `answers` is the message it replies to, `topic` that message's text.
+    `rest` is what stands behind the command. `answers` is the message it replies to.
     """
 
     person: Person
@@ -121,7 +121,6 @@ def _message(message: Message) -> News:
     if message.chat.type == ChatType.CHANNEL or not message.message_id:
         return None
     command = COMMAND.match(message.text)
-    replied = message.reply_to_message
     return Said(
         person=_person(sender),
         place=Place(message.chat.id, message.message_thread_id if message.is_topic_message else None),
@@ -130,10 +129,18 @@ def _message(message: Message) -> News:
         command=command[1].lower() if command else None,
         to_bot=command[2] if command else None,
         rest=(message.text[command.end() :] if command else message.text).strip(),
-        answers=replied.message_id if replied else None,
+        answers=_answered(message),
         nameless=message.sender_chat is not None,
         forwarded=message.forward_origin is not None,
     )
+
+
+def _answered(message: Message) -> int | None:
+    """The message it replies to; in a topic every message seems to reply to the one that opened it."""
+    replied = message.reply_to_message
+    if replied is None or replied.forum_topic_created is not None:
+        return None
+    return replied.message_id
 
 
 def _tap(query: CallbackQuery) -> News:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from handlers.chat.context import Context
+from handlers.chat.shop import ask_which
 from handlers.commands import open_to
 from handlers.i18n import Safe
 from handlers.team import CLAIM
@@ -23,11 +24,12 @@ async def start(context: Context) -> None:
         return
     if context.role is Role.STRANGER:
         await context.reply("start.stranger", id=context.person.id)
-    elif context.standing.shop is None and not context.standing.choices:
+    elif context.standing.choices:
+        await ask_which(context, context.standing.choices)
+    elif context.standing.shop is None:
         await context.reply("start.homeless")
     else:
-        shop = context.standing.shop
-        await context.reply("start.member", shop=shop.name if shop else "", currency=shop.currency if shop else "")
+        await context.reply("start.member", shop=context.shop.name, currency=context.shop.currency)
 
 
 async def _claim(context: Context) -> None:
@@ -44,7 +46,7 @@ async def help_(context: Context) -> None:
     lines += [
         Safe(f"/{command.name} – {context.html(f'command.{command.name}')}")
         for command in open_to(context.role)
-        if context.standing.shop is not None or not command.needs_shop
+        if context.standing.shop is not None or command.homeless or (context.is_private and not command.needs_shop)
     ]
     if context.role is Role.STRANGER:
         lines.append(context.html("help.stranger", id=context.person.id))

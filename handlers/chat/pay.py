@@ -55,7 +55,10 @@ async def chosen(context: Context, question: Question, choice: int) -> None:
     Raises:
         AmountRefused: the chosen one cannot be asked for.
     """
-    asked = asked_of(question, choice, limit=context.shop.limit)
+    limit = context.shop.limit
+    first = choice if question.answer is None else question.answer
+    asked_of(question, first, limit=limit)  # one that is refused leaves the other button to be tapped
+    asked = asked_of(question, await context.decided(question, first), limit=limit)
     desk, source = context.desks.payments, question.body["source"]
     await desk.request(context.shop, question.place, question.user_id, asked, source=source)
     await context.replace(context.html("pay.chosen", amount=asked.money))

@@ -10,6 +10,7 @@ from handlers.chat.context import Context
 from handlers.i18n import LANGUAGES, Safe
 from handlers.ports import Button, Keyboard
 from handlers.team import LONGEST_NAME
+from storage.amount_refusals import TextTooLong
 from storage.amount_text import caption
 from storage.errors import NotAllowed, PaymentError
 from storage.money import CURRENCIES
@@ -44,8 +45,8 @@ async def setup(context: Context) -> None:
     """Tie this chat to a shop: the only one, one of several by a button, or a new one."""
     word, _, name = context.said.rest.partition(" ")
     if word.upper() == "NEW":
-        await _tie(context, await _open(context, name))
-        await context.reply("setup.done", shop=context.shop.name)
+        shop = await _open(context, _name(name))
+        await context.reply("setup.done", shop=shop.name)
         return
     shops = await context.desks.directory.shops() or [await context.desks.team.first_shop(context.person)]
     if len(shops) == 1:
@@ -116,16 +117,30 @@ def _with(shop: Shop, name: str, value: str) -> Shop:
 
 
 def _name(value: str) -> str:
-    name = caption(value)
+    try:
+        name = caption(value)
+    except TextTooLong:
+        raise NameRefused(longest=LONGEST_NAME) from None
     if not 0 < len(name) <= LONGEST_NAME:
         raise NameRefused(longest=LONGEST_NAME)
     return name
 
 
 async def _open(context: Context, name: str) -> Shop:
-    """Another shop, with the settings of the one before it where there is one."""
-    like = context.standing.shop or (await context.desks.directory.shops() or [await _first(context)])[0]
-    return await context.desks.directory.open_shop(replace(like, name=_name(name)), now=context.now)
+    """Another shop for this chat, with the settings of the one before it where there is one.
+
+    A chat that acts for a shop of that name keeps it, so that a command which is taken up twice opens one.
+
+    Raises:
+        ChatIsBusy: requests of another shop are open there; nothing was opened.
+    """
+    standing = context.standing.shop
+    if standing is not None and standing.name == name:
+        return standing
+    await _refuse_busy(context)
+    like = standing or (await context.desks.directory.shops() or [await _first(context)])[0]
+    chat_id = context.place.chat_id
+    return await context.desks.directory.open_shop(replace(like, name=name), now=context.now, chat_id=chat_id)
 
 
 async def _first(context: Context) -> Shop:
@@ -138,12 +153,18 @@ async def _tie(context: Context, shop: Shop) -> None:
     Raises:
         ChatIsBusy: requests of another shop are open there.
     """
-    other = await context.desks.directory.shop_of_chat(context.place.chat_id)
-    leaves = other is not None and other.id != shop.id and not context.is_private
-    if other is not None and leaves and await context.desks.queries.open_in_chat(other.id, context.place.chat_id):
-        raise ChatIsBusy(shop=other.name)
+    await _refuse_busy(context, but=shop.id)
     await context.desks.directory.tie(context.place.chat_id, shop.id, now=context.now)
     context.standing = replace(context.standing, shop=shop, choices=())
+
+
+async def _refuse_busy(context: Context, *, but: int = 0) -> None:
+    """Refuse to have a group change shops, except to the one that it acts for, while something is open there."""
+    other = await context.desks.directory.shop_of_chat(context.place.chat_id)
+    if other is None or other.id == but or context.is_private:
+        return
+    if await context.desks.queries.open_in_chat(other.id, context.place.chat_id):
+        raise ChatIsBusy(shop=other.name)
 
 
 def _shown(context: Context) -> Safe:

@@ -42,6 +42,8 @@ async def take_up(context: Context) -> None:
         raise NotAllowed(id=context.person.id)
     if letter in PAYMENT_BUTTONS:
         await PAYMENT_BUTTONS[letter](context, await _payment(context, rest))
+    elif context.role is Role.STRANGER:
+        raise NotAllowed(id=context.person.id)
     elif letter in SHOP_BUTTONS:
         await SHOP_BUTTONS[letter](context, rest)
     elif letter == "g":
@@ -58,11 +60,13 @@ async def _payment(context: Context, payment_id: str) -> Payment:
     if payment is not None and context.place.inline_id is not None:
         await _stand_beside(context, payment)
     shop = context.standing.shop
-    if payment is None or shop is None or payment.shop_id != shop.id:
-        raise OldButton if context.role > Role.STRANGER else NotAllowed(id=context.person.id)
-    if context.role < Role.MERCHANT:
+    foreign = payment is None or shop is None or payment.shop_id != shop.id
+    if payment is not None and (foreign or context.role < Role.MERCHANT):
         await context.desks.payments.note_refusal(payment, context.person.id, context.tapped.data[:1])
+    if context.role < Role.MERCHANT:
         raise NotAllowed(id=context.person.id)
+    if payment is None or foreign:
+        raise OldButton
     if context.tapped.message_id is not None:
         await context.desks.posts.adopt(payment.id, context.place, context.tapped.message_id, now=context.now)
     return payment
@@ -91,7 +95,4 @@ async def _answer(context: Context, rest: str) -> None:
         raise NotAllowed(id=context.person.id)
     if context.now - question.asked_at > QUESTION_LIFE:
         raise OldButton
-    question = await context.desks.questions.answer(question.id, int(number), now=context.now)
-    if question.answer is None:
-        raise OldButton
-    await doors[question.kind](context, question, question.answer)
+    await doors[question.kind](context, question, int(number))
