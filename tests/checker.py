@@ -1,0 +1,28 @@
+"""Judges a run by its three witnesses alone: Stripe's ledger, the chat's transcript and the database, once it is quiet.
+
+Each message is judged at its own time. What is allowed all the same is said here, and nothing else is:
+
+- a message whose answer was cut off on the way (the transcript names the fault) may be there once more;
+- each death of the process may leave one message there once more;
+- news of a failed or lapsed attempt may be left out where somebody went on within two sweeps of it.
+"""
+
+from __future__ import annotations
+
+from tests import checker_card, checker_drained, checker_money, checker_words
+from tests.checker_file import Evidence, File
+
+__all__ = ["Evidence", "repeats", "violations"]
+
+
+def violations(evidence: Evidence) -> list[str]:
+    """What does not hold, in plain words, each with the number of its invariant; nothing if all is well."""
+    file = File(evidence)
+    return [
+        line for judge in (checker_money, checker_card, checker_words, checker_drained) for line in judge.judge(file)
+    ]
+
+
+def repeats(evidence: Evidence) -> int:
+    """How many messages stand there once more than they should, allowed or not."""
+    return sum(repeat.extra for repeat in checker_words.repeated(File(evidence)))

@@ -1,0 +1,107 @@
+"""The three witnesses of a run, put together by payment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from bot.sandbox.fake_stripe import Ledger
+from bot.sandbox.fake_telegram import Entry
+from tests import checker_book, checker_chat, checker_stripe
+from tests.checker_book import Book, Row
+from tests.checker_chat import Act, Claim, Said
+from tests.checker_stripe import Turn
+
+MOST_ATTEMPTS = 8
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is read: nothing but this. `owners` are those of the settings, `deaths` when the process died."""
+
+    ledger: Ledger
+    transcript: Sequence[Entry]
+    database: str
+    owners: frozenset[int]
+    deaths: tuple[datetime, ...] = ()
+
+
+@dataclass(frozen=True)
+class Case:
+    """One payment: its row, its intents at Stripe and what came to hold of them, what was said and done about it."""
+
+    row: Row
+    attempts: list[Row]
+    history: list[Row]
+    card: Row
+    intents: list[str]
+    turns: list[Turn]
+    claims: list[Claim]
+    acts: list[Act]
+
+    @property
+    def name(self) -> str:
+        return f"#{self.row['ref']}"
+
+    def said(self, kind: str, *states: str) -> list[Claim]:
+        """The claims of one kind, of these states only if there are any."""
+        return [c for c in self.claims if c.kind == kind and (not states or c.state in states)]
+
+    def may_end(self, at: datetime) -> bool:
+        """Whether by then somebody wanted the request ended, its time was over, or its attempts were used."""
+        wanted = any(act.data.startswith("c:") or act.text.startswith("/cancel") for act in self.acts if act.at < at)
+        used = len([turn for turn in self.turns if turn.state == "open"]) >= MOST_ATTEMPTS
+        return wanted or used or at >= checker_book.time(self.row["expires_at"])
+
+    def began_by(self, number: int) -> str:
+        """Where an attempt was begun, as far as the book knows: in the chat, or on the page."""
+        return next((str(row["origin"]) for row in self.attempts if row["number"] == number), "chat")
+
+    def first(self, state: str) -> datetime | None:
+        """When a state came to hold."""
+        return next((turn.at for turn in self.turns if turn.state == state), None)
+
+
+class File:
+    """All that the three witnesses say, put together by payment."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        self.ledger = evidence.ledger
+        self.book: Book = checker_book.read(evidence.database)
+        self.said: list[Said] = checker_chat.said(evidence.transcript)
+        self.acts: list[Act] = checker_chat.acts(evidence.transcript)
+        self.toasts = checker_chat.toasts(evidence.transcript)
+        self.claims = list(checker_chat.claims(self.said, self.acts))
+
+    @cached_property
+    def cases(self) -> list[Case]:
+        """Every payment in the book."""
+        return [self._case(row) for row in self.book.payments]
+
+    def is_given_up(self, key: str) -> bool:
+        """Whether a mail was set aside for a human, who was told so in the chat."""
+        aside = [row["id"] for row in self.book.mail if row["key"] == key and row["state"] == "set_aside"]
+        return any(self.is_told(number) for number in aside)
+
+    def is_told(self, mail_id: int) -> bool:
+        """Whether the owner has a word about this mail."""
+        told = [s for s in self.said if s.chat in self.evidence.owners and "could not finish" in s.text]
+        return any(s.text.endswith(f"under mail {mail_id}.") for s in told)
+
+    def _case(self, row: Row) -> Case:
+        intents = checker_stripe.intents_of(self.ledger, row["id"])
+        turns = [turn for intent in intents for turn in checker_stripe.turns(self.ledger, intent)]
+        claims = [claim for claim in self.claims if claim.ref == row["ref"]]
+        acts = [act for act in self.acts if _is_about(act, row)]
+        attempts, history = self.book.attempts_of(row["id"]), self.book.history_of(row["id"])
+        return Case(row, attempts, history, self.book.card_of(row["id"]), intents, turns, claims, acts)
+
+
+def _is_about(act: Act, row: Row) -> bool:
+    """Whether somebody acted on this payment: a button of its card, a command that names it or replies to it."""
+    if act.data:
+        return act.data[1:] == f":{row['id']}"
+    return row["ref"] in act.text.upper() or (act.text.strip() == "/cancel" and act.chat == row["chat_id"])

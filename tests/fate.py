@@ -1,0 +1,174 @@
+"""Where a life can end: calls to vendors and commits are counted, and at the chosen one everything stands still."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from handlers.ports import Gateway, Intent, IntentRequest, Letter, Messenger, Offer
+from storage.database import Database
+from storage.dialect import Row
+from storage.payment import Place
+
+T = TypeVar("T")
+
+
+class Moment(NamedTuple):
+    """`before` or `after` the call of that number, counted from 1; among all calls, or among those of one `name`."""
+
+    number: int
+    when: str
+    name: str = ""
+
+
+class Fate:
+    """One life. Once it has ended nothing of it gets out any more: whoever calls waits for the burial, and is canceled.
+
+    `calls` names what was called so far, `under_way` how many of them have not returned.
+    """
+
+    def __init__(self, end: Moment | None = None) -> None:
+        self.calls: list[str] = []
+        self.died = asyncio.Event()
+        self.under_way = 0
+        self.count = 0
+        self._end = end
+        self._buried = asyncio.Event()
+
+    def arm(self, end: Moment | None) -> None:
+        """Count anew from here, and end there."""
+        self.calls, self._end = [], end
+
+    def bury(self) -> None:
+        """Let go of whoever stands still."""
+        self.died.set()
+        self._buried.set()
+
+    async def call(self, name: str, act: Callable[[], Awaitable[T]]) -> T:
+        """One call that changes or learns something outside."""
+        async with self.passing():
+            number = await self.begin(name)
+            answer = await act()
+            await self.end(number)
+            return answer
+
+    @asynccontextmanager
+    async def passing(self) -> AsyncIterator[None]:
+        """Somebody is on the way through a seam."""
+        await self._stand_still_if_dead()
+        self.under_way, self.count = self.under_way + 1, self.count + 1
+        try:
+            yield
+        finally:
+            self.under_way -= 1
+
+    async def begin(self, name: str) -> int:
+        """The call is about to be made; returns its number."""
+        await self._stand_still_if_dead()
+        self.calls.append(name)
+        number = len(self.calls)
+        await self._reach(number, "before")
+        return number
+
+    async def end(self, number: int) -> None:
+        """It was made, and nobody has heard of it yet."""
+        await self._reach(number, "after")
+
+    async def _reach(self, number: int, when: str) -> None:
+        name = self.calls[number - 1]
+        if self._end in {Moment(number, when), Moment(self.calls[:number].count(name), when, name)}:
+            self.died.set()
+        await self._stand_still_if_dead()
+
+    async def _stand_still_if_dead(self) -> None:
+        if self.died.is_set():
+            await self._buried.wait()
+            raise asyncio.CancelledError
+
+
+def attach(db: Database, fate: Fate) -> None:
+    """Have every commit of this database that changes something, and of no other one, pass by the fate."""
+    begin, insert, read, written = db.transaction, db.insert_mail, db.reading, 0
+
+    @asynccontextmanager
+    async def transaction() -> AsyncIterator[AsyncConnection]:
+        nonlocal written
+        async with fate.passing():
+            async with begin() as tx:
+                yield tx
+                before, written = written, (await tx.exec_driver_sql("SELECT total_changes()")).scalar_one()
+                number = await fate.begin("commit") if written != before else None
+            if number is not None:
+                await fate.end(number)
+
+    @asynccontextmanager
+    async def reading() -> AsyncIterator[AsyncConnection]:
+        async with fate.passing(), read() as tx:
+            yield tx
+
+    async def insert_mail(rows: list[Row]) -> set[tuple[str, str]]:
+        return await fate.call("commit mail", partial(insert, rows))
+
+    vars(db).update(transaction=transaction, reading=reading, insert_mail=insert_mail)
+
+
+class MortalGateway:
+    """Stripe's door, with the fate before and behind each call."""
+
+    def __init__(self, inner: Gateway, fate: Fate) -> None:
+        self._inner = inner
+        self._fate = fate
+        self.livemode = inner.livemode
+
+    def create_params(self, request: IntentRequest) -> str:
+        return self._inner.create_params(request)
+
+    def confirm_params(self, request: IntentRequest) -> str:
+        return self._inner.confirm_params(request)
+
+    async def create(self, params: str, *, key: str) -> Intent:
+        return await self._fate.call("create", partial(self._inner.create, params, key=key))
+
+    async def confirm(self, intent_id: str, params: str, *, key: str) -> Intent:
+        return await self._fate.call("confirm", partial(self._inner.confirm, intent_id, params, key=key))
+
+    async def retrieve(self, intent_id: str) -> Intent:
+        return await self._fate.call("retrieve", partial(self._inner.retrieve, intent_id))
+
+    async def cancel(self, intent_id: str, *, key: str) -> Intent:
+        return await self._fate.call("cancel", partial(self._inner.cancel, intent_id, key=key))
+
+    async def find(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
+        return await self._fate.call("find", partial(self._inner.find, payment_id, since=since, until=until))
+
+
+class MortalMessenger:
+    """Telegram's door, with the fate before and behind each call."""
+
+    def __init__(self, inner: Messenger, fate: Fate) -> None:
+        self._inner = inner
+        self._fate = fate
+        self.username = inner.username
+
+    async def connect(self) -> None:
+        await self._fate.call("connect", self._inner.connect)
+
+    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
+        act = partial(self._inner.send, place, letter, reply_to=reply_to, silent=silent)
+        return await self._fate.call("send", act)
+
+    async def edit(self, place: Place, message_id: int | None, letter: Letter) -> None:
+        await self._fate.call("edit", partial(self._inner.edit, place, message_id, letter))
+
+    async def offer(self, query_id: str, offers: Sequence[Offer]) -> None:
+        await self._fate.call("offer", partial(self._inner.offer, query_id, offers))
+
+    async def answer(self, callback_id: str, text: str = "", *, alert: bool = False) -> None:
+        act: Any = partial(self._inner.answer, callback_id, text, alert=alert)
+        await self._fate.call("answer", act)

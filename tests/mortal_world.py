@@ -1,0 +1,241 @@
+"""The whole of Kvit on a clock that never stands quite still, where it may die at any call and is started again."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import aiohttp
+
+from bot.app import Seams, Service
+from bot.sandbox.clock import TurnedClock
+from bot.sandbox.fake_stripe import FakeStripe
+from bot.sandbox.fake_telegram import FakeTelegram
+from bot.settings import settings_of
+from bot.stripe_gateway import StripeGateway
+from bot.telegram_messenger import TelegramMessenger
+from bot.telegram_request import AiohttpRequest
+from handlers.pacing import Pacing
+from handlers.ports import Gateway, Messenger
+from storage.database import Database
+from tests.checker_file import Evidence
+from tests.fate import Fate, Moment, MortalGateway, MortalMessenger, attach
+from tests.world import BRISK, OWNER, Json, World, free_port
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+PATIENCE = 10.0
+"""Real seconds that Kvit waits for an answer of a vendor; fewer where a vendor is to be silent."""
+
+REST_SECONDS = 30
+STILL = 12
+"""After so many looks without a call whoever has something to do waits for the clock, after a failure."""
+
+ATTEMPT_AND_TWO_SWEEPS = (240, 61, 61, 61)
+STRIPES_REPEATS = (3601, 7201)
+_HEADS = "SELECT min(id) FROM mail WHERE state = 'waiting' GROUP BY box, lane"
+_DUE = (
+    f"SELECT 'mail', key FROM mail WHERE id IN ({_HEADS}) AND (due_at <= :now OR lease IS NOT NULL)"
+    " UNION ALL SELECT 'book', id FROM payments WHERE look_at <= :now"
+)
+
+
+class TickingClock(TurnedClock):
+    """Turned by hand, but for a microsecond each time somebody looks: so that no two things happen at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__(NOON, frozen=True)
+        self._looks = 0
+
+    def now(self) -> datetime:
+        self._looks += 1
+        return super().now() + timedelta(microseconds=self._looks)
+
+
+@dataclass
+class MortalWorld(World):
+    """A world whose service dies at the `ends`, one for each life, and is started again at once.
+
+    `plants` are wrapped around the two doors within the fate; `deaths` are the times at which it died.
+    """
+
+    plants: Seams = field(default_factory=Seams)
+    ends: list[Moment] = field(default_factory=list)
+    deaths: list[datetime] = field(default_factory=list)
+    fate: Fate = field(default_factory=Fate)
+    patience: float = PATIENCE
+    _closing: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)
+
+    async def begin(self) -> None:
+        """Another life on the same database."""
+        self.fate = Fate(self.ends.pop(0) if self.deaths and self.ends else None)
+        pacing, seams = Pacing(BRISK, BRISK, BRISK, BRISK), Seams(self._gateway, self._messenger)
+        self.service = Service(self.settings, self.clock, pacing=pacing, seams=seams)
+        attach(self.service._db, self.fate)
+        start = asyncio.create_task(self.service.start())
+        died = asyncio.create_task(self.fate.died.wait())
+        await asyncio.wait({start, died}, return_when=asyncio.FIRST_COMPLETED)
+        died.cancel()
+        if start.done():
+            await start
+        else:
+            self.fate.bury()
+            start.cancel()
+            await asyncio.gather(start, return_exceptions=True)
+
+    async def die(self) -> None:
+        """What was in memory is gone; nothing is finished and nothing is settled."""
+        self.deaths.append(self.clock.now())
+        self.fate.bury()
+        house = self.service._house
+        tasks = {*self.service._loops, *house.errands._running, *(task for belt in house.belts for task in belt._busy)}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Stop the service, and close what it was given."""
+        await self.service.stop()
+        while self._closing:
+            await self._closing.pop()()
+
+    async def keep_alive(self) -> None:
+        """Start it again whenever it died."""
+        while True:
+            await self.fate.died.wait()
+            await self.die()
+            await self.begin()
+
+    async def rest(self) -> None:
+        """Return once nobody has anything to do before the clock is turned again, or nothing is done about it."""
+        seen, still = -1, 0
+        try:
+            async with asyncio.timeout(REST_SECONDS):
+                while self._stirs() or seen != self.fate.count or (self._waits() and still < STILL):
+                    still = still + 1 if seen == self.fate.count else 0
+                    seen = self.fate.count
+                    await asyncio.sleep(0.01)
+        except TimeoutError as error:
+            raise TimeoutError(f"still at work: {self._due()}") from error
+
+    async def pass_time(self, *steps: float) -> None:
+        """Let time go by while everybody is at rest, and everybody do what is due then."""
+        for seconds in steps:
+            await self.rest()
+            self.advance(seconds)
+            await self.rest()
+
+    async def quiet(self) -> None:
+        """Faults are healed, the attempt's window and two sweeps passed, and Stripe repeated what it could not say."""
+        await self.pass_time(*ATTEMPT_AND_TWO_SWEEPS, *STRIPES_REPEATS)
+
+    def evidence(self) -> Evidence:
+        """What the checker reads."""
+        path = self.settings.database_url.removeprefix("sqlite:///")
+        return Evidence(self.stripe.ledger, self.telegram.transcript, path, frozenset({OWNER}), tuple(self.deaths))
+
+    def _stirs(self) -> bool:
+        """Whether something is being done."""
+        return self.fate.died.is_set() or self.fate.under_way > 0 or self._on_the_way()
+
+    def _waits(self) -> bool:
+        """Whether there is something to do, which may need the clock to be turned all the same."""
+        return bool(self._due() or self.telegram.world.updates.pending())
+
+    def _on_the_way(self) -> bool:
+        """Whether an event was sent and has not been answered."""
+        if self.stripe.webhooks.mode != "deliver":
+            return False
+        tried = {delivery.event for delivery in self.stripe.ledger.deliveries}
+        return any(e["pending_webhooks"] and e["id"] not in tried for e in self.stripe.ledger.events.values())
+
+    def _due(self) -> list[tuple[str, str]]:
+        path = self.settings.database_url.removeprefix("sqlite:///")
+        now = (self.clock.now() - EPOCH) // timedelta(microseconds=1)
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            return list(db.execute(_DUE, {"now": now}))
+
+    def _gateway(self, _: Gateway) -> Gateway:
+        key = self.settings.stripe_api_key.get_secret_value()
+        inner = StripeGateway(key, api_base=self.stripe.base, timeout=self.patience)
+        self._closing.append(inner.close)
+        return MortalGateway(self.plants.gateway(inner), self.fate)
+
+    def _messenger(self, _: Messenger) -> Messenger:
+        request = AiohttpRequest(self.telegram.token, base=self.telegram.base, read=self.patience)
+        inner = TelegramMessenger(request)
+        self._closing.append(inner.close)
+        return MortalMessenger(self.plants.messenger(inner), self.fate)
+
+
+@cache
+def blank() -> bytes:
+    """An empty database of the newest version: made once, for making one takes a fifth of a run."""
+    with TemporaryDirectory() as folder, ThreadPoolExecutor(1) as beside:
+        path = Path(folder) / "kvit.db"
+        beside.submit(asyncio.run, _migrated(f"sqlite:///{path}")).result()
+        return path.read_bytes()
+
+
+async def _migrated(url: str) -> None:
+    db = Database(url)
+    await db.migrate()
+    await db.close()
+
+
+@asynccontextmanager
+async def mortal(
+    folder: Path,
+    *,
+    ends: Iterable[Moment] = (),
+    plants: Seams | None = None,
+    patience: float = PATIENCE,
+    **settings: Any,
+) -> AsyncIterator[MortalWorld]:
+    """Everything running. The first life ends at the first of the `ends`, counted from now, and so on."""
+    (folder / "kvit.db").write_bytes(blank())
+    clock = TickingClock()
+    stripe, telegram = FakeStripe(clock), FakeTelegram(clock, owner_id=OWNER, flood_control=False)
+    given: Json = {
+        "stripe_api_base": await stripe.start(),
+        "telegram_api_base": await telegram.start(),
+        "telegram_bot_token": telegram.token,
+        "stripe_api_key": stripe.key,
+        "stripe_webhook_secrets": stripe.webhook_secret,
+        "owner_ids": str(OWNER),
+        "database_url": f"sqlite:///{folder}/kvit.db",
+        "port": free_port(),
+    }
+    chosen = settings_of(**(given | settings))
+    async with aiohttp.ClientSession() as http:
+        service = Service(chosen, clock)
+        world = MortalWorld(stripe, telegram, clock, chosen, http, service, plants=plants or Seams(), ends=[*ends])
+        world.patience = patience
+        try:
+            await world.begin()
+            await _subscribe(world)
+            world.fate.arm(world.ends.pop(0) if world.ends else None)
+            yield world
+        finally:
+            world.fate.bury()
+            await world.stop()
+            await telegram.stop()
+            await stripe.stop()
+
+
+async def _subscribe(world: World) -> None:
+    """Have Stripe tell Kvit everything."""
+    wanted = {"url": f"{world.service.base}/stripe/webhook", "enabled_events[]": "*"}
+    headers = {"Authorization": f"Bearer {world.stripe.key}"}
+    async with world.http.post(f"{world.stripe.base}/v1/webhook_endpoints", data=wanted, headers=headers) as answer:
+        assert answer.status == 200, await answer.text()

@@ -1,0 +1,239 @@
+"""Bugs on purpose, put around Kvit's two doors: each does to the world what a careless hand could write some day."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from handlers.ports import DeliveryFailed, Gateway, Intent, IntentRequest, IntentStatus, Letter, Messenger, Offer
+from storage.payment import Place
+
+STRANGERS = 70_099_099
+FAR = 10**6
+
+
+class OpenGateway:
+    """Stripe's door as it is; the bugs below change one thing each."""
+
+    def __init__(self, inner: Gateway) -> None:
+        self.inner = inner
+        self.livemode = inner.livemode
+
+    def create_params(self, request: IntentRequest) -> str:
+        return self.inner.create_params(request)
+
+    def confirm_params(self, request: IntentRequest) -> str:
+        return self.inner.confirm_params(request)
+
+    async def create(self, params: str, *, key: str) -> Intent:
+        return await self.inner.create(params, key=key)
+
+    async def confirm(self, intent_id: str, params: str, *, key: str) -> Intent:
+        return await self.inner.confirm(intent_id, params, key=key)
+
+    async def retrieve(self, intent_id: str) -> Intent:
+        return await self.inner.retrieve(intent_id)
+
+    async def cancel(self, intent_id: str, *, key: str) -> Intent:
+        return await self.inner.cancel(intent_id, key=key)
+
+    async def find(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
+        return await self.inner.find(payment_id, since=since, until=until)
+
+
+class FreshKeys(OpenGateway):
+    """A new idempotency key for every try."""
+
+    numbers = itertools.count()
+
+    async def create(self, params: str, *, key: str) -> Intent:
+        return await self.inner.create(params, key=f"{key}:{next(self.numbers)}")
+
+
+class OldAnswers(OpenGateway):
+    """The first answer about an intent is believed for ever, as one that Stripe replays would be."""
+
+    known: dict[str, Intent]
+
+    def __init__(self, inner: Gateway) -> None:
+        super().__init__(inner)
+        self.known = {}
+
+    async def retrieve(self, intent_id: str) -> Intent:
+        return self.known.setdefault(intent_id, await self.inner.retrieve(intent_id))
+
+
+class ConfirmsTwice(OpenGateway):
+    """The link is confirmed once more while the customer may be about to use it."""
+
+    async def create(self, params: str, *, key: str) -> Intent:
+        made = await self.inner.create(params, key=key)
+        wanted = json.loads(params)
+        again = {name: wanted[name] for name in ("payment_method_data", "return_url")}
+        try:
+            return await self.inner.confirm(made.id, json.dumps(again), key=f"{key}:again")
+        except Exception:  # Stripe refuses it, as it should
+            return made
+
+
+class ConfirmsUnasked(OpenGateway):
+    """A fresh link by itself, whenever the one before failed."""
+
+    made: dict[str, str]
+
+    def __init__(self, inner: Gateway) -> None:
+        super().__init__(inner)
+        self.made = {}
+
+    async def create(self, params: str, *, key: str) -> Intent:
+        intent = await self.inner.create(params, key=key)
+        wanted = json.loads(params)
+        self.made[intent.id] = json.dumps({name: wanted[name] for name in ("payment_method_data", "return_url")})
+        return intent
+
+    async def retrieve(self, intent_id: str) -> Intent:
+        seen = await self.inner.retrieve(intent_id)
+        if seen.status is IntentStatus.REQUIRES_PAYMENT_METHOD:
+            return await self.inner.confirm(intent_id, self.made[intent_id], key=f"eager:{intent_id}")
+        return seen
+
+
+class Hasty(OpenGateway):
+    """Whoever opened the link is taken for one who has paid."""
+
+    async def retrieve(self, intent_id: str) -> Intent:
+        seen = await self.inner.retrieve(intent_id)
+        if seen.status is IntentStatus.REQUIRES_ACTION:
+            return replace(seen, status=IntentStatus.SUCCEEDED, received=seen.amount)
+        return seen
+
+
+class OffByOne(OpenGateway):
+    """One øre more than was asked for, and the answer is bent so that nobody notices."""
+
+    def create_params(self, request: IntentRequest) -> str:
+        return self.inner.create_params(replace(request, amount=request.amount + 1))
+
+    async def create(self, params: str, *, key: str) -> Intent:
+        return self._bent(await self.inner.create(params, key=key))
+
+    async def retrieve(self, intent_id: str) -> Intent:
+        return self._bent(await self.inner.retrieve(intent_id))
+
+    def _bent(self, intent: Intent) -> Intent:
+        return replace(intent, amount=intent.amount - 1, received=max(0, intent.received - 1))
+
+
+class Nameless(OpenGateway):
+    """The intent does not say which payment it is of."""
+
+    def create_params(self, request: IntentRequest) -> str:
+        return self.inner.create_params(replace(request, payment_id="lost"))
+
+    async def create(self, params: str, *, key: str) -> Intent:
+        return self._named(await self.inner.create(params, key=key), key)
+
+    def _named(self, intent: Intent, key: str) -> Intent:
+        return replace(intent, metadata=intent.metadata | {"kvit_payment": key.split(":")[1]})
+
+
+class OpenMessenger:
+    """Telegram's door as it is; the bugs below change one thing each."""
+
+    def __init__(self, inner: Messenger) -> None:
+        self.inner = inner
+        self.username = inner.username
+
+    async def connect(self) -> None:
+        await self.inner.connect()
+
+    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
+        return await self.inner.send(place, letter, reply_to=reply_to, silent=silent)
+
+    async def edit(self, place: Place, message_id: int | None, letter: Letter) -> None:
+        await self.inner.edit(place, message_id, letter)
+
+    async def offer(self, query_id: str, offers: Sequence[Offer]) -> None:
+        await self.inner.offer(query_id, offers)
+
+    async def answer(self, callback_id: str, text: str = "", *, alert: bool = False) -> None:
+        await self.inner.answer(callback_id, text, alert=alert)
+
+
+class TellsTwice(OpenMessenger):
+    """Every notice is sent once more, to be on the safe side."""
+
+    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
+        if is_notice(letter):
+            await self.inner.send(place, letter, reply_to=reply_to, silent=silent)
+        return await self.inner.send(place, letter, reply_to=reply_to, silent=silent)
+
+
+class PostsAnew(OpenMessenger):
+    """A second card in the place of an edit."""
+
+    async def edit(self, place: Place, message_id: int | None, letter: Letter) -> None:
+        await self.inner.send(place, letter)
+
+
+class LosesFailures(OpenMessenger):
+    """News of a failure is thrown away, and taken for sent."""
+
+    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
+        if is_notice(letter) and letter.html.startswith("❌"):
+            return FAR
+        return await self.inner.send(place, letter, reply_to=reply_to, silent=silent)
+
+
+class WrongChat(OpenMessenger):
+    """News go to somebody else."""
+
+    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
+        there = Place(STRANGERS) if is_notice(letter) else place
+        return await self.inner.send(there, letter, reply_to=reply_to, silent=silent)
+
+
+class OldCard(OpenMessenger):
+    """The card stays as it was when the money came."""
+
+    async def edit(self, place: Place, message_id: int | None, letter: Letter) -> None:
+        if "Paid" not in letter.html:
+            await self.inner.edit(place, message_id, letter)
+
+
+class CallsPaidExpired(OpenMessenger):
+    """News of a link that lapsed come late, after the money."""
+
+    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
+        sent = await self.inner.send(place, letter, reply_to=reply_to, silent=silent)
+        if is_notice(letter) and letter.html.startswith("✅"):
+            late = letter.html.replace("✅ Paid:", "⌛") + ": the link was not used in time."
+            await self.inner.send(place, Letter(late), reply_to=reply_to, silent=True)
+        return sent
+
+
+class WrongWords(OpenMessenger):
+    """The card names another amount than Stripe was asked for."""
+
+    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
+        return await self.inner.send(place, self._bent(letter), reply_to=reply_to, silent=silent)
+
+    def _bent(self, letter: Letter) -> Letter:
+        return replace(letter, html=letter.html.replace("149.50", "149.05"))
+
+
+class Sulks(OpenMessenger):
+    """A notice that did not get out once is put off for ever."""
+
+    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
+        if is_notice(letter):
+            raise DeliveryFailed("not today", wait=FAR)
+        return await self.inner.send(place, letter, reply_to=reply_to, silent=silent)
+
+
+def is_notice(letter: Letter) -> bool:
+    """Whether it tells something of a payment in one line."""
+    return letter.html.startswith(("✅", "❌", "⌛", "🏁")) and "#" in letter.html.partition("\n")[0]
