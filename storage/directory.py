@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import rows
 from storage.database import Database
@@ -93,15 +94,20 @@ class Directory:
             await tx.execute(owners.insert().values(user_id=user_id, name=name, since=now))
         return True
 
-    async def open_shop(self, shop: Shop, *, now: datetime, only_first: bool = False) -> Shop:
-        """Write a new shop (`shop.id` is ignored); with `only_first` the oldest one if there is any."""
+    async def open_shop(
+        self, shop: Shop, *, now: datetime, only_first: bool = False, chat_id: int | None = None
+    ) -> Shop:
+        """Write a new shop (`shop.id` is ignored), tied to a chat at once; `only_first`: the oldest if there is any."""
         async with self._db.transaction() as tx:
             if only_first:
                 row = (await tx.execute(sa.select(shops).order_by(shops.c.id).limit(1))).mappings().first()
                 if row is not None:
                     return rows.to_shop(row)
             writing = shops.insert().values(**_columns(shop), created_at=now).returning(shops)
-            return rows.to_shop((await tx.execute(writing)).mappings().one())
+            opened = rows.to_shop((await tx.execute(writing)).mappings().one())
+            if chat_id is not None:
+                await _tie(tx, chat_id, opened.id, now)
+            return opened
 
     async def change_shop(self, shop: Shop) -> None:
         """Write a shop's settings."""
@@ -119,8 +125,7 @@ class Directory:
     async def tie(self, chat_id: int, shop_id: int, *, now: datetime) -> None:
         """Have a chat act for a shop, and for no other."""
         async with self._db.transaction() as tx:
-            await tx.execute(chats.delete().where(chats.c.chat_id == chat_id))
-            await tx.execute(chats.insert().values(chat_id=chat_id, shop_id=shop_id, since=now))
+            await _tie(tx, chat_id, shop_id, now)
 
     async def fact(self, name: str) -> str | None:
         """A fact about this installation."""
@@ -133,6 +138,11 @@ class Directory:
         async with self._db.transaction() as tx:
             await tx.execute(facts.delete().where(facts.c.name == name))
             await tx.execute(facts.insert().values(name=name, value=value))
+
+
+async def _tie(tx: AsyncConnection, chat_id: int, shop_id: int, now: datetime) -> None:
+    await tx.execute(chats.delete().where(chats.c.chat_id == chat_id))
+    await tx.execute(chats.insert().values(chat_id=chat_id, shop_id=shop_id, since=now))
 
 
 def _columns(shop: Shop) -> dict[str, object]:

@@ -51,9 +51,14 @@ class Post:
         return await self._change_card(payment_id, {**where, "shown_version": version, "shown_at": now}, only)
 
     async def adopt(self, payment_id: str, place: Place, message_id: int, *, now: datetime) -> None:
-        """A button of this message was pressed while no card was known: then this is it, sent before a crash."""
+        """A button of this message was pressed while no card was known: then this is it, sent before a crash.
+
+        Unless it stands in another chat than the card, or is one already, for then the press was forged.
+        """
         card = await self.card(payment_id)
-        if card.message_id is None and card.sends and not await self._is_card(place.chat_id, message_id):
+        if card.message_id is not None or not card.sends or await self._is_card(place.chat_id, message_id):
+            return
+        if (await self.standing(card.place.chat_id)).chat_id == place.chat_id:
             await self.posted(payment_id, place, message_id, 0, now=now)
 
     async def shown(self, payment_id: str, version: int, *, now: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 from bot.sandbox.fake_telegram import Entry, FakeTelegram
 from bot.sandbox.fake_telegram.people import Words
 from bot.sandbox.fake_telegram.world import Chat
+from handlers.ports import Letter, Messenger
 from storage.database import Database
 from storage.directory import Directory
 from storage.mailbox import Mailbox
+from storage.payment import PaymentStatus, Place
 from storage.people import Role
 from storage.queries import Queries
 from storage.rows import Card
+from storage.tables import members
 from tests.world import OWNER, Json, World
 
 ADMIN, MERCHANT, COLLEAGUE, STRANGER = 70_010_011, 70_010_012, 70_010_013, 70_010_099
@@ -24,7 +28,7 @@ SHOP_PEOPLE = [(ADMIN, "Ada", "admin"), (MERCHANT, "Mads", "merchant"), (COLLEAG
 
 async def open_shop(world: World) -> None:
     """The first shop with its people and its group."""
-    await world.service.seed("Olivia", SHOP_PEOPLE, [GROUP])
+    await world.service.seed("Kvit", SHOP_PEOPLE, [GROUP])
 
 
 async def open_second_shop(world: World, *people: int) -> None:
@@ -37,6 +41,12 @@ async def open_second_shop(world: World, *people: int) -> None:
         second = (await Directory(db).shops())[-1]
         for person in people:
             await Directory(db).seat(second.id, person, Role.MERCHANT, name="", now=world.clock.now())
+
+
+async def dismiss(world: World, person: int) -> None:
+    """Take every role from a person, as somebody else's hand would."""
+    async with book(world) as db, db.transaction() as tx:
+        await tx.execute(members.delete().where(members.c.user_id == person))
 
 
 @asynccontextmanager
@@ -64,10 +74,25 @@ async def actions(world: World, number: int = -1) -> list[tuple[str, str]]:
     return [(entry.actor, entry.action) for entry in entries]
 
 
+async def known(world: World, status: PaymentStatus, number: int = -1) -> None:
+    """Return once Kvit itself knows that the payment of an intent stands so."""
+    async with asyncio.timeout(10), book(world) as db:
+        while (found := await Queries(db).by_intent(world.intent(number)["id"])) is None or found.status is not status:
+            await asyncio.sleep(0)
+
+
 async def set_aside(world: World, box: str = "outbox") -> list[str]:
     """Why mails of a box wait for a human, oldest first."""
     async with book(world) as db:
         return [kept.reason for kept in reversed(await Mailbox(db, box).set_aside())]
+
+
+async def kept_aside(world: World, number: int) -> list[str]:
+    """As `set_aside`, once there are so many."""
+    async with asyncio.timeout(10):
+        while len(reasons := await set_aside(world)) < number:
+            await asyncio.sleep(0)
+    return reasons
 
 
 def speak(world: World, text: str, *, by: int = OWNER, chat: int | None = None, **words: Any) -> int:
@@ -130,7 +155,7 @@ async def caught_up(world: World, chat: int = OWNER, *, by: int = OWNER) -> None
     await reply(world, world.say("/id", by=by, chat=chat), chat=chat)
 
 
-async def in_time(world: World, true: Callable[[], Any], *, step: float = 5, most: int = 400) -> Any:
+async def in_time(world: World, true: Callable[[], Any], *, step: float = 2, most: int = 400) -> Any:
     """Turn the clock by steps until it is true; between two steps everybody gets a moment to act."""
     for _ in range(most):
         try:
@@ -143,11 +168,7 @@ async def in_time(world: World, true: Callable[[], Any], *, step: float = 5, mos
 def calls(world: World, method: str) -> list[Entry]:
     """The calls of a method that Telegram carried out, oldest first."""
     made = [entry for entry in world.telegram.transcript if entry.direction == "out" and entry.method == method]
-    return [
-        entry
-        for entry in made
-        if not (entry.result is None or (isinstance(entry.result, dict) and "ok" in entry.result))
-    ]
+    return [entry for entry in made if isinstance(entry.result, dict) and "ok" not in entry.result]
 
 
 def posts(world: World) -> list[str]:
@@ -164,3 +185,19 @@ async def break_telegram(world: World, method: str, how: str, *, when: str = "be
 async def set_down(world: World, down: bool) -> None:
     """Pull Telegram's plug, or put it in again."""
     await world.control("telegram", "down", {"down": down})
+
+
+class Gate:
+    """A messenger that lets nothing into one chat while it is shut; the tests' own wiring around the real one."""
+
+    def __init__(self, inner: Messenger, chat_id: int, is_open: asyncio.Event) -> None:
+        self._inner, self._chat_id, self._is_open = inner, chat_id, is_open
+        self.username = inner.username
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def send(self, place: Place, letter: Letter, **more: Any) -> int:
+        if place.chat_id == self._chat_id:
+            await self._is_open.wait()
+        return await self._inner.send(place, letter, **more)

@@ -21,6 +21,7 @@ from bot.sandbox.fake_telegram import FakeTelegram
 from bot.settings import Settings
 from bot.stripe_setup import API_VERSION
 from bot.stripe_words import EVENT_TYPES
+from storage.database import Database
 from tests import world as worlds
 from tests.world import World, free_port
 
@@ -104,6 +105,17 @@ async def opened(folder: Path, *, key: str = KEY) -> AsyncIterator[Terminal]:
 
 
 @asynccontextmanager
+async def installed(folder: Path) -> AsyncIterator[Terminal]:
+    """An installation in which nothing is wrong: tables, settings, and the endpoint at Stripe."""
+    async with opened(folder) as running:
+        db = Database(f"sqlite:///{folder}/kvit.db")
+        await db.migrate()
+        await db.close()
+        running.endpoint()
+        yield running
+
+
+@asynccontextmanager
 async def serving(folder: Path, **changed: str) -> AsyncIterator[tuple[Terminal, World]]:
     """A terminal beside a `serve` that runs, with what differs from its settings, and no endpoint at Stripe yet."""
     clock, port = TurnedClock(), free_port()
@@ -144,3 +156,20 @@ def secrets_in(said: str, terminal: Terminal) -> list[str]:
     """Which secret values a text shows."""
     known = [terminal.telegram.token.partition(":")[2], terminal.stripe.key, terminal.stripe.webhook_secret]
     return [secret for secret in known if secret in said]
+
+
+async def failing(terminal: Terminal, name: str, **env: str | None) -> str:
+    """The line of that name, which is the only one that fails."""
+    ended = await terminal.run("check", **env)
+    assert ended.code == 1, ended.said
+    assert [found for found, line in ended.lines.items() if "FAIL" in line] == [name], ended.said
+    assert secrets_in(ended.said, terminal) == []
+    return ended.lines[name]
+
+
+async def noted(terminal: Terminal, name: str, **env: str | None) -> str:
+    """The line of that name, which is a note; nothing fails."""
+    ended = await terminal.run("check", **env)
+    assert ended.code == 0, ended.said
+    assert ended.lines[name].startswith("note"), ended.said
+    return ended.lines[name]

@@ -17,6 +17,7 @@ from tests.evidence import (
     TOLD_FAILED,
     TOLD_LAPSED,
     TOLD_PAID,
+    becomes,
     book,
     calls,
     cards,
@@ -213,7 +214,7 @@ async def test_without_a_webhook_secret_events_are_refused_and_everything_become
         await rest(world)
         await world.decide("approve")
         await pass_time(world, 10)
-        assert said(world) == [PAID, TOLD_FAILED, TOLD_LAPSED, TOLD_PAID]
+        await becomes(world, [PAID, TOLD_FAILED, TOLD_LAPSED, TOLD_PAID])
         assert (money(world), keys(world, "confirm")) == ((1, 1), ["2", "3"])
 
 

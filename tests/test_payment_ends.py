@@ -51,7 +51,7 @@ async def test_a_request_whose_time_is_over_is_canceled_at_stripe_and_told_as_en
     await pass_time(world, 179)
     assert world.intent()["status"] == "requires_action"
     await pass_time(world, 1)
-    assert said(world) == [ENDED, TOLD_ENDED]
+    await becomes(world, [ENDED, TOLD_ENDED])
     assert labels(await world.card("The request has ended")) == []
     assert (world.intent()["status"], keys(world, "cancel"), money(world)) == ("canceled", ["0"], (1, 0))
     await pass_time(world, 7200)
@@ -64,7 +64,7 @@ async def test_a_request_that_lapsed_ends_in_the_end(clock: TurnedClock, tmp_pat
         await world.card("Waiting for payment")
         await pass_time(world, 300)
         await pass_time(world, 3300)
-        assert said(world) == [ENDED, TOLD_LAPSED, TOLD_ENDED]
+        await becomes(world, [ENDED, TOLD_LAPSED, TOLD_ENDED])
         assert (world.intent()["status"], len(calls(world, "cancel"))) == ("canceled", 1)
 
 
@@ -106,7 +106,7 @@ async def test_a_customer_who_paid_at_the_last_second_is_paid_and_not_ended(worl
     assert said(world) == ["⏳ Waiting for payment · TEST"]
     await pass_time(world, 1)
     await pass_time(world, 600)
-    assert said(world) == [PAID, TOLD_PAID]
+    await becomes(world, [PAID, TOLD_PAID])
     assert not {ENDED, CANCELED} & set(versions(world))
     assert (money(world), len(calls(world, "cancel")), len(cards(world))) == ((1, 1), 1, 1)
 
@@ -176,7 +176,7 @@ async def test_an_intent_that_was_canceled_in_the_dashboard_is_told(world: World
         await webhooks(world, "lose")
     await at_stripe(world, f"payment_intents/{world.intent()['id']}/cancel")
     await pass_time(world, 60)
-    assert said(world) == [CANCELED, "🚫 #REF, DKK 149.50: canceled at Stripe, no money was taken."]
+    await becomes(world, [CANCELED, "🚫 #REF, DKK 149.50: canceled at Stripe, no money was taken."])
     assert "It was canceled at Stripe." in (await world.card("Canceled ·"))["text"]
     assert money(world) == (1, 0)
 
@@ -231,6 +231,6 @@ async def test_a_whole_life_with_a_restart_after_each_step_has_one_intent_and_on
         await world.card("✅ Paid:")
         await again()
         await pass_time(world, 86_400)
-        assert said(world) == [PAID, TOLD_FAILED, TOLD_LAPSED, TOLD_PAID]
+        await becomes(world, [PAID, TOLD_FAILED, TOLD_LAPSED, TOLD_PAID])
         assert (money(world), keys(world, "create"), keys(world, "confirm")) == ((1, 1), ["1"], ["2", "3"])
         assert (len(calls(world, "confirm")), len(cards(world))) == (2, 1)
