@@ -15,6 +15,10 @@ from handlers.ports import Clock, GatewayError
 CLOCK, KEY, RIGHTS, MOBILEPAY = "clock", "stripe key", "stripe rights", "mobilepay"
 CLOCKS_APART = timedelta(seconds=60)
 DAY = timedelta(days=1)
+INTENTS, EVENTS = "PaymentIntents: Write", "Events: Read"
+NEEDED = {INTENTS}
+"""What `serve` does not work without; the other rights only let this command see more."""
+
 ACCOUNT, METHODS = "Account: Read", "Payment Method Configurations: Read"
 SWITCH_ON = "In Stripe's Dashboard, Settings, Payment methods: turn MobilePay on."
 
@@ -35,7 +39,7 @@ async def _behind_the_key(
 ) -> list[Finding]:
     now = stripe.date or clock.now()
     events = await refusal_of(stripe.delivered(now - DAY, now))
-    rights = _rights({"PaymentIntents: Write": refusal, "Events: Read": events})
+    rights = _rights({INTENTS: refusal, EVENTS: events})
     return [rights, await _mobilepay(stripe, settings), *(await look_at_webhooks(stripe, settings, now))]
 
 
@@ -60,10 +64,14 @@ def _key(refusal: GatewayError | None, settings: Settings) -> Finding:
 
 def _rights(asked: Mapping[str, GatewayError | None]) -> Finding:
     """What the key may read; whether it may also write shows when it first does."""
-    if lacking := [right for right, refusal in asked.items() if lacks_right(refusal)]:
-        return wrong(RIGHTS, f"The key lacks the right {' and '.join(lacking)}.", grant(*lacking))
-    if refusal := next(filter(None, asked.values()), None):
+    lacking = [right for right, refusal in asked.items() if lacks_right(refusal)]
+    if refusal := next((it for it in asked.values() if it is not None and not lacks_right(it)), None):
         return wrong(RIGHTS, *explained(refusal))
+    if set(lacking) & NEEDED:
+        return wrong(RIGHTS, f"The key lacks the right {' and '.join(lacking)}.", grant(*lacking))
+    if lacking:
+        unseen = f"Without the right {lacking[0]} nobody can see whether Stripe's webhooks arrive."
+        return note(RIGHTS, unseen, grant(*lacking))
     return fine(RIGHTS, "The key may read what Kvit reads.")
 
 
