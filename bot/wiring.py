@@ -82,7 +82,8 @@ def build(
     questions = Questions(db)
     desks = Desks(payments, team, queries, directory, questions, post, outbox, messenger, clock, health)
     chat = Chat(desks)
-    carrier = Outbox(post, queries, directory, messenger, pacing, clock, wallet_name=settings.wallet_name)
+    wallet_name = settings.wallet_name
+    carrier = Outbox(post, queries, directory, messenger, pacing, clock, show=payments.show, wallet_name=wallet_name)
     inbox = Inbox(attendant, queries)
     belt = partial(Belt, clock=clock, health=health)
     belts = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -55,6 +55,7 @@ class Outbox:
         pacing: Pacing,
         clock: Clock,
         *,
+        show: Callable[[str], Awaitable[None]],
         wallet_name: str = "auto",
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -64,6 +65,7 @@ class Outbox:
         self._messenger = messenger
         self._pacing = pacing
         self._clock = clock
+        self._show = show
         self._wallet_name = wallet_name
         self._chance = chance
 
@@ -204,7 +206,8 @@ class Outbox:
         """What becomes of a mail that Telegram did not take; only an unsure try counts, the others surely failed."""
         chat_id = await self._chat_of(mail)
         if failed.moved_to is not None:
-            await self._post.move(chat_id, failed.moved_to)
+            for payment_id in await self._post.move(chat_id, failed.moved_to):
+                await self._show(payment_id)
             return Snooze(0)
         if failed.wait is not None:
             await self._post.wait(chat_id, self._clock.now() + timedelta(seconds=failed.wait))
