@@ -16,10 +16,9 @@ from aiohttp.test_utils import TestClient
 
 from bot.sandbox.clock import TurnedClock
 from handlers.pages import Page, PageState
-from storage.errors import DatabaseUnavailable
 from storage.people import Shop
 from tests.test_page_state import NOON, PAYMENT
-from tests.web_stand import NoPages, SomePages, doors
+from tests.web_stand import SomePages, doors
 
 Client = TestClient[web.Request, web.Application]
 
@@ -264,42 +263,6 @@ async def test_the_page_speaks_the_language_of_the_browser_or_of_the_shop(
     page = replace(PAGE, shop=replace(SHOP, language="fi"))
     read = Read(await shown(client, pages, page, **{"Accept-Language": asked}))
     assert read.all("html")[0]["lang"] == language
-
-
-class Lost(NoPages):
-    """The database is out of reach, or the code is wrong."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-    async def find(self, token: str) -> Page | None:
-        raise self.error
-
-
-async def test_without_a_database_the_page_asks_to_come_back(clock: TurnedClock) -> None:
-    async with doors(clock, Lost(DatabaseUnavailable("/srv/kvit.db is locked"))) as client:
-        answer = await client.get("/p/a-token", headers={"Accept": "text/html"})
-        assert answer.status == 503
-        assert int(answer.headers["Retry-After"]) > 0
-        said = await answer.text()
-    assert "Back in a moment" in said
-    assert "kvit.db" not in said
-
-
-async def test_our_own_mistake_shows_a_mark_and_nothing_of_the_inside(
-    clock: TurnedClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with doors(clock, Lost(ZeroDivisionError("the inside"))) as client:
-        answer = await client.get("/p/a-token", headers={"Accept": "text/html"})
-        assert answer.status == 500
-        said = await answer.text()
-        plain = await (await client.get("/p/a-token")).text()
-    assert re.search(r"Reference [0-9a-f]{8}", said)
-    assert plain == "Internal Server Error\n"
-    for hidden in ("the inside", "Traceback", "ZeroDivisionError", "a-token"):
-        assert hidden not in said
-    logged = [record.getMessage() for record in caplog.records]
-    assert logged == ["GET /p/{token} failed"] * 2
 
 
 def _contrast(front: str, back: str) -> float:

@@ -87,8 +87,8 @@ async def key_is(world: World, accepted: bool) -> None:
 
 
 async def hours(world: World, number: int) -> None:
-    for _ in range(number * 4):
-        await pass_time(world, 900)
+    for _ in range(number * 2):
+        await pass_time(world, 1800)
 
 
 async def test_where_mobilepay_is_not_enabled_the_card_says_where_to_switch_it_on_and_nobody_tries_again(

@@ -97,7 +97,7 @@ async def test_while_stripe_is_slow_the_card_says_so_within_five_seconds_and_the
 @pytest.mark.parametrize(
     ("how", "when", "more"),
     [("timeout", "after", {}), ("500", "after", {}), ("429", "before", {"code": "lock_timeout"})],
-    ids=["timeout", "stored 500", "429"],
+    ids=["timeout", "stored 500", "lock timeout"],
 )
 async def test_whatever_breaks_on_the_way_each_wish_is_carried_out_once(
     world: World, how: str, when: str, more: Json
