@@ -17,10 +17,36 @@ P = ParamSpec("P")
 class Connection(aiosqlite.Connection):
     """What SQLAlchemy's dialect for aiosqlite drives, with a cursor that does its work in one trip."""
 
+    _begun = 0
+    _ended = 0
+
     async def run(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Have the thread call `work(connection, ...)`; once begun it is finished, even if the caller is canceled."""
-        result: T = await self._execute(work, self._conn, *args, **kwargs)  # type: ignore[no-untyped-call]
+
+        def counted(connection: sqlite3.Connection) -> T:
+            try:
+                return work(connection, *args, **kwargs)
+            finally:
+                self._ended += 1
+
+        self._begun += 1
+        result: T = await self._execute(counted, self._conn)  # type: ignore[no-untyped-call]
         return result
+
+    @property
+    def _is_clean(self) -> bool:
+        """Whether nothing is under way, not even for a caller who was canceled, and no transaction is open."""
+        return self._begun == self._ended and not self._conn.in_transaction
+
+    async def commit(self) -> None:
+        """Commit, if there is anything to commit: SQLAlchemy asks for it more often than there is."""
+        if not self._is_clean:
+            await super().commit()
+
+    async def rollback(self) -> None:
+        """Roll back, if there is anything to roll back: a pool asks for it each time a connection comes home."""
+        if not self._is_clean:
+            await super().rollback()
 
     def cursor(self) -> Cursor:  # type: ignore[override]
         """A cursor that exists once it executes something."""
