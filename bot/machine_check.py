@@ -19,7 +19,9 @@ DATABASE, SCHEMA, MODE, OWNERS = "database", "schema", "payments of the other mo
 DISK, ADDRESS = "disk", "public address"
 BUSY_SECONDS = 3.0
 MEBIBYTE = 2**20
-TOO_LITTLE, LITTLE = 100 * MEBIBYTE, 1024 * MEBIBYTE
+TOO_LITTLE, LITTLE = 104_857_600, 2**30
+"""100 MiB and 1 GiB of free disk."""
+
 TELEGRAMS_PORTS = {None, 443, 80, 88, 8443}
 
 

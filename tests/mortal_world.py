@@ -65,7 +65,7 @@ class TickingClock(TurnedClock):
 class MortalWorld(World):
     """A world whose service dies at the `ends`, one for each life, and is started again at once.
 
-    `plants` are wrapped around the two doors within the fate; `deaths` are the times at which it died.
+    `plants` are wrapped around the two doors within the fate; after each of the `deaths` nothing of that life was heard.
     """
 
     plants: Seams = field(default_factory=Seams)
@@ -93,8 +93,7 @@ class MortalWorld(World):
             await asyncio.gather(start, return_exceptions=True)
 
     async def die(self) -> None:
-        """What was in memory is gone; nothing is finished and nothing is settled."""
-        self.deaths.append(self.clock.now())
+        """What was in memory is gone; nothing is finished and nothing is settled, but what was on the wire arrives."""
         self.fate.bury()
         house = self.service._house
         tasks = {*self.service._loops, *house.errands._running, *(task for belt in house.belts for task in belt._busy)}
@@ -102,6 +101,7 @@ class MortalWorld(World):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.stop()
+        self.deaths.append(self.clock.now())
 
     async def stop(self) -> None:
         """Stop the service, and close what it was given."""

@@ -7,7 +7,8 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.checker_chat import REF_LINE
+from bot.sandbox.fake_telegram import Entry
+from tests.checker_chat import REF_LINE, REF_WITHIN
 from tests.mortal_world import MortalWorld
 from tests.world import OWNER, Json
 
@@ -27,11 +28,11 @@ class Stuck(AssertionError):
 
 @dataclass(frozen=True)
 class Story:
-    """`/pay`, then what the customer does with one link after the other, then what the merchant does."""
+    """`/pay`, then what the customer does with one link after the other, then perhaps `/cancel`."""
 
     name: str
     customer: tuple[str, ...]
-    merchant: str = ""
+    cancels: bool = False
     ends: str = "Paid"
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -41,8 +42,8 @@ STORIES = (
     PAID,
     Story("failed, then paid", ("decline", "approve")),
     Story("lapsed, then paid", ("lapse", "approve")),
-    Story("canceled", (), "/cancel", "Canceled"),
-    Story("ended by time", ("lapse",), "", "The request has ended", {"request_hours": 0.25}),
+    Story("canceled", (), cancels=True, ends="Canceled"),
+    Story("ended by time", ("lapse",), ends="The request has ended", settings={"request_hours": 0.25}),
 )
 
 
@@ -73,9 +74,9 @@ async def _play(stage: Stage, story: Story) -> None:
     for what in story.customer:
         await stage.link()
         await stage.decide(what)
-    if story.merchant:
+    if story.cancels:
         await stage.link()
-        stage.world.say(story.merchant, reply_to=(stage.card or {})["message_id"])
+        await stage.cancel()
     await stage.shows(story.ends)
     await stage.world.quiet()
 
@@ -112,6 +113,14 @@ class Stage:
         if what != "approve":
             await self.world.pass_time(HESITATION)
 
+    async def cancel(self) -> None:
+        """The merchant replies to the card; if that is a card too many, he names the reference when he is asked to."""
+        card = self.card or {}
+        said = self.world.say("/cancel", reply_to=card["message_id"])
+        await self.world.rest()
+        if any("Which payment?" in entry.params["text"] for entry in self.world.sent() if _answers(entry, said)):
+            self.world.say(f"/cancel {REF_WITHIN.findall(card['text'])[0]}")
+
     async def shows(self, head: str) -> None:
         """The card says so."""
         for _ in range(self.patience):
@@ -134,6 +143,10 @@ class Stage:
         """Whether the customer, who opens the newest link, can still use it."""
         intents = list(self.world.stripe.ledger.intents)
         return bool(intents) and self.world.stripe.ledger.open_attempt(intents[-1]) is not None
+
+
+def _answers(entry: Entry, said: int) -> bool:
+    return isinstance(entry.result, dict) and entry.result.get("reply_to_message", {}).get("message_id") == said
 
 
 def _button(message: Json, label: str) -> Json | None:

@@ -12,6 +12,7 @@ from playwright.async_api import Browser, Page, expect
 from bot.sandbox import cast
 from bot.sandbox.demo import opened
 from bot.sandbox.market import Market
+from handlers.commands import COMMANDS
 from tests.browser import PATIENCE, chromium, page_at
 from tests.demo_phones import PAY, WIDE, asked, call, card_on, last, phone
 
@@ -122,7 +123,7 @@ async def test_commands_complete_by_the_keyboard_alone(page: Page) -> None:
     await words.focus()
     await page.keyboard.type("/")
     menu = page.get_by_role("listbox", name="Commands")
-    await expect(menu.get_by_role("option")).to_have_count(8)
+    await expect(menu.get_by_role("option")).to_have_count(len(COMMANDS))
     await page.keyboard.press("ArrowDown")
     await expect(menu.get_by_role("option", selected=True)).to_contain_text("/status")
     await page.keyboard.press("Escape")
