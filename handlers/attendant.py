@@ -20,7 +20,6 @@ log = logging.getLogger(__name__)
 MOST_STEPS = 6
 MISMATCH = "mismatch"
 KEY_REFUSED = frozenset({"authentication", "permission"})
-MISMATCH = "mismatch"
 
 
 class Attendant:

@@ -224,6 +224,7 @@ async def mortal(
         try:
             await world.begin()
             await _subscribe(world)
+            await world.rest()
             world.fate.arm(world.ends.pop(0) if world.ends else None)
             yield world
         finally:

@@ -43,7 +43,7 @@ STORIES = (
     Story("failed, then paid", ("decline", "approve")),
     Story("lapsed, then paid", ("lapse", "approve")),
     Story("canceled", (), cancels=True, ends="Canceled"),
-    Story("ended by time", ("lapse",), ends="The request has ended", settings={"request_hours": 0.25}),
+    Story("ended by time", ("lapse",), ends="The request has ended", settings={"request_hours": 0.12}),
 )
 
 
