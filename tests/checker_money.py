@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tests.checker_chat import Act, amount
 from tests.checker_file import MOST_ATTEMPTS, Case, File
-from tests.checker_stripe import charges, confirms, open_at
+from tests.checker_stripe import ROOT, charges, confirms, open_at
 
 PAY = re.compile(r"/pay (\d+)(?:[.,](\d\d))?(?: (DKK|EUR|NOK|SEK))?(?: (?!\d).*)?", re.DOTALL)
 STATUS = {
@@ -31,7 +31,7 @@ def judge(file: File) -> Iterator[str]:
         yield from _faithful(file, case)
         yield from _converged(file, case)
         yield from _confirmed(file, case)
-        yield from _canceled(case)
+        yield from _canceled(file, case)
 
 
 def _asked(file: File) -> Iterator[str]:
@@ -129,13 +129,12 @@ def _confirmed(file: File, case: Case) -> Iterator[str]:
             yield f"5: {case.name} had {len(file.ledger.attempts[key])} attempts"
 
 
-def _canceled(case: Case) -> Iterator[str]:
-    """An intent ends because somebody wanted it, its time was over, or its attempts were used."""
-    ended = case.first("canceled")
-    if ended is None or case.row["canceled_because"] == "by_stripe":
-        return
-    if not case.may_end(ended):
-        yield f"8: {case.name} was canceled, which nobody wanted"
+def _canceled(file: File, case: Case) -> Iterator[str]:
+    """An intent is canceled because somebody wanted it, its time was over, or its attempts were used."""
+    paths = {f"{ROOT}/{key}/cancel" for key in case.intents}
+    for request in file.ledger.requests:
+        if request.path in paths and not case.may_end(request.at):
+            yield f"8: {case.name} was canceled, which nobody wanted"
 
 
 def _source(act: Act) -> str:

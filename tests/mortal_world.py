@@ -65,7 +65,7 @@ class TickingClock(TurnedClock):
 class MortalWorld(World):
     """A world whose service dies at the `ends`, one for each life, and is started again at once.
 
-    `plants` are wrapped around the two doors within the fate; after each of the `deaths` nothing of that life was heard.
+    `plants` are wrapped around the two doors, within the fate. `deaths` are when the last of a life had arrived.
     """
 
     plants: Seams = field(default_factory=Seams)

@@ -101,6 +101,23 @@ class ConfirmsUnasked(OpenGateway):
         return seen
 
 
+class CancelsUnasked(OpenGateway):
+    """Tidies up a link that nobody uses at once."""
+
+    async def retrieve(self, intent_id: str) -> Intent:
+        return await self.inner.cancel(intent_id, key=f"tidy:{intent_id}")
+
+
+class ChangesItsWords(OpenGateway):
+    """The same key for every try, and other parameters."""
+
+    numbers = itertools.count()
+
+    async def create(self, params: str, *, key: str) -> Intent:
+        anew = json.loads(params) | {"description": f"try {next(self.numbers)}"}
+        return await self.inner.create(json.dumps(anew), key=key)
+
+
 class Hasty(OpenGateway):
     """Whoever opened the link is taken for one who has paid."""
 

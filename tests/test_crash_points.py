@@ -23,9 +23,12 @@ from tests.stories import PAID, STORIES, Story, tell
 
 FULL = os.environ.get("KVIT_TORTURE") == "full"
 AT_ONCE = 4
-PLACES = 9
+PLACES = 7
 PAIRS = 400 if FULL else 40
-SEEDS = 200 if FULL else 6
+EVERY_DAY = 251_126
+"""The seed where nobody asks for another: a change is to be judged by itself, not by luck."""
+
+SEEDS = 200 if FULL else 4
 SILENCE = 1.0
 """Real seconds after which Kvit gives a silent vendor up."""
 
@@ -107,7 +110,7 @@ async def test_two_troubles_at_once_leave_a_request_as_whole_as_none(tmp_path: P
 
 @pytest.mark.timeout(3600 if FULL else 120)
 async def test_chance_finds_no_way_to_break_an_invariant(tmp_path: Path) -> None:
-    seed = int(os.environ.get("KVIT_SEED") or random.SystemRandom().randrange(10**6))
+    seed = int(os.environ.get("KVIT_SEED") or (random.SystemRandom().randrange(10**6) if FULL else EVERY_DAY))
     print(f"KVIT_SEED={seed} plays these runs again")  # noqa: T201 - pytest shows it where one fails
     chance = random.Random(seed)
     runs = [(chance.choice(STORIES), _together(chance, 60, METHODS, chance.randint(1, 4))) for _ in range(SEEDS)]

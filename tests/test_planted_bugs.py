@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +67,27 @@ async def test_a_confirm_over_an_open_attempt(tmp_path: Path) -> None:
 async def test_a_confirm_that_nobody_wanted(tmp_path: Path) -> None:
     found = await judged(tmp_path, FAILED, gateway=planted.ConfirmsUnasked)
     assert names(found, 5, "which nobody wanted"), found
+    assert any(line.startswith("S2: the confirm 1 of") for line in found), found
+
+
+async def test_a_cancel_that_nobody_wanted(tmp_path: Path) -> None:
+    found = await judged(tmp_path, PAID, gateway=planted.CancelsUnasked)
+    assert names(found, 8, "was canceled, which nobody wanted"), found
+
+
+async def test_a_try_that_says_something_else_with_the_same_key(tmp_path: Path) -> None:
+    found = await judged(tmp_path, PAID, gateway=planted.ChangesItsWords, ends=(Moment(1, "after", "create"),))
+    assert names(found, 1, "came again with something else"), found
+
+
+async def test_a_request_that_is_not_in_the_book_and_one_that_nobody_made(tmp_path: Path) -> None:
+    async with mortal(tmp_path) as world:
+        await tell(world, PAID)
+        with closing(sqlite3.connect(tmp_path / "kvit.db")) as db, db:
+            db.execute("UPDATE payments SET source = 'message:1:1'")
+        found = violations(world.evidence())
+    assert names(found, 1, "made 0 payments"), found
+    assert names(found, 1, "nobody asked for #"), found
 
 
 async def test_money_that_is_announced_before_it_came_though_it_comes_in_the_end(tmp_path: Path) -> None:
