@@ -4,6 +4,7 @@ Each message is judged at its own time. What is allowed all the same is said her
 
 - a message whose answer was cut off on the way (the transcript names the fault) may be there once more;
 - each death of the process may leave one message there once more;
+- a card whose posting was given up, which the owner was told, may be missing or show what it showed last;
 - news of a failed or lapsed attempt may be left out where somebody went on within two sweeps of it.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 from tests import checker_card, checker_drained, checker_money, checker_words
 from tests.checker_file import Evidence, File
 
-__all__ = ["Evidence", "repeats", "violations"]
+__all__ = ["Evidence", "given_up", "repeats", "violations"]
 
 
 def violations(evidence: Evidence) -> list[str]:
@@ -21,6 +22,11 @@ def violations(evidence: Evidence) -> list[str]:
     return [
         line for judge in (checker_money, checker_card, checker_words, checker_drained) for line in judge.judge(file)
     ]
+
+
+def given_up(evidence: Evidence) -> list[str]:
+    """What was set aside for a human, by box and kind."""
+    return [f"{mail['box']} ({mail['kind']}): {mail['note']}" for mail in File(evidence).set_aside]
 
 
 def repeats(evidence: Evidence) -> int:

@@ -28,7 +28,7 @@ def _mail(file: File) -> Iterator[str]:
             yield f"14: {name} is still leased"
         elif mail["state"] == "waiting":
             yield f"14: {name} still waits: {mail['note'] or 'nothing was tried'}"
-        elif mail["state"] == "set_aside" and not mail["key"].startswith("alert:") and not file.is_told(mail["id"]):
+        elif mail["state"] == "set_aside" and not mail["key"].startswith("alert:") and not file.is_told(mail):
             yield f"14: {name} was set aside and no owner has a word about it: {mail['note']}"
 
 

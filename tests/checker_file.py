@@ -81,15 +81,20 @@ class File:
         """Every payment in the book."""
         return [self._case(row) for row in self.book.payments]
 
-    def is_given_up(self, key: str) -> bool:
-        """Whether a mail was set aside for a human, who was told so in the chat."""
-        aside = [row["id"] for row in self.book.mail if row["key"] == key and row["state"] == "set_aside"]
-        return any(self.is_told(number) for number in aside)
+    @cached_property
+    def set_aside(self) -> list[Row]:
+        """The mails that wait for a human."""
+        return [mail for mail in self.book.mail if mail["state"] == "set_aside"]
 
-    def is_told(self, mail_id: int) -> bool:
-        """Whether the owner has a word about this mail."""
-        told = [s for s in self.said if s.chat in self.evidence.owners and "could not finish" in s.text]
-        return any(s.text.endswith(f"under mail {mail_id}.") for s in told)
+    def is_given_up(self, key: str) -> bool:
+        """Whether the mail with a key that begins so was set aside, and the owner has a word about it."""
+        return any(mail["key"].startswith(key) and self.is_told(mail) for mail in self.set_aside)
+
+    def is_told(self, mail: Row) -> bool:
+        """Whether the owner has a word about a mail that was set aside; one is enough for all versions of a card."""
+        told = [s.text for s in self.said if s.chat in self.evidence.owners and "could not finish" in s.text]
+        same = [row["id"] for row in self.set_aside if row["body"] == mail["body"] and row["kind"] == mail["kind"]]
+        return any(text.endswith(f"under mail {number}.") for text in told for number in same)
 
     def _case(self, row: Row) -> Case:
         intents = checker_stripe.intents_of(self.ledger, row["id"])

@@ -251,6 +251,17 @@ class Sulks(OpenMessenger):
         return await self.inner.send(place, letter, reply_to=reply_to, silent=silent)
 
 
+class GivesUpSilently(OpenMessenger):
+    """A notice is refused for good, and the word to the owner about that goes nowhere."""
+
+    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
+        if is_notice(letter):
+            raise DeliveryFailed("never", permanent=True)
+        if "could not finish" in letter.html:
+            return FAR
+        return await self.inner.send(place, letter, reply_to=reply_to, silent=silent)
+
+
 def is_notice(letter: Letter) -> bool:
     """Whether it tells something of a payment in one line."""
     return letter.html.startswith(("✅", "❌", "⌛", "🏁")) and "#" in letter.html.partition("\n")[0]

@@ -150,6 +150,12 @@ async def test_news_that_are_put_off_for_ever(tmp_path: Path) -> None:
     assert names(found, 14, "(notice) still waits"), found
 
 
+async def test_news_that_are_given_up_without_a_word_to_the_owner(tmp_path: Path) -> None:
+    found = await judged(tmp_path, PAID, messenger=planted.GivesUpSilently)
+    assert names(found, 11, "was paid"), found
+    assert names(found, 14, "no owner has a word about it"), found
+
+
 async def test_events_that_are_dropped_while_nobody_sweeps(tmp_path: Path) -> None:
     found = await judged(tmp_path, PAID, before=blind)
     assert names(found, 4, "is open in the book and succeeded at Stripe"), found
