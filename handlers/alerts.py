@@ -6,7 +6,7 @@ from handlers.i18n import Safe, html
 from handlers.letters import Post, draft_of
 from handlers.outbox import CLOSED
 from handlers.ports import Clock, Letter
-from handlers.reasons import KEY_TROUBLE
+from handlers.reasons import KEY_TROUBLE, MISMATCH
 from handlers.team import Team
 from storage.mail import Mail
 from storage.mailbox import Mailbox
@@ -33,14 +33,14 @@ class Alerts:
         if reason.startswith(CLOSED):  # many mails wait at one closed door: a word a day
             await self._tell(f"closed:{mail.lane}:{self._clock.now():%Y-%m-%d}", said)
             return
-        subject = mail.body.decode() if mail.kind == "card" else mail.id  # one word for all versions of a card
-        await self._tell(f"{subject}", said)
+        subject = mail.body.decode() if mail.kind == "card" else str(mail.id)  # one word for all versions of a card
+        await self._tell(subject, said)
 
     async def trouble(self, payment: Payment) -> None:
         """A payment waits for something that will not pass by itself: once a day for a key, once for a payment."""
         if payment.trouble in KEY_TROUBLE:
             await self._tell(f"key:{self._clock.now():%Y-%m-%d}", html("en", "alert.key", ref=payment.ref))
-        elif payment.trouble == "mismatch":
+        elif payment.trouble == MISMATCH:
             await self._tell(f"mismatch:{payment.id}", html("en", "alert.mismatch", ref=payment.ref))
         elif payment.trouble and payment.trouble_count >= MANY_TRIES:
             await self._tell(f"trouble:{payment.id}", html("en", "alert.trouble", ref=payment.ref))

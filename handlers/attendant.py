@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 from handlers import lifecycle
 from handlers.lifecycle import Mismatch, Step, Times
 from handlers.ports import Clock, Gateway, GatewayError, Intent, IntentStatus
+from handlers.reasons import MISMATCH
 from storage.ledger import Ledger
 from storage.payment import CancelReason, Payment
 from storage.queries import Queries
@@ -18,7 +19,6 @@ from storage.queries import Queries
 log = logging.getLogger(__name__)
 
 MOST_STEPS = 6
-MISMATCH = "mismatch"
 KEY_REFUSED = frozenset({"authentication", "permission"})
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from random import random
 
 from handlers import stripe_event
-from handlers.attendant import MISMATCH, Attendant
+from handlers.attendant import Attendant
 from handlers.pages import RETURNED
+from handlers.reasons import MISMATCH
 from handlers.stripe_event import Event
 from handlers.trace import trace
 from storage.mail import Discard, Done, Mail, Retry, Verdict

@@ -90,11 +90,9 @@ class Outbox:
         shown = await self._post.card(payment.id)
         if shown.stands and shown.shown_version >= payment.version:
             return Done("shown already")
-        place, wait = await self._admitted(shown.place)
+        place, wait = await self._admitted(mail, shown.place)
         if wait:
             return wait
-        if mail.tries:
-            await self._reach()
         if shown.message_id is None and shown.place.inline_id is None:
             return await self._post_card(mail, payment, shop, shown, place)
         now = self._clock.now()
@@ -118,7 +116,7 @@ class Outbox:
             return Done("the card was deleted")
         if shown.sends >= MOST_SENDS:
             return Discard("the card was sent without an answer too often")
-        if shown.sends:
+        if shown.sends and not mail.tries:  # begun by a process that died; a doubtful try was looked into before
             await self._reach()
         await self._post.sending(payment.id)
         now = self._clock.now()
@@ -138,11 +136,9 @@ class Outbox:
         if not still_holds(payment, fact):
             return Done("overtaken")
         shown = await self._post.card(payment.id)
-        place, wait = await self._admitted(shown.place)
+        place, wait = await self._admitted(mail, shown.place)
         if wait:
             return wait
-        if mail.tries:
-            await self._reach()
         letter = notice(payment, shop, fact, wallet=self._wallet(shop))
         await self._send(place, letter, shown.message_id, silent=fact.name == "lapsed")
         return Done()
@@ -150,11 +146,9 @@ class Outbox:
     async def _send_post(self, mail: Mail) -> Verdict:
         """Send or edit a message whose words were settled when it was put."""
         post = post_of(mail)
-        place, wait = await self._admitted(post.place)
+        place, wait = await self._admitted(mail, post.place)
         if wait:
             return wait
-        if mail.tries:
-            await self._reach()
         moved = place.chat_id != post.place.chat_id  # then numbers of messages mean others
         if post.edits is not None:
             if not moved:
@@ -190,8 +184,11 @@ class Outbox:
             bare = replace(place, thread_id=None)
             return await self._messenger.send(bare, letter, silent=silent)
 
-    async def _admitted(self, place: Place) -> tuple[Place, Snooze | Discard | None]:
-        """Where the chat is now, and whether it has to wait: Telegram's own word first, then our own pace."""
+    async def _admitted(self, mail: Mail, place: Place) -> tuple[Place, Snooze | Discard | None]:
+        """Where the chat is now, and whether it has to wait: Telegram's own word first, then our own pace.
+
+        What was tried before without an answer is not tried again before Telegram answers at all.
+        """
         now = self._clock.now()
         standing = await self._post.standing(place.chat_id)
         place = replace(place, chat_id=standing.chat_id)
@@ -199,8 +196,11 @@ class Outbox:
             return place, Discard(f"{CLOSED} ({place.chat_id}): {standing.closed_because}")
         if standing.not_before and standing.not_before > now:
             return place, Snooze((standing.not_before - now).total_seconds())
-        wait = self._pacing.wait(place.chat_id, now)
-        return place, Snooze(wait) if wait else None
+        if wait := self._pacing.wait(place.chat_id, now):
+            return place, Snooze(wait)
+        if mail.tries:
+            await self._reach()
+        return place, None
 
     async def _failed(self, mail: Mail, failed: DeliveryFailed) -> Verdict:
         """What becomes of a mail that Telegram did not take; only an unsure try counts, the others surely failed."""

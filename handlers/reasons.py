@@ -25,6 +25,9 @@ FAILURES = {
 NOT_ENABLED = frozenset(
     {"payment_method_unactivated", "capability_not_active", "payment_method_not_available", "account_invalid"}
 )
+MISMATCH = "mismatch"
+"""Our own code for an intent that is not the one that was asked for."""
+
 KEY_TROUBLE = frozenset({"authentication", "permission", "livemode_mismatch"})
 
 
@@ -46,4 +49,4 @@ def trouble_key(code: str | None) -> str:
     """The sentence for a request that waits for Stripe."""
     if code in KEY_TROUBLE:
         return "trouble.key"
-    return "trouble.mismatch" if code == "mismatch" else "trouble.unreachable"
+    return "trouble.mismatch" if code == MISMATCH else "trouble.unreachable"

@@ -59,12 +59,6 @@ class Belt:
         self._stopping = False
         health.expect(box.box, within_seconds=LONGEST_WAIT * 8)
 
-    async def drain_once(self) -> int:
-        """Handle what can be claimed now, and return how many mails that were."""
-        mails = await self._box.claim(now=self._clock.now(), limit=self._hands, lease_seconds=self._lease_seconds)
-        await asyncio.gather(*(self._work(mail) for mail in mails))
-        return len(mails)
-
     async def forever(self) -> None:
         """Handle mail as it comes, until `stop`."""
         while not self._stopping:
@@ -109,7 +103,7 @@ class Belt:
         with trace(box=mail.box, mail=mail.id):
             verdict = await self._judged(mail)
             try:
-                settled = await self._box.settle(self._held.pop(mail.id, mail), verdict, now=self._clock.now())
+                settled = await self._box.settle(self._held.pop(mail.id), verdict, now=self._clock.now())
             except DatabaseUnavailable as error:
                 log.warning("mail %s could not be settled, it comes again: %s", mail.id, error)
                 return

@@ -25,6 +25,7 @@ from bench import Program, now, percentile, running  # noqa: E402
 from bot.sandbox.clock import TurnedClock  # noqa: E402
 from bot.sandbox.fake_stripe import FakeStripe  # noqa: E402
 from bot.sandbox.fake_telegram import FakeTelegram  # noqa: E402
+from bot.sandbox.vendors import subscribe  # noqa: E402
 
 FIRST_PERSON = 90_000_000
 CHATS = 100
@@ -65,13 +66,6 @@ async def main(payments: int) -> None:
     print(f"memory of the service: {idle:.0f} MB (aim: at most 130)")
     await telegram.stop()
     await stripe.stop()
-
-
-async def subscribe(stripe: FakeStripe, base: str) -> None:
-    wanted = {"url": f"{base}/stripe/webhook", "enabled_events[]": "*"}
-    headers = {"Authorization": f"Bearer {stripe.key}"}
-    async with aiohttp.ClientSession(raise_for_status=True) as http:
-        await (await http.post(f"{stripe.base}/v1/webhook_endpoints", data=wanted, headers=headers)).read()
 
 
 async def ask(telegram: FakeTelegram, payments: int) -> None:

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import rows
 from storage.database import Database
 from storage.ledger import Entry
 from storage.money import Money
 from storage.payment import Payment, PaymentStatus, hash_of
-from storage.rows import Card
 from storage.tables import attempts, cards, history, payments
 
 
@@ -40,10 +38,6 @@ class Queries:
     async def by_intent(self, intent_id: str) -> Payment | None:
         """By the id of its PaymentIntent."""
         return await self._by("intent_id", intent_id)
-
-    async def by_source(self, source: str) -> Payment | None:
-        """By what it was made from: `message:CHAT:MESSAGE`, `tap:CHAT:MESSAGE`."""
-        return await self._by("source", source)
 
     async def by_ref(self, shop_id: int, ref: str) -> Payment | None:
         """By the reference within a shop; a reference says nothing to another shop."""
@@ -78,12 +72,6 @@ class Queries:
         async with self._db.reading() as tx:
             return (await tx.execute(query)).scalar_one()
 
-    async def card(self, payment_id: str) -> Card | None:
-        """Where the payment's one message is."""
-        async with self._db.reading() as tx:
-            row = (await tx.execute(sa.select(cards).where(cards.c.payment_id == payment_id))).mappings().first()
-        return None if row is None else rows.to_card(row)
-
     async def create_params(self, payment_id: str) -> str:
         """The frozen parameters of the request that makes the intent, as JSON."""
         async with self._db.reading() as tx:
@@ -94,7 +82,8 @@ class Queries:
         """The frozen parameters of one attempt, as JSON."""
         which = (attempts.c.payment_id == payment_id) & (attempts.c.number == number)
         async with self._db.reading() as tx:
-            return await self._one(tx, sa.select(attempts.c.params).where(which))
+            params: str = (await tx.execute(sa.select(attempts.c.params).where(which))).scalar_one()
+        return params
 
     async def was_cause(self, cause: str) -> bool:
         """Whether a tap has begun an attempt before."""
@@ -146,9 +135,6 @@ class Queries:
     async def _payment(self, condition: sa.ColumnElement[bool]) -> Payment | None:
         async with self._db.reading() as tx:
             return await rows.payment_where(tx, condition)
-
-    async def _one(self, tx: AsyncConnection, query: sa.Select[str]) -> str:
-        return (await tx.execute(query)).scalar_one()
 
 
 _SCHEDULED = payments.c.look_at.is_not(None)

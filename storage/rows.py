@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.money import Money
 from storage.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus, Place, hash_of
-from storage.people import Member, Role, Shop
+from storage.people import Shop
 from storage.tables import attempts, cards, payments
 
 _CURRENT = payments.join(
@@ -207,8 +207,3 @@ def to_card(row: sa.RowMapping) -> Card:
 def to_shop(row: sa.RowMapping) -> Shop:
     """A shop from a row of `shops`."""
     return Shop(row["id"], row["name"], row["currency"], row["language"], row["time_zone"], row["limit_minor"])
-
-
-def to_member(row: sa.RowMapping) -> Member:
-    """A member from a row of `members`."""
-    return Member(row["shop_id"], row["user_id"], Role(row["role"]), row["name"], row["since"])

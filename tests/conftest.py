@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from bot.sandbox.clock import TurnedClock
 from storage.database import Database
+from tests.world import World, opened
 
 settings.register_profile("kvit", deadline=None)
 settings.load_profile("kvit")
@@ -28,3 +29,10 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
 @pytest.fixture
 def clock() -> TurnedClock:
     return TurnedClock(datetime(2026, 11, 24, 12, tzinfo=UTC), frozen=True)
+
+
+@pytest.fixture
+async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+    """The whole of Kvit between its pretend halves; a test of other settings opens one of its own."""
+    async with opened(clock, tmp_path) as running:
+        yield running

@@ -16,6 +16,7 @@ from storage.directory import Directory
 from storage.mailbox import Mailbox
 from storage.payment import PaymentStatus, Place
 from storage.people import Role
+from storage.post import Post
 from storage.queries import Queries
 from storage.rows import Card
 from storage.tables import members
@@ -62,9 +63,7 @@ async def book(world: World) -> AsyncIterator[Database]:
 async def card_row(world: World) -> Card:
     """What is kept of the card of the newest intent's payment."""
     async with book(world) as db:
-        found = await Queries(db).card(world.intent()["metadata"]["kvit_payment"])
-    assert found is not None
-    return found
+        return await Post(db).card(world.intent()["metadata"]["kvit_payment"])
 
 
 async def actions(world: World, number: int = -1) -> list[tuple[str, str]]:

@@ -22,7 +22,7 @@ from bot.app import Seams, Service
 from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
-from bot.settings import settings_of
+from bot.sandbox.vendors import subscribe
 from bot.stripe_gateway import StripeGateway
 from bot.telegram_messenger import TelegramMessenger
 from bot.telegram_request import AiohttpRequest
@@ -31,7 +31,7 @@ from handlers.ports import Gateway, Messenger
 from storage.database import Database
 from tests.checker_file import Evidence
 from tests.fate import Fate, Moment, MortalGateway, MortalMessenger, attach
-from tests.world import BRISK, OWNER, Json, World
+from tests.world import BRISK, OWNER, World, installed
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -218,24 +218,14 @@ async def mortal(
     (folder / "kvit.db").write_bytes(blank())
     clock = TickingClock()
     stripe, telegram = FakeStripe(clock), FakeTelegram(clock, owner_id=OWNER, flood_control=False)
-    given: Json = {
-        "stripe_api_base": await stripe.start(),
-        "telegram_api_base": await telegram.start(),
-        "telegram_bot_token": telegram.token,
-        "stripe_api_key": stripe.key,
-        "stripe_webhook_secrets": stripe.webhook_secret,
-        "owner_ids": str(OWNER),
-        "database_url": f"sqlite:///{folder}/kvit.db",
-        "port": quiet_port(),
-    }
-    chosen = settings_of(**(given | settings))
+    chosen = await installed(stripe, telegram, folder, **{"port": quiet_port(), **settings})
     async with aiohttp.ClientSession() as http:
         service = Service(chosen, clock)
         world = MortalWorld(stripe, telegram, clock, chosen, http, service, plants=plants or Seams(), ends=[*ends])
         world.patience = patience
         try:
             await world.begin()
-            await _subscribe(world)
+            await subscribe(stripe, world.service.base)
             await world.rest()
             world.fate.arm(world.ends.pop(0) if world.ends else None)
             yield world
@@ -244,11 +234,3 @@ async def mortal(
             await world.stop()
             await telegram.stop()
             await stripe.stop()
-
-
-async def _subscribe(world: World) -> None:
-    """Have Stripe tell Kvit everything."""
-    wanted = {"url": f"{world.service.base}/stripe/webhook", "enabled_events[]": "*"}
-    headers = {"Authorization": f"Bearer {world.stripe.key}"}
-    async with world.http.post(f"{world.stripe.base}/v1/webhook_endpoints", data=wanted, headers=headers) as answer:
-        assert answer.status == 200, await answer.text()

@@ -21,6 +21,7 @@ import aiohttp
 from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import Entry, FakeTelegram
+from bot.sandbox.vendors import subscribe
 from bot.settings import Settings
 from tests.world import OWNER, Json, button
 
@@ -95,11 +96,7 @@ class Outside:
 
     async def subscribe(self, *events: str) -> None:
         """Have Stripe's events sent here, as the operator does once."""
-        wanted = [("url", f"{self.base}/stripe/webhook"), *(("enabled_events[]", event) for event in events)]
-        headers = {"Authorization": f"Bearer {self.stripe.key}"}
-        address = f"{self.stripe.base}/v1/webhook_endpoints"
-        async with self.http.post(address, data=wanted, headers=headers) as answer:
-            assert answer.status == 200, await answer.text()
+        await subscribe(self.stripe, self.base, *events)
 
     async def fault(self, base: str, method: str, how: str, *, when: str = "before", times: int = 1) -> None:
         """Have the next calls of a method at Stripe or Telegram go wrong."""

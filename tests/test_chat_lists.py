@@ -15,12 +15,6 @@ from tests.world import OWNER, World, labels, opened
 GUEST, OTHER = 4242, 4343
 
 
-@pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
-    async with opened(clock, tmp_path) as running:
-        yield running
-
-
 async def test_open_requests_are_listed_in_pages_newest_first(world: World) -> None:
     for number in range(10):
         world.say(f"/pay {10 + number} DKK Number {number}")

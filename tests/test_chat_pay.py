@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
-from bot.sandbox.clock import TurnedClock
 from tests.crowd import (
     COLLEAGUE,
     GROUP,
@@ -23,13 +19,7 @@ from tests.crowd import (
     reply,
     shown,
 )
-from tests.world import OWNER, World, button, labels, opened
-
-
-@pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
-    async with opened(clock, tmp_path) as running:
-        yield running
+from tests.world import OWNER, World, button, labels
 
 
 def amounts(world: World) -> list[tuple[int, str, str]]:

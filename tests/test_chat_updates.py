@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest
 
 from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_telegram.people import Words
@@ -32,12 +29,6 @@ from tests.crowd import (
 from tests.world import OWNER, Json, World, button, labels, opened
 
 TEN_MINUTES = 600
-
-
-@pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
-    async with opened(clock, tmp_path) as running:
-        yield running
 
 
 async def test_a_command_may_name_this_bot_in_any_case_and_another_bots_is_not_ours(world: World) -> None:

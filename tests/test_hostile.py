@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
-from bot.sandbox.clock import TurnedClock
 from tests.evidence import rest
-from tests.world import OWNER, Json, World, labels, opened
+from tests.world import OWNER, Json, World, labels
 
 GUEST, GROUP = 4242, -4001
-
-
-@pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
-    async with opened(clock, tmp_path) as running:
-        yield running
 
 
 async def at_stripe(world: World, **metadata: str) -> Json:

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
-from tests.world import OWNER, Json, World, labels, opened
+from tests.world import OWNER, Json, World, labels
 
 GUEST = 4242
-
-
-@pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
-    async with opened(clock, tmp_path) as running:
-        yield running
 
 
 async def offers(world: World, words: str, *, by: int = OWNER) -> tuple[str, list[Json]]:

@@ -2,19 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-
-from bot.sandbox.clock import TurnedClock
-from tests.world import World, labels, opened
-
-
-@pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
-    async with opened(clock, tmp_path) as running:
-        yield running
+from tests.world import World, labels
 
 
 async def test_a_request_becomes_a_card_with_a_link_and_the_card_becomes_paid(world: World) -> None:

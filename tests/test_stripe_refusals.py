@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
 from bot.stripe_gateway import StripeGateway
 from handlers.ports import GatewayError, Intent
 from tests.evidence import (
@@ -31,7 +28,7 @@ from tests.evidence import (
     said,
     webhooks,
 )
-from tests.world import Json, World, labels, opened
+from tests.world import Json, World, labels
 
 TROUBLE = "⚠️ Waiting for Stripe · TEST"
 WAITING = "⏳ Waiting for payment · TEST"
@@ -65,12 +62,6 @@ class Lying(StripeGateway):
 
     async def create(self, params: str, *, key: str) -> Intent:
         return replace(await super().create(params, key=key), amount=1)
-
-
-@pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
-    async with opened(clock, tmp_path) as running:
-        yield running
 
 
 async def pay(world: World) -> Json:

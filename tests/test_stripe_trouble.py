@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_stripe.ledger import Request
 from tests.evidence import (
     HEALED,
@@ -33,18 +30,12 @@ from tests.evidence import (
     said,
     webhooks,
 )
-from tests.world import Json, World, labels, opened
+from tests.world import Json, World, labels
 
 TROUBLE = "⚠️ Waiting for Stripe · TEST"
 WAITING = "⏳ Waiting for payment · TEST"
 CANCELED = "🚫 Canceled · TEST"
 FAILED = "❌ That attempt failed · TEST"
-
-
-@pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
-    async with opened(clock, tmp_path) as running:
-        yield running
 
 
 async def pay(world: World) -> None:

@@ -15,6 +15,7 @@ from bot.app import Seams, Service
 from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import Entry, FakeTelegram
+from bot.sandbox.vendors import subscribe
 from bot.settings import Settings, settings_of
 from handlers.pacing import Pacing
 
@@ -120,39 +121,38 @@ def labels(message: Json) -> list[str]:
     ]
 
 
+async def installed(stripe: FakeStripe, telegram: FakeTelegram, folder: Path, **settings: Any) -> Settings:
+    """Start both, and give the settings of a Kvit between them; `settings` are written as in the environment."""
+    given: Json = {
+        "stripe_api_base": await stripe.start(),
+        "telegram_api_base": await telegram.start(),
+        "telegram_bot_token": telegram.token,
+        "stripe_api_key": stripe.key,
+        "stripe_webhook_secrets": stripe.webhook_secret,
+        "owner_ids": str(OWNER),
+        "database_url": f"sqlite:///{folder}/kvit.db",
+        "port": free_port(),
+    }
+    return settings_of(**(given | settings))
+
+
 @asynccontextmanager
 async def opened(
     clock: TurnedClock, folder: Path, *, webhooks: bool = True, seams: Seams | None = None, **settings: Any
 ) -> AsyncIterator[World]:
     """Everything running; without `webhooks` no event reaches Kvit. `settings` are Kvit's, as in the environment."""
     stripe, telegram = FakeStripe(clock), FakeTelegram(clock, owner_id=OWNER, flood_control=False)
-    given: Json = {
-        "stripe_api_base": await stripe.start(),
-        "telegram_api_base": await telegram.start(),
-        "telegram_bot_token": telegram.token,
-        "stripe_api_key": stripe.key,
-        "stripe_webhook_secrets": stripe.webhook_secret if webhooks else "",
-        "owner_ids": str(OWNER),
-        "database_url": f"sqlite:///{folder}/kvit.db",
-        "port": free_port(),
-    }
-    chosen = settings_of(**(given | settings))
+    secret = stripe.webhook_secret if webhooks else ""
+    chosen = await installed(stripe, telegram, folder, **{"stripe_webhook_secrets": secret, **settings})
     async with aiohttp.ClientSession() as http:
         service = Service(chosen, clock)
         world = World(stripe, telegram, clock, chosen, http, service, seams)
         try:
             await world.begin()
             if webhooks:
-                await _subscribe(world)
+                await subscribe(stripe, world.service.base)
             yield world
         finally:
             await world.stop()
             await telegram.stop()
             await stripe.stop()
-
-
-async def _subscribe(world: World) -> None:
-    wanted = {"url": f"{world.service.base}/stripe/webhook", "enabled_events[]": "*"}
-    headers = {"Authorization": f"Bearer {world.stripe.key}"}
-    async with world.http.post(f"{world.stripe.base}/v1/webhook_endpoints", data=wanted, headers=headers) as answer:
-        assert answer.status == 200, await answer.text()

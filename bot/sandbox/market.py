@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import aiohttp
-
 from bot.app import Service
 from bot.sandbox import cast, vendors
 from bot.sandbox.vendors import SandboxRefused, Vendors
@@ -48,7 +46,7 @@ async def opened(*, framed_by: str = "'none'", brisk: bool = False) -> AsyncIter
             service = Service(_settings(pair, Path(folder)), pair.clock, framed_by=framed_by, pacing=pacing)
             try:
                 await service.start()
-                await _subscribe(pair, service)
+                await vendors.subscribe(pair.stripe, service.base)
                 await service.seed(cast.OWNER.name, cast.seats(), [cast.GROUP])
                 await _dress(pair)
                 yield Market(pair, service)
@@ -99,14 +97,3 @@ def _free_port() -> int:
     """A port that is free now: the public address has to be known before the service has one."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
-
-
-async def _subscribe(pair: Vendors, service: Service) -> None:
-    """Ask Stripe for webhooks, as its Dashboard would."""
-    wanted = {"url": f"{service.base}/stripe/webhook", "enabled_events[]": "*"}
-    headers = {"Authorization": f"Bearer {pair.stripe.key}"}
-    async with (
-        aiohttp.ClientSession(raise_for_status=True) as http,
-        http.post(f"{pair.stripe.base}/v1/webhook_endpoints", data=wanted, headers=headers) as answer,
-    ):
-        await answer.read()

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import aiohttp
+
 from bot.sandbox.changes import Changes
 from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_stripe import FakeStripe
@@ -47,6 +49,17 @@ async def opened(*, stripe_port: int = 0, telegram_port: int = 0, flood_control:
     finally:
         await telegram.stop()
         await stripe.stop()
+
+
+async def subscribe(stripe: FakeStripe, base: str, *events: str) -> None:
+    """Have Stripe's webhooks sent to the Kvit at `base`, as an operator has it once: all of them, or these `events`."""
+    wanted = [("url", f"{base}/stripe/webhook"), *(("enabled_events[]", event) for event in events or ("*",))]
+    headers = {"Authorization": f"Bearer {stripe.key}"}
+    async with (
+        aiohttp.ClientSession(raise_for_status=True) as http,
+        http.post(f"{stripe.base}/v1/webhook_endpoints", data=wanted, headers=headers) as answer,
+    ):
+        await answer.read()
 
 
 async def _bound(start: Callable[[int], Awaitable[str]], port: int, option: str) -> None:

@@ -15,6 +15,9 @@ from storage.mail import Discard, Done, Mail, Retry, Verdict
 
 log = logging.getLogger(__name__)
 
+UNREADABLE = "unreadable"
+"""How the reason begins for which an update is set aside that nobody can be answered."""
+
 
 class Chat:
     """The handling of updates. Done twice it has the effects of once: all of them have keys made of the update's."""
@@ -29,7 +32,7 @@ class Chat:
             news = read(mail.body)
         except Exception as error:  # whatever Telegram may have sent: it will not become readable
             log.exception("an update cannot be read")
-            return Discard(f"unreadable: {type(error).__name__}")
+            return Discard(f"{UNREADABLE}: {type(error).__name__}")
         with trace(update=mail.key):
             match news:
                 case Said():
@@ -49,7 +52,7 @@ class Chat:
 
     async def gave_up(self, mail: Mail, reason: str) -> None:
         """The update could not be dealt with in all its tries: do not leave the person without a word."""
-        if reason.startswith("unreadable"):
+        if reason.startswith(UNREADABLE):
             return
         news = read(mail.body)
         if isinstance(news, Said | Tapped):
