@@ -80,9 +80,9 @@ def build(
     team = Team(directory, settings.owner_ids, clock)
     alerts = Alerts(team, outbox, clock)
     questions = Questions(db)
-    desks = Desks(payments, team, queries, directory, questions, post, outbox, messenger, clock, health)
-    chat = Chat(desks)
     wallet_name = settings.wallet_name
+    desks = Desks(payments, team, queries, directory, questions, post, outbox, messenger, clock, health, wallet_name)
+    chat = Chat(desks)
     carrier = Outbox(post, queries, directory, messenger, pacing, clock, show=payments.show, wallet_name=wallet_name)
     inbox = Inbox(attendant, queries)
     belt = partial(Belt, clock=clock, health=health)
@@ -117,7 +117,7 @@ def build(
         pages=PageDesk(queries, directory, events, clock),
         health=health,
         ready={"database": db.is_ready},
-        wallet_name=settings.wallet_name,
+        wallet_name=wallet_name,
         framed_by=framed_by,
     )
     return House(health, errands, boxes, updates, queries, directory, team, belts, sweep, app)

@@ -45,6 +45,7 @@ class Desks:
     messenger: Messenger
     clock: Clock
     health: Health
+    wallet_name: str
 
 
 @dataclass

@@ -25,7 +25,7 @@ async def status(context: Context) -> None:
         return
     payment, _ = await arguments.payment(context)
     shop = replace(context.shop, language=context.language)
-    wallet = i18n.wallet("auto", context.now, shop.time_zone)
+    wallet = i18n.wallet(context.desks.wallet_name, context.now, shop.time_zone)
     shown = card(payment, View(shop, context.now, wallet)).html
     entries = await context.desks.queries.history(payment.id)
     await context.send(Safe("\n".join([shown, "", *_history(context, entries)])))
