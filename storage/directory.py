@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage import rows
 from storage.database import Database
 from storage.people import Role, Shop
-from storage.tables import chats, facts, members, owners, shops
+from storage.shop_tables import chats, facts, members, owners, shops
 
 CLAIM = "claim"
 """The fact that keeps the one claim that is offered."""

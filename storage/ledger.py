@@ -16,8 +16,9 @@ from storage import rows
 from storage.database import Database
 from storage.errors import ImpossibleTransition, StaleTransition
 from storage.mailbox import Draft, Mailbox
+from storage.money_out_tables import history
 from storage.payment import TRANSITIONS, Payment
-from storage.tables import attempts, cards, history, payments
+from storage.tables import attempts, cards, payments
 
 Announce = Callable[[Payment, Payment], tuple[Draft, ...]]
 Schedule = Callable[[Payment, datetime], datetime | None]

@@ -10,10 +10,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import dialect
+from storage.columns import EPOCH
 from storage.database import Database
 from storage.group_commit import GroupCommit
 from storage.mail import Discard, Done, Draft, Mail, Retry, SetAside, Snooze, Verdict
-from storage.tables import EPOCH, mail
+from storage.tables import mail
 
 __all__ = ["Discard", "Done", "Draft", "Mail", "Mailbox", "Retry", "SetAside", "Snooze", "Verdict"]
 

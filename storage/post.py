@@ -12,7 +12,8 @@ from storage import rows
 from storage.database import Database
 from storage.payment import Place
 from storage.rows import Card
-from storage.tables import cards, chats, payments, posts, questions
+from storage.shop_tables import chats
+from storage.tables import cards, payments, posts, questions
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from storage import rows
 from storage.database import Database
 from storage.ledger import Entry
 from storage.money import Money
+from storage.money_out_tables import history
 from storage.payment import Payment, PaymentStatus, hash_of
-from storage.tables import attempts, cards, history, payments
+from storage.tables import attempts, cards, payments
 
 
 @dataclass(frozen=True)

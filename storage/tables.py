@@ -2,131 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
 import sqlalchemy as sa
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-metadata = sa.MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-BigInt = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-"""64 bits on every database: Telegram's ids use 52 of them (STRICT tables of SQLite know INTEGER only)."""
-
-
-class Instant(sa.types.TypeDecorator[datetime]):
-    """An aware UTC time, kept as whole microseconds since 1970 so that every database compares it alike."""
-
-    impl = BigInt
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Any) -> int | None:
-        """Refuse naive times: they would shift by the zone of the machine."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time without a zone")
-        return (value - EPOCH) // timedelta(microseconds=1)
-
-    def process_result_value(self, value: int | None, dialect: Any) -> datetime | None:
-        """The aware UTC time."""
-        return None if value is None else EPOCH + timedelta(microseconds=value)
-
-
-class Flag(sa.types.TypeDecorator[bool]):
-    """A truth value kept as 0 or 1."""
-
-    impl = sa.Integer
-    cache_ok = True
-
-    def process_bind_param(self, value: bool | None, dialect: Any) -> int | None:
-        """Only a real truth value is taken."""
-        return None if value is None else int(value)
-
-    def process_result_value(self, value: int | None, dialect: Any) -> bool | None:
-        """The truth value."""
-        return None if value is None else bool(value)
-
-
-def _one_of(column: str, *words: str) -> sa.CheckConstraint:
-    listed = ", ".join(f"'{word}'" for word in words)
-    return sa.CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
-
-
-def _where(condition: str) -> dict[str, Any]:
-    return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
-
-
-CURRENCY = "'DKK', 'EUR', 'SEK', 'NOK'"
-STRICT: dict[str, Any] = {"sqlite_strict": True}
-
-facts = sa.Table(
-    "facts",
-    metadata,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("value", sa.Text, nullable=False),
-    **STRICT,
-)
-"""Facts about this installation: Stripe's mode and account, the bot's id and name, how far events were read."""
-
-shops = sa.Table(
-    "shops",
-    metadata,
-    sa.Column("id", BigInt, primary_key=True, autoincrement=True),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("currency", sa.Text, nullable=False),
-    sa.Column("language", sa.Text, nullable=False),
-    sa.Column("time_zone", sa.Text, nullable=False),
-    sa.Column("limit_minor", BigInt, nullable=False),
-    sa.Column("created_at", Instant, nullable=False),
-    sa.CheckConstraint(f"currency IN ({CURRENCY})", name="currency_known"),
-    _one_of("language", "en", "da", "sv", "nb", "fi"),
-    sa.CheckConstraint("limit_minor BETWEEN 1 AND 99999999", name="limit_minor_sane"),
-    **STRICT,
-)
-
-owners = sa.Table(
-    "owners",
-    metadata,
-    sa.Column("user_id", BigInt, primary_key=True, autoincrement=False),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("since", Instant, nullable=False),
-    sa.CheckConstraint("user_id NOT IN (1087968824, 136817688, 777000)", name="user_id_personal"),
-    **STRICT,
-)
-"""Owners who claimed the installation; those of the settings are not kept here."""
-
-members = sa.Table(
-    "members",
-    metadata,
-    sa.Column("shop_id", BigInt, sa.ForeignKey("shops.id"), primary_key=True, autoincrement=False),
-    sa.Column("user_id", BigInt, primary_key=True, autoincrement=False, index=True),
-    sa.Column("role", sa.Integer, nullable=False),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("since", Instant, nullable=False),
-    sa.CheckConstraint("role IN (1, 2, 3)", name="role_known"),
-    sa.CheckConstraint("user_id NOT IN (1087968824, 136817688, 777000)", name="user_id_personal"),
-    **STRICT,
-)
-
-chats = sa.Table(
-    "chats",
-    metadata,
-    sa.Column("chat_id", BigInt, primary_key=True, autoincrement=False),
-    sa.Column("shop_id", BigInt, sa.ForeignKey("shops.id"), nullable=False, index=True),
-    sa.Column("since", Instant, nullable=False),
-    **STRICT,
-)
-"""Which shop a chat acts for; a chat belongs to at most one."""
+from storage.columns import CURRENCY, STRICT, BigInt, Flag, Instant, metadata, one_of, where
+from storage.shop_tables import shops
 
 posts = sa.Table(
     "posts",
@@ -143,7 +22,7 @@ payments = sa.Table(
     "payments",
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("shop_id", BigInt, sa.ForeignKey("shops.id"), nullable=False),
+    sa.Column("shop_id", BigInt, sa.ForeignKey(shops.c.id), nullable=False),
     sa.Column("ref", sa.Text, nullable=False),
     sa.Column("token", sa.Text, nullable=False),
     sa.Column("token_hash", sa.Text, nullable=False, unique=True),
@@ -174,17 +53,28 @@ payments = sa.Table(
     sa.Column("look_at", Instant),
     sa.Column("succeeded_at", Instant),
     sa.Column("ended_at", Instant),
+    sa.Column("authorized_at", Instant),
+    sa.Column("capture_before", Instant),
+    sa.Column("capture_by", BigInt),
+    sa.Column("capture_number", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("cancel_by", BigInt),
+    sa.Column("reminded", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("refunded", BigInt, nullable=False, server_default="0"),
+    sa.Column("refunding", BigInt, nullable=False, server_default="0"),
+    sa.Column("disputed", sa.Text),
+    sa.Column("receipt_number", BigInt),
     sa.UniqueConstraint("shop_id", "ref"),
-    _one_of("status", "created", "open", "processing", "authorized", "succeeded", "canceled"),
+    one_of("status", "created", "open", "processing", "authorized", "succeeded", "canceled"),
     sa.CheckConstraint(f"currency IN ({CURRENCY})", name="currency_known"),
     sa.CheckConstraint("amount > 0 AND amount <= 99999999", name="amount_sane"),
     sa.CheckConstraint("received >= 0 AND received <= amount", name="received_sane"),
     sa.CheckConstraint("(status = 'succeeded') = (succeeded_at IS NOT NULL)", name="succeeded_has_time"),
     sa.CheckConstraint("(status = 'canceled') = (canceled_because IS NOT NULL)", name="canceled_has_reason"),
     sa.CheckConstraint("attempt_number BETWEEN 1 AND 8", name="attempt_number_bounded"),
-    sa.Index("ix_payments_look_at", "look_at", **_where("look_at IS NOT NULL")),
-    sa.Index("ix_payments_open", "shop_id", "created_at", **_where("ended_at IS NULL")),
+    sa.Index("ix_payments_look_at", "look_at", **where("look_at IS NOT NULL")),
+    sa.Index("ix_payments_open", "shop_id", "created_at", **where("ended_at IS NULL")),
     sa.Index("ix_payments_shop_created", "shop_id", "created_at"),
+    sa.Index("uq_payments_receipt", "shop_id", "receipt_number", unique=True, **where("receipt_number IS NOT NULL")),
     **STRICT,
 )
 
@@ -202,27 +92,13 @@ attempts = sa.Table(
     sa.Column("link", sa.Text),
     sa.Column("code", sa.Text),
     sa.Column("cause", sa.Text, unique=True),
-    _one_of("outcome", "asked", "live", "failed", "lapsed", "succeeded", "canceled"),
-    _one_of("origin", "chat", "page"),
+    one_of("outcome", "asked", "live", "failed", "lapsed", "succeeded", "canceled"),
+    one_of("origin", "chat", "page"),
     sa.CheckConstraint("number BETWEEN 1 AND 8", name="number_bounded"),
-    sa.Index("uq_attempts_one_running", "payment_id", unique=True, **_where("outcome IN ('asked', 'live')")),
+    sa.Index("uq_attempts_one_running", "payment_id", unique=True, **where("outcome IN ('asked', 'live')")),
     **STRICT,
 )
 """Each confirm with the exact parameters it is sent with; at most one of a payment is running."""
-
-history = sa.Table(
-    "history",
-    metadata,
-    sa.Column("id", BigInt, primary_key=True, autoincrement=True),
-    sa.Column("payment_id", sa.Text, sa.ForeignKey("payments.id"), nullable=False, index=True),
-    sa.Column("shop_id", BigInt, sa.ForeignKey("shops.id"), nullable=False),
-    sa.Column("at", Instant, nullable=False),
-    sa.Column("actor", sa.Text, nullable=False),
-    sa.Column("action", sa.Text, nullable=False),
-    sa.Column("detail", sa.Text, nullable=False),
-    **STRICT,
-)
-"""Who did what and when, and what Stripe answered; rows are only ever added."""
 
 cards = sa.Table(
     "cards",
@@ -236,7 +112,7 @@ cards = sa.Table(
     sa.Column("shown_at", Instant),
     sa.Column("sends", sa.Integer, nullable=False),
     sa.Column("lost", Flag, nullable=False),
-    sa.Index("uq_cards_message", "chat_id", "message_id", unique=True, **_where("message_id IS NOT NULL")),
+    sa.Index("uq_cards_message", "chat_id", "message_id", unique=True, **where("message_id IS NOT NULL")),
     **STRICT,
 )
 """The one message that shows a payment: where it is and which version of the payment it shows."""
@@ -277,10 +153,10 @@ mail = sa.Table(
     sa.Column("note", sa.Text, nullable=False),
     sa.Column("settled_at", Instant),
     sa.UniqueConstraint("box", "key"),
-    _one_of("state", "waiting", "done", "set_aside"),
-    sa.Index("ix_mail_waiting", "box", "lane", "id", **_where("state = 'waiting'")),
-    sa.Index("ix_mail_done", "box", "settled_at", **_where("state = 'done'")),
-    sa.Index("ix_mail_set_aside", "box", "id", **_where("state = 'set_aside'")),
+    one_of("state", "waiting", "done", "set_aside"),
+    sa.Index("ix_mail_waiting", "box", "lane", "id", **where("state = 'waiting'")),
+    sa.Index("ix_mail_done", "box", "settled_at", **where("state = 'done'")),
+    sa.Index("ix_mail_set_aside", "box", "id", **where("state = 'set_aside'")),
     **STRICT,
 )
 """Durable belts: Stripe's events in, Telegram's updates in, messages out."""

@@ -19,7 +19,7 @@ from storage.people import Role
 from storage.post import Post
 from storage.queries import Queries
 from storage.rows import Card
-from storage.tables import members
+from storage.shop_tables import members
 from tests.world import OWNER, Json, World
 
 ADMIN, MERCHANT, COLLEAGUE, STRANGER = 70_010_011, 70_010_012, 70_010_013, 70_010_099

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from storage.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.mailbox import Draft, Mailbox
-from storage.tables import facts
+from storage.shop_tables import facts
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

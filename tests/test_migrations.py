@@ -18,7 +18,7 @@ from storage import migrations
 from storage.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.migrations import UnknownVersion
-from storage.tables import metadata
+from storage.money_out_tables import metadata
 
 MORTAL = """
 import asyncio, os, signal, sys
@@ -47,6 +47,8 @@ def _definitions(connection: sa.Connection) -> dict[str, str]:
 
 def _parts(definition: str) -> set[str]:
     """Columns and constraints of a definition, in whatever order they were written."""
+    if "TRIGGER" in definition:
+        return {definition}
     inner = definition.replace('"', "").removesuffix(" STRICT").removesuffix(")").rstrip()
     return set(inner.split(", "))
 
@@ -144,7 +146,10 @@ async def test_starts_at_the_same_time_migrate_once(tmp_path: Path) -> None:
 async def test_a_migration_may_rebuild_a_table_that_others_point_to(db: Database) -> None:
     """SQLite changes a column by dropping the old table; with foreign keys on, that deletes or refuses."""
     async with db.transaction() as tx:
-        await tx.exec_driver_sql("INSERT INTO shops VALUES (1, 'Bod', 'DKK', 'da', 'Europe/Copenhagen', 100, 0)")
+        await tx.exec_driver_sql(
+            "INSERT INTO shops (id, name, currency, language, time_zone, limit_minor, created_at)"
+            " VALUES (1, 'Bod', 'DKK', 'da', 'Europe/Copenhagen', 100, 0)"
+        )
         await tx.exec_driver_sql("INSERT INTO chats VALUES (5, 1, 0)")
     rebuild = [
         "CREATE TABLE rebuilt AS SELECT * FROM shops",

@@ -1,0 +1,126 @@
+"""Money that goes back and who did what: refunds, disputes, warnings, and a history that nobody can rewrite."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from storage.columns import CURRENCY, STRICT, BigInt, Flag, Instant, metadata, one_of, where
+from storage.shop_tables import shops
+from storage.tables import payments
+
+refunds = sa.Table(
+    "refunds",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("payment_id", sa.Text, sa.ForeignKey(payments.c.id), nullable=False, index=True),
+    sa.Column("shop_id", BigInt, sa.ForeignKey(shops.c.id), nullable=False),
+    sa.Column("source", sa.Text, nullable=False, unique=True),
+    sa.Column("stripe_id", sa.Text, unique=True),
+    sa.Column("amount", BigInt, nullable=False),
+    sa.Column("currency", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("chat_id", BigInt),
+    sa.Column("thread_id", BigInt),
+    sa.Column("asked_by", BigInt),
+    sa.Column("asked_at", Instant, nullable=False),
+    sa.Column("expires_at", Instant),
+    sa.Column("refundable_then", BigInt, nullable=False),
+    sa.Column("approvals_needed", sa.Integer, nullable=False),
+    sa.Column("approved_by", BigInt),
+    sa.Column("approved_at", Instant),
+    sa.Column("second_by", BigInt),
+    sa.Column("second_at", Instant),
+    sa.Column("reserved_at", Instant),
+    sa.Column("params", sa.Text, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("sent_at", Instant),
+    sa.Column("pending_reason", sa.Text),
+    sa.Column("failure", sa.Text),
+    sa.Column("trouble", sa.Text),
+    sa.Column("trouble_count", sa.Integer, nullable=False),
+    sa.Column("retry_until", Instant),
+    sa.Column("look_at", Instant),
+    sa.Column("settled_at", Instant),
+    one_of(
+        "status",
+        "draft",
+        "asked",
+        "approved",
+        "pending",
+        "requires_action",
+        "succeeded",
+        "failed",
+        "canceled",
+        "refused",
+        "declined",
+        "expired",
+    ),
+    sa.CheckConstraint(f"currency IN ({CURRENCY})", name="currency_known"),
+    sa.CheckConstraint("amount > 0", name="amount_sane"),
+    sa.CheckConstraint("approvals_needed IN (0, 1, 2)", name="approvals_known"),
+    sa.CheckConstraint("second_by IS NULL OR second_by <> approved_by", name="second_is_another"),
+    sa.CheckConstraint(
+        "reserved_at IS NULL OR approvals_needed = 0 OR (approved_by IS NOT NULL AND"
+        " (approvals_needed = 1 OR second_by IS NOT NULL))",
+        name="reserved_as_approved",
+    ),
+    sa.Index("ix_refunds_look_at", "look_at", **where("look_at IS NOT NULL")),
+    sa.Index("ix_refunds_approved", "shop_id", "approved_by", "reserved_at", **where("reserved_at IS NOT NULL")),
+    sa.Index("ix_refunds_second", "shop_id", "second_by", "reserved_at", **where("reserved_at IS NOT NULL")),
+    **STRICT,
+)
+"""What goes back, from the wish on: a draft of ours becomes at most one refund at Stripe, which `stripe_id` names.
+
+One that was made in Stripe's Dashboard has nobody who asked, and needed no approval of ours.
+"""
+
+disputes = sa.Table(
+    "disputes",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("payment_id", sa.Text, sa.ForeignKey(payments.c.id), nullable=False, index=True),
+    sa.Column("shop_id", BigInt, sa.ForeignKey(shops.c.id), nullable=False),
+    sa.Column("amount", BigInt, nullable=False),
+    sa.Column("currency", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("due_by", Instant),
+    sa.Column("refundable", Flag, nullable=False),
+    sa.Column("seen_at", Instant, nullable=False),
+    **STRICT,
+)
+"""What customers contest, in Stripe's words; `due_by` is when evidence has to be in."""
+
+fraud_warnings = sa.Table(
+    "fraud_warnings",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("payment_id", sa.Text, sa.ForeignKey(payments.c.id), nullable=False, index=True),
+    sa.Column("fraud_type", sa.Text, nullable=False),
+    sa.Column("seen_at", Instant, nullable=False),
+    **STRICT,
+)
+"""Early fraud warnings that card networks sent before a dispute; each is told once."""
+
+history = sa.Table(
+    "history",
+    metadata,
+    sa.Column("id", BigInt, primary_key=True, autoincrement=True),
+    sa.Column("payment_id", sa.Text, sa.ForeignKey(payments.c.id), index=True),
+    sa.Column("shop_id", BigInt, sa.ForeignKey(shops.c.id), nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Index("ix_history_shop", "shop_id", "id"),
+    **STRICT,
+)
+"""Who did what and when, and what Stripe answered; rows are only ever added, which triggers see to."""
+
+for verb in ("UPDATE", "DELETE"):
+    refuse = (
+        f"CREATE TRIGGER history_no_{verb.lower()} BEFORE {verb} ON history"
+        " BEGIN SELECT RAISE(ABORT, 'the history is only ever added to'); END"
+    )
+    sa.event.listen(history, "after_create", sa.DDL(refuse).execute_if(dialect="sqlite"))

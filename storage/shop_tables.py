@@ -1,0 +1,94 @@
+"""Whose it is: the tables of shops, of their people and of the chats that act for them."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from storage.columns import CURRENCY, STRICT, BigInt, Instant, metadata, one_of
+
+facts = sa.Table(
+    "facts",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+    **STRICT,
+)
+"""Facts about this installation: Stripe's mode and account, the bot's id and name, how far events were read."""
+
+shops = sa.Table(
+    "shops",
+    metadata,
+    sa.Column("id", BigInt, primary_key=True, autoincrement=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("currency", sa.Text, nullable=False),
+    sa.Column("language", sa.Text, nullable=False),
+    sa.Column("time_zone", sa.Text, nullable=False),
+    sa.Column("limit_minor", BigInt, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("refund_limit_minor", BigInt, nullable=False, server_default="10000000"),
+    sa.Column("request_hours", sa.Integer),
+    sa.Column("seller_name", sa.Text, nullable=False, server_default=""),
+    sa.Column("seller_address", sa.Text, nullable=False, server_default=""),
+    sa.Column("seller_number", sa.Text, nullable=False, server_default=""),
+    sa.Column("seller_contact", sa.Text, nullable=False, server_default=""),
+    sa.Column("vat_rate", sa.Integer),
+    sa.Column("receipts", BigInt, nullable=False, server_default="0"),
+    sa.CheckConstraint(f"currency IN ({CURRENCY})", name="currency_known"),
+    one_of("language", "en", "da", "sv", "nb", "fi"),
+    sa.CheckConstraint("limit_minor BETWEEN 1 AND 99999999", name="limit_minor_sane"),
+    **STRICT,
+)
+"""A seller. `vat_rate` is in hundredths of a percent, `receipts` the last number that a receipt was given."""
+
+owners = sa.Table(
+    "owners",
+    metadata,
+    sa.Column("user_id", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("since", Instant, nullable=False),
+    sa.CheckConstraint("user_id NOT IN (1087968824, 136817688, 777000)", name="user_id_personal"),
+    **STRICT,
+)
+"""Owners who claimed the installation; those of the settings are not kept here."""
+
+members = sa.Table(
+    "members",
+    metadata,
+    sa.Column("shop_id", BigInt, sa.ForeignKey("shops.id"), primary_key=True, autoincrement=False),
+    sa.Column("user_id", BigInt, primary_key=True, autoincrement=False, index=True),
+    sa.Column("role", sa.Integer, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("since", Instant, nullable=False),
+    sa.Column("invited_by", BigInt),
+    sa.CheckConstraint("role IN (1, 2, 3)", name="role_known"),
+    sa.CheckConstraint("user_id NOT IN (1087968824, 136817688, 777000)", name="user_id_personal"),
+    **STRICT,
+)
+
+invites = sa.Table(
+    "invites",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("shop_id", BigInt, sa.ForeignKey("shops.id"), nullable=False, index=True),
+    sa.Column("role", sa.Integer, nullable=False),
+    sa.Column("source", sa.Text, nullable=False, unique=True),
+    sa.Column("invited_by", BigInt, nullable=False),
+    sa.Column("invited_at", Instant, nullable=False),
+    sa.Column("expires_at", Instant, nullable=False),
+    sa.Column("used_by", BigInt),
+    sa.Column("used_at", Instant),
+    sa.CheckConstraint("role IN (1, 2)", name="role_known"),
+    sa.CheckConstraint("(used_by IS NULL) = (used_at IS NULL)", name="used_once"),
+    **STRICT,
+)
+"""Links by which somebody gets a role, once: the SHA-256 of the word in it, never the word."""
+
+chats = sa.Table(
+    "chats",
+    metadata,
+    sa.Column("chat_id", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("shop_id", BigInt, sa.ForeignKey("shops.id"), nullable=False, index=True),
+    sa.Column("since", Instant, nullable=False),
+    **STRICT,
+)
+"""Which shop a chat acts for; a chat belongs to at most one."""
