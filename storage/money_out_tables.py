@@ -123,4 +123,4 @@ for verb in ("UPDATE", "DELETE"):
         f"CREATE TRIGGER history_no_{verb.lower()} BEFORE {verb} ON history"
         " BEGIN SELECT RAISE(ABORT, 'the history is only ever added to'); END"
     )
-    sa.event.listen(history, "after_create", sa.DDL(refuse).execute_if(dialect="sqlite"))
+    sa.event.listen(history, "after_create", sa.DDL(refuse).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]

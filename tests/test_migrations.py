@@ -14,11 +14,11 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from storage import migrations
+from storage import migrations, money_out_tables
+from storage.columns import metadata
 from storage.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.migrations import UnknownVersion
-from storage.money_out_tables import metadata
 
 MORTAL = """
 import asyncio, os, signal, sys
@@ -74,7 +74,7 @@ async def test_every_table_is_strict_and_no_row_is_deleted_by_cascade(db: Databa
     async with db.reading() as tx:
         definitions = await tx.run_sync(_definitions)
     tables = {name: sql for name, sql in definitions.items() if sql.startswith("CREATE TABLE")}
-    assert tables.keys() == metadata.tables.keys()
+    assert tables.keys() == metadata.tables.keys() > {money_out_tables.refunds.name}
     assert all(sql.endswith("STRICT") for sql in tables.values())
     assert not any("CASCADE" in sql for sql in tables.values())
 
