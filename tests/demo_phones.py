@@ -34,6 +34,14 @@ async def asked(page: Page, words: str = "/pay 125 DKK Coffee") -> Locator:
     return await card_on(page)
 
 
+async def offered(page: Page, words: str) -> Locator:
+    """Type `words` after the bot's name in the chat with the customer, and return what is offered there."""
+    await page.get_by_role("combobox", name="Message").fill(f"@KvitDemoBot {words}")
+    offers = page.get_by_role("listbox", name="Offers").get_by_role("option")
+    await expect(offers.first).to_be_visible()
+    return offers
+
+
 async def card_on(page: Page) -> Locator:
     """The newest card that can be paid, to be found again whatever becomes of it."""
     payable = page.locator(".message", has=page.get_by_role("link", name=PAY)).last

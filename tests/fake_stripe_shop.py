@@ -69,6 +69,12 @@ class Shop:
             {"idempotency_key": key} if key else {},
         )
 
+    async def paid(self) -> stripe.PaymentIntent:
+        """Create, confirm and approve 12.34 DKK."""
+        intent = await self.create()
+        await self.control(f"intents/{intent.id}/approve")
+        return intent
+
     async def confirm(self, intent: str, key: str | None = None) -> stripe.PaymentIntent:
         """Begin another attempt."""
         return await self.sdk.v1.payment_intents.confirm_async(
@@ -97,6 +103,10 @@ class Shop:
         """Ask for webhooks of these types, or of all."""
         params = {"url": self.hook, "enabled_events": list(types) or ["*"], "api_version": "2026-10-28.endive"}
         return await self.sdk.v1.webhook_endpoints.create_async(cast("WebhookEndpointCreateParams", params))
+
+    def last(self, kind: str) -> Any:
+        """The newest event of this type."""
+        return [event for event in self.fake.ledger.events.values() if event["type"] == kind][-1]
 
     @property
     def kinds(self) -> list[str]:

@@ -21,6 +21,7 @@ from bot.sandbox import cast
 from bot.sandbox.demo import opened
 from bot.sandbox.fake_telegram import FakeTelegram
 from bot.sandbox.market import Market
+from handlers.commands import COMMANDS
 from tests.program import ROOT, ended, first_line, running
 
 Json = dict[str, Any]
@@ -164,7 +165,7 @@ async def test_a_page_hears_everything_first_and_then_only_what_is_new(
         first = await stream.next()
         assert [person["name"] for person in first["setting"]["people"]] == [player.name for player in cast.CAST]
         assert [message["message_id"] for message in first["messages"]][:2] == [1, card["message_id"]]
-        assert first["weather"] == [{"stripe_down": False, "telegram_down": False, "lose": False, "double": False}]
+        assert first["weather"] == [dict.fromkeys(("stripe_down", "telegram_down", "lose", "double", "poor"), False)]
         [attempt] = first["attempts"]
         assert attempt["link"] == card["reply_markup"]["inline_keyboard"][0][0]["url"]
         async with http.post(f"{origin}/do/stripe/intents/{attempt['intent']}/approve") as answer:
@@ -210,6 +211,7 @@ async def test_what_was_broken_on_purpose_is_shown_until_it_is_mended(origin: st
         await stream.next()
         for vendor, act, body, shown in (
             ("stripe", "webhooks", {"mode": "lose", "double": True}, {"lose": True, "double": True}),
+            ("stripe", "balance", {"available": 0}, {"poor": True}),
             ("stripe", "down", {"down": True}, {"stripe_down": True}),
             ("telegram", "down", {"down": True}, {"telegram_down": True}),
             ("telegram", "down", {"down": False}, {"telegram_down": False}),
@@ -218,6 +220,23 @@ async def test_what_was_broken_on_purpose_is_shown_until_it_is_mended(origin: st
                 assert answer.status == 200
             [weather] = await stream.until("weather")
             assert weather | shown == weather
+
+
+async def test_a_hold_can_be_let_lapse_until_it_is_over(demo: tuple[str, Market], http: aiohttp.ClientSession) -> None:
+    origin, market = demo
+    stripe = market.vendors.stripe
+    form = {"amount": "500", "currency": "dkk", "capture_method": "manual", "confirm": "true"}
+    form |= {"payment_method_data[type]": "mobilepay", "return_url": "https://kvit.example"}
+    headers = {"Authorization": f"Bearer {stripe.key}"}
+    async with http.post(f"{stripe.base}/v1/payment_intents", data=form, headers=headers) as answer:
+        intent = (await answer.json())["id"]
+    async with listening(http, origin) as stream:
+        await stream.next()
+        for act, left in (("approve", ["Hold lapses"]), ("expire_hold", [])):
+            async with http.post(f"{origin}/do/stripe/intents/{intent}/{act}") as answer:
+                assert answer.status == 200
+            [payment] = await stream.until("payments")
+            assert [fate["words"] for fate in payment["fates"]] == left
 
 
 async def test_what_cannot_be_done_says_why(origin: str, http: aiohttp.ClientSession) -> None:
@@ -232,7 +251,7 @@ async def test_the_menu_is_the_bots_own_once_it_has_one(
 ) -> None:
     async with listening(http, origin) as stream:
         menus = {menu["place"]: menu["commands"] for menu in (await stream.next())["menus"]}
-        assert [command["name"] for command in menus["private"]][:3] == ["pay", "status", "cancel"]
+        assert [command["name"] for command in menus["private"]] == list(COMMANDS)
         commands = json.dumps([{"command": "pay", "description": "Ask for money"}])
         address = f"{telegram.base}/bot{telegram.token}/setMyCommands"
         form = {"commands": commands, "scope": json.dumps({"type": "all_private_chats"})}
@@ -244,7 +263,7 @@ async def test_the_menu_is_the_bots_own_once_it_has_one(
 
 
 async def test_the_shop_knows_its_people_and_its_group_and_nobody_else(telegram: FakeTelegram) -> None:
-    for player in (cast.MERCHANT, cast.ADMIN):
+    for player in (cast.MERCHANT, cast.ADMIN, cast.SECOND_ADMIN):
         said = telegram.say(cast.GROUP, player.id, "/pay 125 DKK Coffee")
         card = await telegram.until(lambda t, n=said: _answer(t, cast.GROUP, n), PATIENCE)  # type: ignore[misc]
         assert "reply_markup" in card

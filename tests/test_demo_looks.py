@@ -12,7 +12,7 @@ from bot.sandbox import cast
 from bot.sandbox.demo import opened
 from bot.sandbox.market import Market
 from tests.browser import barriers, chromium, page_at, sideways
-from tests.demo_phones import NARROW, PAY, WIDE, asked, call, phone
+from tests.demo_phones import NARROW, PAY, WIDE, asked, call, offered, phone
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 """One browser for all of them; each has a demo and a page of its own."""
@@ -82,8 +82,17 @@ async def test_nothing_stands_in_anybodys_way(
         await page.locator("summary").first.click()
         await page.get_by_role("button", name="Stripe is down").click()
         await expect(page.locator("#stripe-weather")).to_be_visible()
-        await page.get_by_role("radio", name="Café Torvet").check(force=True)
+        await page.get_by_role("radio", name="Group").check(force=True)
         await page.get_by_role("combobox", name="Message").fill("/")
+        assert (await barriers(page), await sideways(page)) == ([], 0)
+        await page.get_by_role("button", name="Stripe is down").click()
+        await page.get_by_role("button", name="Approve 125.00").click()
+        await expect(page.get_by_role("button", name="Customer disputes 125.00")).to_be_visible()
+        await page.get_by_role("radio", name="Customer", exact=True).check(force=True)
+        await offered(page, "12 500 g coffee")
+        assert (await barriers(page), await sideways(page)) == ([], 0)
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".message")).to_contain_text("Waiting")
         assert (await barriers(page), await sideways(page)) == ([], 0)
 
 

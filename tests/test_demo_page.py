@@ -14,7 +14,7 @@ from bot.sandbox.demo import opened
 from bot.sandbox.market import Market
 from handlers.commands import COMMANDS
 from tests.browser import PATIENCE, chromium, page_at
-from tests.demo_phones import PAY, WIDE, asked, call, card_on, last, phone
+from tests.demo_phones import PAY, WIDE, asked, call, card_on, last, offered, phone
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 """One browser for all of them; each has a demo and a page of its own."""
@@ -58,12 +58,12 @@ async def test_a_sale_is_made_on_the_two_phones(page: Page) -> None:
     await expect(page.locator(".message").last.locator(".cite")).to_contain_text("Kvit")
 
 
-async def test_a_declined_link_is_followed_by_a_new_one(page: Page) -> None:
+async def test_a_declined_link_is_followed_by_another_try_on_the_page(page: Page) -> None:
     card = await asked(page)
     await page.get_by_role("button", name="Decline 125.00 DKK Coffee").click()
-    await card.get_by_role("button", name="New link").click()
-    await expect(page.locator("#toast")).to_have_text("Here is a new link.")
+    await expect(card).to_contain_text("That attempt failed")
     await card.get_by_role("link", name=PAY).click()
+    await phone(page).get_by_role("button", name=PAY).click()
     await phone(page).get_by_role("button", name="Authorize").click()
     await expect(card).to_contain_text("Paid")
 
@@ -104,6 +104,7 @@ async def test_a_link_is_shared_or_copied_and_pasted(page: Page, market: Market)
     card = await asked(page)
     await card.get_by_role("link", name="Share").click()
     await expect(page.locator("#toast")).to_have_text("Sent to Clara’s phone")
+    await phone(page).get_by_role("button", name=PAY).click()
     await expect(phone(page).get_by_role("button", name="Authorize")).to_be_visible()
     await page.get_by_role("button", name="Close the page").click()
     await expect(page.locator("#screen iframe")).to_have_count(0)
@@ -112,7 +113,7 @@ async def test_a_link_is_shared_or_copied_and_pasted(page: Page, market: Market)
     await page.get_by_role("textbox", name="Address").focus()
     await page.keyboard.press("Control+v")
     await page.keyboard.press("Enter")
-    await expect(phone(page).get_by_role("button", name="Authorize")).to_be_visible()
+    await expect(phone(page).get_by_role("button", name=PAY)).to_be_visible()
     await page.get_by_role("textbox", name="Address").fill("https://example.com/")
     await page.keyboard.press("Enter")
     await expect(page.locator("#buyer-toast")).to_contain_text("Only links of this demo")
@@ -125,7 +126,7 @@ async def test_commands_complete_by_the_keyboard_alone(page: Page) -> None:
     menu = page.get_by_role("listbox", name="Commands")
     await expect(menu.get_by_role("option")).to_have_count(len(COMMANDS))
     await page.keyboard.press("ArrowDown")
-    await expect(menu.get_by_role("option", selected=True)).to_contain_text("/status")
+    await expect(menu.get_by_role("option", selected=True)).to_contain_text(f"/{list(COMMANDS)[1]}")
     await page.keyboard.press("Escape")
     await expect(menu).to_be_hidden()
     await page.keyboard.type("sta")
@@ -139,10 +140,9 @@ async def test_commands_complete_by_the_keyboard_alone(page: Page) -> None:
 
 async def test_a_tap_by_keyboard_keeps_its_place_though_the_card_changes(page: Page) -> None:
     card = await asked(page)
-    await page.get_by_role("button", name="Decline 125.00").click()
-    await card.get_by_role("button", name="New link").focus()
+    await card.get_by_role("button", name="Cancel").focus()
     await page.keyboard.press("Enter")
-    await expect(card.get_by_role("link", name=PAY)).to_be_visible()
+    await expect(card).to_contain_text("Canceled")
     assert await page.evaluate("document.activeElement.closest('.message') !== null")
 
 
@@ -183,7 +183,7 @@ async def test_each_person_and_the_group_have_a_chat_of_their_own(page: Page) ->
     await page.get_by_role("group", name="Examples").get_by_role("button").first.click()
     await expect(page.locator(".message").last).to_contain_text(str(cast.STRANGER.id))
     await page.get_by_role("radio", name="Mikkel").check(force=True)
-    await page.get_by_role("radio", name="Café Torvet").check(force=True)
+    await page.get_by_role("radio", name="Group").check(force=True)
     await asked(page, "/pay 40 DKK Cake")
     await page.get_by_role("radio", name="Clara").check(force=True)
     await expect(page.locator(".message .name").first).to_have_text("Mikkel")
@@ -225,6 +225,117 @@ async def test_what_was_written_while_telegram_was_down_is_answered_afterwards(p
     await expect(last(page).get_by_role("link", name=PAY)).to_be_visible()
 
 
+async def test_in_the_customers_chat_what_the_bot_offers_becomes_the_card(page: Page, market: Market) -> None:
+    await page.get_by_role("radio", name="Customer", exact=True).check(force=True)
+    await expect(page.locator("#inline-hint")).to_be_visible()
+    await expect(page.locator("#seller-name")).to_have_text("Clara")
+    offers = await offered(page, "125 coffee")
+    await expect(offers).to_have_text(["Ask for DKK 125.00coffee"])
+    assert market.vendors.stripe.ledger.intents == {}
+    await offers.first.click()
+    card = await card_on(page)
+    await expect(card).to_contain_text("via @KvitDemoBot")
+    await expect(page.get_by_role("combobox", name="Message")).to_have_value("")
+    await page.get_by_role("radio", name="Clara").check(force=True)
+    await expect(card).to_contain_text("Olivia via @KvitDemoBot")
+    await card.get_by_role("link", name=PAY).click()
+    await phone(page).get_by_role("button", name="Authorize").click()
+    await expect(card).to_contain_text("Paid")
+    await page.get_by_role("radio", name="Mikkel").check(force=True)
+    await expect(page.locator(".message")).to_have_count(0)
+
+
+async def test_a_card_in_the_customers_chat_is_tapped_where_it_stands_and_found_again(page: Page) -> None:
+    await page.get_by_role("radio", name="Customer", exact=True).check(force=True)
+    await page.get_by_role("group", name="Examples").get_by_role("button").first.click()
+    await expect(page.get_by_role("option")).to_have_count(1)
+    await page.get_by_role("button", name="Send").click()
+    card = await card_on(page)
+    await page.get_by_role("button", name="Decline 125.00").click()
+    await expect(card).to_contain_text("That attempt failed")
+    await card.get_by_role("link", name=PAY).click()
+    await phone(page).get_by_role("button", name=PAY).click()
+    await expect(phone(page).get_by_role("button", name="Authorize")).to_be_visible()
+    await page.reload()
+    await page.get_by_role("radio", name="Customer", exact=True).check(force=True)
+    await expect(page.locator(".message")).to_contain_text("Waiting")
+
+
+async def test_what_is_offered_is_for_whoever_holds_the_phone(page: Page) -> None:
+    await page.get_by_role("radio", name="Customer", exact=True).check(force=True)
+    offers = await offered(page, "125 coffee")
+    await expect(offers).to_contain_text(["DKK 125.00"])
+    await page.get_by_role("radio", name="Sven").check(force=True)
+    await expect(offers).to_contain_text([str(cast.STRANGER.id)])
+
+
+async def test_in_the_customers_chat_nothing_else_is_sent(page: Page, market: Market) -> None:
+    await page.get_by_role("radio", name="Customer", exact=True).check(force=True)
+    await page.get_by_role("combobox", name="Message").fill("/pay 125 DKK Coffee")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#toast")).to_contain_text("type @KvitDemoBot and an amount")
+    assert not any(entry.method == "message" for entry in market.vendors.telegram.transcript)
+
+
+async def test_money_is_refunded_and_comes_back_by_fate(page: Page, market: Market) -> None:
+    await asked(page)
+    await page.get_by_role("button", name="Approve 125.00").click()
+    poor = page.get_by_role("button", name="No money for refunds")
+    await poor.click()
+    await expect(poor).to_have_attribute("aria-pressed", "true")
+    await page.get_by_role("button", name="Refund in Dashboard 125.00").click()
+    await expect(page.get_by_role("button", name="Refund succeeds 125.00")).to_be_visible()
+    await poor.click()
+    await page.get_by_role("button", name="Refund fails 125.00").focus()
+    await expect(page.get_by_role("button", name="Refund succeeds 125.00")).to_have_count(0)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("button", name="Refund in Dashboard 125.00")).to_be_visible()
+    assert await page.evaluate("document.activeElement.textContent") == "1 min"
+    [refund] = market.vendors.stripe.ledger.refunds.values()
+    assert (refund["status"], refund["failure_reason"]) == ("failed", "expired_or_canceled_card")
+
+
+async def test_a_large_refund_needs_the_yes_of_another_admin(page: Page) -> None:
+    card = await asked(page, "/pay 900 DKK Chair")
+    await page.get_by_role("button", name="Approve 900.00").click()
+    await expect(card).to_contain_text("Paid")
+    await card.hover()
+    await card.get_by_role("button", name="Reply to").click()
+    await page.keyboard.type("/refund")
+    await page.keyboard.press("Enter")
+    yes = page.get_by_role("button", name="Refund DKK 900.00", exact=True)
+    await yes.click()
+    await expect(last(page)).to_contain_text("another admin")
+    await page.get_by_role("radio", name="Birgit").check(force=True)
+    await yes.click()
+    await page.get_by_role("radio", name="Olivia").check(force=True)
+    await expect(card).to_contain_text("Refunded")
+
+
+async def test_a_hold_lapses_by_fate(page: Page) -> None:
+    card = await asked(page, "/hold 300 DKK Deposit")
+    await page.get_by_role("button", name="Approve 300.00").click()
+    await expect(card).to_contain_text("Reserved")
+    await page.get_by_role("button", name="Hold lapses 300.00").click()
+    await expect(card.get_by_role("button", name="Take")).to_have_count(0)
+    await expect(page.locator("#payments")).to_contain_text("Nothing is paid or held")
+
+
+async def test_a_customer_disputes_and_the_bank_decides(page: Page, market: Market) -> None:
+    await asked(page)
+    await page.get_by_role("button", name="Approve 125.00").click()
+    refunds, disputes = (
+        page.get_by_role("button", name=f"{words} 125.00 DKK Coffee", exact=True)
+        for words in ("Refund in Dashboard", "Customer disputes")
+    )
+    await disputes.click()
+    await expect(refunds).to_have_count(0)
+    await page.get_by_role("button", name="Dispute won 125.00").click()
+    await expect(refunds).to_be_visible()
+    await expect(disputes).to_have_count(0)
+    assert [each["status"] for each in market.vendors.stripe.ledger.disputes.values()] == ["won"]
+
+
 async def test_the_strip_opens_and_hides_what_was_said(page: Page) -> None:
     await asked(page)
     rows = page.locator("#rows li:visible")
@@ -239,8 +350,8 @@ async def test_the_strip_opens_and_hides_what_was_said(page: Page) -> None:
 async def test_whoever_opens_the_page_later_finds_everything(page: Page) -> None:
     card = await asked(page)
     await page.get_by_role("button", name="Decline 125.00").click()
-    await expect(card.get_by_role("button", name="New link")).to_be_visible()
+    await expect(card).to_contain_text("That attempt failed")
     await page.reload()
-    await expect(card.get_by_role("button", name="New link")).to_be_visible()
+    await expect(card).to_contain_text("That attempt failed")
     await expect(page.locator("#rows")).to_contain_text("charge.failed")
     assert await page.locator("#toast.up").count() == 0

@@ -157,7 +157,14 @@ async def test_without_the_right_key_there_is_no_answer(shop: Shop, authorizatio
 
 
 async def test_unknown_ids_and_addresses_are_404(shop: Shop) -> None:
-    for path in ("payment_intents/pi_x", "charges/ch_x", "refunds/re_x", "events/evt_x", "webhook_endpoints/we_x"):
+    for path in (
+        "payment_intents/pi_x",
+        "charges/ch_x",
+        "refunds/re_x",
+        "disputes/du_x",
+        "events/evt_x",
+        "webhook_endpoints/we_x",
+    ):
         status, answer, _ = await shop.raw("GET", f"/v1/{path}")
         assert (status, answer["error"]["code"]) == (404, "resource_missing")
     status, answer, _ = await shop.raw("GET", "/v1/nothing")

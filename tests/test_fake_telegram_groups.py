@@ -51,6 +51,20 @@ async def test_a_topic_makes_a_forum_and_only_its_topics_can_be_written_in(talk:
         assert said == "Bad Request: message thread not found"
 
 
+async def test_in_a_closed_topic_the_bot_can_write_no_more_until_it_is_open_again(talk: Talk) -> None:
+    await write(talk, SUPERGROUP, message_thread_id=7)
+    card = await talk.send(chat_id=SUPERGROUP, message_thread_id=7)
+    topic = {"chat_id": SUPERGROUP, "message_thread_id": 7}
+    await talk.control("topics", topic)
+    assert await talk.refused("sendMessage", text="x", **topic) == "Bad Request: TOPIC_CLOSED"
+    await talk.call("editMessageText", chat_id=SUPERGROUP, message_id=card, text="paid")
+    await talk.control("topics", topic | {"closed": False})
+    await talk.send("y", **topic)
+    _, closed, opened = await talk.updates()
+    assert ("forum_topic_closed" in closed, "forum_topic_reopened" in opened) == (True, True)
+    assert (await talk.control_answer("topics", topic | {"message_thread_id": 8}))[0] == 404
+
+
 async def test_an_anonymous_admin_and_a_channel_hide_who_writes(talk: Talk) -> None:
     await write(talk, SUPERGROUP, sender_chat=SUPERGROUP)
     await write(talk, SUPERGROUP, sender_chat=-1009)

@@ -26,7 +26,7 @@ async def test_every_journey_comes_out_and_the_chat_is_told_as_it_happens() -> N
         "(opens the link and approves in MobilePay)",
         "✅ Paid",
         "declines",
-        "taps New link",
+        "❌ That attempt failed",
     ]
     places = [told.index(words) for words in in_order]
     assert places == sorted(places)

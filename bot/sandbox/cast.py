@@ -1,4 +1,4 @@
-"""The people of the pretend world and the group they share: one person for each thing that somebody may be."""
+"""The people of the pretend world and the group they share: somebody for each thing that one may be."""
 
 from __future__ import annotations
 
@@ -21,18 +21,26 @@ MERCHANT = Player(70_010_002, "Mikkel", "merchant")
 ADMIN = Player(70_010_003, "Astrid", "admin")
 CUSTOMER = Player(70_010_004, "Clara", "customer")
 STRANGER = Player(70_010_005, "Sven", "stranger")
-CAST = (OWNER, MERCHANT, ADMIN, CUSTOMER, STRANGER)
+SECOND_ADMIN = Player(70_010_006, "Birgit", "admin")
+"""What one admin asks for beyond the limit, another one has to approve."""
+
+CAST = (OWNER, MERCHANT, ADMIN, SECOND_ADMIN, CUSTOMER, STRANGER)
 
 GROUP = -1_001_700_100_200
 GROUP_TITLE = "Café Torvet"
-STATUSES = {OWNER: "creator", ADMIN: "administrator", MERCHANT: "member", CUSTOMER: "member"}
+STATUSES = {OWNER: "creator", ADMIN: "administrator", SECOND_ADMIN: "member", MERCHANT: "member", CUSTOMER: "member"}
 """Who is in the group, and as what; the stranger is not."""
 
 
 def enter(telegram: FakeTelegram) -> None:
-    """Let everybody be known to Telegram, and the group be there with the bot in it."""
+    """Let everybody be known to Telegram, and the group be there with the bot in it.
+
+    The shop's people have pressed Start, as all do who follow an invitation; else the bot could not write to them.
+    """
     for player in CAST:
         telegram.world.person(player.id, first_name=player.name, language_code="en")
+    for user_id, _, _ in seats():
+        telegram.people.private_chat(user_id)
     group = telegram.people.group(GROUP, "supergroup")
     group.info["title"] = GROUP_TITLE
     group.members.update({player.id: status for player, status in STATUSES.items()})
@@ -40,4 +48,4 @@ def enter(telegram: FakeTelegram) -> None:
 
 def seats() -> list[tuple[int, str, str]]:
     """Whom the shop knows besides its owner: id, name, role."""
-    return [(player.id, player.name, player.part) for player in (MERCHANT, ADMIN)]
+    return [(player.id, player.name, player.part) for player in (MERCHANT, ADMIN, SECOND_ADMIN)]

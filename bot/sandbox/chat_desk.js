@@ -4,6 +4,7 @@ const SKIPS = [["1 min", 60], ["5 min", 300], ["1 hour", 3600], ["1 day", 86400]
 const TROUBLES = [
   ["lose", "Webhooks get lost", (on) => act("stripe", "webhooks", { mode: on ? "lose" : "deliver" })],
   ["double", "Webhooks come twice", (on) => act("stripe", "webhooks", { double: on })],
+  ["poor", "No money for refunds", (on) => act("stripe", "balance", { available: on ? 0 : null })],
   ["stripe_down", "Stripe is down", (on) => act("stripe", "down", { down: on })],
   ["telegram_down", "Telegram is down", (on) => act("telegram", "down", { down: on })],
 ];
@@ -19,6 +20,7 @@ function buildDesk() {
   $("filters").append(...WAYS.map(([name, words]) => el("button", { class: name, "aria-pressed": "true", onclick: filter(name) }, words)));
   showWeather(weather);
   showLinks();
+  showPayments();
 }
 
 function filter(name) {
@@ -37,21 +39,38 @@ function showWeather(told) {
 
 function showLinks() {
   const open = [...attempts.values()].filter((one) => !one.outcome);
-  const kept = document.activeElement?.dataset.fate;
-  $("links").replaceChildren(...open.map(linkRow));
-  if (!open.length) $("links").append(el("li", { class: "soft" }, "No link is open."));
-  if (kept && !document.querySelector(`[data-fate="${kept}"]`)) $("skips").firstChild.focus();
-  else if (kept) document.querySelector(`[data-fate="${kept}"]`).focus();
+  show("links", open.map(linkRow), "No link is open.");
 }
 
+// Newest first.
+function showPayments() {
+  const alive = [...payments.values()].filter((one) => one.fates.length).reverse();
+  show("payments", alive.map(paymentRow), "Nothing is paid or held.");
+}
+
+// A new list; whoever was on one of its buttons stays there, or goes to what is always there.
+function show(list, rows, otherwise) {
+  const kept = $(list).contains(document.activeElement) && document.activeElement.dataset.fate;
+  $(list).replaceChildren(...rows);
+  if (!rows.length) $(list).append(el("li", { class: "soft" }, otherwise));
+  if (kept) (document.querySelector(`[data-fate="${kept}"]`) || $("skips").firstChild).focus();
+}
+
+function fateKey(one, words, what, body) {
+  const decide = () => { fated = one.intent; act("stripe", what, body); };
+  return el("button", { "aria-label": `${words} ${named(one)}`, "data-fate": `${what} ${words}`, onclick: decide }, words);
+}
+
+const named = (one) => `${(one.amount / 100).toFixed(2)} ${one.currency}${one.text ? ` ${one.text}` : ""}`;
+
 function linkRow(one) {
-  const name = `${(one.amount / 100).toFixed(2)} ${one.currency}${one.text ? ` ${one.text}` : ""}`;
-  const fate = (what, words) => el("button", {
-    "aria-label": `${words} ${name}`, "data-fate": `${one.intent}-${what}`,
-    onclick: () => { fated = one.intent; act("stripe", `intents/${one.intent}/${what}`); },
-  }, words);
-  const time = el("time", { datetime: one.ends }, left(one.ends));
-  return el("li", {}, el("p", {}, `${name} `, time), fate("approve", "Approve"), fate("decline", "Decline"), fate("lapse", "Lapse"));
+  const keys = ["Approve", "Decline", "Lapse"].map((words) =>
+    fateKey(one, words, `intents/${one.intent}/${words.toLowerCase()}`));
+  return el("li", {}, el("p", {}, `${named(one)} `, el("time", { datetime: one.ends }, left(one.ends))), ...keys);
+}
+
+function paymentRow(one) {
+  return el("li", {}, el("p", {}, named(one)), ...one.fates.map((fate) => fateKey(one, fate.words, fate.what, fate.body)));
 }
 
 // ---- The strip: newest on top ---------------------------------------------------------------------------------------

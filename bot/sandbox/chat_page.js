@@ -10,18 +10,22 @@ const day = new Intl.DateTimeFormat("en-GB", { weekday: "long", day: "numeric", 
 let setting = null;                 // who and where, told once
 let skew = 0;                       // how far the pretend time is ahead of ours, in milliseconds
 let me = 0;                         // the person who holds the merchant's phone
-let place = "private";              // or "group"
+let place = "private";              // or "group", or "customer": the chat with her, in which the bot is not
 let replyTo = null;                 // the message that the next one answers
 const chats = new Map();            // chat id -> message id -> message
 const unread = new Set();           // chats with something new of the bot
 const waiting = new Map();          // callback query id -> the button that waits for its answer
 const answered = new Map();         // answers that came before we knew their query's id
 const attempts = new Map();         // intent id -> its latest link
+const payments = new Map();         // intent id -> what fate may still do to its money
+const offered = new Map();          // inline query id -> what the bot offers
 const menus = {};
 let weather = {};
 
 const now = () => new Date(Date.now() + skew);
-const chatId = () => (place === "group" ? setting.group.id : me);
+const isCustomer = () => me === setting.customer.id;
+const herChat = () => (isCustomer() ? "to" : `to${me}`);
+const chatId = () => (place === "private" ? me : place === "group" ? setting.group.id : herChat());
 const person = (id) => setting.people.find((one) => one.id === id);
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -69,10 +73,14 @@ function hear(news) {
   for (const one of news.weather || []) showWeather(one);
   for (const attempt of news.attempts || []) attempts.set(attempt.intent, attempt);
   for (const attempt of news.attempts || []) leaveWallet(attempt);
+  for (const one of news.payments || []) payments.set(one.intent, one);
+  for (const one of news.offers || []) offered.set(one.id, one.results);
   for (const message of news.messages || []) take(message, Boolean(news.setting));
   for (const gone of news.gone || []) remove(gone);
   for (const answer of news.answers || []) answered.has(answer.id) || settle(answer);
   if (news.attempts) showLinks();
+  if (news.payments) showPayments();
+  if (news.offers && place === "customer") showMenu();
   if (news.talk) showTalk(news.talk);
   if (news.setting) showChat();
   if (!news.setting && skew - before > 2000) timeJumped();
@@ -82,15 +90,14 @@ function hear(news) {
 function begin(told) {
   const first = !setting;
   setting = told;
-  for (const kept of [chats, unread, attempts]) kept.clear();
+  for (const kept of [chats, unread, attempts, payments]) kept.clear();
   $("rows").replaceChildren();
   $("lost").hidden = true;
   if (!first) return;
   me = setting.people[0].id;
   $("people").append(...setting.people.map(personChoice));
-  $("places").append(placeChoice("private", "Private"), placeChoice("group", setting.group.title));
-  $("buyer-owner").textContent = `${setting.customer}’s phone`;
-  showChips();
+  $("places").append(placeChoice("private", "Private"), placeChoice("group", "Group"), placeChoice("customer", "Customer"));
+  $("buyer-owner").textContent = `${setting.customer.name}’s phone`;
   buildDesk();
 }
 
@@ -126,7 +133,7 @@ function follow(url) {
   const wanted = shared || url;
   if (!ofDemo(wanted)) return toast(`This leads out of the demo: ${wanted}`);
   open(wanted);
-  toast(`${shared ? "Sent to" : "Opened on"} ${setting.customer}’s phone`);
+  toast(`${shared ? "Sent to" : "Opened on"} ${setting.customer.name}’s phone`);
   if ($("buyer").getBoundingClientRect().top > innerHeight / 2) {
     $("buyer").scrollIntoView({ behavior: calm.matches ? "auto" : "smooth" });
   }
@@ -136,7 +143,7 @@ function open(url) {
   opened = url;
   $("address").value = url;
   const allowed = "allow-scripts allow-forms allow-same-origin";
-  const title = `Page on ${setting.customer}’s phone`;
+  const title = `Page on ${setting.customer.name}’s phone`;
   $("screen").replaceChildren(el("iframe", { title, sandbox: allowed, src: url }));
   $("reload").hidden = $("close").hidden = false;
 }

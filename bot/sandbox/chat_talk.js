@@ -13,7 +13,9 @@ function placeChoice(value, words) {
   return el("label", { "data-chat": value === "group" && setting.group.id }, box, el("span", {}, words));
 }
 
+// What was sent to the customer stands in the sender's chat with her, and in hers.
 function take(message, old) {
+  if (message.inline && message.chat !== "to") take({ ...message, chat: "to" }, old);
   const chat = chats.get(message.chat) || chats.set(message.chat, new Map()).get(message.chat);
   const before = chat.get(message.message_id);
   chat.set(message.message_id, message);
@@ -47,19 +49,34 @@ function remove(gone) {
 }
 
 function showChat() {
-  const group = place === "group";
+  const her = setting.customer.name;
+  const [name, face, about] = {
+    private: [setting.bot.name, "✓", `bot · @${setting.bot.username}`],
+    group: [setting.group.title, setting.group.title[0], `group, with ${setting.bot.name}`],
+    customer: [isCustomer() ? "The shop’s people" : her, isCustomer() ? "?" : her[0], `chat without ${setting.bot.name}`],
+  }[place];
   $("seller-owner").textContent = `${person(me).name}’s phone`;
-  $("seller-name").textContent = group ? setting.group.title : setting.bot.name;
-  $("seller-face").textContent = group ? setting.group.title[0] : "✓";
-  $("seller-face").classList.toggle("group", group);
-  $("seller-about").textContent = group ? `group, with ${setting.bot.name}` : `bot · @${setting.bot.username}`;
+  $("seller-name").textContent = name;
+  $("seller-face").textContent = face;
+  $("seller-face").className = `face kvit ${place}`;
+  $("seller-about").textContent = about;
   $("messages").replaceChildren();
   lastDay = "";
   for (const message of (chats.get(chatId()) || new Map()).values()) append(message);
   unread.delete(chatId());
   showUnread();
-  $("hint").hidden = $("messages").children.length > 0;
+  showHint();
+  showChips();
+  hideMenu();
+  query = {};
+  if (wanted()) ask();
   toEnd();
+}
+
+function showHint() {
+  const empty = !$("messages").children.length;
+  $("hint").hidden = !empty || place === "customer";
+  $("inline-hint").hidden = !empty || place !== "customer";
 }
 
 function showUnread() {
@@ -74,7 +91,7 @@ function append(message) {
   const on = day.format(message.date * 1000);
   if (on !== lastDay) $("messages").append(el("li", { class: "day" }, (lastDay = on)));
   $("messages").append(messageItem(message));
-  $("hint").hidden = true;
+  showHint();
 }
 
 function toEnd() {
@@ -84,7 +101,9 @@ function toEnd() {
 function messageItem(message, changed) {
   const own = message.from === me;
   const bubble = el("div", { class: "bubble" });
-  if (!own && place === "group") bubble.append(el("b", { class: "name" }, message.name));
+  const via = message.inline ? `via @${setting.bot.username}` : "";
+  const name = [!own && place !== "private" && message.name, via].filter(Boolean).join(" ");
+  if (name) bubble.append(el("b", { class: "name" }, name));
   if (message.reply) bubble.append(cite(message.reply));
   if (message.photo) bubble.append(el("img", { alt: "Picture", src: `/files/${message.photo[0].file_id}` }));
   if (message.document) bubble.append(file(message.document));
@@ -98,7 +117,7 @@ function messageItem(message, changed) {
     item.append(el("div", { class: "keyboard" }, ...message.keyboard.map((row) => keyRow(message, row))));
   }
   const about = (message.text || "").split("\n")[0].slice(0, 60);
-  item.append(el("button", { class: "answer", "aria-label": `Reply to: ${about}`, onclick: () => reply(message) }, "↩"));
+  if (!message.inline) item.append(el("button", { class: "answer", "aria-label": `Reply to: ${about}`, onclick: () => reply(message) }, "↩"));
   item.classList.toggle("flash", Boolean(changed));
   return item;
 }
@@ -180,8 +199,8 @@ async function copy(text) {
 async function tap(message, button, shown) {
   if (shown.getAttribute("aria-busy")) return;
   shown.setAttribute("aria-busy", "true");
-  const body = { chat_id: message.chat, message_id: message.message_id, from_id: me, data: button.callback_data || "" };
-  const tapped = await act("telegram", "taps", body);
+  const where = message.inline ? { inline_message_id: message.message_id } : { chat_id: message.chat, message_id: message.message_id };
+  const tapped = await act("telegram", "taps", { ...where, from_id: me, data: button.callback_data || "" });
   if (!tapped) return shown.removeAttribute("aria-busy");
   waiting.set(tapped.callback_query_id, shown);
   setTimeout(() => shown.removeAttribute("aria-busy"), 15000);
@@ -202,10 +221,19 @@ function settle(answer) {
 
 // ---- Writing ---------------------------------------------------------------------------------------------------------
 
-const EXAMPLES = ["/pay 125 DKK Coffee", "/pay 1.234 Flowers", "/status", "/help"];
+const EXAMPLES = ["/pay 125 DKK Coffee", "/pay 1.234 Flowers", "/hold 300 DKK Deposit", "/status", "/help"];
 
 function showChips() {
-  $("chips").append(...EXAMPLES.map((words) => el("button", { type: "button", onclick: () => write(words) }, words)));
+  const named = ["125 DKK Coffee", "1.234 Flowers"].map((words) => `@${setting.bot.username} ${words}`);
+  const [words, choose] = place === "customer" ? [named, type] : [EXAMPLES, write];
+  $("chips").replaceChildren(...words.map((one) => el("button", { type: "button", onclick: () => choose(one) }, one)));
+  $("words").placeholder = words[0];
+}
+
+function type(words) {
+  $("words").value = words;
+  $("words").focus();
+  ask();
 }
 
 async function write(words) {
@@ -228,22 +256,32 @@ function noReply() {
   $("replying").hidden = true;
 }
 
-// The commands that fit what is typed so far, as a list to pick from by arrow keys, Tab, Enter or tap.
+// What fits what is typed so far, commands or offers, as a list to pick from by arrow keys, Tab, Enter or tap.
 let picked = 0;
 
 function fitting() {
   const typed = $("words").value;
-  return /^\/\w*$/.test(typed) ? (menus[place] || []).filter((one) => `/${one.name}`.startsWith(typed.toLowerCase())) : [];
+  if (place === "customer") {
+    const choose = (offer) => act("telegram", "choose", { inline_query_id: query.id, result_id: offer.id });
+    const pick = (offer) => { choose(offer); $("words").value = ""; query = {}; hideMenu(); };
+    const found = (query.words === wanted() && offered.get(query.id)) || [];
+    return found.map((offer) => ({ label: offer.title, about: offer.about, pick: () => pick(offer) }));
+  }
+  const fits = (one) => `/${one.name}`.startsWith(typed.toLowerCase());
+  const found = /^\/\w*$/.test(typed) ? (menus[place] || []).filter(fits) : [];
+  const pick = (name) => { $("words").value = `/${name} `; hideMenu(); };
+  return found.map(({ name, about }) => ({ label: `/${name}`, about, pick: () => pick(name) }));
 }
 
-function showMenu(pick = 0) {
+function showMenu(step = 0) {
   const found = fitting();
-  picked = found.length ? (pick + found.length) % found.length : 0;
+  picked = found.length ? (step + found.length) % found.length : 0;
   $("menu").replaceChildren(...found.map((one, index) => {
     const given = { id: `menu-${index}`, role: "option", "aria-selected": String(index === picked) };
-    const choose = (event) => { event.preventDefault(); complete(one.name); };
-    return el("li", { ...given, onmousedown: choose }, el("b", {}, `/${one.name}`), el("span", {}, one.about));
+    const choose = (event) => { event.preventDefault(); one.pick(); };
+    return el("li", { ...given, onmousedown: choose }, el("b", {}, one.label), el("span", {}, one.about));
   }));
+  $("menu").setAttribute("aria-label", place === "customer" ? "Offers" : "Commands");
   $("menu").hidden = !found.length;
   $("words").setAttribute("aria-expanded", String(found.length > 0));
   if (found.length) $("words").setAttribute("aria-activedescendant", `menu-${picked}`);
@@ -257,27 +295,49 @@ function hideMenu() {
   $("words").removeAttribute("aria-activedescendant");
 }
 
-function complete(name) {
-  $("words").value = `/${name} `;
-  hideMenu();
+// Inline mode: what stands after the bot's name is asked for a moment after the last key.
+let query = {};
+
+function wanted() {
+  if (place !== "customer") return "";
+  const name = `@${setting.bot.username} `;
+  const typed = $("words").value;
+  return typed.toLowerCase().startsWith(name.toLowerCase()) ? typed.slice(name.length).trim() : "";
 }
 
-$("words").addEventListener("input", () => showMenu());
+function ask() {
+  showMenu();
+  clearTimeout(ask.timer);
+  const words = wanted();
+  if (words && words !== query.words) ask.timer = setTimeout(async () => {
+    const asked = await act("telegram", "inline", { from_id: me, query: words });
+    query = { words, id: asked?.inline_query_id };
+    showMenu();
+  }, 250);
+}
+
+$("words").addEventListener("input", ask);
 $("words").addEventListener("blur", hideMenu);
 $("words").addEventListener("keydown", (event) => {
   const shown = !$("menu").hidden && fitting();
   if (event.key === "Escape") { hideMenu(); noReply(); }
   if (!shown) return;
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  const exact = $("words").value === `/${shown[picked]?.name}`;
+  const exact = $("words").value === shown[picked]?.label;
   if (step) showMenu(picked + step);
-  else if (event.key === "Tab" && !event.shiftKey && !exact) complete(shown[picked].name);
-  else if (event.key === "Enter" && !exact) complete(shown[picked].name);
+  else if (event.key === "Tab" && !event.shiftKey && !exact) shown[picked].pick();
+  else if (event.key === "Enter" && !exact) shown[picked].pick();
   else return;
   event.preventDefault();
 });
 $("write").addEventListener("submit", (event) => {
   event.preventDefault();
+  if (place === "customer") {
+    const shown = fitting();
+    if (shown.length) shown[picked].pick();
+    else toast(`Only what ${setting.bot.name} offers can be sent here: type @${setting.bot.username} and an amount.`);
+    return;
+  }
   const words = $("words").value.trim();
   $("words").value = "";
   hideMenu();

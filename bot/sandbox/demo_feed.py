@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bot.sandbox import cast
+from bot.sandbox import cast, demo_fates, demo_inline
 from bot.sandbox.demo_talk import Talk
 from bot.sandbox.fake_stripe import Attempt, attempts
 from bot.sandbox.fake_telegram import Chat, FakeTelegram
@@ -40,7 +40,7 @@ class Feed:
         setting = {
             "people": [vars(player) for player in cast.CAST],
             "group": {"id": cast.GROUP, "title": cast.GROUP_TITLE},
-            "customer": cast.CUSTOMER.name,
+            "customer": {"id": cast.CUSTOMER.id, "name": cast.CUSTOMER.name},
             "bot": {"id": bot["id"], "name": bot["first_name"], "username": bot["username"]},
             "stripe": self._market.vendors.stripe.base,
             "kvit": self._market.service.base,
@@ -53,10 +53,12 @@ class Feed:
         """The time, and of each kind of thing those that changed; kinds without any are left out."""
         tried = self._market.vendors.stripe.ledger.attempts.values()
         found = {
-            "messages": self._fresh("messages", self._messages()),
+            "messages": self._fresh("messages", self._messages() | demo_inline.messages(self._telegram)),
             "gone": self._fresh("gone", self._gone()),
             "answers": self._fresh("answers", self._answers()),
+            "offers": self._fresh("offers", demo_inline.offers(self._telegram)),
             "attempts": self._fresh("attempts", {each[-1].intent: self._attempt(each[-1]) for each in tried}),
+            "payments": self._fresh("payments", demo_fates.payments(self._market.vendors.stripe)),
             "menus": self._fresh("menus", self._menus()),
             "weather": self._fresh("weather", {"now": self._weather()}),
             "talk": self._talk.news(),
@@ -139,6 +141,7 @@ class Feed:
             "telegram_down": self._telegram.world.down,
             "lose": stripe.webhooks.mode != "deliver",
             "double": stripe.webhooks.double,
+            "poor": stripe.world.purse.available is not None,
         }
 
 

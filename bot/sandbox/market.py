@@ -21,6 +21,9 @@ from handlers.pacing import Pacing
 BRISK = 1_000_000
 """Messages that may leave at once when nobody is there to read along."""
 
+APPROVAL_ABOVE = 50_000
+"""Refunds beyond 500 of whatever currency need a second admin, so that both ways can be tried."""
+
 
 @dataclass(frozen=True)
 class Market:
@@ -86,6 +89,7 @@ def _settings(pair: Vendors, folder: Path) -> Settings:
         owner_ids=str(pair.telegram.owner_id),
         public_url=f"http://127.0.0.1:{port}",
         database_url=f"sqlite:///{folder / 'kvit.db'}",
+        refund_approval_above=APPROVAL_ABOVE,
         port=port,
         telegram_mode="polling",
         telegram_api_base=pair.telegram.base,

@@ -155,6 +155,9 @@ class Stage:
         """Step: the wallet's page is there, takes the answer, and leads to Kvit's own page."""
         async with self._http.get(link) as page:
             seen = page.status
+        if link.startswith(self._market.service.base):  # the page, which leads to the wallet
+            async with self._http.post(link) as page:
+                link = str(page.url)
         async with self._http.post(link, data={"answer": answer}) as page:
             landed = str(page.url).startswith(self._market.service.base) and page.status == 200
         if seen != 200 or not landed:

@@ -28,10 +28,8 @@ async def paid(stage: Stage) -> None:
 async def declined(stage: Stage) -> None:
     card = await stage.asks("/pay 89,50 DKK Lunch")
     await stage.declines(card)
-    await stage.shows(card, "failed", button="New link")
+    await stage.shows(card, "failed", button="Pay")
     await stage.tells(card, "89", "no money was taken")
-    await stage.taps(card, "New link")
-    await stage.shows(card, "waiting", button="Pay")
     await stage.authorizes(card)
     await stage.shows(card, "paid")
     await stage.tells(card, "paid")
@@ -40,10 +38,8 @@ async def declined(stage: Stage) -> None:
 async def lapsed(stage: Stage) -> None:
     card = await stage.asks("/pay 1.250,00 SEK Lamp")
     await stage.minutes_pass(5)
-    await stage.shows(card, "expired", button="New link")
-    await stage.tells(card, "not used in time")
-    await stage.taps(card, "New link")
-    await stage.shows(card, "waiting", button="Pay")
+    await stage.shows(card, "expired", button="Pay")
+    await stage.tells(card, "not approved in time")
     await stage.authorizes(card)
     await stage.shows(card, "paid")
     await stage.tells(card, "paid")
@@ -65,12 +61,39 @@ async def looked_up(stage: Stage) -> None:
     await stage.answers(said, card.reference, "Two cakes")
 
 
+async def refunded(stage: Stage) -> None:
+    card = await stage.asks("/pay 65 DKK Cake")
+    await stage.authorizes(card)
+    await stage.shows(card, "paid")
+    await stage.tells(card, "65", "paid")
+    said = await stage.writes("/refund", reply_to=card)
+    draft = await stage.answers(said, card.reference, "65")
+    await stage.taps(draft, "Refund")
+    await stage.shows(card, "refunded")
+    await stage.tells(card, "65", "refunded")
+    await stage.shows(draft, "done")
+
+
+async def reserved(stage: Stage) -> None:
+    card = await stage.asks("/hold 300 DKK Deposit")
+    await stage.authorizes(card)
+    await stage.shows(card, "reserved")
+    await stage.tells(card, "300", "reserved")
+    said = await stage.writes("/capture", reply_to=card)
+    question = await stage.answers(said, card.reference, "300")
+    await stage.taps(question, "Take")
+    await stage.shows(card, "paid")
+    await stage.shows(question, "taken")
+
+
 JOURNEYS: Mapping[str, Journey] = {
     "Pay, approve, paid": paid,
-    "Pay, decline, failed; a new link, paid": declined,
-    "Pay, five minutes too late, expired; a new link, paid": lapsed,
+    "Pay, decline, failed; again by the same link, paid": declined,
+    "Pay, five minutes too late, expired; the same link, paid": lapsed,
     "Pay, cancel": canceled,
     "Pay, approve, and ask how it stands": looked_up,
+    "Pay, approve, and give it back": refunded,
+    "Hold, approve, and take it": reserved,
 }
 
 

@@ -73,10 +73,17 @@ def settings() -> Json:
 
 
 def balance(call: Call) -> Json:
-    """What was captured and not refunded, all of it available, by currency."""
+    """What was captured and neither given back nor disputed, all of it available, by currency; or what was ordered."""
     sums: Counter[str] = Counter({"dkk": 0})
-    for charge in call.world.ledger.charges.values():
-        sums[charge["currency"]] += charge["amount_captured"] - charge["amount_refunded"]
+    ledger, ordered = call.world.ledger, call.world.purse.available
+    for charge in ledger.charges.values():
+        sums[charge["currency"]] += charge["amount_captured"]
+    for refund in ledger.refunds.values():
+        sums[refund["currency"]] -= refund["amount"] if refund["status"] == "succeeded" else 0
+    for dispute in ledger.disputes.values():
+        sums[dispute["currency"]] += sum(moved["net"] for moved in dispute["balance_transactions"])
+    if ordered is not None:
+        sums = Counter(dict.fromkeys(sums, ordered))
     available = [{"amount": n, "currency": name, "source_types": {"card": n}} for name, n in sorted(sums.items())]
     pending = [{"amount": 0, "currency": name, "source_types": {"card": 0}} for name in sorted(sums)]
     return {

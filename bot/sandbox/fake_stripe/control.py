@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 from aiohttp import web
 
-from bot.sandbox.fake_stripe import attempts, delivery
+from bot.sandbox.fake_stripe import attempts, booking, delivery
+from bot.sandbox.fake_stripe.control_route import found, gets, no, posts, word
 from bot.sandbox.fake_stripe.faults import Faults
-from bot.sandbox.fake_stripe.ledger import Attempt, plain
+from bot.sandbox.fake_stripe.ledger import Attempt
 from bot.sandbox.fake_stripe.refusal import Json
 from bot.sandbox.fake_stripe.world import Cause, World
 
-Act = Callable[[web.Request, Json], Awaitable[Any]]
-
 
 class Control:
-    """JSON in, JSON out; 404 for unknown ids, 400 for what cannot be understood, 409 for what is too late."""
+    """What customers, time, the network and Stripe's own outages do; money out has its own hands beside this one."""
 
     def __init__(self, world: World, webhooks: delivery.Webhooks, faults: Faults) -> None:
         self.world = world
@@ -26,10 +21,11 @@ class Control:
         self.faults = faults
 
     def routes(self) -> list[web.RouteDef]:
-        posts = {
+        acts = {
             "/_control/intents/{id}/approve": self.approve,
             "/_control/intents/{id}/decline": self.decline,
             "/_control/intents/{id}/lapse": self.lapse,
+            "/_control/intents/{id}/expire_hold": self.expire_hold,
             "/_control/events/{id}/deliver": self.deliver,
             "/_control/webhooks": self.set_webhooks,
             "/_control/webhooks/release": self.release,
@@ -38,21 +34,8 @@ class Control:
             "/_control/switches": self.turn_switches,
             "/_control/down": self.set_down,
         }
-        gets = {"/_control/ledger": self.show_ledger, "/_control/intents": self.show_intents}
-        return [web.post(path, _route(self._telling(act))) for path, act in posts.items()] + [
-            web.get(path, _route(act)) for path, act in gets.items()
-        ]
-
-    def _telling(self, act: Act) -> Act:
-        """The act, told to everybody who watches."""
-
-        async def told(request: web.Request, body: Json) -> Any:
-            try:
-                return await act(request, body)
-            finally:
-                self.world.changes.tell()
-
-        return told
+        shown = {"/_control/ledger": self.show_ledger, "/_control/intents": self.show_intents}
+        return posts(self.world, acts) + gets(shown)
 
     async def approve(self, request: web.Request, _: Json) -> Json:
         attempt = self._open(request)
@@ -66,8 +49,8 @@ class Control:
             self.world,
             Cause(self.world.now()),
             attempt,
-            code=_word(body, "code"),
-            decline_code=_word(body, "decline_code"),
+            code=word(body, "code"),
+            decline_code=word(body, "decline_code"),
             final=body.get("final", True) is True,
         )
         return self._intent(request)
@@ -76,10 +59,17 @@ class Control:
         attempts.lapse(self.world, Cause(self.world.now()), self._open(request))
         return self._intent(request)
 
+    async def expire_hold(self, request: web.Request, _: Json) -> Json:
+        """Let the seven days of a hold be over now."""
+        self.world.alarms.ring()
+        intent = self._intent(request)
+        if intent["status"] != "requires_capture":
+            raise no(web.HTTPConflict, f"nothing is held: the intent is {intent['status']}")
+        booking.expire(self.world, Cause(self.world.now()), intent)
+        return intent
+
     async def deliver(self, request: web.Request, _: Json) -> Json:
-        event = self.world.ledger.events.get(request.match_info["id"])
-        if event is None:
-            raise _no(web.HTTPNotFound, "no such event")
+        event = found(self.world.ledger.events, request, "event")
         self.webhooks.deliver(event)
         return {"delivering": len(self.webhooks.subscribers(event))}
 
@@ -123,39 +113,12 @@ class Control:
         return list(self.world.ledger.intents.values())
 
     def _intent(self, request: web.Request) -> Json:
-        found = self.world.ledger.intents.get(request.match_info["id"])
-        if found is None:
-            raise _no(web.HTTPNotFound, "no such intent")
-        return found
+        return found(self.world.ledger.intents, request, "intent")
 
     def _open(self, request: web.Request) -> Attempt:
         self.world.alarms.ring()
         intent = self._intent(request)
         attempt = self.world.ledger.open_attempt(intent["id"])
         if attempt is None:
-            raise _no(web.HTTPConflict, f"nothing to decide: the intent is {intent['status']}")
+            raise no(web.HTTPConflict, f"nothing to decide: the intent is {intent['status']}")
         return attempt
-
-
-def _word(body: Json, name: str) -> str | None:
-    value = body.get(name)
-    if value is not None and not isinstance(value, str):
-        raise ValueError(f"{name} is a string")
-    return value
-
-
-def _route(act: Act) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    async def handler(request: web.Request) -> web.StreamResponse:
-        try:
-            body = json.loads(await request.read() or b"{}")
-            if not isinstance(body, dict):
-                raise ValueError("the body is a JSON object")
-            return web.json_response(plain(await act(request, body)))
-        except (ValueError, OverflowError) as error:
-            raise _no(web.HTTPBadRequest, str(error)) from error
-
-    return handler
-
-
-def _no(status: type[web.HTTPError], words: str) -> web.HTTPError:
-    return status(text=json.dumps({"error": words}), content_type="application/json")

@@ -14,6 +14,7 @@ from bot.sandbox.fake_stripe.answer import Answer, broken, limited, refused
 from bot.sandbox.fake_stripe.call import Endpoint
 from bot.sandbox.fake_stripe.desk import ENDPOINTS, Asked, Desk, parameters
 from bot.sandbox.fake_stripe.faults import Fault, Faults
+from bot.sandbox.fake_stripe.idempotency import in_use
 from bot.sandbox.fake_stripe.ledger import Request
 from bot.sandbox.fake_stripe.refusal import Refusal
 from bot.sandbox.fake_stripe.world import World
@@ -82,6 +83,8 @@ class Counter:
 
     async def _strike(self, request: web.Request, record: Request, fault: Fault) -> web.StreamResponse:
         match fault.how:
+            case "409":
+                return self._write(record, refused(in_use(record.idempotency_key or ""), record.request_id))
             case "429":
                 return self._write(record, limited(fault.code))
             case "500":

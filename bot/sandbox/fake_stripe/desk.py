@@ -6,7 +6,19 @@ import base64
 import binascii
 from dataclasses import dataclass
 
-from bot.sandbox.fake_stripe import account, charges, endpoints, events, form, intents, listing, objects, refunds
+from bot.sandbox.fake_stripe import (
+    account,
+    charges,
+    disputes,
+    endpoints,
+    events,
+    form,
+    fraud_warnings,
+    intents,
+    listing,
+    objects,
+    refunds,
+)
 from bot.sandbox.fake_stripe.answer import Answer, broken, ok, refused
 from bot.sandbox.fake_stripe.call import Call, Endpoint
 from bot.sandbox.fake_stripe.idempotency import Idempotency
@@ -18,6 +30,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *intents.ENDPOINTS,
     *charges.ENDPOINTS,
     *refunds.ENDPOINTS,
+    *disputes.ENDPOINTS,
+    *fraud_warnings.ENDPOINTS,
     *events.ENDPOINTS,
     *endpoints.ENDPOINTS,
     *account.ENDPOINTS,

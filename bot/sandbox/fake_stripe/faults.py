@@ -1,4 +1,4 @@
-"""Faults on order: the n-th request of a kind from now times out, is cut off, or is answered 429 or 500."""
+"""Faults on order: the n-th request of a kind from now times out, is cut off, or is answered 409, 429 or 500."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-HOWS = ("timeout", "drop", "429", "500")
+HOWS = ("timeout", "drop", "409", "429", "500")
 
 
 @dataclass
@@ -14,7 +14,7 @@ class Fault:
     """Strikes the requests `nth` to `nth + times - 1` to `method`, counted from now (1 is the next one).
 
     `when`: before (nothing is carried out) or after (it is, and the answer is lost or spoilt).
-    `code` is what a 429 says: rate_limit or lock_timeout.
+    `code` is what a 429 says: rate_limit or lock_timeout; a 409 says that a twin of the request is still under way.
     """
 
     method: str
@@ -62,7 +62,7 @@ class Faults:
         if fault.method not in self._known:
             raise ValueError(f"no such method: {fault.method}")
         if fault.when not in ("before", "after") or fault.how not in HOWS:
-            raise ValueError("when is before or after, how is timeout, drop, 429 or 500")
+            raise ValueError("when is before or after, how is timeout, drop, 409, 429 or 500")
         if fault.code not in ("rate_limit", "lock_timeout"):
             raise ValueError("code is rate_limit or lock_timeout")
         self._coming.append(fault)

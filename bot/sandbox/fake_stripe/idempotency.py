@@ -43,13 +43,7 @@ class Idempotency:
             return None
         _same(stored, key, path, params)
         if stored.answer is None:
-            raise Refusal(
-                "There is currently another in-progress request using this Idempotent Key (that probably means you"
-                f" submitted twice, and the other request is still going through): {key}. Please try again later.",
-                status=409,
-                kind="idempotency_error",
-                code="idempotency_key_in_use",
-            )
+            raise in_use(key)
         headers = stored.answer.headers | {"Idempotent-Replayed": "true", "Original-Request": stored.request_id}
         return Answer(stored.answer.status, stored.answer.body, headers)
 
@@ -59,6 +53,17 @@ class Idempotency:
     def forget(self, key: str) -> None:
         """Nothing was carried out under this key: it may be used again, even for another request."""
         del self._stored[key]
+
+
+def in_use(key: str) -> Refusal:
+    """409: the first request under this key is still being carried out."""
+    return Refusal(
+        "There is currently another in-progress request using this Idempotent Key (that probably means you"
+        f" submitted twice, and the other request is still going through): {key}. Please try again later.",
+        status=409,
+        kind="idempotency_error",
+        code="idempotency_key_in_use",
+    )
 
 
 def _same(stored: Stored, key: str, path: str, params: Json) -> None:

@@ -70,6 +70,8 @@ class Ledger:
     intents: dict[str, Json] = field(default_factory=dict)
     charges: dict[str, Json] = field(default_factory=dict)
     refunds: dict[str, Json] = field(default_factory=dict)
+    disputes: dict[str, Json] = field(default_factory=dict)
+    warnings: dict[str, Json] = field(default_factory=dict)
     methods: dict[str, Json] = field(default_factory=dict)
     events: dict[str, Json] = field(default_factory=dict)
     endpoints: dict[str, Json] = field(default_factory=dict)

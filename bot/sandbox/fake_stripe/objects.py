@@ -200,34 +200,6 @@ def failed(whole: Json, code: str, message: str, decline_code: str | None) -> Js
     }
 
 
-def refund(identity: Json, of: Json, params: Json) -> Json:
-    """A Refund that has succeeded; fields of other states (`failure_reason`, ...) appear with those states."""
-    return {
-        "id": identity["id"],
-        "object": "refund",
-        "amount": params["amount"],
-        "balance_transaction": identity["balance_transaction"],
-        "charge": of["id"],
-        "created": identity["created"],
-        "currency": of["currency"],
-        "customer": of["customer"],
-        "customer_account": None,
-        "destination_details": {
-            "card": {"reference_status": "pending", "reference_type": "acquirer_reference_number", "type": "refund"},
-            "type": "card",
-        },
-        "failure_balance_transaction": None,
-        "metadata": params.get("metadata") or {},
-        "payment_intent": of["payment_intent"],
-        "payment_method": of["payment_method"],
-        "reason": params.get("reason"),
-        "receipt_number": None,
-        "source_transfer_reversal": None,
-        "status": "succeeded",
-        "transfer_reversal": None,
-    }
-
-
 def event(identity: Json, kind: str, data: Json, request: Json) -> Json:
     """A snapshot event; `data` has `object` and, for updates, `previous_attributes`."""
     return {

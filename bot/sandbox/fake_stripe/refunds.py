@@ -1,33 +1,16 @@
-"""The Refund endpoints; a refund succeeds at once, and its acquirer reference arrives an hour later."""
+"""The Refund endpoints; a refund succeeds at once unless its fate was ordered or the balance is too low."""
 
 from __future__ import annotations
 
-from bot.sandbox.fake_stripe import form, listing, objects
+from bot.sandbox.fake_stripe import form, listing, refunding
 from bot.sandbox.fake_stripe.call import Call, Endpoint
 from bot.sandbox.fake_stripe.refusal import Json, Refusal, exclusive, missing, no_such
-from bot.sandbox.fake_stripe.world import Cause, World
 
 ROOT = "/v1/refunds"
-REFERENCE_SECONDS = 3600.0
 
 
 def create(call: Call) -> Json:
-    charge = _charge(call)
-    left = charge["amount_captured"] - charge["amount_refunded"]
-    if left == 0:
-        raise Refusal(f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded", stored=True)
-    amount = call.params.get("amount", left)
-    if amount < 1:
-        raise Refusal("Invalid positive integer", code="parameter_invalid_integer", param="amount")
-    if amount > left:
-        words = f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})"
-        raise Refusal(words, param="amount", stored=True)
-    identity = call.world.identity("re_", call.cause.at)
-    identity["balance_transaction"] = call.world.names.make("txn_")
-    refund = objects.refund(identity, charge, call.params | {"amount": amount})
-    call.world.ledger.refunds[refund["id"]] = refund
-    _succeed(call.world, call.cause, refund, charge)
-    return refund
+    return refunding.make(call.world, call.cause, _charge(call), call.params)
 
 
 def _charge(call: Call) -> Json:
@@ -39,36 +22,16 @@ def _charge(call: Call) -> Json:
         intent = ledger.intents.get(params["payment_intent"])
         if intent is None:
             raise no_such("payment_intent", params["payment_intent"], param="payment_intent")
-        if intent["status"] != "succeeded":
-            words = f"This PaymentIntent ({intent['id']}) does not have a successful charge to refund."
-            raise Refusal(words, code="charge_not_refundable", param="payment_intent", stored=True)
-        return ledger.charges[intent["latest_charge"]]
+        return refunding.captured(call.world, intent)
     if "charge" not in params:
         raise missing("payment_intent")
     if params["charge"] not in ledger.charges:
         raise no_such("charge", params["charge"], param="charge")
-    charge = ledger.charges[params["charge"]]
+    charge: Json = ledger.charges[params["charge"]]
     if not charge["captured"]:
         words = f"Charge {charge['id']} has not been captured."
         raise Refusal(words, code="charge_not_refundable", param="charge", stored=True)
     return charge
-
-
-def _succeed(world: World, cause: Cause, refund: Json, charge: Json) -> None:
-    before = {"amount_refunded": charge["amount_refunded"], "refunded": charge["refunded"]}
-    charge["amount_refunded"] += refund["amount"]
-    charge["refunded"] = charge["amount_refunded"] == charge["amount_captured"]
-    world.emit(cause, "refund.created", refund)
-    world.emit(cause, "charge.refunded", charge, before)
-    world.later(cause, REFERENCE_SECONDS, lambda due: _referenced(world, due, refund))
-
-
-def _referenced(world: World, cause: Cause, refund: Json) -> None:
-    """The acquirer reference number, which the customer's bank can look for."""
-    card = refund["destination_details"]["card"]
-    before = {"destination_details": {"card": dict(card), "type": "card"}}
-    card |= {"reference": world.names.make("", 23), "reference_status": "available"}
-    world.emit(cause, "refund.updated", refund, before)
 
 
 def retrieve(call: Call) -> Json:
@@ -83,6 +46,15 @@ def update(call: Call) -> Json:
     refund["metadata"] = refund["metadata"] | call.params.get("metadata", {})
     world = call.world
     world.emit(call.cause, "refund.updated", refund)
+    return refund
+
+
+def cancel(call: Call) -> Json:
+    """Only a refund that still waits for its customer can be taken back through the API."""
+    refund = retrieve(call)
+    if refund["status"] != "requires_action":
+        raise Refusal(f"Refund {refund['id']} has a status of {refund['status']} and cannot be canceled.", stored=True)
+    refunding.cancel(call.world, call.cause, refund)
     return refund
 
 
@@ -107,4 +79,5 @@ ENDPOINTS = (
     Endpoint("GET", ROOT, list_all, LIST),
     Endpoint("GET", f"{ROOT}/:id", retrieve),
     Endpoint("POST", f"{ROOT}/:id", update, {"metadata": form.metadata}),
+    Endpoint("POST", f"{ROOT}/:id/cancel", cancel),
 )

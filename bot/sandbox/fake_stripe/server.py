@@ -8,6 +8,7 @@ from aiohttp.typedefs import Handler
 from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_stripe.authorize_page import AuthorizePage
 from bot.sandbox.fake_stripe.control import Control
+from bot.sandbox.fake_stripe.control_money_out import MoneyOut
 from bot.sandbox.fake_stripe.counter import Counter, cut
 from bot.sandbox.fake_stripe.delivery import Webhooks
 from bot.sandbox.fake_stripe.ledger import Ledger
@@ -55,7 +56,8 @@ class FakeStripe:
         """Serve on `port` (0: any free one); returns the base address, without a trailing slash."""
         self._counter.stopping.clear()
         app = web.Application(middlewares=[self._up])
-        app.add_routes([*self._control.routes(), *AuthorizePage(self.world).routes(), *self._counter.routes()])
+        control = [*self._control.routes(), *MoneyOut(self.world).routes()]
+        app.add_routes([*control, *AuthorizePage(self.world).routes(), *self._counter.routes()])
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)

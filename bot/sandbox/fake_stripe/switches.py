@@ -18,7 +18,8 @@ class Switches:
     Stripe documents the five minutes and the seven days. The rest is undocumented and can be set:
     whether a second confirm is refused or replaces the open link, how late a lapse is noticed (`lapse_delay`), which
     codes a decline and a lapse leave, whether they leave a failed charge, how many confirms an intent may have,
-    whether `allowed_payment_method_types` may come along with `confirm` (`allowed_types_confirm`).
+    whether `allowed_payment_method_types` may come along with `confirm` (`allowed_types_confirm`), whether a refund
+    that waits counts in the charge's `amount_refunded` already (`waiting_refunds_count`).
     `latency` is waited out before each request is carried out. `mobilepay` is the capability of the account,
     `mobilepay_offered` whether its payment method settings show it. `lacking` are rights that the key does not have:
     a resource and read or write, like `events.read`; without a right to read there is none to write.
@@ -36,6 +37,7 @@ class Switches:
     lacking: tuple[str, ...] = ()
     allowed_types_confirm: bool = True
     failed_charges: bool = True
+    waiting_refunds_count: bool = True
     decline_code: str = "payment_intent_authentication_failure"
     lapse_code: str = "payment_intent_payment_attempt_expired"
     webhook_timeout: float = 10

@@ -13,6 +13,7 @@ from bot.sandbox.fake_stripe import objects
 from bot.sandbox.fake_stripe.errands import Alarms, Errands
 from bot.sandbox.fake_stripe.ledger import Ledger
 from bot.sandbox.fake_stripe.names import Names
+from bot.sandbox.fake_stripe.purse import Fates, Purse
 from bot.sandbox.fake_stripe.refusal import Json
 from bot.sandbox.fake_stripe.switches import Switches
 
@@ -44,6 +45,8 @@ class World:
     ledger: Ledger = field(default_factory=Ledger)
     names: Names = field(default_factory=Names)
     switches: Switches = field(default_factory=Switches)
+    purse: Purse = field(default_factory=Purse)
+    fates: Fates = field(default_factory=Fates)
     errands: Errands = field(default_factory=Errands)
     changes: Changes = field(default_factory=Changes)
     alarms: Alarms = field(init=False)

@@ -41,6 +41,9 @@ class Control:
             "kick": lambda body: self._members.kick(_whole(body, "chat_id"), _maybe(body, "from_id")),
             "add": lambda body: self._members.add(_whole(body, "chat_id"), _whole(body, "from_id")),
             "migrate": lambda body: self._members.migrate(_whole(body, "chat_id")),
+            "topics": lambda body: self._members.close_topic(
+                _whole(body, "chat_id"), _whole(body, "message_thread_id"), _flag(body, "closed", True)
+            ),
             "inline": lambda body: self._inline.ask(_whole(body, "from_id"), _text(body, "query")),
             "choose": lambda body: self._inline.choose(_text(body, "inline_query_id"), _text(body, "result_id")),
             "redeliver": self._redeliver,

@@ -51,6 +51,7 @@ class Inline:
         if "reply_markup" in message:
             self._count += 1
             content["inline_message_id"] = f"AAAAPretendInline{self._count:05}"
+            message |= {"from": content["from"], "date": self._world.unix(), "via_bot": dict(self._world.bot)}
             self._world.inline_messages[content["inline_message_id"]] = message
         update = self._world.heard("chosen_inline_result", content, query.from_id + CHOICE_LANE)
         answer = {"inline_message_id": content.get("inline_message_id")}

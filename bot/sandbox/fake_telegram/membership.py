@@ -1,4 +1,4 @@
-"""Who lets the bot in and who shows it the door, and groups that become supergroups."""
+"""Who lets the bot in and who shows it the door, groups that become supergroups, and topics that are closed."""
 
 from __future__ import annotations
 
@@ -66,6 +66,20 @@ class Membership:
         self._world.heard("message", left, chat_id)
         self._world.heard("message", came, number)
         return self._note("migrate", {"chat_id": chat_id}, {"chat_id": number})
+
+    def close_topic(self, chat_id: int, thread: int, closed: bool) -> Json:
+        """Let nobody but admins write in a topic of a forum, or everybody again."""
+        chat = self._group(chat_id)
+        if thread not in chat.topics:
+            raise LookupError("no such topic")
+        answer: Json = {"closed": closed, "update_id": None}
+        if closed != (thread in chat.closed):
+            chat.closed ^= {thread}
+            word = "forum_topic_closed" if closed else "forum_topic_reopened"
+            author = {"from": dict(self._world.users[next(iter(chat.members), self._world.bot["id"])])}
+            told = self._world.put(chat, author | {word: {}}, thread=thread)
+            answer["update_id"] = self._world.heard("message", told, chat_id)
+        return self._note("topics", {"chat_id": chat_id, "message_thread_id": thread}, answer)
 
     def _group(self, chat_id: int) -> Chat:
         chat = self._people.chat(chat_id)

@@ -74,6 +74,8 @@ def _thread(call: Call, chat: Chat) -> int | None:
         return None
     if number == GENERAL_TOPIC or number not in chat.topics:
         raise bad("message thread not found")
+    if number in chat.closed and chat.bot != "administrator":
+        raise bad("TOPIC_CLOSED")
     return number
 
 

@@ -23,7 +23,8 @@ class Chat:
     """`info` is the Bot API's Chat; `messages` are its Messages as they stand now, by their id.
 
     `members` maps people to their status, `bot` is the bot's own (member, kicked, left). `mine` are the ids of the
-    bot's messages, `gone` those of deleted ones. A forum's `topics` are the thread ids that exist.
+    bot's messages, `gone` those of deleted ones. A forum's `topics` are the thread ids that exist, `closed` those of
+    them in which only admins may write.
     """
 
     info: Json
@@ -32,6 +33,7 @@ class Chat:
     mine: set[int] = field(default_factory=set)
     gone: set[int] = field(default_factory=set)
     topics: set[int] = field(default_factory=set)
+    closed: set[int] = field(default_factory=set)
     reactions: dict[int, list[Json]] = field(default_factory=dict)
     bot: str = "member"
     migrated_to: int | None = None

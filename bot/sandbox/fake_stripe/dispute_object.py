@@ -1,0 +1,73 @@
+"""Stripe's Dispute and the balance transactions in it, as API version 2026-10-28.endive shows them."""
+
+from __future__ import annotations
+
+from bot.sandbox.fake_stripe.refusal import Json
+
+EVIDENCE = """
+    access_activity_log appeal billing_address cancellation_policy cancellation_policy_disclosure
+    cancellation_rebuttal customer_communication customer_email_address customer_name customer_purchase_ip
+    customer_signature duplicate_charge_documentation duplicate_charge_explanation duplicate_charge_id
+    product_description receipt refund_policy refund_policy_disclosure refund_refusal_explanation service_date
+    service_documentation shipping_address shipping_carrier shipping_date shipping_documentation
+    shipping_tracking_number uncategorized_file uncategorized_text
+"""
+NETWORK_CODES = {"fraudulent": "10.4", "product_not_received": "13.1", "duplicate": "12.6"}
+
+
+def dispute(identity: Json, of: Json, claim: Json) -> Json:
+    """A Dispute of the charge `of`; `claim` has amount, reason, status, due_by and refundable."""
+    code = NETWORK_CODES.get(claim["reason"], "13.7")
+    case = "inquiry" if claim["status"].startswith("warning") else "chargeback"
+    card = {"brand": "visa", "case_type": case, "network": "visa", "network_reason_code": code}
+    return {
+        "id": identity["id"],
+        "object": "dispute",
+        "amount": claim["amount"],
+        "balance_transactions": [],
+        "charge": of["id"],
+        "created": identity["created"],
+        "currency": of["currency"],
+        "enhanced_eligibility_types": [],
+        "evidence": dict.fromkeys(EVIDENCE.split()) | {"enhanced_evidence": {}},
+        "evidence_details": {
+            "due_by": claim["due_by"],
+            "enhanced_eligibility": {},
+            "has_evidence": False,
+            "past_due": False,
+            "submission_count": 0,
+            "submission_method": "not_submitted",
+        },
+        "intended_submission_method": None,
+        "is_charge_refundable": claim["refundable"],
+        "livemode": identity["livemode"],
+        "metadata": {},
+        "network_reason_code": code,
+        "payment_intent": of["payment_intent"],
+        "payment_method_details": {"card": card, "type": "card"},
+        "reason": claim["reason"],
+        "status": claim["status"],
+    }
+
+
+def movement(identity: Json, of: Json, amount: int) -> Json:
+    """Money taken for a dispute (negative) or given back; without Stripe's own fee, which differs by country."""
+    word = "withdrawal" if amount < 0 else "reversal"
+    return {
+        "id": identity["id"],
+        "object": "balance_transaction",
+        "amount": amount,
+        "available_on": identity["created"],
+        "balance_type": "payments",
+        "created": identity["created"],
+        "currency": of["currency"],
+        "description": f"Chargeback {word} for {of['charge']}",
+        "exchange_rate": None,
+        "fee": 0,
+        "fee_details": [],
+        "net": amount,
+        "reporting_category": "dispute" if amount < 0 else "dispute_reversal",
+        "source": of["id"],
+        "status": "available",
+        "type": "adjustment",
+    }
