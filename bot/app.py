@@ -15,8 +15,10 @@ from bot.telegram_intake import Polling, WebhookIsSet, expect_webhook
 from bot.telegram_messenger import TelegramMessenger
 from bot.telegram_request import API, AiohttpRequest
 from bot.wiring import build
+from handlers.metrics import Metrics
 from handlers.pacing import Pacing
 from handlers.ports import Clock, DeliveryFailed, Gateway, Messenger
+from handlers.sweeping import Swept, sweep_now
 from handlers.team import Person
 from storage.database import Database
 from storage.errors import DatabaseUnavailable
@@ -66,13 +68,18 @@ class Service:
         self._tell = tell
         self.base = ""
         seams = seams or Seams()
+        metrics = Metrics(clock)
         self._db = db = Database(settings.database_url)
         self._lock = FileLock(db.path)
         self._request = AiohttpRequest(
-            settings.telegram_bot_token.get_secret_value(), base=settings.telegram_api_base or API
+            settings.telegram_bot_token.get_secret_value(),
+            base=settings.telegram_api_base or API,
+            called=metrics.called,
         )
         self._telegram = TelegramMessenger(self._request)
-        self._stripe = StripeGateway(settings.stripe_api_key.get_secret_value(), api_base=settings.stripe_api_base)
+        self._stripe = StripeGateway(
+            settings.stripe_api_key.get_secret_value(), api_base=settings.stripe_api_base, called=metrics.called
+        )
         gateway, self._messenger = seams.gateway(self._stripe), seams.messenger(self._telegram)
 
         self._house = build(
@@ -84,6 +91,7 @@ class Service:
             bot_id=self._request.bot_id,
             pacing=Pacing() if pacing is None else pacing,
             framed_by=framed_by,
+            metrics=metrics,
         )
         self._polling = Polling(self._request, self._house.updates, clock, take_over=take_over)
         self._runner: web.AppRunner | None = None
@@ -121,6 +129,21 @@ class Service:
         await self._db.close()
         self._lock.release()
 
+    async def sweep(self, *, poison: bool) -> Swept:
+        """One reconciliation, also beside a service that runs; nothing else of this one is begun.
+
+        Raises:
+            CannotStart: the database cannot be used.
+            GatewayError: Stripe does not answer, or not to this key.
+        """
+        try:
+            await self._admit_database()
+            house, now = self._house, self._clock
+            incoming = house.belts[:2]
+            return await sweep_now(house.missed, house.sweep, incoming, house.boxes, now, poison=poison)
+        finally:
+            await self.stop()
+
     async def seed(self, owner_name: str, people: list[tuple[int, str, str]], groups: list[int]) -> None:
         """Give the first owner's shop its people (id, name, role) and its groups, as a demo needs them."""
         owner = min(self._settings.owner_ids)
@@ -140,6 +163,14 @@ class Service:
             raise CannotStart(f"{error}: one serve per file.") from error
         except (DatabaseUnavailable, UnknownVersion, OSError) as error:
             raise CannotStart(f"DATABASE_URL: {error}.") from error
+        await self._admit_database()
+        for box in self._house.boxes:  # the lock says that whoever held a lease of this file is gone
+            await box.release_all()
+        if not self._settings.stripe_webhook_secrets:
+            log.warning("STRIPE_WEBHOOK_SECRETS is not set: webhooks are refused, and Stripe is asked instead, slower.")
+
+    async def _admit_database(self) -> None:
+        """Refuse tables of another version, and payments of the other mode."""
         if not await self._db.is_ready():
             raise CannotStart("The database has no tables of this version: run `python -m bot migrate` first.")
         if foreign := await self._house.queries.unfinished(livemode=not self._settings.livemode):
@@ -148,11 +179,7 @@ class Service:
                 f"STRIPE_API_KEY is a {ours} key, but this database holds {foreign} open payments made with a {theirs} "
                 f"key. Run with that key until they have ended, or set DATABASE_URL to another file."
             )
-        for box in self._house.boxes:  # the lock says that whoever held a lease of this file is gone
-            await box.release_all()
         self._messenger.username = await self._house.directory.fact(USERNAME) or ""
-        if not self._settings.stripe_webhook_secrets:
-            log.warning("STRIPE_WEBHOOK_SECRETS is not set: webhooks are refused, and Stripe is asked instead, slower.")
 
     async def _listen(self) -> None:
         host, port = self._settings.host, self._settings.port
@@ -184,6 +211,8 @@ class Service:
             ("intake", self._await_webhook if self._settings.uses_telegram_webhook else self._polling.forever),
             ("hello", self._say_hello),
             ("sweep", self._house.sweep.forever),
+            ("live", self._house.live.forever),
+            ("watch", self._house.watch.forever),
             *((f"belt {number}", belt.forever) for number, belt in enumerate(self._house.belts)),
         ]
         self._loops = [asyncio.create_task(_kept(name, loop), name=name) for name, loop in loops]

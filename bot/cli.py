@@ -16,6 +16,8 @@ from bot.app import CannotStart, Service
 from bot.clock import SystemClock
 from bot.ending import until_told
 from bot.settings import Settings, SettingsRefused, load
+from handlers.ports import GatewayError
+from storage.backup import AlreadyThere, BackupFailed, back_up
 from storage.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.migrations import HEAD, UnknownVersion
@@ -82,6 +84,26 @@ def migrate() -> None:
     _run(_migrate(_settings()))
 
 
+@main.command()
+@click.option("--poison", is_flag=True, help="Try again what was set aside for a human.")
+def sweep(poison: bool) -> None:
+    """Look for everything that was missed, now, and say what was found and repaired."""
+    _run(_sweep(_settings(), poison=poison))
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def backup(file: Path) -> None:
+    """Copy the whole database to FILE, also while the service runs."""
+    database = Database(_settings().database_url).path
+    try:
+        size = back_up(database, file)
+    except BackupFailed as failed:
+        click.echo(f"No backup was made: {failed}.", err=True)
+        sys.exit(USAGE if isinstance(failed, AlreadyThere) else FAILED)
+    click.echo(f"The database is copied to {file}, {size / 1e6:.1f} MB, and the copy was checked.")
+
+
 @main.command("setup-webhooks")
 def setup_webhooks() -> None:
     """Tell Stripe and Telegram where Kvit is, and give the bot its menus."""
@@ -117,6 +139,20 @@ async def _serve(settings: Settings, *, migrate: bool, take_over: bool) -> None:
             await told.wait()
         finally:
             await service.stop()
+
+
+async def _sweep(settings: Settings, *, poison: bool) -> None:
+    try:
+        swept = await Service(settings, SystemClock()).sweep(poison=poison)
+    except GatewayError as error:
+        click.echo(f"Stripe could not be asked ({error.code}), so nothing was swept: {error.message}", err=True)
+        sys.exit(FAILED)
+    click.echo(f"Events that no webhook had brought: {swept.missed}.")
+    click.echo(f"Payments and refunds that were due: {swept.attended}, changed by that: {swept.changed}.")
+    if poison:
+        click.echo(f"Tried again that had been set aside: {swept.put_back}.")
+    if swept.aside:
+        click.echo(f"Set aside for a human: {swept.aside}. Once the cause is gone, `sweep --poison` tries them again.")
 
 
 async def _migrate(settings: Settings) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -17,67 +15,19 @@ from stripe import _util
 
 from bot import stripe_errors as errors
 from bot import stripe_words as words
+from bot.stripe_wire import Wire, begin_call
 from bot.stripe_words import Account
-from handlers.ports import Change, GatewayError, Intent, IntentRequest
+from handlers.ports import Called, Change, GatewayError, Intent, IntentRequest, RefundRequest, nobody
+from storage.dispute import Dispute, FraudWarning
+from storage.refund import RefundReport
 
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
 RETRIES = 2
-LONGEST_PAUSE = 4.0
 CLOCKS_APART = timedelta(seconds=60)
 
 T = TypeVar("T")
-
-_tries: ContextVar[list[int]] = ContextVar("stripe_tries")
-"""How each try of the call in hand ended, by HTTP status or `NO_ANSWER`: the call begins it, the wire writes it."""
-
-
-class _Wire(stripe.AIOHTTPClient):
-    """The SDK's aiohttp client without its holes; the only place where a request to Stripe is sent again.
-
-    The SDK leaks raw errors when the connection breaks within the body, follows redirects (a POST becomes a GET),
-    turns a `Stripe-Notice` header into a warning before it reads the answer, and gives up at once on a 429.
-    A 429 is counted among the same three tries instead of having a loop of its own around them: it comes before
-    Stripe's idempotency layer, so the same key is safe, and one layer of retries is easier to bound than two.
-    """
-
-    date = ""
-    """The `Date` of the last answer: what time it is at Stripe."""
-
-    async def request_async(
-        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
-    ) -> tuple[bytes, int, Mapping[str, str]]:
-        args, kwargs = self._get_request_args_kwargs(method, url, headers, post_data)
-        tries = _tries.get()
-        tries.append(errors.NO_ANSWER)
-        try:
-            async with self._session.request(*args, allow_redirects=False, **kwargs) as response:
-                body = await response.read()
-        except Exception as error:
-            self._handle_request_error(error)  # always raises APIConnectionError
-        tries[-1] = response.status
-        said = response.headers.copy()
-        self.date = said.get("Date", "")
-        for notice in said.popall("Stripe-Notice", []):
-            log.info("Stripe gives notice: %s", errors.short(notice))
-        return body, response.status, said
-
-    def _should_retry(
-        self,
-        response: tuple[Any, int, Mapping[str, str] | None] | None,
-        api_connection_error: stripe.APIConnectionError | None,
-        num_retries: int,
-        max_network_retries: int | None,
-    ) -> bool:
-        if response is not None and response[1] == 429 and "Stripe-Should-Retry" not in (response[2] or {}):
-            return num_retries < (max_network_retries or 0)
-        decided: bool = super()._should_retry(response, api_connection_error, num_retries, max_network_retries)
-        return decided
-
-    def _sleep_time_seconds(self, num_retries: int) -> float:
-        """Full jitter, so that those who were turned away together do not come back together."""
-        return random.uniform(0, min(0.5 * 2.0 ** (num_retries - 1), LONGEST_PAUSE))  # noqa: S311 (no secret)
 
 
 class StripeGateway:
@@ -87,11 +37,14 @@ class StripeGateway:
     with the same idempotency key; whoever calls keeps the key for a later call and does not loop around this one.
     """
 
-    def __init__(self, api_key: str, *, api_base: str | None = None, timeout: float = 20) -> None:
+    def __init__(
+        self, api_key: str, *, api_base: str | None = None, timeout: float = 20, called: Called = nobody
+    ) -> None:
         self.livemode = api_key.partition("_")[2].startswith("live_")
         stripe.enable_telemetry = False  # it writes into the home directory and reports what runs here
         _keep_the_sdk_quiet()
-        self._wire = _Wire(timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_SECONDS))
+        self._wire = Wire(timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_SECONDS))
+        self._wire.called = called
         self._client = stripe.StripeClient(
             api_key,
             http_client=self._wire,
@@ -128,6 +81,41 @@ class StripeGateway:
     async def retrieve(self, intent_id: str) -> Intent:
         """What Stripe says now."""
         return await self._ask(self._intents.retrieve_async(intent_id), words.intent_of)
+
+    async def capture(self, intent_id: str, *, key: str) -> Intent:
+        """Take the whole of what is reserved; MobilePay takes no part of it."""
+        return await self._change(self._intents.capture_async(intent_id, {}, {"idempotency_key": key}), intent_id)
+
+    def refund_params(self, request: RefundRequest) -> str:
+        """The exact parameters of a refund, as JSON to be stored and replayed."""
+        return words.refund_params(request)
+
+    async def refund(self, params: str, *, key: str) -> RefundReport:
+        """Give money back; after an old answer the refund is looked at, for it may have gone on since."""
+        tries = begin_call()
+        refunds = self._client.v1.refunds
+        try:
+            answer: Any = await refunds.create_async(json.loads(params), {"idempotency_key": key})
+            report = words.refund_of(answer.to_dict())
+        except stripe.StripeError as error:
+            raise _failure(error, tries) from _cause(error)
+        except errors.NOT_THAT_SHAPE as error:
+            raise errors.unreadable(error) from None
+        if not errors.is_old(answer.last_response.headers, tries):
+            return report
+        return await self._ask(refunds.retrieve_async(report.stripe_id), words.refund_of)
+
+    async def refunds(self, intent_id: str) -> Sequence[RefundReport]:
+        """All refunds of an intent, whoever made them, newest first."""
+        return await self._all(self._client.v1.refunds.list_async, intent_id, words.refund_of)
+
+    async def disputes(self, intent_id: str) -> Sequence[Dispute]:
+        """All disputes of an intent, newest first."""
+        return await self._all(self._client.v1.disputes.list_async, intent_id, words.dispute_of)
+
+    async def fraud_warnings(self, intent_id: str) -> Sequence[FraudWarning]:
+        """The early fraud warnings about an intent."""
+        return await self._all(self._client.v1.radar.early_fraud_warnings.list_async, intent_id, words.warning_of)
 
     async def find(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
         """The intent that names our payment, created between those times or up to a minute beside them.
@@ -167,7 +155,7 @@ class StripeGateway:
 
     async def _change(self, call: Awaitable[Any], intent_id: str | None = None) -> Intent:
         """Send what changes an intent and answer with what is true now: a first answer, or a look after an old one."""
-        tries = _begin()
+        tries = begin_call()
         try:
             answer = await call
         except stripe.StripeError as error:
@@ -202,7 +190,7 @@ class StripeGateway:
 
     async def _ask(self, call: Awaitable[Any], read: Callable[[dict[str, Any]], T]) -> T:
         """Send what changes nothing."""
-        tries = _begin()
+        tries = begin_call()
         try:
             return read((await call).to_dict())
         except stripe.StripeError as error:
@@ -212,7 +200,7 @@ class StripeGateway:
 
     async def _pages(self, call: Awaitable[Any], read: Callable[[dict[str, Any]], T]) -> AsyncGenerator[T, None]:
         """Send a question that has many answers, page after page."""
-        tries = _begin()
+        tries = begin_call()
         try:
             async for item in (await call).auto_paging_iter():
                 yield read(item.to_dict())
@@ -220,6 +208,13 @@ class StripeGateway:
             raise _failure(error, tries) from _cause(error)
         except errors.NOT_THAT_SHAPE as error:
             raise errors.unreadable(error) from None
+
+    async def _all(
+        self, listed: Callable[[Any], Awaitable[Any]], intent_id: str, read: Callable[[dict[str, Any]], T]
+    ) -> Sequence[T]:
+        """Everything of one kind that hangs on an intent."""
+        async with aclosing(self._pages(listed({"payment_intent": intent_id, "limit": 100}), read)) as found:
+            return [each async for each in found]
 
     def _events(self, where: dict[str, Any]) -> AsyncGenerator[tuple[Change, str], None]:
         params: Any = {"types": list(words.EVENT_TYPES), "limit": 100, **where}
@@ -231,12 +226,6 @@ def _keep_the_sdk_quiet() -> None:
     logging.getLogger("stripe").setLevel(logging.WARNING)
     stripe.log = None
     _util.STRIPE_LOG = None
-
-
-def _begin() -> list[int]:
-    tries: list[int] = []
-    _tries.set(tries)
-    return tries
 
 
 def _failure(error: stripe.StripeError, tries: Sequence[int]) -> GatewayError:

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from handlers.ports import Change, Intent, IntentRequest, IntentStatus
+from handlers.ports import Change, Intent, IntentRequest, IntentStatus, RefundRequest
+from storage.dispute import Dispute, FraudWarning
+from storage.money import Money
+from storage.refund import RefundReport, RefundStatus
 
 EVENT_TYPES = (
     "payment_intent.requires_action",
@@ -28,6 +31,7 @@ EVENT_TYPES = (
     "charge.dispute.closed",
     "charge.dispute.funds_withdrawn",
     "charge.dispute.funds_reinstated",
+    "radar.early_fraud_warning.created",
 )
 """What a webhook endpoint is subscribed to and what is asked for after an outage; the list takes at most 20."""
 
@@ -98,8 +102,63 @@ def intent_of(said: Mapping[str, Any]) -> Intent:
         decline_code=failure.get("decline_code"),
         cancellation_reason=said.get("cancellation_reason"),
         methods=tuple(said.get("payment_method_types") or ()),
-        created_at=datetime.fromtimestamp(created, UTC) if created is not None else None,
+        created_at=_instant(created),
     )
+
+
+def refund_params(request: RefundRequest) -> str:
+    """The parameters of a refund; `fraudulent` as a reason would block the customer's card and mail for ever."""
+    params = {
+        "payment_intent": request.intent_id,
+        "amount": request.amount,
+        "reason": "requested_by_customer",
+        "metadata": {"kvit_payment": request.payment_id, "kvit_refund": request.refund_id},
+    }
+    return json.dumps(params, sort_keys=True)
+
+
+def refund_of(said: Mapping[str, Any]) -> RefundReport:
+    """Read a Refund's JSON.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not one, or its status is a word that we do not know.
+    """
+    return RefundReport(
+        stripe_id=said["id"],
+        status=RefundStatus(said["status"] or "pending"),
+        amount=said["amount"],
+        currency=said["currency"].upper(),
+        refund_id=(said.get("metadata") or {}).get("kvit_refund"),
+        pending_reason=said.get("pending_reason"),
+        failure=said.get("failure_reason"),
+        created_at=_instant(said.get("created")),
+    )
+
+
+def dispute_of(said: Mapping[str, Any]) -> Dispute:
+    """Read a Dispute's JSON; `due_by` is 0 where no answer is possible.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not one.
+    """
+    due_by = (said.get("evidence_details") or {}).get("due_by")
+    return Dispute(
+        id=said["id"],
+        amount=Money(said["amount"], said["currency"].upper()),
+        status=said["status"],
+        reason=said["reason"],
+        due_by=_instant(due_by or None),
+        refundable=bool(said.get("is_charge_refundable")),
+    )
+
+
+def warning_of(said: Mapping[str, Any]) -> FraudWarning:
+    """Read an early fraud warning's JSON."""
+    return FraudWarning(said["id"], said["fraud_type"])
+
+
+def _instant(seconds: int | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def change_of(event: Mapping[str, Any]) -> Change:

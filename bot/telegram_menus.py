@@ -9,17 +9,18 @@ from telegram.error import RetryAfter
 
 from bot.telegram_messenger import seconds_of
 from bot.telegram_request import AiohttpRequest
+from handlers.authority import Where
 from handlers.commands import open_to
 from handlers.i18n import CATALOGUES, FALLBACK, LANGUAGES, text
 from storage.people import Role
 
 SCOPES = {
-    "default": Role.STRANGER,
-    "all_private_chats": Role.OWNER,
-    "all_group_chats": Role.MERCHANT,
-    "all_chat_administrators": Role.OWNER,
+    "default": (Role.STRANGER, Where.PRIVATE),
+    "all_private_chats": (Role.OWNER, Where.PRIVATE),
+    "all_group_chats": (Role.MERCHANT, Where.GROUP),
+    "all_chat_administrators": (Role.OWNER, Where.GROUP),
 }
-"""Up to whose commands a menu shows. It is a help and no more: who may do what is looked up when he does it."""
+"""Up to whose commands in which chat a menu shows. It is a help and no more: who may do what is looked up when he does it."""
 
 LONGEST_WAIT = 10.0
 
@@ -31,9 +32,9 @@ async def dress(request: AiohttpRequest) -> None:
         TelegramError: Telegram is out of reach or refuses; what was set before stays set.
     """
     for code, language in tongues():
-        for scope, role in SCOPES.items():
-            commands, where = menu(language, role), {"type": scope}
-            await patiently(request, "setMyCommands", commands=commands, scope=where, language_code=code)
+        for scope, shown_to in SCOPES.items():
+            commands, place = menu(language, *shown_to), {"type": scope}
+            await patiently(request, "setMyCommands", commands=commands, scope=place, language_code=code)
         description, short = text(language, "bot.description"), text(language, "bot.short_description")
         await patiently(request, "setMyDescription", description=description, language_code=code)
         await patiently(request, "setMyShortDescription", short_description=short, language_code=code)
@@ -45,9 +46,9 @@ def tongues() -> list[tuple[str, str]]:
     return [("", FALLBACK), *((language, language) for language in written)]
 
 
-def menu(language: str, role: Role) -> list[dict[str, str]]:
-    """The commands that somebody with this role may use, each with a short line."""
-    return [{"command": it.name, "description": text(language, f"menu.{it.name}")} for it in open_to(role)]
+def menu(language: str, role: Role, where: Where) -> list[dict[str, str]]:
+    """The commands that somebody with this role may use there, each with a short line."""
+    return [{"command": it.name, "description": text(language, f"menu.{it.name}")} for it in open_to(role, where)]
 
 
 async def patiently(request: AiohttpRequest, method: str, **parameters: Any) -> Any:

@@ -38,6 +38,7 @@ GENERAL_TOPIC = 1
 REFUSED_TOKEN_SECONDS = 60.0
 _NOT_MODIFIED = "message is not modified"
 _TOO_OLD = "query is too old"
+_DELETED = "message to delete not found"
 _GONE = (
     "message to edit not found",
     "message can't be edited",
@@ -95,19 +96,39 @@ class TelegramMessenger:
     async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
         """Post a message and return its id; a `reply_to` that is gone does not hinder it."""
         keyboard = markup(letter.keyboard)
-        reply = None if reply_to is None else ReplyParameters(reply_to, allow_sending_without_reply=True)
         with _in_our_words():
             message = await self._bot.send_message(
                 place.chat_id,
                 letter.html,
                 parse_mode=ParseMode.HTML,
                 link_preview_options=NO_PREVIEW,
-                message_thread_id=None if place.thread_id == GENERAL_TOPIC else place.thread_id,
-                reply_parameters=reply,
+                message_thread_id=_topic(place),
+                reply_parameters=_reply(reply_to),
                 disable_notification=silent or None,
                 reply_markup=keyboard,
             )
         return message.message_id
+
+    async def send_photo(self, place: Place, png: bytes, letter: Letter, *, reply_to: int | None = None) -> int:
+        """Post a picture with the letter below it, and return its id; a `reply_to` that is gone does not hinder it."""
+        keyboard = markup(letter.keyboard)
+        with _in_our_words():
+            message = await self._bot.send_photo(
+                place.chat_id,
+                png,
+                letter.html,
+                parse_mode=ParseMode.HTML,
+                message_thread_id=_topic(place),
+                reply_parameters=_reply(reply_to),
+                reply_markup=keyboard,
+                filename="qr.png",
+            )
+        return message.message_id
+
+    async def delete(self, place: Place, message_id: int) -> None:
+        """Take a message of ours away; one that is gone is no failure."""
+        with _in_our_words(), _harmless(_DELETED):
+            await self._bot.delete_message(place.chat_id, message_id)
 
     async def edit(self, place: Place, message_id: int | None, letter: Letter) -> None:
         """Show this instead; "not modified" is success. Without buttons the old ones go."""
@@ -138,6 +159,14 @@ class TelegramMessenger:
 def markup(keyboard: Keyboard) -> InlineKeyboardMarkup | None:
     """Our rows of buttons as Telegram's; None without any."""
     return InlineKeyboardMarkup([[_button(button) for button in row] for row in keyboard]) if keyboard else None
+
+
+def _topic(place: Place) -> int | None:
+    return None if place.thread_id == GENERAL_TOPIC else place.thread_id
+
+
+def _reply(reply_to: int | None) -> ReplyParameters | None:
+    return None if reply_to is None else ReplyParameters(reply_to, allow_sending_without_reply=True)
 
 
 def _button(button: Button) -> InlineKeyboardButton:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+from time import perf_counter
 from typing import Any
 
 import aiohttp
@@ -15,10 +16,13 @@ from telegram.error import NetworkError, TelegramError
 from telegram.request import BaseRequest, RequestData
 from telegram.request._requestparameter import RequestParameter
 
+from handlers.ports import Called, nobody
+
 # PTB warns of a deprecation in the constructor of `RetryAfter` itself unless it is told that we want the new way.
 os.environ["PTB_TIMEDELTA"] = "true"
 
 API = "https://api.telegram.org"
+TELEGRAM = "telegram"
 PRETEND_TOKEN = "token"  # noqa: S105 - it is what PTB is given instead, so that its logs and errors cannot tell
 _TOKEN = re.compile(r"(\d+):[A-Za-z0-9_-]+")
 _UPLOAD_SECONDS = 20.0
@@ -41,7 +45,18 @@ class AiohttpRequest(BaseRequest):
     way out, and is taken out of every refusal on the way in. Redirects are not followed: the token is in the path.
     """
 
-    __slots__ = ("_address", "_connect", "_connections", "_owned", "_read", "_session", "_token", "address", "bot_id")
+    __slots__ = (
+        "_address",
+        "_called",
+        "_connect",
+        "_connections",
+        "_owned",
+        "_read",
+        "_session",
+        "_token",
+        "address",
+        "bot_id",
+    )
 
     def __init__(
         self,
@@ -52,8 +67,11 @@ class AiohttpRequest(BaseRequest):
         connections: int = 64,
         read: float = 25.0,
         connect: float = 5.0,
+        called: Called = nobody,
     ) -> None:
         """`base` is `scheme://host:port`; `read` and `connect` are seconds, `connect` includes waiting for the pool.
+
+        `called` hears of every request.
 
         A `session` that is given is not closed here. Raises ValueError if the token does not look like one.
         """
@@ -68,6 +86,7 @@ class AiohttpRequest(BaseRequest):
         self._connections = connections
         self._read = read
         self._connect = connect
+        self._called = called
 
     @property
     def read_timeout(self) -> float:
@@ -118,6 +137,7 @@ class AiohttpRequest(BaseRequest):
         session = await self._open()
         timeout = self._timeout(read_timeout, write_timeout, connect_timeout)
         where = url.replace(f"{self.address}{PRETEND_TOKEN}", f"{self.address}{self._token}", 1)
+        began, status, call = perf_counter(), 0, url.rpartition("/")[2]
         try:
             async with session.request(
                 method, where, data=_body(request_data), timeout=timeout, allow_redirects=False
@@ -128,6 +148,8 @@ class AiohttpRequest(BaseRequest):
             raise NotSent(f"no connection ({type(error).__name__})") from None
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise PerhapsSent(f"no answer ({type(error).__name__})") from None
+        finally:
+            self._called(TELEGRAM, call, perf_counter() - began, status)
         if status >= 500:
             raise PerhapsSent(f"server error ({status})")
         return status, payload if status < 300 else payload.replace(self._token.encode(), b"[token]")

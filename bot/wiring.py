@@ -2,40 +2,63 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from bot.settings import Settings
 from bot.telegram_update import draft_of
-from handlers import lifecycle
+from handlers import lifecycle, refund_life
 from handlers.alerts import Alerts
 from handlers.announcements import announce
 from handlers.attendant import Attendant
+from handlers.cards import Looks
 from handlers.chat.context import Desks
 from handlers.chat.router import Chat
+from handlers.colleagues import KIND as INVITATION
+from handlers.colleagues import Colleagues
+from handlers.dispute_attendant import DisputeAttendant
 from handlers.health import Health
 from handlers.inbox import Inbox
 from handlers.lifecycle import Times
+from handlers.live import Live
+from handlers.metrics import Metrics, Readings
+from handlers.missed import MissedEvents
+from handlers.money_out import MoneyOut
+from handlers.money_out_news import announce_dispute, announce_refund, announce_warning
 from handlers.outbox import Outbox
 from handlers.pacing import Pacing
 from handlers.pages import PageDesk
 from handlers.payments import Payments, Terms
+from handlers.pictures import Pictures
 from handlers.ports import Clock, Gateway, Messenger
 from handlers.reconcile import Sweep
+from handlers.refund_attendant import RefundAttendant
+from handlers.refund_round import RefundRound
+from handlers.refunds import Refunds
+from handlers.rights import Rights
 from handlers.team import Team
+from handlers.turns import Turns
+from handlers.watch import Episodes, Watch
 from handlers.web import site
 from handlers.worker import Belt, Errands
+from storage.counts import Counts
 from storage.database import Database
 from storage.directory import Directory
+from storage.disputes import DisputeBook
+from storage.invitations import Invitations
 from storage.ledger import BOOK, Ledger
 from storage.mail import Mail
 from storage.mailbox import Mailbox
 from storage.post import Post
 from storage.queries import Queries
 from storage.questions import Questions
+from storage.refunds import RefundBook
+from storage.trail import Trail
 
 LOOK_SECONDS_WITHOUT_WEBHOOK = 10.0
 SetAside = Callable[[Mail, str], Awaitable[None]]
@@ -54,6 +77,9 @@ class House:
     team: Team
     belts: Sequence[Belt]
     sweep: Sweep
+    missed: MissedEvents
+    live: Live
+    watch: Watch
     site: web.Application
 
 
@@ -67,6 +93,7 @@ def build(
     bot_id: int,
     pacing: Pacing,
     framed_by: str,
+    metrics: Metrics,
 ) -> House:
     """Everything that decides, between the database and the two vendors."""
     health, errands = Health(), Errands()
@@ -74,25 +101,75 @@ def build(
     queries, directory, post = Queries(db), Directory(db), Post(db)
     times = Times(settings.attempt_seconds, _look_seconds(settings))
     ledger = Ledger(db, outbox, announce, lambda payment, now: lifecycle.next_look(payment, now=now, times=times))
-    attendant = Attendant(ledger, queries, gateway, clock, times)
+    turns, team = Turns(), Team(directory, settings.owner_ids, clock)
+    rights = Rights(team, directory)
+    attendant = Attendant(ledger, queries, gateway, clock, times, turns=turns, may_still=rights.stand_behind)
+    refund_book = RefundBook(db, outbox, announce_refund, refund_life.next_look)
+    dispute_book = DisputeBook(db, outbox, announce_dispute, announce_warning)
+    refunder = RefundAttendant(refund_book, queries, gateway, clock, turns=turns, may_still=rights.stand_behind_refund)
+    disputes = DisputeAttendant(dispute_book, queries, gateway, clock, turns=turns)
+    above = settings.refund_approval_above
+    refunds = Refunds(refund_book, refunder, gateway, clock, errands, approval_above=above)
+    money_out = MoneyOut(refund_book, dispute_book, rights, outbox, clock)
     terms = Terms(settings.request_hours, partial(_return_url, settings.public_url, messenger))
     payments = Payments(ledger, attendant, gateway, clock, terms, errands)
-    team = Team(directory, settings.owner_ids, clock)
-    alerts = Alerts(team, outbox, clock)
+    episodes, counts = Episodes(directory, team, outbox, clock), Counts(db)
+    alerts = Alerts(team, outbox, clock, episodes)
+    watch = Watch(
+        episodes,
+        (events, updates),
+        counts,
+        clock,
+        health,
+        expects_webhooks=bool(settings.stripe_webhook_secrets),
+        accepted_at=lambda: metrics.stripe_accepted_at,
+    )
     questions = Questions(db)
-    wallet_name = settings.wallet_name
-    desks = Desks(payments, team, queries, directory, questions, post, outbox, messenger, clock, health, wallet_name)
+    secret = _invitation_secret(settings)
+    colleagues = Colleagues(team, Invitations(db, outbox), outbox, alerts, messenger, clock, secret=secret)
+    looks = Looks(settings.wallet_name, _on_cards(settings.public_url))
+    desks = Desks(
+        payments,
+        refunds,
+        rights,
+        team,
+        queries,
+        directory,
+        questions,
+        post,
+        outbox,
+        messenger,
+        clock,
+        health,
+        colleagues,
+        Trail(db),
+        looks,
+    )
     chat = Chat(desks)
-    carrier = Outbox(post, queries, directory, messenger, pacing, clock, show=payments.show, wallet_name=wallet_name)
-    inbox = Inbox(attendant, queries)
-    belt = partial(Belt, clock=clock, health=health)
+    carrier = Outbox(
+        post,
+        queries,
+        directory,
+        messenger,
+        pacing,
+        clock,
+        show=payments.show,
+        looks=looks,
+        money_out=money_out,
+        made={INVITATION: colleagues},
+    )
+    pictures = Pictures(carrier, post, queries, directory, messenger, clock, looks)
+    inbox = Inbox(attendant, refunder, disputes, queries)
+    belt = partial(Belt, clock=clock, health=health, settled=metrics.settled)
     belts = [
         belt(updates, chat.handle, set_aside=_both(chat.gave_up, alerts.set_aside)),
         belt(events, inbox.handle, set_aside=alerts.set_aside),
-        belt(outbox, carrier.deliver, set_aside=alerts.set_aside),
+        belt(outbox, pictures.deliver, set_aside=alerts.set_aside),
     ]
     bell, seconds = db.bell(BOOK), settings.sweep_seconds
     boxes = (events, updates, outbox)
+    has_webhook = bool(settings.stripe_webhook_secrets)
+    missed = MissedEvents(gateway, events, directory, queries, clock, seconds=seconds, has_webhook=has_webhook)
     sweep = Sweep(
         attendant,
         ledger,
@@ -103,9 +180,17 @@ def build(
         boxes=boxes,
         questions=questions,
         alerts=alerts,
+        refunds=RefundRound(refunder, refund_book, alerts, clock),
+        missed=missed,
         bell=bell,
         seconds=seconds,
+        found=lambda before, after: metrics.attended(watch.found(before, after)),
+        read_late=_late(metrics, watch),
     )
+    readings = Readings(metrics, counts, boxes, health, clock)
+    pages = PageDesk(queries, directory, events, payments, errands, clock)
+    live = Live(pages.find, clock)
+    db.listen(live.tell)
     app = site(
         inbox=events,
         updates=updates,
@@ -114,18 +199,56 @@ def build(
         update_secret=settings.update_secret.get_secret_value(),
         update_draft=partial(draft_of, bot_id=bot_id),
         livemode=settings.livemode,
-        pages=PageDesk(queries, directory, events, clock),
+        pages=pages,
+        live=live,
         health=health,
-        ready={"database": db.is_ready},
-        wallet_name=wallet_name,
+        ready={"database": db.answers, "schema": db.is_ready},
+        wallet_name=settings.wallet_name,
+        public_url=settings.public_url,
+        trusted_proxies=settings.trusted_proxies,
         framed_by=framed_by,
+        came=_told(metrics, watch),
+        readings=readings.page,
+        metrics_token=settings.metrics_token.get_secret_value() if settings.metrics_token else "",
     )
-    return House(health, errands, boxes, updates, queries, directory, team, belts, sweep, app)
+    return House(health, errands, boxes, updates, queries, directory, team, belts, sweep, missed, live, watch, app)
+
+
+def _late(metrics: Metrics, watch: Watch) -> Callable[[int], None]:
+    """Who hears of events that no webhook brought."""
+
+    def read_late(events: int) -> None:
+        metrics.read_late(events)
+        watch.read_late(events)
+
+    return read_late
+
+
+def _told(metrics: Metrics, watch: Watch) -> Callable[[str, float | None], None]:
+    """Who hears of a webhook; one that was refused is none of Stripe's."""
+
+    def came(outcome: str, lag: float | None) -> None:
+        metrics.event(outcome, lag)
+        if outcome != "refused":
+            watch.heard()
+
+    return came
+
+
+def _on_cards(public_url: str | None) -> str | None:
+    """The address that cards carry: Telegram refuses a button to a host without a dot, such as `localhost`."""
+    return public_url if public_url and "." in (urlsplit(public_url).hostname or "") else None
 
 
 def _return_url(public_url: str | None, messenger: Messenger, token: str) -> str:
     """Where the customer comes back to: the payment's page, or the bot where no page can be reached."""
     return f"{public_url}/p/{token}" if public_url else f"https://t.me/{messenger.username}"
+
+
+def _invitation_secret(settings: Settings) -> bytes:
+    """What the words of invitations are made from: the bot's token, for a purpose of its own."""
+    token = settings.telegram_bot_token.get_secret_value()
+    return hmac.digest(token.encode(), b"kvit: invitations", "sha256")
 
 
 def _look_seconds(settings: Settings) -> float:

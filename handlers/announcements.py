@@ -16,25 +16,34 @@ TOLD_BY_THE_CARD = frozenset({CancelReason.BY_MERCHANT, CancelReason.RELEASED, C
 
 @dataclass(frozen=True)
 class Fact:
-    """Something worth a sound: `name` is unique for the payment, `number` the attempt it is about (0: none)."""
+    """Something worth a sound: `name` is unique for the payment, `number` the attempt it is about (0: none).
+
+    `about` is the refund, dispute or warning that it is about, if it is about one.
+    """
 
     name: str
     number: int = 0
+    about: str = ""
 
     @property
     def key(self) -> str:
-        """The name within the payment, such as `attempt:2:failed`."""
+        """The name within the payment, such as `attempt:2:failed` or `refund_failed:REFUND`."""
+        if self.about:
+            return f"{self.name}:{self.about}"
         return f"attempt:{self.number}:{self.name}" if self.number else self.name
 
 
 def announce(before: Payment, after: Payment) -> tuple[Draft, ...]:
     """The card as one mail if it has to be shown anew, then a mail for each fact."""
-    lane = lane_of(after.place.chat_id)
     mails = [card_due(after)] if _looks_different(before, after) else []
-    for fact in facts(before, after):
-        body = {"payment": after.id, "name": fact.name, "number": fact.number}
-        mails.append(Draft(f"{after.id}:{fact.key}", lane, "notice", json.dumps(body).encode()))
-    return tuple(mails)
+    return (*mails, *(told(after, fact) for fact in facts(before, after)))
+
+
+def told(payment: Payment, fact: Fact) -> Draft:
+    """The mail that tells a fact, as a reply to the card."""
+    body = {"payment": payment.id, "name": fact.name, "number": fact.number, "about": fact.about}
+    lane = lane_of(payment.place.chat_id)
+    return Draft(f"{payment.id}:{fact.key}", lane, "notice", json.dumps(body).encode())
 
 
 def card_due(payment: Payment) -> Draft:
@@ -53,6 +62,10 @@ def facts(before: Payment, after: Payment) -> Iterator[Fact]:
                 yield Fact("authorized")
             case PaymentStatus.CANCELED if after.canceled_because not in TOLD_BY_THE_CARD:
                 yield Fact("canceled")
+    if after.status is PaymentStatus.AUTHORIZED and after.reminded > before.reminded:
+        yield Fact(f"hold_ends_{after.reminded}")
+    if after.capture_number > before.capture_number and not after.is_final:
+        yield Fact("capture_refused", about=str(before.capture_number))
     attempt, earlier = after.attempt, before.attempt
     changed = (attempt.number, attempt.outcome) != (earlier.number, earlier.outcome)
     if changed and attempt.outcome is AttemptOutcome.FAILED:
@@ -64,11 +77,13 @@ def facts(before: Payment, after: Payment) -> Iterator[Fact]:
 def fact_of(mail: Mail) -> tuple[str, Fact]:
     """The payment's id and the fact that a notice is about."""
     said = json.loads(mail.body)
-    return said["payment"], Fact(said["name"], said["number"])
+    return said["payment"], Fact(said["name"], said["number"], said.get("about", ""))
 
 
 def still_holds(payment: Payment, fact: Fact) -> bool:
     """Whether a notice may still be sent: news of an attempt is stale once the payment went on, money never is."""
+    if fact.name.startswith("hold_ends"):
+        return payment.status is PaymentStatus.AUTHORIZED
     if not fact.number:
         return True
     outcome = {"failed": AttemptOutcome.FAILED, "lapsed": AttemptOutcome.LAPSED}[fact.name]

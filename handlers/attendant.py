@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
-from weakref import WeakValueDictionary
 
-from handlers import lifecycle
+from handlers import hold_life, lifecycle
 from handlers.lifecycle import Mismatch, Step, Times
 from handlers.ports import Clock, Gateway, GatewayError, Intent, IntentStatus
 from handlers.reasons import MISMATCH
+from handlers.trace import mark
+from handlers.turns import Turns
 from storage.ledger import Ledger
 from storage.payment import CancelReason, Payment
 from storage.queries import Queries
 
 log = logging.getLogger(__name__)
+
+MayStill = Callable[[Payment], Awaitable[bool]]
 
 MOST_STEPS = 6
 KEY_REFUSED = frozenset({"authentication", "permission"})
@@ -25,24 +29,36 @@ KEY_REFUSED = frozenset({"authentication", "permission"})
 class Attendant:
     """What was wanted is stored before; so whoever was cut short, by a crash too, goes on by `attend`."""
 
-    def __init__(self, ledger: Ledger, queries: Queries, gateway: Gateway, clock: Clock, times: Times) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        queries: Queries,
+        gateway: Gateway,
+        clock: Clock,
+        times: Times,
+        *,
+        turns: Turns,
+        may_still: MayStill,
+    ) -> None:
+        """`may_still` says whether whoever wants money taken, or a request ended, may want that now."""
         self._ledger = ledger
         self._queries = queries
         self._gateway = gateway
         self._clock = clock
         self._times = times
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._turns = turns
+        self._may_still = may_still
 
     async def look(self, payment_id: str, *, actor: str, intent_id: str | None = None) -> tuple[Payment, bool]:
         """Look at Stripe now; False if it could not be seen. `intent_id` is a hint from an event."""
-        async with self._lock(payment_id):
+        async with self._turns.of(payment_id):
             payment = await self.get(payment_id)
             return await self._look(payment, actor, payment.intent_id or intent_id)
 
     async def attend(self, payment_id: str, *, actor: str) -> Payment:
         """Do what has to be done next at Stripe, and go on until nothing has, or Stripe cannot be reached."""
-        async with self._lock(payment_id):
-            payment = await self._end_in_time(await self.get(payment_id))
+        async with self._turns.of(payment_id):
+            payment = await self._by_the_clock(await self.get(payment_id))
             for number in range(MOST_STEPS):
                 step = lifecycle.next_step(payment, self._clock.now())
                 if step is Step.NOTHING or (step is Step.LOOK and number):
@@ -61,6 +77,7 @@ class Attendant:
         payment = await self._queries.payment(payment_id)
         if payment is None:
             raise LookupError("no such payment")
+        mark(payment=payment.ref)
         return payment
 
     async def was_cause(self, cause: str) -> bool:
@@ -84,9 +101,11 @@ class Attendant:
             payment_id, decide, now=now, actor=actor, action=action, detail=known, params=params
         )
 
-    async def _end_in_time(self, payment: Payment) -> Payment:
-        """Want the request ended whose own time, or whose last attempt, is over."""
+    async def _by_the_clock(self, payment: Payment) -> Payment:
+        """What the time alone asks for: a reminder of a hold, or the end of a request whose time or tries are over."""
         now = self._clock.now()
+        if hold_life.reminded(payment, now=now) != payment:
+            return await self.change(payment.id, partial(hold_life.reminded, now=now), "kvit", "hold ends soon")
         if not lifecycle.is_past_its_time(payment, now):
             return payment
         reason = CancelReason.ENDED if now >= payment.expires_at else CancelReason.ATTEMPTS_USED
@@ -97,8 +116,12 @@ class Attendant:
         if payment.livemode != self._gateway.livemode:
             log.warning("payment %s is of the other mode (test or live) and is left alone", payment.ref)
             return await self.change(payment.id, lambda p: p, "kvit", "other mode"), False
+        if not await self._may_still(payment):
+            return await self._no_more(payment), True
         try:
             match step:
+                case Step.CAPTURE:
+                    return await self._capture(payment, actor)
                 case Step.MAKE:
                     return await self._make(payment, actor)
                 case Step.FIND:
@@ -114,17 +137,19 @@ class Attendant:
 
     async def _make(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
         """Create and confirm with the stored parameters and key; again is the same intent."""
-        params = await self._queries.create_params(payment.id)
+        params, began = await self._queries.create_params(payment.id), self._clock.now()
         try:
             intent = await self._gateway.create(params, key=f"create:{payment.id}:{payment.create_number}")
         except GatewayError as error:
-            return await self._not_made(payment, error, actor)
-        return await self._answered(payment, intent, actor)
+            return await self._not_made(payment, error, actor, began)
+        return await self._answered(payment, intent, actor, began)
 
-    async def _not_made(self, payment: Payment, error: GatewayError, actor: str) -> tuple[Payment, bool]:
+    async def _not_made(
+        self, payment: Payment, error: GatewayError, actor: str, began: datetime
+    ) -> tuple[Payment, bool]:
         """What a failed create means: it exists all the same, is to be looked for, waits, or never was."""
         if error.intent is not None:
-            return await self._answered(payment, error.intent, actor)
+            return await self._answered(payment, error.intent, actor, began)
         if error.stored:
             return await self._find(payment, actor)
         if error.retryable:
@@ -139,16 +164,17 @@ class Attendant:
 
     async def _find(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
         """The key is of no use: search by list for an intent of ours; what does not exist is asked for anew."""
+        began = self._clock.now()
         intent = await self._gateway.find(payment.id, since=payment.created_at, until=self._clock.now())
         if intent is not None:
-            return await self._observe(payment, intent, actor, "found at stripe"), True
+            return await self._observe(payment, intent, actor, "found at stripe", began), True
         decide = partial(lifecycle.not_found, now=self._clock.now())
         return await self.change(payment.id, decide, actor, "not found at stripe"), True
 
     async def _confirm(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
         """Begin the stored attempt; a refusal ends it only where Stripe says that it still wants one."""
         number, intent_id = payment.attempt.number, payment.intent_id or ""
-        params = await self._queries.attempt_params(payment.id, number)
+        params, began = await self._queries.attempt_params(payment.id, number), self._clock.now()
         try:
             intent = await self._gateway.confirm(intent_id, params, key=f"confirm:{payment.id}:{number}")
         except GatewayError as error:
@@ -159,12 +185,12 @@ class Attendant:
                 log.warning("Stripe refused attempt %s of %s (%s)", number, payment.ref, error.code)
                 lost = partial(lifecycle.attempt_refused, number=number, code=error.code)
                 await self.change(payment.id, lost, actor, "attempt refused", code=error.code)
-                return await self._observe(payment, intent, actor, "looked"), True
-        return await self._answered(payment, intent, actor)
+                return await self._observe(payment, intent, actor, "looked", began), True
+        return await self._answered(payment, intent, actor, began)
 
     async def _cancel(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
         """Cancel at Stripe; too late is no error, for what Stripe says instead is the truth."""
-        intent_id = payment.intent_id or ""
+        intent_id, began = payment.intent_id or "", self._clock.now()
         try:
             intent = await self._gateway.cancel(intent_id, key=f"cancel:{payment.id}:{payment.cancel_number}")
         except GatewayError as error:
@@ -172,30 +198,44 @@ class Attendant:
                 raise
             intent = error.intent or await self._gateway.retrieve(intent_id)
             await self.change(payment.id, lifecycle.cancel_again, actor, "cancel refused", code=error.code)
-        payment = await self._observe(payment, intent, actor, "canceled")
+        payment = await self._observe(payment, intent, actor, "canceled", began)
         if payment.is_final:
             return payment, True
         raise GatewayError("slow", retryable=True, message=f"not canceled, the intent is {intent.status}")
+
+    async def _capture(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
+        """Take what is reserved; where Stripe says no, what it says instead is the truth, and the wish is dropped."""
+        intent_id, began = payment.intent_id or "", self._clock.now()
+        try:
+            intent = await self._gateway.capture(intent_id, key=f"capture:{payment.id}:{payment.capture_number}")
+        except GatewayError as error:
+            if (error.retryable and not error.stored) or error.code in KEY_REFUSED:
+                raise
+            intent = error.intent or await self._gateway.retrieve(intent_id)
+            if intent.status is IntentStatus.REQUIRES_CAPTURE:
+                await self.change(payment.id, hold_life.capture_refused, actor, "capture refused", code=error.code)
+        return await self._observe(payment, intent, actor, "captured", began), True
 
     async def _look(self, payment: Payment, actor: str, intent_id: str | None) -> tuple[Payment, bool]:
         """Retrieve the intent and believe it."""
         if intent_id is None:
             return payment, False
+        began = self._clock.now()
         try:
             intent = await self._gateway.retrieve(intent_id)
-            return await self._observe(payment, intent, actor, "looked"), True
+            return await self._observe(payment, intent, actor, "looked", began), True
         except GatewayError as error:
             return await self._trouble(payment, error, actor), False
 
-    async def _answered(self, payment: Payment, intent: Intent, actor: str) -> tuple[Payment, bool]:
+    async def _answered(self, payment: Payment, intent: Intent, actor: str, began: datetime) -> tuple[Payment, bool]:
         """Stripe's answer to the attempt in hand."""
         number, times = payment.attempt.number, self._times
         decide = partial(lifecycle.attempt_answered, number=number, intent=intent, now=self._clock.now(), times=times)
-        return await self._believe(payment, intent, decide, actor, "attempt begun"), True
+        return await self._believe(payment, intent, partial(_unless_older, decide, began), actor, "attempt begun"), True
 
-    async def _observe(self, payment: Payment, intent: Intent, actor: str, action: str) -> Payment:
+    async def _observe(self, payment: Payment, intent: Intent, actor: str, action: str, began: datetime) -> Payment:
         decide = partial(lifecycle.observe, intent=intent, now=self._clock.now(), times=self._times)
-        return await self._believe(payment, intent, decide, actor, action)
+        return await self._believe(payment, intent, partial(_unless_older, decide, began), actor, action)
 
     async def _believe(
         self, payment: Payment, intent: Intent, decide: Callable[[Payment], Payment], actor: str, action: str
@@ -215,6 +255,15 @@ class Attendant:
         decide = partial(lifecycle.troubled, code=error.code)
         return await self.change(payment.id, decide, actor, "stripe unreachable", code=error.code)
 
-    def _lock(self, payment_id: str) -> asyncio.Lock:
-        """Calls about one payment take turns: Stripe locks the intent as well, and a later look is a newer one."""
-        return self._locks.setdefault(payment_id, asyncio.Lock())
+    async def _no_more(self, payment: Payment) -> Payment:
+        """Drop the wish of somebody who lost his role between the tap and this moment."""
+        log.warning("what was asked about %s is dropped: who asked has no right to it any more", payment.ref)
+        return await self.change(payment.id, hold_life.wish_withdrawn, "kvit", "wish withdrawn")
+
+
+def _unless_older(decide: Callable[[Payment], Payment], began: datetime, payment: Payment) -> Payment:
+    """What a look makes of the payment, unless one that began later, in whatever process, has changed it before."""
+    if payment.looked_at is not None and began < payment.looked_at:
+        return payment
+    after = decide(payment)
+    return after if after == payment else replace(after, looked_at=began)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import urlencode
 
 from handlers import i18n
+from handlers.card_links import link_rows, page_lines, page_of, page_rows
 from handlers.i18n import Safe, html, text
+from handlers.money_out_words import card_lines, hold_buttons
 from handlers.ports import Button, Keyboard, Letter
 from handlers.reasons import failure_key, refusal_key, trouble_key
+from storage.money import Money
 from storage.payment import Attempt, AttemptOutcome, CancelReason, Payment, PaymentStatus
 from storage.people import Shop
+from storage.refund import Refund
 
 MARKS = {
     "making": "⏳",
@@ -24,24 +28,38 @@ MARKS = {
     "lapsed": "⌛",
     "processing": "🔄",
     "reserved": "🔒",
+    "capturing": "⏳",
     "paid": "✅",
+    "partly_refunded": "↩️",
+    "refunded": "↩️",
     "ended": "🏁",
     "canceled": "🚫",
     "refused": "❌",
 }
 """A mark for each state, of its own shape, so that nobody has to tell colours apart; the words say it as well."""
 
-LONGEST_COPY = 256
-"""Characters that Telegram lets a button copy."""
-
 
 @dataclass(frozen=True)
 class View:
-    """What a card needs to know besides the payment: the shop, the time, the wallet's name, the bot's."""
+    """What a card needs to know besides the payment; `public_url` is where its page is, if it has one."""
 
     shop: Shop
     now: datetime
     wallet: str
+    refunds: Sequence[Refund] = ()
+    public_url: str | None = None
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What holds for all cards here: how the wallet is named (auto, MobilePay or Vipps), and where the pages are."""
+
+    wallet_name: str = "auto"
+    public_url: str | None = None
+
+    def view(self, shop: Shop, now: datetime, refunds: Sequence[Refund] = ()) -> View:
+        """The view of a card of this shop at `now`."""
+        return View(shop, now, i18n.wallet(self.wallet_name, now, shop.time_zone), refunds, self.public_url)
 
 
 def card(payment: Payment, view: View) -> Letter:
@@ -54,20 +72,27 @@ def card(payment: Payment, view: View) -> Letter:
     lines.append(f"<b>{i18n.html_money(view.shop.language, payment.amount)}</b>{_dash(payment.text)}")
     lines.append(f"#{payment.ref}")
     lines += _details(payment, state, view)
-    return Letter("\n".join(lines), _keyboard(payment, state, view.shop.language))
+    if payment.manual_capture and payment.is_payable:
+        lines.append(html(view.shop.language, "card.hold"))
+    lines += card_lines(payment, view.refunds, view.shop.language)
+    return Letter("\n".join(lines), _keyboard(payment, state, view))
 
 
 def card_state(payment: Payment, now: datetime) -> str:
     """One word for what the card shows, the second half of the key of its headline."""
     match payment.status:
+        case PaymentStatus.SUCCEEDED if payment.refunded:
+            return "refunded" if payment.refunded >= payment.received else "partly_refunded"
         case PaymentStatus.SUCCEEDED:
             return "paid"
-        case PaymentStatus.AUTHORIZED:
-            return "reserved"
         case PaymentStatus.CANCELED:
             return _end(payment.canceled_because)
         case _ if payment.trouble and payment.waits_for_stripe:
             return "trouble"
+        case PaymentStatus.AUTHORIZED if payment.capture_by is not None:
+            return "capturing"
+        case PaymentStatus.AUTHORIZED if not payment.cancel_asked:
+            return "reserved"
         case _ if payment.cancel_asked:
             return "canceling"
         case PaymentStatus.PROCESSING:
@@ -97,7 +122,10 @@ def _dash(said: str) -> Safe:
 
 def _details(payment: Payment, state: str, view: View) -> list[str]:
     """The lines below the headline: the link, the reason, what to do."""
-    language, attempt = view.shop.language, payment.attempt
+    language, attempt, zone = view.shop.language, payment.attempt, view.shop.time_zone
+    page = page_of(view.public_url, payment)
+    if page and (lines := page_lines(payment, state, page, language=language, wallet=view.wallet, time_zone=zone)):
+        return lines
     match state:
         case "ready" if attempt.link and attempt.fresh_until:
             until = i18n.clock_time(language, attempt.fresh_until, view.shop.time_zone)
@@ -109,31 +137,26 @@ def _details(payment: Payment, state: str, view: View) -> list[str]:
             return [html(language, trouble_key(payment.trouble)), html(language, "card.trouble_more")]
         case "refused":
             return [html(language, refusal_key(payment.trouble)), html(language, "card.refused_more")]
+        case "partly_refunded":
+            left = Money(payment.received - payment.refunded, payment.amount.currency)
+            return [html(language, "card.partly_refunded_more", left=left)]
+        case "reserved" if payment.capture_before:
+            until = i18n.moment(language, payment.capture_before, view.shop.time_zone)
+            return [html(language, "card.reserved_more", wallet=view.wallet, until=until)]
         case "canceled" | "ended":
             return [html(language, f"card.because_{payment.canceled_because}")]
-        case "lapsed" | "ending" | "processing" | "reserved" | "canceling":
+        case "lapsed" | "ending" | "processing" | "canceling" | "capturing":
             return [html(language, f"card.{state}_more", wallet=view.wallet)]
         case _:
             return []
 
 
-def _keyboard(payment: Payment, state: str, language: str) -> Keyboard:
+def _keyboard(payment: Payment, state: str, view: View) -> Keyboard:
     """The buttons that make sense now; none once the payment has ended."""
-    link = payment.attempt.link
-    rows: list[tuple[Button, ...]] = []
-    if state == "ready" and link:
-        amount = i18n.money(language, payment.amount)
-        rows.append((Button(text(language, "button.pay", amount=amount), url=link, style="success"),))
-        copy = (Button(text(language, "button.copy"), copy=link),) if len(link) <= LONGEST_COPY else ()
-        rows.append((*copy, Button(text(language, "button.share"), url=share_url(link, payment, language))))
-    if state in {"failed", "lapsed", "ending"}:
-        rows.append((Button(text(language, "button.new_link"), data=f"n:{payment.id}", style="primary"),))
+    language, page = view.shop.language, page_of(view.public_url, payment)
+    rows = [*(page_rows(payment, state, page, language) if page else link_rows(payment, state, language))]
+    if state == "reserved":
+        rows += hold_buttons(payment, language)
     if payment.is_payable and not payment.cancel_asked:
         rows.append((Button(text(language, "button.cancel"), data=f"c:{payment.id}"),))
     return tuple(rows)
-
-
-def share_url(link: str, payment: Payment, language: str) -> str:
-    """Telegram's own way to pass a link on into another chat (core.telegram.org/widgets/share)."""
-    said = text(language, "card.share", amount=i18n.money(language, payment.amount), text=payment.text).strip()
-    return "https://t.me/share/url?" + urlencode({"url": link, "text": said})

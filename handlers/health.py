@@ -24,6 +24,10 @@ class Health:
         """The parts that are silent for longer than expected, in the order they were announced."""
         return [name for name, within in self._within.items() if not self._is_fresh(name, within, now)]
 
+    def silence(self, now: datetime) -> dict[str, float]:
+        """Seconds since the last sign of life of each part that ever showed one."""
+        return {name: max((now - last).total_seconds(), 0.0) for name, last in self._beaten.items()}
+
     def _is_fresh(self, name: str, within: timedelta, now: datetime) -> bool:
         last = self._beaten.get(name)
         return last is not None and now - last <= within

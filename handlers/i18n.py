@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from functools import cache
 from gettext import GNUTranslations
 from html import escape
@@ -75,6 +76,11 @@ def money(language: str, amount: Money) -> str:
 def plain_amount(language: str, amount: Money) -> str:
     """The number alone with two decimals, as the language writes it: what a person would type."""
     return format_decimal(amount.decimal, format="0.00", locale=_locale(language))
+
+
+def percentage(language: str, hundredths: int) -> str:
+    """A rate that is kept in hundredths of a percent, without its sign: `25`, `25,5`."""
+    return format_decimal(Decimal(hundredths).scaleb(-2), format="0.##", locale=_locale(language))
 
 
 def html_money(language: str, amount: Money) -> Safe:

@@ -8,8 +8,11 @@ from random import random
 
 from handlers import stripe_event
 from handlers.attendant import Attendant
+from handlers.dispute_attendant import DisputeAttendant
 from handlers.pages import RETURNED
+from handlers.ports import GatewayError
 from handlers.reasons import MISMATCH
+from handlers.refund_attendant import RefundAttendant
 from handlers.stripe_event import Event
 from handlers.trace import trace
 from storage.mail import Discard, Done, Mail, Retry, Verdict
@@ -19,6 +22,9 @@ from storage.queries import Queries
 log = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 300.0
+REFUNDS = ("refund.", "charge.refund")
+WARNING = "radar.early_fraud_warning."
+CONTESTS = ("charge.dispute.", WARNING)
 MONEY = frozenset({"payment_intent.succeeded", "payment_intent.amount_capturable_updated"})
 """Events that must not pass without a word, whatever intent they are about."""
 
@@ -26,8 +32,18 @@ MONEY = frozenset({"payment_intent.succeeded", "payment_intent.amount_capturable
 class Inbox:
     """The handling of one stored event. Events that come twice, late or out of order cost a look and change nothing."""
 
-    def __init__(self, attendant: Attendant, queries: Queries, *, chance: Callable[[], float] = random) -> None:
+    def __init__(
+        self,
+        attendant: Attendant,
+        refunds: RefundAttendant,
+        disputes: DisputeAttendant,
+        queries: Queries,
+        *,
+        chance: Callable[[], float] = random,
+    ) -> None:
         self._attendant = attendant
+        self._refunds = refunds
+        self._disputes = disputes
         self._queries = queries
         self._chance = chance
 
@@ -46,8 +62,11 @@ class Inbox:
             return Done("unknown payment")
         with trace(payment=payment.ref):
             if payment.is_final:
-                return self._after_the_end(payment, event)
-            return await self._look(payment.id, "stripe", event.intent_id, mail)
+                return await self._after_the_end(payment, event, mail)
+            verdict = await self._look(payment.id, "stripe", event.intent_id, mail)
+            if verdict == Done() and _about_money_out(event):
+                return await self._look_at_money_out(payment, event, mail)
+            return verdict
 
     async def _look(self, payment_id: str, actor: str, intent_id: str | None, mail: Mail) -> Verdict:
         payment, seen = await self._attendant.look(payment_id, actor=actor, intent_id=intent_id)
@@ -55,10 +74,30 @@ class Inbox:
             return Done()
         if payment.trouble == MISMATCH:
             return Discard(f"Stripe's intent does not fit {payment.ref}, and nothing was believed")
-        return Retry("Stripe could not be seen", 1 + self._chance() * min(LONGEST_PAUSE, 2.0 ** (mail.tries + 1)))
+        return self._again("Stripe could not be seen", mail)
 
-    def _after_the_end(self, payment: Payment, event: Event) -> Verdict:
-        """A final state stays; that money came all the same is for a human to know."""
+    async def _after_the_end(self, payment: Payment, event: Event, mail: Mail) -> Verdict:
+        """A final state stays; what goes out of it is looked at, and money that came all the same is for a human."""
+        if payment.status is PaymentStatus.SUCCEEDED and _about_money_out(event):
+            return await self._look_at_money_out(payment, event, mail)
         if payment.status is PaymentStatus.CANCELED and event.type == "payment_intent.succeeded":
             return Discard(f"money came for {payment.ref}, which had ended")
         return Done("final already")
+
+    async def _look_at_money_out(self, payment: Payment, event: Event, mail: Mail) -> Verdict:
+        """Refunds, disputes and warnings are looked at by their own lists, whoever caused them."""
+        try:
+            if event.type.startswith(CONTESTS):
+                seen = await self._disputes.look(payment.id, warnings=event.type.startswith(WARNING))
+            else:
+                seen = await self._refunds.look(payment.id)
+        except GatewayError as error:  # it will not pass by itself
+            return Discard(f"the Stripe key lacks the right to see what {event.type} is about ({error.code})")
+        return Done() if seen else self._again("Stripe's refunds or disputes could not be seen", mail)
+
+    def _again(self, why: str, mail: Mail) -> Retry:
+        return Retry(why, 1 + self._chance() * min(LONGEST_PAUSE, 2.0 ** (mail.tries + 1)))
+
+
+def _about_money_out(event: Event) -> bool:
+    return event.type.startswith((*REFUNDS, *CONTESTS))

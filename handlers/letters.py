@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Protocol
 
 from handlers.ports import Button, Letter
 from storage.mail import Draft, Mail
@@ -19,6 +20,19 @@ class Post:
     reply_to: int | None = None
     silent: bool = False
     edits: int | None = None
+
+
+class Maker(Protocol):
+    """Makes the words of a kind of mail when it is sent, because they must not be kept."""
+
+    async def letter(self, mail: Mail) -> Post | None:
+        """The message; None if it is not wanted any more."""
+
+    async def sent(self, mail: Mail) -> None:
+        """It was sent."""
+
+    async def closed(self, mail: Mail) -> None:
+        """The chat it should go to does not let us in."""
 
 
 def lane_of(chat_id: int) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from zlib import crc32
 
+from handlers import hold_life
 from handlers.ports import Intent, IntentStatus
 from storage.payment import (
     MAX_ATTEMPTS,
@@ -46,6 +47,7 @@ class Step(Enum):
     CONFIRM = "confirm"
     CANCEL = "cancel"
     LOOK = "look"
+    CAPTURE = "capture"
 
 
 def next_step(payment: Payment, now: datetime) -> Step:
@@ -58,6 +60,8 @@ def next_step(payment: Payment, now: datetime) -> Step:
     fresh_key = now - payment.attempt.asked_at < KEY_LIFE
     if payment.intent_id is None:
         return Step.MAKE if fresh_key else Step.FIND
+    if payment.capture_by is not None and payment.status is PaymentStatus.AUTHORIZED:
+        return Step.CAPTURE
     if payment.cancel_asked and payment.status is not PaymentStatus.PROCESSING:
         return Step.CANCEL
     if payment.attempt.outcome is AttemptOutcome.ASKED and payment.attempt.number > 1 and fresh_key:
@@ -98,8 +102,7 @@ def observe(payment: Payment, *, intent: Intent, now: datetime, times: Times) ->
         case IntentStatus.CANCELED:
             return _canceled(payment, intent, now)
         case IntentStatus.REQUIRES_CAPTURE:
-            won = replace(payment.attempt, outcome=AttemptOutcome.SUCCEEDED)
-            return replace(payment, status=PaymentStatus.AUTHORIZED, attempt=won)
+            return hold_life.authorized(payment, now)
         case IntentStatus.PROCESSING:
             return replace(payment, status=PaymentStatus.PROCESSING)
         case IntentStatus.REQUIRES_ACTION:
@@ -238,11 +241,11 @@ def attempt_refused(payment: Payment, *, number: int, code: str) -> Payment:
     return replace(payment, attempt=replace(attempt, outcome=AttemptOutcome.FAILED, code=code))
 
 
-def cancel_asked(payment: Payment, *, reason: CancelReason) -> Payment:
+def cancel_asked(payment: Payment, *, reason: CancelReason, by: int | None = None) -> Payment:
     """The wish to end the request; it is true only once Stripe says so, and the first reason stays."""
-    if payment.is_final or payment.cancel_asked:
+    if payment.is_final or payment.cancel_asked or payment.capture_by is not None:
         return payment
-    return replace(payment, cancel_asked=reason)
+    return replace(payment, cancel_asked=reason, cancel_by=by)
 
 
 def cancel_again(payment: Payment) -> Payment:
@@ -269,10 +272,11 @@ def next_look(payment: Payment, *, now: datetime, times: Times) -> datetime | No
     if attempt.outcome is not AttemptOutcome.LIVE:
         ahead = [at for at in (payment.expires_at, now + SELDOM) if at > now]
     asked = payment.cancel_asked and payment.status is not PaymentStatus.PROCESSING
+    asked = asked or payment.capture_by is not None
     if payment.trouble or asked or attempt.outcome is AttemptOutcome.ASKED:
         ahead.append(now + _patience(payment))
     elif payment.status is PaymentStatus.AUTHORIZED:
-        ahead = [now + SELDOM]
+        ahead = [now + SELDOM, *(at for at in hold_life.reminders(payment) if at > now)]
     elif attempt.outcome is AttemptOutcome.LIVE or payment.status is PaymentStatus.PROCESSING:
         ahead.append(now + timedelta(seconds=times.look_seconds))
     return max(min(ahead, default=now), soonest)

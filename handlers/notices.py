@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from handlers.announcements import Fact
+from handlers.cards import View
 from handlers.i18n import html
 from handlers.ports import Letter
 from handlers.reasons import failure_key
 from storage.payment import CancelReason, Payment
-from storage.people import Shop
 
 
-def notice(payment: Payment, shop: Shop, fact: Fact, *, wallet: str) -> Letter:
+def notice(payment: Payment, fact: Fact, view: View) -> Letter:
     """What a fact says about the payment as it is now."""
-    language = shop.language
-    holes = {"ref": payment.ref, "amount": payment.amount, "wallet": wallet}
-    if fact.name == "failed":
-        return Letter(html(language, "notice.failed", why=html(language, failure_key(payment.attempt.code)), **holes))
+    language = view.shop.language
+    holes = {"ref": payment.ref, "amount": payment.amount, "wallet": view.wallet}
+    if fact.name in {"failed", "lapsed"}:
+        key = f"notice.page_{fact.name}" if view.public_url else f"notice.{fact.name}"
+        return Letter(html(language, key, why=html(language, failure_key(payment.attempt.code)), **holes))
     if fact.name == "canceled":
         reason = payment.canceled_because or CancelReason.BY_STRIPE
         return Letter(html(language, f"notice.canceled_{reason}", **holes))

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from handlers import i18n
-from handlers.announcements import fact_of, still_holds
-from handlers.cards import View, card, card_state
-from handlers.letters import post_of
+from handlers.announcements import Fact, fact_of, still_holds
+from handlers.cards import Looks, card, card_state
+from handlers.letters import Maker, post_of
+from handlers.letters import Post as Message
+from handlers.money_out import MoneyOut
 from handlers.notices import notice
 from handlers.pacing import Pacing
 from handlers.ports import Clock, DeliveryFailed, Letter, Messenger
+from handlers.trace import mark
 from storage.directory import Directory
 from storage.mail import Discard, Done, Mail, Retry, Snooze, Verdict
 from storage.payment import Payment, Place
@@ -56,8 +58,10 @@ class Outbox:
         clock: Clock,
         *,
         show: Callable[[str], Awaitable[None]],
-        wallet_name: str = "auto",
+        looks: Looks,
         chance: Callable[[], float] = random.random,
+        money_out: MoneyOut,
+        made: Mapping[str, Maker] | None = None,
     ) -> None:
         self._post = post
         self._queries = queries
@@ -66,8 +70,10 @@ class Outbox:
         self._pacing = pacing
         self._clock = clock
         self._show = show
-        self._wallet_name = wallet_name
+        self._looks = looks
         self._chance = chance
+        self._money_out = money_out
+        self._made = made or {}
 
     async def deliver(self, mail: Mail) -> Verdict:
         """Send or edit what the mail stands for."""
@@ -78,11 +84,15 @@ class Outbox:
                 case "notice":
                     return await self._tell(mail)
                 case "post":
-                    return await self._send_post(mail)
+                    return await self._send_post(mail, post_of(mail))
+                case "admins":
+                    return await self._tell_admins(mail)
+                case kind if kind in self._made:
+                    return await self._make(mail, self._made[kind])
                 case _:
                     return Discard(f"no such kind of mail: {mail.kind}")
         except DeliveryFailed as failed:
-            return await self._failed(mail, failed)
+            return await self.failed(mail, failed)
 
     async def _show_card(self, mail: Mail) -> Verdict:
         """Edit the card to the newest state, or post it; older versions are passed over."""
@@ -90,14 +100,14 @@ class Outbox:
         shown = await self._post.card(payment.id)
         if shown.stands and shown.shown_version >= payment.version:
             return Done("shown already")
-        place, wait = await self._admitted(mail, shown.place)
+        place, wait = await self.admitted(mail, shown.place)
         if wait:
             return wait
         if shown.message_id is None and shown.place.inline_id is None:
             return await self._post_card(mail, payment, shop, shown, place)
         now = self._clock.now()
         try:
-            await self._edit(place, shown.message_id, card(payment, self._view(shop, now)))
+            await self._edit(place, shown.message_id, await self._letter(payment, shop, now))
         except DeliveryFailed as failed:
             if not (failed.permanent and failed.gone):
                 raise
@@ -121,7 +131,8 @@ class Outbox:
         await self._post.sending(payment.id)
         now = self._clock.now()
         try:
-            message_id = await self._send(place, card(payment, self._view(shop, now)), _asked_by(payment, place))
+            letter = await self._letter(payment, shop, now)
+            message_id = await self._send(place, letter, _asked_by(payment, place))
         except DeliveryFailed as failed:
             if not failed.unsure:
                 await self._post.not_sent(payment.id)
@@ -136,17 +147,48 @@ class Outbox:
         if not still_holds(payment, fact):
             return Done("overtaken")
         shown = await self._post.card(payment.id)
-        place, wait = await self._admitted(mail, shown.place)
+        place, wait = await self.admitted(mail, shown.place)
         if wait:
             return wait
-        letter = notice(payment, shop, fact, wallet=self._wallet(shop))
+        letter = await self._words(payment, shop, fact)
+        if letter is None:
+            return Done("overtaken")
         await self._send(place, letter, shown.message_id, silent=fact.name == "lapsed")
         return Done()
 
-    async def _send_post(self, mail: Mail) -> Verdict:
-        """Send or edit a message whose words were settled when it was put."""
-        post = post_of(mail)
-        place, wait = await self._admitted(mail, post.place)
+    async def _words(self, payment: Payment, shop: Shop, fact: Fact) -> Letter | None:
+        """What a notice says; None if that no longer holds."""
+        if self._money_out.tells(fact):
+            return await self._money_out.notice(payment, shop, fact)
+        return notice(payment, fact, self._looks.view(shop, self._clock.now()))
+
+    async def _tell_admins(self, mail: Mail) -> Verdict:
+        """Put a message to each admin of the shop; they are sent like any other."""
+        payment, shop = await self._payment(json.loads(mail.body)["payment"])
+        await self._money_out.tell_admins(mail, payment, shop)
+        return Done()
+
+    async def _make(self, mail: Mail, maker: Maker) -> Verdict:
+        """Send a message whose words are made now; its maker learns how it ended."""
+        post = await maker.letter(mail)
+        if post is None:
+            return Done("not wanted any more")
+        try:
+            verdict = await self._send_post(mail, post)
+        except DeliveryFailed as failed:
+            if not failed.closed:
+                raise
+            verdict = await self.failed(mail, failed)
+        if isinstance(verdict, Discard) and verdict.reason.startswith(CLOSED):
+            await maker.closed(mail)
+            return Done(verdict.reason)
+        if isinstance(verdict, Done):
+            await maker.sent(mail)
+        return verdict
+
+    async def _send_post(self, mail: Mail, post: Message) -> Verdict:
+        """Send or edit a message whose words are settled."""
+        place, wait = await self.admitted(mail, post.place)
         if wait:
             return wait
         moved = place.chat_id != post.place.chat_id  # then numbers of messages mean others
@@ -184,7 +226,7 @@ class Outbox:
             bare = replace(place, thread_id=None)
             return await self._messenger.send(bare, letter, silent=silent)
 
-    async def _admitted(self, mail: Mail, place: Place) -> tuple[Place, Snooze | Discard | None]:
+    async def admitted(self, mail: Mail, place: Place) -> tuple[Place, Snooze | Discard | None]:
         """Where the chat is now, and whether it has to wait: Telegram's own word first, then our own pace.
 
         What was tried before without an answer is not tried again before Telegram answers at all.
@@ -202,7 +244,7 @@ class Outbox:
             await self._reach()
         return place, None
 
-    async def _failed(self, mail: Mail, failed: DeliveryFailed) -> Verdict:
+    async def failed(self, mail: Mail, failed: DeliveryFailed) -> Verdict:
         """What becomes of a mail that Telegram did not take; only an unsure try counts, the others surely failed."""
         chat_id = await self._chat_of(mail)
         if failed.moved_to is not None:
@@ -233,8 +275,8 @@ class Outbox:
 
     async def _chat_of(self, mail: Mail) -> int:
         """The chat that a mail goes to; where a card stands counts, not where it was asked for."""
-        if mail.kind == "post":
-            return (await self._post.standing(post_of(mail).place.chat_id)).chat_id
+        if mail.kind == "post" or mail.kind in self._made:
+            return (await self._post.standing(int(mail.lane))).chat_id
         shown = await self._post.card(json.loads(mail.body)["payment"])
         return (await self._post.standing(shown.place.chat_id)).chat_id
 
@@ -243,13 +285,11 @@ class Outbox:
         shop = await self._directory.shop(payment.shop_id) if payment else None
         if payment is None or shop is None:
             raise LookupError("a mail about a payment that is not there")
+        mark(payment=payment.ref)
         return payment, shop
 
-    def _view(self, shop: Shop, now: datetime) -> View:
-        return View(shop, now, self._wallet(shop))
-
-    def _wallet(self, shop: Shop) -> str:
-        return i18n.wallet(self._wallet_name, self._clock.now(), shop.time_zone)
+    async def _letter(self, payment: Payment, shop: Shop, now: datetime) -> Letter:
+        return card(payment, self._looks.view(shop, now, await self._money_out.of_card(payment)))
 
 
 def _asked_by(payment: Payment, place: Place) -> int | None:

@@ -1,15 +1,26 @@
-"""What a pay page shows: one word for where the payment stands, and until when that holds."""
+"""What a pay page shows and does: one word for where the payment stands, and the next attempt when it is asked for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
+from handlers.payments import Payments
 from handlers.ports import Clock
+from handlers.worker import Errands
 from storage.directory import Directory
+from storage.errors import AlreadyFinal, AlreadyPaid, StillEnding, StripeUnavailable
 from storage.mailbox import Draft, Mailbox
-from storage.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus
+from storage.payment import (
+    MAX_ATTEMPTS,
+    Attempt,
+    AttemptOutcome,
+    CancelReason,
+    Origin,
+    Payment,
+    PaymentStatus,
+)
 from storage.people import Shop
 from storage.queries import Queries
 
@@ -18,6 +29,9 @@ RETURNED = "returned"
 
 RETURN_SECONDS = 10
 MOST_RETURNS = 10_000
+
+PATIENCE = 4.0
+"""Seconds that a customer waits for Stripe; after that the page says so, and the work goes on."""
 
 
 class PageState(StrEnum):
@@ -32,17 +46,31 @@ class PageState(StrEnum):
     EXPIRED = "expired"
     ENDED = "ended"
     CANCELED = "canceled"
+    REFUNDED = "refunded"
+    PARTLY_REFUNDED = "partly_refunded"
+
+
+class Action(StrEnum):
+    """What the customer can do on the page now: begin, or open once more what is begun."""
+
+    PAY = "pay"
+    OPEN = "open"
 
 
 @dataclass(frozen=True)
 class Page:
-    """A payment as its page shows it. `until` is aware UTC, `test` says that no real money moves."""
+    """A payment as its page shows it. `until` is aware UTC, `test` says that no real money moves.
+
+    `turns_at` is when time alone may make something else of it.
+    """
 
     payment: Payment
     shop: Shop
     state: PageState
     until: datetime | None
     test: bool
+    action: Action | None = None
+    turns_at: datetime | None = None
 
 
 def page_state(payment: Payment, now: datetime) -> tuple[PageState, datetime | None]:
@@ -52,7 +80,7 @@ def page_state(payment: Payment, now: datetime) -> tuple[PageState, datetime | N
     """
     match payment.status:
         case PaymentStatus.SUCCEEDED:
-            return PageState.PAID, None
+            return _received(payment), None
         case PaymentStatus.AUTHORIZED:
             return PageState.RESERVED, None
         case PaymentStatus.PROCESSING:
@@ -65,15 +93,22 @@ def page_state(payment: Payment, now: datetime) -> tuple[PageState, datetime | N
             return _while_open(payment.attempt, payment.expires_at if payable else None, now)
 
 
+def _received(payment: Payment) -> PageState:
+    if payment.refunded <= 0:
+        return PageState.PAID
+    return PageState.REFUNDED if payment.refunded >= payment.received else PageState.PARTLY_REFUNDED
+
+
 def _while_open(attempt: Attempt, payable_until: datetime | None, now: datetime) -> tuple[PageState, datetime | None]:
     """A link that the chat gave and that is fresh is *ready*; one that the customer opened, or a stale one, is waited
     for until it dies; the rest is over, and can be begun anew while the request can be paid.
     """
+    again = payable_until if attempt.number < MAX_ATTEMPTS else None
     match attempt.outcome:
         case AttemptOutcome.FAILED:
-            return PageState.FAILED, payable_until
+            return PageState.FAILED, again
         case AttemptOutcome.LAPSED:
-            return PageState.EXPIRED, payable_until
+            return PageState.EXPIRED, again
         case AttemptOutcome.LIVE if payable_until and attempt.origin is Origin.CHAT and attempt.is_fresh(now):
             return PageState.READY, payable_until
         case AttemptOutcome.LIVE if attempt.ends_at and now < attempt.ends_at:
@@ -82,14 +117,35 @@ def _while_open(attempt: Attempt, payable_until: datetime | None, now: datetime)
             return PageState.WAITING, None
 
 
-class PageDesk:
-    """Finds the payment behind a page, and passes on that its customer came back."""
+def action_on(payment: Payment, state: PageState, until: datetime | None, now: datetime) -> Action | None:
+    """What the customer can do in this state."""
+    if state in {PageState.READY, PageState.FAILED, PageState.EXPIRED} and until:
+        return Action.PAY
+    opened = state is PageState.WAITING and until and payment.cancel_asked is None
+    return Action.OPEN if opened and payment.attempt.is_fresh(now) else None
 
-    def __init__(self, queries: Queries, directory: Directory, inbox: Mailbox, clock: Clock) -> None:
+
+class PageDesk:
+    """Finds the payment behind a page, passes on that its customer came back, and begins what he asks for."""
+
+    def __init__(
+        self,
+        queries: Queries,
+        directory: Directory,
+        inbox: Mailbox,
+        payments: Payments,
+        errands: Errands,
+        clock: Clock,
+        *,
+        patience: float = PATIENCE,
+    ) -> None:
         self._queries = queries
         self._directory = directory
         self._inbox = inbox
+        self._payments = payments
+        self._errands = errands
         self._clock = clock
+        self._patience = patience
         self._returned: dict[str, datetime] = {}
 
     async def find(self, token: str) -> Page | None:
@@ -98,15 +154,27 @@ class PageDesk:
         shop = await self._directory.shop(payment.shop_id) if payment else None
         if payment is None or shop is None:
             return None
-        state, until = page_state(payment, self._clock.now())
-        if state is PageState.READY and self._came_back(payment.id):
+        now = self._clock.now()
+        state, until = page_state(payment, now)
+        turns = [at for at in (payment.attempt.fresh_until, payment.attempt.ends_at, payment.expires_at) if at]
+        open_still = state in {PageState.READY, PageState.WAITING}
+        if open_still and (until_seen := self._looked_until(payment.id, now)):
             state, until = PageState.WAITING, None  # Stripe is being asked; a moment later the page knows more
-        return Page(payment, shop, state, until, test=not payment.livemode)
+            turns.append(until_seen)
+        return Page(
+            payment,
+            shop,
+            state,
+            until,
+            test=not payment.livemode,
+            action=action_on(payment, state, until, now),
+            turns_at=min((at for at in turns if at > now), default=None) if payment.is_payable else None,
+        )
 
     async def returned(self, page: Page) -> None:
         """Have the belt look at Stripe, at most once per payment in `RETURN_SECONDS`."""
         payment, now = page.payment, self._clock.now()
-        if payment.is_final or payment.intent_id is None or self._came_back(payment.id):
+        if payment.is_final or payment.intent_id is None or self._looked_until(payment.id, now):
             return
         if len(self._returned) >= MOST_RETURNS:
             self._returned.clear()
@@ -114,7 +182,42 @@ class PageDesk:
         key = f"{RETURNED}:{payment.id}:{int(now.timestamp())}"
         await self._inbox.put(Draft(key, payment.intent_id, RETURNED, payment.id.encode()), now=now)
 
-    def _came_back(self, payment_id: str) -> bool:
-        """Whether the customer came back a moment ago."""
+    async def pay(self, page: Page) -> str | None:
+        """The live link, after a look at Stripe and by another attempt where there is none; None: see the page.
+
+        Raises:
+            StripeUnavailable: Stripe does not answer in time. What was begun goes on by itself.
+        """
+        answers: list[str | StripeUnavailable | None] = []
+
+        async def renew() -> None:
+            try:
+                payment = await self._payments.renew(page.payment.id, user_id=0, origin=Origin.PAGE)
+                answers.append(open_link(payment, self._clock.now()))
+            except StripeUnavailable as unavailable:
+                answers.append(unavailable)
+            except (AlreadyPaid, AlreadyFinal, StillEnding):
+                answers.append(None)
+
+        await self._errands.within(self._patience, renew())
+        answer = answers[0] if answers else StripeUnavailable()
+        if isinstance(answer, StripeUnavailable):
+            raise answer
+        return answer
+
+    def _looked_until(self, payment_id: str, now: datetime) -> datetime | None:
+        """Until when the page waits for what a look says, if the customer came back a moment ago."""
         last = self._returned.get(payment_id)
-        return last is not None and (self._clock.now() - last).total_seconds() < RETURN_SECONDS
+        until = last and last + timedelta(seconds=RETURN_SECONDS)
+        return until if until and now < until else None
+
+
+def open_link(payment: Payment, now: datetime) -> str | None:
+    """The link that opens the wallet, once an attempt was wanted; None where none does any more.
+
+    Raises:
+        StripeUnavailable: the attempt is asked for, and Stripe has not answered yet.
+    """
+    if payment.attempt.outcome is AttemptOutcome.ASKED:
+        raise StripeUnavailable
+    return payment.attempt.link if payment.attempt.is_fresh(now) else None

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from handlers import lifecycle
+from handlers import hold_life, lifecycle
 from handlers.attendant import Attendant
 from handlers.ports import Clock, Gateway, IntentRequest
 from handlers.worker import Errands
 from storage.amounts import Asked
-from storage.errors import AlreadyFinal, AlreadyPaid, StillEnding, StripeUnavailable
+from storage.errors import AlreadyFinal, AlreadyPaid, HoldStands, NotAHold, StillEnding, StripeUnavailable
 from storage.ledger import Ledger, new_token
 from storage.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus, Place
 from storage.people import Shop
@@ -83,7 +83,8 @@ class Payments:
         if not seen:
             raise StripeUnavailable
         if payment.attempt.is_fresh(now):
-            await self._ledger.show(payment.id, now=now)
+            if origin is Origin.CHAT:  # whoever taps there waits for the card
+                await self._ledger.show(payment.id, now=now)
             return payment
         if payment.attempt.outcome is AttemptOutcome.LIVE or payment.status is PaymentStatus.PROCESSING:
             raise StillEnding
@@ -91,36 +92,57 @@ class Payments:
             return payment
         return await self._begin_attempt(payment, user_id, origin, cause)
 
-    async def cancel(
-        self, payment_id: str, *, user_id: int, reason: CancelReason = CancelReason.BY_MERCHANT
-    ) -> Payment:
+    async def cancel(self, payment_id: str, *, user_id: int) -> Payment:
         """End the request at Stripe. While Stripe does not answer it stays wanted, and the card says so.
 
         Raises:
             AlreadyPaid: the customer was faster.
             AlreadyFinal: it had ended before.
+            HoldStands: the customer has reserved the money.
         """
         before = await self._attendant.get(payment_id)
-        if before.is_final:
-            raise AlreadyPaid if before.status is PaymentStatus.SUCCEEDED else AlreadyFinal
-        wanted = partial(lifecycle.cancel_asked, reason=reason)
-        payment = await self._attendant.change(payment_id, wanted, f"user:{user_id}", "cancel asked")
-        if not payment.is_final:
-            await self._soon(payment, f"user:{user_id}")
-            payment = await self._attendant.get(payment_id)
+        _refuse_ended(before)
+        if before.status is PaymentStatus.AUTHORIZED:
+            raise HoldStands(ref=before.ref)
+        payment = await self._end(payment_id, user_id, CancelReason.BY_MERCHANT)
         if payment.status is PaymentStatus.SUCCEEDED:
             raise AlreadyPaid
         return payment
 
+    async def release(self, payment_id: str, *, user_id: int) -> Payment:
+        """Let reserved money go; the customer is not charged.
+
+        Raises:
+            NotAHold: nothing is reserved, or it is being taken.
+            AlreadyPaid, AlreadyFinal: it is too late.
+        """
+        before = await self._attendant.get(payment_id)
+        _refuse_ended(before)
+        if before.status is not PaymentStatus.AUTHORIZED or before.capture_by is not None:
+            raise NotAHold(ref=before.ref)
+        payment = await self._end(payment_id, user_id, CancelReason.RELEASED)
+        if payment.status is PaymentStatus.SUCCEEDED:
+            raise AlreadyPaid
+        return payment
+
+    async def capture(self, payment_id: str, *, user_id: int) -> Payment:
+        """Take the whole of the reserved money. While Stripe does not answer it stays wanted, and the card says so.
+
+        Raises:
+            NotAHold: nothing is reserved, or it is being let go.
+            AlreadyPaid, AlreadyFinal: it is too late.
+        """
+        before = await self._attendant.get(payment_id)
+        _refuse_ended(before)
+        if before.status is not PaymentStatus.AUTHORIZED or before.cancel_asked:
+            raise NotAHold(ref=before.ref)
+        wanted, actor = partial(hold_life.capture_asked, by=user_id), f"user:{user_id}"
+        payment = await self._attendant.change(payment_id, wanted, actor, "capture asked")
+        return await self._until_answered(payment, actor)
+
     async def show(self, payment_id: str) -> None:
         """Have the card shown again, where it stands now."""
         await self._ledger.show(payment_id, now=self._clock.now())
-
-    async def note_refusal(self, payment: Payment, user_id: int, button: str) -> None:
-        """Write into the history that somebody without a role pressed a button of the card."""
-        detail = {"button": button}
-        now = self._clock.now()
-        await self._ledger.note(payment, actor=f"user:{user_id}", action="refused", detail=detail, now=now)
 
     def _new(self, shop: Shop, place: Place, user_id: int, asked: Asked, source: str, manual: bool) -> Payment:
         """The payment before Stripe knows of it; the ledger gives it its reference."""
@@ -138,7 +160,7 @@ class Payments:
             status=PaymentStatus.CREATED,
             attempt=Attempt(1, AttemptOutcome.ASKED, Origin.CHAT, asked_at=now),
             created_at=now,
-            expires_at=now + timedelta(hours=self._terms.request_hours),
+            expires_at=now + timedelta(hours=shop.request_hours or self._terms.request_hours),
             manual_capture=manual,
             livemode=self._gateway.livemode,
         )
@@ -169,6 +191,18 @@ class Payments:
         await self._soon(payment, actor)
         return await self._attendant.get(payment.id)
 
+    async def _end(self, payment_id: str, user_id: int, reason: CancelReason) -> Payment:
+        wanted, actor = partial(lifecycle.cancel_asked, reason=reason, by=user_id), f"user:{user_id}"
+        payment = await self._attendant.change(payment_id, wanted, actor, "cancel asked")
+        return await self._until_answered(payment, actor)
+
+    async def _until_answered(self, payment: Payment, actor: str) -> Payment:
+        """What Stripe makes of a wish, as far as it is known after a moment."""
+        if payment.is_final:
+            return payment
+        await self._soon(payment, actor)
+        return await self._attendant.get(payment.id)
+
     async def _soon(self, payment: Payment, actor: str) -> None:
         """Attend, but keep nobody waiting: after a while the card says that Stripe is slow, and the work goes on."""
         if await self._errands.within(self._patience, self._attendant.attend(payment.id, actor=actor)):
@@ -185,3 +219,8 @@ class Payments:
 
         await self._errands.within(self._patience, look())
         return await self._attendant.get(payment_id), any(seen)
+
+
+def _refuse_ended(payment: Payment) -> None:
+    if payment.is_final:
+        raise AlreadyPaid if payment.status is PaymentStatus.SUCCEEDED else AlreadyFinal

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from storage.dispute import Dispute, FraudWarning
 from storage.payment import Place
+from storage.refund import RefundReport
+
+Called = Callable[[str, str, float, int], None]
+"""Told of a call to a vendor: whom, what for, how many seconds it took, and the HTTP status, or 0 without an answer."""
+
+
+def nobody(vendor: str, call: str, seconds: float, status: int) -> None:
+    """Nobody counts calls."""
 
 
 class Clock(Protocol):
@@ -124,8 +133,29 @@ class Gateway(Protocol):
     async def cancel(self, intent_id: str, *, key: str) -> Intent:
         """End the intent; raises `payment_intent_unexpected_state` with the intent when it is too late."""
 
+    async def capture(self, intent_id: str, *, key: str) -> Intent:
+        """Take all that is reserved; raises `payment_intent_unexpected_state` with the intent when it is too late."""
+
+    def refund_params(self, request: RefundRequest) -> str:
+        """The exact parameters of a refund, as JSON to be stored and replayed."""
+
+    async def refund(self, params: str, *, key: str) -> RefundReport:
+        """Give money back; the answer is what is true now, also where an earlier try was answered unheard."""
+
+    async def refunds(self, intent_id: str) -> Sequence[RefundReport]:
+        """All refunds of an intent, whoever made them, newest first."""
+
+    async def disputes(self, intent_id: str) -> Sequence[Dispute]:
+        """All disputes of an intent, newest first."""
+
+    async def fraud_warnings(self, intent_id: str) -> Sequence[FraudWarning]:
+        """The early fraud warnings about an intent."""
+
     async def find(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
         """The intent made between those times that names our payment, by list and metadata; never by search."""
+
+    def events_since(self, cursor: str | None, since: datetime) -> AsyncGenerator[tuple[Change, str], None]:
+        """Stripe's events after `cursor` or from `since` on, oldest first: each as a pointer and as JSON."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +169,16 @@ class IntentRequest:
     text: str
     return_url: str
     manual_capture: bool = False
+
+
+@dataclass(frozen=True)
+class RefundRequest:
+    """What a refund is made from; `amount` in minor units."""
+
+    refund_id: str
+    payment_id: str
+    intent_id: str
+    amount: int
 
 
 @dataclass(frozen=True)
@@ -218,6 +258,12 @@ class Messenger(Protocol):
 
     async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
         """Post a message and return its id; a `reply_to` that is gone does not hinder it."""
+
+    async def send_photo(self, place: Place, png: bytes, letter: Letter, *, reply_to: int | None = None) -> int:
+        """Post a picture with the letter below it, and return its id; a `reply_to` that is gone does not hinder it."""
+
+    async def delete(self, place: Place, message_id: int) -> None:
+        """Take a message of ours away; one that is gone is no failure."""
 
     async def edit(self, place: Place, message_id: int | None, letter: Letter) -> None:
         """Show this instead; "not modified" is success. A place with an `inline_id` needs no `message_id`."""

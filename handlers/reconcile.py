@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from handlers.alerts import Alerts
 from handlers.attendant import Attendant
 from handlers.health import Health
+from handlers.missed import MissedEvents
 from handlers.ports import Clock
+from handlers.refund_round import RefundRound
 from handlers.trace import trace
 from handlers.worker import first_of
 from storage.errors import DatabaseUnavailable
@@ -34,6 +37,16 @@ SOONEST = 0.2
 MOST_AGED = 10_000
 """Cards that it remembers to have had shown without their link; forgetting them costs an edit each."""
 
+Found = Callable[[Payment, Payment], None]
+
+
+def _nobody(before: Payment, after: Payment) -> None:
+    """Nobody counts."""
+
+
+def _not_at_all(events: int) -> None:
+    """Nobody counts these either."""
+
 
 class Sweep:
     """Payments carry the time at which they are due; there is no recovery besides attending to them then."""
@@ -50,10 +63,18 @@ class Sweep:
         boxes: Sequence[Mailbox],
         questions: Questions,
         alerts: Alerts,
+        refunds: RefundRound,
+        missed: MissedEvents,
         bell: asyncio.Event,
         seconds: float,
+        found: Found = _nobody,
+        read_late: Callable[[int], None] = _not_at_all,
     ) -> None:
-        """`bell` rings when a payment changed; `seconds` is how long it sleeps at the most between two looks."""
+        """`bell` rings when a payment changed; `seconds` is how long it sleeps at the most between two looks.
+
+        `found` hears what each payment was before it was attended to, and after; `read_late` how many events were
+        found in Stripe's list whose webhooks had not come.
+        """
         self._attendant = attendant
         self._ledger = ledger
         self._queries = queries
@@ -61,10 +82,15 @@ class Sweep:
         self._clock = clock
         self._health = health
         self._seconds = seconds
+        self._found = found
+        self._read_late = read_late
         self._boxes = boxes
         self._questions = questions
         self._alerts = alerts
+        self._refunds = refunds
+        self._missed = missed
         self._bell = bell
+        self.changed = 0
         self._tidied: datetime | None = None
         self._aged: dict[str, datetime] = {}
         health.expect(NAME, within_seconds=seconds * 3 + 120)
@@ -72,18 +98,26 @@ class Sweep:
     async def sweep_once(self) -> int:
         """Attend to everything that is due now, and return how many payments that were."""
         attended = 0
-        while due := await self._queries.due(self._clock.now(), limit=AT_A_TIME):
-            turns = asyncio.Semaphore(SIDE_BY_SIDE)
-            await asyncio.gather(*(self._attend(payment_id, turns) for payment_id in due))
+        while due := await self._due():
+            await asyncio.gather(*due)
             attended += len(due)
             self._health.beat(NAME, self._clock.now())
         self._health.beat(NAME, self._clock.now())
         return attended
 
+    async def _due(self) -> list[Coroutine[Any, Any, None]]:
+        """The work that is due now, a few pieces of it at a time."""
+        turns = asyncio.Semaphore(SIDE_BY_SIDE)
+        payments = await self._queries.due(self._clock.now(), limit=AT_A_TIME)
+        refunds = await self._refunds.due(limit=AT_A_TIME)
+        work = [self._attend(payment_id, turns) for payment_id in payments]
+        return work + [self._attend_refund(refund_id, turns) for refund_id in refunds]
+
     async def forever(self) -> None:
         """Sweep when something is due, and every so often in any case."""
         while True:
             try:
+                self._read_late(await self._missed.catch_up_if_due())
                 await self.sweep_once()
                 await self._tidy()
                 await self._rest()
@@ -103,10 +137,13 @@ class Sweep:
 
     async def _rest(self) -> None:
         self._bell.clear()
-        due = await self._queries.next_due()
+        due = min((at for at in await self._next_dues() if at is not None), default=None)
         left = self._seconds if due is None else (due - self._clock.now()).total_seconds()
         if left > 0:
             await first_of(self._ring(), self._clock.sleep(max(SOONEST, min(left, self._seconds))))
+
+    async def _next_dues(self) -> tuple[datetime | None, datetime | None]:
+        return await self._queries.next_due(), await self._refunds.next_due()
 
     async def _ring(self) -> None:
         """Return a moment after the bell: what rings it comes in bursts, and nothing is due sooner."""
@@ -117,7 +154,10 @@ class Sweep:
         """Attend to one; whatever goes wrong with it, the others have their turn, and it comes again."""
         async with turns:
             try:
+                before = await self._attendant.get(payment_id)
                 payment = await self._attendant.attend(payment_id, actor="sweep")
+                self._found(before, payment)
+                self.changed += payment.version != before.version
                 await self._show_if_aged(payment)
                 if payment.trouble:
                     await self._alerts.trouble(payment)
@@ -129,6 +169,11 @@ class Sweep:
                 with trace(payment=payment_id):
                     log.exception("the sweep could not attend to a payment")
                 await self._ledger.put_off(payment_id, now=self._clock.now())
+            self._health.beat(NAME, self._clock.now())
+
+    async def _attend_refund(self, refund_id: str, turns: asyncio.Semaphore) -> None:
+        async with turns:
+            self.changed += await self._refunds.attend(refund_id)
             self._health.beat(NAME, self._clock.now())
 
     async def _show_if_aged(self, payment: Payment) -> None:

@@ -7,8 +7,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-POINTING = frozenset({"charge", "refund", "dispute"})
+POINTING = frozenset({"charge", "refund", "dispute", "radar.early_fraud_warning"})
 """Objects that name the intent they belong to; their own metadata need not be the intent's."""
+
+_LATEST = 2**33
+"""Seconds; a later time is none of Stripe's."""
 
 _WORD = re.compile(r"[!-~]{1,255}")
 """Ids and types are printable ASCII; anything else is none of Stripe's, and some databases could not keep it."""
@@ -25,7 +28,8 @@ class NotAnEvent(Exception):
 class Event:
     """An event as a pointer. `intent_id` is the PaymentIntent it is about; `ours` if Kvit may have made that intent.
 
-    `payment_id` is what the object's metadata says is our payment: a hint, to be held against Stripe.
+    `payment_id` is what the object's metadata says is our payment: a hint, to be held against Stripe. `created` is
+    Stripe's time of the event in seconds since 1970.
     """
 
     id: str
@@ -34,6 +38,7 @@ class Event:
     intent_id: str | None
     ours: bool
     payment_id: str | None = None
+    created: int | None = None
 
 
 def read(raw: bytes) -> Event:
@@ -55,7 +60,9 @@ def read(raw: bytes) -> Event:
     intent_id = _intent_of(thing)
     payment_id = _word(_object(thing.get("metadata")).get("kvit_payment"))
     ours = intent_id is not None and _may_be_ours(thing)
-    return Event(event_id, kind, livemode, intent_id, ours, payment_id)
+    created = said.get("created")
+    at = created if type(created) is int and 0 < created < _LATEST else None
+    return Event(event_id, kind, livemode, intent_id, ours, payment_id, at)
 
 
 def without_client_secrets(raw: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -104,9 +105,15 @@ class Team:
         wanted = Shop(0, name, "DKK", language, "Europe/Copenhagen")
         return await self._directory.open_shop(wanted, now=self._clock.now(), only_first=True)
 
+    async def shops_of(self, person: Person) -> Sequence[Shop]:
+        """The shops for which his private chat can act: all of them for an owner, else those of his roles."""
+        if await self.is_owner(person.id):
+            return await self._directory.shops() or [await self.first_shop(person)]
+        return [seat.shop for seat in await self._directory.seats(person.id)]
+
     async def _private(self, person: Person, owner: bool) -> Standing:
         if owner:
-            shops = await self._directory.shops() or [await self.first_shop(person)]
+            shops = await self.shops_of(person)
             return Standing(shops[0], Role.OWNER) if len(shops) == 1 else Standing(None, Role.OWNER, tuple(shops))
         seats = await self._directory.seats(person.id)
         if len(seats) == 1:

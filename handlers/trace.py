@@ -21,6 +21,12 @@ def trace(**marks: Mark) -> Iterator[None]:
         _marks.reset(token)
 
 
+def mark(**marks: Mark) -> None:
+    """Give the rest of the work in hand these marks as well: what it belongs to is often learned on the way."""
+    if known := current():
+        _marks.set({**known, **marks})
+
+
 def current() -> Mapping[str, Mark]:
     """The marks of the work in hand, outermost first."""
     return _marks.get({})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from datetime import datetime
 from typing import Any
 
 from handlers.health import Health
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 Handle = Callable[[Mail], Awaitable[Verdict]]
 SetAside = Callable[[Mail, str], Awaitable[None]]
+Settled = Callable[[Mail, Verdict, datetime], None]
 
 HANDS = 16
 LEASE_SECONDS = 120.0
@@ -30,6 +32,10 @@ MOST_TRIES = 3
 
 async def _nobody(mail: Mail, reason: str) -> None:
     """Nobody has to hear of it."""
+
+
+def _unseen(mail: Mail, verdict: Verdict, now: datetime) -> None:
+    """Nobody counts."""
 
 
 class Belt:
@@ -45,6 +51,7 @@ class Belt:
         hands: int = HANDS,
         lease_seconds: float = LEASE_SECONDS,
         set_aside: SetAside = _nobody,
+        settled: Settled = _unseen,
     ) -> None:
         """`handle` returns a verdict; what it raises is tried again `MOST_TRIES` times, then put aside for a human."""
         self._box = box
@@ -54,6 +61,7 @@ class Belt:
         self._hands = hands
         self._lease_seconds = lease_seconds
         self._set_aside = set_aside
+        self._settled = settled
         self._busy: set[asyncio.Task[None]] = set()
         self._held: dict[int, Mail] = {}
         self._stopping = False
@@ -67,6 +75,17 @@ class Belt:
             except DatabaseUnavailable as error:
                 log.warning("the belt %s waits: %s", self._box.box, error)
                 await asyncio.sleep(1)
+
+    async def drain(self) -> int:
+        """Handle everything that is due now, and return how many mails that were."""
+        handled = 0
+        while mails := await self._box.claim(
+            now=self._clock.now(), limit=self._hands, lease_seconds=self._lease_seconds
+        ):
+            self._held |= {mail.id: mail for mail in mails}
+            await asyncio.gather(*(self._work(mail) for mail in mails))
+            handled += len(mails)
+        return handled
 
     async def stop(self, seconds: float) -> None:
         """Claim nothing more and let what is in hand be finished, within `seconds`."""
@@ -103,10 +122,12 @@ class Belt:
         with trace(box=mail.box, mail=mail.id):
             verdict = await self._judged(mail)
             try:
-                settled = await self._box.settle(self._held.pop(mail.id), verdict, now=self._clock.now())
+                now = self._clock.now()
+                settled = await self._box.settle(self._held.pop(mail.id), verdict, now=now)
             except DatabaseUnavailable as error:
                 log.warning("mail %s could not be settled, it comes again: %s", mail.id, error)
                 return
+            self._settled(mail, verdict, now)
             if settled and isinstance(verdict, Discard):
                 log.error("mail %s (%s) was set aside: %s", mail.id, mail.kind, verdict.reason)
                 await self._told(mail, verdict.reason)

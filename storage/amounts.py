@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from storage.amount_refusals import (
@@ -70,6 +71,30 @@ def parse_amount(text: str, *, currency: str, limit: int) -> Money | tuple[Money
     if not any(0 < money.minor <= limit for money in found):
         raise AmountTooLarge(Money(limit, currency)) if found[0].minor else AmountZero
     return found[0] if len(found) == 1 else (found[0], found[1])
+
+
+def parse_refund(text: str, *, currency: str, limit: int) -> tuple[tuple[Asked, ...], str]:
+    """Read `[AMOUNT] [REASON]`: no, one or two readings, each with its reason, and the reason where there is none.
+
+    Words alone, or the word *all*, mean no amount: whatever is left. `limit` is the most that can go back.
+
+    Raises:
+        AmountRefused: one of its kinds; `CurrencyDiffers` when another currency than `currency` is named.
+    """
+    if not _AMOUNT_AHEAD.match(text):
+        return (), caption(_ALL.sub("", text))
+    written = take_apart(text)
+    if _currency(written.currency, currency) != currency:
+        raise CurrencyDiffers(currency)
+    found = [Asked(_money(digits, currency, limit), said) for digits, said in _readings(written, caption(written.rest))]
+    fitting = tuple(asked for asked in found if 0 < asked.money.minor <= limit)
+    if not fitting:
+        raise AmountTooLarge(Money(limit, currency)) if found[0].money.minor else AmountZero
+    return fitting, ""
+
+
+_AMOUNT_AHEAD = re.compile(r"\s*(?:(?:[A-Z]{3}|kr|dkk|eur|sek|nok)\.?|€)?\s*[-+]?\d", re.ASCII)
+_ALL = re.compile(r"\s*all(?=\s|$)", re.IGNORECASE)
 
 
 def check(money: Money, *, limit: int) -> None:

@@ -6,11 +6,13 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import dialect, migrations
+from storage.at_once import at_once
 from storage.driver import Opener
 from storage.errors import DatabaseUnavailable
 
@@ -27,10 +29,11 @@ class Database:
         self._opener = Opener(self.path, busy_seconds)
         self._writer = dialect.writer(self._opener)
         self._readers = dialect.readers(self._opener)
-        self._mail_writer = dialect.MailWriter(self._opener)
+        self._glances = dialect.glances(self._opener)
         self._turns = _Turns()
         self._after_commit: dict[AsyncConnection, list[Callable[[], None]]] = {}
         self._bells: dict[str, asyncio.Event] = {}
+        self._listeners: list[Callable[[str], None]] = []
 
     async def migrate(self) -> None:
         """Bring the tables to the newest version, in one transaction: killed at any point, the next start goes on.
@@ -68,8 +71,8 @@ class Database:
         async with self._turns.last() as open_until_now:
             if not open_until_now:
                 return
-            await self._mail_writer.close()
-            await self._writer.dispose()
+            await self._writer.close()
+            self._glances.close()
             await self._readers.dispose()
             await self._opener.wait_closed()
 
@@ -97,6 +100,15 @@ class Database:
         """Call this once the transaction `tx` has been committed; never if it is rolled back."""
         self._after_commit[tx].append(ring)
 
+    def listen(self, told: Callable[[str], None]) -> None:
+        """From now on call this with the id of each payment that changed, once that is committed."""
+        self._listeners.append(told)
+
+    def changed(self, tx: AsyncConnection, payment_id: str) -> None:
+        """Tell those who listen that a payment changed by this transaction, once it is committed."""
+        for told in self._listeners:
+            self.after_commit(tx, partial(told, payment_id))
+
     async def insert_mail(self, rows: list[dialect.Row]) -> set[tuple[str, str]]:
         """Insert mails in a transaction of their own; returns (box, key) of the new ones, after the commit.
 
@@ -105,7 +117,7 @@ class Database:
         """
         async with self._turns.next():
             with _in_our_words():
-                return await self._mail_writer.insert(rows)
+                return await self._writer.run(dialect.insert_at_once, rows)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -119,6 +131,25 @@ class Database:
             async with self._readers.begin() as tx:
                 yield tx
 
+    @asynccontextmanager
+    async def glance(self) -> AsyncIterator[AsyncConnection]:
+        """As `reading`, for some rows by key: answered in the event loop, which is held up meanwhile.
+
+        Raises:
+            DatabaseUnavailable: out of reach.
+        """
+        self._turns.refuse_if_closed()
+        with _in_our_words():
+            connection = self._glances.take()
+            if connection is None:
+                async with self._readers.begin() as tx:
+                    yield tx
+                return
+            try:
+                yield at_once(connection)
+            finally:
+                self._glances.give_back(connection)
+
     async def schema_version(self) -> str | None:
         """Which version the tables have; None before the first migration."""
         if not self.path.exists():
@@ -128,6 +159,14 @@ class Database:
                 return None
             found: str | None = (await tx.exec_driver_sql("SELECT version_num FROM alembic_version")).scalar()
         return found
+
+    async def answers(self) -> bool:
+        """True if the database can be read at all."""
+        try:
+            await self.schema_version()
+        except DatabaseUnavailable:
+            return False
+        return True
 
     async def is_ready(self) -> bool:
         """True if the database answers and its tables have the version that this program speaks."""

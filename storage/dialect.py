@@ -13,7 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from storage.driver import Connection, Opener
+from storage.at_once import Glances, Writer, apply
+from storage.driver import Opener
 
 BUSY_SECONDS = 10.0
 """How long another process may hold the write lock (a command beside `serve`) before we give up."""
@@ -62,12 +63,14 @@ def create(path: Path) -> None:
         path.touch(mode=0o600)
 
 
-def writer(opener: Opener) -> AsyncEngine:
-    """The one connection that writes; its transactions take the write lock when they begin.
+def writer(opener: Opener) -> Writer:
+    """The one connection that writes; its transactions take the write lock when they begin."""
+    return Writer(opener, _SETTINGS)
 
-    With the driver's own settings a transaction that reads first begins without the lock, and updates are lost.
-    """
-    return _engine(opener, "BEGIN IMMEDIATE", _SETTINGS, pool_size=1, max_overflow=0)
+
+def glances(opener: Opener) -> Glances:
+    """Connections for looks that nobody has to wait for; they cannot write."""
+    return Glances(opener, _SETTINGS | {"query_only": 1})
 
 
 def readers(opener: Opener) -> AsyncEngine:
@@ -113,32 +116,8 @@ async def insert_mail(tx: AsyncConnection, rows: list[Row]) -> set[tuple[str, st
     return new
 
 
-class MailWriter:
-    """A plain connection for the one write that has to be cheap: a batch costs one trip. Callers take turns."""
-
-    def __init__(self, opener: Opener) -> None:
-        self._opener = opener
-        self._connection: Connection | None = None
-
-    async def insert(self, rows: list[Row]) -> set[tuple[str, str]]:
-        """Insert mails in a transaction of their own; returns (box, key) of the new ones, after the commit."""
-        if self._connection is None:
-            connection = await self._opener.connect()
-            try:
-                await connection.run(_apply, _SETTINGS)
-            except BaseException:
-                await connection.close()
-                raise
-            self._connection = connection
-        return await self._connection.run(_insert_at_once, rows)
-
-    async def close(self) -> None:
-        """Close the connection after the last batch."""
-        if self._connection is not None:
-            await self._connection.close()
-
-
-def _insert_at_once(connection: sqlite3.Connection, rows: list[Row]) -> set[tuple[str, str]]:
+def insert_at_once(connection: sqlite3.Connection, rows: list[Row]) -> set[tuple[str, str]]:
+    """Insert mails in a transaction of their own, within one trip to the thread."""
     new: set[tuple[str, str]] = set()
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -190,7 +169,7 @@ def _engine(opener: Opener, begin: str, settings: dict[str, Any], **pool: Any) -
     @sa.event.listens_for(engine.sync_engine, "connect")
     def open_connection(connection: Any, _record: object) -> None:
         try:
-            _apply(connection, settings)
+            apply(connection, settings)
         except BaseException:
             connection.close()
             raise
@@ -200,14 +179,3 @@ def _engine(opener: Opener, begin: str, settings: dict[str, Any], **pool: Any) -
         connection.exec_driver_sql(begin)
 
     return engine
-
-
-def _apply(connection: Any, settings: dict[str, Any]) -> None:
-    """Set and read back: SQLite ignores a setting that it does not know or cannot have."""
-    cursor = connection.cursor()
-    for name, value in settings.items():
-        cursor.execute(f"PRAGMA {name} = {value}")
-        cursor.execute(f"PRAGMA {name}")
-        if (found := cursor.fetchone()[0]) != value:
-            raise sqlite3.OperationalError(f"PRAGMA {name} is {found}, not {value}")
-    cursor.close()

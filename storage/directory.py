@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import rows
 from storage.database import Database
-from storage.people import Role, Shop
+from storage.people import Member, Role, Shop
 from storage.shop_tables import chats, facts, members, owners, shops
+from storage.trail import note
+
+KVIT = "kvit"
+"""Who did what nobody in particular asked for."""
 
 CLAIM = "claim"
 """The fact that keeps the one claim that is offered."""
@@ -27,6 +32,15 @@ class Seat:
     role: Role
 
 
+@dataclass(frozen=True)
+class Claimant:
+    """An owner who claimed the installation, his name as it was then."""
+
+    user_id: int
+    name: str
+    since: datetime
+
+
 class Directory:
     """Shops, members and chats; every change is one transaction."""
 
@@ -35,47 +49,59 @@ class Directory:
 
     async def shop(self, shop_id: int) -> Shop | None:
         """A shop by its id."""
-        async with self._db.reading() as tx:
-            row = (await tx.execute(sa.select(shops).where(shops.c.id == shop_id))).mappings().first()
+        async with self._db.glance() as tx:
+            row = (await tx.execute(_SHOP, {"key": shop_id})).mappings().first()
         return None if row is None else rows.to_shop(row)
 
     async def shops(self) -> Sequence[Shop]:
         """All shops of this installation, oldest first."""
-        async with self._db.reading() as tx:
-            found = (await tx.execute(sa.select(shops).order_by(shops.c.id))).mappings().all()
+        async with self._db.glance() as tx:
+            found = (await tx.execute(_SHOPS)).mappings().all()
         return [rows.to_shop(row) for row in found]
 
     async def shop_of_chat(self, chat_id: int) -> Shop | None:
         """The shop that a chat was tied to."""
-        query = sa.select(shops).join(chats, chats.c.shop_id == shops.c.id).where(chats.c.chat_id == chat_id)
-        async with self._db.reading() as tx:
-            row = (await tx.execute(query)).mappings().first()
+        async with self._db.glance() as tx:
+            row = (await tx.execute(_SHOP_OF_CHAT, {"key": chat_id})).mappings().first()
         return None if row is None else rows.to_shop(row)
 
     async def seats(self, user_id: int) -> Sequence[Seat]:
         """The shops in which a person holds a role of his own, oldest first."""
         query = sa.select(shops, members.c.role).join(members, members.c.shop_id == shops.c.id)
         query = query.where(members.c.user_id == user_id).order_by(shops.c.id)
-        async with self._db.reading() as tx:
+        async with self._db.glance() as tx:
             found = (await tx.execute(query)).mappings().all()
         return [Seat(rows.to_shop(row), Role(row["role"])) for row in found]
 
     async def role(self, shop_id: int, user_id: int) -> Role:
         """The role a person holds in a shop; STRANGER where he has none."""
         query = sa.select(members.c.role).where((members.c.shop_id == shop_id) & (members.c.user_id == user_id))
-        async with self._db.reading() as tx:
+        async with self._db.glance() as tx:
             found = (await tx.execute(query)).scalar()
         return Role.STRANGER if found is None else Role(found)
 
+    async def members(self, shop_id: int) -> Sequence[Member]:
+        """The people with a role of their own in a shop, the highest role first."""
+        query = sa.select(members).where(members.c.shop_id == shop_id)
+        query = query.order_by(members.c.role.desc(), members.c.since, members.c.user_id)
+        async with self._db.glance() as tx:
+            return [rows.to_member(row) for row in (await tx.execute(query)).mappings()]
+
+    async def claimants(self) -> Sequence[Claimant]:
+        """Who claimed the installation, oldest first."""
+        query = sa.select(owners).order_by(owners.c.since)
+        async with self._db.glance() as tx:
+            return [Claimant(row.user_id, row.name, row.since) for row in await tx.execute(query)]
+
     async def is_owner(self, user_id: int) -> bool:
         """Whether a person claimed the installation."""
-        async with self._db.reading() as tx:
+        async with self._db.glance() as tx:
             query = sa.select(owners.c.user_id).where(owners.c.user_id == user_id)
             return (await tx.execute(query)).first() is not None
 
     async def owners(self) -> frozenset[int]:
         """Everybody who claimed the installation."""
-        async with self._db.reading() as tx:
+        async with self._db.glance() as tx:
             return frozenset((await tx.execute(sa.select(owners.c.user_id))).scalars())
 
     async def offer_claim(self, digest: str, *, until: datetime) -> None:
@@ -95,7 +121,13 @@ class Directory:
         return True
 
     async def open_shop(
-        self, shop: Shop, *, now: datetime, only_first: bool = False, chat_id: int | None = None
+        self,
+        shop: Shop,
+        *,
+        now: datetime,
+        only_first: bool = False,
+        chat_id: int | None = None,
+        actor: str = KVIT,
     ) -> Shop:
         """Write a new shop (`shop.id` is ignored), tied to a chat at once; `only_first`: the oldest if there is any."""
         async with self._db.transaction() as tx:
@@ -105,14 +137,23 @@ class Directory:
                     return rows.to_shop(row)
             writing = shops.insert().values(**_columns(shop), created_at=now).returning(shops)
             opened = rows.to_shop((await tx.execute(writing)).mappings().one())
+            await note(tx, opened.id, actor, "shop opened", {}, now)
             if chat_id is not None:
-                await _tie(tx, chat_id, opened.id, now)
+                await _tie(tx, chat_id, opened.id, actor, now)
             return opened
 
-    async def change_shop(self, shop: Shop) -> None:
-        """Write a shop's settings."""
+    async def change_shop(
+        self, shop_id: int, decide: Callable[[Shop], Shop], *, actor: str, detail: dict[str, Any], now: datetime
+    ) -> Shop:
+        """Change a shop's settings as they are now, and write down who did it; a change to the same is none."""
         async with self._db.transaction() as tx:
-            await tx.execute(shops.update().where(shops.c.id == shop.id).values(**_columns(shop)))
+            row = (await tx.execute(sa.select(shops).where(shops.c.id == shop_id))).mappings().one()
+            before = rows.to_shop(row)
+            after = decide(before)
+            if after != before:
+                await tx.execute(shops.update().where(shops.c.id == shop_id).values(**_columns(after)))
+                await note(tx, shop_id, actor, "setting changed", detail, now)
+        return after
 
     async def seat(self, shop_id: int, user_id: int, role: Role, *, name: str, now: datetime) -> None:
         """Give a person a role in a shop, instead of one he had there."""
@@ -122,14 +163,14 @@ class Directory:
             values = {"shop_id": shop_id, "user_id": user_id, "role": int(role), "name": name, "since": now}
             await tx.execute(members.insert().values(**values))
 
-    async def tie(self, chat_id: int, shop_id: int, *, now: datetime) -> None:
+    async def tie(self, chat_id: int, shop_id: int, *, now: datetime, actor: str = KVIT) -> None:
         """Have a chat act for a shop, and for no other."""
         async with self._db.transaction() as tx:
-            await _tie(tx, chat_id, shop_id, now)
+            await _tie(tx, chat_id, shop_id, actor, now)
 
     async def fact(self, name: str) -> str | None:
         """A fact about this installation."""
-        async with self._db.reading() as tx:
+        async with self._db.glance() as tx:
             found: str | None = (await tx.execute(sa.select(facts.c.value).where(facts.c.name == name))).scalar()
         return found
 
@@ -140,9 +181,22 @@ class Directory:
             await tx.execute(facts.insert().values(name=name, value=value))
 
 
-async def _tie(tx: AsyncConnection, chat_id: int, shop_id: int, now: datetime) -> None:
+_SHOPS = sa.select(shops).order_by(shops.c.id)
+_SHOP = sa.select(shops).where(shops.c.id == sa.bindparam("key"))
+_SHOP_OF_CHAT = sa.select(shops).join(chats, chats.c.shop_id == shops.c.id)
+_SHOP_OF_CHAT = _SHOP_OF_CHAT.where(chats.c.chat_id == sa.bindparam("key"))
+
+
+async def _tie(tx: AsyncConnection, chat_id: int, shop_id: int, actor: str, now: datetime) -> None:
+    """Each of the two shops learns of its own side alone."""
+    before = (await tx.execute(sa.select(chats.c.shop_id).where(chats.c.chat_id == chat_id))).scalar()
+    if before == shop_id:
+        return
     await tx.execute(chats.delete().where(chats.c.chat_id == chat_id))
     await tx.execute(chats.insert().values(chat_id=chat_id, shop_id=shop_id, since=now))
+    if before is not None:
+        await note(tx, before, actor, "chat untied", {"chat": chat_id}, now)
+    await note(tx, shop_id, actor, "chat tied", {"chat": chat_id}, now)
 
 
 def _columns(shop: Shop) -> dict[str, object]:
@@ -152,4 +206,11 @@ def _columns(shop: Shop) -> dict[str, object]:
         "language": shop.language,
         "time_zone": shop.time_zone,
         "limit_minor": shop.limit,
+        "refund_limit_minor": shop.refund_limit,
+        "request_hours": shop.request_hours,
+        "seller_name": shop.seller_name,
+        "seller_address": shop.seller_address,
+        "seller_number": shop.seller_number,
+        "seller_contact": shop.seller_contact,
+        "vat_rate": shop.vat_rate,
     }

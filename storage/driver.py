@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -113,7 +114,7 @@ class Opener:
             sqlite3.OperationalError: it cannot be opened.
         """
         self._opened = [connection for connection in self._opened if connection._thread.is_alive()]
-        connection = Connection(self._open, 64)
+        connection = Connection(partial(self.open, self.busy_seconds), 64)
         connection._thread.daemon = True  # as SQLAlchemy does it: a forgotten one does not keep the program alive
         self._opened.append(connection)
         await connection
@@ -129,5 +130,6 @@ class Opener:
                 await asyncio.to_thread(connection._thread.join)
         self._opened = []
 
-    def _open(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._path, timeout=self.busy_seconds, isolation_level=None)
+    def open(self, busy_seconds: float) -> sqlite3.Connection:
+        """A connection without a thread; it may be used by any, by one at a time."""
+        return sqlite3.connect(self._path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)

@@ -55,6 +55,78 @@ class StripeUnavailable(PaymentError):
     code = "error.stripe_unavailable"
 
 
+class NothingPaid(PaymentError):
+    """Nothing was received on the payment, so nothing can go back."""
+
+    code = "error.nothing_paid"
+
+
+class RefundOfHold(PaymentError):
+    """The money is only reserved: it is let go, not refunded."""
+
+    code = "error.refund_of_hold"
+
+
+class RefundExceedsBalance(PaymentError):
+    """More would be refunded than is left of what was received."""
+
+    code = "error.refund_exceeds_balance"
+
+
+class NothingLeft(PaymentError):
+    """Everything that was received went back already, or is on its way."""
+
+    code = "error.nothing_left"
+
+
+class DisputeForbids(PaymentError):
+    """The customer disputes the payment at his bank, and Stripe allows no refund beside that."""
+
+    code = "error.dispute_forbids"
+
+
+class RefundChanged(PaymentError):
+    """What can go back has changed since the refund was asked for, so what was shown is not true any more."""
+
+    code = "error.refund_changed"
+
+
+class RefundDecided(PaymentError):
+    """Somebody has decided about this refund before."""
+
+    code = "error.refund_decided"
+
+
+class RefundExpired(PaymentError):
+    """Nobody approved the refund in time."""
+
+    code = "error.refund_expired"
+
+
+class SecondPersonNeeded(PaymentError):
+    """Somebody else has to approve a refund of this size."""
+
+    code = "error.second_person_needed"
+
+
+class OverRefundLimit(PaymentError):
+    """The person would have approved more within 24 hours than the shop allows."""
+
+    code = "error.over_refund_limit"
+
+
+class NotAHold(PaymentError):
+    """No money is reserved for the payment, so there is none to take or to let go."""
+
+    code = "error.not_a_hold"
+
+
+class HoldStands(PaymentError):
+    """The customer has reserved the money; that is let go, not canceled."""
+
+    code = "error.hold_stands"
+
+
 class StaleTransition(Exception):
     """The payment changed between the look and the write; look again."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,9 +15,10 @@ from storage import rows
 from storage.database import Database
 from storage.errors import ImpossibleTransition, StaleTransition
 from storage.mailbox import Draft, Mailbox
-from storage.money_out_tables import history
-from storage.payment import TRANSITIONS, Payment
+from storage.payment import TRANSITIONS, Payment, PaymentStatus
+from storage.shop_tables import shops
 from storage.tables import attempts, cards, payments
+from storage.trail import remember
 
 Announce = Callable[[Payment, Payment], tuple[Draft, ...]]
 Schedule = Callable[[Payment, datetime], datetime | None]
@@ -67,7 +67,7 @@ class Ledger:
             await tx.execute(_NEW_PAYMENT, {**rows.of_payment(payment), "create_params": frozen})
             await tx.execute(_NEW_ATTEMPT, {**rows.of_attempt(payment), "params": frozen})
             await tx.execute(_NEW_CARD, rows.of_new_card(payment))
-            await _remember(tx, payment, f"user:{payment.created_by}", "requested", {}, payment.created_at)
+            await remember(tx, payment, f"user:{payment.created_by}", "requested", {}, payment.created_at)
             self._db.after_commit(tx, self._bell.set)
         return payment
 
@@ -107,9 +107,10 @@ class Ledger:
                 await tx.execute(_one(payment_id).values(look_at=after.look_at))
                 return after
             _lawful(before, after)
-            after = replace(after, version=before.version + 1)
+            after = await _numbered(tx, before, replace(after, version=before.version + 1))
             await self._write(tx, before, after, params)
-            await _remember(tx, after, actor, action, detail or {}, now)
+            self._db.changed(tx, payment_id)
+            await remember(tx, after, actor, action, detail or {}, now)
             await self._outbox.put_within(tx, *self._announce(before, after), now=now)
         return after
 
@@ -127,11 +128,6 @@ class Ledger:
         """Nothing can be made of the payment at the moment: have it looked at in a while."""
         async with self._db.transaction() as tx:
             await tx.execute(_one(payment_id).values(look_at=now + timedelta(minutes=5)))
-
-    async def note(self, payment: Payment, *, actor: str, action: str, detail: dict[str, Any], now: datetime) -> None:
-        """Add a line to the history of a payment that does not change by it."""
-        async with self._db.transaction() as tx:
-            await _remember(tx, payment, actor, action, detail, now)
 
     async def _write(self, tx: AsyncConnection, before: Payment, after: Payment, params: str | None) -> None:
         await tx.execute(_WRITE, {**rows.of_payment(after), "key": after.id})
@@ -160,6 +156,14 @@ def _lawful(before: Payment, after: Payment) -> None:
         raise ImpossibleTransition(f"{before.status} to {after.status}")
 
 
+async def _numbered(tx: AsyncConnection, before: Payment, after: Payment) -> Payment:
+    """The payment with the next number of its shop's receipts, if this change is the one by which it is paid."""
+    if after.status is not PaymentStatus.SUCCEEDED or after.status is before.status:
+        return after
+    number: int = (await tx.execute(_NEXT_RECEIPT, {"shop": after.shop_id})).scalar_one()
+    return replace(after, receipt_number=number)
+
+
 async def _free_ref(tx: AsyncConnection, shop_id: int) -> str:
     """A random reference that the shop has not used, longer as the shop fills."""
     taken = sa.select(sa.func.count()).select_from(payments).where(payments.c.shop_id == shop_id)
@@ -175,16 +179,13 @@ async def _free_ref(tx: AsyncConnection, shop_id: int) -> str:
     raise RuntimeError(f"no free reference among {(await tx.execute(taken)).scalar_one()} payments")
 
 
-async def _remember(
-    tx: AsyncConnection, payment: Payment, actor: str, action: str, detail: dict[str, Any], now: datetime
-) -> None:
-    said = {"status": payment.status, "attempt": payment.attempt.number, "outcome": payment.attempt.outcome, **detail}
-    row = {"payment_id": payment.id, "shop_id": payment.shop_id, "at": now, "actor": actor, "action": action}
-    await tx.execute(_NEW_HISTORY, {**row, "detail": json.dumps(said, sort_keys=True, ensure_ascii=False)})
-
-
 _NEW_PAYMENT, _NEW_ATTEMPT, _NEW_CARD = payments.insert(), attempts.insert(), cards.insert()
-_NEW_HISTORY = history.insert().inline()
+_NEXT_RECEIPT = (
+    shops.update()
+    .where(shops.c.id == sa.bindparam("shop"))
+    .values(receipts=shops.c.receipts + 1)
+    .returning(shops.c.receipts)
+)
 _WRITE = payments.update().where(payments.c.id == sa.bindparam("key"))
 _WRITE_ATTEMPT = attempts.update().where(
     attempts.c.payment_id == sa.bindparam("key"), attempts.c.number == sa.bindparam("which")

@@ -57,6 +57,9 @@ class Mailbox:
         Whoever does not settle it within `lease_seconds` loses it: it can be claimed again.
         """
         self._bell.clear()
+        due = await self.next_due()
+        if due is None or due > now:
+            return []
         at = _micros(now)
         values = {
             "box": self.box,
@@ -84,7 +87,7 @@ class Mailbox:
 
     async def next_due(self) -> datetime | None:
         """When the next mail can be claimed at the earliest (it is due, or its lease ends); None if none waits."""
-        async with self._db.reading() as tx:
+        async with self._db.glance() as tx:
             found: int | None = (await tx.execute(_NEXT_DUE, {"box": self.box})).scalar()
         return None if found is None else _time(found)
 
@@ -102,9 +105,15 @@ class Mailbox:
         async with self._db.reading() as tx:
             return (await tx.execute(query)).scalar_one()
 
+    async def set_aside_depth(self) -> int:
+        """How many mails wait for a human."""
+        query = sa.select(sa.func.count()).select_from(mail).where(mail.c.box == self.box, _SET_ASIDE)
+        async with self._db.reading() as tx:
+            return (await tx.execute(query)).scalar_one()
+
     async def oldest(self, now: datetime) -> float:
         """For how many seconds the oldest waiting mail has been here; 0 if none waits."""
-        async with self._db.reading() as tx:
+        async with self._db.glance() as tx:
             found: int | None = (await tx.execute(_OLDEST, {"box": self.box})).scalar()
         return 0.0 if found is None else max((now - _time(found)).total_seconds(), 0.0)
 

@@ -118,9 +118,13 @@ history = sa.Table(
 )
 """Who did what and when, and what Stripe answered; rows are only ever added, which triggers see to."""
 
-for verb in ("UPDATE", "DELETE"):
+for verb, when in (
+    ("UPDATE", ""),
+    ("DELETE", ""),
+    ("INSERT", " WHEN EXISTS (SELECT 1 FROM history WHERE id = NEW.id)"),  # REPLACE deletes without a word
+):
     refuse = (
-        f"CREATE TRIGGER history_no_{verb.lower()} BEFORE {verb} ON history"
+        f"CREATE TRIGGER history_no_{verb.lower()} BEFORE {verb} ON history{when}"
         " BEGIN SELECT RAISE(ABORT, 'the history is only ever added to'); END"
     )
     sa.event.listen(history, "after_create", sa.DDL(refuse).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]

@@ -120,7 +120,10 @@ class Payment:
     """One request for money and all that is known of it.
 
     `id` is ours (and `metadata[kvit_payment]` at Stripe), `ref` the short reference within the shop, `token` the
-    secret part of the page's address. `version` rises with every change. All times are aware UTC.
+    secret part of the page's address. `version` rises with every change. `refunded` is what went back, `refunding`
+    what is on its way back or kept for it, in minor units. `capture_by` and `cancel_by` are who wants a hold taken or
+    the request ended. `receipt_number` counts, without a gap, what the shop was paid. `looked_at` is when
+    the look at Stripe began that changed it last. All times are aware UTC.
     """
 
     id: str
@@ -150,6 +153,17 @@ class Payment:
     look_at: datetime | None = None
     succeeded_at: datetime | None = None
     ended_at: datetime | None = None
+    looked_at: datetime | None = None
+    authorized_at: datetime | None = None
+    capture_before: datetime | None = None
+    capture_by: int | None = None
+    capture_number: int = 1
+    cancel_by: int | None = None
+    reminded: int = 0
+    refunded: int = 0
+    refunding: int = 0
+    disputed: str | None = None
+    receipt_number: int | None = None
 
     @property
     def is_final(self) -> bool:
@@ -162,7 +176,13 @@ class Payment:
         if self.is_final:
             return False
         asked = self.cancel_asked is not None or self.attempt.outcome is AttemptOutcome.ASKED
+        asked = asked or self.capture_by is not None
         return asked or self.status is PaymentStatus.CREATED
+
+    @property
+    def refundable(self) -> int:
+        """What can still go back, in minor units."""
+        return max(0, self.received - self.refunded - self.refunding)
 
     def may_be(self, intent_id: str | None) -> bool:
         """Whether that intent can be this payment's one."""

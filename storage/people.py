@@ -25,7 +25,11 @@ class Role(IntEnum):
 
 @dataclass(frozen=True)
 class Shop:
-    """A seller: `currency` is its own (upper-case ISO), `limit` the most one request may ask, in minor units."""
+    """A seller: `currency` is its own (upper-case ISO), `limit` the most one request may ask, in minor units.
+
+    `refund_limit` is the most that one person may refund within 24 hours, `request_hours` how long a request can be
+    paid (None: as the installation has it), `vat_rate` in hundredths of a percent (None: there is no VAT).
+    """
 
     id: int
     name: str
@@ -33,6 +37,13 @@ class Shop:
     language: str
     time_zone: str
     limit: int = 100_000_00
+    refund_limit: int = 100_000_00
+    request_hours: int | None = None
+    seller_name: str = ""
+    seller_address: str = ""
+    seller_number: str = ""
+    seller_contact: str = ""
+    vat_rate: int | None = None
 
     @property
     def zone(self) -> ZoneInfo:
@@ -49,3 +60,20 @@ class Member:
     role: Role
     name: str
     since: datetime
+    invited_by: int | None = None
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """A role that waits for whoever brings the word; of that word only the SHA-256 is known, in hex: `digest`.
+
+    `source` is what asked for it: the same source gives the same invitation.
+    """
+
+    digest: str
+    shop_id: int
+    role: Role
+    source: str
+    invited_by: int
+    expires_at: datetime
+    used_by: int | None = None

@@ -33,23 +33,21 @@ class Post:
 
     async def card(self, payment_id: str) -> Card:
         """Where the payment's one message is."""
-        async with self._db.reading() as tx:
-            query = sa.select(cards).where(cards.c.payment_id == payment_id)
-            return rows.to_card((await tx.execute(query)).mappings().one())
+        async with self._db.glance() as tx:
+            return rows.to_card((await tx.execute(_CARD, {"key": payment_id})).mappings().one())
 
     async def sending(self, payment_id: str) -> None:
         """Write down that the card is about to be posted, so that a repeat can be counted."""
-        await self._change_card(payment_id, {"sends": cards.c.sends + 1})
+        await self._change_card(_SENDING, payment_id)
 
     async def not_sent(self, payment_id: str) -> None:
         """Take that back: it surely was not posted."""
-        await self._change_card(payment_id, {"sends": cards.c.sends - 1})
+        await self._change_card(_NOT_SENT, payment_id)
 
     async def posted(self, payment_id: str, place: Place, message_id: int, version: int, *, now: datetime) -> bool:
         """Write down the card's message; the first one stored is the card of record (False if there was one)."""
         where = {"chat_id": place.chat_id, "thread_id": place.thread_id, "message_id": message_id}
-        only = cards.c.message_id.is_(None)
-        return await self._change_card(payment_id, {**where, "shown_version": version, "shown_at": now}, only)
+        return await self._change_card(_POSTED, payment_id, **where, shown_version=version, shown_at=now)
 
     async def adopt(self, payment_id: str, place: Place, message_id: int, *, now: datetime) -> None:
         """A button of this message was pressed while no card was known: then this is it, sent before a crash.
@@ -64,19 +62,27 @@ class Post:
 
     async def shown(self, payment_id: str, version: int, *, now: datetime) -> None:
         """Write down which version the card shows."""
-        newer = cards.c.shown_version <= version
-        await self._change_card(payment_id, {"shown_version": version, "shown_at": now}, newer)
+        await self._change_card(_SHOWN, payment_id, version=version, shown_version=version, shown_at=now)
+
+    async def pictured(self, payment_id: str, message_id: int | None) -> None:
+        """Write down which message holds the QR code, or that none does any more."""
+        await self._change_card(_CHANGE, payment_id, picture_id=message_id)
+
+    async def idle_picture(self, payment_id: str) -> tuple[int, int] | None:
+        """Chat and message of the QR code of a payment that nobody can pay any more, while it stands."""
+        async with self._db.glance() as tx:
+            found = (await tx.execute(_IDLE_PICTURE, {"key": payment_id})).first()
+        return None if found is None else (found.chat_id, found.picture_id)
 
     async def lost(self, payment_id: str, message_id: int) -> None:
         """Write down that this message, the payment's card, is gone."""
-        only = cards.c.message_id == message_id
-        await self._change_card(payment_id, {"message_id": None, "lost": True, "sends": 0}, only)
+        await self._change_card(_LOST, payment_id, which=message_id, message_id=None, lost=True, sends=0)
 
     async def standing(self, chat_id: int) -> Standing:
         """What Telegram said about a chat, after following it to where it moved."""
-        async with self._db.reading() as tx:
+        async with self._db.glance() as tx:
             for _ in range(4):
-                row = (await tx.execute(sa.select(posts).where(posts.c.chat_id == chat_id))).mappings().first()
+                row = (await tx.execute(_STANDING, {"key": chat_id})).mappings().first()
                 if row is None:
                     return Standing(chat_id)
                 if row["moved_to"] is None:
@@ -114,7 +120,7 @@ class Post:
             here = cards.c.chat_id == chat_id
             open_ = sa.select(payments.c.id).join(cards, cards.c.payment_id == payments.c.id)
             found = list((await tx.execute(open_.where(here, payments.c.ended_at.is_(None)))).scalars())
-            gone = {"message_id": None, "lost": True, "sends": 0}
+            gone = {"message_id": None, "lost": True, "sends": 0, "picture_id": None}
             await tx.execute(cards.update().where(here).values(chat_id=moved_to, **gone))
             known = (await tx.execute(sa.select(chats.c.chat_id).where(chats.c.chat_id == moved_to))).first()
             if known is None:
@@ -123,21 +129,33 @@ class Post:
 
     async def _is_card(self, chat_id: int, message_id: int) -> bool:
         where = (cards.c.chat_id == chat_id) & (cards.c.message_id == message_id)
-        async with self._db.reading() as tx:
+        async with self._db.glance() as tx:
             return (await tx.execute(sa.select(cards.c.payment_id).where(where))).first() is not None
 
     async def _upsert(self, chat_id: int, values: dict[str, object]) -> None:
         async with self._db.transaction() as tx:
             await _put(tx, chat_id, values)
 
-    async def _change_card(
-        self, payment_id: str, values: dict[str, object], only: sa.ColumnElement[bool] | None = None
-    ) -> bool:
-        change = cards.update().where(cards.c.payment_id == payment_id)
-        if only is not None:
-            change = change.where(only)
+    async def _change_card(self, change: sa.Update, payment_id: str, **values: object) -> bool:
         async with self._db.transaction() as tx:
-            return bool((await tx.execute(change.values(**values))).rowcount)
+            return bool((await tx.execute(change, {"key": payment_id, **values})).rowcount)
+
+
+_CARD = sa.select(cards).where(cards.c.payment_id == sa.bindparam("key"))
+_STANDING = sa.select(posts).where(posts.c.chat_id == sa.bindparam("key"))
+_CHANGE = cards.update().where(cards.c.payment_id == sa.bindparam("key"))
+_SENDING = _CHANGE.values(sends=cards.c.sends + 1)
+_NOT_SENT = _CHANGE.values(sends=cards.c.sends - 1)
+_POSTED = _CHANGE.where(cards.c.message_id.is_(None))
+_SHOWN = _CHANGE.where(cards.c.shown_version <= sa.bindparam("version"))
+_LOST = _CHANGE.where(cards.c.message_id == sa.bindparam("which"))
+_IDLE_PICTURE = (
+    sa.select(cards.c.chat_id, cards.c.picture_id)
+    .join(payments, payments.c.id == cards.c.payment_id)
+    .where(cards.c.payment_id == sa.bindparam("key"), cards.c.picture_id.is_not(None))
+    .where(payments.c.status.not_in(("created", "open")))
+)
+# Made once: to put a statement together costs more than to run it.
 
 
 async def _put(tx: AsyncConnection, chat_id: int, values: dict[str, object]) -> None:

@@ -75,31 +75,31 @@ class Queries:
 
     async def create_params(self, payment_id: str) -> str:
         """The frozen parameters of the request that makes the intent, as JSON."""
-        async with self._db.reading() as tx:
+        async with self._db.glance() as tx:
             params: str = (await tx.execute(_PARAMS, {"key": payment_id})).scalar_one()
         return params
 
     async def attempt_params(self, payment_id: str, number: int) -> str:
         """The frozen parameters of one attempt, as JSON."""
         which = (attempts.c.payment_id == payment_id) & (attempts.c.number == number)
-        async with self._db.reading() as tx:
+        async with self._db.glance() as tx:
             params: str = (await tx.execute(sa.select(attempts.c.params).where(which))).scalar_one()
         return params
 
     async def was_cause(self, cause: str) -> bool:
         """Whether a tap has begun an attempt before."""
         query = sa.select(attempts.c.number).where(attempts.c.cause == cause)
-        async with self._db.reading() as tx:
+        async with self._db.glance() as tx:
             return (await tx.execute(query)).first() is not None
 
     async def due(self, until: datetime, *, limit: int = 100) -> Sequence[str]:
         """The ids of payments that are to be attended to by then, the longest waiting first."""
-        async with self._db.reading() as tx:
+        async with self._db.glance() as tx:
             return list((await tx.execute(_DUE, {"until": until, "most": limit})).scalars())
 
     async def next_due(self) -> datetime | None:
         """When the next payment is to be attended to."""
-        async with self._db.reading() as tx:
+        async with self._db.glance() as tx:
             found: datetime | None = (await tx.execute(_NEXT_DUE)).scalar()
         return found
 
@@ -130,11 +130,11 @@ class Queries:
         return Standing(number, tuple(sorted(by_currency, key=lambda pair: pair[1].currency)))
 
     async def _by(self, column: str, key: str) -> Payment | None:
-        async with self._db.reading() as tx:
+        async with self._db.glance() as tx:
             return await rows.payment_by(tx, column, key)
 
     async def _payment(self, condition: sa.ColumnElement[bool]) -> Payment | None:
-        async with self._db.reading() as tx:
+        async with self._db.glance() as tx:
             return await rows.payment_where(tx, condition)
 
 

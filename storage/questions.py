@@ -59,7 +59,7 @@ class Questions:
 
     async def find(self, question_id: str) -> Question | None:
         """A question by its id."""
-        async with self._db.reading() as tx:
+        async with self._db.glance() as tx:
             query = sa.select(questions).where(questions.c.id == question_id)
             row = (await tx.execute(query)).mappings().first()
         return None if row is None else _to_question(row)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.money import Money
 from storage.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus, Place, hash_of
-from storage.people import Shop
+from storage.people import Member, Role, Shop
 from storage.tables import attempts, cards, payments
 
 _CURRENT = payments.join(
@@ -29,7 +29,10 @@ PAYMENTS = sa.select(payments, *_ATTEMPT).select_from(_CURRENT)
 
 @dataclass(frozen=True)
 class Card:
-    """Where a payment's one message is; `message_id` is None until it was posted, `lost` once it was deleted."""
+    """Where a payment's one message is; `message_id` is None until it was posted, `lost` once it was deleted.
+
+    `picture_id` is the message with the QR code below it, while there is one.
+    """
 
     payment_id: str
     place: Place
@@ -38,6 +41,7 @@ class Card:
     shown_at: datetime | None
     sends: int
     lost: bool
+    picture_id: int | None = None
 
     @property
     def stands(self) -> bool:
@@ -108,6 +112,17 @@ def to_payment(row: sa.RowMapping) -> Payment:
         look_at=row["look_at"],
         succeeded_at=row["succeeded_at"],
         ended_at=row["ended_at"],
+        looked_at=row["looked_at"],
+        authorized_at=row["authorized_at"],
+        capture_before=row["capture_before"],
+        capture_by=row["capture_by"],
+        capture_number=row["capture_number"],
+        cancel_by=row["cancel_by"],
+        reminded=row["reminded"],
+        refunded=row["refunded"],
+        refunding=row["refunding"],
+        disputed=row["disputed"],
+        receipt_number=row["receipt_number"],
     )
 
 
@@ -163,6 +178,17 @@ def of_payment(payment: Payment) -> dict[str, Any]:
         "look_at": payment.look_at,
         "succeeded_at": payment.succeeded_at,
         "ended_at": payment.ended_at,
+        "looked_at": payment.looked_at,
+        "authorized_at": payment.authorized_at,
+        "capture_before": payment.capture_before,
+        "capture_by": payment.capture_by,
+        "capture_number": payment.capture_number,
+        "cancel_by": payment.cancel_by,
+        "reminded": payment.reminded,
+        "refunded": payment.refunded,
+        "refunding": payment.refunding,
+        "disputed": payment.disputed,
+        "receipt_number": payment.receipt_number,
     }
 
 
@@ -201,9 +227,29 @@ def to_card(row: sa.RowMapping) -> Card:
         shown_at=row["shown_at"],
         sends=row["sends"],
         lost=row["lost"],
+        picture_id=row["picture_id"],
     )
+
+
+def to_member(row: sa.RowMapping) -> Member:
+    """A member from a row of `members`."""
+    return Member(row["shop_id"], row["user_id"], Role(row["role"]), row["name"], row["since"], row["invited_by"])
 
 
 def to_shop(row: sa.RowMapping) -> Shop:
     """A shop from a row of `shops`."""
-    return Shop(row["id"], row["name"], row["currency"], row["language"], row["time_zone"], row["limit_minor"])
+    return Shop(
+        id=row["id"],
+        name=row["name"],
+        currency=row["currency"],
+        language=row["language"],
+        time_zone=row["time_zone"],
+        limit=row["limit_minor"],
+        refund_limit=row["refund_limit_minor"],
+        request_hours=row["request_hours"],
+        seller_name=row["seller_name"],
+        seller_address=row["seller_address"],
+        seller_number=row["seller_number"],
+        seller_contact=row["seller_contact"],
+        vat_rate=row["vat_rate"],
+    )

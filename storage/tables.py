@@ -53,10 +53,11 @@ payments = sa.Table(
     sa.Column("look_at", Instant),
     sa.Column("succeeded_at", Instant),
     sa.Column("ended_at", Instant),
+    sa.Column("looked_at", Instant),
     sa.Column("authorized_at", Instant),
     sa.Column("capture_before", Instant),
     sa.Column("capture_by", BigInt),
-    sa.Column("capture_number", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("capture_number", sa.Integer, nullable=False, server_default="1"),
     sa.Column("cancel_by", BigInt),
     sa.Column("reminded", sa.Integer, nullable=False, server_default="0"),
     sa.Column("refunded", BigInt, nullable=False, server_default="0"),
@@ -74,6 +75,7 @@ payments = sa.Table(
     sa.Index("ix_payments_look_at", "look_at", **where("look_at IS NOT NULL")),
     sa.Index("ix_payments_open", "shop_id", "created_at", **where("ended_at IS NULL")),
     sa.Index("ix_payments_shop_created", "shop_id", "created_at"),
+    sa.Index("ix_payments_state", "status", "currency"),
     sa.Index("uq_payments_receipt", "shop_id", "receipt_number", unique=True, **where("receipt_number IS NOT NULL")),
     **STRICT,
 )
@@ -112,10 +114,11 @@ cards = sa.Table(
     sa.Column("shown_at", Instant),
     sa.Column("sends", sa.Integer, nullable=False),
     sa.Column("lost", Flag, nullable=False),
+    sa.Column("picture_id", BigInt),
     sa.Index("uq_cards_message", "chat_id", "message_id", unique=True, **where("message_id IS NOT NULL")),
     **STRICT,
 )
-"""The one message that shows a payment: where it is and which version of the payment it shows."""
+"""The one message that shows a payment: where it is, which version of the payment it shows, and the QR code below it."""
 
 questions = sa.Table(
     "questions",

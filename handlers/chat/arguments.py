@@ -32,7 +32,7 @@ async def payment(context: Context) -> tuple[Payment, str]:
         WhichPayment, RefDiffers, UnknownPayment.
     """
     written = REF.match(context.said.rest)
-    replied = await _replied_to(context)
+    replied = await replied_to(context)
     if written is None:
         if replied is None:
             raise UnknownPayment if context.said.rest else WhichPayment(example="K7F3")
@@ -51,7 +51,8 @@ def as_stored(ref: str) -> str:
     return ref[0] + ref[1:].translate(LOOKALIKES)
 
 
-async def _replied_to(context: Context) -> Payment | None:
+async def replied_to(context: Context) -> Payment | None:
+    """The payment whose card the command replies to; None where it replies to no card."""
     if context.said.answers is None:
         return None
     return await context.desks.queries.by_message(context.shop.id, context.place.chat_id, context.said.answers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
+from handlers.authority import Action, may
 from handlers.chat import pay, shop
 from handlers.chat.context import Context
 from handlers.chat.incoming import Said
@@ -87,7 +88,7 @@ def _refuse_the_wrong(context: Context, command: Command) -> None:
     said = context.said
     if said.nameless or said.person.is_shared:
         raise SpeakAsYourself
-    if context.role < command.role:
+    if not command.open_to(context.role, context.where):
         log.info("refused /%s to %s in chat %s", command.name, said.person.id, said.place.chat_id)
         raise NotAllowed(id=said.person.id)
     if said.forwarded and command.role > Role.STRANGER:
@@ -98,7 +99,7 @@ async def _plain_words(context: Context) -> None:
     """An amount that a merchant types in his private chat is offered as a request; other words get a hint."""
     if not context.is_private:
         return
-    if context.role < Role.MERCHANT:
+    if not may(context.role, Action.ASK):
         await context.reply("start.stranger", id=context.person.id)
         return
     if context.standing.shop is None:

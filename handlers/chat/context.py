@@ -5,21 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from handlers.authority import Action, Where, may
+from handlers.cards import Looks
 from handlers.chat.incoming import InlineAsked, InlineChosen, Said, Tapped
+from handlers.colleagues import Colleagues
 from handlers.health import Health
 from handlers.i18n import Safe, html, language_of, text
 from handlers.letters import Post, draft_of
 from handlers.payments import Payments
 from handlers.ports import Clock, Keyboard, Letter, Messenger
+from handlers.refunds import Refunds
+from handlers.rights import Rights
 from handlers.team import Person, Standing, Team
 from storage.directory import Directory
-from storage.errors import PaymentError
-from storage.mailbox import Mailbox
-from storage.payment import Place
+from storage.errors import NotAllowed, PaymentError
+from storage.mailbox import Draft, Mailbox
+from storage.payment import Payment, Place
 from storage.people import Role, Shop
 from storage.post import Post as Posts
 from storage.queries import Queries
 from storage.questions import Question, Questions
+from storage.trail import Trail
 
 LONGEST_QUOTE = 60
 """Characters of what somebody wrote that a refusal repeats, for a message has its bounds."""
@@ -36,6 +42,8 @@ class Desks:
     """What the doors may ask; the same for every update."""
 
     payments: Payments
+    refunds: Refunds
+    rights: Rights
     team: Team
     queries: Queries
     directory: Directory
@@ -45,7 +53,9 @@ class Desks:
     messenger: Messenger
     clock: Clock
     health: Health
-    wallet_name: str
+    colleagues: Colleagues
+    trail: Trail
+    looks: Looks
 
 
 @dataclass
@@ -58,6 +68,8 @@ class Context:
     standing: Standing
     now: datetime
     answered: bool = False
+    reached_for: Payment | None = None
+    """A payment that the person may not touch: the refusal is remembered with it."""
     _number: int = 0
 
     @property
@@ -106,6 +118,24 @@ class Context:
         return self.place.chat_id > 0
 
     @property
+    def where(self) -> Where:
+        """In which kind of chat he acts."""
+        if self.place.inline_id is not None:
+            return Where.INLINE
+        if self.is_private:
+            return Where.PRIVATE
+        return Where.HOMELESS if self.standing.shop is None else Where.GROUP
+
+    def require(self, action: Action) -> None:
+        """Refuse whoever may not do that now.
+
+        Raises:
+            NotAllowed: with his number, which an admin needs to give him a role.
+        """
+        if not may(self.role, action):
+            raise NotAllowed(id=self.person.id)
+
+    @property
     def language(self) -> str:
         """The person's language if it is ours, else the shop's."""
         shop = self.standing.shop
@@ -125,12 +155,17 @@ class Context:
 
     async def send(self, said: Safe, keyboard: Keyboard = ()) -> None:
         """Answer with these words. The same update sends the same answer once, however often it is taken up."""
+        await self.desks.outbox.put(self.draft(said, keyboard), now=self.now)
+
+    def draft(self, said: Safe, keyboard: Keyboard = ()) -> Draft:
+        """The answer as a mail, for a desk that keeps it in the transaction of what it tells."""
         reply_to = self.news.message_id if isinstance(self.news, Said) else None
-        await self._put(Post(self.place, Letter(said, keyboard), reply_to))
+        return self._draft(Post(self.place, Letter(said, keyboard), reply_to))
 
     async def replace(self, said: Safe, keyboard: Keyboard = ()) -> None:
         """Show this instead of the message whose button was tapped."""
-        await self._put(Post(self.place, Letter(said, keyboard), edits=self.tapped.message_id))
+        showing = Post(self.place, Letter(said, keyboard), edits=self.tapped.message_id)
+        await self.desks.outbox.put(self._draft(showing), now=self.now)
 
     async def toast(self, key: str, /, *, alert: bool = False, **holes: object) -> None:
         """End the waiting of the tapped button with a sentence that only the person who tapped sees."""
@@ -150,10 +185,9 @@ class Context:
         kept = await self.desks.questions.answer(question.id, choice, now=self.now)
         return choice if kept.answer is None else kept.answer
 
-    async def _put(self, post: Post) -> None:
+    def _draft(self, post: Post) -> Draft:
         self._number += 1
-        draft = draft_of(post, key=f"{self.key}:answer:{self._number}")
-        await self.desks.outbox.put(draft, now=self.now)
+        return draft_of(post, key=f"{self.key}:answer:{self._number}")
 
 
 def _short(hole: object) -> object:

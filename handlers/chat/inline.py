@@ -6,6 +6,7 @@ import hashlib
 import logging
 
 from handlers import i18n
+from handlers.authority import Action, may
 from handlers.chat.context import Context
 from handlers.chat.incoming import InlineAsked, InlineChosen
 from handlers.chat.pay import asked_of, body_of
@@ -15,7 +16,6 @@ from storage.amount_refusals import AmountRefused
 from storage.amounts import Ambiguous, Asked, can_be_asked, parse_request
 from storage.errors import NotAllowed, PaymentError
 from storage.payment import Payment, Place
-from storage.people import Role
 from storage.questions import Question
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ async def link_tapped(context: Context, offer_id: str) -> None:
 
 
 async def _offers(context: Context, words: str) -> list[Offer]:
-    if context.role < Role.MERCHANT:
+    if not may(context.role, Action.ASK):
         return [_explanation(context, context.text("inline.stranger", id=context.person.id))]
     if context.standing.shop is None:
         return [_explanation(context, context.text("inline.which_shop"))]
@@ -116,7 +116,7 @@ async def _request(context: Context, question: Question, number: int, inline_id:
     """
     shop = await context.desks.directory.shop(question.body["shop"])
     role = await context.desks.team.role(question.body["shop"], context.person)
-    if shop is None or role < Role.MERCHANT or question.user_id != context.person.id:
+    if shop is None or not may(role, Action.ASK) or question.user_id != context.person.id:
         raise NotAllowed(id=context.person.id)
     asked = asked_of(question, number, limit=shop.limit)
     place = Place(context.person.id, None, inline_id)

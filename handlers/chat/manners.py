@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from handlers.chat import people
 from handlers.chat.context import Context
 from handlers.chat.shop import ask_which
 from handlers.commands import open_to
@@ -18,9 +19,12 @@ class ClaimRefused(PaymentError):
 
 
 async def start(context: Context) -> None:
-    """Say who one is, and what comes next for this person; a claim link makes him the first owner."""
+    """Say who one is, and what comes next for this person; a link gives him the role it was made for."""
     if context.said.rest.startswith(CLAIM):
         await _claim(context)
+        return
+    if people.is_invitation(context.said.rest):
+        await people.join(context)
         return
     if context.role is Role.STRANGER:
         await context.reply("start.stranger", id=context.person.id)
@@ -45,8 +49,8 @@ async def help_(context: Context) -> None:
     lines = [context.html("help.head")]
     lines += [
         Safe(f"/{command.name} – {context.html(f'command.{command.name}')}")
-        for command in open_to(context.role)
-        if context.standing.shop is not None or command.homeless or (context.is_private and not command.needs_shop)
+        for command in open_to(context.role, context.where)
+        if context.standing.shop is not None or not command.needs_shop
     ]
     if context.role is Role.STRANGER:
         lines.append(context.html("help.stranger", id=context.person.id))

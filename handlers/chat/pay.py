@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from handlers import i18n
+from handlers.authority import Action
 from handlers.chat.context import Context
 from handlers.ports import Button
 from storage.amount_refusals import AmountRefused
@@ -25,12 +26,18 @@ async def pay(context: Context) -> None:
         first, second = (i18n.plain_amount(context.language, Money(minor, shop.currency)) for minor in EXAMPLES)
         await context.reply("pay.how", first=first, second=second, currency=shop.currency)
         return
+    await request(context)
+
+
+async def request(context: Context, *, manual: bool = False) -> None:
+    """Ask for the money that was typed, once it can be read in one way; `manual`: it is only reserved."""
+    shop = context.shop
     reading = parse_request(context.said.rest, default=shop.currency, limit=shop.limit)
     if isinstance(reading, Ambiguous):
-        await ask_which(context, reading)
+        await ask_which(context, reading, manual=manual)
         return
-    desk = context.desks.payments
-    await desk.request(shop, context.place, context.person.id, reading, source=context.said.source)
+    desk, source = context.desks.payments, context.said.source
+    await desk.request(shop, context.place, context.person.id, reading, source=source, manual=manual)
 
 
 async def offer(context: Context) -> None:
@@ -44,9 +51,9 @@ async def offer(context: Context) -> None:
     await _ask(context, choices, "pay.offer")
 
 
-async def ask_which(context: Context, reading: Ambiguous) -> None:
+async def ask_which(context: Context, reading: Ambiguous, *, manual: bool = False) -> None:
     """Ask which of two amounts is meant."""
-    await _ask(context, reading.choices, "pay.which")
+    await _ask(context, reading.choices, "pay.which", manual=manual)
 
 
 async def chosen(context: Context, question: Question, choice: int) -> None:
@@ -55,12 +62,14 @@ async def chosen(context: Context, question: Question, choice: int) -> None:
     Raises:
         AmountRefused: the chosen one cannot be asked for.
     """
+    context.require(Action.ASK)
     limit = context.shop.limit
     first = choice if question.answer is None else question.answer
     asked_of(question, first, limit=limit)  # one that is refused leaves the other button to be tapped
     asked = asked_of(question, await context.decided(question, first), limit=limit)
     desk, source = context.desks.payments, question.body["source"]
-    await desk.request(context.shop, question.place, question.user_id, asked, source=source)
+    manual = question.body.get("manual", False)
+    await desk.request(context.shop, question.place, question.user_id, asked, source=source, manual=manual)
     await context.replace(context.html("pay.chosen", amount=asked.money))
 
 
@@ -81,8 +90,8 @@ def asked_of(question: Question, choice: int, *, limit: int) -> Asked:
     return asked
 
 
-async def _ask(context: Context, choices: tuple[Asked, ...], key: str) -> None:
-    body = {"source": context.said.source, **body_of(choices)}
+async def _ask(context: Context, choices: tuple[Asked, ...], key: str, *, manual: bool = False) -> None:
+    body = {"source": context.said.source, "manual": manual, **body_of(choices)}
     place = Place(context.place.chat_id, context.place.thread_id)
     keep = context.desks.questions.ask
     question = await keep(f"{context.key}:which", "pay", place, context.person.id, body, now=context.now)

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, time
+from typing import Any
 
 from handlers import i18n
-from handlers.cards import View, card
+from handlers.authority import Action
+from handlers.cards import card
 from handlers.chat import arguments
 from handlers.chat.context import Context
 from handlers.i18n import Safe
+from handlers.pictures import picture_due
+from handlers.trail_words import state_key
 from storage.amounts import Asked, check
-from storage.errors import NotAllowed, StillEnding
+from storage.errors import StillEnding
 from storage.ledger import Entry
-from storage.payment import Payment, PaymentStatus
-from storage.people import Role
+from storage.money import Money
+from storage.payment import Payment
 
 
 async def status(context: Context) -> None:
@@ -25,8 +29,8 @@ async def status(context: Context) -> None:
         return
     payment, _ = await arguments.payment(context)
     shop = replace(context.shop, language=context.language)
-    wallet = i18n.wallet(context.desks.wallet_name, context.now, shop.time_zone)
-    shown = card(payment, View(shop, context.now, wallet)).html
+    refunds = await context.desks.refunds.of_payment(payment.id)
+    shown = card(payment, context.desks.looks.view(shop, context.now, refunds)).html
     entries = await context.desks.queries.history(payment.id)
     await context.send(Safe("\n".join([shown, "", *_history(context, entries)])))
 
@@ -36,8 +40,8 @@ async def again(context: Context) -> None:
     before, _ = await arguments.payment(context)
     check(before.amount, limit=context.shop.limit)
     asked = Asked(before.amount, before.text)
-    desk = context.desks.payments
-    await desk.request(context.shop, context.place, context.person.id, asked, source=context.said.source)
+    desk, source, manual = context.desks.payments, context.said.source, before.manual_capture
+    await desk.request(context.shop, context.place, context.person.id, asked, source=source, manual=manual)
 
 
 async def cancel(context: Context) -> None:
@@ -67,10 +71,16 @@ async def new_link_tapped(context: Context, payment: Payment) -> None:
     await context.toast("renew.done")
 
 
+async def qr_tapped(context: Context, payment: Payment) -> None:
+    """The button *QR code* of a card: the code is posted below it."""
+    await context.desks.outbox.put(picture_due(payment, key=f"{context.key}:picture"), now=context.now)
+    await context.toast("qr.coming")
+
+
 async def _cancel(context: Context, payment: Payment) -> Payment:
     """A merchant ends what he asked for himself, an admin everything."""
-    if context.role < Role.ADMIN and payment.created_by != context.person.id:
-        raise NotAllowed(id=context.person.id)
+    if payment.created_by != context.person.id:
+        context.require(Action.CANCEL_ANY)
     return await context.desks.payments.cancel(payment.id, user_id=context.person.id)
 
 
@@ -79,19 +89,20 @@ def _history(context: Context, entries: Sequence[Entry]) -> list[str]:
     lines: list[str] = []
     before: tuple[object, ...] = ()
     for entry in entries:
-        now = (entry.detail.get("status"), entry.detail.get("attempt"), entry.detail.get("outcome"))
+        said = entry.detail
+        now = tuple(said.get(name) for name in ("status", "attempt", "outcome", "refund", "refund_status"))
         if now != before:
             at = i18n.moment(context.language, entry.at, context.shop.time_zone)
-            lines.append(f"{at} · {context.html(_word(entry))}")
+            lines.append(f"{at} · {_line(context, said)}")
         before = now
     return lines
 
 
-def _word(entry: Entry) -> str:
-    status, outcome = entry.detail.get("status"), entry.detail.get("outcome")
-    if status in {PaymentStatus.CREATED, PaymentStatus.OPEN}:
-        return f"history.{outcome}"
-    return f"history.{status}_now"
+def _line(context: Context, said: dict[str, Any]) -> Safe:
+    """A refund is told with its amount, everything else by where the payment stood then."""
+    if "refund" not in said:
+        return context.html(state_key(said))
+    return context.html(f"history.refund_{said['refund_status']}", amount=Money(said["amount"], said["currency"]))
 
 
 async def _health(context: Context) -> Safe:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 
 from handlers.chat import commands, inline, taps
+from handlers.chat.commands import SpeakAsYourself
 from handlers.chat.context import Context, Desks
 from handlers.chat.incoming import Access, InlineAsked, InlineChosen, Moved, Said, Tapped, read
 from handlers.chat.restraint import Restraint
 from handlers.ports import DeliveryFailed
 from handlers.trace import trace
-from storage.errors import PaymentError
+from storage.errors import NotAllowed, PaymentError
 from storage.mail import Discard, Done, Mail, Retry, Verdict
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class Chat:
         try:
             await commands.take_up(context)
         except PaymentError as refusal:
+            await self._note(context, refusal)
             if self._manners.may_refuse(context):
                 await context.refuse(refusal)
         return Done()
@@ -98,7 +100,21 @@ class Chat:
         try:
             await taps.take_up(context)
         except PaymentError as refusal:
+            await self._note(context, refusal)
             await context.refuse(refusal)
+
+    async def _note(self, context: Context, refusal: PaymentError) -> None:
+        """Write into the history that somebody tried what he may not: that of the shop whose payment he reached for."""
+        payment, shop = context.reached_for, context.standing.shop
+        forbidden = payment is not None or (shop is not None and isinstance(refusal, NotAllowed | SpeakAsYourself))
+        if not forbidden or not self._manners.may_note(context):
+            return
+        news, actor = context.news, f"user:{context.person.id}"
+        detail = {"command": news.command} if isinstance(news, Said) else {"button": context.tapped.data[:1]}
+        if payment is not None:
+            await self._desks.trail.refused_at(payment, actor, detail, context.now)
+        elif shop is not None:
+            await self._desks.trail.refused(shop.id, actor, detail, context.now)
 
     async def _context(self, news: Said | Tapped | InlineAsked | InlineChosen, key: str) -> Context:
         standing = await self._desks.team.standing(_chat_of(news), news.person)

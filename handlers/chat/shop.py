@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from zoneinfo import available_timezones
 
+from handlers import shop_settings
+from handlers.authority import Action, may
 from handlers.chat.context import Context
 from handlers.i18n import LANGUAGES, Safe
 from handlers.ports import Button, Keyboard
-from handlers.team import LONGEST_NAME
-from storage.amount_refusals import TextTooLong
-from storage.amount_text import caption
 from storage.errors import NotAllowed, PaymentError
-from storage.money import CURRENCIES
+from storage.money import CURRENCIES, Money
 from storage.people import Role, Shop
 
 ZONES = ("Europe/Copenhagen", "Europe/Helsinki", "Europe/Stockholm", "Europe/Oslo")
@@ -23,18 +21,6 @@ SHOP_ID = re.compile(r"[0-9]{1,15}")
 LANGUAGE_NAMES = {"en": "English", "da": "Dansk", "sv": "Svenska", "nb": "Norsk", "fi": "Suomi"}
 
 
-class SettingRefused(PaymentError):
-    """The setting is not known, or cannot have this value."""
-
-    code = "error.setting_refused"
-
-
-class NameRefused(PaymentError):
-    """A shop's name is empty or too long."""
-
-    code = "error.name_refused"
-
-
 class ChatIsBusy(PaymentError):
     """The chat still has open requests of the shop that it acts for."""
 
@@ -42,13 +28,17 @@ class ChatIsBusy(PaymentError):
 
 
 async def setup(context: Context) -> None:
-    """Tie this chat to a shop: the only one, one of several by a button, or a new one."""
+    """Tie this chat to a shop: the only one, one of several by a button, or a new one.
+
+    An owner has all of them; others choose, for their private chats, among those in which they hold a role.
+    """
     word, _, name = context.said.rest.partition(" ")
     if word.upper() == "NEW":
-        shop = await _open(context, _name(name))
+        context.require(Action.OPEN_SHOP)
+        shop = await _open(context, shop_settings.name_of(name))
         await context.reply("setup.done", shop=shop.name)
         return
-    shops = await context.desks.directory.shops() or [await context.desks.team.first_shop(context.person)]
+    shops = await context.desks.team.shops_of(context.person)
     if len(shops) == 1:
         await _tie(context, shops[0])
         await context.reply("setup.done", shop=shops[0].name)
@@ -66,7 +56,7 @@ async def shop_tapped(context: Context, shop_id: str) -> None:
     """One of the shops was chosen; for a group only an owner does that."""
     shop = await context.desks.directory.shop(int(shop_id)) if SHOP_ID.fullmatch(shop_id) else None
     role = await context.desks.team.role(shop.id, context.person) if shop else Role.STRANGER
-    if shop is None or role < (Role.MERCHANT if context.is_private else Role.OWNER):
+    if shop is None or not may(role, Action.CHOOSE_SHOP if context.is_private else Action.TIE):
         raise NotAllowed(id=context.person.id)
     await _tie(context, shop)
     await context.replace(context.html("setup.done", shop=shop.name))
@@ -74,7 +64,7 @@ async def shop_tapped(context: Context, shop_id: str) -> None:
 
 
 async def settings(context: Context) -> None:
-    """Show the shop's settings, or change one: `name`, `currency`, `language`, `zone`."""
+    """Show the shop's settings, or change one."""
     name, _, value = context.said.rest.partition(" ")
     if name:
         await _change(context, name.lower(), value.strip())
@@ -83,8 +73,6 @@ async def settings(context: Context) -> None:
 
 async def setting_tapped(context: Context, said: str) -> None:
     """A button under the settings."""
-    if context.role < Role.ADMIN:
-        raise NotAllowed(id=context.person.id)
     name, _, value = said.partition(":")
     await _change(context, name, value)
     await context.replace(_shown(context), _buttons(context.shop))
@@ -92,38 +80,10 @@ async def setting_tapped(context: Context, said: str) -> None:
 
 
 async def _change(context: Context, name: str, value: str) -> None:
-    changed = _with(context.shop, name, value)
-    await context.desks.directory.change_shop(changed)
-    context.standing = replace(context.standing, shop=changed)
-
-
-def _with(shop: Shop, name: str, value: str) -> Shop:
-    """The shop with one setting changed.
-
-    Raises:
-        SettingRefused, NameRefused: it is as it was.
-    """
-    match name:
-        case "name":
-            return replace(shop, name=_name(value))
-        case "currency" if value.upper() in CURRENCIES:
-            return replace(shop, currency=value.upper())
-        case "language" if value.lower() in LANGUAGES:
-            return replace(shop, language=value.lower())
-        case "zone" | "timezone" if found := {zone.lower(): zone for zone in available_timezones()}.get(value.lower()):
-            return replace(shop, time_zone=found)
-        case _:
-            raise SettingRefused
-
-
-def _name(value: str) -> str:
-    try:
-        name = caption(value)
-    except TextTooLong:
-        raise NameRefused(longest=LONGEST_NAME) from None
-    if not 0 < len(name) <= LONGEST_NAME:
-        raise NameRefused(longest=LONGEST_NAME)
-    return name
+    actor, detail = f"user:{context.person.id}", shop_settings.told(name, value)
+    decide, change = shop_settings.changed(name, value), context.desks.directory.change_shop
+    shop = await change(context.shop.id, decide, actor=actor, detail=detail, now=context.now)
+    context.standing = replace(context.standing, shop=shop)
 
 
 async def _open(context: Context, name: str) -> Shop:
@@ -140,7 +100,9 @@ async def _open(context: Context, name: str) -> Shop:
     await _refuse_busy(context)
     like = standing or (await context.desks.directory.shops() or [await _first(context)])[0]
     chat_id = context.place.chat_id
-    return await context.desks.directory.open_shop(replace(like, name=name), now=context.now, chat_id=chat_id)
+    new = replace(Shop(0, name, like.currency, like.language, like.time_zone), limit=like.limit)
+    actor = f"user:{context.person.id}"
+    return await context.desks.directory.open_shop(new, now=context.now, chat_id=chat_id, actor=actor)
 
 
 async def _first(context: Context) -> Shop:
@@ -154,7 +116,8 @@ async def _tie(context: Context, shop: Shop) -> None:
         ChatIsBusy: requests of another shop are open there.
     """
     await _refuse_busy(context, but=shop.id)
-    await context.desks.directory.tie(context.place.chat_id, shop.id, now=context.now)
+    actor = f"user:{context.person.id}"
+    await context.desks.directory.tie(context.place.chat_id, shop.id, now=context.now, actor=actor)
     context.standing = replace(context.standing, shop=shop, choices=())
 
 
@@ -168,14 +131,35 @@ async def _refuse_busy(context: Context, *, but: int = 0) -> None:
 
 
 def _shown(context: Context) -> Safe:
-    shop = context.shop
-    return context.html(
-        "settings.shown",
-        shop=shop.name,
-        currency=shop.currency,
-        language=LANGUAGE_NAMES[shop.language],
-        zone=shop.time_zone,
-    )
+    shop, unset = context.shop, context.text("settings.unset")
+    hours = context.text("settings.hours_default") if shop.request_hours is None else str(shop.request_hours)
+    rate = context.text("settings.no_vat") if shop.vat_rate is None else f"{shop_settings.percent(shop.vat_rate)} %"
+    lines = [
+        context.html(
+            "settings.shown",
+            shop=shop.name,
+            currency=shop.currency,
+            language=LANGUAGE_NAMES[shop.language],
+            zone=shop.time_zone,
+        ),
+        context.html(
+            "settings.limits",
+            limit=Money(shop.limit, shop.currency),
+            refunds=Money(shop.refund_limit, shop.currency),
+            hours=hours,
+        ),
+        context.html(
+            "settings.seller",
+            name=shop.seller_name or unset,
+            address=shop.seller_address or unset,
+            number=shop.seller_number or unset,
+            contact=shop.seller_contact or unset,
+            vat=rate,
+        ),
+    ]
+    if lacking := shop_settings.missing(shop):
+        lines.append(context.html("settings.missing", what=", ".join(lacking)))
+    return Safe("\n".join([*lines, context.html("settings.how")]))
 
 
 def _buttons(shop: Shop) -> Keyboard:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from handlers.chat import lists, manners, pay, requests, shop
+from handlers.authority import Action
+from handlers.chat import holds, lists, log, manners, pay, people, refunds, requests, shop
 from handlers.chat.context import Context
 from storage.payment import Payment
 from storage.questions import Question
 
 COMMAND_DOORS: dict[str, Callable[[Context], Awaitable[None]]] = {
     "pay": pay.pay,
+    "hold": holds.hold,
+    "capture": holds.capture,
+    "release": holds.release,
+    "refund": refunds.refund,
     "status": requests.status,
     "cancel": requests.cancel,
     "open": lists.open_,
@@ -23,22 +28,55 @@ COMMAND_DOORS: dict[str, Callable[[Context], Awaitable[None]]] = {
     "privacy": manners.privacy,
     "setup": shop.setup,
     "settings": shop.settings,
+    "team": people.team,
+    "invite": people.invite,
+    "revoke": people.revoke,
+    "log": log.log,
 }
 
 PAYMENT_BUTTONS: dict[str, Callable[[Context, Payment], Awaitable[None]]] = {
     "n": requests.new_link_tapped,
+    "qr": requests.qr_tapped,
     "c": requests.cancel_tapped,
+    "k": holds.capture_tapped,
+    "r": holds.release_tapped,
 }
 """Buttons of a card: `LETTER:PAYMENT`."""
+
+REFUND_BUTTONS: dict[str, Callable[[Context, str], Awaitable[None]]] = {
+    "y": refunds.approve_tapped,
+    "x": refunds.decline_tapped,
+    "t": refunds.retry_tapped,
+}
+"""Buttons about a refund: `LETTER:REFUND`; which shop they are about the refund itself says."""
 
 SHOP_BUTTONS: dict[str, Callable[[Context, str], Awaitable[None]]] = {
     "s": shop.shop_tapped,
     "v": shop.setting_tapped,
     "o": lists.page_tapped,
+    "m": people.team_page_tapped,
+    "l": log.log_page_tapped,
 }
 """Buttons about the shop: `LETTER:REST`."""
 
+BUTTON_ACTIONS: dict[str, Action] = {
+    "n": Action.NEW_LINK,
+    "c": Action.CANCEL_OWN,
+    "qr": Action.LOOK,
+    "k": Action.CAPTURE,
+    "r": Action.RELEASE_OWN,
+    "s": Action.CHOOSE_SHOP,
+    "v": Action.SETTINGS,
+    "o": Action.LOOK,
+    "m": Action.TEAM,
+    "l": Action.LOG,
+}
+"""What each button is for, and so who may press it at all; its door asks for more where that is not enough."""
+
 ANSWERS: dict[str, Callable[[Context, Question, int], Awaitable[None]]] = {
     "pay": pay.chosen,
+    "capture": holds.capture_answered,
+    "release": holds.release_answered,
+    "refund": refunds.amount_chosen,
 }
 """Questions by their kind; their buttons are `q:QUESTION:NUMBER`."""

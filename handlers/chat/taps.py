@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
+from handlers.authority import Action, Way, Where, asked_for, may
 from handlers.chat import inline
 from handlers.chat.commands import late_answered
 from handlers.chat.context import Context
-from handlers.chat.table import ANSWERS, PAYMENT_BUTTONS, SHOP_BUTTONS
+from handlers.chat.table import ANSWERS, BUTTON_ACTIONS, PAYMENT_BUTTONS, REFUND_BUTTONS, SHOP_BUTTONS
 from handlers.team import Standing
 from storage.errors import NotAllowed, PaymentError
 from storage.payment import Payment
@@ -41,12 +42,19 @@ async def take_up(context: Context) -> None:
     if context.person.is_shared:
         raise NotAllowed(id=context.person.id)
     if letter in PAYMENT_BUTTONS:
-        await PAYMENT_BUTTONS[letter](context, await _payment(context, rest))
+        payment = await _payment(context, rest, BUTTON_ACTIONS[letter])
+        await PAYMENT_BUTTONS[letter](context, payment)
+    elif letter in REFUND_BUTTONS and context.where is not Where.INLINE:
+        await REFUND_BUTTONS[letter](context, rest)
     elif context.role is Role.STRANGER:
         raise NotAllowed(id=context.person.id)
     elif letter in SHOP_BUTTONS:
+        action = Action.TIE if letter == "s" and not context.is_private else BUTTON_ACTIONS[letter]
+        context.require(action)
+        _refuse_elsewhere(context, action)
         await SHOP_BUTTONS[letter](context, rest)
     elif letter == "g":
+        context.require(Action.ASK)
         await inline.link_tapped(context, rest)
     elif letter == "q":
         await _answer(context, rest)
@@ -54,17 +62,17 @@ async def take_up(context: Context) -> None:
         raise OldButton
 
 
-async def _payment(context: Context, payment_id: str) -> Payment:
+async def _payment(context: Context, payment_id: str, action: Action) -> Payment:
     """The payment of a card's button, if it is one of this chat's shop and the person may touch it."""
     payment = await context.desks.queries.payment(payment_id)
     if payment is not None and context.place.inline_id is not None:
         await _stand_beside(context, payment)
     shop = context.standing.shop
     foreign = payment is None or shop is None or payment.shop_id != shop.id
-    if payment is not None and (foreign or context.role < Role.MERCHANT):
-        await context.desks.payments.note_refusal(payment, context.person.id, context.tapped.data[:1])
-    if context.role < Role.MERCHANT:
-        raise NotAllowed(id=context.person.id)
+    if foreign or not may(context.role, action):
+        context.reached_for = payment
+    context.require(action)
+    _refuse_elsewhere(context, action)
     if payment is None or foreign:
         raise OldButton
     if context.tapped.message_id is not None:
@@ -72,9 +80,16 @@ async def _payment(context: Context, payment_id: str) -> Payment:
     return payment
 
 
+def _refuse_elsewhere(context: Context, action: Action) -> None:
+    """A button that such a chat never shows was forged."""
+    if not asked_for(action, context.where, Way.TAP):
+        raise OldButton
+
+
 async def _stand_beside(context: Context, payment: Payment) -> None:
     """Under a card of inline mode the chat says nothing of the shop: the card's own payment does."""
     if payment.place.inline_id != context.place.inline_id:
+        context.reached_for = payment
         raise OldButton
     shop = await context.desks.directory.shop(payment.shop_id)
     context.standing = Standing(shop, await context.desks.team.role(payment.shop_id, context.person))
@@ -85,14 +100,15 @@ async def _answer(context: Context, rest: str) -> None:
     question_id, _, number = rest.partition(":")
     question = await context.desks.questions.find(question_id)
     doors = ANSWERS | {"late": late_answered}
+    if context.where is Where.INLINE:
+        raise OldButton  # nothing is asked there
     if question is None or question.place.chat_id != context.place.chat_id or question.kind not in doors:
         raise OldButton
     if number not in {str(choice) for choice in range(len(question.body.get("choices", (0, 1))))}:
         raise OldButton
     if question.user_id != context.person.id:
         raise NotYours
-    if context.role < Role.MERCHANT:
-        raise NotAllowed(id=context.person.id)
+    context.require(Action.LOOK)  # whoever holds a role at all; the door asks for what it is about
     if context.now - question.asked_at > QUESTION_LIFE:
         raise OldButton
     await doors[question.kind](context, question, int(number))

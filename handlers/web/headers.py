@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Awaitable, Callable
+from itertools import count
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from handlers.i18n import FALLBACK
 from handlers.trace import trace
-from handlers.web.looks import STYLE_SOURCE, render
-from handlers.web.tongue import language_for
+from handlers.web.looks import SCRIPT_SOURCE, STYLE_SOURCE, render
+from handlers.web.tongue import language_for, picked
 from storage.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5
+_MARKS = count(secrets.randbits(32))
+"""Counted from a random start: asking the system for each would cost a request more than its signature does."""
+
+TOKEN = re.compile(r"[A-Za-z0-9_-]{1,128}")
+"""What a page's token is made of; anything else needs no look into the database."""
 
 ALWAYS = {
     "Cache-Control": "no-store",
@@ -32,10 +40,19 @@ SAID = {
     404: "page.not_found",
     405: "page.wrong_method",
     413: "page.too_large",
+    429: "page.too_many",
     500: "page.broken",
     503: "page.unavailable",
 }
 """What a person is told; a status that is not here is a request that no person makes."""
+
+
+class StripeSilent(web.HTTPServiceUnavailable):
+    """Stripe does not answer, so nothing can be begun now; `language` is the shop's."""
+
+    def __init__(self, language: str) -> None:
+        super().__init__(headers={"Retry-After": str(RETRY_SECONDS)})
+        self.language = language
 
 
 def policy(framed_by: str) -> str:
@@ -43,7 +60,8 @@ def policy(framed_by: str) -> str:
 
     There is no `form-action`: browsers apply it to every hop of the way to the wallet, and the names on it change.
     """
-    return f"default-src 'none'; style-src {STYLE_SOURCE}; base-uri 'none'; frame-ancestors {framed_by}"
+    sources = f"default-src 'none'; style-src {STYLE_SOURCE}; script-src {SCRIPT_SOURCE}; connect-src 'self'"
+    return f"{sources}; img-src 'self' data:; base-uri 'none'; frame-ancestors {framed_by}"
 
 
 def securing(framed_by: str) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
@@ -61,7 +79,7 @@ def securing(framed_by: str) -> Callable[[web.Request, web.StreamResponse], Awai
 @web.middleware
 async def friendly(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every refusal and every error into a plain answer that tells nothing of the inside."""
-    mark = secrets.token_hex(4)
+    mark = f"{next(_MARKS) & 0xFFFFFFFF:08x}"
     with trace(request=mark):
         try:
             return await handler(request)
@@ -81,12 +99,23 @@ async def friendly(request: web.Request, handler: Handler) -> web.StreamResponse
 def _dress(stop: web.HTTPException, request: web.Request, mark: str) -> None:
     """Say it as a page to a browser, and in one line to a program."""
     key = SAID.get(stop.status, "page.bad_request")
+    if isinstance(stop, StripeSilent):
+        key = "page.stripe_silent"
     if "text/html" in request.headers.get("Accept", ""):
-        said = {"key": key, "mark": mark if stop.status == 500 else ""}
-        stop.text = render("notice.html", language_for(request), **said)
+        said = {"key": key, "mark": mark if stop.status == 500 else "", "again": _again(stop, request)}
+        language = language_for(request, getattr(stop, "language", FALLBACK))
+        stop.text = render("notice.html", language, seconds=stop.headers.get("Retry-After", ""), **said)
         stop.content_type = "text/html"
     elif stop.text in (None, f"{stop.status}: {stop.reason}"):
         stop.text = f"{stop.reason}\n"
+
+
+def _again(stop: web.HTTPException, request: web.Request) -> str:
+    """Where to try again what failed for now: the page itself; empty where there is none."""
+    token = request.match_info.get("token", "")
+    passing = stop.status in {429, 500, 503} and TOKEN.fullmatch(token)
+    chosen = picked(request)
+    return f"/p/{token}" + (f"?lang={chosen}" if chosen else "") if passing else ""
 
 
 def _route(request: web.Request) -> str:

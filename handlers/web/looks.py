@@ -1,4 +1,4 @@
-"""Turns templates into pages: everything is escaped, and the one style is allowed by its hash."""
+"""Turns templates into pages: everything is escaped, and its one style and one script are allowed by hash."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from handlers.i18n import text
+from handlers.web.tongue import OWN_NAMES
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _PAGES = Environment(
@@ -18,13 +19,21 @@ _PAGES = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    auto_reload=False,
 )
-_STYLE = _PAGES.get_template("page.css").render()
 
-STYLE_SOURCE = f"'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
-"""How the content security policy names the style (CSP level 3, hash-source)."""
+
+def _source(template: str) -> str:
+    """How the content security policy names what a template writes (CSP level 3, hash-source)."""
+    written = _PAGES.get_template(template).render().encode()
+    return f"'sha256-{base64.b64encode(hashlib.sha256(written).digest()).decode()}'"
+
+
+STYLE_SOURCE = _source("page.css")
+SCRIPT_SOURCE = _source("page.js")
 
 
 def render(template: str, language: str, **values: object) -> str:
     """The page in that language; in a template `t(key, …)` says a sentence."""
-    return _PAGES.get_template(template).render(language=language, t=partial(text, language), **values)
+    page = _PAGES.get_template(template)
+    return page.render(language=language, languages=OWN_NAMES, t=partial(text, language), **values)

@@ -1,29 +1,40 @@
-"""The page behind a payment's address: says in words where the payment stands, and changes nothing."""
+"""The page behind a payment's address: says where the payment stands, and opens the wallet when the customer asks."""
 
 from __future__ import annotations
 
-import re
+import asyncio
+import json
+import math
+from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
 
 from aiohttp import web
 
-from handlers import i18n
-from handlers.pages import Page, PageState
+from handlers.live import Live, TooManyWatchers, Topic
+from handlers.pages import Page
+from handlers.papers import qr_png, qr_svg
 from handlers.ports import Clock
+from handlers.web.address import Networks, address_of
+from handlers.web.headers import TOKEN, StripeSilent
 from handlers.web.looks import render
-from handlers.web.tongue import language_for
-
-TOKEN = re.compile(r"[A-Za-z0-9_-]{1,128}")
-"""What a token is made of; anything else needs no look into the database."""
+from handlers.web.page_words import Voice, page_values, receipt_values
+from handlers.web.tongue import language_for, picked
+from handlers.web.turnstile import Turnstile
+from storage.errors import StripeUnavailable
 
 FROM_STRIPE = frozenset({"payment_intent", "payment_intent_client_secret", "redirect_status"})
 """What Stripe puts behind the return address. None of it is believed: anybody can type it."""
 
-MOVING = frozenset({PageState.WAITING, PageState.PROCESSING})
-"""The states in which the page looks again by itself, every few seconds."""
+WINDOW_SECONDS = 60.0
+TAPS_OF_A_PAYMENT = 12
+TAPS_OF_AN_ADDRESS = 60
+"""How often *Pay* may be tapped in a minute; a market's visitors may share one address."""
 
-REFRESH_SECONDS = 5
+HEARTBEAT_SECONDS = 15.0
+"""After so long without news a stream says that it still lives, so that a dead one is noticed."""
+
+COME_BACK = "30"
 
 
 class Pages(Protocol):
@@ -39,15 +50,29 @@ class Pages(Protocol):
     async def returned(self, page: Page) -> None:
         """The customer came back from the wallet: have Stripe looked at once, bounded in number and time."""
 
+    async def pay(self, page: Page) -> str | None:
+        """The link that opens the wallet now, or None where there is nothing to open.
+
+        Raises:
+            StripeUnavailable: Stripe does not answer in time.
+        """
+
 
 class PayPage:
-    """`GET /p/TOKEN` and `GET /p/TOKEN/state`."""
+    """Everything below `/p/TOKEN`."""
 
-    def __init__(self, pages: Pages, clock: Clock, *, wallet_name: str) -> None:
-        """`wallet_name` is auto, MobilePay or Vipps."""
+    def __init__(
+        self, pages: Pages, live: Live, clock: Clock, *, voice: Voice, public_url: str | None, trusted: Networks
+    ) -> None:
+        """`public_url` is where customers find this site, `trusted` are the proxies that say where they come from."""
         self._pages = pages
+        self._live = live
         self._clock = clock
-        self._wallet_name = wallet_name
+        self._voice = voice
+        self._public_url = public_url
+        self._trusted = trusted
+        self._payments = Turnstile(TAPS_OF_A_PAYMENT, WINDOW_SECONDS)
+        self._addresses = Turnstile(TAPS_OF_AN_ADDRESS, WINDOW_SECONDS)
 
     async def show(self, request: web.Request) -> web.Response:
         """The page in the visitor's language; 303 to the clean address for who comes back from the wallet.
@@ -58,15 +83,53 @@ class PayPage:
         """
         page = await self._find(request)
         if FROM_STRIPE & request.query.keys():
-            await self._pages.returned(page)
-            raise web.HTTPSeeOther(f"/p/{page.payment.token}")
-        language = language_for(request, page.shop.language)
-        return web.Response(text=self._said(page, language), content_type="text/html")
+            if request.method == "GET":
+                await self._pages.returned(page)
+            return _to(_clean(request, page))
+        link = None if _is_phone(request) else self._link(page)
+        values = page_values(page, self._voice, self._clock.now(), language_for(request, page.shop.language), link)
+        return web.Response(text=render("pay.html", **values), content_type="text/html")
 
-    async def state(self, request: web.Request) -> web.Response:
-        """The state as JSON: `state` is a word of `PageState`, `until` RFC 3339 in UTC or null."""
+    async def pay(self, request: web.Request) -> web.Response:
+        """303 to the wallet, or back to the page where there is nothing to open; it says why.
+
+        Raises:
+            web.HTTPTooManyRequests: tapped too often.
+            StripeSilent: Stripe does not answer; nothing is lost.
+        """
         page = await self._find(request)
-        return web.json_response({"state": page.state, "until": _rfc_3339(page.until)})
+        if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+            return _to(_clean(request, page))
+        self._admit(request, page)
+        try:
+            link = await self._pages.pay(page)
+        except StripeUnavailable:
+            raise StripeSilent(page.shop.language) from None
+        return _to(link or _clean(request, page))
+
+    async def state(self, request: web.Request) -> web.StreamResponse:
+        """The state as JSON: `state` is a word of `PageState`, `until` RFC 3339 in UTC or null; or each as it comes."""
+        page = await self._find(request)
+        if request.method == "GET" and "text/event-stream" in request.headers.get("Accept", ""):
+            return await self._stream(request, page)
+        return web.json_response(_told(page))
+
+    async def qr(self, request: web.Request) -> web.Response:
+        """The code of the page's address, as a picture; there is none while nobody has said what the address is."""
+        link = self._link(await self._find(request))
+        if link is None:
+            raise web.HTTPNotFound
+        if request.path.endswith(".png"):
+            return web.Response(body=qr_png(link), content_type="image/png")
+        return web.Response(text=qr_svg(link), content_type="image/svg+xml")
+
+    async def receipt(self, request: web.Request) -> web.Response:
+        """The paper about what was received, to be read or printed."""
+        page = await self._find(request)
+        values = receipt_values(page, self._voice, language_for(request, page.shop.language))
+        if values is None:
+            raise web.HTTPNotFound
+        return web.Response(text=render("receipt.html", **values), content_type="text/html")
 
     async def _find(self, request: web.Request) -> Page:
         token = request.match_info["token"]
@@ -75,19 +138,60 @@ class PayPage:
             raise web.HTTPNotFound
         return page
 
-    def _said(self, page: Page, language: str) -> str:
-        shop, payment = page.shop, page.payment
-        still = page.state is PageState.WAITING and page.until is None
-        return render(
-            "pay.html",
-            language,
-            page=page,
-            key="page.settling" if still else f"page.{page.state}",
-            amount=i18n.money(language, payment.amount),
-            wallet=i18n.wallet(self._wallet_name, self._clock.now(), shop.time_zone),
-            until=page.until and i18n.moment(language, page.until, shop.time_zone),
-            refresh=REFRESH_SECONDS if page.state in MOVING else None,
-        )
+    def _link(self, page: Page) -> str | None:
+        """The page's address as the world knows it: from the settings alone, never from what a visitor says."""
+        return f"{self._public_url}/p/{page.payment.token}" if self._public_url else None
+
+    def _admit(self, request: web.Request, page: Page) -> None:
+        now = self._clock.now()
+        wait = self._addresses.wait(address_of(request, self._trusted), now)
+        wait = wait or self._payments.wait(page.payment.id, now)
+        if wait:
+            raise web.HTTPTooManyRequests(headers={"Retry-After": str(math.ceil(wait))})
+
+    async def _stream(self, request: web.Request, page: Page) -> web.StreamResponse:
+        """Server-sent events, until the visitor goes or we stop."""
+        try:
+            with self._live.watching(page, address_of(request, self._trusted)) as topic:
+                stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
+                await stream.prepare(request)
+                with suppress(ConnectionError):  # whoever closes the page just goes
+                    await _tell(stream, topic)
+                return stream
+        except TooManyWatchers:
+            raise web.HTTPTooManyRequests(headers={"Retry-After": COME_BACK}) from None
+
+
+async def _tell(stream: web.StreamResponse, topic: Topic) -> None:
+    told = None
+    seen = topic.count
+    while not topic.over:
+        said = json.dumps(_told(topic.page))
+        await stream.write(f"data: {said}\n\n".encode() if said != told else b": still here\n\n")
+        told = said
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HEARTBEAT_SECONDS):
+                seen = await topic.after(seen)
+
+
+def _told(page: Page) -> dict[str, str | None]:
+    return {"state": page.state.value, "until": _rfc_3339(page.until)}
+
+
+def _to(place: str) -> web.Response:
+    """See Other, to this place to the letter."""
+    return web.Response(status=303, headers={"Location": place})
+
+
+def _clean(request: web.Request, page: Page) -> str:
+    """The page's own address, in the language that was picked, and nothing else of what was asked for."""
+    chosen = picked(request)
+    return f"/p/{page.payment.token}" + (f"?lang={chosen}" if chosen else "")
+
+
+def _is_phone(request: web.Request) -> bool:
+    """Whether the page is looked at on what would have to scan it (MDN: look for "Mobi")."""
+    return "Mobi" in request.headers.get("User-Agent", "")
 
 
 def _rfc_3339(at: datetime | None) -> str | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from aiohttp import web
 
@@ -17,6 +18,12 @@ from storage.mailbox import Mailbox
 
 log = logging.getLogger(__name__)
 
+Came = Callable[[str, float | None], None]
+
+
+def nobody(outcome: str, lag: float | None) -> None:
+    """Nobody counts."""
+
 
 class StripeWebhook:
     """`POST /stripe/webhook`. Neither Stripe nor Telegram is asked anything here: the event waits on the belt."""
@@ -29,16 +36,19 @@ class StripeWebhook:
         secrets: Sequence[str],
         livemode: bool,
         read_seconds: float = READ_SECONDS,
+        came: Came = nobody,
     ) -> None:
         """`secrets` may be several while one replaces another; with none everything is refused.
 
-        `livemode` is that of our key; `read_seconds` is how long a sender may take for the body.
+        `livemode` is that of our key; `read_seconds` is how long a sender may take for the body. `came` is told of
+        each event what became of it and how many seconds after Stripe's own time it came.
         """
         self._inbox = inbox
         self._clock = clock
         self._secrets = tuple(secret.encode() for secret in secrets)
         self._livemode = livemode
         self._read_seconds = read_seconds
+        self._came = came
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer 200 once the event is committed, was there already, or is none of ours.
@@ -54,12 +64,17 @@ class StripeWebhook:
             event = stripe_event.read(raw)
         except (BadSignature, NotAnEvent) as error:
             log.warning("refused what came to Stripe's webhook: %s", error)
+            self._came("refused", None)
             raise web.HTTPBadRequest(text="This is not an event signed by Stripe.\n") from None
-        if self._concerns_us(event):
-            lane = event.intent_id or event.id
-            body = stripe_event.without_client_secrets(raw)
-            await self._inbox.put(Draft(key=event.id, lane=lane, kind=event.type, body=body), now=now)
+        outcome = await self._keep(event, raw, now) if self._concerns_us(event) else "foreign"
+        self._came(outcome, None if event.created is None else now.timestamp() - event.created)
         return web.Response(text="kept\n")
+
+    async def _keep(self, event: Event, raw: bytes, now: datetime) -> str:
+        lane = event.intent_id or event.id
+        body = stripe_event.without_client_secrets(raw)
+        new = await self._inbox.put(Draft(key=event.id, lane=lane, kind=event.type, body=body), now=now)
+        return "kept" if new else "repeated"
 
     def _concerns_us(self, event: Event) -> bool:
         """Whether the event is of our mode and about what Kvit may have made; others are logged and let go."""

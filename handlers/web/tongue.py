@@ -1,14 +1,24 @@
-"""Which language a visitor reads: the first of ours that the browser asks for."""
+"""Which language a visitor reads: the one picked on the page, else the first of ours that the browser asks for."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
-from handlers.i18n import FALLBACK, language_of
+from handlers.i18n import FALLBACK, LANGUAGES, language_of
+
+OWN_NAMES = {"en": "English", "da": "Dansk", "sv": "Svenska", "nb": "Norsk", "fi": "Suomi"}
+
+
+def picked(request: web.Request) -> str | None:
+    """The language that the address asks for (`?lang=da`), if it is one of ours."""
+    wanted = request.query.get("lang", "")
+    return wanted if wanted in LANGUAGES else None
 
 
 def language_for(request: web.Request, otherwise: str = FALLBACK) -> str:
-    """The language of ours that `Accept-Language` (RFC 9110, 12.5.4) likes best; `otherwise` if it names none."""
+    """What was picked, else what `Accept-Language` (RFC 9110, 12.5.4) likes best, else `otherwise`."""
+    if chosen := picked(request):
+        return chosen
     wanted: list[tuple[float, str]] = []
     for item in request.headers.get("Accept-Language", "").split(","):
         tag, _, weight = item.strip().partition(";")

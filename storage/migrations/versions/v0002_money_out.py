@@ -39,6 +39,7 @@ def _shops() -> None:
     ):
         op.add_column("shops", column)
     op.add_column("members", sa.Column("invited_by", BigInt))
+    op.add_column("cards", sa.Column("picture_id", BigInt))
 
 
 def _invites() -> None:
@@ -65,10 +66,11 @@ def _invites() -> None:
 
 def _payments() -> None:
     for column in (
+        sa.Column("looked_at", BigInt),
         sa.Column("authorized_at", BigInt),
         sa.Column("capture_before", BigInt),
         sa.Column("capture_by", BigInt),
-        sa.Column("capture_number", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("capture_number", sa.Integer(), nullable=False, server_default="1"),
         sa.Column("cancel_by", BigInt),
         sa.Column("reminded", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("refunded", BigInt, nullable=False, server_default="0"),
@@ -87,6 +89,7 @@ def _payments() -> None:
         " WHERE payments.shop_id = shops.id AND payments.receipt_number IS NOT NULL)"
     )
     where = _where("receipt_number IS NOT NULL")
+    op.create_index("ix_payments_state", "payments", ["status", "currency"])
     op.create_index("uq_payments_receipt", "payments", ["shop_id", "receipt_number"], unique=True, **where)
 
 
@@ -206,9 +209,13 @@ def _history() -> None:
     op.drop_table("history_before")
     op.create_index("ix_history_payment_id", "history", ["payment_id"])
     op.create_index("ix_history_shop", "history", ["shop_id", "id"])
-    for verb in ("UPDATE", "DELETE"):
+    for verb, when in (
+        ("UPDATE", ""),
+        ("DELETE", ""),
+        ("INSERT", " WHEN EXISTS (SELECT 1 FROM history WHERE id = NEW.id)"),
+    ):
         op.execute(
-            f"CREATE TRIGGER history_no_{verb.lower()} BEFORE {verb} ON history"
+            f"CREATE TRIGGER history_no_{verb.lower()} BEFORE {verb} ON history{when}"
             " BEGIN SELECT RAISE(ABORT, 'the history is only ever added to'); END"
         )
 

@@ -1,0 +1,101 @@
+"""`/hold`, `/capture`, `/release`: money that is only reserved, and the tap that takes it or lets it go."""
+
+from __future__ import annotations
+
+from handlers import i18n
+from handlers.authority import Action
+from handlers.chat import arguments, pay
+from handlers.chat.context import Context
+from handlers.ports import Button
+from storage.errors import NotAHold, UnknownPayment
+from storage.payment import Payment, PaymentStatus, Place
+from storage.questions import Question
+
+
+async def hold(context: Context) -> None:
+    """Ask for money that is only reserved, or show what to type and when that is the right way."""
+    if not context.said.rest:
+        await context.reply("hold.how", currency=context.shop.currency)
+        return
+    await pay.request(context, manual=True)
+
+
+async def capture(context: Context) -> None:
+    """Ask whether to take what is reserved."""
+    payment, _ = await arguments.payment(context)
+    await _ask(context, payment, "capture")
+
+
+async def release(context: Context) -> None:
+    """Ask whether to let go what is reserved."""
+    payment, _ = await arguments.payment(context)
+    await _ask(context, payment, "release")
+
+
+async def capture_tapped(context: Context, payment: Payment) -> None:
+    """The card's button: it asks once more, for money moves."""
+    await _ask(context, payment, "capture")
+
+
+async def release_tapped(context: Context, payment: Payment) -> None:
+    """The card's button: it asks once more, for a hold that was let go does not come back."""
+    await _ask(context, payment, "release")
+
+
+async def capture_answered(context: Context, question: Question, choice: int) -> None:
+    """Take it, or leave it reserved."""
+    context.require(Action.CAPTURE)
+    payment = await _payment(context, question)
+    if await context.decided(question, choice):
+        await context.replace(context.html("hold.left", ref=payment.ref))
+        return
+    payment = await context.desks.payments.capture(payment.id, user_id=context.person.id)
+    done = payment.status is PaymentStatus.SUCCEEDED
+    holes = {"ref": payment.ref, "amount": payment.amount}
+    await context.replace(context.html("capture.done" if done else "capture.pending", **holes))
+
+
+async def release_answered(context: Context, question: Question, choice: int) -> None:
+    """Let it go, or leave it reserved."""
+    payment = await _payment(context, question)
+    _may_release(context, payment)
+    if await context.decided(question, choice):
+        await context.replace(context.html("hold.left", ref=payment.ref))
+        return
+    payment = await context.desks.payments.release(payment.id, user_id=context.person.id)
+    holes = {"ref": payment.ref, "amount": payment.amount}
+    await context.replace(context.html("release.done" if payment.is_final else "release.pending", **holes))
+
+
+async def _ask(context: Context, payment: Payment, what: str) -> None:
+    """Name the amount and ask; only whoever asked may answer."""
+    if what == "capture":
+        context.require(Action.CAPTURE)
+    else:
+        _may_release(context, payment)
+    if payment.status is not PaymentStatus.AUTHORIZED:
+        raise NotAHold(ref=payment.ref)
+    place = Place(context.place.chat_id, context.place.thread_id)
+    keep, body = context.desks.questions.ask, {"payment": payment.id}
+    question = await keep(f"{context.key}:{what}", what, place, context.person.id, body, now=context.now)
+    amount = i18n.money(context.language, payment.amount)
+    keyboard = (
+        (Button(context.text(f"button.{what}", amount=amount), data=f"q:{question.id}:0", style="success"),),
+        (Button(context.text("button.leave"), data=f"q:{question.id}:1"),),
+    )
+    key = "capture.ask" if what == "capture" else "release.ask"
+    said = context.html(key, amount=payment.amount, ref=payment.ref)
+    await context.send(said, keyboard)
+
+
+def _may_release(context: Context, payment: Payment) -> None:
+    own = payment.created_by == context.person.id
+    context.require(Action.RELEASE_OWN if own else Action.RELEASE_ANY)
+
+
+async def _payment(context: Context, question: Question) -> Payment:
+    """The payment that was asked about, if it is still one of this chat's shop."""
+    payment = await context.desks.queries.payment(question.body["payment"])
+    if payment is None or payment.shop_id != context.shop.id:
+        raise UnknownPayment
+    return payment

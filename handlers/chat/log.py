@@ -1,0 +1,110 @@
+"""`/log`: who did what and when, newest first, in pages; of one payment, or of what some words name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from handlers import i18n
+from handlers.chat import arguments
+from handlers.chat.context import Context
+from handlers.i18n import Safe
+from handlers.ports import Button, Keyboard
+from handlers.trail_words import actor_name, deed
+from storage.errors import PaymentError
+from storage.trail import Line, Page
+
+PER_PAGE = 10
+LONGEST_WORDS = 36
+"""Bytes of the words that are searched for: a page's button carries them, and Telegram gives it 64."""
+
+ROW = re.compile(r"[0-9]{1,15}")
+"""A number that a button names; it can be forged, so it has to fit."""
+
+
+class TooManyWords(PaymentError):
+    """The words to be searched for do not fit into a button."""
+
+    code = "error.too_many_words"
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Which lines: of the payment of a reference, with these words, or all; before one of them."""
+
+    ref: str = ""
+    words: str = ""
+    before: int | None = None
+
+
+async def log(context: Context) -> None:
+    """The newest lines."""
+    said, keyboard = await _page(context, await _wanted(context))
+    await context.send(said, keyboard)
+
+
+async def log_page_tapped(context: Context, where: str) -> None:
+    """Another page of the same lines, in the same message."""
+    number, _, rest = where.partition(":")
+    ref, _, words = rest.partition(":")
+    before = int(number) if ROW.fullmatch(number) else None
+    said, keyboard = await _page(context, _Wanted(ref, words, before))
+    await context.replace(said, keyboard)
+
+
+async def _wanted(context: Context) -> _Wanted:
+    """What was typed: a reference or a reply to a card names a payment, the rest is searched for.
+
+    A word such as `coffee` reads as a reference as well, so only one with a digit has to be one.
+    """
+    words = context.said.rest
+    written, replied = arguments.REF.match(words), await arguments.replied_to(context)
+    if written is not None and (written[1][1].isdigit() or await _named(context, written[1])):
+        payment, words = await arguments.payment(context)
+        return _Wanted(payment.ref, _bounded(words))
+    return _Wanted(replied.ref if replied else "", _bounded(words))
+
+
+async def _named(context: Context, word: str) -> bool:
+    return await context.desks.queries.by_ref(context.shop.id, arguments.as_stored(word)) is not None
+
+
+def _bounded(words: str) -> str:
+    words = " ".join(words.split())
+    if len(words.encode(errors="replace")) > LONGEST_WORDS:
+        raise TooManyWords
+    return words
+
+
+async def _page(context: Context, wanted: _Wanted) -> tuple[Safe, Keyboard]:
+    shop, payment_id = context.shop, None
+    if wanted.ref:
+        payment = await context.desks.queries.by_ref(shop.id, wanted.ref)
+        payment_id = payment.id if payment else ""
+    page = await context.desks.trail.page(
+        shop.id, limit=PER_PAGE, before=wanted.before, payment_id=payment_id, words=wanted.words
+    )
+    names = await _names(context) if page.lines else {}
+    lines = [_line(context, line, names) for line in page.lines] or [context.html("log.none")]
+    return Safe("\n".join([context.html("log.head", shop=shop.name), *lines])), _buttons(context, wanted, page)
+
+
+async def _names(context: Context) -> dict[int, str]:
+    directory = context.desks.directory
+    claimed = {one.user_id: one.name for one in await directory.claimants()}
+    return claimed | {member.user_id: member.name for member in await directory.members(context.shop.id)}
+
+
+def _line(context: Context, line: Line, names: dict[int, str]) -> str:
+    at = i18n.moment(context.language, line.at, context.shop.time_zone)
+    who = i18n.escaped(actor_name(context.language, line.actor, names))
+    said = f"{at} · <b>{who}</b> · {deed(context.language, line)}"
+    return f"{said} · #{line.ref}" if line.ref else said
+
+
+def _buttons(context: Context, wanted: _Wanted, page: Page) -> Keyboard:
+    """The words stand last in a button, so whatever is in them cannot be taken for the rest."""
+    rest = f"{wanted.ref}:{wanted.words}"
+    first = (Button(context.text("open.first"), data=f"l::{rest}"),) if wanted.before else ()
+    older = (Button(context.text("open.next"), data=f"l:{page.older}:{rest}"),) if page.older else ()
+    return ((*first, *older),) if first or older else ()

@@ -1,0 +1,47 @@
+"""Looks at a payment's disputes and fraud warnings at Stripe, and believes what it sees."""
+
+from __future__ import annotations
+
+import logging
+
+from handlers.ports import Clock, Gateway, GatewayError
+from handlers.turns import Turns
+from storage.disputes import DisputeBook
+from storage.queries import Queries
+
+NO_RIGHT = "permission"
+"""The code of a refusal that does not pass before somebody gives the key more rights."""
+
+log = logging.getLogger(__name__)
+
+
+class DisputeAttendant:
+    """Kvit does nothing about a dispute but tell: evidence is handed in by people, in Stripe's Dashboard."""
+
+    def __init__(self, book: DisputeBook, queries: Queries, gateway: Gateway, clock: Clock, *, turns: Turns) -> None:
+        self._book = book
+        self._queries = queries
+        self._gateway = gateway
+        self._clock = clock
+        self._turns = turns
+
+    async def look(self, payment_id: str, *, warnings: bool) -> bool:
+        """Look at the disputes, or at the `warnings` instead; False if nothing could be seen.
+
+        Raises:
+            GatewayError: our key has no right to see them.
+        """
+        async with self._turns.of(payment_id):
+            payment = await self._queries.payment(payment_id)
+            if payment is None or payment.intent_id is None or payment.livemode != self._gateway.livemode:
+                return False
+            try:
+                disputes = () if warnings else await self._gateway.disputes(payment.intent_id)
+                warned = await self._gateway.fraud_warnings(payment.intent_id) if warnings else ()
+            except GatewayError as error:
+                if error.code == NO_RIGHT:
+                    raise
+                log.warning("the disputes of %s could not be seen (%s): %s", payment.ref, error.code, error.message)
+                return False
+            await self._book.believe(payment_id, disputes, warned, now=self._clock.now())
+        return True

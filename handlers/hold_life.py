@@ -1,0 +1,66 @@
+"""Pure decisions about money that is only reserved: taking it, who wanted that, and how long it can be counted on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from storage.payment import AttemptOutcome, Payment, PaymentStatus
+
+HOLD_LIFE = timedelta(days=6, hours=12)
+"""How long a hold is counted on: MobilePay names no figure, cards give 7 days, and half a day is kept for surprises."""
+
+REMINDERS = (timedelta(days=1), timedelta(hours=1))
+"""How long before a hold lapses the chat is reminded."""
+
+
+def authorized(payment: Payment, now: datetime) -> Payment:
+    """Reserved, at the earliest when the attempt began: the deadline must not come too late."""
+    won = replace(payment.attempt, outcome=AttemptOutcome.SUCCEEDED)
+    since = payment.authorized_at or payment.attempt.started_at or now
+    return replace(
+        payment,
+        status=PaymentStatus.AUTHORIZED,
+        attempt=won,
+        authorized_at=since,
+        capture_before=since + HOLD_LIFE,
+    )
+
+
+def capture_asked(payment: Payment, *, by: int) -> Payment:
+    """The wish to take what is reserved; of this and the wish to let it go the first counts."""
+    if payment.status is not PaymentStatus.AUTHORIZED or payment.cancel_asked or payment.capture_by is not None:
+        return payment
+    return replace(payment, capture_by=by)
+
+
+def capture_refused(payment: Payment) -> Payment:
+    """Stripe will not take the money by that request: the wish is dropped, and the next one needs another key."""
+    if payment.is_final or payment.capture_by is None:
+        return payment
+    return replace(payment, capture_by=None, capture_number=payment.capture_number + 1)
+
+
+def wish_withdrawn(payment: Payment) -> Payment:
+    """Whoever wanted it may not want it any more: nothing is asked of Stripe for him."""
+    if payment.is_final:
+        return payment
+    if payment.capture_by is not None:
+        return replace(payment, capture_by=None)
+    if payment.cancel_by is not None:
+        return replace(payment, cancel_asked=None, cancel_by=None)
+    return payment
+
+
+def reminded(payment: Payment, *, now: datetime) -> Payment:
+    """How many reminders of a hold's end are due by now; those that were missed are passed over."""
+    if payment.status is not PaymentStatus.AUTHORIZED or payment.capture_before is None:
+        return payment
+    due = sum(now >= payment.capture_before - before for before in REMINDERS)
+    return replace(payment, reminded=max(payment.reminded, due))
+
+
+def reminders(payment: Payment) -> list[datetime]:
+    """When the chat is reminded that the hold ends."""
+    until = payment.capture_before
+    return [] if until is None else [until - before for before in REMINDERS]

@@ -1,0 +1,149 @@
+"""Numbers for whoever watches the service from outside; nothing in them names a chat, a payment or a person."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from handlers.health import Health
+from handlers.ports import Clock
+from storage.counts import Counts
+from storage.errors import DatabaseUnavailable
+from storage.mail import Mail, Verdict
+from storage.mailbox import Mailbox
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+RECOUNT = timedelta(seconds=60)
+"""A count walks through an index of all payments, so it is made anew once in a while, however often it is asked for."""
+
+STRIPE, TELEGRAM = "stripe", "telegram"
+QUICK = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25)
+SLOW = (0.05, 0.25, 1, 5, 30, 120, 600, 3600, 86400)
+
+
+class Metrics:
+    """What is counted as it happens, in a registry of its own, so that two services in one process do not mix."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.stripe_accepted_at: datetime | None = None
+        self._clock = clock
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._events = Counter(
+            "kvit_stripe_events", "Stripe's webhooks by what became of them", ["outcome"], registry=registry
+        )
+        self._lag = Histogram(
+            "kvit_stripe_event_lag_seconds",
+            "From Stripe's time of an event to its arrival here",
+            buckets=SLOW,
+            registry=registry,
+        )
+        self._mails = Histogram(
+            "kvit_mail_seconds",
+            "From the arrival of a mail to the end of its handling",
+            ["box", "verdict"],
+            buckets=SLOW,
+            registry=registry,
+        )
+        self._calls = Histogram(
+            "kvit_vendor_seconds",
+            "How long Stripe and Telegram took to answer",
+            ["vendor", "call"],
+            buckets=QUICK,
+            registry=registry,
+        )
+        self._failures = Counter(
+            "kvit_vendor_failures",
+            "Calls without a good answer, by HTTP status or none",
+            ["vendor", "call", "status"],
+            registry=registry,
+        )
+        self._attended = Counter("kvit_sweep_attended", "Payments that the sweep attended to", registry=registry)
+        self._repairs = Counter(
+            "kvit_sweep_repairs", "News that the sweep found and no webhook told", registry=registry
+        )
+        self._late = Counter(
+            "kvit_stripe_events_read_late", "Events found in Stripe's list, for no webhook came", registry=registry
+        )
+
+    def event(self, outcome: str, lag: float | None = None) -> None:
+        """A webhook of Stripe's was kept, was there already, is none of ours, or was refused."""
+        self._events.labels(outcome).inc()
+        if lag is not None:
+            self._lag.observe(max(lag, 0.0))
+
+    def settled(self, mail: Mail, verdict: Verdict, now: datetime) -> None:
+        """A belt came to a verdict about a mail."""
+        self._mails.labels(mail.box, type(verdict).__name__.lower()).observe(
+            max((now - mail.put_at).total_seconds(), 0)
+        )
+
+    def called(self, vendor: str, call: str, seconds: float, status: int) -> None:
+        """A vendor answered with an HTTP status, or (0) did not."""
+        self._calls.labels(vendor, call).observe(seconds)
+        if vendor == STRIPE and 200 <= status < 300:
+            self.stripe_accepted_at = self._clock.now()
+        if not 200 <= status < 300:
+            self._failures.labels(vendor, call, str(status or "none")).inc()
+
+    def attended(self, found_news: bool) -> None:
+        """The sweep attended to a payment."""
+        self._attended.inc()
+        if found_news:
+            self._repairs.inc()
+
+    def read_late(self, events: int) -> None:
+        """Events were found in Stripe's list whose webhooks had not come."""
+        self._late.inc(events)
+
+
+class Readings:
+    """What is read when somebody asks: how much there is, how long it has waited, and how the parts are."""
+
+    def __init__(
+        self, metrics: Metrics, counts: Counts, boxes: Sequence[Mailbox], health: Health, clock: Clock
+    ) -> None:
+        self._registry = metrics.registry
+        self._counts = counts
+        self._boxes = boxes
+        self._health = health
+        self._clock = clock
+        self._counted: datetime | None = None
+        self._one_at_a_time = asyncio.Lock()
+        gauge = metrics.registry
+        self._payments = Gauge("kvit_payments", "Payments by state", ["state", "currency"], registry=gauge)
+        self._waiting = Gauge("kvit_mail_waiting", "Mails that wait on a belt", ["box"], registry=gauge)
+        self._oldest = Gauge("kvit_mail_oldest_seconds", "Age of the oldest waiting mail", ["box"], registry=gauge)
+        self._aside = Gauge("kvit_mail_set_aside", "Mails that wait for a human", ["box"], registry=gauge)
+        self._silence = Gauge(
+            "kvit_part_silence_seconds", "Since the last sign of life of a part", ["part"], registry=gauge
+        )
+        self._database = Gauge("kvit_database_up", "Whether the database answered just now", registry=gauge)
+
+    async def page(self) -> bytes:
+        """Everything in Prometheus' text format; without the database there is what needs none."""
+        async with self._one_at_a_time:
+            now = self._clock.now()
+            for part, seconds in self._health.silence(now).items():
+                self._silence.labels(part).set(seconds)
+            try:
+                await self._read(now)
+                self._database.set(1)
+            except DatabaseUnavailable:
+                self._database.set(0)
+            return generate_latest(self._registry)
+
+    async def _read(self, now: datetime) -> None:
+        for box in self._boxes:
+            self._waiting.labels(box.box).set(await box.depth())
+            self._oldest.labels(box.box).set(await box.oldest(now))
+            self._aside.labels(box.box).set(await box.set_aside_depth())
+        if self._counted is None or now - self._counted >= RECOUNT:
+            self._payments.clear()
+            for (state, currency), number in (await self._counts.payments()).items():
+                self._payments.labels(state, currency).set(number)
+            self._counted = now

@@ -1,0 +1,113 @@
+"""Reads on in Stripe's own list of events, so that one whose webhook was lost is dealt with all the same."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import aclosing
+from datetime import datetime, timedelta
+
+from handlers import stripe_event
+from handlers.ports import Change, Clock, Gateway, GatewayError
+from handlers.stripe_event import NotAnEvent
+from storage.directory import Directory
+from storage.mail import Draft
+from storage.mailbox import Mailbox
+from storage.queries import Queries
+
+log = logging.getLogger(__name__)
+
+CURSOR = "stripe_events"
+"""The fact that keeps how far the list was read: the last event's id, and when it happened."""
+
+NOTHING_YET = "-"
+"""Stands for the last event where there was none yet."""
+
+FIRST_LOOK = timedelta(days=1)
+"""How far back an installation reads that never read before."""
+
+ON_THE_WAY = timedelta(seconds=30)
+"""An event younger than this may still come by its webhook, and is left for the next time."""
+
+SELDOM = 10
+"""Where webhooks tell, or nothing is open, only every so many sweeps look: Stripe counts what is read."""
+
+
+class MissedEvents:
+    """Each event goes into the box that its webhook would, with the same key: one that came already stays one."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        events: Mailbox,
+        directory: Directory,
+        queries: Queries,
+        clock: Clock,
+        *,
+        seconds: float,
+        has_webhook: bool,
+    ) -> None:
+        """`seconds` is how often the sweep comes by."""
+        self._gateway = gateway
+        self._events = events
+        self._directory = directory
+        self._queries = queries
+        self._clock = clock
+        self._seconds = seconds
+        self._has_webhook = has_webhook
+        self._read_at: datetime | None = None
+
+    async def catch_up_if_due(self) -> int:
+        """Read on if it is time; returns how many events were new. That Stripe does not answer is no failure."""
+        now = self._clock.now()
+        if self._read_at is not None and now - self._read_at < timedelta(seconds=await self._pause()):
+            return 0
+        self._read_at = now
+        try:
+            return await self.catch_up()
+        except GatewayError as error:
+            log.warning("Stripe's list of events could not be read (%s): %s", error.code, error.message)
+            return 0
+
+    async def catch_up(self) -> int:
+        """Read on from where it was read before, oldest first; returns how many events were new.
+
+        Raises:
+            GatewayError: what was read until then is kept.
+        """
+        now = self._clock.now()
+        cursor, since = await self._read_before(now)
+        missed = 0
+        async with aclosing(self._gateway.events_since(cursor, since)) as newer:
+            async for change, raw in newer:
+                if self._has_webhook and now - change.created_at < ON_THE_WAY:
+                    break
+                missed += await self._keep(change, raw, now)
+                await self._directory.record(CURSOR, f"{change.id} {change.created_at.isoformat()}")
+        if missed:
+            log.warning("%s events were found in Stripe's list whose webhooks had not come", missed)
+        return missed
+
+    async def _read_before(self, now: datetime) -> tuple[str | None, datetime]:
+        known = await self._directory.fact(CURSOR)
+        if known is None:
+            known = f"{NOTHING_YET} {(now - FIRST_LOOK).isoformat()}"
+            await self._directory.record(CURSOR, known)
+        event_id, _, at = known.partition(" ")
+        return None if event_id == NOTHING_YET else event_id, datetime.fromisoformat(at)
+
+    async def _keep(self, change: Change, raw: str, now: datetime) -> bool:
+        """Put what concerns us on the belt; True if it had not come before."""
+        try:
+            event = stripe_event.read(raw.encode())
+        except NotAnEvent:
+            log.warning("an event in Stripe's list cannot be read: %s", change.id)
+            return False
+        if event.livemode != self._gateway.livemode or not event.ours:
+            return False
+        lane, body = event.intent_id or event.id, stripe_event.without_client_secrets(raw.encode())
+        return bool(await self._events.put(Draft(event.id, lane, event.type, body), now=now))
+
+    async def _pause(self) -> float:
+        if self._has_webhook or await self._queries.next_due() is None:
+            return self._seconds * SELDOM
+        return self._seconds

@@ -1,0 +1,69 @@
+"""What the outbox has to know of refunds and disputes to show and tell them, looked up at the moment of sending."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from handlers import money_out_words as words
+from handlers.announcements import Fact
+from handlers.letters import Post, draft_of
+from handlers.money_out_news import STALE
+from handlers.ports import Clock, Letter
+from handlers.rights import Rights
+from storage.disputes import DisputeBook
+from storage.mail import Mail
+from storage.mailbox import Mailbox
+from storage.payment import Payment, Place
+from storage.people import Shop
+from storage.refund import Refund
+from storage.refunds import RefundBook
+
+
+class MoneyOut:
+    """Refunds and disputes as messages."""
+
+    def __init__(
+        self, refunds: RefundBook, disputes: DisputeBook, rights: Rights, outbox: Mailbox, clock: Clock
+    ) -> None:
+        self._refunds = refunds
+        self._disputes = disputes
+        self._rights = rights
+        self._outbox = outbox
+        self._clock = clock
+
+    async def of_card(self, payment: Payment) -> Sequence[Refund]:
+        """The refunds that a card has to show; nothing was received, so there are none."""
+        return await self._refunds.of_payment(payment.id) if payment.received else ()
+
+    @staticmethod
+    def tells(fact: Fact) -> bool:
+        """Whether a notice is about money that goes out."""
+        return fact.name.startswith(("refund_", "dispute"))
+
+    async def notice(self, payment: Payment, shop: Shop, fact: Fact) -> Letter | None:
+        """The words of such a notice; None if it no longer holds."""
+        thing, _, detail = fact.about.partition(":")
+        if fact.name == "dispute":
+            dispute = await self._disputes.find(thing)
+            return None if dispute is None else words.dispute_notice(payment, shop, dispute, status=detail)
+        refund = await self._refunds.find(thing)
+        stale = refund is None or (fact.name in STALE and refund.status is not STALE[fact.name])
+        return None if refund is None or stale else words.refund_notice(payment, shop, fact, refund)
+
+    async def tell_admins(self, mail: Mail, payment: Payment, shop: Shop) -> None:
+        """Put a message to each admin of the shop; the same mail puts the same messages."""
+        said = json.loads(mail.body)
+        letter = await self._details(payment, shop, said["name"], said["about"])
+        if letter is None:
+            return
+        for person in await self._rights.approvers(shop.id):
+            draft = draft_of(Post(Place(person), letter), key=f"{mail.key}:{person}")
+            await self._outbox.put(draft, now=self._clock.now())
+
+    async def _details(self, payment: Payment, shop: Shop, name: str, about: str) -> Letter | None:
+        thing, _, status = about.partition(":")
+        if name == "fraud_warning":
+            return words.warning_details(payment, shop)
+        dispute = await self._disputes.find(thing)
+        return None if dispute is None else words.dispute_details(payment, shop, dispute, status=status)

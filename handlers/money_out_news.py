@@ -1,0 +1,53 @@
+"""What refunds, disputes and warnings tell: the card anew, a notice in the chat, a word to the shop's admins."""
+
+from __future__ import annotations
+
+import json
+
+from handlers.announcements import Fact, card_due, told
+from storage.dispute import Dispute, FraudWarning
+from storage.mail import Draft
+from storage.payment import Payment
+from storage.refund import Refund, RefundStatus
+
+R = RefundStatus
+SHOWN = frozenset({R.APPROVED, R.PENDING, R.REQUIRES_ACTION, R.SUCCEEDED, R.FAILED, R.CANCELED, R.REFUSED})
+"""Refunds that a card shows: those that were approved, whatever became of them."""
+
+TOLD = frozenset({R.PENDING, R.REQUIRES_ACTION, R.SUCCEEDED, R.FAILED, R.CANCELED, R.REFUSED})
+STALE = {"refund_pending": R.PENDING, "refund_requires_action": R.REQUIRES_ACTION, "refund_short": R.APPROVED}
+"""News that is dropped once the refund went on."""
+
+ADMINS = "admins"
+"""The kind of mail that tells each admin of a shop in private."""
+
+
+def announce_refund(payment: Payment, before: Refund | None, after: Refund) -> tuple[Draft, ...]:
+    """The card as it is now, and what has become true of the refund, each once."""
+    mails = [card_due(payment)] if after.status in SHOWN else []
+    was = None if before is None else before.status
+    if after.status is not was:
+        if after.status in TOLD:
+            mails.append(told(payment, Fact(f"refund_{after.status}", about=after.id)))
+        elif after.status is R.EXPIRED and was is R.ASKED:
+            mails.append(told(payment, Fact("refund_expired", about=after.id)))
+    if after.retry_until is not None and (before is None or before.retry_until is None):
+        mails.append(told(payment, Fact("refund_short", about=f"{after.id}:{after.number}")))
+    return tuple(mails)
+
+
+def announce_dispute(payment: Payment, dispute: Dispute) -> tuple[Draft, ...]:
+    """A dispute that is new or went on: shortly in the chat, with its reason and deadline to the admins."""
+    fact = Fact("dispute", about=f"{dispute.id}:{dispute.status}")
+    return card_due(payment), told(payment, fact), to_admins(payment, fact)
+
+
+def announce_warning(payment: Payment, warning: FraudWarning) -> tuple[Draft, ...]:
+    """A fraud warning is the admins' business."""
+    return (to_admins(payment, Fact("fraud_warning", about=warning.id)),)
+
+
+def to_admins(payment: Payment, fact: Fact) -> Draft:
+    """The mail that becomes a message to each admin of the shop."""
+    body = {"payment": payment.id, "name": fact.name, "number": 0, "about": fact.about}
+    return Draft(f"{payment.id}:{ADMINS}:{fact.key}", f"{ADMINS}:{payment.shop_id}", ADMINS, json.dumps(body).encode())

@@ -1,0 +1,156 @@
+"""The words of refunds, holds and disputes: a line on the card, a notice in the chat, the details for admins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from handlers import i18n
+from handlers.announcements import Fact
+from handlers.i18n import Safe, html, text
+from handlers.money_out_news import SHOWN
+from handlers.ports import Button, Keyboard, Letter
+from storage.dispute import Dispute
+from storage.money import Money
+from storage.payment import Payment
+from storage.people import Shop
+from storage.refund import Refund, RefundStatus
+
+MOST_LINES = 6
+"""Refunds that a card lists; the sums above them hold for all."""
+
+PENDING_REASONS = frozenset({"insufficient_funds", "charge_pending", "processing"})
+REFUND_FAILURES = frozenset(
+    {
+        "lost_or_stolen_card",
+        "expired_or_canceled_card",
+        "charge_for_pending_refund_disputed",
+        "insufficient_funds",
+        "declined",
+        "merchant_request",
+        "balance_insufficient",
+        "charge_already_refunded",
+        "charge_disputed",
+        "refund_disputed_payment",
+        "charge_not_refundable",
+        "authority_withdrawn",
+    }
+)
+"""Open lists of Stripe's; whatever is not here is told in general words."""
+
+DISPUTE_REASONS = frozenset(
+    {
+        "credit_not_processed",
+        "duplicate",
+        "fraudulent",
+        "general",
+        "product_not_received",
+        "product_unacceptable",
+        "subscription_canceled",
+        "unrecognized",
+    }
+)
+DISPUTE_STATES = frozenset(
+    {
+        "warning_needs_response",
+        "warning_under_review",
+        "warning_closed",
+        "needs_response",
+        "under_review",
+        "won",
+        "lost",
+        "prevented",
+        "appeal_needs_response",
+        "appeal_under_review",
+    }
+)
+DASHBOARD = "https://dashboard.stripe.com/"
+
+
+def card_lines(payment: Payment, refunds: Iterable[Refund], language: str) -> list[str]:
+    """What a card says below its headline of money that went or goes back, and of a dispute."""
+    lines: list[str] = []
+    if payment.disputed:
+        lines.append(html(language, f"card.disputed_{payment.disputed}"))
+    shown = [refund for refund in refunds if refund.status in SHOWN][-MOST_LINES:]
+    lines += [
+        html(language, f"card.refund_{refund.status}", amount=refund.amount, why=_why(refund, language))
+        for refund in shown
+    ]
+    return lines
+
+
+def hold_buttons(payment: Payment, language: str) -> tuple[tuple[Button, ...], ...]:
+    """Take it or let it go, each with the amount; a tap asks once more before it does anything."""
+    amount = i18n.money(language, payment.amount)
+    return (
+        (Button(text(language, "button.capture", amount=amount), data=f"k:{payment.id}", style="success"),),
+        (Button(text(language, "button.release", amount=amount), data=f"r:{payment.id}"),),
+    )
+
+
+def refund_notice(payment: Payment, shop: Shop, fact: Fact, refund: Refund) -> Letter:
+    """What has become of a refund, for the chat."""
+    language = shop.language
+    said = html(
+        language,
+        f"notice.{fact.name}",
+        ref=payment.ref,
+        amount=refund.amount,
+        why=_why(refund, language),
+        left=_left(payment),
+    )
+    if refund.of_dashboard:
+        said = Safe(f"{said} {html(language, 'notice.of_dashboard')}")
+    return Letter(said, _retry(refund, language) if fact.name == "refund_short" else ())
+
+
+def dispute_notice(payment: Payment, shop: Shop, dispute: Dispute, *, status: str) -> Letter:
+    """That there is a dispute and how it stood, for the chat; the details go to the admins."""
+    state = _known(status, DISPUTE_STATES, "open")
+    return Letter(html(shop.language, f"notice.dispute_{state}", ref=payment.ref, amount=dispute.amount))
+
+
+def dispute_details(payment: Payment, shop: Shop, dispute: Dispute, *, status: str) -> Letter:
+    """What an admin has to know and do about a dispute."""
+    language = shop.language
+    state = _known(status, DISPUTE_STATES, "open")
+    reason = html(language, f"dispute.{_known(dispute.reason, DISPUTE_REASONS, 'other')}")
+    lines = [html(language, f"notice.dispute_{state}", ref=payment.ref, amount=dispute.amount), reason]
+    if dispute.due_by is not None and not dispute.is_over:
+        by = i18n.moment(language, dispute.due_by, shop.time_zone)
+        lines.append(html(language, "dispute.due_by", by=by))
+    lines.append(html(language, "dispute.link", shop=shop.name))
+    return Letter(Safe("\n".join(lines)), _dashboard(payment, language))
+
+
+def warning_details(payment: Payment, shop: Shop) -> Letter:
+    """What an admin has to know about an early fraud warning."""
+    said = html(shop.language, "warning.fraud", ref=payment.ref, amount=payment.amount, shop=shop.name)
+    return Letter(said, _dashboard(payment, shop.language))
+
+
+def _dashboard(payment: Payment, language: str) -> Keyboard:
+    """The payment's page in Stripe's Dashboard, where evidence is handed in."""
+    mode = "" if payment.livemode else "test/"
+    return ((Button(text(language, "button.dashboard"), url=f"{DASHBOARD}{mode}payments/{payment.intent_id}"),),)
+
+
+def _retry(refund: Refund, language: str) -> Keyboard:
+    return ((Button(text(language, "button.retry"), data=f"t:{refund.id}", style="primary"),),)
+
+
+def _left(payment: Payment) -> Money:
+    return Money(payment.refundable, payment.amount.currency)
+
+
+def _why(refund: Refund, language: str) -> Safe:
+    """Why a refund waits or failed, in words."""
+    if refund.status is RefundStatus.PENDING:
+        return html(language, f"pending.{_known(refund.pending_reason, PENDING_REASONS, 'processing')}")
+    if refund.status is RefundStatus.APPROVED and refund.retry_until is not None:
+        return html(language, "pending.insufficient_funds")
+    return html(language, f"refund_failure.{_known(refund.failure, REFUND_FAILURES, 'other')}")
+
+
+def _known(word: str | None, words: frozenset[str], else_: str) -> str:
+    return word if word in words else else_

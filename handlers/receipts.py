@@ -1,0 +1,63 @@
+"""What a receipt says: whole sums in minor units, who sold, and whether it may be called a receipt at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from storage.money import Money
+from storage.payment import Payment
+from storage.people import Shop
+
+WHOLE = 100_00
+"""A hundred percent, in the hundredths in which a rate is kept."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A paper about money that was received. `vat` is the part of `amount` that is tax, None where no rate is known.
+
+    `number` counts without a gap within the shop, `at` is aware UTC, `kept` is what is left after what went back.
+    """
+
+    number: int | None
+    at: datetime
+    amount: Money
+    refunded: Money
+    kept: Money
+    vat: Money | None
+    vat_kept: Money | None
+    is_receipt: bool
+
+
+def receipt_of(payment: Payment, shop: Shop) -> Receipt | None:
+    """The paper about this payment; None unless money was received."""
+    if not payment.received or payment.succeeded_at is None:
+        return None
+    currency = payment.amount.currency
+    kept = payment.received - payment.refunded
+
+    def part(minor: int) -> Money | None:
+        return None if shop.vat_rate is None else Money(vat_within(minor, shop.vat_rate), currency)
+
+    return Receipt(
+        number=payment.receipt_number,
+        at=payment.succeeded_at,
+        amount=Money(payment.received, currency),
+        refunded=Money(payment.refunded, currency),
+        kept=Money(kept, currency),
+        vat=part(payment.received),
+        vat_kept=part(kept),
+        is_receipt=payment.receipt_number is not None and is_known(shop),
+    )
+
+
+def is_known(shop: Shop) -> bool:
+    """Whether everything is known of the seller that the law wants on a receipt."""
+    said = (shop.seller_name, shop.seller_address, shop.seller_number, shop.seller_contact)
+    return all(words.strip() for words in said) and shop.vat_rate is not None
+
+
+def vat_within(minor: int, rate: int) -> int:
+    """The tax within a sum that contains it, rounded half up; `rate` is in hundredths of a percent."""
+    return (2 * minor * rate + WHOLE + rate) // (2 * (WHOLE + rate))

@@ -1,0 +1,185 @@
+"""Says to Stripe what has to be said about a refund next, and believes what Stripe answers, one call at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+from handlers import refund_life
+from handlers.attendant import KEY_REFUSED
+from handlers.dispute_attendant import NO_RIGHT as NO_RIGHT_AT_STRIPE
+from handlers.ports import Clock, Gateway, GatewayError
+from handlers.refund_life import NO_BALANCE, RefundStep
+from handlers.turns import Turns
+from storage.payment import Payment
+from storage.queries import Queries
+from storage.refund import Refund, RefundReport, RefundStatus
+from storage.refunds import Decide, RefundBook
+
+log = logging.getLogger(__name__)
+
+MOST_STEPS = 4
+NO_RIGHT = "authority_withdrawn"
+"""Our own code for a refund whose approvers have lost their roles before Stripe was asked."""
+
+
+class RefundAttendant:
+    """What was approved is stored before; whoever was cut short, by a crash too, goes on by `attend`."""
+
+    def __init__(
+        self,
+        book: RefundBook,
+        queries: Queries,
+        gateway: Gateway,
+        clock: Clock,
+        *,
+        turns: Turns,
+        may_still: Callable[[Refund], Awaitable[bool]],
+    ) -> None:
+        self._book = book
+        self._queries = queries
+        self._gateway = gateway
+        self._clock = clock
+        self._turns = turns
+        self._may_still = may_still
+
+    async def get(self, refund_id: str) -> Refund:
+        """The refund as we know it.
+
+        Raises:
+            LookupError: there is none with that id.
+        """
+        refund = await self._book.find(refund_id)
+        if refund is None:
+            raise LookupError("no such refund")
+        return refund
+
+    async def attend(self, refund_id: str, *, actor: str, if_due: bool = False) -> Refund:
+        """Do what has to be done next at Stripe, and go on until nothing has, or Stripe cannot be reached.
+
+        `if_due`: only if it is still due once the turn has come; another may have attended to it meanwhile.
+        """
+        refund = await self.get(refund_id)
+        async with self._turns.of(refund.payment_id):
+            for number in range(MOST_STEPS):
+                refund = await self.get(refund_id)
+                if if_due and not number and (refund.look_at is None or refund.look_at > self._clock.now()):
+                    break
+                step = refund_life.next_step(refund, self._clock.now())
+                if step is RefundStep.NOTHING or (step is RefundStep.LOOK and number):
+                    break
+                if not await self._take(step, refund, actor):
+                    break
+        return await self.get(refund_id)
+
+    async def look(self, payment_id: str) -> bool:
+        """Look at all refunds of a payment at Stripe and believe what is seen; False if nothing could be seen.
+
+        Raises:
+            GatewayError: our key has no right to see them.
+        """
+        async with self._turns.of(payment_id):
+            payment = await self._payment(payment_id)
+            if payment.intent_id is None or payment.livemode != self._gateway.livemode:
+                return False
+            try:
+                await self._look(payment)
+            except GatewayError as error:
+                if error.code == NO_RIGHT_AT_STRIPE:
+                    raise
+                log.warning("the refunds of %s could not be seen (%s): %s", payment.ref, error.code, error.message)
+                return False
+        return True
+
+    async def _take(self, step: RefundStep, refund: Refund, actor: str) -> bool:
+        """One step; False if it has to be tried again later."""
+        payment = await self._payment(refund.payment_id)
+        if step is RefundStep.EXPIRE:
+            await self._change(refund, refund_life.expired, "refund expired", "kvit")
+            return True
+        if step is RefundStep.GIVE_UP:
+            await self._refuse(refund, refund.trouble or "balance_insufficient", "refund given up", "kvit")
+            return True
+        if payment.livemode != self._gateway.livemode:
+            log.warning("a refund of %s is of the other mode (test or live) and is left alone", payment.ref)
+            return False
+        try:
+            if step is RefundStep.LOOK:
+                await self._look(payment)
+            elif step is RefundStep.FIND:
+                await self._find(payment, refund, actor)
+            else:
+                await self._ask(payment, refund, actor)
+        except GatewayError as error:
+            log.warning("Stripe could not be asked for a refund of %s (%s): %s", payment.ref, error.code, error.message)
+            decide = partial(refund_life.troubled, code=error.code)
+            await self._change(refund, decide, "stripe unreachable", actor)
+            return False
+        return True
+
+    async def _ask(self, payment: Payment, refund: Refund, actor: str) -> None:
+        """Send the stored parameters with the stored key; again is the same refund."""
+        if not await self._may_still(refund):
+            await self._withdraw(payment, refund)
+            return
+        refund = await self._change(refund, partial(refund_life.sent, now=self._clock.now()), "refund sent", actor)
+        try:
+            report = await self._gateway.refund(refund.params, key=f"refund:{refund.id}:{refund.number}")
+        except GatewayError as error:
+            await self._not_made(payment, refund, error, actor)
+            return
+        await self._believe(payment, [report])
+
+    async def _not_made(self, payment: Payment, refund: Refund, error: GatewayError, actor: str) -> None:
+        """What a refusal means: it exists all the same, has to be asked with another key, or was never made."""
+        if error.stored:
+            await self._find(payment, refund, actor)
+            return
+        if error.retryable or error.code in KEY_REFUSED:
+            raise error
+        if await self._is_there(payment, refund):
+            return
+        log.warning("Stripe refused a refund of %s (%s): %s", payment.ref, error.code, error.message)
+        if error.code in NO_BALANCE:
+            decide = partial(refund_life.short_of_balance, code=error.code, now=self._clock.now())
+            await self._change(refund, decide, "refund short of balance", actor)
+        else:
+            await self._refuse(refund, error.code, "refund refused", actor)
+
+    async def _find(self, payment: Payment, refund: Refund, actor: str) -> None:
+        """The key is of no use any more: look for our refund, and ask anew only where there is none."""
+        if not await self._is_there(payment, refund):
+            await self._change(refund, refund_life.asked_anew, "refund not found at stripe", actor)
+
+    async def _withdraw(self, payment: Payment, refund: Refund) -> None:
+        """Who approved has no right to it any more; what may have been sent before is looked for first."""
+        if refund.sent_at is not None and await self._is_there(payment, refund):
+            return
+        log.warning("a refund of %s is dropped: who approved it has no right to it any more", payment.ref)
+        await self._refuse(refund, NO_RIGHT, "authority withdrawn", "kvit")
+
+    async def _is_there(self, payment: Payment, refund: Refund) -> bool:
+        await self._look(payment)
+        return (await self.get(refund.id)).status is not RefundStatus.APPROVED
+
+    async def _look(self, payment: Payment) -> None:
+        await self._believe(payment, await self._gateway.refunds(payment.intent_id or ""))
+
+    async def _believe(self, payment: Payment, reports: Sequence[RefundReport]) -> None:
+        now = self._clock.now()
+        seen, found = partial(refund_life.seen, now=now), partial(refund_life.found, now=now)
+        await self._book.believe(payment.id, reports, seen=seen, found=found, now=now)
+
+    async def _refuse(self, refund: Refund, code: str, action: str, actor: str) -> None:
+        decide = partial(refund_life.refused, code=code, now=self._clock.now())
+        await self._change(refund, decide, action, actor)
+
+    async def _change(self, refund: Refund, decide: Decide, action: str, actor: str) -> Refund:
+        return await self._book.change(refund.id, decide, actor=actor, action=action, now=self._clock.now())
+
+    async def _payment(self, payment_id: str) -> Payment:
+        payment = await self._queries.payment(payment_id)
+        if payment is None:
+            raise LookupError("no such payment")
+        return payment

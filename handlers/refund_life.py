@@ -1,0 +1,248 @@
+"""Pure decisions about refunds: who may let one pass, what Stripe's word makes of it, and what comes next."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from datetime import datetime, timedelta
+from enum import Enum
+from zlib import crc32
+
+from handlers.lifecycle import KEY_LIFE
+from storage.errors import (
+    DisputeForbids,
+    NothingLeft,
+    NothingPaid,
+    OverRefundLimit,
+    RefundChanged,
+    RefundDecided,
+    RefundExceedsBalance,
+    RefundExpired,
+    RefundOfHold,
+    SecondPersonNeeded,
+)
+from storage.money import Money
+from storage.payment import Payment, PaymentStatus
+from storage.refund import ASKED_LIFE, ON_ITS_WAY, RETRY_LIFE, Refund, RefundReport, RefundStatus
+from storage.refunds import Room
+
+NO_BALANCE = frozenset({"balance_insufficient", "insufficient_funds"})
+"""Stripe's codes for a refund that the seller's balance does not cover."""
+
+AFTER_SUCCESS = tuple(timedelta(days=days) for days in (1, 3, 7, 14, 30, 35))
+"""When a refund that succeeded is looked at again: it may fail for 30 days, and events get lost."""
+
+PENDING_LOOK = timedelta(hours=1)
+
+
+class RefundStep(Enum):
+    """What has to be done about a refund next."""
+
+    NOTHING = "nothing"
+    EXPIRE = "expire"
+    GIVE_UP = "give up"
+    ASK = "ask"
+    LOOK = "look"
+    FIND = "find"
+
+
+def next_step(refund: Refund, now: datetime) -> RefundStep:
+    """The one thing that brings the refund forward; whoever was cut short goes on by the same question."""
+    if refund.is_open:
+        over = refund.expires_at is not None and now >= refund.expires_at
+        return RefundStep.EXPIRE if over else RefundStep.NOTHING
+    if refund.status is RefundStatus.APPROVED:
+        if refund.retry_until is not None:
+            return RefundStep.GIVE_UP if now >= refund.retry_until else RefundStep.NOTHING
+        if refund.sent_at is not None and now - refund.sent_at >= KEY_LIFE:
+            return RefundStep.FIND
+        return RefundStep.ASK
+    if refund.status in ON_ITS_WAY or refund.status is RefundStatus.SUCCEEDED:
+        return RefundStep.LOOK
+    return RefundStep.NOTHING
+
+
+def next_look(refund: Refund, now: datetime) -> datetime | None:
+    """When the sweep should attend to the refund next; None where nothing can change any more."""
+    match refund.status:
+        case RefundStatus.DRAFT | RefundStatus.ASKED:
+            return refund.expires_at
+        case RefundStatus.APPROVED:
+            return refund.retry_until or now + _patience(refund)
+        case RefundStatus.PENDING | RefundStatus.REQUIRES_ACTION:
+            return now + PENDING_LOOK
+        case RefundStatus.SUCCEEDED if refund.trouble:
+            return now + _patience(refund)
+        case RefundStatus.SUCCEEDED:
+            since = refund.settled_at or now
+            return next((since + after for after in AFTER_SUCCESS if since + after > now), None)
+        case _:
+            return None
+
+
+def _patience(refund: Refund) -> timedelta:
+    """Longer each time, up to five minutes, and spread by identity so that many do not come back at once."""
+    longest = min(300.0, 5.0 * 2 ** min(refund.trouble_count, 8))
+    spread = crc32(f"{refund.id}:{refund.trouble_count}".encode()) / 2**32
+    return timedelta(seconds=max(2.0, longest * (0.5 + spread / 2)))
+
+
+def fitting(refund: Refund, room: Room) -> Refund:
+    """The refund, if that much can go back at all.
+
+    Raises:
+        RefundOfHold, NothingPaid, DisputeForbids, NothingLeft, RefundExceedsBalance.
+    """
+    payment, left = room.payment, room.left
+    if payment.status is PaymentStatus.AUTHORIZED:
+        raise RefundOfHold(ref=payment.ref)
+    if not payment.received:
+        raise NothingPaid
+    if room.contested:
+        raise DisputeForbids(ref=payment.ref)
+    if left <= 0:
+        raise NothingLeft(ref=payment.ref)
+    if refund.amount.minor > left:
+        raise RefundExceedsBalance(ref=payment.ref, left=Money(left, payment.amount.currency))
+    return refund
+
+
+def drafted(refund: Refund, room: Room) -> Refund:
+    """A wish as it is written down: with what could go back at that moment, which is what people are shown."""
+    fitting(refund, room)
+    return replace(refund, refundable_then=room.left)
+
+
+def approved(refund: Refund, room: Room, *, person: int, limit: int, params: str, now: datetime) -> Refund:
+    """One more person's yes; with the last one that is needed the money is kept for the refund.
+
+    Raises:
+        RefundDecided, RefundExpired, SecondPersonNeeded, RefundChanged, OverRefundLimit, and those of `fitting`.
+    """
+    late = refund.expires_at is not None and now >= refund.expires_at
+    if refund.status is RefundStatus.EXPIRED or (refund.is_open and late):
+        raise RefundExpired
+    if not refund.is_open:
+        raise RefundDecided
+    own_wish = refund.status is RefundStatus.ASKED and refund.asked_by == person
+    if own_wish or person in refund.approvers:
+        raise SecondPersonNeeded
+    fitting(refund, room)
+    if room.left != refund.refundable_then:
+        raise RefundChanged(left=Money(room.left, refund.amount.currency))
+    for one in {person, *refund.approvers}:
+        if room.spent.get(one, 0) + refund.amount.minor > limit:
+            raise OverRefundLimit(limit=Money(limit, refund.amount.currency))
+    if refund.approved_by is None:
+        refund = replace(refund, approved_by=person, approved_at=now)
+    else:
+        refund = replace(refund, second_by=person, second_at=now)
+    if len(refund.approvers) < refund.approvals_needed:
+        return replace(refund, status=RefundStatus.ASKED, expires_at=now + ASKED_LIFE)
+    return replace(refund, status=RefundStatus.APPROVED, reserved_at=now, params=params)
+
+
+def declined(refund: Refund, _: Room) -> Refund:
+    """Somebody said no.
+
+    Raises:
+        RefundDecided, RefundExpired: it is too late.
+    """
+    if refund.status is RefundStatus.EXPIRED:
+        raise RefundExpired
+    if not refund.is_open:
+        raise RefundDecided
+    return replace(refund, status=RefundStatus.DECLINED)
+
+
+def expired(refund: Refund, _: Room) -> Refund:
+    """Nobody said yes in time."""
+    return replace(refund, status=RefundStatus.EXPIRED) if refund.is_open else refund
+
+
+def sent(refund: Refund, _: Room, *, now: datetime) -> Refund:
+    """The request goes out in a moment; from now on it may have happened."""
+    if refund.status is not RefundStatus.APPROVED or refund.sent_at is not None:
+        return refund
+    return replace(refund, sent_at=now)
+
+
+def asked_anew(refund: Refund, _: Room) -> Refund:
+    """What was sent came to nothing, so the next request needs another key."""
+    if refund.status is not RefundStatus.APPROVED:
+        return refund
+    return replace(refund, number=refund.number + 1, sent_at=None, retry_until=None, trouble=None)
+
+
+def short_of_balance(refund: Refund, _: Room, *, code: str, now: datetime) -> Refund:
+    """Stripe refused it for want of balance: it stays approved for a while, for somebody to try again."""
+    if refund.status is not RefundStatus.APPROVED:
+        return refund
+    until = refund.retry_until or now + RETRY_LIFE
+    return replace(refund, trouble=code, retry_until=until)
+
+
+def retried(refund: Refund, room: Room, *, now: datetime) -> Refund:
+    """Somebody wants it tried once more.
+
+    Raises:
+        RefundDecided: there is nothing to be tried.
+        RefundExpired: its time is over.
+    """
+    if refund.status is not RefundStatus.APPROVED or refund.retry_until is None:
+        raise RefundDecided
+    if now >= refund.retry_until:
+        raise RefundExpired
+    return asked_anew(refund, room)
+
+
+def refused(refund: Refund, _: Room, *, code: str, now: datetime) -> Refund:
+    """It will not be made: nothing went back, and what was kept for it is free again."""
+    if refund.status is not RefundStatus.APPROVED:
+        return refund
+    return replace(refund, status=RefundStatus.REFUSED, failure=code, retry_until=None, trouble=None, settled_at=now)
+
+
+def troubled(refund: Refund, _: Room, *, code: str) -> Refund:
+    """Stripe did not answer, or not to us; it is tried again later, and later each time."""
+    return replace(refund, trouble=code, trouble_count=refund.trouble_count + 1)
+
+
+def seen(refund: Refund, report: RefundReport, *, now: datetime) -> Refund:
+    """What Stripe says of a refund that we know; it never falls back to an earlier step."""
+    if refund.status is RefundStatus.SUCCEEDED and report.status in ON_ITS_WAY:
+        return refund
+    if refund.status in {RefundStatus.FAILED, RefundStatus.CANCELED}:
+        return refund
+    settled = now if report.status not in ON_ITS_WAY else None
+    if report.status is refund.status:
+        settled = refund.settled_at
+    return replace(
+        refund,
+        status=report.status,
+        stripe_id=report.stripe_id,
+        amount=Money(report.amount, report.currency),
+        pending_reason=report.pending_reason if report.status is RefundStatus.PENDING else None,
+        failure=report.failure,
+        trouble=None,
+        trouble_count=0,
+        retry_until=None,
+        reserved_at=refund.reserved_at,
+        settled_at=settled,
+    )
+
+
+def found(payment: Payment, report: RefundReport, *, now: datetime) -> Refund:
+    """A refund that we did not ask for: somebody made it in Stripe's Dashboard, or our book was restored."""
+    bare = Refund(
+        id=secrets.token_urlsafe(12),
+        payment_id=payment.id,
+        shop_id=payment.shop_id,
+        source=f"stripe:{report.stripe_id}",
+        amount=Money(report.amount, report.currency),
+        status=RefundStatus.PENDING,
+        asked_at=report.created_at or now,
+        refundable_then=payment.refundable,
+        approvals_needed=0,
+    )
+    return seen(bare, report, now=now)

@@ -1,0 +1,129 @@
+"""The desk of refunds: a wish is written down, approved by those who may, and only then asked of Stripe."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from handlers import refund_life
+from handlers.payments import PATIENCE
+from handlers.ports import Clock, Gateway, RefundRequest
+from handlers.refund_attendant import RefundAttendant
+from handlers.worker import Errands
+from storage.money import Money
+from storage.payment import Payment, Place
+from storage.people import Shop
+from storage.refund import ASKED_LIFE, DRAFT_LIFE, Refund, RefundStatus
+from storage.refunds import RefundBook
+
+
+@dataclass(frozen=True)
+class RefundWish:
+    """What a person typed: `amount` is None for everything that is left; `source` makes the same message one wish."""
+
+    place: Place
+    user_id: int
+    source: str
+    amount: Money | None = None
+    reason: str = ""
+
+
+class Refunds:
+    """What people want of refunds. Nothing here talks to Stripe: `RefundAttendant` does, for the sweep as well."""
+
+    def __init__(
+        self,
+        book: RefundBook,
+        attendant: RefundAttendant,
+        gateway: Gateway,
+        clock: Clock,
+        errands: Errands,
+        *,
+        approval_above: int | None,
+        patience: float = PATIENCE,
+    ) -> None:
+        """Above `approval_above`, in minor units of the payment's currency, two people have to approve."""
+        self._book = book
+        self._attendant = attendant
+        self._gateway = gateway
+        self._clock = clock
+        self._errands = errands
+        self._approval_above = approval_above
+        self._patience = patience
+
+    async def draft(self, payment: Payment, wish: RefundWish, *, for_others: bool) -> Refund:
+        """Write the wish down; no money moves and none is kept. `for_others`: whoever asks may not approve it himself.
+
+        Raises:
+            RefundOfHold, NothingPaid, DisputeForbids, NothingLeft, RefundExceedsBalance.
+        """
+        now, room = self._clock.now(), await self._book.room(payment.id)
+        amount = Money(room.left, payment.amount.currency) if wish.amount is None else wish.amount
+        two = self._approval_above is not None and amount.minor > self._approval_above
+        refund = Refund(
+            id=secrets.token_urlsafe(12),
+            payment_id=payment.id,
+            shop_id=payment.shop_id,
+            source=wish.source,
+            amount=amount,
+            status=RefundStatus.ASKED if for_others else RefundStatus.DRAFT,
+            asked_at=now,
+            reason=wish.reason,
+            place=wish.place,
+            asked_by=wish.user_id,
+            expires_at=now + (ASKED_LIFE if for_others else DRAFT_LIFE),
+            approvals_needed=2 if two else 1,
+        )
+        return await self._book.draft(refund, refund_life.drafted, actor=f"user:{wish.user_id}", now=now)
+
+    async def find(self, refund_id: str) -> Refund | None:
+        """By our id."""
+        return await self._book.find(refund_id)
+
+    async def of_payment(self, payment_id: str) -> Sequence[Refund]:
+        """All of a payment, oldest first, drafts too."""
+        return await self._book.of_payment(payment_id)
+
+    async def approve(self, refund: Refund, payment: Payment, shop: Shop, *, user_id: int) -> Refund:
+        """One person's yes; with the last one that is needed Stripe is asked.
+
+        Raises:
+            RefundDecided, RefundExpired, SecondPersonNeeded, RefundChanged, OverRefundLimit, and those of `draft`.
+        """
+        params = self._gateway.refund_params(
+            RefundRequest(refund.id, payment.id, payment.intent_id or "", refund.amount.minor)
+        )
+        now, actor = self._clock.now(), f"user:{user_id}"
+        yes = partial(refund_life.approved, person=user_id, limit=shop.refund_limit, params=params, now=now)
+        refund = await self._book.change(refund.id, yes, actor=actor, action="refund approved", now=now, person=user_id)
+        return await self._soon(refund, actor)
+
+    async def decline(self, refund: Refund, *, user_id: int) -> Refund:
+        """Somebody says no; nothing was kept and nothing goes back.
+
+        Raises:
+            RefundDecided: it is too late.
+        """
+        now = self._clock.now()
+        no = refund_life.declined
+        return await self._book.change(refund.id, no, actor=f"user:{user_id}", action="refund declined", now=now)
+
+    async def retry(self, refund: Refund, *, user_id: int) -> Refund:
+        """Try once more what Stripe refused for want of balance, while it is still approved.
+
+        Raises:
+            RefundDecided, RefundExpired: there is nothing to be tried any more.
+        """
+        now, actor = self._clock.now(), f"user:{user_id}"
+        again = partial(refund_life.retried, now=now)
+        refund = await self._book.change(refund.id, again, actor=actor, action="refund tried again", now=now)
+        return await self._soon(refund, actor)
+
+    async def _soon(self, refund: Refund, actor: str) -> Refund:
+        """Ask Stripe, but keep nobody waiting: what takes longer goes on by itself, and the card tells."""
+        if refund.status is RefundStatus.APPROVED:
+            await self._errands.within(self._patience, self._attendant.attend(refund.id, actor=actor))
+            return await self._attendant.get(refund.id)
+        return refund

@@ -1,0 +1,45 @@
+"""Whether those who wanted something may still want it: asked again just before Stripe is."""
+
+from __future__ import annotations
+
+from handlers.authority import Action, may
+from handlers.team import Person, Team
+from storage.directory import Directory
+from storage.payment import Payment, PaymentStatus
+from storage.refund import Refund
+
+
+class Rights:
+    """Roles as they are now, for wishes that were stored a while ago."""
+
+    def __init__(self, team: Team, directory: Directory) -> None:
+        self._team = team
+        self._directory = directory
+
+    async def approvers(self, shop_id: int) -> list[int]:
+        """Everybody who may approve a refund of the shop now: its admins and the owners."""
+        admins = [one.user_id for one in await self._directory.members(shop_id) if may(one.role, Action.APPROVE_REFUND)]
+        return sorted({*admins, *await self._team.owners()})
+
+    async def stand_behind(self, payment: Payment) -> bool:
+        """Whether whoever wants the hold taken, or the request ended, may want that now."""
+        by = payment.cancel_by if payment.capture_by is None else payment.capture_by
+        if by is None:
+            return True
+        if payment.capture_by is not None:
+            return await self._may(payment.shop_id, by, Action.CAPTURE)
+        held, own = payment.status is PaymentStatus.AUTHORIZED, payment.created_by == by
+        if held:
+            return await self._may(payment.shop_id, by, Action.RELEASE_OWN if own else Action.RELEASE_ANY)
+        return await self._may(payment.shop_id, by, Action.CANCEL_OWN if own else Action.CANCEL_ANY)
+
+    async def stand_behind_refund(self, refund: Refund) -> bool:
+        """Whether everybody who approved a refund may approve one now, and as many did as were needed."""
+        people = refund.approvers
+        if len(set(people)) < refund.approvals_needed:
+            return False
+        allowed = [await self._may(refund.shop_id, person, Action.APPROVE_REFUND) for person in people]
+        return all(allowed)
+
+    async def _may(self, shop_id: int, user_id: int, action: Action) -> bool:
+        return may(await self._team.role(shop_id, Person(user_id, "")), action)

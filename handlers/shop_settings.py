@@ -1,0 +1,191 @@
+"""What a shop can be set to: each setting is read from text, bounded and cleaned, or refused with the reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from zoneinfo import available_timezones
+
+from handlers.i18n import LANGUAGES
+from handlers.team import LONGEST_NAME
+from storage.amount_refusals import AmountRefused, TextTooLong
+from storage.amount_text import caption
+from storage.amounts import parse_amount
+from storage.errors import PaymentError
+from storage.money import CURRENCIES, MINIMUM, Money
+from storage.people import Shop
+
+MOST = 99_999_999
+"""Minor units of the largest limit: Stripe takes no more than eight digits."""
+
+MOST_HOURS = 168
+LONGEST = {"seller": 100, "address": 200, "number": 40, "contact": 100}
+SELLER = {"seller": "seller_name", "address": "seller_address", "number": "seller_number", "contact": "seller_contact"}
+"""What stands on a receipt, and where it is kept."""
+
+CLEAR = "-"
+HOURS = re.compile(r"[0-9]{1,3}")
+PERCENT = re.compile(r"([0-9]{1,2})(?:[.,]([0-9]{1,2}))?\s*%?")
+
+
+class SettingRefused(PaymentError):
+    """The setting is not known, or cannot have this value."""
+
+    code = "error.setting_refused"
+
+
+class NameRefused(PaymentError):
+    """A name is empty or too long."""
+
+    code = "error.name_refused"
+
+
+class LimitRefused(PaymentError):
+    """A limit is no amount, or one that nobody could keep."""
+
+    code = "error.limit_refused"
+
+
+class HoursRefused(PaymentError):
+    """The lifetime of a request is no number of hours, or out of bounds."""
+
+    code = "error.hours_refused"
+
+
+class VatRefused(PaymentError):
+    """The rate of VAT is no percentage."""
+
+    code = "error.vat_refused"
+
+
+class LineRefused(PaymentError):
+    """A line about the seller is empty or too long."""
+
+    code = "error.line_refused"
+
+
+def changed(name: str, value: str) -> Callable[[Shop], Shop]:
+    """How a shop is with one setting changed; the returned function refuses what the shop cannot be.
+
+    Raises:
+        SettingRefused, NameRefused, LimitRefused, HoursRefused, VatRefused, LineRefused: nothing was changed.
+    """
+    return lambda shop: _with(shop, name, value)
+
+
+def told(name: str, value: str) -> dict[str, str]:
+    """What the history keeps of a change: the value as well, unless it is text about a person or a place."""
+    return {"setting": name} if name in SELLER or name == "name" else {"setting": name, "value": value}
+
+
+def missing(shop: Shop) -> list[str]:
+    """The settings without which a receipt is not complete."""
+    return [name for name in ("seller", "address", "number") if not getattr(shop, SELLER[name])]
+
+
+def name_of(value: str) -> str:
+    """A shop's name.
+
+    Raises:
+        NameRefused: empty, or too long.
+    """
+    name = _line(value, LONGEST_NAME)
+    if not name:
+        raise NameRefused(longest=LONGEST_NAME)
+    return name
+
+
+def percent(rate: int) -> str:
+    """A rate in hundredths of a percent as it is written: `25`, `12,5`."""
+    whole, part = divmod(rate, 100)
+    return f"{whole},{part:02}".rstrip("0") if part else str(whole)
+
+
+def _with(shop: Shop, name: str, value: str) -> Shop:
+    match name:
+        case "name":
+            return replace(shop, name=name_of(value))
+        case "currency" if value.upper() in CURRENCIES:
+            return replace(shop, currency=value.upper())
+        case "language" if value.lower() in LANGUAGES:
+            return replace(shop, language=value.lower())
+        case "zone" | "timezone" if found := {zone.lower(): zone for zone in available_timezones()}.get(value.lower()):
+            return replace(shop, time_zone=found)
+        case "seller" | "address" | "number" | "contact":
+            return _with_seller(shop, name, _about_seller(value, LONGEST[name]))
+        case _:
+            return _with_terms(shop, name, value)
+
+
+def _with_terms(shop: Shop, name: str, value: str) -> Shop:
+    match name:
+        case "limit":
+            return replace(shop, limit=_amount(shop, value, MINIMUM[shop.currency]))
+        case "refunds":
+            return replace(shop, refund_limit=_amount(shop, value, 1))
+        case "hours":
+            return replace(shop, request_hours=_hours(value))
+        case "vat":
+            return replace(shop, vat_rate=_rate(value))
+        case _:
+            raise SettingRefused
+
+
+def _with_seller(shop: Shop, name: str, line: str) -> Shop:
+    match name:
+        case "seller":
+            return replace(shop, seller_name=line)
+        case "address":
+            return replace(shop, seller_address=line)
+        case "number":
+            return replace(shop, seller_number=line)
+        case _:
+            return replace(shop, seller_contact=line)
+
+
+def _amount(shop: Shop, value: str, least: int) -> int:
+    """A limit in minor units; one that can be read in two ways is refused, for it is set once and then forgotten."""
+    refusal = LimitRefused(least=Money(least, shop.currency), most=Money(MOST, shop.currency))
+    try:
+        money = parse_amount(value, currency=shop.currency, limit=MOST)
+    except AmountRefused:
+        raise refusal from None
+    if isinstance(money, tuple) or not least <= money.minor <= MOST:
+        raise refusal
+    return money.minor
+
+
+def _hours(value: str) -> int | None:
+    if value.lower() == "default":
+        return None
+    if not HOURS.fullmatch(value) or not 1 <= int(value) <= MOST_HOURS:
+        raise HoursRefused(most=MOST_HOURS)
+    return int(value)
+
+
+def _rate(value: str) -> int | None:
+    if value.lower() == "none":
+        return None
+    found = PERCENT.fullmatch(value)
+    if found is None:
+        raise VatRefused
+    return int(found[1]) * 100 + int((found[2] or "").ljust(2, "0"))
+
+
+def _about_seller(value: str, longest: int) -> str:
+    if value == CLEAR:
+        return ""
+    line = _line(value, longest)
+    if not line:
+        raise LineRefused(longest=longest)
+    return line
+
+
+def _line(value: str, longest: int) -> str:
+    """One clean line; an empty one where it is too long."""
+    try:
+        line = caption(value)
+    except TextTooLong:
+        return ""
+    return line if len(line) <= longest else ""

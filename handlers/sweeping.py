@@ -1,0 +1,51 @@
+"""One reconciliation on demand: what was missed is read, what is due is attended to, and what came of it is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from handlers.missed import MissedEvents
+from handlers.ports import Clock
+from handlers.reconcile import Sweep
+from handlers.worker import Belt
+from storage.mailbox import Mailbox
+
+MOST_PUT_BACK = 1000
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep did: events that no webhook had brought, payments and refunds attended to and changed by that.
+
+    `aside` is how many mails wait for a human afterwards, `put_back` how many of them were to be tried again.
+    """
+
+    missed: int
+    attended: int
+    changed: int
+    put_back: int
+    aside: int
+
+
+async def sweep_now(
+    missed: MissedEvents, sweep: Sweep, belts: Sequence[Belt], boxes: Sequence[Mailbox], clock: Clock, *, poison: bool
+) -> Swept:
+    """Go through everything once; `poison` has what was set aside tried again. `belts` carry what comes in.
+
+    Raises:
+        GatewayError: Stripe's list of events could not be read; nothing else was done.
+    """
+    found = await missed.catch_up()
+    put_back = sum([await _put_back(box, clock) for box in boxes]) if poison else 0
+    for belt in belts:
+        await belt.drain()
+    before = sweep.changed
+    attended = await sweep.sweep_once()
+    aside = sum([await box.set_aside_depth() for box in boxes])
+    return Swept(found, attended, sweep.changed - before, put_back, aside)
+
+
+async def _put_back(box: Mailbox, clock: Clock) -> int:
+    aside = await box.set_aside(limit=MOST_PUT_BACK)
+    return sum([await box.put_back(one.id, now=clock.now()) for one in aside])

@@ -1,0 +1,176 @@
+"""Tells the owners when something as a whole goes wrong, once, and once when it is over, also across restarts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from handlers.health import Health
+from handlers.i18n import html
+from handlers.letters import Post, draft_of
+from handlers.ports import Clock, Letter
+from handlers.reasons import KEY_TROUBLE
+from handlers.team import Team
+from storage.counts import Counts
+from storage.directory import Directory
+from storage.errors import DatabaseUnavailable
+from storage.mailbox import Mailbox
+from storage.payment import AttemptOutcome, Payment, PaymentStatus, Place
+
+log = logging.getLogger(__name__)
+
+NAME = "watch"
+LOOK_SECONDS = 60.0
+STILL = timedelta(minutes=15)
+"""A mail that came in waits so long only if nobody handles any, or Stripe does not answer."""
+
+SILENT = timedelta(hours=1)
+FINDS = 3
+"""So much news in a row that no webhook told is no accident any more."""
+
+KEY = "key"
+WEBHOOKS = "webhooks"
+_MONEY = frozenset({PaymentStatus.SUCCEEDED, PaymentStatus.AUTHORIZED})
+
+
+class Episodes:
+    """Troubles that begin and end. A fact remembers what was told, so that a restart does not tell it again."""
+
+    def __init__(self, directory: Directory, team: Team, outbox: Mailbox, clock: Clock) -> None:
+        self._directory = directory
+        self._team = team
+        self._outbox = outbox
+        self._clock = clock
+        self._told: set[str] = set()
+
+    async def since(self, name: str) -> datetime | None:
+        """When this trouble began; None while there is none."""
+        known = await self._directory.fact(_fact(name))
+        return datetime.fromisoformat(known) if known else None
+
+    async def begin(self, name: str, key: str, **holes: object) -> None:
+        """It is so: tell it unless that was done. The fact comes first, so a crash in between tells it once as well."""
+        if name in self._told:
+            return
+        since = await self.since(name)
+        if since is None:
+            since = self._clock.now()
+            await self._directory.record(_fact(name), since.isoformat())
+        await self._tell(f"{name}:{since:%Y-%m-%dT%H:%M:%S}", key, holes)
+        self._told.add(name)
+
+    async def end(self, name: str, key: str, **holes: object) -> None:
+        """It is not so any more: tell it if its beginning was told."""
+        since = await self.since(name)
+        if since is not None:
+            await self._tell(f"{name}:{since:%Y-%m-%dT%H:%M:%S}:over", key, holes)
+            await self._directory.record(_fact(name), "")
+        self._told.discard(name)
+
+    async def _tell(self, subject: str, key: str, holes: dict[str, object]) -> None:
+        for owner in sorted(await self._team.owners()):
+            said = html(await self._language(owner), key, **holes)
+            draft = draft_of(Post(Place(owner), Letter(said)), key=f"alert:{subject}:{owner}")
+            await self._outbox.put(draft, now=self._clock.now())
+
+    async def _language(self, owner: int) -> str:
+        """That of the owner's own shop, or of the only one there is; English where that does not tell."""
+        shops = [seat.shop for seat in await self._directory.seats(owner)] or list(await self._directory.shops())
+        languages = {shop.language for shop in shops}
+        return languages.pop() if len(languages) == 1 else "en"
+
+
+class Watch:
+    """Looks once a minute whether webhooks arrive, the belts get on and Stripe takes the key."""
+
+    def __init__(
+        self,
+        episodes: Episodes,
+        incoming: Sequence[Mailbox],
+        counts: Counts,
+        clock: Clock,
+        health: Health,
+        *,
+        expects_webhooks: bool,
+        accepted_at: Callable[[], datetime | None],
+    ) -> None:
+        """`incoming` are the boxes of what comes in; `accepted_at` is when Stripe last took our key."""
+        self._episodes = episodes
+        self._incoming = incoming
+        self._counts = counts
+        self._clock = clock
+        self._health = health
+        self._expects_webhooks = expects_webhooks
+        self._accepted_at = accepted_at
+        self._began = clock.now()
+        self._heard: datetime | None = None
+        self._finds = 0
+        health.expect(NAME, within_seconds=LOOK_SECONDS * 3)
+
+    def heard(self) -> None:
+        """A webhook of Stripe's arrived, whatever it was about."""
+        self._heard, self._finds = self._clock.now(), 0
+
+    def found(self, before: Payment, after: Payment) -> bool:
+        """Count what the sweep found by looking, if it is news that a webhook should have told."""
+        is_news = _is_news(before, after)
+        self._finds += is_news
+        return is_news
+
+    def read_late(self, events: int) -> None:
+        """Count events that were found in Stripe's list, for no webhook had brought them."""
+        self._finds += events
+
+    async def look(self) -> None:
+        """Hold the state of everything against what was told."""
+        await self._webhooks()
+        for box in self._incoming:
+            await self._belt(box)
+        await self._key()
+        self._health.beat(NAME, self._clock.now())
+
+    async def forever(self) -> None:
+        """Look every minute."""
+        while True:
+            try:
+                await self.look()
+            except DatabaseUnavailable as error:
+                log.warning("the watch waits: %s", error)
+            await self._clock.sleep(LOOK_SECONDS)
+
+    async def _webhooks(self) -> None:
+        silent = self._clock.now() - (self._heard or self._began) >= SILENT
+        if self._expects_webhooks and self._finds >= FINDS and silent:
+            await self._episodes.begin(WEBHOOKS, "alert.webhooks_silent", count=self._finds)
+        elif self._heard is not None:
+            await self._episodes.end(WEBHOOKS, "alert.webhooks_back")
+
+    async def _belt(self, box: Mailbox) -> None:
+        age = timedelta(seconds=await box.oldest(self._clock.now()))
+        if age >= STILL:
+            minutes = int(age / timedelta(minutes=1))
+            await self._episodes.begin(f"belt:{box.box}", "alert.belt_stands", box=box.box, minutes=minutes)
+        else:
+            await self._episodes.end(f"belt:{box.box}", "alert.belt_moves", box=box.box)
+
+    async def _key(self) -> None:
+        """That it is refused is told by whoever is refused; here it is seen that this is over."""
+        since, accepted = await self._episodes.since(KEY), self._accepted_at()
+        if since is None or accepted is None or accepted <= since:
+            return
+        if not await self._counts.any_waits(KEY_TROUBLE):
+            await self._episodes.end(KEY, "alert.key_accepted")
+
+
+def _is_news(before: Payment, after: Payment) -> bool:
+    """Whether Stripe sends an event about what became of the payment; what Kvit did itself is no news."""
+    if after.status in _MONEY and after.status is not before.status:
+        return True
+    same = after.attempt.number == before.attempt.number
+    was_live = before.attempt.outcome is AttemptOutcome.LIVE
+    return same and was_live and after.attempt.outcome is AttemptOutcome.FAILED
+
+
+def _fact(name: str) -> str:
+    return f"watch:{name}"

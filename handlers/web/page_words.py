@@ -1,0 +1,137 @@
+"""Chooses the words of a page and of a receipt: which sentence fits, in which language, by which name of the wallet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from handlers import i18n
+from handlers.pages import Action, Page, PageState
+from handlers.papers import qr_svg
+from handlers.receipts import receipt_of
+from storage.money import Money
+from storage.people import Shop
+
+REFRESH_SECONDS = 5
+
+MOVING = frozenset({PageState.WAITING, PageState.PROCESSING})
+"""The states in which a page without script looks again by itself."""
+
+S = PageState
+SETTLED = frozenset({S.PAID, S.ENDED, S.CANCELED, S.REFUNDED, S.PARTLY_REFUNDED})
+"""The states in which nobody waits for the next one."""
+
+SCANNED = frozenset({PageState.READY, PageState.FAILED, PageState.EXPIRED, PageState.WAITING})
+
+MARKS = {
+    PageState.READY: "›",
+    PageState.WAITING: "…",
+    PageState.PROCESSING: "…",
+    PageState.PAID: "✓",
+    PageState.RESERVED: "✓",
+    PageState.REFUNDED: "↩",
+    PageState.PARTLY_REFUNDED: "↩",
+}
+"""A mark of its own shape, so that nobody has to tell colours apart; the rest is over, and has a cross."""
+
+
+@dataclass(frozen=True)
+class Voice:
+    """How this installation names the wallet: auto, MobilePay or Vipps."""
+
+    wallet_name: str
+
+    def wallet(self, at: datetime, shop: Shop) -> str:
+        """Its name at an aware `at`."""
+        return i18n.wallet(self.wallet_name, at, shop.time_zone)
+
+
+def page_values(page: Page, voice: Voice, now: datetime, language: str, link: str | None) -> dict[str, Any]:
+    """What `pay.html` is filled with; `link` is drawn to be scanned."""
+    payment, shop = page.payment, page.shop
+    currency = payment.amount.currency
+    brand = voice.wallet(now, shop).lower()
+    key, more = _sentences(page, brand)
+    amount = i18n.money(language, payment.amount)
+    return {
+        "language": language,
+        "page": page,
+        "button": f"page.{page.action}_{brand}",
+        "trust": f"page.trust_{brand}",
+        "sender": f"page.sender_{brand}",
+        "amount": amount,
+        "code": "" if currency in amount else currency,
+        "key": key,
+        "more": more,
+        "mark": MARKS.get(page.state, "×"),
+        "refunded": Money(payment.refunded, currency),
+        "refunding": Money(payment.refunding, currency) if payment.refunding else None,
+        "until": page.until and _time(page)(language, page.until, shop.time_zone),
+        "refresh": REFRESH_SECONDS if page.state in MOVING else None,
+        "live": page.state not in SETTLED,
+        "turn": _seconds_to_turn(page, now),
+        "paper": _paper(page),
+        "seller": shop.seller_name or shop.name,
+        "qr": qr_svg(link, alone=False) if link and page.state in SCANNED else "",
+    }
+
+
+def receipt_values(page: Page, voice: Voice, language: str) -> dict[str, Any] | None:
+    """What `receipt.html` is filled with; None where nothing was received."""
+    payment, shop = page.payment, page.shop
+    receipt = receipt_of(payment, shop)
+    if receipt is None:
+        return None
+    return {
+        "language": language,
+        "page": page,
+        "receipt": receipt,
+        "title": "receipt.title" if receipt.is_receipt else "receipt.confirmation",
+        "seller": shop.seller_name or shop.name,
+        "at": i18n.moment(language, receipt.at, shop.time_zone),
+        "rate": None if shop.vat_rate is None else i18n.percentage(language, shop.vat_rate),
+        "paid": f"receipt.paid_{voice.wallet(receipt.at, shop).lower()}",
+        "money": lambda amount: i18n.money(language, amount),
+    }
+
+
+def _time(page: Page) -> Callable[[str, datetime, str], str]:
+    """How a time is written: an attempt ends within minutes, a request perhaps another day."""
+    return i18n.clock_time if page.state is PageState.WAITING else i18n.moment
+
+
+def _sentences(page: Page, brand: str) -> tuple[str, str]:
+    """The keys of the headline and of the sentence below it."""
+    state = page.state
+    if state is PageState.WAITING:
+        return _while_waiting(page, brand)
+    if state is PageState.READY:
+        return "page.ready", f"page.ready_more_{brand}"
+    if state in {PageState.FAILED, PageState.EXPIRED} and page.action is None:
+        return f"page.{state}", "page.over_more"
+    return f"page.{state}", f"page.{state}_more"
+
+
+def _while_waiting(page: Page, brand: str) -> tuple[str, str]:
+    """An attempt that can be opened, one that has to end first, or an answer that Stripe owes."""
+    if page.action is Action.OPEN:
+        return "page.waiting", f"page.waiting_more_{brand}"
+    again = page.until is not None and page.until < page.payment.expires_at
+    if again and page.payment.cancel_asked is None:
+        return "page.ending", f"page.ending_more_{brand}"
+    return "page.settling", "page.settling_more"
+
+
+def _seconds_to_turn(page: Page, now: datetime) -> int | None:
+    """How long an attempt can be opened: that this ends is no change of the state, so nobody tells the page."""
+    until = page.payment.attempt.fresh_until if page.action is Action.OPEN else None
+    return math.ceil((until - now).total_seconds()) if until else None
+
+
+def _paper(page: Page) -> str:
+    """What the paper about this payment is called; empty where there is none."""
+    receipt = receipt_of(page.payment, page.shop)
+    return "" if receipt is None else "receipt.title" if receipt.is_receipt else "receipt.confirmation"

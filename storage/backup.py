@@ -1,0 +1,85 @@
+"""A copy of the whole database while it is in use: one moment of it, checked, and either complete or not there."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+
+BUSY_SECONDS = 30.0
+
+
+class BackupFailed(Exception):
+    """There is no new copy; whatever was there before is untouched."""
+
+
+class AlreadyThere(BackupFailed):
+    """A file of that name exists; nothing is overwritten."""
+
+
+def back_up(database: Path, to: Path) -> int:
+    """Copy the database file to `to`, readable by its owner alone, and return how many bytes that are.
+
+    Whoever writes meanwhile is not held up, for the copy is one snapshot, read in one go.
+
+    Raises:
+        AlreadyThere: `to` exists.
+        BackupFailed: it could not be read or written, or the copy is not sound.
+    """
+    if not database.is_file():
+        raise BackupFailed(f"there is no database {database.name} to be copied")
+    if to.exists():
+        raise AlreadyThere(f"{to.name} exists and is not overwritten")
+    part = to.with_name(f".{to.name}.{secrets.token_hex(4)}.part")
+    try:
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        _copy(database, part)
+        _sync(part)
+        _give_name(part, to)
+        _sync(to.parent)
+    except sqlite3.Error as error:
+        raise BackupFailed(f"the database could not be copied: {error}") from error
+    except OSError as error:
+        raise BackupFailed(f"{to.name} could not be written: {error.strerror}") from error
+    finally:
+        for left in (part, *(part.with_name(part.name + end) for end in ("-journal", "-wal", "-shm"))):
+            with suppress(OSError):
+                left.unlink()
+    return to.stat().st_size
+
+
+def _copy(database: Path, part: Path) -> None:
+    with (
+        closing(sqlite3.connect(database, timeout=BUSY_SECONDS)) as source,
+        closing(sqlite3.connect(part, timeout=BUSY_SECONDS)) as copy,
+    ):
+        source.execute("PRAGMA query_only = 1")
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode = delete")  # so that the one file is all there is
+        found = [row[0] for row in copy.execute("PRAGMA integrity_check(1)")]
+        if found != ["ok"] or copy.execute("PRAGMA foreign_key_check").fetchone():
+            raise BackupFailed("the copy is not sound, and so the database may not be: see docs/operations.md")
+
+
+def _give_name(part: Path, to: Path) -> None:
+    """Give the finished file its name, unless somebody else took that meanwhile."""
+    try:
+        os.link(part, to)
+    except FileExistsError:
+        raise AlreadyThere(f"{to.name} exists and is not overwritten") from None
+    except OSError:  # a file system without links: a moment is left in which another file could be replaced
+        if to.exists():
+            raise AlreadyThere(f"{to.name} exists and is not overwritten") from None
+        part.rename(to)
+
+
+def _sync(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():
+        return  # Windows has no such thing for folders
+    file = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -1,0 +1,121 @@
+"""The book of disputes and fraud warnings: what Stripe says of them, and what of it is new."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage import rows
+from storage.database import Database
+from storage.dispute import Dispute, FraudWarning, standing
+from storage.ledger import BOOK
+from storage.mailbox import Draft, Mailbox
+from storage.money import Money
+from storage.money_out_tables import disputes, fraud_warnings
+from storage.payment import Payment
+from storage.tables import payments
+from storage.trail import remember
+
+AnnounceDispute = Callable[[Payment, Dispute], tuple[Draft, ...]]
+AnnounceWarning = Callable[[Payment, FraudWarning], tuple[Draft, ...]]
+
+
+class DisputeBook:
+    """Disputes by Stripe's id; every change is one transaction with its announcements."""
+
+    def __init__(
+        self, db: Database, outbox: Mailbox, announce: AnnounceDispute, announce_warning: AnnounceWarning
+    ) -> None:
+        self._db = db
+        self._outbox = outbox
+        self._announce = announce
+        self._announce_warning = announce_warning
+        self._bell = db.bell(BOOK)
+
+    async def find(self, dispute_id: str) -> Dispute | None:
+        """By Stripe's id."""
+        async with self._db.reading() as tx:
+            row = (await tx.execute(sa.select(disputes).where(disputes.c.id == dispute_id))).mappings().first()
+        return None if row is None else _to_dispute(row)
+
+    async def warning(self, warning_id: str) -> FraudWarning | None:
+        """By Stripe's id."""
+        query = sa.select(fraud_warnings).where(fraud_warnings.c.id == warning_id)
+        async with self._db.reading() as tx:
+            row = (await tx.execute(query)).mappings().first()
+        return None if row is None else FraudWarning(row["id"], row["fraud_type"])
+
+    async def of_payment(self, payment_id: str) -> Sequence[Dispute]:
+        """All of a payment, in the order in which they came."""
+        async with self._db.reading() as tx:
+            return await disputes_of(tx, payment_id)
+
+    async def believe(
+        self, payment_id: str, said: Iterable[Dispute], warnings: Iterable[FraudWarning], *, now: datetime
+    ) -> None:
+        """Write what Stripe says of a payment's disputes and warnings, and tell what is new of it."""
+        async with self._db.transaction() as tx:
+            payment = await rows.payment_locked(tx, payment_id)
+            if payment is None:
+                raise LookupError("no such payment")
+            known = {dispute.id: dispute for dispute in await disputes_of(tx, payment_id)}
+            for dispute in said:
+                if known.get(dispute.id) != dispute:
+                    payment = await self._write(tx, payment, known.get(dispute.id), dispute, now)
+            for warning in warnings:
+                await self._warn(tx, payment, warning, now)
+
+    async def _write(
+        self, tx: AsyncConnection, payment: Payment, before: Dispute | None, dispute: Dispute, now: datetime
+    ) -> Payment:
+        await tx.execute(disputes.delete().where(disputes.c.id == dispute.id))
+        await tx.execute(disputes.insert().values(**_row(payment, dispute), seen_at=now))
+        version, disputed = payment.version + 1, standing(await disputes_of(tx, payment.id))
+        payment = replace(payment, version=version, disputed=disputed)
+        await tx.execute(
+            payments.update().where(payments.c.id == payment.id).values(version=version, disputed=disputed)
+        )
+        detail = {"dispute": dispute.id, "dispute_status": dispute.status, "amount": dispute.amount.minor}
+        await remember(tx, payment, "stripe", "dispute looked", detail, now)
+        if before is None or before.status != dispute.status:
+            await self._outbox.put_within(tx, *self._announce(payment, dispute), now=now)
+        self._db.after_commit(tx, self._bell.set)
+        return payment
+
+    async def _warn(self, tx: AsyncConnection, payment: Payment, warning: FraudWarning, now: datetime) -> None:
+        known = sa.select(fraud_warnings.c.id).where(fraud_warnings.c.id == warning.id)
+        if (await tx.execute(known)).first() is not None:
+            return
+        row = {"id": warning.id, "payment_id": payment.id, "fraud_type": warning.fraud_type, "seen_at": now}
+        await tx.execute(fraud_warnings.insert().values(**row))
+        await remember(tx, payment, "stripe", "fraud warning", {"warning": warning.id}, now)
+        await self._outbox.put_within(tx, *self._announce_warning(payment, warning), now=now)
+
+
+async def disputes_of(tx: AsyncConnection, payment_id: str) -> Sequence[Dispute]:
+    """All disputes of a payment within a transaction, in the order in which they came."""
+    query = sa.select(disputes).where(disputes.c.payment_id == payment_id).order_by(disputes.c.seen_at, disputes.c.id)
+    return [_to_dispute(row) for row in (await tx.execute(query)).mappings()]
+
+
+def _row(payment: Payment, dispute: Dispute) -> dict[str, object]:
+    return {
+        "id": dispute.id,
+        "payment_id": payment.id,
+        "shop_id": payment.shop_id,
+        "amount": dispute.amount.minor,
+        "currency": dispute.amount.currency,
+        "status": dispute.status,
+        "reason": dispute.reason,
+        "due_by": dispute.due_by,
+        "refundable": dispute.refundable,
+    }
+
+
+def _to_dispute(row: sa.RowMapping) -> Dispute:
+    amount = Money(row["amount"], row["currency"])
+    return Dispute(row["id"], amount, row["status"], row["reason"], row["due_by"], row["refundable"])

@@ -1,0 +1,205 @@
+"""Who was let in and who was shown the door: roles are given by a word that works once, and taken away at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage import rows
+from storage.database import Database
+from storage.errors import PaymentError
+from storage.mailbox import Draft, Mailbox
+from storage.people import Invitation, Member, Role, Shop
+from storage.shop_tables import chats, invites, members, shops
+from storage.trail import note
+
+NAMES = {Role.MERCHANT: "merchant", Role.ADMIN: "admin", Role.OWNER: "owner"}
+"""How roles are written in the history."""
+
+
+class InvitationRefused(PaymentError):
+    """The word of an invitation is unknown, used up, void or too old."""
+
+    code = "error.invitation_refused"
+
+
+class RoleHeld(PaymentError):
+    """The person holds that role in the shop, or a higher one."""
+
+    code = "error.role_held"
+
+
+class UnknownMember(PaymentError):
+    """Nobody with that number holds a role in the shop."""
+
+    code = "error.unknown_member"
+
+
+class LastAdmin(PaymentError):
+    """Nobody would be left who may give a role."""
+
+    code = "error.last_admin"
+
+
+class NoLongerAdmin(PaymentError):
+    """Whoever acts lost his own role a moment ago."""
+
+    code = "error.no_longer_admin"
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Somebody took an invitation up."""
+
+    shop: Shop
+    member: Member
+    invitation: Invitation
+
+
+class Invitations:
+    """Invitations and the seats they lead to; `owners` are always all owners there are now, who need no seat."""
+
+    def __init__(self, db: Database, outbox: Mailbox) -> None:
+        self._db = db
+        self._outbox = outbox
+
+    async def offer(self, invitation: Invitation, *, now: datetime) -> Invitation:
+        """Keep an invitation; the same source gives the same one."""
+        async with self._db.transaction() as tx:
+            known = await _first(tx, invites.c.source == invitation.source)
+            if known is not None:
+                return known
+            values = {"digest": invitation.digest, "shop_id": invitation.shop_id, "role": int(invitation.role)}
+            values |= {"source": invitation.source, "invited_by": invitation.invited_by}
+            await tx.execute(invites.insert().values(**values, invited_at=now, expires_at=invitation.expires_at))
+            detail = {"role": NAMES[invitation.role]}
+            await note(tx, invitation.shop_id, f"user:{invitation.invited_by}", "invited", detail, now)
+        return invitation
+
+    async def find(self, digest: str) -> Invitation | None:
+        """An invitation by the digest of its word."""
+        async with self._db.reading() as tx:
+            return await _first(tx, invites.c.digest == digest)
+
+    async def take_up(
+        self,
+        digest: str,
+        user_id: int,
+        *,
+        name: str,
+        owners: frozenset[int],
+        say: Callable[[Joined], tuple[Draft, ...]],
+        now: datetime,
+    ) -> Joined:
+        """Seat the person who brings the word, use it up, and put what is to be said of it; all or nothing.
+
+        Raises:
+            InvitationRefused: it is not worth anything (any more); whoever invited must still be allowed to.
+            RoleHeld: the person has that role or a higher one, so the word is kept for somebody else.
+        """
+        async with self._db.transaction() as tx:
+            found = await _first(tx, invites.c.digest == digest)
+            if found is None or found.used_by is not None or found.expires_at <= now:
+                raise InvitationRefused
+            if not await _may_seat(tx, found.shop_id, found.invited_by, owners):
+                raise InvitationRefused
+            shop = rows.to_shop(
+                (await tx.execute(sa.select(shops).where(shops.c.id == found.shop_id))).mappings().one()
+            )
+            held = Role.OWNER if user_id in owners else await _role(tx, found.shop_id, user_id)
+            if held >= found.role:
+                raise RoleHeld(shop=shop.name)
+            member = Member(found.shop_id, user_id, found.role, name, now, found.invited_by)
+            await _seat(tx, member)
+            used = invites.update().where(invites.c.digest == digest)
+            await tx.execute(used.values(used_by=user_id, used_at=now))
+            detail = {"role": NAMES[found.role], "invited_by": found.invited_by}
+            await note(tx, found.shop_id, f"user:{user_id}", "joined", detail, now)
+            joined = Joined(shop, member, found)
+            await self._outbox.put_within(tx, *say(joined), now=now)
+        return joined
+
+    async def open(self, shop_id: int, *, now: datetime) -> Sequence[Invitation]:
+        """The invitations of a shop that somebody can still take up, those that end first before the others."""
+        waiting = (invites.c.shop_id == shop_id) & invites.c.used_by.is_(None) & (invites.c.expires_at > now)
+        async with self._db.reading() as tx:
+            found = await tx.execute(sa.select(invites).where(waiting).order_by(invites.c.expires_at, invites.c.digest))
+            return [_to_invitation(row) for row in found.mappings()]
+
+    async def void(self, digest: str, *, now: datetime) -> None:
+        """Let an invitation that nobody took up end now."""
+        async with self._db.transaction() as tx:
+            await _void(tx, invites.c.digest == digest, now)
+
+    async def revoke(
+        self,
+        shop_id: int,
+        user_id: int,
+        *,
+        by: int,
+        owners: frozenset[int],
+        say: Callable[[Member], tuple[Draft, ...]],
+        now: datetime,
+    ) -> Member:
+        """Take a person's role away, with the invitations he made and the tie of his private chat, and tell of it.
+
+        Raises:
+            NoLongerAdmin: whoever does it may not (any more).
+            UnknownMember: nobody of that number has a role here.
+            LastAdmin: nobody at admin or above would be left.
+        """
+        async with self._db.transaction() as tx:
+            if not await _may_seat(tx, shop_id, by, owners):
+                raise NoLongerAdmin
+            mine = (members.c.shop_id == shop_id) & (members.c.user_id == user_id)
+            row = (await tx.execute(sa.select(members).where(mine))).mappings().first()
+            if row is None:
+                raise UnknownMember(id=user_id)
+            others = sa.select(members.c.user_id).where(members.c.shop_id == shop_id, members.c.user_id != user_id)
+            others = others.where(members.c.role >= int(Role.ADMIN)).limit(1)
+            if not owners and (await tx.execute(others)).first() is None:
+                raise LastAdmin
+            member = rows.to_member(row)
+            await tx.execute(members.delete().where(mine))
+            await _void(tx, (invites.c.shop_id == shop_id) & (invites.c.invited_by == user_id), now)
+            await tx.execute(chats.delete().where(chats.c.chat_id == user_id, chats.c.shop_id == shop_id))
+            detail = {"user": user_id, "role": NAMES[member.role]}
+            await note(tx, shop_id, f"user:{by}", "revoked", detail, now)
+            await self._outbox.put_within(tx, *say(member), now=now)
+        return member
+
+
+async def _may_seat(tx: AsyncConnection, shop_id: int, user_id: int, owners: frozenset[int]) -> bool:
+    return user_id in owners or await _role(tx, shop_id, user_id) >= Role.ADMIN
+
+
+async def _role(tx: AsyncConnection, shop_id: int, user_id: int) -> Role:
+    query = sa.select(members.c.role).where(members.c.shop_id == shop_id, members.c.user_id == user_id)
+    return Role((await tx.execute(query)).scalar() or 0)
+
+
+async def _seat(tx: AsyncConnection, member: Member) -> None:
+    """Write a seat instead of a lower one."""
+    mine = (members.c.shop_id == member.shop_id) & (members.c.user_id == member.user_id)
+    await tx.execute(members.delete().where(mine))
+    values = {"shop_id": member.shop_id, "user_id": member.user_id, "role": int(member.role), "name": member.name}
+    await tx.execute(members.insert().values(**values, since=member.since, invited_by=member.invited_by))
+
+
+async def _void(tx: AsyncConnection, which: sa.ColumnElement[bool], now: datetime) -> None:
+    waiting = which & invites.c.used_by.is_(None) & (invites.c.expires_at > now)
+    await tx.execute(invites.update().where(waiting).values(expires_at=now))
+
+
+async def _first(tx: AsyncConnection, which: sa.ColumnElement[bool]) -> Invitation | None:
+    row = (await tx.execute(sa.select(invites).where(which))).mappings().first()
+    return None if row is None else _to_invitation(row)
+
+
+def _to_invitation(row: sa.RowMapping) -> Invitation:
+    values = {name: row[name] for name in ("digest", "shop_id", "source", "invited_by", "expires_at", "used_by")}
+    return Invitation(role=Role(row["role"]), **values)

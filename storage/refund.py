@@ -1,0 +1,127 @@
+"""What a refund is: from the wish of a person, or of somebody in Stripe's Dashboard, to the money that went back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from storage.money import Money
+from storage.payment import Place
+
+
+class RefundStatus(StrEnum):
+    """Where a refund stands: Stripe's words from *pending* on, ours before that."""
+
+    DRAFT = "draft"
+    ASKED = "asked"
+    APPROVED = "approved"
+    PENDING = "pending"
+    REQUIRES_ACTION = "requires_action"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    REFUSED = "refused"
+    DECLINED = "declined"
+    EXPIRED = "expired"
+
+
+R = RefundStatus
+AT_STRIPE = frozenset({R.PENDING, R.REQUIRES_ACTION, R.SUCCEEDED, R.FAILED, R.CANCELED})
+ON_ITS_WAY = frozenset({R.APPROVED, R.PENDING, R.REQUIRES_ACTION})
+"""What is kept for a refund, so that no other one can have it."""
+
+REFUND_TRANSITIONS: dict[RefundStatus, frozenset[RefundStatus]] = {
+    R.DRAFT: AT_STRIPE | {R.ASKED, R.APPROVED, R.DECLINED, R.EXPIRED},
+    R.ASKED: AT_STRIPE | {R.APPROVED, R.DECLINED, R.EXPIRED},
+    R.APPROVED: AT_STRIPE | {R.REFUSED},
+    R.PENDING: AT_STRIPE - {R.PENDING},
+    R.REQUIRES_ACTION: AT_STRIPE - {R.REQUIRES_ACTION},
+    R.SUCCEEDED: frozenset({R.FAILED, R.CANCELED}),
+    R.FAILED: frozenset(),
+    R.CANCELED: frozenset(),
+    R.REFUSED: AT_STRIPE,
+    R.DECLINED: AT_STRIPE,
+    R.EXPIRED: AT_STRIPE,
+}
+"""A refund that succeeded can fail for 30 days.
+
+What we hold for never made, or not approved yet (a book restored from a backup), is believed once Stripe shows it.
+"""
+
+DRAFT_LIFE = timedelta(minutes=10)
+ASKED_LIFE = timedelta(hours=24)
+RETRY_LIFE = timedelta(minutes=10)
+"""How long a refund stays approved that Stripe refused for want of balance."""
+
+LIMIT_SPAN = timedelta(hours=24)
+"""The sliding span in which what one person approves is summed up."""
+
+
+@dataclass(frozen=True)
+class Refund:
+    """One wish to give money back and what became of it. `amount` is in the payment's own currency.
+
+    `refundable_then` is what could go back when it was asked (minor units): the one who approves saw that figure.
+    `number` is part of the idempotency key, `sent_at` when the request with that number went out first. `failure` is
+    Stripe's `failure_reason`, or the code of its refusal. All times are aware UTC.
+    """
+
+    id: str
+    payment_id: str
+    shop_id: int
+    source: str
+    amount: Money
+    status: RefundStatus
+    asked_at: datetime
+    reason: str = ""
+    place: Place | None = None
+    asked_by: int | None = None
+    expires_at: datetime | None = None
+    refundable_then: int = 0
+    approvals_needed: int = 1
+    approved_by: int | None = None
+    approved_at: datetime | None = None
+    second_by: int | None = None
+    second_at: datetime | None = None
+    reserved_at: datetime | None = None
+    params: str = ""
+    number: int = 1
+    sent_at: datetime | None = None
+    stripe_id: str | None = None
+    pending_reason: str | None = None
+    failure: str | None = None
+    trouble: str | None = None
+    trouble_count: int = 0
+    retry_until: datetime | None = None
+    look_at: datetime | None = None
+    settled_at: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody still has to decide."""
+        return self.status in {R.DRAFT, R.ASKED}
+
+    @property
+    def of_dashboard(self) -> bool:
+        """Whether it was made at Stripe and not by us."""
+        return self.asked_by is None
+
+    @property
+    def approvers(self) -> tuple[int, ...]:
+        """Who approved, the first first."""
+        return tuple(person for person in (self.approved_by, self.second_by) if person is not None)
+
+
+@dataclass(frozen=True)
+class RefundReport:
+    """What Stripe says of one refund. `amount` is in minor units, `refund_id` our id out of its metadata, if ours."""
+
+    stripe_id: str
+    status: RefundStatus
+    amount: int
+    currency: str
+    refund_id: str | None = None
+    pending_reason: str | None = None
+    failure: str | None = None
+    created_at: datetime | None = None

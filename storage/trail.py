@@ -1,0 +1,132 @@
+"""The trail of who did what: rows are only ever added, in the transaction of what they tell of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.database import Database
+from storage.money_out_tables import history
+from storage.payment import Payment
+from storage.shop_tables import members
+from storage.tables import payments
+
+REFUSED = "refused"
+
+MOST_SEARCHED = 20_000
+"""Rows that one search for words goes through; it says where it stopped, and can go on from there."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the history; `ref` is that of the payment it is about, if it is about one."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    detail: dict[str, Any]
+    ref: str | None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Rows, newest first, and where the next page begins: None if there is nothing older."""
+
+    lines: Sequence[Line]
+    older: int | None
+
+
+class Trail:
+    """What was done in a shop, read by its people; what is written here stands by itself."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def refused(self, shop_id: int, actor: str, detail: dict[str, Any], now: datetime) -> None:
+        """Write down that somebody tried what he may not."""
+        async with self._db.transaction() as tx:
+            await note(tx, shop_id, actor, REFUSED, detail, now)
+
+    async def refused_at(self, payment: Payment, actor: str, detail: dict[str, Any], now: datetime) -> None:
+        """Write down that somebody tried what he may not with a payment."""
+        async with self._db.transaction() as tx:
+            await remember(tx, payment, actor, REFUSED, detail, now)
+
+    async def page(
+        self, shop_id: int, *, limit: int, before: int | None = None, payment_id: str | None = None, words: str = ""
+    ) -> Page:
+        """A shop's newest rows before one of them; of one payment, or those in which every word stands."""
+        rows = sa.select(history.c.id).where(history.c.shop_id == shop_id)
+        if payment_id is not None:
+            rows = rows.where(history.c.payment_id == payment_id)
+        if before is not None:
+            rows = rows.where(history.c.id < before)
+        rows = rows.order_by(history.c.id.desc()).limit(MOST_SEARCHED if words else limit + 1)
+        searched = rows.subquery()
+        query = sa.select(history, payments.c.ref).select_from(
+            history.join(searched, searched.c.id == history.c.id).outerjoin(
+                payments, payments.c.id == history.c.payment_id
+            )
+        )
+        for word in words.split():
+            query = query.where(_holds(shop_id, word))
+        query = query.order_by(history.c.id.desc()).limit(limit + 1)
+        async with self._db.reading() as tx:
+            found = [_to_line(row) for row in (await tx.execute(query)).mappings()]
+            if len(found) > limit:
+                return Page(found[:limit], found[limit - 1].id)
+            return Page(found, await self._stopped_at(tx, searched) if words else None)
+
+    async def _stopped_at(self, tx: AsyncConnection, searched: sa.Subquery) -> int | None:
+        """The last row that a search went through, if it did not come to the end."""
+        number, last = (await tx.execute(sa.select(sa.func.count(), sa.func.min(searched.c.id)))).one()
+        return last if number == MOST_SEARCHED else None
+
+
+async def remember(
+    tx: AsyncConnection, payment: Payment, actor: str, action: str, detail: dict[str, Any], now: datetime
+) -> None:
+    """Add a line about a payment; `detail` is small and free of secrets."""
+    said = {"status": payment.status, "attempt": payment.attempt.number, "outcome": payment.attempt.outcome, **detail}
+    await note(tx, payment.shop_id, actor, action, said, now, payment_id=payment.id)
+
+
+async def note(
+    tx: AsyncConnection,
+    shop_id: int,
+    actor: str,
+    action: str,
+    detail: dict[str, Any],
+    now: datetime,
+    *,
+    payment_id: str | None = None,
+) -> None:
+    """Add a line about a shop, or about one of its payments; `detail` is small and free of secrets."""
+    row = {"payment_id": payment_id, "shop_id": shop_id, "at": now, "actor": actor, "action": action}
+    await tx.execute(_NEW, {**row, "detail": json.dumps(detail, sort_keys=True, ensure_ascii=False)})
+
+
+def _holds(shop_id: int, word: str) -> sa.ColumnElement[bool]:
+    """Whether a word stands in a row, or in the name of the member who did it."""
+    called = sa.select(sa.literal("user:") + sa.cast(members.c.user_id, sa.Text))
+    called = called.where(members.c.shop_id == shop_id, members.c.name.icontains(word, autoescape=True))
+    return sa.or_(
+        *(history.c[column].icontains(word, autoescape=True) for column in ("actor", "action", "detail")),
+        payments.c.ref.icontains(word, autoescape=True),
+        history.c.actor.in_(called),
+    )
+
+
+def _to_line(row: sa.RowMapping) -> Line:
+    detail: dict[str, Any] = json.loads(row["detail"])
+    return Line(row["id"], row["at"], row["actor"], row["action"], detail, row["ref"])
+
+
+_NEW = history.insert().inline()

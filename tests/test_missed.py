@@ -1,0 +1,113 @@
+"""What no webhook told is found in Stripe's own list, by the sweep or by `sweep` on demand, and is told once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bot.app import Service
+from bot.sandbox.clock import TurnedClock
+from handlers.ports import GatewayError
+from handlers.sweeping import Swept
+from tests.crowd import hear, in_time, set_aside
+from tests.evidence import pass_time, rest, rows, webhooks
+from tests.till import paid, texts, told
+from tests.world import OWNER, World, opened
+
+SEVERAL_SWEEPS = 660
+
+
+@pytest.fixture
+async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+    async with opened(clock, tmp_path) as running:
+        yield running
+
+
+async def swept(world: World, *, poison: bool = False) -> Swept:
+    """What another process finds and does beside the service, or without it."""
+    return await Service(world.settings, world.clock).sweep(poison=poison)
+
+
+async def test_a_dashboard_refund_whose_events_are_lost_is_told_all_the_same(world: World) -> None:
+    await paid(world)
+    await webhooks(world, "lose")
+    await world.control("stripe", f"intents/{world.intent()['id']}/refund", {"amount": 3000})
+    await pass_time(world, SEVERAL_SWEEPS)
+    await told(world, "↩️ Refunded:")
+    await pass_time(world, SEVERAL_SWEEPS)
+    assert len([one for one in texts(world) if one.startswith("↩️ Refunded:")]) == 1
+
+
+async def test_without_any_webhook_everything_is_told_only_slower(clock: TurnedClock, tmp_path: Path) -> None:
+    async with opened(clock, tmp_path, webhooks=False) as world:
+        world.say("/pay 125 Tea")
+        await world.card("Waiting for payment")
+        await world.decide("approve")
+        await in_time(world, lambda: [one for one in texts(world) if one.startswith("✅ Paid:")])
+        intent = world.intent()["id"]
+        await world.control("stripe", f"intents/{intent}/refund", {"amount": 3000})
+        await world.control("stripe", f"intents/{intent}/dispute", {"amount": 9500})
+        await pass_time(world, SEVERAL_SWEEPS)
+        await told(world, "↩️ Refunded:")
+        await told(world, "the customer disputes")
+
+
+async def test_what_happened_while_nobody_ran_is_told_after_the_start(world: World) -> None:
+    await paid(world)
+    await world.stop()
+    await webhooks(world, "lose")
+    await world.control("stripe", f"intents/{world.intent()['id']}/refund", {})
+    world.advance(4 * 86_400)
+    await world.begin()
+    await told(world, "↩️ Refunded:")
+
+
+async def test_a_sweep_on_demand_says_what_it_found_and_a_second_finds_nothing(world: World) -> None:
+    await paid(world)
+    await webhooks(world, "lose")
+    await world.stop()
+    await world.control("stripe", f"intents/{world.intent()['id']}/refund", {})
+    world.advance(3600)
+    first = await swept(world)
+    assert first.missed >= 2
+    assert rows(world, "SELECT refunded FROM payments")[0]["refunded"] == 12500
+    assert await swept(world) == Swept(missed=0, attended=0, changed=0, put_back=0, aside=0)
+    await world.begin()
+    await told(world, "↩️ Refunded:")
+
+
+async def test_a_sweep_beside_the_running_service_tells_nothing_twice(world: World) -> None:
+    await paid(world)
+    await webhooks(world, "lose")
+    await world.control("stripe", f"intents/{world.intent()['id']}/refund", {})
+    world.clock.advance(60)
+    assert (await swept(world)).missed >= 2
+    await in_time(world, lambda: [one for one in texts(world) if one.startswith("↩️ Refunded:")])
+    await pass_time(world, SEVERAL_SWEEPS)
+    assert len([one for one in texts(world) if one.startswith("↩️ Refunded:")]) == 1
+
+
+async def test_an_event_that_is_still_on_its_way_is_left_to_its_webhook(world: World) -> None:
+    await webhooks(world, "hold")
+    world.say("/pay 125 Tea")
+    await world.card("Waiting for payment")
+    assert (await swept(world)).missed == 0
+
+
+async def test_what_was_set_aside_is_tried_again_when_asked(world: World) -> None:
+    hear(world, "/start", by=OWNER, entities="nonsense")
+    await world.until(lambda: rows(world, "SELECT 1 FROM mail WHERE state = 'set_aside'"))
+    assert len(await set_aside(world, "updates")) == 1
+    assert (await swept(world)).aside == 1
+    again = await swept(world, poison=True)
+    assert (again.put_back, again.aside) == (1, 1)
+
+
+async def test_a_sweep_that_stripe_does_not_answer_says_so_and_changes_nothing(world: World) -> None:
+    await paid(world)
+    await rest(world)
+    await world.control("stripe", "down", {"down": True})
+    with pytest.raises(GatewayError, match="connection"):
+        await swept(world)
