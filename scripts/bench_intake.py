@@ -16,12 +16,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
-import aiohttp
-from aiohttp import web
-from bench import Program, now, running, spread
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import aiohttp  # noqa: E402
+from aiohttp import web  # noqa: E402
+from bench import Program, now, running, spread  # noqa: E402
+
+from bot.app import Service  # noqa: E402
+from bot.clock import SystemClock  # noqa: E402
+from bot.settings import settings_of  # noqa: E402
 
 SECRET = "whsec_bench"
+TOKEN = "7700000001:AABenchmarkTokenThatOpensNothing_00000"
+NOWHERE = "http://127.0.0.1:9"
 CONNECTIONS = 64
 
 
@@ -106,31 +116,18 @@ def bare_app() -> web.Application:
 
 
 async def door(folder: str) -> web.Application:
-    """Kvit's whole site on a database of its own; nobody empties the belt meanwhile."""
-    from bot.clock import SystemClock
-    from handlers.health import Health
-    from handlers.pages import PageDesk
-    from handlers.web import site
-    from storage.database import Database
-    from storage.directory import Directory
-    from storage.mailbox import Mailbox
-    from storage.queries import Queries
-
-    db, clock = Database(f"sqlite:///{folder}/bench.db"), SystemClock()
-    await db.migrate()
-    inbox = Mailbox(db, "events")
-    return site(
-        inbox=inbox,
-        updates=inbox,
-        update_secret=SECRET,
-        update_draft=lambda *_, **__: None,
-        clock=clock,
-        webhook_secrets=[SECRET],
-        livemode=False,
-        pages=PageDesk(Queries(db), Directory(db), inbox, clock),
-        health=Health(),
-        ready={},
+    """Kvit's whole site, built as `serve` does; nobody empties the belt meanwhile, and no vendor is there."""
+    settings = settings_of(
+        telegram_bot_token=TOKEN,
+        stripe_api_key="rk_test_bench",
+        stripe_webhook_secrets=SECRET,
+        stripe_api_base=NOWHERE,
+        telegram_api_base=NOWHERE,
+        database_url=f"sqlite:///{folder}/bench.db",
     )
+    service = Service(settings, SystemClock())
+    await service._prepare()
+    return service._house.site
 
 
 if __name__ == "__main__":

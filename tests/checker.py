@@ -3,14 +3,14 @@
 Each message is judged at its own time. What is allowed all the same is said here, and nothing else is:
 
 - a message whose answer was cut off on the way (the transcript names the fault) may be there once more;
-- each death of the process may leave one message there once more;
+- each death of the process may leave one message in each chat there once more;
 - a card whose posting was given up, which the owner was told, may be missing or show what it showed last;
 - news of a failed or lapsed attempt may be left out where somebody went on within two sweeps of it.
 """
 
 from __future__ import annotations
 
-from tests import checker_card, checker_drained, checker_money, checker_words
+from tests import checker_authority, checker_card, checker_drained, checker_money, checker_refunds, checker_words
 from tests.checker_file import Evidence, File
 
 __all__ = ["Evidence", "given_up", "repeats", "violations"]
@@ -19,9 +19,8 @@ __all__ = ["Evidence", "given_up", "repeats", "violations"]
 def violations(evidence: Evidence) -> list[str]:
     """What does not hold, in plain words, each with the number of its invariant; nothing if all is well."""
     file = File(evidence)
-    return [
-        line for judge in (checker_money, checker_card, checker_words, checker_drained) for line in judge.judge(file)
-    ]
+    judges = (checker_money, checker_card, checker_words, checker_drained, checker_refunds, checker_authority)
+    return [line for judge in judges for line in judge.judge(file)]
 
 
 def given_up(evidence: Evidence) -> list[str]:

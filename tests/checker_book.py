@@ -10,7 +10,7 @@ from typing import Any
 
 Row = dict[str, Any]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-TABLES = ("payments", "attempts", "cards", "mail", "shops", "members", "chats", "owners", "history")
+TABLES = ("payments", "attempts", "cards", "mail", "shops", "members", "chats", "owners", "history", "refunds")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Book:
     chats: list[Row]
     owners: list[Row]
     history: list[Row]
+    refunds: list[Row]
 
     def chats_of(self, shop_id: int, owners: frozenset[int]) -> set[int]:
         """Where a shop's payments may be spoken of: its chats, and the private chats of its people."""
@@ -45,6 +46,10 @@ class Book:
     def history_of(self, payment_id: str) -> list[Row]:
         """What was done to a payment, oldest first."""
         return [row for row in self.history if row["payment_id"] == payment_id]
+
+    def refunds_of(self, payment_id: str) -> list[Row]:
+        """The refunds of a payment, drafts too, in the order in which they were written."""
+        return [row for row in self.refunds if row["payment_id"] == payment_id]
 
     def card_of(self, payment_id: str) -> Row:
         """Where the payment's card of record is."""

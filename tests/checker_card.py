@@ -13,13 +13,13 @@ from tests.checker_stripe import Turn
 NOWHERE = -1
 """Nothing that Stripe said was shown yet."""
 
-FINAL = frozenset({"paid", "canceled"})
+FINAL = frozenset({"paid", "paid again", "partly refunded", "refunded", "canceled"})
 OVER = frozenset({"failed", "lapsed"})
-OURS = frozenset({"making", "asked", "trouble", "canceling", "refused"})
+OURS = frozenset({"making", "asked", "trouble", "canceling", "capturing", "refused"})
 """States that say what Kvit waits for, and nothing that Stripe said."""
 
 AT_STRIPE = {"aging": "open", "ended": "canceled"}
-LAST_WORDS = {"canceled": {"canceled", "ended"}, "open": {"open", "aging"}}
+LAST_WORDS = {"canceled": {"canceled", "ended"}, "open": {"open", "aging"}, "paid again": {"paid"}}
 
 
 def judge(file: File) -> Iterator[str]:
@@ -49,7 +49,12 @@ def _place(case: Case, claim: Claim, place: int) -> int | None:
         return place if _may_wait(case, claim, place) else None
     state = AT_STRIPE.get(claim.state, claim.state)
     for number, turn in enumerate(case.turns):
-        if number >= place and turn.state == state and turn.at <= claim.said.at and _fits(case, claim, turn):
+        if (
+            number >= place
+            and turn.state.removesuffix(" again") == state
+            and turn.at <= claim.said.at
+            and _fits(case, claim, turn)
+        ):
             return number
     return None
 
@@ -64,8 +69,15 @@ def _fits(case: Case, claim: Claim, turn: Turn) -> bool:
             return turn.fresh_until <= at
         case "ended":
             return at >= time(case.row["expires_at"]) or len(case.attempts) >= MOST_ATTEMPTS
+        case "partly refunded":
+            return f"{_shown(case.row['received'] - turn.back)} of it stays" in claim.said.text
         case _:
             return not nonces(claim.said)
+
+
+def _shown(minor: int) -> str:
+    """An amount of money as a card shows it, without its currency."""
+    return f"{minor // 100:,}.{minor % 100:02}"
 
 
 def _may_wait(case: Case, claim: Claim, place: int) -> bool:
@@ -82,6 +94,8 @@ def _may_wait(case: Case, claim: Claim, place: int) -> bool:
             return any(turn.state in OVER and turn.at <= at for turn in case.turns)
         case "canceling":
             return case.may_end(at)
+        case "capturing":
+            return place != NOWHERE and case.turns[place].state == "reserved" and bool(case.taps("capture", at))
         case _:
             return True
 

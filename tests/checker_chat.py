@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from bot.sandbox.fake_telegram import Entry
+from tests import checker_news
 
 REF = r"#([A-Z][0-9][0-9A-Z]{2,6})"
 REF_LINE = re.compile(rf"^{REF}$", re.MULTILINE)
@@ -26,6 +27,9 @@ CARD_STATES = {
     "Approved, on its way": "processing",
     "Reserved": "reserved",
     "Paid": "paid",
+    "Taking the money": "capturing",
+    "Partly refunded": "partly refunded",
+    "Refunded": "refunded",
     "Canceling": "canceling",
     "Canceled": "canceled",
     "The request has ended": "ended",
@@ -55,7 +59,10 @@ class Said:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a message says of a payment. `kind` is card, notice or answer; `state` one of the words above."""
+    """What a message says of a payment; `state` is one of the words above, or of those of `checker_news`.
+
+    `kind` is card, notice or answer; news or details of what goes out; draft or question where a tap is wanted.
+    """
 
     said: Said
     kind: str
@@ -106,14 +113,27 @@ def claims(messages: Iterable[Said], people: Iterable[Act]) -> Iterator[Claim]:
     for message in messages:
         if (message.chat, message.reply_to) in asked:
             continue
+        if told := checker_news.read(message.text):
+            yield Claim(message, told.kind, told.ref, told.state)
+            continue
         own_line, within = REF_LINE.search(message.text), REF_WITHIN.search(message.text)
         mark, _, head = message.text.partition("\n")[0].removesuffix(" · TEST").partition(" ")
         if own_line:
             yield Claim(message, "card", own_line[1], CARD_STATES.get(head, head))
+        elif within and (kind := _wants_a_tap(message)):
+            yield Claim(message, kind, within[1], "")
         elif within and mark in NOTICE_STATES:
             yield Claim(message, "notice", within[1], NOTICE_STATES[mark])
         elif within:
             yield Claim(message, "answer", within[1], "canceled" if " is canceled" in message.text else "")
+
+
+def _wants_a_tap(message: Said) -> str:
+    """Whether a message is the draft of a refund, or asks whether to take a hold or to let it go."""
+    data = [str(button.get("callback_data", "")) for button in message.buttons]
+    if any(each.startswith("y:") for each in data):
+        return "draft"
+    return "question" if any(each.startswith("q:") for each in data) else ""
 
 
 def amount(text: str) -> tuple[int, str] | None:

@@ -10,7 +10,11 @@ from tests.checker_file import Case, File
 from tests.checker_stripe import ROOT
 
 FINAL = frozenset({"succeeded", "canceled"})
-WANTED = {"confirm": {"attempt asked"}, "cancel": {"cancel asked", "time is over"}}
+WANTED = {
+    "confirm": {"attempt asked"},
+    "cancel": {"cancel asked", "time is over"},
+    "capture": {"capture asked"},
+}
 
 
 def judge(file: File) -> Iterator[str]:
@@ -38,6 +42,8 @@ def _pending(case: Case) -> Iterator[str]:
         yield f"14: {case.name} still waits for its intent"
     if row["status"] not in FINAL and row["cancel_asked"]:
         yield f"14: {case.name} still waits to be canceled"
+    if row["status"] not in FINAL and row["capture_by"]:
+        yield f"14: {case.name} still waits to be taken"
     if row["status"] not in FINAL and row["look_at"] is None:
         yield f"14: nobody will look at {case.name} again, which is {row['status']}"
     for attempt in case.attempts:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
@@ -12,20 +12,24 @@ from bot.sandbox.fake_telegram import Entry
 from tests import checker_book, checker_chat, checker_stripe
 from tests.checker_book import Book, Row
 from tests.checker_chat import Act, Claim, Said
-from tests.checker_stripe import Turn
+from tests.checker_stripe import Move, Turn
 
 MOST_ATTEMPTS = 8
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is read: nothing but this. `owners` are those of the settings, `deaths` when the process died."""
+    """What is read: nothing but this. `owners` are those of the settings, `deaths` when the process died.
+
+    `approval_above` is the amount, in minor units, above which the settings want two people for a refund.
+    """
 
     ledger: Ledger
     transcript: Sequence[Entry]
     database: str
     owners: frozenset[int]
     deaths: tuple[datetime, ...] = ()
+    approval_above: int | None = None
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,12 @@ class Case:
     card: Row
     intents: list[str]
     turns: list[Turn]
+    refunds: list[Row]
+    moves: list[Move]
+    disputes: list[Move]
     claims: list[Claim]
     acts: list[Act]
+    answers: list[Act]
 
     @property
     def name(self) -> str:
@@ -53,7 +61,17 @@ class Case:
         """Whether by then somebody wanted the request ended, its time was over, or its attempts were used."""
         wanted = any(act.data.startswith("c:") or act.text.startswith("/cancel") for act in self.acts if act.at < at)
         used = len([turn for turn in self.turns if turn.state == "open"]) >= MOST_ATTEMPTS
-        return wanted or used or at >= checker_book.time(self.row["expires_at"])
+        return wanted or used or at >= checker_book.time(self.row["expires_at"]) or bool(self.taps("release", at))
+
+    def taps(self, what: str, by: datetime) -> list[Act]:
+        """Who had said by then that a hold is to be taken or let go: each has tapped a message that says so."""
+        return [act for act in self.answers if act.at < by and act.text == what]
+
+    @property
+    def outcomes(self) -> list[tuple[str, int]]:
+        """What became of refunds and is to be told: at Stripe, or in the book for those that did not get there."""
+        ours = [(row["status"], row["amount"]) for row in self.refunds if row["status"] in {"refused", "expired"}]
+        return [(move.state, move.amount) for move in self.moves] + ours
 
     def began_by(self, number: int) -> str:
         """Where an attempt was begun, as far as the book knows: in the chat, or on the page."""
@@ -102,7 +120,32 @@ class File:
         claims = [claim for claim in self.claims if claim.ref == row["ref"]]
         acts = [act for act in self.acts if _is_about(act, row)]
         attempts, history = self.book.attempts_of(row["id"]), self.book.history_of(row["id"])
-        return Case(row, attempts, history, self.book.card_of(row["id"]), intents, turns, claims, acts)
+        moves = [move for intent in intents for move in checker_stripe.refund_moves(self.ledger, intent)]
+        contests = [move for intent in intents for move in checker_stripe.dispute_moves(self.ledger, intent)]
+        refunds, answers = self.book.refunds_of(row["id"]), list(self._answers(claims))
+        return Case(
+            row,
+            attempts,
+            history,
+            self.book.card_of(row["id"]),
+            intents,
+            turns,
+            refunds,
+            moves,
+            contests,
+            claims,
+            acts,
+            answers,
+        )
+
+    def _answers(self, claims: Sequence[Claim]) -> Iterator[Act]:
+        """The taps that said yes to taking a hold or to letting it go, with `text` which of both."""
+        for claim in claims:
+            if claim.kind != "question":
+                continue
+            what = "capture" if claim.said.text.startswith("Take ") else "release"
+            yes = str(claim.said.buttons[0].get("callback_data"))
+            yield from (replace(act, text=what) for act in self.acts if act.data == yes)
 
 
 def _is_about(act: Act, row: Row) -> bool:

@@ -9,7 +9,7 @@ from tests.checker_chat import Act, amount
 from tests.checker_file import MOST_ATTEMPTS, Case, File
 from tests.checker_stripe import ROOT, charges, confirms, open_at
 
-PAY = re.compile(r"/pay (\d+)(?:[.,](\d\d))?(?: (DKK|EUR|NOK|SEK))?(?: (?!\d).*)?", re.DOTALL)
+PAY = re.compile(r"/(?:pay|hold) (\d+)(?:[.,](\d\d))?(?: (DKK|EUR|NOK|SEK))?(?: (?!\d).*)?", re.DOTALL)
 STATUS = {
     "requires_payment_method": "open",
     "requires_action": "open",

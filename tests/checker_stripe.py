@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,16 +16,22 @@ EVENTS = {
     "payment_intent.canceled": "canceled",
 }
 NEVER_DONE = {409, 429}
+REFUNDS = "/v1/refunds"
+CAME_TO_NOTHING = frozenset({"failed", "canceled"})
 
 
 @dataclass(frozen=True)
 class Turn:
-    """`state` is open, failed, lapsed, reserved, paid or canceled; an open one has its `attempt`."""
+    """`state` is open, failed, lapsed, reserved, paid or canceled; an open one has its `attempt`.
+
+    After *paid* it is refunded, partly refunded or paid again, each time that what went `back` has changed.
+    """
 
     at: datetime
     state: str
     number: int = 0
     attempt: Attempt | None = None
+    back: int = 0
 
     @property
     def fresh_until(self) -> datetime:
@@ -41,7 +47,46 @@ def intents_of(ledger: Ledger, payment_id: str) -> list[str]:
 
 def turns(ledger: Ledger, intent_id: str) -> list[Turn]:
     """All that came to hold of an intent, oldest first."""
-    return sorted([*_by_attempts(ledger, intent_id), *_by_events(ledger, intent_id)], key=lambda turn: turn.at)
+    found = (*_by_attempts(ledger, intent_id), *_by_events(ledger, intent_id), *_by_refunds(ledger, intent_id))
+    return sorted(found, key=lambda turn: turn.at)
+
+
+@dataclass(frozen=True)
+class Move:
+    """A refund or a dispute at Stripe came to stand so."""
+
+    at: datetime
+    id: str
+    state: str
+    amount: int
+
+
+def refund_moves(ledger: Ledger, intent_id: str) -> list[Move]:
+    """All that became of the refunds of an intent, oldest first."""
+    return list(_moves(ledger, intent_id, "refund."))
+
+
+def dispute_moves(ledger: Ledger, intent_id: str) -> list[Move]:
+    """All that became of the disputes of an intent, oldest first."""
+    return list(_moves(ledger, intent_id, "charge.dispute."))
+
+
+def not_failed(moves: Iterable[Move], at: datetime) -> int:
+    """What had gone back by then or was on its way, in minor units."""
+    latest = {move.id: move for move in moves if move.at <= at}
+    return sum(move.amount for move in latest.values() if move.state not in CAME_TO_NOTHING)
+
+
+def asked_for(ledger: Ledger, refund_id: str) -> list[Request]:
+    """The requests for a refund of ours that Stripe looked at; a repeat that its key answered is none."""
+    asked = [r for r in ledger.requests if r.method == "POST" and r.path == REFUNDS]
+    return [r for r in asked if r.params.get("metadata", {}).get("kvit_refund") == refund_id and _carried_out(r)]
+
+
+def asked_to(ledger: Ledger, intent_id: str, what: str) -> list[Request]:
+    """The requests to capture or cancel an intent that Stripe looked at; a repeat that its key answered is none."""
+    path = f"{ROOT}/{intent_id}/{what}"
+    return [r for r in ledger.requests if r.method == "POST" and r.path == path and _carried_out(r)]
 
 
 def charges(ledger: Ledger, intent_ids: list[str]) -> list[str]:
@@ -52,8 +97,7 @@ def charges(ledger: Ledger, intent_ids: list[str]) -> list[str]:
 
 def confirms(ledger: Ledger, intent_id: str) -> list[Request]:
     """The further confirms that Stripe looked at, refused ones too; a repeat that its key answered is none."""
-    asked = [r for r in ledger.requests if r.method == "POST" and r.path == f"{ROOT}/{intent_id}/confirm"]
-    return [r for r in asked if not (r.replayed or (r.fault or "").endswith("before") or r.status in NEVER_DONE)]
+    return asked_to(ledger, intent_id, "confirm")
 
 
 def open_at(ledger: Ledger, intent_id: str, at: datetime) -> Attempt | None:
@@ -75,3 +119,30 @@ def _by_events(ledger: Ledger, intent_id: str) -> Iterator[Turn]:
     for key, event in ledger.events.items():
         if event["type"] in EVENTS and event["data"]["object"]["id"] == intent_id:
             yield Turn(ledger.happened[key], EVENTS[event["type"]])
+
+
+def _by_refunds(ledger: Ledger, intent_id: str) -> Iterator[Turn]:
+    """Each time that the sum of what went back has changed."""
+    taken, before = ledger.intents[intent_id]["amount_received"], 0
+    done: dict[str, int] = {}
+    for move in refund_moves(ledger, intent_id):
+        done[move.id] = move.amount if move.state == "succeeded" else 0
+        if (back := sum(done.values())) != before:
+            state = "refunded" if back >= taken else "partly refunded" if back else "paid again"
+            yield Turn(move.at, state, back=back)
+            before = back
+
+
+def _moves(ledger: Ledger, intent_id: str, kind: str) -> Iterator[Move]:
+    standing: dict[str, str] = {}
+    for key, event in ledger.events.items():
+        thing = event["data"]["object"]
+        if not event["type"].startswith(kind) or thing["payment_intent"] != intent_id:
+            continue
+        if standing.get(thing["id"]) != thing["status"]:
+            standing[thing["id"]] = thing["status"]
+            yield Move(ledger.happened[key], thing["id"], thing["status"], thing["amount"])
+
+
+def _carried_out(request: Request) -> bool:
+    return not (request.replayed or (request.fault or "").endswith("before") or request.status in NEVER_DONE)

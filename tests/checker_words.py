@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from tests.checker_chat import Claim, Said, nonces
+from tests.checker_chat import Claim, Said, amount, nonces
 from tests.checker_file import Case, File
 from tests.checker_stripe import Turn
 
@@ -17,17 +17,19 @@ HASTE = timedelta(seconds=121)
 LOUD = frozenset({"paid", "reserved", "failed", "lapsed", "canceled"})
 OVER = frozenset({"failed", "lapsed"})
 ASKED_IN_THE_CHAT = frozenset({"by_merchant", "released", "refused"})
+MONEY_OUT = frozenset({"news", "details", "draft", "question"})
 PAID_MEANWHILE = "The customer has paid meanwhile."
 
 
 class Repeat(NamedTuple):
-    """So many messages of one kind are there more than there is to say; `first` and `last` are when they were sent."""
+    """So many messages of one kind are there more than there is to say in a `chat`, sent from `first` to `last`."""
 
     what: str
     extra: int
     first: datetime
     last: datetime
     doubtful: int
+    chat: int
 
 
 def judge(file: File) -> Iterator[str]:
@@ -51,7 +53,8 @@ def repeated(file: File) -> list[Repeat]:
         for fact, sent in groups.items():
             if (extra := len(sent) - _worth(case, fact)) > 0:
                 doubtful = sum(message.doubtful for message in sent)
-                found.append(Repeat(f"{case.name}, {fact}", extra, sent[0].at, sent[-1].at, doubtful))
+                last = sent[-1].at
+                found.append(Repeat(f"{case.name}, {fact}", extra, sent[0].at, last, doubtful, sent[0].chat))
     return found
 
 
@@ -62,13 +65,29 @@ def _fact(claim: Claim) -> str:
             return "card"
         case "notice":
             return _state(claim)
+        case "news":
+            return f"{claim.state} of {amount(claim.said.text)}"
+        case "draft" | "question" | "details":
+            return f"{claim.kind} {_buttons(claim.said)} in {claim.said.chat}, {claim.state}"
         case _:
             return f"answer to {claim.said.reply_to}"
 
 
 def _worth(case: Case, fact: str) -> int:
-    """How often something may be said: once, but for the end of each attempt."""
+    """How often something may be said: once, but for the end of each attempt, each refund, and each who is asked."""
+    if fact.startswith("draft "):
+        return max([int(row["approvals_needed"]) for row in case.refunds if f"y:{row['id']}" in fact], default=1)
+    if fact.startswith(("refund_", "capture_refused")):
+        return max(1, sum(fact == f"refund_{state} of {_currency(case, minor)}" for state, minor in case.outcomes))
     return max(1, sum(turn.state == fact for turn in case.turns)) if fact in OVER else 1
+
+
+def _currency(case: Case, minor: int) -> tuple[int, str]:
+    return minor, case.row["currency"]
+
+
+def _buttons(message: Said) -> str:
+    return " ".join(str(button.get("callback_data", "")) for button in message.buttons)
 
 
 def _told_twice(file: File) -> Iterator[str]:
@@ -76,14 +95,15 @@ def _told_twice(file: File) -> Iterator[str]:
         posted = {claim.said.message_id for claim in case.said("card")}
         if not case.card["lost"] and len(posted) > case.card["sends"]:
             yield f"10: {case.name} has {len(posted)} cards, and {case.card['sends']} are counted"
-    deaths = 0
+    deaths = Counter[int]()
     for repeat in repeated(file):
         unexplained = repeat.extra - repeat.doubtful
-        deaths += max(0, unexplained)
+        deaths[repeat.chat] += max(0, unexplained)
         if unexplained > sum(repeat.first <= death <= repeat.last for death in file.evidence.deaths):
             yield f"10: {repeat.what} was said {repeat.extra} times too often"
-    if deaths > len(file.evidence.deaths):
-        yield f"10: {deaths} messages were repeated by {len(file.evidence.deaths)} deaths"
+    for number in deaths.values():
+        if number > len(file.evidence.deaths):
+            yield f"10: {number} messages were repeated by {len(file.evidence.deaths)} deaths"
 
 
 def _told_elsewhere(file: File) -> Iterator[str]:
@@ -97,7 +117,7 @@ def _told_elsewhere(file: File) -> Iterator[str]:
             shown = case.name in message.text or row["token"] in _all(message) or whole in message.text
             if message.chat not in allowed and (shown or links & nonces(message)):
                 yield f"9: {case.name} is spoken of in chat {message.chat}, which is not its shop's"
-        for claim in (*case.said("card"), *case.said("notice")):
+        for claim in (*case.said("card"), *case.said("notice"), *case.said("news")):
             if claim.said.chat != case.card["chat_id"]:
                 yield f"9: a {claim.kind} of {case.name} is in chat {claim.said.chat}"
 
@@ -143,6 +163,8 @@ def _false(case: Case) -> Iterator[str]:
     told = dict.fromkeys(OVER, 0)
     for claim in sorted(case.claims, key=lambda claim: claim.said.at):
         state, at = _state(claim), claim.said.at
+        if claim.kind in MONEY_OUT or state.startswith("refund_"):
+            continue
         if claim.kind != "card" and state and not any(t.state == state and t.at <= at for t in case.turns):
             yield f"13: {case.name} was called {state} at {at:%H:%M:%S.%f}, which was not so"
         if paid is not None and at > paid and state in OVER | {"canceled"}:

@@ -21,7 +21,7 @@ from tests.world import OWNER, Json, World
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 REF = re.compile(r"#[A-Z][0-9][0-9A-Z]{2,6}\b")
-ALERT = re.compile("⚠️ (?!Waiting for Stripe)")
+ALERT = re.compile("⚠️ (?!Waiting for Stripe)|ℹ️ ")
 ROOT = r"/v1/payment_intents"
 CALLS = {
     "create": ("POST", re.compile(ROOT)),
@@ -29,6 +29,8 @@ CALLS = {
     "retrieve": ("GET", re.compile(ROOT + r"/\w+")),
     "confirm": ("POST", re.compile(ROOT + r"/\w+/confirm")),
     "cancel": ("POST", re.compile(ROOT + r"/\w+/cancel")),
+    "capture": ("POST", re.compile(ROOT + r"/\w+/capture")),
+    "refund": ("POST", re.compile("/v1/refunds")),
 }
 PAID = "✅ Paid · TEST"
 LAPSED = "⌛ The link expired · TEST"

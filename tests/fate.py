@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from handlers.ports import Gateway, Intent, IntentRequest, Letter, Messenger, Offer
+from handlers.ports import Change, Gateway, Intent, IntentRequest, Letter, Messenger, Offer, RefundRequest
 from storage.database import Database
 from storage.dialect import Row
+from storage.dispute import Dispute, FraudWarning
 from storage.payment import Place
+from storage.refund import RefundReport
 
 T = TypeVar("T")
 
@@ -94,7 +96,7 @@ class Fate:
 
 def attach(db: Database, fate: Fate) -> None:
     """Have every commit of this database that changes something, and of no other one, pass by the fate."""
-    begin, insert, read, written = db.transaction, db.insert_mail, db.reading, 0
+    begin, insert, read, glanced, written = db.transaction, db.insert_mail, db.reading, db.glance, 0
 
     @asynccontextmanager
     async def transaction() -> AsyncIterator[AsyncConnection]:
@@ -112,10 +114,15 @@ def attach(db: Database, fate: Fate) -> None:
         async with fate.passing(), read() as tx:
             yield tx
 
+    @asynccontextmanager
+    async def glance() -> AsyncIterator[AsyncConnection]:
+        async with fate.passing(), glanced() as tx:
+            yield tx
+
     async def insert_mail(rows: list[Row]) -> set[tuple[str, str]]:
         return await fate.call("commit mail", partial(insert, rows))
 
-    vars(db).update(transaction=transaction, reading=reading, insert_mail=insert_mail)
+    vars(db).update(transaction=transaction, reading=reading, glance=glance, insert_mail=insert_mail)
 
 
 class MortalGateway:
@@ -144,8 +151,31 @@ class MortalGateway:
     async def cancel(self, intent_id: str, *, key: str) -> Intent:
         return await self._fate.call("cancel", partial(self._inner.cancel, intent_id, key=key))
 
+    async def capture(self, intent_id: str, *, key: str) -> Intent:
+        return await self._fate.call("capture", partial(self._inner.capture, intent_id, key=key))
+
+    def refund_params(self, request: RefundRequest) -> str:
+        return self._inner.refund_params(request)
+
+    async def refund(self, params: str, *, key: str) -> RefundReport:
+        return await self._fate.call("refund", partial(self._inner.refund, params, key=key))
+
+    async def refunds(self, intent_id: str) -> Sequence[RefundReport]:
+        return await self._fate.call("refunds", partial(self._inner.refunds, intent_id))
+
+    async def disputes(self, intent_id: str) -> Sequence[Dispute]:
+        return await self._fate.call("disputes", partial(self._inner.disputes, intent_id))
+
+    async def fraud_warnings(self, intent_id: str) -> Sequence[FraudWarning]:
+        return await self._fate.call("warnings", partial(self._inner.fraud_warnings, intent_id))
+
     async def find(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
         return await self._fate.call("find", partial(self._inner.find, payment_id, since=since, until=until))
+
+    async def events_since(self, cursor: str | None, since: datetime) -> AsyncGenerator[tuple[Change, str], None]:
+        async with self._fate.passing(), aclosing(self._inner.events_since(cursor, since)) as newer:
+            async for event in newer:
+                yield event
 
 
 class MortalMessenger:
@@ -162,6 +192,13 @@ class MortalMessenger:
     async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
         act = partial(self._inner.send, place, letter, reply_to=reply_to, silent=silent)
         return await self._fate.call("send", act)
+
+    async def send_photo(self, place: Place, png: bytes, letter: Letter, *, reply_to: int | None = None) -> int:
+        act = partial(self._inner.send_photo, place, png, letter, reply_to=reply_to)
+        return await self._fate.call("send_photo", act)
+
+    async def delete(self, place: Place, message_id: int) -> None:
+        await self._fate.call("delete", partial(self._inner.delete, place, message_id))
 
     async def edit(self, place: Place, message_id: int | None, letter: Letter) -> None:
         await self._fate.call("edit", partial(self._inner.edit, place, message_id, letter))

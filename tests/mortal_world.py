@@ -29,7 +29,10 @@ from bot.telegram_request import AiohttpRequest
 from handlers.pacing import Pacing
 from handlers.ports import Gateway, Messenger
 from storage.database import Database
+from storage.directory import Directory
+from storage.people import Role, Shop
 from tests.checker_file import Evidence
+from tests.crowd import GROUP, SHOP_PEOPLE
 from tests.fate import Fate, Moment, MortalGateway, MortalMessenger, attach
 from tests.world import BRISK, OWNER, World, installed
 
@@ -48,6 +51,7 @@ _HEADS = "SELECT min(id) FROM mail WHERE state = 'waiting' GROUP BY box, lane"
 _DUE = (
     f"SELECT 'mail', key FROM mail WHERE id IN ({_HEADS}) AND (due_at <= :now OR lease IS NOT NULL)"
     " UNION ALL SELECT 'book', id FROM payments WHERE look_at <= :now"
+    " UNION ALL SELECT 'refunds', id FROM refunds WHERE look_at <= :now"
 )
 
 
@@ -145,8 +149,9 @@ class MortalWorld(World):
 
     def evidence(self) -> Evidence:
         """What the checker reads."""
-        path = self.settings.database_url.removeprefix("sqlite:///")
-        return Evidence(self.stripe.ledger, self.telegram.transcript, path, frozenset({OWNER}), tuple(self.deaths))
+        path, above = self.settings.database_url.removeprefix("sqlite:///"), self.settings.refund_approval_above
+        seen = self.stripe.ledger, self.telegram.transcript, path, frozenset({OWNER}), tuple(self.deaths)
+        return Evidence(*seen, approval_above=above)
 
     def _stirs(self) -> bool:
         """Whether something is being done."""
@@ -184,7 +189,7 @@ class MortalWorld(World):
 
 @cache
 def blank() -> bytes:
-    """An empty database of the newest version: made once, for making one takes a fifth of a run."""
+    """A shop's people and group on the newest version: made once, for making one takes a fifth of a run."""
     with TemporaryDirectory() as folder, ThreadPoolExecutor(1) as beside:
         path = Path(folder) / "kvit.db"
         beside.submit(asyncio.run, _migrated(f"sqlite:///{path}")).result()
@@ -202,6 +207,12 @@ def quiet_port() -> int:
 async def _migrated(url: str) -> None:
     db = Database(url)
     await db.migrate()
+    directory = Directory(db)
+    wanted = Shop(0, "Kvit", "DKK", "en", "Europe/Copenhagen")
+    shop = await directory.open_shop(wanted, now=NOON, only_first=True)
+    for user_id, name, role in SHOP_PEOPLE:
+        await directory.seat(shop.id, user_id, Role[role.upper()], name=name, now=NOON)
+    await directory.tie(GROUP, shop.id, now=NOON)
     await db.close()
 
 
@@ -218,6 +229,8 @@ async def mortal(
     (folder / "kvit.db").write_bytes(blank())
     clock = TickingClock()
     stripe, telegram = FakeStripe(clock), FakeTelegram(clock, owner_id=OWNER, flood_control=False)
+    for user_id, _, _ in SHOP_PEOPLE:
+        telegram.people.private_chat(user_id)
     chosen = await installed(stripe, telegram, folder, **{"port": quiet_port(), **settings})
     async with aiohttp.ClientSession() as http:
         service = Service(chosen, clock)

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from handlers.ports import DeliveryFailed, Gateway, Intent, IntentRequest, IntentStatus, Letter, Messenger, Offer
+from handlers.ports import (
+    Change,
+    DeliveryFailed,
+    Gateway,
+    Intent,
+    IntentRequest,
+    IntentStatus,
+    Letter,
+    Messenger,
+    Offer,
+    RefundRequest,
+)
+from storage.dispute import Dispute, FraudWarning
 from storage.payment import Place
+from storage.refund import RefundReport
 
 STRANGERS = 70_099_099
 FAR = 10**6
@@ -40,8 +53,29 @@ class OpenGateway:
     async def cancel(self, intent_id: str, *, key: str) -> Intent:
         return await self.inner.cancel(intent_id, key=key)
 
+    async def capture(self, intent_id: str, *, key: str) -> Intent:
+        return await self.inner.capture(intent_id, key=key)
+
+    def refund_params(self, request: RefundRequest) -> str:
+        return self.inner.refund_params(request)
+
+    async def refund(self, params: str, *, key: str) -> RefundReport:
+        return await self.inner.refund(params, key=key)
+
+    async def refunds(self, intent_id: str) -> Sequence[RefundReport]:
+        return await self.inner.refunds(intent_id)
+
+    async def disputes(self, intent_id: str) -> Sequence[Dispute]:
+        return await self.inner.disputes(intent_id)
+
+    async def fraud_warnings(self, intent_id: str) -> Sequence[FraudWarning]:
+        return await self.inner.fraud_warnings(intent_id)
+
     async def find(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
         return await self.inner.find(payment_id, since=since, until=until)
+
+    def events_since(self, cursor: str | None, since: datetime) -> AsyncGenerator[tuple[Change, str], None]:
+        return self.inner.events_since(cursor, since)
 
 
 class FreshKeys(OpenGateway):
@@ -169,6 +203,12 @@ class OpenMessenger:
 
     async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
         return await self.inner.send(place, letter, reply_to=reply_to, silent=silent)
+
+    async def send_photo(self, place: Place, png: bytes, letter: Letter, *, reply_to: int | None = None) -> int:
+        return await self.inner.send_photo(place, png, letter, reply_to=reply_to)
+
+    async def delete(self, place: Place, message_id: int) -> None:
+        await self.inner.delete(place, message_id)
 
     async def edit(self, place: Place, message_id: int | None, letter: Letter) -> None:
         await self.inner.edit(place, message_id, letter)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,7 @@ PATIENCE = 60
 """So often somebody looks at the chat, some seconds apart, until he stops waiting."""
 
 
-SHOWN = {"approve": "Paid", "decline": "That attempt failed", "lapse": "The link expired"}
+SHOWN = {"decline": "That attempt failed", "lapse": "The link expired"}
 
 
 class Stuck(AssertionError):
@@ -33,13 +33,20 @@ class GivenUp(Exception):  # the story ends early, and rightly so
 
 @dataclass(frozen=True)
 class Story:
-    """`/pay`, then what the customer does with one link after the other, then perhaps `/cancel`."""
+    """A command for money, then what the customer does with one link after the other, then perhaps `/cancel`.
+
+    `ends` is what the card says then, `after` what happens with the money, `by` who asked for it in which `chat`.
+    """
 
     name: str
     customer: tuple[str, ...]
     cancels: bool = False
     ends: str = "Paid"
     settings: dict[str, Any] = field(default_factory=dict)
+    command: str = "/pay 149,50 Coffee"
+    chat: int = OWNER
+    by: int = OWNER
+    after: Callable[[Stage], Awaitable[None]] | None = None
 
 
 PAID = Story("paid", ("approve",))
@@ -58,7 +65,7 @@ async def tell(world: MortalWorld, story: Story, *, patience: int = PATIENCE) ->
     Raises:
         Stuck: somebody waited in vain.
     """
-    await _beside(world.keep_alive(), _play(Stage(world, patience), story))
+    await _beside(world.keep_alive(), _play(Stage(world, patience, story.chat, story.by), story))
 
 
 async def _beside(keeper: Any, play: Awaitable[None]) -> None:
@@ -81,14 +88,16 @@ async def _play(stage: Stage, story: Story) -> None:
 
 
 async def _act(stage: Stage, story: Story) -> None:
-    stage.world.say("/pay 149,50 Coffee")
+    stage.say(story.command)
     for what in story.customer:
         await stage.link()
-        await stage.decide(what)
+        await stage.decide(what, SHOWN.get(what, story.ends))
     if story.cancels:
         await stage.link()
         await stage.cancel()
     await stage.shows(story.ends)
+    if story.after is not None:
+        await story.after(stage)
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,17 @@ class Stage:
 
     world: MortalWorld
     patience: int
+    chat: int = OWNER
+    by: int = OWNER
+
+    def say(self, text: str, *, by: int | None = None, reply_to: int | None = None) -> int:
+        """Somebody writes into the chat; returns the message's id."""
+        return self.world.say(text, by=by or self.by, chat=self.chat, reply_to=reply_to)
+
+    def tap(self, message: Json, label: str, *, by: int | None = None) -> str:
+        """Somebody presses the button that begins so; returns the query's id."""
+        wanted = _button(message, label) or {}
+        return self.world.telegram.tap(message["message_id"], by or self.by, wanted["callback_data"], self.chat)
 
     async def link(self) -> None:
         """The merchant sees to it that there is a link that can be paid."""
@@ -105,28 +125,28 @@ class Stage:
             card = self.card or {}
             if _button(card, "Pay") and self._is_open:
                 return
-            if tap := _button(card, "New link"):
-                self.world.telegram.tap(card["message_id"], OWNER, tap["callback_data"], OWNER)
+            if _button(card, "New link"):
+                self.tap(card, "New link")
                 await self.world.rest()
                 if _button(self.card or {}, "Pay"):
                     continue
             await self.world.pass_time(10)
         raise Stuck(f"there is no link: {self.card}")
 
-    async def decide(self, what: str) -> None:
+    async def decide(self, what: str, shown: str) -> None:
         """The customer does something with the link, or nothing; the merchant sees it, and takes his time."""
         if what == "lapse":
             await self.world.pass_time(300)
         else:
             await self.world.decide(what)
-        await self.shows(SHOWN[what])
+        await self.shows(shown)
         if what != "approve":
             await self.world.pass_time(HESITATION)
 
     async def cancel(self) -> None:
         """The merchant replies to the card; if that is a card too many, he names the reference when he is asked to."""
         card = self.card or {}
-        said = self.world.say("/cancel", reply_to=card["message_id"])
+        said = self.say("/cancel", reply_to=card["message_id"])
         answers: list[str] = []
         for _ in range(self.patience):
             await self._rest()
@@ -134,29 +154,53 @@ class Stage:
                 break
             await self.world.pass_time(10)
         if any("Which payment?" in answer for answer in answers):
-            self.world.say(f"/cancel {REF_WITHIN.findall(card['text'])[0]}")
+            self.say(f"/cancel {REF_WITHIN.findall(card['text'])[0]}")
 
-    async def shows(self, head: str) -> None:
-        """The card says so."""
+    async def shows(self, head: str, within: str = "") -> None:
+        """The card's first line says so, and another one says what is `within`."""
         for _ in range(self.patience):
             await self._rest()
-            if self.card and head in self.card["text"].partition("\n")[0]:
+            first, _, more = self.text.partition("\n")
+            if head in first and within in more:
                 return
             await self.world.pass_time(20)
         raise Stuck(f"the card does not say {head!r}: {self.card}")
 
+    async def message(self, words: str, *, since: int = 0) -> Json:
+        """The newest message of the bot, posted after `since`, that says so and has a button."""
+        for _ in range(self.patience):
+            await self._rest()
+            if found := [m for m in self.messages if m["message_id"] > since and words in m["text"] and _rows(m)]:
+                return found[-1]
+            await self.world.pass_time(10)
+        raise Stuck(f"nobody says {words!r}")
+
     async def _rest(self) -> None:
         await self.world.rest()
-        if self.world.sent("could not finish something (outbox, card)"):
+        if any(self.world.sent(f"could not finish something (outbox, {kind})") for kind in ("card", "post")):
             raise GivenUp
+
+    @property
+    def messages(self) -> list[Json]:
+        """What the bot said in the chat, as it stands now."""
+        chat = self.world.telegram.world.chats[self.chat]
+        return [message for number, message in chat.messages.items() if number in chat.mine]
 
     @property
     def card(self) -> Json | None:
         """The newest card in the chat."""
-        chat = self.world.telegram.world.chats[OWNER]
-        mine = [message for number, message in chat.messages.items() if number in chat.mine]
-        cards = [message for message in mine if REF_LINE.search(message["text"])]
+        cards = [message for message in self.messages if REF_LINE.search(message["text"])]
         return cards[-1] if cards else None
+
+    @property
+    def text(self) -> str:
+        """What the newest card says, with plain spaces."""
+        return str(self.card["text"]).replace("\u00a0", " ") if self.card else ""
+
+    @property
+    def ref(self) -> str:
+        """The reference on the card."""
+        return str(REF_LINE.findall(self.text)[0])
 
     @property
     def _is_open(self) -> bool:
@@ -169,6 +213,10 @@ def _answers(entry: Entry, said: int) -> bool:
     return isinstance(entry.result, dict) and entry.result.get("reply_to_message", {}).get("message_id") == said
 
 
-def _button(message: Json, label: str) -> Json | None:
+def _rows(message: Json) -> list[list[Json]]:
     rows: list[list[Json]] = message.get("reply_markup", {}).get("inline_keyboard", [])
-    return next((button for row in rows for button in row if button["text"].startswith(label)), None)
+    return rows
+
+
+def _button(message: Json, label: str) -> Json | None:
+    return next((button for row in _rows(message) for button in row if button["text"].startswith(label)), None)

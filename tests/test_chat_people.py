@@ -83,25 +83,25 @@ async def test_every_button_is_refused_to_a_stranger_with_a_row_in_the_history_a
         for data in [*forged, "s:99999999999999999999", "v:name:Mine", "\x00", "🦆" * 16]:
             assert ADDRESS in await alerted(world, press(world, place, data, by=STRANGER)), data
     assert posts(world) == before
-    assert (await actions(world))[-6:] == [(f"user:{STRANGER}", "refused")] * 6
+    assert (await actions(world)).count((f"user:{STRANGER}", "refused")) == 2  # one in each chat
     assert "Currency: DKK" in await refused(world, "/settings")
     assert labels(shown(world, GROUP)[0]) == labels(card)
 
 
-ALL = {"pay", "status", "cancel", "settings", "setup", "start", "help", "id"}
+ADMINS = {name for name, command in COMMANDS.items() if command.role is Role.ADMIN}
 
 
 @pytest.mark.parametrize(
     ("person", "withheld"),
-    [(MERCHANT, {"settings", "setup"}), (ADMIN, {"setup"}), (OWNER, set())],
+    [(MERCHANT, ADMINS), (ADMIN, set()), (OWNER, set())],
 )
 async def test_help_lists_only_what_the_person_may_use_and_the_rest_is_refused(
     world: World, person: int, withheld: set[str]
 ) -> None:
     for chat in (person, GROUP):
+        withheld = withheld | ({"setup"} if chat == GROUP and person != OWNER else set())
         listed = await refused(world, "/help", by=person, chat=chat)
         named = {line.split()[0][1:] for line in listed.splitlines()[1:]}
-        assert named & ALL == ALL - withheld
         assert named == {name for name in COMMANDS if name not in withheld}
         for name in sorted(withheld):
             assert f"Your number is {person}" in await refused(world, f"/{name}", by=person, chat=chat)
@@ -215,7 +215,7 @@ async def test_the_settings_are_an_admins_by_words_and_by_buttons(world: World) 
     assert world.intent()["currency"] == "sek"
 
 
-WRONG = ["currency USD", "language de", "zone Mars/Olympus", "zone", "limit 5", "currency", "colour red", "zone ../etc"]
+WRONG = ["currency USD", "language de", "zone Mars/Olympus", "zone", "limits 5", "currency", "colour red", "zone ../etc"]
 
 
 async def test_a_setting_that_does_not_exist_changes_nothing(world: World) -> None:
@@ -225,6 +225,6 @@ async def test_a_setting_that_does_not_exist_changes_nothing(world: World) -> No
     for name in ("", " ", "x" * 61, "x" * 500, "\u202e\x00"):
         assert "A name has 1 to 60 characters." in await refused(world, f"/settings name {name}")
     sheet = await reply(world, world.say("/settings"))
-    for data in ("v:currency:USD", "v:zone:Nowhere", "v:", "v:name:", "v:limit:1"):
+    for data in ("v:currency:USD", "v:zone:Nowhere", "v:", "v:name:", "v:limits:1"):
         assert "Nothing was changed." in await alerted(world, press(world, sheet, data))
     assert await refused(world, "/settings") == before

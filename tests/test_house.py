@@ -12,9 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = ("storage", "handlers", "bot")
-PURE = re.compile(r"storage/(money|payment|people|errors|mail|amount\w*)\.py")
+PURE = re.compile(r"storage/(money|payment|refund|dispute|people|errors|mail|amount\w*)\.py")
 DOORS: dict[str, str] = {
-    "stripe": r"bot/stripe_(gateway|setup)\.py",
+    "stripe": r"bot/stripe_(gateway|wire|setup)\.py",
     "telegram": r"handlers/chat/.*|bot/telegram_\w+\.py",
     "aiohttp": r"handlers/web/.*|bot/.*",
     "jinja2": r"handlers/web/.*|bot/.*",

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from handlers.pages import PageState, page_state
+from handlers.pages import Action, PageState, action_on, open_link, page_state
+from storage.errors import StripeUnavailable
 from storage.money import Money
 from storage.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus, Place
 
@@ -117,3 +118,47 @@ def test_every_payment_has_a_word_and_only_stripe_ends_it(status: PaymentStatus,
         word, until = page_state(payment, after(seconds))
         assert (word in {PageState.PAID, PageState.ENDED, PageState.CANCELED}) == payment.is_final
         assert until is None or until > after(seconds)
+        assert action_on(payment, word, until, after(seconds)) is None or not payment.is_final
+
+
+@pytest.mark.parametrize(
+    ("refunded", "word"),
+    [
+        (0, PageState.PAID),
+        (1, PageState.PARTLY_REFUNDED),
+        (149_49, PageState.PARTLY_REFUNDED),
+        (149_50, PageState.REFUNDED),
+    ],
+)
+def test_what_went_back_is_said_and_what_is_on_its_way_is_not(refunded: int, word: PageState) -> None:
+    paid = replace(PAYMENT, status=PaymentStatus.SUCCEEDED, received=149_50, refunded=refunded, refunding=100)
+    assert page_state(paid, NOON) == (word, None)
+
+
+def act(payment: Payment, now: datetime) -> Action | None:
+    return action_on(payment, *page_state(payment, now), now)
+
+
+def test_the_customer_can_begin_what_is_over_and_open_what_is_fresh_and_nothing_else() -> None:
+    mine, failed = with_attempt(origin=Origin.PAGE), with_attempt(outcome=AttemptOutcome.FAILED)
+    assert act(PAYMENT, after(1)) is Action.PAY
+    assert act(PAYMENT, after(240)) is None
+    assert act(mine, after(239)) is Action.OPEN
+    assert act(mine, after(240)) is None
+    assert act(failed, after(1)) is Action.PAY
+    assert act(failed, TOMORROW) is None
+    assert act(replace(mine, cancel_asked=CancelReason.BY_MERCHANT), after(1)) is None
+
+
+def test_the_last_attempt_is_followed_by_no_other() -> None:
+    last = with_attempt(number=8, outcome=AttemptOutcome.LAPSED)
+    assert (page_state(last, after(1)), act(last, after(1))) == ((PageState.EXPIRED, None), None)
+
+
+def test_only_a_link_that_still_opens_something_is_handed_out() -> None:
+    assert open_link(PAYMENT, after(239)) == ATTEMPT.link
+    assert open_link(PAYMENT, after(240)) is None
+    for outcome in set(AttemptOutcome) - {AttemptOutcome.LIVE, AttemptOutcome.ASKED}:
+        assert open_link(with_attempt(outcome=outcome), after(1)) is None
+    with pytest.raises(StripeUnavailable):
+        open_link(with_attempt(outcome=AttemptOutcome.ASKED), after(1))

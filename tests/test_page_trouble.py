@@ -42,7 +42,8 @@ async def test_our_own_mistake_shows_a_mark_and_nothing_of_the_inside(
         plain = await (await client.get("/p/a-token")).text()
     assert re.search(r"Reference [0-9a-f]{8}", said)
     assert plain == "Internal Server Error\n"
-    for hidden in ("the inside", "Traceback", "ZeroDivisionError", "a-token"):
+    for hidden in ("the inside", "Traceback", "ZeroDivisionError"):
         assert hidden not in said
+    assert "a-token" not in caplog.text
     logged = [record.getMessage() for record in caplog.records]
     assert logged == ["GET /p/{token} failed"] * 2

@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from bot.telegram_update import draft_of
 from handlers.health import Health
+from handlers.live import Live
 from handlers.pages import Page
 from handlers.ports import Clock
 from handlers.web import site
@@ -64,19 +65,33 @@ class NoPages:
     async def returned(self, page: Page) -> None:
         raise AssertionError("nobody can come back to a page that is not there")
 
+    async def pay(self, page: Page) -> str | None:
+        raise AssertionError("nobody can pay on a page that is not there")
+
 
 class SomePages:
-    """The pages that were put, by token; `back` lists whose customers came back."""
+    """The pages that were put, by token; `back` lists whose customers came back, `taps` who wanted to pay.
+
+    `answer` is the link that opens the wallet, None where there is nothing to open, or the error instead.
+    """
 
     def __init__(self, *pages: Page) -> None:
         self.pages = {page.payment.token: page for page in pages}
         self.back: list[str] = []
+        self.taps: list[str] = []
+        self.answer: str | Exception | None = None
 
     async def find(self, token: str) -> Page | None:
         return self.pages.get(token)
 
     async def returned(self, page: Page) -> None:
         self.back.append(page.payment.token)
+
+    async def pay(self, page: Page) -> str | None:
+        self.taps.append(page.payment.token)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
 
 
 class Deaf:
@@ -95,6 +110,8 @@ def app(
     health: Health | None = None,
     ready: Mapping[str, Check] | None = None,
     updates: Mailbox | None = None,
+    live: Live | None = None,
+    **more: Any,
 ) -> web.Application:
     """The whole site, with nothing behind those doors that are not given."""
     return site(
@@ -106,13 +123,13 @@ def app(
         webhook_secrets=secrets,
         livemode=False,
         pages=pages or NoPages(),
+        live=live or Live((pages or NoPages()).find, clock),
         health=health or Health(),
         ready=ready or {},
+        **more,
     )
 
 
-def doors(
-    clock: Clock, pages: Pages | None = None, health: Health | None = None, ready: Mapping[str, Check] | None = None
-) -> TestClient[web.Request, web.Application]:
+def doors(clock: Clock, pages: Pages | None = None, **more: Any) -> TestClient[web.Request, web.Application]:
     """A visitor of the site; nothing can be kept in it."""
-    return TestClient(TestServer(app(cast("Mailbox", Deaf()), clock, pages=pages, health=health, ready=ready)))
+    return TestClient(TestServer(app(cast("Mailbox", Deaf()), clock, pages=pages, **more)))

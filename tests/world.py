@@ -66,7 +66,8 @@ class World:
         def find(telegram: FakeTelegram) -> Json | None:
             messages = telegram.world.chats[chat].messages.values() if chat in telegram.world.chats else ()
             mine = [m for m in messages if m["message_id"] in telegram.world.chats[chat].mine]
-            fitting = [m for m in mine if contains in m["text"] and (but is None or but not in m["text"])]
+            said = [m for m in mine if "text" in m]
+            fitting = [m for m in said if contains in m["text"] and (but is None or but not in m["text"])]
             return fitting[-1] if fitting else None
 
         return await self.telegram.until(find, timeout=10)

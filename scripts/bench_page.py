@@ -1,0 +1,169 @@
+"""What a pay page costs: CPU of one page against a bare aiohttp handler, and the memory of a thousand open ones.
+
+python scripts/bench_page.py [ROUNDS]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import sys
+import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import aiohttp  # noqa: E402
+from bench import Program, running, spread  # noqa: E402
+from bench_start import NOWHERE, TOKEN  # noqa: E402
+
+from storage.database import Database  # noqa: E402
+from storage.directory import Directory  # noqa: E402
+from storage.ledger import Ledger, new_token  # noqa: E402
+from storage.mailbox import Mailbox  # noqa: E402
+from storage.money import Money  # noqa: E402
+from storage.payment import Attempt, AttemptOutcome, Origin, Payment, PaymentStatus, Place  # noqa: E402
+from storage.people import Shop  # noqa: E402
+
+OPEN_PAGES = 1000
+PAGES = 500
+"""Pages that are fetched in one round, one after the other; none of them twice in a row."""
+
+PUBLIC = "https://pay.example.dk"
+PHONE = {"User-Agent": "Mobile", "Accept": "text/html", "Accept-Language": "da-DK,da;q=0.9,en;q=0.8"}
+DESK = PHONE | {"User-Agent": "Desk"}
+BARE = """
+import sys
+from aiohttp import web
+async def page(request):
+    return web.Response(text="<!doctype html>" + "x" * 9000, content_type="text/html")
+app = web.Application()
+app.add_routes([web.get("/p/{token}", page)])
+web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), access_log=None, print=lambda *_: print("ready", flush=True))
+"""
+
+
+async def book(url: str) -> list[str]:
+    """A shop with a thousand requests that can be paid and that nobody has to look at; returns their tokens."""
+    db = Database(url)
+    await db.migrate()
+    now = datetime.now(UTC)
+    shop = Shop(0, "Annas Kaffebar", "DKK", "da", "Europe/Copenhagen")
+    shop = await Directory(db).open_shop(shop, now=now)
+    ledger = Ledger(db, Mailbox(db, "outbox"), lambda before, after: (), lambda payment, at: None)
+    tokens = []
+    for number in range(OPEN_PAGES):
+        payment = _request(shop, number, now)
+        await ledger.create(payment, params=lambda _: "{}")
+        await ledger.change(payment.id, _lapsed, now=now, actor="bench", action="lapsed")
+        tokens.append(payment.token)
+    await db.close()
+    return tokens
+
+
+def _lapsed(payment: Payment) -> Payment:
+    over = replace(payment.attempt, outcome=AttemptOutcome.LAPSED)
+    return replace(payment, status=PaymentStatus.OPEN, attempt=over)
+
+
+def _request(shop: Shop, number: int, now: datetime) -> Payment:
+    return Payment(
+        id=f"pay_{number}",
+        shop_id=shop.id,
+        ref="",
+        token=new_token(),
+        place=Place(7),
+        source=f"bench:{number}",
+        created_by=7,
+        amount=Money(149_50, "DKK"),
+        text="To kaffe og en kanelsnurre",
+        status=PaymentStatus.CREATED,
+        attempt=Attempt(1, AttemptOutcome.ASKED, Origin.CHAT, asked_at=now),
+        created_at=now,
+        expires_at=now + timedelta(days=20),
+    )
+
+
+async def milliseconds(program: Program, addresses: list[str], headers: dict[str, str]) -> float:
+    """CPU of that program for one of these pages."""
+    async with aiohttp.ClientSession(headers=headers) as http:
+        before = program.cpu
+        for address in addresses:
+            async with http.get(address) as answer:
+                await answer.read()
+                assert answer.status == 200, answer.status
+        return (program.cpu - before) * 1000 / len(addresses)
+
+
+async def open_pages(service: Program, base: str, tokens: list[str]) -> tuple[float, float]:
+    """What a thousand open pages add to the memory, in MB, and the CPU of a second in which nothing happens."""
+    before = service.megabytes
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as http:
+        streams = []
+        for number, token in enumerate(tokens):
+            headers = {"Accept": "text/event-stream", "X-Forwarded-For": f"192.0.2.{number % 250}"}
+            stream = await http.get(f"{base}/p/{token}/state", headers=headers)
+            assert stream.status == 200, stream.status
+            await stream.content.readline()
+            streams.append(stream)
+        await asyncio.sleep(2)
+        used, more = service.cpu, service.megabytes - before
+        await asyncio.sleep(20)
+        idle = (service.cpu - used) / 20
+        for stream in streams:
+            stream.close()
+    return more, idle
+
+
+def settings(url: str, port: int) -> dict[str, str]:
+    return {
+        "TELEGRAM_BOT_TOKEN": TOKEN,
+        "STRIPE_API_KEY": "rk_test_bench",
+        "STRIPE_API_BASE": NOWHERE,
+        "TELEGRAM_API_BASE": NOWHERE,
+        "TELEGRAM_MODE": "polling",
+        "PUBLIC_URL": PUBLIC,
+        "DATABASE_URL": url,
+        "PORT": str(port),
+        "LOG_LEVEL": "error",
+    }
+
+
+def main(rounds: int) -> None:
+    """Both programs side by side, a round of each in turn."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
+    with tempfile.TemporaryDirectory() as folder:
+        url, bare_port = f"sqlite:///{Path(folder, 'bench.db')}", 28471
+        tokens = asyncio.run(book(url))
+        with (
+            running(["-c", BARE, str(bare_port)]) as bare,
+            running(["-m", "bot", "serve"], **settings(url, bare_port + 1)) as service,
+        ):
+            bare.line()
+            base = service.line().rpartition(" ")[2]
+            _report(bare, f"http://127.0.0.1:{bare_port}", service, base, tokens, rounds)
+
+
+def _report(bare: Program, bare_base: str, service: Program, base: str, tokens: list[str], rounds: int) -> None:
+    cost: dict[str, list[float]] = {"bare": [], "phone": [], "desk": []}
+    for number in range(rounds + 1):
+        part = tokens[:PAGES] if number % 2 else tokens[PAGES:]
+        cost["bare"].append(asyncio.run(milliseconds(bare, [f"{bare_base}/p/{token}" for token in part], PHONE)))
+        pages = [f"{base}/p/{token}" for token in part]
+        cost["phone"].append(asyncio.run(milliseconds(service, pages, PHONE)))
+        cost["desk"].append(asyncio.run(milliseconds(service, pages, DESK)))
+    for name, figures in cost.items():
+        print(f"CPU of one page, {name}: {spread(figures[1:])} ms" + ("" if name == "bare" else " (aim: at most 2)"))
+    more, idle = asyncio.run(open_pages(service, base, tokens))
+    print(
+        f"a thousand open pages: {more:.0f} MB more (aim: at most 60), {idle * 100:.1f} % of a core while nothing moves"
+    )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)

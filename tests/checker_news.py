@@ -1,0 +1,86 @@
+"""What the words about refunds, holds and disputes claim: each sentence of the bot by what it says and of whom."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+REF = r"#(?P<ref>[A-Z][0-9][0-9A-Z]{2,6})"
+AMOUNT = r"(?P<amount>(?:DKK|EUR|NOK|SEK)\s[\d,]+\.\d\d)"
+_NEWS = {
+    "refund_succeeded": rf"↩️ Refunded: {AMOUNT} of {REF}",
+    "refund_pending": rf"↩️ {REF}: the refund of {AMOUNT} has begun",
+    "refund_requires_action": rf"↩️ {REF}: to get {AMOUNT} back",
+    "refund_failed": rf"❌ {REF}: the refund of {AMOUNT} failed",
+    "refund_canceled": rf"🚫 {REF}: the refund of {AMOUNT} was canceled at Stripe",
+    "refund_refused": rf"❌ {REF}: {AMOUNT} was not refunded",
+    "refund_expired": rf"⌛ {REF}: nobody approved the refund of {AMOUNT}",
+    "refund_short": rf"⚠️ {REF}: Stripe did not refund {AMOUNT}",
+    "capture_refused": rf"❌ {REF}: Stripe did not take the reserved {AMOUNT}",
+    "hold_ends_1": rf"⏰ {REF}: the reservation of {AMOUNT} ends within a day",
+    "hold_ends_2": rf"⏰ {REF}: the reservation of {AMOUNT} ends within an hour",
+    "dispute_needs_response": rf"⚖️ {REF}: the customer disputes {AMOUNT} at the bank. The bank has taken",
+    "dispute_under_review": rf"⚖️ {REF}: the answer to the dispute about {AMOUNT}",
+    "dispute_won": rf"⚖️ {REF}: the dispute about {AMOUNT} was won",
+    "dispute_lost": rf"⚖️ {REF}: the dispute about {AMOUNT} was lost",
+    "dispute_warning_needs_response": rf"⚖️ {REF}: the customer's bank asks about {AMOUNT}",
+    "dispute_warning_closed": rf"⚖️ {REF}: the bank's question about {AMOUNT} is closed",
+}
+_ANSWERS = {
+    "refund_approved": rf"⏳ Refund of {AMOUNT} of {REF}: approved",
+    "refund_pending": rf"↩️ Refund of {AMOUNT} of {REF}: begun",
+    "refund_succeeded": rf"↩️ Refund of {AMOUNT} of {REF}: done",
+    "refund_failed": rf"❌ Refund of {AMOUNT} of {REF}: it failed",
+    "refund_refused": rf"❌ Refund of {AMOUNT} of {REF}: not made",
+    "refund_declined": rf"🚫 (?:Refund of|The refund of) {AMOUNT} of {REF}(?:: | that you asked for was )declined",
+    "paid": rf"✅ Taken: {AMOUNT} for {REF}",
+    "canceled": rf"🚫 Let go: {AMOUNT} for {REF}",
+}
+_SENTENCES = [
+    (kind, state, re.compile(words))
+    for kind, found in (("news", _NEWS), ("answer", _ANSWERS))
+    for state, words in found.items()
+]
+_LINE = re.compile(
+    rf"^(?:↩️|❌|🚫) {AMOUNT}: (?P<what>refunded|on its way back|refund failed|refund canceled)", re.MULTILINE
+)
+_WHAT = {
+    "refunded": "succeeded",
+    "on its way back": "pending",
+    "refund failed": "failed",
+    "refund canceled": "canceled",
+}
+_LEFT = re.compile(rf"{AMOUNT} can be refunded")
+
+
+class Sentence(NamedTuple):
+    """`kind` is news (told once, of its own accord), details (for admins) or answer (to who acted)."""
+
+    kind: str
+    state: str
+    ref: str
+
+
+def read(text: str) -> Sentence | None:
+    """What a message says of money that goes out; None if it is about something else."""
+    for kind, state, pattern in _SENTENCES:
+        if found := pattern.match(text):
+            told_more = state.startswith("dispute_") and "\n" in text
+            return Sentence("details" if told_more else kind, state, found["ref"])
+    return None
+
+
+def lines(text: str) -> list[tuple[str, int]]:
+    """The refunds that a card lists: how each stands, and its amount in minor units."""
+    return [(_WHAT[found["what"]], minor(found["amount"])) for found in _LINE.finditer(text)]
+
+
+def left(text: str) -> int | None:
+    """What a message says that can still be refunded, in minor units."""
+    found = _LEFT.search(text)
+    return None if found is None else minor(found["amount"])
+
+
+def minor(amount: str) -> int:
+    """An amount as a card shows it, in minor units."""
+    return int(re.sub(r"\D", "", amount))

@@ -1,0 +1,153 @@
+"""The table of authority, cell by cell: what it allows is done, and what it does not allow changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bot.sandbox.clock import TurnedClock
+from handlers.authority import AUTHORITY, Action, Way, Where, asked_for, may, table
+from handlers.chat import table as doors
+from handlers.commands import COMMANDS
+from storage.people import Role
+from tests.authority_cells import ALIKE, ASKINGS, NO, PEOPLE, SILENT, Cell, standing, write
+from tests.crowd import ADMIN, COLLEAGUE, GROUP, MERCHANT, open_shop, refused
+from tests.evidence import rest, rows
+from tests.world import OWNER, World, opened
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "authority.md"
+MONEY_OUT = {
+    Action.CAPTURE,
+    Action.RELEASE_OWN,
+    Action.RELEASE_ANY,
+    Action.ASK_REFUND,
+    Action.APPROVE_REFUND,
+    Action.SECOND_APPROVAL,
+}
+"""Their cells are sent with the rest of what is tested of money that goes out."""
+
+BY_A_LINK = {Action.CLAIM, Action.JOIN}
+"""Not a matter of roles: tests/test_chat_lists.py and tests/test_invites.py open the links."""
+
+
+@pytest.fixture
+async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+    async with opened(clock, tmp_path) as running:
+        await open_shop(running)
+        for person in PEOPLE.values():  # so that the bot may write to each of them in private
+            await refused(running, "/id", by=person)
+        yield running
+
+
+def cells(action: Action) -> list[tuple[Where, Way]]:
+    """Every way by which the action could be asked for, in every kind of chat in which one can ask so."""
+    ways = {way for of_where in AUTHORITY[action].cells.values() for way in of_where}
+    found = [(where, way) for where in Where for way in Way if way in ways and possible(where, way)]
+    return [(where, way) for where, way in found if not is_the_other(action, where, way)]
+
+
+def possible(where: Where, way: Way) -> bool:
+    return way is Way.TAP or (way is Way.RESULT) == (where is Where.INLINE)
+
+
+def is_the_other(action: Action, where: Where, way: Way) -> bool:
+    return action in ALIKE and asked_for(ALIKE[action], where, way)
+
+
+@pytest.mark.parametrize("action", ASKINGS, ids=lambda action: action.name.lower())
+async def test_whoever_may_does_it_and_nobody_else(world: World, action: Action) -> None:
+    number = 100
+    for where, way in cells(action):
+        for role, person in PEOPLE.items():
+            number += 1
+            world.advance(61)  # in a group a stranger is answered once a minute
+            await before_each(world, action)
+            expected = may(role, action) and asked_for(action, where, way)
+            cell = Cell(world, ASKINGS[action], where, way, person, number)
+            assert await was_done(cell) is expected, f"{action.name}: {role.name} by {way} in a {where}"
+
+
+async def before_each(world: World, action: Action) -> None:
+    """The shop as it was: whoever was shown the door sits there again, and chats act for what they acted for."""
+    for statement in ASKINGS[action].undo:
+        await write(world, statement)
+    if action is Action.REVOKE:
+        await write(world, f"INSERT OR IGNORE INTO members VALUES (1, {COLLEAGUE}, 1, 'Carla', 0, NULL)")
+
+
+async def was_done(cell: Cell) -> bool:
+    """Send it; whatever was not done has been refused or passed over in silence, and left everything as it was."""
+    asking, seen = cell.asking, Watch(cell)
+    answer = await seen.send()
+    refusal = (answer == SILENT and cell.way is not Way.TAP) or any(words in answer for words in NO)
+    if refusal:
+        assert seen.after == seen.before, f"refused with {answer!r}, and yet something changed"
+        return False
+    assert asking.says in answer
+    if asking.done:
+        assert seen.counted[0] != seen.counted[1], f"{answer!r}, and yet nothing was done"
+    return True
+
+
+class Watch:
+    """What stood in the books just before the act itself, after everything that only leads up to it, and afterwards."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self.before: list[object] = []
+        self.after: list[object] = []
+        self.counted: list[object] = []
+
+    async def send(self) -> str:
+        self._cell.about_to_act = self._look_before
+        answer = await self._cell.send()
+        await rest(self._cell.world)
+        self.after = standing(self._cell.world)
+        self._count()
+        return answer
+
+    async def _look_before(self) -> None:
+        await rest(self._cell.world)
+        self.before = standing(self._cell.world)
+        self._count()
+
+    def _count(self) -> None:
+        if self._cell.asking.done:
+            self.counted.append(rows(self._cell.world, self._cell.asking.done))
+
+
+def test_no_action_is_without_a_test_of_its_cells() -> None:
+    assert set(ASKINGS) | MONEY_OUT | BY_A_LINK == set(Action) == set(AUTHORITY)
+
+
+def test_the_document_shows_the_table_of_the_code() -> None:
+    assert table() in DOCUMENT.read_text("utf-8"), "print handlers.authority.table() into docs/authority.md"
+
+
+def test_every_command_and_every_button_stands_in_the_table() -> None:
+    assert {name for name, command in COMMANDS.items() if command.actions} == set(doors.COMMAND_DOORS)
+    assert set(doors.BUTTON_ACTIONS) == set(doors.PAYMENT_BUTTONS) | set(doors.SHOP_BUTTONS)
+    for letter, action in doors.BUTTON_ACTIONS.items():
+        assert any(Way.TAP in ways for ways in AUTHORITY[action].cells.values()), letter
+
+
+def test_no_role_is_written_in_a_door() -> None:
+    folder = Path(doors.__file__).parent
+    named = {path.name for path in folder.glob("*.py") if "Role.ADMIN" in path.read_text("utf-8")}
+    assert named <= {"people.py"}  # which reads the name of a role from what somebody typed
+
+
+@pytest.mark.parametrize("role", Role)
+def test_each_role_may_all_that_those_below_it_may(role: Role) -> None:
+    for lower in [one for one in Role if one < role]:
+        assert {action for action in Action if may(lower, action)} <= {action for action in Action if may(role, action)}
+
+
+async def test_a_menu_and_help_show_what_can_be_used_there(world: World) -> None:
+    for person, role in ((MERCHANT, Role.MERCHANT), (ADMIN, Role.ADMIN), (OWNER, Role.OWNER)):
+        for chat, where in ((person, Where.PRIVATE), (GROUP, Where.GROUP)):
+            listed = await refused(world, "/help", by=person, chat=chat)
+            named = [line.split()[0][1:] for line in listed.splitlines()[1:]]
+            assert named == [name for name, command in COMMANDS.items() if command.open_to(role, where)]

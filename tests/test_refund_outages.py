@@ -1,0 +1,89 @@
+"""Refunds when something was cut short: the second admin is asked all the same, and Stripe is believed after a loss."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.sandbox.clock import TurnedClock
+from handlers.refund_life import next_look
+from storage.money import Money
+from storage.refund import Refund, RefundStatus
+from tests.crowd import ADMIN, GROUP, alerted, open_shop
+from tests.evidence import event, pass_time, post_event, rest, rows
+from tests.till import DAY, asked, back, drafted, paid, ref_of, told
+from tests.world import World, opened
+
+TWO = {"refund_approval_above": "5000"}
+
+
+@pytest.fixture
+async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+    async with opened(clock, tmp_path) as running:
+        await open_shop(running)
+        yield running
+
+
+async def test_the_second_admin_has_a_day_though_the_draft_had_minutes(clock: TurnedClock, tmp_path: Path) -> None:
+    async with opened(clock, tmp_path, **TWO) as world:
+        await open_shop(world)
+        ref = ref_of(await paid(world, chat=GROUP))
+        draft = await drafted(world, f"/refund {ref} 60", chat=GROUP)
+        world.advance(500)
+        await world.answer(world.tap(draft, "Refund"))
+        asks = await world.card("within 24 hours", chat=GROUP)
+        await pass_time(world, 23 * 3600)
+        await world.answer(world.tap(asks, "Refund", by=ADMIN))
+        await told(world, "↩️ Refunded:", GROUP)
+        assert back(world) == [(6000, "succeeded")]
+
+
+async def test_after_a_day_the_second_yes_comes_too_late(clock: TurnedClock, tmp_path: Path) -> None:
+    async with opened(clock, tmp_path, **TWO) as world:
+        await open_shop(world)
+        ref = ref_of(await paid(world, chat=GROUP))
+        await world.answer(world.tap(await drafted(world, f"/refund {ref} 60", chat=GROUP), "Refund"))
+        asks = await world.card("asks to refund", chat=GROUP)
+        await pass_time(world, DAY + 60)
+        assert "nobody approved the refund" in await told(world, "⌛", GROUP)
+        assert "time is over" in await alerted(world, world.tap(asks, "Refund", by=ADMIN))
+        await rest(world)
+        assert asked(world) == []
+
+
+async def test_a_refund_that_the_restored_book_knows_as_a_draft_is_believed(world: World, tmp_path: Path) -> None:
+    ref = ref_of(await paid(world))
+    draft = await drafted(world, f"/refund {ref} 40")
+    await rest(world)
+    await world.stop()
+    shutil.copy(tmp_path / "kvit.db", tmp_path / "yesterday.db")
+    await world.begin()
+    await world.answer(world.tap(draft, "Refund"))
+    await told(world, "↩️ Refunded:")
+    await rest(world)
+    await world.stop()
+    for name in ("kvit.db-wal", "kvit.db-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    shutil.copy(tmp_path / "yesterday.db", tmp_path / "kvit.db")
+    await world.begin()
+    await pass_time(world, 700)
+    assert await post_event(world, event(world, "refund.created")) == 200
+    await rest(world)
+    assert rows(world, "SELECT status FROM refunds") == [{"status": "succeeded"}]
+    assert rows(world, "SELECT refunded FROM payments") == [{"refunded": 4000}]
+    assert len(back(world)) == 1
+
+
+def test_a_refund_that_could_not_be_looked_at_is_looked_at_soon_again() -> None:
+    now = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    done = Refund("R", "P", 1, "s", Money(4000, "DKK"), RefundStatus.SUCCEEDED, asked_at=now, settled_at=now)
+    day = now + timedelta(days=1, minutes=1)
+    assert next_look(done, day) == now + timedelta(days=3)
+    missed = next_look(replace(done, trouble="connection", trouble_count=1), day)
+    assert missed is not None
+    assert missed - day <= timedelta(minutes=5)

@@ -1,0 +1,170 @@
+"""What goes wrong as a whole is told to the owner once, is told to be over once, and a restart repeats neither."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bot.sandbox.clock import TurnedClock
+from storage.database import Database
+from storage.mail import Draft
+from storage.mailbox import Mailbox
+from storage.people import Role, Shop
+from tests.evidence import alerts, event, pass_time, post_event, rest, webhooks
+from tests.world import OWNER, World, opened
+
+SILENT = "⚠️ Stripe's webhooks do not arrive."
+BACK = "ℹ️ Stripe's webhooks arrive again."
+REFUSED = "⚠️ Stripe refuses Kvit's key"
+ACCEPTED = "ℹ️ Stripe accepts Kvit's key again"
+STANDS = "⚠️ Kvit does not get on with what comes in (events): the oldest has waited for 16 minutes."
+MOVES = "ℹ️ Kvit gets on again with what comes in (events)."
+
+
+async def sell(world: World) -> None:
+    """One sale that Kvit learns of in whatever way it can."""
+    before = len(world.sent("✅ Paid:"))
+    world.say("/pay 149,50 Coffee")
+    await world.until(lambda: len(world.stripe.ledger.intents) > before)
+    await rest(world)
+    await world.decide("approve")
+    await pass_time(world, 61)
+    await world.until(lambda: len(world.sent("✅ Paid:")) > before)
+
+
+async def hour(world: World) -> None:
+    for _ in range(61):
+        await pass_time(world, 60)
+
+
+async def told(world: World, *beginnings: str) -> None:
+    """The owner was told this, in this order, and nothing else."""
+    await world.until(lambda: len(alerts(world)) >= len(beginnings))
+    await rest(world)
+    said = alerts(world)
+    assert [line[: len(begin)] for line, begin in zip(said, beginnings, strict=True)] == list(beginnings)
+
+
+async def again(world: World) -> None:
+    await world.stop()
+    await world.begin()
+    await rest(world)
+
+
+async def test_webhooks_that_stop_are_told_once_and_so_is_their_return(world: World) -> None:
+    await sell(world)
+    await webhooks(world, "lose")
+    for _ in range(3):
+        await sell(world)
+    assert alerts(world) == []  # an hour without one is not over
+    await hour(world)
+    await told(world, SILENT)
+    await hour(world)
+    await again(world)
+    await pass_time(world, 61)
+    await told(world, SILENT)
+    assert await post_event(world, event(world, "payment_intent.succeeded")) == 200
+    await pass_time(world, 61)
+    await told(world, SILENT, BACK)
+    await again(world)
+    await pass_time(world, 61)
+    await told(world, SILENT, BACK)
+
+
+async def test_a_quiet_shop_hears_of_no_webhook_for_hours_and_nothing_is_wrong(world: World) -> None:
+    await sell(world)
+    await hour(world)
+    await hour(world)
+    assert alerts(world) == []
+
+
+async def test_one_webhook_among_those_that_were_lost_shows_that_they_arrive(world: World) -> None:
+    await webhooks(world, "lose")
+    for _ in range(4):
+        await sell(world)
+    for _ in range(4):
+        await pass_time(world, 30 * 60)
+        assert await post_event(world, event(world, "payment_intent.succeeded")) == 200
+    assert alerts(world) == []
+
+
+async def test_who_expects_no_webhooks_is_not_told_that_none_come(clock: TurnedClock, tmp_path: Path) -> None:
+    async with opened(clock, tmp_path, webhooks=False) as world:
+        for _ in range(4):
+            await sell(world)
+        await hour(world)
+        assert alerts(world) == []
+
+
+async def key_is(world: World, accepted: bool) -> None:
+    ours = world.settings.stripe_api_key.get_secret_value()
+    world.stripe.world.key = ours if accepted else "sk_test_ofSomebodyElse0000000000"
+
+
+async def test_a_refused_key_is_told_once_however_many_days_and_once_that_it_is_over(world: World) -> None:
+    await key_is(world, accepted=False)
+    world.say("/pay 149,50 Coffee")
+    await world.card("#")
+    await pass_time(world, 120)
+    await told(world, REFUSED)
+    for _ in range(20):
+        await pass_time(world, 1800)
+    await again(world)
+    await pass_time(world, 1800)
+    await told(world, REFUSED)
+    await key_is(world, accepted=True)
+    for _ in range(4):
+        await pass_time(world, 300)
+    await told(world, REFUSED, ACCEPTED)
+    await again(world)
+    await pass_time(world, 120)
+    await told(world, REFUSED, ACCEPTED)
+
+
+async def stands_still(world: World) -> Mailbox:
+    """A mail of Stripe's that waits far too long, as behind a belt that hangs."""
+    box: Mailbox = world.service._house.boxes[0]
+    assert box.box == "events"
+    now = world.clock.now()
+    db: Database = world.service._db
+    late = Draft("evt_stuck", "pi_stuck", "payment_intent.succeeded", b"{}", due_at=now.replace(year=now.year + 1))
+    async with db.transaction() as tx:
+        await box.put_within(tx, late, now=now)
+    return box
+
+
+async def test_a_belt_that_stands_still_is_told_once_and_once_that_it_moves_again(world: World) -> None:
+    world.say("/id")
+    await world.card(str(OWNER))
+    await stands_still(world)
+    await pass_time(world, 14 * 60)
+    assert alerts(world) == []
+    await pass_time(world, 120)
+    await told(world, STANDS)
+    await pass_time(world, 3600)
+    await again(world)
+    await pass_time(world, 61)
+    await told(world, STANDS)
+    async with world.service._db.transaction() as tx:
+        await tx.exec_driver_sql("DELETE FROM mail WHERE key = 'evt_stuck'")
+    await pass_time(world, 61)
+    await told(world, STANDS, MOVES)
+
+
+async def test_the_owner_of_a_danish_shop_is_told_in_danish(world: World) -> None:
+    world.say("/id")
+    await world.card(str(OWNER))
+    directory = world.service._house.directory
+    shop = await directory.open_shop(Shop(0, "Kaffe", "DKK", "da", "Europe/Copenhagen"), now=world.clock.now())
+    await directory.seat(shop.id, OWNER, Role.ADMIN, name="Olga", now=world.clock.now())
+    await stands_still(world)
+    await pass_time(world, 16 * 60)
+    await world.until(lambda: any("kommer ikke videre" in line for line in alerts(world)))
+
+
+async def test_a_crash_between_the_note_and_the_word_does_not_swallow_the_word(world: World) -> None:
+    await stands_still(world)
+    await world.service._house.directory.record("watch:belt:events", world.clock.now().isoformat())
+    await world.stop()
+    world.advance(16 * 60)
+    await world.begin()
+    await told(world, STANDS)
