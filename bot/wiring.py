@@ -188,7 +188,7 @@ def build(
         read_late=_late(metrics, watch),
     )
     readings = Readings(metrics, counts, boxes, health, clock)
-    pages = PageDesk(queries, directory, events, payments, errands, clock)
+    pages = PageDesk(queries, directory, events, payments, refund_book, errands, clock)
     live = Live(pages.find, clock)
     db.listen(live.tell)
     app = site(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -23,6 +24,8 @@ from storage.payment import (
 )
 from storage.people import Shop
 from storage.queries import Queries
+from storage.refund import Refund, RefundStatus
+from storage.refunds import RefundBook
 
 RETURNED = "returned"
 """The kind of mail that says that a customer came back from the wallet: its body is our payment's id."""
@@ -134,6 +137,7 @@ class PageDesk:
         directory: Directory,
         inbox: Mailbox,
         payments: Payments,
+        refunds: RefundBook,
         errands: Errands,
         clock: Clock,
         *,
@@ -143,6 +147,7 @@ class PageDesk:
         self._directory = directory
         self._inbox = inbox
         self._payments = payments
+        self._refunds = refunds
         self._errands = errands
         self._clock = clock
         self._patience = patience
@@ -181,6 +186,13 @@ class PageDesk:
         self._returned[payment.id] = now
         key = f"{RETURNED}:{payment.id}:{int(now.timestamp())}"
         await self._inbox.put(Draft(key, payment.intent_id, RETURNED, payment.id.encode()), now=now)
+
+    async def went_back(self, page: Page) -> Sequence[Refund]:
+        """What of the payment went back, the first first."""
+        if not page.payment.refunded:
+            return ()
+        found = await self._refunds.of_payment(page.payment.id)
+        return [refund for refund in found if refund.status is RefundStatus.SUCCEEDED]
 
     async def pay(self, page: Page) -> str | None:
         """The live link, after a look at Stripe and by another attempt where there is none; None: see the page.

@@ -99,7 +99,8 @@ class Sweep:
         """Attend to everything that is due now, and return how many payments that were."""
         attended = 0
         while due := await self._due():
-            await asyncio.gather(*due)
+            with trace(part=NAME):
+                await asyncio.gather(*due)
             attended += len(due)
             self._health.beat(NAME, self._clock.now())
         self._health.beat(NAME, self._clock.now())

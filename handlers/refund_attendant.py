@@ -11,6 +11,7 @@ from handlers.attendant import KEY_REFUSED
 from handlers.dispute_attendant import NO_RIGHT as NO_RIGHT_AT_STRIPE
 from handlers.ports import Clock, Gateway, GatewayError
 from handlers.refund_life import NO_BALANCE, RefundStep
+from handlers.trace import mark
 from handlers.turns import Turns
 from storage.payment import Payment
 from storage.queries import Queries
@@ -53,6 +54,7 @@ class RefundAttendant:
         refund = await self._book.find(refund_id)
         if refund is None:
             raise LookupError("no such refund")
+        mark(refund=refund.id)
         return refund
 
     async def attend(self, refund_id: str, *, actor: str, if_due: bool = False) -> Refund:
@@ -182,4 +184,5 @@ class RefundAttendant:
         payment = await self._queries.payment(payment_id)
         if payment is None:
             raise LookupError("no such payment")
+        mark(payment=payment.ref)
         return payment

@@ -84,8 +84,7 @@ ASKINGS: dict[Action, Asking] = {
     Action.GREET: Asking("/start", says="Hello."),
     Action.INFORM: Asking("/privacy", says="Kvit keeps"),
 }
-"""What is sent cell by cell. Actions with money that goes out are added here as they get a way to be asked for alone;
-until then `MONEY_OUT` in tests/test_authority.py names them."""
+"""What is sent cell by cell; the actions with money that goes out have a test of their own."""
 
 ALIKE = {Action.TIE: Action.CHOOSE_SHOP, Action.CHOOSE_SHOP: Action.TIE}
 """Two actions of one command: which it is depends on the chat alone."""

@@ -26,7 +26,7 @@ MONEY_OUT = {
     Action.APPROVE_REFUND,
     Action.SECOND_APPROVAL,
 }
-"""Their cells are sent with the rest of what is tested of money that goes out."""
+"""Their cells are sent in tests/test_authority_money_out.py."""
 
 BY_A_LINK = {Action.CLAIM, Action.JOIN}
 """Not a matter of roles: tests/test_chat_lists.py and tests/test_invites.py open the links."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
@@ -16,6 +16,7 @@ from handlers.pages import PageState
 from handlers.receipts import is_known, receipt_of, vat_within
 from storage.money import Money
 from storage.payment import PaymentStatus
+from storage.refund import Refund, RefundStatus
 from tests.page_stand import PAGE, SHOP, Client, Read
 from tests.test_page_state import PAYMENT
 from tests.web_stand import SomePages, doors
@@ -44,6 +45,14 @@ async def client(pages: SomePages, clock: TurnedClock) -> AsyncIterator[Client]:
         yield client
 
 
+def refund(minor: int, days: int) -> Refund:
+    """Some of it, that many days later."""
+    then = MIDNIGHT + timedelta(days=days)
+    return Refund(
+        f"r{days}", PAID.id, 1, f"s{days}", Money(minor, "DKK"), RefundStatus.SUCCEEDED, then, settled_at=then
+    )
+
+
 async def paper(client: Client, language: str = "da") -> list[str]:
     answer = await client.get(f"/p/a-token/receipt?lang={language}")
     assert answer.status == 200
@@ -67,8 +76,11 @@ async def test_it_says_who_sold_what_when_and_for_how_much(client: Client) -> No
 
 async def test_what_went_back_is_subtracted_and_so_is_its_tax(client: Client, pages: SomePages) -> None:
     back = replace(PAID, refunded=49_50)
+    pages.refunds = [refund(40_00, 1), refund(9_50, 2)]
     pages.pages["a-token"] = replace(PAGE, payment=back, shop=KNOWN, state=PageState.PARTLY_REFUNDED)
     said = await paper(client)
+    assert said[said.index("Refunderet 2. jan. 2027") + 1] == "40,00 kr."
+    assert said[said.index("Refunderet 3. jan. 2027") + 1] == "9,50 kr."
     assert said[said.index("Refunderet") + 1] == "49,50 kr."
     assert said[said.index("I alt efter refundering") + 1 :][:3] == ["100,00 kr.", "Heraf moms (25 %)", "20,00 kr."]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
@@ -27,8 +27,8 @@ from tests.web_stand import Deaf, SomePages, app
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-NARROW = {"viewport": {"width": 360, "height": 640}, "user_agent": "Mobile"}
-WIDE = {"viewport": {"width": 1280, "height": 800}, "user_agent": "Desk"}
+NARROW: dict[str, Any] = {"viewport": {"width": 360, "height": 640}, "user_agent": "Mobile"}
+WIDE: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "user_agent": "Desk"}
 SHOP = Shop(
     id=1,
     name="Annas Kaffebar",

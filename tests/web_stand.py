@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, cast
@@ -22,6 +22,7 @@ from handlers.web.operations import Check
 from handlers.web.pay_page import Pages
 from storage.errors import DatabaseUnavailable
 from storage.mailbox import Mailbox
+from storage.refund import Refund
 
 UPDATE_SECRET = "what_telegram_shows"
 OLD, NEW = "whsec_the_old_one", "whsec_the_new_one"
@@ -68,6 +69,9 @@ class NoPages:
     async def pay(self, page: Page) -> str | None:
         raise AssertionError("nobody can pay on a page that is not there")
 
+    async def went_back(self, page: Page) -> Sequence[Refund]:
+        raise AssertionError("nothing goes back of a payment that is not there")
+
 
 class SomePages:
     """The pages that were put, by token; `back` lists whose customers came back, `taps` who wanted to pay.
@@ -80,6 +84,7 @@ class SomePages:
         self.back: list[str] = []
         self.taps: list[str] = []
         self.answer: str | Exception | None = None
+        self.refunds: list[Refund] = []
 
     async def find(self, token: str) -> Page | None:
         return self.pages.get(token)
@@ -92,6 +97,9 @@ class SomePages:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
+
+    async def went_back(self, page: Page) -> Sequence[Refund]:
+        return self.refunds
 
 
 class Deaf:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from handlers.papers import qr_svg
 from handlers.receipts import receipt_of
 from storage.money import Money
 from storage.people import Shop
+from storage.refund import Refund
 
 REFRESH_SECONDS = 5
 
@@ -79,7 +80,7 @@ def page_values(page: Page, voice: Voice, now: datetime, language: str, link: st
     }
 
 
-def receipt_values(page: Page, voice: Voice, language: str) -> dict[str, Any] | None:
+def receipt_values(page: Page, refunds: Sequence[Refund], voice: Voice, language: str) -> dict[str, Any] | None:
     """What `receipt.html` is filled with; None where nothing was received."""
     payment, shop = page.payment, page.shop
     receipt = receipt_of(payment, shop)
@@ -94,6 +95,10 @@ def receipt_values(page: Page, voice: Voice, language: str) -> dict[str, Any] | 
         "at": i18n.moment(language, receipt.at, shop.time_zone),
         "rate": None if shop.vat_rate is None else i18n.percentage(language, shop.vat_rate),
         "paid": f"receipt.paid_{voice.wallet(receipt.at, shop).lower()}",
+        "refunds": [
+            (i18n.day(language, refund.settled_at or refund.asked_at, shop.time_zone), refund.amount)
+            for refund in refunds
+        ],
         "money": lambda amount: i18n.money(language, amount),
     }
 

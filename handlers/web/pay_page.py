@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
@@ -22,6 +23,7 @@ from handlers.web.page_words import Voice, page_values, receipt_values
 from handlers.web.tongue import language_for, picked
 from handlers.web.turnstile import Turnstile
 from storage.errors import StripeUnavailable
+from storage.refund import Refund
 
 FROM_STRIPE = frozenset({"payment_intent", "payment_intent_client_secret", "redirect_status"})
 """What Stripe puts behind the return address. None of it is believed: anybody can type it."""
@@ -35,6 +37,7 @@ HEARTBEAT_SECONDS = 15.0
 """After so long without news a stream says that it still lives, so that a dead one is noticed."""
 
 COME_BACK = "30"
+EVENTS = "text/event-stream"
 
 
 class Pages(Protocol):
@@ -56,6 +59,9 @@ class Pages(Protocol):
         Raises:
             StripeUnavailable: Stripe does not answer in time.
         """
+
+    async def went_back(self, page: Page) -> Sequence[Refund]:
+        """What of the payment went back, the first first."""
 
 
 class PayPage:
@@ -110,7 +116,7 @@ class PayPage:
     async def state(self, request: web.Request) -> web.StreamResponse:
         """The state as JSON: `state` is a word of `PageState`, `until` RFC 3339 in UTC or null; or each as it comes."""
         page = await self._find(request)
-        if request.method == "GET" and "text/event-stream" in request.headers.get("Accept", ""):
+        if EVENTS in request.headers.get("Accept", ""):
             return await self._stream(request, page)
         return web.json_response(_told(page))
 
@@ -126,7 +132,8 @@ class PayPage:
     async def receipt(self, request: web.Request) -> web.Response:
         """The paper about what was received, to be read or printed."""
         page = await self._find(request)
-        values = receipt_values(page, self._voice, language_for(request, page.shop.language))
+        refunds = await self._pages.went_back(page)
+        values = receipt_values(page, refunds, self._voice, language_for(request, page.shop.language))
         if values is None:
             raise web.HTTPNotFound
         return web.Response(text=render("receipt.html", **values), content_type="text/html")
@@ -151,9 +158,11 @@ class PayPage:
 
     async def _stream(self, request: web.Request, page: Page) -> web.StreamResponse:
         """Server-sent events, until the visitor goes or we stop."""
+        if request.method == "HEAD":
+            return web.Response(content_type=EVENTS)
         try:
             with self._live.watching(page, address_of(request, self._trusted)) as topic:
-                stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
+                stream = web.StreamResponse(headers={"Content-Type": EVENTS, "X-Accel-Buffering": "no"})
                 await stream.prepare(request)
                 with suppress(ConnectionError):  # whoever closes the page just goes
                     await _tell(stream, topic)

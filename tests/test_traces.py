@@ -1,0 +1,97 @@
+"""Every line of the log about a payment names it, from the command that asked for it to the card and the refund."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import pytest
+
+from bot.app import Seams
+from handlers.ports import DeliveryFailed, Letter, Messenger
+from handlers.trace import Mark, current
+from storage.payment import Place
+from tests.evidence import eventually, fault, payment, rest
+from tests.world import World
+
+
+class Marked(logging.Handler):
+    """Remembers each line with the marks of the work in hand."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.lines: list[tuple[str, Mapping[str, Mark]]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append((record.getMessage(), dict(current())))
+
+    def of(self, begins: str) -> list[Mapping[str, Mark]]:
+        return [marks for line, marks in self.lines if line.startswith(begins)]
+
+
+@pytest.fixture
+def heard() -> Marked:  # type: ignore[misc]
+    handler = Marked()
+    logger = logging.getLogger("handlers")
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield handler
+    logger.removeHandler(handler)
+    logger.setLevel(before)
+
+
+class Clumsy:
+    """Telegram takes the first card only at the second try."""
+
+    def __init__(self, inner: Messenger) -> None:
+        self._inner = inner
+        self._fails = 1
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
+        if self._fails:
+            self._fails -= 1
+            raise DeliveryFailed("not this time")
+        return await self._inner.send(place, letter, reply_to=reply_to, silent=silent)
+
+
+async def test_one_reference_leads_from_the_command_by_stripe_to_the_card(world: World, heard: Marked) -> None:
+    await world.stop()
+    world.seams = Seams(messenger=lambda inner: Clumsy(inner))  # type: ignore[arg-type,return-value]
+    await world.begin()
+    await fault(world, "create", "500", times=3)
+    world.say("/pay 149,50 Coffee")
+    await eventually(lambda: heard.of("a message (card) did not get out"))
+    ref = payment(world)["ref"]
+    asked = heard.of("Stripe could not be asked about")
+    assert asked[0]["payment"] == ref
+    assert asked[0]["box"] == "updates"
+    assert "update" in asked[0]
+    card = heard.of("a message (card) did not get out")
+    assert (card[0]["payment"], card[0]["box"]) == (ref, "outbox")
+
+
+async def test_what_the_sweep_finds_names_the_payment_too(world: World, heard: Marked) -> None:
+    world.say("/pay 149,50 Coffee")
+    await world.card("Waiting for payment")
+    await rest(world)
+    await fault(world, "retrieve", "500", times=3)
+    heard.lines.clear()
+    world.advance(70)
+    await eventually(lambda: heard.of("Stripe could not be asked about"))
+    marks = heard.of("Stripe could not be asked about")[0]
+    assert marks == {"part": "sweep", "payment": payment(world)["ref"]}
+
+
+async def test_marks_do_not_leak_into_the_next_piece_of_work(world: World, heard: Marked) -> None:
+    for text in ("Coffee", "Tea"):
+        world.say(f"/pay 149,50 {text}")
+        await world.card(text)
+    await rest(world)
+    assert current() == {}
+    async with world.http.post(f"{world.service.base}/stripe/webhook", data=b"{}") as answer:
+        assert answer.status == 400
+    assert heard.of("refused what came to Stripe's webhook")[0].keys() == {"request"}
