@@ -124,11 +124,11 @@ class Watch:
 
     async def look(self) -> None:
         """Hold the state of everything against what was told."""
+        self._health.beat(NAME, self._clock.now())
         await self._webhooks()
         for box in self._incoming:
             await self._belt(box)
         await self._key()
-        self._health.beat(NAME, self._clock.now())
 
     async def forever(self) -> None:
         """Look every minute."""

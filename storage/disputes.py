@@ -84,6 +84,7 @@ class DisputeBook:
         if before is None or before.status != dispute.status:
             await self._outbox.put_within(tx, *self._announce(payment, dispute), now=now)
         self._db.after_commit(tx, self._bell.set)
+        self._db.changed(tx, payment.id)
         return payment
 
     async def _warn(self, tx: AsyncConnection, payment: Payment, warning: FraudWarning, now: datetime) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 from telegram import CallbackQuery, ChatMemberUpdated, Message, Update, User
 from telegram.constants import ChatMemberStatus, ChatType
@@ -92,9 +93,40 @@ class Access:
 News = Said | Tapped | InlineAsked | InlineChosen | Moved | Access | None
 
 
+LARGEST = 2**63
+"""Ids are below it on every database; Telegram's own have 52 bits."""
+
+
 def read(raw: bytes) -> News:
-    """What the update says, in our words."""
-    update = Update.de_json(json.loads(raw), None)
+    """What the update says, in our words.
+
+    Raises:
+        Exception: of whatever kind; it is none of Telegram's.
+    """
+    news = _news(Update.de_json(json.loads(raw), None))
+    if news is not None:
+        _refuse_odd(asdict(news))
+    return news
+
+
+def _refuse_odd(said: dict[str, Any]) -> None:
+    """Numbers that no database keeps, and things that stand where a number or a word should."""
+    for name, value in said.items():
+        if isinstance(value, dict):
+            _refuse_odd(value)
+        elif isinstance(value, int) and not -LARGEST < value < LARGEST:
+            raise ValueError(f"{name} is too large")
+        elif value is not None and not isinstance(value, int | str | datetime):
+            raise TypeError(f"{name} is a {type(value).__name__}")
+        elif (name == "id" or name.endswith("_id")) and name not in WORDS and isinstance(value, str):
+            raise TypeError(f"{name} is no number")
+
+
+WORDS = frozenset({"query_id", "inline_id", "result_id"})
+"""Ids that are words."""
+
+
+def _news(update: Update) -> News:
     if update.message is not None:
         return _message(update.message)
     if update.callback_query is not None:
