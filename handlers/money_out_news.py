@@ -23,8 +23,12 @@ ADMINS = "admins"
 
 
 def announce_refund(payment: Payment, before: Refund | None, after: Refund) -> tuple[Draft, ...]:
-    """The card as it is now, and what has become true of the refund, each once."""
-    mails = [card_due(payment)] if after.status in SHOWN else []
+    """The card as it is now, and what has become true of the refund, each once.
+
+    What was only just asked of Stripe is not worth an edit: the answer comes in a moment, or trouble does.
+    """
+    only_asked = after.status is R.APPROVED and after.trouble is None
+    mails = [card_due(payment)] if after.status in SHOWN and not only_asked else []
     was = None if before is None else before.status
     if after.status is not was:
         if after.status in TOLD:

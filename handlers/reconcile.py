@@ -118,8 +118,8 @@ class Sweep:
         """Sweep when something is due, and every so often in any case."""
         while True:
             try:
-                self._read_late(await self._missed.catch_up_if_due())
                 await self.sweep_once()
+                self._read_late(await self._missed.catch_up_if_due())
                 await self._tidy()
                 await self._rest()
             except DatabaseUnavailable as error:
