@@ -56,7 +56,7 @@ class Episodes:
         since = await self.since(name)
         if since is None:
             since = self._clock.now()
-            await self._directory.record(_fact(name), since.isoformat())
+            pass
         await self._tell(f"{name}:{since:%Y-%m-%dT%H:%M:%S}", key, holes)
         self._told.add(name)
 
@@ -106,6 +106,7 @@ class Watch:
         self._began = clock.now()
         self._heard: datetime | None = None
         self._finds = 0
+        self._late: set[str] = set()
         health.expect(NAME, within_seconds=LOOK_SECONDS * 3)
 
     def heard(self) -> None:
@@ -147,11 +148,16 @@ class Watch:
             await self._episodes.end(WEBHOOKS, "alert.webhooks_back")
 
     async def _belt(self, box: Mailbox) -> None:
-        age = timedelta(seconds=await box.oldest(self._clock.now()))
+        """Old mail alone is no sign: after a pause of everything it is old as well, and gone a moment later."""
+        age, was_late = timedelta(seconds=await box.oldest(self._clock.now())), box.box in self._late
         if age >= STILL:
+            self._late.add(box.box)
+            if not was_late:
+                return
             minutes = int(age / timedelta(minutes=1))
             await self._episodes.begin(f"belt:{box.box}", "alert.belt_stands", box=box.box, minutes=minutes)
         else:
+            self._late.discard(box.box)
             await self._episodes.end(f"belt:{box.box}", "alert.belt_moves", box=box.box)
 
     async def _key(self) -> None:

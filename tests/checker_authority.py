@@ -29,20 +29,18 @@ def role(file: File, shop_id: int, person: int, at: datetime) -> Role:
     """What somebody might do in a shop at a time, as far as the book tells afterwards."""
     if person in file.evidence.owners or any(row["user_id"] == person for row in file.book.owners):
         return Role.OWNER
-    held = [Role.STRANGER]
-    for row in file.book.members:
-        if (row["shop_id"], row["user_id"]) == (shop_id, person) and time(row["since"]) <= at:
-            held.append(Role(row["role"]))
+    mine = [row for row in file.book.members if (row["shop_id"], row["user_id"]) == (shop_id, person)]
+    held = [Role.STRANGER, *(Role(row["role"]) for row in mine if time(row["since"]) <= at)]
+    return max([*held, *_lost(file, shop_id, person, at)])
+
+
+def _lost(file: File, shop_id: int, person: int, at: datetime) -> Iterator[Role]:
+    """The roles that were taken from somebody after that time."""
     for line in file.book.history:
-        said = json.loads(line["detail"])
-        if (
-            line["action"] == "revoked"
-            and said["user"] == person
-            and line["shop_id"] == shop_id
-            and at < time(line["at"])
-        ):
-            held.append(ROLES[said["role"]])
-    return max(held)
+        if line["action"] == "revoked" and line["shop_id"] == shop_id and at < time(line["at"]):
+            said = json.loads(line["detail"])
+            if said["user"] == person:
+                yield ROLES[said["role"]]
 
 
 def _refund(file: File, case: Case, row: Row) -> Iterator[str]:
@@ -53,11 +51,10 @@ def _refund(file: File, case: Case, row: Row) -> Iterator[str]:
         people = {act.by for act in _yes(file, row) if _might(file, row, act, request.at)}
         if len(people) < needed:
             yield f"8: a refund of {row['amount']} of {case.name} went out after {len(people)} yes and not {needed}"
-        commands = [act for act in file.acts if act.by == row["asked_by"] and _names(act, case, "/refund")]
-        drafts = [
-            one for one in case.refunds if one["asked_by"] == row["asked_by"] and one["asked_at"] <= row["asked_at"]
-        ]
-        if sum(act.at <= time(row["asked_at"]) for act in commands) < len(drafts):
+        by, at = row["asked_by"], row["asked_at"]
+        commands = [act for act in file.acts if act.by == by and _names(act, case, "/refund")]
+        drafts = [one for one in case.refunds if one["asked_by"] == by and one["asked_at"] <= at]
+        if sum(act.at <= time(at) for act in commands) < len(drafts):
             yield f"8: nobody asked for a refund of {row['amount']} of {case.name}"
 
 

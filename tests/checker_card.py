@@ -49,12 +49,8 @@ def _place(case: Case, claim: Claim, place: int) -> int | None:
         return place if _may_wait(case, claim, place) else None
     state = AT_STRIPE.get(claim.state, claim.state)
     for number, turn in enumerate(case.turns):
-        if (
-            number >= place
-            and turn.state.removesuffix(" again") == state
-            and turn.at <= claim.said.at
-            and _fits(case, claim, turn)
-        ):
+        same = turn.state.removesuffix(" again") == state and turn.at <= claim.said.at
+        if number >= place and same and _fits(case, claim, turn):
             return number
     return None
 

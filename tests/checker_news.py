@@ -41,15 +41,13 @@ _SENTENCES = [
     for kind, found in (("news", _NEWS), ("answer", _ANSWERS))
     for state, words in found.items()
 ]
-_LINE = re.compile(
-    rf"^(?:↩️|❌|🚫) {AMOUNT}: (?P<what>refunded|on its way back|refund failed|refund canceled)", re.MULTILINE
-)
 _WHAT = {
     "refunded": "succeeded",
     "on its way back": "pending",
     "refund failed": "failed",
     "refund canceled": "canceled",
 }
+_LINE = re.compile(rf"^(?:↩️|❌|🚫) {AMOUNT}: (?P<what>{'|'.join(_WHAT)})", re.MULTILINE)
 _LEFT = re.compile(rf"{AMOUNT} can be refunded")
 
 

@@ -190,9 +190,9 @@ def _disputes(file: File, case: Case) -> Iterator[str]:
     """Each turn of a dispute is told in the chat, and not before it came."""
     for claim in case.claims:
         state = claim.state.removeprefix("dispute_")
-        if claim.kind in {"news", "details"} and claim.state.startswith("dispute_"):
-            if not any(move.state == state and move.at <= claim.said.at for move in case.disputes):
-                yield f"13: a dispute about {case.name} was called {state}, which was not so"
+        held = any(move.state == state and move.at <= claim.said.at for move in case.disputes)
+        if claim.kind in {"news", "details"} and claim.state.startswith("dispute_") and not held:
+            yield f"13: a dispute about {case.name} was called {state}, which was not so"
     for number, move in enumerate(case.disputes):
         told = [claim for claim in case.said("news", f"dispute_{move.state}") if claim.said.at >= move.at]
         given_up = file.is_given_up(f"{case.row['id']}:dispute:{move.id}:{move.state}")

@@ -1,4 +1,4 @@
-"""What becomes of money that came: it is given back, taken or let go, and people do their part whatever dies meanwhile."""
+"""What becomes of money that came: it is given back, taken or let go, whatever dies or breaks meanwhile."""
 
 from __future__ import annotations
 
@@ -160,9 +160,11 @@ FAILED_LATE = Story("refunded, then failed", ("approve",), after=done_then_faile
 CAPTURED = Story("captured", ("approve",), ends="Reserved", command=HOLD, after=captured)
 RELEASED = Story("released", ("approve",), ends="Reserved", command=HOLD, after=released)
 DASHBOARD = Story("beside the Dashboard", ("approve",), after=beside_the_dashboard)
+REFUNDED_IN_PARTS = Story("refunded in two equal parts", ("approve",), after=refunded_in_two_equal_parts)
+DISPUTED = Story("disputed and won", ("approve",), after=disputed)
 MONEY_OUT = (
     REFUNDED,
-    Story("refunded in two equal parts", ("approve",), after=refunded_in_two_equal_parts),
+    REFUNDED_IN_PARTS,
     TAPPED_TWICE,
     BY_AN_ADMIN,
     BY_TWO,
@@ -176,5 +178,5 @@ MONEY_OUT = (
     CAPTURED,
     RELEASED,
     Story("the hold lapsed", ("approve",), ends="Reserved", command=HOLD, after=lapsed),
-    Story("disputed and won", ("approve",), after=disputed),
+    DISPUTED,
 )

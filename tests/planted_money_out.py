@@ -1,4 +1,4 @@
-"""Bugs on purpose in the way money goes out: around Kvit's two doors, or one part of the house replaced by a bad one."""
+"""Bugs on purpose where money goes out: around Kvit's two doors, or one part of the house replaced by a bad one."""
 
 from __future__ import annotations
 

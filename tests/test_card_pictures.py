@@ -146,6 +146,17 @@ async def test_the_page_serves_the_same_code_as_the_chat(world: World) -> None:
         assert (svg.content_type, await svg.text()) == ("image/svg+xml", qr_svg(page))
 
 
+async def test_an_address_that_telegram_takes_for_no_button_is_not_on_the_card(
+    clock: TurnedClock, tmp_path: Path
+) -> None:
+    port = free_port()
+    async with opened(clock, tmp_path, port=port, public_url=f"http://localhost:{port}") as world:
+        world.say("/pay 149,50 Coffee")
+        assert labels(await world.card("Waiting for payment")) == ["Pay DKK 149.50", "Copy link", "Share", "Cancel"]
+        await world.decide("decline")
+        assert labels(await world.card("That attempt failed")) == ["New link", "Cancel"]
+
+
 async def test_without_a_public_address_there_is_no_code_at_all(clock: TurnedClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path) as world:
         world.say("/pay 149,50 Coffee")

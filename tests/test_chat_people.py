@@ -215,7 +215,16 @@ async def test_the_settings_are_an_admins_by_words_and_by_buttons(world: World) 
     assert world.intent()["currency"] == "sek"
 
 
-WRONG = ["currency USD", "language de", "zone Mars/Olympus", "zone", "limits 5", "currency", "colour red", "zone ../etc"]
+WRONG = [
+    "currency USD",
+    "language de",
+    "zone Mars/Olympus",
+    "zone",
+    "limits 5",
+    "currency",
+    "colour red",
+    "zone ../etc",
+]
 
 
 async def test_a_setting_that_does_not_exist_changes_nothing(world: World) -> None:

@@ -204,3 +204,18 @@ def test_prometheus_asks_the_service_that_compose_runs_and_shows_its_token() -> 
     assert compose["secrets"][secret] == {"environment": "METRICS_TOKEN"}
     assert compose["services"]["prometheus"]["secrets"] == [secret]
     assert (DEPLOY / told("prometheus.yml")["rule_files"][0]).is_file()
+
+
+def test_what_the_page_for_operators_names_is_there() -> None:
+    page = ROOT / "docs" / "operations.md"
+    text = page.read_text("utf-8")
+    known = exported()
+    named = {name for name in re.findall(r"kvit_[a-z_]+", text) if not (DEPLOY / name).exists()}
+    assert named
+    assert {name for name in named if name not in known and f"{name}_count" not in known} == set()
+    assert set(re.findall(r"-m bot ([a-z-]+)", text)) <= main.commands.keys()
+    assert set(re.findall(r"`([A-Z]+_[A-Z_]+)`", text)) <= SETTINGS
+    for file in re.findall(r"`(deploy/[\w./-]+)`", text):
+        assert (ROOT / file).exists(), file
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        assert (page.parent / target).is_file(), target

@@ -114,13 +114,18 @@ def check_attempts(world: Outside) -> None:
 
 
 async def at_every(folder: Path, story: Story, calls: Iterable[str], words: list[str]) -> None:
-    """Kill before and after each of the calls, in a story each, some at a time; every failure is told by its call."""
+    """Kill before and after each of the calls, in a story each."""
+    await each_of(folder, calls, lambda within, kill: killed(within, story, kill, words))
+
+
+async def each_of(folder: Path, calls: Iterable[str], play: Callable[[Path, str], Awaitable[None]]) -> None:
+    """Play with a kill before and after each of the calls, some at a time; every failure is told by its call."""
     turns, failures = asyncio.Semaphore(AT_A_TIME), {}
 
     async def one(kill: str) -> None:
         async with turns:
             try:
-                await killed(folder / kill.replace(":", "-"), story, kill, words)
+                await play(folder / kill.replace(":", "-"), kill)
             except Exception as error:
                 failures[kill] = error
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bot.sandbox.clock import TurnedClock
-from handlers.i18n import LANGUAGES
+from handlers.i18n import LANGUAGES, text
 from handlers.pages import PageState
 from handlers.web.page_words import SETTLED
 from tests.page_stand import BEGINS, PAGE, SHOP, Client, Read, shown, stands
@@ -72,6 +72,16 @@ async def test_no_sentence_is_left_in_another_language_or_with_a_hole(
     same = {words for words in said & english - {SHOP.name} if len(words) > 20 and not words.startswith(("(", ":root"))}
     assert same == set() or language == "en"
     assert not any("{" in words for words in said if not words.startswith(("(() =>", ":root")))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_what_is_only_reserved_is_not_called_paying(client: Client, pages: SomePages, language: str) -> None:
+    hold = replace(stands(PageState.READY), payment=replace(PAYMENT, manual_capture=True))
+    button = text(language, "page.reserve_mobilepay", amount=PAYMENT.amount)
+    for page, said in ((hold, True), (stands(PageState.READY), False)):
+        words = Read(await shown(client, pages, page, **{"Accept-Language": language})).words
+        assert (button in words, text(language, "page.hold") in words) == (said, said)
+        assert (text(language, "page.pay_mobilepay", amount=PAYMENT.amount) in words) == (not said)
 
 
 async def test_what_was_given_back_and_what_is_on_its_way_are_told_apart(client: Client, pages: SomePages) -> None:

@@ -20,10 +20,11 @@ from tests.evidence import (
     pass_time,
     payment,
     rest,
+    rows,
     said,
     webhooks,
 )
-from tests.page_world import approve, opens, page_of, paged, state, tap
+from tests.page_world import PHONE, approve, opens, page_of, paged, state, tap
 from tests.world import World, button
 
 
@@ -202,3 +203,22 @@ async def test_endless_taps_meet_a_limit_that_says_when_it_ends(world: World) ->
     assert "Try again in 60 seconds" in await stopped.text()
     world.advance(61)
     assert (await tap(world)).status == 303
+
+
+async def test_behind_a_proxy_of_ours_each_visitor_is_counted_for_himself(world: World) -> None:
+    for number in range(5):
+        world.say(f"/pay 20 Number {number}")
+        await world.card(f"Number {number}")
+    await rest(world)
+    tokens = [row["token"] for row in rows(world, "SELECT token FROM payments")]
+
+    async def taps(token: str, visitor: str) -> int:
+        headers = PHONE | {"X-Forwarded-For": f"6.6.6.6, {visitor}"}
+        url = f"{world.service.base}/p/{token}"
+        async with world.http.post(url, headers=headers, allow_redirects=False) as answer:
+            return answer.status
+
+    for token in tokens[:5]:
+        assert [await taps(token, "198.51.100.1") for _ in range(12)] == [303] * 12
+    assert await taps(tokens[5], "198.51.100.1") == 429
+    assert await taps(tokens[5], "198.51.100.2") == 303

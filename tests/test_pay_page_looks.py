@@ -56,6 +56,7 @@ PAID = replace(PAYMENT, status=PaymentStatus.SUCCEEDED, received=149_50, succeed
 CANCELED = replace(PAYMENT, status=PaymentStatus.CANCELED, canceled_because=CancelReason.BY_MERCHANT)
 PAYMENTS = {
     "ready": PAYMENT,
+    "hold": replace(PAYMENT, manual_capture=True),
     "waiting": tried(origin=Origin.PAGE),
     "ending": tried(**begun(250)),
     "settling": tried(outcome=AttemptOutcome.ASKED, link=None, started_at=None, ends_at=None),
@@ -124,21 +125,22 @@ async def test_nothing_stands_in_anybodys_way_in_any_state(
             assert (path, await sideways(page)) == (path, 0)
 
 
-@pytest.mark.parametrize("name", ["ready", "waiting", "failed", "paid", "long"])
+@pytest.mark.parametrize("name", ["ready", "hold", "waiting", "failed", "paid", "long"])
 async def test_what_matters_is_in_sight_on_a_small_phone(base: str, browser: Browser, name: str) -> None:
     async with page_at(browser, base + name, **NARROW) as page:
         for language in LANGUAGES:
             await page.goto(f"{base}{name}?lang={language}")
             seen = [page.get_by_text("Annas Kaffebar", exact=True), page.get_by_text("CVR 12345678").first]
             seen += [page.get_by_role("heading"), page.get_by_role("status"), page.locator(".button").first]
-            seen += [page.locator(".trust")] if name in {"ready", "waiting"} else []
+            seen += [page.locator(".trust")] if name in {"ready", "hold", "waiting"} else []
             for each in seen:
                 await expect(each).to_be_in_viewport(ratio=1)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_what_went_wrong_is_said_to_everybody_too(base: str, browser: Browser, scheme: str) -> None:
-    context = await browser.new_context(color_scheme=scheme, locale="fi-FI", **NARROW)
+    settings = NARROW | {"color_scheme": scheme, "locale": "fi-FI"}
+    context = await browser.new_context(**settings)
     page = await context.new_page()  # the console complains of the status, rightly
 
     async def fine() -> str:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.evidence import event, pass_time, post_event, rest, rows
 from tests.till import DAY, asked, back, drafted, paid, ref_of, told
 from tests.world import World, opened
 
-TWO = {"refund_approval_above": "5000"}
+TWO: dict[str, Any] = {"refund_approval_above": "5000"}
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def _refuse_odd(said: dict[str, Any]) -> None:
             raise TypeError(f"{name} is no number")
 
 
-WORDS = frozenset({"query_id", "inline_id", "result_id"})
+WORDS = frozenset({"query_id", "inline_id", "offer_id"})
 """Ids that are words."""
 
 

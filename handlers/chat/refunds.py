@@ -15,7 +15,6 @@ from storage.amounts import Asked, parse_refund
 from storage.errors import NotAllowed, PaymentError, RefundDecided, UnknownPayment
 from storage.money import Money
 from storage.payment import Payment, Place
-from storage.people import Role
 from storage.questions import Question
 from storage.refund import Refund, RefundStatus
 
@@ -144,7 +143,7 @@ async def _found(context: Context, refund_id: str) -> tuple[Refund, Payment]:
         shop = await context.desks.directory.shop(refund.shop_id)
         context.standing = Standing(shop, await context.desks.team.role(refund.shop_id, context.person))
     foreign = shop is None or shop.id != refund.shop_id
-    if foreign or context.role < Role.MERCHANT:
+    if foreign or not may(context.role, Action.ASK_REFUND):
         context.reached_for = payment
         raise NotAllowed(id=context.person.id)
     return refund, payment

@@ -60,7 +60,8 @@ def page_values(page: Page, voice: Voice, now: datetime, language: str, link: st
     return {
         "language": language,
         "page": page,
-        "button": f"page.{page.action}_{brand}",
+        "button": f"page.{_verb(page)}_{brand}",
+        "hold": payment.manual_capture and page.action is not None,
         "trust": f"page.trust_{brand}",
         "sender": f"page.sender_{brand}",
         "amount": amount,
@@ -128,6 +129,12 @@ def _while_waiting(page: Page, brand: str) -> tuple[str, str]:
     if again and page.payment.cancel_asked is None:
         return "page.ending", f"page.ending_more_{brand}"
     return "page.settling", "page.settling_more"
+
+
+def _verb(page: Page) -> str:
+    """What the button does, in the words that its customer is bound by: money that is only reserved is not paid yet."""
+    begins = page.action is Action.PAY
+    return "reserve" if begins and page.payment.manual_capture else str(page.action)
 
 
 def _seconds_to_turn(page: Page, now: datetime) -> int | None:

@@ -1,0 +1,306 @@
+"""Both pretend vendors on a fast clock, and the real process between them: killed, stopped, starved and begun again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+import sqlite3
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from bot.sandbox.clock import TurnedClock
+from bot.sandbox.fake_stripe import FakeStripe
+from bot.sandbox.fake_telegram import FakeTelegram
+from bot.sandbox.vendors import subscribe
+from bot.settings import Settings
+from storage.database import Database
+from storage.directory import Directory
+from storage.people import Role, Shop
+from tests.checker import Evidence
+from tests.crowd import ADMIN, COLLEAGUE, GROUP, MERCHANT, OTHER_GROUP
+from tests.process_world import ROOT, quiet_port
+from tests.torture_life import FastClock
+from tests.world import OWNER, Json
+
+RATE = 20.0
+"""A pretend minute takes three seconds: a lease of two minutes can be slept through, and a link lapses while one waits."""
+
+ATTEMPT_SECONDS, SWEEP_SECONDS = 100, 20
+PATIENCE = 1.0
+"""Real seconds after which Kvit gives a silent vendor up."""
+
+BORN_WITHIN = 60.0
+QUIET_WITHIN = 90.0
+AFTER_DEATH = 0.05
+"""Real seconds in which what a dead process had sent arrives; a death is dated after them, and before the next life."""
+
+SECOND_ADMIN, SECOND_MERCHANT = 70_010_021, 70_010_022
+PEOPLE = {
+    1: [(ADMIN, "Ada", Role.ADMIN), (MERCHANT, "Mads", Role.MERCHANT), (COLLEAGUE, "Carla", Role.MERCHANT)],
+    2: [(SECOND_ADMIN, "Sven", Role.ADMIN), (SECOND_MERCHANT, "Mira", Role.MERCHANT)],
+}
+UNDER_WAY = (
+    "SELECT 'mail', box || ' ' || key || ' ' || coalesce(note, '') FROM mail WHERE state = 'waiting'"
+    " UNION ALL SELECT 'payment', ref FROM payments WHERE status = 'created'"
+    " OR (status NOT IN ('succeeded', 'canceled') AND (cancel_asked OR capture_by IS NOT NULL))"
+    " UNION ALL SELECT 'attempt', payment_id FROM attempts WHERE outcome IN ('asked', 'live')"
+    " UNION ALL SELECT 'refund', id FROM refunds WHERE status = 'approved'"
+    " UNION ALL SELECT 'draft', id FROM refunds WHERE status IN ('draft', 'asked') AND expires_at < :now"
+)
+
+
+class RunningClock(TurnedClock):
+    """The vendors' side of the fast clock."""
+
+    def __init__(self, origin: float, rate: float) -> None:
+        super().__init__()
+        self._fast, self._rate = FastClock(origin, rate), rate
+
+    def now(self) -> datetime:
+        return self._fast.now() + self._advanced
+
+    async def sleep(self, seconds: float) -> None:
+        await self._fast.sleep(seconds)
+
+
+@dataclass
+class TortureWorld:
+    """The vendors here, the process there; `deaths` and `stops` are when it died or could not answer for long."""
+
+    stripe: FakeStripe
+    telegram: FakeTelegram
+    http: aiohttp.ClientSession
+    folder: Path
+    port: int
+    environment: dict[str, str]
+    approval_above: int | None = None
+    deaths: list[datetime] = field(default_factory=list)
+    kills: int = 0
+    stops: int = 0
+    nursery: Process | None = None
+    pid: int = 0
+    _ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _ready: asyncio.Event = field(default_factory=asyncio.Event)
+    _code: int = 0
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "kvit.db"
+
+    def now(self) -> datetime:
+        return self.stripe.world.now()
+
+    async def start(self) -> None:
+        """Load the program, begin its first life, and have Stripe send its events there."""
+        with (self.folder / "stderr").open("ab") as stderr:
+            self.nursery = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-W", "error", "-m", "tests.torture_life"),
+                cwd=self.folder,
+                env=self.environment,
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=stderr,
+            )
+        await self.begin()
+        await subscribe(self.stripe, f"http://127.0.0.1:{self.port}")
+
+    async def begin(self) -> None:
+        """Begin a life, and return once it is ready."""
+        assert self.nursery is not None
+        assert self.nursery.stdin is not None
+        self._ended.clear()
+        self._ready.clear()
+        self.nursery.stdin.write(b"\n")
+        async with asyncio.timeout(BORN_WITHIN):
+            self.pid = int((await self._line()).removeprefix("born "))
+            if (line := await self._line()) != f"Kvit is ready on http://127.0.0.1:{self.port}":
+                raise AssertionError(f"it did not start: {line}")
+
+    async def kill(self) -> None:
+        """SIGKILL, whatever it does at the moment, and begin it again."""
+        os.kill(self.pid, signal.SIGKILL)
+        assert await self._line() == f"dead {-signal.SIGKILL}"
+        await self._died()
+        self.kills += 1
+
+    async def restart(self) -> None:
+        """SIGTERM, which has to end it in peace; then begin it again."""
+        await self.end_life()
+        await self._died()
+
+    async def end_life(self) -> None:
+        """Tell it to end, and see that it does so in peace."""
+        os.kill(self.pid, signal.SIGTERM)
+        async with asyncio.timeout(BORN_WITHIN):
+            line = await self._line()
+        self.pid = 0
+        assert line == "dead 0", line
+
+    async def _died(self) -> None:
+        await asyncio.sleep(AFTER_DEATH)
+        self.deaths.append(self.now())
+        await self.begin()
+
+    async def stop_for(self, seconds: float) -> None:
+        """SIGSTOP for so many real seconds: whatever it waited for may seem broken to it afterwards."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
+        self.deaths.append(self.now())
+        self.stops += 1
+
+    @asynccontextmanager
+    async def full_disk(self) -> AsyncIterator[None]:
+        """Nothing it writes finds room, as on a full disk."""
+        _, most = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (0, most))
+        try:
+            yield
+        finally:
+            resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (most, most))
+
+    @asynccontextmanager
+    async def locked(self) -> AsyncIterator[None]:
+        """Another program writes into its file and does not come to an end."""
+        with closing(sqlite3.connect(self.database, isolation_level=None, timeout=5)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            finally:
+                other.execute("ROLLBACK")
+
+    async def control(self, whose: str, path: str, body: Json) -> bool:
+        """Ask a control route; False if what is asked for cannot be done any more."""
+        base = self.stripe.base if whose == "stripe" else self.telegram.base
+        async with self.http.post(f"{base}/_control/{path}", json=body) as answer:
+            if answer.status == 400:
+                raise ValueError(await answer.text())
+            return answer.status == 200
+
+    async def heal(self) -> None:
+        """Everybody is well, and what was held comes."""
+        for whose in ("stripe", "telegram"):
+            await self.control(whose, "down", {"down": False})
+        await self.control("stripe", "webhooks", {"mode": "deliver", "double": False, "shuffle": False})
+        await self.control("stripe", "webhooks/release", {})
+
+    async def quiet(self) -> list[str]:
+        """Return once nothing is under way and two sweeps have passed; what still is, if that takes too long."""
+        ends = time.monotonic() + QUIET_WITHIN
+        calm = 0.0
+        while time.monotonic() < ends:
+            await asyncio.sleep(0.1)
+            calm = 0.0 if self.under_way() else calm + 0.1
+            if calm * RATE > 2.5 * SWEEP_SECONDS:
+                return []
+        return self.under_way()
+
+    def under_way(self) -> list[str]:
+        """What the process has still to do, or Stripe to say."""
+        self.stripe.world.alarms.ring()
+        ledger = self.stripe.ledger
+        unsaid = [f"event {key}" for key, event in ledger.events.items() if event["pending_webhooks"]]
+        if self.stripe.webhooks.mode != "deliver":
+            unsaid = []
+        lost = {key for key in ledger.events if key not in {delivery.event for delivery in ledger.deliveries}}
+        unsaid = [name for name in unsaid if name.removeprefix("event ") not in lost]
+        waiting = [f"update {update}" for update in self.telegram.world.updates.pending()]
+        return unsaid + waiting + [" ".join(map(str, row)) for row in self.rows(UNDER_WAY)]
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What the database says; `:now` in the query is the pretend time."""
+        now = (self.now() - datetime.fromtimestamp(0, tz=self.now().tzinfo)) // timedelta(microseconds=1)
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
+            return db.execute(query, {"now": now} if ":now" in query else {}).fetchall()
+
+    def evidence(self) -> Evidence:
+        """What the checker reads."""
+        seen = self.stripe.ledger, self.telegram.transcript, str(self.database), frozenset({OWNER})
+        return Evidence(*seen, tuple(self.deaths), approval_above=self.approval_above)
+
+    async def _line(self) -> str:
+        assert self.nursery is not None
+        assert self.nursery.stdout is not None
+        line = (await self.nursery.stdout.readline()).decode().rstrip("\n")
+        if not line:
+            raise AssertionError(f"the program is gone: {(self.folder / 'stderr').read_text()[-2000:]}")
+        return line
+
+    async def end(self) -> None:
+        """Kill whatever still runs."""
+        if self.pid:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGCONT)
+                os.kill(self.pid, signal.SIGKILL)
+        if self.nursery is not None:
+            with suppress(ProcessLookupError):
+                self.nursery.kill()
+            await self.nursery.communicate()
+
+
+async def seeded(path: Path, now: Callable[[], datetime]) -> None:
+    """Two shops with their people and a group each."""
+    db = Database(f"sqlite:///{path}")
+    await db.migrate()
+    directory = Directory(db)
+    for number, (name, currency, group) in enumerate((("Kvit", "DKK", GROUP), ("Second", "EUR", OTHER_GROUP)), 1):
+        shop = await directory.open_shop(Shop(0, name, currency, "en", "Europe/Copenhagen"), now=now())
+        for user_id, first_name, role in PEOPLE[number]:
+            await directory.seat(shop.id, user_id, role, name=first_name, now=now())
+        await directory.tie(group, shop.id, now=now())
+    await db.close()
+
+
+@asynccontextmanager
+async def torture_world(folder: Path, **settings: str) -> AsyncIterator[TortureWorld]:
+    """Everything running; `settings` are Kvit's, as in the environment. Ends by SIGTERM, in peace."""
+    folder.mkdir(parents=True, exist_ok=True)
+    origin, port = time.time(), quiet_port()
+    clock = RunningClock(origin, RATE)
+    stripe, telegram = FakeStripe(clock), FakeTelegram(clock, owner_id=OWNER, flood_control=False)
+    stripe.world.changes = telegram.world.changes
+    stripe.switches.turn({"attempt_seconds": ATTEMPT_SECONDS, "webhook_timeout": 2.0, "webhook_retries": (15.0,) * 60})
+    for person in (person for people in PEOPLE.values() for person, _, _ in people):
+        telegram.people.private_chat(person)
+    await seeded(folder / "kvit.db", clock.now)
+    given = {
+        "PYTHONPATH": str(ROOT),
+        "STRIPE_API_BASE": await stripe.start(),
+        "TELEGRAM_API_BASE": await telegram.start(),
+        "TELEGRAM_BOT_TOKEN": telegram.token,
+        "STRIPE_API_KEY": stripe.key,
+        "STRIPE_WEBHOOK_SECRETS": stripe.webhook_secret,
+        "OWNER_IDS": str(OWNER),
+        "PORT": str(port),
+        "ATTEMPT_SECONDS": str(ATTEMPT_SECONDS),
+        "SWEEP_SECONDS": str(SWEEP_SECONDS),
+        "KVIT_ORIGIN": repr(origin),
+        "KVIT_RATE": str(RATE),
+        "KVIT_PATIENCE": str(PATIENCE),
+    }
+    inherited = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
+    above = settings.get("REFUND_APPROVAL_ABOVE")
+    async with aiohttp.ClientSession() as http:
+        world = TortureWorld(stripe, telegram, http, folder, port, inherited | given | settings)
+        world.approval_above = int(above) if above else None
+        try:
+            await world.start()
+            yield world
+            await world.end_life()
+        finally:
+            await world.end()
+            await telegram.stop()
+            await stripe.stop()
