@@ -56,7 +56,7 @@ class Episodes:
         since = await self.since(name)
         if since is None:
             since = self._clock.now()
-            pass
+            await self._directory.record(_fact(name), since.isoformat())
         await self._tell(f"{name}:{since:%Y-%m-%dT%H:%M:%S}", key, holes)
         self._told.add(name)
 

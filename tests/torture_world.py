@@ -90,9 +90,6 @@ class TortureWorld:
     stops: int = 0
     nursery: Process | None = None
     pid: int = 0
-    _ended: asyncio.Event = field(default_factory=asyncio.Event)
-    _ready: asyncio.Event = field(default_factory=asyncio.Event)
-    _code: int = 0
 
     @property
     def database(self) -> Path:
@@ -117,27 +114,25 @@ class TortureWorld:
 
     async def begin(self) -> None:
         """Begin a life, and return once it is ready."""
-        assert self.nursery is not None
-        assert self.nursery.stdin is not None
-        self._ended.clear()
-        self._ready.clear()
-        self.nursery.stdin.write(b"\n")
         async with asyncio.timeout(BORN_WITHIN):
-            self.pid = int((await self._line()).removeprefix("born "))
+            await self._bear()
             if (line := await self._line()) != f"Kvit is ready on http://127.0.0.1:{self.port}":
-                raise AssertionError(f"it did not start: {line}")
+                raise AssertionError(f"it did not start: {line} {(self.folder / 'stderr').read_text()[-1500:]}")
 
-    async def kill(self) -> None:
-        """SIGKILL, whatever it does at the moment, and begin it again."""
-        os.kill(self.pid, signal.SIGKILL)
-        assert await self._line() == f"dead {-signal.SIGKILL}"
-        await self._died()
-        self.kills += 1
+    async def kill(self, *in_cradle: float) -> None:
+        """SIGKILL, whatever it does at the moment; begin it again, and kill it so many real seconds after each birth."""
+        await self._kill()
+        for seconds in in_cradle:
+            await self._bear()
+            await asyncio.sleep(seconds)
+            await self._kill()
+        await self.begin()
 
     async def restart(self) -> None:
         """SIGTERM, which has to end it in peace; then begin it again."""
         await self.end_life()
         await self._died()
+        await self.begin()
 
     async def end_life(self) -> None:
         """Tell it to end, and see that it does so in peace."""
@@ -147,10 +142,23 @@ class TortureWorld:
         self.pid = 0
         assert line == "dead 0", line
 
+    async def _bear(self) -> None:
+        assert self.nursery is not None
+        assert self.nursery.stdin is not None
+        self.nursery.stdin.write(b"\n")
+        self.pid = int((await self._line()).removeprefix("born "))
+
+    async def _kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        while not (line := await self._line()).startswith("dead"):
+            pass
+        assert line == f"dead {-signal.SIGKILL}", line
+        self.kills += 1
+        await self._died()
+
     async def _died(self) -> None:
         await asyncio.sleep(AFTER_DEATH)
         self.deaths.append(self.now())
-        await self.begin()
 
     async def stop_for(self, seconds: float) -> None:
         """SIGSTOP for so many real seconds: whatever it waited for may seem broken to it afterwards."""
@@ -165,12 +173,14 @@ class TortureWorld:
     @asynccontextmanager
     async def full_disk(self) -> AsyncIterator[None]:
         """Nothing it writes finds room, as on a full disk."""
-        _, most = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (0, most))
+        pid = self.pid
+        _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, most))
         try:
             yield
         finally:
-            resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (most, most))
+            with suppress(ProcessLookupError):  # it was killed meanwhile, and the next life was born without a limit
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
 
     @asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:
@@ -256,7 +266,7 @@ async def seeded(path: Path, now: Callable[[], datetime]) -> None:
     db = Database(f"sqlite:///{path}")
     await db.migrate()
     directory = Directory(db)
-    for number, (name, currency, group) in enumerate((("Kvit", "DKK", GROUP), ("Second", "EUR", OTHER_GROUP)), 1):
+    for number, (name, currency, group) in enumerate((("Kvit", "DKK", GROUP), ("Second", "NOK", OTHER_GROUP)), 1):
         shop = await directory.open_shop(Shop(0, name, currency, "en", "Europe/Copenhagen"), now=now())
         for user_id, first_name, role in PEOPLE[number]:
             await directory.seat(shop.id, user_id, role, name=first_name, now=now())

@@ -1,0 +1,191 @@
+"""What befalls the real process by chance while a market is open, and the judgement once everything is quiet again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from tests.checker import given_up, repeats, violations
+from tests.torture import CANCEL, CAPTURE, CONFIRM, CREATE, LOOK, REFUND, REFUNDS
+from tests.torture_crowd import Crowd
+from tests.torture_world import TortureWorld, torture_world
+
+STRIPE = (CREATE, CONFIRM, LOOK, CANCEL, CAPTURE, REFUND, REFUNDS, "GET /v1/events")
+TELEGRAM = ("sendMessage", "editMessageText", "answerCallbackQuery", "getUpdates")
+HOWS = ("timeout", "drop", "429", "500")
+PAST_ITS_LEASE = 6.5
+"""Real seconds: two pretend minutes and a bit."""
+
+
+@dataclass(frozen=True)
+class Climate:
+    """How often each kind of trouble comes, and how long it is in between, in real seconds."""
+
+    name: str
+    pause: float
+    weights: dict[str, float]
+
+
+CLIMATES = (
+    Climate("massacre", 0.15, {"kill": 8, "aimed": 8, "webhooks": 1}),
+    Climate("plagues", 0.25, {"kill": 2, "aimed": 3, "fault": 8, "webhooks": 2, "down": 0.5}),
+    Climate("drought", 0.4, {"full": 3, "locked": 3, "kill": 1, "fault": 2, "webhooks": 1}),
+    Climate("sleep", 0.5, {"sleep": 3, "nap": 3, "kill": 2, "fault": 2, "webhooks": 1}),
+    Climate("everything", 0.2, dict.fromkeys(("kill", "aimed", "restart", "fault", "webhooks", "down", "full"), 1.0)
+            | {"locked": 1.0, "nap": 1.0, "sleep": 0.3, "fault": 4.0, "kill": 3.0}),
+)  # fmt: skip
+
+
+@dataclass
+class Report:
+    """What came of one round."""
+
+    seed: int
+    climate: str
+    settings: dict[str, str]
+    payments: int = 0
+    paid: int = 0
+    refunds: int = 0
+    kills: int = 0
+    stops: int = 0
+    troubles: dict[str, int] = field(default_factory=dict)
+    repeats: int = 0
+    given_up: list[str] = field(default_factory=list)
+    unrest: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+class Storm:
+    """Troubles by chance; `counted` says how many of each."""
+
+    def __init__(self, world: TortureWorld, chance: random.Random, climate: Climate) -> None:
+        self._world, self._chance, self._climate = world, chance, climate
+        self.counted: dict[str, int] = {}
+        self._kinds: dict[str, Callable[[], Awaitable[None]]] = {
+            "kill": self._kill,
+            "aimed": self._aimed,
+            "restart": world.restart,
+            "nap": lambda: world.stop_for(chance.uniform(0.1, 2)),
+            "sleep": lambda: world.stop_for(PAST_ITS_LEASE + chance.random()),
+            "fault": self._fault,
+            "webhooks": self._webhooks,
+            "down": self._down,
+            "full": self._full,
+            "locked": self._locked,
+        }
+
+    async def rage(self, over: asyncio.Event) -> None:
+        """One trouble after the other, until it is over; a trouble that has begun then goes on to its end."""
+        names, weights = [*self._climate.weights], [*self._climate.weights.values()]
+        while not over.is_set():
+            [name] = self._chance.choices(names, weights)
+            self.counted[name] = self.counted.get(name, 0) + 1
+            await self._kinds[name]()
+            await asyncio.sleep(self._chance.expovariate(1 / self._climate.pause))
+
+    async def _kill(self) -> None:
+        cradles = [self._chance.uniform(0, 0.4) for _ in range(self._chance.choice((0, 0, 0, 1, 2)))]
+        await self._world.kill(*cradles)
+
+    async def _aimed(self) -> None:
+        """Kill it some milliseconds after something has happened at a vendor."""
+        watch = self._world.telegram.subscribe()
+        try:
+            async with asyncio.timeout(2):
+                for _ in range(self._chance.randint(1, 4)):
+                    await anext(watch)
+        except TimeoutError:
+            pass
+        await asyncio.sleep(self._chance.uniform(0, 0.02))
+        await self._world.kill()
+
+    async def _fault(self) -> None:
+        whose, method = self._chance.choice([("stripe", m) for m in STRIPE] + [("telegram", m) for m in TELEGRAM])
+        how = self._chance.choice(HOWS)
+        when = "before" if how == "429" else self._chance.choice(("before", "after"))
+        order = {"method": method, "nth": self._chance.randint(1, 3), "when": when, "how": how}
+        await self._world.control(whose, "faults", order | {"times": self._chance.choice((1, 1, 1, 3))})
+
+    async def _webhooks(self) -> None:
+        mode = self._chance.choice(("deliver", "deliver", "lose", "hold"))
+        order = {"mode": mode, "double": self._chance.random() < 0.5, "shuffle": self._chance.random() < 0.5}
+        await self._world.control("stripe", "webhooks", order)
+        await self._world.control("stripe", "webhooks/release", {})
+
+    async def _down(self) -> None:
+        whose = self._chance.choice(("stripe", "telegram"))
+        await self._world.control(whose, "down", {"down": True})
+        await asyncio.sleep(self._chance.uniform(0.2, 2))
+        await self._world.control(whose, "down", {"down": False})
+
+    async def _full(self) -> None:
+        async with self._world.full_disk():
+            await asyncio.sleep(self._chance.uniform(0.1, 1.5))
+            if self._chance.random() < 0.3:
+                await self._world.kill()
+
+    async def _locked(self) -> None:
+        async with self._world.locked():
+            await asyncio.sleep(self._chance.uniform(0.1, 1.5))
+
+
+async def play(folder: Path, seed: int, *, payments: int, climate: Climate | None = None, pace: float = 0.12) -> Report:
+    """One round: a market of so many requests in a storm, then peace, and the checker's word on all of it."""
+    chance = random.Random(seed)
+    climate = climate or chance.choice(CLIMATES)
+    settings = chance.choice(({}, {"REQUEST_HOURS": "0.2"}, {"REFUND_APPROVAL_ABOVE": "5000"}))
+    report, began = Report(seed, climate.name, dict(settings)), time.monotonic()
+    async with torture_world(folder, **settings) as world:
+        storm, crowd = Storm(world, chance, climate), Crowd(world, random.Random(seed + 1), payments)
+        await _through(storm, crowd, pace)
+        await world.heal()
+        report.unrest = await world.quiet()
+        report.troubles, report.payments = storm.counted, crowd.asked
+        _judge(world, report)
+        report.seconds = round(time.monotonic() - began, 1)
+        if report.violations or report.unrest:
+            keep(world, report)
+    return report
+
+
+async def _through(storm: Storm, crowd: Crowd, pace: float) -> None:
+    """The market in the storm, until it closes."""
+    over = asyncio.Event()
+
+    async def market() -> None:
+        await crowd.live(pace)
+        await crowd.finish(pace, crowd.asked)
+        over.set()
+
+    raging = asyncio.create_task(storm.rage(over))
+    trading = asyncio.create_task(market())
+    try:
+        await asyncio.gather(raging, trading)
+    finally:
+        for task in (raging, trading):
+            task.cancel()
+        await asyncio.gather(raging, trading, return_exceptions=True)
+
+
+def _judge(world: TortureWorld, report: Report) -> None:
+    evidence = world.evidence()
+    report.violations = violations(evidence)
+    report.repeats, report.given_up = repeats(evidence), given_up(evidence)
+    report.kills, report.stops = world.kills, world.stops
+    intents = world.stripe.ledger.intents.values()
+    report.paid = sum(intent["amount_received"] > 0 for intent in intents)
+    report.refunds = len(world.stripe.ledger.refunds)
+
+
+def keep(world: TortureWorld, report: Report) -> None:
+    """Write down beside the database what is needed to look into a round."""
+    (world.folder / "report.json").write_text(json.dumps(asdict(report), indent=1))
+    entries = [entry.as_json() for entry in world.telegram.transcript]
+    (world.folder / "transcript.json").write_text(json.dumps(entries, indent=1, default=str))
+    (world.folder / "ledger.json").write_text(json.dumps(world.stripe.ledger.as_json(), indent=1, default=str))
