@@ -211,6 +211,7 @@ class Service:
             ("intake", self._await_webhook if self._settings.uses_telegram_webhook else self._polling.forever),
             ("hello", self._say_hello),
             ("sweep", self._house.sweep.forever),
+            ("missed events", self._house.missed.forever),
             ("live", self._house.live.forever),
             ("watch", self._house.watch.forever),
             *((f"belt {number}", belt.forever) for number, belt in enumerate(self._house.belts)),

@@ -20,7 +20,7 @@ SCOPES = {
     "all_group_chats": (Role.MERCHANT, Where.GROUP),
     "all_chat_administrators": (Role.OWNER, Where.GROUP),
 }
-"""Up to whose commands in which chat a menu shows. It is a help and no more: who may do what is looked up when he does it."""
+"""Up to whose commands in which chat a menu shows. It is a help: who may do what is looked up when he does it."""
 
 LONGEST_WAIT = 10.0
 

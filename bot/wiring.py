@@ -102,7 +102,7 @@ def build(
     times = Times(settings.attempt_seconds, _look_seconds(settings))
     ledger = Ledger(db, outbox, announce, lambda payment, now: lifecycle.next_look(payment, now=now, times=times))
     turns, team = Turns(), Team(directory, settings.owner_ids, clock)
-    rights = Rights(team, directory)
+    rights = Rights(team, directory, post)
     attendant = Attendant(ledger, queries, gateway, clock, times, turns=turns, may_still=rights.stand_behind)
     refund_book = RefundBook(db, outbox, announce_refund, refund_life.next_look)
     dispute_book = DisputeBook(db, outbox, announce_dispute, announce_warning)
@@ -169,7 +169,10 @@ def build(
     bell, seconds = db.bell(BOOK), settings.sweep_seconds
     boxes = (events, updates, outbox)
     has_webhook = bool(settings.stripe_webhook_secrets)
-    missed = MissedEvents(gateway, events, directory, queries, clock, seconds=seconds, has_webhook=has_webhook)
+    late = _late(metrics, watch)
+    missed = MissedEvents(
+        gateway, events, directory, queries, clock, seconds=seconds, has_webhook=has_webhook, late=late
+    )
     sweep = Sweep(
         attendant,
         ledger,
@@ -181,11 +184,9 @@ def build(
         questions=questions,
         alerts=alerts,
         refunds=RefundRound(refunder, refund_book, alerts, clock),
-        missed=missed,
         bell=bell,
         seconds=seconds,
         found=lambda before, after: metrics.attended(watch.found(before, after)),
-        read_late=_late(metrics, watch),
     )
     readings = Readings(metrics, counts, boxes, health, clock)
     pages = PageDesk(queries, directory, events, payments, refund_book, errands, clock)

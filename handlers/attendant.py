@@ -108,6 +108,10 @@ class Attendant:
             return await self.change(payment.id, partial(hold_life.reminded, now=now), "kvit", "hold ends soon")
         if not lifecycle.is_past_its_time(payment, now):
             return payment
+        if payment.manual_capture and payment.intent_id and payment.livemode == self._gateway.livemode:
+            payment, seen = await self._look(payment, "kvit", payment.intent_id)
+            if not seen or not lifecycle.is_past_its_time(payment, now):
+                return payment  # to cancel would let go what the customer has reserved in time
         reason = CancelReason.ENDED if now >= payment.expires_at else CancelReason.ATTEMPTS_USED
         return await self.change(payment.id, partial(lifecycle.cancel_asked, reason=reason), "kvit", "time is over")
 

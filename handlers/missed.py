@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import aclosing
 from datetime import datetime, timedelta
 
@@ -10,6 +11,7 @@ from handlers import stripe_event
 from handlers.ports import Change, Clock, Gateway, GatewayError
 from handlers.stripe_event import NotAnEvent
 from storage.directory import Directory
+from storage.errors import DatabaseUnavailable
 from storage.mail import Draft
 from storage.mailbox import Mailbox
 from storage.queries import Queries
@@ -32,6 +34,10 @@ SELDOM = 10
 """Where webhooks tell, or nothing is open, only every so many sweeps look: Stripe counts what is read."""
 
 
+def _not_at_all(events: int) -> None:
+    """Nobody counts."""
+
+
 class MissedEvents:
     """Each event goes into the box that its webhook would, with the same key: one that came already stays one."""
 
@@ -45,8 +51,9 @@ class MissedEvents:
         *,
         seconds: float,
         has_webhook: bool,
+        late: Callable[[int], None] = _not_at_all,
     ) -> None:
-        """`seconds` is how often the sweep comes by."""
+        """`seconds` is the time between two sweeps; `late` hears how many events were found that had not come."""
         self._gateway = gateway
         self._events = events
         self._directory = directory
@@ -54,19 +61,18 @@ class MissedEvents:
         self._clock = clock
         self._seconds = seconds
         self._has_webhook = has_webhook
-        self._read_at: datetime | None = None
+        self._late = late
 
-    async def catch_up_if_due(self) -> int:
-        """Read on if it is time; returns how many events were new. That Stripe does not answer is no failure."""
-        now = self._clock.now()
-        if self._read_at is not None and now - self._read_at < timedelta(seconds=await self._pause()):
-            return 0
-        self._read_at = now
-        try:
-            return await self.catch_up()
-        except GatewayError as error:
-            log.warning("Stripe's list of events could not be read (%s): %s", error.code, error.message)
-            return 0
+    async def forever(self) -> None:
+        """Read on at once, and again every so often; beside the sweep, which must not wait for it."""
+        while True:
+            try:
+                self._late(await self.catch_up())
+            except GatewayError as error:
+                log.warning("Stripe's list of events could not be read (%s): %s", error.code, error.message)
+            except DatabaseUnavailable as error:
+                log.warning("Stripe's list of events waits: %s", error)
+            await self._clock.sleep(await self._pause())
 
     async def catch_up(self) -> int:
         """Read on from where it was read before, oldest first; returns how many events were new.
@@ -108,6 +114,8 @@ class MissedEvents:
         return bool(await self._events.put(Draft(event.id, lane, event.type, body), now=now))
 
     async def _pause(self) -> float:
-        if self._has_webhook or await self._queries.next_due() is None:
-            return self._seconds * SELDOM
-        return self._seconds
+        try:
+            often = not self._has_webhook and await self._queries.next_due() is not None
+        except DatabaseUnavailable:
+            often = False
+        return self._seconds if often else self._seconds * SELDOM

@@ -41,6 +41,14 @@ class MoneyOut:
         """Whether a notice is about money that goes out."""
         return fact.name.startswith(("refund_", "dispute"))
 
+    async def is_foreign(self, payment: Payment, place: Place) -> bool:
+        """Whether the payment's chat went over to another shop, where nothing of this one is said any more."""
+        return not await self._rights.is_ours(payment.shop_id, place)
+
+    async def tell_apart(self, mail: Mail, payment: Payment, letter: Letter) -> None:
+        """What cannot be said in the payment's chat any more goes to each admin of its shop."""
+        await self._to_each(mail, payment.shop_id, letter)
+
     async def notice(self, payment: Payment, shop: Shop, fact: Fact) -> Letter | None:
         """The words of such a notice; None if it no longer holds."""
         thing, _, detail = fact.about.partition(":")
@@ -55,9 +63,11 @@ class MoneyOut:
         """Put a message to each admin of the shop; the same mail puts the same messages."""
         said = json.loads(mail.body)
         letter = await self._details(payment, shop, said["name"], said["about"])
-        if letter is None:
-            return
-        for person in await self._rights.approvers(shop.id):
+        if letter is not None:
+            await self._to_each(mail, shop.id, letter)
+
+    async def _to_each(self, mail: Mail, shop_id: int, letter: Letter) -> None:
+        for person in await self._rights.approvers(shop_id):
             draft = draft_of(Post(Place(person), letter), key=f"{mail.key}:{person}")
             await self._outbox.put(draft, now=self._clock.now())
 

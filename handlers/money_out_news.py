@@ -15,8 +15,14 @@ SHOWN = frozenset({R.APPROVED, R.PENDING, R.REQUIRES_ACTION, R.SUCCEEDED, R.FAIL
 """Refunds that a card shows: those that were approved, whatever became of them."""
 
 TOLD = frozenset({R.PENDING, R.REQUIRES_ACTION, R.SUCCEEDED, R.FAILED, R.CANCELED, R.REFUSED})
-STALE = {"refund_pending": R.PENDING, "refund_requires_action": R.REQUIRES_ACTION, "refund_short": R.APPROVED}
-"""News that is dropped once the refund went on."""
+STALE = {
+    "refund_pending": R.PENDING,
+    "refund_requires_action": R.REQUIRES_ACTION,
+    "refund_short": R.APPROVED,
+    "refund_succeeded": R.SUCCEEDED,
+    "refund_refused": R.REFUSED,
+}
+"""News that is dropped once the refund went on: what is said is true when it is said."""
 
 ADMINS = "admins"
 """The kind of mail that tells each admin of a shop in private."""
@@ -28,7 +34,8 @@ def announce_refund(payment: Payment, before: Refund | None, after: Refund) -> t
     What was only just asked of Stripe is not worth an edit: the answer comes in a moment, or trouble does.
     """
     only_asked = after.status is R.APPROVED and after.trouble is None
-    mails = [card_due(payment)] if after.status in SHOWN and not only_asked else []
+    is_news = after.status in SHOWN and not only_asked and _looks_different(before, after)
+    mails = [card_due(payment)] if is_news else []
     was = None if before is None else before.status
     if after.status is not was:
         if after.status in TOLD:
@@ -38,6 +45,16 @@ def announce_refund(payment: Payment, before: Refund | None, after: Refund) -> t
     if after.retry_until is not None and (before is None or before.retry_until is None):
         mails.append(told(payment, Fact("refund_short", about=f"{after.id}:{after.number}")))
     return tuple(mails)
+
+
+def _looks_different(before: Refund | None, after: Refund) -> bool:
+    """Whether the card says something else of it; how often Stripe was out of reach is not on the card."""
+    return before is None or _shown(before) != _shown(after)
+
+
+def _shown(refund: Refund) -> tuple[object, ...]:
+    waits = refund.trouble is None, refund.retry_until is None
+    return refund.status, refund.amount, refund.pending_reason, refund.failure, waits
 
 
 def announce_dispute(payment: Payment, dispute: Dispute) -> tuple[Draft, ...]:

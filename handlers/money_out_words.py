@@ -33,6 +33,7 @@ REFUND_FAILURES = frozenset(
         "refund_disputed_payment",
         "charge_not_refundable",
         "authority_withdrawn",
+        "refunded_meanwhile",
     }
 )
 """Open lists of Stripe's; whatever is not here is told in general words."""

@@ -100,6 +100,8 @@ class Outbox:
         shown = await self._post.card(payment.id)
         if shown.stands and shown.shown_version >= payment.version:
             return Done("shown already")
+        if await self._money_out.is_foreign(payment, shown.place):
+            return Done("the chat is another shop's now")
         place, wait = await self.admitted(mail, shown.place)
         if wait:
             return wait
@@ -144,15 +146,16 @@ class Outbox:
         """Send a notice as a reply to the card, unless it no longer holds."""
         payment_id, fact = fact_of(mail)
         payment, shop = await self._payment(payment_id)
-        if not still_holds(payment, fact):
+        letter = await self._words(payment, shop, fact) if still_holds(payment, fact) else None
+        if letter is None:
             return Done("overtaken")
         shown = await self._post.card(payment.id)
+        if await self._money_out.is_foreign(payment, shown.place):
+            await self._money_out.tell_apart(mail, payment, letter)
+            return Done("the chat is another shop's now")
         place, wait = await self.admitted(mail, shown.place)
         if wait:
             return wait
-        letter = await self._words(payment, shop, fact)
-        if letter is None:
-            return Done("overtaken")
         await self._send(place, letter, shown.message_id, silent=fact.name == "lapsed")
         return Done()
 

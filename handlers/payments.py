@@ -13,7 +13,7 @@ from handlers.attendant import Attendant
 from handlers.ports import Clock, Gateway, IntentRequest
 from handlers.worker import Errands
 from storage.amounts import Asked
-from storage.errors import AlreadyFinal, AlreadyPaid, HoldStands, NotAHold, StillEnding, StripeUnavailable
+from storage.errors import AlreadyFinal, AlreadyPaid, HoldStands, NotAHold, OtherMode, StillEnding, StripeUnavailable
 from storage.ledger import Ledger, new_token
 from storage.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus, Place
 from storage.people import Shop
@@ -101,6 +101,8 @@ class Payments:
             HoldStands: the customer has reserved the money.
         """
         before = await self._attendant.get(payment_id)
+        if before.manual_capture and before.is_payable and before.intent_id:  # to cancel would let a hold go unseen
+            before, _ = await self._seen_soon(payment_id)
         _refuse_ended(before)
         if before.status is PaymentStatus.AUTHORIZED:
             raise HoldStands(ref=before.ref)
@@ -118,6 +120,8 @@ class Payments:
         """
         before = await self._attendant.get(payment_id)
         _refuse_ended(before)
+        if before.livemode != self._gateway.livemode:
+            raise OtherMode(ref=before.ref)
         if before.status is not PaymentStatus.AUTHORIZED or before.capture_by is not None:
             raise NotAHold(ref=before.ref)
         payment = await self._end(payment_id, user_id, CancelReason.RELEASED)
@@ -134,6 +138,8 @@ class Payments:
         """
         before = await self._attendant.get(payment_id)
         _refuse_ended(before)
+        if before.livemode != self._gateway.livemode:
+            raise OtherMode(ref=before.ref)
         if before.status is not PaymentStatus.AUTHORIZED or before.cancel_asked:
             raise NotAHold(ref=before.ref)
         wanted, actor = partial(hold_life.capture_asked, by=user_id), f"user:{user_id}"

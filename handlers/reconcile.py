@@ -11,7 +11,6 @@ from typing import Any
 from handlers.alerts import Alerts
 from handlers.attendant import Attendant
 from handlers.health import Health
-from handlers.missed import MissedEvents
 from handlers.ports import Clock
 from handlers.refund_round import RefundRound
 from handlers.trace import trace
@@ -44,10 +43,6 @@ def _nobody(before: Payment, after: Payment) -> None:
     """Nobody counts."""
 
 
-def _not_at_all(events: int) -> None:
-    """Nobody counts these either."""
-
-
 class Sweep:
     """Payments carry the time at which they are due; there is no recovery besides attending to them then."""
 
@@ -64,16 +59,13 @@ class Sweep:
         questions: Questions,
         alerts: Alerts,
         refunds: RefundRound,
-        missed: MissedEvents,
         bell: asyncio.Event,
         seconds: float,
         found: Found = _nobody,
-        read_late: Callable[[int], None] = _not_at_all,
     ) -> None:
         """`bell` rings when a payment changed; `seconds` is how long it sleeps at the most between two looks.
 
-        `found` hears what each payment was before it was attended to, and after; `read_late` how many events were
-        found in Stripe's list whose webhooks had not come.
+        `found` hears what each payment was before it was attended to, and after.
         """
         self._attendant = attendant
         self._ledger = ledger
@@ -83,12 +75,10 @@ class Sweep:
         self._health = health
         self._seconds = seconds
         self._found = found
-        self._read_late = read_late
         self._boxes = boxes
         self._questions = questions
         self._alerts = alerts
         self._refunds = refunds
-        self._missed = missed
         self._bell = bell
         self.changed = 0
         self._tidied: datetime | None = None
@@ -119,7 +109,6 @@ class Sweep:
         while True:
             try:
                 await self.sweep_once()
-                self._read_late(await self._missed.catch_up_if_due())
                 await self._tidy()
                 await self._rest()
             except DatabaseUnavailable as error:

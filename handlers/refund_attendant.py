@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from handlers import refund_life
 from handlers.attendant import KEY_REFUSED
 from handlers.dispute_attendant import NO_RIGHT as NO_RIGHT_AT_STRIPE
 from handlers.ports import Clock, Gateway, GatewayError
+from handlers.reasons import MISMATCH
 from handlers.refund_life import NO_BALANCE, RefundStep
 from handlers.trace import mark
 from handlers.turns import Turns
@@ -23,6 +25,12 @@ log = logging.getLogger(__name__)
 MOST_STEPS = 4
 NO_RIGHT = "authority_withdrawn"
 """Our own code for a refund whose approvers have lost their roles before Stripe was asked."""
+
+MEANWHILE = "refunded_meanwhile"
+"""Our own code for a refund that was held up, while somebody refunded by hand at Stripe."""
+
+ACTIONS = {NO_RIGHT: "authority withdrawn", MEANWHILE: "refund refused"}
+"""How the history calls it."""
 
 
 class RefundAttendant:
@@ -123,15 +131,23 @@ class RefundAttendant:
     async def _ask(self, payment: Payment, refund: Refund, actor: str) -> None:
         """Send the stored parameters with the stored key; again is the same refund."""
         if not await self._may_still(refund):
-            await self._withdraw(payment, refund)
+            await self._withdraw(payment, refund, NO_RIGHT)
             return
+        if refund_life.is_held_up(refund, self._clock.now()):
+            if await self._is_there(payment, refund):
+                return
+            if refund_life.overtaken(refund, await self._book.of_payment(payment.id)):
+                await self._withdraw(payment, refund, MEANWHILE)
+                return
         refund = await self._change(refund, partial(refund_life.sent, now=self._clock.now()), "refund sent", actor)
         try:
             report = await self._gateway.refund(refund.params, key=f"refund:{refund.id}:{refund.number}")
         except GatewayError as error:
             await self._not_made(payment, refund, error, actor)
             return
-        await self._believe(payment, [report])
+        if not refund_life.fits(payment, report):
+            raise GatewayError(MISMATCH, retryable=False, message="Stripe's refund is not the one that was asked for")
+        await self._believe(payment, [replace(report, refund_id=refund.id)])
 
     async def _not_made(self, payment: Payment, refund: Refund, error: GatewayError, actor: str) -> None:
         """What a refusal means: it exists all the same, has to be asked with another key, or was never made."""
@@ -154,12 +170,12 @@ class RefundAttendant:
         if not await self._is_there(payment, refund):
             await self._change(refund, refund_life.asked_anew, "refund not found at stripe", actor)
 
-    async def _withdraw(self, payment: Payment, refund: Refund) -> None:
-        """Who approved has no right to it any more; what may have been sent before is looked for first."""
+    async def _withdraw(self, payment: Payment, refund: Refund, why: str) -> None:
+        """What was approved does not hold any more; what may have been sent before is looked for first."""
         if refund.sent_at is not None and await self._is_there(payment, refund):
             return
-        log.warning("a refund of %s is dropped: who approved it has no right to it any more", payment.ref)
-        await self._refuse(refund, NO_RIGHT, "authority withdrawn", "kvit")
+        log.warning("a refund of %s is dropped: %s", payment.ref, why)
+        await self._refuse(refund, why, ACTIONS[why], "kvit")
 
     async def _is_there(self, payment: Payment, refund: Refund) -> bool:
         await self._look(payment)
@@ -170,6 +186,9 @@ class RefundAttendant:
 
     async def _believe(self, payment: Payment, reports: Sequence[RefundReport]) -> None:
         now = self._clock.now()
+        for odd in [report for report in reports if not refund_life.fits(payment, report)]:
+            log.critical("the refund %s does not fit %s and is passed over", odd.stripe_id, payment.ref)
+        reports = [report for report in reports if refund_life.fits(payment, report)]
         seen, found = partial(refund_life.seen, now=now), partial(refund_life.found, now=now)
         await self._book.believe(payment.id, reports, seen=seen, found=found, now=now)
 

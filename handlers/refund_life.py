@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -33,6 +34,9 @@ AFTER_SUCCESS = tuple(timedelta(days=days) for days in (1, 3, 7, 14, 30, 35))
 """When a refund that succeeded is looked at again: it may fail for 30 days, and events get lost."""
 
 PENDING_LOOK = timedelta(hours=1)
+
+HELD_UP = timedelta(minutes=1)
+"""A refund that was not asked for at once is asked for only after a look at what else went back."""
 
 
 class RefundStep(Enum):
@@ -107,10 +111,14 @@ def fitting(refund: Refund, room: Room) -> Refund:
     return refund
 
 
-def drafted(refund: Refund, room: Room) -> Refund:
-    """A wish as it is written down: with what could go back at that moment, which is what people are shown."""
+def drafted(refund: Refund, room: Room, *, above: int | None) -> Refund:
+    """A wish as it is written down: with what could go back at that moment, which is what people are shown.
+
+    If more than `above` of the payment would go back on one person's word, slices and all, a second one is needed.
+    """
     fitting(refund, room)
-    return replace(refund, refundable_then=room.left)
+    two = above is not None and room.alone + refund.amount.minor > above
+    return replace(refund, refundable_then=room.left, approvals_needed=2 if two else 1)
 
 
 def approved(refund: Refund, room: Room, *, person: int, limit: int, params: str, now: datetime) -> Refund:
@@ -211,7 +219,7 @@ def troubled(refund: Refund, _: Room, *, code: str) -> Refund:
 def seen(refund: Refund, report: RefundReport, *, now: datetime) -> Refund:
     """What Stripe says of a refund that we know; it never falls back to an earlier step."""
     if refund.status is RefundStatus.SUCCEEDED and report.status in ON_ITS_WAY:
-        return refund
+        return replace(refund, trouble=None, trouble_count=0)
     if refund.status in {RefundStatus.FAILED, RefundStatus.CANCELED}:
         return refund
     settled = now if report.status not in ON_ITS_WAY else None
@@ -230,6 +238,26 @@ def seen(refund: Refund, report: RefundReport, *, now: datetime) -> Refund:
         reserved_at=refund.reserved_at,
         settled_at=settled,
     )
+
+
+def fits(payment: Payment, report: RefundReport) -> bool:
+    """Whether a refund can be one of this payment's at all."""
+    return report.currency == payment.amount.currency and 0 < report.amount <= payment.received
+
+
+def is_held_up(refund: Refund, now: datetime) -> bool:
+    """Whether it was approved a while ago, so that somebody may have helped himself at Stripe meanwhile."""
+    return refund.reserved_at is not None and now - refund.reserved_at >= HELD_UP
+
+
+def overtaken(refund: Refund, others: Iterable[Refund]) -> bool:
+    """Whether money went back by somebody's hand at Stripe after this was asked for: it was asked for before that.
+
+    Stripe's times are whole seconds.
+    """
+    since = refund.asked_at.replace(microsecond=0)
+    alive = ON_ITS_WAY | {RefundStatus.SUCCEEDED}
+    return any(one.of_dashboard and one.status in alive and one.asked_at >= since for one in others)
 
 
 def found(payment: Payment, report: RefundReport, *, now: datetime) -> Refund:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +10,17 @@ from functools import partial
 
 from handlers import refund_life
 from handlers.payments import PATIENCE
-from handlers.ports import Clock, Gateway, RefundRequest
+from handlers.ports import Clock, Gateway, GatewayError, RefundRequest
 from handlers.refund_attendant import RefundAttendant
 from handlers.worker import Errands
+from storage.errors import OtherMode
 from storage.money import Money
 from storage.payment import Payment, Place
 from storage.people import Shop
 from storage.refund import ASKED_LIFE, DRAFT_LIFE, Refund, RefundStatus
 from storage.refunds import RefundBook
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Refunds:
         approval_above: int | None,
         patience: float = PATIENCE,
     ) -> None:
-        """Above `approval_above`, in minor units of the payment's currency, two people have to approve."""
+        """More than `approval_above` of one payment, in minor units of its currency, takes two people."""
         self._book = book
         self._attendant = attendant
         self._gateway = gateway
@@ -57,11 +61,12 @@ class Refunds:
         """Write the wish down; no money moves and none is kept. `for_others`: whoever asks may not approve it himself.
 
         Raises:
-            RefundOfHold, NothingPaid, DisputeForbids, NothingLeft, RefundExceedsBalance.
+            OtherMode, RefundOfHold, NothingPaid, DisputeForbids, NothingLeft, RefundExceedsBalance.
         """
+        self._refuse_other_mode(payment)
+        await self._errands.within(self._patience, self._see(payment))
         now, room = self._clock.now(), await self._book.room(payment.id)
         amount = Money(room.left, payment.amount.currency) if wish.amount is None else wish.amount
-        two = self._approval_above is not None and amount.minor > self._approval_above
         refund = Refund(
             id=secrets.token_urlsafe(12),
             payment_id=payment.id,
@@ -74,9 +79,9 @@ class Refunds:
             place=wish.place,
             asked_by=wish.user_id,
             expires_at=now + (ASKED_LIFE if for_others else DRAFT_LIFE),
-            approvals_needed=2 if two else 1,
         )
-        return await self._book.draft(refund, refund_life.drafted, actor=f"user:{wish.user_id}", now=now)
+        check = partial(refund_life.drafted, above=self._approval_above)
+        return await self._book.draft(refund, check, actor=f"user:{wish.user_id}", now=now)
 
     async def find(self, refund_id: str) -> Refund | None:
         """By our id."""
@@ -92,6 +97,7 @@ class Refunds:
         Raises:
             RefundDecided, RefundExpired, SecondPersonNeeded, RefundChanged, OverRefundLimit, and those of `draft`.
         """
+        self._refuse_other_mode(payment)
         params = self._gateway.refund_params(
             RefundRequest(refund.id, payment.id, payment.intent_id or "", refund.amount.minor)
         )
@@ -120,6 +126,17 @@ class Refunds:
         again = partial(refund_life.retried, now=now)
         refund = await self._book.change(refund.id, again, actor=actor, action="refund tried again", now=now)
         return await self._soon(refund, actor)
+
+    async def _see(self, payment: Payment) -> None:
+        """A look at what went back: a refund by hand, of which no event came, is not to be made once more."""
+        try:
+            await self._attendant.look(payment.id)
+        except GatewayError as error:
+            log.warning("the refunds of %s may not be seen (%s)", payment.ref, error.code)
+
+    def _refuse_other_mode(self, payment: Payment) -> None:
+        if payment.livemode != self._gateway.livemode:
+            raise OtherMode(ref=payment.ref)
 
     async def _soon(self, refund: Refund, actor: str) -> Refund:
         """Ask Stripe, but keep nobody waiting: what takes longer goes on by itself, and the card tells."""

@@ -5,16 +5,25 @@ from __future__ import annotations
 from handlers.authority import Action, may
 from handlers.team import Person, Team
 from storage.directory import Directory
-from storage.payment import Payment, PaymentStatus
+from storage.payment import Payment, PaymentStatus, Place
+from storage.post import Post
 from storage.refund import Refund
 
 
 class Rights:
     """Roles as they are now, for wishes that were stored a while ago."""
 
-    def __init__(self, team: Team, directory: Directory) -> None:
+    def __init__(self, team: Team, directory: Directory, posts: Post) -> None:
         self._team = team
         self._directory = directory
+        self._posts = posts
+
+    async def is_ours(self, shop_id: int, place: Place) -> bool:
+        """Whether what concerns the shop may still be said there: a group may have gone over to another shop."""
+        if place.chat_id > 0 or place.inline_id is not None:
+            return True
+        tied = await self._directory.shop_of_chat((await self._posts.standing(place.chat_id)).chat_id)
+        return tied is None or tied.id == shop_id
 
     async def approvers(self, shop_id: int) -> list[int]:
         """Everybody who may approve a refund of the shop now: its admins and the owners."""

@@ -115,6 +115,12 @@ class OverRefundLimit(PaymentError):
     code = "error.over_refund_limit"
 
 
+class OtherMode(PaymentError):
+    """The payment was made in Stripe's other mode, test or live, which our key does not reach."""
+
+    code = "error.other_mode"
+
+
 class NotAHold(PaymentError):
     """No money is reserved for the payment, so there is none to take or to let go."""
 

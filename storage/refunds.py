@@ -29,14 +29,15 @@ ScheduleRefund = Callable[[Refund, datetime], datetime | None]
 class Room:
     """What a decision about a refund has to fit into, as it is within its transaction.
 
-    `spent` is what each of those who approve has approved in the sliding span, `lost` what disputes took away, both in
-    minor units; `contested` says that a dispute forbids a refund now.
+    `spent` is what each of those who approve has approved in the sliding span, `lost` what disputes took away, `alone`
+    what goes or went back on one person's word, all in minor units; `contested` says that a dispute forbids a refund.
     """
 
     payment: Payment
     spent: Mapping[int, int]
     lost: int
     contested: bool
+    alone: int = 0
 
     @property
     def left(self) -> int:
@@ -142,7 +143,8 @@ class RefundBook:
             for report in reports:
                 before = _match(known, report)
                 after = found(payment, report) if before is None else seen(before, report)
-                await self._write(tx, payment, before, after, actor="stripe", action="refund looked", now=now)
+                after = await self._write(tx, payment, before, after, actor="stripe", action="refund looked", now=now)
+                known = [*(one for one in known if one is not before), after]
                 payment = await _locked(tx, payment_id)
 
     async def _write(
@@ -217,4 +219,6 @@ async def _room(tx: AsyncConnection, payment: Payment, people: Iterable[int], no
     }
     contests = await disputes_of(tx, payment.id)
     lost = sum(dispute.amount.minor for dispute in contests if dispute.status == "lost")
-    return Room(payment, spent, lost, any(not dispute.is_over and not dispute.refundable for dispute in contests))
+    barred = any(not dispute.is_over and not dispute.refundable for dispute in contests)
+    alone = [one for one in await refund_rows.refunds_of(tx, payment.id) if one.approvals_needed == 1]
+    return Room(payment, spent, lost, barred, sum(refund_rows.sums(alone)))

@@ -114,7 +114,7 @@ def payment(world: World) -> Json:
 
 def actions(world: World) -> list[str]:
     """What the history says was done, oldest first."""
-    return [row["action"] for row in rows(world, "SELECT action FROM history ORDER BY id")]
+    return [row["action"] for row in rows(world, "SELECT action FROM history WHERE payment_id IS NOT NULL ORDER BY id")]
 
 
 def book(world: World) -> dict[str, list[Json]]:
@@ -177,6 +177,12 @@ async def pass_time(world: World, seconds: float) -> None:
 async def webhooks(world: World, mode: str) -> None:
     """Deliver what happens from now on, lose it, or hold it until it is released."""
     await world.control("stripe", "webhooks", {"mode": mode})
+
+
+async def lose_events(world: World) -> None:
+    """No webhook comes, and Stripe's list of events is shut: what is found now is found by looking alone."""
+    await webhooks(world, "lose")
+    world.stripe.switches.lacking = ("events.read",)
 
 
 async def fault(world: World, what: str, how: str, when: str = "before", **more: Any) -> None:

@@ -5,13 +5,13 @@ Nothing runs by itself here: whoever holds the desks sweeps, hears events and re
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bot.sandbox.clock import TurnedClock
 from bot.stripe_gateway import StripeGateway
@@ -39,6 +39,7 @@ from storage.mailbox import Mailbox
 from storage.money import Money
 from storage.payment import Payment, Place
 from storage.people import Role, Shop
+from storage.post import Post
 from storage.queries import Queries
 from storage.refund import Refund, RefundReport
 from storage.refunds import RefundBook
@@ -46,6 +47,7 @@ from tests.crowd import GROUP
 from tests.planted import OpenGateway
 from tests.world import OWNER
 
+T = TypeVar("T")
 AT_A_TIME = 100
 TROUBLES: dict[str, Callable[[], Exception]] = {
     "drop": lambda: GatewayError("connection", retryable=True),
@@ -67,7 +69,8 @@ class Ill:
     when: str = "before"
     dead: bool = False
 
-    async def strike(self, act: Callable[[], Awaitable[Any]]) -> Any:
+    async def strike(self, act: Callable[[], Awaitable[T]]) -> T:
+        """Make the call, and have it go wrong if it is to."""
         if self.dead:
             raise Death
         how, self.how = self.how, ""
@@ -102,10 +105,9 @@ class IllGateway(OpenGateway):
         return await self._struck(partial(self.inner.capture, intent_id, key=key))
 
     async def refund(self, params: str, *, key: str) -> RefundReport:
-        answer: RefundReport = await self._struck(partial(self.inner.refund, params, key=key))
-        return answer
+        return await self._struck(partial(self.inner.refund, params, key=key))
 
-    async def _struck(self, act: Callable[[], Awaitable[Any]]) -> Any:
+    async def _struck(self, act: Callable[[], Awaitable[T]]) -> T:
         return await self.ill.strike(act)
 
 
@@ -129,7 +131,7 @@ class Counter:
         gateway, outbox, turns = IllGateway(self.stripe, self.ill), Mailbox(self.db, "outbox"), Turns()
         self.queries, self.directory, self.errands = Queries(self.db), Directory(self.db), Errands()
         self.team = Team(self.directory, frozenset({OWNER}), self.clock)
-        rights, times = Rights(self.team, self.directory), Times()
+        rights, times = Rights(self.team, self.directory, Post(self.db)), Times()
         ledger = Ledger(self.db, outbox, announce, partial(_next_look, times=times))
         self.attendant = Attendant(
             ledger, self.queries, gateway, self.clock, times, turns=turns, may_still=rights.stand_behind
@@ -171,22 +173,18 @@ class Counter:
         return await self.team.role((await self.shop()).id, Person(person, ""))
 
     async def sweep(self) -> None:
-        """Attend to whatever is due now, once."""
-        for payment_id in await self.queries.due(self.clock.now(), limit=AT_A_TIME):
-            await self._attend(self.attendant.attend(payment_id, actor="sweep"))
-        for refund_id in await self.book.due(self.clock.now(), limit=AT_A_TIME):
-            await self._attend(self.refunder.attend(refund_id, actor="sweep", if_due=True))
+        """Attend to whatever is due now, once; who dies of it attends to nothing more."""
+        with suppress(Death):
+            for payment_id in await self.queries.due(self.clock.now(), limit=AT_A_TIME):
+                await self.attendant.attend(payment_id, actor="sweep")
+            for refund_id in await self.book.due(self.clock.now(), limit=AT_A_TIME):
+                await self.refunder.attend(refund_id, actor="sweep", if_due=True)
 
     async def hear(self, payment_id: str) -> None:
         """As if an event about everything of a payment had come."""
         await self.attendant.look(payment_id, actor="stripe")
         await self.refunder.look(payment_id)
         await self.disputes.look(payment_id, warnings=False)
-
-    async def _attend(self, work: Awaitable[object]) -> None:
-        """What one dies of ends the sweep with it."""
-        if not self.ill.dead:
-            await asyncio.gather(work, return_exceptions=self.ill.how == "death")
 
 
 def _next_look(payment: Payment, now: Any, *, times: Times) -> Any:

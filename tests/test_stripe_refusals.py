@@ -21,6 +21,7 @@ from tests.evidence import (
     fault,
     impatient,
     keys,
+    lose_events,
     money,
     pass_time,
     payment,
@@ -195,7 +196,7 @@ async def test_an_intent_that_differs_from_the_request_is_never_believed(world: 
 
 
 async def test_an_answer_over_another_amount_gives_no_link_and_the_card_says_that_it_does_not_fit(world: World) -> None:
-    await webhooks(world, "lose")
+    await lose_events(world)
     async with impatient(world, Lying):
         card = await pay(world)
         assert (said(world), labels(card)) == ([TROUBLE], ["Cancel"])

@@ -24,6 +24,7 @@ from tests.evidence import (
     fault,
     impatient,
     keys,
+    lose_events,
     money,
     pass_time,
     payment,
@@ -121,7 +122,7 @@ async def test_whatever_breaks_on_the_way_each_wish_is_carried_out_once(
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_after_a_restart_the_same_bytes_go_out_under_the_same_key(world: World, when: str) -> None:
-    await webhooks(world, "lose")
+    await lose_events(world)
     await fault(world, "create", "drop", when, times=3)
     await pay(world)
     await becomes(world, [TROUBLE])
@@ -205,7 +206,7 @@ async def test_a_request_that_is_still_being_carried_out_is_not_made_twice(world
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_after_twenty_hours_stripe_is_searched_and_the_key_is_not_used_again(world: World, when: str) -> None:
-    await webhooks(world, "lose")
+    await lose_events(world)
     await fault(world, "create", "drop", when, times=3)
     await pay(world)
     await world.stop()

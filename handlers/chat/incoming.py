@@ -188,7 +188,7 @@ def _tap(query: CallbackQuery) -> News:
         place=Place(query.message.chat.id, thread if topical else None),
         message_id=query.message.message_id,
         query_id=query.id,
-        data=query.data,
+        data=query.data.encode(errors="replace").decode(),  # half a character can be kept nowhere
     )
 
 

@@ -60,7 +60,7 @@ async def approve_tapped(context: Context, refund_id: str) -> None:
     desk, person = context.desks.refunds, context.person.id
     if refund.status is RefundStatus.ASKED and person in refund.approvers:
         await _pass_on(context, refund, payment)  # whoever was cut short after his yes has asked nobody yet
-    if refund.is_open or person not in refund.approvers:
+    if refund.is_open or refund.status is RefundStatus.EXPIRED or person not in refund.approvers:
         refund = await desk.approve(refund, payment, context.shop, user_id=person)
     key = f"refund.now_{refund.status}"
     if refund.status is RefundStatus.ASKED and not await _pass_on(context, refund, payment):
@@ -79,8 +79,10 @@ async def decline_tapped(context: Context, refund_id: str) -> None:
     await context.replace(context.html("refund.now_declined", amount=refund.amount, ref=payment.ref))
     if refund.asked_by not in (None, context.person.id) and refund.place is not None:
         words = html(context.shop.language, "refund.was_declined", amount=refund.amount, ref=payment.ref)
-        if refund.place.chat_id != context.place.chat_id:
-            post = Post(refund.place, Letter(words))
+        place = refund.place if await context.desks.rights.is_ours(refund.shop_id, refund.place) else None
+        place = place or Place(refund.asked_by)
+        if place.chat_id != context.place.chat_id:
+            post = Post(place, Letter(words))
             await context.desks.outbox.put(draft_of(post, key=f"refund:{refund.id}:declined"), now=context.now)
     await context.toast("refund.noted")
 
@@ -120,8 +122,9 @@ async def _pass_on(context: Context, refund: Refund, payment: Payment) -> bool:
     letter, key = Letter(said, _buttons(refund, language)), f"refund:{refund.id}:asked:{step}"
     people = await context.desks.rights.approvers(refund.shop_id)
     others = [person for person in people if person not in (context.person.id, *refund.approvers)]
-    if refund.place is not None and refund.place.chat_id < 0:
-        await _put(context, refund.place, letter, key)
+    place = refund.place
+    if place is not None and place.chat_id < 0 and await context.desks.rights.is_ours(refund.shop_id, place):
+        await _put(context, place, letter, key)
     else:
         for person in others:
             await _put(context, Place(person), letter, f"{key}:{person}")
