@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Literal, TextIO
 
@@ -59,7 +60,9 @@ class _Handler(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the standard library's name
         error = sys.exception()
         where = f"{record.name}, line {record.lineno}"
-        sys.stderr.write(f"a line of the log could not be written ({where}): {type(error).__name__}\n")
+        # A log file on a full disk: there is nobody to tell, and whoever only wanted to log goes on with his work.
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"a line of the log could not be written ({where}): {type(error).__name__}\n")
 
 
 def _formatter(redact: Callable[[str], str], *, pretty: bool, colors: bool) -> logging.Formatter:

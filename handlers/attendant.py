@@ -108,10 +108,6 @@ class Attendant:
             return await self.change(payment.id, partial(hold_life.reminded, now=now), "kvit", "hold ends soon")
         if not lifecycle.is_past_its_time(payment, now):
             return payment
-        if payment.manual_capture and payment.intent_id and payment.livemode == self._gateway.livemode:
-            payment, seen = await self._look(payment, "kvit", payment.intent_id)
-            if not seen or not lifecycle.is_past_its_time(payment, now):
-                return payment  # to cancel would let go what the customer has reserved in time
         reason = CancelReason.ENDED if now >= payment.expires_at else CancelReason.ATTEMPTS_USED
         return await self.change(payment.id, partial(lifecycle.cancel_asked, reason=reason), "kvit", "time is over")
 
@@ -195,6 +191,11 @@ class Attendant:
     async def _cancel(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
         """Cancel at Stripe; too late is no error, for what Stripe says instead is the truth."""
         intent_id, began = payment.intent_id or "", self._clock.now()
+        if payment.manual_capture and payment.cancel_by is None:  # nobody wants a hold let go that came just in time
+            intent = await self._gateway.retrieve(intent_id)
+            if intent.status is IntentStatus.REQUIRES_CAPTURE:
+                payment = await self.change(payment.id, hold_life.end_dropped, "kvit", "wish withdrawn")
+                return await self._observe(payment, intent, actor, "looked", began), True
         try:
             intent = await self._gateway.cancel(intent_id, key=f"cancel:{payment.id}:{payment.cancel_number}")
         except GatewayError as error:

@@ -52,6 +52,11 @@ def wish_withdrawn(payment: Payment) -> Payment:
     return payment
 
 
+def end_dropped(payment: Payment) -> Payment:
+    """The request's time is over, but the customer has reserved the money before it was ended."""
+    return payment if payment.is_final or payment.cancel_by is not None else replace(payment, cancel_asked=None)
+
+
 def reminded(payment: Payment, *, now: datetime) -> Payment:
     """How many reminders of a hold's end are due by now; those that were missed are passed over."""
     if payment.status is not PaymentStatus.AUTHORIZED or payment.capture_before is None:

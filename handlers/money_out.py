@@ -45,9 +45,12 @@ class MoneyOut:
         """Whether the payment's chat went over to another shop, where nothing of this one is said any more."""
         return not await self._rights.is_ours(payment.shop_id, place)
 
-    async def tell_apart(self, mail: Mail, payment: Payment, letter: Letter) -> None:
-        """What cannot be said in the payment's chat any more goes to each admin of its shop."""
+    async def told_apart(self, mail: Mail, payment: Payment, place: Place, letter: Letter) -> bool:
+        """Have each admin of the shop told what cannot be said in the payment's chat any more; False if it can."""
+        if not await self.is_foreign(payment, place):
+            return False
         await self._to_each(mail, payment.shop_id, letter)
+        return True
 
     async def notice(self, payment: Payment, shop: Shop, fact: Fact) -> Letter | None:
         """The words of such a notice; None if it no longer holds."""

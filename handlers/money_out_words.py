@@ -102,7 +102,7 @@ def refund_notice(payment: Payment, shop: Shop, fact: Fact, refund: Refund) -> L
     )
     if refund.of_dashboard:
         said = Safe(f"{said} {html(language, 'notice.of_dashboard')}")
-    return Letter(said, _retry(refund, language) if fact.name == "refund_short" else ())
+    return Letter(said, retry_button(refund, language) if fact.name == "refund_short" else ())
 
 
 def dispute_notice(payment: Payment, shop: Shop, dispute: Dispute, *, status: str) -> Letter:
@@ -136,7 +136,8 @@ def _dashboard(payment: Payment, language: str) -> Keyboard:
     return ((Button(text(language, "button.dashboard"), url=f"{DASHBOARD}{mode}payments/{payment.intent_id}"),),)
 
 
-def _retry(refund: Refund, language: str) -> Keyboard:
+def retry_button(refund: Refund, language: str) -> Keyboard:
+    """The button that has Stripe asked once more, while the refund is still approved."""
     return ((Button(text(language, "button.retry"), data=f"t:{refund.id}", style="primary"),),)
 
 

@@ -150,8 +150,7 @@ class Outbox:
         if letter is None:
             return Done("overtaken")
         shown = await self._post.card(payment.id)
-        if await self._money_out.is_foreign(payment, shown.place):
-            await self._money_out.tell_apart(mail, payment, letter)
+        if await self._money_out.told_apart(mail, payment, shown.place, letter):
             return Done("the chat is another shop's now")
         place, wait = await self.admitted(mail, shown.place)
         if wait:

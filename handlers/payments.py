@@ -13,7 +13,7 @@ from handlers.attendant import Attendant
 from handlers.ports import Clock, Gateway, IntentRequest
 from handlers.worker import Errands
 from storage.amounts import Asked
-from storage.errors import AlreadyFinal, AlreadyPaid, HoldStands, NotAHold, OtherMode, StillEnding, StripeUnavailable
+from storage.errors import AlreadyFinal, AlreadyPaid, HoldStands, NotAHold, StillEnding, StripeUnavailable
 from storage.ledger import Ledger, new_token
 from storage.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus, Place
 from storage.people import Shop
@@ -72,10 +72,12 @@ class Payments:
         Raises:
             StripeUnavailable: nothing was begun.
             StillEnding: the earlier attempt has not ended at Stripe.
-            AlreadyPaid, AlreadyFinal: there is nothing to pay any more.
+            AlreadyPaid, HoldStands, AlreadyFinal: there is nothing to pay any more.
         """
         payment, seen = await self._seen_soon(payment_id)
-        if payment.status in {PaymentStatus.SUCCEEDED, PaymentStatus.AUTHORIZED}:
+        if payment.status is PaymentStatus.AUTHORIZED:
+            raise HoldStands(ref=payment.ref)
+        if payment.status is PaymentStatus.SUCCEEDED:
             raise AlreadyPaid
         now = self._clock.now()
         if payment.is_final or payment.cancel_asked or now >= payment.expires_at:
@@ -120,8 +122,6 @@ class Payments:
         """
         before = await self._attendant.get(payment_id)
         _refuse_ended(before)
-        if before.livemode != self._gateway.livemode:
-            raise OtherMode(ref=before.ref)
         if before.status is not PaymentStatus.AUTHORIZED or before.capture_by is not None:
             raise NotAHold(ref=before.ref)
         payment = await self._end(payment_id, user_id, CancelReason.RELEASED)
@@ -138,8 +138,6 @@ class Payments:
         """
         before = await self._attendant.get(payment_id)
         _refuse_ended(before)
-        if before.livemode != self._gateway.livemode:
-            raise OtherMode(ref=before.ref)
         if before.status is not PaymentStatus.AUTHORIZED or before.cancel_asked:
             raise NotAHold(ref=before.ref)
         wanted, actor = partial(hold_life.capture_asked, by=user_id), f"user:{user_id}"

@@ -147,7 +147,16 @@ class RefundAttendant:
             return
         if not refund_life.fits(payment, report):
             raise GatewayError(MISMATCH, retryable=False, message="Stripe's refund is not the one that was asked for")
-        await self._believe(payment, [replace(report, refund_id=refund.id)])
+        await self._believe(payment, await self._beside(payment, replace(report, refund_id=refund.id)))
+
+    async def _beside(self, payment: Payment, report: RefundReport) -> list[RefundReport]:
+        """The refund and all others, so that the card does not forget one that somebody made in the Dashboard."""
+        try:
+            listed = await self._gateway.refunds(payment.intent_id or "")
+        except GatewayError as error:
+            log.warning("the other refunds of %s could not be seen (%s)", payment.ref, error.code)
+            return [report]
+        return [*(one for one in listed if one.stripe_id != report.stripe_id), report]
 
     async def _not_made(self, payment: Payment, refund: Refund, error: GatewayError, actor: str) -> None:
         """What a refusal means: it exists all the same, has to be asked with another key, or was never made."""

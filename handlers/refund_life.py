@@ -147,7 +147,7 @@ def approved(refund: Refund, room: Room, *, person: int, limit: int, params: str
         refund = replace(refund, second_by=person, second_at=now)
     if len(refund.approvers) < refund.approvals_needed:
         return replace(refund, status=RefundStatus.ASKED, expires_at=now + ASKED_LIFE)
-    return replace(refund, status=RefundStatus.APPROVED, reserved_at=now, params=params)
+    return replace(refund, status=RefundStatus.APPROVED, reserved_at=now, params=params, expires_at=None)
 
 
 def declined(refund: Refund, _: Room) -> Refund:
@@ -186,7 +186,7 @@ def short_of_balance(refund: Refund, _: Room, *, code: str, now: datetime) -> Re
     """Stripe refused it for want of balance: it stays approved for a while, for somebody to try again."""
     if refund.status is not RefundStatus.APPROVED:
         return refund
-    until = refund.retry_until or now + RETRY_LIFE
+    until = refund.retry_until or refund.expires_at or now + RETRY_LIFE
     return replace(refund, trouble=code, retry_until=until)
 
 
@@ -201,7 +201,7 @@ def retried(refund: Refund, room: Room, *, now: datetime) -> Refund:
         raise RefundDecided
     if now >= refund.retry_until:
         raise RefundExpired
-    return asked_anew(refund, room)
+    return replace(asked_anew(refund, room), expires_at=refund.retry_until)  # ten minutes in all, however often
 
 
 def refused(refund: Refund, _: Room, *, code: str, now: datetime) -> Refund:
@@ -251,13 +251,9 @@ def is_held_up(refund: Refund, now: datetime) -> bool:
 
 
 def overtaken(refund: Refund, others: Iterable[Refund]) -> bool:
-    """Whether money went back by somebody's hand at Stripe after this was asked for: it was asked for before that.
-
-    Stripe's times are whole seconds.
-    """
-    since = refund.asked_at.replace(microsecond=0)
+    """Whether money went back by somebody's hand at Stripe after this was asked for, of which nobody knew then."""
     alive = ON_ITS_WAY | {RefundStatus.SUCCEEDED}
-    return any(one.of_dashboard and one.status in alive and one.asked_at >= since for one in others)
+    return any(one.of_dashboard and one.status in alive and one.asked_at > refund.asked_at for one in others)
 
 
 def found(payment: Payment, report: RefundReport, *, now: datetime) -> Refund:

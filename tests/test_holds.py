@@ -90,6 +90,20 @@ async def test_a_hold_is_neither_canceled_nor_refunded_and_a_payment_is_no_hold(
     assert world.intent(0)["status"] == "requires_capture"
 
 
+async def test_whoever_wants_a_new_link_meanwhile_is_told_that_the_money_is_reserved_and_not_paid(
+    world: World,
+) -> None:
+    card = await reply(world, world.say("/hold 125 Bicycle"), "Waiting for payment")
+    await world.decide("decline")
+    failed = await world.card("That attempt failed")
+    new = world.tap(failed, "New link")
+    await world.answer(new)
+    await world.card("Waiting for payment")
+    await world.decide("approve")
+    answer = await world.answer(world.tap(failed, "New link"))
+    assert answer.startswith(f"The customer has reserved the money for #{ref_of(card)}.")
+
+
 async def test_the_chat_is_reminded_a_day_and_an_hour_before_the_end_and_told_the_end(world: World) -> None:
     await held(world)
     await pass_time(world, 5.5 * DAY - 60)

@@ -6,17 +6,22 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from bot.sandbox.clock import TurnedClock
+from storage.directory import Directory
+from storage.people import Role
 from tests.crowd import (
     ADMIN,
     COLLEAGUE,
     GROUP,
     MERCHANT,
     OTHER_GROUP,
+    STRANGER,
     alerted,
+    book,
+    dismiss,
     in_time,
-    known,
     open_second_shop,
     open_shop,
     press,
@@ -25,7 +30,7 @@ from tests.crowd import (
     set_aside,
     set_down,
 )
-from tests.evidence import pass_time, rest, rows, webhooks
+from tests.evidence import fault, pass_time, rest, rows, webhooks
 from tests.till import (
     DAY,
     asked,
@@ -42,7 +47,6 @@ from tests.till import (
     texts,
     told,
 )
-from storage.payment import PaymentStatus
 from tests.world import OWNER, World, opened
 
 
@@ -140,9 +144,7 @@ async def test_success_that_could_not_be_told_before_the_refund_failed_is_not_to
 async def test_nothing_of_a_shop_is_said_in_a_chat_that_went_over_to_another_shop(world: World) -> None:
     ref = ref_of(await paid(world, chat=GROUP))
     await open_second_shop(world)
-    await reply(world, world.say("/setup", chat=GROUP), chat=GROUP)
-    which = await world.card("Second", chat=GROUP)
-    assert ref
+    which = await reply(world, world.say("/setup", chat=GROUP), chat=GROUP)
     await world.answer(world.tap(which, "Second"))
     await rest(world)
     before = texts(world, GROUP)
@@ -213,9 +215,8 @@ async def test_two_refunds_that_claim_to_be_the_same_one_are_two(world: World) -
         refunds(world)[-1]["metadata"]["kvit_refund"] = rows(world, "SELECT id FROM refunds")[0]["id"]
     await webhooks(world, "deliver")
     await by_hand(world, 500)
-    await rest(world)
     assert draft
-    assert rows(world, "SELECT refunded FROM payments")[0]["refunded"] == 2500
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE refunded = 2500"))
 
 
 @pytest.mark.parametrize("data", ["y:\ud800", "x:" + "9" * 60, "t:", "y:%s", "k:\x00"])
@@ -226,4 +227,234 @@ async def test_forged_buttons_about_money_out_stop_nobody(world: World, data: st
     assert await set_aside(world, "updates") == []
 
 
-_ = (ADMIN, MERCHANT, OTHER_GROUP, known, promote, PaymentStatus, held)
+# Keys, modes and outages
+
+
+async def test_for_want_of_balance_an_admin_in_private_is_not_told_that_it_goes_on_by_itself(world: World) -> None:
+    ref = ref_of(await paid(world, by=MERCHANT, chat=MERCHANT))
+    world.say("/start", by=ADMIN, chat=ADMIN)
+    world.say(f"/refund {ref} 25", by=MERCHANT, chat=MERCHANT)
+    asks = await world.card("asks to refund", chat=ADMIN)
+    await world.control("stripe", "balance", {"available": 0, "refuse": True})
+    await world.answer(world.tap(asks, "Refund", by=ADMIN))
+    short = await world.card("top up the balance", chat=ADMIN)
+    await world.control("stripe", "balance", {"available": None})
+    await world.answer(world.tap(short, "Try again", by=ADMIN))
+    await told(world, "done", ADMIN)
+    await told(world, "↩️ Refunded:", MERCHANT)
+    assert back(world) == [(2500, "succeeded")]
+
+
+async def test_a_key_without_the_right_to_refund_is_told_to_the_owner_once_and_costs_nothing_else(world: World) -> None:
+    ref = ref_of(await paid(world))
+    draft = await drafted(world, f"/refund {ref} 50")
+    await world.control("stripe", "switches", {"lacking": ["refunds.write"]})
+    world.tap(draft, "Refund")
+    await in_time(world, lambda: world.sent("Stripe refuses the key"), step=30)
+    for _ in range(8):
+        await pass_time(world, 3600)
+    assert len(world.sent("Stripe refuses the key")) == 1
+    assert world.sent("accepts Kvit") == []
+    assert refunds(world) == []
+    await world.control("stripe", "switches", {"lacking": []})
+    await in_time(world, lambda: [one for one in texts(world) if one.startswith("↩️ Refunded:")], step=30)
+    assert back(world) == [(5000, "succeeded")]
+
+
+async def test_an_answer_that_was_lost_before_a_day_without_stripe_is_one_refund(world: World) -> None:
+    ref = ref_of(await paid(world))
+    draft = await drafted(world, f"/refund {ref} 50")
+    await webhooks(world, "lose")
+    await fault(world, "refund", "drop", "after", times=3)
+    world.tap(draft, "Refund")
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble IS NOT NULL"))
+    await world.control("stripe", "down", {"down": True})
+    world.advance(25 * 3600)
+    await rest(world)
+    await world.control("stripe", "down", {"down": False})
+    await in_time(world, lambda: [one for one in texts(world) if one.startswith("↩️ Refunded:")], step=30)
+    await rest(world)
+    assert back(world) == [(5000, "succeeded")]
+
+
+async def test_what_was_paid_in_the_other_mode_is_not_promised_to_go_back(clock: TurnedClock, tmp_path: Path) -> None:
+    async with opened(clock, tmp_path) as world:
+        await open_shop(world)
+        ref = ref_of(await paid(world))
+        draft = await drafted(world, f"/refund {ref} 50")
+        await world.stop()
+        key = world.settings.stripe_api_key.get_secret_value().replace("_test_", "_live_")
+        world.settings = world.settings.model_copy(update={"stripe_api_key": SecretStr(key)})
+        await world.begin()
+        assert "other mode" in await alerted(world, world.tap(draft, "Refund"))
+        assert "other mode" in await refused(world, f"/refund {ref}")
+        assert rows(world, "SELECT refunding FROM payments")[0]["refunding"] == 0
+        assert asked(world) == []
+
+
+# Two at once
+
+
+async def test_two_admins_who_approve_and_decline_at_once_are_heard_in_one_order(world: World) -> None:
+    ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
+    world.say(f"/refund {ref} 25", by=MERCHANT, chat=GROUP)
+    asks = await world.card("asks to refund", chat=GROUP)
+    taps = [world.tap(asks, "Do not refund"), *(world.tap(asks, "Refund", by=by) for by in (ADMIN, OWNER, ADMIN))]
+    for tap in taps:
+        await world.answer(tap)
+    await rest(world)
+    row = rows(world, "SELECT status FROM refunds")[0]
+    assert (row["status"], len(asked(world))) in {("declined", 0), ("succeeded", 1)}
+
+
+async def test_a_wish_stays_answerable_though_its_group_becomes_a_supergroup(world: World) -> None:
+    ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
+    world.say(f"/refund {ref} 25", by=MERCHANT, chat=GROUP)
+    await world.card("asks to refund", chat=GROUP)
+    moved: int = (await world.control("telegram", "migrate", {"chat_id": GROUP}))["chat_id"]
+    await rest(world)
+    world.say(f"/refund {ref} 25", by=ADMIN, chat=moved)
+    draft = await world.card("Refund", chat=moved)
+    await world.answer(world.tap(draft, "Refund", by=ADMIN))
+    await told(world, "↩️ Refunded:", moved)
+    await pass_time(world, DAY + 60)
+    await told(world, "nobody approved the refund", moved)
+    assert back(world) == [(2500, "succeeded")]
+
+
+async def test_a_refund_that_comes_out_in_turns_is_told_in_each_and_counted_once(world: World) -> None:
+    ref = ref_of(await paid(world))
+    await fate(world, "pending")
+    await refunded(world, f"/refund {ref} 50")
+    await told(world, "has begun but is not done")
+    await move(world, "require_action")
+    await told(world, "has to follow an e-mail")
+    await move(world, "succeed")
+    await told(world, "↩️ Refunded:")
+    await move(world, "fail")
+    await told(world, "has not got the money")
+    await rest(world)
+    assert rows(world, "SELECT refunded, refunding FROM payments")[0] == {"refunded": 0, "refunding": 0}
+    for words in ("has begun", "follow an e-mail", "↩️ Refunded:", "has not got the money"):
+        assert len(world.sent(words)) == 1, words
+
+
+async def test_a_status_that_stripe_leaves_empty_is_under_way(world: World) -> None:
+    ref = ref_of(await paid(world))
+    await fate(world, "pending")
+    await refunded(world, f"/refund {ref} 50")
+    await told(world, "has begun but is not done")
+    await webhooks(world, "lose")
+    refunds(world)[0]["status"] = None
+    await pass_time(world, 3700)
+    assert rows(world, "SELECT status FROM refunds")[0]["status"] == "pending"
+    refunds(world)[0]["status"] = "pending"
+    await move(world, "succeed")
+    await in_time(world, lambda: [one for one in texts(world) if one.startswith("↩️ Refunded:")], step=300)
+
+
+async def test_two_hundred_refunds_of_one_payment_are_all_counted(world: World) -> None:
+    ref = ref_of(await paid(world, "/pay 2000,00 Sofa"))
+    await webhooks(world, "lose")
+    for _ in range(200):
+        await by_hand(world, 500)
+    draft = await drafted(world, f"/refund {ref}")
+    assert "DKK 0.00 of DKK 2,000.00 stays" in draft["text"].replace("\u00a0", " ")
+    await world.answer(world.tap(draft, "Refund"))
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE refunded = 200000"))
+    assert len(refunds(world)) == 201
+
+
+@pytest.mark.parametrize("reason", ["<b>x</b>", "\u202egnp.exe", "=cmd()", "🎉" * 300, "a\x00b"])
+async def test_a_reason_is_shown_harmlessly(world: World, reason: str) -> None:
+    ref = ref_of(await paid(world))
+    await reply(world, world.say(f"/refund {ref} 5 {reason}"))
+    assert await set_aside(world, "updates") == []
+    assert await set_aside(world) == []
+
+
+async def test_whoever_is_in_two_shops_approves_for_each_what_is_its_own(world: World) -> None:
+    await open_second_shop(world)
+    ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
+    await promote(world, ADMIN)
+    async with book(world) as db:
+        second = (await Directory(db).shops())[-1]
+        await Directory(db).seat(second.id, ADMIN, Role.MERCHANT, name="", now=world.clock.now())
+    world.say("/start", by=ADMIN, chat=ADMIN)
+    which = await reply(world, world.say("/setup", by=ADMIN, chat=ADMIN), chat=ADMIN)
+    await world.answer(world.tap(which, "Second", by=ADMIN))
+    world.say(f"/refund {ref} 25", by=MERCHANT, chat=GROUP)
+    asks = await world.card("asks to refund", chat=GROUP)
+    assert "no payment with that reference" in await refused(world, f"/refund {ref}", by=ADMIN, chat=ADMIN)
+    forged = press(world, which, f"y:{rows(world, 'SELECT id FROM refunds')[0]['id']}", by=ADMIN)
+    assert asks
+    await world.answer(forged)
+    await rest(world)
+    assert back(world) == [(2500, "succeeded")]
+    asked_there = await reply(world, world.say("/settings", chat=OTHER_GROUP), chat=OTHER_GROUP)
+    assert ref not in "".join(texts(world, OTHER_GROUP)) + asked_there["text"]
+
+
+async def test_an_admin_of_another_shop_learns_nothing_by_forged_buttons(world: World) -> None:
+    await open_second_shop(world, STRANGER)
+    async with book(world) as db:
+        second = (await Directory(db).shops())[-1]
+        await Directory(db).seat(second.id, STRANGER, Role.ADMIN, name="", now=world.clock.now())
+    ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
+    world.say(f"/refund {ref} 25", by=MERCHANT, chat=GROUP)
+    await world.card("asks to refund", chat=GROUP)
+    refund = rows(world, "SELECT id, payment_id FROM refunds")[0]
+    mine = await reply(world, world.say("/help", by=STRANGER, chat=STRANGER), chat=STRANGER)
+    group = await reply(world, world.say("/help", by=STRANGER, chat=OTHER_GROUP), chat=OTHER_GROUP)
+    for message in (mine, group):
+        for data in ("y", "x", "t"):
+            assert "access" in await alerted(world, press(world, message, f"{data}:{refund['id']}", by=STRANGER))
+        for data in ("k", "r", "c", "n", "qr"):
+            assert await alerted(world, press(world, message, f"{data}:{refund['payment_id']}", by=STRANGER))
+    await rest(world)
+    assert asked(world) == []
+    for chat in (STRANGER, OTHER_GROUP):
+        assert ref not in "".join(texts(world, chat))
+
+
+async def test_a_role_that_was_lost_and_a_hold_that_was_to_be_taken_leave_the_hold(world: World) -> None:
+    card = await held(world, by=OWNER, chat=GROUP)
+    question = await reply(world, world.say(f"/capture {ref_of(card)}", by=ADMIN, chat=GROUP), "Take", chat=GROUP)
+    await world.control("stripe", "down", {"down": True})
+    world.tap(question, "Take", by=ADMIN)
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE trouble IS NOT NULL"))
+    await rest(world)
+    await dismiss(world, ADMIN)
+    await world.control("stripe", "down", {"down": False})
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE capture_by IS NULL"))
+    await rest(world)
+    assert world.intent()["status"] == "requires_capture"
+    await world.card("🔒 Reserved", chat=GROUP)
+
+
+async def test_the_chat_learns_that_a_wish_was_dropped_with_the_role_behind_it(world: World) -> None:
+    card = await held(world, by=OWNER, chat=GROUP)
+    question = await reply(world, world.say(f"/capture {ref_of(card)}", by=ADMIN, chat=GROUP), "Take", chat=GROUP)
+    await world.control("stripe", "down", {"down": True})
+    world.tap(question, "Take", by=ADMIN)
+    await in_time(world, lambda: [one for one in texts(world, GROUP) if "⚠️" in one or "⏳" in one])
+    await rest(world)
+    await dismiss(world, ADMIN)
+    await world.control("stripe", "down", {"down": False})
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE capture_by IS NULL"))
+    await rest(world)
+    card = await world.card("🔒 Reserved", chat=GROUP)
+    assert [one for one in texts(world, GROUP) if "no role" in one or "not taken" in one], texts(world, GROUP)
+
+
+async def test_a_dispute_of_a_chat_that_went_over_to_another_shop_is_told_to_the_admins_alone(world: World) -> None:
+    ref = ref_of(await paid(world, chat=GROUP))
+    await open_second_shop(world)
+    which = await reply(world, world.say("/setup", chat=GROUP), chat=GROUP)
+    await world.answer(world.tap(which, "Second"))
+    await rest(world)
+    before = texts(world, GROUP)
+    await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {})
+    await told(world, ref, OWNER)
+    await rest(world)
+    assert texts(world, GROUP) == before

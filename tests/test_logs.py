@@ -8,6 +8,8 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -199,6 +201,17 @@ def test_a_line_that_cannot_be_written_does_not_tell_its_values(capsys: pytest.C
     said = capsys.readouterr().err
     assert "could not be written (handlers.somewhere" in said
     assert "canary" not in said
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+def test_whoever_logs_goes_on_though_the_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    logging.getLogger().handlers.clear()  # pytest's own handler would write elsewhere
+    with Path("/dev/full").open("w", buffering=1) as full:
+        monkeypatch.setattr(sys, "stderr", full)  # a log file on a full disk is stderr as well
+        logs.configure(form="json")
+        log.warning("the belt waits")
+        with suppress(OSError):
+            full.close()
 
 
 def test_what_nobody_catches_is_cut_too() -> None:

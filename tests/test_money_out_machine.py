@@ -321,7 +321,7 @@ class MoneyOut(RuleBasedStateMachine):
 
 @pytest.mark.timeout(3600 if FULL else 180)
 def test_each_approved_refund_happens_once_and_nothing_else_does() -> None:
-    examples, steps = (400, 60) if FULL else (25, 30)
+    examples, steps = (400, 60) if FULL else (15, 30)
     run_state_machine_as_test(
         MoneyOut,
         settings=settings(

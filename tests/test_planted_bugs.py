@@ -184,5 +184,5 @@ def blind(world: MortalWorld) -> None:
     """No event comes in, and nobody looks at Stripe of his own accord."""
     world.stripe.webhooks.mode = "lose"
     for loop in world.service._loops:
-        if loop.get_name() == "sweep":
+        if loop.get_name() in {"sweep", "missed events"}:
             loop.cancel()

@@ -343,3 +343,15 @@ async def test_whoever_asked_as_a_merchant_does_not_approve_his_own_wish_once_he
     assert "another admin" in await alerted(world, world.tap(asks, "Refund", by=MERCHANT))
     await rest(world)
     assert asked(world) == []
+
+
+async def test_trying_again_does_not_make_the_ten_minutes_longer(world: World) -> None:
+    ref = ref_of(await paid(world))
+    await world.control("stripe", "balance", {"available": 0, "refuse": True})
+    await refunded(world, f"/refund {ref}")
+    short = await world.card("Stripe did not refund")
+    world.advance(540)
+    await world.answer(world.tap(short, "Try again"))
+    await pass_time(world, 70)
+    await told(world, "was not refunded")
+    assert refunds(world) == []

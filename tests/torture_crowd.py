@@ -30,9 +30,9 @@ class Desk:
 
 
 DESKS = (
-    Desk(GROUP, (OWNER, ADMIN, MERCHANT, COLLEAGUE), range(0, 50)),
-    Desk(ADMIN, (ADMIN,), range(0, 50)),
-    Desk(MERCHANT, (MERCHANT,), range(0, 50)),
+    Desk(GROUP, (OWNER, ADMIN, MERCHANT, COLLEAGUE), range(50)),
+    Desk(ADMIN, (ADMIN,), range(50)),
+    Desk(MERCHANT, (MERCHANT,), range(50)),
     Desk(OTHER_GROUP, (SECOND_ADMIN, SECOND_MERCHANT), range(50, 100)),
     Desk(SECOND_MERCHANT, (SECOND_MERCHANT,), range(50, 100)),
 )
@@ -47,9 +47,9 @@ class Crowd:
         self.asked = 0
         self._acts: dict[Callable[[], Awaitable[None]], float] = {
             self._ask: 5,
-            self._pay: 5,
-            self._tap: 7,
-            self._refund: 2,
+            self._pay: 8,
+            self._tap: 10,
+            self._refund: 4,
             self._hold: 2,
             self._cancel: 0.3,
             self._bank: 0.5,

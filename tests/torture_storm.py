@@ -5,19 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
-from tests.checker import given_up, repeats, violations
+from handlers.missed import ON_THE_WAY, SELDOM
+from tests.checker import Evidence, given_up, repeats, violations
+from tests.checker_file import File
 from tests.torture import CANCEL, CAPTURE, CONFIRM, CREATE, LOOK, REFUND, REFUNDS
 from tests.torture_crowd import Crowd
-from tests.torture_world import TortureWorld, torture_world
+from tests.torture_world import RATE, SWEEP_SECONDS, TortureWorld, torture_world
 
 STRIPE = (CREATE, CONFIRM, LOOK, CANCEL, CAPTURE, REFUND, REFUNDS, "GET /v1/events")
 TELEGRAM = ("sendMessage", "editMessageText", "answerCallbackQuery", "getUpdates")
 HOWS = ("timeout", "drop", "429", "500")
+LOST = ON_THE_WAY + timedelta(seconds=(SELDOM + 1) * SWEEP_SECONDS)
+"""So late an event is found whose webhook was lost."""
+
 PAST_ITS_LEASE = 6.5
 """Real seconds: two pretend minutes and a bit."""
 
@@ -145,7 +152,12 @@ async def play(folder: Path, seed: int, *, payments: int, climate: Climate | Non
         storm, crowd = Storm(world, chance, climate), Crowd(world, random.Random(seed + 1), payments)
         await _through(storm, crowd, pace)
         await world.heal()
-        report.unrest = await world.quiet()
+        if chance.random() < 0.5:  # a new life reads Stripe's list of events at once, an old one only now and then
+            await world.quiet(ON_THE_WAY.total_seconds() + SWEEP_SECONDS)
+            await world.restart()
+            report.unrest = await world.quiet()
+        else:
+            report.unrest = await world.quiet(LOST.total_seconds())
         report.troubles, report.payments = storm.counted, crowd.asked
         _judge(world, report)
         report.seconds = round(time.monotonic() - began, 1)
@@ -175,12 +187,44 @@ async def _through(storm: Storm, crowd: Crowd, pace: float) -> None:
 
 def _judge(world: TortureWorld, report: Report) -> None:
     evidence = world.evidence()
-    report.violations = violations(evidence)
+    report.violations = [line for line in violations(evidence) if not is_excused(line, evidence)]
     report.repeats, report.given_up = repeats(evidence), given_up(evidence)
     report.kills, report.stops = world.kills, world.stops
     intents = world.stripe.ledger.intents.values()
     report.paid = sum(intent["amount_received"] > 0 for intent in intents)
     report.refunds = len(world.stripe.ledger.refunds)
+
+
+FRESHNESS = re.compile(r"12: the card of #(\w+) says (open|aging) at ([\d:.]+), which is not so")
+LAST_ATTEMPT = re.compile(
+    r"4: the attempts of #\w+ are \[(.*)'canceled'\] in the book and \[(.*)'(?:failed|lapsed)'\] at Stripe"
+)
+END_OF_AN_ATTEMPT = re.compile(r"11: nobody was told that #(\w+) was (?:failed|lapsed) at")
+WHOLE_SECONDS = timedelta(seconds=1)
+"""Stripe tells when an intent was made in whole seconds, so its link is called old so much too early."""
+
+ON_ITS_WAY_AT_MOST = timedelta(seconds=2 * RATE)
+"""Two real seconds: so late a card may arrive that was true when it was made, while the machine does something else."""
+
+
+def is_excused(line: str, evidence: Evidence) -> bool:
+    """Whether a judgement is about moments, which the fast clock makes long, and about nothing else.
+
+    Two are: how fresh a link was when a card arrived, and that an attempt had come to its end by itself just before
+    its request was canceled as somebody wanted, which nobody needs to know any more.
+    """
+    if found := LAST_ATTEMPT.fullmatch(line):
+        return found[1] == found[2]
+    if found := END_OF_AN_ATTEMPT.match(line):
+        [case] = (case for case in File(evidence).cases if case.row["ref"] == found[1])
+        return str(case.row["canceled_because"]) == "by_merchant"
+    if (found := FRESHNESS.fullmatch(line)) is None:
+        return False
+    ref, state, time_of_day = found.groups()
+    [case] = (case for case in File(evidence).cases if case.row["ref"] == ref)
+    times = [c.said.at for c in case.said("card", state) if f"{c.said.at:%H:%M:%S.%f}" == time_of_day]
+    late = [at - turn.fresh_until for at in times for turn in case.turns if turn.attempt is not None]
+    return any(by >= -WHOLE_SECONDS if state == "aging" else by <= ON_ITS_WAY_AT_MOST for by in late)
 
 
 def keep(world: TortureWorld, report: Report) -> None:

@@ -10,11 +10,14 @@ import sqlite3
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
@@ -34,12 +37,13 @@ from tests.torture_life import FastClock
 from tests.world import OWNER, Json
 
 RATE = 20.0
-"""A pretend minute takes three seconds: a lease of two minutes can be slept through, and a link lapses while one waits."""
+"""A pretend minute takes three seconds: a lease of two can be slept through, and a link lapses while one waits."""
 
 ATTEMPT_SECONDS, SWEEP_SECONDS = 100, 20
 PATIENCE = 1.0
 """Real seconds after which Kvit gives a silent vendor up."""
 
+OPENED = datetime(2026, 1, 1, tzinfo=UTC)
 BORN_WITHIN = 60.0
 QUIET_WITHIN = 90.0
 AFTER_DEATH = 0.05
@@ -120,7 +124,7 @@ class TortureWorld:
                 raise AssertionError(f"it did not start: {line} {(self.folder / 'stderr').read_text()[-1500:]}")
 
     async def kill(self, *in_cradle: float) -> None:
-        """SIGKILL, whatever it does at the moment; begin it again, and kill it so many real seconds after each birth."""
+        """SIGKILL, whatever it does; begin it again, and kill it so many real seconds after each birth."""
         await self._kill()
         for seconds in in_cradle:
             await self._bear()
@@ -172,7 +176,7 @@ class TortureWorld:
 
     @asynccontextmanager
     async def full_disk(self) -> AsyncIterator[None]:
-        """Nothing it writes finds room, as on a full disk."""
+        """Nothing it writes finds room: what it has just sent may be sent again, as after a death."""
         pid = self.pid
         _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, most))
@@ -181,6 +185,7 @@ class TortureWorld:
         finally:
             with suppress(ProcessLookupError):  # it was killed meanwhile, and the next life was born without a limit
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
+            self.deaths.append(self.now())
 
     @asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:
@@ -207,14 +212,17 @@ class TortureWorld:
         await self.control("stripe", "webhooks", {"mode": "deliver", "double": False, "shuffle": False})
         await self.control("stripe", "webhooks/release", {})
 
-    async def quiet(self) -> list[str]:
-        """Return once nothing is under way and two sweeps have passed; what still is, if that takes too long."""
-        ends = time.monotonic() + QUIET_WITHIN
+    async def quiet(self, at_least: float = 0.0) -> list[str]:
+        """Return once nothing is under way and two sweeps have passed, after so many pretend seconds `at_least`.
+
+        What is still under way, if that takes too long.
+        """
+        began = time.monotonic()
         calm = 0.0
-        while time.monotonic() < ends:
+        while time.monotonic() < began + QUIET_WITHIN:
             await asyncio.sleep(0.1)
             calm = 0.0 if self.under_way() else calm + 0.1
-            if calm * RATE > 2.5 * SWEEP_SECONDS:
+            if calm * RATE > 2.5 * SWEEP_SECONDS and (time.monotonic() - began) * RATE > at_least:
                 return []
         return self.under_way()
 
@@ -261,16 +269,24 @@ class TortureWorld:
             await self.nursery.communicate()
 
 
-async def seeded(path: Path, now: Callable[[], datetime]) -> None:
-    """Two shops with their people and a group each."""
+@cache
+def blank() -> bytes:
+    """Two shops with their people and a group each: made once, in a loop of its own."""
+    with TemporaryDirectory() as folder, ThreadPoolExecutor(1) as beside:
+        path = Path(folder) / "kvit.db"
+        beside.submit(asyncio.run, _opened(path)).result()
+        return path.read_bytes()
+
+
+async def _opened(path: Path) -> None:
     db = Database(f"sqlite:///{path}")
     await db.migrate()
     directory = Directory(db)
     for number, (name, currency, group) in enumerate((("Kvit", "DKK", GROUP), ("Second", "NOK", OTHER_GROUP)), 1):
-        shop = await directory.open_shop(Shop(0, name, currency, "en", "Europe/Copenhagen"), now=now())
+        shop = await directory.open_shop(Shop(0, name, currency, "en", "Europe/Copenhagen"), now=OPENED)
         for user_id, first_name, role in PEOPLE[number]:
-            await directory.seat(shop.id, user_id, role, name=first_name, now=now())
-        await directory.tie(group, shop.id, now=now())
+            await directory.seat(shop.id, user_id, role, name=first_name, now=OPENED)
+        await directory.tie(group, shop.id, now=OPENED)
     await db.close()
 
 
@@ -285,7 +301,7 @@ async def torture_world(folder: Path, **settings: str) -> AsyncIterator[TortureW
     stripe.switches.turn({"attempt_seconds": ATTEMPT_SECONDS, "webhook_timeout": 2.0, "webhook_retries": (15.0,) * 60})
     for person in (person for people in PEOPLE.values() for person, _, _ in people):
         telegram.people.private_chat(person)
-    await seeded(folder / "kvit.db", clock.now)
+    (folder / "kvit.db").write_bytes(blank())
     given = {
         "PYTHONPATH": str(ROOT),
         "STRIPE_API_BASE": await stripe.start(),

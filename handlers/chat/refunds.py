@@ -8,6 +8,7 @@ from handlers.chat import arguments
 from handlers.chat.context import Context
 from handlers.i18n import Safe, html, text
 from handlers.letters import Post, draft_of
+from handlers.money_out_words import retry_button
 from handlers.ports import Button, Keyboard, Letter
 from handlers.refunds import RefundWish
 from handlers.team import LONGEST_NAME, Standing
@@ -62,10 +63,10 @@ async def approve_tapped(context: Context, refund_id: str) -> None:
         await _pass_on(context, refund, payment)  # whoever was cut short after his yes has asked nobody yet
     if refund.is_open or refund.status is RefundStatus.EXPIRED or person not in refund.approvers:
         refund = await desk.approve(refund, payment, context.shop, user_id=person)
-    key = f"refund.now_{refund.status}"
     if refund.status is RefundStatus.ASKED and not await _pass_on(context, refund, payment):
-        key = "refund.nobody_may"
-    await context.replace(context.html(key, amount=refund.amount, ref=payment.ref))
+        await context.replace(context.html("refund.nobody_may", amount=refund.amount, ref=payment.ref))
+    else:
+        await context.replace(*_outcome(context, refund, payment))
     await context.toast("refund.noted")
 
 
@@ -94,8 +95,17 @@ async def retry_tapped(context: Context, refund_id: str) -> None:
     if refund.status is RefundStatus.APPROVED and refund.retry_until is None:
         raise RefundDecided  # it is being asked at this moment
     refund = await context.desks.refunds.retry(refund, user_id=context.person.id)
-    await context.replace(context.html(f"refund.now_{refund.status}", amount=refund.amount, ref=payment.ref))
+    await context.replace(*_outcome(context, refund, payment))
     await context.toast("refund.noted")
+
+
+def _outcome(context: Context, refund: Refund, payment: Payment) -> tuple[Safe, Keyboard]:
+    """How it stands after a tap; whoever tapped may be in another chat than the card and not see what that says."""
+    holes = {"amount": refund.amount, "ref": payment.ref}
+    if refund.status is RefundStatus.APPROVED and refund.retry_until is not None:
+        said = context.html("notice.refund_short", why=context.html("pending.insufficient_funds"), **holes)
+        return said, retry_button(refund, context.language)
+    return context.html(f"refund.now_{refund.status}", **holes), ()
 
 
 async def _draft(context: Context, payment: Payment, amount: Money | None, reason: str, source: str) -> None:
