@@ -66,12 +66,20 @@ def facts(before: Payment, after: Payment) -> Iterator[Fact]:
         yield Fact(f"hold_ends_{after.reminded}")
     if after.capture_number > before.capture_number and not after.is_final:
         yield Fact("capture_refused", about=str(before.capture_number))
+    elif _wish_was_dropped(before, after):
+        yield Fact("wish_dropped", about=str(after.version))
     attempt, earlier = after.attempt, before.attempt
     changed = (attempt.number, attempt.outcome) != (earlier.number, earlier.outcome)
     if changed and attempt.outcome is AttemptOutcome.FAILED:
         yield Fact("failed", attempt.number)
     if changed and attempt.outcome is AttemptOutcome.LAPSED and attempt.origin is Origin.CHAT:
         yield Fact("lapsed", attempt.number)
+
+
+def _wish_was_dropped(before: Payment, after: Payment) -> bool:
+    """Whether what somebody asked for is not done after all, though nothing else came of it either."""
+    dropped = before.capture_by is not None and after.capture_by is None
+    return not after.is_final and (dropped or (before.cancel_by is not None and after.cancel_by is None))
 
 
 def fact_of(mail: Mail) -> tuple[str, Fact]:

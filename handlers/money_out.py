@@ -14,6 +14,7 @@ from handlers.rights import Rights
 from storage.disputes import DisputeBook
 from storage.mail import Mail
 from storage.mailbox import Mailbox
+from storage.money import Money
 from storage.payment import Payment, Place
 from storage.people import Shop
 from storage.refund import Refund
@@ -60,7 +61,10 @@ class MoneyOut:
             return None if dispute is None else words.dispute_notice(payment, shop, dispute, status=detail)
         refund = await self._refunds.find(thing)
         stale = refund is None or (fact.name in STALE and refund.status is not STALE[fact.name])
-        return None if refund is None or stale else words.refund_notice(payment, shop, fact, refund)
+        if refund is None or stale:
+            return None
+        left = Money((await self._refunds.room(payment.id)).left, payment.amount.currency)
+        return words.refund_notice(payment, shop, fact, refund, left=left)
 
     async def tell_admins(self, mail: Mail, payment: Payment, shop: Shop) -> None:
         """Put a message to each admin of the shop; the same mail puts the same messages."""

@@ -89,8 +89,8 @@ def hold_buttons(payment: Payment, language: str) -> tuple[tuple[Button, ...], .
     )
 
 
-def refund_notice(payment: Payment, shop: Shop, fact: Fact, refund: Refund) -> Letter:
-    """What has become of a refund, for the chat."""
+def refund_notice(payment: Payment, shop: Shop, fact: Fact, refund: Refund, *, left: Money) -> Letter:
+    """What has become of a refund, for the chat, and what can still go back."""
     language = shop.language
     said = html(
         language,
@@ -98,7 +98,7 @@ def refund_notice(payment: Payment, shop: Shop, fact: Fact, refund: Refund) -> L
         ref=payment.ref,
         amount=refund.amount,
         why=_why(refund, language),
-        left=_left(payment),
+        left=left,
     )
     if refund.of_dashboard:
         said = Safe(f"{said} {html(language, 'notice.of_dashboard')}")
@@ -139,10 +139,6 @@ def _dashboard(payment: Payment, language: str) -> Keyboard:
 def retry_button(refund: Refund, language: str) -> Keyboard:
     """The button that has Stripe asked once more, while the refund is still approved."""
     return ((Button(text(language, "button.retry"), data=f"t:{refund.id}", style="primary"),),)
-
-
-def _left(payment: Payment) -> Money:
-    return Money(payment.refundable, payment.amount.currency)
 
 
 def _why(refund: Refund, language: str) -> Safe:

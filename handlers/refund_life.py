@@ -147,7 +147,7 @@ def approved(refund: Refund, room: Room, *, person: int, limit: int, params: str
         refund = replace(refund, second_by=person, second_at=now)
     if len(refund.approvers) < refund.approvals_needed:
         return replace(refund, status=RefundStatus.ASKED, expires_at=now + ASKED_LIFE)
-    return replace(refund, status=RefundStatus.APPROVED, reserved_at=now, params=params, expires_at=None)
+    return replace(refund, status=RefundStatus.APPROVED, reserved_at=now, params=params)
 
 
 def declined(refund: Refund, _: Room) -> Refund:
@@ -186,7 +186,9 @@ def short_of_balance(refund: Refund, _: Room, *, code: str, now: datetime) -> Re
     """Stripe refused it for want of balance: it stays approved for a while, for somebody to try again."""
     if refund.status is not RefundStatus.APPROVED:
         return refund
-    until = refund.retry_until or refund.expires_at or now + RETRY_LIFE
+    until = refund.retry_until or now + RETRY_LIFE
+    if refund.number > 1 and refund.expires_at is not None:
+        until = min(until, refund.expires_at)
     return replace(refund, trouble=code, retry_until=until)
 
 

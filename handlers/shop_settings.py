@@ -170,7 +170,7 @@ def _rate(value: str) -> int | None:
     found = PERCENT.fullmatch(value)
     if found is None:
         raise VatRefused
-    return int(found[1]) * 100 + int((found[2] or "").ljust(2, "0"))
+    return int(found[1] + (found[2] or "").ljust(2, "0"))
 
 
 def _about_seller(value: str, longest: int) -> str:

@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from dataclasses import asdict
 from pathlib import Path
 
@@ -77,7 +78,8 @@ def _round(given: argparse.Namespace, seed: int) -> Report:
     try:
         report = asyncio.run(play(folder, seed, payments=given.each))
     except Exception as error:
-        report = Report(seed, "", {}, violations=[f"the round broke off: {type(error).__name__}: {error}"])
+        broken = f"the round broke off: {type(error).__name__}: {error}"
+        report = Report(seed, "", {}, violations=[broken, traceback.format_exc()])
         (folder / "report.json").write_text(json.dumps(asdict(report), indent=1))
     if report.violations or report.unrest:
         shutil.copytree(folder, given.keep / str(seed), dirs_exist_ok=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.sandbox.clock import TurnedClock
-from tests.crowd import ADMIN, COLLEAGUE, GROUP, MERCHANT, alerted, dismiss, in_time, open_shop, refused, reply
+from tests.crowd import ADMIN, COLLEAGUE, GROUP, MERCHANT, alerted, dismiss, in_time, open_shop, press, refused, reply
 from tests.evidence import calls, fault, pass_time, rest, rows, webhooks
 from tests.till import DAY, held, paid, ref_of, texts, told
 from tests.world import OWNER, World, labels, opened
@@ -95,12 +95,11 @@ async def test_whoever_wants_a_new_link_meanwhile_is_told_that_the_money_is_rese
 ) -> None:
     card = await reply(world, world.say("/hold 125 Bicycle"), "Waiting for payment")
     await world.decide("decline")
-    failed = await world.card("That attempt failed")
-    new = world.tap(failed, "New link")
-    await world.answer(new)
+    await world.answer(world.tap(await world.card("That attempt failed"), "New link"))
     await world.card("Waiting for payment")
     await world.decide("approve")
-    answer = await world.answer(world.tap(failed, "New link"))
+    data = f"n:{world.intent()['metadata']['kvit_payment']}"
+    answer = await world.answer(press(world, card, data))
     assert answer.startswith(f"The customer has reserved the money for #{ref_of(card)}.")
 
 

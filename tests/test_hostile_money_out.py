@@ -30,7 +30,7 @@ from tests.crowd import (
     set_aside,
     set_down,
 )
-from tests.evidence import fault, pass_time, rest, rows, webhooks
+from tests.evidence import eventually, fault, pass_time, rest, rows, webhooks
 from tests.till import (
     DAY,
     asked,
@@ -47,7 +47,7 @@ from tests.till import (
     texts,
     told,
 )
-from tests.world import OWNER, World, opened
+from tests.world import OWNER, World, button, opened
 
 
 @pytest.fixture
@@ -237,7 +237,7 @@ async def test_for_want_of_balance_an_admin_in_private_is_not_told_that_it_goes_
     asks = await world.card("asks to refund", chat=ADMIN)
     await world.control("stripe", "balance", {"available": 0, "refuse": True})
     await world.answer(world.tap(asks, "Refund", by=ADMIN))
-    short = await world.card("top up the balance", chat=ADMIN)
+    short = await world.card("Top up the balance", chat=ADMIN)
     await world.control("stripe", "balance", {"available": None})
     await world.answer(world.tap(short, "Try again", by=ADMIN))
     await told(world, "done", ADMIN)
@@ -417,34 +417,19 @@ async def test_an_admin_of_another_shop_learns_nothing_by_forged_buttons(world: 
         assert ref not in "".join(texts(world, chat))
 
 
-async def test_a_role_that_was_lost_and_a_hold_that_was_to_be_taken_leave_the_hold(world: World) -> None:
-    card = await held(world, by=OWNER, chat=GROUP)
-    question = await reply(world, world.say(f"/capture {ref_of(card)}", by=ADMIN, chat=GROUP), "Take", chat=GROUP)
-    await world.control("stripe", "down", {"down": True})
-    world.tap(question, "Take", by=ADMIN)
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE trouble IS NOT NULL"))
-    await rest(world)
-    await dismiss(world, ADMIN)
-    await world.control("stripe", "down", {"down": False})
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE capture_by IS NULL"))
-    await rest(world)
-    assert world.intent()["status"] == "requires_capture"
-    await world.card("🔒 Reserved", chat=GROUP)
-
-
 async def test_the_chat_learns_that_a_wish_was_dropped_with_the_role_behind_it(world: World) -> None:
     card = await held(world, by=OWNER, chat=GROUP)
     question = await reply(world, world.say(f"/capture {ref_of(card)}", by=ADMIN, chat=GROUP), "Take", chat=GROUP)
     await world.control("stripe", "down", {"down": True})
     world.tap(question, "Take", by=ADMIN)
-    await in_time(world, lambda: [one for one in texts(world, GROUP) if "⚠️" in one or "⏳" in one])
+    await eventually(lambda: rows(world, "SELECT 1 FROM payments WHERE trouble IS NOT NULL"))
     await rest(world)
     await dismiss(world, ADMIN)
     await world.control("stripe", "down", {"down": False})
     await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE capture_by IS NULL"))
-    await rest(world)
-    card = await world.card("🔒 Reserved", chat=GROUP)
-    assert [one for one in texts(world, GROUP) if "no role" in one or "not taken" in one], texts(world, GROUP)
+    await told(world, "has no role for that any more", GROUP)
+    assert world.intent()["status"] == "requires_capture"
+    await world.card("🔒 Reserved", chat=GROUP)
 
 
 async def test_a_dispute_of_a_chat_that_went_over_to_another_shop_is_told_to_the_admins_alone(world: World) -> None:
@@ -458,3 +443,117 @@ async def test_a_dispute_of_a_chat_that_went_over_to_another_shop_is_told_to_the
     await told(world, ref, OWNER)
     await rest(world)
     assert texts(world, GROUP) == before
+
+
+async def test_events_that_come_twice_and_in_any_order_tell_each_thing_once(world: World) -> None:
+    ref = ref_of(await paid(world))
+    await world.control("stripe", "webhooks", {"mode": "hold", "double": True, "shuffle": True})
+    await fate(world, "pending")
+    await refunded(world, f"/refund {ref} 50")
+    await by_hand(world, 2500)
+    await move(world, "succeed", 0)
+    await move(world, "fail", 1)
+    await world.control("stripe", "webhooks/release", {})
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE status = 'failed'"))
+    await rest(world)
+    assert rows(world, "SELECT refunded, refunding FROM payments")[0] == {"refunded": 5000, "refunding": 0}
+    for words in ("↩️ Refunded:", "has not got the money"):
+        assert len(world.sent(words)) == 1, words
+
+
+async def test_an_approval_from_before_a_pause_of_kvit_goes_on_once_unless_somebody_helped_himself(
+    world: World,
+) -> None:
+    first, second = [ref_of(await paid(world)) for _ in range(2)]
+    drafts = [await drafted(world, f"/refund {ref} 50") for ref in (first, second)]
+    await world.control("stripe", "down", {"down": True})
+    for draft in drafts:
+        world.tap(draft, "Refund")
+    await eventually(lambda: len(rows(world, "SELECT 1 FROM refunds WHERE trouble IS NOT NULL")) == 2)
+    await world.stop()
+    world.advance(4 * DAY)
+    await webhooks(world, "lose")
+    await by_hand(world, 5000, 1)
+    await world.control("stripe", "down", {"down": False})
+    await world.begin()
+    await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'approved'"), step=30)
+    await rest(world)
+    assert sorted(back(world)) == [(5000, "succeeded"), (5000, "succeeded")]
+    assert {refund["payment_intent"] for refund in refunds(world)} == {world.intent(n)["id"] for n in (0, 1)}
+    assert f"#{second}" in await told(world, "was not refunded")
+
+
+async def test_slices_by_merchants_wishes_need_the_second_person_as_well(careful: World) -> None:
+    ref = ref_of(await paid(careful, by=MERCHANT, chat=GROUP))
+    for number in range(2):
+        careful.say(f"/refund {ref} 40 part {number}", by=MERCHANT, chat=GROUP)
+        asks = await careful.card(f"part {number}", chat=GROUP)
+        await careful.answer(careful.tap(asks, "Refund", by=ADMIN))
+        await rest(careful)
+    assert back(careful) == [(4000, "succeeded")]
+    asks = await careful.card("asks to refund", chat=GROUP)
+    await careful.answer(careful.tap(asks, "Refund", by=OWNER))
+    await rest(careful)
+    assert back(careful) == [(4000, "succeeded"), (4000, "succeeded")]
+
+
+async def test_a_failed_slice_counts_no_more(careful: World) -> None:
+    ref = ref_of(await paid(careful))
+    await refunded(careful, f"/refund {ref} 50")
+    await told(careful, "↩️ Refunded:")
+    await move(careful, "fail")
+    await told(careful, "has not got the money")
+    await refunded(careful, f"/refund {ref} 50")
+    await rest(careful)
+    assert back(careful) == [(5000, "failed"), (5000, "succeeded")]
+
+
+async def test_a_refund_that_was_never_made_frees_its_money_for_another(world: World) -> None:
+    ref = ref_of(await paid(world))
+    await fate(world, "refused", code="charge_not_refundable")
+    await refunded(world, f"/refund {ref}")
+    assert "DKK 125.00 can be refunded" in await told(world, "was not refunded")
+    await refunded(world, f"/refund {ref}")
+    await told(world, "↩️ Refunded:")
+    assert back(world) == [(12500, "succeeded")]
+
+
+async def test_what_a_removed_admin_approved_first_does_not_count_with_the_second_yes(careful: World) -> None:
+    ref = ref_of(await paid(careful, by=ADMIN, chat=GROUP))
+    draft = await drafted(careful, f"/refund {ref} 60", by=ADMIN, chat=GROUP)
+    await careful.answer(careful.tap(draft, "Refund", by=ADMIN))
+    asks = await careful.card("asks to refund", chat=GROUP)
+    await dismiss(careful, ADMIN)
+    await careful.answer(careful.tap(asks, "Refund", by=OWNER))
+    assert "no role for that any more" in await told(careful, "was not refunded", GROUP)
+    await rest(careful)
+    assert asked(careful) == []
+    assert rows(careful, "SELECT refunding FROM payments")[0]["refunding"] == 0
+
+
+async def test_old_questions_about_a_hold_do_nothing_once_it_is_taken(world: World) -> None:
+    card = await held(world)
+    ref = ref_of(card)
+    take = await reply(world, world.say(f"/capture {ref}"), "Take")
+    release = await reply(world, world.say(f"/release {ref}"), "Let go")
+    taking, letting = button(take, "Take")["callback_data"], button(release, "Let go")["callback_data"]
+    await world.answer(press(world, take, taking))
+    await told(world, "✅ Paid:")
+    assert await alerted(world, press(world, release, letting))
+    assert await alerted(world, press(world, take, taking))
+    await rest(world)
+    assert world.intent()["status"] == "succeeded"
+
+
+async def test_a_lost_dispute_leaves_less_to_refund_in_words_and_in_deed(world: World) -> None:
+    ref = ref_of(await paid(world))
+    await refunded(world, f"/refund {ref} 25")
+    await told(world, "↩️ Refunded:")
+    await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {"amount": 5000, "refundable": True})
+    await told(world, "disputes")
+    dispute = next(iter(world.stripe.ledger.disputes))
+    await world.control("stripe", f"disputes/{dispute}/close", {"status": "lost"})
+    await told(world, "was lost")
+    await move(world, "fail")
+    assert "DKK 75.00 can be refunded" in await told(world, "has not got the money")
+    assert "At most DKK 75.00" in (await refused(world, f"/refund {ref} 100")).replace("\u00a0", " ")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from handlers.missed import ON_THE_WAY, SELDOM
 from tests.checker import Evidence, given_up, repeats, violations
-from tests.checker_file import File
+from tests.checker_file import Case, File
 from tests.torture import CANCEL, CAPTURE, CONFIRM, CREATE, LOOK, REFUND, REFUNDS
 from tests.torture_crowd import Crowd
 from tests.torture_world import RATE, SWEEP_SECONDS, TortureWorld, torture_world
@@ -196,10 +196,9 @@ def _judge(world: TortureWorld, report: Report) -> None:
 
 
 FRESHNESS = re.compile(r"12: the card of #(\w+) says (open|aging) at ([\d:.]+), which is not so")
-LAST_ATTEMPT = re.compile(
-    r"4: the attempts of #\w+ are \[(.*)'canceled'\] in the book and \[(.*)'(?:failed|lapsed)'\] at Stripe"
-)
-END_OF_AN_ATTEMPT = re.compile(r"11: nobody was told that #(\w+) was (?:failed|lapsed) at")
+LAST_ATTEMPT = re.compile(r"4: the attempts of #(\w+) are \[(.*)'canceled'\] in the book and \[(.*)'\w+'\] at Stripe")
+NOT_TOLD = re.compile(r"11: nobody was told that #(\w+) was (?:failed|lapsed|reserved) at")
+STILL_PENDING = re.compile(r"11: \d+ refunds of (\d+) of #(\w+) were pending, and \d+ are told")
 WHOLE_SECONDS = timedelta(seconds=1)
 """Stripe tells when an intent was made in whole seconds, so its link is called old so much too early."""
 
@@ -210,21 +209,30 @@ ON_ITS_WAY_AT_MOST = timedelta(seconds=2 * RATE)
 def is_excused(line: str, evidence: Evidence) -> bool:
     """Whether a judgement is about moments, which the fast clock makes long, and about nothing else.
 
-    Two are: how fresh a link was when a card arrived, and that an attempt had come to its end by itself just before
-    its request was canceled as somebody wanted, which nobody needs to know any more.
+    Those are: how fresh a link was when a card arrived; what became of the last attempt in the moments before its
+    request was canceled, as somebody had wanted by then; and that a refund waited which has gone on since.
     """
+    cases = {case.row["ref"]: case for case in File(evidence).cases}
     if found := LAST_ATTEMPT.fullmatch(line):
-        return found[1] == found[2]
-    if found := END_OF_AN_ATTEMPT.match(line):
-        [case] = (case for case in File(evidence).cases if case.row["ref"] == found[1])
-        return str(case.row["canceled_because"]) == "by_merchant"
+        return found[2] == found[3] and _ended_as_wanted(cases[found[1]])
+    if found := NOT_TOLD.match(line):
+        return _ended_as_wanted(cases[found[1]])
+    if found := STILL_PENDING.match(line):
+        mine = {move.id: move.state for move in cases[found[2]].moves if move.amount == int(found[1])}
+        return "pending" not in mine.values()
     if (found := FRESHNESS.fullmatch(line)) is None:
         return False
     ref, state, time_of_day = found.groups()
-    [case] = (case for case in File(evidence).cases if case.row["ref"] == ref)
-    times = [c.said.at for c in case.said("card", state) if f"{c.said.at:%H:%M:%S.%f}" == time_of_day]
-    late = [at - turn.fresh_until for at in times for turn in case.turns if turn.attempt is not None]
+    times = [c.said.at for c in cases[ref].said("card", state) if f"{c.said.at:%H:%M:%S.%f}" == time_of_day]
+    late = [at - turn.fresh_until for at in times for turn in cases[ref].turns if turn.attempt is not None]
     return any(by >= -WHOLE_SECONDS if state == "aging" else by <= ON_ITS_WAY_AT_MOST for by in late)
+
+
+def _ended_as_wanted(case: Case) -> bool:
+    """Whether a request was canceled by its people, who had said so before the customer reserved anything."""
+    reserved = case.first("reserved")
+    wanted = [act.at for act in case.acts if act.data.startswith("c:") or act.text.startswith("/cancel")]
+    return case.row["canceled_because"] == "by_merchant" and (reserved is None or min(wanted) < reserved)
 
 
 def keep(world: TortureWorld, report: Report) -> None:

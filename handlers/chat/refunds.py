@@ -103,8 +103,7 @@ def _outcome(context: Context, refund: Refund, payment: Payment) -> tuple[Safe, 
     """How it stands after a tap; whoever tapped may be in another chat than the card and not see what that says."""
     holes = {"amount": refund.amount, "ref": payment.ref}
     if refund.status is RefundStatus.APPROVED and refund.retry_until is not None:
-        said = context.html("notice.refund_short", why=context.html("pending.insufficient_funds"), **holes)
-        return said, retry_button(refund, context.language)
+        return context.html("refund.now_short", **holes), retry_button(refund, context.language)
     return context.html(f"refund.now_{refund.status}", **holes), ()
 
 
