@@ -8,11 +8,15 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
+import aiohttp
+
 from tests.checker_chat import REF_LINE
 from tests.crowd import ADMIN, COLLEAGUE, GROUP, MERCHANT, OTHER_GROUP, STRANGER
+from tests.page_world import PHONE
 from tests.torture_world import SECOND_ADMIN, SECOND_MERCHANT, TortureWorld
 from tests.world import OWNER, Json
 
+A_MOMENT = aiohttp.ClientTimeout(total=1)
 RECENT = 40
 """So many of the newest messages of a chat are looked at by its people."""
 
@@ -56,6 +60,8 @@ class Crowd:
             self._dashboard: 0.2,
             self._mistake: 0.3,
         }
+        if world.has_pages:
+            self._acts[self._page] = 4
 
     async def live(self, pause: float) -> None:
         """Act, on the average after so many real seconds each, until everything was asked for."""
@@ -89,6 +95,15 @@ class Crowd:
         if is_open:
             what = self._chance.choices(("approve", "decline", "lapse"), (6, 2, 1))[0]
             await self._world.control("stripe", f"intents/{self._chance.choice(is_open)}/{what}", {})
+
+    async def _page(self) -> None:
+        """A customer opens the page of a request, or wants to pay there."""
+        if rows := self._world.rows("SELECT token FROM payments ORDER BY created_at DESC LIMIT 15"):
+            address = f"{self._world.base}/p/{self._chance.choice(rows)[0]}"
+            ask = self._world.http.post if self._chance.random() < 0.7 else self._world.http.get
+            with suppress(aiohttp.ClientError, TimeoutError):
+                async with ask(address, headers=PHONE, allow_redirects=False, timeout=A_MOMENT) as answer:
+                    await answer.read()
 
     async def _tap(self) -> None:
         """Somebody taps a button, sometimes twice, sometimes somebody who may not."""

@@ -142,13 +142,15 @@ class Storm:
             await asyncio.sleep(self._chance.uniform(0.1, 1.5))
 
 
-async def play(folder: Path, seed: int, *, payments: int, climate: Climate | None = None, pace: float = 0.12) -> Report:
+async def play(
+    folder: Path, seed: int, *, payments: int, climate: Climate | None = None, pace: float = 0.12, pages: bool = False
+) -> Report:
     """One round: a market of so many requests in a storm, then peace, and the checker's word on all of it."""
     chance = random.Random(seed)
     climate = climate or chance.choice(CLIMATES)
     settings = chance.choice(({}, {"REQUEST_HOURS": "0.2"}, {"REFUND_APPROVAL_ABOVE": "5000"}))
     report, began = Report(seed, climate.name, dict(settings)), time.monotonic()
-    async with torture_world(folder, **settings) as world:
+    async with torture_world(folder, pages=pages, **settings) as world:
         storm, crowd = Storm(world, chance, climate), Crowd(world, random.Random(seed + 1), payments)
         await _through(storm, crowd, pace)
         await world.heal()

@@ -43,6 +43,7 @@ ATTEMPT_SECONDS, SWEEP_SECONDS = 100, 20
 PATIENCE = 1.0
 """Real seconds after which Kvit gives a silent vendor up."""
 
+UPDATE_SECRET = "what_the_pretend_telegram_shows"
 OPENED = datetime(2026, 1, 1, tzinfo=UTC)
 BORN_WITHIN = 60.0
 QUIET_WITHIN = 90.0
@@ -100,6 +101,14 @@ class TortureWorld:
     pid: int = 0
 
     @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def has_pages(self) -> bool:
+        return "PUBLIC_URL" in self.environment
+
+    @property
     def database(self) -> Path:
         return self.folder / "kvit.db"
 
@@ -118,13 +127,18 @@ class TortureWorld:
                 stderr=stderr,
             )
         await self.begin()
-        await subscribe(self.stripe, f"http://127.0.0.1:{self.port}")
+        await subscribe(self.stripe, self.base)
+        if self.has_pages:
+            wanted = {"url": f"{self.base}/telegram/webhook", "secret_token": UPDATE_SECRET}
+            address = f"{self.telegram.base}/bot{self.telegram.token}/setWebhook"
+            async with self.http.post(address, json=wanted) as answer:
+                assert answer.status == 200, await answer.text()
 
     async def begin(self) -> None:
         """Begin a life, and return once it is ready."""
         async with asyncio.timeout(BORN_WITHIN):
             await self._bear()
-            if (line := await self._line()) != f"Kvit is ready on http://127.0.0.1:{self.port}":
+            if (line := await self._line()) != f"Kvit is ready on {self.base}":
                 raise AssertionError(f"it did not start: {line} {(self.folder / 'stderr').read_text()[-1500:]}")
 
     async def kill(self, *in_cradle: float) -> None:
@@ -303,8 +317,11 @@ async def _opened(path: Path) -> None:
 
 
 @asynccontextmanager
-async def torture_world(folder: Path, **settings: str) -> AsyncIterator[TortureWorld]:
-    """Everything running; `settings` are Kvit's, as in the environment. Ends by SIGTERM, in peace."""
+async def torture_world(folder: Path, *, pages: bool = False, **settings: str) -> AsyncIterator[TortureWorld]:
+    """Everything running; `settings` are Kvit's, as in the environment. Ends by SIGTERM, in peace.
+
+    With `pages` payments have theirs, and Telegram's updates come by webhook.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     origin, port = time.time(), quiet_port()
     clock = RunningClock(origin, RATE)
@@ -329,6 +346,12 @@ async def torture_world(folder: Path, **settings: str) -> AsyncIterator[TortureW
         "KVIT_RATE": str(RATE),
         "KVIT_PATIENCE": str(PATIENCE),
     }
+    if pages:
+        given |= {
+            "PUBLIC_URL": f"http://127.0.0.1:{port}",
+            "TELEGRAM_MODE": "webhook",
+            "TELEGRAM_WEBHOOK_SECRET": UPDATE_SECRET,
+        }
     inherited = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
     above = settings.get("REFUND_APPROVAL_ABOVE")
     async with aiohttp.ClientSession() as http:
