@@ -15,9 +15,10 @@ from handlers.ports import Clock, GatewayError
 CLOCK, KEY, RIGHTS, MOBILEPAY = "clock", "stripe key", "stripe rights", "mobilepay"
 CLOCKS_APART = timedelta(seconds=60)
 DAY = timedelta(days=1)
-INTENTS, EVENTS = "PaymentIntents: Write", "Events: Read"
-NEEDED = {INTENTS}
-"""What `serve` does not work without; the other rights only let this command see more."""
+INTENTS, REFUNDS = "PaymentIntents: Write", "Refunds: Write"
+DISPUTES, EVENTS = "Disputes: Read", "Events: Read"
+NEEDED = {INTENTS, REFUNDS}
+"""What `serve` does not work without; without the others it sees less."""
 
 ACCOUNT, METHODS = "Account: Read", "Payment Method Configurations: Read"
 SWITCH_ON = "In Stripe's Dashboard, Settings, Payment methods: turn MobilePay on."
@@ -39,7 +40,8 @@ async def _behind_the_key(
 ) -> list[Finding]:
     now = stripe.date or clock.now()
     events = await refusal_of(stripe.delivered(now - DAY, now))
-    rights = _rights({INTENTS: refusal, EVENTS: events})
+    refunds, disputes = await refusal_of(stripe.look_at_refunds()), await refusal_of(stripe.look_at_disputes())
+    rights = _rights({INTENTS: refusal, REFUNDS: refunds, DISPUTES: disputes, EVENTS: events})
     return [rights, await _mobilepay(stripe, settings), *(await look_at_webhooks(stripe, settings, now))]
 
 
@@ -70,8 +72,9 @@ def _rights(asked: Mapping[str, GatewayError | None]) -> Finding:
     if set(lacking) & NEEDED:
         return wrong(RIGHTS, f"The key lacks the right {' and '.join(lacking)}.", grant(*lacking))
     if lacking:
-        unseen = f"Without the right {lacking[0]} nobody can see whether Stripe's webhooks arrive."
-        return note(RIGHTS, unseen, grant(*lacking))
+        return note(
+            RIGHTS, f"Without the right {' and '.join(lacking)} not all of Stripe's news is seen.", grant(*lacking)
+        )
     return fine(RIGHTS, "The key may read what Kvit reads.")
 
 

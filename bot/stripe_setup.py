@@ -43,6 +43,14 @@ class StripeSetup(StripeGateway):
         """Ask for one intent, which shows whether the key may look at them."""
         await self._ask(self._intents.list_async({"limit": 1}), dict)
 
+    async def look_at_refunds(self) -> None:
+        """Ask for one refund, which shows whether the key may look at them."""
+        await self._ask(self._client.v1.refunds.list_async({"limit": 1}), dict)
+
+    async def look_at_disputes(self) -> None:
+        """Ask for one dispute, which shows whether the key may look at them."""
+        await self._ask(self._client.v1.disputes.list_async({"limit": 1}), dict)
+
     async def delivered(self, since: datetime, until: datetime) -> list[bool]:
         """Of each of the newest events between those times whether every endpoint took it, newest first."""
         created = {"gte": int(since.timestamp()), "lte": int(until.timestamp())}

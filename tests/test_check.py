@@ -155,6 +155,15 @@ async def test_a_restricted_key_is_told_which_right_it_lacks(terminal: Terminal)
     assert "The key lacks the right PaymentIntents: Write. Give the key the right PaymentIntents: Write" in line
 
 
+@pytest.mark.parametrize(
+    ("lacking", "right"), [("refunds.read", "Refunds: Write"), ("disputes.read", "Disputes: Read")]
+)
+async def test_rights_for_money_that_goes_out_are_looked_at(terminal: Terminal, lacking: str, right: str) -> None:
+    terminal.stripe.switches.lacking = (lacking,)
+    line = await (failing if right.startswith("Refunds") else noted)(terminal, "stripe rights")
+    assert f"Give the key the right {right}" in line
+
+
 async def test_all_lacking_rights_are_named_at_once(terminal: Terminal) -> None:
     terminal.stripe.switches.lacking = ("payment_intents.read", "events.read")
     assert "PaymentIntents: Write and Events: Read" in await failing(terminal, "stripe rights")
