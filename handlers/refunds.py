@@ -13,7 +13,7 @@ from handlers.payments import PATIENCE
 from handlers.ports import Clock, Gateway, GatewayError, RefundRequest
 from handlers.refund_attendant import RefundAttendant
 from handlers.worker import Errands
-from storage.errors import OtherMode
+from storage.errors import AlreadyAsked, OtherMode
 from storage.money import Money
 from storage.payment import Payment, Place
 from storage.people import Shop
@@ -61,9 +61,11 @@ class Refunds:
         """Write the wish down; no money moves and none is kept. `for_others`: whoever asks may not approve it himself.
 
         Raises:
-            OtherMode, RefundOfHold, NothingPaid, DisputeForbids, NothingLeft, RefundExceedsBalance.
+            OtherMode, AlreadyAsked, RefundOfHold, NothingPaid, DisputeForbids, NothingLeft, RefundExceedsBalance.
         """
         self._refuse_other_mode(payment)
+        if for_others:
+            await self._refuse_another_wish(payment, wish)
         await self._errands.within(self._patience, self._see(payment))
         now, room = self._clock.now(), await self._book.room(payment.id)
         amount = Money(room.left, payment.amount.currency) if wish.amount is None else wish.amount
@@ -82,6 +84,13 @@ class Refunds:
         )
         check = partial(refund_life.drafted, above=self._approval_above)
         return await self._book.draft(refund, check, actor=f"user:{wish.user_id}", now=now)
+
+    async def _refuse_another_wish(self, payment: Payment, wish: RefundWish) -> None:
+        """One wish at a time: the admins' chats are not to be filled, and the next one depends on this one's end."""
+        for other in await self._book.of_payment(payment.id):
+            waits = other.status is RefundStatus.ASKED and other.asked_by == wish.user_id
+            if waits and other.source != wish.source:
+                raise AlreadyAsked(ref=payment.ref, amount=other.amount)
 
     async def find(self, refund_id: str) -> Refund | None:
         """By our id."""

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.torture_storm import Report, play
 
 ROUND = 30
+KEPT = Path(tempfile.gettempdir()) / "kvit-torture"
 
 
 def main() -> int:
@@ -59,7 +60,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=10, help="begin no round later than this")
     parser.add_argument("--each", type=int, default=ROUND, help="requests in a round")
     parser.add_argument("--pages", action="store_true", help="with pay pages, and Telegram's updates by webhook")
-    parser.add_argument("--keep", type=Path, default=Path("torture-rounds"), help="where a wrong round is kept")
+    parser.add_argument("--keep", type=Path, default=KEPT, help="where a wrong round is kept")
     return parser.parse_args()
 
 

@@ -85,6 +85,12 @@ class DisputeForbids(PaymentError):
     code = "error.dispute_forbids"
 
 
+class AlreadyAsked(PaymentError):
+    """The person's earlier wish about the payment still waits for an admin."""
+
+    code = "error.already_asked"
+
+
 class RefundChanged(PaymentError):
     """What can go back has changed since the refund was asked for, so what was shown is not true any more."""
 

@@ -118,7 +118,7 @@ cards = sa.Table(
     sa.Index("uq_cards_message", "chat_id", "message_id", unique=True, **where("message_id IS NOT NULL")),
     **STRICT,
 )
-"""The one message that shows a payment: where it is, which version of the payment it shows, and the QR code below it."""
+"""The one message that shows a payment: where it is, which version it shows, and the QR code below it."""
 
 questions = sa.Table(
     "questions",

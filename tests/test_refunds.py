@@ -144,6 +144,16 @@ async def test_a_merchant_in_private_asks_each_admin_in_private(world: World) ->
     assert back(world) == [(2500, "succeeded")]
 
 
+async def test_a_merchant_takes_his_wish_back_in_private(world: World) -> None:
+    ref = ref_of(await paid(world, by=MERCHANT, chat=MERCHANT))
+    passed_on = await drafted(world, f"/refund {ref}", by=MERCHANT, chat=MERCHANT, says="were asked")
+    asks = await world.card("asks to refund", chat=OWNER)
+    await world.answer(world.tap(passed_on, "Do not refund", by=MERCHANT))
+    await told(world, "declined", MERCHANT)
+    assert "decided already" in await alerted(world, world.tap(asks, "Refund"))
+    assert asked(world) == []
+
+
 async def test_an_admin_declines_and_whoever_asked_learns_it(world: World) -> None:
     ref = ref_of(await paid(world, by=MERCHANT, chat=MERCHANT))
     await reply(world, world.say(f"/refund {ref}", by=MERCHANT, chat=MERCHANT), chat=MERCHANT)
@@ -355,3 +365,18 @@ async def test_trying_again_does_not_make_the_ten_minutes_longer(world: World) -
     await pass_time(world, 70)
     await told(world, "was not refunded")
     assert refunds(world) == []
+
+
+async def test_a_second_wish_waits_for_the_end_of_the_first(world: World) -> None:
+    ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
+    world.say(f"/refund {ref} 10", by=MERCHANT, chat=GROUP)
+    asks = await world.card("asks to refund", chat=GROUP)
+    assert "asked for DKK 10.00 of" in plain(await refused(world, f"/refund {ref} 20", by=MERCHANT, chat=GROUP))
+    await world.answer(world.tap(asks, "Do not refund", by=MERCHANT))
+    await told(world, "declined", GROUP)
+    world.say(f"/refund {ref} 20", by=MERCHANT, chat=GROUP)
+    await world.until(lambda: [one for one in texts(world, GROUP) if "asks to refund DKK 20.00" in one])
+
+
+def plain(said: str) -> str:
+    return said.replace("\u00a0", " ")

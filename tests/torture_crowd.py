@@ -13,7 +13,8 @@ import aiohttp
 from tests.checker_chat import REF_LINE
 from tests.crowd import ADMIN, COLLEAGUE, GROUP, MERCHANT, OTHER_GROUP, STRANGER
 from tests.page_world import PHONE
-from tests.torture_world import SECOND_ADMIN, SECOND_MERCHANT, TortureWorld
+from tests.torture_shops import SECOND_ADMIN, SECOND_MERCHANT
+from tests.torture_world import TortureWorld
 from tests.world import OWNER, Json
 
 A_MOMENT = aiohttp.ClientTimeout(total=1)
@@ -151,10 +152,10 @@ class Crowd:
             await self._world.control("stripe", f"intents/{self._chance.choice(paid)}/refund", {"amount": 3000})
 
     async def _mistake(self) -> None:
-        """Somebody writes what leads to nothing, or who may not writes what would."""
-        with suppress(IndexError):
-            desk, ref = self._card("Paid", "Reserved", "Waiting for payment") or (DESKS[0], "A1AA")
-            text = self._chance.choice((f"/refund {ref}", f"/capture {ref}", f"/cancel {ref}", "/pay 150 Coffee"))
+        """Somebody who may not writes what would move money if he might."""
+        if found := self._card("Paid", "Reserved", "Waiting for payment"):
+            desk, ref = found
+            text = self._chance.choice((f"/refund {ref}", f"/capture {ref}", f"/cancel {ref}"))
             if desk.chat < 0:
                 self._telegram.say(desk.chat, STRANGER, text)
 

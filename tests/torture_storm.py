@@ -7,14 +7,15 @@ import json
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from handlers.missed import ON_THE_WAY, SELDOM
 from tests.checker import Evidence, given_up, repeats, violations
 from tests.checker_file import Case, File
+from tests.checker_words import repeated
 from tests.torture import CANCEL, CAPTURE, CONFIRM, CREATE, LOOK, REFUND, REFUNDS
 from tests.torture_crowd import Crowd
 from tests.torture_world import RATE, SWEEP_SECONDS, TortureWorld, torture_world
@@ -189,9 +190,9 @@ async def _through(storm: Storm, crowd: Crowd, pace: float) -> None:
 
 def _judge(world: TortureWorld, report: Report) -> None:
     evidence = world.evidence()
-    report.violations = [line for line in violations(evidence) if not is_excused(line, evidence)]
+    report.violations = wrong(world)
     report.repeats, report.given_up = repeats(evidence), given_up(evidence)
-    report.kills, report.stops = world.kills, world.stops
+    report.kills, report.stops = world.kills, len(world.sleeps)
     intents = world.stripe.ledger.intents.values()
     report.paid = sum(intent["amount_received"] > 0 for intent in intents)
     report.refunds = len(world.stripe.ledger.refunds)
@@ -201,6 +202,7 @@ FRESHNESS = re.compile(r"12: the card of #(\w+) says (open|aging) at ([\d:.]+), 
 LAST_ATTEMPT = re.compile(r"4: the attempts of #(\w+) are \[(.*)'canceled'\] in the book and \[(.*)'\w+'\] at Stripe")
 NOT_TOLD = re.compile(r"11: nobody was told that #(\w+) was (?:failed|lapsed|reserved) at")
 STILL_PENDING = re.compile(r"11: \d+ refunds of (\d+) of #(\w+) were pending, and \d+ are told")
+SAID_AGAIN = re.compile(r"10: (.*) was said \d+ times too often")
 WHOLE_SECONDS = timedelta(seconds=1)
 """Stripe tells when an intent was made in whole seconds, so its link is called old so much too early."""
 
@@ -208,13 +210,26 @@ ON_ITS_WAY_AT_MOST = timedelta(seconds=2 * RATE)
 """Two real seconds: so late a card may arrive that was true when it was made, while the machine does something else."""
 
 
-def is_excused(line: str, evidence: Evidence) -> bool:
+def wrong(world: TortureWorld) -> list[str]:
+    """What does not hold, and is not excused."""
+    evidence = world.evidence()
+    return [line for line in violations(evidence) if not is_excused(line, evidence, world.sleeps)]
+
+
+def is_excused(line: str, evidence: Evidence, sleeps: Sequence[tuple[datetime, datetime]]) -> bool:
     """Whether a judgement is about moments, which the fast clock makes long, and about nothing else.
 
     Those are: how fresh a link was when a card arrived; what became of the last attempt in the moments before its
-    request was canceled, as somebody had wanted by then; and that a refund waited which has gone on since.
+    request was canceled, as somebody had wanted by then; that a refund waited which has gone on since; and what was
+    sent as it woke, when the wait for the answer seemed to be over at once.
     """
-    cases = {case.row["ref"]: case for case in File(evidence).cases}
+    file = File(evidence)
+    cases = {case.row["ref"]: case for case in file.cases}
+    if found := SAID_AGAIN.fullmatch(line):
+        [again] = (repeat for repeat in repeated(file) if repeat.what == found[1])
+        breaks = sum(again.first <= death <= again.last for death in evidence.deaths)
+        woken = sum(began <= again.last and again.first <= until for began, until in sleeps)
+        return again.extra - again.doubtful <= breaks + woken
     if found := LAST_ATTEMPT.fullmatch(line):
         return found[2] == found[3] and _ended_as_wanted(cases[found[1]])
     if found := NOT_TOLD.match(line):

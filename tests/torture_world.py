@@ -11,13 +11,10 @@ import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from functools import cache
+from datetime import datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
@@ -27,13 +24,10 @@ from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
 from bot.sandbox.vendors import subscribe
 from bot.settings import Settings
-from storage.database import Database
-from storage.directory import Directory
-from storage.people import Role, Shop
 from tests.checker import Evidence
-from tests.crowd import ADMIN, COLLEAGUE, GROUP, MERCHANT, OTHER_GROUP
 from tests.process_world import ROOT, quiet_port
 from tests.torture_life import FastClock
+from tests.torture_shops import PEOPLE, blank
 from tests.world import OWNER, Json
 
 RATE = 20.0
@@ -44,17 +38,11 @@ PATIENCE = 1.0
 """Real seconds after which Kvit gives a silent vendor up."""
 
 UPDATE_SECRET = "what_the_pretend_telegram_shows"
-OPENED = datetime(2026, 1, 1, tzinfo=UTC)
 BORN_WITHIN = 60.0
 QUIET_WITHIN = 90.0
 AFTER_DEATH = 0.05
 """Real seconds in which what a dead process had sent arrives; a death is dated after them, and before the next life."""
 
-SECOND_ADMIN, SECOND_MERCHANT = 70_010_021, 70_010_022
-PEOPLE = {
-    1: [(ADMIN, "Ada", Role.ADMIN), (MERCHANT, "Mads", Role.MERCHANT), (COLLEAGUE, "Carla", Role.MERCHANT)],
-    2: [(SECOND_ADMIN, "Sven", Role.ADMIN), (SECOND_MERCHANT, "Mira", Role.MERCHANT)],
-}
 WITH_AN_END = (
     "UPDATE refunds SET expires_at = coalesce(second_at, approved_at)"
     " WHERE expires_at IS NULL AND approved_at IS NOT NULL"
@@ -85,7 +73,8 @@ class RunningClock(TurnedClock):
 
 @dataclass
 class TortureWorld:
-    """The vendors here, the process there; `deaths` and `stops` are when it died or could not answer for long."""
+    """The vendors here, the process there; `deaths` are when it died or found no room, `sleeps` from when to when
+    it stood still and what it waited for could seem broken to it."""
 
     stripe: FakeStripe
     telegram: FakeTelegram
@@ -96,7 +85,7 @@ class TortureWorld:
     approval_above: int | None = None
     deaths: list[datetime] = field(default_factory=list)
     kills: int = 0
-    stops: int = 0
+    sleeps: list[tuple[datetime, datetime]] = field(default_factory=list)
     nursery: Process | None = None
     pid: int = 0
 
@@ -185,12 +174,13 @@ class TortureWorld:
     async def stop_for(self, seconds: float) -> None:
         """SIGSTOP for so many real seconds: whatever it waited for may seem broken to it afterwards."""
         os.kill(self.pid, signal.SIGSTOP)
+        began = self.now()
         try:
             await asyncio.sleep(seconds)
         finally:
             os.kill(self.pid, signal.SIGCONT)
         self.deaths.append(self.now())
-        self.stops += 1
+        self.sleeps.append((began, self.now() + timedelta(seconds=PATIENCE * RATE)))
 
     @asynccontextmanager
     async def full_disk(self) -> AsyncIterator[None]:
@@ -293,27 +283,6 @@ class TortureWorld:
             with suppress(ProcessLookupError):
                 self.nursery.kill()
             await self.nursery.communicate()
-
-
-@cache
-def blank() -> bytes:
-    """Two shops with their people and a group each: made once, in a loop of its own."""
-    with TemporaryDirectory() as folder, ThreadPoolExecutor(1) as beside:
-        path = Path(folder) / "kvit.db"
-        beside.submit(asyncio.run, _opened(path)).result()
-        return path.read_bytes()
-
-
-async def _opened(path: Path) -> None:
-    db = Database(f"sqlite:///{path}")
-    await db.migrate()
-    directory = Directory(db)
-    for number, (name, currency, group) in enumerate((("Kvit", "DKK", GROUP), ("Second", "NOK", OTHER_GROUP)), 1):
-        shop = await directory.open_shop(Shop(0, name, currency, "en", "Europe/Copenhagen"), now=OPENED)
-        for user_id, first_name, role in PEOPLE[number]:
-            await directory.seat(shop.id, user_id, role, name=first_name, now=OPENED)
-        await directory.tie(group, shop.id, now=OPENED)
-    await db.close()
 
 
 @asynccontextmanager

@@ -116,7 +116,8 @@ async def _draft(context: Context, payment: Payment, amount: Money | None, reaso
         asked = await _pass_on(context, refund, payment)
         if context.is_private:
             key = "refund.passed_on" if asked else "refund.nobody_may"
-            await context.send(context.html(key, amount=refund.amount, ref=payment.ref))
+            said = context.html(key, amount=refund.amount, ref=payment.ref)
+            await context.send(said, _buttons(refund, context.language)[1:])  # he may take it back
         return
     key = "refund.draft" if refund.approvals_needed < 2 else "refund.draft_of_two"
     said = context.html(key, **_holes(refund, payment), reason=_reason(refund))
