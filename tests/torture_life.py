@@ -7,9 +7,7 @@ signal, or when whoever began it has gone.
 from __future__ import annotations
 
 import asyncio
-import faulthandler
 import os
-import signal
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -95,7 +93,6 @@ def tell(line: str) -> None:
 def life() -> int:
     """One life from its beginning to its end; returns the exit code."""
     try:
-        faulthandler.register(signal.SIGUSR1, all_threads=True)
         asyncio.run(live())
     except CannotStart as refused:
         print(refused, file=sys.stderr, flush=True)  # noqa: T201 - as `serve` says it
