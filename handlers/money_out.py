@@ -61,7 +61,7 @@ class MoneyOut:
             return None if dispute is None else words.dispute_notice(payment, shop, dispute, status=detail)
         refund = await self._refunds.find(thing)
         stale = refund is None or (fact.name in STALE and refund.status is not STALE[fact.name])
-        if refund is None or stale:
+        if refund is None or stale or (fact.name == "refund_short" and refund.retry_until is None):
             return None
         left = Money((await self._refunds.room(payment.id)).left, payment.amount.currency)
         return words.refund_notice(payment, shop, fact, refund, left=left)

@@ -99,10 +99,16 @@ def refund_notice(payment: Payment, shop: Shop, fact: Fact, refund: Refund, *, l
         amount=refund.amount,
         why=_why(refund, language),
         left=left,
+        until=retry_until(refund, language, shop),
     )
     if refund.of_dashboard:
         said = Safe(f"{said} {html(language, 'notice.of_dashboard')}")
     return Letter(said, retry_button(refund, language) if fact.name == "refund_short" else ())
+
+
+def retry_until(refund: Refund, language: str, shop: Shop) -> str:
+    """Until when it can be tried again, on the shop's clock; nothing where that is over."""
+    return i18n.clock_time(language, refund.retry_until, shop.time_zone) if refund.retry_until else ""
 
 
 def dispute_notice(payment: Payment, shop: Shop, dispute: Dispute, *, status: str) -> Letter:

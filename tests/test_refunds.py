@@ -360,8 +360,10 @@ async def test_trying_again_does_not_make_the_ten_minutes_longer(world: World) -
     await world.control("stripe", "balance", {"available": 0, "refuse": True})
     await refunded(world, f"/refund {ref}")
     short = await world.card("Stripe did not refund")
+    assert "approved until 13:10" in short["text"]
     world.advance(540)
     await world.answer(world.tap(short, "Try again"))
+    await world.until(lambda: len([one for one in texts(world) if "approved until 13:10" in one]) == 1)
     await pass_time(world, 70)
     await told(world, "was not refunded")
     assert refunds(world) == []

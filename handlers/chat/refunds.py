@@ -8,7 +8,7 @@ from handlers.chat import arguments
 from handlers.chat.context import Context
 from handlers.i18n import Safe, html, text
 from handlers.letters import Post, draft_of
-from handlers.money_out_words import retry_button
+from handlers.money_out_words import retry_button, retry_until
 from handlers.ports import Button, Keyboard, Letter
 from handlers.refunds import RefundWish
 from handlers.team import LONGEST_NAME, Standing
@@ -103,7 +103,8 @@ def _outcome(context: Context, refund: Refund, payment: Payment) -> tuple[Safe, 
     """How it stands after a tap; whoever tapped may be in another chat than the card and not see what that says."""
     holes = {"amount": refund.amount, "ref": payment.ref}
     if refund.status is RefundStatus.APPROVED and refund.retry_until is not None:
-        return context.html("refund.now_short", **holes), retry_button(refund, context.language)
+        until = retry_until(refund, context.language, context.shop)
+        return context.html("refund.now_short", until=until, **holes), retry_button(refund, context.language)
     return context.html(f"refund.now_{refund.status}", **holes), ()
 
 
