@@ -121,11 +121,13 @@ class Opener:
         return connection
 
     async def wait_closed(self) -> None:
-        """Return when all closed connections are gone, also those whose user was canceled or could not open them.
+        """Close what a canceled user left behind, and return when all connections are gone.
 
         A thread that ends after the event loop would have nobody to tell it to.
         """
         for connection in self._opened:
+            if connection._running and connection._connection is not None:
+                await connection.close()
             if not connection._running and connection._thread.is_alive():
                 await asyncio.to_thread(connection._thread.join)
         self._opened = []
