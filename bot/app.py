@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 STOP_SECONDS = 15.0
 READY_SECONDS = 30.0
 ADMIT_SECONDS = 3.0
-LOOK_SECONDS_WITHOUT_WEBHOOK = 10.0
 USERNAME = "bot_username"
 
 

@@ -12,7 +12,6 @@ from handlers.ports import Change, Clock, Gateway, GatewayError
 from handlers.stripe_event import NotAnEvent
 from storage.directory import Directory
 from storage.errors import DatabaseUnavailable
-from storage.mail import Draft
 from storage.mailbox import Mailbox
 from storage.queries import Queries
 
@@ -110,8 +109,7 @@ class MissedEvents:
             return False
         if event.livemode != self._gateway.livemode or not event.ours:
             return False
-        lane, body = event.intent_id or event.id, stripe_event.without_client_secrets(raw.encode())
-        return bool(await self._events.put(Draft(event.id, lane, event.type, body), now=now))
+        return bool(await self._events.put(stripe_event.draft_of(event, raw.encode()), now=now))
 
     async def _pause(self) -> float:
         try:

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from storage.mail import Draft
+
 POINTING = frozenset({"charge", "refund", "dispute", "radar.early_fraud_warning"})
 """Objects that name the intent they belong to; their own metadata need not be the intent's."""
 
@@ -63,6 +65,11 @@ def read(raw: bytes) -> Event:
     created = said.get("created")
     at = created if type(created) is int and 0 < created < _LATEST else None
     return Event(event_id, kind, livemode, intent_id, ours, payment_id, at)
+
+
+def draft_of(event: Event, raw: bytes) -> Draft:
+    """The mail that keeps an event, without its client secrets: by whichever way it came, it is the same mail."""
+    return Draft(event.id, event.intent_id or event.id, event.type, without_client_secrets(raw))
 
 
 def without_client_secrets(raw: bytes) -> bytes:

@@ -42,13 +42,6 @@ class DisputeBook:
             row = (await tx.execute(sa.select(disputes).where(disputes.c.id == dispute_id))).mappings().first()
         return None if row is None else _to_dispute(row)
 
-    async def warning(self, warning_id: str) -> FraudWarning | None:
-        """By Stripe's id."""
-        query = sa.select(fraud_warnings).where(fraud_warnings.c.id == warning_id)
-        async with self._db.reading() as tx:
-            row = (await tx.execute(query)).mappings().first()
-        return None if row is None else FraudWarning(row["id"], row["fraud_type"])
-
     async def of_payment(self, payment_id: str) -> Sequence[Dispute]:
         """All of a payment, in the order in which they came."""
         async with self._db.reading() as tx:

@@ -13,7 +13,6 @@ from handlers.ports import Clock
 from handlers.stripe_event import Event, NotAnEvent
 from handlers.web.bodies import READ_SECONDS, read_body
 from handlers.web.signature import BadSignature, verify
-from storage.mail import Draft
 from storage.mailbox import Mailbox
 
 log = logging.getLogger(__name__)
@@ -71,9 +70,7 @@ class StripeWebhook:
         return web.Response(text="kept\n")
 
     async def _keep(self, event: Event, raw: bytes, now: datetime) -> str:
-        lane = event.intent_id or event.id
-        body = stripe_event.without_client_secrets(raw)
-        new = await self._inbox.put(Draft(key=event.id, lane=lane, kind=event.type, body=body), now=now)
+        new = await self._inbox.put(stripe_event.draft_of(event, raw), now=now)
         return "kept" if new else "repeated"
 
     def _concerns_us(self, event: Event) -> bool:
