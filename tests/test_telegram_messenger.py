@@ -29,7 +29,7 @@ async def stand() -> AsyncIterator[Stand]:
 
 @pytest.fixture
 async def messenger(stand: Stand) -> AsyncIterator[TelegramMessenger]:
-    made = TelegramMessenger(AiohttpRequest(TOKEN, base=stand.base, read=0.3, connect=0.5))
+    made = TelegramMessenger(AiohttpRequest(TOKEN, base=stand.base))
     yield made
     await made.close()
 
@@ -194,7 +194,6 @@ async def test_an_answer_that_says_no_may_be_tried_again(
 @pytest.mark.parametrize(
     ("answer", "status"),
     [
-        (Stand.SILENCE, 200),
         (Stand.RESET, 200),
         ("<html>", 502),
         ("{", 200),
@@ -209,6 +208,14 @@ async def test_what_may_have_been_delivered_is_unsure(
 ) -> None:
     stand.say(answer, status)
     failed = await failure(messenger.send(CHAT, LETTER))
+    assert (failed.permanent, failed.unsure, failed.wait) == (False, True, None)
+
+
+async def test_silence_is_unsure(stand: Stand) -> None:
+    messenger = TelegramMessenger(AiohttpRequest(TOKEN, base=stand.base, read=0.3))
+    stand.say(Stand.SILENCE)
+    failed = await failure(messenger.send(CHAT, LETTER))
+    await messenger.close()
     assert (failed.permanent, failed.unsure, failed.wait) == (False, True, None)
 
 

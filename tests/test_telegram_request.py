@@ -24,7 +24,7 @@ async def stand() -> AsyncIterator[Stand]:
 
 @pytest.fixture
 async def request_(stand: Stand) -> AsyncIterator[AiohttpRequest]:
-    request = AiohttpRequest(TOKEN, base=stand.base, read=0.3, connect=0.5)
+    request = AiohttpRequest(TOKEN, base=stand.base)
     yield request
     await request.shutdown()
 
@@ -48,7 +48,7 @@ async def test_a_refused_connection_is_surely_not_sent() -> None:
 async def test_waiting_too_long_for_the_pool_is_surely_not_sent(stand: Stand) -> None:
     request = AiohttpRequest(TOKEN, base=stand.base, connections=1, read=5, connect=0.1)
     stand.say(stand.SILENCE)
-    first = asyncio.create_task(request.call("sendMessage"))
+    first = asyncio.create_task(request.post(f"{request.address}{PRETEND_TOKEN}/sendMessage", connect_timeout=30))
     await stand.asked.wait()
     with pytest.raises(NotSent, match="ConnectionTimeoutError"):
         await request.call("sendMessage")
@@ -57,10 +57,11 @@ async def test_waiting_too_long_for_the_pool_is_surely_not_sent(stand: Stand) ->
     await request.shutdown()
 
 
-async def test_silence_after_the_request_left_is_perhaps_sent(stand: Stand, request_: AiohttpRequest) -> None:
+async def test_silence_after_the_request_left_is_perhaps_sent(stand: Stand) -> None:
     stand.say(stand.SILENCE)
-    with pytest.raises(PerhapsSent):
-        await request_.call("sendMessage")
+    async with AiohttpRequest(TOKEN, base=stand.base, read=0.3) as impatient:
+        with pytest.raises(PerhapsSent):
+            await impatient.call("sendMessage")
 
 
 async def test_a_connection_that_breaks_is_perhaps_sent(stand: Stand, request_: AiohttpRequest) -> None:
