@@ -23,14 +23,14 @@ demo: run-ready
 	@$(VENV) -m bot demo $(ARGS)
 
 test: dev-ready
-	@$(VENV) -m pytest $(ARGS)
+	@$(VENV) -m pytest -n auto $(ARGS)
 
 check: dev-ready
 	$(VENV) -m ruff format --check .
 	$(VENV) -m ruff check .
 	$(VENV) -m mypy
 	$(VENV) scripts/requirements.py check
-	$(VENV) -m pytest -W error
+	$(VENV) -m pytest -n auto -W error
 
 format: dev-ready
 	$(VENV) -m ruff check --fix .

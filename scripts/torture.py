@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.torture_storm import Report, play
 
 ROUND = 30
+PACE = 0.12
 KEPT = Path(tempfile.gettempdir()) / "kvit-torture"
 
 
@@ -59,6 +60,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--payments", type=int, help="end after so many requests")
     parser.add_argument("--minutes", type=float, default=10, help="begin no round later than this")
     parser.add_argument("--each", type=int, default=ROUND, help="requests in a round")
+    parser.add_argument("--pace", type=float, default=PACE, help="seconds between what people do, on the average")
     parser.add_argument("--pages", action="store_true", help="with pay pages, and Telegram's updates by webhook")
     parser.add_argument("--keep", type=Path, default=KEPT, help="where a wrong round is kept")
     return parser.parse_args()
@@ -78,7 +80,7 @@ def _round(given: argparse.Namespace, seed: int) -> Report:
     """One round in a folder of its own, which stays only if something is wrong."""
     folder = Path(tempfile.mkdtemp(prefix="kvit-torture-"))
     try:
-        report = asyncio.run(play(folder, seed, payments=given.each, pages=given.pages))
+        report = asyncio.run(play(folder, seed, payments=given.each, pace=given.pace, pages=given.pages))
     except Exception as error:
         broken = f"the round broke off: {type(error).__name__}: {error}"
         report = Report(seed, "", {}, violations=[broken, traceback.format_exc()])

@@ -23,7 +23,7 @@ ARGUMENTS = [
     "--disable-quic",
 ]
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-PATIENCE = 20_000
+PATIENCE = 60_000
 """Milliseconds that a page may take for something on a busy machine."""
 
 

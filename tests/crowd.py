@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from bot.sandbox.fake_telegram import Entry, FakeTelegram
@@ -20,7 +20,8 @@ from storage.post import Post
 from storage.queries import Queries
 from storage.rows import Card
 from storage.shop_tables import members
-from tests.world import OWNER, Json, World
+from tests.evidence import worked_off
+from tests.world import OWNER, PATIENCE, Json, World
 
 ADMIN, MERCHANT, COLLEAGUE, STRANGER = 70_010_011, 70_010_012, 70_010_013, 70_010_099
 GROUP, OTHER_GROUP, NO_SHOP = -70_020_001, -70_020_002, -70_020_003
@@ -134,7 +135,7 @@ async def reply(world: World, to: int, contains: str = "", *, chat: int = OWNER)
         fitting = [m for m in fitting if contains in m["text"]]
         return fitting[-1] if fitting else None
 
-    return await world.telegram.until(find, timeout=10)
+    return await world.telegram.until(find, timeout=PATIENCE)
 
 
 async def refused(world: World, text: str, *, by: int = OWNER, chat: int | None = None) -> str:
@@ -155,12 +156,13 @@ async def caught_up(world: World, chat: int = OWNER, *, by: int = OWNER) -> None
 
 
 async def in_time(world: World, true: Callable[[], Any], *, step: float = 2, most: int = 400) -> Any:
-    """Turn the clock by steps until it is true; between two steps everybody gets a moment to act."""
+    """Turn the clock by steps until it is true; between two steps everybody does what is due, if he can."""
     for _ in range(most):
-        try:
-            return await world.telegram.until(lambda _: true(), timeout=0.05)
-        except TimeoutError:
-            world.advance(step)
+        with suppress(TimeoutError):  # somebody is held up until the clock goes on
+            await worked_off(world, patience=1)
+        if found := true():
+            return found
+        world.advance(step)
     raise TimeoutError("it never came true")
 
 

@@ -17,7 +17,7 @@ from bot.sandbox.fake_stripe.delivery import signature
 from bot.sandbox.fake_stripe.ledger import Request
 from bot.sandbox.fake_telegram import Entry
 from bot.stripe_gateway import StripeGateway
-from tests.world import OWNER, Json, World
+from tests.world import OWNER, PATIENCE, Json, World
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 REF = re.compile(r"#[A-Z][0-9][0-9A-Z]{2,6}\b")
@@ -40,9 +40,6 @@ TOLD_FAILED = (
     " Tap New link on the card to try again."
 )
 TOLD_LAPSED = "⌛ #REF, DKK 149.50: the link was not used in time. Tap New link on the card when the customer is ready."
-PATIENCE = 20
-"""Real seconds after which a test gives up; an idle machine needs a few hundredths."""
-
 HEALED = 45
 """Seconds within which what failed once or twice is tried again."""
 
@@ -147,12 +144,24 @@ async def eventually(true: Callable[[], Any]) -> None:
 
 async def rest(world: World) -> None:
     """Return once nobody has anything to do before the clock is turned again."""
+    await _still(world, _busy)
+
+
+async def worked_off(world: World, *, patience: float = PATIENCE) -> None:
+    """Return once Kvit has nothing to do before the clock is turned again; it may not have read all updates.
+
+    TimeoutError after `patience` real seconds.
+    """
+    await _still(world, _left, patience)
+
+
+async def _still(world: World, busy: Callable[[World], Any], patience: float = PATIENCE) -> None:
     still = 0
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             while still < STILL:
                 await asyncio.sleep(0.01)
-                still = 0 if _busy(world) else still + 1
+                still = 0 if busy(world) else still + 1
     except TimeoutError as error:
         raise TimeoutError(f"still at work: {_left(world)}") from error
 
@@ -222,7 +231,9 @@ def _first_lines(world: World, chat: int) -> list[str]:
 
 
 def _busy(world: World) -> bool:
-    return bool(world.telegram.world.updates.pending() or _on_the_way(world) or _left(world))
+    telegram = world.telegram.world
+    unread = telegram.updates.pending() and not telegram.down
+    return bool(unread or _on_the_way(world) or _left(world))
 
 
 def _left(world: World) -> list[Json]:

@@ -9,7 +9,7 @@ from typing import Any
 from bot.sandbox.fake_telegram import FakeTelegram
 from tests.crowd import ADMIN, book, reply, shown
 from tests.evidence import rows
-from tests.world import Json, World
+from tests.world import PATIENCE, Json, World
 
 LINK = re.compile(r"https://t\.me/(\w+)\?start=(invite-([A-Za-z0-9_-]+))")
 
@@ -29,7 +29,7 @@ async def invited(world: World, role: str = "merchant", *, by: int = ADMIN, chat
     def come(_: FakeTelegram) -> list[str]:
         return links(world, by)[before:]
 
-    found: list[str] = await world.telegram.until(come, timeout=10)
+    found: list[str] = await world.telegram.until(come, timeout=PATIENCE)
     return found[0]
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import socket
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -34,7 +32,7 @@ from storage.people import Role, Shop
 from tests.checker_file import Evidence
 from tests.crowd import GROUP, SHOP_PEOPLE
 from tests.fate import Fate, Moment, MortalGateway, MortalMessenger, attach
-from tests.world import BRISK, OWNER, World, installed
+from tests.world import BRISK, OWNER, World, free_port, installed
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -196,14 +194,6 @@ def blank() -> bytes:
         return path.read_bytes()
 
 
-def quiet_port() -> int:
-    """A port that no client is given by chance while the service is dead: those come from 32768 on."""
-    for port in random.Random().sample(range(15_000, 32_000), 100):
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise OSError("no port is free")
-
-
 async def _migrated(url: str) -> None:
     db = Database(url)
     await db.migrate()
@@ -231,7 +221,7 @@ async def mortal(
     stripe, telegram = FakeStripe(clock), FakeTelegram(clock, owner_id=OWNER, flood_control=False)
     for user_id, _, _ in SHOP_PEOPLE:
         telegram.people.private_chat(user_id)
-    chosen = await installed(stripe, telegram, folder, **{"port": quiet_port(), **settings})
+    chosen = await installed(stripe, telegram, folder, **{"port": free_port(), **settings})
     async with aiohttp.ClientSession() as http:
         service = Service(chosen, clock)
         world = MortalWorld(stripe, telegram, clock, chosen, http, service, plants=plants or Seams(), ends=[*ends])

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import signal
-import socket
 import sqlite3
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -23,12 +21,9 @@ from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import Entry, FakeTelegram
 from bot.sandbox.vendors import subscribe
 from bot.settings import Settings
-from tests.world import OWNER, Json, button
+from tests.world import OWNER, PATIENCE, Json, button, free_port
 
 ROOT = Path(__file__).parent.parent
-PATIENCE = 60
-"""Real seconds for anything on a busy machine; usually it is a fraction of one."""
-
 SERVE = ("bot", "serve")
 
 
@@ -158,7 +153,7 @@ class Outside:
 async def outside(folder: Path, **settings: str) -> AsyncIterator[Outside]:
     """Both services running and nobody else; `settings` are Kvit's, as in the environment."""
     folder.mkdir(exist_ok=True)
-    clock, port = TurnedClock(), quiet_port()
+    clock, port = TurnedClock(), free_port()
     stripe, telegram = FakeStripe(clock), FakeTelegram(clock, owner_id=OWNER, flood_control=False)
     stripe.world.changes = telegram.world.changes
     inherited = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
@@ -180,12 +175,3 @@ async def outside(folder: Path, **settings: str) -> AsyncIterator[Outside]:
             await world.end()
             await telegram.stop()
             await stripe.stop()
-
-
-def quiet_port() -> int:
-    """A port that no outgoing connection is given by chance while the process that wants it is down."""
-    for _ in range(100):
-        port = random.SystemRandom().randrange(20_000, 30_000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise AssertionError("no free port")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.process_world import Outside, outside, quiet_port
-from tests.world import OWNER
+from tests.process_world import Outside, outside
+from tests.world import OWNER, free_port
 
 AT_ONCE = 10
 """Real seconds, on a busy machine; a stream that is not told would be torn off in the middle."""
@@ -17,7 +17,7 @@ AT_ONCE = 10
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[Outside]:
-    async with outside(tmp_path, TELEGRAM_MODE="polling", PUBLIC_URL=f"http://127.0.0.1:{quiet_port()}") as around:
+    async with outside(tmp_path, TELEGRAM_MODE="polling", PUBLIC_URL=f"http://127.0.0.1:{free_port()}") as around:
         yield around
 
 

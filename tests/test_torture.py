@@ -18,13 +18,12 @@ if sys.platform != "linux":
 from tests.crowd import GROUP, MERCHANT
 from tests.torture_storm import CLIMATES, Climate, play, wrong
 from tests.torture_world import TortureWorld, torture_world
-from tests.world import Json
+from tests.world import PATIENCE, Json
 
 pytestmark = pytest.mark.timeout(300)
 
 PAYMENTS = 8
 PACE = 0.06
-PATIENCE = 60
 SEEDS = {"massacre": 5, "everything": 6}
 """One of each: a change is to be judged by itself, not by luck."""
 

@@ -59,6 +59,7 @@ class Crowd:
             self._cancel: 0.3,
             self._bank: 0.5,
             self._dashboard: 0.2,
+            self._dispute: 0.3,
             self._mistake: 0.3,
         }
         if world.has_pages:
@@ -150,6 +151,19 @@ class Crowd:
         paid = [key for key, intent in self._stripe.ledger.intents.items() if intent["status"] == "succeeded"]
         if paid:
             await self._world.control("stripe", f"intents/{self._chance.choice(paid)}/refund", {"amount": 3000})
+
+    async def _dispute(self) -> None:
+        """A customer goes to his bank about money that he paid, or the bank decides."""
+        ledger = self._stripe.ledger
+        quarrels = [key for key, dispute in ledger.disputes.items() if dispute["status"] == "needs_response"]
+        charges = {dispute["charge"] for dispute in ledger.disputes.values()}
+        whole = [charge for charge in ledger.charges.values() if charge["paid"] and not charge["refunded"]]
+        paid = [charge["payment_intent"] for charge in whole if charge["captured"] and charge["id"] not in charges]
+        if quarrels and self._chance.random() < 0.5:
+            verdict = {"status": self._chance.choice(("won", "lost"))}
+            await self._world.control("stripe", f"disputes/{self._chance.choice(quarrels)}/close", verdict)
+        elif paid:
+            await self._world.control("stripe", f"intents/{self._chance.choice(paid)}/dispute", {})
 
     async def _mistake(self) -> None:
         """Somebody who may not writes what would move money if he might."""

@@ -25,10 +25,10 @@ from bot.sandbox.fake_telegram import FakeTelegram
 from bot.sandbox.vendors import subscribe
 from bot.settings import Settings
 from tests.checker import Evidence
-from tests.process_world import ROOT, quiet_port
+from tests.process_world import ROOT
 from tests.torture_life import FastClock
 from tests.torture_shops import PEOPLE, blank
-from tests.world import OWNER, Json
+from tests.world import OWNER, Json, free_port
 
 RATE = 20.0
 """A pretend minute takes three seconds: a lease of two can be slept through, and a link lapses while one waits."""
@@ -292,7 +292,7 @@ async def torture_world(folder: Path, *, pages: bool = False, **settings: str) -
     With `pages` payments have theirs, and Telegram's updates come by webhook.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    origin, port = time.time(), quiet_port()
+    origin, port = time.time(), free_port()
     clock = RunningClock(origin, RATE)
     stripe, telegram = FakeStripe(clock), FakeTelegram(clock, owner_id=OWNER, flood_control=False)
     stripe.world.changes = telegram.world.changes

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from handlers.pacing import Pacing
 Json = dict[str, Any]
 BRISK = 1_000_000
 OWNER = 70_010_001
+PATIENCE = 60
+"""Real seconds that anything may take on a busy machine: only what never comes fails."""
 
 
 @dataclass
@@ -70,7 +73,7 @@ class World:
             fitting = [m for m in said if contains in m["text"] and (but is None or but not in m["text"])]
             return fitting[-1] if fitting else None
 
-        return await self.telegram.until(find, timeout=10)
+        return await self.telegram.until(find, timeout=PATIENCE)
 
     def sent(self, contains: str = "") -> list[Entry]:
         """Every message that the bot posted so far (not the edits) that says so."""
@@ -98,13 +101,18 @@ class World:
 
     async def until(self, true: Callable[[], Any]) -> Any:
         """Wait for something that shows in the chat or at Telegram."""
-        return await self.telegram.until(lambda _: true(), timeout=10)
+        return await self.telegram.until(lambda _: true(), timeout=PATIENCE)
 
 
 def free_port() -> int:
-    """A port that stays the same when the service begins again, as Stripe's webhooks expect."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """A port that stays the same when the service begins again, as Stripe's webhooks expect.
+
+    No client is given it by chance while the service is down: those come from 32768 on.
+    """
+    for port in random.SystemRandom().sample(range(15_000, 32_000), 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
 
 
 def button(message: Json, label: str) -> Json:

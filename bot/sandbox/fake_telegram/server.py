@@ -97,7 +97,7 @@ class FakeTelegram:
         """`async for _ in telegram.subscribe()`: one turn after every change from now on."""
         return Watch(self.world.changes)
 
-    async def until(self, found: Callable[[FakeTelegram], T | None], timeout: float = 5) -> T:  # noqa: ASYNC109
+    async def until(self, found: Callable[[FakeTelegram], T | None], timeout: float = 60) -> T:  # noqa: ASYNC109
         """Return what `found(telegram)` says once it is true; raises TimeoutError after `timeout` real seconds."""
         watch = self.subscribe()
         async with asyncio.timeout(timeout):
