@@ -21,6 +21,7 @@ from handlers.ports import Clock, DeliveryFailed, Gateway, Messenger
 from handlers.sweeping import Swept, sweep_now
 from handlers.team import Person
 from storage.database import Database
+from storage.directory import BOT_ID
 from storage.errors import DatabaseUnavailable
 from storage.filelock import AlreadyServed, FileLock
 from storage.migrations import UnknownVersion
@@ -169,16 +170,28 @@ class Service:
             log.warning("STRIPE_WEBHOOK_SECRETS is not set: webhooks are refused, and Stripe is asked instead, slower.")
 
     async def _admit_database(self) -> None:
-        """Refuse tables of another version, and payments of the other mode."""
+        """Refuse tables of another version, what was served by another bot, and what is under way in the other mode."""
         if not await self._db.is_ready():
             raise CannotStart("The database has no tables of this version: run `python -m bot migrate` first.")
         if foreign := await self._house.queries.unfinished(livemode=not self._settings.livemode):
             ours, theirs = ("live", "test") if self._settings.livemode else ("test", "live")
             raise CannotStart(
-                f"STRIPE_API_KEY is a {ours} key, but this database holds {foreign} open payments made with a {theirs} "
-                f"key. Run with that key until they have ended, or set DATABASE_URL to another file."
+                f"STRIPE_API_KEY is a {ours} key, but this database holds {foreign} open payments or refunds made "
+                f"with a {theirs} key. Run with that key until they have ended, or set DATABASE_URL to another file."
             )
+        await self._admit_bot(str(self._request.bot_id))
         self._messenger.username = await self._house.directory.fact(USERNAME) or ""
+
+    async def _admit_bot(self, bot_id: str) -> None:
+        """Take the database for this bot's, or refuse: Telegram lets no bot see or edit what another one wrote."""
+        known = await self._house.directory.fact(BOT_ID)
+        if known is None:
+            await self._house.directory.record(BOT_ID, bot_id)
+        elif known != bot_id:
+            raise CannotStart(
+                f"TELEGRAM_BOT_TOKEN is of the bot {bot_id}, but this database belongs to the bot {known}, "
+                f"whose messages no other can edit. Use that bot's token, or set DATABASE_URL to another file."
+            )
 
     async def _listen(self) -> None:
         host, port = self._settings.host, self._settings.port

@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 from bot.findings import Finding, fine, note, wrong
 from bot.settings import Settings
 from storage.database import Database
-from storage.directory import Directory
+from storage.directory import BOT_ID, Directory
 from storage.errors import DatabaseUnavailable
 from storage.migrations import HEAD
 from storage.queries import Queries
 
-DATABASE, SCHEMA, MODE, OWNERS = "database", "schema", "payments of the other mode", "owners"
+DATABASE, SCHEMA, MODE, BOT, OWNERS = "database", "schema", "payments of the other mode", "the bot", "owners"
 DISK, ADDRESS = "disk", "public address"
 BUSY_SECONDS = 3.0
 MEBIBYTE = 2**20
@@ -71,7 +71,7 @@ def _schema(version: str | None) -> Finding:
 async def _content(db: Database, settings: Settings) -> list[Finding]:
     foreign = await Queries(db).unfinished(livemode=not settings.livemode)
     owners = settings.owner_ids | await Directory(db).owners()
-    return [_other_mode(foreign, settings), _owners(owners)]
+    return [_other_mode(foreign, settings), _same_bot(await Directory(db).fact(BOT_ID), settings), _owners(owners)]
 
 
 def _other_mode(foreign: int, settings: Settings) -> Finding:
@@ -79,7 +79,16 @@ def _other_mode(foreign: int, settings: Settings) -> Finding:
     if not foreign:
         return fine(MODE, f"There are none that a {theirs} key would have to finish.")
     remedy = f"Use the {theirs} key until they have ended, or name another file in DATABASE_URL."
-    return wrong(MODE, f"STRIPE_API_KEY is a {ours} key, and {foreign} open payments need a {theirs} one.", remedy)
+    waiting = f"{foreign} open payments or refunds need a {theirs} one"
+    return wrong(MODE, f"STRIPE_API_KEY is a {ours} key, and {waiting}.", remedy)
+
+
+def _same_bot(known: str | None, settings: Settings) -> Finding:
+    ours = settings.telegram_bot_token.get_secret_value().partition(":")[0]
+    if known in (None, ours):
+        return fine(BOT, f"The database belongs to the bot {ours}." if known else "The database belongs to no bot yet.")
+    remedy = "Use that bot's token, or name another file in DATABASE_URL."
+    return wrong(BOT, f"TELEGRAM_BOT_TOKEN is of the bot {ours}, but the database belongs to the bot {known}.", remedy)
 
 
 def _owners(owners: frozenset[int]) -> Finding:

@@ -23,6 +23,9 @@ KVIT = "kvit"
 CLAIM = "claim"
 """The fact that keeps the one claim that is offered."""
 
+BOT_ID = "bot_id"
+"""The fact that says whose messages the database knows: their numbers mean other messages to another bot."""
+
 
 @dataclass(frozen=True)
 class Seat:

@@ -13,8 +13,9 @@ from storage import rows
 from storage.database import Database
 from storage.ledger import Entry
 from storage.money import Money
-from storage.money_out_tables import history
+from storage.money_out_tables import history, refunds
 from storage.payment import Payment, PaymentStatus, hash_of
+from storage.refund import ON_ITS_WAY
 from storage.tables import attempts, cards, payments
 
 
@@ -104,11 +105,14 @@ class Queries:
         return found
 
     async def unfinished(self, *, livemode: bool) -> int:
-        """How many payments of this mode have not ended."""
-        query = sa.select(sa.func.count()).select_from(payments)
-        query = query.where(payments.c.ended_at.is_(None), payments.c.livemode == livemode)
+        """How many payments of this mode have not ended, and how many refunds are under way."""
+        still_open = sa.select(sa.func.count()).select_from(payments)
+        still_open = still_open.where(payments.c.ended_at.is_(None), payments.c.livemode == livemode)
+        on_the_way = sa.select(sa.func.count()).select_from(refunds.join(payments))
+        on_the_way = on_the_way.where(refunds.c.look_at.is_not(None), payments.c.livemode == livemode)
+        on_the_way = on_the_way.where(refunds.c.status.in_([status.value for status in ON_ITS_WAY]))
         async with self._db.reading() as tx:
-            return (await tx.execute(query)).scalar_one()
+            return sum([(await tx.execute(query)).scalar_one() for query in (still_open, on_the_way)])
 
     async def history(self, payment_id: str) -> Sequence[Entry]:
         """What happened to a payment, oldest first."""

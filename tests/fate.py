@@ -29,10 +29,15 @@ class Moment(NamedTuple):
     name: str = ""
 
 
+async def _nothing(_: Moment) -> None:
+    """No trap is set."""
+
+
 class Fate:
     """One life. Once it has ended nothing of it gets out any more: whoever calls waits for the burial, and is canceled.
 
-    `calls` names what was called so far, `under_way` how many of them have not returned.
+    `calls` names what was called so far, `under_way` how many of them have not returned. `trap` is told of each moment,
+    by its number among the calls of its name, and whatever it does happens then.
     """
 
     def __init__(self, end: Moment | None = None) -> None:
@@ -40,6 +45,7 @@ class Fate:
         self.died = asyncio.Event()
         self.under_way = 0
         self.count = 0
+        self.trap: Callable[[Moment], Awaitable[None]] = _nothing
         self._end = end
         self._buried = asyncio.Event()
 
@@ -84,7 +90,9 @@ class Fate:
 
     async def _reach(self, number: int, when: str) -> None:
         name = self.calls[number - 1]
-        if self._end in {Moment(number, when), Moment(self.calls[:number].count(name), when, name)}:
+        named = Moment(self.calls[:number].count(name), when, name)
+        await self.trap(named)
+        if self._end in {Moment(number, when), named}:
             self.died.set()
         await self._stand_still_if_dead()
 

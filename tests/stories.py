@@ -65,10 +65,10 @@ async def tell(world: MortalWorld, story: Story, *, patience: int = PATIENCE) ->
     Raises:
         Stuck: somebody waited in vain.
     """
-    await _beside(world.keep_alive(), _play(Stage(world, patience, story.chat, story.by), story))
+    await beside(world.keep_alive(), _play(Stage(world, patience, story.chat, story.by), story))
 
 
-async def _beside(keeper: Any, play: Awaitable[None]) -> None:
+async def beside(keeper: Any, play: Awaitable[None]) -> None:
     """Run both; the play's end is the end, and so is a failure of the keeper."""
     tasks = [asyncio.ensure_future(keeper), asyncio.ensure_future(play)]
     try:

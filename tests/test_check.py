@@ -18,7 +18,7 @@ from tests.terminal import Terminal, failing, installed, noted, secrets_in, serv
 LIVE = "rk_live_51CanaryRestrictedKey"
 ENDPOINT, DELIVERY, WEBHOOK = "webhook endpoint", "webhook delivery", "telegram webhook"
 ALL = (
-    *("settings", "database", "schema", "payments of the other mode", "owners", "disk", "public address"),
+    *("settings", "database", "schema", "payments of the other mode", "the bot", "owners", "disk", "public address"),
     *("clock", "stripe key", "stripe rights", "mobilepay", "webhook secret", ENDPOINT, DELIVERY),
     *("telegram token", WEBHOOK, "group privacy"),
 )
@@ -238,5 +238,14 @@ async def test_a_live_key_on_a_database_with_open_test_payments_is_told(tmp_path
         ended = await terminal.run("check", stripe_api_key=LIVE)
         terminal.stripe.world.key = terminal.stripe.key
     mixed = ended.lines["payments of the other mode"]
-    assert mixed.startswith("FAIL STRIPE_API_KEY is a live key, and 1 open payments need a test one.")
+    assert mixed.startswith("FAIL STRIPE_API_KEY is a live key, and 1 open payments or refunds need a test one.")
     assert "live mode: real money moves" in ended.lines["stripe key"]
+
+
+async def test_a_database_of_another_bot_is_told(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (terminal, _):
+        assert (await terminal.run("check")).lines["the bot"].startswith("ok")
+        ended = await terminal.run("check", telegram_bot_token=f"424242:{'x' * 35}")
+    assert ended.lines["the bot"].startswith(
+        "FAIL TELEGRAM_BOT_TOKEN is of the bot 424242, but the database belongs to"
+    )

@@ -195,13 +195,39 @@ async def test_a_live_key_is_refused_while_test_payments_are_open(world: Outside
     await world.drained()
     await world.stopped(process)
     [line] = await refused(world, STRIPE_API_KEY=f"sk_live_{CANARY}")
-    assert line.startswith("STRIPE_API_KEY is a live key, but this database holds 1 open payments made with a test key")
+    assert line.startswith("STRIPE_API_KEY is a live key, but this database holds 1 open payments or refunds made with")
     process = await world.ready()
     await world.approve(card)
     await world.message("✅ Paid:")
     await world.stopped(process)
     await world.stopped(await world.ready("bot", "serve", STRIPE_API_KEY=f"sk_live_{CANARY}"))
     assert CANARY not in world.log
+
+
+async def test_a_live_key_is_refused_while_a_test_refund_is_on_its_way(world: Outside) -> None:
+    process = await world.ready()
+    await world.subscribe("*")
+    world.telegram.say(OWNER, OWNER, "/pay 149,50 Coffee")
+    await world.approve(await world.message("Waiting for payment"))
+    await world.message("✅ Paid:")
+    async with world.http.post(f"{world.stripe.base}/_control/refunds/next", json={"status": "pending"}) as answer:
+        assert answer.status == 200
+    [ref] = (row[0] for row in world.rows("SELECT ref FROM payments"))
+    world.telegram.say(OWNER, OWNER, f"/refund {ref}")
+    world.tap(await world.message("Refund "), "Refund")
+    await world.until(lambda: world.rows("SELECT status FROM refunds") == [("pending",)])
+    await world.stopped(process)
+    [line] = await refused(world, STRIPE_API_KEY=f"sk_live_{CANARY}")
+    assert line.startswith("STRIPE_API_KEY is a live key, but this database holds 1 open payments or refunds made with")
+
+
+async def test_another_bot_is_refused_for_the_messages_are_not_its_own(world: Outside) -> None:
+    await world.stopped(await world.ready())
+    [line] = await refused(world, TELEGRAM_BOT_TOKEN=f"424242:{CANARY}")
+    bot_id = world.telegram.token.partition(":")[0]
+    assert line.startswith(f"TELEGRAM_BOT_TOKEN is of the bot 424242, but this database belongs to the bot {bot_id}, ")
+    assert CANARY not in world.log
+    await world.stopped(await world.ready("bot", "serve", TELEGRAM_BOT_TOKEN=f"{bot_id}:{CANARY}"))
 
 
 async def test_a_whole_journey_with_accidents_leaves_no_secret_in_any_output(world: Outside) -> None:

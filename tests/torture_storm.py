@@ -200,7 +200,7 @@ def _judge(world: TortureWorld, report: Report) -> None:
 
 FRESHNESS = re.compile(r"12: the card of #(\w+) says (open|aging) at ([\d:.]+), which is not so")
 LAST_ATTEMPT = re.compile(r"4: the attempts of #(\w+) are \[(.*)'canceled'\] in the book and \[(.*)'\w+'\] at Stripe")
-NOT_TOLD = re.compile(r"11: nobody was told that #(\w+) was (?:failed|lapsed|reserved) at")
+NOT_TOLD = re.compile(r"11: nobody was told that #(\w+) was (failed|lapsed|reserved) at ([\d:.]+)")
 STILL_PENDING = re.compile(r"11: \d+ refunds of (\d+) of #(\w+) were pending, and \d+ are told")
 SAID_AGAIN = re.compile(r"10: (.*) was said \d+ times too often")
 WHOLE_SECONDS = timedelta(seconds=1)
@@ -220,8 +220,9 @@ def is_excused(line: str, evidence: Evidence, sleeps: Sequence[tuple[datetime, d
     """Whether a judgement is about moments, which the fast clock makes long, and about nothing else.
 
     Those are: how fresh a link was when a card arrived; what became of the last attempt in the moments before its
-    request was canceled, as somebody had wanted by then; that a refund waited which has gone on since; and what was
-    sent as it woke, when the wait for the answer seemed to be over at once.
+    request was canceled, as somebody had wanted by then; how an attempt ended while Kvit was dead or asleep, if the
+    next one was begun as soon as it was back; that a refund waited which has gone on since; and what was sent as it
+    woke, when the wait for the answer seemed to be over at once.
     """
     file = File(evidence)
     cases = {case.row["ref"]: case for case in file.cases}
@@ -232,8 +233,11 @@ def is_excused(line: str, evidence: Evidence, sleeps: Sequence[tuple[datetime, d
         return again.extra - again.doubtful <= breaks + woken
     if found := LAST_ATTEMPT.fullmatch(line):
         return found[2] == found[3] and _ended_as_wanted(cases[found[1]])
-    if found := NOT_TOLD.match(line):
-        return _ended_as_wanted(cases[found[1]])
+    if found := NOT_TOLD.fullmatch(line):
+        case = cases[found[1]]
+        [at] = [turn.at for turn in case.turns if turn.state == found[2] and f"{turn.at:%H:%M:%S.%f}" == found[3]]
+        away = [*((death, death) for death in evidence.deaths), *sleeps]
+        return _ended_as_wanted(case) or _gone_on_meanwhile(case, at, away)
     if found := STILL_PENDING.match(line):
         mine = {move.id: move.state for move in cases[found[2]].moves if move.amount == int(found[1])}
         return "pending" not in mine.values()
@@ -250,6 +254,12 @@ def _ended_as_wanted(case: Case) -> bool:
     reserved = case.first("reserved")
     wanted = [act.at for act in case.acts if act.data.startswith("c:") or act.text.startswith("/cancel")]
     return case.row["canceled_because"] == "by_merchant" and (reserved is None or min(wanted) < reserved)
+
+
+def _gone_on_meanwhile(case: Case, at: datetime, away: Sequence[tuple[datetime, datetime]]) -> bool:
+    """Whether the next attempt was begun before Kvit, which was away then, could tell how the last one had ended."""
+    begun = next((turn.at for turn in case.turns if turn.state == "open" and turn.at > at), None)
+    return begun is not None and any(began <= begun and at <= until for began, until in away)
 
 
 def keep(world: TortureWorld, report: Report) -> None:
