@@ -14,7 +14,6 @@ from handlers.rights import Rights
 from storage.disputes import DisputeBook
 from storage.mail import Mail
 from storage.mailbox import Mailbox
-from storage.money import Money
 from storage.payment import Payment, Place
 from storage.people import Shop
 from storage.refund import Refund
@@ -63,8 +62,8 @@ class MoneyOut:
         stale = refund is None or (fact.name in STALE and refund.status is not STALE[fact.name])
         if refund is None or stale or (fact.name == "refund_short" and refund.retry_until is None):
             return None
-        left = Money((await self._refunds.room(payment.id)).left, payment.amount.currency)
-        return words.refund_notice(payment, shop, fact, refund, left=left)
+        room = await self._refunds.room(payment.id)
+        return words.refund_notice(payment, shop, fact, refund, room=room)
 
     async def tell_admins(self, mail: Mail, payment: Payment, shop: Shop) -> None:
         """Put a message to each admin of the shop; the same mail puts the same messages."""

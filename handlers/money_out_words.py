@@ -14,6 +14,7 @@ from storage.money import Money
 from storage.payment import Payment
 from storage.people import Shop
 from storage.refund import Refund, RefundStatus
+from storage.refunds import Room
 
 MOST_LINES = 6
 """Refunds that a card lists; the sums above them hold for all."""
@@ -89,16 +90,17 @@ def hold_buttons(payment: Payment, language: str) -> tuple[tuple[Button, ...], .
     )
 
 
-def refund_notice(payment: Payment, shop: Shop, fact: Fact, refund: Refund, *, left: Money) -> Letter:
+def refund_notice(payment: Payment, shop: Shop, fact: Fact, refund: Refund, *, room: Room) -> Letter:
     """What has become of a refund, for the chat, and what can still go back."""
     language = shop.language
+    barred = room.contested or (room.lost > 0 and room.left == 0)
     said = html(
         language,
-        f"notice.{fact.name}",
+        "notice.refund_failed_in_dispute" if fact.name == "refund_failed" and barred else f"notice.{fact.name}",
         ref=payment.ref,
         amount=refund.amount,
         why=_why(refund, language),
-        left=left,
+        left=Money(room.left, payment.amount.currency),
         until=retry_until(refund, language, shop),
     )
     if refund.of_dashboard:

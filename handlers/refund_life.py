@@ -12,6 +12,7 @@ from zlib import crc32
 from handlers.lifecycle import KEY_LIFE
 from storage.errors import (
     DisputeForbids,
+    LostToDispute,
     NothingLeft,
     NothingPaid,
     OverRefundLimit,
@@ -95,7 +96,7 @@ def fitting(refund: Refund, room: Room) -> Refund:
     """The refund, if that much can go back at all.
 
     Raises:
-        RefundOfHold, NothingPaid, DisputeForbids, NothingLeft, RefundExceedsBalance.
+        RefundOfHold, NothingPaid, DisputeForbids, LostToDispute, NothingLeft, RefundExceedsBalance.
     """
     payment, left = room.payment, room.left
     if payment.status is PaymentStatus.AUTHORIZED:
@@ -104,6 +105,8 @@ def fitting(refund: Refund, room: Room) -> Refund:
         raise NothingPaid
     if room.contested:
         raise DisputeForbids(ref=payment.ref)
+    if left <= 0 and room.lost:
+        raise LostToDispute(ref=payment.ref, lost=Money(room.lost, payment.amount.currency))
     if left <= 0:
         raise NothingLeft(ref=payment.ref)
     if refund.amount.minor > left:

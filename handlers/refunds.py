@@ -61,7 +61,8 @@ class Refunds:
         """Write the wish down; no money moves and none is kept. `for_others`: whoever asks may not approve it himself.
 
         Raises:
-            OtherMode, AlreadyAsked, RefundOfHold, NothingPaid, DisputeForbids, NothingLeft, RefundExceedsBalance.
+            OtherMode, AlreadyAsked, RefundOfHold, NothingPaid, DisputeForbids, LostToDispute, NothingLeft,
+            RefundExceedsBalance.
         """
         self._refuse_other_mode(payment)
         if for_others:

@@ -79,6 +79,12 @@ class NothingLeft(PaymentError):
     code = "error.nothing_left"
 
 
+class LostToDispute(PaymentError):
+    """What had not gone back the customer's bank took in a dispute: `lost`, of the payment `ref`."""
+
+    code = "error.lost_to_dispute"
+
+
 class DisputeForbids(PaymentError):
     """The customer disputes the payment at his bank, and Stripe allows no refund beside that."""
 

@@ -152,7 +152,11 @@ def _too_early(case: Case, claim: Claim, state: str, minor: int) -> Iterator[str
 
 
 def _grown_again(case: Case, claim: Claim, since: datetime) -> Iterator[str]:
-    """What a failure says can be refunded is what Stripe would let go back at some time since."""
+    """What a failure says can be refunded is what Stripe would let go back at some time since; or it is disputed."""
+    if "The customer disputes this payment" in claim.said.text:
+        if not any(move.at <= claim.said.at for move in case.disputes):
+            yield f"7: a failure speaks of a dispute about {case.name}, and there was none"
+        return
     at, said = claim.said.at, checker_news.left(claim.said.text)
     taken = case.row["received"]
     times = [since, *(move.at for move in case.moves if since <= move.at <= at)]

@@ -75,8 +75,25 @@ async def test_how_it_ended_is_told_and_what_was_lost_is_not_refunded_again(
     await told(world, f"⚖️ The dispute was {end}", GROUP)
     said = await refused(world, f"/refund {ref}", by=ADMIN, chat=GROUP)
     assert ("Refund DKK" in said.replace("\u00a0", " ")) is left
-    assert ("has been refunded or is on its way" in said) is not left
+    assert ("took DKK 125.00 of" in said.replace("\u00a0", " ")) is not left
     assert asked(world) == []
+
+
+@pytest.mark.parametrize("end", ["", "won", "lost"])
+async def test_a_refund_that_fails_beside_a_dispute_is_not_to_be_made_in_another_way(world: World, end: str) -> None:
+    ref = ref_of(await paid(world))
+    await refunded(world, f"/refund {ref} 25")
+    await told(world, "↩️ Refunded:")
+    await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {})
+    await told(world, "disputes DKK 100.00")
+    await world.control("stripe", f"refunds/{next(iter(world.stripe.ledger.refunds))}/fail", {})
+    said = await told(world, "the refund of DKK 25.00 failed")
+    assert "Refund nothing of it in another way" in said
+    assert "can be refunded" not in said
+    if end:
+        await world.control("stripe", f"disputes/{next(iter(world.stripe.ledger.disputes))}/close", {"status": end})
+        await told(world, f"⚖️ The dispute was {end}")
+        assert "At most" in await refused(world, f"/refund {ref} 126")
 
 
 async def test_events_of_a_dispute_that_come_twice_and_shuffled_are_told_once(world: World) -> None:

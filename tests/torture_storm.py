@@ -201,6 +201,7 @@ def _judge(world: TortureWorld, report: Report) -> None:
 FRESHNESS = re.compile(r"12: the card of #(\w+) says (open|aging) at ([\d:.]+), which is not so")
 LAST_ATTEMPT = re.compile(r"4: the attempts of #(\w+) are \[(.*)'canceled'\] in the book and \[(.*)'\w+'\] at Stripe")
 NOT_TOLD = re.compile(r"11: nobody was told that #(\w+) was (failed|lapsed|reserved) at ([\d:.]+)")
+DISPUTE_NOT_TOLD = re.compile(r"11: nobody was told that the dispute about #(\w+) is (\w+)")
 STILL_PENDING = re.compile(r"11: \d+ refunds of (\d+) of #(\w+) were pending, and \d+ are told")
 SAID_AGAIN = re.compile(r"10: (.*) was said \d+ times too often")
 WHOLE_SECONDS = timedelta(seconds=1)
@@ -221,8 +222,8 @@ def is_excused(line: str, evidence: Evidence, sleeps: Sequence[tuple[datetime, d
 
     Those are: how fresh a link was when a card arrived; what became of the last attempt in the moments before its
     request was canceled, as somebody had wanted by then; how an attempt ended while Kvit was dead or asleep, if the
-    next one was begun as soon as it was back; that a refund waited which has gone on since; and what was sent as it
-    woke, when the wait for the answer seemed to be over at once.
+    next one was begun as soon as it was back; how a dispute stood that went on meanwhile; that a refund waited which
+    has gone on since; and what was sent as it woke, when the wait for the answer seemed to be over at once.
     """
     file = File(evidence)
     cases = {case.row["ref"]: case for case in file.cases}
@@ -238,6 +239,10 @@ def is_excused(line: str, evidence: Evidence, sleeps: Sequence[tuple[datetime, d
         [at] = [turn.at for turn in case.turns if turn.state == found[2] and f"{turn.at:%H:%M:%S.%f}" == found[3]]
         away = [*((death, death) for death in evidence.deaths), *sleeps]
         return _ended_as_wanted(case) or _gone_on_meanwhile(case, at, away)
+    if found := DISPUTE_NOT_TOLD.fullmatch(line):
+        case = cases[found[1]]
+        last = case.disputes[-1].state
+        return last != found[2] and bool(case.said("news", f"dispute_{last}"))
     if found := STILL_PENDING.match(line):
         mine = {move.id: move.state for move in cases[found[2]].moves if move.amount == int(found[1])}
         return "pending" not in mine.values()
