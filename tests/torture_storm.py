@@ -222,8 +222,9 @@ def is_excused(line: str, evidence: Evidence, sleeps: Sequence[tuple[datetime, d
 
     Those are: how fresh a link was when a card arrived; what became of the last attempt in the moments before its
     request was canceled, as somebody had wanted by then; how an attempt ended while Kvit was dead or asleep, if the
-    next one was begun as soon as it was back; how a dispute stood that went on meanwhile; that a refund waited which
-    has gone on since; and what was sent as it woke, when the wait for the answer seemed to be over at once.
+    next one was begun, or the request was over, once it was back; how a dispute stood that went on meanwhile; that a
+    refund waited which has gone on since; and what was sent as it woke, when the wait for the answer seemed to be over
+    at once.
     """
     file = File(evidence)
     cases = {case.row["ref"]: case for case in file.cases}
@@ -262,9 +263,9 @@ def _ended_as_wanted(case: Case) -> bool:
 
 
 def _gone_on_meanwhile(case: Case, at: datetime, away: Sequence[tuple[datetime, datetime]]) -> bool:
-    """Whether the next attempt was begun before Kvit, which was away then, could tell how the last one had ended."""
-    begun = next((turn.at for turn in case.turns if turn.state == "open" and turn.at > at), None)
-    return begun is not None and any(began <= begun and at <= until for began, until in away)
+    """Whether another attempt began, or all ended, before Kvit, which was away, could tell how the last one went."""
+    next_at = next((turn.at for turn in case.turns if turn.state in {"open", "canceled"} and turn.at > at), None)
+    return next_at is not None and any(began <= next_at and at <= until for began, until in away)
 
 
 def keep(world: TortureWorld, report: Report) -> None:
