@@ -31,6 +31,7 @@ from handlers.missed import MissedEvents
 from handlers.money_out import MoneyOut
 from handlers.money_out_news import announce_dispute, announce_refund, announce_warning
 from handlers.outbox import Outbox
+from handlers.owners import Owners
 from handlers.pacing import Pacing
 from handlers.pages import PageDesk
 from handlers.payments import Payments, Terms
@@ -113,8 +114,9 @@ def build(
     money_out = MoneyOut(refund_book, dispute_book, rights, outbox, clock)
     terms = Terms(settings.request_hours, partial(_return_url, settings.public_url, messenger))
     payments = Payments(ledger, attendant, gateway, clock, terms, errands)
-    episodes, counts = Episodes(directory, team, outbox, clock), Counts(db)
-    alerts = Alerts(team, outbox, clock, episodes)
+    owners, counts = Owners(directory, team, outbox, clock), Counts(db)
+    episodes = Episodes(directory, owners, clock)
+    alerts = Alerts(owners, clock, episodes)
     watch = Watch(
         episodes,
         (events, updates),

@@ -39,7 +39,8 @@ class RefundRound:
             before = await self._attendant.get(refund_id)
             refund = await self._attendant.attend(refund_id, actor="sweep", if_due=True)
             if refund.trouble:
-                await self._alerts.refund_trouble(refund)
+                room = await self._book.room(refund.payment_id)
+                await self._alerts.refund_trouble(refund, room.payment)
             if refund.look_at is not None and refund.look_at <= self._clock.now():
                 await self._book.put_off(refund_id, now=self._clock.now())
             return refund.status is not before.status

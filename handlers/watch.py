@@ -7,16 +7,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from handlers.health import Health
-from handlers.i18n import html
-from handlers.letters import Post, draft_of
-from handlers.ports import Clock, Letter
+from handlers.owners import Owners
+from handlers.ports import Clock
 from handlers.reasons import KEY_TROUBLE
-from handlers.team import Team
 from storage.counts import Counts
 from storage.directory import Directory
 from storage.errors import DatabaseUnavailable
 from storage.mailbox import Mailbox
-from storage.payment import AttemptOutcome, Payment, PaymentStatus, Place
+from storage.payment import AttemptOutcome, Payment, PaymentStatus
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +35,9 @@ _MONEY = frozenset({PaymentStatus.SUCCEEDED, PaymentStatus.AUTHORIZED})
 class Episodes:
     """Troubles that begin and end. A fact remembers what was told, so that a restart does not tell it again."""
 
-    def __init__(self, directory: Directory, team: Team, outbox: Mailbox, clock: Clock) -> None:
+    def __init__(self, directory: Directory, owners: Owners, clock: Clock) -> None:
         self._directory = directory
-        self._team = team
-        self._outbox = outbox
+        self._owners = owners
         self._clock = clock
         self._told: set[str] = set()
 
@@ -57,28 +54,16 @@ class Episodes:
         if since is None:
             since = self._clock.now()
             await self._directory.record(_fact(name), since.isoformat())
-        await self._tell(f"{name}:{since:%Y-%m-%dT%H:%M:%S}", key, holes)
+        await self._owners.tell(f"{name}:{since:%Y-%m-%dT%H:%M:%S}", key, **holes)
         self._told.add(name)
 
     async def end(self, name: str, key: str, **holes: object) -> None:
         """It is not so any more: tell it if its beginning was told."""
         since = await self.since(name)
         if since is not None:
-            await self._tell(f"{name}:{since:%Y-%m-%dT%H:%M:%S}:over", key, holes)
+            await self._owners.tell(f"{name}:{since:%Y-%m-%dT%H:%M:%S}:over", key, **holes)
             await self._directory.record(_fact(name), "")
         self._told.discard(name)
-
-    async def _tell(self, subject: str, key: str, holes: dict[str, object]) -> None:
-        for owner in sorted(await self._team.owners()):
-            said = html(await self._language(owner), key, **holes)
-            draft = draft_of(Post(Place(owner), Letter(said)), key=f"alert:{subject}:{owner}")
-            await self._outbox.put(draft, now=self._clock.now())
-
-    async def _language(self, owner: int) -> str:
-        """That of the owner's own shop, or of the only one there is; English where that does not tell."""
-        shops = [seat.shop for seat in await self._directory.seats(owner)] or list(await self._directory.shops())
-        languages = {shop.language for shop in shops}
-        return languages.pop() if len(languages) == 1 else "en"
 
 
 class Watch:

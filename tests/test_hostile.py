@@ -84,6 +84,14 @@ async def test_money_on_an_intent_that_is_not_in_the_book_is_told_to_the_owner(w
     assert len(world.sent("✅ Paid:")) == (named == "of a paid request")
 
 
+async def test_the_owner_hears_of_trouble_in_the_language_of_his_shop(world: World) -> None:
+    world.say("/settings language da")
+    await world.card("Language: Dansk")
+    stray = await at_stripe(world, kvit_payment="lost")
+    await world.control("stripe", f"intents/{stray['id']}/approve", {})
+    assert "sweep --poison" in (await world.card("Kvit ikke kunne gøre færdigt"))["text"]
+
+
 async def test_a_chat_is_not_given_to_another_shop_while_requests_are_open_in_it(world: World) -> None:
     world.say("/setup", chat=GROUP)
     await world.card("acts for", chat=GROUP)

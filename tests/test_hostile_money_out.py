@@ -250,10 +250,11 @@ async def test_a_key_without_the_right_to_refund_is_told_to_the_owner_once_and_c
     draft = await drafted(world, f"/refund {ref} 50")
     await world.control("stripe", "switches", {"lacking": ["refunds.write"]})
     world.tap(draft, "Refund")
-    await in_time(world, lambda: world.sent("Stripe refuses the key"), step=30)
+    await in_time(world, lambda: world.sent("Stripe refuses Kvit's key"), step=30)
     for _ in range(8):
         await pass_time(world, 3600)
-    assert len(world.sent("Stripe refuses the key")) == 1
+    [alarm] = world.sent("Stripe refuses Kvit's key")
+    assert f"of #{ref} waits" in alarm.params["text"]
     assert world.sent("accepts Kvit") == []
     assert refunds(world) == []
     await world.control("stripe", "switches", {"lacking": []})

@@ -1,0 +1,41 @@
+"""A word to each owner, in his private chat and his language; one that is put again is not sent again."""
+
+from __future__ import annotations
+
+from handlers.i18n import html
+from handlers.letters import Post, draft_of
+from handlers.ports import Clock, Letter
+from handlers.team import Team
+from storage.directory import Directory
+from storage.mailbox import Mailbox
+from storage.payment import Place
+
+ALERT = "alert:"
+"""How the keys of such mails begin; one that cannot be delivered is no reason for another."""
+
+
+class Owners:
+    """Those who look after the installation, as one addressee."""
+
+    def __init__(self, directory: Directory, team: Team, outbox: Mailbox, clock: Clock) -> None:
+        self._directory = directory
+        self._team = team
+        self._outbox = outbox
+        self._clock = clock
+
+    async def tell(self, subject: str, key: str, **holes: object) -> None:
+        """Put the sentence `key` of the catalogues for each of them, once per `subject`.
+
+        Raises:
+            DatabaseUnavailable: some may not have been told; the same call goes on.
+        """
+        for owner in sorted(await self._team.owners()):
+            said = html(await self._language(owner), key, **holes)
+            draft = draft_of(Post(Place(owner), Letter(said)), key=f"{ALERT}{subject}:{owner}")
+            await self._outbox.put(draft, now=self._clock.now())
+
+    async def _language(self, owner: int) -> str:
+        """That of the owner's own shop, or of the only one there is; English where that does not tell."""
+        shops = [seat.shop for seat in await self._directory.seats(owner)] or list(await self._directory.shops())
+        languages = {shop.language for shop in shops}
+        return languages.pop() if len(languages) == 1 else "en"
