@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 from handlers import stripe_event
 from handlers.ports import Change, Clock, Gateway, GatewayError
 from handlers.stripe_event import NotAnEvent
 from storage.directory import Directory
 from storage.errors import DatabaseUnavailable
+from storage.mail import Draft
 from storage.mailbox import Mailbox
 from storage.queries import Queries
 
@@ -31,6 +33,10 @@ ON_THE_WAY = timedelta(seconds=30)
 
 SELDOM = 10
 """Where webhooks tell, or nothing is open, only every so many sweeps look: Stripe counts what is read."""
+
+
+BATCH = 100
+"""Events that are kept with one commit, as many as Stripe lists on a page."""
 
 
 def _not_at_all(events: int) -> None:
@@ -82,12 +88,17 @@ class MissedEvents:
         now = self._clock.now()
         cursor, since = await self._read_before(now)
         missed = 0
-        async with aclosing(self._gateway.events_since(cursor, since)) as newer:
-            async for change, raw in newer:
-                if self._has_webhook and now - change.created_at < ON_THE_WAY:
+        newer = self._gateway.events_since(cursor, since)
+        async with aclosing(newer), aclosing(_batches(newer)) as batches:
+            async for batch in batches:
+                ready = list(takewhile(lambda one: not self._is_on_the_way(one[0], now), batch))
+                if ready:
+                    drafts = [draft for change, raw in ready if (draft := self._draft(change, raw))]
+                    missed += await self._events.put(*drafts, now=now)
+                    last = ready[-1][0]
+                    await self._directory.record(CURSOR, f"{last.id} {last.created_at.isoformat()}")
+                if len(ready) < len(batch):
                     break
-                missed += await self._keep(change, raw, now)
-                await self._directory.record(CURSOR, f"{change.id} {change.created_at.isoformat()}")
         if missed:
             log.warning("%s events were found in Stripe's list whose webhooks had not come", missed)
         return missed
@@ -100,16 +111,19 @@ class MissedEvents:
         event_id, _, at = known.partition(" ")
         return None if event_id == NOTHING_YET else event_id, datetime.fromisoformat(at)
 
-    async def _keep(self, change: Change, raw: str, now: datetime) -> bool:
-        """Put what concerns us on the belt; True if it had not come before."""
+    def _is_on_the_way(self, change: Change, now: datetime) -> bool:
+        return self._has_webhook and now - change.created_at < ON_THE_WAY
+
+    def _draft(self, change: Change, raw: str) -> Draft | None:
+        """The mail that its webhook would have made; None for what does not concern us."""
         try:
             event = stripe_event.read(raw.encode())
         except NotAnEvent:
             log.warning("an event in Stripe's list cannot be read: %s", change.id)
-            return False
+            return None
         if event.livemode != self._gateway.livemode or not event.ours:
-            return False
-        return bool(await self._events.put(stripe_event.draft_of(event, raw.encode()), now=now))
+            return None
+        return stripe_event.draft_of(event, raw.encode())
 
     async def _pause(self) -> float:
         try:
@@ -117,3 +131,20 @@ class MissedEvents:
         except DatabaseUnavailable:
             often = False
         return self._seconds if often else self._seconds * SELDOM
+
+
+async def _batches(newer: AsyncIterator[tuple[Change, str]]) -> AsyncGenerator[list[tuple[Change, str]], None]:
+    """The same in lists of at most `BATCH`; what had come before Stripe failed is handed on first."""
+    batch: list[tuple[Change, str]] = []
+    try:
+        async for one in newer:
+            batch.append(one)
+            if len(batch) == BATCH:
+                yield batch
+                batch = []
+    except GatewayError:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch

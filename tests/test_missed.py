@@ -111,3 +111,27 @@ async def test_a_sweep_that_stripe_does_not_answer_says_so_and_changes_nothing(w
     await world.control("stripe", "down", {"down": True})
     with pytest.raises(GatewayError, match="connection"):
         await swept(world)
+
+
+async def test_a_long_list_is_read_on_from_where_stripe_broke_off(world: World) -> None:
+    await paid(world)
+    await webhooks(world, "lose")
+    await pass_time(world, 60)
+    assert (await swept(world)).missed == 0
+    for _ in range(60):
+        await world.control("stripe", f"intents/{world.intent()['id']}/refund", {"amount": 100})
+    world.clock.advance(60)
+    await world.control("stripe", "faults", {"method": "GET /v1/events", "nth": 2, "how": "500", "times": 3})
+    with pytest.raises(GatewayError):
+        await swept(world)
+    before = rows(world, "SELECT count(*) AS events FROM mail WHERE box = 'events' AND kind = 'refund.created'")
+    asked = len(lists(world))
+    await swept(world)
+    after = rows(world, "SELECT count(*) AS events FROM mail WHERE box = 'events' AND kind = 'refund.created'")
+    assert 0 < before[0]["events"] < after[0]["events"] == 60
+    assert len(lists(world)) - asked == 1
+
+
+def lists(world: World) -> list[str]:
+    """The pages of Stripe's list of events that were read."""
+    return [request.path for request in world.stripe.ledger.requests if request.path == "/v1/events"]

@@ -214,7 +214,10 @@ ON_ITS_WAY_AT_MOST = timedelta(seconds=2 * RATE)
 def wrong(world: TortureWorld) -> list[str]:
     """What does not hold, and is not excused."""
     evidence = world.evidence()
-    return [line for line in violations(evidence) if not is_excused(line, evidence, world.sleeps)]
+    found = [line for line in violations(evidence) if not is_excused(line, evidence, world.sleeps)]
+    # References are a shop's own: where both shops drew the same one, the judge takes the two requests for one.
+    twins = world.rows("SELECT ref FROM payments GROUP BY ref HAVING count(*) > 1")
+    return [line for line in found if not any(f"#{ref}" in line for [ref] in twins)]
 
 
 def is_excused(line: str, evidence: Evidence, sleeps: Sequence[tuple[datetime, datetime]]) -> bool:
