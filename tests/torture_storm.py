@@ -202,7 +202,7 @@ FRESHNESS = re.compile(r"12: the card of #(\w+) says (open|aging) at ([\d:.]+), 
 LAST_ATTEMPT = re.compile(r"4: the attempts of #(\w+) are \[(.*)'canceled'\] in the book and \[(.*)'\w+'\] at Stripe")
 NOT_TOLD = re.compile(r"11: nobody was told that #(\w+) was (failed|lapsed|reserved) at ([\d:.]+)")
 DISPUTE_NOT_TOLD = re.compile(r"11: nobody was told that the dispute about #(\w+) is (\w+)")
-STILL_PENDING = re.compile(r"11: \d+ refunds of (\d+) of #(\w+) were pending, and \d+ are told")
+GONE_ON = re.compile(r"11: \d+ refunds of (\d+) of #(\w+) were (pending|succeeded), and (\d+) are told")
 SAID_AGAIN = re.compile(r"10: (.*) was said \d+ times too often")
 WHOLE_SECONDS = timedelta(seconds=1)
 """Stripe tells when an intent was made in whole seconds, so its link is called old so much too early."""
@@ -214,10 +214,10 @@ ON_ITS_WAY_AT_MOST = timedelta(seconds=2 * RATE)
 def wrong(world: TortureWorld) -> list[str]:
     """What does not hold, and is not excused."""
     evidence = world.evidence()
-    found = [line for line in violations(evidence) if not is_excused(line, evidence, world.sleeps)]
     # References are a shop's own: where both shops drew the same one, the judge takes the two requests for one.
-    twins = world.rows("SELECT ref FROM payments GROUP BY ref HAVING count(*) > 1")
-    return [line for line in found if not any(f"#{ref}" in line for [ref] in twins)]
+    twins = [f"#{ref}" for [ref] in world.rows("SELECT ref FROM payments GROUP BY ref HAVING count(*) > 1")]
+    found = [line for line in violations(evidence) if not any(twin in line for twin in twins)]
+    return [line for line in found if not is_excused(line, evidence, world.sleeps)]
 
 
 def is_excused(line: str, evidence: Evidence, sleeps: Sequence[tuple[datetime, datetime]]) -> bool:
@@ -225,9 +225,8 @@ def is_excused(line: str, evidence: Evidence, sleeps: Sequence[tuple[datetime, d
 
     Those are: how fresh a link was when a card arrived; what became of the last attempt in the moments before its
     request was canceled, as somebody had wanted by then; how an attempt ended while Kvit was dead or asleep, if the
-    next one was begun, or the request was over, once it was back; how a dispute stood that went on meanwhile; that a
-    refund waited which has gone on since; and what was sent as it woke, when the wait for the answer seemed to be over
-    at once.
+    next one was begun, or the request was over, once it was back; how a dispute or a refund stood that went on
+    meanwhile; and what was sent as it woke, when the wait for the answer seemed to be over at once.
     """
     file = File(evidence)
     cases = {case.row["ref"]: case for case in file.cases}
@@ -247,9 +246,9 @@ def is_excused(line: str, evidence: Evidence, sleeps: Sequence[tuple[datetime, d
         case = cases[found[1]]
         last = case.disputes[-1].state
         return last != found[2] and bool(case.said("news", f"dispute_{last}"))
-    if found := STILL_PENDING.match(line):
-        mine = {move.id: move.state for move in cases[found[2]].moves if move.amount == int(found[1])}
-        return "pending" not in mine.values()
+    if found := GONE_ON.fullmatch(line):
+        stands = {move.id: move.state for move in cases[found[2]].moves if move.amount == int(found[1])}
+        return [*stands.values()].count(found[3]) <= int(found[4])
     if (found := FRESHNESS.fullmatch(line)) is None:
         return False
     ref, state, time_of_day = found.groups()
