@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
@@ -53,7 +53,6 @@ from storage.directory import Directory
 from storage.disputes import DisputeBook
 from storage.invitations import Invitations
 from storage.ledger import BOOK, Ledger
-from storage.mail import Mail
 from storage.mailbox import Mailbox
 from storage.post import Post
 from storage.queries import Queries
@@ -62,7 +61,6 @@ from storage.refunds import RefundBook
 from storage.trail import Trail
 
 LOOK_SECONDS_WITHOUT_WEBHOOK = 10.0
-SetAside = Callable[[Mail, str], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -162,11 +160,11 @@ def build(
     )
     pictures = Pictures(carrier, post, queries, directory, messenger, clock, looks)
     inbox = Inbox(attendant, refunder, disputes, queries)
-    belt = partial(Belt, clock=clock, health=health, settled=metrics.settled)
+    belt = partial(Belt, clock=clock, health=health, outbox=outbox, settled=metrics.settled)
     belts = [
-        belt(updates, chat.handle, set_aside=_both(chat.gave_up, alerts.set_aside)),
-        belt(events, inbox.handle, set_aside=alerts.set_aside),
-        belt(outbox, pictures.deliver, set_aside=alerts.set_aside),
+        belt(updates, chat.handle, set_aside=(chat.gave_up, alerts.set_aside)),
+        belt(events, inbox.handle, set_aside=(alerts.set_aside,)),
+        belt(outbox, pictures.deliver, set_aside=(alerts.set_aside,)),
     ]
     bell, seconds = db.bell(BOOK), settings.sweep_seconds
     boxes = (events, updates, outbox)
@@ -258,13 +256,3 @@ def _look_seconds(settings: Settings) -> float:
     """How often a live attempt is looked at: seldom where webhooks tell, often where nothing else does."""
     told = bool(settings.stripe_webhook_secrets)
     return settings.sweep_seconds if told else min(settings.sweep_seconds, LOOK_SECONDS_WITHOUT_WEBHOOK)
-
-
-def _both(first: SetAside, second: SetAside) -> SetAside:
-    async def tell(mail: Mail, reason: str) -> None:
-        try:
-            await first(mail, reason)
-        finally:
-            await second(mail, reason)
-
-    return tell

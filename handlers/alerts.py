@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from handlers.outbox import CLOSED
 from handlers.owners import ALERT, Owners
 from handlers.ports import Clock
 from handlers.reasons import KEY_TROUBLE, MISMATCH
 from handlers.team import Person
 from handlers.watch import KEY, Episodes
-from storage.mail import Mail
+from storage.mail import Draft, Mail
 from storage.payment import Payment
 from storage.people import Shop
 from storage.refund import Refund
@@ -25,14 +27,15 @@ class Alerts:
         self._clock = clock
         self._episodes = episodes
 
-    async def set_aside(self, mail: Mail, reason: str) -> None:
-        """A mail waits for a human: say where and why."""
+    async def set_aside(self, mail: Mail, reason: str) -> Sequence[Draft]:
+        """What the owners are to hear of a mail that waits for a human: where and why."""
         if mail.key.startswith(ALERT):
-            return
+            return ()
         subject = mail.body.decode() if mail.kind == "card" else str(mail.id)  # one word for all versions of a card
         if reason.startswith(CLOSED):  # many mails wait at one closed door: a word a day
             subject = f"closed:{mail.lane}:{self._clock.now():%Y-%m-%d}"
-        await self._owners.tell(subject, "alert.set_aside", box=mail.box, kind=mail.kind, reason=reason, mail=mail.id)
+        holes = {"box": mail.box, "kind": mail.kind, "reason": reason, "mail": mail.id}
+        return await self._owners.words(subject, "alert.set_aside", **holes)
 
     async def trouble(self, payment: Payment) -> None:
         """A payment waits for something that will not pass by itself: once until it is over for a key, else once."""

@@ -93,10 +93,9 @@ def hold_buttons(payment: Payment, language: str) -> tuple[tuple[Button, ...], .
 def refund_notice(payment: Payment, shop: Shop, fact: Fact, refund: Refund, *, room: Room) -> Letter:
     """What has become of a refund, for the chat, and what can still go back."""
     language = shop.language
-    barred = room.contested or (room.lost > 0 and room.left == 0)
     said = html(
         language,
-        "notice.refund_failed_in_dispute" if fact.name == "refund_failed" and barred else f"notice.{fact.name}",
+        _failed(room) if fact.name == "refund_failed" else f"notice.{fact.name}",
         ref=payment.ref,
         amount=refund.amount,
         why=_why(refund, language),
@@ -106,6 +105,13 @@ def refund_notice(payment: Payment, shop: Shop, fact: Fact, refund: Refund, *, r
     if refund.of_dashboard:
         said = Safe(f"{said} {html(language, 'notice.of_dashboard')}")
     return Letter(said, retry_button(refund, language) if fact.name == "refund_short" else ())
+
+
+def _failed(room: Room) -> str:
+    """The sentence for a refund that failed: whoever is told to give the money in another way must not do so twice."""
+    if room.contested or (room.lost > 0 and room.left == 0):
+        return "notice.refund_failed_in_dispute"
+    return "notice.refund_failed" if room.left else "notice.refund_failed_all_back"
 
 
 def retry_until(refund: Refund, language: str, shop: Shop) -> str:

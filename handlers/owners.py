@@ -7,6 +7,7 @@ from handlers.letters import Post, draft_of
 from handlers.ports import Clock, Letter
 from handlers.team import Team
 from storage.directory import Directory
+from storage.mail import Draft
 from storage.mailbox import Mailbox
 from storage.payment import Place
 
@@ -27,12 +28,19 @@ class Owners:
         """Put the sentence `key` of the catalogues for each of them, once per `subject`.
 
         Raises:
-            DatabaseUnavailable: some may not have been told; the same call goes on.
+            DatabaseUnavailable: nobody was told.
         """
-        for owner in sorted(await self._team.owners()):
-            said = html(await self._language(owner), key, **holes)
-            draft = draft_of(Post(Place(owner), Letter(said)), key=f"{ALERT}{subject}:{owner}")
-            await self._outbox.put(draft, now=self._clock.now())
+        await self._outbox.put(*await self.words(subject, key, **holes), now=self._clock.now())
+
+    async def words(self, subject: str, key: str, **holes: object) -> list[Draft]:
+        """What `tell` puts, for whoever has to put it together with something else."""
+        return [
+            draft_of(
+                Post(Place(owner), Letter(html(await self._language(owner), key, **holes))),
+                key=f"{ALERT}{subject}:{owner}",
+            )
+            for owner in sorted(await self._team.owners())
+        ]
 
     async def _language(self, owner: int) -> str:
         """That of the owner's own shop, or of the only one there is; English where that does not tell."""

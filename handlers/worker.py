@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,13 +12,15 @@ from handlers.health import Health
 from handlers.ports import Clock
 from handlers.trace import trace
 from storage.errors import DatabaseUnavailable
-from storage.mail import Discard, Mail, Retry, Snooze, Verdict
-from storage.mailbox import Mailbox
+from storage.mail import Discard, Draft, Mail, Retry, Snooze, Verdict
+from storage.mailbox import Also, Mailbox
 
 log = logging.getLogger(__name__)
 
 Handle = Callable[[Mail], Awaitable[Verdict]]
-SetAside = Callable[[Mail, str], Awaitable[None]]
+SetAside = Callable[[Mail, str], Awaitable[Sequence[Draft]]]
+"""What is to be said when a mail is set aside: it is put into the outbox by the commit that sets it aside."""
+
 Settled = Callable[[Mail, Verdict, datetime], None]
 
 HANDS = 16
@@ -28,10 +30,6 @@ LONGEST_WAIT = 15.0
 """Seconds without a look at the box: a sign of life, and the net under a bell that was missed."""
 
 MOST_TRIES = 3
-
-
-async def _nobody(mail: Mail, reason: str) -> None:
-    """Nobody has to hear of it."""
 
 
 def _unseen(mail: Mail, verdict: Verdict, now: datetime) -> None:
@@ -50,16 +48,21 @@ class Belt:
         *,
         hands: int = HANDS,
         lease_seconds: float = LEASE_SECONDS,
-        set_aside: SetAside = _nobody,
+        outbox: Mailbox | None = None,
+        set_aside: Sequence[SetAside] = (),
         settled: Settled = _unseen,
     ) -> None:
-        """`handle` returns a verdict; what it raises is tried again `MOST_TRIES` times, then put aside for a human."""
+        """`handle` returns a verdict; what it raises is tried again `MOST_TRIES` times, then put aside for a human.
+
+        `outbox` takes what `set_aside` has to say about that.
+        """
         self._box = box
         self._handle = handle
         self._clock = clock
         self._health = health
         self._hands = hands
         self._lease_seconds = lease_seconds
+        self._outbox = outbox
         self._set_aside = set_aside
         self._settled = settled
         self._busy: set[asyncio.Task[None]] = set()
@@ -122,15 +125,16 @@ class Belt:
         with trace(box=mail.box, mail=mail.id):
             verdict = await self._judged(mail)
             try:
+                words = await self._words(mail, verdict.reason) if isinstance(verdict, Discard) else ()
                 now = self._clock.now()
-                settled = await self._box.settle(self._held.pop(mail.id), verdict, now=now)
+                settled = await self._box.settle(self._held.pop(mail.id), verdict, now=now, also=self._put(words, now))
             except DatabaseUnavailable as error:
                 log.warning("mail %s could not be settled, it comes again: %s", mail.id, error)
+                self._held.pop(mail.id, None)
                 return
             self._settled(mail, verdict, now)
             if settled and isinstance(verdict, Discard):
                 log.error("mail %s (%s) was set aside: %s", mail.id, mail.kind, verdict.reason)
-                await self._told(mail, verdict.reason)
 
     async def _judged(self, mail: Mail) -> Verdict:
         try:
@@ -145,11 +149,21 @@ class Belt:
                 return Discard(f"{type(error).__name__} in {MOST_TRIES} tries")
             return Retry(type(error).__name__, 1.0 + mail.tries * 2)
 
-    async def _told(self, mail: Mail, reason: str) -> None:
-        try:
-            await self._set_aside(mail, reason)
-        except Exception:
-            log.exception("nobody could be told that mail %s was set aside", mail.id)
+    async def _words(self, mail: Mail, reason: str) -> Sequence[Draft]:
+        """What is to be said of a mail that is set aside; who cannot say it does not hinder the others."""
+        words: list[Draft] = []
+        for say in self._set_aside:
+            try:
+                words += await say(mail, reason)
+            except DatabaseUnavailable:
+                raise
+            except Exception:
+                log.exception("somebody cannot be told that mail %s is set aside", mail.id)
+        return words
+
+    def _put(self, words: Sequence[Draft], now: datetime) -> Also | None:
+        outbox = self._outbox
+        return None if outbox is None or not words else lambda tx: outbox.put_within(tx, *words, now=now)
 
 
 async def first_of(*waiting: Coroutine[Any, Any, object]) -> None:

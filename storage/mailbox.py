@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from storage.tables import mail
 
 __all__ = ["Discard", "Done", "Draft", "Mail", "Mailbox", "Retry", "SetAside", "Snooze", "Verdict"]
 
+Also = Callable[[AsyncConnection], Awaitable[None]]
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -72,9 +74,12 @@ class Mailbox:
             found = (await tx.execute(_CLAIM, values)).all()
         return [Mail(*row) for row in sorted(found)]
 
-    async def settle(self, mail: Mail, verdict: Verdict, *, now: datetime) -> bool:
-        """Write what became of a claimed mail; False (and nothing is written) if the lease is not ours any more."""
-        return await self._settle(mail, _values(mail, verdict, now))
+    async def settle(self, mail: Mail, verdict: Verdict, *, now: datetime, also: Also | None = None) -> bool:
+        """Write what became of a claimed mail; False (and nothing is written) if the lease is not ours any more.
+
+        `also` writes in the same transaction, so that neither is there without the other.
+        """
+        return await self._settle(mail, _values(mail, verdict, now), also)
 
     async def release(self, mail: Mail) -> bool:
         """Give a claimed mail back untouched; False if the lease is not ours any more."""
@@ -143,13 +148,15 @@ class Mailbox:
             (self.box, d.key, d.lane, d.kind, d.body, at, at if d.due_at is None else _micros(d.due_at)) for d in drafts
         ]
 
-    async def _settle(self, claimed: Mail, values: dict[str, Any]) -> bool:
+    async def _settle(self, claimed: Mail, values: dict[str, Any], also: Also | None = None) -> bool:
         which = {"which": claimed.id, "ours": claimed.lease}
-        return await self._change(_SETTLE, {**values, **which, "lease": None, "lease_until": None})
+        return await self._change(_SETTLE, {**values, **which, "lease": None, "lease_until": None}, also)
 
-    async def _change(self, change: sa.Update, values: dict[str, Any] | None = None) -> bool:
+    async def _change(self, change: sa.Update, values: dict[str, Any] | None = None, also: Also | None = None) -> bool:
         async with self._db.transaction() as tx:
             changed = bool((await tx.execute(change, values)).rowcount)
+            if changed and also is not None:
+                await also(tx)
         if changed:
             self.ring()
         return changed

@@ -160,7 +160,12 @@ def _grown_again(case: Case, claim: Claim, since: datetime) -> Iterator[str]:
     at, said = claim.said.at, checker_news.left(claim.said.text)
     taken = case.row["received"]
     times = [since, *(move.at for move in case.moves if since <= move.at <= at)]
-    most = max(taken - not_failed(case.moves, time) for time in times)
+    most, least = (of(taken - not_failed(case.moves, time) for time in times) for of in (max, min))
+    if "by other refunds meanwhile" in claim.said.text:
+        on_its_way = any(row["reserved_at"] is not None for row in case.refunds)
+        if least and not on_its_way:
+            yield f"7: after a failure all of {case.name} is said to be back, and {least} was not"
+        return
     if said is None or not 0 < said <= most:
         yield f"7: after a failure {said} of {case.name} is said to be left, and it was {most}"
 

@@ -558,3 +558,19 @@ async def test_a_lost_dispute_leaves_less_to_refund_in_words_and_in_deed(world: 
     await move(world, "fail")
     assert "DKK 75.00 can be refunded" in await told(world, "has not got the money")
     assert "At most DKK 75.00" in (await refused(world, f"/refund {ref} 100")).replace("\u00a0", " ")
+
+
+async def test_nobody_is_told_to_give_money_in_another_way_that_went_back_meanwhile(world: World) -> None:
+    ref = ref_of(await paid(world))
+    await refunded(world, f"/refund {ref} 25")
+    await told(world, "↩️ Refunded:")
+    await world.control("telegram", "down", {"down": True})
+    await move(world, "fail")
+    await eventually(lambda: rows(world, "SELECT 1 FROM refunds WHERE status = 'failed'"))
+    await by_hand(world, 12_500)
+    await eventually(lambda: rows(world, "SELECT 1 FROM payments WHERE refunded = 12500"))
+    await world.control("telegram", "down", {"down": False})
+    await in_time(world, lambda: [one for one in texts(world) if "the refund of DKK 25.00 failed" in one])
+    [said] = [one for one in texts(world) if "the refund of DKK 25.00 failed" in one]
+    assert "nothing left to do" in said
+    assert "another way" not in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from handlers.chat import commands, inline, taps
 from handlers.chat.commands import SpeakAsYourself
@@ -12,7 +13,7 @@ from handlers.chat.restraint import Restraint
 from handlers.ports import DeliveryFailed
 from handlers.trace import trace
 from storage.errors import NotAllowed, PaymentError
-from storage.mail import Discard, Done, Mail, Retry, Verdict
+from storage.mail import Discard, Done, Draft, Mail, Retry, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +52,15 @@ class Chat:
                     await self._access(chat_id, is_open)
         return Done()
 
-    async def gave_up(self, mail: Mail, reason: str) -> None:
+    async def gave_up(self, mail: Mail, reason: str) -> Sequence[Draft]:
         """The update could not be dealt with in all its tries: do not leave the person without a word."""
         if reason.startswith(UNREADABLE):
-            return
+            return ()
         news = read(mail.body)
-        if isinstance(news, Said | Tapped):
-            context = await self._context(news, mail.key)
-            await context.send(context.html("error.broken"))
+        if not isinstance(news, Said | Tapped):
+            return ()
+        context = await self._context(news, mail.key)
+        return (context.draft(context.html("error.broken")),)
 
     async def _inline_asked(self, asked: InlineAsked, key: str) -> None:
         """Nobody waits long for results: what cannot be answered now is not worth another try."""
