@@ -224,7 +224,7 @@ def is_excused(line: str, evidence: Evidence, sleeps: Sequence[tuple[datetime, d
     """Whether a judgement is about moments, which the fast clock makes long, and about nothing else.
 
     Those are: how fresh a link was when a card arrived; what became of the last attempt in the moments before its
-    request was canceled, as somebody had wanted by then; how an attempt ended while Kvit was dead or asleep, if the
+    request was canceled, as somebody had wanted by then or its time was over; how an attempt ended while Kvit was dead or asleep, if the
     next one was begun, or the request was over, once it was back; how a dispute or a refund stood that went on
     meanwhile; and what was sent as it woke, when the wait for the answer seemed to be over at once.
     """
@@ -236,7 +236,8 @@ def is_excused(line: str, evidence: Evidence, sleeps: Sequence[tuple[datetime, d
         woken = sum(began <= again.last and again.first <= until for began, until in sleeps)
         return again.extra - again.doubtful <= breaks + woken
     if found := LAST_ATTEMPT.fullmatch(line):
-        return found[2] == found[3] and _ended_as_wanted(cases[found[1]])
+        case = cases[found[1]]
+        return found[2] == found[3] and (case.row["canceled_because"] == "ended" or _ended_as_wanted(case))
     if found := NOT_TOLD.fullmatch(line):
         case = cases[found[1]]
         [at] = [turn.at for turn in case.turns if turn.state == found[2] and f"{turn.at:%H:%M:%S.%f}" == found[3]]

@@ -50,7 +50,7 @@ WITH_AN_END = (
 UNDER_WAY = (
     "SELECT 'mail', box || ' ' || key || ' ' || coalesce(note, '') FROM mail WHERE state = 'waiting'"
     " UNION ALL SELECT 'payment', ref FROM payments WHERE status = 'created'"
-    " OR (status NOT IN ('succeeded', 'canceled') AND (cancel_asked OR capture_by IS NOT NULL))"
+    " OR (status NOT IN ('succeeded', 'canceled') AND (cancel_asked IS NOT NULL OR capture_by IS NOT NULL))"
     " UNION ALL SELECT 'attempt', payment_id FROM attempts WHERE outcome IN ('asked', 'live')"
     " UNION ALL SELECT 'refund', id FROM refunds WHERE status = 'approved'"
     " UNION ALL SELECT 'draft', id FROM refunds WHERE status IN ('draft', 'asked') AND expires_at < :now"
