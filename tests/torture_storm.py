@@ -223,10 +223,12 @@ def wrong(world: TortureWorld) -> list[str]:
 def is_excused(line: str, evidence: Evidence, sleeps: Sequence[tuple[datetime, datetime]]) -> bool:
     """Whether a judgement is about moments, which the fast clock makes long, and about nothing else.
 
-    Those are: how fresh a link was when a card arrived; what became of the last attempt in the moments before its
-    request was canceled, as somebody had wanted by then or its time was over; how an attempt ended while Kvit was dead or asleep, if the
-    next one was begun, or the request was over, once it was back; how a dispute or a refund stood that went on
-    meanwhile; and what was sent as it woke, when the wait for the answer seemed to be over at once.
+    Those are:
+    - how fresh a link was when a card arrived;
+    - what became of the last attempt in the moments before its request was canceled or its time was over;
+    - how an attempt ended while Kvit was dead or asleep, if by the time it was back the next one or the end had come;
+    - how a dispute or a refund stood that went on meanwhile;
+    - what was sent as it woke, when the wait for the answer seemed to be over at once.
     """
     file = File(evidence)
     cases = {case.row["ref"]: case for case in file.cases}
