@@ -9,15 +9,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from handlers import letters
 from handlers.announcements import Fact, fact_of, still_holds
 from handlers.cards import Looks, card, card_state
-from handlers.letters import Maker, post_of
-from handlers.letters import Post as Message
 from handlers.money_out import MoneyOut
 from handlers.notices import notice
 from handlers.pacing import Pacing
 from handlers.ports import Clock, DeliveryFailed, Letter, Messenger
 from handlers.trace import mark
+from handlers.turns import Turns
 from storage.directory import Directory
 from storage.mail import Discard, Done, Mail, Retry, Snooze, Verdict
 from storage.payment import Payment, Place
@@ -61,7 +61,7 @@ class Outbox:
         looks: Looks,
         chance: Callable[[], float] = random.random,
         money_out: MoneyOut,
-        made: Mapping[str, Maker] | None = None,
+        made: Mapping[str, letters.Maker] | None = None,
     ) -> None:
         self._post = post
         self._queries = queries
@@ -74,17 +74,19 @@ class Outbox:
         self._chance = chance
         self._money_out = money_out
         self._made = made or {}
+        self._turns = Turns()
 
     async def deliver(self, mail: Mail) -> Verdict:
         """Send or edit what the mail stands for."""
         try:
             match mail.kind:
                 case "card":
-                    return await self._show_card(mail)
+                    async with self._turns.of(json.loads(mail.body)["payment"]):  # of two, in two lanes, one posts it
+                        return await self._show_card(mail)
                 case "notice":
                     return await self._tell(mail)
                 case "post":
-                    return await self._send_post(mail, post_of(mail))
+                    return await self._send_post(mail, letters.post_of(mail))
                 case "admins":
                     return await self._tell_admins(mail)
                 case kind if kind in self._made:
@@ -133,8 +135,7 @@ class Outbox:
         await self._post.sending(payment.id)
         now = self._clock.now()
         try:
-            letter = await self._letter(payment, shop, now)
-            message_id = await self._send(place, letter, _asked_by(payment, place))
+            message_id = await self._send(place, await self._letter(payment, shop, now), _asked_by(payment, place))
         except DeliveryFailed as failed:
             if not failed.unsure:
                 await self._post.not_sent(payment.id)
@@ -170,7 +171,7 @@ class Outbox:
         await self._money_out.tell_admins(mail, payment, shop)
         return Done()
 
-    async def _make(self, mail: Mail, maker: Maker) -> Verdict:
+    async def _make(self, mail: Mail, maker: letters.Maker) -> Verdict:
         """Send a message whose words are made now; its maker learns how it ended."""
         post = await maker.letter(mail)
         if post is None:
@@ -188,7 +189,7 @@ class Outbox:
             await maker.sent(mail)
         return verdict
 
-    async def _send_post(self, mail: Mail, post: Message) -> Verdict:
+    async def _send_post(self, mail: Mail, post: letters.Post) -> Verdict:
         """Send or edit a message whose words are settled."""
         place, wait = await self.admitted(mail, post.place)
         if wait:
@@ -225,8 +226,7 @@ class Outbox:
         except DeliveryFailed as failed:
             if not (failed.gone or failed.closed_topic) or place.thread_id is None:
                 raise
-            bare = replace(place, thread_id=None)
-            return await self._messenger.send(bare, letter, silent=silent)
+            return await self._messenger.send(replace(place, thread_id=None), letter, silent=silent)
 
     async def admitted(self, mail: Mail, place: Place) -> tuple[Place, Snooze | Discard | None]:
         """Where the chat is now, and whether it has to wait: Telegram's own word first, then our own pace.
@@ -267,7 +267,7 @@ class Outbox:
         return Retry(str(failed), pause)
 
     async def _refused(self, mail: Mail, chat_id: int, failed: DeliveryFailed) -> Verdict:
-        if mail.kind == "post" and post_of(mail).edits is not None:
+        if mail.kind == "post" and letters.post_of(mail).edits is not None:
             return Done(f"not edited: {failed}")
         if not failed.closed:
             return Discard(str(failed))

@@ -41,6 +41,10 @@ class Queries:
         """By the id of its PaymentIntent."""
         return await self._by("intent_id", intent_id)
 
+    async def by_source(self, source: str) -> Payment | None:
+        """By what asked for it: there is one payment for one message, however often that comes."""
+        return await self._by("source", source)
+
     async def by_ref(self, shop_id: int, ref: str) -> Payment | None:
         """By the reference within a shop; a reference says nothing to another shop."""
         return await self._payment((payments.c.shop_id == shop_id) & (payments.c.ref == ref))

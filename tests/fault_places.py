@@ -73,6 +73,7 @@ class Run:
     heard: list[str]
     marks: list[str] = field(default_factory=list)
     excused: list[str] = field(default_factory=list)
+    beside: asyncio.Task[None] | None = None
     life: Fate = field(init=False)
 
     def __post_init__(self) -> None:
@@ -152,7 +153,9 @@ async def give_up_soon(world: MortalWorld) -> None:
 class Relay:
     """Stands between Stripe's webhooks and Kvit; each delivery passes by `treat`, which may do what it likes."""
 
-    def __init__(self, target: str, treat: Callable[[Relay, web.Request, bytes], Awaitable[web.StreamResponse]]) -> None:
+    def __init__(
+        self, target: str, treat: Callable[[Relay, web.Request, bytes], Awaitable[web.StreamResponse]]
+    ) -> None:
         self.count = 0
         self.base = ""
         self._target = target

@@ -188,7 +188,7 @@ class MortalWorld(World):
 
     def _due(self) -> list[tuple[str, str]]:
         path = self.settings.database_url.removeprefix("sqlite:///")
-        now = (self.clock.now() - EPOCH) // timedelta(microseconds=1)
+        now = (self.own.now() - EPOCH) // timedelta(microseconds=1)
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
             return list(db.execute(_DUE, {"now": now}))
 

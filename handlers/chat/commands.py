@@ -62,7 +62,8 @@ async def take_up(context: Context) -> None:
     if context.standing.shop is None and command.needs_shop:
         await shop.ask_which(context, context.standing.choices)
         return
-    if command.about_money and context.now - said.at > LATE:
+    late = command.about_money and context.now - said.at > LATE
+    if late and await context.desks.queries.by_source(said.source) is None:  # else it was begun in time, and goes on
         await _ask_if_still_wanted(context, command)
         return
     await COMMAND_DOORS[command.name](context)
