@@ -76,6 +76,7 @@ payments = sa.Table(
     sa.Index("ix_payments_open", "shop_id", "created_at", **where("ended_at IS NULL")),
     sa.Index("ix_payments_shop_created", "shop_id", "created_at"),
     sa.Index("ix_payments_state", "status", "currency"),
+    sa.Index("ix_payments_paid", "shop_id", "succeeded_at", **where("succeeded_at IS NOT NULL")),
     sa.Index("uq_payments_receipt", "shop_id", "receipt_number", unique=True, **where("receipt_number IS NOT NULL")),
     **STRICT,
 )

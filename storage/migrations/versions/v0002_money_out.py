@@ -89,7 +89,9 @@ def _payments() -> None:
         " WHERE payments.shop_id = shops.id AND payments.receipt_number IS NOT NULL)"
     )
     where = _where("receipt_number IS NOT NULL")
+    paid = _where("succeeded_at IS NOT NULL")
     op.create_index("ix_payments_state", "payments", ["status", "currency"])
+    op.create_index("ix_payments_paid", "payments", ["shop_id", "succeeded_at"], **paid)
     op.create_index("uq_payments_receipt", "payments", ["shop_id", "receipt_number"], unique=True, **where)
 
 
