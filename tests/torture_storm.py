@@ -224,7 +224,7 @@ def is_excused(line: str, evidence: Evidence, sleeps: Sequence[tuple[datetime, d
     """Whether a judgement is about moments, which the fast clock makes long, and about nothing else.
 
     Those are:
-    - how fresh a link was when a card arrived;
+    - how fresh a link was when a card arrived, also one whose sending was slept through;
     - what became of the last attempt in the moments before its request was canceled or its time was over;
     - how an attempt ended while Kvit was dead or asleep, if by the time it was back the next one or the end had come;
     - how a dispute or a refund stood that went on meanwhile;
@@ -256,6 +256,8 @@ def is_excused(line: str, evidence: Evidence, sleeps: Sequence[tuple[datetime, d
         return False
     ref, state, time_of_day = found.groups()
     times = [c.said.at for c in cases[ref].said("card", state) if f"{c.said.at:%H:%M:%S.%f}" == time_of_day]
+    if state == "open" and times and all(any(began <= at <= until for began, until in sleeps) for at in times):
+        return True
     late = [at - turn.fresh_until for at in times for turn in cases[ref].turns if turn.attempt is not None]
     return any(by >= -WHOLE_SECONDS if state == "aging" else by <= ON_ITS_WAY_AT_MOST for by in late)
 
