@@ -541,9 +541,22 @@ async def test_old_questions_about_a_hold_do_nothing_once_it_is_taken(world: Wor
     await world.answer(press(world, take, taking))
     await told(world, "✅ Paid:")
     assert await alerted(world, press(world, release, letting))
-    assert await alerted(world, press(world, take, taking))
+    await world.answer(press(world, take, taking))  # he is told again what he did, as after a death in between
     await rest(world)
-    assert world.intent()["status"] == "succeeded"
+    assert "✅ Taken" in world.telegram.world.chats[OWNER].messages[take["message_id"]]["text"]
+    assert [request.path.rpartition("/")[2] for request in world.stripe.ledger.requests].count("capture") == 1
+
+
+async def test_whoever_let_a_hold_go_and_taps_again_is_told_that_it_is_let_go(world: World) -> None:
+    ref = ref_of(await held(world))
+    release = await reply(world, world.say(f"/release {ref}"), "Let go")
+    again = await reply(world, world.say(f"/release {ref}"), "Let go")
+    for question in (release, again):
+        await world.answer(world.tap(question, "Let go"))
+        await rest(world)
+        text = world.telegram.world.chats[OWNER].messages[question["message_id"]]["text"]
+        assert text.startswith("🚫 Let go:"), text
+    assert world.intent()["status"] == "canceled"
 
 
 async def test_a_lost_dispute_leaves_less_to_refund_in_words_and_in_deed(world: World) -> None:
