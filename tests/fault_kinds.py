@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -148,8 +149,14 @@ async def refuse_until_met(run: Run, cause: Callable[[MortalWorld], AbstractCont
     begun = asyncio.Event()
 
     async def last() -> None:
-        with cause(run.world):
-            begun.set()
+        lasting = ExitStack()
+        while not begun.is_set():
+            try:
+                lasting.enter_context(cause(run.world))
+                begun.set()
+            except sqlite3.OperationalError:  # Kvit is writing, and needs this loop to come to the end of it
+                await asyncio.sleep(0.01)
+        with lasting:
             await run.until(lambda: any(OUT_OF_REACH in line for line in run.heard))
         run.world.deaths.append(run.world.clock.now())
 

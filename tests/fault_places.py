@@ -126,8 +126,8 @@ def file_of(world: MortalWorld) -> Path:
 
 @contextmanager
 def locked(world: MortalWorld) -> Iterator[None]:
-    """Another program keeps the lock of the database."""
-    with closing(sqlite3.connect(file_of(world), isolation_level=None)) as other:
+    """Another program keeps the lock of the database; OperationalError while Kvit has it."""
+    with closing(sqlite3.connect(file_of(world), isolation_level=None, timeout=0)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -107,9 +108,11 @@ class World:
 def free_port() -> int:
     """A port that stays the same when the service begins again, as Stripe's webhooks expect.
 
-    No client is given it by chance while the service is down: those come from 32768 on.
+    Nobody is given it while the service is down: clients get theirs from 32768 on, and each of the processes that play
+    the suite side by side (pytest-xdist) has a thousand of its own.
     """
-    for port in random.SystemRandom().sample(range(15_000, 32_000), 100):
+    first = 15_000 + 1_000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw15")[2:]) % 16)
+    for port in random.SystemRandom().sample(range(first, first + 1_000), 100):
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
     raise AssertionError("no port is free")
