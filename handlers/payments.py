@@ -105,8 +105,6 @@ class Payments:
         before = await self._attendant.get(payment_id)
         if before.manual_capture and before.is_payable and before.intent_id:  # to cancel would let a hold go unseen
             before, _ = await self._seen_soon(payment_id)
-        if _was_done(before, CancelReason.BY_MERCHANT, user_id):
-            return before
         _refuse_ended(before)
         if before.status is PaymentStatus.AUTHORIZED:
             raise HoldStands(ref=before.ref)
@@ -123,8 +121,8 @@ class Payments:
             AlreadyPaid, AlreadyFinal: it is too late.
         """
         before = await self._attendant.get(payment_id)
-        if _was_done(before, CancelReason.RELEASED, user_id):
-            return before
+        if before.canceled_because is CancelReason.RELEASED and before.cancel_by == user_id:
+            return before  # whoever was cut short before he was told is told now
         _refuse_ended(before)
         if before.status is not PaymentStatus.AUTHORIZED or before.capture_by is not None:
             raise NotAHold(ref=before.ref)
@@ -229,11 +227,6 @@ class Payments:
 
         await self._errands.within(self._patience, look())
         return await self._attendant.get(payment_id), any(seen)
-
-
-def _was_done(payment: Payment, why: CancelReason, user_id: int) -> bool:
-    """Whether just this was done for just this person: whoever was cut short before he was told is told now."""
-    return payment.canceled_because is why and payment.cancel_by == user_id
 
 
 def _refuse_ended(payment: Payment) -> None:

@@ -77,7 +77,7 @@ def cells_of_a_call(boundary: str) -> Cells:
         "ten-minutes-late": passes(place.before, LATE, excuses=UNKNOWABLE.get(boundary, ())),
         "database-busy": busy(place.after),
         "disk-full": disk_full(place.after),
-        "clock-forward": passes(place.after, TWO_HOURS),
+        "clock-forward": passes(place.after, TWO_HOURS, excuses=(TOO_LATE,)),
         "clock-back": back(place.after),
     }
     if boundary in {"send", "edit"}:

@@ -27,7 +27,7 @@ def test_demo_sets_up_what_it_runs_with_and_passes_arguments_on(tree: FreshTree)
 
 def test_test_sets_up_the_tools_and_keeps_quoted_arguments_whole(tree: FreshTree) -> None:
     said = tree.run("make", "test", "ARGS=-k 'money or mail'").stdout.splitlines()
-    assert said == ["[scripts/bootstrap.py][dev]", "[-m][pytest][-k][money or mail]"]
+    assert said == ["[scripts/bootstrap.py][dev]", "[-m][pytest][-n][auto][-k][money or mail]"]
 
 
 def test_check_goes_from_the_quick_to_the_slow(tree: FreshTree) -> None:
