@@ -179,7 +179,7 @@ class Service:
                 f"STRIPE_API_KEY is a {ours} key, but this database holds {foreign} open payments or refunds made "
                 f"with a {theirs} key. Run with that key until they have ended, or set DATABASE_URL to another file."
             )
-        await self._admit_bot(str(self._request.bot_id))
+        await self._admit_bot(str(self._settings.bot_id))
         self._messenger.username = await self._house.directory.fact(USERNAME) or ""
 
     async def _admit_bot(self, bot_id: str) -> None:

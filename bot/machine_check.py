@@ -69,9 +69,10 @@ def _schema(version: str | None) -> Finding:
 
 
 async def _content(db: Database, settings: Settings) -> list[Finding]:
+    directory = Directory(db)
     foreign = await Queries(db).unfinished(livemode=not settings.livemode)
-    owners = settings.owner_ids | await Directory(db).owners()
-    return [_other_mode(foreign, settings), _same_bot(await Directory(db).fact(BOT_ID), settings), _owners(owners)]
+    known, owners = await directory.fact(BOT_ID), settings.owner_ids | await directory.owners()
+    return [_other_mode(foreign, settings), _same_bot(known, settings), _owners(owners)]
 
 
 def _other_mode(foreign: int, settings: Settings) -> Finding:
@@ -84,7 +85,7 @@ def _other_mode(foreign: int, settings: Settings) -> Finding:
 
 
 def _same_bot(known: str | None, settings: Settings) -> Finding:
-    ours = settings.telegram_bot_token.get_secret_value().partition(":")[0]
+    ours = str(settings.bot_id)
     if known in (None, ours):
         return fine(BOT, f"The database belongs to the bot {ours}." if known else "The database belongs to no bot yet.")
     remedy = "Use that bot's token, or name another file in DATABASE_URL."

@@ -141,6 +141,11 @@ class Settings(BaseSettings):
         return self.stripe_api_key.get_secret_value().split("_")[1] == "live"
 
     @property
+    def bot_id(self) -> int:
+        """The number by which Telegram knows the bot; its token begins with it."""
+        return int(self.telegram_bot_token.get_secret_value().partition(":")[0])
+
+    @property
     def update_secret(self) -> SecretStr:
         """What Telegram's webhook must show: the one that is set, else one derived from the bot's token."""
         token = self.telegram_bot_token.get_secret_value()

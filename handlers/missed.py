@@ -116,14 +116,15 @@ class MissedEvents:
 
     def _draft(self, change: Change, raw: str) -> Draft | None:
         """The mail that its webhook would have made; None for what does not concern us."""
+        body = raw.encode()
         try:
-            event = stripe_event.read(raw.encode())
+            event = stripe_event.read(body)
         except NotAnEvent:
             log.warning("an event in Stripe's list cannot be read: %s", change.id)
             return None
         if event.livemode != self._gateway.livemode or not event.ours:
             return None
-        return stripe_event.draft_of(event, raw.encode())
+        return stripe_event.draft_of(event, body)
 
     async def _pause(self) -> float:
         try:

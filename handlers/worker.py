@@ -13,7 +13,7 @@ from handlers.ports import Clock
 from handlers.trace import trace
 from storage.errors import DatabaseUnavailable
 from storage.mail import Discard, Draft, Mail, Retry, Snooze, Verdict
-from storage.mailbox import Also, Mailbox
+from storage.mailbox import Mailbox
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +48,8 @@ class Belt:
         *,
         hands: int = HANDS,
         lease_seconds: float = LEASE_SECONDS,
-        outbox: Mailbox | None = None,
-        set_aside: Sequence[SetAside] = (),
+        outbox: Mailbox,
+        set_aside: Sequence[SetAside],
         settled: Settled = _unseen,
     ) -> None:
         """`handle` returns a verdict; what it raises is tried again `MOST_TRIES` times, then put aside for a human.
@@ -127,7 +127,12 @@ class Belt:
             try:
                 words = await self._words(mail, verdict.reason) if isinstance(verdict, Discard) else ()
                 now = self._clock.now()
-                settled = await self._box.settle(self._held.pop(mail.id), verdict, now=now, also=self._put(words, now))
+                settled = await self._box.settle(
+                    self._held.pop(mail.id),
+                    verdict,
+                    now=now,
+                    also=lambda tx: self._outbox.put_within(tx, *words, now=now),
+                )
             except DatabaseUnavailable as error:
                 log.warning("mail %s could not be settled, it comes again: %s", mail.id, error)
                 self._held.pop(mail.id, None)
@@ -160,10 +165,6 @@ class Belt:
             except Exception:
                 log.exception("somebody cannot be told that mail %s is set aside", mail.id)
         return words
-
-    def _put(self, words: Sequence[Draft], now: datetime) -> Also | None:
-        outbox = self._outbox
-        return None if outbox is None or not words else lambda tx: outbox.put_within(tx, *words, now=now)
 
 
 async def first_of(*waiting: Coroutine[Any, Any, object]) -> None:

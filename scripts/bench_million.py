@@ -31,7 +31,7 @@ from bench import Program, running, spread  # noqa: E402
 from bot.sandbox.clock import TurnedClock  # noqa: E402
 from bot.sandbox.fake_stripe import FakeStripe  # noqa: E402
 from bot.sandbox.fake_telegram import FakeTelegram  # noqa: E402
-from bot.sandbox.vendors import subscribe  # noqa: E402
+from bot.sandbox.vendors import environment, subscribe  # noqa: E402
 from storage.payment import hash_of  # noqa: E402
 
 OWNER, SELLER = 90_000_000, 90_000_001
@@ -41,7 +41,7 @@ OPEN = 40
 TIMES = 20
 """So often each thing is done in a round."""
 
-AIM = 1.2
+CHUNK = 10_000
 Row = dict[str, Any]
 
 
@@ -64,12 +64,9 @@ class Side:
         clock = TurnedClock()
         stripe, telegram = FakeStripe(clock), FakeTelegram(clock, flood_control=False)
         book = folder / f"{name}.db"
-        settings = {
-            "STRIPE_API_BASE": await stripe.start(),
-            "TELEGRAM_API_BASE": await telegram.start(),
-            "TELEGRAM_BOT_TOKEN": telegram.token,
-            "STRIPE_API_KEY": stripe.key,
-            "STRIPE_WEBHOOK_SECRETS": stripe.webhook_secret,
+        await stripe.start()
+        await telegram.start()
+        settings = environment(stripe, telegram) | {
             "OWNER_IDS": str(OWNER),
             "DATABASE_URL": f"sqlite:///{book}",
             "PORT": "0",
@@ -155,27 +152,30 @@ def multiply(side: Side, number: int) -> None:
     with closing(sqlite3.connect(side.book, isolation_level=None)) as db:
         db.execute("PRAGMA synchronous = OFF")
         db.execute("BEGIN")
-        for shop in range(2, SHOPS + 1):
-            put(db, "shops", [{**side.rows("SELECT * FROM shops")[0], "id": shop, "name": f"Shop {shop}"}])
+        [first] = side.rows("SELECT * FROM shops")
+        put(db, "shops", ({**first, "id": shop, "name": f"Shop {shop}"} for shop in range(2, SHOPS + 1)))
         person = {"shop_id": 1, "user_id": SELLER, "role": 2, "name": "Seller"}
         like = side.rows("SELECT * FROM members LIMIT 1")
         put(db, "members", [{**(like[0] if like else {"since": paid["created_at"]}), **person}])
-        for table in ("payments", "attempts", "cards", "history"):
-            made = (copy(side, stands if n >= number - OPEN else paid, n, number) for n in range(number))
-            put(db, table, (row for copied in made for row in copied[table]))
+        parts = {like["id"]: parts_of(side, like) for like in (paid, stands)}
+        for begin in range(0, number, CHUNK):
+            likes = ((n, stands if n >= number - OPEN else paid) for n in range(begin, min(begin + CHUNK, number)))
+            made = [copy(like, parts[like["id"]], n, number) for n, like in likes]
+            for table in ("payments", *PARTS):
+                put(db, table, (row for copied in made for row in copied[table]))
         db.execute("COMMIT")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     [known] = side.rows("SELECT ref, token FROM payments WHERE id = 'bench00000100'")
     side.ref, side.token = known["ref"], known["token"]
 
 
-def copy(side: Side, like: Row, n: int, number: int) -> dict[str, list[Row]]:
+def parts_of(side: Side, payment: Row) -> dict[str, list[Row]]:
+    """What belongs to a payment, by table."""
+    return {table: side.rows(f"SELECT * FROM {table} WHERE payment_id = '{payment['id']}'") for table in PARTS}
+
+
+def copy(like: Row, parts: dict[str, list[Row]], n: int, number: int) -> dict[str, list[Row]]:
     """The rows of another payment like this one: its shop, chat and time are told by its number."""
-    if like["id"] not in _PARTS:
-        _PARTS[like["id"]] = {
-            table: side.rows(f"SELECT * FROM {table} WHERE payment_id = '{like['id']}'")
-            for table in ("attempts", "cards", "history")
-        }
     is_open = like["status"] == "open"
     shop = 1 if is_open else 1 + n % SHOPS
     chat = SELLER if shop == 1 else -1_000_000 - shop * CHATS_OF_A_SHOP - n % CHATS_OF_A_SHOP
@@ -191,7 +191,6 @@ def copy(side: Side, like: Row, n: int, number: int) -> dict[str, list[Row]]:
     later = {"look_at": like["look_at"] + 30 * DAY, "expires_at": like["expires_at"] + 30 * DAY} if is_open else {}
     receipt = {"receipt_number": None if is_open else n + 1_000}
     made = {"payments": [like | own | moved | later | receipt]}
-    parts = _PARTS[like["id"]]
     made["attempts"] = [row | {"payment_id": own["id"], "cause": None} for row in parts["attempts"]]
     made["cards"] = [
         row | {"payment_id": own["id"], "chat_id": chat, "message_id": 10_000_000 + n} for row in parts["cards"]
@@ -201,7 +200,7 @@ def copy(side: Side, like: Row, n: int, number: int) -> dict[str, list[Row]]:
     return made
 
 
-_PARTS: dict[str, dict[str, list[Row]]] = {}
+PARTS = ("attempts", "cards", "history")
 TIMES_OF_A_PAYMENT = ("created_at", "succeeded_at", "ended_at", "looked_at")
 
 

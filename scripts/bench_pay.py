@@ -27,7 +27,7 @@ from bench import Program, now, percentile, running  # noqa: E402
 from bot.sandbox.clock import TurnedClock  # noqa: E402
 from bot.sandbox.fake_stripe import FakeStripe  # noqa: E402
 from bot.sandbox.fake_telegram import FakeTelegram  # noqa: E402
-from bot.sandbox.vendors import subscribe  # noqa: E402
+from bot.sandbox.vendors import environment, subscribe  # noqa: E402
 
 FIRST_PERSON = 90_000_000
 CHATS = 100
@@ -46,12 +46,9 @@ async def main(payments: int) -> None:
     with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         server.close()
-        settings = {
-            "STRIPE_API_BASE": await stripe.start(),
-            "TELEGRAM_API_BASE": await telegram.start(),
-            "TELEGRAM_BOT_TOKEN": telegram.token,
-            "STRIPE_API_KEY": stripe.key,
-            "STRIPE_WEBHOOK_SECRETS": stripe.webhook_secret,
+        await stripe.start()
+        await telegram.start()
+        settings = environment(stripe, telegram) | {
             "OWNER_IDS": owners,
             "DATABASE_URL": f"sqlite:///{folder}/bench.db",
             "PORT": str(port),

@@ -19,10 +19,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.torture_storm import Report, play
+from tests.torture_storm import PACE, Report, play
 
 ROUND = 30
-PACE = 0.12
 KEPT = Path(tempfile.gettempdir()) / "kvit-torture"
 
 

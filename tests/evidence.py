@@ -98,8 +98,7 @@ def money(world: World) -> tuple[int, int]:
 
 def rows(world: World, query: str, **values: Any) -> list[Json]:
     """What the database says."""
-    path = world.settings.database_url.removeprefix("sqlite:///")
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+    with closing(sqlite3.connect(f"file:{world.database}?mode=ro", uri=True)) as db:
         db.row_factory = sqlite3.Row
         return [dict(row) for row in db.execute(query, values)]
 

@@ -16,6 +16,7 @@ from aiohttp import web
 from bot.app import Seams
 from handlers.ports import Gateway, Messenger
 from storage.errors import DatabaseUnavailable
+from tests.evidence import eventually
 from tests.fate import Moment
 from tests.fault_places import LATE, Act, Place, Relay, Run, between, full, give_up_soon, locked, overheard
 from tests.mortal_world import PATIENCE, MortalWorld, mortal
@@ -111,7 +112,7 @@ def polled(how: str, when: str, words: str) -> Fault:
         await run.world.control("telegram", "faults", {"method": "getUpdates", "how": how, "when": when})
         run.world.advance(26)  # the poll that waits already ends with nothing, and the next one meets the fault
         if when == "before":
-            await run.until(lambda: any(words in line for line in run.heard))
+            await eventually(lambda: any(words in line for line in run.heard))
         yield
 
     return Fault(lambda run: any(words in line for line in run.heard), around)
@@ -157,7 +158,7 @@ async def refuse_until_met(run: Run, cause: Callable[[MortalWorld], AbstractCont
             except sqlite3.OperationalError:  # Kvit is writing, and needs this loop to come to the end of it
                 await asyncio.sleep(0.01)
         with lasting:
-            await run.until(lambda: any(OUT_OF_REACH in line for line in run.heard))
+            await eventually(lambda: any(OUT_OF_REACH in line for line in run.heard))
         run.world.deaths.append(run.world.clock.now())
 
     run.beside = asyncio.create_task(last())
@@ -223,7 +224,7 @@ def overtaken(place: Place) -> Fault:
     async def act(run: Run) -> None:
         events = run.world.stripe.ledger.events
         assert events
-        await run.until(lambda: not any(event["pending_webhooks"] for event in events.values()))
+        await eventually(lambda: not any(event["pending_webhooks"] for event in events.values()))
 
     return trapped(place.after, act)
 
@@ -234,7 +235,7 @@ def outrun_look(place: Place) -> Fault:
     async def act(run: Run) -> None:
         await run.world.decide("approve")
         events = run.world.stripe.ledger.events
-        await run.until(lambda: not any(event["pending_webhooks"] for event in events.values()))
+        await eventually(lambda: not any(event["pending_webhooks"] for event in events.values()))
 
     return trapped(place.after, act, story=Story("paid while Kvit looks", ()))
 

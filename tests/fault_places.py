@@ -9,8 +9,6 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -21,7 +19,6 @@ from tests.money_out_stories import CAPTURED, REFUNDED
 from tests.mortal_world import MortalWorld
 from tests.stories import PAID, STORIES, Story
 from tests.torture import CANCEL, CAPTURE, CONFIRM, CREATE, LOOK, REFUND
-from tests.world import PATIENCE
 
 LATE = 610
 """Seconds: ten minutes, and a little more."""
@@ -89,12 +86,6 @@ class Run:
 
         self.world.fate.trap = trap
 
-    async def until(self, true: Callable[[], Any]) -> None:
-        """Wait for what happens without the clock being turned."""
-        async with asyncio.timeout(PATIENCE):
-            while not true():
-                await asyncio.sleep(0.01)
-
     def wrong(self) -> list[str]:
         """What does not hold in the end, but for what this fault may do."""
         evidence = self.world.evidence()
@@ -119,15 +110,10 @@ def overheard() -> Iterator[list[str]]:
         logging.getLogger().removeHandler(ear)
 
 
-def file_of(world: MortalWorld) -> Path:
-    """The database's file."""
-    return Path(world.settings.database_url.removeprefix("sqlite:///"))
-
-
 @contextmanager
 def locked(world: MortalWorld) -> Iterator[None]:
     """Another program keeps the lock of the database; OperationalError while Kvit has it."""
-    with closing(sqlite3.connect(file_of(world), isolation_level=None, timeout=0)) as other:
+    with closing(sqlite3.connect(world.database, isolation_level=None, timeout=0)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")

@@ -18,7 +18,7 @@ from tests.crowd import GROUP, MERCHANT
 from tests.evidence import alerts, event, post_event
 from tests.fate import Moment
 from tests.fault_kinds import LATER, LONG_SUFFERING, OUT_OF_REACH, Fault, refuse_until_met
-from tests.fault_places import LATE, Run, file_of, full, give_up_soon
+from tests.fault_places import LATE, Run, full, give_up_soon
 from tests.mortal_world import MortalWorld
 from tests.stories import Story, beside
 from tests.torture import CREATE
@@ -305,14 +305,14 @@ def restored(*, again: bool = False, refused: bool = False) -> Fault:
         world = run.world
         await _sell(run)
         await world.stop()
-        kept = shutil.copy(file_of(world), file_of(world).with_suffix(".kept"))
+        kept = shutil.copy(world.database, world.database.with_suffix(".kept"))
         await world.begin()
         world.advance(HOUR)
         await _sell(run)
         await world.stop()
         for suffix in ("-wal", "-shm"):
-            file_of(world).with_name(file_of(world).name + suffix).unlink(missing_ok=True)
-        shutil.copy(kept, file_of(world))
+            world.database.with_name(world.database.name + suffix).unlink(missing_ok=True)
+        shutil.copy(kept, world.database)
         if refused:
             world.stripe.switches.lacking = ("events.read",)
         await world.begin()

@@ -167,7 +167,7 @@ class MortalWorld(World):
 
     def evidence(self) -> Evidence:
         """What the checker reads."""
-        path, above = self.settings.database_url.removeprefix("sqlite:///"), self.settings.refund_approval_above
+        path, above = str(self.database), self.settings.refund_approval_above
         seen = self.stripe.ledger, self.telegram.transcript, path, frozenset({OWNER}), tuple(self.deaths)
         return Evidence(*seen, approval_above=above)
 
@@ -187,9 +187,8 @@ class MortalWorld(World):
         return any(e["pending_webhooks"] and e["id"] not in tried for e in self.stripe.ledger.events.values())
 
     def _due(self) -> list[tuple[str, str]]:
-        path = self.settings.database_url.removeprefix("sqlite:///")
         now = (self.own.now() - EPOCH) // timedelta(microseconds=1)
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
             return list(db.execute(_DUE, {"now": now}))
 
     def _gateway(self, _: Gateway) -> Gateway:

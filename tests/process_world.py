@@ -19,7 +19,7 @@ import aiohttp
 from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import Entry, FakeTelegram
-from bot.sandbox.vendors import subscribe
+from bot.sandbox.vendors import environment, subscribe
 from bot.settings import Settings
 from tests.world import OWNER, PATIENCE, Json, button, free_port
 
@@ -157,13 +157,10 @@ async def outside(folder: Path, **settings: str) -> AsyncIterator[Outside]:
     stripe, telegram = FakeStripe(clock), FakeTelegram(clock, owner_id=OWNER, flood_control=False)
     stripe.world.changes = telegram.world.changes
     inherited = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
-    given = {
+    await stripe.start()
+    await telegram.start()
+    given = environment(stripe, telegram) | {
         "PYTHONPATH": str(ROOT),
-        "STRIPE_API_BASE": await stripe.start(),
-        "TELEGRAM_API_BASE": await telegram.start(),
-        "TELEGRAM_BOT_TOKEN": telegram.token,
-        "STRIPE_API_KEY": stripe.key,
-        "STRIPE_WEBHOOK_SECRETS": stripe.webhook_secret,
         "OWNER_IDS": str(OWNER),
         "PORT": str(port),
     }

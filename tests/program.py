@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.world import PATIENCE
+
 ROOT = Path(__file__).parent.parent
-PATIENCE = 60
-"""Real seconds for a start or an end on a busy machine."""
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from bot.cli import main
 from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
+from bot.sandbox.vendors import environment
 from bot.settings import Settings
 from bot.stripe_setup import API_VERSION
 from bot.stripe_words import EVENT_TYPES
@@ -85,12 +86,10 @@ async def opened(folder: Path, *, key: str = KEY) -> AsyncIterator[Terminal]:
     clock = TurnedClock()
     stripe, telegram = FakeStripe(clock, key=key, webhook_secret=SECRET), FakeTelegram(clock)
     telegram.world.privacy = True
+    await stripe.start()
+    await telegram.start()
     env: dict[str, str | None] = {
-        "STRIPE_API_BASE": await stripe.start(),
-        "TELEGRAM_API_BASE": await telegram.start(),
-        "TELEGRAM_BOT_TOKEN": telegram.token,
-        "STRIPE_API_KEY": key,
-        "STRIPE_WEBHOOK_SECRETS": SECRET,
+        **environment(stripe, telegram),
         "OWNER_IDS": "70010001",
         "PUBLIC_URL": PUBLIC,
         "DATABASE_URL": f"sqlite:///{folder}/kvit.db",
@@ -123,11 +122,7 @@ async def serving(folder: Path, **changed: str) -> AsyncIterator[tuple[Terminal,
     async with worlds.opened(clock, folder, port=port, **given) as world:
         world.stripe.ledger.endpoints.clear()
         env: dict[str, str | None] = {
-            "STRIPE_API_BASE": world.stripe.base,
-            "TELEGRAM_API_BASE": world.telegram.base,
-            "TELEGRAM_BOT_TOKEN": world.telegram.token,
-            "STRIPE_API_KEY": world.stripe.key,
-            "STRIPE_WEBHOOK_SECRETS": world.stripe.webhook_secret,
+            **environment(world.stripe, world.telegram),
             "OWNER_IDS": "70010001",
             "DATABASE_URL": f"sqlite:///{folder}/kvit.db",
             "PORT": str(port),

@@ -22,7 +22,8 @@ from bot.sandbox.demo import opened
 from bot.sandbox.fake_telegram import FakeTelegram
 from bot.sandbox.market import Market
 from handlers.commands import COMMANDS
-from tests.program import PATIENCE, ROOT, ended, first_line, running
+from tests.program import ROOT, ended, first_line, running
+from tests.world import PATIENCE
 
 Json = dict[str, Any]
 

@@ -26,6 +26,9 @@ HOWS = ("timeout", "drop", "429", "500")
 LOST = ON_THE_WAY + timedelta(seconds=(SELDOM + 1) * SWEEP_SECONDS)
 """So late an event is found whose webhook was lost."""
 
+PACE = 0.12
+"""Real seconds between two things that people do, on the average."""
+
 PAST_ITS_LEASE = 6.5
 """Real seconds: two pretend minutes and a bit."""
 
@@ -144,7 +147,7 @@ class Storm:
 
 
 async def play(
-    folder: Path, seed: int, *, payments: int, climate: Climate | None = None, pace: float = 0.12, pages: bool = False
+    folder: Path, seed: int, *, payments: int, climate: Climate | None = None, pace: float = PACE, pages: bool = False
 ) -> Report:
     """One round: a market of so many requests in a storm, then peace, and the checker's word on all of it."""
     chance = random.Random(seed)

@@ -22,7 +22,7 @@ import aiohttp
 from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
-from bot.sandbox.vendors import subscribe
+from bot.sandbox.vendors import environment, subscribe
 from bot.settings import Settings
 from tests.checker import Evidence
 from tests.process_world import ROOT
@@ -300,13 +300,10 @@ async def torture_world(folder: Path, *, pages: bool = False, **settings: str) -
     for person in (person for people in PEOPLE.values() for person, _, _ in people):
         telegram.people.private_chat(person)
     (folder / "kvit.db").write_bytes(blank())
-    given = {
+    await stripe.start()
+    await telegram.start()
+    given = environment(stripe, telegram) | {
         "PYTHONPATH": str(ROOT),
-        "STRIPE_API_BASE": await stripe.start(),
-        "TELEGRAM_API_BASE": await telegram.start(),
-        "TELEGRAM_BOT_TOKEN": telegram.token,
-        "STRIPE_API_KEY": stripe.key,
-        "STRIPE_WEBHOOK_SECRETS": stripe.webhook_secret,
         "OWNER_IDS": str(OWNER),
         "PORT": str(port),
         "ATTEMPT_SECONDS": str(ATTEMPT_SECONDS),

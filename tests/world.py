@@ -40,6 +40,11 @@ class World:
     service: Service
     seams: Seams | None = None
 
+    @property
+    def database(self) -> Path:
+        """The database's file."""
+        return Path(self.settings.database_url.removeprefix("sqlite:///"))
+
     async def begin(self) -> None:
         """Start another service on the same database."""
         self.service = Service(self.settings, self.clock, pacing=Pacing(BRISK, BRISK, BRISK, BRISK), seams=self.seams)

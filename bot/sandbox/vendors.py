@@ -51,6 +51,17 @@ async def opened(*, stripe_port: int = 0, telegram_port: int = 0, flood_control:
         await stripe.stop()
 
 
+def environment(stripe: FakeStripe, telegram: FakeTelegram) -> dict[str, str]:
+    """The variables by which a Kvit finds both, which run already, and may ask them."""
+    return {
+        "STRIPE_API_BASE": stripe.base,
+        "TELEGRAM_API_BASE": telegram.base,
+        "TELEGRAM_BOT_TOKEN": telegram.token,
+        "STRIPE_API_KEY": stripe.key,
+        "STRIPE_WEBHOOK_SECRETS": stripe.webhook_secret,
+    }
+
+
 async def subscribe(stripe: FakeStripe, base: str, *events: str) -> None:
     """Have Stripe's webhooks sent to the Kvit at `base`, as an operator has it once: all of them, or these `events`."""
     wanted = [("url", f"{base}/stripe/webhook"), *(("enabled_events[]", event) for event in events or ("*",))]
