@@ -92,26 +92,33 @@ def hold_buttons(payment: Payment, language: str) -> tuple[tuple[Button, ...], .
 
 def refund_notice(payment: Payment, shop: Shop, fact: Fact, refund: Refund, *, room: Room) -> Letter:
     """What has become of a refund, for the chat, and what can still go back."""
-    language = shop.language
+    language, left = shop.language, Money(room.left, payment.amount.currency)
     said = html(
         language,
-        _failed(room) if fact.name == "refund_failed" else f"notice.{fact.name}",
+        f"notice.{fact.name}",
         ref=payment.ref,
         amount=refund.amount,
         why=_why(refund, language),
-        left=Money(room.left, payment.amount.currency),
+        left=left,
         until=retry_until(refund, language, shop),
+        next=html(language, _what_next(refund, room), ref=payment.ref, left=left),
     )
     if refund.of_dashboard:
         said = Safe(f"{said} {html(language, 'notice.of_dashboard')}")
     return Letter(said, retry_button(refund, language) if fact.name == "refund_short" else ())
 
 
-def _failed(room: Room) -> str:
-    """The sentence for a refund that failed: whoever is told to give the money in another way must not do so twice."""
-    if room.contested or (room.lost > 0 and room.left == 0):
-        return "notice.refund_failed_in_dispute"
-    return "notice.refund_failed" if room.left else "notice.refund_failed_all_back"
+def _what_next(refund: Refund, room: Room) -> str:
+    """What to do about a refund that the customer did not get: whoever gives it in another way must not pay it twice.
+
+    Where less can go back than was to go back, something of it has gone back otherwise meanwhile.
+    """
+    is_covered = room.left < refund.amount.minor
+    if room.contested or (is_covered and room.lost > 0):
+        return "not_back.in_dispute"
+    if is_covered:
+        return "not_back.part_back" if room.left else "not_back.all_back"
+    return "not_back.try_again"
 
 
 def retry_until(refund: Refund, language: str, shop: Shop) -> str:

@@ -573,17 +573,59 @@ async def test_a_lost_dispute_leaves_less_to_refund_in_words_and_in_deed(world: 
     assert "At most DKK 75.00" in (await refused(world, f"/refund {ref} 100")).replace("\u00a0", " ")
 
 
-async def test_nobody_is_told_to_give_money_in_another_way_that_went_back_meanwhile(world: World) -> None:
+@pytest.mark.parametrize("verb", ["fail", "cancel"])
+@pytest.mark.parametrize(
+    ("by_hand_too", "says"),
+    [(12_500, "there is nothing left to do"), (10_000, "no more than DKK 25.00 can be refunded")],
+)
+async def test_nobody_is_told_to_give_money_in_another_way_that_went_back_meanwhile(
+    world: World, verb: str, by_hand_too: int, says: str
+) -> None:
     ref = ref_of(await paid(world))
-    await refunded(world, f"/refund {ref} 25")
-    await told(world, "↩️ Refunded:")
+    if verb == "cancel":
+        await fate(world, "pending")
+    await refunded(world, f"/refund {ref} 100")
+    await told(world, "↩️ Refunded:" if verb == "fail" else "has begun")
     await world.control("telegram", "down", {"down": True})
-    await move(world, "fail")
-    await eventually(lambda: rows(world, "SELECT 1 FROM refunds WHERE status = 'failed'"))
-    await by_hand(world, 12_500)
-    await eventually(lambda: rows(world, "SELECT 1 FROM payments WHERE refunded = 12500"))
+    await move(world, verb)
+    status = {"fail": "failed", "cancel": "canceled"}[verb]
+    await eventually(lambda: rows(world, f"SELECT 1 FROM refunds WHERE status = '{status}'"))
+    await by_hand(world, by_hand_too)
+    await eventually(lambda: rows(world, f"SELECT 1 FROM payments WHERE refunded = {by_hand_too}"))
     await world.control("telegram", "down", {"down": False})
-    await in_time(world, lambda: [one for one in texts(world) if "the refund of DKK 25.00 failed" in one])
-    [said] = [one for one in texts(world) if "the refund of DKK 25.00 failed" in one]
-    assert "nothing left to do" in said
-    assert "another way" not in said
+    said = await news_of_failure(world)
+    assert says in said
+    assert "has not got the money" not in said
+    assert "Agree on another way" not in said
+
+
+@pytest.mark.parametrize("verb", ["fail", "cancel"])
+async def test_nobody_is_told_to_give_money_in_another_way_that_a_bank_took_meanwhile(world: World, verb: str) -> None:
+    ref = ref_of(await paid(world))
+    if verb == "cancel":
+        await fate(world, "pending")
+    await refunded(world, f"/refund {ref} 100")
+    await told(world, "↩️ Refunded:" if verb == "fail" else "has begun")
+    await world.control("telegram", "down", {"down": True})
+    await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {"amount": 10_000, "refundable": True})
+    dispute = next(iter(world.stripe.ledger.disputes))
+    await world.control("stripe", f"disputes/{dispute}/close", {"status": "lost"})
+    await eventually(lambda: rows(world, "SELECT 1 FROM payments WHERE disputed = 'lost'"))
+    await move(world, verb)
+    await eventually(lambda: rows(world, "SELECT 1 FROM refunds WHERE status IN ('failed', 'canceled')"))
+    await world.control("telegram", "down", {"down": False})
+    said = await news_of_failure(world)
+    assert "the bank decides what he gets back" in said
+    assert "Agree on another way" not in said
+
+
+async def news_of_failure(world: World) -> str:
+    """What is said of the refund of DKK 100.00 that the customer did not get."""
+
+    def found() -> list[str]:
+        heads = ("the refund of DKK 100.00 failed", "the refund of DKK 100.00 was canceled")
+        return [one for one in texts(world) if any(head in one for head in heads)]
+
+    await in_time(world, found)
+    [said] = found()
+    return said
