@@ -27,6 +27,7 @@ from tests.crowd import (
     refused,
     reply,
     shown,
+    speak,
 )
 from tests.world import OWNER, Json, World, button, labels, opened
 
@@ -126,6 +127,43 @@ async def test_a_merchant_of_two_shops_is_asked_which_of_his_and_can_pick_no_oth
     await world.answer(world.tap(question, "Second", by=MERCHANT))
     await asked(world, chat=MERCHANT)
     assert world.intent()["currency"] == "eur"
+
+
+async def choose(world: World, shop: str) -> None:
+    """The merchant has his private chat act for one of his shops."""
+    question = await reply(world, world.say("/setup", by=MERCHANT), "For which shop", chat=MERCHANT)
+    await world.answer(world.tap(question, shop, by=MERCHANT))
+    await reply(world, world.say("/settings", by=MERCHANT), chat=MERCHANT)  # the choice was worked off before this
+
+
+@pytest.mark.parametrize(
+    ("text", "late", "label", "says"),
+    [
+        ("/pay 125 Tea", True, "Do it now", "DKK 125.00"),
+        ("/pay 1.234 Tea", False, "1,234.00", "DKK 1,234.00"),
+        ("125 Tea", False, "125.00", "DKK 125.00"),
+    ],
+)
+async def test_what_was_asked_for_one_shop_is_not_carried_out_for_another(
+    world: World, text: str, late: bool, label: str, says: str
+) -> None:
+    await open_second_shop(world, MERCHANT)
+    await choose(world, "Kvit")
+    if late:
+        await world.stop()
+    said = speak(world, text, by=MERCHANT)
+    if late:
+        world.advance(601)
+        await world.begin()
+    question = await reply(world, said, chat=MERCHANT)
+    await choose(world, "Second")
+    assert "asked for another shop" in await alerted(world, world.tap(question, label, by=MERCHANT))
+    assert posts(world) == []
+    await choose(world, "Kvit")
+    await world.answer(world.tap(question, label, by=MERCHANT))
+    card = await reply(world, said, "Waiting for payment", chat=MERCHANT)
+    assert says in card["text"].replace("\u00a0", " ")
+    assert world.intent()["currency"] == "dkk"
 
 
 async def test_nothing_of_one_shop_is_seen_or_touched_from_a_chat_of_another(world: World) -> None:

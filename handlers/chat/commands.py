@@ -112,8 +112,7 @@ async def _plain_words(context: Context) -> None:
 async def _ask_if_still_wanted(context: Context, command: Command) -> None:
     said = context.said
     body = {"command": command.name, "rest": said.rest, "message": said.message_id, "answers": said.answers}
-    ask = context.desks.questions.ask
-    question = await ask(f"{context.key}:late", "late", said.place, said.person.id, body, now=context.now)
+    question = await context.ask("late", "late", body)
     keyboard = (
         (
             Button(context.text("late.yes"), data=f"q:{question.id}:0"),

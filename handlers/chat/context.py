@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from handlers.authority import Action, Where, may
 from handlers.cards import Looks
@@ -179,6 +181,16 @@ class Context:
             await self.send(self.html(refusal.code, **holes))
         else:
             await self.toast(refusal.code, alert=True, **holes)
+
+    async def ask(self, name: str, kind: str, body: Mapping[str, Any]) -> Question:
+        """Keep a question to this person, here, about the shop that the chat acts for; `name` is its own in the update.
+
+        Another shop that the chat acts for by the time of the answer is not meant by it.
+        """
+        shop = self.standing.shop
+        kept = {**body, "shop": None if shop is None else shop.id}
+        keep = self.desks.questions.ask
+        return await keep(f"{self.key}:{name}", kind, self.place, self.person.id, kept, now=self.now)
 
     async def decided(self, question: Question, choice: int) -> int:
         """Write down how a question was answered, and return the answer that counts: the first one."""

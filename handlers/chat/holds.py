@@ -8,7 +8,7 @@ from handlers.chat import arguments, pay
 from handlers.chat.context import Context
 from handlers.ports import Button
 from storage.errors import NotAHold, UnknownPayment
-from storage.payment import Payment, PaymentStatus, Place
+from storage.payment import Payment, PaymentStatus
 from storage.questions import Question
 
 
@@ -75,9 +75,7 @@ async def _ask(context: Context, payment: Payment, what: str) -> None:
         _may_release(context, payment)
     if payment.status is not PaymentStatus.AUTHORIZED:
         raise NotAHold(ref=payment.ref)
-    place = Place(context.place.chat_id, context.place.thread_id)
-    keep, body = context.desks.questions.ask, {"payment": payment.id}
-    question = await keep(f"{context.key}:{what}", what, place, context.person.id, body, now=context.now)
+    question = await context.ask(what, what, {"payment": payment.id})
     amount = i18n.money(context.language, payment.amount)
     keyboard = (
         (Button(context.text(f"button.{what}", amount=amount), data=f"q:{question.id}:0", style="success"),),

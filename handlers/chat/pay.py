@@ -12,7 +12,6 @@ from handlers.ports import Button
 from storage.amount_refusals import AmountRefused
 from storage.amounts import Ambiguous, Asked, check, parse_request
 from storage.money import Money
-from storage.payment import Place
 from storage.questions import Question
 
 EXAMPLES = (14950, 8000)
@@ -92,9 +91,7 @@ def asked_of(question: Question, choice: int, *, limit: int) -> Asked:
 
 async def _ask(context: Context, choices: tuple[Asked, ...], key: str, *, manual: bool = False) -> None:
     body = {"source": context.said.source, "manual": manual, **body_of(choices)}
-    place = Place(context.place.chat_id, context.place.thread_id)
-    keep = context.desks.questions.ask
-    question = await keep(f"{context.key}:which", "pay", place, context.person.id, body, now=context.now)
+    question = await context.ask("which", "pay", body)
     keyboard = tuple(
         (Button(_label(context, asked), data=f"q:{question.id}:{number}"),) for number, asked in enumerate(choices)
     )

@@ -32,6 +32,12 @@ class NotYours(PaymentError):
     code = "error.not_yours"
 
 
+class AnotherShop(PaymentError):
+    """The chat has gone over to another shop since the question was put."""
+
+    code = "error.another_shop"
+
+
 async def take_up(context: Context) -> None:
     """Do what a button stands for.
 
@@ -108,6 +114,8 @@ async def _answer(context: Context, rest: str) -> None:
         raise OldButton
     if question.user_id != context.person.id:
         raise NotYours
+    if context.standing.shop is not None and question.body.get("shop") not in {context.standing.shop.id, None}:
+        raise AnotherShop
     context.require(Action.LOOK)  # whoever holds a role at all; the door asks for what it is about
     if context.now - question.asked_at > QUESTION_LIFE:
         raise OldButton
