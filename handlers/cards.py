@@ -13,7 +13,7 @@ from handlers.money_out_words import card_lines, hold_buttons
 from handlers.ports import Button, Keyboard, Letter
 from handlers.reasons import failure_key, refusal_key, trouble_key
 from storage.money import Money
-from storage.payment import Attempt, AttemptOutcome, CancelReason, Payment, PaymentStatus
+from storage.payment import Attempt, AttemptOutcome, CancelReason, Payment, PaymentStatus, Place
 from storage.people import Shop
 from storage.refund import Refund
 
@@ -60,6 +60,17 @@ class Looks:
     def view(self, shop: Shop, now: datetime, refunds: Sequence[Refund] = ()) -> View:
         """The view of a card of this shop at `now`."""
         return View(shop, now, i18n.wallet(self.wallet_name, now, shop.time_zone), refunds, self.public_url)
+
+
+def farewell(payment: Payment, shop: Shop) -> Letter:
+    """What stays of a card in the private chat of somebody who has no role in the shop any more."""
+    return Letter(html(shop.language, "card.farewell", ref=payment.ref, shop=shop.name))
+
+
+def asked_by(payment: Payment, place: Place) -> int | None:
+    """The message that asked for the payment, if it is one of this chat: a group that moved counts anew."""
+    kind, chat_id, message_id = [*payment.source.split(":"), "", ""][:3]
+    return int(message_id) if kind == "message" and chat_id == str(place.chat_id) else None
 
 
 def card(payment: Payment, view: View) -> Letter:

@@ -42,7 +42,7 @@ class MoneyOut:
         return fact.name.startswith(("refund_", "dispute"))
 
     async def is_foreign(self, payment: Payment, place: Place) -> bool:
-        """Whether the payment's chat went over to another shop, where nothing of this one is said any more."""
+        """Whether the payment's chat is not the shop's any more, so that nothing of it is said there."""
         return not await self._rights.is_ours(payment.shop_id, place)
 
     async def told_apart(self, mail: Mail, payment: Payment, place: Place, letter: Letter) -> bool:

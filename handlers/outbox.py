@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from handlers import letters
 from handlers.announcements import Fact, fact_of, still_holds
-from handlers.cards import Looks, card, card_state
+from handlers.cards import Looks, asked_by, card, card_state, farewell
 from handlers.money_out import MoneyOut
 from handlers.notices import notice
 from handlers.pacing import Pacing
@@ -102,8 +102,9 @@ class Outbox:
         shown = await self._post.card(payment.id)
         if shown.stands and shown.shown_version >= payment.version:
             return Done("shown already")
-        if await self._money_out.is_foreign(payment, shown.place):
-            return Done("the chat is another shop's now")
+        foreign = shown.place.inline_id is None and await self._money_out.is_foreign(payment, shown.place)
+        if foreign and (shown.place.chat_id < 0 or shown.message_id is None):
+            return Done("the chat is not the shop's any more")
         place, wait = await self.admitted(mail, shown.place)
         if wait:
             return wait
@@ -111,14 +112,15 @@ class Outbox:
             return await self._post_card(mail, payment, shop, shown, place)
         now = self._clock.now()
         try:
-            await self._edit(place, shown.message_id, await self._letter(payment, shop, now))
+            letter = farewell(payment, shop) if foreign else await self._letter(payment, shop, now)
+            await self._edit(place, shown.message_id, letter)
         except DeliveryFailed as failed:
             if not (failed.permanent and failed.gone):
                 raise
             if shown.message_id is None:
                 return Done("the inline message was deleted")
             await self._post.lost(payment.id, shown.message_id)
-            if shown.lost or card_state(payment, now) not in ACTIONABLE:
+            if foreign or shown.lost or card_state(payment, now) not in ACTIONABLE:
                 return Done("the card was deleted")
             return Snooze(0)
         await self._post.shown(payment.id, payment.version, now=now)
@@ -135,7 +137,7 @@ class Outbox:
         await self._post.sending(payment.id)
         now = self._clock.now()
         try:
-            message_id = await self._send(place, await self._letter(payment, shop, now), _asked_by(payment, place))
+            message_id = await self._send(place, await self._letter(payment, shop, now), asked_by(payment, place))
         except DeliveryFailed as failed:
             if not failed.unsure:
                 await self._post.not_sent(payment.id)
@@ -152,7 +154,7 @@ class Outbox:
             return Done("overtaken")
         shown = await self._post.card(payment.id)
         if await self._money_out.told_apart(mail, payment, shown.place, letter):
-            return Done("the chat is another shop's now")
+            return Done("the chat is not the shop's any more")
         place, wait = await self.admitted(mail, shown.place)
         if wait:
             return wait
@@ -292,9 +294,3 @@ class Outbox:
 
     async def _letter(self, payment: Payment, shop: Shop, now: datetime) -> Letter:
         return card(payment, self._looks.view(shop, now, await self._money_out.of_card(payment)))
-
-
-def _asked_by(payment: Payment, place: Place) -> int | None:
-    """The message that asked for the payment, if it is one of this chat: a group that moved counts anew."""
-    kind, chat_id, message_id = [*payment.source.split(":"), "", ""][:3]
-    return int(message_id) if kind == "message" and chat_id == str(place.chat_id) else None

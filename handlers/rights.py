@@ -6,6 +6,7 @@ from handlers.authority import Action, may
 from handlers.team import Person, Team
 from storage.directory import Directory
 from storage.payment import Payment, PaymentStatus, Place
+from storage.people import Role
 from storage.post import Post
 from storage.refund import Refund
 
@@ -19,9 +20,12 @@ class Rights:
         self._posts = posts
 
     async def is_ours(self, shop_id: int, place: Place) -> bool:
-        """Whether what concerns the shop may still be said there: a group may have gone over to another shop."""
-        if place.chat_id > 0 or place.inline_id is not None:
-            return True
+        """Whether what concerns the shop may still be said there.
+
+        A group may have gone over to another shop, and a person may have lost his role.
+        """
+        if place.chat_id > 0:
+            return await self._team.role(shop_id, Person(place.chat_id, "")) > Role.STRANGER
         tied = await self._directory.shop_of_chat((await self._posts.standing(place.chat_id)).chat_id)
         return tied is None or tied.id == shop_id
 

@@ -629,3 +629,18 @@ async def news_of_failure(world: World) -> str:
     await in_time(world, found)
     [said] = found()
     return said
+
+
+async def test_whoever_lost_his_role_hears_no_more_of_what_he_asked_for_and_the_admins_do(world: World) -> None:
+    card = await reply(world, world.say("/pay 125 Tea", by=MERCHANT), "Waiting for payment", chat=MERCHANT)
+    ref = ref_of(card)
+    await dismiss(world, MERCHANT)
+    await world.decide("approve")
+    assert "DKK 125.00" in await told(world, f"#{ref}", OWNER)
+    await in_time(world, lambda: [one for one in texts(world, MERCHANT) if "you have no role in Kvit any more" in one])
+    await by_hand(world, 3000)
+    await told(world, "↩️ Refunded: DKK 30.00", OWNER)
+    await rest(world)
+    [left] = [one for one in texts(world, MERCHANT) if ref in one]
+    assert "told to its admins" in left
+    assert "125" not in left

@@ -80,11 +80,11 @@ async def decline_tapped(context: Context, refund_id: str) -> None:
     await context.replace(context.html("refund.now_declined", amount=refund.amount, ref=payment.ref))
     if refund.asked_by not in (None, context.person.id) and refund.place is not None:
         words = html(context.shop.language, "refund.was_declined", amount=refund.amount, ref=payment.ref)
-        place = refund.place if await context.desks.rights.is_ours(refund.shop_id, refund.place) else None
-        place = place or Place(refund.asked_by)
-        if place.chat_id != context.place.chat_id:
-            post = Post(place, Letter(words))
-            await context.desks.outbox.put(draft_of(post, key=f"refund:{refund.id}:declined"), now=context.now)
+        for place in (refund.place, Place(refund.asked_by)):
+            if await context.desks.rights.is_ours(refund.shop_id, place):
+                if place.chat_id != context.place.chat_id:
+                    await _put(context, place, Letter(words), f"refund:{refund.id}:declined")
+                break
     await context.toast("refund.noted")
 
 
@@ -165,10 +165,7 @@ async def _found(context: Context, refund_id: str) -> tuple[Refund, Payment]:
 
 async def _ask_which(context: Context, payment: Payment, found: tuple[Asked, ...]) -> None:
     choices = [{"minor": one.money.minor, "currency": one.money.currency, "text": one.text} for one in found]
-    place = Place(context.place.chat_id, context.place.thread_id)
-    body = {"payment": payment.id, "choices": choices}
-    keep = context.desks.questions.ask
-    question = await keep(f"{context.key}:refund", "refund", place, context.person.id, body, now=context.now)
+    question = await context.ask("refund", "refund", {"payment": payment.id, "choices": choices})
     keyboard = tuple(
         (Button(i18n.money(context.language, one.money), data=f"q:{question.id}:{number}"),)
         for number, one in enumerate(found)
