@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from bot.sandbox.clock import TurnedClock
 from storage.database import Database
+from tests.laid_out import lay_out
 from tests.world import World, opened
 
 settings.register_profile("kvit", deadline=None)
@@ -20,8 +21,8 @@ settings.load_profile("kvit")
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    await lay_out(tmp_path / "kvit.db")
     database = Database(f"sqlite:///{tmp_path}/kvit.db")
-    await database.migrate()
     yield database
     await database.close()
 

@@ -95,10 +95,13 @@ async def test_a_new_file_has_no_version_and_is_not_ready(tmp_path: Path) -> Non
     await db.close()
 
 
-async def test_only_the_owner_can_read_the_database(db: Database) -> None:
+async def test_only_the_owner_can_read_the_database(tmp_path: Path) -> None:
+    db = Database(f"sqlite:///{tmp_path}/kvit.db")
+    await db.migrate()
     async with db.transaction(), db.reading():
-        files = sorted(path for path in db.path.parent.iterdir())
-    assert [(path.name, path.stat().st_mode & 0o777) for path in files] == [
+        modes = sorted((path.name, path.stat().st_mode & 0o777) for path in tmp_path.iterdir())
+    await db.close()
+    assert modes == [
         ("kvit.db", 0o600),
         ("kvit.db-shm", 0o600),
         ("kvit.db-wal", 0o600),

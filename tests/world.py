@@ -20,6 +20,7 @@ from bot.sandbox.fake_telegram import Entry, FakeTelegram
 from bot.sandbox.vendors import subscribe
 from bot.settings import Settings, settings_of
 from handlers.pacing import Pacing
+from tests.laid_out import lay_out
 
 Json = dict[str, Any]
 BRISK = 1_000_000
@@ -150,6 +151,7 @@ async def installed(stripe: FakeStripe, telegram: FakeTelegram, folder: Path, **
         "database_url": f"sqlite:///{folder}/kvit.db",
         "port": free_port(),
     }
+    await lay_out(folder / "kvit.db")
     return settings_of(**(given | settings))
 
 
