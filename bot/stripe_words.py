@@ -164,21 +164,29 @@ def _instant(seconds: int | None) -> datetime | None:
 def change_of(event: Mapping[str, Any]) -> Change:
     """Read an event's JSON as a pointer: the intent it is about, and our payment where its object names one.
 
+    An object that cannot be read names neither: one odd event must not hide those that come after it.
+
     Raises:
         KeyError, TypeError, ValueError: it is not an event.
     """
-    thing = event["data"]["object"]
-    intent = thing["id"] if thing.get("object") == "payment_intent" else thing.get("payment_intent")
-    if isinstance(intent, Mapping):
-        intent = intent.get("id")
+    thing = _object(_object(event, "data"), "object")
+    intent = thing.get("id" if thing.get("object") == "payment_intent" else "payment_intent")
+    intent = intent.get("id") if isinstance(intent, Mapping) else intent
+    payment = _object(thing, "metadata").get("kvit_payment")
     return Change(
         id=event["id"],
         type=event["type"],
-        intent_id=intent,
-        payment_id=(thing.get("metadata") or {}).get("kvit_payment"),
+        intent_id=intent if isinstance(intent, str) else None,
+        payment_id=payment if isinstance(payment, str) else None,
         livemode=event["livemode"],
         created_at=datetime.fromtimestamp(event["created"], UTC),
     )
+
+
+def _object(said: Any, name: str) -> Mapping[str, Any]:
+    """What is inside under that name, if it is an object; else an empty one."""
+    inside = said.get(name) if isinstance(said, Mapping) else None
+    return inside if isinstance(inside, Mapping) else {}
 
 
 def account_of(said: Mapping[str, Any]) -> Account:

@@ -142,6 +142,17 @@ async def test_an_event_points_at_the_intent_and_is_kept_without_client_secrets(
     assert [json.loads(raw)["id"] for _, raw in got] == ["evt_1", "evt_2", "evt_3"]
 
 
+@pytest.mark.parametrize(
+    "data", [None, {}, [], "text", {"object": None}, {"object": "text"}, {"object": {"metadata": "text"}}]
+)
+async def test_an_event_whose_object_cannot_be_read_hides_no_other(
+    stripe: ScriptedStripe, gateway: StripeGateway, data: object
+) -> None:
+    stripe.will(events(an_event(3), an_event(2, data=data), an_event(1)))
+    got = [change async for change, _ in gateway.events_since(None, NOON)]
+    assert [(change.id, change.intent_id) for change in got] == [("evt_1", "pi_1"), ("evt_2", None), ("evt_3", "pi_1")]
+
+
 def test_the_events_asked_for_fit_into_one_question() -> None:
     assert len(set(EVENT_TYPES)) == len(EVENT_TYPES) <= 20
 
