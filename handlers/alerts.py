@@ -28,14 +28,18 @@ class Alerts:
         self._episodes = episodes
 
     async def set_aside(self, mail: Mail, reason: str) -> Sequence[Draft]:
-        """What the owners are to hear of a mail that waits for a human: where and why."""
+        """What the owners are to hear of a mail that waits for a human: where and why, a word a day.
+
+        One that was tried again in vain is told again; all versions of a card, and all that waits at one closed door,
+        are one thing.
+        """
         if mail.key.startswith(ALERT):
             return ()
-        subject = mail.body.decode() if mail.kind == "card" else str(mail.id)  # one word for all versions of a card
-        if reason.startswith(CLOSED):  # many mails wait at one closed door: a word a day
-            subject = f"closed:{mail.lane}:{self._clock.now():%Y-%m-%d}"
+        subject = mail.body.decode() if mail.kind == "card" else str(mail.id)
+        if reason.startswith(CLOSED):
+            subject = f"closed:{mail.lane}"
         holes = {"box": mail.box, "kind": mail.kind, "reason": reason, "mail": mail.id}
-        return await self._owners.words(subject, "alert.set_aside", **holes)
+        return await self._owners.words(f"{subject}:{self._clock.now():%Y-%m-%d}", "alert.set_aside", **holes)
 
     async def trouble(self, payment: Payment) -> None:
         """A payment waits for something that will not pass by itself: once until it is over for a key, else once."""

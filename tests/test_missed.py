@@ -103,6 +103,16 @@ async def test_what_was_set_aside_is_tried_again_when_asked(world: World) -> Non
     assert (await swept(world)).aside == 1
     again = await swept(world, poison=True)
     assert (again.put_back, again.aside) == (1, 1)
+    await pass_time(world, 60)
+    assert len(words_to_owner(world)) == 1
+    world.advance(86_400)
+    assert (await swept(world, poison=True)).aside == 1
+    await in_time(world, lambda: len(words_to_owner(world)) == 2)
+
+
+def words_to_owner(world: World) -> list[str]:
+    """What the owner was told that could not be finished."""
+    return [one for one in texts(world) if "could not finish" in one]
 
 
 async def test_a_sweep_that_stripe_does_not_answer_says_so_and_changes_nothing(world: World) -> None:
