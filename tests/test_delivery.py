@@ -27,6 +27,7 @@ from tests.crowd import (
     kept_aside,
     known,
     open_shop,
+    posts,
     press,
     refused,
     reply,
@@ -34,6 +35,7 @@ from tests.crowd import (
     set_down,
     shown,
 )
+from tests.planted import OpenMessenger
 from tests.world import OWNER, Json, World, button, labels, opened
 
 HOUR = 3600
@@ -240,6 +242,23 @@ async def test_one_chat_that_is_stuck_holds_up_no_other_and_keeps_its_own_order(
         await caught_up(world, MERCHANT, by=MERCHANT)
         starts = [said[:14] for said in texts(world, MERCHANT)[:4]]
         assert starts == ["Your number is", "⏳ Waiting for ", "1 request is o", "What you can w"]
+
+
+class Stumbles(OpenMessenger):
+    """Nobody gets an answer to a tap, and not because of Telegram."""
+
+    async def answer(self, callback_id: str, text: str = "", *, alert: bool = False) -> None:
+        raise ZeroDivisionError
+
+
+async def test_a_tap_that_fails_for_good_is_told_with_where_to_see_what_came_of_it(
+    clock: TurnedClock, tmp_path: Path
+) -> None:
+    async with opened(clock, tmp_path, seams=Seams(messenger=Stumbles)) as world:
+        question = await reply(world, world.say("/pay 1.234"), "Which")
+        world.tap(question, "1,234.00")
+        await in_time(world, lambda: [one for one in texts(world) if "it may have been done all the same" in one])
+        assert len(posts(world)) == 1
 
 
 async def test_every_message_keeps_its_buttons_and_shows_no_preview(world: World) -> None:

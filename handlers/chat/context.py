@@ -159,10 +159,13 @@ class Context:
         """Answer with these words. The same update sends the same answer once, however often it is taken up."""
         await self.desks.outbox.put(self.draft(said, keyboard), now=self.now)
 
-    def draft(self, said: Safe, keyboard: Keyboard = ()) -> Draft:
-        """The answer as a mail, for a desk that keeps it in the transaction of what it tells."""
+    def draft(self, said: Safe, keyboard: Keyboard = (), *, name: str = "") -> Draft:
+        """The answer as a mail, for a desk that keeps it in the transaction of what it tells.
+
+        `name` sets one apart from the answers that an earlier try of the update may have given.
+        """
         reply_to = self.news.message_id if isinstance(self.news, Said) else None
-        return self._draft(Post(self.place, Letter(said, keyboard), reply_to))
+        return self._draft(Post(self.place, Letter(said, keyboard), reply_to), name)
 
     async def replace(self, said: Safe, keyboard: Keyboard = ()) -> None:
         """Show this instead of the message whose button was tapped."""
@@ -197,9 +200,9 @@ class Context:
         kept = await self.desks.questions.answer(question.id, choice, now=self.now)
         return choice if kept.answer is None else kept.answer
 
-    def _draft(self, post: Post) -> Draft:
+    def _draft(self, post: Post, name: str = "") -> Draft:
         self._number += 1
-        return draft_of(post, key=f"{self.key}:answer:{self._number}")
+        return draft_of(post, key=f"{self.key}:{name or f'answer:{self._number}'}")
 
 
 def _short(hole: object) -> object:

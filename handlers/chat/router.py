@@ -60,7 +60,7 @@ class Chat:
         if not isinstance(news, Said | Tapped):
             return ()
         context = await self._context(news, mail.key)
-        return (context.draft(context.html("error.broken")),)
+        return (context.draft(context.html("error.broken"), name="broken"),)
 
     async def _inline_asked(self, asked: InlineAsked, key: str) -> None:
         """Nobody waits long for results: what cannot be answered now is not worth another try."""
