@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import select
+import socket
 from collections.abc import AsyncIterator
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 import pytest
 
 from bot.sandbox.clock import TurnedClock
+from bot.sandbox.fake_telegram.transcript import LOST
 from tests.fake_telegram_talk import Talk, opened
 
 GROUP = -4001
@@ -146,3 +150,65 @@ async def test_stopping_lets_go_of_everybody_who_waits(talk: Talk) -> None:
     assert await poll == []
     with pytest.raises(aiohttp.ClientError):
         await silent
+
+
+async def test_whoever_goes_away_without_reading_the_answer_is_found_out(talk: Talk) -> None:
+    with asked(talk, "gone before the answer"):
+        pass
+    assert await fault(talk, "gone before the answer") == LOST
+    with asked(talk, "gone after it") as wire:
+        await answered(wire)
+    assert await fault(talk, "gone after it") == LOST
+    with asked(talk, "half of it") as wire:
+        await answered(wire)
+        wire.recv(20)
+    assert await fault(talk, "half of it") == LOST
+
+
+async def test_whoever_has_read_the_answer_may_go(talk: Talk) -> None:
+    with asked(talk, "heard") as wire:
+        await answered(wire)
+        wire.recv(10_000)
+    await talk.send("later")
+    assert await fault(talk, "later") == ""
+    assert [entry.fault for entry in talk.fake.transcript if entry.params.get("text") == "heard"] == [""]
+
+
+async def test_a_poll_that_nobody_waited_for_says_nothing_of_what_was_said_before(talk: Talk) -> None:
+    with asked(talk, "heard") as wire:
+        await answered(wire)
+        wire.recv(10_000)
+        wire.sendall(request(talk, "getUpdates", ""))
+        await answered(wire)
+    await talk.send("later")
+    assert [entry.fault for entry in talk.fake.transcript if entry.params.get("text") == "heard"] == [""]
+
+
+def asked(talk: Talk, text: str) -> socket.socket:
+    """A connection on which Telegram was asked to post a text, all at once: it has not looked yet."""
+    address = urlsplit(talk.fake.base)
+    wire = socket.create_connection((address.hostname, address.port))
+    wire.sendall(request(talk, "sendMessage", urlencode({"chat_id": talk.chat, "text": text})))
+    return wire
+
+
+async def answered(wire: socket.socket) -> None:
+    """Wait until there is something to read."""
+    ready, _, _ = await asyncio.to_thread(select.select, [wire], [], [], 10)
+    assert ready
+
+
+def request(talk: Talk, method: str, form: str) -> bytes:
+    kind = "Content-Type: application/x-www-form-urlencoded"
+    head = f"POST /bot{talk.fake.token}/{method} HTTP/1.1\r\nHost: telegram\r\n{kind}"
+    return f"{head}\r\nContent-Length: {len(form)}\r\n\r\n{form}".encode()
+
+
+async def fault(talk: Talk, text: str) -> str:
+    """What is noted of the call that posted it, once something is or it is the last one."""
+
+    def noted() -> list[str]:
+        return [entry.fault for entry in talk.fake.transcript if entry.params.get("text") == text]
+
+    await talk.fake.until(lambda _: noted() and (noted()[0] or text == "later"), timeout=10)
+    return noted()[0]

@@ -16,6 +16,7 @@ from bot.sandbox.fake_telegram.params import Params
 from bot.sandbox.fake_telegram.polling import Polling
 from bot.sandbox.fake_telegram.refusal import Json, Refusal, bad, too_many
 from bot.sandbox.fake_telegram.webhook import Webhook
+from bot.sandbox.fake_telegram.wire import carry
 from bot.sandbox.fake_telegram.world import World
 
 _TOKEN = re.compile(r"[0-9]+:[A-Za-z0-9_-]+")
@@ -56,10 +57,10 @@ class Counter:
             return _answer(refusal.body())
         fault = self.faults.strike(name)
         if fault is not None and fault.when == "before":
-            self._write_down(name, sent, None, fault)
+            self._write_down(request, name, sent, None, fault)
             return await self._strike(request, fault)
         answer = await self._perform(name, Call(self._world, sent))
-        self._write_down(name, sent, answer["result"] if answer["ok"] else answer, fault)
+        self._write_down(request, name, sent, answer["result"] if answer["ok"] else answer, fault)
         return await self._strike(request, fault) if fault is not None else _answer(answer)
 
     def _admit(self, request: web.Request) -> None:
@@ -80,11 +81,12 @@ class Counter:
         except UnicodeEncodeError:
             return bad("strings must be encoded in UTF-8").body()
 
-    def _write_down(self, name: str, sent: Params, result: Any, fault: Fault | None) -> None:
+    def _write_down(self, request: web.Request, name: str, sent: Params, result: Any, fault: Fault | None) -> None:
         """Long polls are left out: they say nothing and there is no end of them."""
+        number, transcript = None, self._world.transcript
         if name != GET_UPDATES:
-            struck = fault.name if fault else ""
-            self._world.transcript.add(self._world.now(), "out", name, sent.plain(), result, struck)
+            number = transcript.add(self._world.now(), "out", name, sent.plain(), result, fault.name if fault else "")
+        carry(request, transcript, number)
 
     async def _strike(self, request: web.Request, fault: Fault) -> web.StreamResponse:
         match fault.how:

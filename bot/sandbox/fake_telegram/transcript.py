@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from bot.sandbox.changes import Changes
 from bot.sandbox.fake_telegram.refusal import Json
+
+LOST = "lost after"
+"""No fault on order: it was carried out, and whoever asked went away before he had read the answer."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class Entry:
     """`direction` "in": what people did (`method` is the kind of update); "out": a call of the bot, getUpdates apart.
 
     `result` of a call is Telegram's `result`, or the whole answer (`ok` false) of a refusal; None if a fault kept it
-    from being carried out. `fault` names the fault that struck, such as "drop after".
+    from being carried out. `fault` names the fault that struck, such as "drop after", or is `LOST`.
     """
 
     at: datetime
@@ -45,7 +48,14 @@ class Transcript:
         self.entries: list[Entry] = []
         self._changes = changes
 
-    def add(self, at: datetime, direction: str, method: str, params: Json, result: Any, fault: str = "") -> None:
-        """Write down what happened and tell everybody who waits."""
+    def add(self, at: datetime, direction: str, method: str, params: Json, result: Any, fault: str = "") -> int:
+        """Write down what happened and tell everybody who waits; returns the number of the entry."""
         self.entries.append(Entry(at, direction, method, deepcopy(params), deepcopy(result), fault))
         self._changes.tell()
+        return len(self.entries) - 1
+
+    def lose(self, number: int) -> None:
+        """Of this entry the answer was not read; a fault on order says so already."""
+        if not self.entries[number].fault:
+            self.entries[number] = replace(self.entries[number], fault=LOST)
+            self._changes.tell()

@@ -1,0 +1,64 @@
+"""Sees on the connections themselves whether an answer was taken away by whoever asked, or can only be thought lost."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import cast
+
+from aiohttp import web
+
+from bot.sandbox.fake_telegram.transcript import Transcript
+
+
+def carry(request: web.Request, transcript: Transcript, number: int | None) -> None:
+    """An answer is about to be written, about the entry `number` if any; who has gone by now will not read it."""
+    transport = request.transport
+    if number is not None and (transport is None or transport.is_closing()):
+        transcript.lose(number)
+    if transport is not None:
+        _wire(transport, transcript).last = number
+
+
+def _wire(transport: asyncio.Transport, transcript: Transcript) -> Wire:
+    """The one on this connection, put there by the first answer."""
+    protocol = cast("asyncio.Protocol", transport.get_protocol())
+    if isinstance(protocol, Wire):
+        return protocol
+    wire = Wire(protocol, transport, transcript)
+    transport.set_protocol(wire)
+    return wire
+
+
+class Wire(asyncio.Protocol):
+    """Stands between a connection and the HTTP server. `last` is the entry that its last answer is about, if any.
+
+    A client that closes with all of its answer read says so in peace; with a part of it unread, or if the answer comes
+    after it has gone, its system resets the connection. Nobody has to guess.
+    """
+
+    def __init__(self, inner: asyncio.Protocol, transport: asyncio.Transport, transcript: Transcript) -> None:
+        self._inner, self._transport, self._transcript = inner, transport, transcript
+        self.last: int | None = None
+
+    def data_received(self, data: bytes) -> None:
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The error may have been seen by whoever read or wrote, or wait at the socket still."""
+        if self.last is not None and (isinstance(exc, ConnectionError) or self._was_reset()):
+            self._transcript.lose(self.last)
+        self._inner.connection_lost(exc)
+
+    def _was_reset(self) -> bool:
+        wire = self._transport.get_extra_info("socket")
+        return wire is not None and wire.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
