@@ -2,8 +2,8 @@
 
 Each message is judged at its own time. What is allowed all the same is said here, and nothing else is:
 
-- a message whose answer was cut off on the way (the transcript names the fault) may be there once more;
-- each death of the process may leave one message in each chat there once more;
+- a message whose answer was cut off on the way, or went unread (the transcript says so), may be there once more;
+- each death of the process may leave one message in each chat there once more, for whatever answer died with it;
 - a card whose posting was given up, which the owner was told, may be missing or show what it showed last;
 - news of a failed or lapsed attempt may be left out where somebody went on within two sweeps of it.
 """

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from bot.sandbox.fake_telegram.transcript import LOST
 from tests.checker_chat import Claim, Said, amount, nonces
 from tests.checker_file import Case, File
 from tests.checker_stripe import Turn
@@ -52,10 +53,18 @@ def repeated(file: File) -> list[Repeat]:
                 groups[_fact(claim)].append(claim.said)
         for fact, sent in groups.items():
             if (extra := len(sent) - _worth(case, fact)) > 0:
-                doubtful = sum(message.doubtful for message in sent)
+                doubtful = sum(_unheard(sent, file.evidence.deaths))
                 last = sent[-1].at
                 found.append(Repeat(f"{case.name}, {fact}", extra, sent[0].at, last, doubtful, sent[0].chat))
     return found
+
+
+def _unheard(sent: Sequence[Said], deaths: Sequence[datetime]) -> Iterator[bool]:
+    """Of which whoever sent it cannot know that it arrived; a death before the next one explains a loss already."""
+    ends = [*(message.at for message in sent[1:]), datetime.max.replace(tzinfo=UTC)]
+    for message, next_at in zip(sent, ends, strict=True):
+        died = message.fault == LOST and any(message.at <= death <= next_at for death in deaths)
+        yield message.doubtful and not died
 
 
 def _fact(claim: Claim) -> str:

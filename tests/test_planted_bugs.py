@@ -9,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from bot.app import Seams
+from bot.sandbox.fake_telegram.transcript import LOST, Entry
 from handlers.ports import Gateway, Messenger
 from tests import planted
 from tests.checker import repeats, violations
+from tests.checker_chat import REF_LINE
 from tests.fate import Moment
 from tests.mortal_world import MortalWorld, mortal
 from tests.stories import PAID, STORIES, Story, tell
@@ -178,6 +180,30 @@ async def test_one_repeat_is_excused_by_an_answer_that_was_cut_off(tmp_path: Pat
     assert (violations(evidence), repeats(evidence)) == ([], 1)
     heard = [replace(entry, fault="") for entry in evidence.transcript]
     assert names(violations(replace(evidence, transcript=heard)), 10, "card was said 1 times too often")
+    unread = [replace(entry, fault=entry.fault and LOST) for entry in evidence.transcript]
+    assert violations(replace(evidence, transcript=unread)) == []
+
+
+async def test_an_answer_that_died_with_the_process_excuses_no_second_repeat(tmp_path: Path) -> None:
+    async with mortal(tmp_path, ends=[Moment(1, "after", "send")]) as world:
+        await tell(world, PAID)
+        evidence = world.evidence()
+    said = [replace(entry, fault="") for entry in evidence.transcript]
+    first, again = (number for number, entry in enumerate(said) if entry.method == "sendMessage" and is_card(entry))
+    third = replace(said[again], result=said[again].result | {"message_id": 999})
+
+    def complains(unread: int) -> bool:
+        told = [replace(entry, fault=LOST) if number == unread else entry for number, entry in enumerate(said)]
+        thrice = [*told[: again + 1], third, *told[again + 1 :]]
+        return names(violations(replace(evidence, transcript=thrice)), 10, "card was said 2 times too often")
+
+    assert complains(first)
+    assert not complains(again)
+    assert world.deaths
+
+
+def is_card(entry: Entry) -> bool:
+    return REF_LINE.search(entry.params["text"]) is not None
 
 
 def blind(world: MortalWorld) -> None:
