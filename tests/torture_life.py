@@ -20,6 +20,7 @@ from bot.stripe_gateway import StripeGateway
 from bot.telegram_messenger import TelegramMessenger
 from bot.telegram_request import AiohttpRequest
 from handlers.ports import Gateway, Messenger
+from tests.torture_watch import tell_on_stderr
 
 REFUSED, BROKEN = 2, 3
 
@@ -101,12 +102,13 @@ def life() -> int:
 
 
 def main() -> None:
-    """Begin a life for each line, one after the other."""
+    """Begin a life for each line, one after the other; each can be asked where it is."""
+    tell_on_stderr()
     for _ in sys.stdin:
         child = os.fork()
         if child == 0:
+            tell(f"born {os.getpid()}")
             os._exit(life())
-        tell(f"born {child}")
         _, status = os.waitpid(child, 0)
         tell(f"dead {os.waitstatus_to_exitcode(status)}")
 

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from bot.sandbox.fake_telegram.transcript import LOST
 from handlers.missed import ON_THE_WAY, SELDOM
 from tests.checker import Evidence, given_up, repeats, violations
 from tests.checker_file import Case, File
-from tests.checker_words import repeated
 from tests.torture import CANCEL, CAPTURE, CONFIRM, CREATE, LOOK, REFUND, REFUNDS
 from tests.torture_crowd import Crowd
 from tests.torture_world import RATE, SWEEP_SECONDS, TortureWorld, torture_world
@@ -23,7 +23,7 @@ from tests.torture_world import RATE, SWEEP_SECONDS, TortureWorld, torture_world
 STRIPE = (CREATE, CONFIRM, LOOK, CANCEL, CAPTURE, REFUND, REFUNDS, "GET /v1/events")
 TELEGRAM = ("sendMessage", "editMessageText", "answerCallbackQuery", "getUpdates")
 HOWS = ("timeout", "drop", "429", "500")
-LOST = ON_THE_WAY + timedelta(seconds=(SELDOM + 1) * SWEEP_SECONDS)
+FOUND_BY = ON_THE_WAY + timedelta(seconds=(SELDOM + 1) * SWEEP_SECONDS)
 """So late an event is found whose webhook was lost."""
 
 PACE = 0.12
@@ -64,12 +64,21 @@ class Report:
     refunds: int = 0
     kills: int = 0
     stops: int = 0
+    standstills: int = 0
     troubles: dict[str, int] = field(default_factory=dict)
     repeats: int = 0
+    unread: int = 0
     given_up: list[str] = field(default_factory=list)
     unrest: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
+    hung: bool = False
+    not_judged: str = ""
     seconds: float = 0.0
+
+    @property
+    def wrong(self) -> list[str]:
+        """All that may not be, in plain words."""
+        return [*self.violations, *self.unrest, *(["it hung: it did not come to its end"] if self.hung else [])]
 
 
 class Storm:
@@ -147,14 +156,25 @@ class Storm:
 
 
 async def play(
-    folder: Path, seed: int, *, payments: int, climate: Climate | None = None, pace: float = PACE, pages: bool = False
+    folder: Path,
+    seed: int,
+    *,
+    payments: int,
+    climate: Climate | None = None,
+    pace: float = PACE,
+    pages: bool = False,
+    shown: Callable[[TortureWorld, Report], None] = lambda world, report: None,
 ) -> Report:
-    """One round: a market of so many requests in a storm, then peace, and the checker's word on all of it."""
+    """One round: a market of so many requests in a storm, then peace, and the checker's word on all of it.
+
+    Whoever wants to look into it while it goes on is `shown` its world. Raises PortTaken if it cannot be judged.
+    """
     chance = random.Random(seed)
     climate = climate or chance.choice(CLIMATES)
     settings = chance.choice(({}, {"REQUEST_HOURS": "0.2"}, {"REFUND_APPROVAL_ABOVE": "5000"}))
     report, began = Report(seed, climate.name, dict(settings)), time.monotonic()
     async with torture_world(folder, pages=pages, **settings) as world:
+        shown(world, report)
         storm, crowd = Storm(world, chance, climate), Crowd(world, random.Random(seed + 1), payments)
         await _through(storm, crowd, pace)
         await world.heal()
@@ -163,7 +183,7 @@ async def play(
             await world.restart()
             report.unrest = await world.quiet()
         else:
-            report.unrest = await world.quiet(LOST.total_seconds())
+            report.unrest = await world.quiet(FOUND_BY.total_seconds())
         report.troubles, report.payments = storm.counted, crowd.asked
         _judge(world, report)
         report.seconds = round(time.monotonic() - began, 1)
@@ -195,7 +215,8 @@ def _judge(world: TortureWorld, report: Report) -> None:
     evidence = world.evidence()
     report.violations = wrong(world)
     report.repeats, report.given_up = repeats(evidence), given_up(evidence)
-    report.kills, report.stops = world.kills, len(world.sleeps)
+    report.kills, report.stops, report.standstills = world.kills, len(world.sleeps), len(world.standstills)
+    report.unread = sum(entry.fault == LOST for entry in evidence.transcript)
     intents = world.stripe.ledger.intents.values()
     report.paid = sum(intent["amount_received"] > 0 for intent in intents)
     report.refunds = len(world.stripe.ledger.refunds)
@@ -206,7 +227,6 @@ LAST_ATTEMPT = re.compile(r"4: the attempts of #(\w+) are \[(.*)'canceled'\] in 
 NOT_TOLD = re.compile(r"11: nobody was told that #(\w+) was (failed|lapsed|reserved) at ([\d:.]+)")
 DISPUTE_NOT_TOLD = re.compile(r"11: nobody was told that the dispute about #(\w+) is (\w+)")
 GONE_ON = re.compile(r"11: \d+ refunds of (\d+) of #(\w+) were (pending|succeeded), and (\d+) are told")
-SAID_AGAIN = re.compile(r"10: (.*) was said \d+ times too often")
 WHOLE_SECONDS = timedelta(seconds=1)
 """Stripe tells when an intent was made in whole seconds, so its link is called old so much too early."""
 
@@ -220,7 +240,7 @@ def wrong(world: TortureWorld) -> list[str]:
     # References are a shop's own: where both shops drew the same one, the judge takes the two requests for one.
     twins = [f"#{ref}" for [ref] in world.rows("SELECT ref FROM payments GROUP BY ref HAVING count(*) > 1")]
     found = [line for line in violations(evidence) if not any(twin in line for twin in twins)]
-    return [line for line in found if not is_excused(line, evidence, world.sleeps)]
+    return [line for line in found if not is_excused(line, evidence, [*world.sleeps, *world.standstills])]
 
 
 def is_excused(line: str, evidence: Evidence, sleeps: Sequence[tuple[datetime, datetime]]) -> bool:
@@ -230,16 +250,10 @@ def is_excused(line: str, evidence: Evidence, sleeps: Sequence[tuple[datetime, d
     - how fresh a link was when a card arrived, also one whose sending was slept through;
     - what became of the last attempt in the moments before its request was canceled or its time was over;
     - how an attempt ended while Kvit was dead or asleep, if by the time it was back the next one or the end had come;
-    - how a dispute or a refund stood that went on meanwhile;
-    - what was sent as it woke, when the wait for the answer seemed to be over at once.
+    - how a dispute or a refund stood that went on meanwhile.
     """
     file = File(evidence)
     cases = {case.row["ref"]: case for case in file.cases}
-    if found := SAID_AGAIN.fullmatch(line):
-        [again] = (repeat for repeat in repeated(file) if repeat.what == found[1])
-        breaks = sum(again.first <= death <= again.last for death in evidence.deaths)
-        woken = sum(began <= again.last and again.first <= until for began, until in sleeps)
-        return again.extra - again.doubtful <= breaks + woken
     if found := LAST_ATTEMPT.fullmatch(line):
         case = cases[found[1]]
         return found[2] == found[3] and (case.row["canceled_because"] == "ended" or _ended_as_wanted(case))

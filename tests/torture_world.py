@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import random
 import resource
 import signal
+import socket
 import sqlite3
 import sys
 import time
@@ -28,7 +31,8 @@ from tests.checker import Evidence
 from tests.process_world import ROOT
 from tests.torture_life import FastClock
 from tests.torture_shops import PEOPLE, blank
-from tests.world import OWNER, Json, free_port
+from tests.torture_watch import standstills
+from tests.world import OWNER, Json
 
 RATE = 20.0
 """A pretend minute takes three seconds: a lease of two can be slept through, and a link lapses while one waits."""
@@ -38,7 +42,11 @@ PATIENCE = 1.0
 """Real seconds after which Kvit gives a silent vendor up."""
 
 UPDATE_SECRET = "what_the_pretend_telegram_shows"
+PORTS = range(31_000, 32_700)
+"""Below those that clients are given, above those of the other tests."""
+
 BORN_WITHIN = 60.0
+ANSWER_WITHIN = aiohttp.ClientTimeout(total=60)
 QUIET_WITHIN = 90.0
 AFTER_DEATH = 0.05
 """Real seconds in which what a dead process had sent arrives; a death is dated after them, and before the next life."""
@@ -55,6 +63,10 @@ UNDER_WAY = (
     " UNION ALL SELECT 'refund', id FROM refunds WHERE status = 'approved'"
     " UNION ALL SELECT 'draft', id FROM refunds WHERE status IN ('draft', 'asked') AND expires_at < :now"
 )
+
+
+class PortTaken(Exception):
+    """Another program listens where the process is to; the round says nothing about Kvit."""
 
 
 class RunningClock(TurnedClock):
@@ -74,7 +86,7 @@ class RunningClock(TurnedClock):
 @dataclass
 class TortureWorld:
     """The vendors here, the process there; `deaths` are when it died or found no room, `sleeps` from when to when
-    it stood still and what it waited for could seem broken to it."""
+    it stood still and what it waited for could seem broken to it, `standstills` the same of the whole machine."""
 
     stripe: FakeStripe
     telegram: FakeTelegram
@@ -86,6 +98,7 @@ class TortureWorld:
     deaths: list[datetime] = field(default_factory=list)
     kills: int = 0
     sleeps: list[tuple[datetime, datetime]] = field(default_factory=list)
+    standstills: list[tuple[datetime, datetime]] = field(default_factory=list)
     nursery: Process | None = None
     pid: int = 0
 
@@ -124,11 +137,13 @@ class TortureWorld:
                 assert answer.status == 200, await answer.text()
 
     async def begin(self) -> None:
-        """Begin a life, and return once it is ready."""
-        async with asyncio.timeout(BORN_WITHIN):
-            await self._bear()
-            if (line := await self._line()) != f"Kvit is ready on {self.base}":
-                raise AssertionError(f"it did not start: {line} {(self.folder / 'stderr').read_text()[-1500:]}")
+        """Begin a life, and return once it is ready; raises PortTaken if it cannot be because of another program."""
+        await self._bear()
+        if (line := await self._line()) != f"Kvit is ready on {self.base}":
+            words = (self.folder / "stderr").read_text()[-1500:]
+            if f"{self.port} ({os.strerror(errno.EADDRINUSE)})" in words:
+                raise PortTaken(f"port {self.port} was taken meanwhile")
+            raise AssertionError(f"it did not start: {line} {words}")
 
     async def kill(self, *in_cradle: float) -> None:
         """SIGKILL, whatever it does; begin it again, and kill it so many real seconds after each birth."""
@@ -148,8 +163,7 @@ class TortureWorld:
     async def end_life(self) -> None:
         """Tell it to end, and see that it does so in peace."""
         os.kill(self.pid, signal.SIGTERM)
-        async with asyncio.timeout(BORN_WITHIN):
-            line = await self._line()
+        line = await self._line()
         self.pid = 0
         assert line == "dead 0", line
 
@@ -266,9 +280,11 @@ class TortureWorld:
         return copy
 
     async def _line(self) -> str:
+        """What is said next; raises TimeoutError if nothing is, for then it never will be."""
         assert self.nursery is not None
         assert self.nursery.stdout is not None
-        line = (await self.nursery.stdout.readline()).decode().rstrip("\n")
+        async with asyncio.timeout(BORN_WITHIN):
+            line = (await self.nursery.stdout.readline()).decode().rstrip("\n")
         if not line:
             raise AssertionError(f"the program is gone: {(self.folder / 'stderr').read_text()[-2000:]}")
         return line
@@ -282,7 +298,25 @@ class TortureWorld:
         if self.nursery is not None:
             with suppress(ProcessLookupError):
                 self.nursery.kill()
-            await self.nursery.communicate()
+            async with asyncio.timeout(BORN_WITHIN):
+                await self.nursery.communicate()
+
+
+def held_port() -> socket.socket:
+    """A port that nobody else is given for as long as this socket is open; the process may listen there all the same.
+
+    It is taken by a socket of its own, which does not listen, and only then said that it may be shared.
+    """
+    for port in random.SystemRandom().sample(PORTS, 100):
+        holder = socket.socket()
+        try:
+            holder.bind(("127.0.0.1", port))
+        except OSError:
+            holder.close()
+        else:
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            return holder
+    raise PortTaken("no port is free")
 
 
 @asynccontextmanager
@@ -292,7 +326,19 @@ async def torture_world(folder: Path, *, pages: bool = False, **settings: str) -
     With `pages` payments have theirs, and Telegram's updates come by webhook.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    origin, port = time.time(), free_port()
+    with held_port() as holder:
+        async with _around(folder, holder.getsockname()[1], pages=pages, **settings) as world:
+            watching = asyncio.create_task(standstills(world.standstills, world.now, PATIENCE))
+            try:
+                yield world
+                await world.end_life()
+            finally:
+                watching.cancel()
+
+
+@asynccontextmanager
+async def _around(folder: Path, port: int, *, pages: bool, **settings: str) -> AsyncIterator[TortureWorld]:
+    origin = time.time()
     clock = RunningClock(origin, RATE)
     stripe, telegram = FakeStripe(clock), FakeTelegram(clock, owner_id=OWNER, flood_control=False)
     stripe.world.changes = telegram.world.changes
@@ -320,13 +366,12 @@ async def torture_world(folder: Path, *, pages: bool = False, **settings: str) -
         }
     inherited = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
     above = settings.get("REFUND_APPROVAL_ABOVE")
-    async with aiohttp.ClientSession() as http:
+    async with aiohttp.ClientSession(timeout=ANSWER_WITHIN) as http:
         world = TortureWorld(stripe, telegram, http, folder, port, inherited | given | settings)
         world.approval_above = int(above) if above else None
         try:
             await world.start()
             yield world
-            await world.end_life()
         finally:
             await world.end()
             await telegram.stop()
