@@ -6,6 +6,8 @@ This is the short form; `scripts/torture.py` goes on for as long as one likes (d
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,8 +18,9 @@ if sys.platform != "linux":
     pytest.skip("only Linux lets one program set the limits of another", allow_module_level=True)
 
 from tests.crowd import GROUP, MERCHANT
+from tests.torture_rounds import Order, played
 from tests.torture_storm import CLIMATES, Climate, play, wrong
-from tests.torture_world import TortureWorld, torture_world
+from tests.torture_world import PortTaken, TortureWorld, torture_world
 from tests.world import PATIENCE, Json
 
 pytestmark = pytest.mark.timeout(300)
@@ -68,6 +71,30 @@ async def test_while_another_program_holds_the_file_nothing_is_acknowledged_eith
         assert await alive(world)
         assert posted(world, "✅ Paid:") == posted(world, "312.07") == 0
     await went_on(world)
+
+
+def test_a_round_without_an_end_is_ended_told_and_kept(tmp_path: Path) -> None:
+    report = played(Order(PAYMENTS, PACE, pages=False, kept=tmp_path, limit=0.1, telling=0.7), seed=5)
+    assert report.hung
+    assert report.wrong
+    where = (tmp_path / "5" / "harness").read_text()
+    assert "torture_rounds.py" in where, where
+    assert json.loads((tmp_path / "5" / "report.json").read_text())["hung"]
+
+
+async def test_nobody_is_given_the_port_while_the_process_is_dead(world: TortureWorld) -> None:
+    for _ in range(2):
+        await world.end_life()
+        with socket.socket() as another, pytest.raises(OSError, match="in use"):
+            another.bind(("127.0.0.1", world.port))
+        await world.begin()
+
+
+async def test_a_port_that_was_taken_all_the_same_is_told_as_that(world: TortureWorld) -> None:
+    await world.end_life()
+    with socket.create_server(("127.0.0.1", world.port)), pytest.raises(PortTaken):
+        await world.begin()
+    await world.begin()
 
 
 async def asked(world: TortureWorld, text: str) -> None:

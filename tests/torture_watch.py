@@ -7,8 +7,10 @@ import faulthandler
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, TextIO
 
 OFTEN = 0.1
@@ -60,3 +62,11 @@ def _tell_tasks(where: TextIO) -> None:
             where.write(f"  {frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_qualname}\n")
             waits = waits.cr_await
     where.flush()
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """A process and all that it began, itself or by others; what has gone meanwhile is left out."""
+    yield pid
+    with suppress(OSError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            yield from descendants(int(child))

@@ -29,9 +29,9 @@ from bot.sandbox.vendors import environment, subscribe
 from bot.settings import Settings
 from tests.checker import Evidence
 from tests.process_world import ROOT
-from tests.torture_life import FastClock
+from tests.torture_life import REFUSED, FastClock
 from tests.torture_shops import PEOPLE, blank
-from tests.torture_watch import standstills
+from tests.torture_watch import descendants, standstills
 from tests.world import OWNER, Json
 
 RATE = 20.0
@@ -141,7 +141,7 @@ class TortureWorld:
         await self._bear()
         if (line := await self._line()) != f"Kvit is ready on {self.base}":
             words = (self.folder / "stderr").read_text()[-1500:]
-            if f"{self.port} ({os.strerror(errno.EADDRINUSE)})" in words:
+            if line == f"dead {REFUSED}" and os.strerror(errno.EADDRINUSE).lower() in words.lower():
                 raise PortTaken(f"port {self.port} was taken meanwhile")
             raise AssertionError(f"it did not start: {line} {words}")
 
@@ -162,7 +162,7 @@ class TortureWorld:
 
     async def end_life(self) -> None:
         """Tell it to end, and see that it does so in peace."""
-        os.kill(self.pid, signal.SIGTERM)
+        self._send(signal.SIGTERM)
         line = await self._line()
         self.pid = 0
         assert line == "dead 0", line
@@ -174,12 +174,17 @@ class TortureWorld:
         self.pid = int((await self._line()).removeprefix("born "))
 
     async def _kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
+        self._send(signal.SIGKILL)
         while not (line := await self._line()).startswith("dead"):
             pass
         assert line == f"dead {-signal.SIGKILL}", line
         self.kills += 1
         await self._died()
+
+    def _send(self, name: signal.Signals) -> None:
+        """A signal for the process that lives; 0 would be a signal for ourselves and all that is around us."""
+        assert self.pid, "nobody lives"
+        os.kill(self.pid, name)
 
     async def _died(self) -> None:
         await asyncio.sleep(AFTER_DEATH)
@@ -187,12 +192,12 @@ class TortureWorld:
 
     async def stop_for(self, seconds: float) -> None:
         """SIGSTOP for so many real seconds: whatever it waited for may seem broken to it afterwards."""
-        os.kill(self.pid, signal.SIGSTOP)
+        self._send(signal.SIGSTOP)
         began = self.now()
         try:
             await asyncio.sleep(seconds)
         finally:
-            os.kill(self.pid, signal.SIGCONT)
+            self._send(signal.SIGCONT)
         self.deaths.append(self.now())
         self.sleeps.append((began, self.now() + timedelta(seconds=PATIENCE * RATE)))
 
@@ -291,13 +296,10 @@ class TortureWorld:
 
     async def end(self) -> None:
         """Kill whatever still runs."""
-        if self.pid:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGCONT)
-                os.kill(self.pid, signal.SIGKILL)
         if self.nursery is not None:
-            with suppress(ProcessLookupError):
-                self.nursery.kill()
+            for pid in [*descendants(self.nursery.pid)]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             async with asyncio.timeout(BORN_WITHIN):
                 await self.nursery.communicate()
 
