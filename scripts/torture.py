@@ -23,6 +23,9 @@ from tests.torture_storm import PACE, Report
 ROUND = 30
 MINUTES = 10.0
 TRIES = 3
+IN_VAIN = 5
+"""So many rounds in a row that came to nothing end it all."""
+
 KEPT = Path(tempfile.gettempdir()) / "kvit-torture"
 
 
@@ -61,7 +64,8 @@ def _enough(given: argparse.Namespace, reports: list[Report], seconds: float) ->
     kills, requests = sum(report.kills for report in reports), sum(report.payments for report in reports)
     wanted = [(given.kills, kills), (given.requests, requests)]
     reached = [has >= most for most, has in wanted if most is not None]
-    return seconds >= given.minutes * 60 or (bool(reached) and all(reached))
+    in_vain = len(reports) >= IN_VAIN and not any(report.payments for report in reports[-IN_VAIN:])
+    return in_vain or seconds >= given.minutes * 60 or (bool(reached) and all(reached))
 
 
 def _round(given: argparse.Namespace, seed: int) -> Iterator[Report]:
