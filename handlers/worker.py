@@ -67,6 +67,8 @@ class Belt:
         self._settled = settled
         self._busy: set[asyncio.Task[None]] = set()
         self._held: dict[int, Mail] = {}
+        self._claimed = asyncio.Event()
+        self._claimed.set()
         self._stopping = False
         health.expect(box.box, within_seconds=LONGEST_WAIT * 8)
 
@@ -103,15 +105,18 @@ class Belt:
         if free <= 0:
             await asyncio.wait(self._busy, timeout=LONGEST_WAIT, return_when=asyncio.FIRST_COMPLETED)
             return
-        mails = await self._box.claim(now=self._clock.now(), limit=free, lease_seconds=self._lease_seconds)
-        for mail in mails:
-            if mail.id in self._held:  # its lease ran out while we work on it: the new one is ours as well
+        self._claimed.clear()
+        try:
+            mails = await self._box.claim(now=self._clock.now(), limit=free, lease_seconds=self._lease_seconds)
+            for mail in mails:
+                is_new = mail.id not in self._held
                 self._held[mail.id] = mail
-                continue
-            self._held[mail.id] = mail
-            task = asyncio.create_task(self._work(mail))
-            self._busy.add(task)
-            task.add_done_callback(self._busy.discard)
+                if is_new:  # or its lease ran out while we work on it: this one is ours as well
+                    task = asyncio.create_task(self._work(mail))
+                    self._busy.add(task)
+                    task.add_done_callback(self._busy.discard)
+        finally:
+            self._claimed.set()
         if len(mails) < free and not self._stopping:  # whatever comes now rings the bell
             await self._idle()
 
@@ -127,12 +132,7 @@ class Belt:
             try:
                 words = await self._words(mail, verdict.reason) if isinstance(verdict, Discard) else ()
                 now = self._clock.now()
-                settled = await self._box.settle(
-                    self._held.pop(mail.id),
-                    verdict,
-                    now=now,
-                    also=lambda tx: self._outbox.put_within(tx, *words, now=now),
-                )
+                settled = await self._settle(mail.id, verdict, words, now)
             except DatabaseUnavailable as error:
                 log.warning("mail %s could not be settled, it comes again: %s", mail.id, error)
                 self._held.pop(mail.id, None)
@@ -140,6 +140,23 @@ class Belt:
             self._settled(mail, verdict, now)
             if settled and isinstance(verdict, Discard):
                 log.error("mail %s (%s) was set aside: %s", mail.id, mail.kind, verdict.reason)
+
+    async def _settle(self, number: int, verdict: Verdict, words: Sequence[Draft], now: datetime) -> bool:
+        """Settle it by the lease that we hold; False if it is another's by now.
+
+        Where a lease ran out (the machine slept), a claim of ours may be renewing it at this moment; whatever was done
+        is then settled by the new one, and not done again.
+        """
+        while True:
+            held = self._held[number]
+            settled = await self._box.settle(
+                held, verdict, now=now, also=lambda tx: self._outbox.put_within(tx, *words, now=now)
+            )
+            if not settled:
+                await self._claimed.wait()
+            if settled or self._held[number] is held:
+                del self._held[number]
+                return settled
 
     async def _judged(self, mail: Mail) -> Verdict:
         try:
