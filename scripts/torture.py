@@ -52,7 +52,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--each", type=int, default=ROUND, help="requests in a round")
     parser.add_argument("--pace", type=float, default=PACE, help="seconds between what people do, on the average")
     parser.add_argument("--pages", action="store_true", help="with pay pages, and Telegram's updates by webhook")
-    parser.add_argument("--limit", type=float, default=300, help="seconds after which a round is said to hang")
+    parser.add_argument("--limit", type=float, default=600, help="seconds after which a round is said to hang")
     parser.add_argument("--keep", type=Path, default=KEPT, help="where a wrong round is kept")
     given = parser.parse_args()
     if given.minutes is None:
