@@ -29,6 +29,9 @@ FOUND_BY = ON_THE_WAY + timedelta(seconds=(SELDOM + 1) * SWEEP_SECONDS)
 PACE = 0.12
 """Real seconds between two things that people do, on the average."""
 
+RESTS = 10
+"""So often it is tried to find a moment in which nothing is under way."""
+
 PAST_ITS_LEASE = 6.5
 """Real seconds: two pretend minutes and a bit."""
 
@@ -185,7 +188,7 @@ async def play(
         else:
             report.unrest = await world.quiet(FOUND_BY.total_seconds())
         report.troubles, report.payments = storm.counted, crowd.asked
-        _judge(world, report)
+        await _judge_at_rest(world, report)
         report.seconds = round(time.monotonic() - began, 1)
         if report.violations or report.unrest:
             keep(world, report)
@@ -209,6 +212,17 @@ async def _through(storm: Storm, crowd: Crowd, pace: float) -> None:
         for task in (raging, trading):
             task.cancel()
         await asyncio.gather(raging, trading, return_exceptions=True)
+
+
+async def _judge_at_rest(world: TortureWorld, report: Report) -> None:
+    """Judge it while it is stopped; a request whose time was over at this very moment is waited for."""
+    for _ in range(RESTS):
+        with world.still() as at_rest:
+            if at_rest or report.unrest:
+                _judge(world, report)
+                return
+        report.unrest = await world.quiet()
+    report.unrest.append("it did not come to rest")
 
 
 def _judge(world: TortureWorld, report: Report) -> None:

@@ -13,8 +13,8 @@ import sqlite3
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -200,6 +200,15 @@ class TortureWorld:
             self._send(signal.SIGCONT)
         self.deaths.append(self.now())
         self.sleeps.append((began, self.now() + timedelta(seconds=PATIENCE * RATE)))
+
+    @contextmanager
+    def still(self) -> Iterator[bool]:
+        """It is stopped, so that it can be judged as it stands; whether nothing was under way at that."""
+        self._send(signal.SIGSTOP)
+        try:
+            yield not self.under_way()
+        finally:
+            self._send(signal.SIGCONT)
 
     @asynccontextmanager
     async def full_disk(self) -> AsyncIterator[None]:
