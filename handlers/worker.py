@@ -135,8 +135,9 @@ class Belt:
                 settled = await self._settle(mail.id, verdict, words, now)
             except DatabaseUnavailable as error:
                 log.warning("mail %s could not be settled, it comes again: %s", mail.id, error)
-                self._held.pop(mail.id, None)
                 return
+            finally:
+                self._held.pop(mail.id, None)
             self._settled(mail, verdict, now)
             if settled and isinstance(verdict, Discard):
                 log.error("mail %s (%s) was set aside: %s", mail.id, mail.kind, verdict.reason)
@@ -155,7 +156,6 @@ class Belt:
             if not settled:
                 await self._claimed.wait()
             if settled or self._held[number] is held:
-                del self._held[number]
                 return settled
 
     async def _judged(self, mail: Mail) -> Verdict:
