@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,6 +15,9 @@ from storage.payment import Place
 from storage.rows import Card
 from storage.shop_tables import chats
 from storage.tables import cards, payments, posts, questions
+
+AT_A_TIME = 500
+"""Rows that one statement moves."""
 
 
 @dataclass(frozen=True)
@@ -113,15 +117,16 @@ class Post:
         """
         if chat_id == moved_to:
             return []
+        there: dict[str, object] = {"chat_id": moved_to}
+        gone = {"message_id": None, "lost": True, "sends": 0, "picture_id": None}
         async with self._db.transaction() as tx:
             await _put(tx, chat_id, {"moved_to": moved_to})
-            for table in (payments, questions):
-                await tx.execute(table.update().where(table.c.chat_id == chat_id).values(chat_id=moved_to))
-            here = cards.c.chat_id == chat_id
             open_ = sa.select(payments.c.id).join(cards, cards.c.payment_id == payments.c.id)
-            found = list((await tx.execute(open_.where(here, payments.c.ended_at.is_(None)))).scalars())
-            gone = {"message_id": None, "lost": True, "sends": 0, "picture_id": None}
-            await tx.execute(cards.update().where(here).values(chat_id=moved_to, **gone))
+            here = open_.where(cards.c.chat_id == chat_id, payments.c.ended_at.is_(None))
+            found = list((await tx.execute(here)).scalars())
+            await _move(tx, payments.c.id, payments.c.chat_id, chat_id, there)
+            await _move(tx, questions.c.id, questions.c.chat_id, chat_id, there)
+            await _move(tx, cards.c.payment_id, cards.c.chat_id, chat_id, there | gone)
             known = (await tx.execute(sa.select(chats.c.chat_id).where(chats.c.chat_id == moved_to))).first()
             if known is None:
                 await tx.execute(chats.update().where(chats.c.chat_id == chat_id).values(chat_id=moved_to))
@@ -162,3 +167,15 @@ async def _put(tx: AsyncConnection, chat_id: int, values: dict[str, object]) -> 
     changed = await tx.execute(posts.update().where(posts.c.chat_id == chat_id).values(**values))
     if not changed.rowcount:
         await tx.execute(posts.insert().values(chat_id=chat_id, **values))
+
+
+async def _move(
+    tx: AsyncConnection, key: sa.Column[str], where: sa.Column[int], chat_id: int, values: dict[str, object]
+) -> None:
+    """Change the rows of a chat a few at a time: statements run in the event loop, where others have work to do."""
+    few = sa.select(key).where(where == chat_id).limit(AT_A_TIME)
+    change = key.table.update().where(key.in_(few.scalar_subquery())).values(**values)
+    moved = AT_A_TIME
+    while moved == AT_A_TIME:
+        moved = (await tx.execute(change)).rowcount
+        await asyncio.sleep(0)

@@ -76,6 +76,7 @@ payments = sa.Table(
     sa.Index("ix_payments_open", "shop_id", "created_at", **where("ended_at IS NULL")),
     sa.Index("ix_payments_shop_created", "shop_id", "created_at"),
     sa.Index("ix_payments_state", "status", "currency"),
+    sa.Index("ix_payments_chat_id", "chat_id"),
     sa.Index("ix_payments_paid", "shop_id", "succeeded_at", **where("succeeded_at IS NOT NULL")),
     sa.Index("uq_payments_receipt", "shop_id", "receipt_number", unique=True, **where("receipt_number IS NOT NULL")),
     **STRICT,
@@ -116,6 +117,7 @@ cards = sa.Table(
     sa.Column("sends", sa.Integer, nullable=False),
     sa.Column("lost", Flag, nullable=False),
     sa.Column("picture_id", BigInt),
+    sa.Index("ix_cards_chat_id", "chat_id"),
     sa.Index("uq_cards_message", "chat_id", "message_id", unique=True, **where("message_id IS NOT NULL")),
     **STRICT,
 )
@@ -135,6 +137,8 @@ questions = sa.Table(
     sa.Column("answer", sa.Integer),
     sa.Column("answered_at", Instant),
     sa.CheckConstraint("(answer IS NULL) = (answered_at IS NULL)", name="answered_once"),
+    sa.Index("ix_questions_chat_id", "chat_id"),
+    sa.Index("ix_questions_asked_at", "asked_at"),
     **STRICT,
 )
 """What Kvit asked a person by buttons; the first answer stays, and only he gives it."""

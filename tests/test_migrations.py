@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -137,6 +138,18 @@ def test_a_migration_killed_at_any_statement_goes_on_at_the_next_start(tmp_path:
     assert asyncio.run(_tables(path)) == {*metadata.tables, "alembic_version"}
 
 
+async def test_a_step_killed_half_way_from_an_older_version_loses_nothing_and_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "kvit.db"
+    await _write_old(path, "0002")
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", MORTAL, str(path), "3")
+    assert await process.wait() == -9
+    assert await _version(path) == ("0002", 1)
+    db = Database(f"sqlite:///{path}")
+    await db.migrate()
+    await db.close()
+    assert await _version(path) == (migrations.HEAD, 1)
+
+
 async def test_starts_at_the_same_time_migrate_once(tmp_path: Path) -> None:
     program = "import asyncio, sys; from storage.database import Database; "
     program += "asyncio.run(Database('sqlite:///' + sys.argv[1]).migrate())"
@@ -194,3 +207,31 @@ async def _tables(path: Path) -> set[str]:
         found = (await tx.exec_driver_sql("SELECT name FROM sqlite_schema WHERE type = 'table'")).scalars().all()
     await db.close()
     return set(found)
+
+
+async def _write_old(path: Path, version: str) -> None:
+    """A file as a program of that version left it, with a shop in it."""
+
+    def to_version(connection: sa.Connection) -> None:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", "storage:migrations")
+        command.upgrade(config, version)
+
+    db = Database(f"sqlite:///{path}")
+    async with db.migration() as tx:
+        await tx.run_sync(to_version)
+        await tx.exec_driver_sql(
+            "INSERT INTO shops (id, name, currency, language, time_zone, limit_minor, created_at)"
+            " VALUES (1, 'Bod', 'DKK', 'da', 'Europe/Copenhagen', 100, 0)"
+        )
+    await db.close()
+
+
+async def _version(path: Path) -> tuple[str | None, int]:
+    """The version of a file, and how many shops it has."""
+    db = Database(f"sqlite:///{path}")
+    async with db.reading() as tx:
+        shops = (await tx.exec_driver_sql("SELECT count(*) FROM shops")).scalar_one()
+    version = await db.schema_version()
+    await db.close()
+    return version, shops
