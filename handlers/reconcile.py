@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,7 +29,8 @@ SIDE_BY_SIDE = 8
 AT_A_TIME = 100
 NAME = "sweep"
 KEPT = timedelta(days=8)
-"""How long mail that was dealt with keeps its key; Stripe repeats an event for three days, Telegram for one."""
+"""How long mail that was dealt with keeps its key, and questions are kept; Stripe repeats an event
+for three days, Telegram an update for one."""
 
 BETWEEN_TIDYING = timedelta(hours=1)
 SOONEST = 0.2
@@ -55,7 +56,7 @@ class Sweep:
         clock: Clock,
         health: Health,
         *,
-        boxes: Sequence[Mailbox],
+        boxes: Mapping[Mailbox, timedelta],
         questions: Questions,
         alerts: Alerts,
         refunds: RefundRound,
@@ -65,7 +66,8 @@ class Sweep:
     ) -> None:
         """`bell` rings when a payment changed; `seconds` is how long it sleeps at the most between two looks.
 
-        `found` hears what each payment was before it was attended to, and after.
+        `boxes` says how long each keeps what was done. `found` hears what each payment was before it was attended to,
+        and after.
         """
         self._attendant = attendant
         self._ledger = ledger
@@ -109,21 +111,23 @@ class Sweep:
         while True:
             try:
                 await self.sweep_once()
-                await self._tidy()
-                await self._rest()
+                if await self._tidy():
+                    await self._rest()
             except DatabaseUnavailable as error:
                 log.warning("the sweep waits: %s", error)
                 await asyncio.sleep(1)
 
-    async def _tidy(self) -> None:
-        """Forget, about once an hour, what was done long ago: its senders have stopped repeating it."""
+    async def _tidy(self) -> bool:
+        """Forget, about once an hour, what was done long ago; False if there is more of it than one turn takes."""
         now = self._clock.now()
         if self._tidied is not None and now - self._tidied < BETWEEN_TIDYING:
-            return
+            return True
+        forgotten = [await box.prune(before=now - kept) for box, kept in self._boxes.items()]
+        forgotten.append(await self._questions.prune(before=now - KEPT))
+        if any(forgotten):
+            return False
         self._tidied = now
-        for box in self._boxes:
-            await box.prune(before=now - KEPT)
-        await self._questions.prune(before=now - KEPT)
+        return True
 
     async def _rest(self) -> None:
         self._bell.clear()

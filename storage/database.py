@@ -16,6 +16,9 @@ from storage.at_once import at_once
 from storage.driver import Opener
 from storage.errors import DatabaseUnavailable
 
+FEW = 500
+"""Rows that one statement changes or forgets at the most: statements run in the event loop, where others wait."""
+
 
 class Database:
     """An SQLite file. Nothing is opened before it is needed; `close` it in the end."""

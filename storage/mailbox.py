@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import dialect
 from storage.columns import EPOCH
-from storage.database import Database
+from storage.database import FEW, Database
 from storage.group_commit import GroupCommit
 from storage.mail import Discard, Done, Draft, Mail, Retry, SetAside, Snooze, Verdict
 from storage.tables import mail
@@ -137,10 +137,10 @@ class Mailbox:
         return await self._change(mail.update().where(aside).values(anew))
 
     async def prune(self, *, before: datetime) -> int:
-        """Forget what was done before that time (and its keys); returns how many."""
-        old = mail.delete().where(mail.c.box == self.box, _DONE, mail.c.settled_at < before)
+        """Forget what was done before that time (and its keys), at most `FEW` of it; returns how many that were."""
+        old = sa.select(mail.c.id).where(mail.c.box == self.box, _DONE, mail.c.settled_at < before).limit(FEW)
         async with self._db.transaction() as tx:
-            return (await tx.execute(old)).rowcount
+            return (await tx.execute(mail.delete().where(mail.c.id.in_(old.scalar_subquery())))).rowcount
 
     def _rows(self, drafts: tuple[Draft, ...], now: datetime) -> list[dialect.Row]:
         at = _micros(now)

@@ -10,14 +10,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import rows
-from storage.database import Database
+from storage.database import FEW, Database
 from storage.payment import Place
 from storage.rows import Card
 from storage.shop_tables import chats
 from storage.tables import cards, payments, posts, questions
-
-AT_A_TIME = 500
-"""Rows that one statement moves."""
 
 
 @dataclass(frozen=True)
@@ -172,10 +169,10 @@ async def _put(tx: AsyncConnection, chat_id: int, values: dict[str, object]) -> 
 async def _move(
     tx: AsyncConnection, key: sa.Column[str], where: sa.Column[int], chat_id: int, values: dict[str, object]
 ) -> None:
-    """Change the rows of a chat a few at a time: statements run in the event loop, where others have work to do."""
-    few = sa.select(key).where(where == chat_id).limit(AT_A_TIME)
+    """Change the rows of a chat a few at a time, and let others have their turn in between."""
+    few = sa.select(key).where(where == chat_id).limit(FEW)
     change = key.table.update().where(key.in_(few.scalar_subquery())).values(**values)
-    moved = AT_A_TIME
-    while moved == AT_A_TIME:
+    moved = FEW
+    while moved == FEW:
         moved = (await tx.execute(change)).rowcount
         await asyncio.sleep(0)

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from storage.database import Database
+from storage.database import FEW, Database
 from storage.payment import Place
 from storage.tables import questions
 
@@ -73,9 +73,10 @@ class Questions:
             return _to_question((await tx.execute(sa.select(questions).where(which))).mappings().one())
 
     async def prune(self, *, before: datetime) -> int:
-        """Forget the questions that were asked before that time; returns how many."""
+        """Forget the questions that were asked before that time, at most `FEW` of them; returns how many."""
+        old = sa.select(questions.c.id).where(questions.c.asked_at < before).limit(FEW)
         async with self._db.transaction() as tx:
-            return (await tx.execute(questions.delete().where(questions.c.asked_at < before))).rowcount
+            return (await tx.execute(questions.delete().where(questions.c.id.in_(old.scalar_subquery())))).rowcount
 
 
 def _to_question(row: sa.RowMapping) -> Question:

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from storage import post
-from storage.database import Database
+from storage.database import FEW, Database
+from storage.mailbox import Mailbox
 from storage.post import Post
+from storage.questions import Questions
+from tests.crowd import book
+from tests.evidence import eventually, rest, rows
+from tests.world import World
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 QUESTIONS = (
     "WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < ?)"
     " INSERT INTO questions (id, key, kind, chat_id, user_id, body, asked_at)"
     " SELECT 'id' || n, 'key' || n, 'kind', -1, 1, '{}', 0 FROM counted"
+)
+
+
+MAILS = (
+    "WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < ?)"
+    " INSERT INTO mail (box, key, lane, kind, body, put_at, due_at, tries, state, note, settled_at)"
+    " SELECT 'updates', 'key' || n, 'lane', 'kind', x'', 0, 0, 0, 'done', '', 0 FROM counted"
 )
 
 
@@ -23,9 +34,30 @@ async def ask(db: Database, number: int) -> None:
 
 
 async def test_a_group_with_much_in_it_moves_as_a_whole(db: Database) -> None:
-    number = post.AT_A_TIME * 2 + 1
+    number = FEW * 2 + 1
     await ask(db, number)
     await Post(db).move(-1, -100)
     async with db.reading() as tx:
         found = await tx.exec_driver_sql("SELECT chat_id, count(*) FROM questions GROUP BY 1")
         assert [tuple(row) for row in found] == [(-100, number)]
+
+
+async def test_what_is_forgotten_is_forgotten_a_few_at_a_time(db: Database) -> None:
+    await ask(db, FEW + 1)
+    async with db.transaction() as tx:
+        await tx.exec_driver_sql(MAILS, (FEW + 1,))
+    box, questions = Mailbox(db, "updates"), Questions(db)
+    assert [await box.prune(before=NOW) for _ in range(3)] == [FEW, 1, 0]
+    assert [await questions.prune(before=NOW) for _ in range(3)] == [FEW, 1, 0]
+
+
+async def test_the_sweep_forgets_all_that_is_old_however_much_it_is(world: World) -> None:
+    await rest(world)
+    async with book(world) as db:
+        await ask(db, FEW * 3)
+        async with db.transaction() as tx:
+            await tx.exec_driver_sql(MAILS, (FEW * 2 + 1,))
+    old = "SELECT (SELECT count(*) FROM questions) + (SELECT count(*) FROM mail WHERE box = 'updates') AS n"
+    assert rows(world, old)[0]["n"] == FEW * 5 + 1
+    world.advance(7200)
+    await eventually(lambda: rows(world, old)[0]["n"] == 0)
