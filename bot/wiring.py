@@ -37,7 +37,7 @@ from handlers.pages import PageDesk
 from handlers.payments import Payments, Terms
 from handlers.pictures import Pictures
 from handlers.ports import Clock, Gateway, Messenger
-from handlers.reconcile import KEPT, Sweep
+from handlers.reconcile import EVENTS_KEPT, KEPT, Sweep
 from handlers.refund_attendant import RefundAttendant
 from handlers.refund_round import RefundRound
 from handlers.refunds import Refunds
@@ -96,7 +96,7 @@ def build(
 ) -> House:
     """Everything that decides, between the database and the two vendors."""
     health, errands = Health(), Errands()
-    events = Mailbox(db, "events")
+    events = Mailbox(db, "events", keeps_bodies=False)
     updates, outbox = Mailbox(db, "updates"), Mailbox(db, "outbox")
     queries, directory, post = Queries(db), Directory(db), Post(db)
     times = Times(settings.attempt_seconds, _look_seconds(settings))
@@ -181,7 +181,7 @@ def build(
         post,
         clock,
         health,
-        boxes=dict.fromkeys(boxes, KEPT),
+        boxes={events: EVENTS_KEPT, updates: KEPT, outbox: KEPT},
         questions=questions,
         alerts=alerts,
         refunds=RefundRound(refunder, refund_book, alerts, clock),

@@ -29,8 +29,10 @@ SIDE_BY_SIDE = 8
 AT_A_TIME = 100
 NAME = "sweep"
 KEPT = timedelta(days=8)
-"""How long mail that was dealt with keeps its key, and questions are kept; Stripe repeats an event
-for three days, Telegram an update for one."""
+"""How long mail that was dealt with keeps its key, and questions are kept; Telegram repeats an update for a day."""
+
+EVENTS_KEPT = timedelta(days=31)
+"""The same for Stripe's events: it repeats one for three days, and lists it for 30."""
 
 BETWEEN_TIDYING = timedelta(hours=1)
 SOONEST = 0.2

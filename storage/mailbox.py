@@ -22,13 +22,23 @@ __all__ = ["Discard", "Done", "Draft", "Mail", "Mailbox", "Retry", "SetAside", "
 Also = Callable[[AsyncConnection], Awaitable[None]]
 _MICROSECOND = timedelta(microseconds=1)
 
+_WAITING = sa.literal_column("state") == sa.literal_column("'waiting'")
+_SETTLE = mail.update().where(mail.c.id == sa.bindparam("which"), mail.c.lease == sa.bindparam("ours"), _WAITING)
+_SETTLE_KEY = _SETTLE.values(id=sa.select(sa.func.max(mail.c.id) + 1).scalar_subquery(), body=b"")
+_DONE = sa.literal_column("state") == sa.literal_column("'done'")
+_SET_ASIDE = sa.literal_column("state") == sa.literal_column("'set_aside'")
+# Literal, for SQLite takes a partial index only where the statement itself says the index's condition.
+# A mail that loses its body gets a new id: in its old place it would keep the page that it had filled.
+
 
 class Mailbox:
     """The mails of one box. A lane is strict: while its oldest mail waits or is leased, the later ones stay."""
 
-    def __init__(self, db: Database, box: str) -> None:
+    def __init__(self, db: Database, box: str, *, keeps_bodies: bool = True) -> None:
+        """Without `keeps_bodies` what was done keeps only its key."""
         self.box = box
         self._db = db
+        self._keeps_bodies = keeps_bodies
         self._bell = db.bell(box)
         self._commits = GroupCommit(db)
 
@@ -79,7 +89,8 @@ class Mailbox:
 
         `also` writes in the same transaction, so that neither is there without the other.
         """
-        return await self._settle(mail, _values(mail, verdict, now), also)
+        only_key = isinstance(verdict, Done) and not self._keeps_bodies
+        return await self._settle(mail, _values(mail, verdict, now), also, _SETTLE_KEY if only_key else _SETTLE)
 
     async def release(self, mail: Mail) -> bool:
         """Give a claimed mail back untouched; False if the lease is not ours any more."""
@@ -148,9 +159,11 @@ class Mailbox:
             (self.box, d.key, d.lane, d.kind, d.body, at, at if d.due_at is None else _micros(d.due_at)) for d in drafts
         ]
 
-    async def _settle(self, claimed: Mail, values: dict[str, Any], also: Also | None = None) -> bool:
+    async def _settle(
+        self, claimed: Mail, values: dict[str, Any], also: Also | None = None, change: sa.Update = _SETTLE
+    ) -> bool:
         which = {"which": claimed.id, "ours": claimed.lease}
-        return await self._change(_SETTLE, {**values, **which, "lease": None, "lease_until": None}, also)
+        return await self._change(change, {**values, **which, "lease": None, "lease_until": None}, also)
 
     async def _change(self, change: sa.Update, values: dict[str, Any] | None = None, also: Also | None = None) -> bool:
         async with self._db.transaction() as tx:
@@ -161,12 +174,6 @@ class Mailbox:
             self.ring()
         return changed
 
-
-_WAITING = sa.literal_column("state") == sa.literal_column("'waiting'")
-_SETTLE = mail.update().where(mail.c.id == sa.bindparam("which"), mail.c.lease == sa.bindparam("ours"), _WAITING)
-_DONE = sa.literal_column("state") == sa.literal_column("'done'")
-_SET_ASIDE = sa.literal_column("state") == sa.literal_column("'set_aside'")
-# Literal, for SQLite takes a partial index only where the statement itself says the index's condition.
 
 _CLAIM = sa.text(dialect.CLAIM).columns(
     mail.c.id, mail.c.box, mail.c.key, mail.c.lane, mail.c.kind, mail.c.body, mail.c.put_at, mail.c.tries, mail.c.lease

@@ -9,11 +9,13 @@ import pytest
 
 from bot.app import Service
 from bot.sandbox.clock import TurnedClock
+from handlers.missed import CURSOR, NOTHING_YET
 from handlers.ports import GatewayError
 from handlers.sweeping import Swept
-from tests.crowd import hear, in_time, set_aside
-from tests.evidence import pass_time, rest, rows, webhooks
-from tests.till import paid, texts, told
+from storage.directory import Directory
+from tests.crowd import book, hear, in_time, set_aside
+from tests.evidence import eventually, pass_time, rest, rows, webhooks
+from tests.till import DAY, paid, texts, told
 from tests.world import OWNER, World, opened
 
 SEVERAL_SWEEPS = 660
@@ -145,3 +147,21 @@ async def test_a_long_list_is_read_on_from_where_stripe_broke_off(world: World) 
 def lists(world: World) -> list[str]:
     """The pages of Stripe's list of events that were read."""
     return [request.path for request in world.stripe.ledger.requests if request.path == "/v1/events"]
+
+
+async def test_an_event_that_is_listed_again_within_30_days_is_known_and_then_forgotten(world: World) -> None:
+    began = world.clock.now()
+    await paid(world)
+    await rest(world)
+    events = "SELECT key, body FROM mail WHERE box = 'events' AND key LIKE 'evt%'"
+    kept = rows(world, events)
+    assert kept
+    assert {bytes(row["body"]) for row in kept} == {b""}
+    for days in (9, 20):
+        await pass_time(world, days * DAY)
+        async with book(world) as db:
+            await Directory(db).record(CURSOR, f"{NOTHING_YET} {began.isoformat()}")
+        assert (await swept(world)).missed == 0
+    assert rows(world, events) == kept
+    await pass_time(world, 3 * DAY)
+    await eventually(lambda: not rows(world, events))
