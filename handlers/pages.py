@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from handlers.lately import Lately
 from handlers.payments import Payments
 from handlers.ports import Clock
 from handlers.worker import Errands
@@ -31,7 +32,6 @@ RETURNED = "returned"
 """The kind of mail that says that a customer came back from the wallet: its body is our payment's id."""
 
 RETURN_SECONDS = 10
-MOST_RETURNS = 10_000
 
 PATIENCE = 4.0
 """Seconds that a customer waits for Stripe; after that the page says so, and the work goes on."""
@@ -151,7 +151,7 @@ class PageDesk:
         self._errands = errands
         self._clock = clock
         self._patience = patience
-        self._returned: dict[str, datetime] = {}
+        self._returned = Lately(timedelta(seconds=RETURN_SECONDS))
 
     async def find(self, token: str) -> Page | None:
         """The page behind the token, or None."""
@@ -181,9 +181,7 @@ class PageDesk:
         payment, now = page.payment, self._clock.now()
         if payment.is_final or payment.intent_id is None or self._looked_until(payment.id, now):
             return
-        if len(self._returned) >= MOST_RETURNS:
-            self._returned.clear()
-        self._returned[payment.id] = now
+        self._returned.note(payment.id, now, now=now)
         key = f"{RETURNED}:{payment.id}:{int(now.timestamp())}"
         await self._inbox.put(Draft(key, payment.intent_id, RETURNED, payment.id.encode()), now=now)
 
@@ -219,7 +217,7 @@ class PageDesk:
 
     def _looked_until(self, payment_id: str, now: datetime) -> datetime | None:
         """Until when the page waits for what a look says, if the customer came back a moment ago."""
-        last = self._returned.get(payment_id)
+        last = self._returned.when(payment_id)
         until = last and last + timedelta(seconds=RETURN_SECONDS)
         return until if until and now < until else None
 

@@ -11,6 +11,7 @@ from typing import Any
 from handlers.alerts import Alerts
 from handlers.attendant import Attendant
 from handlers.health import Health
+from handlers.lately import Lately
 from handlers.ports import Clock
 from handlers.refund_round import RefundRound
 from handlers.trace import trace
@@ -36,8 +37,8 @@ EVENTS_KEPT = timedelta(days=31)
 
 BETWEEN_TIDYING = timedelta(hours=1)
 SOONEST = 0.2
-MOST_AGED = 10_000
-"""Cards that it remembers to have had shown without their link; forgetting them costs an edit each."""
+AGED_KEPT = timedelta(hours=1)
+"""How long it remembers that a card was shown without its link; to forget it costs an edit."""
 
 Found = Callable[[Payment, Payment], None]
 
@@ -86,7 +87,7 @@ class Sweep:
         self._bell = bell
         self.changed = 0
         self._tidied: datetime | None = None
-        self._aged: dict[str, datetime] = {}
+        self._aged = Lately(AGED_KEPT)
         health.expect(NAME, within_seconds=seconds * 3 + 120)
 
     async def sweep_once(self) -> int:
@@ -179,11 +180,9 @@ class Sweep:
         """
         until, now = payment.attempt.fresh_until, self._clock.now()
         live = payment.attempt.outcome is AttemptOutcome.LIVE and not payment.is_final
-        if not live or until is None or now < until or self._aged.get(payment.id) == until:
+        if not live or until is None or now < until or self._aged.when(payment.id) == until:
             return
         card = await self._post.card(payment.id)
         if card.shown_at is not None and card.shown_at < until:
-            if len(self._aged) >= MOST_AGED:
-                self._aged.clear()
             await self._ledger.show(payment.id, now=now)
-            self._aged[payment.id] = until
+            self._aged.note(payment.id, until, now=now)
