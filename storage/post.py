@@ -118,9 +118,9 @@ class Post:
         gone = {"message_id": None, "lost": True, "sends": 0, "picture_id": None}
         async with self._db.transaction() as tx:
             await _put(tx, chat_id, {"moved_to": moved_to})
-            open_ = sa.select(payments.c.id).join(cards, cards.c.payment_id == payments.c.id)
-            here = open_.where(cards.c.chat_id == chat_id, payments.c.ended_at.is_(None))
-            found = list((await tx.execute(here)).scalars())
+            here = sa.exists().where(cards.c.payment_id == payments.c.id, cards.c.chat_id == chat_id)
+            open_ = sa.select(payments.c.id).where(payments.c.ended_at.is_(None), here)
+            found = list((await tx.execute(open_)).scalars())
             await _move(tx, payments.c.id, payments.c.chat_id, chat_id, there)
             await _move(tx, questions.c.id, questions.c.chat_id, chat_id, there)
             await _move(tx, cards.c.payment_id, cards.c.chat_id, chat_id, there | gone)
