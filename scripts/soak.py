@@ -66,6 +66,12 @@ class FarWorld(World):
         weight: dict[str, Any] = await self._line()
         return weight
 
+    async def explain(self) -> None:
+        """Have it say to stderr what it waits for."""
+        self._write("tasks")
+        for _ in range(self.turns + 1):
+            await self._line()
+
     def _write(self, line: str) -> None:
         assert self.process is not None
         assert self.process.stdin is not None
@@ -96,6 +102,7 @@ async def main(given: argparse.Namespace) -> int:
             "PUBLIC_URL": f"http://127.0.0.1:{port}",
             "TELEGRAM_MODE": "polling",
             "REQUEST_HOURS": "20",
+            "SWEEP_SECONDS": "20",
             "LOG_LEVEL": "error",
         }
         process = await asyncio.create_subprocess_exec(
@@ -115,7 +122,11 @@ async def main(given: argparse.Namespace) -> int:
             market = Market(world, streams=True)
             began = time.monotonic()
             while time.monotonic() - began < given.minutes * 60:
-                await market.day(given.each)
+                try:
+                    await market.day(given.each)
+                except TimeoutError:
+                    await world.explain()
+                    raise
                 samples.append({"payments": market.payments, **await world.weigh()})
                 if given.talk:
                     print(json.dumps(samples[-1]), file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 """The service for the soak: as `serve` runs it, on a clock that is turned from outside, and it counts what it holds.
 
-Each line on stdin is `count`, or a number of seconds by which its clock is turned; each is answered by a line of JSON.
+Each line on stdin is a number of seconds by which its clock is turned, or `count`, or `tasks`, which tells stderr what
+everybody waits for; each is answered by a line of JSON.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ async def main(now: str) -> None:
     while line := await asyncio.to_thread(sys.stdin.readline):
         if line.strip() == "count":
             print(json.dumps(count()), flush=True)
+        elif line.strip() == "tasks":
+            for task in asyncio.all_tasks():
+                task.print_stack(file=sys.stderr)
+            print(json.dumps(len(asyncio.all_tasks())), flush=True)
         else:
             clock.advance(float(line))
             print(json.dumps(clock.now().isoformat()), flush=True)
