@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from storage.database import FEW, Database
-from storage.mailbox import Mailbox
+from storage.mailbox import Done, Draft, Mailbox
 from storage.post import Post
 from storage.questions import Questions
 from tests.crowd import book
@@ -61,3 +61,20 @@ async def test_the_sweep_forgets_all_that_is_old_however_much_it_is(world: World
     assert rows(world, old)[0]["n"] == FEW * 5 + 1
     world.advance(7200)
     await eventually(lambda: rows(world, old)[0]["n"] == 0)
+
+
+async def test_what_keeps_only_its_key_takes_little_room(db: Database) -> None:
+    box = Mailbox(db, "events", keeps_bodies=False)
+    before = await pages(db)
+    await box.put(*(Draft(f"evt_{n}", f"lane {n}", "kind", b"x" * 3_500) for n in range(100)), now=NOW)
+    for mail in await box.claim(now=NOW, limit=100, lease_seconds=60):
+        await box.settle(mail, Done(), now=NOW)
+    assert await box.put(Draft("evt_99", "lane", "kind"), now=NOW) == 0
+    assert await pages(db) - before < 20
+
+
+async def pages(db: Database) -> int:
+    """How many pages of 4 KB are in use."""
+    async with db.reading() as tx:
+        used = (await tx.exec_driver_sql("PRAGMA page_count")).scalar_one()
+        return int(used - (await tx.exec_driver_sql("PRAGMA freelist_count")).scalar_one())
