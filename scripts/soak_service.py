@@ -53,7 +53,12 @@ def count() -> dict[str, object]:
     kinds = Counter(type(one).__qualname__ for one in gc.get_objects())
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     resident = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-    return {"megabytes": resident, "objects": kinds.total(), "kinds": dict(kinds.most_common(MANY))}
+    return {
+        "megabytes": resident,
+        "connections": kinds["Connection"],
+        "objects": kinds.total(),
+        "kinds": dict(kinds.most_common(MANY)),
+    }
 
 
 if __name__ == "__main__":

@@ -94,6 +94,10 @@ class Writer:
         return self._thread
 
 
+IDLE = 4
+"""Connections that are kept open for the next look; each may hold 2 MB of pages."""
+
+
 class Glances:
     """Connections for short looks by key; each look sees one snapshot. There are as many as looks overlap."""
 
@@ -126,7 +130,11 @@ class Glances:
         """End the look."""
         connection.rollback()
         cast("sqlite3.Connection", connection.connection.driver_connection).rollback()
-        self._idle.append(connection)
+        if len(self._idle) < IDLE:
+            self._idle.append(connection)
+        else:
+            self._opened.remove(connection)
+            _close(connection)
 
     def close(self) -> None:
         """Close all of them."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import sqlite3
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
+from storage.at_once import IDLE
 from storage.database import FEW, Database
 from storage.mailbox import Done, Draft, Mailbox
 from storage.post import Post
@@ -78,3 +82,20 @@ async def pages(db: Database) -> int:
     async with db.reading() as tx:
         used = (await tx.exec_driver_sql("PRAGMA page_count")).scalar_one()
         return int(used - (await tx.exec_driver_sql("PRAGMA freelist_count")).scalar_one())
+
+
+async def test_only_a_few_of_the_connections_of_a_busy_moment_stay_open(db: Database) -> None:
+    before = connections()
+    async with AsyncExitStack() as busy:
+        for _ in range(IDLE * 3):
+            await busy.enter_async_context(db.glance())
+        assert connections() - before == IDLE * 3
+    assert connections() - before == IDLE
+    async with db.glance() as tx:
+        assert (await tx.exec_driver_sql("SELECT 1")).scalar_one() == 1
+
+
+def connections() -> int:
+    """How many connections to SQLite this process has; each has a cache of its own."""
+    gc.collect()
+    return sum(isinstance(one, sqlite3.Connection) for one in gc.get_objects())
