@@ -1,6 +1,6 @@
 """Whether memory stays flat: the real service lives through month after month of a market, in minutes.
 
-python scripts/soak.py [--minutes 12] [--warm-up 1500] [--each 60]
+python scripts/soak.py [--minutes 15] [--warm-up 2200] [--each 60]
 
 The service is a process of its own, on a clock that is turned by a day after each day's requests, between the pretend
 vendors; every ending of a payment is among them, with refunds, disputes, open pages and calls that break. After each
@@ -46,7 +46,10 @@ MOST_MEGABYTES, MOST_OBJECTS = 0.5, 1_000
 
 @dataclass
 class FarWorld(World):
-    """A world whose service is another process, with a clock that is turned along."""
+    """A world whose service is another process, with a clock that began as ours did and is turned along.
+
+    Were it behind, some payment would always be due by ours and not yet by its own, and nobody would ever rest.
+    """
 
     process: Process | None = None
     turns: int = 0
@@ -102,11 +105,10 @@ async def main(given: argparse.Namespace) -> int:
             "PUBLIC_URL": f"http://127.0.0.1:{port}",
             "TELEGRAM_MODE": "polling",
             "REQUEST_HOURS": "20",
-            "SWEEP_SECONDS": "20",
             "LOG_LEVEL": "error",
         }
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "scripts/soak_service.py", clock.now().isoformat()),
+            *(sys.executable, "scripts/soak_service.py"),
             cwd=ROOT,
             env=os.environ | settings | {"PYTHONPATH": str(ROOT)},
             stdin=PIPE,
@@ -183,8 +185,8 @@ def slope(samples: list[dict[str, Any]], what: str) -> float:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="see whether memory stays flat")
-    parser.add_argument("--minutes", type=float, default=12, help="begin no day later than this")
-    parser.add_argument("--warm-up", type=int, default=1500, help="payments before growth counts")
+    parser.add_argument("--minutes", type=float, default=15, help="begin no day later than this")
+    parser.add_argument("--warm-up", type=int, default=2200, help="payments before growth counts")
     parser.add_argument("--each", type=int, default=60, help="payments of a day")
     parser.add_argument("--talk", action="store_true", help="print each day's weight to stderr")
     return parser.parse_args()

@@ -12,7 +12,6 @@ import json
 import os
 import sys
 from collections import Counter
-from datetime import datetime
 from pathlib import Path
 
 from bot import logs
@@ -26,11 +25,11 @@ MANY = 12
 """So many kinds of objects are named."""
 
 
-async def main(now: str) -> None:
+async def main() -> None:
     """Serve until stdin ends; the first line is where."""
     settings = load(None)
     logs.configure(level=settings.log_level)
-    clock = TurnedClock(datetime.fromisoformat(now))
+    clock = TurnedClock()
     service = Service(settings, clock, pacing=Pacing(ENOUGH, ENOUGH, ENOUGH, ENOUGH))
     await service.start()
     print(service.base, flush=True)
@@ -62,4 +61,4 @@ def count() -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main())
