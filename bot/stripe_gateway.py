@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
 RETRIES = 2
-CLOCKS_APART = timedelta(seconds=60)
+CLOCKS_APART = timedelta(days=1)
+"""How wrong our clock may be, or have been, for an intent of ours to be found all the same."""
 
 T = TypeVar("T")
 
@@ -118,7 +119,7 @@ class StripeGateway:
         return await self._all(self._client.v1.radar.early_fraud_warnings.list_async, intent_id, words.warning_of)
 
     async def find(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
-        """The intent that names our payment, created between those times or up to a minute beside them.
+        """The intent that names our payment, created between those times or up to a day beside them.
 
         By list, which is consistent; Stripe's search may lag an hour behind.
         """

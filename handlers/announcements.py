@@ -77,9 +77,11 @@ def facts(before: Payment, after: Payment) -> Iterator[Fact]:
 
 
 def _wish_was_dropped(before: Payment, after: Payment) -> bool:
-    """Whether what somebody asked for is not done after all, though nothing else came of it either."""
+    """Whether what somebody asked for is not done after all, and nothing else came of it either."""
     dropped = before.capture_by is not None and after.capture_by is None
-    return not after.is_final and (dropped or (before.cancel_by is not None and after.cancel_by is None))
+    if after.status is not before.status:  # what came of it is told instead
+        return False
+    return dropped or (before.cancel_by is not None and after.cancel_by is None)
 
 
 def fact_of(mail: Mail) -> tuple[str, Fact]:

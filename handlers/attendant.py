@@ -15,7 +15,7 @@ from handlers.reasons import MISMATCH
 from handlers.trace import mark
 from handlers.turns import Turns
 from storage.ledger import Ledger
-from storage.payment import CancelReason, Payment
+from storage.payment import CancelReason, Payment, PaymentStatus
 from storage.queries import Queries
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class Attendant:
             log.warning("payment %s is of the other mode (test or live) and is left alone", payment.ref)
             return await self.change(payment.id, lambda p: p, "kvit", "other mode"), False
         if not await self._may_still(payment):
-            return await self._no_more(payment), True
+            return await self._no_more(payment, actor)
         try:
             match step:
                 case Step.CAPTURE:
@@ -168,7 +168,7 @@ class Attendant:
         intent = await self._gateway.find(payment.id, since=payment.created_at, until=self._clock.now())
         if intent is not None:
             return await self._observe(payment, intent, actor, "found at stripe", began), True
-        decide = partial(lifecycle.not_found, now=self._clock.now())
+        decide = partial(lifecycle.not_found, number=payment.create_number, now=self._clock.now())
         return await self.change(payment.id, decide, actor, "not found at stripe"), True
 
     async def _confirm(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
@@ -176,9 +176,9 @@ class Attendant:
         number, intent_id = payment.attempt.number, payment.intent_id or ""
         params, began = await self._queries.attempt_params(payment.id, number), self._clock.now()
         try:
-            intent = await self._gateway.confirm(intent_id, params, key=f"confirm:{payment.id}:{number}")
+            intent = await self._gateway.confirm(intent_id, params, key=_confirm_key(payment))
         except GatewayError as error:
-            if error.retryable and not error.stored:
+            if (error.retryable and not error.stored) or error.code in KEY_REFUSED:
                 raise
             intent = error.intent or await self._gateway.retrieve(intent_id)
             if intent.status is IntentStatus.REQUIRES_PAYMENT_METHOD and not error.stored:
@@ -191,15 +191,14 @@ class Attendant:
     async def _cancel(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
         """Cancel at Stripe; too late is no error, for what Stripe says instead is the truth."""
         intent_id, began = payment.intent_id or "", self._clock.now()
-        if payment.manual_capture and payment.cancel_by is None:  # nobody wants a hold let go that came just in time
-            intent = await self._gateway.retrieve(intent_id)
+        if payment.manual_capture and payment.status is not PaymentStatus.AUTHORIZED:
+            intent = await self._gateway.retrieve(intent_id)  # nobody wants a hold let go that came just in time
             if intent.status is IntentStatus.REQUIRES_CAPTURE:
-                payment = await self.change(payment.id, hold_life.end_dropped, "kvit", "wish withdrawn")
                 return await self._observe(payment, intent, actor, "looked", began), True
         try:
             intent = await self._gateway.cancel(intent_id, key=f"cancel:{payment.id}:{payment.cancel_number}")
         except GatewayError as error:
-            if error.retryable and not error.stored:
+            if (error.retryable and not error.stored) or error.code in KEY_REFUSED:
                 raise
             intent = error.intent or await self._gateway.retrieve(intent_id)
             await self.change(payment.id, lifecycle.cancel_again, actor, "cancel refused", code=error.code)
@@ -236,23 +235,29 @@ class Attendant:
         """Stripe's answer to the attempt in hand."""
         number, times = payment.attempt.number, self._times
         decide = partial(lifecycle.attempt_answered, number=number, intent=intent, now=self._clock.now(), times=times)
-        return await self._believe(payment, intent, partial(_unless_older, decide, began), actor, "attempt begun"), True
+        newer = partial(_unless_older, decide, began, self._clock.now())
+        return await self._believe(payment, intent, newer, actor, "attempt begun"), True
 
     async def _observe(self, payment: Payment, intent: Intent, actor: str, action: str, began: datetime) -> Payment:
         decide = partial(lifecycle.observe, intent=intent, now=self._clock.now(), times=self._times)
-        return await self._believe(payment, intent, partial(_unless_older, decide, began), actor, action)
+        newer = partial(_unless_older, decide, began, self._clock.now())
+        return await self._believe(payment, intent, newer, actor, action)
 
     async def _believe(
         self, payment: Payment, intent: Intent, decide: Callable[[Payment], Payment], actor: str, action: str
     ) -> Payment:
-        """Write what an intent says, unless it is not the one that was asked for."""
+        """Write what an intent says, unless it is not the one that was asked for, as the book has it by then."""
+
+        def believed(newest: Payment) -> Payment:
+            lifecycle.faithful(newest, intent)
+            return decide(newest)
+
+        detail = {"stripe": intent.status.value, "code": intent.decline_code or intent.error_code}
         try:
-            lifecycle.faithful(payment, intent)
+            return await self.change(payment.id, believed, actor, action, **detail)
         except Mismatch as mismatch:
             log.critical("nothing is believed: %s", mismatch)
             raise GatewayError(MISMATCH, retryable=False, message=str(mismatch)) from mismatch
-        detail = {"stripe": intent.status.value, "code": intent.decline_code or intent.error_code}
-        return await self.change(payment.id, decide, actor, action, **detail)
 
     async def _trouble(self, payment: Payment, error: GatewayError, actor: str) -> Payment:
         """Remember that Stripe could not be asked, so that it is tried again later, and later each time."""
@@ -260,15 +265,28 @@ class Attendant:
         decide = partial(lifecycle.troubled, code=error.code)
         return await self.change(payment.id, decide, actor, "stripe unreachable", code=error.code)
 
-    async def _no_more(self, payment: Payment) -> Payment:
-        """Drop the wish of somebody who lost his role between the tap and this moment."""
+    async def _no_more(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
+        """Drop the wish of somebody who lost his role meanwhile, unless Stripe has carried it out unheard before."""
+        if payment.intent_id is not None:
+            payment, seen = await self._look(payment, actor, payment.intent_id)
+            if not seen or payment.is_final:
+                return payment, seen
         log.warning("what was asked about %s is dropped: who asked has no right to it any more", payment.ref)
-        return await self.change(payment.id, hold_life.wish_withdrawn, "kvit", "wish withdrawn")
+        return await self.change(payment.id, hold_life.wish_withdrawn, "kvit", "wish withdrawn"), True
 
 
-def _unless_older(decide: Callable[[Payment], Payment], began: datetime, payment: Payment) -> Payment:
-    """What a look makes of the payment, unless one that began later, in whatever process, has changed it before."""
-    if payment.looked_at is not None and began < payment.looked_at:
+def _confirm_key(payment: Payment) -> str:
+    """The key of an attempt: in a book that was restored, another attempt may have the number of a lost one."""
+    asked_at = round(payment.attempt.asked_at.timestamp() * 1000)
+    return f"confirm:{payment.id}:{asked_at}:{payment.attempt.number}"
+
+
+def _unless_older(decide: Callable[[Payment], Payment], began: datetime, now: datetime, payment: Payment) -> Payment:
+    """What a look makes of the payment, unless one that began later, in whatever process, has changed it before.
+
+    A look that lies ahead of `now` was dated by a clock that was wrong, and says nothing.
+    """
+    if payment.looked_at is not None and began < payment.looked_at <= now:
         return payment
     after = decide(payment)
     return after if after == payment else replace(after, looked_at=began)

@@ -15,7 +15,12 @@ REMINDERS = (timedelta(days=1), timedelta(hours=1))
 
 
 def authorized(payment: Payment, now: datetime) -> Payment:
-    """Reserved, at the earliest when the attempt began: the deadline must not come too late."""
+    """Reserved, at the earliest when the attempt began: the deadline must not come too late.
+
+    A wish to end the open request, or its time, is not meant for money that the customer has reserved meanwhile.
+    """
+    if payment.status is not PaymentStatus.AUTHORIZED:
+        payment = replace(payment, cancel_asked=None, cancel_by=None)
     won = replace(payment.attempt, outcome=AttemptOutcome.SUCCEEDED)
     since = payment.authorized_at or payment.attempt.started_at or now
     return replace(
@@ -50,11 +55,6 @@ def wish_withdrawn(payment: Payment) -> Payment:
     if payment.cancel_by is not None:
         return replace(payment, cancel_asked=None, cancel_by=None)
     return payment
-
-
-def end_dropped(payment: Payment) -> Payment:
-    """The request's time is over, but the customer has reserved the money before it was ended."""
-    return payment if payment.is_final or payment.cancel_by is not None else replace(payment, cancel_asked=None)
 
 
 def reminded(payment: Payment, *, now: datetime) -> Payment:

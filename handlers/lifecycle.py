@@ -165,11 +165,14 @@ def _over(attempt: Attempt, intent: Intent, now: datetime) -> Attempt:
     """The attempt once Stripe wants another payment method.
 
     A later attempt that is only asked for may not have reached Stripe yet, so a look cannot end it while its key is
-    good; the first was made in the same call as the intent, so it is over.
+    good; after that it is over with no word, for nobody had its link, and the error there may be of the one before.
+    The first was made in the same call as the intent, so it is over.
     """
-    unheard = attempt.outcome is AttemptOutcome.ASKED and attempt.number > 1 and now - attempt.asked_at < KEY_LIFE
-    if attempt.is_over or unheard:
+    if attempt.is_over:
         return attempt
+    if attempt.outcome is AttemptOutcome.ASKED and attempt.number > 1:
+        lost = replace(attempt, outcome=AttemptOutcome.CANCELED)
+        return attempt if now - attempt.asked_at < KEY_LIFE else lost
     if intent.error_code is None or intent.error_code in LAPSE_CODES:
         return replace(attempt, outcome=AttemptOutcome.LAPSED, code=intent.error_code)
     return replace(attempt, outcome=AttemptOutcome.FAILED, code=intent.decline_code or intent.error_code)
@@ -213,9 +216,15 @@ def _never_existed(payment: Payment, reason: CancelReason, now: datetime) -> Pay
     )
 
 
-def not_found(payment: Payment, *, now: datetime) -> Payment:
-    """A look by list found no intent of ours: end the payment if that is wanted, else ask again with a new key."""
+def not_found(payment: Payment, *, number: int, now: datetime) -> Payment:
+    """A look by list found no intent of ours: end the payment if that is wanted, else ask again with a new key.
+
+    `number` is that of the key that was looked for: another process may have gone on to the next one meanwhile, and
+    what that key makes was not there to be found.
+    """
     if payment.status is not PaymentStatus.CREATED or payment.intent_id is not None:
+        return payment
+    if payment.create_number != number:
         return payment
     if payment.cancel_asked:
         return _never_existed(payment, payment.cancel_asked, now)

@@ -27,10 +27,13 @@ NO_RIGHT = "authority_withdrawn"
 """Our own code for a refund whose approvers have lost their roles before Stripe was asked."""
 
 MEANWHILE = "refunded_meanwhile"
-"""Our own code for a refund that was held up, while somebody refunded by hand at Stripe."""
+"""Our own code for a refund that was approved before anybody here knew what went back by hand at Stripe."""
 
-ACTIONS = {NO_RIGHT: "authority withdrawn", MEANWHILE: "refund refused"}
-"""How the history calls it."""
+UNKNOWN = "resource_missing"
+"""Stripe knows no such payment: the key is of another account, and what was done under the right one is not known."""
+
+DISPUTED = "charge_disputed"
+"""As Stripe calls it."""
 
 
 class RefundAttendant:
@@ -129,17 +132,25 @@ class RefundAttendant:
         return True
 
     async def _ask(self, payment: Payment, refund: Refund, actor: str) -> None:
-        """Send the stored parameters with the stored key; again is the same refund."""
-        if not await self._may_still(refund):
-            await self._withdraw(payment, refund, NO_RIGHT)
+        """Send the stored parameters with the stored key; again is the same refund.
+
+        What has gone back is looked at before, for nobody may be refunded on top of what somebody did by hand.
+        """
+        may_still = await self._may_still(refund)
+        if (may_still or refund.sent_at is not None) and await self._is_there(payment, refund):
             return
-        if refund_life.is_held_up(refund, self._clock.now()):
-            if await self._is_there(payment, refund):
-                return
-            if refund_life.overtaken(refund, await self._book.of_payment(payment.id)):
-                await self._withdraw(payment, refund, MEANWHILE)
-                return
+        if not may_still:
+            await self._refuse(refund, NO_RIGHT, "authority withdrawn", "kvit")
+            return
+        room = await self._book.room(payment.id)
+        if refund_life.overtaken(refund, room, await self._book.of_payment(payment.id)):
+            why = DISPUTED if room.lost or room.contested else MEANWHILE
+            await self._refuse(refund, why, "refund refused", "kvit")
+            return
+        number = refund.number
         refund = await self._change(refund, partial(refund_life.sent, now=self._clock.now()), "refund sent", actor)
+        if refund.number != number:  # another process looked as well, and asks by the next key
+            return
         try:
             report = await self._gateway.refund(refund.params, key=f"refund:{refund.id}:{refund.number}")
         except GatewayError as error:
@@ -147,23 +158,14 @@ class RefundAttendant:
             return
         if not refund_life.fits(payment, report):
             raise GatewayError(MISMATCH, retryable=False, message="Stripe's refund is not the one that was asked for")
-        await self._believe(payment, await self._beside(payment, replace(report, refund_id=refund.id)))
-
-    async def _beside(self, payment: Payment, report: RefundReport) -> list[RefundReport]:
-        """The refund and all others, so that the card does not forget one that somebody made in the Dashboard."""
-        try:
-            listed = await self._gateway.refunds(payment.intent_id or "")
-        except GatewayError as error:
-            log.warning("the other refunds of %s could not be seen (%s)", payment.ref, error.code)
-            return [report]
-        return [*(one for one in listed if one.stripe_id != report.stripe_id), report]
+        await self._believe(payment, [replace(report, refund_id=refund.id)])
 
     async def _not_made(self, payment: Payment, refund: Refund, error: GatewayError, actor: str) -> None:
         """What a refusal means: it exists all the same, has to be asked with another key, or was never made."""
         if error.stored:
             await self._find(payment, refund, actor)
             return
-        if error.retryable or error.code in KEY_REFUSED:
+        if error.retryable or error.code in KEY_REFUSED or error.code == UNKNOWN:
             raise error
         if await self._is_there(payment, refund):
             return
@@ -177,14 +179,8 @@ class RefundAttendant:
     async def _find(self, payment: Payment, refund: Refund, actor: str) -> None:
         """The key is of no use any more: look for our refund, and ask anew only where there is none."""
         if not await self._is_there(payment, refund):
-            await self._change(refund, refund_life.asked_anew, "refund not found at stripe", actor)
-
-    async def _withdraw(self, payment: Payment, refund: Refund, why: str) -> None:
-        """What was approved does not hold any more; what may have been sent before is looked for first."""
-        if refund.sent_at is not None and await self._is_there(payment, refund):
-            return
-        log.warning("a refund of %s is dropped: %s", payment.ref, why)
-        await self._refuse(refund, why, ACTIONS[why], "kvit")
+            anew = partial(refund_life.asked_anew, number=refund.number)
+            await self._change(refund, anew, "refund not found at stripe", actor)
 
     async def _is_there(self, payment: Payment, refund: Refund) -> bool:
         await self._look(payment)
@@ -202,6 +198,7 @@ class RefundAttendant:
         await self._book.believe(payment.id, reports, seen=seen, found=found, now=now)
 
     async def _refuse(self, refund: Refund, code: str, action: str, actor: str) -> None:
+        log.warning("a refund is not made: %s", code)
         decide = partial(refund_life.refused, code=code, now=self._clock.now())
         await self._change(refund, decide, action, actor)
 

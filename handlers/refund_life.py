@@ -36,9 +36,6 @@ AFTER_SUCCESS = tuple(timedelta(days=days) for days in (1, 3, 7, 14, 30, 35))
 
 PENDING_LOOK = timedelta(hours=1)
 
-HELD_UP = timedelta(minutes=1)
-"""A refund that was not asked for at once is asked for only after a look at what else went back."""
-
 
 class RefundStep(Enum):
     """What has to be done about a refund next."""
@@ -178,9 +175,12 @@ def sent(refund: Refund, _: Room, *, now: datetime) -> Refund:
     return replace(refund, sent_at=now)
 
 
-def asked_anew(refund: Refund, _: Room) -> Refund:
-    """What was sent came to nothing, so the next request needs another key."""
-    if refund.status is not RefundStatus.APPROVED:
+def asked_anew(refund: Refund, _: Room, *, number: int) -> Refund:
+    """What was sent came to nothing, so the next request needs another key.
+
+    `number` is that of the key that came to nothing: another process may have gone on to the next one meanwhile.
+    """
+    if refund.status is not RefundStatus.APPROVED or refund.number != number:
         return refund
     return replace(refund, number=refund.number + 1, sent_at=None, retry_until=None, trouble=None)
 
@@ -206,7 +206,8 @@ def retried(refund: Refund, room: Room, *, now: datetime) -> Refund:
         raise RefundDecided
     if now >= refund.retry_until:
         raise RefundExpired
-    return replace(asked_anew(refund, room), expires_at=refund.retry_until)  # ten minutes in all, however often
+    anew = asked_anew(refund, room, number=refund.number)
+    return replace(anew, expires_at=refund.retry_until)  # ten minutes in all, however often
 
 
 def refused(refund: Refund, _: Room, *, code: str, now: datetime) -> Refund:
@@ -250,15 +251,18 @@ def fits(payment: Payment, report: RefundReport) -> bool:
     return report.currency == payment.amount.currency and 0 < report.amount <= payment.received
 
 
-def is_held_up(refund: Refund, now: datetime) -> bool:
-    """Whether it was approved a while ago, so that somebody may have helped himself at Stripe meanwhile."""
-    return refund.reserved_at is not None and now - refund.reserved_at >= HELD_UP
+def overtaken(refund: Refund, room: Room, others: Iterable[Refund]) -> bool:
+    """Whether less can go back now than whoever approved it was shown, by somebody's hand at Stripe or by a dispute.
+
+    What was approved here since then took its share knowingly, and is no reason.
+    """
+    since = [one for one in others if one.is_alive and one.id != refund.id and _approved_since(one, refund)]
+    left = room.payment.refundable - room.lost + refund.amount.minor
+    return left + sum(one.amount.minor for one in since) < refund.refundable_then
 
 
-def overtaken(refund: Refund, others: Iterable[Refund]) -> bool:
-    """Whether money went back by somebody's hand at Stripe after this was asked for, of which nobody knew then."""
-    alive = ON_ITS_WAY | {RefundStatus.SUCCEEDED}
-    return any(one.of_dashboard and one.status in alive and one.asked_at > refund.asked_at for one in others)
+def _approved_since(one: Refund, refund: Refund) -> bool:
+    return one.reserved_at is not None and refund.reserved_at is not None and one.reserved_at >= refund.reserved_at
 
 
 def found(payment: Payment, report: RefundReport, *, now: datetime) -> Refund:

@@ -103,6 +103,11 @@ class Refund:
         return self.status in {R.DRAFT, R.ASKED}
 
     @property
+    def is_alive(self) -> bool:
+        """Whether its money has gone back, or is kept for it."""
+        return self.status in ON_ITS_WAY or self.status is R.SUCCEEDED
+
+    @property
     def of_dashboard(self) -> bool:
         """Whether it was made at Stripe and not by us."""
         return self.asked_by is None

@@ -255,7 +255,7 @@ decisions = st.one_of(
             lambda p, now: lifecycle.waiting(p, code="slow"),
             lambda p, now: lifecycle.key_refused(p, code="authentication"),
             lambda p, now: lifecycle.refused(p, code="amount_too_small", now=now),
-            lambda p, now: lifecycle.not_found(p, now=now),
+            lambda p, now: lifecycle.not_found(p, number=p.create_number, now=now),
         ]
     ),
     st.builds(lambda n: lambda p, now: lifecycle.attempt_refused(p, number=n, code="card_declined"), numbers),

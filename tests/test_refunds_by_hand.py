@@ -1,0 +1,111 @@
+"""Somebody refunds in Stripe's Dashboard what Kvit is asked to refund as well, and Kvit has not heard of it: once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bot.sandbox.clock import TurnedClock
+from tests.crowd import ADMIN, GROUP, MERCHANT, in_time, open_shop, reply
+from tests.evidence import rest, rows, webhooks
+from tests.till import back, drafted, paid, ref_of, refunded, texts, told
+from tests.world import Json, World, opened
+
+
+@pytest.fixture
+async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+    async with opened(clock, tmp_path) as running:
+        await open_shop(running)
+        yield running
+
+
+async def by_hand(world: World, minor: int) -> None:
+    await world.control("stripe", f"intents/{world.intent()['id']}/refund", {"amount": minor})
+
+
+async def approved_while_stripe_is_away(world: World, ref: str, amount: int) -> None:
+    """Nobody could look when it was drafted; then Stripe is back."""
+    await world.control("stripe", "down", {"down": True})
+    draft: Json = await drafted(world, f"/refund {ref} {amount}")
+    world.tap(draft, "Refund")
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble IS NOT NULL"))
+    world.advance(120)
+    await world.control("stripe", "down", {"down": False})
+    await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'approved'"))
+    await rest(world)
+
+
+async def test_a_wish_is_not_paid_on_top_of_what_went_back_before_the_yes(world: World) -> None:
+    ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
+    world.say(f"/refund {ref} 50 sour milk", by=MERCHANT, chat=GROUP)
+    asks = await world.card("asks to refund", chat=GROUP)
+    await rest(world)
+    await webhooks(world, "lose")
+    world.advance(60)
+    await by_hand(world, 5000)
+    world.advance(60)
+    await world.answer(world.tap(asks, "Refund", by=ADMIN))
+    assert "somebody refunded something at Stripe" in await told(world, f"#{ref}: DKK 50.00 was not refunded", GROUP)
+    await rest(world)
+    assert back(world) == [(5000, "succeeded")]
+
+
+async def test_nor_where_no_webhook_ever_tells(clock: TurnedClock, tmp_path: Path) -> None:
+    async with opened(clock, tmp_path, webhooks=False) as world:
+        await open_shop(world)
+        card = await reply(world, world.say("/pay 125 Tea"), "Waiting for payment")
+        await world.decide("approve")
+        await in_time(world, lambda: any("✅ Paid:" in one for one in texts(world)), step=10)
+        draft = await drafted(world, f"/refund {ref_of(card)} 50")
+        await rest(world)
+        world.advance(30)
+        await by_hand(world, 5000)
+        world.advance(300)
+        await rest(world)
+        await world.answer(world.tap(draft, "Refund"))
+        await rest(world)
+        assert back(world) == [(5000, "succeeded")]
+
+
+async def test_nor_where_the_draft_was_made_without_seeing_stripe(world: World) -> None:
+    ref = ref_of(await paid(world))
+    await webhooks(world, "lose")
+    await by_hand(world, 5000)
+    world.advance(5)
+    await approved_while_stripe_is_away(world, ref, 50)
+    assert back(world) == [(5000, "succeeded")]
+
+
+async def test_nor_what_went_back_after_the_backup_that_was_restored(world: World, tmp_path: Path) -> None:
+    ref = ref_of(await paid(world))
+    await rest(world)
+    await world.stop()
+    shutil.copy(tmp_path / "kvit.db", tmp_path / "yesterday.db")
+    await world.begin()
+    await refunded(world, f"/refund {ref} 40")
+    await told(world, "↩️ Refunded:")
+    await rest(world)
+    await world.stop()
+    for name in ("kvit.db-wal", "kvit.db-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    shutil.copy(tmp_path / "yesterday.db", tmp_path / "kvit.db")
+    world.advance(3600)
+    await world.begin()
+    await approved_while_stripe_is_away(world, ref, 40)
+    assert back(world) == [(4000, "succeeded")]
+
+
+async def test_what_was_approved_here_meanwhile_is_no_reason_to_drop_what_was_approved_before(world: World) -> None:
+    ref = ref_of(await paid(world))
+    await rest(world)
+    await world.control("stripe", "down", {"down": True})
+    for amount in (50, 25):
+        world.tap(await drafted(world, f"/refund {ref} {amount}"), "Refund")
+        await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'draft'"))
+    world.advance(120)
+    await world.control("stripe", "down", {"down": False})
+    await in_time(world, lambda: len(back(world)) == 2)
+    assert sorted(back(world)) == [(2500, "succeeded"), (5000, "succeeded")]

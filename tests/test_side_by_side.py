@@ -1,0 +1,160 @@
+"""`python -m bot sweep` beside the running service: two processes, one book, and each thing is done once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.app import Seams, Service
+from bot.sandbox.clock import TurnedClock
+from handlers.ports import Intent
+from storage.refund import RefundReport
+from tests.crowd import in_time, open_shop
+from tests.evidence import fault, money, rows
+from tests.planted import OpenGateway
+from tests.till import back, drafted, paid, ref_of, texts
+from tests.world import World, opened
+
+PAST_THE_KEY = 21 * 3600
+MANY = 8
+
+
+@pytest.fixture
+async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+    async with opened(clock, tmp_path, request_hours="72") as running:
+        await open_shop(running)
+        yield running
+
+
+class Together(OpenGateway):
+    """Whoever has looked at Stripe goes on when the other process has looked as well."""
+
+    def __init__(self, inner: Any, meeting: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(inner)
+        self._meeting = meeting
+        self._met = False
+
+    async def find(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
+        found = await self.inner.find(payment_id, since=since, until=until)
+        await self._meet()
+        return found
+
+    async def refunds(self, intent_id: str) -> Sequence[RefundReport]:
+        found = await self.inner.refunds(intent_id)
+        await self._meet()
+        return found
+
+    async def _meet(self) -> None:
+        if not self._met:
+            self._met = True
+            await self._meeting()
+
+
+@dataclass
+class Moments:
+    """What one process waits for from the other: that it has looked, is about to ask, and has asked."""
+
+    looked: asyncio.Event = field(default_factory=asyncio.Event)
+    asking: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Slow(OpenGateway):
+    """Its request is on its way while the other one decides."""
+
+    def __init__(self, inner: Any, moments: Moments) -> None:
+        super().__init__(inner)
+        self._moments = moments
+
+    async def refund(self, params: str, *, key: str) -> RefundReport:
+        self._moments.asking.set()
+        await self._moments.asked.wait()
+        return await self.inner.refund(params, key=key)
+
+
+class Late(OpenGateway):
+    """What it looked at is old by the time it decides."""
+
+    def __init__(self, inner: Any, moments: Moments) -> None:
+        super().__init__(inner)
+        self._moments = moments
+
+    async def refunds(self, intent_id: str) -> Sequence[RefundReport]:
+        found = await self.inner.refunds(intent_id)
+        self._moments.looked.set()
+        await self._moments.asking.wait()
+        return found
+
+    async def refund(self, params: str, *, key: str) -> RefundReport:
+        self._moments.asked.set()
+        return await self.inner.refund(params, key=key)
+
+
+async def side_by_side(world: World, ours: Seams, theirs: Seams, begin: asyncio.Event) -> None:
+    """Stripe is back after its keys are forgotten: a sweep, and beside it the service, which waits for its `begin`."""
+    world.advance(PAST_THE_KEY)
+    await world.control("stripe", "down", {"down": False})
+    world.seams = ours
+    sweeping = asyncio.create_task(Service(world.settings, world.clock, seams=theirs).sweep(poison=False))
+    await begin.wait()
+    await world.begin()
+    await sweeping
+    world.advance(10)  # nobody rings a bell in another process
+    await in_time(world, lambda: not rows(world, "SELECT 1 FROM mail WHERE state = 'waiting'"), step=10)
+
+
+def at_once() -> asyncio.Event:
+    """Nothing has to happen before."""
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
+def together() -> Seams:
+    """Two processes that have looked before one of them goes on."""
+    meeting = asyncio.Barrier(2)
+    return Seams(gateway=lambda inner: Together(inner, meeting.wait))
+
+
+async def unheard(world: World, requests: int) -> None:
+    """So many requests of which Stripe said nothing, and the service is stopped."""
+    await world.control("stripe", "down", {"down": True})
+    for number in range(requests):
+        world.say(f"/pay {100 + number} DKK Tea")
+    in_trouble = "SELECT 1 FROM payments WHERE trouble IS NOT NULL"
+    await in_time(world, lambda: len(rows(world, in_trouble)) == requests, step=1)
+    await world.stop()
+
+
+@pytest.mark.parametrize(("meet", "requests"), [(True, 1), (False, MANY)])
+async def test_each_request_is_made_once_at_stripe(world: World, meet: bool, requests: int) -> None:
+    await unheard(world, requests)
+    seams = together() if meet else Seams()
+    await side_by_side(world, seams, seams, at_once())
+    assert money(world) == (requests, 0)
+    known = {row["intent_id"] for row in rows(world, "SELECT intent_id FROM payments")}
+    assert known == set(world.stripe.ledger.intents)
+    assert sum("Waiting for payment" in one for one in texts(world)) == requests
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_one_yes_is_one_refund(world: World, late: bool) -> None:
+    draft = await drafted(world, f"/refund {ref_of(await paid(world))} 40")
+    await fault(world, "refund", "drop", times=3)
+    world.tap(draft, "Refund")
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble IS NOT NULL AND sent_at IS NOT NULL"))
+    await world.stop()
+    if late:
+        moments = Moments()
+        slow = Seams(gateway=lambda inner: Slow(inner, moments))
+        await side_by_side(world, slow, Seams(gateway=lambda inner: Late(inner, moments)), moments.looked)
+    else:
+        seams = together()
+        await side_by_side(world, seams, seams, at_once())
+    assert back(world) == [(4000, "succeeded")]
