@@ -53,7 +53,8 @@ async def test_a_lost_intent_is_found_by_list_and_our_name_through_all_pages(
     assert intent.id == "pi_2"
     first, second = stripe.asked
     at = int(NOON.timestamp())
-    assert first.query == {"created[gte]": str(at - 60), "created[lte]": str(at + 3660), "limit": "100"}
+    day = 86_400
+    assert first.query == {"created[gte]": str(at - day), "created[lte]": str(at + 3600 + day), "limit": "100"}
     assert second.query == {**first.query, "starting_after": "pi_3"}
     stripe.will(page(["pi_4"], has_more=False))
     assert await gateway.find("pay_9", since=NOON, until=NOON + timedelta(hours=1)) is None
