@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from bot.front import Front
 from bot.settings import Settings
 from bot.stripe_gateway import StripeGateway
 from bot.telegram_intake import Polling, WebhookIsSet, expect_webhook
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 STOP_SECONDS = 15.0
 READY_SECONDS = 30.0
 ADMIT_SECONDS = 3.0
+BACKLOG = 128
 USERNAME = "bot_username"
 
 
@@ -95,6 +97,8 @@ class Service:
         )
         self._polling = Polling(self._request, self._house.updates, clock, take_over=take_over)
         self._runner: web.AppRunner | None = None
+        self._door: asyncio.Server | None = None
+        self._metrics = metrics
         self._loops: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -117,6 +121,8 @@ class Service:
         """Take nothing more in, finish what is in hand, close everything; twice is once."""
         intake, rest = self._loops[:2], self._loops[2:]
         await _end(intake)
+        if self._door is not None:
+            self._door.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -197,12 +203,15 @@ class Service:
         host, port = self._settings.host, self._settings.port
         self._runner = web.AppRunner(self._house.site, access_log=None, shutdown_timeout=2.0)
         await self._runner.setup()
+        metrics, server = self._metrics, self._runner.server
+        assert server is not None  # noqa: S101 (it was set up)
+        front = Front(server, self._settings.trusted_proxies, opened=metrics.connected, refused=metrics.turned_away)
         try:
-            await web.TCPSite(self._runner, host, port).start()
+            self._door = await asyncio.get_running_loop().create_server(front, host, port, backlog=BACKLOG)
         except OSError as error:
             raise CannotStart(f"HOST and PORT: cannot listen on {host}:{port} ({error.strerror}).") from error
         shown = f"[{host}]" if ":" in host else host
-        self.base = f"http://{shown}:{self._runner.addresses[0][1]}"
+        self.base = f"http://{shown}:{self._door.sockets[0].getsockname()[1]}"
 
     async def _admit(self) -> None:
         """Refuse at once where a webhook is set; while Telegram is down this is found out later, by the intake."""

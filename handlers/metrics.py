@@ -62,6 +62,10 @@ class Metrics:
             ["vendor", "call", "status"],
             registry=registry,
         )
+        self._connections = Gauge("kvit_http_connections", "Connections that are open", registry=registry)
+        self._turned_away = Counter(
+            "kvit_http_turned_away", "Connections refused or cut, by the reason", ["reason"], registry=registry
+        )
         self._attended = Counter("kvit_sweep_attended", "Payments that the sweep attended to", registry=registry)
         self._repairs = Counter(
             "kvit_sweep_repairs", "News that the sweep found and no webhook told", registry=registry
@@ -69,6 +73,14 @@ class Metrics:
         self._late = Counter(
             "kvit_stripe_events_read_late", "Events found in Stripe's list, for no webhook came", registry=registry
         )
+
+    def connected(self, number: int) -> None:
+        """So many connections are open."""
+        self._connections.set(number)
+
+    def turned_away(self, why: str) -> None:
+        """A connection was refused or cut: there were too many (full, household), or it was slow."""
+        self._turned_away.labels(why).inc()
 
     def event(self, outcome: str, lag: float | None = None) -> None:
         """A webhook of Stripe's was kept, was there already, is none of ours, or was refused."""

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.sandbox.clock import TurnedClock
+from handlers.turnstile import Turnstile
 from handlers.web.address import address_of
 from handlers.web.pay_page import TAPS_OF_A_PAYMENT, TAPS_OF_AN_ADDRESS
-from handlers.web.turnstile import Turnstile
 from storage.errors import StripeUnavailable
 from tests.page_stand import PAGE, Client
 from tests.test_page_state import NOON, PAYMENT

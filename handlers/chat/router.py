@@ -79,6 +79,8 @@ class Chat:
         if said.command is None and said.place.chat_id < 0:
             return Done("not for us")
         context = await self._context(said, key)
+        if not self._manners.may_hear(context):
+            return Done("strangers are heard so often only")
         await self._desks.posts.reopen(said.place.chat_id)
         try:
             await commands.take_up(context)

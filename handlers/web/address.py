@@ -26,6 +26,21 @@ def address_of(request: web.Request, trusted: Networks) -> str:
         if before is None:
             break
         found = before
+    return _household(found)
+
+
+def household(written: str) -> str:
+    """An address as it is counted: of IPv6 its /64."""
+    return _household(_read(written))
+
+
+def is_within(address: str, networks: Networks) -> bool:
+    """Whether an address is of one of these networks."""
+    found = _read(address)
+    return found is not None and any(found in network for network in networks)
+
+
+def _household(found: IPv4Address | IPv6Address | None) -> str:
     if found is None:
         return NOWHERE
     return str(found) if found.version == 4 else str(ip_network((found, HOUSEHOLD), strict=False))

@@ -16,12 +16,12 @@ from handlers.live import Live, TooManyWatchers, Topic
 from handlers.pages import Page
 from handlers.papers import qr_png, qr_svg
 from handlers.ports import Clock
+from handlers.turnstile import Turnstile
 from handlers.web.address import Networks, address_of
 from handlers.web.headers import TOKEN, StripeSilent
 from handlers.web.looks import render
 from handlers.web.page_words import Voice, page_values, receipt_values
 from handlers.web.tongue import language_for, picked
-from handlers.web.turnstile import Turnstile
 from storage.errors import StripeUnavailable
 from storage.refund import Refund
 

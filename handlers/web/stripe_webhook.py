@@ -10,6 +10,7 @@ from aiohttp import web
 
 from handlers import stripe_event
 from handlers.ports import Clock
+from handlers.seldom import Seldom
 from handlers.stripe_event import Event, NotAnEvent
 from handlers.web.bodies import READ_SECONDS, read_body
 from handlers.web.signature import BadSignature, verify
@@ -48,6 +49,7 @@ class StripeWebhook:
         self._livemode = livemode
         self._read_seconds = read_seconds
         self._came = came
+        self._seldom = Seldom()
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer 200 once the event is committed, was there already, or is none of ours.
@@ -62,7 +64,7 @@ class StripeWebhook:
             verify(raw, ",".join(request.headers.getall("Stripe-Signature", [])), self._secrets, now=now)
             event = stripe_event.read(raw)
         except (BadSignature, NotAnEvent) as error:
-            log.warning("refused what came to Stripe's webhook: %s", error)
+            self._seldom.say(log, "refused what came to Stripe's webhook: %s", str(error))
             self._came("refused", None)
             raise web.HTTPBadRequest(text="This is not an event signed by Stripe.\n") from None
         outcome = await self._keep(event, raw, now) if self._concerns_us(event) else "foreign"

@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from handlers.ports import Clock
+from handlers.seldom import Seldom
 from handlers.web.bodies import read_body
 from storage.mail import Draft
 from storage.mailbox import Mailbox
@@ -30,6 +31,7 @@ class TelegramWebhook:
         self._clock = clock
         self._secret = secret.encode()
         self._draft = draft
+        self._seldom = Seldom()
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer 200 once the update is committed, or was there already.
@@ -40,7 +42,7 @@ class TelegramWebhook:
         """
         shown = request.headers.get(HEADER, "").encode(errors="replace")
         if not hmac.compare_digest(shown, self._secret):
-            log.warning("refused what came to Telegram's webhook: the secret is wrong or missing")
+            self._seldom.say(log, "refused what came to Telegram's webhook: %s", "the secret is wrong or missing")
             raise web.HTTPForbidden(text="This is not Telegram.\n")
         raw = await read_body(request)
         draft = self._draft(_object(raw), raw=raw)
