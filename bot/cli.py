@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Coroutine
 from importlib.metadata import PackageNotFoundError, version
@@ -21,6 +22,8 @@ from storage.backup import AlreadyThere, BackupFailed, back_up
 from storage.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.migrations import HEAD, UnknownVersion
+
+log = logging.getLogger(__name__)
 
 FAILED = 1
 """Something is not as it should be, and it was said what."""
@@ -137,8 +140,10 @@ async def _serve(settings: Settings, *, migrate: bool, take_over: bool) -> None:
         try:
             click.echo(f"Kvit is ready on {service.base}")
             await told.wait()
+            log.info("told to end: nothing more is taken in, and what is in hand is finished")
         finally:
             await service.stop()
+            log.info("ended")
 
 
 async def _sweep(settings: Settings, *, poison: bool) -> None:
