@@ -15,7 +15,7 @@ from storage.amount_refusals import (
     CurrencyTwice,
     CurrencyUnknown,
 )
-from storage.amount_text import WORD
+from storage.amount_text import BLANK, WORD, is_money
 from storage.amount_words import KRONE, Beside, currency_beside
 from storage.money import DECIMALS
 
@@ -34,6 +34,7 @@ AFTER = re.compile(rf"\s*(?P<word>{WORD})")
 END_OF_CURRENCY = re.compile(r"(?:[.,:][-–—]?|;)?(?=\s|$)|(?=[(\"'“„«☀-➿\U0001f300-\U0001faff])")
 SIGNED = re.compile(rf"[{SIGNS}]\s*(?:{WORD}\.?\s*)?[0-9]")
 EXPONENT = re.compile(rf"[eE][{SIGNS}]?[0-9]")
+OPENING = "+-−–—±﹢﹣＋－.,:"
 SEPARATORS = {"dot": ".", "comma": ","}
 
 
@@ -56,6 +57,16 @@ class Written:
     def groups(self) -> list[str]:
         """The digits between the grouping signs."""
         return re.findall("[0-9]+", self.whole)
+
+
+def has_amount_ahead(text: str) -> bool:
+    """Whether a text begins as if an amount were meant, readable or not: a digit of any script, a sign, a currency."""
+    text = text.strip()
+    word = BEFORE.match(text)
+    if word is not None and not text[0].isnumeric():
+        is_code = len(word["word"]) == 3 and word["word"].isupper()
+        text = text[word.end() :] if is_code or is_money(word["word"]) else text
+    return text.lstrip(f"{OPENING}{BLANK}")[:1].isnumeric()
 
 
 def take_apart(text: str) -> Written:

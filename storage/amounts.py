@@ -14,7 +14,7 @@ from storage.amount_refusals import (
     CurrencyDiffers,
     CurrencyNeeded,
 )
-from storage.amount_signs import SEPARATORS, Written, take_apart
+from storage.amount_signs import SEPARATORS, Written, has_amount_ahead, take_apart
 from storage.amount_text import caption, refuse_second_number
 from storage.amount_words import KRONE
 from storage.money import DECIMALS, MINIMUM, Money
@@ -81,19 +81,20 @@ def parse_refund(text: str, *, currency: str, limit: int) -> tuple[tuple[Asked, 
     Raises:
         AmountRefused: one of its kinds; `CurrencyDiffers` when another currency than `currency` is named.
     """
-    if not _AMOUNT_AHEAD.match(text):
+    if not has_amount_ahead(text):
         return (), caption(_ALL.sub("", text))
     written = take_apart(text)
     if _currency(written.currency, currency) != currency:
         raise CurrencyDiffers(currency)
-    found = [Asked(_money(digits, currency, limit), said) for digits, said in _readings(written, caption(written.rest))]
+    reason = caption(written.rest)
+    refuse_second_number(reason)
+    found = [Asked(_money(digits, currency, limit), said) for digits, said in _readings(written, reason)]
     fitting = tuple(asked for asked in found if 0 < asked.money.minor <= limit)
     if not fitting:
         raise AmountTooLarge(Money(limit, currency)) if found[0].money.minor else AmountZero
     return fitting, ""
 
 
-_AMOUNT_AHEAD = re.compile(r"\s*(?:(?:[A-Z]{3}|kr|dkk|eur|sek|nok)\.?|€)?\s*[-+]?\d", re.ASCII)
 _ALL = re.compile(r"\s*all(?=\s|$)", re.IGNORECASE)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from storage import amount_refusals as refusals
 from storage.amount_text import LONGEST_TEXT
-from storage.amounts import Ambiguous, Asked, check, parse_amount, parse_request
+from storage.amounts import Ambiguous, Asked, check, parse_amount, parse_refund, parse_request
 from storage.money import CURRENCIES, MINIMUM, Money
 
 LIMIT = 10_000_000
@@ -258,3 +258,32 @@ def test_a_refund_s_amount_is_read_in_the_payment_s_own_currency() -> None:
     }.items():
         with pytest.raises(reason):
             parse_amount(text, currency="DKK", limit=100)
+
+
+@pytest.mark.parametrize(
+    "text", ["Kr 50", "KR 50", "Kr. 50", "Dkk 50", "dKK 50", "dkk50", "50 Kr", "DKK 50,00", "kr 50,-"]
+)
+def test_a_refund_s_amount_is_read_in_any_case(text: str) -> None:
+    [(asked_for, reason)] = [(one.money, one.text) for one in parse_refund(text, currency="DKK", limit=LIMIT)[0]]
+    assert (asked_for, reason) == (Money(5000, "DKK"), "")
+
+
+UNREADABLE = ["５０", "٥٠", "50٫00", "$50", "USD 50", ".50", ",50", "-50", "+50", "− 50", "½"]
+HALVES = ["50 %", "50 +25", "12 50", "50 × 2", "50 x2", "50 DKK 25 EUR", "50 25 kr", "kr -50"]
+
+
+@pytest.mark.parametrize("text", [*UNREADABLE, *HALVES])
+def test_half_an_amount_of_a_refund_and_one_that_cannot_be_read_is_refused_and_no_reason(text: str) -> None:
+    with pytest.raises(refusals.AmountRefused):
+        parse_refund(text, currency="DKK", limit=LIMIT)
+
+
+@pytest.mark.parametrize("text", ["broken cup", "#1042 broken", "A4 paper torn", "all of it", "two cups", "x", "kr"])
+def test_words_alone_are_the_reason_of_a_refund(text: str) -> None:
+    assert parse_refund(text, currency="DKK", limit=LIMIT)[0] == ()
+
+
+def test_a_reason_may_have_numbers_of_its_own() -> None:
+    for text in ("50 order 17", "50 2 cups", "50 #17"):
+        [one] = parse_refund(text, currency="DKK", limit=LIMIT)[0]
+        assert (one.money, one.text) == (Money(5000, "DKK"), text.removeprefix("50 "))

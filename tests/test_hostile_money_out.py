@@ -47,7 +47,7 @@ from tests.till import (
     texts,
     told,
 )
-from tests.world import OWNER, World, button, opened
+from tests.world import OWNER, World, button, labels, opened
 
 
 @pytest.fixture
@@ -644,3 +644,17 @@ async def test_whoever_lost_his_role_hears_no_more_of_what_he_asked_for_and_the_
     [left] = [one for one in texts(world, MERCHANT) if ref in one]
     assert "told to its admins" in left
     assert "125" not in left
+
+
+async def test_an_amount_in_capitals_refunds_that_much_and_not_everything(world: World) -> None:
+    draft = await drafted(world, f"/refund {ref_of(await paid(world))} Kr 50")
+    assert "DKK 50.00" in labels(draft)[0]
+
+
+@pytest.mark.parametrize("command", ["/cancel #K7", "/cancel K7", "/release #K7", "/capture K7", "/refund #K7 50"])
+async def test_a_mistyped_reference_in_a_reply_is_not_taken_for_none(world: World, command: str) -> None:
+    card = await reply(world, world.say("/hold 125 Tea"), "Waiting for payment")
+    said = await reply(world, world.say(command, reply_to=card["message_id"]))
+    assert "no payment with that reference" in said["text"]
+    await rest(world)
+    assert world.intent()["status"] == "requires_action"

@@ -25,18 +25,23 @@ class RefDiffers(PaymentError):
     code = "error.ref_differs"
 
 
-async def payment(context: Context) -> tuple[Payment, str]:
-    """The payment that a command is about, and what else was written.
+async def payment(context: Context, *, words: bool = False) -> tuple[Payment, str]:
+    """The payment that a command is about, and what else was written; only with `words` is that something.
+
+    In a reply, words that are no reference are taken for one that was mistyped, where the command has no other.
 
     Raises:
         WhichPayment, RefDiffers, UnknownPayment.
     """
-    written = REF.match(context.said.rest)
+    rest = context.said.rest
+    written = REF.match(rest)
     replied = await replied_to(context)
     if written is None:
         if replied is None:
-            raise UnknownPayment if context.said.rest else WhichPayment(example="K7F3")
-        return replied, context.said.rest
+            raise UnknownPayment if rest else WhichPayment(example="K7F3")
+        if rest.startswith("#") or (rest and not words):
+            raise UnknownPayment
+        return replied, rest
     found = await context.desks.queries.by_ref(context.shop.id, as_stored(written[1]))
     if found is None:
         raise UnknownPayment

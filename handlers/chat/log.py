@@ -60,7 +60,7 @@ async def _wanted(context: Context) -> _Wanted:
     words = context.said.rest
     written, replied = arguments.REF.match(words), await arguments.replied_to(context)
     if written is not None and (written[1][1].isdigit() or await _named(context, written[1])):
-        payment, words = await arguments.payment(context)
+        payment, words = await arguments.payment(context, words=True)
         return _Wanted(payment.ref, _bounded(words))
     return _Wanted(replied.ref if replied else "", _bounded(words))
 

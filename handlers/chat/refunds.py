@@ -31,7 +31,7 @@ class NotYourDraft(PaymentError):
 
 async def refund(context: Context) -> None:
     """Show what goes back and what stays, or pass the wish on to the admins."""
-    payment, rest = await arguments.payment(context)
+    payment, rest = await arguments.payment(context, words=True)
     found, reason = parse_refund(rest, currency=payment.amount.currency, limit=LARGEST)
     if len(found) > 1:
         await _ask_which(context, payment, found)
