@@ -91,9 +91,14 @@ def fact_of(mail: Mail) -> tuple[str, Fact]:
 
 
 def still_holds(payment: Payment, fact: Fact) -> bool:
-    """Whether a notice may still be sent: news of an attempt is stale once the payment went on, money never is."""
-    if fact.name.startswith("hold_ends"):
+    """Whether a notice may still be sent: news of an attempt, a hold or a wish is stale once the payment went on.
+
+    That money came, or that the request is over, never is.
+    """
+    if fact.name.startswith("hold_ends") or fact.name == "authorized":
         return payment.status is PaymentStatus.AUTHORIZED
+    if fact.name in {"capture_refused", "wish_dropped"}:
+        return not payment.is_final and payment.capture_by is None and payment.cancel_asked is None
     if not fact.number:
         return True
     outcome = {"failed": AttemptOutcome.FAILED, "lapsed": AttemptOutcome.LAPSED}[fact.name]

@@ -145,7 +145,9 @@ def _details(payment: Payment, state: str, view: View) -> list[str]:
             why = html(language, failure_key(attempt.code))
             return [html(language, "card.failed_more", why=why)]
         case "trouble":
-            return [html(language, trouble_key(payment.trouble)), html(language, "card.trouble_more")]
+            nobody_could_pay = payment.status is PaymentStatus.CREATED and payment.intent_id is None
+            more = "card.trouble_more" if nobody_could_pay else "card.trouble_unknown"
+            return [html(language, trouble_key(payment.trouble)), html(language, more)]
         case "refused":
             return [html(language, refusal_key(payment.trouble)), html(language, "card.refused_more")]
         case "partly_refunded":

@@ -57,7 +57,9 @@ class MoneyOut:
         thing, _, detail = fact.about.partition(":")
         if fact.name == "dispute":
             dispute = await self._disputes.find(thing)
-            return None if dispute is None else words.dispute_notice(payment, shop, dispute, status=detail)
+            if dispute is None or dispute.status != detail:  # it has gone on, which is told by itself
+                return None
+            return words.dispute_notice(payment, shop, dispute, status=detail)
         refund = await self._refunds.find(thing)
         stale = refund is None or (fact.name in STALE and refund.status is not STALE[fact.name])
         if refund is None or stale or (fact.name == "refund_short" and refund.retry_until is None):

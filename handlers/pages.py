@@ -12,7 +12,7 @@ from handlers.payments import Payments
 from handlers.ports import Clock
 from handlers.worker import Errands
 from storage.directory import Directory
-from storage.errors import AlreadyFinal, AlreadyPaid, HoldStands, StillEnding, StripeUnavailable
+from storage.errors import AlreadyFinal, AlreadyPaid, BeingCanceled, HoldStands, StillEnding, StripeUnavailable
 from storage.mailbox import Draft, Mailbox
 from storage.payment import (
     MAX_ATTEMPTS,
@@ -206,7 +206,7 @@ class PageDesk:
                 answers.append(open_link(payment, self._clock.now()))
             except StripeUnavailable as unavailable:
                 answers.append(unavailable)
-            except (AlreadyPaid, HoldStands, AlreadyFinal, StillEnding):
+            except (AlreadyPaid, HoldStands, BeingCanceled, AlreadyFinal, StillEnding):
                 answers.append(None)
 
         await self._errands.within(self._patience, renew())

@@ -13,7 +13,16 @@ from handlers.attendant import Attendant
 from handlers.ports import Clock, Gateway, IntentRequest
 from handlers.worker import Errands
 from storage.amounts import Asked
-from storage.errors import AlreadyFinal, AlreadyPaid, HoldStands, NotAHold, StillEnding, StripeUnavailable
+from storage.errors import (
+    AlreadyFinal,
+    AlreadyPaid,
+    BeingCanceled,
+    HoldDecided,
+    HoldStands,
+    NotAHold,
+    StillEnding,
+    StripeUnavailable,
+)
 from storage.ledger import Ledger, new_token
 from storage.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus, Place
 from storage.people import Shop
@@ -72,7 +81,7 @@ class Payments:
         Raises:
             StripeUnavailable: nothing was begun.
             StillEnding: the earlier attempt has not ended at Stripe.
-            AlreadyPaid, HoldStands, AlreadyFinal: there is nothing to pay any more.
+            AlreadyPaid, HoldStands, BeingCanceled, AlreadyFinal: there is nothing to pay any more.
         """
         payment, seen = await self._seen_soon(payment_id)
         if payment.status is PaymentStatus.AUTHORIZED:
@@ -80,7 +89,9 @@ class Payments:
         if payment.status is PaymentStatus.SUCCEEDED:
             raise AlreadyPaid
         now = self._clock.now()
-        if payment.is_final or payment.cancel_asked or now >= payment.expires_at:
+        if payment.cancel_asked and not payment.is_final:
+            raise BeingCanceled(ref=payment.ref)
+        if payment.is_final or now >= payment.expires_at:
             raise AlreadyFinal
         if not seen:
             raise StripeUnavailable
@@ -111,41 +122,49 @@ class Payments:
         payment = await self._end(payment_id, user_id, CancelReason.BY_MERCHANT)
         if payment.status is PaymentStatus.SUCCEEDED:
             raise AlreadyPaid
+        if payment.status is PaymentStatus.AUTHORIZED:
+            raise HoldStands(ref=payment.ref)
         return payment
 
     async def release(self, payment_id: str, *, user_id: int) -> Payment:
         """Let reserved money go; the customer is not charged.
 
         Raises:
-            NotAHold: nothing is reserved, or it is being taken.
+            NotAHold: nothing is reserved.
+            HoldDecided: it is being taken.
             AlreadyPaid, AlreadyFinal: it is too late.
         """
         before = await self._attendant.get(payment_id)
         if before.canceled_because is CancelReason.RELEASED and before.cancel_by == user_id:
             return before  # whoever was cut short before he was told is told now
         _refuse_ended(before)
-        if before.status is not PaymentStatus.AUTHORIZED or before.capture_by is not None:
+        if before.status is not PaymentStatus.AUTHORIZED:
             raise NotAHold(ref=before.ref)
         payment = await self._end(payment_id, user_id, CancelReason.RELEASED)
         if payment.status is PaymentStatus.SUCCEEDED:
             raise AlreadyPaid
+        if payment.capture_by is not None:
+            raise HoldDecided(ref=payment.ref)
         return payment
 
     async def capture(self, payment_id: str, *, user_id: int) -> Payment:
         """Take the whole of the reserved money. While Stripe does not answer it stays wanted, and the card says so.
 
         Raises:
-            NotAHold: nothing is reserved, or it is being let go.
+            NotAHold: nothing is reserved.
+            HoldDecided: it is being let go.
             AlreadyPaid, AlreadyFinal: it is too late.
         """
         before = await self._attendant.get(payment_id)
         if before.status is PaymentStatus.SUCCEEDED and before.capture_by == user_id:
             return before
         _refuse_ended(before)
-        if before.status is not PaymentStatus.AUTHORIZED or before.cancel_asked:
+        if before.status is not PaymentStatus.AUTHORIZED:
             raise NotAHold(ref=before.ref)
         wanted, actor = partial(hold_life.capture_asked, by=user_id), f"user:{user_id}"
         payment = await self._attendant.change(payment_id, wanted, actor, "capture asked")
+        if payment.capture_by is None and payment.cancel_asked is not None:
+            raise HoldDecided(ref=payment.ref)
         return await self._until_answered(payment, actor)
 
     async def show(self, payment_id: str) -> None:

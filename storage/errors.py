@@ -133,6 +133,18 @@ class OtherMode(PaymentError):
     code = "error.other_mode"
 
 
+class BeingCanceled(PaymentError):
+    """It is to be canceled, and Stripe has not said yet that it is."""
+
+    code = "error.being_canceled"
+
+
+class HoldDecided(PaymentError):
+    """Somebody else has had the reserved money taken, or let go, and it is on its way."""
+
+    code = "error.hold_decided"
+
+
 class NotAHold(PaymentError):
     """No money is reserved for the payment, so there is none to take or to let go."""
 
