@@ -133,6 +133,13 @@ class Mailbox:
             found: int | None = (await tx.execute(_OLDEST, {"box": self.box})).scalar()
         return 0.0 if found is None else max((now - _time(found)).total_seconds(), 0.0)
 
+    async def waits_since(self, lane: str) -> datetime | None:
+        """When the oldest mail was put that waits in a lane; None if none does."""
+        query = sa.select(sa.func.min(mail.c.put_at)).where(mail.c.box == self.box, _WAITING, mail.c.lane == lane)
+        async with self._db.reading() as tx:
+            found: datetime | None = (await tx.execute(query)).scalar_one()
+        return found
+
     async def set_aside(self, *, limit: int = 100, before: int | None = None) -> list[SetAside]:
         """The mails that wait for a human, newest first; `before` is the id that the page above ended with."""
         query = sa.select(mail).where(mail.c.box == self.box, _SET_ASIDE).order_by(mail.c.id.desc()).limit(limit)

@@ -72,11 +72,17 @@ class Queries:
             return await rows.payments_by(tx, query)
 
     async def open_in_chat(self, shop_id: int, chat_id: int) -> int:
-        """How many of a shop's requests in a chat have not ended."""
-        query = sa.select(sa.func.count()).select_from(payments).where(payments.c.shop_id == shop_id)
-        query = query.where(payments.c.chat_id == chat_id, payments.c.ended_at.is_(None))
+        """How many of a shop's requests in a chat have not ended, and refunds not been decided."""
+        count = sa.select(sa.func.count())
+        open_ = payments.c.ended_at.is_(None)
+        requests = count.where(payments.c.shop_id == shop_id, payments.c.chat_id == chat_id, open_)
+        of_chat = payments.c.id == refunds.c.payment_id
+        wishes = count.select_from(payments.join(refunds, of_chat)).where(
+            payments.c.shop_id == shop_id, refunds.c.chat_id == chat_id, refunds.c.status == "asked"
+        )
         async with self._db.reading() as tx:
-            return (await tx.execute(query)).scalar_one()
+            found: int = (await tx.execute(requests)).scalar_one() + (await tx.execute(wishes)).scalar_one()
+        return found
 
     async def create_params(self, payment_id: str) -> str:
         """The frozen parameters of the request that makes the intent, as JSON."""

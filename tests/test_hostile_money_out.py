@@ -20,6 +20,7 @@ from tests.crowd import (
     STRANGER,
     alerted,
     book,
+    break_telegram,
     dismiss,
     in_time,
     open_second_shop,
@@ -658,3 +659,31 @@ async def test_a_mistyped_reference_in_a_reply_is_not_taken_for_none(world: Worl
     assert "no payment with that reference" in said["text"]
     await rest(world)
     assert world.intent()["status"] == "requires_action"
+
+
+async def test_a_group_whose_messages_are_held_up_does_not_change_shops_before_they_are_out(world: World) -> None:
+    ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
+    await open_second_shop(world)
+    which = await reply(world, world.say("/setup", chat=GROUP), chat=GROUP)
+    await rest(world)
+    before = len(texts(world, GROUP))
+    await break_telegram(world, "sendMessage", "429", retry_after=300)
+    world.say(f"/status {ref}", by=MERCHANT, chat=GROUP)
+    await world.until(lambda: any(entry.fault == "429 before" for entry in world.telegram.transcript))
+    await pass_time(world, 60)
+    assert "Telegram holds them up" in await alerted(world, world.tap(which, "Second"))
+    await in_time(world, lambda: len(texts(world, GROUP)) > before, step=30)
+    assert await world.answer(world.tap(which, "Second")) == "This chat now acts for Second."
+
+
+async def test_a_group_with_a_refund_to_decide_does_not_change_shops_before_that_is_done(world: World) -> None:
+    ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
+    await open_second_shop(world)
+    which = await reply(world, world.say("/setup", chat=GROUP), chat=GROUP)
+    world.say(f"/refund {ref} 25 sour milk", by=MERCHANT, chat=GROUP)
+    asks = await world.card("asks to refund", chat=GROUP)
+    await rest(world)
+    assert "Nothing was changed" in await alerted(world, world.tap(which, "Second"))
+    await world.answer(world.tap(asks, "Do not refund", by=ADMIN))
+    await rest(world)
+    assert await world.answer(world.tap(which, "Second")) == "This chat now acts for Second."

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 
 from handlers import shop_settings
 from handlers.authority import Action, may
 from handlers.chat.context import Context
 from handlers.i18n import LANGUAGES, Safe
+from handlers.letters import lane_of
 from handlers.ports import Button, Keyboard
 from storage.errors import NotAllowed, PaymentError
 from storage.money import CURRENCIES, Money
@@ -18,6 +20,9 @@ ZONES = ("Europe/Copenhagen", "Europe/Helsinki", "Europe/Stockholm", "Europe/Osl
 SHOP_ID = re.compile(r"[0-9]{1,15}")
 """A number that a button names; it can be forged, so it has to fit."""
 
+HELD_UP = timedelta(seconds=5)
+"""A message that has waited longer does not go out at once."""
+
 LANGUAGE_NAMES = {"en": "English", "da": "Dansk", "sv": "Svenska", "nb": "Norsk", "fi": "Suomi"}
 
 
@@ -25,6 +30,12 @@ class ChatIsBusy(PaymentError):
     """The chat still has open requests of the shop that it acts for."""
 
     code = "error.chat_is_busy"
+
+
+class ChatWaits(PaymentError):
+    """Messages about the shop that the chat acts for have not got out, and must not come after it has changed."""
+
+    code = "error.chat_waits"
 
 
 async def setup(context: Context) -> None:
@@ -128,6 +139,9 @@ async def _refuse_busy(context: Context, *, but: int = 0) -> None:
         return
     if await context.desks.queries.open_in_chat(other.id, context.place.chat_id):
         raise ChatIsBusy(shop=other.name)
+    since = await context.desks.outbox.waits_since(lane_of(context.place.chat_id))
+    if since is not None and context.now - since > HELD_UP:
+        raise ChatWaits(shop=other.name)
 
 
 def _shown(context: Context) -> Safe:
