@@ -34,7 +34,9 @@ MOST_SENDS = 2
 MOST_EDITS = 10
 """So often an edit is tried that gets no answer, though Telegram can be reached; it must not hold its chat for ever."""
 
-ACTIONABLE = frozenset({"ready", "failed", "lapsed", "ending", "making", "asked", "trouble", "canceling", "processing"})
+ACTIONABLE = frozenset(
+    {"ready", "failed", "lapsed", "ending", "making", "asked", "trouble", "canceling", "processing", "reserved"}
+)
 """States in which a deleted card is worth posting anew."""
 
 CLOSED = "the chat is closed"
