@@ -39,16 +39,21 @@ class Alerts:
         if reason.startswith(CLOSED):
             subject = f"closed:{mail.lane}"
         holes = {"box": mail.box, "kind": mail.kind, "reason": reason, "mail": mail.id}
-        return await self._owners.words(f"{subject}:{self._clock.now():%Y-%m-%d}", "alert.set_aside", **holes)
+        return await self._owners.words(f"{subject}:{self._today}", "alert.set_aside", **holes)
+
+    @property
+    def _today(self) -> str:
+        """An outage is told once a day, and not once for all that waits for its end."""
+        return f"{self._clock.now():%Y-%m-%d}"
 
     async def trouble(self, payment: Payment) -> None:
-        """A payment waits for something that will not pass by itself: once until it is over for a key, else once."""
+        """A payment waits for something that will not pass by itself: for a key once until it is over, else daily."""
         if payment.trouble in KEY_TROUBLE:
             await self._episodes.begin(KEY, "alert.key", ref=payment.ref)
         elif payment.trouble == MISMATCH:
             await self._owners.tell(f"mismatch:{payment.id}", "alert.mismatch", ref=payment.ref)
         elif payment.trouble and payment.trouble_count >= MANY_TRIES:
-            await self._owners.tell(f"trouble:{payment.id}", "alert.trouble", ref=payment.ref)
+            await self._owners.tell(f"trouble:{self._today}", "alert.trouble", ref=payment.ref)
 
     async def admin_invited(self, shop: Shop, inviter: Person, digest: str) -> None:
         """Somebody who is no owner invites somebody who may do almost everything: once per invitation."""
@@ -61,4 +66,4 @@ class Alerts:
             await self._episodes.begin(KEY, "alert.refund_key", ref=payment.ref, amount=refund.amount)
         elif refund.trouble_count >= MANY_TRIES:
             holes = {"ref": payment.ref, "amount": refund.amount}
-            await self._owners.tell(f"refund:{refund.id}", "alert.refund_trouble", **holes)
+            await self._owners.tell(f"refund:{self._today}", "alert.refund_trouble", **holes)

@@ -14,7 +14,7 @@ from storage.database import FEW, Database
 from storage.payment import Place
 from storage.rows import Card
 from storage.shop_tables import chats
-from storage.tables import cards, payments, posts, questions
+from storage.tables import cards, mail, payments, posts, questions
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,7 @@ class Post:
             await _move(tx, payments.c.id, payments.c.chat_id, chat_id, there)
             await _move(tx, questions.c.id, questions.c.chat_id, chat_id, there)
             await _move(tx, cards.c.payment_id, cards.c.chat_id, chat_id, there | gone)
+            await _take_along(tx, chat_id, moved_to)
             known = (await tx.execute(sa.select(chats.c.chat_id).where(chats.c.chat_id == moved_to))).first()
             if known is None:
                 await tx.execute(chats.update().where(chats.c.chat_id == chat_id).values(chat_id=moved_to))
@@ -158,6 +159,15 @@ _IDLE_PICTURE = (
     .where(payments.c.status.not_in(("created", "open")))
 )
 # Made once: to put a statement together costs more than to run it.
+
+
+async def _take_along(tx: AsyncConnection, chat_id: int, moved_to: int) -> None:
+    """What waits to be sent stays ahead of what comes after, and waits as long as Telegram said."""
+    waits = (mail.c.box == "outbox") & (mail.c.state == "waiting") & (mail.c.lane == str(chat_id))
+    await tx.execute(mail.update().where(waits).values(lane=str(moved_to)))
+    until = (await tx.execute(sa.select(posts.c.not_before).where(posts.c.chat_id == chat_id))).scalar()
+    if until is not None:
+        await _put(tx, moved_to, {"not_before": until})
 
 
 async def _put(tx: AsyncConnection, chat_id: int, values: dict[str, object]) -> None:

@@ -155,7 +155,7 @@ async def test_an_older_command_is_asked_about_and_carried_out_once_after_a_yes(
     card = await world.card("Waiting for payment")
     await caught_up(world)
     assert card["reply_to_message"]["message_id"] == question["reply_to_message"]["message_id"]
-    assert labels(await world.card("Done now.")) == []
+    assert labels(await world.card("Taken up now")) == []
     assert len(posts(world)) == 1
 
 
@@ -164,7 +164,7 @@ async def test_an_older_command_is_dropped_for_ever_after_a_no(world: World) -> 
     yes, no = (button(question, label)["callback_data"] for label in ("Do it now", "Leave it"))
     for query in [press(world, question, data) for data in (no, yes, yes)]:
         await world.answer(query)
-    await world.card("Left. Nothing was done.")
+    await world.card("Left.")
     await caught_up(world)
     assert posts(world) == []
 

@@ -13,6 +13,7 @@ from bot.app import Seams
 from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_telegram.membership import Membership
 from handlers.ports import Messenger
+from storage.payment import PaymentStatus
 from tests.crowd import (
     GROUP,
     MERCHANT,
@@ -23,6 +24,7 @@ from tests.crowd import (
     caught_up,
     chat_of,
     in_time,
+    known,
     open_shop,
     press,
     refused,
@@ -249,3 +251,20 @@ async def test_a_card_asked_for_in_a_topic_that_closes_meanwhile_stands_in_the_g
     assert "message_thread_id" not in card[0]
     assert len(shown(world, FORUM)) == 1
     assert len(calls(world, "sendMessage")) == 1
+
+
+async def test_what_waited_for_a_group_is_told_first_in_the_supergroup_that_it_became(world: World) -> None:
+    await pay(world, MERCHANT, GROUP)
+    await break_telegram(world, "editMessageText", "429", retry_after=300)
+    await world.decide("approve")
+    await world.until(lambda: any(entry.fault == "429 before" for entry in world.telegram.transcript))
+    await known(world, PaymentStatus.SUCCEEDED)
+    new = await moved(world)
+    await world.control("stripe", f"intents/{world.intent()['id']}/refund", {"amount": 3000})
+
+    def told() -> list[str]:
+        there = [message["text"] for message in shown(world, new)] if new in world.telegram.world.chats else []
+        return [one for one in there if "✅ Paid:" in one or "Refunded:" in one]
+
+    await in_time(world, lambda: len(told()) == 2, step=20)
+    assert "✅ Paid:" in told()[0]

@@ -142,3 +142,23 @@ async def test_a_request_that_can_still_be_paid_has_not_ended(world: World) -> N
     await world.answer(press(world, card, data))
     said = await world.answer(press(world, card, data.replace("c:", "n:")))
     assert "is being canceled" in said
+
+
+async def test_leave_it_does_not_say_that_it_is_reserved_once_it_was_taken(world: World) -> None:
+    ref = ref_of(await held(world))
+    free = await question(world, f"/release {ref}", "Let go")
+    take = await question(world, f"/capture {ref}", "Take", by=ADMIN)
+    await world.answer(world.tap(take, "Take", by=ADMIN))
+    await told(world, "✅ Paid:")
+    assert "already decided" in await world.answer(world.tap(free, "Leave"))
+    await rest(world)
+    assert "stays reserved" not in stands(world, free)
+
+
+async def test_no_new_link_is_promised_where_there_is_none(world: World) -> None:
+    await question(world, "/pay 125 Tea", "Waiting for payment")
+    await world.decide("decline")
+    failed = await world.card("That attempt failed")
+    await rest(world)
+    await fault(world, "confirm", "drop", times=3)
+    assert "has not answered yet" in await world.answer(world.tap(failed, "New link"))

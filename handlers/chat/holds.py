@@ -7,7 +7,7 @@ from handlers.authority import Action
 from handlers.chat import arguments, pay
 from handlers.chat.context import Context
 from handlers.ports import Button
-from storage.errors import NotAHold, UnknownPayment
+from storage.errors import HoldDecided, NotAHold, UnknownPayment
 from storage.payment import Payment, PaymentStatus
 from storage.questions import Question
 
@@ -47,7 +47,7 @@ async def capture_answered(context: Context, question: Question, choice: int) ->
     context.require(Action.CAPTURE)
     payment = await _payment(context, question)
     if await context.decided(question, choice):
-        await context.replace(context.html("hold.left", ref=payment.ref))
+        await _leave(context, payment)
         return
     payment = await context.desks.payments.capture(payment.id, user_id=context.person.id)
     done = payment.status is PaymentStatus.SUCCEEDED
@@ -60,11 +60,18 @@ async def release_answered(context: Context, question: Question, choice: int) ->
     payment = await _payment(context, question)
     _may_release(context, payment)
     if await context.decided(question, choice):
-        await context.replace(context.html("hold.left", ref=payment.ref))
+        await _leave(context, payment)
         return
     payment = await context.desks.payments.release(payment.id, user_id=context.person.id)
     holes = {"ref": payment.ref, "amount": payment.amount}
     await context.replace(context.html("release.done" if payment.is_final else "release.pending", **holes))
+
+
+async def _leave(context: Context, payment: Payment) -> None:
+    """Nothing is done on this answer; somebody else may have done something meanwhile."""
+    if payment.status is not PaymentStatus.AUTHORIZED or payment.capture_by is not None or payment.cancel_asked:
+        raise HoldDecided(ref=payment.ref)
+    await context.replace(context.html("hold.left", ref=payment.ref))
 
 
 async def _ask(context: Context, payment: Payment, what: str) -> None:

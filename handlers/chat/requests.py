@@ -19,7 +19,7 @@ from storage.amounts import Asked, check
 from storage.errors import StillEnding
 from storage.ledger import Entry
 from storage.money import Money
-from storage.payment import Payment
+from storage.payment import AttemptOutcome, Payment
 
 
 async def status(context: Context) -> None:
@@ -60,7 +60,7 @@ async def cancel_tapped(context: Context, payment: Payment) -> None:
 async def new_link_tapped(context: Context, payment: Payment) -> None:
     """The button *New link* of a card: a fresh attempt of the same intent, or when to try again."""
     try:
-        await context.desks.payments.renew(payment.id, user_id=context.person.id, cause=context.key)
+        payment = await context.desks.payments.renew(payment.id, user_id=context.person.id, cause=context.key)
     except StillEnding:
         ends_at = payment.attempt.ends_at
         if ends_at is None or ends_at <= context.now:
@@ -68,7 +68,8 @@ async def new_link_tapped(context: Context, payment: Payment) -> None:
         until = i18n.clock_time(context.language, ends_at, context.shop.time_zone)
         await context.toast("error.still_ending_until", alert=True, until=until)
         return
-    await context.toast("renew.done")
+    is_made = payment.attempt.outcome is AttemptOutcome.LIVE
+    await context.toast("renew.done" if is_made else "renew.pending")
 
 
 async def qr_tapped(context: Context, payment: Payment) -> None:
