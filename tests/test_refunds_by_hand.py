@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from bot.sandbox.clock import TurnedClock
 from tests.crowd import ADMIN, GROUP, MERCHANT, in_time, open_shop, reply
 from tests.evidence import rest, rows, webhooks
-from tests.till import back, drafted, paid, ref_of, refunded, texts, told
+from tests.till import back, back_up, drafted, paid, ref_of, refunded, restore, texts, told
 from tests.world import Json, World, opened
 
 
@@ -79,21 +78,14 @@ async def test_nor_where_the_draft_was_made_without_seeing_stripe(world: World) 
     assert back(world) == [(5000, "succeeded")]
 
 
-async def test_nor_what_went_back_after_the_backup_that_was_restored(world: World, tmp_path: Path) -> None:
+async def test_nor_what_went_back_after_the_backup_that_was_restored(world: World) -> None:
     ref = ref_of(await paid(world))
     await rest(world)
-    await world.stop()
-    shutil.copy(tmp_path / "kvit.db", tmp_path / "yesterday.db")
-    await world.begin()
+    await back_up(world)
     await refunded(world, f"/refund {ref} 40")
     await told(world, "↩️ Refunded:")
     await rest(world)
-    await world.stop()
-    for name in ("kvit.db-wal", "kvit.db-shm"):
-        (tmp_path / name).unlink(missing_ok=True)
-    shutil.copy(tmp_path / "yesterday.db", tmp_path / "kvit.db")
-    world.advance(3600)
-    await world.begin()
+    await restore(world)
     await approved_while_stripe_is_away(world, ref, 40)
     assert back(world) == [(4000, "succeeded")]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,7 +15,7 @@ from bot.sandbox.fake_stripe import FakeStripe
 from handlers.pacing import Pacing
 from tests.crowd import ADMIN, GROUP, dismiss, in_time, open_shop, reply
 from tests.evidence import eventually, fault, money, pass_time, rest, rows, webhooks
-from tests.till import back, drafted, held, paid, ref_of, texts, told
+from tests.till import back, back_up, drafted, held, paid, ref_of, restore, texts, told
 from tests.world import BRISK, World, opened
 
 KEYS_ARE_FORGOTTEN = 21 * 3600
@@ -109,22 +108,15 @@ async def test_an_attempt_that_never_reached_stripe_was_not_declined(world: Worl
     await world.card("Waiting for payment")
 
 
-async def test_after_a_restore_nobody_is_said_to_have_declined_who_did_not(world: World, tmp_path: Path) -> None:
+async def test_after_a_restore_nobody_is_said_to_have_declined_who_did_not(world: World) -> None:
     await declined(world)
     failed = await world.card("That attempt failed")
-    await world.stop()
-    shutil.copy(tmp_path / "kvit.db", tmp_path / "yesterday.db")
-    await world.begin()
+    await back_up(world)
     await world.answer(world.tap(failed, "New link"))
     await rest(world)
     await world.decide("decline")
     await rest(world)
-    await world.stop()
-    for name in ("kvit.db-wal", "kvit.db-shm"):
-        (tmp_path / name).unlink(missing_ok=True)
-    shutil.copy(tmp_path / "yesterday.db", tmp_path / "kvit.db")
-    world.advance(3600)
-    await world.begin()
+    await restore(world)
     await rest(world)
     before = len(world.sent())
     await world.answer(world.tap(await world.card("That attempt failed"), "New link"))

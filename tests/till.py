@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from typing import Any
 
 from storage.directory import Directory
@@ -91,3 +92,20 @@ async def fate(world: World, status: str, **more: Any) -> None:
 async def move(world: World, verb: str, number: int = -1, **body: Any) -> None:
     """Have a refund at Stripe succeed, fail, be canceled or wait for the customer."""
     await world.control("stripe", f"refunds/{refunds(world)[number]['id']}/{verb}", body)
+
+
+async def back_up(world: World) -> None:
+    """Keep a copy of the database as it is now."""
+    await world.stop()
+    shutil.copy(world.database, world.database.with_suffix(".kept"))
+    await world.begin()
+
+
+async def restore(world: World) -> None:
+    """Put the copy in the place of the database, and begin with it an hour later."""
+    await world.stop()
+    for suffix in ("db-wal", "db-shm"):
+        world.database.with_suffix(f".{suffix}").unlink(missing_ok=True)
+    shutil.copy(world.database.with_suffix(".kept"), world.database)
+    world.advance(3600)
+    await world.begin()
