@@ -10,6 +10,9 @@ from storage.payment import AttemptOutcome, Payment, PaymentStatus
 HOLD_LIFE = timedelta(days=6, hours=12)
 """How long a hold is counted on: MobilePay names no figure, cards give 7 days, and half a day is kept for surprises."""
 
+STRIPES_OWN = frozenset({"automatic", "expired"})
+"""Values of an intent's `cancellation_reason` that only Stripe itself gives."""
+
 REMINDERS = (timedelta(days=1), timedelta(hours=1))
 """How long before a hold lapses the chat is reminded."""
 
@@ -30,6 +33,14 @@ def authorized(payment: Payment, now: datetime) -> Payment:
         authorized_at=since,
         capture_before=since + HOLD_LIFE,
     )
+
+
+def has_lapsed(payment: Payment, reason: str | None, now: datetime) -> bool:
+    """Whether a hold that is canceled at Stripe ran out of time: Stripe says so, or gives no reason when it is due."""
+    if payment.status is not PaymentStatus.AUTHORIZED:
+        return False
+    due = payment.capture_before is not None and now >= payment.capture_before
+    return reason in STRIPES_OWN or (reason is None and due)
 
 
 def capture_asked(payment: Payment, *, by: int) -> Payment:

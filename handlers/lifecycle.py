@@ -136,8 +136,8 @@ def _canceled(payment: Payment, intent: Intent, now: datetime) -> Payment:
     attempt = payment.attempt
     if not attempt.is_over:
         attempt = replace(attempt, outcome=AttemptOutcome.CANCELED)
-    held = payment.status is PaymentStatus.AUTHORIZED
-    by_itself = CancelReason.HOLD_LAPSED if held else CancelReason.BY_STRIPE
+    lapsed = hold_life.has_lapsed(payment, intent.cancellation_reason, now)
+    by_itself = CancelReason.HOLD_LAPSED if lapsed else CancelReason.BY_STRIPE
     return replace(
         payment,
         status=PaymentStatus.CANCELED,

@@ -14,7 +14,7 @@ from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_stripe import FakeStripe
 from handlers.pacing import Pacing
 from tests.crowd import ADMIN, GROUP, dismiss, in_time, open_shop, reply
-from tests.evidence import eventually, fault, money, pass_time, rest, rows, webhooks
+from tests.evidence import at_stripe, eventually, fault, money, pass_time, rest, rows, webhooks
 from tests.till import back, back_up, drafted, held, paid, ref_of, restore, texts, told
 from tests.world import BRISK, World, opened
 
@@ -175,3 +175,11 @@ async def test_a_clock_that_is_wrong_makes_no_second_intent(world: World, ahead:
     world.say("/pay 125 Tea")
     await world.card("Waiting for payment")
     assert money(world) == (1, 0)
+
+
+async def test_a_hold_that_somebody_canceled_at_stripe_did_not_lapse(world: World) -> None:
+    await held(world)
+    await rest(world)
+    await at_stripe(world, f"payment_intents/{world.intent()['id']}/cancel")
+    await told(world, "canceled at Stripe, no money was taken")
+    assert not [one for one in texts(world) if "lapsed" in one]
