@@ -13,13 +13,17 @@ from storage.payment import Place
 
 @dataclass(frozen=True)
 class Post:
-    """One message to be sent (`edits` is None) or to be shown instead of the message `edits`."""
+    """One message to be sent (`edits` is None) or to be shown instead of the message `edits`.
+
+    With a `shop` it is said only where that shop may still be spoken of by then.
+    """
 
     place: Place
     letter: Letter
     reply_to: int | None = None
     silent: bool = False
     edits: int | None = None
+    shop: int | None = None
 
 
 class Maker(Protocol):
@@ -57,4 +61,5 @@ def post_of(mail: Mail) -> Post:
         said["reply_to"],
         said["silent"],
         said["edits"],
+        said.get("shop"),
     )

@@ -45,6 +45,10 @@ class MoneyOut:
         """Whether the payment's chat is not the shop's any more, so that nothing of it is said there."""
         return not await self._rights.is_ours(payment.shop_id, place)
 
+    async def is_meant(self, post: Post) -> bool:
+        """Whether a message may still be said where it was to go: who was to read it may have lost his role."""
+        return post.shop is None or await self._rights.is_ours(post.shop, post.place)
+
     async def told_apart(self, mail: Mail, payment: Payment, place: Place, letter: Letter) -> bool:
         """Have each admin of the shop told what cannot be said in the payment's chat any more; False if it can."""
         if not await self.is_foreign(payment, place):
@@ -76,7 +80,7 @@ class MoneyOut:
 
     async def _to_each(self, mail: Mail, shop_id: int, letter: Letter) -> None:
         for person in await self._rights.approvers(shop_id):
-            draft = draft_of(Post(Place(person), letter), key=f"{mail.key}:{person}")
+            draft = draft_of(Post(Place(person), letter, shop=shop_id), key=f"{mail.key}:{person}")
             await self._outbox.put(draft, now=self._clock.now())
 
     async def _details(self, payment: Payment, shop: Shop, name: str, about: str) -> Letter | None:

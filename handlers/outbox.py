@@ -195,6 +195,8 @@ class Outbox:
 
     async def _send_post(self, mail: Mail, post: letters.Post) -> Verdict:
         """Send or edit a message whose words are settled."""
+        if not await self._money_out.is_meant(post):
+            return Done("the chat is not the shop's any more")
         place, wait = await self.admitted(mail, post.place)
         if wait:
             return wait

@@ -687,3 +687,20 @@ async def test_a_group_with_a_refund_to_decide_does_not_change_shops_before_that
     await world.answer(world.tap(asks, "Do not refund", by=ADMIN))
     await rest(world)
     assert await world.answer(world.tap(which, "Second")) == "This chat now acts for Second."
+
+
+async def test_whoever_lost_his_role_is_not_asked_what_waited_for_him(world: World) -> None:
+    await reply(world, world.say("/start", by=ADMIN, chat=ADMIN), chat=ADMIN)
+    ref = ref_of(await paid(world, by=MERCHANT, chat=MERCHANT))
+    await rest(world)
+    await break_telegram(world, "sendMessage", "429", retry_after=300)
+    world.say("/id", by=ADMIN, chat=ADMIN)
+    await world.until(lambda: any(entry.fault == "429 before" for entry in world.telegram.transcript))
+    world.say(f"/refund {ref} 25 sour milk", by=MERCHANT, chat=MERCHANT)
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE status = 'asked'"), step=1)
+    await rest(world)
+    await dismiss(world, ADMIN)
+    await in_time(world, lambda: any("Your number" in one for one in texts(world, ADMIN)), step=30)
+    await rest(world)
+    assert not [one for one in texts(world, ADMIN) if ref in one]
+    assert [one for one in texts(world, OWNER) if "asks to refund" in one]

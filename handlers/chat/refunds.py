@@ -192,4 +192,5 @@ def _reason(refund: Refund) -> Safe:
 
 
 async def _put(context: Context, place: Place, letter: Letter, key: str) -> None:
-    await context.desks.outbox.put(draft_of(Post(place, letter), key=key), now=context.now)
+    post = Post(place, letter, shop=context.shop.id)
+    await context.desks.outbox.put(draft_of(post, key=key), now=context.now)
