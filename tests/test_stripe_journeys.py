@@ -162,6 +162,10 @@ async def test_a_lost_intent_is_found_by_our_name_near_its_time(sandbox: Sandbox
     found = await sandbox.gateway.find("pay_1", since=clock.now(), until=clock.now())
     assert found == opened
     clock.advance(7200)
+    found = await sandbox.gateway.find("pay_1", since=clock.now(), until=clock.now())
+    assert found is not None
+    assert found.id == opened.id
+    clock.advance(2 * 86_400)
     assert await sandbox.gateway.find("pay_1", since=clock.now(), until=clock.now()) is None
 
 
