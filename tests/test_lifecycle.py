@@ -223,8 +223,15 @@ def test_the_first_wish_to_end_stays_and_why_it_ended_is_told_by_it() -> None:
     wished = lifecycle.cancel_asked(wished, reason=CancelReason.ENDED)
     assert look(wished, IntentStatus.CANCELED).canceled_because is CancelReason.BY_MERCHANT
     assert look(a_payment(S.OPEN, A.LIVE), IntentStatus.CANCELED).canceled_because is CancelReason.BY_STRIPE
-    held = a_payment(S.AUTHORIZED, A.SUCCEEDED)
-    assert look(held, IntentStatus.CANCELED).canceled_because is CancelReason.HOLD_LAPSED
+    held = replace(a_payment(S.AUTHORIZED, A.SUCCEEDED), capture_before=NOON + timedelta(days=6))
+    for reason, now, because in (
+        ("automatic", NOON, CancelReason.HOLD_LAPSED),
+        (None, NOON + timedelta(days=6), CancelReason.HOLD_LAPSED),
+        (None, NOON, CancelReason.BY_STRIPE),
+        ("requested_by_customer", NOON + timedelta(days=6), CancelReason.BY_STRIPE),
+    ):
+        found = look(held, IntentStatus.CANCELED, now, cancellation_reason=reason)
+        assert found.canceled_because is because
 
 
 Decision = Callable[[Payment, datetime], Payment]
