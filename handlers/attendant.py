@@ -235,22 +235,26 @@ class Attendant:
         """Stripe's answer to the attempt in hand."""
         number, times = payment.attempt.number, self._times
         decide = partial(lifecycle.attempt_answered, number=number, intent=intent, now=self._clock.now(), times=times)
-        newer = partial(_unless_older, decide, began, self._clock.now())
-        return await self._believe(payment, intent, newer, actor, "attempt begun"), True
+        return await self._believe(payment, intent, decide, actor, "attempt begun", began), True
 
     async def _observe(self, payment: Payment, intent: Intent, actor: str, action: str, began: datetime) -> Payment:
         decide = partial(lifecycle.observe, intent=intent, now=self._clock.now(), times=self._times)
-        newer = partial(_unless_older, decide, began, self._clock.now())
-        return await self._believe(payment, intent, newer, actor, action)
+        return await self._believe(payment, intent, decide, actor, action, began)
 
     async def _believe(
-        self, payment: Payment, intent: Intent, decide: Callable[[Payment], Payment], actor: str, action: str
+        self,
+        payment: Payment,
+        intent: Intent,
+        decide: Callable[[Payment], Payment],
+        actor: str,
+        action: str,
+        began: datetime,
     ) -> Payment:
-        """Write what an intent says, unless it is not the one that was asked for, as the book has it by then."""
+        """Write what a look that `began` then has seen, unless the intent is not the one that the book wants by now."""
 
         def believed(newest: Payment) -> Payment:
             lifecycle.faithful(newest, intent)
-            return decide(newest)
+            return _unless_older(decide, began, self._clock.now(), newest)
 
         detail = {"stripe": intent.status.value, "code": intent.decline_code or intent.error_code}
         try:

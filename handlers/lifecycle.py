@@ -168,11 +168,11 @@ def _over(attempt: Attempt, intent: Intent, now: datetime) -> Attempt:
     good; after that it is over with no word, for nobody had its link, and the error there may be of the one before.
     The first was made in the same call as the intent, so it is over.
     """
-    if attempt.is_over:
+    unheard = attempt.outcome is AttemptOutcome.ASKED and attempt.number > 1
+    if attempt.is_over or (unheard and now - attempt.asked_at < KEY_LIFE):
         return attempt
-    if attempt.outcome is AttemptOutcome.ASKED and attempt.number > 1:
-        lost = replace(attempt, outcome=AttemptOutcome.CANCELED)
-        return attempt if now - attempt.asked_at < KEY_LIFE else lost
+    if unheard:
+        return replace(attempt, outcome=AttemptOutcome.CANCELED)
     if intent.error_code is None or intent.error_code in LAPSE_CODES:
         return replace(attempt, outcome=AttemptOutcome.LAPSED, code=intent.error_code)
     return replace(attempt, outcome=AttemptOutcome.FAILED, code=intent.decline_code or intent.error_code)
