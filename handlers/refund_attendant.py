@@ -140,12 +140,12 @@ class RefundAttendant:
         if (may_still or refund.sent_at is not None) and await self._is_there(payment, refund):
             return
         if not may_still:
-            await self._refuse(refund, NO_RIGHT, "authority withdrawn", "kvit")
+            await self._drop(payment, refund, NO_RIGHT, "authority withdrawn")
             return
         room = await self._book.room(payment.id)
         if refund_life.overtaken(refund, room, await self._book.of_payment(payment.id)):
             why = DISPUTED if room.lost or room.contested else MEANWHILE
-            await self._refuse(refund, why, "refund refused", "kvit")
+            await self._drop(payment, refund, why, "refund refused")
             return
         number = refund.number
         refund = await self._change(refund, partial(refund_life.sent, now=self._clock.now()), "refund sent", actor)
@@ -182,6 +182,11 @@ class RefundAttendant:
             anew = partial(refund_life.asked_anew, number=refund.number)
             await self._change(refund, anew, "refund not found at stripe", actor)
 
+    async def _drop(self, payment: Payment, refund: Refund, why: str, action: str) -> None:
+        """What was approved does not hold any more; nothing of it is at Stripe."""
+        log.warning("a refund of %s is dropped: %s", payment.ref, why)
+        await self._refuse(refund, why, action, "kvit")
+
     async def _is_there(self, payment: Payment, refund: Refund) -> bool:
         await self._look(payment)
         return (await self.get(refund.id)).status is not RefundStatus.APPROVED
@@ -198,7 +203,6 @@ class RefundAttendant:
         await self._book.believe(payment.id, reports, seen=seen, found=found, now=now)
 
     async def _refuse(self, refund: Refund, code: str, action: str, actor: str) -> None:
-        log.warning("a refund is not made: %s", code)
         decide = partial(refund_life.refused, code=code, now=self._clock.now())
         await self._change(refund, decide, action, actor)
 
