@@ -43,11 +43,15 @@ def has_lapsed(payment: Payment, reason: str | None, now: datetime) -> bool:
     return reason in STRIPES_OWN or (reason is None and due)
 
 
+def is_undecided(payment: Payment) -> bool:
+    """Whether money is reserved, and nobody wants it taken or let go yet."""
+    wanted = payment.capture_by is not None or payment.cancel_asked is not None
+    return payment.status is PaymentStatus.AUTHORIZED and not wanted
+
+
 def capture_asked(payment: Payment, *, by: int) -> Payment:
     """The wish to take what is reserved; of this and the wish to let it go the first counts."""
-    if payment.status is not PaymentStatus.AUTHORIZED or payment.cancel_asked or payment.capture_by is not None:
-        return payment
-    return replace(payment, capture_by=by)
+    return replace(payment, capture_by=by) if is_undecided(payment) else payment
 
 
 def capture_refused(payment: Payment) -> Payment:

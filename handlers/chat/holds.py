@@ -6,6 +6,7 @@ from handlers import i18n
 from handlers.authority import Action
 from handlers.chat import arguments, pay
 from handlers.chat.context import Context
+from handlers.hold_life import is_undecided
 from handlers.ports import Button
 from storage.errors import HoldDecided, NotAHold, UnknownPayment
 from storage.payment import Payment, PaymentStatus
@@ -69,7 +70,7 @@ async def release_answered(context: Context, question: Question, choice: int) ->
 
 async def _leave(context: Context, payment: Payment) -> None:
     """Nothing is done on this answer; somebody else may have done something meanwhile."""
-    if payment.status is not PaymentStatus.AUTHORIZED or payment.capture_by is not None or payment.cancel_asked:
+    if not is_undecided(payment):
         raise HoldDecided(ref=payment.ref)
     await context.replace(context.html("hold.left", ref=payment.ref))
 
