@@ -80,11 +80,10 @@ async def decline_tapped(context: Context, refund_id: str) -> None:
     await context.replace(context.html("refund.now_declined", amount=refund.amount, ref=payment.ref))
     if refund.asked_by not in (None, context.person.id) and refund.place is not None:
         words = html(context.shop.language, "refund.was_declined", amount=refund.amount, ref=payment.ref)
-        for place in (refund.place, Place(refund.asked_by)):
-            if await context.desks.rights.is_ours(refund.shop_id, place):
-                if place.chat_id != context.place.chat_id:
-                    await _put(context, place, Letter(words), f"refund:{refund.id}:declined")
-                break
+        is_ours = await context.desks.rights.is_ours(refund.shop_id, refund.place)
+        place = refund.place if is_ours else Place(refund.asked_by)
+        if place.chat_id != context.place.chat_id:  # and if he may still hear of it, as is seen when it is sent
+            await _put(context, place, Letter(words), f"refund:{refund.id}:declined")
     await context.toast("refund.noted")
 
 
