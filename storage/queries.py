@@ -76,9 +76,9 @@ class Queries:
         count = sa.select(sa.func.count())
         open_ = payments.c.ended_at.is_(None)
         requests = count.where(payments.c.shop_id == shop_id, payments.c.chat_id == chat_id, open_)
-        of_chat = payments.c.id == refunds.c.payment_id
-        wishes = count.select_from(payments.join(refunds, of_chat)).where(
-            payments.c.shop_id == shop_id, refunds.c.chat_id == chat_id, refunds.c.status == "asked"
+        ends = refunds.c.look_at.is_not(None)  # as each wish does: so none is read that is over
+        wishes = count.where(
+            ends, refunds.c.shop_id == shop_id, refunds.c.chat_id == chat_id, refunds.c.status == "asked"
         )
         async with self._db.reading() as tx:
             found: int = (await tx.execute(requests)).scalar_one() + (await tx.execute(wishes)).scalar_one()

@@ -93,6 +93,7 @@ async def a_day(world: World) -> None:
     for address in (page_of(world), f"{page_of(world)}/state", f"{page_of(world)}/receipt", "/metrics", "/readyz"):
         async with world.http.get(address if "://" in address else f"{world.service.base}{address}") as answer:
             await answer.read()
+    await reply(world, world.say("/setup NEW Other", chat=GROUP), "Nothing was changed", chat=GROUP)
     await world.control("telegram", "migrate", {"chat_id": GROUP})
     await rest(world)
     await pass_time(world, 90_000)
