@@ -189,6 +189,11 @@ _NEXT_DUE = sa.text(dialect.NEXT_DUE)
 _OLDEST = sa.text(dialect.OLDEST)
 
 
+async def change_lane(tx: AsyncConnection, box: str, lane: str, to: str) -> None:
+    """Have what waits in a lane wait in another one, as a part of the transaction `tx`; it keeps its order."""
+    await tx.execute(mail.update().where(mail.c.box == box, mail.c.lane == lane, _WAITING).values(lane=to))
+
+
 def _values(claimed: Mail, verdict: Verdict, now: datetime) -> dict[str, Any]:
     match verdict:
         case Done(note):

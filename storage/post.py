@@ -11,10 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import rows
 from storage.database import FEW, Database
+from storage.mailbox import change_lane
 from storage.payment import Place
 from storage.rows import Card
 from storage.shop_tables import chats
-from storage.tables import cards, mail, payments, posts, questions
+from storage.tables import cards, payments, posts, questions
 
 
 @dataclass(frozen=True)
@@ -163,8 +164,7 @@ _IDLE_PICTURE = (
 
 async def _take_along(tx: AsyncConnection, chat_id: int, moved_to: int) -> None:
     """What waits to be sent stays ahead of what comes after, and waits as long as Telegram said."""
-    waits = (mail.c.box == "outbox") & (mail.c.state == "waiting") & (mail.c.lane == str(chat_id))
-    await tx.execute(mail.update().where(waits).values(lane=str(moved_to)))
+    await change_lane(tx, "outbox", str(chat_id), str(moved_to))
     until = (await tx.execute(sa.select(posts.c.not_before).where(posts.c.chat_id == chat_id))).scalar()
     if until is not None:
         await _put(tx, moved_to, {"not_before": until})
