@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from handlers import stripe_event
 from handlers.ports import Change, Intent, IntentRequest, IntentStatus, RefundRequest
 from storage.dispute import Dispute, FraudWarning
 from storage.money import Money
@@ -169,24 +170,15 @@ def change_of(event: Mapping[str, Any]) -> Change:
     Raises:
         KeyError, TypeError, ValueError: it is not an event.
     """
-    thing = _object(_object(event, "data"), "object")
-    intent = thing.get("id" if thing.get("object") == "payment_intent" else "payment_intent")
-    intent = intent.get("id") if isinstance(intent, Mapping) else intent
-    payment = _object(thing, "metadata").get("kvit_payment")
+    thing = stripe_event.thing_of(event)
     return Change(
         id=event["id"],
         type=event["type"],
-        intent_id=intent if isinstance(intent, str) else None,
-        payment_id=payment if isinstance(payment, str) else None,
+        intent_id=stripe_event.intent_of(thing),
+        payment_id=stripe_event.payment_of(thing),
         livemode=event["livemode"],
         created_at=datetime.fromtimestamp(event["created"], UTC),
     )
-
-
-def _object(said: Any, name: str) -> Mapping[str, Any]:
-    """What is inside under that name, if it is an object; else an empty one."""
-    inside = said.get(name) if isinstance(said, Mapping) else None
-    return inside if isinstance(inside, Mapping) else {}
 
 
 def account_of(said: Mapping[str, Any]) -> Account:

@@ -58,9 +58,8 @@ def read(raw: bytes) -> Event:
     event_id, kind, livemode = _word(said.get("id")), _word(said.get("type")), said.get("livemode")
     if event_id is None or kind is None or not isinstance(livemode, bool):
         raise NotAnEvent("the body lacks an id, a type or a livemode")
-    thing = _object(_object(said.get("data")).get("object"))
-    intent_id = _intent_of(thing)
-    payment_id = _word(_object(thing.get("metadata")).get("kvit_payment"))
+    thing = thing_of(said)
+    intent_id, payment_id = intent_of(thing), payment_of(thing)
     ours = intent_id is not None and _may_be_ours(thing)
     created = said.get("created")
     at = created if type(created) is int and 0 < created < _LATEST else None
@@ -78,11 +77,22 @@ def without_client_secrets(raw: bytes) -> bytes:
     return _SECRET_ANYWHERE.sub(b"", blanked) if b"_secret_" in blanked else blanked
 
 
-def _intent_of(thing: dict[str, Any]) -> str | None:
+def thing_of(said: Any) -> dict[str, Any]:
+    """The object that an event is about; an empty one if there is none that can be read."""
+    return _object(_object(_object(said).get("data")).get("object"))
+
+
+def intent_of(thing: dict[str, Any]) -> str | None:
+    """The id of the PaymentIntent that an object is, or names."""
     if thing.get("object") == "payment_intent":
         return _word(thing.get("id"))
     intent = thing.get("payment_intent")
     return _word(_object(intent).get("id") if isinstance(intent, dict) else intent)
+
+
+def payment_of(thing: dict[str, Any]) -> str | None:
+    """What an object's metadata says is our payment."""
+    return _word(_object(thing.get("metadata")).get("kvit_payment"))
 
 
 def _may_be_ours(thing: dict[str, Any]) -> bool:
