@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 
 from bot.sandbox.clock import TurnedClock
-from bot.sandbox.fake_stripe import FakeStripe
+from bot.sandbox.fake_stripe import FakeStripe, Request
 from bot.sandbox.fake_telegram import Entry, FakeTelegram
 from bot.sandbox.vendors import environment, subscribe
 from bot.settings import Settings
@@ -120,6 +120,29 @@ class Outside:
         link = button(card, "Pay")["url"]
         async with self.http.post(link, data={"answer": answer}, allow_redirects=False) as landed:
             assert landed.status == 303, await landed.text()
+
+    async def ask(self, owners: list[int]) -> None:
+        """Each of them asks for money; return once Stripe has heard of all and, if it is slow, has not answered yet."""
+        asked = len(self.created) + len(owners)
+        for owner in owners:
+            self.telegram.say(owner, owner, "/pay 149,50 Coffee")
+        await self.until(lambda: len(self.created) == asked)
+
+    @property
+    def created(self) -> list[Request]:
+        """The requests that reached Stripe to make an intent."""
+        return [r for r in self.stripe.ledger.requests if r.method == "POST" and r.path == "/v1/payment_intents"]
+
+    async def all_paid(self, process: Process, owners: list[int], *, waiting: list[int]) -> None:
+        """What was asked by those who are `waiting` is paid, and then each has been paid once; the process is ended."""
+        cards = [await self.message("Waiting for payment", chat=owner) for owner in waiting]
+        await asyncio.gather(*(self.approve(card) for card in cards))
+        for owner in owners:
+            await self.message("✅ Paid:", chat=owner)
+        await self.drained()
+        await self.stopped(process)
+        assert [charge["status"] for charge in self.stripe.ledger.charges.values()] == ["succeeded"] * len(owners)
+        assert self.rows("SELECT DISTINCT status, received FROM payments") == [("succeeded", 14950)]
 
     def tap(self, message: Json, label: str) -> str:
         """The owner presses a button; returns the query's id."""

@@ -36,6 +36,7 @@ from tests.till import (
     DAY,
     asked,
     back,
+    by_hand,
     drafted,
     fate,
     held,
@@ -64,11 +65,6 @@ async def careful(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path, refund_approval_above=5000) as running:
         await open_shop(running)
         yield running
-
-
-async def by_hand(world: World, minor: int, number: int = -1) -> None:
-    """Somebody refunds in Stripe's Dashboard."""
-    await world.control("stripe", f"intents/{world.intent(number)['id']}/refund", {"amount": minor})
 
 
 # The second person
@@ -582,12 +578,7 @@ async def test_a_lost_dispute_leaves_less_to_refund_in_words_and_in_deed(world: 
 async def test_nobody_is_told_to_give_money_in_another_way_that_went_back_meanwhile(
     world: World, verb: str, by_hand_too: int, says: str
 ) -> None:
-    ref = ref_of(await paid(world))
-    if verb == "cancel":
-        await fate(world, "pending")
-    await refunded(world, f"/refund {ref} 100")
-    await told(world, "↩️ Refunded:" if verb == "fail" else "has begun")
-    await world.control("telegram", "down", {"down": True})
+    await asked_for_a_hundred(world, verb)
     await move(world, verb)
     status = {"fail": "failed", "cancel": "canceled"}[verb]
     await eventually(lambda: rows(world, f"SELECT 1 FROM refunds WHERE status = '{status}'"))
@@ -602,12 +593,7 @@ async def test_nobody_is_told_to_give_money_in_another_way_that_went_back_meanwh
 
 @pytest.mark.parametrize("verb", ["fail", "cancel"])
 async def test_nobody_is_told_to_give_money_in_another_way_that_a_bank_took_meanwhile(world: World, verb: str) -> None:
-    ref = ref_of(await paid(world))
-    if verb == "cancel":
-        await fate(world, "pending")
-    await refunded(world, f"/refund {ref} 100")
-    await told(world, "↩️ Refunded:" if verb == "fail" else "has begun")
-    await world.control("telegram", "down", {"down": True})
+    await asked_for_a_hundred(world, verb)
     await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {"amount": 10_000, "refundable": True})
     dispute = next(iter(world.stripe.ledger.disputes))
     await world.control("stripe", f"disputes/{dispute}/close", {"status": "lost"})
@@ -618,6 +604,16 @@ async def test_nobody_is_told_to_give_money_in_another_way_that_a_bank_took_mean
     said = await news_of_failure(world)
     assert "the bank decides what he gets back" in said
     assert "Agree on another way" not in said
+
+
+async def asked_for_a_hundred(world: World, verb: str) -> None:
+    """A refund of DKK 100.00 of 125.00 that can fail, or be canceled while it is pending; then Telegram is away."""
+    ref = ref_of(await paid(world))
+    if verb == "cancel":
+        await fate(world, "pending")
+    await refunded(world, f"/refund {ref} 100")
+    await told(world, "↩️ Refunded:" if verb == "fail" else "has begun")
+    await world.control("telegram", "down", {"down": True})
 
 
 async def news_of_failure(world: World) -> str:

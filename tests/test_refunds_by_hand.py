@@ -10,7 +10,7 @@ import pytest
 from bot.sandbox.clock import TurnedClock
 from tests.crowd import ADMIN, GROUP, MERCHANT, in_time, open_shop, reply
 from tests.evidence import rest, rows, webhooks
-from tests.till import back, back_up, drafted, paid, ref_of, refunded, restore, texts, told
+from tests.till import back, back_up, by_hand, drafted, paid, ref_of, refunded, restore, texts, told
 from tests.world import Json, World, opened
 
 
@@ -19,10 +19,6 @@ async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await open_shop(running)
         yield running
-
-
-async def by_hand(world: World, minor: int) -> None:
-    await world.control("stripe", f"intents/{world.intent()['id']}/refund", {"amount": minor})
 
 
 async def approved_while_stripe_is_away(world: World, ref: str, amount: int) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.fake_stripe import Request
 from bot.settings import settings_of
 from storage.migrations import HEAD
 from tests.process_world import Outside, outside
@@ -58,36 +57,17 @@ async def test_told_to_end_with_payments_in_flight_it_ends_in_time_and_the_next_
     await world.subscribe("*")
     world.stripe.switches.webhook_retries = (0.2,) * 100
     world.stripe.switches.latency = 0.5
-    await ask(world, OWNERS[:4])
+    await world.ask(OWNERS[:4])
     cards = [await world.message("Waiting for payment", chat=owner) for owner in OWNERS[:4]]
-    await ask(world, OWNERS[4:])
+    await world.ask(OWNERS[4:])
     await asyncio.gather(*(world.approve(card) for card in cards))
     began = world.stripe.world.now()
     await world.stopped(process)
     assert (world.stripe.world.now() - began).total_seconds() < 20
     world.stripe.switches.latency = 0
     process = await world.ready()
-    cards = [await world.message("Waiting for payment", chat=owner) for owner in OWNERS[4:]]
-    await asyncio.gather(*(world.approve(card) for card in cards))
-    for owner in OWNERS:
-        await world.message("✅ Paid:", chat=owner)
-    await world.drained()
-    await world.stopped(process)
+    await world.all_paid(process, OWNERS, waiting=OWNERS[4:])
     assert len(world.sent()) == len(world.sent("TEST")) + len(world.sent("✅ Paid:")) == 2 * len(OWNERS)
-    assert [charge["status"] for charge in world.stripe.ledger.charges.values()] == ["succeeded"] * len(OWNERS)
-    assert world.rows("SELECT DISTINCT status, received FROM payments") == [("succeeded", 14950)]
-
-
-async def ask(world: Outside, owners: list[int]) -> None:
-    """Each of them asks for money; return once Stripe has heard of all and, being slow, has not answered yet."""
-    asked = len(created(world)) + len(owners)
-    for owner in owners:
-        world.telegram.say(owner, owner, "/pay 149,50 Coffee")
-    await world.until(lambda: len(created(world)) == asked)
-
-
-def created(world: Outside) -> list[Request]:
-    return [r for r in world.stripe.ledger.requests if r.method == "POST" and r.path == "/v1/payment_intents"]
 
 
 async def test_it_ends_in_time_though_stripe_does_not_answer_and_the_next_one_asks_for_the_same_again(

@@ -49,25 +49,16 @@ async def dawdlers(world: Outside) -> AsyncIterator[None]:
             writer.close()
 
 
-async def asked(world: Outside, owners: list[int]) -> None:
-    """Each of them asks for money; return once Stripe has heard of all and, being slow, has not answered yet."""
-    ledger = world.stripe.ledger
-    before = len(ledger.requests)
-    for owner in owners:
-        world.telegram.say(owner, owner, "/pay 149,50 Coffee")
-    await world.until(lambda: len(ledger.requests) >= before + len(owners))
-
-
 @pytest.mark.parametrize("signals", [1, 2])
 async def test_it_ends_in_time_and_the_next_one_loses_and_doubles_nothing(world: Outside, signals: int) -> None:
     process = await world.ready()
     await world.subscribe("*")
     world.stripe.switches.webhook_retries = (0.2,) * 100
-    await asked(world, OWNERS[:3])
+    await world.ask(OWNERS[:3])
     cards = [await world.message("Waiting for payment", chat=owner) for owner in OWNERS[:3]]
     world.stripe.switches.latency = 1.0
     async with dawdlers(world):
-        await asked(world, OWNERS[3:])
+        await world.ask(OWNERS[3:])
         await asyncio.gather(*(world.approve(card) for card in cards))
         began = world.stripe.world.now()
         if signals == 1:
@@ -82,14 +73,7 @@ async def test_it_ends_in_time_and_the_next_one_loses_and_doubles_nothing(world:
         assert (world.stripe.world.now() - began).total_seconds() < 20
     world.stripe.switches.latency = 0
     process = await world.ready()
-    cards = [await world.message("Waiting for payment", chat=owner) for owner in OWNERS[3:]]
-    await asyncio.gather(*(world.approve(card) for card in cards))
-    for owner in OWNERS:
-        await world.message("✅ Paid:", chat=owner)
-    await world.drained()
-    await world.stopped(process)
+    await world.all_paid(process, OWNERS, waiting=OWNERS[3:])
     assert len(world.stripe.ledger.intents) == len(OWNERS)
-    assert [charge["status"] for charge in world.stripe.ledger.charges.values()] == ["succeeded"] * len(OWNERS)
-    assert world.rows("SELECT DISTINCT status, received FROM payments") == [("succeeded", 14950)]
     if signals == 1:
         assert len(world.sent()) == 2 * len(OWNERS)

@@ -94,6 +94,11 @@ async def move(world: World, verb: str, number: int = -1, **body: Any) -> None:
     await world.control("stripe", f"refunds/{refunds(world)[number]['id']}/{verb}", body)
 
 
+async def by_hand(world: World, minor: int, number: int = -1) -> None:
+    """Somebody refunds in Stripe's Dashboard."""
+    await world.control("stripe", f"intents/{world.intent(number)['id']}/refund", {"amount": minor})
+
+
 async def back_up(world: World) -> None:
     """Keep a copy of the database as it is now."""
     await world.stop()
