@@ -8,6 +8,7 @@ from typing import cast
 
 from aiohttp import web
 
+from bot.relay import Relay
 from bot.sandbox.fake_telegram.transcript import Transcript
 
 
@@ -30,34 +31,23 @@ def _wire(transport: asyncio.Transport, transcript: Transcript) -> Wire:
     return wire
 
 
-class Wire(asyncio.Protocol):
+class Wire(Relay):
     """Stands between a connection and the HTTP server. `last` is the entry that its last answer is about, if any.
 
     A client that closes with all of its answer read says so in peace; with a part of it unread, or if the answer comes
     after it has gone, its system resets the connection. Nobody has to guess.
     """
 
-    def __init__(self, inner: asyncio.Protocol, transport: asyncio.Transport, transcript: Transcript) -> None:
-        self._inner, self._transport, self._transcript = inner, transport, transcript
+    def __init__(self, server: asyncio.Protocol, transport: asyncio.Transport, transcript: Transcript) -> None:
+        super().__init__(server)
+        self._transport, self._transcript = transport, transcript
         self.last: int | None = None
-
-    def data_received(self, data: bytes) -> None:
-        self._inner.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        return self._inner.eof_received()
-
-    def pause_writing(self) -> None:
-        self._inner.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The error may have been seen by whoever read or wrote, or wait at the socket still."""
         if self.last is not None and (isinstance(exc, ConnectionError) or self._was_reset()):
             self._transcript.lose(self.last)
-        self._inner.connection_lost(exc)
+        super().connection_lost(exc)
 
     def _was_reset(self) -> bool:
         wire = self._transport.get_extra_info("socket")
