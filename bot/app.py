@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from bot.front import Front
+from bot.front import Front, behind
 from bot.settings import Settings
 from bot.stripe_gateway import StripeGateway
 from bot.telegram_intake import Polling, WebhookIsSet, expect_webhook
@@ -201,7 +201,7 @@ class Service:
 
     async def _listen(self) -> None:
         host, port = self._settings.host, self._settings.port
-        self._runner = web.AppRunner(self._house.site, access_log=None, shutdown_timeout=2.0)
+        self._runner = behind(self._house.site)
         await self._runner.setup()
         metrics, server = self._metrics, self._runner.server
         assert server is not None  # noqa: S101 (it was set up)

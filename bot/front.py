@@ -1,6 +1,7 @@
 """Stands before the web server: how many may be connected, and how long a caller may take to say what he wants.
 
 aiohttp itself bounds neither; without this a few programs that open connections and say nothing keep Stripe out.
+A caller is silent until the head of a request is complete, then he is attended to, then idle until he says more.
 """
 
 from __future__ import annotations
@@ -14,6 +15,11 @@ from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network
 from typing import cast
 
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Handler
+
+from bot.relay import Relay
 from handlers.seldom import Seldom
 from handlers.web.address import household, is_within
 
@@ -24,6 +30,13 @@ PER_HOUSEHOLD = 400
 """Twice as many as may have a page open with its stream; a proxy of ours speaks for many and has no such bound."""
 
 HEAD_SECONDS = 10.0
+IDLE_SECONDS = 150.0
+"""How long a connection is kept between two requests: longer than proxies keep theirs, so that it is they who end it
+(Caddy 120 seconds, nginx 60)."""
+
+SHUTDOWN_SECONDS = 2.0
+"""How long a request may take to its end once the service is to stop; it is cut then, and given as long for that."""
+
 UNREAD_SECONDS = 30.0
 """How long somebody may leave unread what was sent to him; the system itself keeps that time, where it can."""
 
@@ -46,8 +59,52 @@ def most_connections() -> int:
     return MOST if soft == resource.RLIM_INFINITY else max(FILES, min(MOST, soft - FILES))
 
 
+def behind(site: web.Application, *, idle_seconds: float = IDLE_SECONDS) -> web.AppRunner:
+    """What serves a site behind a `Front`, to be set up once; it ends what is idle for so many seconds."""
+    site.middlewares.insert(0, attend)
+    logger = logging.getLogger(f"{__name__}.web")
+    logger.filters[:] = [NoRequest()]
+    return web.AppRunner(
+        site, access_log=None, logger=logger, keepalive_timeout=idle_seconds, shutdown_timeout=SHUTDOWN_SECONDS
+    )
+
+
+class NoRequest(logging.Filter):
+    """Keeps the tracebacks of malformed requests out of the log, and says now and then how many there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seldom = Seldom()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """False for what came over the wire and is not HTTP."""
+        kind = record.exc_info[0] if record.exc_info else None
+        if kind is None or not issubclass(kind, HttpProcessingError):
+            return True
+        if record.levelno >= logging.WARNING:
+            self._seldom.say(log, "what came in is no request (%s)", kind.__name__)
+        return False
+
+
+@web.middleware
+async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The outermost of the site: it is called once a head is complete, and is over when the answer is ready."""
+    transport = request.transport
+    caller = None if transport is None else transport.get_protocol()
+    if not isinstance(caller, Caller):
+        return await handler(request)
+    caller.spoke()
+    try:
+        return await handler(request)
+    finally:
+        caller.is_answered()
+
+
 class Front:
-    """Makes the protocol of each connection; `opened` hears how many there are, `refused` why one was turned away."""
+    """Makes the protocol of each connection; `opened` hears how many there are, `refused` why one was turned away.
+
+    `server` has to be that of a runner that `behind` made.
+    """
 
     def __init__(
         self,
@@ -71,6 +128,7 @@ class Front:
         self._refused = refused
         self._open: Counter[str] = Counter()
         self._silent: dict[Caller, None] = {}
+        self._idle: dict[Caller, None] = {}
         self._seldom = Seldom()
 
     def __call__(self) -> Caller:
@@ -78,30 +136,39 @@ class Front:
         return Caller(self, cast("asyncio.Protocol", self._server()))
 
     def admit(self, caller: Caller, peer: str) -> bool:
-        """Let the caller in, if need be in the place of whoever has been silent the longest."""
+        """Let the caller in, if need be in the place of another, to whom nothing is owed now."""
         address = household(peer)
         if self._open[address] >= self._per_household and not is_within(peer, self._trusted):
             self.turn_away("household")
             return False
         if self._open.total() >= self._most:
-            longest = next(iter(self._silent), None)
             self.turn_away("full")
+            longest = next(iter(self._silent), None) or next(iter(self._idle), None)
             if longest is None:
                 return False
             longest.hang_up()
         self._open[address] += 1
-        self._silent[caller] = None
         self._opened(self._open.total())
         return True
 
-    def spoke(self, caller: Caller) -> None:
-        """The caller has said what he wants."""
+    def is_silent(self, caller: Caller) -> None:
+        """The caller has not said yet what he wants: such make room first, the longest silent before the others."""
+        self._idle.pop(caller, None)
+        self._silent[caller] = None
+
+    def is_attended(self, caller: Caller) -> None:
+        """The caller has said what he wants, and keeps his place until he has it; or he is gone."""
         self._silent.pop(caller, None)
+        self._idle.pop(caller, None)
+
+    def is_idle(self, caller: Caller) -> None:
+        """The caller has been answered: such make room next."""
+        self._idle[caller] = None
 
     def left(self, caller: Caller, peer: str) -> None:
         """The connection is over."""
+        self.is_attended(caller)
         address = household(peer)
-        self._silent.pop(caller, None)
         self._open[address] -= 1
         if not self._open[address]:
             del self._open[address]
@@ -113,15 +180,15 @@ class Front:
         self._seldom.say(log, "connections were turned away (%s)", why)
 
 
-class Caller(asyncio.Protocol):
+class Caller(Relay):
     """One connection: hands everything on to the web server, once it is let in."""
 
     def __init__(self, front: Front, server: asyncio.Protocol) -> None:
+        super().__init__(server)
         self._front = front
-        self._server = server
         self._transport: asyncio.Transport | None = None
         self._peer = ""
-        self._tail = b""
+        self._attended = False
         self._late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -133,55 +200,55 @@ class Caller(asyncio.Protocol):
             return
         self._transport, self._peer = plain, peer
         self._bound_what_is_unread(plain)
-        self._late = asyncio.get_running_loop().call_later(self._front.head_seconds, self._too_late)
-        self._server.connection_made(transport)
+        self._begins()
+        super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Watch for the end of the first head; the server itself keeps the time of those that follow."""
-        if self._late is not None:
-            seen = self._tail + data
-            self._tail = seen[-3:]
-            if b"\r\n\r\n" in seen:
-                self._spoke()
-        if self._transport is not None:
-            self._server.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        """He has said all that he will say."""
-        return self._server.eof_received() if self._transport is not None else None
-
-    def pause_writing(self) -> None:
-        """He does not read as fast as he is written to."""
-        self._server.pause_writing()
-
-    def resume_writing(self) -> None:
-        """He reads again."""
-        self._server.resume_writing()
+        """The first word of a head begins its time; a body is what is attended to, and has a time of its own."""
+        if self._late is None and not self._attended:
+            self._begins()
+        super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over, if it ever began."""
         if self._transport is None:
             return
-        self._spoke()
+        self._stop_waiting()
         self._front.left(self, self._peer)
-        self._server.connection_lost(exc)
+        super().connection_lost(exc)
+
+    def spoke(self) -> None:
+        """The head of a request is complete."""
+        self._attended = True
+        self._stop_waiting()
+        self._front.is_attended(self)
+
+    def is_answered(self) -> None:
+        """What he wanted is done; the web server ends the connection if nothing more comes for long."""
+        self._attended = False
+        if self._transport is not None and not self._transport.is_closing():
+            self._front.is_idle(self)
 
     def hang_up(self) -> None:
         """Make room for another."""
-        self._front.spoke(self)
+        self._stop_waiting()
+        self._front.is_attended(self)
         if self._transport is not None:
             self._transport.abort()
+
+    def _begins(self) -> None:
+        self._late = asyncio.get_running_loop().call_later(self._front.head_seconds, self._too_late)
+        self._front.is_silent(self)
 
     def _too_late(self) -> None:
         self._late = None
         self._front.turn_away("slow")
         self.hang_up()
 
-    def _spoke(self) -> None:
+    def _stop_waiting(self) -> None:
         if self._late is not None:
             self._late.cancel()
             self._late = None
-        self._front.spoke(self)
 
     def _bound_what_is_unread(self, transport: asyncio.Transport) -> None:
         wire = transport.get_extra_info("socket")
