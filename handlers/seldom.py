@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable
 
 SECONDS = 60.0
+MOST = 1000
+"""Different things that are remembered to have been said."""
 
 
 class Seldom:
@@ -25,6 +27,9 @@ class Seldom:
         if last is not None and now - last < self._seconds:
             self._unsaid[what] += 1
             return
+        if len(self._said) >= MOST:
+            self._said.clear()
+            self._unsaid.clear()
         self._said[what] = now
         if more := self._unsaid.pop(what, 0):
             log.warning(f"{sentence}, and %s times more since it was last said", what, more)

@@ -11,7 +11,7 @@ from handlers.live import Live
 from handlers.ports import Clock
 from handlers.web.address import Networks
 from handlers.web.bodies import LARGEST
-from handlers.web.headers import friendly, securing
+from handlers.web.headers import befriending, securing
 from handlers.web.operations import Check, Operations, Read
 from handlers.web.page_words import Voice
 from handlers.web.pay_page import Pages, PayPage
@@ -54,7 +54,7 @@ def site(
     voice = Voice(wallet_name)
     page = PayPage(pages, live, clock, voice=voice, public_url=public_url, trusted=trusted_proxies)
     operations = Operations(clock, health, ready, readings=readings, token=metrics_token)
-    app = web.Application(middlewares=[friendly], client_max_size=LARGEST)
+    app = web.Application(middlewares=[befriending()], client_max_size=LARGEST)
     app.on_response_prepare.append(securing(framed_by))
     app.on_shutdown.append(_ending(live))
     app.add_routes(

@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable
 from itertools import count
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from handlers.i18n import FALLBACK
+from handlers.seldom import Seldom
 from handlers.trace import trace
 from handlers.web.looks import SCRIPT_SOURCE, STYLE_SOURCE, render
 from handlers.web.tongue import language_for, picked
@@ -76,24 +77,29 @@ def securing(framed_by: str) -> Callable[[web.Request, web.StreamResponse], Awai
     return secure
 
 
-@web.middleware
-async def friendly(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn every refusal and every error into a plain answer that tells nothing of the inside."""
-    mark = f"{next(_MARKS) & 0xFFFFFFFF:08x}"
-    with trace(request=mark):
-        try:
-            return await handler(request)
-        except web.HTTPException as refusal:
-            stop = refusal
-        except DatabaseUnavailable:
-            log.warning("%s: the database is unavailable", _route(request))
-            stop = web.HTTPServiceUnavailable(headers={"Retry-After": str(RETRY_SECONDS)})
-        except Exception:
-            log.exception("%s failed", _route(request))
-            stop = web.HTTPInternalServerError()
-        if stop.status >= 400:
-            _dress(stop, request, mark)
-        raise stop
+def befriending() -> Middleware:
+    """What turns every refusal and every error into a plain answer that tells nothing of the inside."""
+    seldom = Seldom()
+
+    @web.middleware
+    async def friendly(request: web.Request, handler: Handler) -> web.StreamResponse:
+        mark = f"{next(_MARKS) & 0xFFFFFFFF:08x}"
+        with trace(request=mark):
+            try:
+                return await handler(request)
+            except web.HTTPException as refusal:
+                stop = refusal
+            except DatabaseUnavailable:
+                seldom.say(log, "%s: the database is unavailable", _route(request))
+                stop = web.HTTPServiceUnavailable(headers={"Retry-After": str(RETRY_SECONDS)})
+            except Exception:
+                log.exception("%s failed", _route(request))
+                stop = web.HTTPInternalServerError()
+            if stop.status >= 400:
+                _dress(stop, request, mark)
+            raise stop
+
+    return friendly
 
 
 def _dress(stop: web.HTTPException, request: web.Request, mark: str) -> None:

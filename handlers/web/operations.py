@@ -12,6 +12,7 @@ from aiohttp import web
 
 from handlers.health import Health
 from handlers.ports import Clock
+from handlers.seldom import Seldom
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Operations:
         self._readings = readings
         self._token = token.encode()
         self._check_seconds = check_seconds
+        self._seldom = Seldom()
 
     async def alive(self, request: web.Request) -> web.Response:
         """200 while the process can answer at all."""
@@ -74,7 +76,7 @@ class Operations:
             async with asyncio.timeout(self._check_seconds):
                 return await self._ready[name]()
         except Exception as error:  # whatever it is, the answer is the same, and the log has the reason
-            log.warning("not ready: %s (%s: %s)", name, type(error).__name__, error)
+            self._seldom.say(log, "not ready: %s", f"{name} ({type(error).__name__}: {error})")
             return False
 
 
