@@ -94,6 +94,13 @@ class Colleagues:
         if kept.role is Role.ADMIN and not await self._team.is_owner(inviter.id):
             await self._alerts.admin_invited(shop, inviter, kept.digest)
 
+    async def is_invited(self, said: str) -> bool:
+        """Whether a word is one of an invitation that somebody can take up now."""
+        if not said.startswith(INVITE):
+            return False
+        invitation = await self._book.find(_digest(said.removeprefix(INVITE)))
+        return invitation is not None and invitation.is_open(self._clock.now())
+
     async def join(self, said: str, person: Person, answer: Callable[[Joined], Draft]) -> None:
         """Seat the person who brings an invitation's word, and tell him and whoever invited him.
 
@@ -137,7 +144,7 @@ class Colleagues:
         said, wish = _read(mail)
         word = self._word(wish.source)
         invitation = await self._book.find(_digest(word))
-        if invitation is None or invitation.used_by is not None or invitation.expires_at <= self._clock.now():
+        if invitation is None or not invitation.is_open(self._clock.now()):
             return None
         if not self._messenger.username:
             raise DeliveryFailed("our own name is not known yet", wait=WAIT_FOR_NAME)

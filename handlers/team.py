@@ -80,6 +80,12 @@ class Team:
         digest = _digest(said.removeprefix(CLAIM))
         return await self._directory.claim(digest, person.id, name=person.name, now=self._clock.now())
 
+    async def is_offered(self, said: str) -> bool:
+        """Whether a word is the one by which somebody can become the first owner now."""
+        if not said.startswith(CLAIM) or self._owner_ids:
+            return False
+        return await self._directory.is_offered(_digest(said.removeprefix(CLAIM)), now=self._clock.now())
+
     async def standing(self, chat_id: int, person: Person) -> Standing:
         """What the person may do in this chat now; a private chat acts for the shop its person belongs to."""
         owner = await self.is_owner(person.id)

@@ -111,13 +111,15 @@ class Directory:
         """Let whoever brings what `digest` was made of become the first owner, until then; an earlier offer is void."""
         await self.record(CLAIM, f"{digest} {until.timestamp()}")
 
+    async def is_offered(self, digest: str, *, now: datetime) -> bool:
+        """Whether `claim` would make somebody the first owner."""
+        async with self._db.glance() as tx:
+            return await _is_offered(tx, digest, now)
+
     async def claim(self, digest: str, user_id: int, *, name: str, now: datetime) -> bool:
         """Make this person the first owner; False if the offer is another, used up, too old, or there is an owner."""
         async with self._db.transaction() as tx:
-            offer = (await tx.execute(sa.select(facts.c.value).where(facts.c.name == CLAIM))).scalar() or " 0"
-            offered, until = offer.split(" ")
-            taken = (await tx.execute(sa.select(owners.c.user_id))).first() is not None
-            if taken or not hmac.compare_digest(offered, digest) or now.timestamp() > float(until):
+            if not await _is_offered(tx, digest, now):
                 return False
             await tx.execute(facts.delete().where(facts.c.name == CLAIM))
             await tx.execute(owners.insert().values(user_id=user_id, name=name, since=now))
@@ -188,6 +190,13 @@ _SHOPS = sa.select(shops).order_by(shops.c.id)
 _SHOP = sa.select(shops).where(shops.c.id == sa.bindparam("key"))
 _SHOP_OF_CHAT = sa.select(shops).join(chats, chats.c.shop_id == shops.c.id)
 _SHOP_OF_CHAT = _SHOP_OF_CHAT.where(chats.c.chat_id == sa.bindparam("key"))
+
+
+async def _is_offered(tx: AsyncConnection, digest: str, now: datetime) -> bool:
+    offer = (await tx.execute(sa.select(facts.c.value).where(facts.c.name == CLAIM))).scalar() or " 0"
+    offered, until = offer.split(" ")
+    taken = (await tx.execute(sa.select(owners.c.user_id))).first() is not None
+    return not taken and hmac.compare_digest(offered, digest) and now.timestamp() <= float(until)
 
 
 async def _tie(tx: AsyncConnection, chat_id: int, shop_id: int, actor: str, now: datetime) -> None:

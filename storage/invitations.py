@@ -103,7 +103,7 @@ class Invitations:
         """
         async with self._db.transaction() as tx:
             found = await _first(tx, invites.c.digest == digest)
-            if found is None or found.used_by is not None or found.expires_at <= now:
+            if found is None or not found.is_open(now):
                 raise InvitationRefused
             if not await _may_seat(tx, found.shop_id, found.invited_by, owners):
                 raise InvitationRefused

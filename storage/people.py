@@ -77,3 +77,7 @@ class Invitation:
     invited_by: int
     expires_at: datetime
     used_by: int | None = None
+
+    def is_open(self, now: datetime) -> bool:
+        """Whether somebody can still take it up."""
+        return self.used_by is None and self.expires_at > now

@@ -1,21 +1,22 @@
-"""Strangers in floods, and callers who say nothing: payments go through meanwhile, and the log stays readable."""
+"""Strangers in floods: payments go through meanwhile, and the log stays readable."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
-from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
-from bot.front import Front
 from bot.sandbox.clock import TurnedClock
-from tests.crowd import open_shop
+from storage.errors import DatabaseUnavailable
+from tests.crowd import ADMIN, GROUP, open_shop, press
 from tests.evidence import rest
+from tests.invitations import invited, join
 from tests.page_world import page_of, paged
+from tests.test_page_trouble import Lost
 from tests.till import paid
+from tests.web_stand import doors
 from tests.world import World, opened
 
 FLOOD = 200
@@ -64,125 +65,66 @@ async def test_posts_to_a_page_by_the_hundred_hold_up_no_other_payment(clock: Tu
         assert len(world.stripe.ledger.intents) == before + 1
 
 
+def answered(world: World, text: str) -> list[int]:
+    """The strangers who were answered with that, one by one."""
+    return [int(e.params["chat_id"]) for e in world.sent(text) if int(e.params["chat_id"]) >= STRANGERS]
+
+
 async def test_strangers_in_private_chats_are_answered_so_often_only_and_members_always(world: World) -> None:
-    for number in range(300):
+    for number in range(60):
         world.say("/id", by=STRANGERS + number)
     for _ in range(30):
         world.say("/id", by=STRANGERS)
     await paid(world)
     await rest(world)
-    heard = [entry for entry in world.sent("Your number is") if int(entry.params["chat_id"]) >= STRANGERS]
-    assert len(heard) == 240
-    world.advance(61)
-    for _ in range(30):
-        world.say("/id", by=STRANGERS)
-    await world.until(lambda: len([e for e in world.sent("Your number is") if e.params["chat_id"] == STRANGERS]) >= 10)
+    heard = answered(world, "Your number is")
+    assert len(heard) == 40
+    for _ in range(2):
+        world.advance(61)
+        for _ in range(30):
+            world.say("/id", by=STRANGERS)
+        await rest(world)
+    assert answered(world, "Your number is").count(STRANGERS) == 21
+
+
+async def test_words_that_are_none_count_and_an_invitation_gets_through(world: World) -> None:
+    word = await invited(world)
+    for number in range(50):
+        world.say(f"/start invite-{number:032}", by=STRANGERS + number)
+        world.say(f"/start claim-{number:022}", by=STRANGERS + number)
     await rest(world)
-    mine = [e for e in world.sent("Your number is") if e.params["chat_id"] == STRANGERS]
-    assert len(mine) == 11
+    assert len(answered(world, "Nothing was changed")) == 40
+    assert (await join(world, word, by=STRANGERS + 99))["text"].startswith("You are now merchant of Kvit.")
 
 
-MORE = b"GET /more"
-MUCH = 8 * 1024**2
+async def test_the_taps_and_queries_of_one_stranger_are_looked_at_so_often_only(world: World) -> None:
+    world.say("/pay 125", chat=GROUP)
+    card = await world.card("Waiting for payment", chat=GROUP)
+    data = card["reply_markup"]["inline_keyboard"][-1][-1]["callback_data"]
+    for number in range(50):
+        press(world, card, data, by=STRANGERS)
+        await world.control("telegram", "inline", {"from_id": STRANGERS, "query": f"{number} DKK"})
+    await rest(world)
+    methods = {"answerCallbackQuery", "answerInlineQuery"}
+    assert sum(entry.method in methods for entry in world.telegram.transcript) == 60
+    by_admin = press(world, card, data, by=ADMIN)
+    await world.telegram.until(lambda telegram: telegram.world.taps[by_admin].answer)
 
 
-class Echo(asyncio.Protocol):
-    """A web server that answers whatever it hears."""
+async def test_visits_while_the_database_is_away_are_a_line_of_each_kind(
+    clock: TurnedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken() -> bool:
+        raise DatabaseUnavailable("locked")
 
-    transport: asyncio.Transport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self.transport.write(bytes(MUCH) if data.startswith(MORE) else b"heard\n")
-
-
-async def standing(front: Front) -> tuple[asyncio.Server, int]:
-    server = await asyncio.get_running_loop().create_server(front, "127.0.0.1", 0)
-    return server, server.sockets[0].getsockname()[1]
-
-
-Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-async def is_shut(line: Line) -> bool:
-    """Whether the other end hangs up."""
-    try:
-        async with asyncio.timeout(10):
-            over = await line[0].read(1) == b""
-    except ConnectionResetError:
-        over = True
-    if over:
-        line[1].close()
-    return over
-
-
-async def test_where_all_places_are_taken_whoever_said_nothing_makes_room() -> None:
-    why: list[str] = []
-    front = Front(Echo, most=2, refused=why.append)
-    server, port = await standing(front)
-    async with server:
-        silent = await asyncio.open_connection("127.0.0.1", port)
-        spoken = await asyncio.open_connection("127.0.0.1", port)
-        spoken[1].write(b"GET / HTTP/1.1\r\n\r\n")
-        assert await spoken[0].readline() == b"heard\n"
-        third = await asyncio.open_connection("127.0.0.1", port)
-        assert await is_shut(silent)
-        third[1].write(b"GET / HTTP/1.1\r\n\r\n")
-        assert await third[0].readline() == b"heard\n"
-        assert await is_shut(await asyncio.open_connection("127.0.0.1", port))
-        assert why == ["full", "full"]
-        spoken[1].close()
-        third[1].close()
-
-
-async def test_one_household_takes_its_share_and_a_proxy_of_ours_as_much_as_there_is() -> None:
-    why: list[str] = []
-    for trusted, shut in (((), True), (("127.0.0.0/8",), False)):
-        networks = tuple(map(ip_network, trusted))
-        server, port = await standing(Front(Echo, networks, per_household=1, refused=why.append))
-        async with server:
-            first = await asyncio.open_connection("127.0.0.1", port)
-            first[1].write(b"GET / HTTP/1.1\r\n\r\n")
-            assert await first[0].readline() == b"heard\n"
-            second = await asyncio.open_connection("127.0.0.1", port)
-            second[1].write(b"GET / HTTP/1.1\r\n\r\n")
-            assert (await is_shut(second)) is shut
-            for _, writer in (first, second):
-                writer.close()
-    assert why == ["household"]
-
-
-async def test_a_head_that_does_not_come_to_its_end_is_cut_and_one_that_does_is_not() -> None:
-    why: list[str] = []
-    server, port = await standing(Front(Echo, head_seconds=0.3, refused=why.append))
-    async with server:
-        quick = await asyncio.open_connection("127.0.0.1", port)
-        for part in (b"GET / HTTP/1.1\r", b"\n\r", b"\n"):
-            quick[1].write(part)
-            await quick[0].readline()
-        slow = await asyncio.open_connection("127.0.0.1", port)
-        slow[1].write(b"GET / HTTP/1.1\r\nHost: ")
-        await slow[0].readline()
-        assert await is_shut(slow)
-        quick[1].write(b"GET / HTTP/1.1\r\n\r\n")
-        assert await quick[0].readline() == b"heard\n"
-        assert why == ["slow"]
-        quick[1].close()
-
-
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system keeps no such time")
-async def test_whoever_does_not_read_what_he_asked_for_is_cut() -> None:
-    gone = asyncio.Event()
-    front = Front(Echo, unread_seconds=0.5, opened=lambda number: None if number else gone.set())
-    server, port = await standing(front)
-    async with server:
-        with socket.create_connection(("127.0.0.1", port)) as deaf:
-            deaf.sendall(MORE + b" HTTP/1.1\r\n\r\n")
-            async with asyncio.timeout(60):
-                await gone.wait()
+    async with doors(clock, Lost(DatabaseUnavailable("locked")), ready={"database": broken}) as client:
+        for _ in range(20):
+            assert (await client.get("/p/a-token")).status == 503
+            assert (await client.get("/readyz")).status == 503
+    assert [record.getMessage() for record in caplog.records] == [
+        "GET /p/{token}: the database is unavailable",
+        "not ready: database (DatabaseUnavailable: locked)",
+    ]
 
 
 async def test_the_service_counts_who_is_connected(world: World) -> None:

@@ -64,8 +64,11 @@ class Chat:
 
     async def _inline_asked(self, asked: InlineAsked, key: str) -> None:
         """Nobody waits long for results: what cannot be answered now is not worth another try."""
+        context = await self._context(asked, key)
+        if not self._manners.may_see(context):
+            return
         try:
-            await inline.asked(await self._context(asked, key), asked)
+            await inline.asked(context, asked)
         except DeliveryFailed as failed:
             log.info("an inline query could not be answered: %s", failed)
 
@@ -79,7 +82,7 @@ class Chat:
         if said.command is None and said.place.chat_id < 0:
             return Done("not for us")
         context = await self._context(said, key)
-        if not self._manners.may_hear(context):
+        if not await self._manners.may_hear(context):
             return Done("strangers are heard so often only")
         await self._desks.posts.reopen(said.place.chat_id)
         try:
@@ -92,6 +95,8 @@ class Chat:
 
     async def _tapped(self, tapped: Tapped, key: str) -> Verdict:
         context = await self._context(tapped, key)
+        if not self._manners.may_see(context):
+            return Done("strangers are seen so often only")
         try:
             await self._carry_out(context)
             if not context.answered:
