@@ -123,10 +123,11 @@ class Service:
         await _end(intake)
         if self._door is not None:
             self._door.close()
+        ending = [belt.stop(STOP_SECONDS / 2) for belt in self._house.belts]
         if self._runner is not None:
-            await self._runner.cleanup()
+            ending.append(self._runner.cleanup())
             self._runner = None
-        await asyncio.gather(*(belt.stop(STOP_SECONDS / 2) for belt in self._house.belts))
+        await asyncio.gather(*ending)
         await self._house.errands.close(STOP_SECONDS / 2)
         await _end(rest)
         self._loops = []
