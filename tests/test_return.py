@@ -71,3 +71,23 @@ async def test_when_telegram_is_back_the_ends_are_told_and_what_was_overtaken_is
         await rest(world)
         assert Counter(one[0] for one in texts(world)) == {"❌": 2 * MANY}
         assert len(telegrams(world, "editMessageText")) - edits == MANY
+
+
+async def test_cards_that_telegram_held_back_for_hours_never_say_that_they_wait(
+    clock: TurnedClock, tmp_path: Path
+) -> None:
+    async with opened(clock, tmp_path, request_hours="2") as world:
+        waits = {"method": "sendMessage", "how": "429", "retry_after": HOURS * 3600 + STEP}
+        await world.control("telegram", "faults", waits)
+        for number in range(MANY):
+            world.say(f"/pay {100 + number} DKK Order {number}")
+        await eventually(lambda: len(world.stripe.ledger.intents) == MANY)
+        for number in range(MANY // 2):
+            await world.decide("approve", number)
+        await hours_go_by(world)
+        assert texts(world) == []
+        await pass_time(world, STEP)
+        await in_time(world, lambda: len(texts(world)) >= 2 * MANY)
+        await rest(world)
+        assert Counter(one[0] for one in texts(world)) == {"✅": MANY, "🏁": MANY}
+        assert telegrams(world, "editMessageText") == []
