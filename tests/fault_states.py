@@ -19,7 +19,7 @@ from tests.evidence import alerts, event, post_event
 from tests.fate import Moment
 from tests.fault_kinds import LATER, LONG_SUFFERING, OUT_OF_REACH, Fault, refuse_until_met
 from tests.fault_places import LATE, Run, full, give_up_soon
-from tests.mortal_world import MortalWorld
+from tests.mortal_world import MortalWorld, OwnClock
 from tests.stories import Story, beside
 from tests.torture import CREATE
 from tests.world import Json
@@ -139,12 +139,12 @@ def lease_lost(
     taken = 1 if wrong or seconds >= LATE else 2
 
     async def stands_still(run: Run) -> None:
-        run.world.own.wrong = wrong
-        for step in (seconds, LEASE_IS_OVER, LEASE_IS_OVER):  # its own belts do not stand still, and may be the first
-            run.world.advance(step)
-            await Service(run.world.settings, run.world.own).sweep(poison=False)
-            if len(_creates(run)) >= taken:
-                break
+        own = run.world.own
+        own.wrong = wrong
+        own.goes.clear()
+        run.world.advance(seconds)
+        await Service(run.world.settings, OwnClock(own.right, wrong)).sweep(poison=False)
+        own.goes.set()
         run.marks.append("taken over")
         if cause is not None:
             await refuse_until_met(run, cause)

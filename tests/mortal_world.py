@@ -65,12 +65,22 @@ class TickingClock(TurnedClock):
         return super().now() + timedelta(microseconds=self._looks)
 
 
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass
 class OwnClock:
-    """The clock of Kvit's own machine, which may be `wrong` while those of the vendors are right."""
+    """The clock of Kvit's own machine, which may be `wrong` while those of the vendors are right.
+
+    While it does not go (`goes`), whoever sleeps by it sleeps on: the machine stands still.
+    """
 
     right: TurnedClock
     wrong: timedelta = timedelta()
+    goes: asyncio.Event = field(default_factory=_set)
 
     def now(self) -> datetime:
         """What Kvit takes for the time."""
@@ -79,6 +89,7 @@ class OwnClock:
     async def sleep(self, seconds: float) -> None:
         """As long as it takes, whatever the clock shows."""
         await self.right.sleep(seconds)
+        await self.goes.wait()
 
 
 @dataclass
