@@ -9,7 +9,7 @@ import pytest
 
 from bot.sandbox.clock import TurnedClock
 from tests.crowd import ADMIN, GROUP, MERCHANT, in_time, open_shop, reply
-from tests.evidence import rest, rows, webhooks
+from tests.evidence import eventually, rest, rows, webhooks
 from tests.till import back, back_up, by_hand, drafted, paid, ref_of, refunded, restore, texts, told
 from tests.world import Json, World, opened
 
@@ -81,9 +81,25 @@ async def test_nor_what_went_back_after_the_backup_that_was_restored(world: Worl
     await refunded(world, f"/refund {ref} 40")
     await told(world, "↩️ Refunded:")
     await rest(world)
+    await world.control("stripe", "down", {"down": True})  # else it is found at once, and the draft shows it
     await restore(world)
     await approved_while_stripe_is_away(world, ref, 40)
     assert back(world) == [(4000, "succeeded")]
+
+
+async def test_what_is_found_after_the_restore_is_shown_before_more_goes_back(world: World) -> None:
+    ref = ref_of(await paid(world))
+    await rest(world)
+    await back_up(world)
+    await refunded(world, f"/refund {ref} 40")
+    await told(world, "↩️ Refunded:")
+    await restore(world)
+    await told(world, "It was made in Stripe's Dashboard.")
+    await rest(world)
+    draft = await drafted(world, f"/refund {ref} 40")
+    assert "45.00 of DKK\xa0125.00 stays" in draft["text"]
+    world.tap(draft, "Refund")
+    await eventually(lambda: back(world) == [(4000, "succeeded")] * 2)
 
 
 async def test_what_was_approved_here_meanwhile_is_no_reason_to_drop_what_was_approved_before(world: World) -> None:
