@@ -105,6 +105,8 @@ def refund_notice(payment: Payment, shop: Shop, fact: Fact, refund: Refund, *, r
     )
     if refund.of_dashboard:
         said = Safe(f"{said} {html(language, 'notice.of_dashboard')}")
+    if refund.of_lost_book:
+        said = Safe(f"{said} {html(language, 'notice.of_lost_book')}")
     return Letter(said, retry_button(refund, language) if fact.name == "refund_short" else ())
 
 

@@ -25,7 +25,7 @@ from storage.errors import (
 )
 from storage.money import Money
 from storage.payment import Payment, PaymentStatus
-from storage.refund import ASKED_LIFE, ON_ITS_WAY, RETRY_LIFE, Refund, RefundReport, RefundStatus
+from storage.refund import ASKED_LIFE, LOST, ON_ITS_WAY, RETRY_LIFE, Refund, RefundReport, RefundStatus
 from storage.refunds import Room
 
 NO_BALANCE = frozenset({"balance_insufficient", "insufficient_funds"})
@@ -271,7 +271,7 @@ def found(payment: Payment, report: RefundReport, *, now: datetime) -> Refund:
         id=secrets.token_urlsafe(12),
         payment_id=payment.id,
         shop_id=payment.shop_id,
-        source=f"stripe:{report.stripe_id}",
+        source=f"{LOST if report.refund_id else 'stripe:'}{report.stripe_id}",
         amount=Money(report.amount, report.currency),
         status=RefundStatus.PENDING,
         asked_at=report.created_at or now,

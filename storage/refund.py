@@ -58,6 +58,10 @@ LIMIT_SPAN = timedelta(hours=24)
 """The sliding span in which what one person approves is summed up."""
 
 
+LOST = "lost:"
+"""How the `source` begins of a refund that is found at Stripe with our metadata, and is not in the book."""
+
+
 @dataclass(frozen=True)
 class Refund:
     """One wish to give money back and what became of it. `amount` is in the payment's own currency.
@@ -110,7 +114,12 @@ class Refund:
     @property
     def of_dashboard(self) -> bool:
         """Whether it was made at Stripe and not by us."""
-        return self.asked_by is None
+        return self.asked_by is None and not self.of_lost_book
+
+    @property
+    def of_lost_book(self) -> bool:
+        """Whether we made it, as its metadata says, and the book has nothing of that: an older one was restored."""
+        return self.source.startswith(LOST)
 
     @property
     def approvers(self) -> tuple[int, ...]:

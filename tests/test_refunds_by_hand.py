@@ -94,7 +94,7 @@ async def test_what_is_found_after_the_restore_is_shown_before_more_goes_back(wo
     await refunded(world, f"/refund {ref} 40")
     await told(world, "↩️ Refunded:")
     await restore(world)
-    await told(world, "It was made in Stripe's Dashboard.")
+    await told(world, "Kvit had asked for it, but its database does not know of that any more")
     await rest(world)
     draft = await drafted(world, f"/refund {ref} 40")
     assert "45.00 of DKK\xa0125.00 stays" in draft["text"]
