@@ -96,8 +96,7 @@ def build(
 ) -> House:
     """Everything that decides, between the database and the two vendors."""
     health, errands = Health(), Errands()
-    events = Mailbox(db, "events", keeps_bodies=False)
-    updates, outbox = Mailbox(db, "updates"), Mailbox(db, "outbox")
+    events, updates, outbox = Mailbox(db, "events"), Mailbox(db, "updates"), Mailbox(db, "outbox")
     queries, directory, post = Queries(db), Directory(db), Post(db)
     times = Times(settings.attempt_seconds, _look_seconds(settings))
     ledger = Ledger(db, outbox, announce, lambda payment, now: lifecycle.next_look(payment, now=now, times=times))

@@ -24,7 +24,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 _WAITING = sa.literal_column("state") == sa.literal_column("'waiting'")
 _SETTLE = mail.update().where(mail.c.id == sa.bindparam("which"), mail.c.lease == sa.bindparam("ours"), _WAITING)
-_SETTLE_KEY = _SETTLE.values(id=sa.select(sa.func.max(mail.c.id) + 1).scalar_subquery(), body=b"")
+_SETTLE_DONE = _SETTLE.values(id=sa.select(sa.func.max(mail.c.id) + 1).scalar_subquery(), body=b"")
 _DONE = sa.literal_column("state") == sa.literal_column("'done'")
 _SET_ASIDE = sa.literal_column("state") == sa.literal_column("'set_aside'")
 # Literal, for SQLite takes a partial index only where the statement itself says the index's condition.
@@ -32,13 +32,14 @@ _SET_ASIDE = sa.literal_column("state") == sa.literal_column("'set_aside'")
 
 
 class Mailbox:
-    """The mails of one box. A lane is strict: while its oldest mail waits or is leased, the later ones stay."""
+    """The mails of one box. A lane is strict: while its oldest mail waits or is leased, the later ones stay.
 
-    def __init__(self, db: Database, box: str, *, keeps_bodies: bool = True) -> None:
-        """Without `keeps_bodies` what was done keeps only its key."""
+    Of what was done only the key is kept, so that it is known if it comes again: what people wrote is theirs.
+    """
+
+    def __init__(self, db: Database, box: str) -> None:
         self.box = box
         self._db = db
-        self._keeps_bodies = keeps_bodies
         self._bell = db.bell(box)
         self._commits = GroupCommit(db)
 
@@ -89,8 +90,8 @@ class Mailbox:
 
         `also` writes in the same transaction, so that neither is there without the other.
         """
-        only_key = isinstance(verdict, Done) and not self._keeps_bodies
-        return await self._settle(mail, _values(mail, verdict, now), also, _SETTLE_KEY if only_key else _SETTLE)
+        change = _SETTLE_DONE if isinstance(verdict, Done) else _SETTLE
+        return await self._settle(mail, _values(mail, verdict, now), also, change)
 
     async def release(self, mail: Mail) -> bool:
         """Give a claimed mail back untouched; False if the lease is not ours any more."""

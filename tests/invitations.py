@@ -57,8 +57,9 @@ def digest(payload: str) -> str:
 
 async def taken_up_again(world: World, text: str) -> None:
     """Have the newest message that says so come once more, as after a crash before it was settled."""
-    found = "SELECT max(id) FROM mail WHERE box = 'updates' AND CAST(body AS TEXT) LIKE ?"
-    anew = f"UPDATE mail SET state = 'waiting', settled_at = NULL WHERE id = ({found})"
+    heard = [entry for entry in world.telegram.transcript if entry.direction == "in" and text in str(entry.params)]
+    number = heard[-1].result["update_id"]
     async with book(world) as db, db.transaction() as tx:
-        done = await tx.exec_driver_sql(anew, (f"%{text.removeprefix('/')}%",))
+        done = await tx.exec_driver_sql("DELETE FROM mail WHERE box = 'updates' AND key LIKE ?", (f"%:{number}",))
         assert done.rowcount == 1
+    await world.control("telegram", "redeliver", {"update_id": number})

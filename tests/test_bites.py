@@ -68,7 +68,7 @@ async def test_the_sweep_forgets_all_that_is_old_however_much_it_is(world: World
 
 
 async def test_what_keeps_only_its_key_takes_little_room(db: Database) -> None:
-    box = Mailbox(db, "events", keeps_bodies=False)
+    box = Mailbox(db, "events")
     before = await pages(db)
     await box.put(*(Draft(f"evt_{n}", f"lane {n}", "kind", b"x" * 3_500) for n in range(100)), now=NOW)
     for mail in await box.claim(now=NOW, limit=100, lease_seconds=60):

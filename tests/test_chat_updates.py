@@ -26,6 +26,7 @@ from tests.crowd import (
     shown,
     speak,
 )
+from tests.evidence import rest, rows
 from tests.world import OWNER, Json, World, button, labels, opened
 
 TEN_MINUTES = 600
@@ -237,3 +238,12 @@ async def test_an_update_that_nobody_can_read_holds_up_no_other_and_the_owner_he
 
 def speaking(text: str) -> Words:
     return Words(OWNER, OWNER, text)
+
+
+async def test_what_was_said_in_a_chat_is_not_kept_once_it_was_taken_up(world: World) -> None:
+    await open_shop(world)
+    await reply(world, world.say("/pay 125 Tea", chat=GROUP), "Waiting for payment", chat=GROUP)
+    world.say("nobody else's business", by=STRANGER, chat=GROUP)
+    await rest(world)
+    kept = rows(world, "SELECT DISTINCT state, length(body) AS size FROM mail")
+    assert kept == [{"state": "done", "size": 0}]
