@@ -15,7 +15,7 @@ from handlers.lately import Lately
 from handlers.ports import Clock
 from handlers.refund_round import RefundRound
 from handlers.trace import trace
-from handlers.worker import first_of
+from handlers.worker import all_of, first_of
 from storage.errors import DatabaseUnavailable
 from storage.ledger import Ledger
 from storage.mailbox import Mailbox
@@ -95,7 +95,7 @@ class Sweep:
         attended = 0
         while due := await self._due():
             with trace(part=NAME):
-                await asyncio.gather(*due)
+                await all_of(due)
             attended += len(due)
             self._health.beat(NAME, self._clock.now())
         self._health.beat(NAME, self._clock.now())

@@ -88,7 +88,7 @@ class Belt:
             now=self._clock.now(), limit=self._hands, lease_seconds=self._lease_seconds
         ):
             self._held |= {mail.id: mail for mail in mails}
-            await asyncio.gather(*(self._work(mail) for mail in mails))
+            await all_of([self._work(mail) for mail in mails])
             handled += len(mails)
         return handled
 
@@ -182,6 +182,13 @@ class Belt:
             except Exception:
                 log.exception("somebody cannot be told that mail %s is set aside", mail.id)
         return words
+
+
+async def all_of(work: Sequence[Coroutine[Any, Any, object]]) -> None:
+    """Return when all of them are over; an error of one is raised then, so that no other goes on unattended."""
+    for error in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(error, BaseException):
+            raise error
 
 
 async def first_of(*waiting: Coroutine[Any, Any, object]) -> None:
