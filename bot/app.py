@@ -12,7 +12,7 @@ from aiohttp import web
 from bot.front import Front, behind
 from bot.settings import Settings
 from bot.stripe_gateway import StripeGateway
-from bot.telegram_intake import Polling, WebhookIsSet, expect_webhook
+from bot.telegram_intake import Polling, WebhookGuard, WebhookIsSet
 from bot.telegram_messenger import TelegramMessenger
 from bot.telegram_request import API, AiohttpRequest
 from bot.wiring import build
@@ -95,7 +95,9 @@ class Service:
             framed_by=framed_by,
             metrics=metrics,
         )
-        self._polling = Polling(self._request, self._house.updates, clock, take_over=take_over)
+        arrive = self._house.watch.updates_arrive
+        self._polling = Polling(self._request, self._house.updates, clock, take_over=take_over, arrive=arrive)
+        self._guard = WebhookGuard(self._request, f"{settings.public_url}/telegram/webhook", clock, arrive=arrive)
         self._runner: web.AppRunner | None = None
         self._door: asyncio.Server | None = None
         self._metrics = metrics
@@ -230,7 +232,7 @@ class Service:
 
     def _begin(self) -> None:
         loops: list[tuple[str, Callable[[], Awaitable[None]]]] = [
-            ("intake", self._await_webhook if self._settings.uses_telegram_webhook else self._polling.forever),
+            ("intake", self._guard.forever if self._settings.uses_telegram_webhook else self._polling.forever),
             ("hello", self._say_hello),
             ("sweep", self._house.sweep.forever),
             ("missed events", self._house.missed.forever),
@@ -257,10 +259,6 @@ class Service:
         if word and self._tell:
             link = f"https://t.me/{self._telegram.username}?start={word}"
             self._tell(f"There is no owner yet. Whoever opens this link within 15 minutes becomes it: {link}")
-
-    async def _await_webhook(self) -> None:
-        """Updates come in by themselves, if Telegram was told to send them."""
-        await expect_webhook(self._request, f"{self._settings.public_url}/telegram/webhook")
 
     async def _until_ready(self) -> None:
         """Each part shows its first sign of life within some milliseconds."""

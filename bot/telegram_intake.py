@@ -25,6 +25,7 @@ ALLOWED_UPDATES = ("message", "callback_query", "my_chat_member", "inline_query"
 LONG_POLL_SECONDS = 25
 ANSWER_SECONDS = 10.0
 RARELY = 60.0
+GUARD_SECONDS = 300.0
 LONGEST_PAUSE = 30.0
 
 
@@ -41,24 +42,64 @@ class WebhookIsSet(Exception):
         )
 
 
-async def expect_webhook(request: AiohttpRequest, url: str) -> None:
-    """Say so where Telegram does not send its updates to `url`; nothing is changed."""
-    try:
-        info = await request.call("getWebhookInfo")
-    except TelegramError as error:
-        log.warning("Telegram does not say whether its webhook is set (%s).", type(error).__name__)
-        return
-    if not isinstance(info, dict) or info.get("url") != url:
-        log.error("No messages will come in: Telegram's webhook is not ours. Run `python -m bot setup-webhooks`.")
+def _nobody(arrive: bool) -> None:
+    """Nobody asks whether updates arrive."""
+
+
+class WebhookGuard:
+    """Looks every few minutes whether Telegram sends the bot's updates to `url`, and whether they get there."""
+
+    def __init__(
+        self, request: AiohttpRequest, url: str, clock: Clock, *, arrive: Callable[[bool], None] = _nobody
+    ) -> None:
+        """`arrive` hears whether updates can arrive, each time that this is known."""
+        self._request = request
+        self._url = url
+        self._clock = clock
+        self._arrive = arrive
+        self._trouble = ""
+
+    async def forever(self) -> None:
+        """Look until canceled; what is wrong is logged once when it begins and once when it is over."""
+        while True:
+            await self.look()
+            await self._clock.sleep(GUARD_SECONDS)
+
+    async def look(self) -> None:
+        """Ask Telegram; nothing is changed."""
+        try:
+            info = await self._request.call("getWebhookInfo")
+        except TelegramError as error:
+            self._say(f"Telegram does not say whether its webhook is set ({type(error).__name__}).", logging.WARNING)
+            return
+        trouble = self._wrong(info if isinstance(info, dict) else {})
+        self._arrive(not trouble)
+        self._say(trouble, logging.ERROR)
+
+    def _wrong(self, info: dict[str, Any]) -> str:
+        if info.get("url") != self._url:
+            return "No messages will come in: Telegram's webhook is not ours. Run `python -m bot setup-webhooks`."
+        failed = self._clock.now().timestamp() - int(info.get("last_error_date") or 0) < GUARD_SECONDS
+        if failed and info.get("pending_update_count"):
+            return f"Telegram cannot bring its updates here: {info.get('last_error_message')}."
+        return ""
+
+    def _say(self, trouble: str, level: int) -> None:
+        if trouble and trouble != self._trouble:
+            log.log(level, trouble)
+        elif self._trouble and not trouble:
+            log.info("Telegram's updates come in again.")
+        self._trouble = trouble
 
 
 @dataclass(frozen=True)
 class _Trouble:
-    """Why no updates come. `seconds` to wait; None backs off from soon to seldom."""
+    """Why no updates come. `seconds` to wait; None backs off from soon to seldom. `is_taken`: another gets them."""
 
     kind: str
     sentence: str
     seconds: float | None = None
+    is_taken: bool = False
 
 
 class Polling:
@@ -77,14 +118,19 @@ class Polling:
         take_over: bool = False,
         long_poll: int = LONG_POLL_SECONDS,
         chance: Callable[[], float] = random.random,
+        arrive: Callable[[bool], None] = _nobody,
     ) -> None:
-        """`take_over` removes a webhook once, at the start; `long_poll` is seconds at Telegram, at most 50."""
+        """`take_over` removes a webhook once, at the start; `long_poll` is seconds at Telegram, at most 50.
+
+        `arrive` hears whether updates can arrive: not while another program or a webhook takes them away.
+        """
         self._request = request
         self._inbox = inbox
         self._clock = clock
         self._take_over = take_over
         self._long_poll = long_poll
         self._chance = chance
+        self._arrive = arrive
         self._admitted = False
         self._confirm: int | None = None
         self._trouble: _Trouble | None = None
@@ -161,6 +207,8 @@ class Polling:
             log.error(trouble.sentence)
             self._failures = 0
         self._trouble = trouble
+        if trouble.is_taken:
+            self._arrive(False)
         self._failures = min(self._failures + 1, 16)
         longest = min(2.0 ** (self._failures - 1), LONGEST_PAUSE)
         await self._clock.sleep(self._chance() * longest if trouble.seconds is None else trouble.seconds)
@@ -169,17 +217,18 @@ class Polling:
         if self._trouble is not None:
             log.info("Telegram's updates come in again.")
         self._trouble = None
+        self._arrive(True)
 
 
 def _trouble_of(error: TelegramError | WebhookIsSet | DatabaseUnavailable) -> _Trouble:
     match error:
         case WebhookIsSet():
-            return _Trouble("webhook", f"Polling has stopped. {error}", RARELY)
+            return _Trouble("webhook", f"Polling has stopped. {error}", RARELY, is_taken=True)
         case DatabaseUnavailable():
             return _Trouble("database", f"No update is confirmed to Telegram while {error}.")
         case Conflict():
             sentence = "Polling has stopped: another program polls with this bot's token; one of the two must end."
-            return _Trouble("conflict", sentence, RARELY)
+            return _Trouble("conflict", sentence, RARELY, is_taken=True)
         case InvalidToken():
             return _Trouble("token", "Telegram refuses the bot's token; set TELEGRAM_BOT_TOKEN right.", RARELY)
         case RetryAfter():

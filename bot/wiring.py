@@ -124,6 +124,7 @@ def build(
         expects_webhooks=bool(settings.stripe_webhook_secrets),
         accepted_at=lambda: metrics.stripe_accepted_at,
     )
+    metrics.expects_webhooks(bool(settings.stripe_webhook_secrets))
     questions = Questions(db)
     secret = _invitation_secret(settings)
     colleagues = Colleagues(team, Invitations(db, outbox), outbox, alerts, messenger, clock, secret=secret)

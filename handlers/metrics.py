@@ -70,9 +70,16 @@ class Metrics:
         self._repairs = Counter(
             "kvit_sweep_repairs", "News that the sweep found and no webhook told", registry=registry
         )
+        self._expects_webhooks = Gauge(
+            "kvit_stripe_webhooks_expected", "Whether Stripe is to tell of events by webhooks", registry=registry
+        )
         self._late = Counter(
             "kvit_stripe_events_read_late", "Events found in Stripe's list, for no webhook came", registry=registry
         )
+
+    def expects_webhooks(self, so: bool) -> None:
+        """Without a secret no webhook is taken, and what is found by looking is nothing that went wrong."""
+        self._expects_webhooks.set(so)
 
     def connected(self, number: int) -> None:
         """So many connections are open."""

@@ -23,12 +23,19 @@ LOOK_SECONDS = 60.0
 STILL = timedelta(minutes=15)
 """A mail that came in waits so long only if nobody handles any, or Stripe does not answer."""
 
+DEAF = timedelta(minutes=5)
+"""A new version that starts beside the old one takes its updates away for some seconds; that is nothing to tell."""
+
 SILENT = timedelta(hours=1)
 FINDS = 3
 """So much news in a row that no webhook told is no accident any more."""
 
 KEY = "key"
 WEBHOOKS = "webhooks"
+UPDATES = "updates"
+INTAKE = "intake"
+"""The part that brings updates in, as `/metrics` names it."""
+
 _MONEY = frozenset({PaymentStatus.SUCCEEDED, PaymentStatus.AUTHORIZED})
 
 
@@ -67,7 +74,7 @@ class Episodes:
 
 
 class Watch:
-    """Looks once a minute whether webhooks arrive, the belts get on and Stripe takes the key."""
+    """Looks once a minute whether webhooks and updates arrive, the belts get on and Stripe takes the key."""
 
     def __init__(
         self,
@@ -92,6 +99,8 @@ class Watch:
         self._heard: datetime | None = None
         self._finds = 0
         self._late: set[str] = set()
+        self._arrives: bool | None = None
+        self._deaf_since: datetime | None = None
         health.expect(NAME, within_seconds=LOOK_SECONDS * 3)
 
     def heard(self) -> None:
@@ -108,10 +117,19 @@ class Watch:
         """Count events that were found in Stripe's list, for no webhook had brought them."""
         self._finds += events
 
+    def updates_arrive(self, arrive: bool) -> None:
+        """Whether what people write reaches the bot, as its intake knows by now."""
+        now = self._clock.now()
+        self._arrives = arrive
+        if arrive:
+            self._health.beat(INTAKE, now)
+        self._deaf_since = None if arrive else self._deaf_since or now
+
     async def look(self) -> None:
         """Hold the state of everything against what was told."""
         self._health.beat(NAME, self._clock.now())
         await self._webhooks()
+        await self._updates()
         for box in self._incoming:
             await self._belt(box)
         await self._key()
@@ -131,6 +149,12 @@ class Watch:
             await self._episodes.begin(WEBHOOKS, "alert.webhooks_silent", count=self._finds)
         elif self._heard is not None:
             await self._episodes.end(WEBHOOKS, "alert.webhooks_back")
+
+    async def _updates(self) -> None:
+        if self._deaf_since is not None and self._clock.now() - self._deaf_since >= DEAF:
+            await self._episodes.begin(UPDATES, "alert.bot_deaf")
+        elif self._arrives:
+            await self._episodes.end(UPDATES, "alert.bot_hears")
 
     async def _belt(self, box: Mailbox) -> None:
         """Old mail alone is no sign: after a pause of everything it is old as well, and gone a moment later."""

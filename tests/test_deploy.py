@@ -28,7 +28,7 @@ ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
 SETTINGS = {name.upper() for name in Settings.model_fields}
 THEIRS = re.compile(r"(up|process_\w+)")
-PROMQL = {"sum", "rate", "increase", "delta", "histogram_quantile", "unless"}
+PROMQL = {"sum", "max", "rate", "increase", "delta", "histogram_quantile", "absent", "and", "or", "unless"}
 HARDENED = {
     "NoNewPrivileges": "yes",
     "ProtectSystem": "strict",

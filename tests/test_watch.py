@@ -17,6 +17,8 @@ BACK = "ℹ️ Stripe's webhooks arrive again."
 REFUSED = "⚠️ Stripe refuses Kvit's key"
 ACCEPTED = "ℹ️ Stripe accepts Kvit's key again"
 STANDS = "⚠️ Kvit does not get on with what comes in (events): the oldest has waited for 17 minutes."
+DEAF = "⚠️ What people write to the bot does not reach Kvit"
+HEARS = "ℹ️ What people write to the bot reaches Kvit again."
 MOVES = "ℹ️ Kvit gets on again with what comes in (events)."
 
 
@@ -118,6 +120,47 @@ async def test_a_refused_key_is_told_once_however_many_days_and_once_that_it_is_
     await again(world)
     await pass_time(world, 120)
     await told(world, REFUSED, ACCEPTED)
+
+
+async def bot_api(world: World, method: str, **params: object) -> None:
+    """Somebody else who has the bot's token calls Telegram."""
+    token = world.settings.telegram_bot_token.get_secret_value()
+    async with world.http.post(f"{world.telegram.base}/bot{token}/{method}", json=params) as answer:
+        assert answer.status == 200, await answer.text()
+
+
+async def test_a_webhook_of_somebody_else_is_told_once_and_once_that_it_is_gone(world: World) -> None:
+    await pass_time(world, 61)
+    await bot_api(world, "setWebhook", url="http://127.0.0.1:9/elsewhere")
+    await pass_time(world, 240)
+    assert alerts(world) == []
+    for _ in range(10):
+        await pass_time(world, 61)
+    await told(world, DEAF)
+    await bot_api(world, "deleteWebhook")
+    for _ in range(3):
+        await pass_time(world, 61)
+    await told(world, DEAF, HEARS)
+    await again(world)
+    await pass_time(world, 61)
+    await told(world, DEAF, HEARS)
+
+
+async def test_a_webhook_of_ours_that_is_replaced_is_told(clock: TurnedClock, tmp_path: Path) -> None:
+    async with opened(clock, tmp_path, telegram_mode="webhook", public_url="http://127.0.0.1:8080") as world:
+        ours = "http://127.0.0.1:8080/telegram/webhook"
+        await world.stop()
+        await bot_api(world, "setWebhook", url=ours)
+        await world.begin()
+        await pass_time(world, 61)
+        await bot_api(world, "setWebhook", url="http://127.0.0.1:9/elsewhere")
+        for _ in range(11):
+            await pass_time(world, 61)
+        await told(world, DEAF)
+        await bot_api(world, "setWebhook", url=ours)
+        for _ in range(6):
+            await pass_time(world, 61)
+        await told(world, DEAF, HEARS)
 
 
 async def stands_still(world: World) -> Mailbox:
