@@ -142,8 +142,8 @@ class RefundAttendant:
         if not may_still:
             await self._drop(payment, refund, NO_RIGHT, "authority withdrawn")
             return
-        room = await self._book.room(payment.id)
-        if refund_life.overtaken(refund, room, await self._book.of_payment(payment.id)):
+        room, others = await self._book.room(payment.id), await self._book.of_payment(payment.id)
+        if refund_life.overtaken(refund, room, others, self._clock.now()):
             why = DISPUTED if room.lost or room.contested else MEANWHILE
             await self._drop(payment, refund, why, "refund refused")
             return

@@ -251,18 +251,35 @@ def fits(payment: Payment, report: RefundReport) -> bool:
     return report.currency == payment.amount.currency and 0 < report.amount <= payment.received
 
 
-def overtaken(refund: Refund, room: Room, others: Iterable[Refund]) -> bool:
-    """Whether less can go back now than whoever approved it was shown, by somebody's hand at Stripe or by a dispute.
+def overtaken(refund: Refund, room: Room, others: Iterable[Refund], now: datetime) -> bool:
+    """Whether somebody's hand at Stripe or a dispute has taken of what whoever approved it was shown.
 
-    What was approved here since then took its share knowingly, and is no reason.
+    What was approved here since then took its share knowingly, and is no reason. What came to nothing since then makes
+    room again, but does not undo that somebody helped himself.
     """
-    since = [one for one in others if one.is_alive and one.id != refund.id and _approved_since(one, refund)]
+    others = [one for one in others if one.is_alive and one.id != refund.id]
+    if any(_came_since(one, refund, now) for one in others):
+        return True
+    since = [one for one in others if _approved_since(one, refund)]
     left = room.payment.refundable - room.lost + refund.amount.minor
     return left + sum(one.amount.minor for one in since) < refund.refundable_then
 
 
 def _approved_since(one: Refund, refund: Refund) -> bool:
-    return one.reserved_at is not None and refund.reserved_at is not None and one.reserved_at >= refund.reserved_at
+    if not one.params or one.reserved_at is None or refund.reserved_at is None:
+        return False
+    return one.reserved_at >= refund.reserved_at
+
+
+def _came_since(one: Refund, refund: Refund, now: datetime) -> bool:
+    """Whether it was seen at Stripe since then, though nobody here had approved it by what the book says.
+
+    What lies ahead of `now` was dated by a clock that was wrong, and says nothing.
+    """
+    counted_at = one.reserved_at or one.settled_at
+    if one.params or counted_at is None or refund.reserved_at is None:
+        return False
+    return refund.reserved_at < counted_at <= now
 
 
 def found(payment: Payment, report: RefundReport, *, now: datetime) -> Refund:
@@ -277,5 +294,6 @@ def found(payment: Payment, report: RefundReport, *, now: datetime) -> Refund:
         asked_at=report.created_at or now,
         refundable_then=payment.refundable,
         approvals_needed=0,
+        reserved_at=now,
     )
     return seen(bare, report, now=now)

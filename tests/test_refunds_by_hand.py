@@ -113,3 +113,19 @@ async def test_what_was_approved_here_meanwhile_is_no_reason_to_drop_what_was_ap
     await world.control("stripe", "down", {"down": False})
     await in_time(world, lambda: len(back(world)) == 2)
     assert sorted(back(world)) == [(2500, "succeeded"), (5000, "succeeded")]
+
+
+async def test_nor_is_it_hidden_by_another_refund_that_is_dropped_for_it(world: World) -> None:
+    ref = ref_of(await paid(world))
+    await rest(world)
+    await world.control("stripe", "down", {"down": True})
+    for amount in (50, 25):
+        world.tap(await drafted(world, f"/refund {ref} {amount}"), "Refund")
+        await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'draft'"))
+    await webhooks(world, "lose")
+    await by_hand(world, 2500)
+    world.advance(120)
+    await world.control("stripe", "down", {"down": False})
+    await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'approved'"))
+    await rest(world)
+    assert back(world) == [(2500, "succeeded")]
