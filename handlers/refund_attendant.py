@@ -108,17 +108,14 @@ class RefundAttendant:
     async def _take(self, step: RefundStep, refund: Refund, actor: str) -> bool:
         """One step; False if it has to be tried again later."""
         payment = await self._payment(refund.payment_id)
-        if step is RefundStep.EXPIRE:
-            await self._change(refund, refund_life.expired, "refund expired", "kvit")
-            return True
-        if step is RefundStep.GIVE_UP:
-            await self._refuse(refund, refund.trouble or "balance_insufficient", "refund given up", "kvit")
-            return True
-        if payment.livemode != self._gateway.livemode:
+        ends = step in {RefundStep.EXPIRE, RefundStep.GIVE_UP}
+        if payment.livemode != self._gateway.livemode and not ends:
             log.warning("a refund of %s is of the other mode (test or live) and is left alone", payment.ref)
             return False
         try:
-            if step is RefundStep.LOOK:
+            if ends:
+                await self._end(payment, refund)
+            elif step is RefundStep.LOOK:
                 await self._look(payment)
             elif step is RefundStep.FIND:
                 await self._find(payment, refund, actor)
@@ -181,6 +178,19 @@ class RefundAttendant:
         if not await self._is_there(payment, refund):
             anew = partial(refund_life.asked_anew, number=refund.number)
             await self._change(refund, anew, "refund not found at stripe", actor)
+
+    async def _end(self, payment: Payment, refund: Refund) -> None:
+        """Its time is over, unless it was made all the same: of that a book that was restored knows nothing.
+
+        Nothing is told of a draft, and the other mode shows nothing.
+        """
+        if refund.status is not RefundStatus.DRAFT and payment.livemode == self._gateway.livemode:
+            await self._look(payment)
+        if refund.is_open:
+            await self._change(refund, refund_life.expired, "refund expired", "kvit")
+            return
+        why = refund.trouble if refund.trouble in NO_BALANCE else None
+        await self._refuse(refund, why or "balance_insufficient", "refund given up", "kvit")
 
     async def _drop(self, payment: Payment, refund: Refund, why: str, action: str) -> None:
         """What was approved does not hold any more; nothing of it is at Stripe."""

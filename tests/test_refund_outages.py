@@ -15,9 +15,9 @@ from bot.sandbox.clock import TurnedClock
 from handlers.refund_life import next_look
 from storage.money import Money
 from storage.refund import Refund, RefundStatus
-from tests.crowd import ADMIN, GROUP, alerted, open_shop
-from tests.evidence import event, pass_time, post_event, rest, rows
-from tests.till import DAY, asked, back, drafted, paid, ref_of, told
+from tests.crowd import ADMIN, GROUP, MERCHANT, alerted, in_time, open_shop
+from tests.evidence import event, lose_events, pass_time, post_event, rest, rows
+from tests.till import DAY, asked, back, back_up, drafted, fate, paid, ref_of, refunded, restore, texts, told
 from tests.world import World, opened
 
 TWO: dict[str, Any] = {"refund_approval_above": "5000"}
@@ -78,6 +78,40 @@ async def test_a_refund_that_the_restored_book_knows_as_a_draft_is_believed(worl
     assert rows(world, "SELECT status FROM refunds") == [{"status": "succeeded"}]
     assert rows(world, "SELECT refunded FROM payments") == [{"refunded": 4000}]
     assert len(back(world)) == 1
+
+
+async def test_a_restored_book_does_not_call_given_up_what_was_made_by_another_try(world: World) -> None:
+    await fate(world, "refused", code="balance_insufficient")
+    await refunded(world, f"/refund {ref_of(await paid(world))} 40")
+    short = await world.card("top up the balance")
+    await rest(world)
+    await back_up(world)
+    await world.answer(world.tap(short, "Try again"))
+    await told(world, "↩️ Refunded:")
+    await rest(world)
+    await world.control("stripe", "down", {"down": True})
+    await restore(world)
+    await pass_time(world, 60)
+    await world.control("stripe", "down", {"down": False})
+    await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'approved'"))
+    await rest(world)
+    assert not [one for one in texts(world) if "was not refunded" in one]
+
+
+async def test_nor_unapproved_what_somebody_approved(world: World) -> None:
+    world.say(f"/refund {ref_of(await paid(world, by=MERCHANT, chat=GROUP))} 50", by=MERCHANT, chat=GROUP)
+    asks = await world.card("asks to refund", chat=GROUP)
+    await rest(world)
+    await back_up(world)
+    await world.answer(world.tap(asks, "Refund", by=ADMIN))
+    await told(world, "↩️ Refunded:", GROUP)
+    await pass_time(world, DAY)
+    await lose_events(world)
+    await restore(world)
+    await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'asked'"))
+    await rest(world)
+    assert rows(world, "SELECT status FROM refunds") == [{"status": "succeeded"}]
+    assert not [one for one in texts(world, GROUP) if "nobody approved" in one]
 
 
 def test_a_refund_that_could_not_be_looked_at_is_looked_at_soon_again() -> None:
