@@ -66,7 +66,7 @@ class Attendant:
                 payment, done = await self._take(step, payment, actor)
                 if not done:
                     break
-            return payment
+            return await self._reminded(payment)
 
     async def get(self, payment_id: str) -> Payment:
         """The payment as we know it.
@@ -102,14 +102,18 @@ class Attendant:
         )
 
     async def _by_the_clock(self, payment: Payment) -> Payment:
-        """What the time alone asks for: a reminder of a hold, or the end of a request whose time or tries are over."""
+        """What the time alone asks for: the end of a request whose time or tries are over."""
         now = self._clock.now()
-        if hold_life.reminded(payment, now=now) != payment:
-            return await self.change(payment.id, partial(hold_life.reminded, now=now), "kvit", "hold ends soon")
         if not lifecycle.is_past_its_time(payment, now):
             return payment
         reason = CancelReason.ENDED if now >= payment.expires_at else CancelReason.ATTEMPTS_USED
         return await self.change(payment.id, partial(lifecycle.cancel_asked, reason=reason), "kvit", "time is over")
+
+    async def _reminded(self, payment: Payment) -> Payment:
+        """Have the chat reminded that a hold ends soon, once a look has shown that it still stands."""
+        remind = partial(hold_life.reminded, now=self._clock.now())
+        is_due = not payment.trouble and remind(payment) != payment
+        return await self.change(payment.id, remind, "kvit", "hold ends soon") if is_due else payment
 
     async def _take(self, step: Step, payment: Payment, actor: str) -> tuple[Payment, bool]:
         """One call to Stripe and what it makes of the payment; False if it has to be tried again later."""

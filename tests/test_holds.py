@@ -9,7 +9,7 @@ import pytest
 
 from bot.sandbox.clock import TurnedClock
 from tests.crowd import ADMIN, COLLEAGUE, GROUP, MERCHANT, alerted, dismiss, in_time, open_shop, press, refused, reply
-from tests.evidence import calls, fault, pass_time, rest, rows, webhooks
+from tests.evidence import at_stripe, calls, fault, pass_time, rest, rows, webhooks
 from tests.till import DAY, held, paid, ref_of, texts, told
 from tests.world import OWNER, World, labels, opened
 
@@ -125,6 +125,20 @@ async def test_a_service_that_slept_through_the_first_reminder_sends_the_second_
     await told(world, "ends within an hour")
     await rest(world)
     assert len([one for one in texts(world) if one.startswith("⏰")]) == 1
+
+
+@pytest.mark.parametrize("verb", ["capture", "cancel"])
+async def test_nobody_is_reminded_of_a_hold_that_was_taken_or_let_go_at_stripe_unheard(world: World, verb: str) -> None:
+    await held(world)
+    await rest(world)
+    await webhooks(world, "lose")
+    await world.stop()
+    await at_stripe(world, f"payment_intents/{world.intent()['id']}/{verb}")
+    world.advance(6 * DAY)
+    await world.begin()
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE status <> 'authorized'"))
+    await rest(world)
+    assert not [one for one in texts(world) if one.startswith("⏰")]
 
 
 async def test_that_a_hold_lapsed_is_found_though_its_event_is_lost(world: World) -> None:
