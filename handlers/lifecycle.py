@@ -251,8 +251,9 @@ def attempt_refused(payment: Payment, *, number: int, code: str) -> Payment:
 
 
 def cancel_asked(payment: Payment, *, reason: CancelReason, by: int | None = None) -> Payment:
-    """The wish to end the request; it is true only once Stripe says so, and the first reason stays."""
-    if payment.is_final or payment.cancel_asked or payment.capture_by is not None:
+    """The wish to end the request, true only once Stripe says so: the first one stays, and a hold takes a release."""
+    held = payment.status is PaymentStatus.AUTHORIZED and reason is not CancelReason.RELEASED
+    if payment.is_final or payment.cancel_asked or payment.capture_by is not None or held:
         return payment
     return replace(payment, cancel_asked=reason, cancel_by=by)
 

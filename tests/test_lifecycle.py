@@ -234,6 +234,22 @@ def test_the_first_wish_to_end_stays_and_why_it_ended_is_told_by_it() -> None:
         assert found.canceled_because is because
 
 
+@pytest.mark.parametrize(
+    ("reason", "step"),
+    [
+        (CancelReason.ENDED, Step.LOOK),
+        (CancelReason.ATTEMPTS_USED, Step.LOOK),
+        (CancelReason.BY_MERCHANT, Step.LOOK),
+        (CancelReason.RELEASED, Step.CANCEL),
+    ],
+)
+def test_a_hold_that_came_while_the_wish_was_written_is_let_go_by_a_release_alone(
+    reason: CancelReason, step: Step
+) -> None:
+    held = a_payment(S.AUTHORIZED, A.SUCCEEDED)
+    assert lifecycle.next_step(lifecycle.cancel_asked(held, reason=reason), NOON) is step
+
+
 Decision = Callable[[Payment, datetime], Payment]
 looks = st.builds(
     an_intent,
