@@ -133,10 +133,9 @@ class RefundAttendant:
 
         What has gone back is looked at before, for nobody may be refunded on top of what somebody did by hand.
         """
-        may_still = await self._may_still(refund)
-        if (may_still or refund.sent_at is not None) and await self._is_there(payment, refund):
+        if await self._is_there(payment, refund):
             return
-        if not may_still:
+        if not await self._may_still(refund):
             await self._drop(payment, refund, NO_RIGHT, "authority withdrawn")
             return
         room, others = await self._book.room(payment.id), await self._book.of_payment(payment.id)

@@ -15,7 +15,7 @@ from bot.sandbox.clock import TurnedClock
 from handlers.refund_life import next_look
 from storage.money import Money
 from storage.refund import Refund, RefundStatus
-from tests.crowd import ADMIN, GROUP, MERCHANT, alerted, in_time, open_shop
+from tests.crowd import ADMIN, GROUP, MERCHANT, alerted, dismiss, in_time, open_shop
 from tests.evidence import event, lose_events, pass_time, post_event, rest, rows
 from tests.till import DAY, asked, back, back_up, drafted, fate, paid, ref_of, refunded, restore, texts, told
 from tests.world import World, opened
@@ -112,6 +112,27 @@ async def test_nor_unapproved_what_somebody_approved(world: World) -> None:
     await rest(world)
     assert rows(world, "SELECT status FROM refunds") == [{"status": "succeeded"}]
     assert not [one for one in texts(world, GROUP) if "nobody approved" in one]
+
+
+async def test_nor_dropped_what_was_made_before_whoever_approved_it_lost_his_role(world: World) -> None:
+    draft = await drafted(world, f"/refund {ref_of(await paid(world, chat=GROUP))} 40", by=ADMIN, chat=GROUP)
+    await rest(world)
+    await world.control("stripe", "down", {"down": True})
+    world.tap(draft, "Refund", by=ADMIN)
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble IS NOT NULL"))
+    await back_up(world)
+    await world.control("stripe", "down", {"down": False})
+    await in_time(world, lambda: back(world))
+    await rest(world)
+    await lose_events(world)
+    await world.control("stripe", "down", {"down": True})
+    await restore(world)
+    await dismiss(world, ADMIN)
+    await world.control("stripe", "down", {"down": False})
+    await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'approved'"))
+    await rest(world)
+    assert rows(world, "SELECT status FROM refunds") == [{"status": "succeeded"}]
+    assert not [one for one in texts(world, GROUP) if "was not refunded" in one]
 
 
 def test_a_refund_that_could_not_be_looked_at_is_looked_at_soon_again() -> None:
