@@ -8,7 +8,7 @@ from enum import Enum
 from zlib import crc32
 
 from handlers import hold_life
-from handlers.ports import Intent, IntentStatus
+from handlers.ports import LONGEST_CALL, Intent, IntentStatus
 from storage.payment import (
     MAX_ATTEMPTS,
     Attempt,
@@ -53,13 +53,14 @@ class Step(Enum):
 def next_step(payment: Payment, now: datetime) -> Step:
     """The one call that brings the payment forward; whoever was cut short goes on by the same question.
 
-    A request is sent again with its key only while Stripe surely remembers the key; after that Stripe is searched.
+    A request is sent again only while Stripe surely knows its key, and searched for once the last one has arrived.
     """
     if payment.is_final:
         return Step.NOTHING
-    fresh_key = now - payment.attempt.asked_at < KEY_LIFE
+    age = now - payment.attempt.asked_at
+    fresh_key = age < KEY_LIFE
     if payment.intent_id is None:
-        return Step.MAKE if fresh_key else Step.FIND
+        return Step.MAKE if fresh_key else Step.FIND if age >= KEY_LIFE + LONGEST_CALL else Step.LOOK
     if payment.capture_by is not None and payment.status is PaymentStatus.AUTHORIZED:
         return Step.CAPTURE
     if payment.cancel_asked and payment.status is not PaymentStatus.PROCESSING:
@@ -195,7 +196,7 @@ def key_refused(payment: Payment, *, code: str) -> Payment:
     """
     if payment.status is not PaymentStatus.CREATED or payment.intent_id is not None:
         return payment
-    too_old = replace(payment.attempt, asked_at=payment.attempt.asked_at - KEY_LIFE)
+    too_old = replace(payment.attempt, asked_at=payment.attempt.asked_at - KEY_LIFE - LONGEST_CALL)
     return replace(troubled(payment, code=code), attempt=too_old)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -14,6 +14,9 @@ from storage.refund import RefundReport
 
 Called = Callable[[str, str, float, int], None]
 """Told of a call to a vendor: whom, what for, how many seconds it took, and the HTTP status, or 0 without an answer."""
+
+LONGEST_CALL = timedelta(minutes=5)
+"""A request that another process sent at the last moment is answered by then, all its tries taken together."""
 
 
 def nobody(vendor: str, call: str, seconds: float, status: int) -> None:

@@ -10,6 +10,7 @@ from enum import Enum
 from zlib import crc32
 
 from handlers.lifecycle import KEY_LIFE
+from handlers.ports import LONGEST_CALL
 from storage.errors import (
     DisputeForbids,
     LostToDispute,
@@ -57,7 +58,7 @@ def next_step(refund: Refund, now: datetime) -> RefundStep:
         if refund.retry_until is not None:
             return RefundStep.GIVE_UP if now >= refund.retry_until else RefundStep.NOTHING
         if refund.sent_at is not None and now - refund.sent_at >= KEY_LIFE:
-            return RefundStep.FIND
+            return RefundStep.FIND if now - refund.sent_at >= KEY_LIFE + LONGEST_CALL else RefundStep.LOOK
         return RefundStep.ASK
     if refund.status in ON_ITS_WAY or refund.status is RefundStatus.SUCCEEDED:
         return RefundStep.LOOK

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from handlers import lifecycle
 from handlers.lifecycle import KEY_LIFE, Mismatch, Step, Times
-from handlers.ports import Intent, IntentStatus
+from handlers.ports import LONGEST_CALL, Intent, IntentStatus
 from storage.money import Money
 from storage.payment import (
     MAX_ATTEMPTS,
@@ -150,7 +150,8 @@ def test_an_answer_to_an_attempt_that_is_not_the_newest_is_a_plain_look() -> Non
     [
         (a_payment(), 0, Step.MAKE),
         (a_payment(), KEY_LIFE.total_seconds() - 1, Step.MAKE),
-        (a_payment(), KEY_LIFE.total_seconds(), Step.FIND),
+        (a_payment(), KEY_LIFE.total_seconds(), Step.LOOK),
+        (a_payment(), (KEY_LIFE + LONGEST_CALL).total_seconds(), Step.FIND),
         (a_payment(cancel_asked=CancelReason.BY_MERCHANT), 0, Step.MAKE),
         (a_payment(S.OPEN, A.LIVE), 0, Step.LOOK),
         (a_payment(S.OPEN, A.ASKED, 2), 0, Step.CONFIRM),

@@ -13,10 +13,11 @@ import pytest
 
 from bot.app import Seams, Service
 from bot.sandbox.clock import TurnedClock
+from handlers.lifecycle import KEY_LIFE
 from handlers.ports import Intent
 from storage.refund import RefundReport
 from tests.crowd import in_time, open_shop
-from tests.evidence import fault, money, rows
+from tests.evidence import fault, money, rows, worked_off
 from tests.planted import OpenGateway
 from tests.till import back, drafted, paid, ref_of, texts
 from tests.world import World, opened
@@ -157,4 +158,55 @@ async def test_one_yes_is_one_refund(world: World, late: bool) -> None:
     else:
         seams = together()
         await side_by_side(world, seams, seams, at_once())
+    assert back(world) == [(4000, "succeeded")]
+
+
+class Hung(OpenGateway):
+    """Its requests are on their way until they are let go."""
+
+    def __init__(self, inner: Any, moments: Moments) -> None:
+        super().__init__(inner)
+        self._moments = moments
+
+    async def create(self, params: str, *, key: str) -> Intent:
+        await self._hang()
+        return await self.inner.create(params, key=key)
+
+    async def refund(self, params: str, *, key: str) -> RefundReport:
+        await self._hang()
+        return await self.inner.refund(params, key=key)
+
+    async def _hang(self) -> None:
+        self._moments.asking.set()
+        await self._moments.asked.wait()
+
+
+async def overlap(world: World) -> None:
+    """A sweep sends with a key that is just good enough; the service begins when it no longer is."""
+    world.advance(KEY_LIFE.total_seconds() - 60)
+    await world.control("stripe", "down", {"down": False})
+    moments = Moments()
+    theirs = Seams(gateway=lambda inner: Hung(inner, moments))
+    sweeping = asyncio.create_task(Service(world.settings, world.clock, seams=theirs).sweep(poison=False))
+    await moments.asking.wait()
+    world.advance(90)
+    await world.begin()
+    await worked_off(world)
+    moments.asked.set()
+    await sweeping
+
+
+async def test_no_other_key_is_used_while_the_last_request_may_be_on_its_way(world: World) -> None:
+    await unheard(world, 1)
+    await overlap(world)
+    assert money(world) == (1, 0)
+
+
+async def test_nor_one_of_a_refund(world: World) -> None:
+    draft = await drafted(world, f"/refund {ref_of(await paid(world))} 40")
+    await fault(world, "refund", "drop", times=3)
+    world.tap(draft, "Refund")
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble IS NOT NULL AND sent_at IS NOT NULL"))
+    await world.stop()
+    await overlap(world)
     assert back(world) == [(4000, "succeeded")]
