@@ -167,7 +167,8 @@ class RefundAttendant:
             return
         log.warning("Stripe refused a refund of %s (%s): %s", payment.ref, error.code, error.message)
         if error.code in NO_BALANCE:
-            decide = partial(refund_life.short_of_balance, code=error.code, now=self._clock.now())
+            short, number = refund_life.short_of_balance, refund.number
+            decide = partial(short, number=number, code=error.code, now=self._clock.now())
             await self._change(refund, decide, "refund short of balance", actor)
         else:
             await self._refuse(refund, error.code, "refund refused", actor)
@@ -212,7 +213,7 @@ class RefundAttendant:
         await self._book.believe(payment.id, reports, seen=seen, found=found, now=now)
 
     async def _refuse(self, refund: Refund, code: str, action: str, actor: str) -> None:
-        decide = partial(refund_life.refused, code=code, now=self._clock.now())
+        decide = partial(refund_life.refused, number=refund.number, code=code, now=self._clock.now())
         await self._change(refund, decide, action, actor)
 
     async def _change(self, refund: Refund, decide: Decide, action: str, actor: str) -> Refund:

@@ -186,9 +186,9 @@ def asked_anew(refund: Refund, _: Room, *, number: int) -> Refund:
     return replace(refund, number=refund.number + 1, sent_at=None, retry_until=None, trouble=None)
 
 
-def short_of_balance(refund: Refund, _: Room, *, code: str, now: datetime) -> Refund:
-    """Stripe refused it for want of balance: it stays approved for a while, for somebody to try again."""
-    if refund.status is not RefundStatus.APPROVED:
+def short_of_balance(refund: Refund, _: Room, *, number: int, code: str, now: datetime) -> Refund:
+    """Stripe refused request `number` for want of balance: it stays approved for a while, to be tried again."""
+    if refund.status is not RefundStatus.APPROVED or refund.number != number:
         return refund
     until = refund.retry_until or now + RETRY_LIFE
     if refund.number > 1 and refund.expires_at is not None:
@@ -211,9 +211,9 @@ def retried(refund: Refund, room: Room, *, now: datetime) -> Refund:
     return replace(anew, expires_at=refund.retry_until)  # ten minutes in all, however often
 
 
-def refused(refund: Refund, _: Room, *, code: str, now: datetime) -> Refund:
-    """It will not be made: nothing went back, and what was kept for it is free again."""
-    if refund.status is not RefundStatus.APPROVED:
+def refused(refund: Refund, _: Room, *, number: int, code: str, now: datetime) -> Refund:
+    """It will not be made, unless request `number` was not the last: nothing went back, what was kept is free again."""
+    if refund.status is not RefundStatus.APPROVED or refund.number != number:
         return refund
     return replace(refund, status=RefundStatus.REFUSED, failure=code, retry_until=None, trouble=None, settled_at=now)
 

@@ -14,12 +14,12 @@ import pytest
 from bot.app import Seams, Service
 from bot.sandbox.clock import TurnedClock
 from handlers.lifecycle import KEY_LIFE
-from handlers.ports import Intent
+from handlers.ports import GatewayError, Intent
 from storage.refund import RefundReport
 from tests.crowd import in_time, open_shop
 from tests.evidence import fault, money, rows, worked_off
 from tests.planted import OpenGateway
-from tests.till import back, drafted, paid, ref_of, texts
+from tests.till import back, drafted, fate, paid, ref_of, texts, told
 from tests.world import World, opened
 
 PAST_THE_KEY = 21 * 3600
@@ -210,3 +210,64 @@ async def test_nor_one_of_a_refund(world: World) -> None:
     await world.stop()
     await overlap(world)
     assert back(world) == [(4000, "succeeded")]
+
+
+class LateWord(OpenGateway):
+    """It has heard that Stripe refuses, and takes its time to look whether that is all."""
+
+    def __init__(self, inner: Any, moments: Moments) -> None:
+        super().__init__(inner)
+        self._moments = moments
+        self._refused = False
+
+    async def refund(self, params: str, *, key: str) -> RefundReport:
+        try:
+            return await self.inner.refund(params, key=key)
+        except GatewayError:
+            self._refused = True
+            raise
+
+    async def refunds(self, intent_id: str) -> Sequence[RefundReport]:
+        found = await self.inner.refunds(intent_id)
+        if self._refused:
+            self._moments.looked.set()
+            await self._moments.asked.wait()
+        return found
+
+
+class Unheard(OpenGateway):
+    """What Stripe has made of another try is heard late."""
+
+    def __init__(self, inner: Any, moments: Moments, heard: asyncio.Event) -> None:
+        super().__init__(inner)
+        self._moments = moments
+        self._heard = heard
+
+    async def refund(self, params: str, *, key: str) -> RefundReport:
+        report = await self.inner.refund(params, key=key)
+        self._moments.asked.set()
+        await self._heard.wait()
+        return report
+
+
+async def test_a_late_word_about_an_earlier_try_says_nothing_about_the_next_one(world: World) -> None:
+    draft = await drafted(world, f"/refund {ref_of(await paid(world))} 40")
+    await fault(world, "refund", "drop", times=3)
+    world.tap(draft, "Refund")
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble IS NOT NULL AND sent_at IS NOT NULL"))
+    await world.stop()
+    await fate(world, "refused", code="balance_insufficient")
+    world.advance(60)
+    moments, heard = Moments(), asyncio.Event()
+    theirs = Seams(gateway=lambda inner: LateWord(inner, moments))
+    sweeping = asyncio.create_task(Service(world.settings, world.clock, seams=theirs).sweep(poison=False))
+    await moments.looked.wait()
+    world.seams = Seams(gateway=lambda inner: Unheard(inner, moments, heard))
+    await world.begin()
+    await in_time(world, lambda: any("top up the balance" in one for one in texts(world)))
+    world.tap(await world.card("top up the balance"), "Try again")
+    await sweeping
+    assert back(world) == [(4000, "succeeded")]
+    assert rows(world, "SELECT number, retry_until FROM refunds") == [{"number": 2, "retry_until": None}]
+    heard.set()
+    await told(world, "↩️ Refunded:")
