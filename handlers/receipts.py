@@ -48,14 +48,20 @@ def receipt_of(payment: Payment, shop: Shop) -> Receipt | None:
         kept=Money(kept, currency),
         vat=part(payment.received),
         vat_kept=part(kept),
-        is_receipt=payment.receipt_number is not None and is_known(shop),
+        is_receipt=payment.receipt_number is not None and not lacking(shop),
     )
 
 
-def is_known(shop: Shop) -> bool:
-    """Whether everything is known of the seller that the law wants on a receipt."""
-    said = (shop.seller_name, shop.seller_address, shop.seller_number, shop.seller_contact)
-    return all(words.strip() for words in said) and shop.vat_rate is not None
+def lacking(shop: Shop) -> list[str]:
+    """The settings about the seller, as `/settings` names them, without which the law has no receipt."""
+    said = {
+        "seller": shop.seller_name,
+        "address": shop.seller_address,
+        "number": shop.seller_number,
+        "contact": shop.seller_contact,
+        "vat": "" if shop.vat_rate is None else "said",
+    }
+    return [name for name, words in said.items() if not words.strip()]
 
 
 def vat_within(minor: int, rate: int) -> int:

@@ -79,11 +79,6 @@ def told(name: str, value: str) -> dict[str, str]:
     return {"setting": name} if name in SELLER or name == "name" else {"setting": name, "value": value}
 
 
-def missing(shop: Shop) -> list[str]:
-    """The settings without which a receipt is not complete."""
-    return [name for name in ("seller", "address", "number") if not getattr(shop, SELLER[name])]
-
-
 def name_of(value: str) -> str:
     """A shop's name.
 
@@ -165,8 +160,11 @@ def _hours(value: str) -> int | None:
 
 
 def _rate(value: str) -> int | None:
-    if value.lower() == "none":
+    """A seller without VAT has said so as well: his rate is 0."""
+    if value == CLEAR:
         return None
+    if value.lower() == "none":
+        return 0
     found = PERCENT.fullmatch(value)
     if found is None:
         raise VatRefused

@@ -28,7 +28,7 @@ class Shop:
     """A seller: `currency` is its own (upper-case ISO), `limit` the most one request may ask, in minor units.
 
     `refund_limit` is the most that one person may refund within 24 hours, `request_hours` how long a request can be
-    paid (None: as the installation has it), `vat_rate` in hundredths of a percent (None: there is no VAT).
+    paid (None: as the installation has it), `vat_rate` in hundredths of a percent (None: nobody has said; 0: no VAT).
     """
 
     id: int

@@ -46,7 +46,8 @@ SET = [
     ("vat 25,5%", "vat_rate", 2550, "VAT (vat): 25,5 %"),
     ("vat 8.05", "vat_rate", 805, "VAT (vat): 8,05 %"),
     ("vat 0", "vat_rate", 0, "VAT (vat): 0 %"),
-    ("vat none", "vat_rate", None, "VAT (vat): none"),
+    ("vat none", "vat_rate", 0, "VAT (vat): 0 %"),
+    ("vat -", "vat_rate", None, "VAT (vat): not set"),
 ]
 
 
@@ -78,11 +79,15 @@ async def test_a_value_that_makes_no_sense_is_refused_with_the_reason(world: Wor
 
 
 async def test_what_a_receipt_lacks_is_said(world: World) -> None:
-    assert "A receipt still lacks: seller, address, number." in await refused(world, "/settings", by=ADMIN)
+    assert "A receipt still lacks: seller, address, number, contact, vat." in await refused(
+        world, "/settings", by=ADMIN
+    )
     await refused(world, "/settings seller Noir ApS", by=ADMIN)
     await refused(world, "/settings number 12345678", by=ADMIN)
-    assert "A receipt still lacks: address." in await refused(world, "/settings", by=ADMIN)
-    assert "lacks" not in await refused(world, "/settings address Strandvejen 1", by=ADMIN)
+    assert "A receipt still lacks: address, contact, vat." in await refused(world, "/settings", by=ADMIN)
+    await refused(world, "/settings address Strandvejen 1", by=ADMIN)
+    await refused(world, "/settings contact noir@example.dk", by=ADMIN)
+    assert "lacks" not in await refused(world, "/settings vat none", by=ADMIN)
 
 
 async def test_the_limit_holds_for_the_next_request(world: World) -> None:

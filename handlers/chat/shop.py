@@ -12,6 +12,7 @@ from handlers.chat.context import Context
 from handlers.i18n import LANGUAGES, Safe
 from handlers.letters import lane_of
 from handlers.ports import Button, Keyboard
+from handlers.receipts import lacking
 from storage.errors import NotAllowed, PaymentError
 from storage.money import CURRENCIES, Money
 from storage.people import Role, Shop
@@ -147,7 +148,7 @@ async def _refuse_busy(context: Context, *, but: int = 0) -> None:
 def _shown(context: Context) -> Safe:
     shop, unset = context.shop, context.text("settings.unset")
     hours = context.text("settings.hours_default") if shop.request_hours is None else str(shop.request_hours)
-    rate = context.text("settings.no_vat") if shop.vat_rate is None else f"{shop_settings.percent(shop.vat_rate)} %"
+    rate = unset if shop.vat_rate is None else f"{shop_settings.percent(shop.vat_rate)} %"
     lines = [
         context.html(
             "settings.shown",
@@ -171,8 +172,8 @@ def _shown(context: Context) -> Safe:
             vat=rate,
         ),
     ]
-    if lacking := shop_settings.missing(shop):
-        lines.append(context.html("settings.missing", what=", ".join(lacking)))
+    if missing := lacking(shop):
+        lines.append(context.html("settings.missing", what=", ".join(missing)))
     return Safe("\n".join([*lines, context.html("settings.how")]))
 
 
