@@ -158,6 +158,8 @@ async def _sweep(settings: Settings, *, poison: bool) -> None:
         click.echo(f"Tried again that had been set aside: {swept.put_back}.")
     if swept.aside:
         click.echo(f"Set aside for a human: {swept.aside}. Once the cause is gone, `sweep --poison` tries them again.")
+    for one in swept.newest:
+        click.echo(f"  {one.set_aside_at:%Y-%m-%d %H:%M} UTC, mail {one.id} of {one.box} ({one.kind}): {one.reason}")
 
 
 async def _migrate(settings: Settings) -> None:

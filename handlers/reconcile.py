@@ -35,6 +35,9 @@ KEPT = timedelta(days=8)
 EVENTS_KEPT = timedelta(days=31)
 """The same for Stripe's events: it repeats one for three days, and lists it for 30."""
 
+ASIDE_KEPT = timedelta(days=92)
+"""How long a mail waits for a human; Stripe lists its events for 30 days, and a chat that was left stays left."""
+
 BETWEEN_TIDYING = timedelta(hours=1)
 SOONEST = 0.2
 AGED_KEPT = timedelta(hours=1)
@@ -126,6 +129,7 @@ class Sweep:
         if self._tidied is not None and now - self._tidied < BETWEEN_TIDYING:
             return True
         forgotten = [await box.prune(before=now - kept) for box, kept in self._boxes.items()]
+        forgotten += [await box.prune_set_aside(before=now - ASIDE_KEPT) for box in self._boxes]
         forgotten.append(await self._questions.prune(before=now - KEPT))
         if any(forgotten):
             return False

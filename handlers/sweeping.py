@@ -9,16 +9,17 @@ from handlers.missed import MissedEvents
 from handlers.ports import Clock
 from handlers.reconcile import Sweep
 from handlers.worker import Belt
-from storage.mailbox import Mailbox
+from storage.mailbox import Mailbox, SetAside
 
-MOST_PUT_BACK = 1000
+NEWEST = 20
 
 
 @dataclass(frozen=True)
 class Swept:
     """What a sweep did: events that no webhook had brought, payments and refunds attended to and changed by that.
 
-    `aside` is how many mails wait for a human afterwards, `put_back` how many of them were to be tried again.
+    `put_back` is how many mails that had waited for a human were to be tried again, `aside` how many wait afterwards,
+    `newest` the newest `NEWEST` of these in each box.
     """
 
     missed: int
@@ -26,6 +27,7 @@ class Swept:
     changed: int
     put_back: int
     aside: int
+    newest: Sequence[SetAside] = ()
 
 
 async def sweep_now(
@@ -37,15 +39,11 @@ async def sweep_now(
         GatewayError: Stripe's list of events could not be read; nothing else was done.
     """
     found = await missed.catch_up()
-    put_back = sum([await _put_back(box, clock) for box in boxes]) if poison else 0
+    put_back = sum([await box.put_back(now=clock.now()) for box in boxes]) if poison else 0
     for belt in belts:
         await belt.drain()
     before = sweep.changed
     attended = await sweep.sweep_once()
     aside = sum([await box.set_aside_depth() for box in boxes])
-    return Swept(found, attended, sweep.changed - before, put_back, aside)
-
-
-async def _put_back(box: Mailbox, clock: Clock) -> int:
-    aside = await box.set_aside(limit=MOST_PUT_BACK)
-    return sum([await box.put_back(one.id, now=clock.now()) for one in aside])
+    newest = tuple([one for box in boxes for one in await box.set_aside(limit=NEWEST)])
+    return Swept(found, attended, sweep.changed - before, put_back, aside, newest)

@@ -40,6 +40,7 @@ class SetAside:
     """A mail that waits for a human, and why."""
 
     id: int
+    box: str
     key: str
     lane: str
     kind: str

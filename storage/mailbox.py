@@ -149,15 +149,24 @@ class Mailbox:
         async with self._db.reading() as tx:
             return [_to_set_aside(row) for row in (await tx.execute(query)).mappings()]
 
-    async def put_back(self, mail_id: int, *, now: datetime) -> bool:
-        """Have a mail that was set aside tried anew, at once; False if it is not set aside."""
-        aside = (mail.c.id == mail_id) & (mail.c.box == self.box) & _SET_ASIDE
+    async def put_back(self, *, now: datetime) -> int:
+        """Have everything that was set aside tried anew, at once; returns how many mails that are."""
         anew = {"state": "waiting", "due_at": now, "tries": 0, "settled_at": None}
-        return await self._change(mail.update().where(aside).values(anew))
+        async with self._db.transaction() as tx:
+            back = (await tx.execute(mail.update().where(mail.c.box == self.box, _SET_ASIDE).values(anew))).rowcount
+            self._db.after_commit(tx, self.ring)
+        return back
 
     async def prune(self, *, before: datetime) -> int:
         """Forget what was done before that time (and its keys), at most `FEW` of it; returns how many that were."""
-        old = sa.select(mail.c.id).where(mail.c.box == self.box, _DONE, mail.c.settled_at < before).limit(FEW)
+        return await self._forget(_DONE, before)
+
+    async def prune_set_aside(self, *, before: datetime) -> int:
+        """The same of what was set aside, and what nobody has had tried again since."""
+        return await self._forget(_SET_ASIDE, before)
+
+    async def _forget(self, state: sa.ColumnElement[bool], before: datetime) -> int:
+        old = sa.select(mail.c.id).where(mail.c.box == self.box, state, mail.c.settled_at < before).limit(FEW)
         async with self._db.transaction() as tx:
             return (await tx.execute(mail.delete().where(mail.c.id.in_(old.scalar_subquery())))).rowcount
 
@@ -210,6 +219,7 @@ def _values(claimed: Mail, verdict: Verdict, now: datetime) -> dict[str, Any]:
 def _to_set_aside(row: Any) -> SetAside:
     return SetAside(
         id=row["id"],
+        box=row["box"],
         key=row["key"],
         lane=row["lane"],
         kind=row["kind"],

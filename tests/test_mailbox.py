@@ -140,9 +140,12 @@ async def test_a_discarded_mail_waits_for_a_human_and_frees_its_lane(box: Mailbo
     newest, oldest = await box.set_aside()
     assert (newest.key, newest.reason, newest.set_aside_at) == ("b", "too long", NOW + timedelta(seconds=2))
     assert await box.set_aside(before=newest.id) == [oldest]
-    assert await box.put_back(oldest.id, now=clock.now())
-    assert not await box.put_back(oldest.id, now=clock.now())
-    assert [found.key for found in await box.set_aside()] == ["b"]
+    assert await box.prune(before=clock.now()) == 0
+    assert await box.prune_set_aside(before=newest.set_aside_at) == 1
+    assert await box.put_back(now=clock.now()) == 1
+    assert await box.put_back(now=clock.now()) == 0
+    assert await box.set_aside() == []
+    assert keys(await claim(box, clock)) == ["b"]
 
 
 async def test_next_due_is_the_end_of_a_lease_or_the_due_time_of_a_head(box: Mailbox, clock: TurnedClock) -> None:

@@ -102,7 +102,8 @@ async def test_what_was_set_aside_is_tried_again_when_asked(world: World) -> Non
     hear(world, "/start", by=OWNER, entities="nonsense")
     await world.until(lambda: rows(world, "SELECT 1 FROM mail WHERE state = 'set_aside'"))
     assert len(await set_aside(world, "updates")) == 1
-    assert (await swept(world)).aside == 1
+    first = await swept(world)
+    assert (first.aside, [one.reason.partition(":")[0] for one in first.newest]) == (1, ["unreadable"])
     again = await swept(world, poison=True)
     assert (again.put_back, again.aside) == (1, 1)
     await pass_time(world, 60)
