@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bot import setting_shapes as shapes
+from storage.money import LARGEST
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - a word for the operator, nothing is bound by it here
 
@@ -90,7 +91,7 @@ class Settings(BaseSettings):
     refund_approval_above: int | None = Field(
         default=None,
         ge=0,
-        le=99_999_999,
+        le=LARGEST,
         description="a whole number of minor units, like 50000 for 500,00, up to 99999999",
     )
     trusted_proxies: Annotated[

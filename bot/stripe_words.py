@@ -102,7 +102,6 @@ def intent_of(said: Mapping[str, Any]) -> Intent:
         error_code=failure.get("code"),
         decline_code=failure.get("decline_code"),
         cancellation_reason=said.get("cancellation_reason"),
-        methods=tuple(said.get("payment_method_types") or ()),
         created_at=_instant(created),
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from handlers.outbox import CLOSED
 from handlers.owners import ALERT, Owners
 from handlers.ports import Clock
-from handlers.reasons import KEY_TROUBLE, MISMATCH
+from handlers.reasons import KEY_REFUSED, MISMATCH
 from handlers.team import Person
 from handlers.watch import KEY, Episodes
 from storage.mail import Draft, Mail
@@ -48,7 +48,7 @@ class Alerts:
 
     async def trouble(self, payment: Payment) -> None:
         """A payment waits for something that will not pass by itself: for a key once until it is over, else daily."""
-        if payment.trouble in KEY_TROUBLE:
+        if payment.trouble in KEY_REFUSED:
             await self._episodes.begin(KEY, "alert.key", ref=payment.ref)
         elif payment.trouble == MISMATCH:
             await self._owners.tell(f"mismatch:{payment.id}", "alert.mismatch", ref=payment.ref)
@@ -62,7 +62,7 @@ class Alerts:
 
     async def refund_trouble(self, refund: Refund, payment: Payment) -> None:
         """A refund waits for something that will not pass by itself; one that waits for balance is told in the chat."""
-        if refund.trouble in KEY_TROUBLE:
+        if refund.trouble in KEY_REFUSED:
             await self._episodes.begin(KEY, "alert.refund_key", ref=payment.ref, amount=refund.amount)
         elif refund.trouble_count >= MANY_TRIES:
             holes = {"ref": payment.ref, "amount": refund.amount}

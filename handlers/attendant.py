@@ -11,7 +11,7 @@ from functools import partial
 from handlers import hold_life, lifecycle
 from handlers.lifecycle import Mismatch, Step, Times
 from handlers.ports import Clock, Gateway, GatewayError, Intent, IntentStatus
-from handlers.reasons import MISMATCH
+from handlers.reasons import KEY_REFUSED, MISMATCH
 from handlers.trace import mark
 from handlers.turns import Turns
 from storage.ledger import Ledger
@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 MayStill = Callable[[Payment], Awaitable[bool]]
 
 MOST_STEPS = 6
-KEY_REFUSED = frozenset({"authentication", "permission"})
 
 
 class Attendant:

@@ -21,7 +21,10 @@ from babel.numbers import format_currency, format_decimal
 
 from storage.money import Money
 
-LANGUAGES = ("en", "da", "sv", "nb", "fi")
+LANGUAGE_NAMES = {"en": "English", "da": "Dansk", "sv": "Svenska", "nb": "Norsk", "fi": "Suomi"}
+"""The languages that we speak, as each calls itself."""
+
+LANGUAGES = tuple(LANGUAGE_NAMES)
 FALLBACK = "en"
 CATALOGUES = Path(__file__).parent / "locales"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
-from zlib import crc32
 
 from handlers import hold_life
+from handlers.patience import patience
 from handlers.ports import LONGEST_CALL, Intent, IntentStatus
 from storage.payment import (
     MAX_ATTEMPTS,
@@ -285,16 +285,9 @@ def next_look(payment: Payment, *, now: datetime, times: Times) -> datetime | No
     asked = payment.cancel_asked and payment.status is not PaymentStatus.PROCESSING
     asked = asked or payment.capture_by is not None
     if payment.trouble or asked or attempt.outcome is AttemptOutcome.ASKED:
-        ahead.append(now + _patience(payment))
+        ahead.append(now + patience(payment.id, payment.trouble_count))
     elif payment.status is PaymentStatus.AUTHORIZED:
         ahead = [now + SELDOM, *(at for at in hold_life.reminders(payment) if at > now)]
     elif attempt.outcome is AttemptOutcome.LIVE or payment.status is PaymentStatus.PROCESSING:
         ahead.append(now + timedelta(seconds=times.look_seconds))
     return max(min(ahead, default=now), soonest)
-
-
-def _patience(payment: Payment) -> timedelta:
-    """Longer each time, up to five minutes, and spread by identity so that many do not come back at once."""
-    longest = min(300.0, 5.0 * 2 ** min(payment.trouble_count, 8))
-    spread = crc32(f"{payment.id}:{payment.trouble_count}".encode()) / 2**32
-    return timedelta(seconds=max(2.0, longest * (0.5 + spread / 2)))

@@ -50,7 +50,7 @@ class Intent:
     """What Stripe says of one PaymentIntent. Amounts are minor units, `currency` is upper case.
 
     `link` is `next_action.redirect_to_url.url`, `error_code`/`decline_code` come from `last_payment_error`,
-    `cancellation_reason` is Stripe's. `fresh` is false for an answer replayed from an idempotency key: an old one.
+    `cancellation_reason` is Stripe's.
     """
 
     id: str
@@ -64,9 +64,7 @@ class Intent:
     error_code: str | None = None
     decline_code: str | None = None
     cancellation_reason: str | None = None
-    methods: tuple[str, ...] = ()
     created_at: datetime | None = None
-    fresh: bool = True
 
 
 class GatewayError(Exception):
@@ -74,7 +72,7 @@ class GatewayError(Exception):
 
     `retryable`: the outcome is unknown or the refusal passes; the same request may be sent again with its key.
     `code` is Stripe's (an open string) or ours: `connection`, `rate_limit`, `authentication`, `permission`,
-    `idempotency`, `server`. `intent` is the intent as it is, where the error carried it.
+    `idempotency`, `conflict`, `server`. `intent` is the intent as it is, where the error carried it.
     `stored`: Stripe may keep answering this to the same key (a stored 500), so look instead of sending it again.
     """
 

@@ -28,7 +28,8 @@ NOT_ENABLED = frozenset(
 MISMATCH = "mismatch"
 """Our own code for an intent that is not the one that was asked for."""
 
-KEY_TROUBLE = frozenset({"authentication", "permission", "livemode_mismatch"})
+KEY_REFUSED = frozenset({"authentication", "permission"})
+"""Stripe did not take our key, or not for this."""
 
 
 def failure_key(code: str | None) -> str:
@@ -47,6 +48,6 @@ def refusal_key(code: str | None) -> str:
 
 def trouble_key(code: str | None) -> str:
     """The sentence for a request that waits for Stripe."""
-    if code in KEY_TROUBLE:
+    if code in KEY_REFUSED:
         return "trouble.key"
     return "trouble.mismatch" if code == MISMATCH else "trouble.unreachable"

@@ -8,10 +8,9 @@ from dataclasses import replace
 from functools import partial
 
 from handlers import refund_life
-from handlers.attendant import KEY_REFUSED
-from handlers.dispute_attendant import NO_RIGHT as NO_RIGHT_AT_STRIPE
+from handlers.dispute_attendant import NO_RIGHT
 from handlers.ports import Clock, Gateway, GatewayError
-from handlers.reasons import MISMATCH
+from handlers.reasons import KEY_REFUSED, MISMATCH
 from handlers.refund_life import NO_BALANCE, RefundStep
 from handlers.trace import mark
 from handlers.turns import Turns
@@ -23,7 +22,7 @@ from storage.refunds import Decide, RefundBook
 log = logging.getLogger(__name__)
 
 MOST_STEPS = 4
-NO_RIGHT = "authority_withdrawn"
+ROLE_LOST = "authority_withdrawn"
 """Our own code for a refund whose approvers have lost their roles before Stripe was asked."""
 
 MEANWHILE = "refunded_meanwhile"
@@ -99,7 +98,7 @@ class RefundAttendant:
             try:
                 await self._look(payment)
             except GatewayError as error:
-                if error.code == NO_RIGHT_AT_STRIPE:
+                if error.code == NO_RIGHT:
                     raise
                 log.warning("the refunds of %s could not be seen (%s): %s", payment.ref, error.code, error.message)
                 return False
@@ -136,7 +135,7 @@ class RefundAttendant:
         if await self._is_there(payment, refund):
             return
         if not await self._may_still(refund):
-            await self._drop(payment, refund, NO_RIGHT, "authority withdrawn")
+            await self._drop(payment, refund, ROLE_LOST, "authority withdrawn")
             return
         room, others = await self._book.room(payment.id), await self._book.of_payment(payment.id)
         if refund_life.overtaken(refund, room, others, self._clock.now()):

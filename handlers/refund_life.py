@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
-from zlib import crc32
 
 from handlers.lifecycle import KEY_LIFE
+from handlers.patience import patience
 from handlers.ports import LONGEST_CALL
 from storage.errors import (
     DisputeForbids,
@@ -71,23 +71,16 @@ def next_look(refund: Refund, now: datetime) -> datetime | None:
         case RefundStatus.DRAFT | RefundStatus.ASKED:
             return refund.expires_at
         case RefundStatus.APPROVED:
-            return refund.retry_until or now + _patience(refund)
+            return refund.retry_until or now + patience(refund.id, refund.trouble_count)
         case RefundStatus.PENDING | RefundStatus.REQUIRES_ACTION:
             return now + PENDING_LOOK
         case RefundStatus.SUCCEEDED if refund.trouble:
-            return now + _patience(refund)
+            return now + patience(refund.id, refund.trouble_count)
         case RefundStatus.SUCCEEDED:
             since = refund.settled_at or now
             return next((since + after for after in AFTER_SUCCESS if since + after > now), None)
         case _:
             return None
-
-
-def _patience(refund: Refund) -> timedelta:
-    """Longer each time, up to five minutes, and spread by identity so that many do not come back at once."""
-    longest = min(300.0, 5.0 * 2 ** min(refund.trouble_count, 8))
-    spread = crc32(f"{refund.id}:{refund.trouble_count}".encode()) / 2**32
-    return timedelta(seconds=max(2.0, longest * (0.5 + spread / 2)))
 
 
 def fitting(refund: Refund, room: Room) -> Refund:

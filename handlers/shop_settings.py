@@ -13,10 +13,9 @@ from storage.amount_refusals import AmountRefused, TextTooLong
 from storage.amount_text import caption
 from storage.amounts import parse_amount
 from storage.errors import PaymentError
-from storage.money import CURRENCIES, MINIMUM, Money
+from storage.money import CURRENCIES, LARGEST, MINIMUM, Money
 from storage.people import Shop
 
-MOST = 99_999_999
 """Minor units of the largest limit: Stripe takes no more than eight digits."""
 
 MOST_HOURS = 168
@@ -141,12 +140,12 @@ def _with_seller(shop: Shop, name: str, line: str) -> Shop:
 
 def _amount(shop: Shop, value: str, least: int) -> int:
     """A limit in minor units; one that can be read in two ways is refused, for it is set once and then forgotten."""
-    refusal = LimitRefused(least=Money(least, shop.currency), most=Money(MOST, shop.currency))
+    refusal = LimitRefused(least=Money(least, shop.currency), most=Money(LARGEST, shop.currency))
     try:
-        money = parse_amount(value, currency=shop.currency, limit=MOST)
+        money = parse_amount(value, currency=shop.currency, limit=LARGEST)
     except AmountRefused:
         raise refusal from None
-    if isinstance(money, tuple) or not least <= money.minor <= MOST:
+    if isinstance(money, tuple) or not least <= money.minor <= LARGEST:
         raise refusal
     return money.minor
 

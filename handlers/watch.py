@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from handlers.health import Health
 from handlers.owners import Owners
 from handlers.ports import Clock
-from handlers.reasons import KEY_TROUBLE
+from handlers.reasons import KEY_REFUSED
 from storage.counts import Counts
 from storage.directory import Directory
 from storage.errors import DatabaseUnavailable
@@ -174,7 +174,7 @@ class Watch:
         since, accepted = await self._episodes.since(KEY), self._accepted_at()
         if since is None or accepted is None or accepted <= since:
             return
-        if not await self._counts.any_waits(KEY_TROUBLE):
+        if not await self._counts.any_waits(KEY_REFUSED):
             await self._episodes.end(KEY, "alert.key_accepted")
 
 

@@ -92,7 +92,7 @@ async def check_references(tx: AsyncConnection) -> None:
 
 
 def out_of_reach(error: Exception) -> bool:
-    """True if the database is locked, full, read-only or broken, so that trying again later may help."""
+    """True if the database is locked, full, read-only or broken: it is not the statement that is wrong."""
     if isinstance(error, sa.exc.TimeoutError):
         return True
     if isinstance(error, DBAPIError) and error.connection_invalidated:

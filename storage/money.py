@@ -14,6 +14,10 @@ MINIMUM: dict[str, int] = {"DKK": 250, "EUR": 50, "NOK": 300, "SEK": 300}
 """The least that Stripe charges, in minor units (docs.stripe.com/currencies, "Minimum and maximum charge amounts")."""
 
 
+LARGEST = 99_999_999
+"""The most that Stripe charges, in minor units, whatever the currency (the same place: eight digits)."""
+
+
 class CurrencyMismatch(ValueError):
     """Amounts of two currencies were added, subtracted or compared."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from storage.columns import CURRENCY, STRICT, BigInt, Instant, metadata, one_of
+from storage.money import LARGEST
 
 facts = sa.Table(
     "facts",
@@ -35,7 +36,7 @@ shops = sa.Table(
     sa.Column("receipts", BigInt, nullable=False, server_default="0"),
     sa.CheckConstraint(f"currency IN ({CURRENCY})", name="currency_known"),
     one_of("language", "en", "da", "sv", "nb", "fi"),
-    sa.CheckConstraint("limit_minor BETWEEN 1 AND 99999999", name="limit_minor_sane"),
+    sa.CheckConstraint(f"limit_minor BETWEEN 1 AND {LARGEST}", name="limit_minor_sane"),
     **STRICT,
 )
 """A seller. `vat_rate` is in hundredths of a percent, `receipts` the last number that a receipt was given."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from storage.columns import CURRENCY, STRICT, BigInt, Flag, Instant, metadata, one_of, where
+from storage.money import LARGEST
 from storage.shop_tables import shops
 
 posts = sa.Table(
@@ -67,7 +68,7 @@ payments = sa.Table(
     sa.UniqueConstraint("shop_id", "ref"),
     one_of("status", "created", "open", "processing", "authorized", "succeeded", "canceled"),
     sa.CheckConstraint(f"currency IN ({CURRENCY})", name="currency_known"),
-    sa.CheckConstraint("amount > 0 AND amount <= 99999999", name="amount_sane"),
+    sa.CheckConstraint(f"amount > 0 AND amount <= {LARGEST}", name="amount_sane"),
     sa.CheckConstraint("received >= 0 AND received <= amount", name="received_sane"),
     sa.CheckConstraint("(status = 'succeeded') = (succeeded_at IS NOT NULL)", name="succeeded_has_time"),
     sa.CheckConstraint("(status = 'canceled') = (canceled_because IS NOT NULL)", name="canceled_has_reason"),

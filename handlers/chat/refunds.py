@@ -14,12 +14,11 @@ from handlers.refunds import RefundWish
 from handlers.team import LONGEST_NAME, Standing
 from storage.amounts import Asked, parse_refund
 from storage.errors import NotAllowed, PaymentError, RefundDecided, UnknownPayment
-from storage.money import Money
+from storage.money import LARGEST, Money
 from storage.payment import Payment, Place
 from storage.questions import Question
 from storage.refund import Refund, RefundStatus
 
-LARGEST = 99_999_999
 """Minor units that are read at all; what is too much for the payment is refused with what is left of it."""
 
 

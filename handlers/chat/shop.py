@@ -9,7 +9,7 @@ from datetime import timedelta
 from handlers import shop_settings
 from handlers.authority import Action, may
 from handlers.chat.context import Context
-from handlers.i18n import LANGUAGES, Safe
+from handlers.i18n import LANGUAGE_NAMES, LANGUAGES, Safe
 from handlers.letters import lane_of
 from handlers.ports import Button, Keyboard
 from handlers.receipts import lacking
@@ -23,8 +23,6 @@ SHOP_ID = re.compile(r"[0-9]{1,15}")
 
 HELD_UP = timedelta(seconds=5)
 """A message that has waited longer does not go out at once."""
-
-LANGUAGE_NAMES = {"en": "English", "da": "Dansk", "sv": "Svenska", "nb": "Norsk", "fi": "Suomi"}
 
 
 class ChatIsBusy(PaymentError):

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from handlers.i18n import text
-from handlers.web.tongue import OWN_NAMES
+from handlers.i18n import LANGUAGE_NAMES, text
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _PAGES = Environment(
@@ -36,4 +35,4 @@ SCRIPT_SOURCE = _source("page.js")
 def render(template: str, language: str, **values: object) -> str:
     """The page in that language; in a template `t(key, …)` says a sentence."""
     page = _PAGES.get_template(template)
-    return page.render(language=language, languages=OWN_NAMES, t=partial(text, language), **values)
+    return page.render(language=language, languages=LANGUAGE_NAMES, t=partial(text, language), **values)

@@ -6,8 +6,6 @@ from aiohttp import web
 
 from handlers.i18n import FALLBACK, LANGUAGES, language_of
 
-OWN_NAMES = {"en": "English", "da": "Dansk", "sv": "Svenska", "nb": "Norsk", "fi": "Suomi"}
-
 
 def picked(request: web.Request) -> str | None:
     """The language that the address asks for (`?lang=da`), if it is one of ours."""
