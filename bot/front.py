@@ -1,7 +1,7 @@
 """Stands before the web server: how many may be connected, and how long a caller may take to say what he wants.
 
 aiohttp itself bounds neither; without this a few programs that open connections and say nothing keep Stripe out.
-A caller is silent until the head of a request is complete, then he is attended to, then idle until he says more.
+A caller is silent until his request is complete, then he is attended to, then idle until he says more.
 """
 
 from __future__ import annotations
@@ -88,12 +88,16 @@ class NoRequest(logging.Filter):
 
 @web.middleware
 async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The outermost of the site: it is called once a head is complete, and is over when the answer is ready."""
+    """The outermost of the site: it is called once a head is complete, and is over when the answer is ready.
+
+    A body may come later, or never: until it is here nothing is owed to the caller.
+    """
     transport = request.transport
     caller = None if transport is None else transport.get_protocol()
     if not isinstance(caller, Caller):
         return await handler(request)
-    caller.spoke()
+    caller.spoke(has_more=not request.content.is_eof())
+    request.content.on_eof(caller.has_said_all)
     try:
         return await handler(request)
     finally:
@@ -152,7 +156,7 @@ class Front:
         return True
 
     def is_silent(self, caller: Caller) -> None:
-        """The caller has not said yet what he wants: such make room first, the longest silent before the others."""
+        """The caller has not said all that he wants: such make room first, the longest silent before the others."""
         self._idle.pop(caller, None)
         self._silent[caller] = None
 
@@ -163,6 +167,7 @@ class Front:
 
     def is_idle(self, caller: Caller) -> None:
         """The caller has been answered: such make room next."""
+        self._silent.pop(caller, None)
         self._idle[caller] = None
 
     def left(self, caller: Caller, peer: str) -> None:
@@ -189,6 +194,7 @@ class Caller(Relay):
         self._transport: asyncio.Transport | None = None
         self._peer = ""
         self._attended = False
+        self._has_more = False
         self._late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -204,8 +210,8 @@ class Caller(Relay):
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """The first word of a head begins its time; a body is what is attended to, and has a time of its own."""
-        if self._late is None and not self._attended:
+        """The first word of a head begins its time; a body has a time of its own."""
+        if self._late is None and not self._attended and not self._has_more:
             self._begins()
         super().data_received(data)
 
@@ -217,11 +223,18 @@ class Caller(Relay):
         self._front.left(self, self._peer)
         super().connection_lost(exc)
 
-    def spoke(self) -> None:
-        """The head of a request is complete."""
-        self._attended = True
+    def spoke(self, *, has_more: bool) -> None:
+        """The head of a request is complete, and perhaps a body is to come."""
+        self._attended, self._has_more = True, has_more
         self._stop_waiting()
-        self._front.is_attended(self)
+        if has_more:
+            self._front.is_silent(self)
+
+    def has_said_all(self) -> None:
+        """The request is here, body and all; it may have been answered before."""
+        self._has_more = False
+        if self._attended:
+            self._front.is_attended(self)
 
     def is_answered(self) -> None:
         """What he wanted is done; the web server ends the connection if nothing more comes for long."""

@@ -22,6 +22,8 @@ ASK = b"GET / HTTP/1.1\r\nHost: kvit\r\n\r\n"
 WAIT = b"GET /wait HTTP/1.1\r\nHost: kvit\r\n\r\n"
 READ = b"GET /much HTTP/1.1\r\nHost: kvit\r\n\r\n"
 SEND = b"POST / HTTP/1.1\r\nHost: kvit\r\nContent-Length: 5\r\n\r\n"
+SLOW = SEND.replace(b"/", b"/wait", 1)
+NOWHERE = SEND.replace(b"/", b"/nowhere", 1)
 
 
 @dataclass
@@ -59,6 +61,7 @@ class Stand:
         return web.Response(body=b"heard" if request.method == "GET" else await request.read())
 
     async def _waited(self, request: web.Request) -> web.Response:
+        await request.read()
         await self.may_end.wait()
         return web.Response(body=b"heard")
 
@@ -100,6 +103,7 @@ async def standing(trusted: tuple[str, ...] = (), *, idle_seconds: float = 60, *
     stand = Stand()
     site = web.Application()
     site.add_routes([web.get("/", stand._heard), web.post("/", stand._heard), web.get("/wait", stand._waited)])
+    site.add_routes([web.post("/wait", stand._waited)])
     site.add_routes([web.get("/much", stand._much)])
     runner = behind(site, idle_seconds=idle_seconds)
     await runner.setup()
@@ -134,6 +138,34 @@ async def test_where_all_places_are_taken_whoever_said_nothing_makes_room_first_
         assert stand.why == ["full"] * 4
         stand.may_end.set()
         assert [await line.is_heard() for line in (busy, other, third)] == [True] * 3
+
+
+async def test_whoever_owes_a_body_makes_room_and_whoever_sent_it_does_not() -> None:
+    async with standing(most=2) as stand:
+        busy = await stand.call(SLOW)
+        await stand.holds(1)
+        owing = await stand.call(SEND)
+        await stand.holds(2)
+        busy.say(b"heard")
+        await asyncio.sleep(0.1)
+        third = await stand.call(WAIT)
+        assert await owing.is_shut()
+        assert await (await stand.call(ASK)).is_shut(), "each of the two waits for his answer"
+        stand.may_end.set()
+        assert [await line.is_heard() for line in (busy, third)] == [True] * 2
+
+
+async def test_a_body_that_comes_after_its_answer_is_no_head() -> None:
+    async with standing(head_seconds=0.3) as stand:
+        line = await stand.call(NOWHERE)
+        assert (await line.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 404")
+        await line.reader.readexactly(len("404: Not Found"))
+        for piece in (b"hea", b"rd"):
+            line.say(piece)
+            await asyncio.sleep(0.4)
+        line.say(ASK)
+        assert await line.is_heard()
+        assert stand.why == []
 
 
 async def test_whoever_asks_again_is_the_last_of_the_idle() -> None:
