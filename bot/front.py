@@ -79,7 +79,7 @@ class NoRequest(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """False for what came over the wire and is not HTTP."""
         kind = record.exc_info[0] if record.exc_info else None
-        if kind is None or not issubclass(kind, HttpProcessingError):
+        if kind is None or not issubclass(kind, (HttpProcessingError, web.RequestPayloadError)):
             return True
         if record.levelno >= logging.WARNING:
             self._seldom.say(log, "what came in is no request (%s)", kind.__name__)

@@ -24,6 +24,7 @@ READ = b"GET /much HTTP/1.1\r\nHost: kvit\r\n\r\n"
 SEND = b"POST / HTTP/1.1\r\nHost: kvit\r\nContent-Length: 5\r\n\r\n"
 SLOW = SEND.replace(b"/", b"/wait", 1)
 NOWHERE = SEND.replace(b"/", b"/nowhere", 1)
+PACKED = NOWHERE.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\nheard")
 
 
 @dataclass
@@ -250,3 +251,12 @@ async def test_what_is_no_request_is_one_line_in_the_log(caplog: pytest.LogCaptu
     assert [record.levelno for record in caplog.records if record.exc_info] == []
     [said] = [record for record in caplog.records if "is no request" in record.getMessage()]
     assert said.levelno == logging.WARNING
+
+
+async def test_bodies_that_cannot_be_unpacked_are_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with standing() as stand:
+        for _ in range(20):
+            line = await stand.call(PACKED)
+            assert (await line.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 404")
+            await line.reader.read()
+    assert [record.getMessage() for record in caplog.records] == ["what came in is no request (RequestPayloadError)"]
