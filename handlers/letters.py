@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from handlers.ports import Button, Letter
-from storage.mail import Draft, Mail
+from storage.mail import Discard, Done, Draft, Mail
 from storage.payment import Place
 
 
@@ -15,7 +15,8 @@ from storage.payment import Place
 class Post:
     """One message to be sent (`edits` is None) or to be shown instead of the message `edits`.
 
-    With a `shop` it is said only where that shop may still be spoken of by then.
+    With a `shop` it is said only where that shop may still be spoken of by then. What is said in `passing` is nobody's
+    trouble if it cannot be said.
     """
 
     place: Place
@@ -24,6 +25,7 @@ class Post:
     silent: bool = False
     edits: int | None = None
     shop: int | None = None
+    passing: bool = False
 
 
 class Maker(Protocol):
@@ -62,4 +64,18 @@ def post_of(mail: Mail) -> Post:
         said["silent"],
         said["edits"],
         said.get("shop"),
+        said.get("passing", False),
     )
+
+
+def may_be_lost(mail: Mail) -> bool:
+    """Whether no human has to see to it if Telegram refuses the message: an edit, or a word in passing."""
+    if mail.kind != "post":
+        return False
+    post = post_of(mail)
+    return post.edits is not None or post.passing
+
+
+def unsaid(mail: Mail, reason: str) -> Done | Discard:
+    """What becomes of a message that Telegram refuses."""
+    return Done(f"not said: {reason}") if may_be_lost(mail) else Discard(reason)

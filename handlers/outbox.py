@@ -234,7 +234,7 @@ class Outbox:
                 raise
             return await self._messenger.send(replace(place, thread_id=None), letter, silent=silent)
 
-    async def admitted(self, mail: Mail, place: Place) -> tuple[Place, Snooze | Discard | None]:
+    async def admitted(self, mail: Mail, place: Place) -> tuple[Place, Snooze | Discard | Done | None]:
         """Where the chat is now, and whether it has to wait: Telegram's own word first, then our own pace.
 
         What was tried before without an answer is not tried again before Telegram answers at all.
@@ -243,7 +243,7 @@ class Outbox:
         standing = await self._post.standing(place.chat_id)
         place = replace(place, chat_id=standing.chat_id)
         if standing.closed_because and place.inline_id is None:
-            return place, Discard(f"{CLOSED} ({place.chat_id}): {standing.closed_because}")
+            return place, letters.unsaid(mail, f"{CLOSED} ({place.chat_id}): {standing.closed_because}")
         if standing.not_before and standing.not_before > now:
             return place, Snooze((standing.not_before - now).total_seconds())
         if wait := self._pacing.wait(place.chat_id, now):
@@ -273,10 +273,8 @@ class Outbox:
         return Retry(str(failed), pause)
 
     async def _refused(self, mail: Mail, chat_id: int, failed: DeliveryFailed) -> Verdict:
-        if mail.kind == "post" and letters.post_of(mail).edits is not None:
-            return Done(f"not edited: {failed}")
-        if not failed.closed:
-            return Discard(str(failed))
+        if letters.may_be_lost(mail) or not failed.closed:
+            return letters.unsaid(mail, str(failed))
         if await self._post.close(chat_id, str(failed)):
             log.error("chat %s is closed to the bot: %s", chat_id, failed)
         return Discard(f"{CLOSED} ({chat_id}): {failed}")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from bot.sandbox.clock import TurnedClock
 from storage.errors import DatabaseUnavailable
-from tests.crowd import ADMIN, GROUP, open_shop, press
+from storage.mailbox import Mailbox
+from storage.tables import posts
+from tests.crowd import ADMIN, GROUP, book, open_shop, press
 from tests.evidence import rest
 from tests.invitations import invited, join
 from tests.page_world import page_of, paged
@@ -85,6 +89,21 @@ async def test_strangers_in_private_chats_are_answered_so_often_only_and_members
             world.say("/id", by=STRANGERS)
         await rest(world)
     assert answered(world, "Your number is").count(STRANGERS) == 21
+
+
+async def test_strangers_who_write_and_shut_the_bot_out_are_nobodys_trouble(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(30):
+        world.say("/id", by=STRANGERS + number)
+        await world.control("telegram", "block", {"user_id": STRANGERS + number})
+    await paid(world)
+    await rest(world)
+    assert world.sent("could not finish") == []
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+    async with book(world) as db, db.reading() as tx:
+        assert await Mailbox(db, "outbox").set_aside_depth() == 0
+        assert (await tx.execute(sa.select(sa.func.count()).select_from(posts))).scalar_one() == 0
 
 
 async def test_words_that_are_none_count_and_an_invitation_gets_through(world: World) -> None:

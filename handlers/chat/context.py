@@ -115,6 +115,11 @@ class Context:
         return self.standing.role
 
     @property
+    def is_known(self) -> bool:
+        """Whether the person holds a role, here or in a shop that he has still to pick."""
+        return self.role > Role.STRANGER or bool(self.standing.choices)
+
+    @property
     def is_private(self) -> bool:
         """Whether nobody else reads along."""
         return self.place.chat_id > 0
@@ -165,7 +170,7 @@ class Context:
         `name` sets one apart from the answers that an earlier try of the update may have given.
         """
         reply_to = self.news.message_id if isinstance(self.news, Said) else None
-        return self._draft(Post(self.place, Letter(said, keyboard), reply_to), name)
+        return self._draft(Post(self.place, Letter(said, keyboard), reply_to, passing=not self.is_known), name)
 
     async def replace(self, said: Safe, keyboard: Keyboard = ()) -> None:
         """Show this instead of the message whose button was tapped."""

@@ -34,7 +34,7 @@ class Restraint:
 
         One who brings the word of a link that we gave is not held up by the others.
         """
-        if _is_known(context):
+        if context.is_known:
             return True
         if self._each.wait(str(context.person.id), context.now):
             return False
@@ -42,7 +42,7 @@ class Restraint:
 
     def may_see(self, context: Context) -> bool:
         """Whether a tap or an inline query is looked at; these are answered apart, and hold up no message."""
-        return _is_known(context) or not self._seen.wait(str(context.person.id), context.now)
+        return context.is_known or not self._seen.wait(str(context.person.id), context.now)
 
     def may_refuse(self, context: Context) -> bool:
         """Whether the person is told why not: somebody without a role in a group once a minute, others always."""
@@ -53,10 +53,6 @@ class Restraint:
     def may_note(self, context: Context) -> bool:
         """Whether the refusal is written down: once a minute for each person and chat."""
         return not self._noted.wait(_here(context), context.now)
-
-
-def _is_known(context: Context) -> bool:
-    return context.role > Role.STRANGER or bool(context.standing.choices)
 
 
 def _here(context: Context) -> str:

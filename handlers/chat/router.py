@@ -132,8 +132,15 @@ class Chat:
     async def _access(self, chat_id: int, is_open: bool) -> None:
         if is_open:
             await self._desks.posts.reopen(chat_id)
-        elif await self._desks.posts.close(chat_id, "the bot was shut out"):
+        elif await self._is_ours(chat_id) and await self._desks.posts.close(chat_id, "the bot was shut out"):
             log.warning("the bot was shut out of chat %s", chat_id)
+
+    async def _is_ours(self, chat_id: int) -> bool:
+        """Whether a shop speaks there; strangers come and go as they like."""
+        desks = self._desks
+        if await desks.directory.shop_of_chat(chat_id) is not None or await desks.team.is_owner(chat_id):
+            return True
+        return bool(await desks.directory.seats(chat_id))
 
 
 def _chat_of(news: Said | Tapped | InlineAsked | InlineChosen) -> int:
