@@ -29,6 +29,7 @@ def qr_svg(address: str, *, alone: bool = True) -> str:
     return drawn.getvalue().decode()
 
 
+@lru_cache(maxsize=1024)
 def qr_png(address: str) -> bytes:
     """The code as a PNG, large enough for a poor camera."""
     drawn = BytesIO()

@@ -164,3 +164,9 @@ async def test_without_a_public_address_there_is_no_code_at_all(clock: TurnedClo
         for name in ("qr.svg", "qr.png"):
             async with world.http.get(f"{world.service.base}/p/{payment(world)['token']}/{name}") as answer:
                 assert answer.status == 404
+
+
+def test_a_code_that_is_asked_for_again_and_again_is_drawn_once() -> None:
+    page = "https://pay.example.dk/p/6gQcjUkdE7eOyF_HQW3FuA"
+    assert qr_png(page) is qr_png(page)
+    assert qr_svg(page) is qr_svg(page)
