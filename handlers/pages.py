@@ -33,6 +33,9 @@ RETURNED = "returned"
 
 RETURN_SECONDS = 10
 
+AWAITED = timedelta(hours=1)
+"""For so long it is remembered that somebody came back from an attempt, which lives some minutes."""
+
 PATIENCE = 4.0
 """Seconds that a customer waits for Stripe; after that the page says so, and the work goes on."""
 
@@ -152,6 +155,7 @@ class PageDesk:
         self._clock = clock
         self._patience = patience
         self._returned = Lately(timedelta(seconds=RETURN_SECONDS))
+        self._awaited = Lately(AWAITED)
 
     async def find(self, token: str) -> Page | None:
         """The page behind the token, or None."""
@@ -163,7 +167,7 @@ class PageDesk:
         state, until = page_state(payment, now)
         turns = [at for at in (payment.attempt.fresh_until, payment.attempt.ends_at, payment.expires_at) if at]
         open_still = state in {PageState.READY, PageState.WAITING}
-        if open_still and (until_seen := self._looked_until(payment.id, now)):
+        if open_still and (until_seen := _ends(self._awaited.when(_attempt_of(payment)), now)):
             state, until = PageState.WAITING, None  # Stripe is being asked; a moment later the page knows more
             turns.append(until_seen)
         return Page(
@@ -177,11 +181,17 @@ class PageDesk:
         )
 
     async def returned(self, page: Page) -> None:
-        """Have the belt look at Stripe, at most once per payment in `RETURN_SECONDS`."""
+        """Have the belt look at Stripe, at most once per payment in `RETURN_SECONDS`.
+
+        The page waits for that look once per attempt: anybody can come back as often as he likes, and must not keep
+        the others from paying.
+        """
         payment, now = page.payment, self._clock.now()
-        if payment.is_final or payment.intent_id is None or self._looked_until(payment.id, now):
+        if payment.is_final or payment.intent_id is None or _ends(self._returned.when(payment.id), now):
             return
         self._returned.note(payment.id, now, now=now)
+        if self._awaited.when(_attempt_of(payment)) is None:
+            self._awaited.note(_attempt_of(payment), now, now=now)
         key = f"{RETURNED}:{payment.id}:{int(now.timestamp())}"
         await self._inbox.put(Draft(key, payment.intent_id, RETURNED, payment.id.encode()), now=now)
 
@@ -215,11 +225,15 @@ class PageDesk:
             raise answer
         return answer
 
-    def _looked_until(self, payment_id: str, now: datetime) -> datetime | None:
-        """Until when the page waits for what a look says, if the customer came back a moment ago."""
-        last = self._returned.when(payment_id)
-        until = last and last + timedelta(seconds=RETURN_SECONDS)
-        return until if until and now < until else None
+
+def _attempt_of(payment: Payment) -> str:
+    return f"{payment.id}:{payment.attempt.number}"
+
+
+def _ends(came_back: datetime | None, now: datetime) -> datetime | None:
+    """When `RETURN_SECONDS` are over since somebody came back; None if they are."""
+    until = came_back and came_back + timedelta(seconds=RETURN_SECONDS)
+    return until if until and now < until else None
 
 
 def open_link(payment: Payment, now: datetime) -> str | None:

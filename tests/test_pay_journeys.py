@@ -109,6 +109,16 @@ async def test_who_comes_back_undecided_is_told_to_wait_for_the_look_and_then_th
             assert b'"ready"' in await stream.content.readline()
 
 
+async def test_whoever_comes_back_again_and_again_does_not_keep_the_others_from_paying(world: World) -> None:
+    looks = len(calls(world, "retrieve"))
+    for number, awaited in enumerate(["waiting", "ready", "ready"], 1):
+        async with world.http.get(page_of(world), params={"redirect_status": "x"}) as page:
+            assert ("<form" in await page.text()) is (awaited == "ready")
+        await rest(world)
+        assert (await state(world), len(calls(world, "retrieve"))) == (awaited, looks + number)
+        world.advance(10)
+
+
 async def test_who_comes_back_from_his_own_attempt_is_not_told_to_approve_what_he_just_approved(world: World) -> None:
     await pass_time(world, 300)
     await webhooks(world, "lose")
