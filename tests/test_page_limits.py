@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bot.sandbox.clock import TurnedClock
 from handlers.turnstile import Turnstile
 from handlers.web.address import address_of
-from handlers.web.pay_page import TAPS_OF_A_PAYMENT, TAPS_OF_AN_ADDRESS
+from handlers.web.pay_page import TAPS_OF_A_PAYMENT, TAPS_OF_AN_ADDRESS, TAPS_OF_ONE
 from storage.errors import StripeUnavailable
 from tests.page_stand import PAGE, Client
 from tests.test_page_state import NOON, PAYMENT
@@ -50,6 +50,12 @@ async def test_one_payment_is_tapped_so_often_from_wherever(client: Client) -> N
     assert await tap(client, "t2", "192.0.2.1") == 303
 
 
+async def test_one_address_does_not_use_up_what_others_may_tap_of_a_payment(client: Client) -> None:
+    statuses = [await tap(client, "t1", "192.0.2.1") for _ in range(TAPS_OF_A_PAYMENT)]
+    assert statuses == [303] * TAPS_OF_ONE + [429] * (TAPS_OF_A_PAYMENT - TAPS_OF_ONE)
+    assert await tap(client, "t1", "192.0.2.2") == 303
+
+
 async def test_one_address_taps_so_often_whatever_it_taps(client: Client) -> None:
     statuses = [await tap(client, f"t{number}", "192.0.2.1") for number in range(TAPS_OF_AN_ADDRESS + 1)]
     assert statuses == [303] * TAPS_OF_AN_ADDRESS + [429]
@@ -66,13 +72,13 @@ async def test_whoever_lies_about_where_he_comes_from_is_counted_where_he_is(cli
 async def test_who_is_stopped_is_told_until_when_and_his_taps_are_not_passed_on(
     client: Client, pages: SomePages, clock: TurnedClock
 ) -> None:
-    for _ in range(TAPS_OF_A_PAYMENT):
+    for _ in range(TAPS_OF_ONE):
         await tap(client, "t1")
     clock.advance(20)
     answer = await client.post("/p/t1", headers={"Accept": "text/html"}, allow_redirects=False)
     assert (answer.status, answer.headers["Retry-After"]) == (429, "40")
     assert "Try again in 40 seconds" in await answer.text()
-    assert len(pages.taps) == TAPS_OF_A_PAYMENT
+    assert len(pages.taps) == TAPS_OF_ONE
     clock.advance(40)
     assert await tap(client, "t1") == 303
 

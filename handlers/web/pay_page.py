@@ -33,6 +33,9 @@ TAPS_OF_A_PAYMENT = 12
 TAPS_OF_AN_ADDRESS = 60
 """How often *Pay* may be tapped in a minute; a market's visitors may share one address."""
 
+TAPS_OF_ONE = 8
+"""The same of one payment from one address, so that somebody else who has the link can tap too."""
+
 HEARTBEAT_SECONDS = 15.0
 """After so long without news a stream says that it still lives, so that a dead one is noticed."""
 
@@ -79,6 +82,7 @@ class PayPage:
         self._trusted = trusted
         self._payments = Turnstile(TAPS_OF_A_PAYMENT, WINDOW_SECONDS)
         self._addresses = Turnstile(TAPS_OF_AN_ADDRESS, WINDOW_SECONDS)
+        self._each = Turnstile(TAPS_OF_ONE, WINDOW_SECONDS)
 
     async def show(self, request: web.Request) -> web.Response:
         """The page in the visitor's language; 303 to the clean address for who comes back from the wallet.
@@ -151,7 +155,9 @@ class PayPage:
 
     def _admit(self, request: web.Request, page: Page) -> None:
         now = self._clock.now()
-        wait = self._addresses.wait(address_of(request, self._trusted), now)
+        address = address_of(request, self._trusted)
+        wait = self._addresses.wait(address, now)
+        wait = wait or self._each.wait(f"{page.payment.id} from {address}", now)
         wait = wait or self._payments.wait(page.payment.id, now)
         if wait:
             raise web.HTTPTooManyRequests(headers={"Retry-After": str(math.ceil(wait))})
