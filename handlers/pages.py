@@ -10,6 +10,7 @@ from enum import StrEnum
 from handlers.lately import Lately
 from handlers.payments import Payments
 from handlers.ports import Clock
+from handlers.receipts import as_of
 from handlers.worker import Errands
 from storage.directory import Directory
 from storage.errors import AlreadyFinal, AlreadyPaid, BeingCanceled, HoldStands, StillEnding, StripeUnavailable
@@ -163,6 +164,8 @@ class PageDesk:
         shop = await self._directory.shop(payment.shop_id) if payment else None
         if payment is None or shop is None:
             return None
+        if payment.succeeded_at is not None:
+            shop = as_of(shop, await self._directory.sellers(shop.id), payment.succeeded_at)
         now = self._clock.now()
         state, until = page_state(payment, now)
         turns = [at for at in (payment.attempt.fresh_until, payment.attempt.ends_at, payment.expires_at) if at]

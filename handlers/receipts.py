@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from storage.money import Money
 from storage.payment import Payment
-from storage.people import Shop
+from storage.people import Seller, Shop
 
 WHOLE = 100_00
 """A hundred percent, in the hundredths in which a rate is kept."""
@@ -49,6 +50,29 @@ def receipt_of(payment: Payment, shop: Shop) -> Receipt | None:
         vat=part(payment.received),
         vat_kept=part(kept),
         is_receipt=payment.receipt_number is not None and not lacking(shop),
+    )
+
+
+def as_of(shop: Shop, sellers: Sequence[Seller], at: datetime) -> Shop:
+    """The shop with the seller whom the paper about money of that time names, whatever the shop says later.
+
+    That is who it was then; where something was lacking then, the first of whom all is known. `sellers` are all that
+    the shop has had, the oldest first.
+    """
+    then = [one for one in sellers if one.since <= at][-1:]
+    later = [one for one in sellers if one.since > at]
+    whole = (named for one in (*then, *later) if not lacking(named := _named(shop, one)))
+    return next(whole, shop)
+
+
+def _named(shop: Shop, seller: Seller) -> Shop:
+    return replace(
+        shop,
+        seller_name=seller.name,
+        seller_address=seller.address,
+        seller_number=seller.number,
+        seller_contact=seller.contact,
+        vat_rate=seller.vat_rate,
     )
 
 

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import rows
 from storage.database import Database
-from storage.people import Member, Role, Shop
-from storage.shop_tables import chats, facts, members, owners, shops
+from storage.people import Member, Role, Seller, Shop
+from storage.shop_tables import chats, facts, members, owners, sellers, shops
 from storage.trail import note
 
 KVIT = "kvit"
@@ -157,8 +157,16 @@ class Directory:
             after = decide(before)
             if after != before:
                 await tx.execute(shops.update().where(shops.c.id == shop_id).values(**_columns(after)))
+                if _seller(after) != _seller(before):
+                    await tx.execute(sellers.insert().values(shop_id=shop_id, since=now, **_seller(after)))
                 await note(tx, shop_id, actor, "setting changed", detail, now)
         return after
+
+    async def sellers(self, shop_id: int) -> Sequence[Seller]:
+        """What the shop has said of its seller, the oldest first."""
+        async with self._db.glance() as tx:
+            found = await tx.execute(_SELLERS, {"key": shop_id})
+            return [Seller(*row) for row in found]
 
     async def seat(self, shop_id: int, user_id: int, role: Role, *, name: str, now: datetime) -> None:
         """Give a person a role in a shop, instead of one he had there."""
@@ -186,6 +194,11 @@ class Directory:
             await tx.execute(facts.insert().values(name=name, value=value))
 
 
+_SELLERS = (
+    sa.select(*(sellers.c[name] for name in ("since", "name", "address", "number", "contact", "vat_rate")))
+    .where(sellers.c.shop_id == sa.bindparam("key"))
+    .order_by(sellers.c.since, sellers.c.id)
+)
 _SHOPS = sa.select(shops).order_by(shops.c.id)
 _SHOP = sa.select(shops).where(shops.c.id == sa.bindparam("key"))
 _SHOP_OF_CHAT = sa.select(shops).join(chats, chats.c.shop_id == shops.c.id)
@@ -209,6 +222,16 @@ async def _tie(tx: AsyncConnection, chat_id: int, shop_id: int, actor: str, now:
     if before is not None:
         await note(tx, before, actor, "chat untied", {"chat": chat_id}, now)
     await note(tx, shop_id, actor, "chat tied", {"chat": chat_id}, now)
+
+
+def _seller(shop: Shop) -> dict[str, object]:
+    return {
+        "name": shop.seller_name,
+        "address": shop.seller_address,
+        "number": shop.seller_number,
+        "contact": shop.seller_contact,
+        "vat_rate": shop.vat_rate,
+    }
 
 
 def _columns(shop: Shop) -> dict[str, object]:

@@ -24,6 +24,21 @@ class Role(IntEnum):
 
 
 @dataclass(frozen=True)
+class Seller:
+    """Who sells, as a receipt names him, and what of the price is tax: as a shop said it from `since` on (aware UTC).
+
+    `vat_rate` is in hundredths of a percent (None: nobody has said; 0: no VAT).
+    """
+
+    since: datetime
+    name: str
+    address: str
+    number: str
+    contact: str
+    vat_rate: int | None
+
+
+@dataclass(frozen=True)
 class Shop:
     """A seller: `currency` is its own (upper-case ISO), `limit` the most one request may ask, in minor units.
 

@@ -41,6 +41,22 @@ shops = sa.Table(
 )
 """A seller. `vat_rate` is in hundredths of a percent, `receipts` the last number that a receipt was given."""
 
+sellers = sa.Table(
+    "sellers",
+    metadata,
+    sa.Column("id", BigInt, primary_key=True, autoincrement=True),
+    sa.Column("shop_id", BigInt, sa.ForeignKey("shops.id"), nullable=False),
+    sa.Column("since", Instant, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("number", sa.Text, nullable=False),
+    sa.Column("contact", sa.Text, nullable=False),
+    sa.Column("vat_rate", sa.Integer),
+    sa.Index("ix_sellers_shop_id", "shop_id", "since"),
+    **STRICT,
+)
+"""What a shop said of its seller from `since` on: a receipt keeps the words and the rate of its day."""
+
 owners = sa.Table(
     "owners",
     metadata,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,12 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from storage import migrations, money_out_tables
-from storage.columns import metadata
+from storage.columns import EPOCH, metadata
 from storage.database import Database
+from storage.directory import Directory
 from storage.errors import DatabaseUnavailable
 from storage.migrations import UnknownVersion
+from storage.people import Seller
 
 MORTAL = """
 import asyncio, os, signal, sys
@@ -148,6 +151,23 @@ async def test_a_step_killed_half_way_from_an_older_version_loses_nothing_and_go
     await db.migrate()
     await db.close()
     assert await _version(path) == (migrations.HEAD, 1)
+
+
+async def test_what_a_shop_said_of_its_seller_is_kept_as_of_its_first_day(tmp_path: Path) -> None:
+    path = tmp_path / "kvit.db"
+    await _write_old(path, "0003")
+    db = Database(f"sqlite:///{path}")
+    async with db.migration() as tx:
+        await tx.exec_driver_sql(
+            "INSERT INTO shops"
+            " (id, name, currency, language, time_zone, limit_minor, created_at, seller_name, vat_rate)"
+            " VALUES (2, 'Noir', 'DKK', 'da', 'Europe/Copenhagen', 100, 7000000, 'Noir ApS', 2500)"
+        )
+    await db.migrate()
+    directory = Directory(db)
+    assert await directory.sellers(1) == []
+    assert await directory.sellers(2) == [Seller(EPOCH + timedelta(seconds=7), "Noir ApS", "", "", "", 2500)]
+    await db.close()
 
 
 async def test_starts_at_the_same_time_migrate_once(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bot.sandbox.clock import TurnedClock
+from tests.crowd import reply
 from tests.evidence import (
     actions,
     at_stripe,
@@ -81,6 +82,32 @@ async def test_money_that_goes_back_shows_on_the_page_as_it_goes(world: World) -
         words = await paper.text()
     assert "Total after refund" in words
     assert words.count("Refunded 24 Nov 2026") == 2
+
+
+async def printed(world: World) -> str:
+    """The paper as the customer sees it, in English."""
+    async with world.http.get(f"{page_of(world)}/receipt?lang=en") as paper:
+        return (await paper.text()).replace("\u00a0", " ")
+
+
+async def settings(world: World, *wanted: str) -> None:
+    for one in wanted:
+        await reply(world, world.say(f"/settings {one}"), "Seller (seller):")
+
+
+async def test_a_receipt_keeps_the_seller_and_the_rate_of_its_day(world: World) -> None:
+    await approve(world, await opens(world))
+    await rest(world)
+    assert "Payment confirmation" in await printed(world)
+    await settings(world, "seller Noir ApS", "address Strandvejen 1", "number 12345678", "contact noir@example.dk")
+    assert "Payment confirmation" in await printed(world)
+    world.advance(3600)
+    await settings(world, "vat 25")
+    first = await printed(world)
+    assert all(words in first for words in ("Noir ApS", "Strandvejen 1", "25 %", "29.90", ">Receipt<"))
+    world.advance(3600)
+    await settings(world, "seller Blanc ApS", "address -", "vat 12")
+    assert await printed(world) == first
 
 
 async def test_the_history_names_the_customer_of_the_page(world: World) -> None:
