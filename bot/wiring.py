@@ -22,6 +22,7 @@ from handlers.chat.router import Chat
 from handlers.colleagues import KIND as INVITATION
 from handlers.colleagues import Colleagues
 from handlers.dispute_attendant import DisputeAttendant
+from handlers.errands import Errands
 from handlers.health import Health
 from handlers.inbox import Inbox
 from handlers.lifecycle import Times
@@ -46,7 +47,7 @@ from handlers.team import Team
 from handlers.turns import Turns
 from handlers.watch import Episodes, Watch
 from handlers.web import site
-from handlers.worker import Belt, Errands
+from handlers.worker import Belt
 from storage.counts import Counts
 from storage.database import Database
 from storage.directory import Directory
@@ -54,7 +55,7 @@ from storage.disputes import DisputeBook
 from storage.invitations import Invitations
 from storage.ledger import BOOK, Ledger
 from storage.mailbox import Mailbox
-from storage.post import Post
+from storage.post import Posts
 from storage.queries import Queries
 from storage.questions import Questions
 from storage.refunds import RefundBook
@@ -97,7 +98,7 @@ def build(
     """Everything that decides, between the database and the two vendors."""
     health, errands = Health(), Errands()
     events, updates, outbox = Mailbox(db, "events"), Mailbox(db, "updates"), Mailbox(db, "outbox")
-    queries, directory, post = Queries(db), Directory(db), Post(db)
+    queries, directory, post = Queries(db), Directory(db), Posts(db)
     times = Times(settings.attempt_seconds, _look_seconds(settings))
     ledger = Ledger(db, outbox, announce, lambda payment, now: lifecycle.next_look(payment, now=now, times=times))
     turns, team = Turns(), Team(directory, settings.owner_ids, clock)

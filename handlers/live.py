@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
+from handlers.errands import first_of
 from handlers.pages import Page
 from handlers.ports import Clock
-from handlers.worker import first_of
 from storage.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from storage.directory import Directory
 from storage.mail import Discard, Done, Mail, Retry, Snooze, Verdict
 from storage.payment import Payment, Place
 from storage.people import Shop
-from storage.post import Post
+from storage.post import Posts
 from storage.queries import Queries
 from storage.rows import Card
 
@@ -52,7 +52,7 @@ class Outbox:
 
     def __init__(
         self,
-        post: Post,
+        post: Posts,
         queries: Queries,
         directory: Directory,
         messenger: Messenger,
@@ -240,12 +240,12 @@ class Outbox:
         What was tried before without an answer is not tried again before Telegram answers at all.
         """
         now = self._clock.now()
-        standing = await self._post.standing(place.chat_id)
-        place = replace(place, chat_id=standing.chat_id)
-        if standing.closed_because and place.inline_id is None:
-            return place, letters.unsaid(mail, f"{CLOSED} ({place.chat_id}): {standing.closed_because}")
-        if standing.not_before and standing.not_before > now:
-            return place, Snooze((standing.not_before - now).total_seconds())
+        state = await self._post.state_of(place.chat_id)
+        place = replace(place, chat_id=state.chat_id)
+        if state.closed_because and place.inline_id is None:
+            return place, letters.unsaid(mail, f"{CLOSED} ({place.chat_id}): {state.closed_because}")
+        if state.not_before and state.not_before > now:
+            return place, Snooze((state.not_before - now).total_seconds())
         if wait := self._pacing.wait(place.chat_id, now):
             return place, Snooze(wait)
         if mail.tries:
@@ -282,9 +282,9 @@ class Outbox:
     async def _chat_of(self, mail: Mail) -> int:
         """The chat that a mail goes to; where a card stands counts, not where it was asked for."""
         if mail.kind == "post" or mail.kind in self._made:
-            return (await self._post.standing(int(mail.lane))).chat_id
+            return (await self._post.state_of(int(mail.lane))).chat_id
         shown = await self._post.card(json.loads(mail.body)["payment"])
-        return (await self._post.standing(shown.place.chat_id)).chat_id
+        return (await self._post.state_of(shown.place.chat_id)).chat_id
 
     async def _payment(self, payment_id: str) -> tuple[Payment, Shop]:
         payment = await self._queries.payment(payment_id)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from handlers.errands import Errands
 from handlers.lately import Lately
 from handlers.payments import Payments
 from handlers.ports import Clock
 from handlers.receipts import as_of
-from handlers.worker import Errands
 from storage.directory import Directory
 from storage.errors import AlreadyFinal, AlreadyPaid, BeingCanceled, HoldStands, StillEnding, StripeUnavailable
 from storage.mailbox import Draft, Mailbox
@@ -57,7 +57,7 @@ class PageState(StrEnum):
     PARTLY_REFUNDED = "partly_refunded"
 
 
-class Action(StrEnum):
+class PageAction(StrEnum):
     """What the customer can do on the page now: begin, or open once more what is begun."""
 
     PAY = "pay"
@@ -76,7 +76,7 @@ class Page:
     state: PageState
     until: datetime | None
     test: bool
-    action: Action | None = None
+    action: PageAction | None = None
     turns_at: datetime | None = None
 
 
@@ -124,12 +124,12 @@ def _while_open(attempt: Attempt, payable_until: datetime | None, now: datetime)
             return PageState.WAITING, None
 
 
-def action_on(payment: Payment, state: PageState, until: datetime | None, now: datetime) -> Action | None:
+def action_on(payment: Payment, state: PageState, until: datetime | None, now: datetime) -> PageAction | None:
     """What the customer can do in this state."""
     if state in {PageState.READY, PageState.FAILED, PageState.EXPIRED} and until:
-        return Action.PAY
+        return PageAction.PAY
     opened = state is PageState.WAITING and until and payment.cancel_asked is None
-    return Action.OPEN if opened and payment.attempt.is_fresh(now) else None
+    return PageAction.OPEN if opened and payment.attempt.is_fresh(now) else None
 
 
 class PageDesk:

@@ -10,8 +10,8 @@ from functools import partial
 
 from handlers import hold_life, lifecycle
 from handlers.attendant import Attendant
+from handlers.errands import Errands
 from handlers.ports import Clock, Gateway, IntentRequest
-from handlers.worker import Errands
 from storage.amounts import Asked
 from storage.errors import (
     AlreadyFinal,

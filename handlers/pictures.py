@@ -16,7 +16,7 @@ from storage.directory import Directory
 from storage.mail import Discard, Done, Draft, Mail, Verdict
 from storage.payment import Payment, Place
 from storage.people import Shop
-from storage.post import Post
+from storage.post import Posts
 from storage.queries import Queries
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Pictures:
     def __init__(
         self,
         outbox: Outbox,
-        post: Post,
+        post: Posts,
         queries: Queries,
         directory: Directory,
         messenger: Messenger,
@@ -94,7 +94,7 @@ class Pictures:
     async def _tidy(self, payment_id: str) -> None:
         picture = await self._post.idle_picture(payment_id)
         if picture is not None:
-            place = Place((await self._post.standing(picture[0])).chat_id)
+            place = Place((await self._post.state_of(picture[0])).chat_id)
             await self._remove(payment_id, place, picture[1])
 
     async def _remove(self, payment_id: str, place: Place, picture_id: int) -> None:

@@ -10,17 +10,17 @@ from typing import Any
 
 from handlers.alerts import Alerts
 from handlers.attendant import Attendant
+from handlers.errands import all_of, first_of
 from handlers.health import Health
 from handlers.lately import Lately
 from handlers.ports import Clock
 from handlers.refund_round import RefundRound
 from handlers.trace import trace
-from handlers.worker import all_of, first_of
 from storage.errors import DatabaseUnavailable
 from storage.ledger import Ledger
 from storage.mailbox import Mailbox
 from storage.payment import AttemptOutcome, Payment
-from storage.post import Post
+from storage.post import Posts
 from storage.queries import Queries
 from storage.questions import Questions
 
@@ -58,7 +58,7 @@ class Sweep:
         attendant: Attendant,
         ledger: Ledger,
         queries: Queries,
-        post: Post,
+        post: Posts,
         clock: Clock,
         health: Health,
         *,

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from handlers import refund_life
+from handlers.errands import Errands
 from handlers.payments import PATIENCE
 from handlers.ports import Clock, Gateway, GatewayError, RefundRequest
 from handlers.refund_attendant import RefundAttendant
-from handlers.worker import Errands
 from storage.errors import AlreadyAsked, OtherMode
 from storage.money import Money
 from storage.payment import Payment, Place

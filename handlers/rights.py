@@ -7,14 +7,14 @@ from handlers.team import Person, Team
 from storage.directory import Directory
 from storage.payment import Payment, PaymentStatus, Place
 from storage.people import Role
-from storage.post import Post
+from storage.post import Posts
 from storage.refund import Refund
 
 
 class Rights:
     """Roles as they are now, for wishes that were stored a while ago."""
 
-    def __init__(self, team: Team, directory: Directory, posts: Post) -> None:
+    def __init__(self, team: Team, directory: Directory, posts: Posts) -> None:
         self._team = team
         self._directory = directory
         self._posts = posts
@@ -26,7 +26,7 @@ class Rights:
         """
         if place.chat_id > 0:
             return await self._team.role(shop_id, Person(place.chat_id, "")) > Role.STRANGER
-        tied = await self._directory.shop_of_chat((await self._posts.standing(place.chat_id)).chat_id)
+        tied = await self._directory.shop_of_chat((await self._posts.state_of(place.chat_id)).chat_id)
         return tied is None or tied.id == shop_id
 
     async def approvers(self, shop_id: int) -> list[int]:

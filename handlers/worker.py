@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any
 
+from handlers.errands import all_of, first_of
 from handlers.health import Health
 from handlers.ports import Clock
 from handlers.trace import trace
@@ -18,7 +18,7 @@ from storage.mailbox import Mailbox
 log = logging.getLogger(__name__)
 
 Handle = Callable[[Mail], Awaitable[Verdict]]
-SetAside = Callable[[Mail, str], Awaitable[Sequence[Draft]]]
+OnSetAside = Callable[[Mail, str], Awaitable[Sequence[Draft]]]
 """What is to be said when a mail is set aside: it is put into the outbox by the commit that sets it aside."""
 
 Settled = Callable[[Mail, Verdict, datetime], None]
@@ -49,7 +49,7 @@ class Belt:
         hands: int = HANDS,
         lease_seconds: float = LEASE_SECONDS,
         outbox: Mailbox,
-        set_aside: Sequence[SetAside],
+        set_aside: Sequence[OnSetAside],
         settled: Settled = _unseen,
     ) -> None:
         """`handle` returns a verdict; what it raises is tried again `MOST_TRIES` times, then put aside for a human.
@@ -182,49 +182,3 @@ class Belt:
             except Exception:
                 log.exception("somebody cannot be told that mail %s is set aside", mail.id)
         return words
-
-
-async def all_of(work: Sequence[Coroutine[Any, Any, object]]) -> None:
-    """Return when all of them are over; an error of one is raised then, so that no other goes on unattended."""
-    for error in await asyncio.gather(*work, return_exceptions=True):
-        if isinstance(error, BaseException):
-            raise error
-
-
-async def first_of(*waiting: Coroutine[Any, Any, object]) -> None:
-    """Return when the first of them does, and end the others."""
-    tasks = [asyncio.ensure_future(each) for each in waiting]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-class Errands:
-    """Work that outlives whoever began it; it is waited for at the end, and its failures are written down."""
-
-    def __init__(self) -> None:
-        self._running: set[asyncio.Task[Any]] = set()
-
-    async def within(self, seconds: float, work: Coroutine[Any, Any, object]) -> bool:
-        """Begin the work and wait for it so long; False if it goes on by itself."""
-        task = asyncio.create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._ended)
-        done, _ = await asyncio.wait({task}, timeout=seconds)
-        return bool(done)
-
-    async def close(self, seconds: float) -> None:
-        """Wait for all of it; what is not done then is cut short, and the next start goes on with it."""
-        if self._running:
-            _, late = await asyncio.wait(self._running, timeout=seconds)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._running.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            log.error("work that went on by itself failed", exc_info=error)

@@ -30,7 +30,7 @@ from bot.app import Service  # noqa: E402
 from bot.clock import SystemClock  # noqa: E402
 from bot.settings import settings_of  # noqa: E402
 from handlers.reconcile import EVENTS_KEPT, KEPT  # noqa: E402
-from storage.post import Post  # noqa: E402
+from storage.post import Posts  # noqa: E402
 
 FEW = 1_000
 TIMES = 20
@@ -98,7 +98,7 @@ async def move(few: Side, many: Side) -> None:
         group = side.rows("SELECT chat_id FROM payments WHERE shop_id = 2 LIMIT 1")[0]["chat_id"]
         [known] = side.rows(f"SELECT count(*) AS n FROM payments WHERE chat_id = {group}")
         began = time.monotonic()
-        moving = asyncio.create_task(Post(service._db).move(group, group - 10_000_000))
+        moving = asyncio.create_task(Posts(service._db).move(group, group - 10_000_000))
         longest, last = 0.0, began
         while not moving.done():
             await asyncio.sleep(0)

@@ -40,7 +40,7 @@ class FraudWarning:
     fraud_type: str
 
 
-def standing(disputes: Iterable[Dispute]) -> str | None:
+def verdict_of(disputes: Iterable[Dispute]) -> str | None:
     """One word for all disputes of a payment: open, lost, won, or None where there was none."""
     found = list(disputes)
     if any(not dispute.is_over for dispute in found):

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import rows
 from storage.database import Database
-from storage.dispute import Dispute, FraudWarning, standing
+from storage.dispute import Dispute, FraudWarning, verdict_of
 from storage.ledger import BOOK
 from storage.mailbox import Draft, Mailbox
 from storage.money import Money
@@ -67,7 +67,7 @@ class DisputeBook:
     ) -> Payment:
         await tx.execute(disputes.delete().where(disputes.c.id == dispute.id))
         await tx.execute(disputes.insert().values(**_row(payment, dispute), seen_at=now))
-        version, disputed = payment.version + 1, standing(await disputes_of(tx, payment.id))
+        version, disputed = payment.version + 1, verdict_of(await disputes_of(tx, payment.id))
         payment = replace(payment, version=version, disputed=disputed)
         await tx.execute(
             payments.update().where(payments.c.id == payment.id).values(version=version, disputed=disputed)

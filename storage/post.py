@@ -19,7 +19,7 @@ from storage.tables import cards, payments, posts, questions
 
 
 @dataclass(frozen=True)
-class Standing:
+class ChatState:
     """What holds for a chat: its newest id, until when to leave it alone, and whether it is closed to us."""
 
     chat_id: int
@@ -27,7 +27,7 @@ class Standing:
     closed_because: str | None = None
 
 
-class Post:
+class Posts:
     """Cards and chats as Telegram has them; every change is one transaction."""
 
     def __init__(self, db: Database) -> None:
@@ -59,7 +59,7 @@ class Post:
         card = await self.card(payment_id)
         if card.message_id is not None or not card.sends or await self._is_card(place.chat_id, message_id):
             return
-        if (await self.standing(card.place.chat_id)).chat_id == place.chat_id:
+        if (await self.state_of(card.place.chat_id)).chat_id == place.chat_id:
             await self.posted(payment_id, place, message_id, 0, now=now)
 
     async def shown(self, payment_id: str, version: int, *, now: datetime) -> None:
@@ -80,17 +80,17 @@ class Post:
         """Write down that this message, the payment's card, is gone."""
         await self._change_card(_LOST, payment_id, which=message_id, message_id=None, lost=True, sends=0)
 
-    async def standing(self, chat_id: int) -> Standing:
+    async def state_of(self, chat_id: int) -> ChatState:
         """What Telegram said about a chat, after following it to where it moved."""
         async with self._db.glance() as tx:
             for _ in range(4):
                 row = (await tx.execute(_STANDING, {"key": chat_id})).mappings().first()
                 if row is None:
-                    return Standing(chat_id)
+                    return ChatState(chat_id)
                 if row["moved_to"] is None:
-                    return Standing(chat_id, row["not_before"], row["closed_because"])
+                    return ChatState(chat_id, row["not_before"], row["closed_because"])
                 chat_id = row["moved_to"]
-        return Standing(chat_id)
+        return ChatState(chat_id)
 
     async def wait(self, chat_id: int, until: datetime) -> None:
         """Leave the chat alone until then."""
@@ -98,13 +98,13 @@ class Post:
 
     async def close(self, chat_id: int, reason: str) -> bool:
         """Note that Telegram does not let us into the chat; True if that is news."""
-        known = (await self.standing(chat_id)).closed_because
+        known = (await self.state_of(chat_id)).closed_because
         await self._upsert(chat_id, {"closed_because": reason})
         return known is None
 
     async def reopen(self, chat_id: int) -> None:
         """Somebody spoke to us there: the chat is open again."""
-        if (await self.standing(chat_id)).closed_because is not None:
+        if (await self.state_of(chat_id)).closed_because is not None:
             await self._upsert(chat_id, {"closed_because": None})
 
     async def move(self, chat_id: int, moved_to: int) -> list[str]:

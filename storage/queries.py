@@ -20,7 +20,7 @@ from storage.tables import attempts, cards, payments
 
 
 @dataclass(frozen=True)
-class Standing:
+class Takings:
     """How a shop stands: requests that have not ended, and what was paid since a time, by currency: count and sum."""
 
     open: int
@@ -131,7 +131,7 @@ class Queries:
             found = (await tx.execute(query)).mappings().all()
         return [Entry(row["at"], row["actor"], row["action"], json.loads(row["detail"])) for row in found]
 
-    async def standing(self, shop_id: int, since: datetime) -> Standing:
+    async def takings(self, shop_id: int, since: datetime) -> Takings:
         """Open requests of a shop and what it was paid since then."""
         still_open = sa.select(sa.func.count()).select_from(payments)
         still_open = still_open.where((payments.c.shop_id == shop_id) & payments.c.ended_at.is_(None))
@@ -141,7 +141,7 @@ class Queries:
         async with self._db.reading() as tx:
             number = (await tx.execute(still_open)).scalar_one()
             by_currency = [(row[1], Money(int(row[2]), row[0])) for row in await tx.execute(paid)]
-        return Standing(number, tuple(sorted(by_currency, key=lambda pair: pair[1].currency)))
+        return Takings(number, tuple(sorted(by_currency, key=lambda pair: pair[1].currency)))
 
     async def _by(self, column: str, key: str) -> Payment | None:
         async with self._db.glance() as tx:

@@ -36,7 +36,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Page:
+class TrailPage:
     """Rows, newest first, and where the next page begins: None if there is nothing older."""
 
     lines: Sequence[Line]
@@ -61,7 +61,7 @@ class Trail:
 
     async def page(
         self, shop_id: int, *, limit: int, before: int | None = None, payment_id: str | None = None, words: str = ""
-    ) -> Page:
+    ) -> TrailPage:
         """A shop's newest rows before one of them; of one payment, or those in which every word stands."""
         rows = sa.select(history.c.id).where(history.c.shop_id == shop_id)
         if payment_id is not None:
@@ -81,8 +81,8 @@ class Trail:
         async with self._db.reading() as tx:
             found = [_to_line(row) for row in (await tx.execute(query)).mappings()]
             if len(found) > limit:
-                return Page(found[:limit], found[limit - 1].id)
-            return Page(found, await self._stopped_at(tx, searched) if words else None)
+                return TrailPage(found[:limit], found[limit - 1].id)
+            return TrailPage(found, await self._stopped_at(tx, searched) if words else None)
 
     async def _stopped_at(self, tx: AsyncConnection, searched: sa.Subquery) -> int | None:
         """The last row that a search went through, if it did not come to the end."""

@@ -16,7 +16,7 @@ from storage.directory import Directory
 from storage.mailbox import Mailbox
 from storage.payment import PaymentStatus, Place
 from storage.people import Role
-from storage.post import Post
+from storage.post import Posts
 from storage.queries import Queries
 from storage.rows import Card
 from storage.shop_tables import members
@@ -64,7 +64,7 @@ async def book(world: World) -> AsyncIterator[Database]:
 async def card_row(world: World) -> Card:
     """What is kept of the card of the newest intent's payment."""
     async with book(world) as db:
-        return await Post(db).card(world.intent()["metadata"]["kvit_payment"])
+        return await Posts(db).card(world.intent()["metadata"]["kvit_payment"])
 
 
 async def actions(world: World, number: int = -1) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ from handlers.announcements import announce
 from handlers.attendant import Attendant
 from handlers.authority import Action, may
 from handlers.dispute_attendant import DisputeAttendant
+from handlers.errands import Errands
 from handlers.lifecycle import Times
 from handlers.money_out_news import announce_dispute, announce_refund, announce_warning
 from handlers.payments import Payments, Terms
@@ -29,7 +30,6 @@ from handlers.refunds import Refunds, RefundWish
 from handlers.rights import Rights
 from handlers.team import Person, Team
 from handlers.turns import Turns
-from handlers.worker import Errands
 from storage.amounts import Asked
 from storage.database import Database
 from storage.directory import Directory
@@ -39,7 +39,7 @@ from storage.mailbox import Mailbox
 from storage.money import Money
 from storage.payment import Payment, Place
 from storage.people import Role, Shop
-from storage.post import Post
+from storage.post import Posts
 from storage.queries import Queries
 from storage.refund import Refund, RefundReport
 from storage.refunds import RefundBook
@@ -131,7 +131,7 @@ class Counter:
         gateway, outbox, turns = IllGateway(self.stripe, self.ill), Mailbox(self.db, "outbox"), Turns()
         self.queries, self.directory, self.errands = Queries(self.db), Directory(self.db), Errands()
         self.team = Team(self.directory, frozenset({OWNER}), self.clock)
-        rights, times = Rights(self.team, self.directory, Post(self.db)), Times()
+        rights, times = Rights(self.team, self.directory, Posts(self.db)), Times()
         ledger = Ledger(self.db, outbox, announce, partial(_next_look, times=times))
         self.attendant = Attendant(
             ledger, self.queries, gateway, self.clock, times, turns=turns, may_still=rights.stand_behind

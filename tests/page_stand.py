@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from handlers.pages import Action, Page, PageState
+from handlers.pages import Page, PageAction, PageState
 from storage.people import Shop
 from tests.test_page_state import NOON, PAYMENT
 from tests.web_stand import SomePages
@@ -17,7 +17,7 @@ from tests.web_stand import SomePages
 Client = TestClient[web.Request, web.Application]
 
 SHOP = Shop(id=1, name="Annas <b>Kaffe</b> & Co", currency="DKK", language="en", time_zone="Europe/Copenhagen")
-PAGE = Page(payment=PAYMENT, shop=SHOP, state=PageState.READY, until=NOON, test=False, action=Action.PAY)
+PAGE = Page(payment=PAYMENT, shop=SHOP, state=PageState.READY, until=NOON, test=False, action=PageAction.PAY)
 MOVING = {PageState.WAITING, PageState.PROCESSING}
 WORDS = {
     PageState.READY: "Ready to pay",
@@ -56,7 +56,7 @@ class Read(HTMLParser):
 
 def stands(state: PageState) -> Page:
     """A page in that state, as the desk makes it."""
-    action = Action.PAY if state in BEGINS else Action.OPEN if state is PageState.WAITING else None
+    action = PageAction.PAY if state in BEGINS else PageAction.OPEN if state is PageState.WAITING else None
     until = NOON + timedelta(seconds=300) if action else None
     return replace(PAGE, state=state, until=until, action=action)
 

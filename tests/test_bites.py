@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from storage.at_once import IDLE
 from storage.database import FEW, Database
 from storage.mailbox import Done, Draft, Mailbox
-from storage.post import Post
+from storage.post import Posts
 from storage.questions import Questions
 from tests.crowd import book
 from tests.evidence import eventually, rest, rows
@@ -40,7 +40,7 @@ async def ask(db: Database, number: int) -> None:
 async def test_a_group_with_much_in_it_moves_as_a_whole(db: Database) -> None:
     number = FEW * 2 + 1
     await ask(db, number)
-    await Post(db).move(-1, -100)
+    await Posts(db).move(-1, -100)
     async with db.reading() as tx:
         found = await tx.exec_driver_sql("SELECT chat_id, count(*) FROM questions GROUP BY 1")
         assert [tuple(row) for row in found] == [(-100, number)]

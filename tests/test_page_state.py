@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from handlers.pages import Action, PageState, action_on, open_link, page_state
+from handlers.pages import PageAction, PageState, action_on, open_link, page_state
 from storage.errors import StripeUnavailable
 from storage.money import Money
 from storage.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus, Place
@@ -135,17 +135,17 @@ def test_what_went_back_is_said_and_what_is_on_its_way_is_not(refunded: int, wor
     assert page_state(paid, NOON) == (word, None)
 
 
-def act(payment: Payment, now: datetime) -> Action | None:
+def act(payment: Payment, now: datetime) -> PageAction | None:
     return action_on(payment, *page_state(payment, now), now)
 
 
 def test_the_customer_can_begin_what_is_over_and_open_what_is_fresh_and_nothing_else() -> None:
     mine, failed = with_attempt(origin=Origin.PAGE), with_attempt(outcome=AttemptOutcome.FAILED)
-    assert act(PAYMENT, after(1)) is Action.PAY
+    assert act(PAYMENT, after(1)) is PageAction.PAY
     assert act(PAYMENT, after(240)) is None
-    assert act(mine, after(239)) is Action.OPEN
+    assert act(mine, after(239)) is PageAction.OPEN
     assert act(mine, after(240)) is None
-    assert act(failed, after(1)) is Action.PAY
+    assert act(failed, after(1)) is PageAction.PAY
     assert act(failed, TOMORROW) is None
     assert act(replace(mine, cancel_asked=CancelReason.BY_MERCHANT), after(1)) is None
 

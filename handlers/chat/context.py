@@ -24,7 +24,7 @@ from storage.errors import NotAllowed, PaymentError
 from storage.mailbox import Draft, Mailbox
 from storage.payment import Payment, Place
 from storage.people import Role, Shop
-from storage.post import Post as Posts
+from storage.post import Posts
 from storage.queries import Queries
 from storage.questions import Question, Questions
 from storage.trail import Trail

@@ -12,7 +12,7 @@ from handlers.i18n import Safe
 from handlers.ports import Button, Keyboard
 from handlers.trail_words import actor_name, deed
 from storage.errors import PaymentError
-from storage.trail import Line, Page
+from storage.trail import Line, TrailPage
 
 PER_PAGE = 10
 LONGEST_WORDS = 36
@@ -102,7 +102,7 @@ def _line(context: Context, line: Line, names: dict[int, str]) -> str:
     return f"{said} · #{line.ref}" if line.ref else said
 
 
-def _buttons(context: Context, wanted: _Wanted, page: Page) -> Keyboard:
+def _buttons(context: Context, wanted: _Wanted, page: TrailPage) -> Keyboard:
     """The words stand last in a button, so whatever is in them cannot be taken for the rest."""
     rest = f"{wanted.ref}:{wanted.words}"
     first = (Button(context.text("open.first"), data=f"l::{rest}"),) if wanted.before else ()

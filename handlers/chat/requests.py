@@ -110,7 +110,7 @@ async def _health(context: Context) -> Safe:
     """Three lines: what is open, what was paid today, and whether everything runs."""
     shop, zone = context.shop, context.shop.zone
     midnight = datetime.combine(context.now.astimezone(zone).date(), time(), zone)
-    found = await context.desks.queries.standing(shop.id, midnight)
+    found = await context.desks.queries.takings(shop.id, midnight)
     paid = ", ".join(f"{i18n.money(context.language, total)} ({number})" for number, total in found.paid)
     silent = context.desks.health.stale(context.now)
     lines = [

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from handlers import i18n
-from handlers.pages import Action, Page, PageState
+from handlers.pages import Page, PageAction, PageState
 from handlers.papers import qr_svg
 from handlers.receipts import receipt_of
 from storage.money import Money
@@ -123,7 +123,7 @@ def _sentences(page: Page, brand: str) -> tuple[str, str]:
 
 def _while_waiting(page: Page, brand: str) -> tuple[str, str]:
     """An attempt that can be opened, one that has to end first, or an answer that Stripe owes."""
-    if page.action is Action.OPEN:
+    if page.action is PageAction.OPEN:
         return "page.waiting", f"page.waiting_more_{brand}"
     again = page.until is not None and page.until < page.payment.expires_at
     if again and page.payment.cancel_asked is None:
@@ -133,13 +133,13 @@ def _while_waiting(page: Page, brand: str) -> tuple[str, str]:
 
 def _verb(page: Page) -> str:
     """What the button does, in the words that its customer is bound by: money that is only reserved is not paid yet."""
-    begins = page.action is Action.PAY
+    begins = page.action is PageAction.PAY
     return "reserve" if begins and page.payment.manual_capture else str(page.action)
 
 
 def _seconds_to_turn(page: Page, now: datetime) -> int | None:
     """How long an attempt can be opened: that this ends is no change of the state, so nobody tells the page."""
-    until = page.payment.attempt.fresh_until if page.action is Action.OPEN else None
+    until = page.payment.attempt.fresh_until if page.action is PageAction.OPEN else None
     return math.ceil((until - now).total_seconds()) if until else None
 
 
