@@ -148,8 +148,7 @@ class Service:
         try:
             await self._admit_database()
             house, now = self._house, self._clock
-            incoming = house.belts[:2]
-            return await sweep_now(house.missed, house.sweep, incoming, house.boxes, now, poison=poison)
+            return await sweep_now(house.missed, house.sweep, house.incoming, house.boxes, now, poison=poison)
         finally:
             await self.stop()
 

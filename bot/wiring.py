@@ -64,9 +64,12 @@ from storage.trail import Trail
 LOOK_SECONDS_WITHOUT_WEBHOOK = 10.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class House:
-    """The parts that have to be run, and those that a start or an operator asks something of."""
+    """The parts that have to be run, and those that a start or an operator asks something of.
+
+    The `incoming` belts carry what people and Stripe say, the `outgoing` one what is said to people.
+    """
 
     health: Health
     errands: Errands
@@ -75,12 +78,18 @@ class House:
     queries: Queries
     directory: Directory
     team: Team
-    belts: Sequence[Belt]
+    incoming: Sequence[Belt]
+    outgoing: Belt
     sweep: Sweep
     missed: MissedEvents
     live: Live
     watch: Watch
     site: web.Application
+
+    @property
+    def belts(self) -> Sequence[Belt]:
+        """All of them."""
+        return (*self.incoming, self.outgoing)
 
 
 def build(
@@ -98,11 +107,11 @@ def build(
     """Everything that decides, between the database and the two vendors."""
     health, errands = Health(), Errands()
     events, updates, outbox = Mailbox(db, "events"), Mailbox(db, "updates"), Mailbox(db, "outbox")
-    queries, directory, post = Queries(db), Directory(db), Posts(db)
+    queries, directory, posts = Queries(db), Directory(db), Posts(db)
     times = Times(settings.attempt_seconds, _look_seconds(settings))
     ledger = Ledger(db, outbox, announce, lambda payment, now: lifecycle.next_look(payment, now=now, times=times))
     turns, team = Turns(), Team(directory, settings.owner_ids, clock)
-    rights = Rights(team, directory, post)
+    rights = Rights(team, directory, posts)
     attendant = Attendant(ledger, queries, gateway, clock, times, turns=turns, may_still=rights.stand_behind)
     refund_book = RefundBook(db, outbox, announce_refund, refund_life.next_look)
     dispute_book = DisputeBook(db, outbox, announce_dispute, announce_warning)
@@ -131,25 +140,25 @@ def build(
     colleagues = Colleagues(team, Invitations(db, outbox), outbox, alerts, messenger, clock, secret=secret)
     looks = Looks(settings.wallet_name, _on_cards(settings.public_url))
     desks = Desks(
-        payments,
-        refunds,
-        rights,
-        team,
-        queries,
-        directory,
-        questions,
-        post,
-        outbox,
-        messenger,
-        clock,
-        health,
-        colleagues,
-        Trail(db),
-        looks,
+        payments=payments,
+        refunds=refunds,
+        rights=rights,
+        team=team,
+        queries=queries,
+        directory=directory,
+        questions=questions,
+        posts=posts,
+        outbox=outbox,
+        messenger=messenger,
+        clock=clock,
+        health=health,
+        colleagues=colleagues,
+        trail=Trail(db),
+        looks=looks,
     )
     chat = Chat(desks)
     carrier = Outbox(
-        post,
+        posts,
         queries,
         directory,
         messenger,
@@ -160,14 +169,14 @@ def build(
         money_out=money_out,
         made={INVITATION: colleagues},
     )
-    pictures = Pictures(carrier, post, queries, directory, messenger, clock, looks)
+    pictures = Pictures(carrier, posts, queries, directory, messenger, clock, looks)
     inbox = Inbox(attendant, refunder, disputes, queries)
     belt = partial(Belt, clock=clock, health=health, outbox=outbox, settled=metrics.settled)
-    belts = [
+    incoming = (
         belt(updates, chat.handle, set_aside=(chat.gave_up, alerts.set_aside)),
         belt(events, inbox.handle, set_aside=(alerts.set_aside,)),
-        belt(outbox, pictures.deliver, set_aside=(alerts.set_aside,)),
-    ]
+    )
+    outgoing = belt(outbox, pictures.deliver, set_aside=(alerts.set_aside,))
     bell, seconds = db.bell(BOOK), settings.sweep_seconds
     boxes = (events, updates, outbox)
     has_webhook = bool(settings.stripe_webhook_secrets)
@@ -179,7 +188,7 @@ def build(
         attendant,
         ledger,
         queries,
-        post,
+        posts,
         clock,
         health,
         boxes={events: EVENTS_KEPT, updates: KEPT, outbox: KEPT},
@@ -214,7 +223,22 @@ def build(
         readings=readings.page,
         metrics_token=settings.metrics_token.get_secret_value() if settings.metrics_token else "",
     )
-    return House(health, errands, boxes, updates, queries, directory, team, belts, sweep, missed, live, watch, app)
+    return House(
+        health=health,
+        errands=errands,
+        boxes=boxes,
+        updates=updates,
+        queries=queries,
+        directory=directory,
+        team=team,
+        incoming=incoming,
+        outgoing=outgoing,
+        sweep=sweep,
+        missed=missed,
+        live=live,
+        watch=watch,
+        site=app,
+    )
 
 
 def _late(metrics: Metrics, watch: Watch) -> Callable[[int], None]:

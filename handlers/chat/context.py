@@ -39,7 +39,7 @@ class NoShop(PaymentError):
     code = "error.no_shop"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Desks:
     """What the doors may ask; the same for every update."""
 
