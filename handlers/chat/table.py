@@ -71,7 +71,10 @@ BUTTON_ACTIONS: dict[str, Action] = {
     "m": Action.TEAM,
     "l": Action.LOG,
 }
-"""What each button is for, and so who may press it at all; its door asks for more where that is not enough."""
+"""What each button of a card or a shop is for, and so who may press it; its door asks for more where need be.
+
+Of a refund the refund itself says who may decide it.
+"""
 
 ANSWERS: dict[str, Callable[[Context, Question, int], Awaitable[None]]] = {
     "pay": pay.chosen,
@@ -79,4 +82,4 @@ ANSWERS: dict[str, Callable[[Context, Question, int], Awaitable[None]]] = {
     "release": holds.release_answered,
     "refund": refunds.amount_chosen,
 }
-"""Questions by their kind; their buttons are `q:QUESTION:NUMBER`."""
+"""Questions by their kind; their buttons are `q:QUESTION:NUMBER`. A late command goes through `COMMAND_DOORS` again."""
