@@ -198,10 +198,18 @@ def _checked(kind: type[Settings], values: dict[str, Any]) -> Settings:
     except ValidationError as error:
         wrong = {_name(found): _said(found) for found in reversed(error.errors(include_input=False))}
     except (OSError, UnicodeDecodeError) as error:
-        name = values.get("_env_file")
-        raise SettingsRefused([f"{name}: cannot be read as UTF-8 text ({type(error).__name__})."]) from None
+        raise SettingsRefused([f"{values.get('_env_file')} {_why_unread(error)}"]) from None
     # From None, and out of the handler: the values must not be in a traceback.
     raise SettingsRefused([_line(name, wrong[name]) for name in Settings.model_fields if name in wrong])
+
+
+def _why_unread(error: OSError | UnicodeDecodeError) -> str:
+    """Why the file could not be read, and how it must be; never what is in it."""
+    if isinstance(error, UnicodeDecodeError):
+        return "is no text in UTF-8. It must be written like .env.example."
+    if isinstance(error, PermissionError):
+        return "may not be read by this user. It must be a file that he may read, or not be there."
+    return f"cannot be read ({error.strerror})."
 
 
 _PLAIN = {

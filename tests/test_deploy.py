@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from configparser import ConfigParser
 from pathlib import Path
@@ -29,6 +30,7 @@ DEPLOY = ROOT / "deploy"
 SETTINGS = {name.upper() for name in Settings.model_fields}
 THEIRS = re.compile(r"(up|process_\w+)")
 PROMQL = {"sum", "max", "rate", "increase", "delta", "histogram_quantile", "absent", "and", "or", "unless"}
+UNITS = ["kvit.service", "kvit-backup.service"]
 HARDENED = {
     "NoNewPrivileges": "yes",
     "ProtectSystem": "strict",
@@ -119,7 +121,7 @@ def test_panels_have_each_their_own_number_and_place() -> None:
     assert {panel["datasource"]["uid"] for panel in panels} == {source}
 
 
-@pytest.mark.parametrize("name", ["kvit.service", "kvit-backup.service"])
+@pytest.mark.parametrize("name", UNITS)
 def test_a_unit_runs_a_command_of_ours_with_settings_of_ours_and_little_else(name: str) -> None:
     service = unit(name)["Service"]
     words = shlex.split(service["ExecStart"].replace("'", ""))
@@ -127,9 +129,50 @@ def test_a_unit_runs_a_command_of_ours_with_settings_of_ours_and_little_else(nam
     assert command in main.commands
     lines = (DEPLOY / name).read_text("utf-8").splitlines()
     given = {line.split("=", 2)[1] for line in lines if line.startswith("Environment=")}
-    assert given - {"PYTHONDONTWRITEBYTECODE"} <= SETTINGS
+    assert given - {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"} <= SETTINGS
     assert {key: service.get(key) for key in HARDENED} == HARDENED
     assert service["DynamicUser"] == "yes"
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_takes_its_settings_from_etc_and_reads_no_file_of_the_clone(name: str, tmp_path: Path) -> None:
+    """Its command is run as systemd would, but for its last words; an .env of the clone would stop it."""
+    places = {"/opt/kvit/.venv/bin/python": sys.executable, "/opt/kvit": f"{tmp_path}/clone", "%S": f"{tmp_path}/state"}
+    lines = (DEPLOY / name).read_text("utf-8")
+    for place, here in places.items():
+        lines = lines.replace(place, here)
+    given = dict(re.findall(r"^Environment=(\w+)=(.*)$", lines, re.MULTILINE))
+    [folder] = re.findall(r"^WorkingDirectory=(.*)$", lines, re.MULTILINE)
+    [begins] = re.findall(r"^ExecStart=(?:/bin/sh -c 'exec )?(.*) -m bot ", lines, re.MULTILINE)
+    (tmp_path / "clone").mkdir()
+    for part in ("bot", "handlers", "storage", "pyproject.toml"):
+        (tmp_path / "clone" / part).symlink_to(ROOT / part)
+    (tmp_path / "clone" / ".env").write_bytes(b"\xff")
+    (tmp_path / "state" / "kvit").mkdir(parents=True)
+    from_etc = {"TELEGRAM_BOT_TOKEN": f"7700000001:{'x' * 35}", "STRIPE_API_KEY": "rk_test_1"}
+    command = [*shlex.split(begins), "-m", "bot", "migrate"]
+    ended = subprocess.run(
+        command, cwd=folder, env=given | from_etc, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert [path.name for path in (tmp_path / "state" / "kvit").glob("*.db")] == ["kvit.db"]
+
+
+def test_every_folder_that_the_page_for_operators_fills_is_made_before() -> None:
+    """Of install, `-D` makes the folder; what is there on every machine needs none."""
+    text = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    lines = [
+        line
+        for block in re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        for line in block.splitlines()
+    ]
+    assert "cd /opt/kvit" in lines
+    assert any(line.startswith("git clone ") and line.endswith(" /opt/kvit") for line in lines)
+    installed = [shlex.split(line) for line in lines if line.startswith("install ")]
+    assert installed
+    for words in installed:
+        assert "-D" in words
+        assert words[-1] == unit("kvit.service")["Service"]["EnvironmentFile"]
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here to read them")

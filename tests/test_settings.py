@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import traceback
 from ipaddress import ip_network
 from pathlib import Path
@@ -17,7 +20,8 @@ from bot.settings import Settings, SettingsRefused, load
 
 TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw0"
 KEY = "rk_test_51CanaryKey0987654321"
-EXAMPLE = Path(__file__).parent.parent / ".env.example"
+ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / ".env.example"
 REQUIRED = {"TELEGRAM_BOT_TOKEN", "STRIPE_API_KEY"}
 
 
@@ -241,7 +245,16 @@ def test_an_empty_variable_does_not_hide_the_file(
 
 def test_a_file_that_is_no_text_is_refused(required: None, tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"PORT=\xff\xfe\n")
-    assert refusal() == [".env: cannot be read as UTF-8 text (UnicodeDecodeError)."]
+    assert refusal() == [".env is no text in UTF-8. It must be written like .env.example."]
+
+
+def test_a_file_that_belongs_to_somebody_else_is_refused_in_other_words(required: None, tmp_path: Path) -> None:
+    (tmp_path / ".env").touch(mode=0)
+    command = [sys.executable, "-m", "tests.powerless", "bot", "migrate"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
+    said = ".env may not be read by this user. It must be a file that he may read, or not be there.\n"
+    assert (ended.returncode, ended.stderr) == (2, said)
 
 
 def test_no_secret_shows_in_the_settings_or_in_a_refusal(monkeypatch: pytest.MonkeyPatch, required: None) -> None:
