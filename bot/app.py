@@ -35,10 +35,16 @@ READY_SECONDS = 30.0
 ADMIT_SECONDS = 3.0
 BACKLOG = 128
 USERNAME = "bot_username"
+MISNAMED = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+"""Errors of the system that say of a file that it cannot lie there; any other may pass."""
 
 
 class CannotStart(Exception):
     """Kvit cannot run like this; the sentence is for the operator."""
+
+
+class CannotStartYet(CannotStart):
+    """Nothing is set wrong: the same start may succeed later."""
 
 
 @dataclass(frozen=True)
@@ -167,13 +173,15 @@ class Service:
             self._lock.acquire()
             if self._migrate:
                 await self._db.migrate()
+            await self._admit_database()
+            for box in self._house.boxes:  # the lock says that whoever held a lease of this file is gone
+                await box.release_all()
         except AlreadyServed as error:
             raise CannotStart(f"{error}: one serve per file.") from error
-        except (DatabaseUnavailable, UnknownVersion, OSError) as error:
+        except (*MISNAMED, UnknownVersion) as error:
             raise CannotStart(f"DATABASE_URL: {error}.") from error
-        await self._admit_database()
-        for box in self._house.boxes:  # the lock says that whoever held a lease of this file is gone
-            await box.release_all()
+        except (DatabaseUnavailable, OSError) as error:
+            raise CannotStartYet(f"DATABASE_URL: {error}.") from error
         if not self._settings.stripe_webhook_secrets:
             log.warning("STRIPE_WEBHOOK_SECRETS is not set: webhooks are refused, and Stripe is asked instead, slower.")
 

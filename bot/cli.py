@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from bot import logs
-from bot.app import CannotStart, Service
+from bot.app import CannotStart, CannotStartYet, Service
 from bot.clock import SystemClock
 from bot.ending import until_told
 from bot.settings import Settings, SettingsRefused, load
@@ -189,10 +189,12 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
 
     try:
         return asyncio.run(work)
-    except (CannotStart, SandboxRefused, UnknownVersion, DatabaseUnavailable) as error:
+    except (CannotStartYet, DatabaseUnavailable) as error:
+        _refuse(str(error), FAILED)
+    except (CannotStart, SandboxRefused, UnknownVersion) as error:
         _refuse(str(error))
 
 
-def _refuse(why: str) -> NoReturn:
+def _refuse(why: str, code: int = USAGE) -> NoReturn:
     click.echo(why, err=True)
-    sys.exit(USAGE)
+    sys.exit(code)

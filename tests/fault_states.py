@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.app import CannotStart, Service
+from bot.app import CannotStart, CannotStartYet, Service
 from bot.sandbox.fake_stripe.ledger import Request
 from bot.sandbox.fake_telegram import Entry
 from tests.checker import given_up
@@ -101,7 +101,7 @@ def begun_on_a_full_disk() -> Fault:
     @asynccontextmanager
     async def around(run: Run) -> AsyncIterator[None]:
         await run.world.stop()
-        with full(run.world), pytest.raises(CannotStart, match=f"DATABASE_URL: the {OUT_OF_REACH}"):
+        with full(run.world), pytest.raises(CannotStartYet, match=f"DATABASE_URL: the {OUT_OF_REACH}"):
             await run.world.begin()
         run.marks.append("refused")
         run.world.say("/pay 149,50 Coffee")

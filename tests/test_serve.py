@@ -6,7 +6,9 @@ import asyncio
 import json
 import re
 import signal
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,22 @@ async def test_a_second_one_on_the_same_file_and_one_on_a_taken_port_are_refused
     assert re.search(r"another process serves this database .*kvit\.db\.lock.*: one serve per file\.$", line)
     [line] = await refused(world, DATABASE_URL="sqlite:///other.db")
     assert re.fullmatch(rf"HOST and PORT: cannot listen on 127\.0\.0\.1:{world.port} \(.*\)\.", line)
+
+
+async def test_a_database_that_another_program_holds_locked_ends_it_by_1_so_that_it_is_begun_again(
+    world: Outside,
+) -> None:
+    assert (await world.ended(await world.begin("bot", "migrate")))[0] == 0
+    with closing(sqlite3.connect(world.folder / "kvit.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert await world.ended(await world.begin("bot", "serve")) == (1, "")
+    assert world.log == "DATABASE_URL: the database is out of reach: database is locked.\n"
+    await world.stopped(await world.ready())
+
+
+async def test_a_folder_that_is_not_there_is_a_wrong_setting(world: Outside) -> None:
+    [line] = await refused(world, DATABASE_URL="sqlite:///nowhere/kvit.db")
+    assert line.startswith("DATABASE_URL: [Errno 2] No such file or directory")
 
 
 async def test_wrong_settings_are_refused_with_a_line_for_each_and_without_their_values(world: Outside) -> None:
