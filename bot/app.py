@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from bot.front import Front, behind
+from bot.machine_check import tables
 from bot.settings import Settings
 from bot.stripe_gateway import StripeGateway
 from bot.telegram_intake import Polling, WebhookGuard, WebhookIsSet
@@ -187,8 +188,8 @@ class Service:
 
     async def _admit_database(self) -> None:
         """Refuse tables of another version, what was served by another bot, and what is under way in the other mode."""
-        if not await self._db.is_ready():
-            raise CannotStart("The database has no tables of this version: run `python -m bot migrate` first.")
+        if (found := await tables(self._db)).remedy:
+            raise CannotStart(f"DATABASE_URL: {found.detail} {found.remedy}")
         if foreign := await self._house.queries.unfinished(livemode=not self._settings.livemode):
             ours, theirs = ("live", "test") if self._settings.livemode else ("test", "live")
             raise CannotStart(

@@ -16,6 +16,7 @@ from bot import logs
 from bot.app import CannotStart, CannotStartYet, Service
 from bot.clock import SystemClock
 from bot.ending import until_told
+from bot.machine_check import BACK
 from bot.settings import Settings, SettingsRefused, load
 from handlers.ports import GatewayError
 from storage.backup import AlreadyThere, BackupFailed, back_up
@@ -189,8 +190,10 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
 
     try:
         return asyncio.run(work)
-    except (CannotStartYet, DatabaseUnavailable) as error:
-        _refuse(str(error), FAILED)
+    except CannotStartYet as error:
+        _refuse(f"{error} {BACK}", FAILED)
+    except DatabaseUnavailable as error:
+        _refuse(f"DATABASE_URL: {error}. {BACK}", FAILED)
     except (CannotStart, SandboxRefused, UnknownVersion) as error:
         _refuse(str(error))
 

@@ -17,6 +17,9 @@ from storage.queries import Queries
 
 DATABASE, SCHEMA, MODE, BOT, OWNERS = "database", "schema", "payments of the other mode", "the bot", "owners"
 DISK, ADDRESS = "disk", "public address"
+BACK = (
+    "See that no other program holds it, that it is an SQLite file which this user may write, and that there is room."
+)
 BUSY_SECONDS = 3.0
 MEBIBYTE = 2**20
 TOO_LITTLE, LITTLE = 104_857_600, 2**30
@@ -31,8 +34,7 @@ async def look(settings: Settings) -> list[Finding]:
     try:
         found = await _database(db, settings)
     except DatabaseUnavailable as error:
-        remedy = f"See that {db.path} is an SQLite file which this user may write, on a disk that is not full."
-        found = [wrong(DATABASE, f"It cannot be used: {error}.", remedy)]
+        found = [wrong(DATABASE, f"{db.path} cannot be used: {error}.", BACK)]
     finally:
         await db.close()
     folder = next(path for path in db.path.absolute().parents if path.exists())
@@ -41,18 +43,27 @@ async def look(settings: Settings) -> list[Finding]:
 
 async def _database(db: Database, settings: Settings) -> list[Finding]:
     if not db.path.exists():
-        return [_to_be_made(db.path), _owners(settings.owner_ids)]
+        return [await tables(db), _owners(settings.owner_ids)]
     async with db.transaction():  # takes the lock that a writer takes, and writes nothing
         pass
     opened = fine(DATABASE, f"{db.path} can be read and written.")
-    schema = _schema(await db.schema_version())
+    schema = await tables(db)
     return [opened, schema, *(await _content(db, settings) if schema == _schema(HEAD) else [])]
+
+
+async def tables(db: Database) -> Finding:
+    """Whether the tables are those of this version.
+
+    Raises:
+        DatabaseUnavailable: they cannot be looked at; `BACK` says what to do.
+    """
+    return _schema(await db.schema_version()) if db.path.exists() else _to_be_made(db.path)
 
 
 def _to_be_made(path: Path) -> Finding:
     folder = path.absolute().parent
     if folder.is_dir() and os.access(folder, os.W_OK):
-        return note(DATABASE, f"There is no {path} yet.", "`serve` makes it.")
+        return note(DATABASE, f"There is no {path} yet.", "`serve` makes it, and so does `python -m bot migrate`.")
     remedy = "Make that folder for this user, or name another file in DATABASE_URL."
     return wrong(DATABASE, f"{path} cannot be made: {folder} is not a folder which this user may write.", remedy)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.machine_check import BACK
 from bot.settings import settings_of
 from storage.migrations import HEAD
 from tests.process_world import Outside, outside
@@ -103,7 +104,7 @@ async def test_a_database_that_another_program_holds_locked_ends_it_by_1_so_that
     with closing(sqlite3.connect(world.folder / "kvit.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         assert await world.ended(await world.begin("bot", "serve")) == (1, "")
-    assert world.log == "DATABASE_URL: the database is out of reach: database is locked.\n"
+    assert world.log == f"DATABASE_URL: the database is out of reach: database is locked. {BACK}\n"
     await world.stopped(await world.ready())
 
 
@@ -174,10 +175,38 @@ async def test_while_telegram_is_down_it_becomes_ready_and_takes_stripes_events(
 
 async def test_without_migrating_it_refuses_an_empty_file_and_takes_a_migrated_one(world: Outside) -> None:
     [line] = await refused(world, "bot", "serve", "--no-migrate")
-    assert "python -m bot migrate" in line
+    assert line == "DATABASE_URL: There is no kvit.db yet. `serve` makes it, and so does `python -m bot migrate`."
     migrated = await world.ended(await world.begin("bot", "migrate"))
     assert migrated == (0, f"The database has the tables of version {HEAD}.\n")
     await world.stopped(await world.ready("bot", "serve", "--no-migrate"))
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("0001", f"version 0001, not {HEAD}. `serve` brings"),
+        ("9999", f"version 9999, newer than {HEAD}. Run the newer"),
+    ],
+)
+async def test_tables_of_another_version_are_told_apart_where_they_are_left_as_they_are(
+    world: Outside, version: str, said: str
+) -> None:
+    assert (await world.ended(await world.begin("bot", "migrate")))[0] == 0
+    with closing(sqlite3.connect(world.folder / "kvit.db", isolation_level=None)) as file:
+        file.execute("UPDATE alembic_version SET version_num = ?", [version])
+    for command in (["serve", "--no-migrate"], ["sweep"]):
+        [line] = await refused(world, "bot", *command)
+        assert line.startswith(f"DATABASE_URL: The tables have {said}")
+
+
+async def test_a_file_that_is_no_database_is_not_taken_for_an_old_one(world: Outside) -> None:
+    (world.folder / "kvit.db").write_text("this is no database, and it is long enough to look at" * 20)
+    for command in (["serve"], ["serve", "--no-migrate"], ["sweep"], ["migrate"]):
+        said_before = len(world.log) if (world.folder / "stderr").exists() else 0
+        assert await world.ended(await world.begin("bot", *command)) == (1, "")
+        assert (
+            world.log[said_before:] == f"DATABASE_URL: the database is out of reach: file is not a database. {BACK}\n"
+        )
 
 
 async def test_the_version_is_that_of_the_project(world: Outside) -> None:
