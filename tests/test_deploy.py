@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from configparser import ConfigParser
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from bot.cli import main
 from bot.sandbox.clock import TurnedClock
+from bot.setting_shapes import trusted_proxies
 from bot.settings import Settings
 from handlers.health import Health
 from handlers.metrics import Metrics, Readings
@@ -231,10 +234,46 @@ def test_compose_builds_the_image_and_keeps_its_database() -> None:
     assert kvit["volumes"] == [f"data:{folder}"]
     assert (kvit["read_only"], kvit["cap_drop"]) == (True, ["ALL"])
     for name, service in compose["services"].items():
-        assert all(port.startswith("127.0.0.1:") for port in service["ports"]), name
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
         for volume in service["volumes"]:
             source = volume.partition(":")[0]
             assert source in compose["volumes"] or (DEPLOY / source).is_file(), f"{name} mounts {source}"
+
+
+def test_what_compose_runs_comes_back_after_a_reboot() -> None:
+    """A container that Docker's own end killed did not fail, so `on-failure` would leave it down."""
+    assert {service["restart"] for service in told("compose.yaml")["services"].values()} == {"unless-stopped"}
+
+
+def test_a_proxy_beside_the_container_is_trusted_by_the_address_that_it_comes_from() -> None:
+    compose = told("compose.yaml")
+    [pool] = compose["networks"]["default"]["ipam"]["config"]
+    assert ip_address(pool["gateway"]) in ip_network(pool["subnet"])
+    trusted = trusted_proxies(compose["services"]["kvit"]["environment"]["TRUSTED_PROXIES"])
+    assert trusted == (ip_network("127.0.0.1"), ip_network("::1"), ip_network(pool["gateway"]))
+
+
+def test_the_backups_of_compose_are_made_and_the_old_ones_go(tmp_path: Path) -> None:
+    """Its script is run as it is, but for the places, and ends where it would sleep for an hour."""
+    backup = told("compose.yaml")["services"]["backup"]
+    assert backup["entrypoint"] == ["/bin/sh", "-c"]
+    [script] = backup["command"]
+    old = tmp_path / "backups" / "kvit-20200101T000000Z.db"
+    old.parent.mkdir()
+    old.touch()
+    os.utime(old, (0, 0))
+    for it, here in {"/data": str(tmp_path), "sleep 60": ":", "sleep 3600": "exit", "$$": "$"}.items():
+        assert it in script
+        script = script.replace(it, here)
+    url = backup["environment"]["DATABASE_URL"].replace("/data", str(tmp_path))
+    script = script.replace("python ", f"{sys.executable} ")
+    needed = {"TELEGRAM_BOT_TOKEN": f"7700000001:{'x' * 35}", "STRIPE_API_KEY": "rk_test_1", "DATABASE_URL": url}
+    environment = os.environ | needed | {"PYTHONPATH": str(ROOT)}
+    script = f"{sys.executable} -m bot migrate\n{script}"
+    subprocess.run(["/bin/sh", "-c", script], cwd=tmp_path, env=environment, check=True, timeout=60)
+    [made] = old.parent.iterdir()
+    assert re.fullmatch(r"kvit-\d{8}T\d{6}Z\.db", made.name)
+    assert made.stat().st_size
 
 
 def test_prometheus_asks_the_service_that_compose_runs_and_shows_its_token() -> None:
