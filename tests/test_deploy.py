@@ -161,41 +161,6 @@ def test_a_unit_takes_its_settings_from_etc_and_reads_no_file_of_the_clone(name:
     assert [path.name for path in (tmp_path / "state" / "kvit").glob("*.db")] == ["kvit.db"]
 
 
-def test_the_command_beside_the_service_has_its_user_settings_and_database(tmp_path: Path) -> None:
-    (tmp_path / "systemd-run").write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
-    (tmp_path / "systemd-run").chmod(0o755)
-    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    command = [str(DEPLOY / "kvit"), "backup", "a file.db"]
-    words = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
-    lines = words.stdout.splitlines()
-    asked = dict(line.removeprefix("--property=").split("=", 1) for line in lines if line.startswith("--property="))
-    service = unit("kvit.service")["Service"]
-    assert {"User", "DynamicUser", "StateDirectory", "EnvironmentFile", "WorkingDirectory"} <= asked.keys()
-    assert asked == {name: service[name].replace("%S", "/var/lib") for name in asked}
-    given = {line.removeprefix("--setenv=") for line in lines if line.startswith("--setenv=")}
-    text = (DEPLOY / "kvit.service").read_text("utf-8").replace("%S", "/var/lib")
-    assert given == set(re.findall(r"^Environment=(.*)$", text, re.MULTILINE)) - {"LOG_FORMAT=json"}
-    assert {"--pipe", "--wait"} <= set(lines)
-    assert lines[-6:] == [*shlex.split(service["ExecStart"])[:-1], "backup", "a file.db"]
-
-
-def test_every_folder_that_the_page_for_operators_fills_is_made_before() -> None:
-    """Of install, `-D` makes the folder; what is there on every machine needs none."""
-    text = (ROOT / "docs" / "operations.md").read_text("utf-8")
-    lines = [
-        line
-        for block in re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-        for line in block.splitlines()
-    ]
-    assert "cd /opt/kvit" in lines
-    assert any(line.startswith("git clone ") and line.endswith(" /opt/kvit") for line in lines)
-    installed = [shlex.split(line) for line in lines if line.startswith("install ")]
-    assert installed
-    for words in installed:
-        assert "-D" in words
-        assert words[-1] == unit("kvit.service")["Service"]["EnvironmentFile"]
-
-
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here to read them")
 @pytest.mark.parametrize("name", ["kvit.service", "kvit-backup.service", "kvit-backup.timer"])
 def test_systemd_understands_every_line_of_a_unit(name: str, tmp_path: Path) -> None:
