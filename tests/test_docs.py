@@ -27,7 +27,8 @@ from storage.payment import TRANSITIONS
 
 ROOT = Path(__file__).parent.parent
 README, ARCHITECTURE, CHANGELOG = (ROOT / name for name in ("README.md", "docs/architecture.md", "CHANGELOG.md"))
-PAGES = (README, ARCHITECTURE, CHANGELOG)
+SECURITY = ROOT / "SECURITY.md"
+PAGES = (README, ARCHITECTURE, CHANGELOG, SECURITY)
 SAID = README.read_text("utf-8")
 BUILT, _, TO_COME = SAID.partition("## What is not there yet\n")
 TO_COME, _, REST = TO_COME.partition("\n## ")
@@ -185,7 +186,23 @@ def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
         if target.startswith("#"):
             assert target[1:] in headings
         elif not target.startswith("https://"):
-            assert (page.parent / target).is_file(), f"{page.name} leads to {target}"
+            assert (page.parent / target.partition("#")[0]).is_file(), f"{page.name} leads to {target}"
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_every_page_can_be_found_from_the_readme(page: Path) -> None:
+    assert f"](docs/{page.name})" in SAID
+
+
+def test_security_is_reported_where_nobody_reads_along_and_by_no_address_that_may_not_exist() -> None:
+    text = SECURITY.read_text("utf-8")
+    assert f"]({SECURITY.name})" in SAID
+    assert "Report a vulnerability" in text
+    assert re.findall(r"\w@\w+\.|mailto:", text) == []
+
+
+def test_the_readme_says_which_command_makes_the_database() -> None:
+    assert "`serve` makes its database" in SAID
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -32,7 +32,7 @@ DOORS: dict[str, str] = {
     "pydantic_settings": r"bot/settings\.py",
 }
 TOP = {"bot", "handlers", "storage", "tests", "pyproject.toml", ".env.example", "README.md"}
-CONVENTION = {"Makefile", "LICENSE", "CHANGELOG.md", "docs", "deploy", "requirements", "scripts", ".ci"}
+CONVENTION = {"Makefile", "LICENSE", "CHANGELOG.md", "SECURITY.md", "docs", "deploy", "requirements", "scripts", ".ci"}
 DOTFILES = {".editorconfig", ".gitattributes", ".gitignore", ".git"}
 PRODUCT = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
 LONGEST, USUAL = 300, 120
