@@ -26,6 +26,7 @@ from handlers.commands import COMMANDS
 from storage.payment import TRANSITIONS
 
 ROOT = Path(__file__).parent.parent
+FLOORS = ("bot", "handlers", "storage")
 README, ARCHITECTURE, CHANGELOG = (ROOT / name for name in ("README.md", "docs/architecture.md", "CHANGELOG.md"))
 SECURITY = ROOT / "SECURITY.md"
 PAGES = (README, ARCHITECTURE, CHANGELOG, SECURITY)
@@ -214,9 +215,22 @@ def test_no_page_names_a_place_on_somebodys_machine(page: Path) -> None:
 def test_the_rooms_of_the_architecture_exist() -> None:
     text = ARCHITECTURE.read_text("utf-8")
     names = {span for span in spans(text) if re.fullmatch(r"[\w/]+(\.py|/)", span) and "*" not in span}
-    known = {str(path.relative_to(ROOT)) for folder in ("bot", "handlers", "storage") for path in known_in(folder)}
+    known = {str(path.relative_to(ROOT)) for folder in FLOORS for path in known_in(folder)}
     missing = [name for name in names if not any(f"/{path}".endswith(f"/{name.rstrip('/')}") for path in known)]
     assert missing == []
+
+
+def test_every_module_has_one_place_in_the_architecture() -> None:
+    """Of what lies in a folder that is named itself, the folder is enough."""
+    _, _, rooms = ARCHITECTURE.read_text("utf-8").partition("\n## Rooms\n")
+    rows = re.findall(r"^\| (`[^|]+`) \| ([^|]+) \|$", rooms.partition("\n## ")[0], re.MULTILINE)
+    named = [span for names, _ in rows for span in spans(names)]
+    whole = tuple(name for name in named if name.endswith("/"))
+    paths = [path.relative_to(ROOT).as_posix() for floor in FLOORS for path in (ROOT / floor).rglob("*.py")]
+    modules = [path for path in paths if not path.startswith(whole) and "/__" not in path]
+    assert sorted(name for name in named if name not in whole) == sorted(modules)
+    for names, told in rows:
+        assert len(told.split(" · ")) == len(spans(names)), f"{names} are not told one by one"
 
 
 def known_in(folder: str) -> list[Path]:
