@@ -8,6 +8,9 @@ import shlex
 import subprocess
 from pathlib import Path
 
+from handlers.reconcile import EVENTS_KEPT, KEPT
+from storage import money_out_tables, tables  # noqa: F401 - all that is kept
+from storage.columns import metadata
 from tests.test_deploy import DEPLOY, ROOT, UNITS, unit
 
 
@@ -80,3 +83,17 @@ def test_the_command_beside_the_service_has_its_user_settings_and_database(tmp_p
     assert given == set(re.findall(r"^Environment=(.*)$", text, re.MULTILINE)) - {"LOG_FORMAT=json"}
     assert {"--pipe", "--wait"} <= set(lines)
     assert lines[-6:] == [*shlex.split(service["ExecStart"])[:-1], "backup", "a file.db"]
+
+
+def test_the_page_says_of_every_table_how_long_it_is_kept() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    _, _, section = text.partition("\n## What is kept, and for how long\n")
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", section.partition("\n## ")[0], re.MULTILINE)
+    assert {name for _, names, _ in rows for name in re.findall(r"`(\w+)`", names)} == set(metadata.tables)
+    said = {what.partition(":")[0].partition(",")[0]: how_long for what, _, how_long in rows}
+    assert f"the key {EVENTS_KEPT.days} days" in said["Stripe's events"]
+    assert f"{KEPT.days} days" in said["what was written to the bot"]
+    assert f"{KEPT.days} days" in said["choices by button"]
+    [kept] = re.findall(r"-mtime \+(\d+)", (DEPLOY / "kvit-backup.service").read_text("utf-8"))
+    assert f"-mtime +{kept} " in (DEPLOY / "compose.yaml").read_text("utf-8")
+    assert said["all of that"] == f"{kept} days"
