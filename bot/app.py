@@ -36,6 +36,10 @@ READY_SECONDS = 30.0
 ADMIT_SECONDS = 3.0
 BACKLOG = 128
 USERNAME = "bot_username"
+INTAKE, HELLO = "intake", "hello"
+TAKING_IN = {INTAKE, HELLO}
+"""The loops that end first: what comes in after them would have to be finished as well."""
+
 MISNAMED = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 """Errors of the system that say of a file that it cannot lie there; any other may pass."""
 
@@ -128,8 +132,7 @@ class Service:
 
     async def stop(self) -> None:
         """Take nothing more in, finish what is in hand, close everything; twice is once."""
-        intake, rest = self._loops[:2], self._loops[2:]
-        await _end(intake)
+        await _end([loop for loop in self._loops if loop.get_name() in TAKING_IN])
         if self._door is not None:
             self._door.close()
         ending = [belt.stop(STOP_SECONDS / 2) for belt in self._house.belts]
@@ -138,7 +141,7 @@ class Service:
             self._runner = None
         await asyncio.gather(*ending)
         await self._house.errands.close(STOP_SECONDS / 2)
-        await _end(rest)
+        await _end(self._loops)
         self._loops = []
         await self._telegram.close()
         await self._stripe.close()
@@ -240,8 +243,8 @@ class Service:
 
     def _begin(self) -> None:
         loops: list[tuple[str, Callable[[], Awaitable[None]]]] = [
-            ("intake", self._guard.forever if self._settings.uses_telegram_webhook else self._polling.forever),
-            ("hello", self._say_hello),
+            (INTAKE, self._guard.forever if self._settings.uses_telegram_webhook else self._polling.forever),
+            (HELLO, self._say_hello),
             ("sweep", self._house.sweep.forever),
             ("missed events", self._house.missed.forever),
             ("live", self._house.live.forever),

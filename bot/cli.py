@@ -186,15 +186,13 @@ def _log(settings: Settings) -> None:
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    from bot.sandbox.vendors import SandboxRefused
-
     try:
         return asyncio.run(work)
     except CannotStartYet as error:
         _refuse(f"{error} {BACK}", FAILED)
     except DatabaseUnavailable as error:
         _refuse(f"DATABASE_URL: {error}. {BACK}", FAILED)
-    except (CannotStart, SandboxRefused, UnknownVersion) as error:
+    except (CannotStart, UnknownVersion) as error:
         _refuse(str(error))
 
 

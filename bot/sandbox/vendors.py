@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from bot.app import CannotStart
 from bot.sandbox.changes import Changes
 from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
 
 
-class SandboxRefused(Exception):
+class SandboxRefused(CannotStart):
     """The pretend world cannot be opened; the text is one plain sentence for the operator, the exit code is 2."""
 
 
