@@ -14,7 +14,6 @@ from bot.settings import Settings, SettingsRefused
 from handlers.ports import Clock
 
 SETTINGS = "settings"
-_MUST_BE = " It must be "
 
 
 async def check(settings: Settings, clock: Clock) -> list[Finding]:
@@ -29,12 +28,7 @@ async def check(settings: Settings, clock: Clock) -> list[Finding]:
 
 def unreadable(refused: SettingsRefused) -> list[Finding]:
     """Settings that cannot be used, one finding for each of them; nothing else can be looked at then."""
-    return [_unreadable(line) for line in refused.lines]
-
-
-def _unreadable(line: str) -> Finding:
-    detail, found, must_be = line.partition(_MUST_BE)
-    return wrong(SETTINGS, detail, f"{_MUST_BE.strip()} {must_be}" if found else "See .env.example.")
+    return [wrong(SETTINGS, one.detail, one.remedy) for one in refused.wrong]
 
 
 def as_lines(found: Iterable[Finding]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -19,12 +20,23 @@ from storage.money import LARGEST
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - a word for the operator, nothing is bound by it here
 
 
-class SettingsRefused(Exception):
-    """The settings cannot be used; `lines` says why, one plain line per variable and never with its value."""
+@dataclass(frozen=True)
+class Wrong:
+    """What is wrong with a variable, never with its value, and what it must be; each a whole sentence."""
 
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = lines
+    detail: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.detail} {self.remedy}"
+
+
+class SettingsRefused(Exception):
+    """The settings cannot be used; `wrong` says why, one for each variable."""
+
+    def __init__(self, wrong: list[Wrong]) -> None:
+        super().__init__("\n".join(map(str, wrong)))
+        self.wrong = wrong
 
 
 class Settings(BaseSettings):
@@ -198,18 +210,18 @@ def _checked(kind: type[Settings], values: dict[str, Any]) -> Settings:
     except ValidationError as error:
         wrong = {_name(found): _said(found) for found in reversed(error.errors(include_input=False))}
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsRefused([f"{values.get('_env_file')} {_why_unread(error)}"]) from None
+        raise SettingsRefused([_unread(str(values.get("_env_file")), error)]) from None
     # From None, and out of the handler: the values must not be in a traceback.
-    raise SettingsRefused([_line(name, wrong[name]) for name in Settings.model_fields if name in wrong])
+    raise SettingsRefused([_refused(name, wrong[name]) for name in Settings.model_fields if name in wrong])
 
 
-def _why_unread(error: OSError | UnicodeDecodeError) -> str:
+def _unread(name: str, error: OSError | UnicodeDecodeError) -> Wrong:
     """Why the file could not be read, and how it must be; never what is in it."""
     if isinstance(error, UnicodeDecodeError):
-        return "is no text in UTF-8. It must be written like .env.example."
+        return Wrong(f"{name} is no text in UTF-8.", "It must be written like .env.example.")
     if isinstance(error, PermissionError):
-        return "may not be read by this user. It must be a file that he may read, or not be there."
-    return f"cannot be read ({error.strerror})."
+        return Wrong(f"{name} may not be read by this user.", "It must be a file that he may read, or not be there.")
+    return Wrong(f"{name} cannot be read ({error.strerror}).", "It must be written like .env.example.")
 
 
 _PLAIN = {
@@ -235,5 +247,5 @@ def _said(found: Mapping[str, Any]) -> str:
     return _PLAIN.get(found["type"], "is out of range")
 
 
-def _line(name: str, wrong: str) -> str:
-    return f"{name.upper()} {wrong}. It must be {Settings.model_fields[name].description}."
+def _refused(name: str, wrong: str) -> Wrong:
+    return Wrong(f"{name.upper()} {wrong}.", f"It must be {Settings.model_fields[name].description}.")

@@ -42,7 +42,7 @@ def required(monkeypatch: pytest.MonkeyPatch) -> None:
 def refusal() -> list[str]:
     with pytest.raises(SettingsRefused) as refused:
         load()
-    return refused.value.lines
+    return [str(one) for one in refused.value.wrong]
 
 
 def test_two_variables_are_enough(required: None) -> None:
