@@ -14,10 +14,11 @@ from aiohttp import ClientResponse, ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from bot.sandbox.clock import TurnedClock
-from handlers.web.bodies import LARGEST
+from handlers.web.bodies import LARGEST, SMALL, Bodies
 from handlers.web.stripe_webhook import StripeWebhook
 from storage.database import Database
 from storage.mailbox import Mailbox
+from tests.evidence import eventually
 from tests.web_stand import NEW, Deaf, app, event, raw, signed
 
 Client = TestClient[web.Request, web.Application]
@@ -81,7 +82,7 @@ async def test_without_a_database_stripe_is_asked_to_come_again(clock: TurnedClo
 
 
 async def test_a_sender_that_dribbles_is_cut_off(inbox: Mailbox, clock: TurnedClock) -> None:
-    door = StripeWebhook(inbox, clock, secrets=[NEW], livemode=False, read_seconds=0.05)
+    door = StripeWebhook(inbox, clock, Bodies(seconds=0.05), secrets=[NEW], livemode=False)
     slow = web.Application()
     slow.add_routes([web.post("/stripe/webhook", door.receive)])
     async with TestServer(slow) as server:
@@ -92,6 +93,32 @@ async def test_a_sender_that_dribbles_is_cut_off(inbox: Mailbox, clock: TurnedCl
         writer.close()
         await writer.wait_closed()
     assert await inbox.depth() == 0
+
+
+@pytest.mark.parametrize(
+    "how", [f"Content-Length: {SMALL + 1}", "Transfer-Encoding: chunked", "Content-Encoding: gzip"]
+)
+async def test_of_large_bodies_only_a_few_are_read_at_once_and_small_ones_all_the_same(
+    inbox: Mailbox, clock: TurnedClock, how: str
+) -> None:
+    door = StripeWebhook(inbox, clock, Bodies(large_at_once=1), secrets=[NEW], livemode=False)
+    site = web.Application()
+    site.add_routes([web.post("/stripe/webhook", door.receive)])
+    length = "\r\nContent-Length: 100" if "gzip" in how else ""
+    head = f"POST /stripe/webhook HTTP/1.1\r\nHost: x\r\n{how}{length}\r\nExpect: 100-continue\r\n\r\n".encode()
+    async with TestClient(TestServer(site)) as client:
+        first, second = [await asyncio.open_connection("127.0.0.1", client.port) for _ in range(2)]
+        first[1].write(head)
+        assert (await first[0].readline()).startswith(b"HTTP/1.1 100 ")  # it is being read
+        second[1].write(head)
+        assert (await second[0].readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+        assert (await second[0].readline()).startswith(b"HTTP/1.1 503 ")
+        small = await client.post("/stripe/webhook", data=raw(), headers={"Stripe-Signature": "t=1,v1=00"})
+        assert small.status == 400
+        first[1].close()
+        await first[1].wait_closed()
+        second[1].close()
+        await eventually(lambda: door._bodies._large == 0)
 
 
 async def test_a_sender_that_hangs_up_in_the_middle_leaves_nothing_behind(

@@ -10,7 +10,7 @@ from handlers.health import Health
 from handlers.live import Live
 from handlers.ports import Clock
 from handlers.web.address import Networks
-from handlers.web.bodies import LARGEST
+from handlers.web.bodies import LARGEST, Bodies
 from handlers.web.headers import befriending, securing
 from handlers.web.operations import Check, Operations, Read
 from handlers.web.page_words import Voice
@@ -49,8 +49,9 @@ def site(
     `frame-ancestors`, `trusted_proxies` are those whose word counts for where a visitor comes from. `came` hears of
     Stripe's webhooks; `readings` makes the page of `/metrics`, which whoever shows the `metrics_token` may see.
     """
-    stripe = StripeWebhook(inbox, clock, secrets=webhook_secrets, livemode=livemode, came=came)
-    telegram = TelegramWebhook(updates, clock, secret=update_secret, draft=update_draft)
+    bodies = Bodies()
+    stripe = StripeWebhook(inbox, clock, bodies, secrets=webhook_secrets, livemode=livemode, came=came)
+    telegram = TelegramWebhook(updates, clock, bodies, secret=update_secret, draft=update_draft)
     voice = Voice(wallet_name)
     page = PayPage(pages, live, clock, voice=voice, public_url=public_url, trusted=trusted_proxies)
     operations = Operations(clock, health, ready, readings=readings, token=metrics_token)

@@ -12,7 +12,7 @@ from handlers import stripe_event
 from handlers.ports import Clock
 from handlers.seldom import Seldom
 from handlers.stripe_event import Event, NotAnEvent
-from handlers.web.bodies import READ_SECONDS, read_body
+from handlers.web.bodies import Bodies
 from handlers.web.signature import BadSignature, verify
 from storage.mailbox import Mailbox
 
@@ -32,22 +32,22 @@ class StripeWebhook:
         self,
         inbox: Mailbox,
         clock: Clock,
+        bodies: Bodies,
         *,
         secrets: Sequence[str],
         livemode: bool,
-        read_seconds: float = READ_SECONDS,
         came: Came = nobody,
     ) -> None:
         """`secrets` may be several while one replaces another; with none everything is refused.
 
-        `livemode` is that of our key; `read_seconds` is how long a sender may take for the body. `came` is told of
-        each event what became of it and how many seconds after Stripe's own time it came.
+        `livemode` is that of our key. `came` is told of each event what became of it and how many seconds after
+        Stripe's own time it came.
         """
         self._inbox = inbox
         self._clock = clock
         self._secrets = tuple(secret.encode() for secret in secrets)
         self._livemode = livemode
-        self._read_seconds = read_seconds
+        self._bodies = bodies
         self._came = came
         self._seldom = Seldom()
 
@@ -55,10 +55,10 @@ class StripeWebhook:
         """Answer 200 once the event is committed, was there already, or is none of ours.
 
         Raises:
-            web.HTTPException: 400, 408 or 413, and nothing is stored.
+            web.HTTPException: 400, 408, 413 or 503, and nothing is stored.
             DatabaseUnavailable: nothing is stored; Stripe sends it again after a 503.
         """
-        raw = await read_body(request, seconds=self._read_seconds)
+        raw = await self._bodies.read(request)
         now = self._clock.now()
         try:
             verify(raw, ",".join(request.headers.getall("Stripe-Signature", [])), self._secrets, now=now)

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from handlers.ports import Clock
 from handlers.seldom import Seldom
-from handlers.web.bodies import read_body
+from handlers.web.bodies import Bodies
 from storage.mail import Draft
 from storage.mailbox import Mailbox
 
@@ -25,10 +25,11 @@ MakeDraft = Callable[..., Draft | None]
 class TelegramWebhook:
     """`POST /telegram/webhook`. Nobody is asked anything here: the update waits on the belt."""
 
-    def __init__(self, updates: Mailbox, clock: Clock, *, secret: str, draft: MakeDraft) -> None:
+    def __init__(self, updates: Mailbox, clock: Clock, bodies: Bodies, *, secret: str, draft: MakeDraft) -> None:
         """`draft(update, raw=…)` makes the mail that keeps an update, or None where it has no `update_id`."""
         self._updates = updates
         self._clock = clock
+        self._bodies = bodies
         self._secret = secret.encode()
         self._draft = draft
         self._seldom = Seldom()
@@ -37,14 +38,14 @@ class TelegramWebhook:
         """Answer 200 once the update is committed, or was there already.
 
         Raises:
-            web.HTTPException: 400, 403, 408 or 413, and nothing is stored.
+            web.HTTPException: 400, 403, 408, 413 or 503, and nothing is stored.
             DatabaseUnavailable: nothing is stored; Telegram sends it again after a 503.
         """
         shown = request.headers.get(HEADER, "").encode(errors="replace")
         if not hmac.compare_digest(shown, self._secret):
             self._seldom.say(log, "refused what came to Telegram's webhook: %s", "the secret is wrong or missing")
             raise web.HTTPForbidden(text="This is not Telegram.\n")
-        raw = await read_body(request)
+        raw = await self._bodies.read(request)
         draft = self._draft(_object(raw), raw=raw)
         if draft is None:
             raise web.HTTPBadRequest(text="This is not an update.\n")
