@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from bot.front import most_connections
 from bot.settings import Settings
 from bot.telegram_update import draft_of
 from handlers import lifecycle, refund_life
@@ -201,7 +202,7 @@ def build(
     )
     readings = Readings(metrics, counts, boxes, health, clock)
     pages = PageDesk(queries, directory, events, payments, refund_book, errands, clock)
-    live = Live(pages.find, clock)
+    live = Live(pages.find, clock, total=most_connections() // 2)
     db.listen(live.tell)
     app = site(
         inbox=events,
