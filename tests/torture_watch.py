@@ -64,6 +64,14 @@ def _tell_tasks(where: TextIO) -> None:
     where.flush()
 
 
+def states(pid: int) -> Iterator[str]:
+    """What the system says that a process does, and each that it began."""
+    for each in descendants(pid):
+        with suppress(OSError):
+            said = Path(f"/proc/{each}/status").read_text().splitlines()
+            yield " ".join([str(each), *(line for line in said if line.startswith(("State:", "SigPnd:", "ShdPnd:")))])
+
+
 def descendants(pid: int) -> Iterator[int]:
     """A process and all that it began, itself or by others; what has gone meanwhile is left out."""
     yield pid

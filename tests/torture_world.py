@@ -31,7 +31,7 @@ from tests.checker import Evidence
 from tests.process_world import ROOT
 from tests.torture_life import REFUSED, FastClock
 from tests.torture_shops import PEOPLE, blank
-from tests.torture_watch import descendants, standstills
+from tests.torture_watch import descendants, standstills, states
 from tests.world import OWNER, Json
 
 RATE = 20.0
@@ -294,11 +294,14 @@ class TortureWorld:
         return copy
 
     async def _line(self) -> str:
-        """What is said next; raises TimeoutError if nothing is, for then it never will be."""
+        """What is said next; raises TimeoutError if nothing is, for then it never will be, and says who does what."""
         assert self.nursery is not None
         assert self.nursery.stdout is not None
-        async with asyncio.timeout(BORN_WITHIN):
-            line = (await self.nursery.stdout.readline()).decode().rstrip("\n")
+        try:
+            async with asyncio.timeout(BORN_WITHIN):
+                line = (await self.nursery.stdout.readline()).decode().rstrip("\n")
+        except TimeoutError:
+            raise TimeoutError(f"the last was {self.pid}: {'; '.join(states(self.nursery.pid))}") from None
         if not line:
             raise AssertionError(f"the program is gone: {(self.folder / 'stderr').read_text()[-2000:]}")
         return line
