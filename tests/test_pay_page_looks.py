@@ -16,7 +16,7 @@ from bot.sandbox.clock import TurnedClock
 from handlers.i18n import LANGUAGES
 from handlers.pages import Page as PayPage
 from handlers.pages import action_on, page_state
-from handlers.web.pay_page import TAPS_OF_A_PAYMENT
+from handlers.web.pay_page import TAPS_OF_ONE
 from storage.errors import DatabaseUnavailable, StripeUnavailable
 from storage.mailbox import Mailbox
 from storage.payment import AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus
@@ -159,7 +159,7 @@ async def test_what_went_wrong_is_said_to_everybody_too(base: str, browser: Brow
     await page.get_by_role("link").click()
     await expect(page.locator("form button")).to_be_visible()
     await page.goto(f"{base}ready")
-    for _ in range(TAPS_OF_A_PAYMENT + 1):
+    for _ in range(TAPS_OF_ONE + 1):
         await page.locator("form button").click()
     assert await fine() == "Hieman liian nopeasti"
     await context.close()
