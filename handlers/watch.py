@@ -23,8 +23,11 @@ LOOK_SECONDS = 60.0
 STILL = timedelta(minutes=15)
 """A mail that came in waits so long only if nobody handles any, or Stripe does not answer."""
 
-DEAF = timedelta(minutes=5)
-"""A new version that starts beside the old one takes its updates away for some seconds; that is nothing to tell."""
+DEAF = timedelta(minutes=6)
+"""A new version that starts beside the old one takes its updates away for some seconds; that is nothing to tell.
+
+Longer than the time between two looks at the webhook: what went wrong while Kvit was away shows at the first.
+"""
 
 SILENT = timedelta(hours=1)
 FINDS = 3

@@ -154,11 +154,11 @@ async def test_a_webhook_of_ours_that_is_replaced_is_told(clock: TurnedClock, tm
         await world.begin()
         await pass_time(world, 61)
         await bot_api(world, "setWebhook", url="http://127.0.0.1:9/elsewhere")
-        for _ in range(11):
+        for _ in range(13):
             await pass_time(world, 61)
         await told(world, DEAF)
         await bot_api(world, "setWebhook", url=ours)
-        for _ in range(6):
+        for _ in range(7):
             await pass_time(world, 61)
         await told(world, DEAF, HEARS)
 
