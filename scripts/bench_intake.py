@@ -1,9 +1,10 @@
-"""Stripe's webhooks stored per second against a bare aiohttp handler, round by round in one run.
+"""Stripe's webhooks stored per second, against a bare handler and against one commit per event, round by round.
 
 python scripts/bench_intake.py [ROUNDS] [REQUESTS]
 
-Both servers run in processes of their own and get the same signed events of 4 KB over 64 connections. The bare one
-reads the body and answers; Kvit's verifies it, commits it to SQLite (synchronous=FULL) and answers.
+The servers run in processes of their own and get the same signed events of 4 KB over 64 connections. The bare one reads
+the body and answers; Kvit's verifies it, commits it to SQLite (synchronous=FULL) and answers, and the third is Kvit's,
+let in one event at a time, so that none shares its commit.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 import aiohttp  # noqa: E402
 from aiohttp import web  # noqa: E402
+from aiohttp.typedefs import Handler, Middleware  # noqa: E402
 from bench import Program, now, running, spread  # noqa: E402
 
 from bot.app import Service  # noqa: E402
@@ -43,15 +45,19 @@ def main(arguments: list[str]) -> None:
     rounds, requests = (int(arguments[0]) if arguments else 5), (int(arguments[1]) if len(arguments) > 1 else 8000)
     with tempfile.TemporaryDirectory() as folder:
         serving = ["scripts/bench_intake.py", "serve"]
-        with running([*serving, "bare", folder]) as bare, running([*serving, "kvit", folder]) as kvit:
-            compare(bare, kvit, rounds, requests)
+        with (
+            running([*serving, "bare", folder]) as bare,
+            running([*serving, "kvit", folder]) as kvit,
+            running([*serving, "single", folder]) as single,
+        ):
+            compare(bare, kvit, single, rounds, requests)
 
 
-def compare(bare: Program, kvit: Program, rounds: int, requests: int) -> None:
+def compare(bare: Program, kvit: Program, single: Program, rounds: int, requests: int) -> None:
     """Load one after the other in each round; the first round warms up and does not count."""
-    bases = {bare: bare.line(), kvit: kvit.line()}
-    speed: dict[Program, list[float]] = {bare: [], kvit: []}
-    cost: dict[Program, list[float]] = {bare: [], kvit: []}
+    bases = {program: program.line() for program in (bare, kvit, single)}
+    speed: dict[Program, list[float]] = {program: [] for program in bases}
+    cost: dict[Program, list[float]] = {program: [] for program in bases}
     for number in range(rounds + 1):
         for program, base in bases.items():
             cpu, began = program.cpu, now()
@@ -59,9 +65,12 @@ def compare(bare: Program, kvit: Program, rounds: int, requests: int) -> None:
             speed[program].append(requests / (now() - began))
             cost[program].append((program.cpu - cpu) / requests * 1e6)
     ratios = [ours / theirs for ours, theirs in zip(speed[kvit][1:], speed[bare][1:], strict=True)]
+    gains = [ours / theirs for ours, theirs in zip(speed[kvit][1:], speed[single][1:], strict=True)]
     costs = [theirs / ours for ours, theirs in zip(cost[kvit][1:], cost[bare][1:], strict=True)]
     print(f"bare handler   {spread(speed[bare][1:], '.0f')} req/s   {spread(cost[bare][1:], '.0f')} µs CPU")
     print(f"durable intake {spread(speed[kvit][1:], '.0f')} req/s   {spread(cost[kvit][1:], '.0f')} µs CPU")
+    print(f"one commit each {spread(speed[single][1:], '.0f')} req/s   {spread(cost[single][1:], '.0f')} µs CPU")
+    print(f"against one commit per event {spread(gains)}")
     print(f"ratio of req/s {spread(ratios)}   ratio of CPU {spread(costs)}   (aim: at least 0.5)")
 
 
@@ -94,8 +103,10 @@ def events(requests: int, name: str) -> Iterator[tuple[bytes, str]]:
 
 
 async def serve(which: str, folder: str) -> None:
-    """One of the two servers, until it is terminated."""
-    app = await door(folder) if which == "kvit" else bare_app()
+    """One of the servers, until it is terminated."""
+    app = bare_app() if which == "bare" else await door(folder, which)
+    if which == "single":
+        app.middlewares.append(one_at_a_time())
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -115,7 +126,19 @@ def bare_app() -> web.Application:
     return app
 
 
-async def door(folder: str) -> web.Application:
+def one_at_a_time() -> Middleware:
+    """Lets the next one in when the one before is committed."""
+    turn = asyncio.Lock()
+
+    @web.middleware
+    async def wait(request: web.Request, handler: Handler) -> web.StreamResponse:
+        async with turn:
+            return await handler(request)
+
+    return wait
+
+
+async def door(folder: str, name: str) -> web.Application:
     """Kvit's whole site, built as `serve` does; nobody empties the belt meanwhile, and no vendor is there."""
     settings = settings_of(
         telegram_bot_token=TOKEN,
@@ -123,7 +146,7 @@ async def door(folder: str) -> web.Application:
         stripe_webhook_secrets=SECRET,
         stripe_api_base=NOWHERE,
         telegram_api_base=NOWHERE,
-        database_url=f"sqlite:///{folder}/bench.db",
+        database_url=f"sqlite:///{folder}/{name}.db",
     )
     service = Service(settings, SystemClock())
     await service._prepare()
