@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import random
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -114,14 +116,20 @@ class World:
 def free_port() -> int:
     """A port that stays the same when the service begins again, as Stripe's webhooks expect.
 
-    Nobody is given it while the service is down: clients get theirs from 32768 on, and each of the processes that play
-    the suite side by side (pytest-xdist) has a thousand of its own.
+    Nobody is given it while the service is down: clients get theirs from 32768 on, each of the processes that play the
+    suite side by side (pytest-xdist) has a thousand of its own, and of these each comes round again last.
     """
-    first = 15_000 + 1_000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw15")[2:]) % 16)
-    for port in random.SystemRandom().sample(range(first, first + 1_000), 100):
+    for port in islice(_ports(), 100):
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
     raise AssertionError("no port is free")
+
+
+@cache
+def _ports() -> Iterator[int]:
+    """The ports of this process in an order of its own, round and round."""
+    first = 15_000 + 1_000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw15")[2:]) % 16)
+    return cycle(random.SystemRandom().sample(range(first, first + 1_000), 1_000))
 
 
 def button(message: Json, label: str) -> Json:
