@@ -22,6 +22,7 @@ from handlers.pacing import Pacing
 from handlers.ports import Clock, DeliveryFailed, Gateway, Messenger
 from handlers.sweeping import Swept, sweep_now
 from handlers.team import Person
+from handlers.watch import INTAKE
 from storage.database import Database
 from storage.directory import BOT_ID
 from storage.errors import DatabaseUnavailable
@@ -36,7 +37,7 @@ READY_SECONDS = 30.0
 ADMIT_SECONDS = 3.0
 BACKLOG = 128
 USERNAME = "bot_username"
-INTAKE, HELLO = "intake", "hello"
+HELLO = "hello"
 TAKING_IN = {INTAKE, HELLO}
 """The loops that end first: what comes in after them would have to be finished as well."""
 

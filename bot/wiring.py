@@ -126,16 +126,17 @@ def build(
     owners, counts = Owners(directory, team, outbox, clock), Counts(db)
     episodes = Episodes(directory, owners, clock)
     alerts = Alerts(owners, clock, episodes)
+    has_webhook = bool(settings.stripe_webhook_secrets)
     watch = Watch(
         episodes,
         (events, updates),
         counts,
         clock,
         health,
-        expects_webhooks=bool(settings.stripe_webhook_secrets),
+        expects_webhooks=has_webhook,
         accepted_at=lambda: metrics.stripe_accepted_at,
     )
-    metrics.expects_webhooks(bool(settings.stripe_webhook_secrets))
+    metrics.expects_webhooks(has_webhook)
     questions = Questions(db)
     secret = _invitation_secret(settings)
     colleagues = Colleagues(team, Invitations(db, outbox), outbox, alerts, messenger, clock, secret=secret)
@@ -180,7 +181,6 @@ def build(
     outgoing = belt(outbox, pictures.deliver, set_aside=(alerts.set_aside,))
     bell, seconds = db.bell(BOOK), settings.sweep_seconds
     boxes = (events, updates, outbox)
-    has_webhook = bool(settings.stripe_webhook_secrets)
     late = _late(metrics, watch)
     missed = MissedEvents(
         gateway, events, directory, queries, clock, seconds=seconds, has_webhook=has_webhook, late=late

@@ -68,14 +68,8 @@ def post_of(mail: Mail) -> Post:
     )
 
 
-def may_be_lost(mail: Mail) -> bool:
-    """Whether no human has to see to it if Telegram refuses the message: an edit, or a word in passing."""
-    if mail.kind != "post":
-        return False
-    post = post_of(mail)
-    return post.edits is not None or post.passing
-
-
 def unsaid(mail: Mail, reason: str) -> Done | Discard:
-    """What becomes of a message that Telegram refuses."""
-    return Done(f"not said: {reason}") if may_be_lost(mail) else Discard(reason)
+    """What becomes of a message that Telegram refuses: no human has to see to an edit, or to a word in passing."""
+    post = post_of(mail) if mail.kind == "post" else None
+    may_be_lost = post is not None and (post.edits is not None or post.passing)
+    return Done(f"not said: {reason}") if may_be_lost else Discard(reason)

@@ -26,6 +26,9 @@ LAPSE_CODES = frozenset({"payment_intent_payment_attempt_expired", "payment_meth
 KEY_LIFE = timedelta(hours=20)
 """How long an idempotency key is trusted: Stripe may forget it after 24 hours."""
 
+SEARCHED_AFTER = KEY_LIFE + LONGEST_CALL
+"""When Stripe is searched for what a key had asked for: its last request has arrived by then."""
+
 SELDOM = timedelta(hours=1)
 """How often a payment is looked at in which nothing should happen: a Dashboard may cancel it, and events get lost."""
 
@@ -59,8 +62,10 @@ def next_step(payment: Payment, now: datetime) -> Step:
         return Step.NOTHING
     age = now - payment.attempt.asked_at
     fresh_key = age < KEY_LIFE
+    if payment.intent_id is None and age >= SEARCHED_AFTER:
+        return Step.FIND
     if payment.intent_id is None:
-        return Step.MAKE if fresh_key else Step.FIND if age >= KEY_LIFE + LONGEST_CALL else Step.LOOK
+        return Step.MAKE if fresh_key else Step.LOOK
     if payment.capture_by is not None and payment.status is PaymentStatus.AUTHORIZED:
         return Step.CAPTURE
     if payment.cancel_asked and payment.status is not PaymentStatus.PROCESSING:
@@ -196,7 +201,7 @@ def key_refused(payment: Payment, *, code: str) -> Payment:
     """
     if payment.status is not PaymentStatus.CREATED or payment.intent_id is not None:
         return payment
-    too_old = replace(payment.attempt, asked_at=payment.attempt.asked_at - KEY_LIFE - LONGEST_CALL)
+    too_old = replace(payment.attempt, asked_at=payment.attempt.asked_at - SEARCHED_AFTER)
     return replace(troubled(payment, code=code), attempt=too_old)
 
 

@@ -273,8 +273,9 @@ class Outbox:
         return Retry(str(failed), pause)
 
     async def _refused(self, mail: Mail, chat_id: int, failed: DeliveryFailed) -> Verdict:
-        if letters.may_be_lost(mail) or not failed.closed:
-            return letters.unsaid(mail, str(failed))
+        verdict = letters.unsaid(mail, str(failed))
+        if isinstance(verdict, Done) or not failed.closed:
+            return verdict
         if await self._post.close(chat_id, str(failed)):
             log.error("chat %s is closed to the bot: %s", chat_id, failed)
         return Discard(f"{CLOSED} ({chat_id}): {failed}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from handlers.shop_settings import SELLER
 from storage.money import Money
 from storage.payment import Payment
 from storage.people import Seller, Shop
@@ -78,14 +79,8 @@ def _named(shop: Shop, seller: Seller) -> Shop:
 
 def lacking(shop: Shop) -> list[str]:
     """The settings about the seller, as `/settings` names them, without which the law has no receipt."""
-    said = {
-        "seller": shop.seller_name,
-        "address": shop.seller_address,
-        "number": shop.seller_number,
-        "contact": shop.seller_contact,
-        "vat": "" if shop.vat_rate is None else "said",
-    }
-    return [name for name, words in said.items() if not words.strip()]
+    missing = [name for name, kept in SELLER.items() if not getattr(shop, kept).strip()]
+    return [*missing, "vat"] if shop.vat_rate is None else missing
 
 
 def vat_within(minor: int, rate: int) -> int:

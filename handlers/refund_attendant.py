@@ -166,8 +166,8 @@ class RefundAttendant:
             return
         log.warning("Stripe refused a refund of %s (%s): %s", payment.ref, error.code, error.message)
         if error.code in NO_BALANCE:
-            short, number = refund_life.short_of_balance, refund.number
-            decide = partial(short, number=number, code=error.code, now=self._clock.now())
+            now = self._clock.now()
+            decide = partial(refund_life.short_of_balance, number=refund.number, code=error.code, now=now)
             await self._change(refund, decide, "refund short of balance", actor)
         else:
             await self._refuse(refund, error.code, "refund refused", actor)

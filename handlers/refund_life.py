@@ -8,9 +8,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
 
-from handlers.lifecycle import KEY_LIFE
+from handlers.lifecycle import KEY_LIFE, SEARCHED_AFTER
 from handlers.patience import patience
-from handlers.ports import LONGEST_CALL
 from storage.errors import (
     DisputeForbids,
     LostToDispute,
@@ -57,8 +56,8 @@ def next_step(refund: Refund, now: datetime) -> RefundStep:
     if refund.status is RefundStatus.APPROVED:
         if refund.retry_until is not None:
             return RefundStep.GIVE_UP if now >= refund.retry_until else RefundStep.NOTHING
-        if refund.sent_at is not None and now - refund.sent_at >= KEY_LIFE:
-            return RefundStep.FIND if now - refund.sent_at >= KEY_LIFE + LONGEST_CALL else RefundStep.LOOK
+        if refund.sent_at is not None and (age := now - refund.sent_at) >= KEY_LIFE:
+            return RefundStep.FIND if age >= SEARCHED_AFTER else RefundStep.LOOK
         return RefundStep.ASK
     if refund.status in ON_ITS_WAY or refund.status is RefundStatus.SUCCEEDED:
         return RefundStep.LOOK

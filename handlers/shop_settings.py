@@ -16,8 +16,6 @@ from storage.errors import PaymentError
 from storage.money import CURRENCIES, LARGEST, MINIMUM, Money
 from storage.people import Shop
 
-"""Minor units of the largest limit: Stripe takes no more than eight digits."""
-
 MOST_HOURS = 168
 LONGEST = {"seller": 100, "address": 200, "number": 40, "contact": 100}
 SELLER = {"seller": "seller_name", "address": "seller_address", "number": "seller_number", "contact": "seller_contact"}

@@ -74,12 +74,18 @@ async def test_nor_where_the_draft_was_made_without_seeing_stripe(world: World) 
     assert back(world) == [(5000, "succeeded")]
 
 
-async def test_nor_what_went_back_after_the_backup_that_was_restored(world: World) -> None:
+async def refunded_after_the_backup(world: World) -> str:
+    """The reference of a payment of which the kept copy knows no refund."""
     ref = ref_of(await paid(world))
     await rest(world)
     await back_up(world)
     await refunded(world, f"/refund {ref} 40")
     await told(world, "↩️ Refunded:")
+    return ref
+
+
+async def test_nor_what_went_back_after_the_backup_that_was_restored(world: World) -> None:
+    ref = await refunded_after_the_backup(world)
     await rest(world)
     await world.control("stripe", "down", {"down": True})  # else it is found at once, and the draft shows it
     await restore(world)
@@ -88,11 +94,7 @@ async def test_nor_what_went_back_after_the_backup_that_was_restored(world: Worl
 
 
 async def test_what_is_found_after_the_restore_is_shown_before_more_goes_back(world: World) -> None:
-    ref = ref_of(await paid(world))
-    await rest(world)
-    await back_up(world)
-    await refunded(world, f"/refund {ref} 40")
-    await told(world, "↩️ Refunded:")
+    ref = await refunded_after_the_backup(world)
     await restore(world)
     await told(world, "Kvit had asked for it, but its database does not know of that any more")
     await rest(world)
@@ -102,13 +104,18 @@ async def test_what_is_found_after_the_restore_is_shown_before_more_goes_back(wo
     await eventually(lambda: back(world) == [(4000, "succeeded")] * 2)
 
 
-async def test_what_was_approved_here_meanwhile_is_no_reason_to_drop_what_was_approved_before(world: World) -> None:
+async def two_approved_while_stripe_is_away(world: World) -> None:
+    """A refund of 50, and then one of 25."""
     ref = ref_of(await paid(world))
     await rest(world)
     await world.control("stripe", "down", {"down": True})
     for amount in (50, 25):
         world.tap(await drafted(world, f"/refund {ref} {amount}"), "Refund")
         await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'draft'"))
+
+
+async def test_what_was_approved_here_meanwhile_is_no_reason_to_drop_what_was_approved_before(world: World) -> None:
+    await two_approved_while_stripe_is_away(world)
     world.advance(120)
     await world.control("stripe", "down", {"down": False})
     await in_time(world, lambda: len(back(world)) == 2)
@@ -116,12 +123,7 @@ async def test_what_was_approved_here_meanwhile_is_no_reason_to_drop_what_was_ap
 
 
 async def test_nor_is_it_hidden_by_another_refund_that_is_dropped_for_it(world: World) -> None:
-    ref = ref_of(await paid(world))
-    await rest(world)
-    await world.control("stripe", "down", {"down": True})
-    for amount in (50, 25):
-        world.tap(await drafted(world, f"/refund {ref} {amount}"), "Refund")
-        await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'draft'"))
+    await two_approved_while_stripe_is_away(world)
     await webhooks(world, "lose")
     await by_hand(world, 2500)
     world.advance(120)

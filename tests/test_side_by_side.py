@@ -66,17 +66,24 @@ class Moments:
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Slow(OpenGateway):
-    """Its request is on its way while the other one decides."""
+class Hung(OpenGateway):
+    """Its requests are on their way until they are let go."""
 
     def __init__(self, inner: Any, moments: Moments) -> None:
         super().__init__(inner)
         self._moments = moments
 
+    async def create(self, params: str, *, key: str) -> Intent:
+        await self._hang()
+        return await self.inner.create(params, key=key)
+
     async def refund(self, params: str, *, key: str) -> RefundReport:
+        await self._hang()
+        return await self.inner.refund(params, key=key)
+
+    async def _hang(self) -> None:
         self._moments.asking.set()
         await self._moments.asked.wait()
-        return await self.inner.refund(params, key=key)
 
 
 class Late(OpenGateway):
@@ -133,6 +140,15 @@ async def unheard(world: World, requests: int) -> None:
     await world.stop()
 
 
+async def refund_unheard(world: World) -> None:
+    """A refund that was sent and of which Stripe said nothing, and the service is stopped."""
+    draft = await drafted(world, f"/refund {ref_of(await paid(world))} 40")
+    await fault(world, "refund", "drop", times=3)
+    world.tap(draft, "Refund")
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble IS NOT NULL AND sent_at IS NOT NULL"))
+    await world.stop()
+
+
 @pytest.mark.parametrize(("meet", "requests"), [(True, 1), (False, MANY)])
 async def test_each_request_is_made_once_at_stripe(world: World, meet: bool, requests: int) -> None:
     await unheard(world, requests)
@@ -146,39 +162,15 @@ async def test_each_request_is_made_once_at_stripe(world: World, meet: bool, req
 
 @pytest.mark.parametrize("late", [False, True])
 async def test_one_yes_is_one_refund(world: World, late: bool) -> None:
-    draft = await drafted(world, f"/refund {ref_of(await paid(world))} 40")
-    await fault(world, "refund", "drop", times=3)
-    world.tap(draft, "Refund")
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble IS NOT NULL AND sent_at IS NOT NULL"))
-    await world.stop()
+    await refund_unheard(world)
     if late:
         moments = Moments()
-        slow = Seams(gateway=lambda inner: Slow(inner, moments))
-        await side_by_side(world, slow, Seams(gateway=lambda inner: Late(inner, moments)), moments.looked)
+        hung = Seams(gateway=lambda inner: Hung(inner, moments))
+        await side_by_side(world, hung, Seams(gateway=lambda inner: Late(inner, moments)), moments.looked)
     else:
         seams = together()
         await side_by_side(world, seams, seams, at_once())
     assert back(world) == [(4000, "succeeded")]
-
-
-class Hung(OpenGateway):
-    """Its requests are on their way until they are let go."""
-
-    def __init__(self, inner: Any, moments: Moments) -> None:
-        super().__init__(inner)
-        self._moments = moments
-
-    async def create(self, params: str, *, key: str) -> Intent:
-        await self._hang()
-        return await self.inner.create(params, key=key)
-
-    async def refund(self, params: str, *, key: str) -> RefundReport:
-        await self._hang()
-        return await self.inner.refund(params, key=key)
-
-    async def _hang(self) -> None:
-        self._moments.asking.set()
-        await self._moments.asked.wait()
 
 
 async def overlap(world: World) -> None:
@@ -203,11 +195,7 @@ async def test_no_other_key_is_used_while_the_last_request_may_be_on_its_way(wor
 
 
 async def test_nor_one_of_a_refund(world: World) -> None:
-    draft = await drafted(world, f"/refund {ref_of(await paid(world))} 40")
-    await fault(world, "refund", "drop", times=3)
-    world.tap(draft, "Refund")
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble IS NOT NULL AND sent_at IS NOT NULL"))
-    await world.stop()
+    await refund_unheard(world)
     await overlap(world)
     assert back(world) == [(4000, "succeeded")]
 
@@ -251,11 +239,7 @@ class Unheard(OpenGateway):
 
 
 async def test_a_late_word_about_an_earlier_try_says_nothing_about_the_next_one(world: World) -> None:
-    draft = await drafted(world, f"/refund {ref_of(await paid(world))} 40")
-    await fault(world, "refund", "drop", times=3)
-    world.tap(draft, "Refund")
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble IS NOT NULL AND sent_at IS NOT NULL"))
-    await world.stop()
+    await refund_unheard(world)
     await fate(world, "refused", code="balance_insufficient")
     world.advance(60)
     moments, heard = Moments(), asyncio.Event()

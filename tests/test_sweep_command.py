@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,22 +36,15 @@ async def test_it_also_says_what_was_tried_again(terminal: Terminal) -> None:
 
 async def test_it_lists_what_waits_for_a_human(terminal: Terminal, tmp_path: Path) -> None:
     at = datetime(2026, 11, 24, 12, tzinfo=UTC)
-    async with aclosing_of(Database(f"sqlite:///{tmp_path}/kvit.db")) as db:
-        box = Mailbox(db, "updates")
-        await box.put(Draft("7:1", "70010001", "message", b"{}"), now=at)
-        [mail] = await box.claim(now=at, limit=1, lease_seconds=60)
-        await box.settle(mail, Discard("unreadable: KeyError"), now=at)
+    db = Database(f"sqlite:///{tmp_path}/kvit.db")
+    box = Mailbox(db, "updates")
+    await box.put(Draft("7:1", "70010001", "message", b"{}"), now=at)
+    [mail] = await box.claim(now=at, limit=1, lease_seconds=60)
+    await box.settle(mail, Discard("unreadable: KeyError"), now=at)
+    await db.close()
     said = (await terminal.run("sweep")).said.splitlines()
     assert said[-2].startswith("Set aside for a human: 1.")
     assert said[-1] == f"  2026-11-24 12:00 UTC, mail {mail.id} of updates (message): unreadable: KeyError"
-
-
-@asynccontextmanager
-async def aclosing_of(db: Database) -> AsyncIterator[Database]:
-    try:
-        yield db
-    finally:
-        await db.close()
 
 
 async def test_it_ends_with_1_where_stripe_refuses_the_key(terminal: Terminal) -> None:

@@ -122,6 +122,12 @@ async def test_a_refused_key_is_told_once_however_many_days_and_once_that_it_is_
     await told(world, REFUSED, ACCEPTED)
 
 
+async def looks(world: World, number: int) -> None:
+    """So many minutes, each with a look of the watch."""
+    for _ in range(number):
+        await pass_time(world, 61)
+
+
 async def bot_api(world: World, method: str, **params: object) -> None:
     """Somebody else who has the bot's token calls Telegram."""
     token = world.settings.telegram_bot_token.get_secret_value()
@@ -134,12 +140,10 @@ async def test_a_webhook_of_somebody_else_is_told_once_and_once_that_it_is_gone(
     await bot_api(world, "setWebhook", url="http://127.0.0.1:9/elsewhere")
     await pass_time(world, 240)
     assert alerts(world) == []
-    for _ in range(10):
-        await pass_time(world, 61)
+    await looks(world, 10)
     await told(world, DEAF)
     await bot_api(world, "deleteWebhook")
-    for _ in range(3):
-        await pass_time(world, 61)
+    await looks(world, 3)
     await told(world, DEAF, HEARS)
     await again(world)
     await pass_time(world, 61)
@@ -154,12 +158,10 @@ async def test_a_webhook_of_ours_that_is_replaced_is_told(clock: TurnedClock, tm
         await world.begin()
         await pass_time(world, 61)
         await bot_api(world, "setWebhook", url="http://127.0.0.1:9/elsewhere")
-        for _ in range(13):
-            await pass_time(world, 61)
+        await looks(world, 13)
         await told(world, DEAF)
         await bot_api(world, "setWebhook", url=ours)
-        for _ in range(7):
-            await pass_time(world, 61)
+        await looks(world, 7)
         await told(world, DEAF, HEARS)
 
 

@@ -19,8 +19,6 @@ from storage.payment import Payment, Place
 from storage.questions import Question
 from storage.refund import Refund, RefundStatus
 
-"""Minor units that are read at all; what is too much for the payment is refused with what is left of it."""
-
 
 class NotYourDraft(PaymentError):
     """The draft is another person's; he alone can let it go."""

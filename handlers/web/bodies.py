@@ -35,10 +35,9 @@ class Bodies:
         """
         if (request.content_length or 0) > LARGEST:
             raise web.HTTPRequestEntityTooLarge(LARGEST)
-        if request.content.is_eof() and _is_small(request):  # it came whole with its headers, as nearly all do
-            return await request.read()
         if _is_small(request):
-            return await self._in_time(request)
+            came_whole = request.content.is_eof()  # with its headers, as nearly all do: nothing to wait for
+            return await (request.read() if came_whole else self._in_time(request))
         if self._large >= self._large_at_once:
             busy = web.HTTPServiceUnavailable(headers={"Retry-After": str(AGAIN_SECONDS)})
             busy.force_close()  # or what is left of the body would still be read
