@@ -109,7 +109,8 @@ class Service:
         )
         arrive = self._house.watch.updates_arrive
         self._polling = Polling(self._request, self._house.updates, clock, take_over=take_over, arrive=arrive)
-        self._guard = WebhookGuard(self._request, f"{settings.public_url}/telegram/webhook", clock, arrive=arrive)
+        webhook = f"{settings.public_url}/telegram/webhook"
+        self._guard = WebhookGuard(self._request, webhook, self._house.updates, clock, arrive=arrive)
         self._runner: web.AppRunner | None = None
         self._door: asyncio.Server | None = None
         self._metrics = metrics

@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from telegram.error import Conflict, InvalidToken, RetryAfter, TelegramError
@@ -26,6 +27,14 @@ LONG_POLL_SECONDS = 25
 ANSWER_SECONDS = 10.0
 RARELY = 60.0
 GUARD_SECONDS = 300.0
+SOON = 30.0
+TRIES_WITHIN = timedelta(seconds=150)
+"""Telegram brings an update that failed again after 120 seconds at most, unless it was asked to come later.
+
+Source: WebhookActor::on_update_error of the Bot API server.
+"""
+
+NOT_OURS = "No messages will come in: Telegram's webhook is not ours. Run `python -m bot setup-webhooks`."
 LONGEST_PAUSE = 30.0
 
 
@@ -47,49 +56,68 @@ def _nobody(arrive: bool) -> None:
 
 
 class WebhookGuard:
-    """Looks every few minutes whether Telegram sends the bot's updates to `url`, and whether they get there."""
+    """Looks again and again whether Telegram sends the bot's updates to `url`, and whether they get there."""
 
     def __init__(
-        self, request: AiohttpRequest, url: str, clock: Clock, *, arrive: Callable[[bool], None] = _nobody
+        self,
+        request: AiohttpRequest,
+        url: str,
+        inbox: Mailbox,
+        clock: Clock,
+        *,
+        arrive: Callable[[bool], None] = _nobody,
     ) -> None:
-        """`arrive` hears whether updates can arrive, each time that this is known."""
+        """`inbox` keeps the updates; `arrive` hears whether they can arrive, each time that this is known."""
         self._request = request
         self._url = url
+        self._inbox = inbox
         self._clock = clock
         self._arrive = arrive
+        self._began = clock.now()
         self._trouble = ""
+        self._is_unanswered = False
 
     async def forever(self) -> None:
         """Look until canceled; what is wrong is logged once when it begins and once when it is over."""
         while True:
-            await self.look()
-            await self._clock.sleep(GUARD_SECONDS)
+            await self._clock.sleep(GUARD_SECONDS if await self.look() else SOON)
 
-    async def look(self) -> None:
-        """Ask Telegram; nothing is changed."""
+    async def look(self) -> bool:
+        """Ask Telegram; nothing is changed. False where it has to be asked again soon, for not all is known to be well.
+
+        Telegram keeps its last error for good, so it says something only while updates wait, and only if it is newer
+        than the last update that came in.
+        """
         try:
             info = await self._request.call("getWebhookInfo")
         except TelegramError as error:
-            self._say(f"Telegram does not say whether its webhook is set ({type(error).__name__}).", logging.WARNING)
-            return
-        trouble = self._wrong(info if isinstance(info, dict) else {})
-        self._arrive(not trouble)
-        self._say(trouble, logging.ERROR)
+            if not self._is_unanswered:
+                log.warning("Telegram does not say whether its webhook is set (%s).", type(error).__name__)
+            self._is_unanswered = True
+            return False
+        self._is_unanswered = False
+        return self._judge(info if isinstance(info, dict) else {})
 
-    def _wrong(self, info: dict[str, Any]) -> str:
+    def _judge(self, info: dict[str, Any]) -> bool:
         if info.get("url") != self._url:
-            return "No messages will come in: Telegram's webhook is not ours. Run `python -m bot setup-webhooks`."
-        failed = self._clock.now().timestamp() - int(info.get("last_error_date") or 0) < GUARD_SECONDS
-        if failed and info.get("pending_update_count"):
-            return f"Telegram cannot bring its updates here: {info.get('last_error_message')}."
-        return ""
+            return self._say(NOT_OURS)
+        failed_at = int(info.get("last_error_date") or 0)
+        if not info.get("pending_update_count") or not failed_at:
+            return self._say("")
+        came_at, now = self._inbox.put_at, self._clock.now()
+        if failed_at > (came_at or self._began).timestamp() or (not came_at and now - self._began >= TRIES_WITHIN):
+            return self._say(f"Telegram cannot bring its updates here: {info.get('last_error_message')}.")
+        # If it went wrong while we were away, the next update or error shows whether it still does.
+        return self._say("") if came_at else False
 
-    def _say(self, trouble: str, level: int) -> None:
+    def _say(self, trouble: str) -> bool:
         if trouble and trouble != self._trouble:
-            log.log(level, trouble)
+            log.error(trouble)
         elif self._trouble and not trouble:
             log.info("Telegram's updates come in again.")
         self._trouble = trouble
+        self._arrive(not trouble)
+        return not trouble
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,7 @@ STILL = timedelta(minutes=15)
 """A mail that came in waits so long only if nobody handles any, or Stripe does not answer."""
 
 DEAF = timedelta(minutes=6)
-"""A new version that starts beside the old one takes its updates away for some seconds; that is nothing to tell.
-
-Longer than the time between two looks at the webhook: what went wrong while Kvit was away shows at the first.
-"""
+"""Between the first and the last look that found it so: a new version beside the old one takes seconds."""
 
 SILENT = timedelta(hours=1)
 FINDS = 3
@@ -104,6 +101,7 @@ class Watch:
         self._late: set[str] = set()
         self._arrives: bool | None = None
         self._deaf_since: datetime | None = None
+        self._deaf_until: datetime | None = None
         health.expect(NAME, within_seconds=LOOK_SECONDS * 3)
 
     def heard(self) -> None:
@@ -126,7 +124,7 @@ class Watch:
         self._arrives = arrive
         if arrive:
             self._health.beat(INTAKE, now)
-        self._deaf_since = None if arrive else self._deaf_since or now
+        self._deaf_since, self._deaf_until = (None, None) if arrive else (self._deaf_since or now, now)
 
     async def look(self) -> None:
         """Hold the state of everything against what was told."""
@@ -154,7 +152,7 @@ class Watch:
             await self._episodes.end(WEBHOOKS, "alert.webhooks_back")
 
     async def _updates(self) -> None:
-        if self._deaf_since is not None and self._clock.now() - self._deaf_since >= DEAF:
+        if self._deaf_since and self._deaf_until and self._deaf_until - self._deaf_since >= DEAF:
             await self._episodes.begin(UPDATES, "alert.bot_deaf")
         elif self._arrives:
             await self._episodes.end(UPDATES, "alert.bot_hears")

@@ -42,6 +42,8 @@ class Mailbox:
         self._db = db
         self._bell = db.bell(box)
         self._commits = GroupCommit(db)
+        self.put_at: datetime | None = None
+        """When this process last kept a draft, or had it already; None before the first."""
 
     async def put(self, *drafts: Draft, now: datetime) -> int:
         """Keep the drafts; returns how many were new, after the commit. Calls at the same time share a commit.
@@ -54,6 +56,7 @@ class Mailbox:
         if not drafts:
             return 0
         new = await self._commits.insert(self._rows(drafts, now))
+        self.put_at = now
         if new:
             self.ring()
         return new

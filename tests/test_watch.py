@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
 
 from bot.sandbox.clock import TurnedClock
 from storage.database import Database
 from storage.mail import Draft
 from storage.mailbox import Mailbox
 from storage.people import Role, Shop
-from tests.evidence import alerts, event, pass_time, post_event, rest, webhooks
-from tests.world import OWNER, World, opened
+from tests.evidence import alerts, event, pass_time, post_event, rest, webhooks, worked_off
+from tests.world import OWNER, World, free_port, opened
 
 SILENT = "⚠️ Stripe's webhooks do not arrive."
 BACK = "ℹ️ Stripe's webhooks arrive again."
@@ -163,6 +169,92 @@ async def test_a_webhook_of_ours_that_is_replaced_is_told(clock: TurnedClock, tm
         await bot_api(world, "setWebhook", url=ours)
         await looks(world, 7)
         await told(world, DEAF, HEARS)
+
+
+class Proxy:
+    """What stands before Kvit on the internet: while it is broken, whoever comes is to come again later."""
+
+    def __init__(self, port: int) -> None:
+        self.is_broken = True
+        self.again: dict[str, str] = {}
+        self._port = port
+
+    async def pass_on(self, request: web.Request) -> web.Response:
+        if self.is_broken:
+            return web.Response(status=502, headers=self.again)
+        url, secret = f"http://127.0.0.1:{self._port}{request.path}", "X-Telegram-Bot-Api-Secret-Token"
+        async with (
+            ClientSession() as session,
+            session.post(url, data=await request.read(), headers={secret: request.headers[secret]}) as answer,
+        ):
+            return web.Response(status=answer.status)
+
+
+@asynccontextmanager
+async def behind_a_broken_proxy(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[tuple[World, Proxy]]:
+    proxy = Proxy(port := free_port())
+    site = web.Application()
+    site.router.add_post("/telegram/webhook", proxy.pass_on)
+    async with TestServer(site) as server:
+        public = str(server.make_url("")).rstrip("/")
+        async with opened(clock, tmp_path, telegram_mode="webhook", public_url=public, port=port) as world:
+            secret = world.settings.update_secret.get_secret_value()
+            await bot_api(world, "setWebhook", url=f"{public}/telegram/webhook", secret_token=secret)
+            yield world, proxy
+
+
+async def minutes(world: World, number: int) -> None:
+    """So many minutes, while Telegram may be left with updates that it cannot bring."""
+    for _ in range(number):
+        await worked_off(world)
+        world.advance(61)
+    await worked_off(world)
+
+
+async def test_updates_that_wait_are_told_until_they_come_however_long_telegram_rests(
+    clock: TurnedClock, tmp_path: Path
+) -> None:
+    async with behind_a_broken_proxy(clock, tmp_path) as (world, proxy):
+        proxy.again = {"Retry-After": "3000"}
+        world.say("/pay 80 DKK Cake")
+        await minutes(world, 13)
+        assert [line[: len(DEAF)] for line in alerts(world)] == [DEAF]
+        await minutes(world, 20)
+        await world.stop()
+        await world.begin()
+        await minutes(world, 2)
+        assert [line[: len(DEAF)] for line in alerts(world)] == [DEAF]
+        proxy.is_broken = False
+        await minutes(world, 20)
+        await world.card("This came late")
+        await told(world, DEAF, HEARS)
+
+
+async def test_what_failed_while_kvit_was_away_and_comes_soon_after_is_not_told(
+    clock: TurnedClock, tmp_path: Path
+) -> None:
+    async with behind_a_broken_proxy(clock, tmp_path) as (world, proxy):
+        world.say("/pay 80 DKK Cake")
+        await worked_off(world)
+        await world.stop()
+        world.advance(300)
+        await world.begin()
+        proxy.is_broken = False
+        await minutes(world, 8)
+        assert len(world.stripe.ledger.intents) == 1
+        assert alerts(world) == []
+
+
+async def test_a_look_that_telegram_does_not_answer_says_nothing(
+    clock: TurnedClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with behind_a_broken_proxy(clock, tmp_path) as (world, _):
+        await worked_off(world)
+        await world.control("telegram", "faults", {"method": "getWebhookInfo", "how": "500", "times": 3})
+        await minutes(world, 30)
+        assert "does not say whether its webhook is set" in caplog.text
+        assert "come in again" not in caplog.text
+        assert alerts(world) == []
 
 
 async def stands_still(world: World) -> Mailbox:
