@@ -95,14 +95,10 @@ class RefundAttendant:
             payment = await self._payment(payment_id)
             if payment.intent_id is None or payment.livemode != self._gateway.livemode:
                 return False
-            try:
-                await self._look(payment)
-            except GatewayError as error:
-                if error.code == NO_RIGHT:
-                    raise
-                log.warning("the refunds of %s could not be seen (%s): %s", payment.ref, error.code, error.message)
-                return False
-        return True
+            error = await self._look_if_possible(payment)
+        if error is not None and error.code == NO_RIGHT:
+            raise error
+        return error is None
 
     async def _take(self, step: RefundStep, refund: Refund, actor: str) -> bool:
         """One step; False if it has to be tried again later."""
@@ -181,13 +177,17 @@ class RefundAttendant:
     async def _end(self, payment: Payment, refund: Refund) -> None:
         """Its time is over, unless it was made all the same: of that a book that was restored knows nothing.
 
-        Nothing is told of a draft, and the other mode shows nothing.
+        What nobody approved ends though Stripe cannot be asked; what was approved is not said to have come to nothing
+        before. Nothing is told of a draft, and the other mode shows nothing.
         """
-        if refund.status is not RefundStatus.DRAFT and payment.livemode == self._gateway.livemode:
-            await self._look(payment)
+        can_be_seen = refund.status is not RefundStatus.DRAFT and payment.livemode == self._gateway.livemode
         if refund.is_open:
+            if can_be_seen:
+                await self._look_if_possible(payment)
             await self._change(refund, refund_life.expired, "refund expired", "kvit")
             return
+        if can_be_seen:
+            await self._look(payment)
         why = refund.trouble if refund.trouble in NO_BALANCE else None
         await self._refuse(refund, why or "balance_insufficient", "refund given up", "kvit")
 
@@ -199,6 +199,15 @@ class RefundAttendant:
     async def _is_there(self, payment: Payment, refund: Refund) -> bool:
         await self._look(payment)
         return (await self.get(refund.id)).status is not RefundStatus.APPROVED
+
+    async def _look_if_possible(self, payment: Payment) -> GatewayError | None:
+        """A look; why nothing could be seen."""
+        try:
+            await self._look(payment)
+        except GatewayError as error:
+            log.warning("the refunds of %s could not be seen (%s): %s", payment.ref, error.code, error.message)
+            return error
+        return None
 
     async def _look(self, payment: Payment) -> None:
         await self._believe(payment, await self._gateway.refunds(payment.intent_id or ""))

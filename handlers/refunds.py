@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,8 +19,6 @@ from storage.payment import Payment, Place
 from storage.people import Shop
 from storage.refund import ASKED_LIFE, DRAFT_LIFE, Refund, RefundStatus
 from storage.refunds import RefundBook
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -88,8 +86,10 @@ class Refunds:
 
     async def _refuse_another_wish(self, payment: Payment, wish: RefundWish) -> None:
         """One wish at a time: the admins' chats are not to be filled, and the next one depends on this one's end."""
+        now = self._clock.now()
         for other in await self._book.of_payment(payment.id):
-            waits = other.status is RefundStatus.ASKED and other.asked_by == wish.user_id
+            in_time = other.expires_at is None or now < other.expires_at
+            waits = other.status is RefundStatus.ASKED and other.asked_by == wish.user_id and in_time
             if waits and other.source != wish.source:
                 raise AlreadyAsked(ref=payment.ref, amount=other.amount)
 
@@ -139,10 +139,8 @@ class Refunds:
 
     async def _see(self, payment: Payment) -> None:
         """A look at what went back: a refund by hand, of which no event came, is not to be made once more."""
-        try:
+        with suppress(GatewayError):  # our key has no right to look, which the look itself has logged
             await self._attendant.look(payment.id)
-        except GatewayError as error:
-            log.warning("the refunds of %s may not be seen (%s)", payment.ref, error.code)
 
     def _refuse_other_mode(self, payment: Payment) -> None:
         if payment.livemode != self._gateway.livemode:

@@ -57,6 +57,29 @@ async def test_after_a_day_the_second_yes_comes_too_late(clock: TurnedClock, tmp
         assert asked(world) == []
 
 
+@pytest.mark.parametrize("why", ["down", "no right"])
+async def test_a_wish_that_nobody_approved_is_over_after_a_day_though_stripe_cannot_be_asked(
+    world: World, why: str
+) -> None:
+    ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
+    world.say(f"/refund {ref} 50", by=MERCHANT, chat=GROUP)
+    await world.card("asks to refund", chat=GROUP)
+    await rest(world)
+    if why == "down":
+        await world.control("stripe", "down", {"down": True})
+    else:
+        world.stripe.switches.lacking = ("refunds.read", "refunds.write", "charges.read", "events.read")
+    world.advance(DAY + 1)
+    world.say(f"/refund {ref} 40", by=MERCHANT, chat=GROUP)
+    await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'asked' AND amount = 5000"))
+    assert "nobody approved the refund of DKK 50.00" in await told(world, "⌛", GROUP)
+    await world.until(lambda: sum("asks to refund" in one for one in texts(world, GROUP)) == 2)
+    assert rows(world, "SELECT 1 FROM history WHERE action = 'stripe unreachable'") == []
+    await rest(world)
+    assert not [one for one in texts(world, GROUP) if "has yet to decide" in one]
+    assert rows(world, "SELECT status FROM refunds ORDER BY asked_at") == [{"status": "expired"}, {"status": "asked"}]
+
+
 async def test_a_refund_that_the_restored_book_knows_as_a_draft_is_believed(world: World, tmp_path: Path) -> None:
     ref = ref_of(await paid(world))
     draft = await drafted(world, f"/refund {ref} 40")
