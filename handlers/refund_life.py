@@ -269,9 +269,9 @@ def _came_since(one: Refund, refund: Refund, now: datetime) -> bool:
 
     What lies ahead of `now` was dated by a clock that was wrong, and says nothing.
     """
-    counted_at = one.reserved_at or one.settled_at
-    if one.params or counted_at is None or refund.reserved_at is None:
+    if one.params or refund.reserved_at is None:
         return False
+    counted_at = one.reserved_at or one.asked_at  # older versions reserved nothing for what they found
     return refund.reserved_at < counted_at <= now
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -112,6 +114,29 @@ async def two_approved_while_stripe_is_away(world: World) -> None:
     for amount in (50, 25):
         world.tap(await drafted(world, f"/refund {ref} {amount}"), "Refund")
         await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'draft'"))
+
+
+async def test_what_an_older_version_had_found_before_the_yes_is_no_news_because_it_succeeded_after(
+    world: World,
+) -> None:
+    ref = ref_of(await paid(world))
+    await by_hand(world, 2000)
+    await told(world, "20.00")
+    draft = await drafted(world, f"/refund {ref} 50")
+    await rest(world)
+    world.advance(5)
+    await world.control("stripe", "down", {"down": True})
+    world.tap(draft, "Refund")
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble IS NOT NULL"))
+    with closing(sqlite3.connect(world.database)) as older, older:
+        later = "(SELECT look_at FROM refunds WHERE status = 'approved')"
+        changed = older.execute(f"UPDATE refunds SET reserved_at = NULL, settled_at = {later} WHERE asked_by IS NULL")
+    assert changed.rowcount == 1
+    world.advance(600)
+    await world.control("stripe", "down", {"down": False})
+    await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'approved'"))
+    await rest(world)
+    assert back(world) == [(2000, "succeeded"), (5000, "succeeded")]
 
 
 async def test_what_was_approved_here_meanwhile_is_no_reason_to_drop_what_was_approved_before(world: World) -> None:
