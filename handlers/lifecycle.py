@@ -170,12 +170,12 @@ def _begun(attempt: Attempt, intent: Intent, times: Times) -> Attempt:
 def _over(attempt: Attempt, intent: Intent, now: datetime) -> Attempt:
     """The attempt once Stripe wants another payment method.
 
-    A later attempt that is only asked for may not have reached Stripe yet, so a look cannot end it while its key is
-    good; after that it is over with no word, for nobody had its link, and the error there may be of the one before.
+    A later attempt that is only asked for may not have reached Stripe yet, so a look cannot end it before its last
+    request has arrived; then it is over with no word, for nobody had its link, and the error may be of the one before.
     The first was made in the same call as the intent, so it is over.
     """
     unheard = attempt.outcome is AttemptOutcome.ASKED and attempt.number > 1
-    if attempt.is_over or (unheard and now - attempt.asked_at < KEY_LIFE):
+    if attempt.is_over or (unheard and now - attempt.asked_at < SEARCHED_AFTER):
         return attempt
     if unheard:
         return replace(attempt, outcome=AttemptOutcome.CANCELED)
