@@ -195,6 +195,7 @@ class Caller(Relay):
         self._peer = ""
         self._attended = False
         self._has_more = False
+        self._spoke_on = False
         self._late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -210,8 +211,13 @@ class Caller(Relay):
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """The first word of a head begins its time; a body has a time of its own."""
-        if self._late is None and not self._attended and not self._has_more:
+        """The first word of a head begins its time, or as soon as what he said before is answered.
+
+        A body has a time of its own.
+        """
+        if self._attended and not self._has_more:
+            self._spoke_on = True
+        elif self._late is None and not self._has_more:
             self._begins()
         super().data_received(data)
 
@@ -225,7 +231,7 @@ class Caller(Relay):
 
     def spoke(self, *, has_more: bool) -> None:
         """The head of a request is complete, and perhaps a body is to come."""
-        self._attended, self._has_more = True, has_more
+        self._attended, self._has_more, self._spoke_on = True, has_more, False
         self._stop_waiting()
         if has_more:
             self._front.is_silent(self)
@@ -239,7 +245,11 @@ class Caller(Relay):
     def is_answered(self) -> None:
         """What he wanted is done; the web server ends the connection if nothing more comes for long."""
         self._attended = False
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._spoke_on:
+            self._begins()
+        else:
             self._front.is_idle(self)
 
     def hang_up(self) -> None:

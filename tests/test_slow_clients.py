@@ -34,6 +34,7 @@ class Stand:
     port: int = 0
     why: list[str] = field(default_factory=list)
     connected: int = 0
+    waits: int = 0
     may_end: asyncio.Event = field(default_factory=asyncio.Event)
     lines: list[Line] = field(default_factory=list)
 
@@ -63,6 +64,7 @@ class Stand:
 
     async def _waited(self, request: web.Request) -> web.Response:
         await request.read()
+        self.waits += 1
         await self.may_end.wait()
         return web.Response(body=b"heard")
 
@@ -203,23 +205,49 @@ async def test_each_head_that_does_not_come_to_its_end_is_cut(unfinished: bytes)
 
 
 async def test_a_head_in_pieces_and_a_body_that_comes_later_are_not_cut() -> None:
-    async with standing(head_seconds=0.3) as stand:
+    async with standing(head_seconds=1) as stand:
         line = await stand.call()
         for piece in (b"GET / HTTP/1.1\r\nHost: kvit\r", b"\n\r", b"\n"):
             line.say(piece)
             await asyncio.sleep(0.01)
         assert await line.is_heard()
         line.say(SEND)
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1.1)
         line.say(b"hea")
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1.1)
         line.say(b"rd")
         assert await line.is_heard()
         line.say(ASK + ASK)
         assert [await line.is_heard(), await line.is_heard()] == [True, True]
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1.1)
         line.say(ASK)
         assert await line.is_heard(), "it was idle, and said no part of a head"
+        assert stand.why == []
+
+
+async def test_a_head_that_begins_while_another_request_is_answered_has_its_time_from_then() -> None:
+    async with standing(head_seconds=0.3) as stand:
+        line = await stand.call(WAIT)
+        await eventually(lambda: stand.waits)
+        line.say(ASK[:9])
+        await asyncio.sleep(0.5)
+        stand.may_end.set()
+        assert await line.is_heard(), "nobody is cut before he is answered"
+        assert await line.is_shut()
+        assert stand.why == ["slow"]
+
+
+async def test_a_whole_request_that_comes_while_another_is_answered_is_answered_next() -> None:
+    async with standing(head_seconds=0.3) as stand:
+        line = await stand.call(WAIT)
+        await eventually(lambda: stand.waits)
+        line.say(ASK)
+        await asyncio.sleep(0.05)
+        stand.may_end.set()
+        assert [await line.is_heard(), await line.is_heard()] == [True, True]
+        await asyncio.sleep(0.5)
+        line.say(ASK)
+        assert await line.is_heard()
         assert stand.why == []
 
 
