@@ -17,7 +17,9 @@ WHOLE = 100_00
 
 @dataclass(frozen=True)
 class Receipt:
-    """A paper about money that was received. `vat` is the part of `amount` that is tax, None where no rate is known.
+    """A paper about money that was received. `vat` is the part of `amount` that is tax, None where there is no rate.
+
+    A seller without VAT may not write any on a paper, not even a nought.
 
     `number` counts without a gap within the shop, `at` is aware UTC, `kept` is what is left after what went back.
     """
@@ -40,7 +42,7 @@ def receipt_of(payment: Payment, shop: Shop) -> Receipt | None:
     kept = payment.received - payment.refunded
 
     def part(minor: int) -> Money | None:
-        return None if shop.vat_rate is None else Money(vat_within(minor, shop.vat_rate), currency)
+        return Money(vat_within(minor, shop.vat_rate), currency) if shop.vat_rate else None
 
     return Receipt(
         number=payment.receipt_number,

@@ -22,6 +22,9 @@ SELLER = {"seller": "seller_name", "address": "seller_address", "number": "selle
 """What stands on a receipt, and where it is kept."""
 
 CLEAR = "-"
+NO_VAT = frozenset({"none", "ingen", "ei ole"})
+"""As `/settings` shows a rate of 0, in whichever language."""
+
 HOURS = re.compile(r"[0-9]{1,3}")
 PERCENT = re.compile(r"([0-9]{1,2})(?:[.,]([0-9]{1,2}))?\s*%?")
 
@@ -160,7 +163,7 @@ def _rate(value: str) -> int | None:
     """A seller without VAT has said so as well: his rate is 0."""
     if value == CLEAR:
         return None
-    if value.lower() == "none":
+    if value.lower() in NO_VAT:
         return 0
     found = PERCENT.fullmatch(value)
     if found is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +22,9 @@ KVIT = "kvit"
 
 CLAIM = "claim"
 """The fact that keeps the one claim that is offered."""
+
+SAME_CHANGE = timedelta(hours=1)
+"""A seller moves line by line, and a typo shows once it is read: until then no paper keeps what was not meant."""
 
 BOT_ID = "bot_id"
 """The fact that says whose messages the database knows: their numbers mean other messages to another bot."""
@@ -158,7 +161,7 @@ class Directory:
             if after != before:
                 await tx.execute(shops.update().where(shops.c.id == shop_id).values(**_columns(after)))
                 if _seller(after) != _seller(before):
-                    await tx.execute(sellers.insert().values(shop_id=shop_id, since=now, **_seller(after)))
+                    await _keep_seller(tx, after, now)
                 await note(tx, shop_id, actor, "setting changed", detail, now)
         return after
 
@@ -222,6 +225,16 @@ async def _tie(tx: AsyncConnection, chat_id: int, shop_id: int, actor: str, now:
     if before is not None:
         await note(tx, before, actor, "chat untied", {"chat": chat_id}, now)
     await note(tx, shop_id, actor, "chat tied", {"chat": chat_id}, now)
+
+
+async def _keep_seller(tx: AsyncConnection, shop: Shop, now: datetime) -> None:
+    """One more version of what stands on receipts; what is said soon after another line is a part of the same one."""
+    newest = sa.select(sellers.c.id, sellers.c.since).where(sellers.c.shop_id == shop.id)
+    found = (await tx.execute(newest.order_by(sellers.c.since.desc(), sellers.c.id.desc()).limit(1))).first()
+    if found is None or now - found.since >= SAME_CHANGE:
+        await tx.execute(sellers.insert().values(shop_id=shop.id, since=now, **_seller(shop)))
+    else:
+        await tx.execute(sellers.update().where(sellers.c.id == found.id).values(**_seller(shop)))
 
 
 def _seller(shop: Shop) -> dict[str, object]:

@@ -110,6 +110,24 @@ async def test_a_receipt_keeps_the_seller_and_the_rate_of_its_day(world: World) 
     assert await printed(world) == first
 
 
+async def test_a_seller_who_moves_line_by_line_is_on_each_paper_as_a_whole(world: World) -> None:
+    old = ["seller Noir ApS", "address Strandvejen 1", "number 12345678", "contact noir@example.dk", "vat 25"]
+    await settings(world, *old)
+    world.advance(3600)
+    await settings(world, "seller Blanc ApS")
+    await approve(world, await opens(world))
+    await rest(world)
+    await settings(world, "address Havnegade 22", "vat 12")
+    world.advance(3599)
+    await settings(world, "address Havnegade 2", "vat none")
+    paper = await printed(world)
+    assert all(words in paper for words in ("Blanc ApS", "Havnegade 2\n", "12345678", ">Receipt<"))
+    assert "Of which VAT" not in paper
+    world.advance(1)
+    await settings(world, "address Strandvejen 1")
+    assert await printed(world) == paper
+
+
 async def test_the_history_names_the_customer_of_the_page(world: World) -> None:
     await pass_time(world, 300)
     await opens(world)

@@ -45,8 +45,9 @@ SET = [
     ("vat 25", "vat_rate", 2500, "VAT (vat): 25 %"),
     ("vat 25,5%", "vat_rate", 2550, "VAT (vat): 25,5 %"),
     ("vat 8.05", "vat_rate", 805, "VAT (vat): 8,05 %"),
-    ("vat 0", "vat_rate", 0, "VAT (vat): 0 %"),
-    ("vat none", "vat_rate", 0, "VAT (vat): 0 %"),
+    ("vat 0", "vat_rate", 0, "VAT (vat): none"),
+    ("vat none", "vat_rate", 0, "VAT (vat): none"),
+    ("vat Ingen", "vat_rate", 0, "VAT (vat): none"),
     ("vat -", "vat_rate", None, "VAT (vat): not set"),
 ]
 

@@ -146,7 +146,6 @@ async def _refuse_busy(context: Context, *, but: int = 0) -> None:
 def _shown(context: Context) -> Safe:
     shop, unset = context.shop, context.text("settings.unset")
     hours = context.text("settings.hours_default") if shop.request_hours is None else str(shop.request_hours)
-    rate = unset if shop.vat_rate is None else f"{shop_settings.percent(shop.vat_rate)} %"
     lines = [
         context.html(
             "settings.shown",
@@ -167,7 +166,7 @@ def _shown(context: Context) -> Safe:
             address=shop.seller_address or unset,
             number=shop.seller_number or unset,
             contact=shop.seller_contact or unset,
-            vat=rate,
+            vat=_rate(context, shop.vat_rate),
         ),
     ]
     if missing := lacking(shop):
@@ -186,3 +185,9 @@ def _buttons(shop: Shop) -> Keyboard:
         tuple(button(LANGUAGE_NAMES[code], "language", code, shop.language) for code in LANGUAGES),
         tuple(button(zone.partition("/")[2], "zone", zone, shop.time_zone) for zone in ZONES),
     )
+
+
+def _rate(context: Context, rate: int | None) -> str:
+    if not rate:
+        return context.text("settings.unset" if rate is None else "settings.no_vat")
+    return f"{shop_settings.percent(rate)} %"
