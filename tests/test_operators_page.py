@@ -8,7 +8,9 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from handlers.reconcile import EVENTS_KEPT, KEPT
+import pytest
+
+from handlers.reconcile import ASIDE_KEPT, EVENTS_KEPT, KEPT
 from storage import money_out_tables, tables  # noqa: F401 - all that is kept
 from storage.columns import metadata
 from tests.test_deploy import DEPLOY, ROOT, UNITS, unit
@@ -31,23 +33,53 @@ def test_an_install_begins_with_the_clone_and_makes_the_folder_of_the_settings()
     assert installed[-1] == unit("kvit.service")["Service"]["EnvironmentFile"]
 
 
-def test_a_backup_is_brought_back_by_the_lines_of_the_page(tmp_path: Path) -> None:
-    """They are run one after the other, on a folder that belongs to somebody else if we may give it away."""
+def shell(script: str, tmp_path: Path) -> int:
+    """Run it where `systemctl` and `docker` only write down what they were told; returns the exit code.
+
+    What `docker compose run` was to run in the container is run in the folder that stands for its volume.
+    """
+    said = f'echo "$*" >>{tmp_path}/told\n'
+    within = (
+        f'case "$*" in *" run "*) shift $(($# - 1)); /bin/sh -ec "$(echo "$1" | sed s,/data,{tmp_path}/kvit,)";; esac\n'
+    )
+    for name, more in (("systemctl", ""), ("docker", within)):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{said}{more}")
+        (tmp_path / name).chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    return subprocess.run(["/bin/sh", "-c", script], env=environment, cwd=tmp_path, timeout=60, check=False).returncode
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["systemd", "container"])
+def test_a_backup_is_brought_back_by_the_lines_of_the_page(tmp_path: Path, number: int) -> None:
+    """Twice, on a folder that belongs to somebody else if we may give it away: each puts aside what was there."""
     state = tmp_path / "kvit"
     (state / "backups").mkdir(parents=True)
-    (state / "backups" / "NAME.db").write_text("before")
-    for name in ("kvit.db", "kvit.db-wal", "kvit.db-shm"):
-        (state / name).write_text("after")
-    owner = 4321 if os.geteuid() == 0 else os.getuid()
+    owner = 4321 if os.geteuid() == 0 and number == 0 else os.getuid()
     os.chown(state, owner, -1)
-    (tmp_path / "systemctl").write_text(f'#!/bin/sh\necho "$1 $2" >>{tmp_path}/told\n')
-    (tmp_path / "systemctl").chmod(0o755)
-    script = "set -e\n" + blocks("Bring it back")[0].replace("/var/lib/kvit", str(state))
-    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    subprocess.run(["/bin/sh", "-c", script], env=environment, check=True, timeout=60)
-    assert (tmp_path / "told").read_text().splitlines() == ["stop kvit.service", "start kvit.service"]
-    assert ((state / "kvit.db").read_text(), (state / "kvit.db").stat().st_uid) == ("before", owner)
-    assert {path.name for path in state.glob("kvit.db*")} == {"kvit.db"}
+    script = blocks("Bring it back")[number].replace("/var/lib/kvit", str(state))
+    assert shell(script, tmp_path) != 0, "there is no such backup"
+    for text in ("first", "second"):
+        for name in ("kvit.db", "kvit.db-wal", "kvit.db-shm"):
+            (state / name).write_text(f"before the {text}")
+        for backup in (state / "backups" / "NAME.db", tmp_path / "NAME.db"):
+            backup.write_text(text)
+        assert shell(script, tmp_path) == 0
+        assert ((state / "kvit.db").read_text(), (state / "kvit.db").stat().st_uid) == (text, owner)
+        assert {path.name for path in state.glob("*.db*")} == {"kvit.db"}
+    kept = [{path.read_text() for path in aside.iterdir()} for aside in state.glob("aside.*")]
+    assert sorted(map(sorted, kept)) == [["before the first"], ["before the second"]]
+
+
+def test_nothing_is_started_before_a_backup_is_back_and_no_other_is_made_meanwhile(tmp_path: Path) -> None:
+    state = tmp_path / "kvit"
+    (state / "backups").mkdir(parents=True)
+    script = blocks("Bring it back")[0].replace("/var/lib/kvit", str(state))
+    stops, starts = "stop kvit-backup.timer kvit-backup.service kvit.service", "start kvit-backup.timer kvit.service"
+    assert shell(script, tmp_path) != 0
+    assert (tmp_path / "told").read_text().splitlines() == [stops]
+    (state / "backups" / "NAME.db").write_text("before")
+    assert shell(script, tmp_path) == 0
+    assert (tmp_path / "told").read_text().splitlines() == [stops, stops, starts]
 
 
 def test_an_update_takes_a_backup_first_and_then_a_new_version_with_what_it_needs() -> None:
@@ -62,9 +94,13 @@ def test_an_update_takes_a_backup_first_and_then_a_new_version_with_what_it_need
     ]
     at = [next(number for number, line in enumerate(lines) if step in line) for step in steps]
     assert at == sorted(at)
-    assert lines[-1] == "systemctl start kvit.service"
+    assert lines[-1] == "systemctl start kvit-backup.timer kvit.service"
+    assert [line.endswith(" &&") for line in lines] == [True] * (len(lines) - 2) + [False, False]
     assert set(re.findall(r"deploy/([\w.-]+)", " ".join(lines))) == {*UNITS, "kvit-backup.timer"}
-    assert "backup" in blocks("Bring it up to date")[1].splitlines()[0]
+    [backup, *_] = blocks("Bring it up to date")[1].splitlines()
+    assert re.search(r'backup "/data/backups/kvit-\$\(date [^)]*\)\.db" &&$', backup), (
+        "it goes with the others of its name"
+    )
 
 
 def test_the_command_beside_the_service_has_its_user_settings_and_database(tmp_path: Path) -> None:
@@ -90,10 +126,11 @@ def test_the_page_says_of_every_table_how_long_it_is_kept() -> None:
     _, _, section = text.partition("\n## What is kept, and for how long\n")
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", section.partition("\n## ")[0], re.MULTILINE)
     assert {name for _, names, _ in rows for name in re.findall(r"`(\w+)`", names)} == set(metadata.tables)
-    said = {what.partition(":")[0].partition(",")[0]: how_long for what, _, how_long in rows}
+    said = {what.partition(":")[0].partition(",")[0]: how_long for what, _, how_long in reversed(rows)}
     assert f"the key {EVENTS_KEPT.days} days" in said["Stripe's events"]
     assert f"{KEPT.days} days" in said["what was written to the bot"]
     assert f"{KEPT.days} days" in said["choices by button"]
+    assert f"{ASIDE_KEPT.days} days" in said["what was set aside for a human"]
     [kept] = re.findall(r"-mtime \+(\d+)", (DEPLOY / "kvit-backup.service").read_text("utf-8"))
     assert f"-mtime +{kept} " in (DEPLOY / "compose.yaml").read_text("utf-8")
     assert said["all of that"] == f"{kept} days"
