@@ -110,9 +110,12 @@ def _play(there: Connection, order: Order, folder: Path, seed: int) -> None:
 
 
 def _where_are_they(round_: BaseProcess, telling: float) -> None:
-    """Have all of its processes write their stacks, the tasks of those that still answer too, and wait a moment."""
+    """Have all of its processes write their stacks, before that the tasks of those that still answer; wait a moment.
+
+    The stacks come last, for a thread that runs on while its stack is written can end the process.
+    """
     pids = [*descendants(round_.pid or 0)]
-    for name in (signal.SIGCONT, STACKS, TASKS):
+    for name in (signal.SIGCONT, TASKS, STACKS):
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, name)
