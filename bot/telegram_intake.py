@@ -6,7 +6,7 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from telegram.error import Conflict, InvalidToken, RetryAfter, TelegramError
@@ -74,6 +74,8 @@ class WebhookGuard:
         self._clock = clock
         self._arrive = arrive
         self._began = clock.now()
+        self._came_at: datetime | None = None
+        self._over_until: int | None = None
         self._trouble = ""
         self._is_unanswered = False
 
@@ -86,7 +88,7 @@ class WebhookGuard:
         """Ask Telegram; nothing is changed. False where it has to be asked again soon, for not all is known to be well.
 
         Telegram keeps its last error for good, so it says something only while updates wait, and only if it is newer
-        than the last update that came in.
+        than the one that it showed when the last update had come in. (Our clock and Telegram's may differ.)
         """
         try:
             info = await self._request.call("getWebhookInfo")
@@ -102,13 +104,14 @@ class WebhookGuard:
         if info.get("url") != self._url:
             return self._say(NOT_OURS)
         failed_at = int(info.get("last_error_date") or 0)
+        if self._over_until is None or self._inbox.put_at != self._came_at:
+            self._came_at, self._over_until = self._inbox.put_at, failed_at
         if not info.get("pending_update_count") or not failed_at:
             return self._say("")
-        came_at, now = self._inbox.put_at, self._clock.now()
-        if failed_at > (came_at or self._began).timestamp() or (not came_at and now - self._began >= TRIES_WITHIN):
+        if failed_at > self._over_until or (not self._came_at and self._clock.now() - self._began >= TRIES_WITHIN):
             return self._say(f"Telegram cannot bring its updates here: {info.get('last_error_message')}.")
         # If it went wrong while we were away, the next update or error shows whether it still does.
-        return self._say("") if came_at else False
+        return self._say("") if self._came_at else False
 
     def _say(self, trouble: str) -> bool:
         if trouble and trouble != self._trouble:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
 from handlers import hold_life, lifecycle
-from handlers.lifecycle import Mismatch, Step, Times
+from handlers.belief import Mismatch, faithful, unless_older
+from handlers.lifecycle import Step, Times
 from handlers.ports import Clock, Gateway, GatewayError, Intent, IntentStatus
 from handlers.reasons import KEY_REFUSED, MISMATCH
 from handlers.trace import mark
@@ -198,6 +198,8 @@ class Attendant:
             intent = await self._gateway.retrieve(intent_id)  # nobody wants a hold let go that came just in time
             if intent.status is IntentStatus.REQUIRES_CAPTURE:
                 return await self._observe(payment, intent, actor, "looked", began), True
+        if payment.cancel_by is not None and not await self._ledger.send_wish(payment.id, now=self._clock.now()):
+            return await self.get(payment.id), True
         try:
             intent = await self._gateway.cancel(intent_id, key=f"cancel:{payment.id}:{payment.cancel_number}")
         except GatewayError as error:
@@ -213,6 +215,8 @@ class Attendant:
     async def _capture(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
         """Take what is reserved; where Stripe says no, what it says instead is the truth, and the wish is dropped."""
         intent_id, began = payment.intent_id or "", self._clock.now()
+        if not await self._ledger.send_wish(payment.id, now=began):
+            return await self.get(payment.id), True
         try:
             intent = await self._gateway.capture(intent_id, key=f"capture:{payment.id}:{payment.capture_number}")
         except GatewayError as error:
@@ -256,8 +260,8 @@ class Attendant:
         """Write what a look that `began` then has seen, unless the intent is not the one that the book wants by now."""
 
         def believed(newest: Payment) -> Payment:
-            lifecycle.faithful(newest, intent)
-            return _unless_older(decide, began, self._clock.now(), newest)
+            faithful(newest, intent)
+            return unless_older(decide, began, self._clock.now(), newest)
 
         detail = {"stripe": intent.status.value, "code": intent.decline_code or intent.error_code}
         try:
@@ -273,27 +277,22 @@ class Attendant:
         return await self.change(payment.id, decide, actor, "stripe unreachable", code=error.code)
 
     async def _no_more(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
-        """Drop the wish of somebody who lost his role meanwhile, unless Stripe has carried it out unheard before."""
+        """Drop the wish of somebody who lost his role meanwhile, unless Stripe carries it out unheard."""
+        began = self._clock.now()
         if payment.intent_id is not None:
             payment, seen = await self._look(payment, actor, payment.intent_id)
             if not seen or payment.is_final:
                 return payment, seen
         log.warning("what was asked about %s is dropped: who asked has no right to it any more", payment.ref)
-        return await self.change(payment.id, hold_life.wish_withdrawn, "kvit", "wish withdrawn"), True
+        withdraw = partial(hold_life.wish_withdrawn, now=began)
+        payment = await self.change(payment.id, withdraw, "kvit", "wish withdrawn")
+        if payment.capture_by is None and payment.cancel_by is None:
+            return payment, True
+        await self._ledger.put_off(payment.id, now=self._clock.now())  # it may still be on its way
+        return payment, False
 
 
 def _confirm_key(payment: Payment) -> str:
     """The key of an attempt: in a book that was restored, another attempt may have the number of a lost one."""
     asked_at = round(payment.attempt.asked_at.timestamp() * 1000)
     return f"confirm:{payment.id}:{asked_at}:{payment.attempt.number}"
-
-
-def _unless_older(decide: Callable[[Payment], Payment], began: datetime, now: datetime, payment: Payment) -> Payment:
-    """What a look makes of the payment, unless one that began later, in whatever process, has changed it before.
-
-    A look that lies ahead of `now` was dated by a clock that was wrong, and says nothing.
-    """
-    if payment.looked_at is not None and began < payment.looked_at <= now:
-        return payment
-    after = decide(payment)
-    return after if after == payment else replace(after, looked_at=began)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from handlers.ports import LONGEST_CALL
 from storage.payment import AttemptOutcome, Payment, PaymentStatus
 
 HOLD_LIFE = timedelta(days=6, hours=12)
@@ -58,17 +59,18 @@ def capture_refused(payment: Payment) -> Payment:
     """Stripe will not take the money by that request: the wish is dropped, and the next one needs another key."""
     if payment.is_final or payment.capture_by is None:
         return payment
-    return replace(payment, capture_by=None, capture_number=payment.capture_number + 1)
+    return replace(payment, capture_by=None, wish_sent_at=None, capture_number=payment.capture_number + 1)
 
 
-def wish_withdrawn(payment: Payment) -> Payment:
-    """Whoever wanted it may not want it any more: nothing is asked of Stripe for him."""
-    if payment.is_final:
+def wish_withdrawn(payment: Payment, *, now: datetime) -> Payment:
+    """Whoever wanted it may not want it any more; it stands as long as its last request may still reach Stripe."""
+    on_its_way = payment.wish_sent_at is not None and now - payment.wish_sent_at < LONGEST_CALL
+    if payment.is_final or on_its_way:
         return payment
     if payment.capture_by is not None:
-        return replace(payment, capture_by=None)
+        return replace(payment, capture_by=None, wish_sent_at=None)
     if payment.cancel_by is not None:
-        return replace(payment, cancel_asked=None, cancel_by=None)
+        return replace(payment, cancel_asked=None, cancel_by=None, wish_sent_at=None)
     return payment
 
 

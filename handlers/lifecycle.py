@@ -75,28 +75,6 @@ def next_step(payment: Payment, now: datetime) -> Step:
     return Step.LOOK
 
 
-class Mismatch(Exception):  # a fact for a human
-    """Stripe's intent is not the one this payment asked for; nothing is written."""
-
-
-def faithful(payment: Payment, intent: Intent) -> None:
-    """Refuse an intent whose amount, currency, mode or name is not ours.
-
-    Raises:
-        Mismatch: with the fields that differ, without their values.
-    """
-    ours = (payment.amount.minor, payment.amount.currency, payment.livemode, payment.id)
-    theirs = (intent.amount, intent.currency, intent.livemode, intent.metadata.get("kvit_payment"))
-    names = ("amount", "currency", "livemode", "kvit_payment")
-    wrong = [name for name, mine, said in zip(names, ours, theirs, strict=True) if mine != said]
-    if not payment.may_be(intent.id):
-        wrong.append("id")
-    if intent.received > payment.amount.minor:
-        wrong.append("received")
-    if wrong:
-        raise Mismatch(f"payment {payment.ref}: Stripe's intent differs in {', '.join(wrong)}")
-
-
 def observe(payment: Payment, *, intent: Intent, now: datetime, times: Times) -> Payment:
     """What a look at Stripe makes of the payment: Stripe's status decides, final states stay."""
     if payment.is_final:

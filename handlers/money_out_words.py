@@ -93,9 +93,10 @@ def hold_buttons(payment: Payment, language: str) -> tuple[tuple[Button, ...], .
 def refund_notice(payment: Payment, shop: Shop, fact: Fact, refund: Refund, *, room: Room) -> Letter:
     """What has become of a refund, for the chat, and what can still go back."""
     language, left = shop.language, Money(room.left, payment.amount.currency)
+    unseen = fact.name == "refund_expired" and refund.trouble is not None
     said = html(
         language,
-        f"notice.{fact.name}",
+        "notice.refund_expired_unseen" if unseen else f"notice.{fact.name}",
         ref=payment.ref,
         amount=refund.amount,
         why=_why(refund, language),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 
-from handlers import refund_life
+from handlers import refund_life, refund_rivals
 from handlers.dispute_attendant import NO_RIGHT
 from handlers.ports import Clock, Gateway, GatewayError
 from handlers.reasons import KEY_REFUSED, MISMATCH
@@ -110,12 +111,16 @@ class RefundAttendant:
         try:
             if ends:
                 await self._end(payment, refund)
+            elif step is RefundStep.LOOK and refund.status is RefundStatus.EXPIRED:
+                error = await self._look_if_possible(payment)
+                looked = partial(refund_life.looked, unseen=None if error is None else error.code)
+                await self._change(refund, looked, "refund looked", actor)
             elif step is RefundStep.LOOK:
                 await self._look(payment)
             elif step is RefundStep.FIND:
                 await self._find(payment, refund, actor)
             else:
-                await self._ask(payment, refund, actor)
+                return await self._ask(payment, refund, actor)
         except GatewayError as error:
             log.warning("Stripe could not be asked for a refund of %s (%s): %s", payment.ref, error.code, error.message)
             decide = partial(refund_life.troubled, code=error.code)
@@ -123,33 +128,33 @@ class RefundAttendant:
             return False
         return True
 
-    async def _ask(self, payment: Payment, refund: Refund, actor: str) -> None:
-        """Send the stored parameters with the stored key; again is the same refund.
+    async def _ask(self, payment: Payment, refund: Refund, actor: str) -> bool:
+        """Send the stored parameters with the stored key; again is the same refund. False if it has to wait.
 
         What has gone back is looked at before, for nobody may be refunded on top of what somebody did by hand.
         """
+        began = self._clock.now()
         if await self._is_there(payment, refund):
-            return
+            return True
         if not await self._may_still(refund):
-            await self._drop(payment, refund, ROLE_LOST, "authority withdrawn")
-            return
+            return await self._drop(payment, refund, ROLE_LOST, "authority withdrawn", began)
         room, others = await self._book.room(payment.id), await self._book.of_payment(payment.id)
-        if refund_life.overtaken(refund, room, others, self._clock.now()):
+        if refund_rivals.overtaken(refund, room, others, self._clock.now()):
             why = DISPUTED if room.lost or room.contested else MEANWHILE
-            await self._drop(payment, refund, why, "refund refused")
-            return
+            return await self._drop(payment, refund, why, "refund refused", began)
         number = refund.number
         refund = await self._change(refund, partial(refund_life.sent, now=self._clock.now()), "refund sent", actor)
-        if refund.number != number:  # another process looked as well, and asks by the next key
-            return
+        if refund.number != number or refund.status is not RefundStatus.APPROVED:
+            return True  # another process looked as well, and asks by the next key or has seen how it ended
         try:
             report = await self._gateway.refund(refund.params, key=f"refund:{refund.id}:{refund.number}")
         except GatewayError as error:
             await self._not_made(payment, refund, error, actor)
-            return
+            return True
         if not refund_life.fits(payment, report):
             raise GatewayError(MISMATCH, retryable=False, message="Stripe's refund is not the one that was asked for")
         await self._believe(payment, [replace(report, refund_id=refund.id)])
+        return True
 
     async def _not_made(self, payment: Payment, refund: Refund, error: GatewayError, actor: str) -> None:
         """What a refusal means: it exists all the same, has to be asked with another key, or was never made."""
@@ -182,19 +187,28 @@ class RefundAttendant:
         """
         can_be_seen = refund.status is not RefundStatus.DRAFT and payment.livemode == self._gateway.livemode
         if refund.is_open:
-            if can_be_seen:
-                await self._look_if_possible(payment)
-            await self._change(refund, refund_life.expired, "refund expired", "kvit")
+            error = await self._look_if_possible(payment) if can_be_seen else None
+            over = partial(refund_life.expired, now=self._clock.now(), unseen=None if error is None else error.code)
+            await self._change(refund, over, "refund expired", "kvit")
             return
         if can_be_seen:
             await self._look(payment)
         why = refund.trouble if refund.trouble in NO_BALANCE else None
         await self._refuse(refund, why or "balance_insufficient", "refund given up", "kvit")
 
-    async def _drop(self, payment: Payment, refund: Refund, why: str, action: str) -> None:
-        """What was approved does not hold any more; nothing of it is at Stripe."""
+    async def _drop(self, payment: Payment, refund: Refund, why: str, action: str, began: datetime) -> bool:
+        """What was approved holds no more. A look that `began` then found nothing of it, but it may be on its way.
+
+        False if that has to be waited for: what is kept for it stays kept.
+        """
+        decide = partial(refund_life.dropped, number=refund.number, code=why, now=began)
+        after = await self._change(refund, decide, action, "kvit")
+        if after.status is RefundStatus.APPROVED:
+            log.warning("a refund of %s that may be on its way is asked for no more: %s", payment.ref, why)
+            await self._book.put_off(refund.id, now=self._clock.now())
+            return False
         log.warning("a refund of %s is dropped: %s", payment.ref, why)
-        await self._refuse(refund, why, action, "kvit")
+        return True
 
     async def _is_there(self, payment: Payment, refund: Refund) -> bool:
         await self._look(payment)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
 
 from handlers.lifecycle import KEY_LIFE, SEARCHED_AFTER
 from handlers.patience import patience
+from handlers.ports import LONGEST_CALL
 from storage.errors import (
     DisputeForbids,
     LostToDispute,
@@ -59,7 +59,8 @@ def next_step(refund: Refund, now: datetime) -> RefundStep:
         if refund.sent_at is not None and (age := now - refund.sent_at) >= KEY_LIFE:
             return RefundStep.FIND if age >= SEARCHED_AFTER else RefundStep.LOOK
         return RefundStep.ASK
-    if refund.status in ON_ITS_WAY or refund.status is RefundStatus.SUCCEEDED:
+    unseen = refund.status is RefundStatus.EXPIRED and refund.trouble is not None
+    if refund.status in ON_ITS_WAY or refund.status is RefundStatus.SUCCEEDED or unseen:
         return RefundStep.LOOK
     return RefundStep.NOTHING
 
@@ -72,6 +73,8 @@ def next_look(refund: Refund, now: datetime) -> datetime | None:
         case RefundStatus.APPROVED:
             return refund.retry_until or now + patience(refund.id, refund.trouble_count)
         case RefundStatus.PENDING | RefundStatus.REQUIRES_ACTION:
+            return now + PENDING_LOOK
+        case RefundStatus.EXPIRED if refund.trouble:
             return now + PENDING_LOOK
         case RefundStatus.SUCCEEDED if refund.trouble:
             return now + patience(refund.id, refund.trouble_count)
@@ -156,16 +159,23 @@ def declined(refund: Refund, _: Room) -> Refund:
     return replace(refund, status=RefundStatus.DECLINED)
 
 
-def expired(refund: Refund, _: Room) -> Refund:
-    """Nobody said yes in time."""
-    return replace(refund, status=RefundStatus.EXPIRED) if refund.is_open else refund
+def expired(refund: Refund, _: Room, *, now: datetime, unseen: str | None = None) -> Refund:
+    """Nobody said yes in time. `unseen` is the code for why Stripe could not be asked whether it was made anyhow."""
+    if not refund.is_open or refund.expires_at is None or now < refund.expires_at:
+        return refund
+    return replace(refund, status=RefundStatus.EXPIRED, trouble=unseen)
+
+
+def looked(refund: Refund, _: Room, *, unseen: str | None) -> Refund:
+    """A wish that is over was looked for at Stripe once more, and was not there; or it could not be seen again."""
+    return replace(refund, trouble=unseen) if refund.status is RefundStatus.EXPIRED else refund
 
 
 def sent(refund: Refund, _: Room, *, now: datetime) -> Refund:
-    """The request goes out in a moment; from now on it may have happened."""
-    if refund.status is not RefundStatus.APPROVED or refund.sent_at is not None:
+    """The request goes out in a moment, for the first time or again; from now on it may have happened."""
+    if refund.status is not RefundStatus.APPROVED:
         return refund
-    return replace(refund, sent_at=now)
+    return replace(refund, sent_at=refund.sent_at or now, last_sent_at=now)
 
 
 def asked_anew(refund: Refund, _: Room, *, number: int) -> Refund:
@@ -175,7 +185,8 @@ def asked_anew(refund: Refund, _: Room, *, number: int) -> Refund:
     """
     if refund.status is not RefundStatus.APPROVED or refund.number != number:
         return refund
-    return replace(refund, number=refund.number + 1, sent_at=None, retry_until=None, trouble=None)
+    anew = replace(refund, number=refund.number + 1, sent_at=None, last_sent_at=None)
+    return replace(anew, retry_until=None, expires_at=None, trouble=None)
 
 
 def short_of_balance(refund: Refund, _: Room, *, number: int, code: str, now: datetime) -> Refund:
@@ -210,6 +221,13 @@ def refused(refund: Refund, _: Room, *, number: int, code: str, now: datetime) -
     return replace(refund, status=RefundStatus.REFUSED, failure=code, retry_until=None, trouble=None, settled_at=now)
 
 
+def dropped(refund: Refund, room: Room, *, number: int, code: str, now: datetime) -> Refund:
+    """What was approved holds no more; it stays as it is as long as its last request may still reach Stripe."""
+    if refund.last_sent_at is not None and now - refund.last_sent_at < LONGEST_CALL:
+        return refund
+    return refused(refund, room, number=number, code=code, now=now)
+
+
 def troubled(refund: Refund, _: Room, *, code: str) -> Refund:
     """Stripe did not answer, or not to us; it is tried again later, and later each time."""
     return replace(refund, trouble=code, trouble_count=refund.trouble_count + 1)
@@ -242,37 +260,6 @@ def seen(refund: Refund, report: RefundReport, *, now: datetime) -> Refund:
 def fits(payment: Payment, report: RefundReport) -> bool:
     """Whether a refund can be one of this payment's at all."""
     return report.currency == payment.amount.currency and 0 < report.amount <= payment.received
-
-
-def overtaken(refund: Refund, room: Room, others: Iterable[Refund], now: datetime) -> bool:
-    """Whether somebody's hand at Stripe or a dispute has taken of what whoever approved it was shown.
-
-    What was approved here since then took its share knowingly, and is no reason. What came to nothing since then makes
-    room again, but does not undo that somebody helped himself.
-    """
-    others = [one for one in others if one.is_alive and one.id != refund.id]
-    if any(_came_since(one, refund, now) for one in others):
-        return True
-    since = [one for one in others if _approved_since(one, refund)]
-    left = room.payment.refundable - room.lost + refund.amount.minor
-    return left + sum(one.amount.minor for one in since) < refund.refundable_then
-
-
-def _approved_since(one: Refund, refund: Refund) -> bool:
-    if not one.params or one.reserved_at is None or refund.reserved_at is None:
-        return False
-    return one.reserved_at >= refund.reserved_at
-
-
-def _came_since(one: Refund, refund: Refund, now: datetime) -> bool:
-    """Whether it was seen at Stripe since then, though nobody here had approved it by what the book says.
-
-    What lies ahead of `now` was dated by a clock that was wrong, and says nothing.
-    """
-    if one.params or refund.reserved_at is None:
-        return False
-    counted_at = one.reserved_at or one.asked_at  # older versions reserved nothing for what they found
-    return refund.reserved_at < counted_at <= now
 
 
 def found(payment: Payment, report: RefundReport, *, now: datetime) -> Refund:

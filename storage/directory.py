@@ -23,8 +23,8 @@ KVIT = "kvit"
 CLAIM = "claim"
 """The fact that keeps the one claim that is offered."""
 
-SAME_CHANGE = timedelta(hours=1)
-"""A seller moves line by line, and a typo shows once it is read: until then no paper keeps what was not meant."""
+SAME_CHANGE = timedelta(minutes=15)
+"""A seller moves line by line, and a typo shows once it is read: what follows so soon belongs to the same change."""
 
 BOT_ID = "bot_id"
 """The fact that says whose messages the database knows: their numbers mean other messages to another bot."""
@@ -228,13 +228,21 @@ async def _tie(tx: AsyncConnection, chat_id: int, shop_id: int, actor: str, now:
 
 
 async def _keep_seller(tx: AsyncConnection, shop: Shop, now: datetime) -> None:
-    """One more version of what stands on receipts; what is said soon after another line is a part of the same one."""
-    newest = sa.select(sellers.c.id, sellers.c.since).where(sellers.c.shop_id == shop.id)
-    found = (await tx.execute(newest.order_by(sellers.c.since.desc(), sellers.c.id.desc()).limit(1))).first()
-    if found is None or now - found.since >= SAME_CHANGE:
-        await tx.execute(sellers.insert().values(shop_id=shop.id, since=now, **_seller(shop)))
+    """One more version of what stands on receipts; what is said soon after another line is a part of the same one.
+
+    A version that lies ahead was dated by a clock that was wrong: from its day on the new one holds as well.
+    """
+    newest = sa.select(sellers.c.id, sellers.c.since, sellers.c.said_at).where(sellers.c.shop_id == shop.id)
+    newest = newest.order_by(sellers.c.since.desc(), sellers.c.id.desc()).limit(1)
+    last = (await tx.execute(newest)).first()
+    found = (await tx.execute(newest.where(sellers.c.since <= now))).first()
+    said = {"said_at": now, **_seller(shop)}
+    if found is not None and found.said_at is not None and timedelta(0) <= now - found.said_at < SAME_CHANGE:
+        await tx.execute(sellers.update().where(sellers.c.id == found.id).values(**said))
     else:
-        await tx.execute(sellers.update().where(sellers.c.id == found.id).values(**_seller(shop)))
+        await tx.execute(sellers.insert().values(shop_id=shop.id, since=now, **said))
+    if last is not None and last.since > now:
+        await tx.execute(sellers.insert().values(shop_id=shop.id, since=last.since, **said))
 
 
 def _seller(shop: Shop) -> dict[str, object]:

@@ -124,6 +124,14 @@ class Ledger:
             await tx.execute(_one(payment_id).values(version=after.version))
             await self._outbox.put_within(tx, *self._announce(before, after), now=now)
 
+    async def send_wish(self, payment_id: str, *, now: datetime) -> bool:
+        """Note that Stripe is asked for what a person wants of it in a moment; False if nobody wants it any more."""
+        wanted = (payments.c.capture_by.is_not(None) | payments.c.cancel_by.is_not(None)) & payments.c.ended_at.is_(
+            None
+        )
+        async with self._db.transaction() as tx:
+            return bool((await tx.execute(_one(payment_id).where(wanted).values(wish_sent_at=now))).rowcount)
+
     async def put_off(self, payment_id: str, *, now: datetime) -> None:
         """Nothing can be made of the payment at the moment: have it looked at in a while."""
         async with self._db.transaction() as tx:

@@ -35,6 +35,7 @@ refunds = sa.Table(
     sa.Column("params", sa.Text, nullable=False),
     sa.Column("number", sa.Integer, nullable=False),
     sa.Column("sent_at", Instant),
+    sa.Column("last_sent_at", Instant),
     sa.Column("pending_reason", sa.Text),
     sa.Column("failure", sa.Text),
     sa.Column("trouble", sa.Text),

@@ -121,9 +121,10 @@ class Payment:
 
     `id` is ours (and `metadata[kvit_payment]` at Stripe), `ref` the short reference within the shop, `token` the
     secret part of the page's address. `version` rises with every change. `refunded` is what went back, `refunding`
-    what is on its way back or kept for it, in minor units. `capture_by` and `cancel_by` are who wants a hold taken or
-    the request ended. `receipt_number` counts, without a gap, what the shop was paid. `looked_at` is when
-    the look at Stripe began that changed it last. All times are aware UTC.
+    what is on its way back or kept for it, in minor units. `capture_by` and `cancel_by` are who wants a hold taken
+    or the request ended, `wish_sent_at` when Stripe was asked for that last. `receipt_number` counts, without a
+    gap, what the shop was paid. `looked_at` is when the look at Stripe began that changed it last. All times are
+    aware UTC.
     """
 
     id: str
@@ -159,6 +160,7 @@ class Payment:
     capture_by: int | None = None
     capture_number: int = 1
     cancel_by: int | None = None
+    wish_sent_at: datetime | None = None
     reminded: int = 0
     refunded: int = 0
     refunding: int = 0

@@ -67,8 +67,8 @@ class Refund:
     """One wish to give money back and what became of it. `amount` is in the payment's own currency.
 
     `refundable_then` is what could go back when it was asked (minor units): the one who approves saw that figure.
-    `number` is part of the idempotency key, `sent_at` when the request with that number went out first. `failure` is
-    Stripe's `failure_reason`, or the code of its refusal. All times are aware UTC.
+    `number` is part of the idempotency key, `sent_at` when the request with that number went out first, `last_sent_at`
+    when it did last. `failure` is Stripe's `failure_reason`, or the code of its refusal. All times are aware UTC.
     """
 
     id: str
@@ -92,6 +92,7 @@ class Refund:
     params: str = ""
     number: int = 1
     sent_at: datetime | None = None
+    last_sent_at: datetime | None = None
     stripe_id: str | None = None
     pending_reason: str | None = None
     failure: str | None = None

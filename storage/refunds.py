@@ -168,7 +168,7 @@ class RefundBook:
         else:
             _lawful(before, after)
             await refund_rows.write_refund(tx, after)
-            if replace(after, look_at=before.look_at) == before:
+            if replace(after, look_at=before.look_at, last_sent_at=before.last_sent_at) == before:
                 return after
         payment = await _summed(tx, payment)
         self._db.changed(tx, payment.id)

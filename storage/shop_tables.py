@@ -47,6 +47,7 @@ sellers = sa.Table(
     sa.Column("id", BigInt, primary_key=True, autoincrement=True),
     sa.Column("shop_id", BigInt, sa.ForeignKey("shops.id"), nullable=False),
     sa.Column("since", Instant, nullable=False),
+    sa.Column("said_at", Instant),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("address", sa.Text, nullable=False),
     sa.Column("number", sa.Text, nullable=False),
@@ -55,7 +56,10 @@ sellers = sa.Table(
     sa.Index("ix_sellers_shop_id", "shop_id", "since"),
     **STRICT,
 )
-"""What a shop said of its seller from `since` on: a receipt keeps the words and the rate of its day."""
+"""What a shop said of its seller from `since` on: a receipt keeps the words and the rate of its day.
+
+`said_at` is when the last line of it was said.
+"""
 
 owners = sa.Table(
     "owners",

@@ -60,6 +60,7 @@ payments = sa.Table(
     sa.Column("capture_by", BigInt),
     sa.Column("capture_number", sa.Integer, nullable=False, server_default="1"),
     sa.Column("cancel_by", BigInt),
+    sa.Column("wish_sent_at", Instant),
     sa.Column("reminded", sa.Integer, nullable=False, server_default="0"),
     sa.Column("refunded", BigInt, nullable=False, server_default="0"),
     sa.Column("refunding", BigInt, nullable=False, server_default="0"),

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers import lifecycle
-from handlers.lifecycle import KEY_LIFE, Mismatch, Step, Times
+from handlers.belief import Mismatch, faithful
+from handlers.lifecycle import KEY_LIFE, Step, Times
 from handlers.ports import LONGEST_CALL, Intent, IntentStatus
 from storage.money import Money
 from storage.payment import (
@@ -214,9 +215,9 @@ def test_trouble_is_tried_again_later_each_time_but_never_later_than_five_minute
 )
 def test_an_intent_that_differs_in_one_thing_is_refused_by_name(lie: dict[str, object], field: str) -> None:
     payment = a_payment(S.OPEN, A.LIVE)
-    lifecycle.faithful(payment, an_intent(IntentStatus.SUCCEEDED))
+    faithful(payment, an_intent(IntentStatus.SUCCEEDED))
     with pytest.raises(Mismatch, match=f"differs in {field}$"):
-        lifecycle.faithful(payment, an_intent(IntentStatus.SUCCEEDED, **lie))
+        faithful(payment, an_intent(IntentStatus.SUCCEEDED, **lie))
 
 
 def test_the_first_wish_to_end_stays_and_why_it_ended_is_told_by_it() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -118,14 +120,26 @@ async def test_a_seller_who_moves_line_by_line_is_on_each_paper_as_a_whole(world
     await approve(world, await opens(world))
     await rest(world)
     await settings(world, "address Havnegade 22", "vat 12")
-    world.advance(3599)
+    world.advance(899)
     await settings(world, "address Havnegade 2", "vat none")
     paper = await printed(world)
     assert all(words in paper for words in ("Blanc ApS", "Havnegade 2\n", "12345678", ">Receipt<"))
     assert "Of which VAT" not in paper
-    world.advance(1)
+    world.advance(900)
     await settings(world, "address Strandvejen 1")
     assert await printed(world) == paper
+
+
+async def test_a_seller_that_was_said_while_the_clock_was_wrong_does_not_swallow_the_next(
+    world: World,
+) -> None:
+    await settings(world, "seller Noir ApS", "address Strandvejen 1", "number 12345678", "contact noir@example.dk")
+    with closing(sqlite3.connect(world.database)) as book, book:
+        book.execute("UPDATE sellers SET since = since + 172800000000, said_at = said_at + 172800000000")
+    await settings(world, "seller Blanc ApS", "vat none")
+    kept = rows(world, "SELECT name, vat_rate FROM sellers ORDER BY since, id")
+    assert kept[0] == kept[-1] == {"name": "Blanc ApS", "vat_rate": 0}
+    assert {"name": "Noir ApS", "vat_rate": None} in kept
 
 
 async def test_the_history_names_the_customer_of_the_page(world: World) -> None:

@@ -7,14 +7,15 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from bot.sandbox.clock import TurnedClock
-from handlers.refund_life import next_look
+from handlers.refund_life import asked_anew, next_look, retried, short_of_balance
 from storage.money import Money
 from storage.refund import Refund, RefundStatus
+from storage.refunds import Room
 from tests.crowd import ADMIN, GROUP, MERCHANT, alerted, dismiss, in_time, open_shop
 from tests.evidence import event, lose_events, pass_time, post_event, rest, rows
 from tests.till import DAY, asked, back, back_up, drafted, fate, paid, ref_of, refunded, restore, texts, told
@@ -72,7 +73,9 @@ async def test_a_wish_that_nobody_approved_is_over_after_a_day_though_stripe_can
     world.advance(DAY + 1)
     world.say(f"/refund {ref} 40", by=MERCHANT, chat=GROUP)
     await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'asked' AND amount = 5000"))
-    assert "nobody approved the refund of DKK 50.00" in await told(world, "⌛", GROUP)
+    said = await told(world, "⌛", GROUP)
+    assert "nobody approved the refund of DKK 50.00" in said
+    assert "Stripe cannot be asked" in said
     await world.until(lambda: sum("asks to refund" in one for one in texts(world, GROUP)) == 2)
     assert rows(world, "SELECT 1 FROM history WHERE action = 'stripe unreachable'") == []
     await rest(world)
@@ -137,6 +140,26 @@ async def test_nor_unapproved_what_somebody_approved(world: World) -> None:
     assert not [one for one in texts(world, GROUP) if "nobody approved" in one]
 
 
+async def test_nor_that_nothing_went_back_while_stripe_cannot_be_asked(world: World) -> None:
+    world.say(f"/refund {ref_of(await paid(world, by=MERCHANT, chat=GROUP))} 50", by=MERCHANT, chat=GROUP)
+    asks = await world.card("asks to refund", chat=GROUP)
+    await rest(world)
+    await back_up(world)
+    await world.answer(world.tap(asks, "Refund", by=ADMIN))
+    await told(world, "↩️ Refunded:", GROUP)
+    await rest(world)
+    await lose_events(world)
+    await world.control("stripe", "down", {"down": True})
+    await restore(world)
+    world.advance(DAY + 1)
+    assert "No money went back" not in await told(world, "⌛", GROUP)
+    await world.control("stripe", "down", {"down": False})
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE status = 'succeeded'"), step=600)
+    await rest(world)
+    assert rows(world, "SELECT refunded FROM payments") == [{"refunded": 5000}]
+    assert back(world) == [(5000, "succeeded")]
+
+
 async def test_nor_dropped_what_was_made_before_whoever_approved_it_lost_his_role(world: World) -> None:
     draft = await drafted(world, f"/refund {ref_of(await paid(world, chat=GROUP))} 40", by=ADMIN, chat=GROUP)
     await rest(world)
@@ -156,6 +179,19 @@ async def test_nor_dropped_what_was_made_before_whoever_approved_it_lost_his_rol
     await rest(world)
     assert rows(world, "SELECT status FROM refunds") == [{"status": "succeeded"}]
     assert not [one for one in texts(world, GROUP) if "was not refunded" in one]
+
+
+def test_a_balance_that_is_short_of_a_later_key_leaves_ten_minutes_as_well() -> None:
+    now = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    sent = Refund("R", "P", 1, "s", Money(4000, "DKK"), RefundStatus.APPROVED, asked_at=now - timedelta(days=1))
+    sent = replace(sent, expires_at=now - timedelta(hours=23), sent_at=now - timedelta(hours=21))
+    room = cast("Room", None)
+    anew = asked_anew(sent, room, number=1)
+    short = short_of_balance(anew, room, number=2, code="balance_insufficient", now=now)
+    assert short.retry_until == now + timedelta(minutes=10)
+    again = retried(replace(short), room, now=now + timedelta(minutes=4))
+    once_more = short_of_balance(again, room, number=3, code="balance_insufficient", now=now + timedelta(minutes=5))
+    assert once_more.retry_until == now + timedelta(minutes=10), "ten minutes in all, however often"
 
 
 def test_a_refund_that_could_not_be_looked_at_is_looked_at_soon_again() -> None:

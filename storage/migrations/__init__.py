@@ -6,7 +6,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-HEAD = "0004"
+HEAD = "0005"
 """The version this program speaks; known without importing Alembic, which only a migration needs."""
 
 
