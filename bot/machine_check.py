@@ -18,7 +18,8 @@ from storage.queries import Queries
 DATABASE, SCHEMA, MODE, BOT, OWNERS = "database", "schema", "payments of the other mode", "the bot", "owners"
 DISK, ADDRESS = "disk", "public address"
 BACK = (
-    "See that no other program holds it, that it is an SQLite file which this user may write, and that there is room."
+    "See that no other program holds it, that it is an SQLite file which this user may write, "
+    "and that its disk has room and is not mounted read-only."
 )
 BUSY_SECONDS = 3.0
 MEBIBYTE = 2**20
@@ -46,7 +47,7 @@ async def _database(db: Database, settings: Settings) -> list[Finding]:
         return [await tables(db), _owners(settings.owner_ids)]
     async with db.transaction():  # takes the lock that a writer takes, and writes nothing
         pass
-    opened = fine(DATABASE, f"{db.path} can be read and written.")
+    opened = fine(DATABASE, f"{db.path} can be read, and nobody keeps it from being written.")
     schema = await tables(db)
     return [opened, schema, *(await _content(db, settings) if schema == _schema(HEAD) else [])]
 

@@ -128,6 +128,7 @@ def build(
     alerts = Alerts(owners, clock, episodes)
     has_webhook = bool(settings.stripe_webhook_secrets)
     watch = Watch(
+        directory,
         episodes,
         (events, updates),
         counts,

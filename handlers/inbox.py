@@ -14,7 +14,7 @@ from handlers.ports import GatewayError
 from handlers.reasons import MISMATCH
 from handlers.refund_attendant import RefundAttendant
 from handlers.stripe_event import Event
-from handlers.trace import trace
+from handlers.trace import mark
 from storage.mail import Discard, Done, Mail, Retry, Verdict
 from storage.payment import Payment, PaymentStatus
 from storage.queries import Queries
@@ -60,13 +60,13 @@ class Inbox:
         if payment is None:
             log.warning("event %s (%s) is about an intent that is not in the book", event.id, event.type)
             return Done("unknown payment")
-        with trace(payment=payment.ref):
-            if payment.is_final:
-                return await self._after_the_end(payment, event, mail)
-            verdict = await self._look(payment.id, "stripe", event.intent_id, mail)
-            if verdict == Done() and _about_money_out(event):
-                return await self._look_at_money_out(payment, event, mail)
-            return verdict
+        mark(payment=payment.ref)
+        if payment.is_final:
+            return await self._after_the_end(payment, event, mail)
+        verdict = await self._look(payment.id, "stripe", event.intent_id, mail)
+        if verdict == Done() and _about_money_out(event):
+            return await self._look_at_money_out(payment, event, mail)
+        return verdict
 
     async def _look(self, payment_id: str, actor: str, intent_id: str | None, mail: Mail) -> Verdict:
         payment, seen = await self._attendant.look(payment_id, actor=actor, intent_id=intent_id)

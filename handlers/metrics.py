@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -90,7 +91,7 @@ class Metrics:
         self._turned_away.labels(why).inc()
 
     def event(self, outcome: str, lag: float | None = None) -> None:
-        """A webhook of Stripe's was kept, was there already, is none of ours, or was refused."""
+        """A webhook of Stripe's was kept, was there already, is none of ours, was refused, or could not be kept."""
         self._events.labels(outcome).inc()
         if lag is not None:
             self._lag.observe(max(lag, 0.0))
@@ -141,7 +142,10 @@ class Readings:
         self._silence = Gauge(
             "kvit_part_silence_seconds", "Since the last sign of life of a part", ["part"], registry=gauge
         )
-        self._database = Gauge("kvit_database_up", "Whether the database answered just now", registry=gauge)
+        self._database = Gauge(
+            "kvit_database_up", "Whether the database answered just now and takes what is written", registry=gauge
+        )
+        self._disk = Gauge("kvit_disk_free_bytes", "What is free where the database is", registry=gauge)
 
     async def page(self) -> bytes:
         """Everything in Prometheus' text format; without the database there is what needs none."""
@@ -151,9 +155,11 @@ class Readings:
                 self._silence.labels(part).set(seconds)
             try:
                 await self._read(now)
-                self._database.set(1)
+                self._database.set(self._counts.is_writable)
             except DatabaseUnavailable:
                 self._database.set(0)
+            with suppress(OSError):  # the folder is gone, as a mount may be, which the line above says
+                self._disk.set(self._counts.disk_free())
             return generate_latest(self._registry)
 
     async def _read(self, now: datetime) -> None:

@@ -167,8 +167,7 @@ class Sweep:
             except DatabaseUnavailable:
                 raise
             except Exception:
-                with trace(payment=payment_id):
-                    log.exception("the sweep could not attend to a payment")
+                log.exception("the sweep could not attend to the payment %s", payment_id)
                 await self._ledger.put_off(payment_id, now=self._clock.now())
             self._health.beat(NAME, self._clock.now())
 

@@ -9,7 +9,6 @@ from datetime import datetime
 from handlers.alerts import Alerts
 from handlers.ports import Clock
 from handlers.refund_attendant import RefundAttendant
-from handlers.trace import trace
 from storage.errors import DatabaseUnavailable
 from storage.refunds import RefundBook
 
@@ -47,7 +46,6 @@ class RefundRound:
         except DatabaseUnavailable:
             raise
         except Exception:
-            with trace(refund=refund_id):
-                log.exception("the sweep could not attend to a refund")
+            log.exception("the sweep could not attend to the refund %s", refund_id)
             await self._book.put_off(refund_id, now=self._clock.now())
             return False

@@ -74,10 +74,14 @@ class Episodes:
 
 
 class Watch:
-    """Looks once a minute whether webhooks and updates arrive, the belts get on and Stripe takes the key."""
+    """Looks once a minute whether webhooks and updates arrive, the belts get on, and Stripe takes the key.
+
+    It writes something each time, so that a disk that is full shows though nobody asks for anything.
+    """
 
     def __init__(
         self,
+        directory: Directory,
         episodes: Episodes,
         incoming: Sequence[Mailbox],
         counts: Counts,
@@ -88,6 +92,7 @@ class Watch:
         accepted_at: Callable[[], datetime | None],
     ) -> None:
         """`incoming` are the boxes of what comes in; `accepted_at` is when Stripe last took our key."""
+        self._directory = directory
         self._episodes = episodes
         self._incoming = incoming
         self._counts = counts
@@ -129,6 +134,7 @@ class Watch:
     async def look(self) -> None:
         """Hold the state of everything against what was told."""
         self._health.beat(NAME, self._clock.now())
+        await self._directory.try_to_write(now=self._clock.now())
         await self._webhooks()
         await self._updates()
         for box in self._incoming:

@@ -12,7 +12,7 @@ from handlers.health import Health
 from handlers.ports import Clock
 from handlers.trace import trace
 from storage.errors import DatabaseUnavailable
-from storage.mail import Discard, Draft, Mail, Retry, Snooze, Verdict
+from storage.mail import Discard, Done, Draft, Mail, Retry, Snooze, Verdict
 from storage.mailbox import Mailbox
 
 log = logging.getLogger(__name__)
@@ -139,6 +139,8 @@ class Belt:
             finally:
                 self._held.pop(mail.id, None)
             self._settled(mail, verdict, now)
+            if settled and isinstance(verdict, Done):
+                log.info("%s is done", mail.kind)
             if settled and isinstance(verdict, Discard):
                 log.error("mail %s (%s) was set aside: %s", mail.id, mail.kind, verdict.reason)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection
 
 import sqlalchemy as sa
@@ -16,6 +17,19 @@ class Counts:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the database could be written when that was tried last."""
+        return self._db.is_writable
+
+    def disk_free(self) -> int:
+        """Bytes that are free where the database is.
+
+        Raises:
+            OSError: its folder is not there.
+        """
+        return shutil.disk_usage(self._db.path.absolute().parent).free
 
     async def payments(self) -> dict[tuple[str, str], int]:
         """How many payments there are, by state and currency."""

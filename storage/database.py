@@ -37,6 +37,8 @@ class Database:
         self._after_commit: dict[AsyncConnection, list[Callable[[], None]]] = {}
         self._bells: dict[str, asyncio.Event] = {}
         self._listeners: list[Callable[[str], None]] = []
+        self.is_writable = True
+        """Whether the last that was tried could be written: a disk that is full can still be read."""
 
     async def migrate(self) -> None:
         """Bring the tables to the newest version, in one transaction: killed at any point, the next start goes on.
@@ -89,7 +91,7 @@ class Database:
             DatabaseUnavailable: locked, full or out of reach; nothing was written.
         """
         async with self._turns.next():
-            with _in_our_words():
+            with self._writing():
                 async with self._writer.begin() as tx:
                     bells = self._after_commit[tx] = []
                     try:
@@ -119,7 +121,7 @@ class Database:
             DatabaseUnavailable: nothing was written.
         """
         async with self._turns.next():
-            with _in_our_words():
+            with self._writing():
                 return await self._writer.run(dialect.insert_at_once, rows)
 
     @asynccontextmanager
@@ -164,12 +166,16 @@ class Database:
         return found
 
     async def answers(self) -> bool:
-        """True if the database can be read at all."""
+        """True if the database can be read at all, and could be written when that was tried last."""
         try:
             await self.schema_version()
         except DatabaseUnavailable:
             return False
-        return True
+        return self.is_writable
+
+    def wrote(self) -> None:
+        """Something was surely written: a transaction in which nothing changes succeeds on a full disk as well."""
+        self.is_writable = True
 
     async def is_ready(self) -> bool:
         """True if the database answers and its tables have the version that this program speaks."""
@@ -177,6 +183,15 @@ class Database:
             return await self.schema_version() == migrations.HEAD
         except DatabaseUnavailable:
             return False
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            with _in_our_words():
+                yield
+        except DatabaseUnavailable:
+            self.is_writable = False
+            raise
 
     def bell(self, box: str) -> asyncio.Event:
         """Set when something happened in a box, so that nobody in this process has to look again and again."""

@@ -20,6 +20,9 @@ from storage.trail import note
 KVIT = "kvit"
 """Who did what nobody in particular asked for."""
 
+WRITTEN = "written_at"
+"""The fact that is written over again and again, to see whether that can be done."""
+
 CLAIM = "claim"
 """The fact that keeps the one claim that is offered."""
 
@@ -189,6 +192,15 @@ class Directory:
         async with self._db.glance() as tx:
             found: str | None = (await tx.execute(sa.select(facts.c.value).where(facts.c.name == name))).scalar()
         return found
+
+    async def try_to_write(self, *, now: datetime) -> None:
+        """See whether anything can be written: on a full disk reading alone shows no trouble.
+
+        Raises:
+            DatabaseUnavailable: it cannot.
+        """
+        await self.record(WRITTEN, now.isoformat())
+        self._db.wrote()
 
     async def record(self, name: str, value: str) -> None:
         """Write a fact about this installation over what was known."""

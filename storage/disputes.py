@@ -73,7 +73,7 @@ class DisputeBook:
             payments.update().where(payments.c.id == payment.id).values(version=version, disputed=disputed)
         )
         detail = {"dispute": dispute.id, "dispute_status": dispute.status, "amount": dispute.amount.minor}
-        await remember(tx, payment, "stripe", "dispute looked", detail, now)
+        await remember(self._db, tx, payment, "stripe", "dispute looked", detail, now)
         if before is None or before.status != dispute.status:
             await self._outbox.put_within(tx, *self._announce(payment, dispute), now=now)
         self._db.after_commit(tx, self._bell.set)
@@ -86,7 +86,7 @@ class DisputeBook:
             return
         row = {"id": warning.id, "payment_id": payment.id, "fraud_type": warning.fraud_type, "seen_at": now}
         await tx.execute(fraud_warnings.insert().values(**row))
-        await remember(tx, payment, "stripe", "fraud warning", {"warning": warning.id}, now)
+        await remember(self._db, tx, payment, "stripe", "fraud warning", {"warning": warning.id}, now)
         await self._outbox.put_within(tx, *self._announce_warning(payment, warning), now=now)
 
 

@@ -67,7 +67,7 @@ class Ledger:
             await tx.execute(_NEW_PAYMENT, {**rows.of_payment(payment), "create_params": frozen})
             await tx.execute(_NEW_ATTEMPT, {**rows.of_attempt(payment), "params": frozen})
             await tx.execute(_NEW_CARD, rows.of_new_card(payment))
-            await remember(tx, payment, f"user:{payment.created_by}", "requested", {}, payment.created_at)
+            await remember(self._db, tx, payment, f"user:{payment.created_by}", "requested", {}, payment.created_at)
             self._db.after_commit(tx, self._bell.set)
         return payment
 
@@ -110,7 +110,7 @@ class Ledger:
             after = await _numbered(tx, before, replace(after, version=before.version + 1))
             await self._write(tx, before, after, params)
             self._db.changed(tx, payment_id)
-            await remember(tx, after, actor, action, detail or {}, now)
+            await remember(self._db, tx, after, actor, action, detail or {}, now)
             await self._outbox.put_within(tx, *self._announce(before, after), now=now)
         return after
 

@@ -175,7 +175,7 @@ class RefundBook:
         detail = {"refund": after.id, "amount": after.amount.minor, "currency": after.amount.currency}
         detail |= {"refund_status": after.status.value, "code": after.trouble or after.failure}
         known = {name: value for name, value in detail.items() if value is not None}
-        await remember(tx, payment, actor, action, known, now)
+        await remember(self._db, tx, payment, actor, action, known, now)
         await self._outbox.put_within(tx, *self._announce(payment, before, after), now=now)
         return after
 

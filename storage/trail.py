@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +18,8 @@ from storage.money_out_tables import history
 from storage.payment import Payment
 from storage.shop_tables import members
 from storage.tables import payments
+
+log = logging.getLogger(__name__)
 
 REFUSED = "refused"
 
@@ -57,7 +61,7 @@ class Trail:
     async def refused_at(self, payment: Payment, actor: str, detail: dict[str, Any], now: datetime) -> None:
         """Write down that somebody tried what he may not with a payment."""
         async with self._db.transaction() as tx:
-            await remember(tx, payment, actor, REFUSED, detail, now)
+            await remember(self._db, tx, payment, actor, REFUSED, detail, now)
 
     async def page(
         self, shop_id: int, *, limit: int, before: int | None = None, payment_id: str | None = None, words: str = ""
@@ -91,11 +95,13 @@ class Trail:
 
 
 async def remember(
-    tx: AsyncConnection, payment: Payment, actor: str, action: str, detail: dict[str, Any], now: datetime
+    db: Database, tx: AsyncConnection, payment: Payment, actor: str, action: str, detail: dict[str, Any], now: datetime
 ) -> None:
-    """Add a line about a payment; `detail` is small and free of secrets."""
+    """Add a line about a payment, and to the log once it is committed; `detail` is small and free of secrets."""
     said = {"status": payment.status, "attempt": payment.attempt.number, "outcome": payment.attempt.outcome, **detail}
     await note(tx, payment.shop_id, actor, action, said, now, payment_id=payment.id)
+    marks = {"payment": payment.ref, "shop": payment.shop_id, "detail": said}
+    db.after_commit(tx, partial(log.info, "%s, by %s", action, actor, extra=marks))
 
 
 async def note(

@@ -57,8 +57,10 @@ async def test_on_a_full_disk_nothing_is_acknowledged_and_it_goes_on_by_itself(w
         world.telegram.say(GROUP, MERCHANT, "/pay 312,07 Cake")
         await refused_with_503(world)
         assert await alive(world)
+        assert await not_ready(world) == ["database"]
         assert posted(world, "✅ Paid:") == posted(world, "312.07") == 0
     await went_on(world)
+    assert await not_ready(world) == []
 
 
 async def test_while_another_program_holds_the_file_nothing_is_acknowledged_either(world: TortureWorld) -> None:
@@ -118,6 +120,13 @@ def statuses(world: TortureWorld) -> list[int | None]:
 async def alive(world: TortureWorld) -> bool:
     async with world.http.get(f"http://127.0.0.1:{world.port}/healthz") as answer:
         return answer.status == 200
+
+
+async def not_ready(world: TortureWorld) -> list[str]:
+    async with world.http.get(f"http://127.0.0.1:{world.port}/readyz") as answer:
+        said = await answer.json()
+        assert answer.status == (503 if said["not_ready"] else 200)
+        return list(said["not_ready"])
 
 
 async def went_on(world: TortureWorld) -> None:

@@ -12,6 +12,7 @@ from handlers.ports import DeliveryFailed, Letter, Messenger
 from handlers.trace import Mark, current
 from storage.payment import Place
 from tests.evidence import eventually, fault, payment, rest
+from tests.till import paid, ref_of, refunded, told
 from tests.world import World
 
 
@@ -23,7 +24,8 @@ class Marked(logging.Handler):
         self.lines: list[tuple[str, Mapping[str, Mark]]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append((record.getMessage(), dict(current())))
+        own = {name: getattr(record, name) for name in ("payment", "shop") if hasattr(record, name)}
+        self.lines.append((record.getMessage(), {**current(), **own}))
 
     def of(self, begins: str) -> list[Mapping[str, Mark]]:
         return [marks for line, marks in self.lines if line.startswith(begins)]
@@ -32,13 +34,14 @@ class Marked(logging.Handler):
 @pytest.fixture
 def heard() -> Marked:  # type: ignore[misc]
     handler = Marked()
-    logger = logging.getLogger("handlers")
-    before = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    loggers = [(logger, logger.level) for logger in map(logging.getLogger, ("handlers", "storage"))]
+    for logger, _ in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
     yield handler
-    logger.removeHandler(handler)
-    logger.setLevel(before)
+    for logger, before in loggers:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 class Clumsy:
@@ -72,6 +75,33 @@ async def test_one_reference_leads_from_the_command_by_stripe_to_the_card(world:
     assert "update" in asked[0]
     card = heard.of("a message (card) did not get out")
     assert (card[0]["payment"], card[0]["box"]) == (ref, "outbox")
+
+
+async def test_a_payment_that_goes_well_can_be_followed_by_its_reference(world: World, heard: Marked) -> None:
+    """From the update that asked for it to the card, the event that paid it, and the money that went back."""
+    card = await paid(world, "/pay 149,50 Coffee")
+    await refunded(world, f"/refund {ref_of(card)} 49,50")
+    await told(world, "↩️ Refunded:")
+    await rest(world)
+    followed = [line for line, marks in heard.lines if marks.get("payment") == ref_of(card)]
+    steps = [
+        "requested, by user:",
+        "attempt begun, by user:",
+        "card is done",
+        "looked, by stripe",
+        "payment_intent.succeeded is done",
+        "refund asked, by user:",
+        "refund approved, by user:",
+        "refund sent, by user:",
+        "refund looked, by stripe",
+        "card is done",
+    ]
+    for step in steps:
+        at = next((number for number, line in enumerate(followed) if line.startswith(step)), None)
+        assert at is not None, (step, followed)
+        followed = followed[at + 1 :]
+    [asked] = heard.of("requested, by user:")
+    assert {"update", "payment", "shop"} <= asked.keys()
 
 
 async def test_what_the_sweep_finds_names_the_payment_too(world: World, heard: Marked) -> None:

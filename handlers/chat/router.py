@@ -11,7 +11,7 @@ from handlers.chat.context import Context, Desks
 from handlers.chat.incoming import Access, InlineAsked, InlineChosen, Moved, Said, Tapped, read
 from handlers.chat.restraint import Restraint
 from handlers.ports import DeliveryFailed
-from handlers.trace import trace
+from handlers.trace import mark
 from storage.errors import NotAllowed, PaymentError
 from storage.mail import Discard, Done, Draft, Mail, Retry, Verdict
 
@@ -35,21 +35,21 @@ class Chat:
         except Exception as error:  # whatever Telegram may have sent: it will not become readable
             log.exception("an update cannot be read")
             return Discard(f"{UNREADABLE}: {type(error).__name__}")
-        with trace(update=mail.key):
-            match news:
-                case Said():
-                    return await self._said(news, mail.key)
-                case Tapped():
-                    return await self._tapped(news, mail.key)
-                case InlineAsked():
-                    await self._inline_asked(news, mail.key)
-                case InlineChosen():
-                    await inline.chosen(await self._context(news, mail.key), news)
-                case Moved(old, new):
-                    for payment_id in await self._desks.posts.move(old, new):
-                        await self._desks.payments.show(payment_id)
-                case Access(chat_id, is_open):
-                    await self._access(chat_id, is_open)
+        mark(update=mail.key)
+        match news:
+            case Said():
+                return await self._said(news, mail.key)
+            case Tapped():
+                return await self._tapped(news, mail.key)
+            case InlineAsked():
+                await self._inline_asked(news, mail.key)
+            case InlineChosen():
+                await inline.chosen(await self._context(news, mail.key), news)
+            case Moved(old, new):
+                for payment_id in await self._desks.posts.move(old, new):
+                    await self._desks.payments.show(payment_id)
+            case Access(chat_id, is_open):
+                await self._access(chat_id, is_open)
         return Done()
 
     async def gave_up(self, mail: Mail, reason: str) -> Sequence[Draft]:

@@ -14,6 +14,7 @@ from handlers.seldom import Seldom
 from handlers.stripe_event import Event, NotAnEvent
 from handlers.web.bodies import Bodies
 from handlers.web.signature import BadSignature, verify
+from storage.errors import DatabaseUnavailable
 from storage.mailbox import Mailbox
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,11 @@ class StripeWebhook:
             self._seldom.say(log, "refused what came to Stripe's webhook: %s", str(error))
             self._came("refused", None)
             raise web.HTTPBadRequest(text="This is not an event signed by Stripe.\n") from None
-        outcome = await self._keep(event, raw, now) if self._concerns_us(event) else "foreign"
+        try:
+            outcome = await self._keep(event, raw, now) if self._concerns_us(event) else "foreign"
+        except DatabaseUnavailable:
+            self._came("unavailable", None)
+            raise
         self._came(outcome, None if event.created is None else now.timestamp() - event.created)
         return web.Response(text="kept\n")
 
