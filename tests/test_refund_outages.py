@@ -124,13 +124,17 @@ async def test_a_restored_book_does_not_call_given_up_what_was_made_by_another_t
     assert not [one for one in texts(world) if "was not refunded" in one]
 
 
-async def test_nor_unapproved_what_somebody_approved(world: World) -> None:
+async def wished_before_the_backup_and_refunded_after(world: World) -> None:
     world.say(f"/refund {ref_of(await paid(world, by=MERCHANT, chat=GROUP))} 50", by=MERCHANT, chat=GROUP)
     asks = await world.card("asks to refund", chat=GROUP)
     await rest(world)
     await back_up(world)
     await world.answer(world.tap(asks, "Refund", by=ADMIN))
     await told(world, "↩️ Refunded:", GROUP)
+
+
+async def test_nor_unapproved_what_somebody_approved(world: World) -> None:
+    await wished_before_the_backup_and_refunded_after(world)
     await pass_time(world, DAY)
     await lose_events(world)
     await restore(world)
@@ -141,12 +145,7 @@ async def test_nor_unapproved_what_somebody_approved(world: World) -> None:
 
 
 async def test_nor_that_nothing_went_back_while_stripe_cannot_be_asked(world: World) -> None:
-    world.say(f"/refund {ref_of(await paid(world, by=MERCHANT, chat=GROUP))} 50", by=MERCHANT, chat=GROUP)
-    asks = await world.card("asks to refund", chat=GROUP)
-    await rest(world)
-    await back_up(world)
-    await world.answer(world.tap(asks, "Refund", by=ADMIN))
-    await told(world, "↩️ Refunded:", GROUP)
+    await wished_before_the_backup_and_refunded_after(world)
     await rest(world)
     await lose_events(world)
     await world.control("stripe", "down", {"down": True})
