@@ -139,10 +139,10 @@ async def _serve(settings: Settings, *, migrate: bool, take_over: bool) -> None:
     with until_told() as told:
         await service.start()
         try:
-            click.echo(f"Kvit is ready on {service.base}")
             mode = "live" if settings.livemode else "test"
             by = "webhook" if settings.uses_telegram_webhook else "polling"
             log.info("Kvit %s is ready on %s: %s mode, updates by %s", our_version(), service.base, mode, by)
+            click.echo(f"Kvit is ready on {service.base}")
             await told.wait()
             log.info("told to end: nothing more is taken in, and what is in hand is finished")
         finally:
