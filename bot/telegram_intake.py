@@ -76,6 +76,7 @@ class WebhookGuard:
         self._began = clock.now()
         self._came_at: datetime | None = None
         self._over_until: int | None = None
+        self._waits = False
         self._trouble = ""
         self._is_unanswered = False
 
@@ -106,9 +107,15 @@ class WebhookGuard:
         failed_at = int(info.get("last_error_date") or 0)
         if self._over_until is None or self._inbox.put_at != self._came_at:
             self._came_at, self._over_until = self._inbox.put_at, failed_at
-        if not info.get("pending_update_count") or not failed_at:
+        waited, self._waits = self._waits, bool(info.get("pending_update_count"))
+        is_new = failed_at > self._over_until
+        if is_new and not self._waits and self._trouble not in ("", NOT_OURS):
+            return False  # what waited did not come here: Telegram has thrown it away
+        if not self._waits or not failed_at:
             return self._say("")
-        if failed_at > self._over_until or (not self._came_at and self._clock.now() - self._began >= TRIES_WITHIN):
+        had_time = waited and self._clock.now() - self._began >= TRIES_WITHIN
+        if is_new or (not self._came_at and had_time):
+            self._over_until = min(self._over_until, failed_at - 1)  # it is not over before an update comes
             return self._say(f"Telegram cannot bring its updates here: {info.get('last_error_message')}.")
         # If it went wrong while we were away, the next update or error shows whether it still does.
         return self._say("") if self._came_at else False

@@ -212,14 +212,22 @@ async def minutes(world: World, number: int) -> None:
 
 
 async def test_updates_that_wait_are_told_until_they_come_however_long_telegram_rests(
-    clock: TurnedClock, tmp_path: Path
+    clock: TurnedClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "bot")
     async with behind_a_broken_proxy(clock, tmp_path) as (world, proxy):
         proxy.again = {"Retry-After": "3000"}
         world.say("/pay 80 DKK Cake")
         await minutes(world, 13)
         assert [line[: len(DEAF)] for line in alerts(world)] == [DEAF]
         await minutes(world, 20)
+        world.telegram.world.updates.clear()  # Telegram keeps an update for a day
+        await world.control("telegram", "faults", {"method": "getWebhookInfo", "how": "500", "times": 2})
+        await minutes(world, 5)
+        assert [line[: len(DEAF)] for line in alerts(world)] == [DEAF]
+        assert "come in again" not in caplog.text
+        world.say("/pay 80 DKK Cake")
+        await minutes(world, 2)
         await world.stop()
         await world.begin()
         await minutes(world, 2)
