@@ -36,5 +36,6 @@ def _came_since(one: Refund, refund: Refund, now: datetime) -> bool:
     """
     if one.params or refund.reserved_at is None:
         return False
-    counted_at = one.reserved_at or one.asked_at  # older versions reserved nothing for what they found
-    return refund.reserved_at < counted_at <= now
+    # Older versions reserved nothing for what they found; nor is it for a wish that a restored book knows as undecided.
+    counted_at = one.reserved_at or (one.asked_at if one.asked_by is None else one.settled_at)
+    return counted_at is not None and refund.reserved_at < counted_at <= now
