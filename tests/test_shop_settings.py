@@ -9,6 +9,12 @@ from pathlib import Path
 import pytest
 
 from bot.sandbox.clock import TurnedClock
+from handlers.i18n import LANGUAGES, text
+from handlers.shop_settings import changed
+from storage.columns import EPOCH
+from storage.database import Database
+from storage.directory import Directory
+from storage.people import Shop
 from tests.crowd import ADMIN, MERCHANT, open_shop, posts, refused, reply
 from tests.evidence import rows
 from tests.world import World, opened
@@ -127,3 +133,19 @@ async def test_two_admins_who_change_two_things_at_once_keep_both(world: World) 
     await reply(world, first, chat=ADMIN)
     await reply(world, second)
     assert (kept(world, "limit_minor"), kept(world, "seller_name")) == (500000, "Noir ApS")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_word_for_no_vat_can_be_typed_in_the_language_in_which_it_is_shown(language: str) -> None:
+    assert changed("vat", text(language, "settings.no_vat"))(Shop(1, "Noir", "DKK", "da", "UTC")).vat_rate == 0
+
+
+async def test_what_one_shop_says_of_its_seller_is_nothing_to_another(db: Database) -> None:
+    directory = Directory(db)
+    shops = [await directory.open_shop(Shop(0, name, "DKK", "da", "UTC"), now=EPOCH) for name in ("Noir", "Blanc")]
+    for shop in shops:
+        await directory.change_shop(
+            shop.id, changed("seller", f"{shop.name} ApS"), actor="user:1", detail={}, now=EPOCH
+        )
+    kept = [[seller.name for seller in await directory.sellers(shop.id)] for shop in shops]
+    assert kept == [["Noir ApS"], ["Blanc ApS"]]

@@ -238,14 +238,14 @@ async def test_a_head_that_begins_while_another_request_is_answered_has_its_time
 
 
 async def test_a_whole_request_that_comes_while_another_is_answered_is_answered_next() -> None:
-    async with standing(head_seconds=0.3) as stand:
+    async with standing(head_seconds=1) as stand:
         line = await stand.call(WAIT)
         await eventually(lambda: stand.waits)
         line.say(ASK)
         await asyncio.sleep(0.05)
         stand.may_end.set()
         assert [await line.is_heard(), await line.is_heard()] == [True, True]
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.1)
         line.say(ASK)
         assert await line.is_heard()
         assert stand.why == []
