@@ -198,7 +198,7 @@ class Attendant:
             intent = await self._gateway.retrieve(intent_id)  # nobody wants a hold let go that came just in time
             if intent.status is IntentStatus.REQUIRES_CAPTURE:
                 return await self._observe(payment, intent, actor, "looked", began), True
-        if payment.cancel_by is not None and not await self._ledger.send_wish(payment.id, now=self._clock.now()):
+        if not await self._ledger.send_wish(payment, now=self._clock.now()):
             return await self.get(payment.id), True
         try:
             intent = await self._gateway.cancel(intent_id, key=f"cancel:{payment.id}:{payment.cancel_number}")
@@ -215,7 +215,7 @@ class Attendant:
     async def _capture(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
         """Take what is reserved; where Stripe says no, what it says instead is the truth, and the wish is dropped."""
         intent_id, began = payment.intent_id or "", self._clock.now()
-        if not await self._ledger.send_wish(payment.id, now=began):
+        if not await self._ledger.send_wish(payment, now=began):
             return await self.get(payment.id), True
         try:
             intent = await self._gateway.capture(intent_id, key=f"capture:{payment.id}:{payment.capture_number}")
@@ -286,7 +286,7 @@ class Attendant:
         log.warning("what was asked about %s is dropped: who asked has no right to it any more", payment.ref)
         withdraw = partial(hold_life.wish_withdrawn, now=began)
         payment = await self.change(payment.id, withdraw, "kvit", "wish withdrawn")
-        if payment.capture_by is None and payment.cancel_by is None:
+        if payment.is_final or (payment.capture_by is None and payment.cancel_by is None):
             return payment, True
         await self._ledger.put_off(payment.id, now=self._clock.now())  # it may still be on its way
         return payment, False

@@ -24,7 +24,7 @@ def authorized(payment: Payment, now: datetime) -> Payment:
     A wish to end the open request, or its time, is not meant for money that the customer has reserved meanwhile.
     """
     if payment.status is not PaymentStatus.AUTHORIZED:
-        payment = replace(payment, cancel_asked=None, cancel_by=None)
+        payment = replace(payment, cancel_asked=None, cancel_by=None, wish_sent_at=None)
     won = replace(payment.attempt, outcome=AttemptOutcome.SUCCEEDED)
     since = payment.authorized_at or payment.attempt.started_at or now
     return replace(
@@ -64,7 +64,8 @@ def capture_refused(payment: Payment) -> Payment:
 
 def wish_withdrawn(payment: Payment, *, now: datetime) -> Payment:
     """Whoever wanted it may not want it any more; it stands as long as its last request may still reach Stripe."""
-    on_its_way = payment.wish_sent_at is not None and now - payment.wish_sent_at < LONGEST_CALL
+    sent_at = payment.wish_sent_at
+    on_its_way = sent_at is not None and abs(now - sent_at) < LONGEST_CALL  # what lies further ahead says nothing
     if payment.is_final or on_its_way:
         return payment
     if payment.capture_by is not None:

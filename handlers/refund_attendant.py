@@ -10,7 +10,7 @@ from functools import partial
 
 from handlers import refund_life, refund_rivals
 from handlers.dispute_attendant import NO_RIGHT
-from handlers.ports import Clock, Gateway, GatewayError
+from handlers.ports import LONGEST_CALL, Clock, Gateway, GatewayError
 from handlers.reasons import KEY_REFUSED, MISMATCH
 from handlers.refund_life import NO_BALANCE, RefundStep
 from handlers.trace import mark
@@ -142,29 +142,40 @@ class RefundAttendant:
         if refund_rivals.overtaken(refund, room, others, self._clock.now()):
             why = DISPUTED if room.lost or room.contested else MEANWHILE
             return await self._drop(payment, refund, why, "refund refused", began)
-        number = refund.number
+        number, sent_before = refund.number, refund.last_sent_at
         refund = await self._change(refund, partial(refund_life.sent, now=self._clock.now()), "refund sent", actor)
         if refund.number != number or refund.status is not RefundStatus.APPROVED:
             return True  # another process looked as well, and asks by the next key or has seen how it ended
         try:
             report = await self._gateway.refund(refund.params, key=f"refund:{refund.id}:{refund.number}")
         except GatewayError as error:
-            await self._not_made(payment, refund, error, actor)
-            return True
+            refused_before = refund.trouble == error.code
+            settled = sent_before is None or (refused_before and began - sent_before >= LONGEST_CALL)
+            return await self._not_made(payment, refund, error, actor, settled=settled)
         if not refund_life.fits(payment, report):
             raise GatewayError(MISMATCH, retryable=False, message="Stripe's refund is not the one that was asked for")
         await self._believe(payment, [replace(report, refund_id=refund.id)])
         return True
 
-    async def _not_made(self, payment: Payment, refund: Refund, error: GatewayError, actor: str) -> None:
-        """What a refusal means: it exists all the same, has to be asked with another key, or was never made."""
+    async def _not_made(
+        self, payment: Payment, refund: Refund, error: GatewayError, actor: str, *, settled: bool
+    ) -> bool:
+        """What a refusal means: it exists all the same, has to be asked with another key, or was never made.
+
+        Unless it is `settled` that no try before may still arrive, it is asked once more after a while. False then.
+        """
         if error.stored:
             await self._find(payment, refund, actor)
-            return
+            return True
         if error.retryable or error.code in KEY_REFUSED or error.code == UNKNOWN:
             raise error
         if await self._is_there(payment, refund):
-            return
+            return True
+        if not settled:
+            decide = partial(refund_life.troubled, code=error.code)
+            await self._change(refund, decide, "stripe unreachable", actor)
+            await self._book.put_off(refund.id, now=self._clock.now())
+            return False
         log.warning("Stripe refused a refund of %s (%s): %s", payment.ref, error.code, error.message)
         if error.code in NO_BALANCE:
             now = self._clock.now()
@@ -172,6 +183,7 @@ class RefundAttendant:
             await self._change(refund, decide, "refund short of balance", actor)
         else:
             await self._refuse(refund, error.code, "refund refused", actor)
+        return True
 
     async def _find(self, payment: Payment, refund: Refund, actor: str) -> None:
         """The key is of no use any more: look for our refund, and ask anew only where there is none."""

@@ -223,8 +223,8 @@ def refused(refund: Refund, _: Room, *, number: int, code: str, now: datetime) -
 
 def dropped(refund: Refund, room: Room, *, number: int, code: str, now: datetime) -> Refund:
     """What was approved holds no more; it stays as it is as long as its last request may still reach Stripe."""
-    if refund.last_sent_at is not None and now - refund.last_sent_at < LONGEST_CALL:
-        return refund
+    if refund.last_sent_at is not None and abs(now - refund.last_sent_at) < LONGEST_CALL:
+        return refund  # a date that lies further ahead says nothing
     return refused(refund, room, number=number, code=code, now=now)
 
 

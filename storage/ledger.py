@@ -124,18 +124,19 @@ class Ledger:
             await tx.execute(_one(payment_id).values(version=after.version))
             await self._outbox.put_within(tx, *self._announce(before, after), now=now)
 
-    async def send_wish(self, payment_id: str, *, now: datetime) -> bool:
-        """Note that Stripe is asked for what a person wants of it in a moment; False if nobody wants it any more."""
-        wanted = (payments.c.capture_by.is_not(None) | payments.c.cancel_by.is_not(None)) & payments.c.ended_at.is_(
-            None
-        )
+    async def send_wish(self, payment: Payment, *, now: datetime) -> bool:
+        """Note that Stripe is asked in a moment to take it or to end it; False if that is not wanted any more."""
+        wished = {"capture_by": payment.capture_by, "cancel_by": payment.cancel_by}
+        asked = {"cancel_asked": payment.cancel_asked, "status": payment.status}
+        same = [payments.c[name].is_not_distinct_from(value) for name, value in {**wished, **asked}.items()]
         async with self._db.transaction() as tx:
-            return bool((await tx.execute(_one(payment_id).where(wanted).values(wish_sent_at=now))).rowcount)
+            return bool((await tx.execute(_one(payment.id).where(*same).values(wish_sent_at=now))).rowcount)
 
     async def put_off(self, payment_id: str, *, now: datetime) -> None:
         """Nothing can be made of the payment at the moment: have it looked at in a while."""
+        later = _one(payment_id).where(payments.c.ended_at.is_(None)).values(look_at=now + timedelta(minutes=5))
         async with self._db.transaction() as tx:
-            await tx.execute(_one(payment_id).values(look_at=now + timedelta(minutes=5)))
+            await tx.execute(later)
 
     async def _write(self, tx: AsyncConnection, before: Payment, after: Payment, params: str | None) -> None:
         await tx.execute(_WRITE, {**rows.of_payment(after), "key": after.id})

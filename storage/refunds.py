@@ -124,7 +124,7 @@ class RefundBook:
     async def put_off(self, refund_id: str, *, now: datetime) -> None:
         """Nothing can be made of it at the moment: have it looked at in a while."""
         async with self._db.transaction() as tx:
-            later = refunds.update().where(refunds.c.id == refund_id)
+            later = refunds.update().where(refunds.c.id == refund_id, refunds.c.look_at.is_not(None))
             await tx.execute(later.values(look_at=now + timedelta(minutes=5)))
 
     async def believe(

@@ -68,12 +68,12 @@ class Late(OpenGateway):
 
 
 @asynccontextmanager
-async def late_world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[tuple[World, Late]]:
+async def late_world(clock: TurnedClock, tmp_path: Path, kind: type[Late] = Late) -> AsyncIterator[tuple[World, Late]]:
     async with opened(clock, tmp_path) as world:
         await open_shop(world)
         await world.stop()
         key = world.settings.stripe_api_key.get_secret_value()
-        gateway = Late(StripeGateway(key, api_base=world.stripe.base))
+        gateway = kind(StripeGateway(key, api_base=world.stripe.base))
         world.seams = Seams(gateway=lambda _: gateway)
         await world.begin()
         try:
@@ -149,3 +149,31 @@ async def test_a_capture_on_its_way_is_not_said_to_be_undone(clock: TurnedClock,
         undone = [one for one in texts(world, GROUP) if "nothing was done" in one]
         assert len(undone) == (0 if arrives else 1)
         assert gateway.number == 1
+
+
+class Refusing(Late):
+    """The tries after the first are refused at once, by an answer that is not kept for it."""
+
+    async def _late(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        if self.number:
+            self.number += 1
+            raise GatewayError("charge_disputed", retryable=False, message="no")
+        return await super()._late(call)
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_a_refusal_does_not_speak_for_the_try_before_that_is_on_its_way(
+    clock: TurnedClock, tmp_path: Path, arrives: bool
+) -> None:
+    async with late_world(clock, tmp_path, Refusing) as (world, gateway):
+        await unheard_refund(world, gateway)
+        for _ in range(SOON // 30):
+            await pass_time(world, 30)
+        assert gateway.number > 1
+        assert refused(world) == []
+        if arrives:
+            await gateway.arrive()
+        for _ in range(24):
+            await pass_time(world, 30)
+        assert len(refused(world)) == (0 if arrives else 1)
+        assert back(world) == ([(5000, "succeeded")] if arrives else [])

@@ -151,6 +151,7 @@ async def test_nor_that_nothing_went_back_while_stripe_cannot_be_asked(world: Wo
     await world.control("stripe", "down", {"down": True})
     await restore(world)
     world.advance(DAY + 1)
+    await in_time(world, lambda: any("⌛" in one for one in texts(world, GROUP)))
     assert "No money went back" not in await told(world, "⌛", GROUP)
     await world.control("stripe", "down", {"down": False})
     await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE status = 'succeeded'"), step=600)

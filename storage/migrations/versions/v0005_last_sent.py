@@ -5,6 +5,8 @@ Written out as it was on the day; later changes of the house do not change it.
 
 from __future__ import annotations
 
+import time
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -15,14 +17,15 @@ BigInt = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Add the columns. What is on its way counts as sent when it was to be looked at next, which is later."""
+    """Add the columns; what may be on its way counts as sent now."""
     op.add_column("refunds", sa.Column("last_sent_at", BigInt))
     op.add_column("payments", sa.Column("wish_sent_at", BigInt))
     op.add_column("sellers", sa.Column("said_at", BigInt))
-    op.execute(
-        "UPDATE refunds SET last_sent_at = COALESCE(look_at, sent_at) WHERE sent_at IS NOT NULL AND status = 'approved'"
-    )
-    op.execute(
-        "UPDATE payments SET wish_sent_at = look_at"
+    now = int(time.time() * 1_000_000)
+    refunds = sa.text("UPDATE refunds SET last_sent_at = :now WHERE sent_at IS NOT NULL AND status = 'approved'")
+    payments = sa.text(
+        "UPDATE payments SET wish_sent_at = :now"
         " WHERE (capture_by IS NOT NULL OR cancel_by IS NOT NULL) AND status NOT IN ('succeeded', 'canceled')"
     )
+    for sent in (refunds, payments):
+        op.get_bind().execute(sent, {"now": now})
