@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from handlers.ports import LONGEST_CALL
+from handlers.patience import is_on_its_way
 from storage.payment import AttemptOutcome, Payment, PaymentStatus
 
 HOLD_LIFE = timedelta(days=6, hours=12)
@@ -64,9 +64,7 @@ def capture_refused(payment: Payment) -> Payment:
 
 def wish_withdrawn(payment: Payment, *, now: datetime) -> Payment:
     """Whoever wanted it may not want it any more; it stands as long as its last request may still reach Stripe."""
-    sent_at = payment.wish_sent_at
-    on_its_way = sent_at is not None and abs(now - sent_at) < LONGEST_CALL  # what lies further ahead says nothing
-    if payment.is_final or on_its_way:
+    if payment.is_final or is_on_its_way(payment.wish_sent_at, now):
         return payment
     if payment.capture_by is not None:
         return replace(payment, capture_by=None, wish_sent_at=None)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from zlib import crc32
+
+from handlers.ports import LONGEST_CALL
 
 SHORTEST = 2.0
 LONGEST = 300.0
@@ -15,3 +17,11 @@ def patience(key: str, failures: int) -> timedelta:
     longest = min(LONGEST, 5.0 * 2 ** min(failures, 8))
     spread = crc32(f"{key}:{failures}".encode()) / 2**32
     return timedelta(seconds=max(SHORTEST, longest * (0.5 + spread / 2)))
+
+
+def is_on_its_way(sent_at: datetime | None, now: datetime) -> bool:
+    """Whether a request that was sent last at that time may still reach Stripe.
+
+    A date that lies further ahead of `now` was made by a clock that was wrong, and says nothing.
+    """
+    return sent_at is not None and abs(now - sent_at) < LONGEST_CALL

@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from handlers.lifecycle import KEY_LIFE, SEARCHED_AFTER
-from handlers.patience import patience
-from handlers.ports import LONGEST_CALL
+from handlers.patience import is_on_its_way, patience
 from storage.errors import (
     DisputeForbids,
     LostToDispute,
@@ -51,8 +50,7 @@ class RefundStep(Enum):
 def next_step(refund: Refund, now: datetime) -> RefundStep:
     """The one thing that brings the refund forward; whoever was cut short goes on by the same question."""
     if refund.is_open:
-        over = refund.expires_at is not None and now >= refund.expires_at
-        return RefundStep.EXPIRE if over else RefundStep.NOTHING
+        return RefundStep.EXPIRE if refund.is_late(now) else RefundStep.NOTHING
     if refund.status is RefundStatus.APPROVED:
         if refund.retry_until is not None:
             return RefundStep.GIVE_UP if now >= refund.retry_until else RefundStep.NOTHING
@@ -123,8 +121,7 @@ def approved(refund: Refund, room: Room, *, person: int, limit: int, params: str
     Raises:
         RefundDecided, RefundExpired, SecondPersonNeeded, RefundChanged, OverRefundLimit, and those of `fitting`.
     """
-    late = refund.expires_at is not None and now >= refund.expires_at
-    if refund.status is RefundStatus.EXPIRED or (refund.is_open and late):
+    if refund.status is RefundStatus.EXPIRED or (refund.is_open and refund.is_late(now)):
         raise RefundExpired
     if not refund.is_open:
         raise RefundDecided
@@ -161,7 +158,7 @@ def declined(refund: Refund, _: Room) -> Refund:
 
 def expired(refund: Refund, _: Room, *, now: datetime, unseen: str | None = None) -> Refund:
     """Nobody said yes in time. `unseen` is the code for why Stripe could not be asked whether it was made anyhow."""
-    if not refund.is_open or refund.expires_at is None or now < refund.expires_at:
+    if not refund.is_open or not refund.is_late(now):
         return refund
     return replace(refund, status=RefundStatus.EXPIRED, trouble=unseen)
 
@@ -223,8 +220,8 @@ def refused(refund: Refund, _: Room, *, number: int, code: str, now: datetime) -
 
 def dropped(refund: Refund, room: Room, *, number: int, code: str, now: datetime) -> Refund:
     """What was approved holds no more; it stays as it is as long as its last request may still reach Stripe."""
-    if refund.last_sent_at is not None and abs(now - refund.last_sent_at) < LONGEST_CALL:
-        return refund  # a date that lies further ahead says nothing
+    if is_on_its_way(refund.last_sent_at, now):
+        return refund
     return refused(refund, room, number=number, code=code, now=now)
 
 

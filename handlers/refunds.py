@@ -88,8 +88,7 @@ class Refunds:
         """One wish at a time: the admins' chats are not to be filled, and the next one depends on this one's end."""
         now = self._clock.now()
         for other in await self._book.of_payment(payment.id):
-            in_time = other.expires_at is None or now < other.expires_at
-            waits = other.status is RefundStatus.ASKED and other.asked_by == wish.user_id and in_time
+            waits = other.status is RefundStatus.ASKED and other.asked_by == wish.user_id and not other.is_late(now)
             if waits and other.source != wish.source:
                 raise AlreadyAsked(ref=payment.ref, amount=other.amount)
 

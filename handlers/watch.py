@@ -106,7 +106,7 @@ class Watch:
         self._late: set[str] = set()
         self._arrives: bool | None = None
         self._deaf_since: datetime | None = None
-        self._deaf_until: datetime | None = None
+        self._deaf_for = timedelta(0)
         health.expect(NAME, within_seconds=LOOK_SECONDS * 3)
 
     def heard(self) -> None:
@@ -129,7 +129,8 @@ class Watch:
         self._arrives = arrive
         if arrive:
             self._health.beat(INTAKE, now)
-        self._deaf_since, self._deaf_until = (None, None) if arrive else (self._deaf_since or now, now)
+        self._deaf_since = None if arrive else self._deaf_since or now
+        self._deaf_for = now - (self._deaf_since or now)
 
     async def look(self) -> None:
         """Hold the state of everything against what was told."""
@@ -158,7 +159,7 @@ class Watch:
             await self._episodes.end(WEBHOOKS, "alert.webhooks_back")
 
     async def _updates(self) -> None:
-        if self._deaf_since and self._deaf_until and self._deaf_until - self._deaf_since >= DEAF:
+        if self._deaf_for >= DEAF:
             await self._episodes.begin(UPDATES, "alert.bot_deaf")
         elif self._arrives:
             await self._episodes.end(UPDATES, "alert.bot_hears")

@@ -126,11 +126,9 @@ class Ledger:
 
     async def send_wish(self, payment: Payment, *, now: datetime) -> bool:
         """Note that Stripe is asked in a moment to take it or to end it; False if that is not wanted any more."""
-        wished = {"capture_by": payment.capture_by, "cancel_by": payment.cancel_by}
-        asked = {"cancel_asked": payment.cancel_asked, "status": payment.status}
-        same = [payments.c[name].is_not_distinct_from(value) for name, value in {**wished, **asked}.items()]
+        read = {f"read_{name}": getattr(payment, name) for name in _WISH}
         async with self._db.transaction() as tx:
-            return bool((await tx.execute(_one(payment.id).where(*same).values(wish_sent_at=now))).rowcount)
+            return bool((await tx.execute(_SEND_WISH, {"key": payment.id, "now": now, **read})).rowcount)
 
     async def put_off(self, payment_id: str, *, now: datetime) -> None:
         """Nothing can be made of the payment at the moment: have it looked at in a while."""
@@ -196,6 +194,10 @@ _NEXT_RECEIPT = (
     .returning(shops.c.receipts)
 )
 _WRITE = payments.update().where(payments.c.id == sa.bindparam("key"))
+_WISH = ("capture_by", "cancel_by", "cancel_asked", "status")
+_SEND_WISH = _WRITE.where(
+    *(payments.c[name].is_not_distinct_from(sa.bindparam(f"read_{name}")) for name in _WISH)
+).values(wish_sent_at=sa.bindparam("now"))
 _WRITE_ATTEMPT = attempts.update().where(
     attempts.c.payment_id == sa.bindparam("key"), attempts.c.number == sa.bindparam("which")
 )

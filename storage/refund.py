@@ -107,6 +107,10 @@ class Refund:
         """Whether somebody still has to decide."""
         return self.status in {R.DRAFT, R.ASKED}
 
+    def is_late(self, now: datetime) -> bool:
+        """Whether the time within which somebody has to decide is over."""
+        return self.expires_at is not None and now >= self.expires_at
+
     @property
     def is_alive(self) -> bool:
         """Whether its money has gone back, or is kept for it."""
