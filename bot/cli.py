@@ -12,12 +12,12 @@ from typing import Any, NoReturn
 
 import click
 
-from bot import logs
+from bot import logging_setup
 from bot.app import CannotStart, CannotStartYet, Service
 from bot.clock import SystemClock
-from bot.ending import until_told
 from bot.machine_check import BACK
 from bot.settings import Settings, SettingsRefused, load
+from bot.signals import until_told
 from handlers.ports import GatewayError
 from storage.backup import AlreadyThere, BackupFailed, back_up
 from storage.database import Database
@@ -185,7 +185,7 @@ def _settings() -> Settings:
 
 
 def _log(settings: Settings) -> None:
-    logs.configure(form=settings.log_format, level=settings.log_level, secrets=settings.secrets())
+    logging_setup.configure(form=settings.log_format, level=settings.log_level, secrets=settings.secrets())
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:

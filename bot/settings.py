@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bot import setting_shapes as shapes
+from bot import settings_validators as shapes
 from storage.money import LARGEST
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - a word for the operator, nothing is bound by it here

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bot import logs
+from bot import logging_setup
 from bot.app import Service
 from bot.clock import SystemClock
 from bot.settings import load
@@ -16,7 +16,7 @@ ENOUGH = 1_000_000
 async def main() -> None:
     """Serve until terminated; the first line is where."""
     settings = load(None)
-    logs.configure(level=settings.log_level)
+    logging_setup.configure(level=settings.log_level)
     service = Service(settings, SystemClock(), pacing=Pacing(ENOUGH, ENOUGH, ENOUGH, ENOUGH))
     await service.start()
     print(service.base, flush=True)

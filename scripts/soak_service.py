@@ -14,7 +14,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from bot import logs
+from bot import logging_setup
 from bot.app import Service
 from bot.sandbox.clock import TurnedClock
 from bot.settings import load
@@ -28,7 +28,7 @@ MANY = 12
 async def main() -> None:
     """Serve until stdin ends; the first line is where."""
     settings = load(None)
-    logs.configure(level=settings.log_level)
+    logging_setup.configure(level=settings.log_level)
     clock = TurnedClock()
     service = Service(settings, clock, pacing=Pacing(ENOUGH, ENOUGH, ENOUGH, ENOUGH))
     await service.start()

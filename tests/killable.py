@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from bot import logs
+from bot import logging_setup
 from bot.app import Seams, Service
 from bot.clock import SystemClock
-from bot.ending import until_told
 from bot.settings import load
+from bot.signals import until_told
 from handlers.ports import Gateway, Messenger
 
 
@@ -79,7 +79,7 @@ def seams(environment: Mapping[str, str]) -> Seams:
 async def main() -> None:
     """Serve until SIGTERM, or until the chosen call."""
     settings = load(None)
-    logs.configure(form=settings.log_format, level=settings.log_level, secrets=settings.secrets())
+    logging_setup.configure(form=settings.log_format, level=settings.log_level, secrets=settings.secrets())
     service = Service(settings, SystemClock(), seams=seams(os.environ))
     with until_told() as told:
         await service.start()

@@ -13,7 +13,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from bot import logs
+from bot import logging_setup
 from bot.cli import main
 from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_stripe import FakeStripe
@@ -137,7 +137,7 @@ def _logging_as_it_was() -> Iterator[None]:
     """Logging is one for the whole process, and every command sets it up: give it back."""
     root, hook = logging.getLogger(), sys.excepthook
     handlers, level = list(root.handlers), root.level
-    levels = {name: logging.getLogger(name).level for name in (*logs.CHATTY, *logs.SILENT)}
+    levels = {name: logging.getLogger(name).level for name in (*logging_setup.CHATTY, *logging_setup.SILENT)}
     try:
         yield
     finally:

@@ -21,8 +21,8 @@ from prometheus_client.registry import Collector
 
 from bot.cli import main
 from bot.sandbox.clock import TurnedClock
-from bot.setting_shapes import trusted_proxies
 from bot.settings import Settings
+from bot.settings_validators import trusted_proxies
 from handlers.health import Health
 from handlers.metrics import Metrics, Readings
 from storage.counts import Counts

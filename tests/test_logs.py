@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bot import logs
+from bot import logging_setup
 from bot.redaction import GONE, redactor
 from handlers.trace import current, trace
 
@@ -37,7 +37,7 @@ def as_it_was() -> Iterator[None]:
     """Logging is one for the whole process: give it back as it was."""
     root, hook = logging.getLogger(), sys.excepthook
     handlers, level = list(root.handlers), root.level
-    levels = {name: logging.getLogger(name).level for name in (*logs.CHATTY, *logs.SILENT)}
+    levels = {name: logging.getLogger(name).level for name in (*logging_setup.CHATTY, *logging_setup.SILENT)}
     yield
     root.handlers[:], sys.excepthook = handlers, hook
     root.setLevel(level)
@@ -48,7 +48,7 @@ def as_it_was() -> Iterator[None]:
 def read(**settings: Any) -> Callable[[], str]:
     """Configure with the settings; returns what reads what was logged."""
     stream = io.StringIO()
-    logs.configure(stream=stream, **settings)
+    logging_setup.configure(stream=stream, **settings)
     return stream.getvalue
 
 
@@ -70,7 +70,7 @@ def test_without_a_terminal_auto_means_json_and_with_one_the_console() -> None:
     log.info("hello")
     assert json.loads(written())["event"] == "hello"
     terminal = Terminal()
-    logs.configure(stream=terminal)
+    logging_setup.configure(stream=terminal)
     log.info("hello")
     assert terminal.getvalue().startswith("\x1b[")
 
@@ -208,7 +208,7 @@ def test_whoever_logs_goes_on_though_the_disk_is_full(monkeypatch: pytest.Monkey
     logging.getLogger().handlers.clear()  # pytest's own handler would write elsewhere
     with Path("/dev/full").open("w", buffering=1) as full:
         monkeypatch.setattr(sys, "stderr", full)  # a log file on a full disk is stderr as well
-        logs.configure(form="json")
+        logging_setup.configure(form="json")
         log.warning("the belt waits")
         with suppress(OSError):
             full.close()

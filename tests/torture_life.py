@@ -12,10 +12,10 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 
-from bot import logs
+from bot import logging_setup
 from bot.app import CannotStart, Seams, Service
-from bot.ending import until_told
 from bot.settings import Settings, load
+from bot.signals import until_told
 from bot.stripe_gateway import StripeGateway
 from bot.telegram_messenger import TelegramMessenger
 from bot.telegram_request import AiohttpRequest
@@ -71,7 +71,7 @@ class Impatient:
 async def live() -> None:
     """Serve until SIGTERM, as `serve` does, or until stdin ends."""
     settings, given = load(None), os.environ
-    logs.configure(form="json", level=settings.log_level, secrets=settings.secrets())
+    logging_setup.configure(form="json", level=settings.log_level, secrets=settings.secrets())
     doors = Impatient(settings, float(given["KVIT_PATIENCE"]))
     clock = FastClock(float(given["KVIT_ORIGIN"]), float(given["KVIT_RATE"]))
     service = Service(settings, clock, seams=doors.seams)

@@ -6,8 +6,8 @@ import json
 
 import click
 
-from bot.ending import until_told
 from bot.sandbox.vendors import Vendors, opened
+from bot.signals import until_told
 
 
 async def sandbox(stripe_port: int, telegram_port: int) -> None:

@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 
 import click
 
-from bot import logs
-from bot.ending import until_told
+from bot import logging_setup
 from bot.sandbox import demo_site, market
 from bot.sandbox.market import Market
 from bot.sandbox.vendors import SandboxRefused, why_not
+from bot.signals import until_told
 
 HOST = "127.0.0.1"
 TRIES = 100
@@ -28,7 +28,7 @@ async def demo(port: int = 8080) -> None:
         SandboxRefused, CannotStart: it cannot be played here, and why.
     """
     market.refuse_a_live_key(os.environ)
-    logs.configure(level="warning")
+    logging_setup.configure(level="warning")
     with until_told() as told:
         async with opened(port) as (origin, _):
             click.echo(f"Kvit's demo is open: {origin}/  (Ctrl-C closes it; no account, no money, nothing is kept)")

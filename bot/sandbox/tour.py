@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import aiohttp
 import click
 
-from bot import logs
+from bot import logging_setup
 from bot.sandbox import market
 from bot.sandbox.narrator import Say
 from bot.sandbox.stage import Stage, StepFailed
@@ -103,7 +103,7 @@ async def tour() -> bool:
     Raises:
         SandboxRefused, CannotStart: the pretend world cannot be opened here.
     """
-    logs.configure(level="warning")
+    logging_setup.configure(level="warning")
     return await play(JOURNEYS, click.echo, patience=PATIENCE)
 
 
