@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from bot.checks.machine import tables
 from bot.front import Front, behind
-from bot.machine_check import tables
 from bot.settings import Settings
 from bot.stripe_gateway import StripeGateway
 from bot.telegram_intake import Polling, WebhookGuard, WebhookIsSet

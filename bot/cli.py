@@ -14,8 +14,8 @@ import click
 
 from bot import logging_setup
 from bot.app import CannotStart, CannotStartYet, Service
+from bot.checks.machine import BACK
 from bot.clock import SystemClock
-from bot.machine_check import BACK
 from bot.settings import Settings, SettingsRefused, load
 from bot.signals import until_told
 from handlers.ports import GatewayError
@@ -121,16 +121,16 @@ def setup_webhooks() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a list of name, ok, detail, remedy.")
 def check(as_json: bool) -> None:
     """Say of each thing that can be wrong whether it is, and what to do."""
-    from bot import checks
+    from bot.checks import runner
 
     try:
         settings = load()
     except SettingsRefused as refused:
-        found = checks.unreadable(refused)
+        found = runner.unreadable(refused)
     else:
         _log(settings)
-        found = _run(checks.check(settings, SystemClock()))
-    click.echo(checks.as_json(found) if as_json else checks.as_lines(found))
+        found = _run(runner.check(settings, SystemClock()))
+    click.echo(runner.as_json(found) if as_json else runner.as_lines(found))
     sys.exit(0 if all(finding.ok for finding in found) else FAILED)
 
 

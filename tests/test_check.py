@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.machine_check import LITTLE, TOO_LITTLE, address, disk
+from bot.checks.machine import LITTLE, TOO_LITTLE, address, disk
 from bot.settings import settings_of
 from storage.migrations import HEAD
 from tests.terminal import Terminal, failing, installed, noted, secrets_in, serving

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.machine_check import BACK
+from bot.checks.machine import BACK
 from bot.settings import settings_of
 from storage.migrations import HEAD
 from tests.process_world import Outside, outside

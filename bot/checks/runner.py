@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 
-from bot import machine_check, stripe_check, telegram_check
+from bot.checks import machine, stripe, telegram
 from bot.findings import Finding, fine, wrong
 from bot.redaction import redactor
 from bot.settings import Settings, SettingsRefused
@@ -18,9 +18,7 @@ SETTINGS = "settings"
 
 async def check(settings: Settings, clock: Clock) -> list[Finding]:
     """Every finding, in the order in which things are set up; nothing is changed anywhere."""
-    parts = await asyncio.gather(
-        machine_check.look(settings), stripe_check.look(settings, clock), telegram_check.look(settings)
-    )
+    parts = await asyncio.gather(machine.look(settings), stripe.look(settings, clock), telegram.look(settings))
     found = [fine(SETTINGS, "They can be read."), *(finding for part in parts for finding in part)]
     redact = redactor(settings.secrets())
     return [replace(it, detail=redact(it.detail), remedy=redact(it.remedy)) for it in found]
