@@ -77,7 +77,7 @@ def demo(port: int, tour: bool) -> None:
 @click.option("--telegram-port", default=0, show_default=True, help="0 takes any free one.")
 def sandbox(stripe_port: int, telegram_port: int) -> None:
     """The pretend Stripe and the pretend Telegram alone; the first line says where they are."""
-    from bot.sandbox.alone import sandbox as play
+    from bot.sandbox.standalone import sandbox as play
 
     _run(play(stripe_port, telegram_port))
 

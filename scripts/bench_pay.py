@@ -25,9 +25,9 @@ import aiohttp  # noqa: E402
 from bench import Program, now, percentile, running  # noqa: E402
 
 from bot.sandbox.clock import TurnedClock  # noqa: E402
+from bot.sandbox.fake_services import environment, subscribe  # noqa: E402
 from bot.sandbox.fake_stripe import FakeStripe  # noqa: E402
 from bot.sandbox.fake_telegram import FakeTelegram  # noqa: E402
-from bot.sandbox.vendors import environment, subscribe  # noqa: E402
 
 FIRST_PERSON = 90_000_000
 CHATS = 100

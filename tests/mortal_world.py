@@ -18,9 +18,9 @@ import aiohttp
 
 from bot.app import Seams, Service
 from bot.sandbox.clock import TurnedClock
+from bot.sandbox.fake_services import subscribe
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
-from bot.sandbox.vendors import subscribe
 from bot.stripe_gateway import StripeGateway
 from bot.telegram_messenger import TelegramMessenger
 from bot.telegram_request import AiohttpRequest

@@ -17,9 +17,9 @@ from typing import Any
 import aiohttp
 
 from bot.sandbox.clock import TurnedClock
+from bot.sandbox.fake_services import environment, subscribe
 from bot.sandbox.fake_stripe import FakeStripe, Request
 from bot.sandbox.fake_telegram import Entry, FakeTelegram
-from bot.sandbox.vendors import environment, subscribe
 from bot.settings import Settings
 from tests.world import OWNER, PATIENCE, Json, button, free_port
 

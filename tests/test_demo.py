@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.sandbox import cast
+from bot.sandbox import seed_users
 from bot.sandbox.demo import opened
 from bot.sandbox.fake_telegram import FakeTelegram
 from bot.sandbox.market import Market
@@ -159,11 +159,11 @@ async def test_a_page_hears_everything_first_and_then_only_what_is_new(
 ) -> None:
     origin, market = demo
     telegram = market.vendors.telegram
-    telegram.say(cast.OWNER.id, cast.OWNER.id, "/pay 125 DKK Coffee")
-    card = await telegram.until(lambda t: t.world.chats[cast.OWNER.id].messages.get(2), PATIENCE)
+    telegram.say(seed_users.OWNER.id, seed_users.OWNER.id, "/pay 125 DKK Coffee")
+    card = await telegram.until(lambda t: t.world.chats[seed_users.OWNER.id].messages.get(2), PATIENCE)
     async with listening(http, origin) as stream:
         first = await stream.next()
-        assert [person["name"] for person in first["setting"]["people"]] == [player.name for player in cast.CAST]
+        assert [person["name"] for person in first["setting"]["people"]] == [player.name for player in seed_users.CAST]
         assert [message["message_id"] for message in first["messages"]][:2] == [1, card["message_id"]]
         assert first["weather"] == [dict.fromkeys(("stripe_down", "telegram_down", "lose", "double", "poor"), False)]
         [attempt] = first["attempts"]
@@ -178,9 +178,9 @@ async def test_a_page_hears_everything_first_and_then_only_what_is_new(
 async def test_the_strip_tells_who_said_what_to_whom(demo: tuple[str, Market], http: aiohttp.ClientSession) -> None:
     origin, market = demo
     telegram = market.vendors.telegram
-    telegram.say(cast.OWNER.id, cast.OWNER.id, "/pay 125 DKK Coffee")
+    telegram.say(seed_users.OWNER.id, seed_users.OWNER.id, "/pay 125 DKK Coffee")
     await telegram.until(lambda _: market.vendors.stripe.ledger.deliveries, PATIENCE)
-    await telegram.until(lambda t: t.world.chats[cast.OWNER.id].messages.get(2), PATIENCE)
+    await telegram.until(lambda t: t.world.chats[seed_users.OWNER.id].messages.get(2), PATIENCE)
     async with listening(http, origin) as stream:
         said = {(row["way"], row["what"]): row for row in (await stream.next())["talk"]}
     assert said["Telegram → Kvit", "message"]["said"] == ""
@@ -199,7 +199,7 @@ async def test_an_answer_that_is_lost_is_told_as_what_broke_it(
         fault = {"method": "POST /v1/payment_intents", "how": "drop", "when": "after"}
         async with http.post(f"{origin}/do/stripe/faults", json=fault) as answer:
             assert answer.status == 200
-        market.vendors.telegram.say(cast.OWNER.id, cast.OWNER.id, "/pay 125 DKK Coffee")
+        market.vendors.telegram.say(seed_users.OWNER.id, seed_users.OWNER.id, "/pay 125 DKK Coffee")
         rows: list[Json] = []
         while not (lost := [row for row in rows if row["said"] == "drop after"]):
             rows += await stream.until("talk")
@@ -263,13 +263,13 @@ async def test_the_menu_is_the_bots_own_once_it_has_one(
 
 
 async def test_the_shop_knows_its_people_and_its_group_and_nobody_else(telegram: FakeTelegram) -> None:
-    for player in (cast.MERCHANT, cast.ADMIN, cast.SECOND_ADMIN):
-        said = telegram.say(cast.GROUP, player.id, "/pay 125 DKK Coffee")
-        card = await telegram.until(lambda t, n=said: _answer(t, cast.GROUP, n), PATIENCE)  # type: ignore[misc]
+    for player in (seed_users.MERCHANT, seed_users.ADMIN, seed_users.SECOND_ADMIN):
+        said = telegram.say(seed_users.GROUP, player.id, "/pay 125 DKK Coffee")
+        card = await telegram.until(lambda t, n=said: _answer(t, seed_users.GROUP, n), PATIENCE)  # type: ignore[misc]
         assert "reply_markup" in card
-    telegram.say(cast.STRANGER.id, cast.STRANGER.id, "/pay 125 DKK Coffee")
-    refusal = await telegram.until(lambda t: _answer(t, cast.STRANGER.id, 1), PATIENCE)
-    assert str(cast.STRANGER.id) in refusal["text"]
+    telegram.say(seed_users.STRANGER.id, seed_users.STRANGER.id, "/pay 125 DKK Coffee")
+    refusal = await telegram.until(lambda t: _answer(t, seed_users.STRANGER.id, 1), PATIENCE)
+    assert str(seed_users.STRANGER.id) in refusal["text"]
 
 
 def _answer(telegram: FakeTelegram, chat_id: int, said: int) -> Json | None:

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from bot.sandbox import cast
+from bot.sandbox import seed_users
 from bot.sandbox.demo import opened
 from bot.sandbox.market import Market
 from tests.browser import barriers, chromium, page_at, sideways
@@ -53,7 +53,7 @@ async def test_a_message_looks_as_its_entities_say(page: Page, market: Market) -
         "😀 <b>bold <i>both</i></b> <code>a&lt;b</code> <u>u</u><s>s</s> <tg-spoiler>hidden</tg-spoiler>\n"
         '<blockquote>quoted</blockquote> <a href="https://kvit.example/x">a link</a> #tag @someone /help'
     )
-    await call(market, "sendMessage", chat_id=cast.OWNER.id, text=text, parse_mode="HTML")
+    await call(market, "sendMessage", chat_id=seed_users.OWNER.id, text=text, parse_mode="HTML")
     shown = page.locator(".message").last
     for tag, words in (("strong em", "both"), ("code", "a<b"), ("u", "u"), ("s", "s"), ("blockquote", "quoted")):
         await expect(shown.locator(tag)).to_have_text(words)

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from bot.sandbox import cast
+from bot.sandbox import seed_users
 from bot.sandbox.demo import opened
 from bot.sandbox.market import Market
 from handlers.commands import COMMANDS
@@ -160,11 +160,11 @@ async def test_a_card_is_answered_with_a_command(page: Page) -> None:
 
 async def test_an_alert_has_to_be_closed_by_hand(page: Page, market: Market) -> None:
     keyboard = {"inline_keyboard": [[{"text": "Tap me", "callback_data": "nothing"}]]}
-    await call(market, "sendMessage", chat_id=cast.STRANGER.id, text="first", reply_markup=keyboard)
+    await call(market, "sendMessage", chat_id=seed_users.STRANGER.id, text="first", reply_markup=keyboard)
     await page.get_by_role("radio", name="Sven").check(force=True)
     telegram = market.vendors.telegram
-    telegram.say(cast.STRANGER.id, cast.STRANGER.id, "/start")
-    await call(market, "sendMessage", chat_id=cast.STRANGER.id, text="A button", reply_markup=keyboard)
+    telegram.say(seed_users.STRANGER.id, seed_users.STRANGER.id, "/start")
+    await call(market, "sendMessage", chat_id=seed_users.STRANGER.id, text="A button", reply_markup=keyboard)
     await market.service.stop()  # so that the tap is answered by the test
     await page.get_by_role("button", name="Tap me").click()
     tap = await telegram.until(lambda t: next(iter(t.world.taps), None), PATIENCE / 1000)
@@ -181,7 +181,7 @@ async def test_each_person_and_the_group_have_a_chat_of_their_own(page: Page) ->
     await expect(page.locator("#seller-owner")).to_have_text("Sven’s phone")
     await expect(page.locator(".message")).to_have_count(0)
     await page.get_by_role("group", name="Examples").get_by_role("button").first.click()
-    await expect(page.locator(".message").last).to_contain_text(str(cast.STRANGER.id))
+    await expect(page.locator(".message").last).to_contain_text(str(seed_users.STRANGER.id))
     await page.get_by_role("radio", name="Mikkel").check(force=True)
     await page.get_by_role("radio", name="Group").check(force=True)
     await asked(page, "/pay 40 DKK Cake")
@@ -266,7 +266,7 @@ async def test_what_is_offered_is_for_whoever_holds_the_phone(page: Page) -> Non
     offers = await offered(page, "125 coffee")
     await expect(offers).to_contain_text(["DKK 125.00"])
     await page.get_by_role("radio", name="Sven").check(force=True)
-    await expect(offers).to_contain_text([str(cast.STRANGER.id)])
+    await expect(offers).to_contain_text([str(seed_users.STRANGER.id)])
 
 
 async def test_in_the_customers_chat_nothing_else_is_sent(page: Page, market: Market) -> None:

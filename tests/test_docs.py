@@ -14,11 +14,11 @@ import pytest
 import stripe
 
 from bot.cli import main, our_version
-from bot.sandbox.alone import introduced
 from bot.sandbox.clock import TurnedClock
+from bot.sandbox.fake_services import Vendors
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
-from bot.sandbox.vendors import Vendors
+from bot.sandbox.standalone import introduced
 from bot.settings import Settings
 from bot.stripe_gateway import StripeGateway
 from bot.stripe_words import EVENT_TYPES

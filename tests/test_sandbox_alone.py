@@ -12,9 +12,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from bot.sandbox import vendors
-from bot.sandbox.alone import introduced
-from bot.sandbox.vendors import SandboxRefused, Vendors
+from bot.sandbox import fake_services
+from bot.sandbox.fake_services import SandboxRefused, Vendors
+from bot.sandbox.standalone import introduced
 from tests.program import ended, first_line, running
 
 Json = dict[str, Any]
@@ -30,7 +30,7 @@ ASKED = {
 
 @pytest.fixture
 async def pair() -> AsyncIterator[Vendors]:
-    async with vendors.opened() as both:
+    async with fake_services.opened() as both:
         yield both
 
 
@@ -77,7 +77,7 @@ async def test_the_first_line_tells_all_and_a_signal_ends_it_cleanly(told: signa
 
 
 async def test_a_long_poll_that_waits_does_not_hold_up_the_end(http: aiohttp.ClientSession) -> None:
-    async with vendors.opened() as pair:
+    async with fake_services.opened() as pair:
         poll = asyncio.create_task(call(http, introduced(pair), "getUpdates", timeout=50))
         await pair.telegram.until(lambda telegram: telegram.polls)
     assert await poll == []
@@ -88,7 +88,7 @@ async def test_a_port_that_is_taken_is_said_in_one_sentence(pair: Vendors, optio
     taken = int(pair.stripe.base.rpartition(":")[2])
     stripe, telegram = (taken, 0) if option == "--stripe-port" else (0, taken)
     with pytest.raises(SandboxRefused) as refused:
-        async with vendors.opened(stripe_port=stripe, telegram_port=telegram):
+        async with fake_services.opened(stripe_port=stripe, telegram_port=telegram):
             raise AssertionError("it opened")
     assert str(refused.value) == (
         f"Port {taken} is taken already; choose another one with {option}, or 0 for any free one."
@@ -97,7 +97,7 @@ async def test_a_port_that_is_taken_is_said_in_one_sentence(pair: Vendors, optio
 
 async def test_one_number_for_both_is_a_taken_port_too(unused_tcp_port: int) -> None:
     with pytest.raises(SandboxRefused, match="--telegram-port"):
-        async with vendors.opened(stripe_port=unused_tcp_port, telegram_port=unused_tcp_port):
+        async with fake_services.opened(stripe_port=unused_tcp_port, telegram_port=unused_tcp_port):
             raise AssertionError("it opened")
 
 

@@ -23,9 +23,9 @@ from typing import Any
 import aiohttp
 
 from bot.sandbox.clock import TurnedClock
+from bot.sandbox.fake_services import environment, subscribe
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
-from bot.sandbox.vendors import environment, subscribe
 from bot.settings import Settings
 from tests.checker import Evidence
 from tests.process_world import ROOT

@@ -17,9 +17,9 @@ import aiohttp
 
 from bot.app import Seams, Service
 from bot.sandbox.clock import TurnedClock
+from bot.sandbox.fake_services import subscribe
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import Entry, FakeTelegram
-from bot.sandbox.vendors import subscribe
 from bot.settings import Settings, settings_of
 from handlers.pacing import Pacing
 from tests.laid_out import lay_out

@@ -12,8 +12,8 @@ import click
 
 from bot import logging_setup
 from bot.sandbox import demo_site, market
+from bot.sandbox.fake_services import SandboxRefused, why_not
 from bot.sandbox.market import Market
-from bot.sandbox.vendors import SandboxRefused, why_not
 from bot.signals import until_told
 
 HOST = "127.0.0.1"

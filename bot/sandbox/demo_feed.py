@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bot.sandbox import cast, demo_fates, demo_inline
+from bot.sandbox import demo_fates, demo_inline, seed_users
 from bot.sandbox.demo_talk import Talk
 from bot.sandbox.fake_stripe import Attempt, attempts
 from bot.sandbox.fake_telegram import Chat, FakeTelegram
@@ -38,9 +38,9 @@ class Feed:
         """Everything, for a page that knows nothing; with `setting`, which never changes."""
         bot = self._telegram.world.bot
         setting = {
-            "people": [vars(player) for player in cast.CAST],
-            "group": {"id": cast.GROUP, "title": cast.GROUP_TITLE},
-            "customer": {"id": cast.CUSTOMER.id, "name": cast.CUSTOMER.name},
+            "people": [vars(player) for player in seed_users.CAST],
+            "group": {"id": seed_users.GROUP, "title": seed_users.GROUP_TITLE},
+            "customer": {"id": seed_users.CUSTOMER.id, "name": seed_users.CUSTOMER.name},
             "bot": {"id": bot["id"], "name": bot["first_name"], "username": bot["username"]},
             "stripe": self._market.vendors.stripe.base,
             "kvit": self._market.service.base,

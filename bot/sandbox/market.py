@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bot.app import Service
-from bot.sandbox import cast, vendors
-from bot.sandbox.vendors import SandboxRefused, Vendors
+from bot.sandbox import fake_services, seed_users
+from bot.sandbox.fake_services import SandboxRefused, Vendors
 from bot.settings import Settings, settings_of
 from bot.telegram_menus import dress
 from bot.telegram_request import AiohttpRequest
@@ -29,7 +29,7 @@ APPROVAL_ABOVE = 50_000
 class Market:
     """The pretend Stripe and Telegram, and the real service between them."""
 
-    vendors: Vendors
+    fake_services: Vendors
     service: Service
 
 
@@ -43,14 +43,14 @@ async def opened(*, framed_by: str = "'none'", brisk: bool = False) -> AsyncIter
     """
     refuse_a_live_key(os.environ)
     with TemporaryDirectory(prefix="kvit-", ignore_cleanup_errors=True) as folder:
-        async with vendors.opened(flood_control=not brisk) as pair:
-            cast.enter(pair.telegram)
+        async with fake_services.opened(flood_control=not brisk) as pair:
+            seed_users.enter(pair.telegram)
             pacing = Pacing(BRISK, BRISK, BRISK, BRISK) if brisk else None
             service = Service(_settings(pair, Path(folder)), pair.clock, framed_by=framed_by, pacing=pacing)
             try:
                 await service.start()
-                await vendors.subscribe(pair.stripe, service.base)
-                await service.seed(cast.OWNER.name, cast.seats(), [cast.GROUP])
+                await fake_services.subscribe(pair.stripe, service.base)
+                await service.seed(seed_users.OWNER.name, seed_users.seats(), [seed_users.GROUP])
                 await _dress(pair)
                 yield Market(pair, service)
             finally:

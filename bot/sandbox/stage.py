@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from bot.sandbox import cast
+from bot.sandbox import seed_users
 from bot.sandbox.fake_telegram import FakeTelegram
 from bot.sandbox.market import Market
 from bot.sandbox.narrator import Narrator, Say, buttons
@@ -63,7 +63,7 @@ class Stage:
         self._market = market
         self._http = http
         self._narrator = Narrator(self._telegram, say)
-        self._owner = cast.OWNER.id
+        self._owner = seed_users.OWNER.id
 
     @property
     def _telegram(self) -> FakeTelegram:
@@ -86,7 +86,7 @@ class Stage:
         button = self._now(card).button(label)
         if button is None or "callback_data" not in button:
             raise self._failed(f"a button {label!r} to tap on the card")
-        self._narrator.act(cast.OWNER.name, f"taps {label}")
+        self._narrator.act(seed_users.OWNER.name, f"taps {label}")
         body = {"message_id": card.id, "from_id": self._owner, "data": button["callback_data"]}
         query = (await self._control(self._telegram.base, "taps", body))["callback_query_id"]
         await self.sees(f"an answer to the tap on {label!r}", lambda: self._telegram.world.taps[query].answer)
@@ -148,7 +148,7 @@ class Stage:
         link = self._now(card).link
         if not link:
             raise self._failed("a button to pay with on the card")
-        self._narrator.act(cast.CUSTOMER.name, f"opens the link and {words}")
+        self._narrator.act(seed_users.CUSTOMER.name, f"opens the link and {words}")
         await self.opens(link, answer)
 
     async def opens(self, link: str, answer: str) -> None:

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from bot.sandbox.vendors import Vendors, opened
+from bot.sandbox.fake_services import Vendors, opened
 from bot.signals import until_told
 
 
