@@ -64,8 +64,8 @@ def serve(no_migrate: bool, take_over_webhook: bool) -> None:
 @click.option("--tour", is_flag=True, help="Play whole journeys by itself, and end.")
 def demo(port: int, tour: bool) -> None:
     """A market in a browser page, with a pretend Stripe and a pretend Telegram."""
-    from bot.sandbox.demo import demo as play
-    from bot.sandbox.tour import tour as play_tour
+    from bot.sandbox.demo.server import demo as play
+    from bot.sandbox.demo.tour import tour as play_tour
 
     if tour:
         sys.exit(0 if _run(play_tour()) else 1)

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 from playwright.async_api import FrameLocator, Locator, Page, expect
 
-from bot.sandbox.market import Market
+from bot.sandbox.demo.stack import Market
 from tests.browser import PATIENCE
 
 WIDE = {"width": 1280, "height": 800}

@@ -18,9 +18,9 @@ import aiohttp
 import pytest
 
 from bot.sandbox import seed_users
-from bot.sandbox.demo import opened
+from bot.sandbox.demo.server import opened
+from bot.sandbox.demo.stack import Market
 from bot.sandbox.fake_telegram import FakeTelegram
-from bot.sandbox.market import Market
 from handlers.commands import COMMANDS
 from tests.program import ROOT, ended, first_line, running
 from tests.world import PATIENCE

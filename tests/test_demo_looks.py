@@ -9,8 +9,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from bot.sandbox import seed_users
-from bot.sandbox.demo import opened
-from bot.sandbox.market import Market
+from bot.sandbox.demo.server import opened
+from bot.sandbox.demo.stack import Market
 from tests.browser import barriers, chromium, page_at, sideways
 from tests.demo_phones import NARROW, PAY, WIDE, asked, call, offered, phone
 

@@ -10,8 +10,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from bot.sandbox import seed_users
-from bot.sandbox.demo import opened
-from bot.sandbox.market import Market
+from bot.sandbox.demo.server import opened
+from bot.sandbox.demo.stack import Market
 from handlers.commands import COMMANDS
 from tests.browser import PATIENCE, chromium, page_at
 from tests.demo_phones import PAY, WIDE, asked, call, card_on, last, offered, phone

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from bot.sandbox.demo.tour import JOURNEYS, PATIENCE, play
+from bot.sandbox.demo.tour_actions import Stage
 from bot.sandbox.fake_services import SandboxRefused
-from bot.sandbox.stage import Stage
-from bot.sandbox.tour import JOURNEYS, PATIENCE, play
 from tests.program import ended, running
 
 SOON = 0.2

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import aiohttp
 
 from bot.sandbox import seed_users
+from bot.sandbox.demo.stack import Market
+from bot.sandbox.demo.transcript_printer import Narrator, Say, buttons
 from bot.sandbox.fake_telegram import FakeTelegram
-from bot.sandbox.market import Market
-from bot.sandbox.narrator import Narrator, Say, buttons
 
 Json = dict[str, Any]
 T = TypeVar("T")

@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 import click
 
 from bot import logging_setup
-from bot.sandbox import demo_site, market
+from bot.sandbox.demo import site, stack
+from bot.sandbox.demo.stack import Market
 from bot.sandbox.fake_services import SandboxRefused, why_not
-from bot.sandbox.market import Market
 from bot.signals import until_told
 
 HOST = "127.0.0.1"
@@ -27,7 +27,7 @@ async def demo(port: int = 8080) -> None:
     Raises:
         SandboxRefused, CannotStart: it cannot be played here, and why.
     """
-    market.refuse_a_live_key(os.environ)
+    stack.refuse_a_live_key(os.environ)
     logging_setup.configure(level="warning")
     with until_told() as told:
         async with opened(port) as (origin, _):
@@ -40,7 +40,7 @@ async def opened(port: int, *, brisk: bool = False) -> AsyncIterator[tuple[str, 
     """The page's origin and all that is behind it, for as long as the context lasts."""
     with _door(port) as door:
         origin = f"http://{HOST}:{door.getsockname()[1]}"
-        async with market.opened(framed_by=origin, brisk=brisk) as behind, demo_site.opened(behind, door, origin):
+        async with stack.opened(framed_by=origin, brisk=brisk) as behind, site.opened(behind, door, origin):
             yield origin, behind
 
 

@@ -15,8 +15,8 @@ import aiohttp
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from bot.sandbox.demo_feed import Feed
-from bot.sandbox.market import Market
+from bot.sandbox.demo.feed import Feed
+from bot.sandbox.demo.stack import Market
 
 HERE = Path(__file__).parent
 SCRIPTS = ("chat_page.js", "chat_talk.js", "chat_desk.js")

@@ -7,10 +7,10 @@ import re
 from dataclasses import asdict
 from typing import Any
 
+from bot.sandbox.demo.stack import Market
 from bot.sandbox.fake_stripe import Delivery, Request
 from bot.sandbox.fake_stripe.ledger import plain
 from bot.sandbox.fake_telegram import Entry
-from bot.sandbox.market import Market
 
 Json = dict[str, Any]
 LONGEST = 3000

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bot.sandbox import demo_fates, demo_inline, seed_users
-from bot.sandbox.demo_talk import Talk
+from bot.sandbox import seed_users
+from bot.sandbox.demo import actions, inline
+from bot.sandbox.demo.stack import Market
+from bot.sandbox.demo.traffic import Talk
 from bot.sandbox.fake_stripe import Attempt, attempts
 from bot.sandbox.fake_telegram import Chat, FakeTelegram
-from bot.sandbox.market import Market
 
 Json = dict[str, Any]
 SHOWN = ("message_id", "date", "edit_date", "text", "entities", "caption", "caption_entities", "photo", "document")
@@ -53,12 +54,12 @@ class Feed:
         """The time, and of each kind of thing those that changed; kinds without any are left out."""
         tried = self._market.vendors.stripe.ledger.attempts.values()
         found = {
-            "messages": self._fresh("messages", self._messages() | demo_inline.messages(self._telegram)),
+            "messages": self._fresh("messages", self._messages() | inline.messages(self._telegram)),
             "gone": self._fresh("gone", self._gone()),
             "answers": self._fresh("answers", self._answers()),
-            "offers": self._fresh("offers", demo_inline.offers(self._telegram)),
+            "offers": self._fresh("offers", inline.offers(self._telegram)),
             "attempts": self._fresh("attempts", {each[-1].intent: self._attempt(each[-1]) for each in tried}),
-            "payments": self._fresh("payments", demo_fates.payments(self._market.vendors.stripe)),
+            "payments": self._fresh("payments", actions.payments(self._market.vendors.stripe)),
             "menus": self._fresh("menus", self._menus()),
             "weather": self._fresh("weather", {"now": self._weather()}),
             "talk": self._talk.news(),

@@ -9,9 +9,9 @@ import aiohttp
 import click
 
 from bot import logging_setup
-from bot.sandbox import market
-from bot.sandbox.narrator import Say
-from bot.sandbox.stage import Stage, StepFailed
+from bot.sandbox.demo import stack
+from bot.sandbox.demo.tour_actions import Stage, StepFailed
+from bot.sandbox.demo.transcript_printer import Say
 
 Journey = Callable[[Stage], Awaitable[None]]
 PATIENCE = 30.0
@@ -110,7 +110,7 @@ async def tour() -> bool:
 async def play(journeys: Mapping[str, Journey], say: Say, *, patience: float) -> bool:
     """Play these, one after the other, until a step fails within `patience` real seconds."""
     began = time.monotonic()
-    async with market.opened(brisk=True) as opened, aiohttp.ClientSession() as http:
+    async with stack.opened(brisk=True) as opened, aiohttp.ClientSession() as http:
         stage = Stage(opened, http, say, patience)
         for number, (name, journey) in enumerate(journeys.items(), start=1):
             say(f"\n{number}. {name}\n")

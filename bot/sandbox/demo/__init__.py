@@ -1,0 +1,1 @@
+"""`python -m bot demo`: the chat page over the fake services, and the tour that plays by itself."""
