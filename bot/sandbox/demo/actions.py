@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.sandbox.fake_stripe import FakeStripe, disputing, refunding
+from bot.sandbox.fake_stripe import FakeStripe, dispute_actions, refund_actions
 
 Json = dict[str, Any]
 LATE_FAILURE = {"failure_reason": "expired_or_canceled_card"}
@@ -46,15 +46,15 @@ def _turns(refund: Json) -> list[tuple[str, str, Json]]:
     """What may become of the newest refund."""
     path, status = f"refunds/{refund['id']}", refund["status"]
     turns: list[tuple[str, str, Json]] = []
-    if status in refunding.MAY["succeed"]:
+    if status in refund_actions.MAY["succeed"]:
         turns.append(("Refund succeeds", f"{path}/succeed", {}))
-    if status in refunding.MAY["fail"]:
+    if status in refund_actions.MAY["fail"]:
         turns.append(("Refund fails", f"{path}/fail", LATE_FAILURE))
     return turns
 
 
 def _verdicts(dispute: Json) -> list[tuple[str, str, Json]]:
     path = f"disputes/{dispute['id']}/close"
-    if dispute["status"] in disputing.ENDS:
+    if dispute["status"] in dispute_actions.ENDS:
         return []
     return [("Dispute won", path, {"status": "won"}), ("Dispute lost", path, {"status": "lost"})]

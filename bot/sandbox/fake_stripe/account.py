@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from bot.sandbox.fake_stripe import form, listing, objects
-from bot.sandbox.fake_stripe.call import Call, Endpoint
-from bot.sandbox.fake_stripe.refusal import Json
-from bot.sandbox.fake_stripe.world import ACCOUNT
+from bot.sandbox.fake_stripe import form_params, objects, pagination
+from bot.sandbox.fake_stripe.api_error import Json
+from bot.sandbox.fake_stripe.endpoint import Call, Endpoint
+from bot.sandbox.fake_stripe.state import ACCOUNT
 
 OPENED = 1_760_000_000
 DUE: Json = {
@@ -96,7 +96,7 @@ def balance(call: Call) -> Json:
 
 
 def configurations(call: Call) -> Json:
-    return listing.page(
+    return pagination.page(
         call, "/v1/payment_method_configurations", "payment_method_configuration", [configuration(call)]
     )
 
@@ -133,6 +133,6 @@ ENDPOINTS = (
         "GET",
         "/v1/payment_method_configurations",
         configurations,
-        {**listing.CURSORS, "active": form.boolean, "application": form.text()},
+        {**pagination.CURSORS, "active": form_params.boolean, "application": form_params.text()},
     ),
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from bot.sandbox.fake_stripe import booking, objects
+from bot.sandbox.fake_stripe import captures, objects
+from bot.sandbox.fake_stripe.api_error import DOCS, Json
 from bot.sandbox.fake_stripe.ledger import Attempt
-from bot.sandbox.fake_stripe.refusal import DOCS, Json
-from bot.sandbox.fake_stripe.world import ACCOUNT, Cause, World
+from bot.sandbox.fake_stripe.state import ACCOUNT, Cause, World
 
 MESSAGES = {
     "payment_intent_payment_attempt_expired": "The customer did not authorize the payment in time.",
@@ -53,7 +53,7 @@ def approve(world: World, cause: Cause, attempt: Attempt) -> None:
     if holds:
         _hold(world, cause, intent, charge)
     else:
-        booking.book(world, cause, intent, charge)
+        captures.book(world, cause, intent, charge)
         world.emit(cause, "charge.succeeded", charge)
         intent |= {"status": "succeeded", "amount_received": intent["amount"]}
         world.emit(cause, "payment_intent.succeeded", intent)
@@ -63,7 +63,7 @@ def _hold(world: World, cause: Cause, intent: Json, charge: Json) -> None:
     world.emit(cause, "charge.succeeded", charge)
     intent |= {"status": "requires_capture", "amount_capturable": intent["amount"]}
     world.emit(cause, "payment_intent.amount_capturable_updated", intent)
-    world.later(cause, world.switches.hold_seconds, lambda due: booking.expire(world, due, intent))
+    world.later(cause, world.switches.hold_seconds, lambda due: captures.expire(world, due, intent))
 
 
 def manual(intent: Json) -> bool:

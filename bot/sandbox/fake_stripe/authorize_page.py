@@ -9,9 +9,9 @@ from aiohttp import web
 from jinja2 import Environment
 
 from bot.sandbox.fake_stripe import attempts
+from bot.sandbox.fake_stripe.api_error import Json
 from bot.sandbox.fake_stripe.ledger import Attempt
-from bot.sandbox.fake_stripe.refusal import Json
-from bot.sandbox.fake_stripe.world import Cause, World
+from bot.sandbox.fake_stripe.state import Cause, World
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bot.sandbox.fake_stripe import form, listing
-from bot.sandbox.fake_stripe.call import Call, Endpoint
-from bot.sandbox.fake_stripe.refusal import Json, no_such
+from bot.sandbox.fake_stripe import form_params, pagination
+from bot.sandbox.fake_stripe.api_error import Json, no_such
+from bot.sandbox.fake_stripe.endpoint import Call, Endpoint
 
 ROOT = "/v1/charges"
 
@@ -21,11 +21,11 @@ def list_all(call: Call) -> Json:
         name: call.params[name] for name in ("payment_intent", "customer", "transfer_group") if name in call.params
     }
     found = [each for each in call.world.ledger.charges.values() if wanted.items() <= each.items()]
-    return listing.page(call, ROOT, "charge", found)
+    return pagination.page(call, ROOT, "charge", found)
 
 
-FILTERS: form.Fields = dict.fromkeys(("payment_intent", "customer", "transfer_group"), form.text())
+FILTERS: form_params.Fields = dict.fromkeys(("payment_intent", "customer", "transfer_group"), form_params.text())
 ENDPOINTS = (
-    Endpoint("GET", ROOT, list_all, {**listing.CURSORS, "created": form.span, **FILTERS}),
+    Endpoint("GET", ROOT, list_all, {**pagination.CURSORS, "created": form_params.span, **FILTERS}),
     Endpoint("GET", f"{ROOT}/:id", retrieve),
 )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from bot.sandbox.fake_stripe import attempts, booking, delivery
+from bot.sandbox.fake_stripe import attempts, captures, delivery
+from bot.sandbox.fake_stripe.api_error import Json
 from bot.sandbox.fake_stripe.control_route import found, gets, no, posts, word
 from bot.sandbox.fake_stripe.faults import Faults
 from bot.sandbox.fake_stripe.ledger import Attempt
-from bot.sandbox.fake_stripe.refusal import Json
-from bot.sandbox.fake_stripe.world import Cause, World
+from bot.sandbox.fake_stripe.state import Cause, World
 
 
 class Control:
@@ -65,7 +65,7 @@ class Control:
         intent = self._intent(request)
         if intent["status"] != "requires_capture":
             raise no(web.HTTPConflict, f"nothing is held: the intent is {intent['status']}")
-        booking.expire(self.world, Cause(self.world.now()), intent)
+        captures.expire(self.world, Cause(self.world.now()), intent)
         return intent
 
     async def deliver(self, request: web.Request, _: Json) -> Json:

@@ -8,9 +8,9 @@ from typing import Any
 
 from aiohttp import web
 
+from bot.sandbox.fake_stripe.api_error import Json
 from bot.sandbox.fake_stripe.ledger import plain
-from bot.sandbox.fake_stripe.refusal import Json
-from bot.sandbox.fake_stripe.world import World
+from bot.sandbox.fake_stripe.state import World
 
 Act = Callable[[web.Request, Json], Awaitable[Any]]
 

@@ -9,9 +9,9 @@ import json
 
 import aiohttp
 
+from bot.sandbox.fake_stripe.api_error import Json
 from bot.sandbox.fake_stripe.ledger import Delivery
-from bot.sandbox.fake_stripe.refusal import Json
-from bot.sandbox.fake_stripe.world import World
+from bot.sandbox.fake_stripe.state import World
 
 MODES = ("deliver", "lose", "hold")
 

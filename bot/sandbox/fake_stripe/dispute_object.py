@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.sandbox.fake_stripe.refusal import Json
+from bot.sandbox.fake_stripe.api_error import Json
 
 EVIDENCE = """
     access_activity_log appeal billing_address cancellation_policy cancellation_policy_disclosure

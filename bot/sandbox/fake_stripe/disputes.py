@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bot.sandbox.fake_stripe import form, listing
-from bot.sandbox.fake_stripe.call import Call, Endpoint
-from bot.sandbox.fake_stripe.refusal import Json, no_such
+from bot.sandbox.fake_stripe import form_params, pagination
+from bot.sandbox.fake_stripe.api_error import Json, no_such
+from bot.sandbox.fake_stripe.endpoint import Call, Endpoint
 
 ROOT = "/v1/disputes"
 
@@ -19,8 +19,13 @@ def retrieve(call: Call) -> Json:
 def list_all(call: Call) -> Json:
     wanted = {name: call.params[name] for name in ("charge", "payment_intent") if name in call.params}
     found = [each for each in call.world.ledger.disputes.values() if wanted.items() <= each.items()]
-    return listing.page(call, ROOT, "dispute", found)
+    return pagination.page(call, ROOT, "dispute", found)
 
 
-LIST: form.Fields = {**listing.CURSORS, "created": form.span, "charge": form.text(), "payment_intent": form.text()}
+LIST: form_params.Fields = {
+    **pagination.CURSORS,
+    "created": form_params.span,
+    "charge": form_params.text(),
+    "payment_intent": form_params.text(),
+}
 ENDPOINTS = (Endpoint("GET", ROOT, list_all, LIST), Endpoint("GET", f"{ROOT}/:id", retrieve))

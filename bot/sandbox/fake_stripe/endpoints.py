@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.sandbox.fake_stripe import events, form, listing, objects
-from bot.sandbox.fake_stripe.call import Call, Endpoint
-from bot.sandbox.fake_stripe.refusal import Json, Refusal, no_such
+from bot.sandbox.fake_stripe import events, form_params, objects, pagination
+from bot.sandbox.fake_stripe.api_error import Json, Refusal, no_such
+from bot.sandbox.fake_stripe.endpoint import Call, Endpoint
 
 ROOT = "/v1/webhook_endpoints"
 MOST = 16
@@ -18,7 +18,7 @@ def subscribed(value: Any, name: str) -> str:
 
 def address(value: Any, name: str) -> str:
     """An http or https URL."""
-    found = form.text()(value, name)
+    found = form_params.text()(value, name)
     if not found or not found.startswith(("http://", "https://")):
         raise Refusal("Not a valid URL", code="url_invalid", param=name)
     return str(found)
@@ -68,20 +68,20 @@ def delete(call: Call) -> Json:
 
 
 def list_all(call: Call) -> Json:
-    return listing.page(call, ROOT, "webhook endpoint", call.world.ledger.endpoints.values())
+    return pagination.page(call, ROOT, "webhook endpoint", call.world.ledger.endpoints.values())
 
 
-CHANGEABLE: form.Fields = {
+CHANGEABLE: form_params.Fields = {
     "url": address,
-    "enabled_events": form.each(subscribed),
-    "description": form.text(),
-    "metadata": form.metadata,
+    "enabled_events": form_params.each(subscribed),
+    "description": form_params.text(),
+    "metadata": form_params.metadata,
 }
-CREATE: form.Fields = {**CHANGEABLE, "api_version": form.one_of(objects.API_VERSION), "connect": None}
+CREATE: form_params.Fields = {**CHANGEABLE, "api_version": form_params.one_of(objects.API_VERSION), "connect": None}
 ENDPOINTS = (
     Endpoint("POST", ROOT, create, CREATE, ("url", "enabled_events")),
-    Endpoint("GET", ROOT, list_all, listing.CURSORS),
+    Endpoint("GET", ROOT, list_all, pagination.CURSORS),
     Endpoint("GET", f"{ROOT}/:id", find),
-    Endpoint("POST", f"{ROOT}/:id", update, {**CHANGEABLE, "disabled": form.boolean}),
+    Endpoint("POST", f"{ROOT}/:id", update, {**CHANGEABLE, "disabled": form_params.boolean}),
     Endpoint("DELETE", f"{ROOT}/:id", delete),
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.sandbox.fake_stripe import form, listing
-from bot.sandbox.fake_stripe.call import Call, Endpoint
+from bot.sandbox.fake_stripe import form_params, pagination
+from bot.sandbox.fake_stripe.api_error import Json, Refusal, exclusive, no_such
+from bot.sandbox.fake_stripe.endpoint import Call, Endpoint
 from bot.sandbox.fake_stripe.event_types import EVENT_TYPES
-from bot.sandbox.fake_stripe.refusal import Json, Refusal, exclusive, no_such
 
 ROOT = "/v1/events"
 KEPT_SECONDS = 30 * 86400
@@ -32,7 +32,7 @@ def list_all(call: Call) -> Json:
     if len(params.get("types", [])) > 20:
         raise Refusal("You may pass at most 20 values in `types`.", param="types")
     found = [event for event in kept(call) if _fits(event, params)]
-    return listing.page(call, ROOT, "event", found)
+    return pagination.page(call, ROOT, "event", found)
 
 
 def _fits(event: Json, params: Json) -> bool:
@@ -54,11 +54,11 @@ def known(value: Any, name: str) -> str:
     return str(value)
 
 
-FIELDS: form.Fields = {
-    **listing.CURSORS,
-    "created": form.span,
-    "delivery_success": form.boolean,
-    "type": form.text(),
-    "types": form.each(known),
+FIELDS: form_params.Fields = {
+    **pagination.CURSORS,
+    "created": form_params.span,
+    "delivery_success": form_params.boolean,
+    "type": form_params.text(),
+    "types": form_params.each(known),
 }
 ENDPOINTS = (Endpoint("GET", ROOT, list_all, FIELDS), Endpoint("GET", f"{ROOT}/:id", retrieve))

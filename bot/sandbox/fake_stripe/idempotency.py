@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bot.sandbox.fake_stripe.answer import Answer
-from bot.sandbox.fake_stripe.refusal import Json, Refusal
+from bot.sandbox.fake_stripe.api_error import Json, Refusal
+from bot.sandbox.fake_stripe.response import Answer
 
 KEPT = timedelta(hours=24)
 LONGEST = 255

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.sandbox.fake_stripe import form
-from bot.sandbox.fake_stripe.refusal import Refusal
+from bot.sandbox.fake_stripe import form_params
+from bot.sandbox.fake_stripe.api_error import Refusal
 
-BILLING = form.table(
+BILLING = form_params.table(
     {
-        "address": form.table(
-            dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"), form.text()),
+        "address": form_params.table(
+            dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"), form_params.text()),
         ),
-        **dict.fromkeys(("email", "name", "phone", "tax_id"), form.text()),
+        **dict.fromkeys(("email", "name", "phone", "tax_id"), form_params.text()),
     }
 )
 
@@ -34,50 +34,50 @@ def only_mobilepay(value: Any, name: str) -> str:
 
 
 def return_url(value: Any, name: str) -> str:
-    found = form.text()(value, name)
+    found = form_params.text()(value, name)
     if not found or "://" not in found:
         raise Refusal("Not a valid URL", code="url_invalid", param=name)
     return str(found)
 
 
-METHOD_DATA = form.table(
+METHOD_DATA = form_params.table(
     {
         "type": only_mobilepay,
         "billing_details": BILLING,
-        "metadata": form.metadata,
-        "mobilepay": form.table({}),
-        "allow_redisplay": form.one_of("always", "limited", "unspecified"),
+        "metadata": form_params.metadata,
+        "mobilepay": form_params.table({}),
+        "allow_redisplay": form_params.one_of("always", "limited", "unspecified"),
         "radar_options": None,
     },
     ("type",),
 )
-METHOD_OPTIONS = form.table(
+METHOD_OPTIONS = form_params.table(
     {
-        "mobilepay": form.table(
-            {"capture_method": form.one_of("manual", ""), "setup_future_usage": form.one_of("none")},
+        "mobilepay": form_params.table(
+            {"capture_method": form_params.one_of("manual", ""), "setup_future_usage": form_params.one_of("none")},
         ),
         "card": None,
     }
 )
-CAPTURE = form.one_of("automatic", "automatic_async", "manual")
-TYPES = form.each(form.text(100))
+CAPTURE = form_params.one_of("automatic", "automatic_async", "manual")
+TYPES = form_params.each(form_params.text(100))
 
-PAYING: form.Fields = {
+PAYING: form_params.Fields = {
     "allowed_payment_method_types": TYPES,
     "excluded_payment_method_types": TYPES,
     "payment_method_types": no_longer,
-    "payment_method": form.text(),
+    "payment_method": form_params.text(),
     "payment_method_data": METHOD_DATA,
     "payment_method_options": METHOD_OPTIONS,
     "capture_method": CAPTURE,
-    "receipt_email": form.text(800),
+    "receipt_email": form_params.text(800),
     "setup_future_usage": None,
     "shipping": None,
     "hooks": None,
     "amount_details": None,
     "payment_details": None,
 }
-ATTEMPTING: form.Fields = {
+ATTEMPTING: form_params.Fields = {
     "return_url": return_url,
     "confirmation_token": None,
     "error_on_requires_action": None,
@@ -87,39 +87,39 @@ ATTEMPTING: form.Fields = {
     "radar_options": None,
     "use_stripe_sdk": None,
 }
-DESCRIBING: form.Fields = {
-    "amount": form.integer,
-    "currency": form.text(3),
-    "description": form.text(1000),
-    "metadata": form.metadata,
-    "statement_descriptor": form.text(22),
-    "statement_descriptor_suffix": form.text(22),
+DESCRIBING: form_params.Fields = {
+    "amount": form_params.integer,
+    "currency": form_params.text(3),
+    "description": form_params.text(1000),
+    "metadata": form_params.metadata,
+    "statement_descriptor": form_params.text(22),
+    "statement_descriptor_suffix": form_params.text(22),
     "customer": None,
     "customer_account": None,
     "application_fee_amount": None,
     "transfer_data": None,
-    "transfer_group": form.text(),
+    "transfer_group": form_params.text(),
     "payment_method_configuration": None,
 }
-CREATE: form.Fields = {
+CREATE: form_params.Fields = {
     **PAYING,
     **ATTEMPTING,
     **DESCRIBING,
-    "automatic_payment_methods": form.table(
-        {"enabled": form.boolean, "allow_redirects": form.one_of("always", "never")}, ("enabled",)
+    "automatic_payment_methods": form_params.table(
+        {"enabled": form_params.boolean, "allow_redirects": form_params.one_of("always", "never")}, ("enabled",)
     ),
-    "confirm": form.boolean,
-    "confirmation_method": form.one_of("automatic"),
+    "confirm": form_params.boolean,
+    "confirmation_method": form_params.one_of("automatic"),
     "on_behalf_of": None,
 }
-UPDATE: form.Fields = {**PAYING, **DESCRIBING}
-CONFIRM: form.Fields = {**PAYING, **ATTEMPTING, "amount_to_confirm": form.integer}
-CANCEL: form.Fields = {
-    "cancellation_reason": form.one_of("abandoned", "duplicate", "fraudulent", "requested_by_customer"),
+UPDATE: form_params.Fields = {**PAYING, **DESCRIBING}
+CONFIRM: form_params.Fields = {**PAYING, **ATTEMPTING, "amount_to_confirm": form_params.integer}
+CANCEL: form_params.Fields = {
+    "cancellation_reason": form_params.one_of("abandoned", "duplicate", "fraudulent", "requested_by_customer"),
 }
-CAPTURING: form.Fields = {
-    "amount_to_capture": form.integer,
-    "metadata": form.metadata,
+CAPTURING: form_params.Fields = {
+    "amount_to_capture": form_params.integer,
+    "metadata": form_params.metadata,
     **dict.fromkeys(("final_capture", "amount_details", "application_fee_amount", "hooks", "payment_details")),
     **dict.fromkeys(("statement_descriptor", "statement_descriptor_suffix", "transfer_data")),
 }

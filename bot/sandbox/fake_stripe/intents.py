@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.sandbox.fake_stripe import attempts, booking, form, intent_fields, listing, objects, rules
-from bot.sandbox.fake_stripe.call import Call, Endpoint
-from bot.sandbox.fake_stripe.refusal import Json, Refusal, no_such
+from bot.sandbox.fake_stripe import attempts, captures, form_params, intent_fields, objects, pagination, rules
+from bot.sandbox.fake_stripe.api_error import Json, Refusal, no_such
+from bot.sandbox.fake_stripe.endpoint import Call, Endpoint
 
 ROOT = "/v1/payment_intents"
 
@@ -91,7 +91,7 @@ def confirm(call: Call) -> Json:
     if call.params.get("amount_to_confirm", intent["amount"]) != intent["amount"]:
         raise Refusal("`amount_to_confirm` differs from the amount of this PaymentIntent.", param="amount_to_confirm")
     if len(world.ledger.attempts.get(intent["id"], [])) >= world.switches.confirm_limit:
-        booking.cancel(world, call.cause, intent, "automatic")
+        captures.cancel(world, call.cause, intent, "automatic")
         return intent
     if (replaced := world.ledger.open_attempt(intent["id"])) is not None:
         replaced.end("replaced", call.cause.at)
@@ -104,7 +104,7 @@ def confirm(call: Call) -> Json:
 def cancel(call: Call) -> Json:
     intent = find(call)
     rules.may_cancel(intent)
-    booking.cancel(call.world, call.cause, intent, call.params.get("cancellation_reason"))
+    captures.cancel(call.world, call.cause, intent, call.params.get("cancellation_reason"))
     return intent
 
 
@@ -112,7 +112,7 @@ def capture(call: Call) -> Json:
     intent = find(call)
     rules.may_capture(intent, call.params)
     _change(intent, {name: call.params[name] for name in call.params if name == "metadata"})
-    booking.capture(call.world, call.cause, intent)
+    captures.capture(call.world, call.cause, intent)
     return intent
 
 
@@ -127,14 +127,19 @@ def retrieve(call: Call) -> Json:
 def list_all(call: Call) -> Json:
     wanted = call.params.get("customer")
     found = [each for each in call.world.ledger.intents.values() if wanted in (None, each["customer"])]
-    return listing.page(call, ROOT, "payment_intent", found)
+    return pagination.page(call, ROOT, "payment_intent", found)
 
 
-LIST: form.Fields = {**listing.CURSORS, "created": form.span, "customer": form.text(), "customer_account": None}
+LIST: form_params.Fields = {
+    **pagination.CURSORS,
+    "created": form_params.span,
+    "customer": form_params.text(),
+    "customer_account": None,
+}
 ENDPOINTS = (
     Endpoint("POST", ROOT, create, intent_fields.CREATE, ("amount", "currency")),
     Endpoint("GET", ROOT, list_all, LIST),
-    Endpoint("GET", f"{ROOT}/:id", retrieve, {"client_secret": form.text()}),
+    Endpoint("GET", f"{ROOT}/:id", retrieve, {"client_secret": form_params.text()}),
     Endpoint("POST", f"{ROOT}/:id", update, intent_fields.UPDATE),
     Endpoint("POST", f"{ROOT}/:id/confirm", confirm, intent_fields.CONFIRM),
     Endpoint("POST", f"{ROOT}/:id/cancel", cancel, intent_fields.CANCEL),

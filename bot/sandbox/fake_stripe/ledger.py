@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from bot.sandbox.fake_stripe.refusal import Json
+from bot.sandbox.fake_stripe.api_error import Json
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.sandbox.fake_stripe.refusal import Json
+from bot.sandbox.fake_stripe.api_error import Json
 
 API_VERSION = "2026-10-28.endive"
 

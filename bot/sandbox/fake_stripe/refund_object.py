@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.sandbox.fake_stripe.refusal import Json
+from bot.sandbox.fake_stripe.api_error import Json
 
 EMAIL_DAYS = 30
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from bot.sandbox.fake_stripe import form, listing, refunding
-from bot.sandbox.fake_stripe.call import Call, Endpoint
-from bot.sandbox.fake_stripe.refusal import Json, Refusal, exclusive, missing, no_such
+from bot.sandbox.fake_stripe import form_params, pagination, refund_actions
+from bot.sandbox.fake_stripe.api_error import Json, Refusal, exclusive, missing, no_such
+from bot.sandbox.fake_stripe.endpoint import Call, Endpoint
 
 ROOT = "/v1/refunds"
 
 
 def create(call: Call) -> Json:
-    return refunding.make(call.world, call.cause, _charge(call), call.params)
+    return refund_actions.make(call.world, call.cause, _charge(call), call.params)
 
 
 def _charge(call: Call) -> Json:
@@ -22,7 +22,7 @@ def _charge(call: Call) -> Json:
         intent = ledger.intents.get(params["payment_intent"])
         if intent is None:
             raise no_such("payment_intent", params["payment_intent"], param="payment_intent")
-        return refunding.captured(call.world, intent)
+        return refund_actions.captured(call.world, intent)
     if "charge" not in params:
         raise missing("payment_intent")
     if params["charge"] not in ledger.charges:
@@ -54,30 +54,35 @@ def cancel(call: Call) -> Json:
     refund = retrieve(call)
     if refund["status"] != "requires_action":
         raise Refusal(f"Refund {refund['id']} has a status of {refund['status']} and cannot be canceled.", stored=True)
-    refunding.cancel(call.world, call.cause, refund)
+    refund_actions.cancel(call.world, call.cause, refund)
     return refund
 
 
 def list_all(call: Call) -> Json:
     wanted = {name: call.params[name] for name in ("charge", "payment_intent") if name in call.params}
     found = [each for each in call.world.ledger.refunds.values() if wanted.items() <= each.items()]
-    return listing.page(call, ROOT, "refund", found)
+    return pagination.page(call, ROOT, "refund", found)
 
 
-CREATE: form.Fields = {
-    "amount": form.integer,
-    "charge": form.text(),
-    "payment_intent": form.text(),
-    "metadata": form.metadata,
-    "reason": form.one_of("duplicate", "fraudulent", "requested_by_customer"),
-    "instructions_email": form.text(800),
+CREATE: form_params.Fields = {
+    "amount": form_params.integer,
+    "charge": form_params.text(),
+    "payment_intent": form_params.text(),
+    "metadata": form_params.metadata,
+    "reason": form_params.one_of("duplicate", "fraudulent", "requested_by_customer"),
+    "instructions_email": form_params.text(800),
     **dict.fromkeys(("currency", "customer", "origin", "refund_application_fee", "reverse_transfer")),
 }
-LIST: form.Fields = {**listing.CURSORS, "created": form.span, "charge": form.text(), "payment_intent": form.text()}
+LIST: form_params.Fields = {
+    **pagination.CURSORS,
+    "created": form_params.span,
+    "charge": form_params.text(),
+    "payment_intent": form_params.text(),
+}
 ENDPOINTS = (
     Endpoint("POST", ROOT, create, CREATE),
     Endpoint("GET", ROOT, list_all, LIST),
     Endpoint("GET", f"{ROOT}/:id", retrieve),
-    Endpoint("POST", f"{ROOT}/:id", update, {"metadata": form.metadata}),
+    Endpoint("POST", f"{ROOT}/:id", update, {"metadata": form_params.metadata}),
     Endpoint("POST", f"{ROOT}/:id/cancel", cancel),
 )

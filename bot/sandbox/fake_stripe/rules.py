@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bot.sandbox.fake_stripe.refusal import Json, Refusal, exclusive, missing, unexpected_state
-from bot.sandbox.fake_stripe.world import World
+from bot.sandbox.fake_stripe.api_error import Json, Refusal, exclusive, missing, unexpected_state
+from bot.sandbox.fake_stripe.state import World
 
 SMALLEST = {"dkk": 250, "eur": 50, "nok": 300, "sek": 300}
 LARGEST = 99_999_999

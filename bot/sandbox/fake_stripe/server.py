@@ -6,15 +6,15 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from bot.sandbox.clock import TurnedClock
+from bot.sandbox.fake_stripe.api_error import Json
 from bot.sandbox.fake_stripe.authorize_page import AuthorizePage
 from bot.sandbox.fake_stripe.control import Control
-from bot.sandbox.fake_stripe.control_money_out import MoneyOut
-from bot.sandbox.fake_stripe.counter import Counter, cut
+from bot.sandbox.fake_stripe.control_refunds import MoneyOut
 from bot.sandbox.fake_stripe.delivery import Webhooks
+from bot.sandbox.fake_stripe.http_api import Counter, cut
 from bot.sandbox.fake_stripe.ledger import Ledger
-from bot.sandbox.fake_stripe.refusal import Json
-from bot.sandbox.fake_stripe.switches import Switches
-from bot.sandbox.fake_stripe.world import World
+from bot.sandbox.fake_stripe.options import Switches
+from bot.sandbox.fake_stripe.state import World
 
 KEY = "sk_test_51SandboxKvit0001PretendStripeKeyOnThisMachineOnly"
 WEBHOOK_SECRET = "whsec_SandboxKvitPretendStripeSigningSecret"  # noqa: S105 - opens nothing but this pretend Stripe

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from bot.sandbox.fake_stripe.refusal import Json, Refusal, missing
+from bot.sandbox.fake_stripe.api_error import Json, Refusal, missing
 
 Reader = Callable[[Any, str], Any]
 Fields = Mapping[str, Reader | None]

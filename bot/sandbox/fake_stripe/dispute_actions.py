@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bot.sandbox.fake_stripe import dispute_object, fraud_warnings, refunding
-from bot.sandbox.fake_stripe.refusal import Json
-from bot.sandbox.fake_stripe.world import Cause, World
+from bot.sandbox.fake_stripe import dispute_object, fraud_warnings, refund_actions
+from bot.sandbox.fake_stripe.api_error import Json
+from bot.sandbox.fake_stripe.state import Cause, World
 
 ENDS = ("won", "lost", "warning_closed", "prevented")
 STATUSES = (
@@ -37,8 +37,8 @@ def _take(world: World, cause: Cause, dispute: Json) -> None:
     if dispute["is_charge_refundable"]:
         return
     for refund in list(world.ledger.refunds.values()):
-        if refund["charge"] == dispute["charge"] and refund["status"] in refunding.UNDER_WAY:
-            refunding.fail(world, cause, refund, "charge_for_pending_refund_disputed")
+        if refund["charge"] == dispute["charge"] and refund["status"] in refund_actions.UNDER_WAY:
+            refund_actions.fail(world, cause, refund, "charge_for_pending_refund_disputed")
 
 
 def _move(world: World, cause: Cause, dispute: Json, amount: int) -> None:

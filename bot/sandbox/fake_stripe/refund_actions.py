@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bot.sandbox.fake_stripe import fraud_warnings, refund_object
-from bot.sandbox.fake_stripe.purse import Fate
-from bot.sandbox.fake_stripe.refusal import Json, Refusal
-from bot.sandbox.fake_stripe.world import Cause, World
+from bot.sandbox.fake_stripe.api_error import Json, Refusal
+from bot.sandbox.fake_stripe.balance import Fate
+from bot.sandbox.fake_stripe.state import Cause, World
 
 REFERENCE_SECONDS = 3600.0
 UNDER_WAY = ("pending", "requires_action")

@@ -12,19 +12,19 @@ from bot.sandbox.fake_stripe import (
     disputes,
     endpoints,
     events,
-    form,
+    form_params,
     fraud_warnings,
     intents,
-    listing,
     objects,
+    pagination,
     refunds,
 )
-from bot.sandbox.fake_stripe.answer import Answer, broken, ok, refused
-from bot.sandbox.fake_stripe.call import Call, Endpoint
+from bot.sandbox.fake_stripe.api_error import Json, Refusal
+from bot.sandbox.fake_stripe.endpoint import Call, Endpoint
 from bot.sandbox.fake_stripe.idempotency import Idempotency
 from bot.sandbox.fake_stripe.ledger import Request
-from bot.sandbox.fake_stripe.refusal import Json, Refusal
-from bot.sandbox.fake_stripe.world import ACCOUNT, Cause, World
+from bot.sandbox.fake_stripe.response import Answer, broken, ok, refused
+from bot.sandbox.fake_stripe.state import ACCOUNT, Cause, World
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *intents.ENDPOINTS,
@@ -119,7 +119,7 @@ class Desk:
         cause = Cause(self.world.now(), asked.record.request_id, asked.record.idempotency_key)
         paths = params.get("expand", [])
         thing = asked.endpoint.act(Call(self.world, cause, asked.id, params))
-        return broken() if spoil else ok(listing.expanded(self.world, thing, paths))
+        return broken() if spoil else ok(pagination.expanded(self.world, thing, paths))
 
 
 def parameters(pairs: list[tuple[str, str]], body: bytes, content_type: str) -> Json:
@@ -127,7 +127,7 @@ def parameters(pairs: list[tuple[str, str]], body: bytes, content_type: str) -> 
     if body and content_type != "application/x-www-form-urlencoded":
         words = "Invalid request (check that your POST content type is application/x-www-form-urlencoded)."
         raise Refusal(f"{words} If you have questions, see https://docs.stripe.com/api.")
-    return form.decode(pairs)
+    return form_params.decode(pairs)
 
 
 def _key(authorization: str) -> str:

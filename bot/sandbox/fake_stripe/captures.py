@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bot.sandbox.fake_stripe.refusal import Json
-from bot.sandbox.fake_stripe.world import Cause, World
+from bot.sandbox.fake_stripe.api_error import Json
+from bot.sandbox.fake_stripe.state import Cause, World
 
 
 def book(world: World, cause: Cause, intent: Json, charge: Json) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-from bot.sandbox.fake_stripe.refusal import Json, Refusal
-from bot.sandbox.fake_stripe.world import ACCOUNT
+from bot.sandbox.fake_stripe.api_error import Json, Refusal
+from bot.sandbox.fake_stripe.state import ACCOUNT
 
 DASHBOARD = f"https://dashboard.stripe.com/{ACCOUNT}/test/logs/"
 

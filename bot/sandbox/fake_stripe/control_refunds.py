@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from bot.sandbox.fake_stripe import disputing, fraud_warnings, refunding
+from bot.sandbox.fake_stripe import dispute_actions, fraud_warnings, refund_actions
+from bot.sandbox.fake_stripe.api_error import Json, Refusal
+from bot.sandbox.fake_stripe.balance import PENDING_REASONS, Fate
 from bot.sandbox.fake_stripe.control_route import Act, found, known, no, posts, whole, word
-from bot.sandbox.fake_stripe.purse import PENDING_REASONS, Fate
-from bot.sandbox.fake_stripe.refusal import Json, Refusal
-from bot.sandbox.fake_stripe.world import Cause, World
+from bot.sandbox.fake_stripe.state import Cause, World
 
 FATES = ("succeeded", "pending", "requires_action", "failed", "refused")
 REASONS = ("duplicate", "fraudulent", "requested_by_customer")
@@ -26,9 +26,9 @@ class MoneyOut:
     def routes(self) -> list[web.RouteDef]:
         acts: dict[str, Act] = {
             "/_control/refunds/next": self.order_refund,
-            "/_control/refunds/{id}/succeed": self._refund("succeed", refunding.succeed),
-            "/_control/refunds/{id}/cancel": self._refund("cancel", refunding.cancel),
-            "/_control/refunds/{id}/require_action": self._refund("require_action", refunding.require_action),
+            "/_control/refunds/{id}/succeed": self._refund("succeed", refund_actions.succeed),
+            "/_control/refunds/{id}/cancel": self._refund("cancel", refund_actions.cancel),
+            "/_control/refunds/{id}/require_action": self._refund("require_action", refund_actions.require_action),
             "/_control/refunds/{id}/fail": self.fail,
             "/_control/balance": self.set_balance,
             "/_control/intents/{id}/refund": self.refund_by_hand,
@@ -63,7 +63,7 @@ class MoneyOut:
         known(body, "failure_reason")
         reason = word(body, "failure_reason") or Fate.failure_reason
         refund = self._movable(request, "fail")
-        refunding.fail(self.world, Cause(self.world.now()), refund, reason)
+        refund_actions.fail(self.world, Cause(self.world.now()), refund, reason)
         return refund
 
     async def set_balance(self, _: web.Request, body: Json) -> Json:
@@ -71,7 +71,7 @@ class MoneyOut:
         known(body, "available", "refuse")
         purse = self.world.purse
         purse.available, purse.refuses = whole(body, "available"), body.get("refuse", False) is True
-        refunding.pay_waiting(self.world, Cause(self.world.now()))
+        refund_actions.pay_waiting(self.world, Cause(self.world.now()))
         return {"available": purse.available, "refuse": purse.refuses}
 
     async def refund_by_hand(self, request: web.Request, body: Json) -> Json:
@@ -80,7 +80,7 @@ class MoneyOut:
         params = {"amount": whole(body, "amount", 1), "reason": word(body, "reason", REASONS)}
         given = {name: value for name, value in params.items() if value is not None}
         try:
-            return refunding.make(self.world, Cause(self.world.now()), self._charge(request), given)
+            return refund_actions.make(self.world, Cause(self.world.now()), self._charge(request), given)
         except Refusal as refusal:
             raise no(web.HTTPConflict, str(refusal)) from refusal
 
@@ -88,7 +88,7 @@ class MoneyOut:
         """`due_in` in seconds, 0: no answer is possible; a `status` that begins with warning: a mere inquiry."""
         known(body, "reason", "amount", "due_in", "refundable", "status")
         charge, now = self._charge(request), self.world.now()
-        status = word(body, "status", disputing.STATUSES) or "needs_response"
+        status = word(body, "status", dispute_actions.STATUSES) or "needs_response"
         due = whole(body, "due_in")
         due = DAYS_TO_ANSWER * 86400 if due is None else due
         refundable = body.get("refundable", status.startswith("warning")) is True
@@ -96,7 +96,7 @@ class MoneyOut:
         self._disputable(charge, amount)
         claim = {"amount": amount, "reason": word(body, "reason") or "fraudulent", "status": status}
         claim |= {"due_by": int(now.timestamp()) + due if due else 0, "refundable": refundable}
-        return disputing.begin(self.world, Cause(now), charge, claim)
+        return dispute_actions.begin(self.world, Cause(now), charge, claim)
 
     def _disputable(self, charge: Json, amount: int) -> None:
         """At most what the customer still misses, and one dispute at a time."""
@@ -111,17 +111,17 @@ class MoneyOut:
     async def update_dispute(self, request: web.Request, body: Json) -> Json:
         known(body, "status")
         dispute = self._open_dispute(request)
-        status = word(body, "status", disputing.STATUSES) or "under_review"
-        disputing.update(self.world, Cause(self.world.now()), dispute, status)
+        status = word(body, "status", dispute_actions.STATUSES) or "under_review"
+        dispute_actions.update(self.world, Cause(self.world.now()), dispute, status)
         return dispute
 
     async def close_dispute(self, request: web.Request, body: Json) -> Json:
         known(body, "status")
-        status = word(body, "status", disputing.ENDS)
+        status = word(body, "status", dispute_actions.ENDS)
         if status is None:
-            raise ValueError(f"status is one of {', '.join(disputing.ENDS)}")
+            raise ValueError(f"status is one of {', '.join(dispute_actions.ENDS)}")
         dispute = self._open_dispute(request)
-        disputing.close(self.world, Cause(self.world.now()), dispute, status)
+        dispute_actions.close(self.world, Cause(self.world.now()), dispute, status)
         return dispute
 
     async def warn(self, request: web.Request, body: Json) -> Json:
@@ -132,13 +132,13 @@ class MoneyOut:
     def _movable(self, request: web.Request, verb: str) -> Json:
         self.world.alarms.ring()
         refund = found(self.world.ledger.refunds, request, "refund")
-        if refund["status"] not in refunding.MAY[verb]:
+        if refund["status"] not in refund_actions.MAY[verb]:
             raise no(web.HTTPConflict, f"too late: the refund is {refund['status']}")
         return refund
 
     def _open_dispute(self, request: web.Request) -> Json:
         dispute = found(self.world.ledger.disputes, request, "dispute")
-        if dispute["status"] in disputing.ENDS:
+        if dispute["status"] in dispute_actions.ENDS:
             raise no(web.HTTPConflict, f"too late: the dispute is {dispute['status']}")
         return dispute
 
@@ -147,6 +147,6 @@ class MoneyOut:
         self.world.alarms.ring()
         intent = found(self.world.ledger.intents, request, "intent")
         try:
-            return refunding.captured(self.world, intent)
+            return refund_actions.captured(self.world, intent)
         except Refusal as refusal:
             raise no(web.HTTPConflict, f"nothing was paid: the intent is {intent['status']}") from refusal

@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterable
 from copy import deepcopy
 from typing import Any
 
-from bot.sandbox.fake_stripe import form, objects
-from bot.sandbox.fake_stripe.call import Call
-from bot.sandbox.fake_stripe.refusal import Json, Refusal, exclusive, no_such
-from bot.sandbox.fake_stripe.world import World
+from bot.sandbox.fake_stripe import form_params, objects
+from bot.sandbox.fake_stripe.api_error import Json, Refusal, exclusive, no_such
+from bot.sandbox.fake_stripe.endpoint import Call
+from bot.sandbox.fake_stripe.state import World
 
-CURSORS: form.Fields = {"limit": form.integer, "starting_after": form.text(), "ending_before": form.text()}
+CURSORS: form_params.Fields = {
+    "limit": form_params.integer,
+    "starting_after": form_params.text(),
+    "ending_before": form_params.text(),
+}
 COMPARE: dict[str, Callable[[int, int], bool]] = {
     "gt": int.__gt__,
     "gte": int.__ge__,

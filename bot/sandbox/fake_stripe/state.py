@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from bot.sandbox.changes import Changes
 from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_stripe import objects
+from bot.sandbox.fake_stripe.api_error import Json
+from bot.sandbox.fake_stripe.balance import Fates, Purse
 from bot.sandbox.fake_stripe.errands import Alarms, Errands
+from bot.sandbox.fake_stripe.ids import Names
 from bot.sandbox.fake_stripe.ledger import Ledger
-from bot.sandbox.fake_stripe.names import Names
-from bot.sandbox.fake_stripe.purse import Fates, Purse
-from bot.sandbox.fake_stripe.refusal import Json
-from bot.sandbox.fake_stripe.switches import Switches
+from bot.sandbox.fake_stripe.options import Switches
 
 ACCOUNT = "acct_1SandboxKvit0001"
 

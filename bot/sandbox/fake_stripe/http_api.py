@@ -10,14 +10,14 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from bot.sandbox.fake_stripe import objects
-from bot.sandbox.fake_stripe.answer import Answer, broken, limited, refused
-from bot.sandbox.fake_stripe.call import Endpoint
-from bot.sandbox.fake_stripe.desk import ENDPOINTS, Asked, Desk, parameters
+from bot.sandbox.fake_stripe.api import ENDPOINTS, Asked, Desk, parameters
+from bot.sandbox.fake_stripe.api_error import Refusal
+from bot.sandbox.fake_stripe.endpoint import Endpoint
 from bot.sandbox.fake_stripe.faults import Fault, Faults
 from bot.sandbox.fake_stripe.idempotency import in_use
 from bot.sandbox.fake_stripe.ledger import Request
-from bot.sandbox.fake_stripe.refusal import Refusal
-from bot.sandbox.fake_stripe.world import World
+from bot.sandbox.fake_stripe.response import Answer, broken, limited, refused
+from bot.sandbox.fake_stripe.state import World
 
 
 class Counter:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bot.sandbox.fake_stripe import form
-from bot.sandbox.fake_stripe.refusal import Json
-from bot.sandbox.fake_stripe.world import Cause, World
+from bot.sandbox.fake_stripe import form_params
+from bot.sandbox.fake_stripe.api_error import Json
+from bot.sandbox.fake_stripe.state import Cause, World
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Endpoint:
     method: str
     path: str
     act: Callable[[Call], Json]
-    fields: form.Fields = field(default_factory=dict)
+    fields: form_params.Fields = field(default_factory=dict)
     required: tuple[str, ...] = ()
 
     @property
@@ -36,4 +36,6 @@ class Endpoint:
 
     def read(self, params: Json) -> Json:
         """The typed parameters; raises Stripe's refusal of those that are unknown, missing or malformed."""
-        return form.read(params, {"expand": form.each(form.text())} | dict(self.fields), self.required)
+        return form_params.read(
+            params, {"expand": form_params.each(form_params.text())} | dict(self.fields), self.required
+        )
