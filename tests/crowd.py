@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from bot.sandbox.fake_telegram import Entry, FakeTelegram
-from bot.sandbox.fake_telegram.people import Words
-from bot.sandbox.fake_telegram.world import Chat
+from bot.sandbox.fake_telegram.state import Chat
+from bot.sandbox.fake_telegram.users import Words
 from handlers.ports import Letter, Messenger
 from storage.database import Database
 from storage.directory import Directory

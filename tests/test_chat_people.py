@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.sandbox.clock import TurnedClock
-from bot.sandbox.fake_telegram.world import ANONYMOUS_ADMIN
+from bot.sandbox.fake_telegram.state import ANONYMOUS_ADMIN
 from handlers.commands import COMMANDS
 from storage.people import Role
 from tests.crowd import (

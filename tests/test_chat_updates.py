@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from bot.sandbox.clock import TurnedClock
-from bot.sandbox.fake_telegram.people import Words
+from bot.sandbox.fake_telegram.users import Words
 from tests.crowd import (
     GROUP,
     MERCHANT,

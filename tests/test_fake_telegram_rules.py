@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from bot.sandbox.clock import TurnedClock
-from bot.sandbox.fake_telegram import html_text, links
+from bot.sandbox.fake_telegram import html_parser, links
 from tests.fake_telegram_talk import Talk, opened
 
 
@@ -41,16 +41,16 @@ def button(**fields: Any) -> dict[str, Any]:
     ],
 )
 def test_html_reads_as_telegram_reads_it(html: str, text: str, expected: list[tuple[str, int, int]]) -> None:
-    found, entities = html_text.parse(html)
+    found, entities = html_parser.parse(html)
     assert (found, [(entity["type"], entity["offset"], entity["length"]) for entity in entities]) == (text, expected)
 
 
 def test_links_code_and_times_carry_what_they_mean() -> None:
-    _, [link] = html_text.parse('<a href="https://PAY.example.dk?a=1&amp;b=2">x</a>')
+    _, [link] = html_parser.parse('<a href="https://PAY.example.dk?a=1&amp;b=2">x</a>')
     assert link["url"] == "https://pay.example.dk/?a=1&b=2"
-    _, [code] = html_text.parse('<pre><code class="language-python">x</code></pre>')
+    _, [code] = html_parser.parse('<pre><code class="language-python">x</code></pre>')
     assert code == {"type": "pre", "offset": 0, "length": 1, "language": "python"}
-    _, [time] = html_text.parse('<tg-time unix="1700000000" format="t">soon</tg-time>')
+    _, [time] = html_parser.parse('<tg-time unix="1700000000" format="t">soon</tg-time>')
     assert (time["type"], time["unix_time"], time["date_time_format"]) == ("date_time", 1700000000, "t")
 
 

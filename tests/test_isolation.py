@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bot.sandbox.clock import TurnedClock
-from bot.sandbox.fake_telegram.world import ANONYMOUS_ADMIN
+from bot.sandbox.fake_telegram.state import ANONYMOUS_ADMIN
 from handlers.chat import table
 from handlers.commands import COMMANDS
 from storage.directory import Directory

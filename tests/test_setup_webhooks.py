@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox.fake_telegram.refusal import bad
+from bot.sandbox.fake_telegram.api_error import bad
 from bot.stripe_setup import API_VERSION
 from bot.stripe_words import EVENT_TYPES
 from bot.telegram_intake import ALLOWED_UPDATES

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from bot.sandbox.fake_telegram.api_error import Json, bad, forbidden
 from bot.sandbox.fake_telegram.params import Params
-from bot.sandbox.fake_telegram.refusal import Json, bad, forbidden
-from bot.sandbox.fake_telegram.world import Chat, World
+from bot.sandbox.fake_telegram.state import Chat, World
 
 
 @dataclass(frozen=True)

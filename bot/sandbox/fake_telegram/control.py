@@ -9,12 +9,12 @@ from typing import Any
 
 from aiohttp import web
 
+from bot.sandbox.fake_telegram.api_error import Json
 from bot.sandbox.fake_telegram.faults import Faults
 from bot.sandbox.fake_telegram.inline import Inline
 from bot.sandbox.fake_telegram.membership import Membership
-from bot.sandbox.fake_telegram.people import People, Words
-from bot.sandbox.fake_telegram.refusal import Json
-from bot.sandbox.fake_telegram.world import World
+from bot.sandbox.fake_telegram.state import World
+from bot.sandbox.fake_telegram.users import People, Words
 
 Act = Callable[[Json], Any]
 WORDS = {field.name for field in fields(Words)}

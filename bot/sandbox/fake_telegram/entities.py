@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from bot.sandbox.fake_telegram.html_text import units
-from bot.sandbox.fake_telegram.refusal import Json
+from bot.sandbox.fake_telegram.api_error import Json
+from bot.sandbox.fake_telegram.html_parser import units
 
 STYLES = {"bold", "italic", "underline", "strikethrough", "spoiler", "blockquote", "expandable_blockquote"}
 _FOUND = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bot.sandbox.fake_telegram.refusal import Json
+from bot.sandbox.fake_telegram.api_error import Json
 
 HOWS = ("timeout", "drop", "429", "500", "502")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from bot.sandbox.fake_telegram.refusal import too_many
+from bot.sandbox.fake_telegram.api_error import too_many
 
 COUNTED = ("send", "edit")
 OVERALL, OVERALL_SECONDS = 30, 0.9

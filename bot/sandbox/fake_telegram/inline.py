@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from bot.sandbox.fake_telegram.answering import message_of
-from bot.sandbox.fake_telegram.refusal import Json
+from bot.sandbox.fake_telegram.answer_methods import message_of
+from bot.sandbox.fake_telegram.api_error import Json
+from bot.sandbox.fake_telegram.state import Query, World
 from bot.sandbox.fake_telegram.updates import KEPT_SECONDS
-from bot.sandbox.fake_telegram.world import Query, World
 
 QUERY_LANE, CHOICE_LANE = 1 << 33, 2 << 33
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bot.sandbox.fake_telegram import links
-from bot.sandbox.fake_telegram.refusal import Json, Refusal, bad
+from bot.sandbox.fake_telegram.api_error import Json, Refusal, bad
 
 ACTIONS = (
     "url",

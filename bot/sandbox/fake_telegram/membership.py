@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bot.sandbox.fake_telegram.looking import member
-from bot.sandbox.fake_telegram.people import People
-from bot.sandbox.fake_telegram.refusal import Json
-from bot.sandbox.fake_telegram.world import SUPERGROUP, Chat, World
+from bot.sandbox.fake_telegram.api_error import Json
+from bot.sandbox.fake_telegram.read_methods import member
+from bot.sandbox.fake_telegram.state import SUPERGROUP, Chat, World
+from bot.sandbox.fake_telegram.users import People
 
 MEMBER_LANE = 5 << 33
 """Changes of membership keep an order of their own (Bot API server, Client.cpp)."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from bot.sandbox.fake_telegram.refusal import Json, bad
+from bot.sandbox.fake_telegram.api_error import Json, bad
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _NESTED = {

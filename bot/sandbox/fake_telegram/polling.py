@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from bot.sandbox.fake_telegram.api_error import Json, conflict
 from bot.sandbox.fake_telegram.call import Call
-from bot.sandbox.fake_telegram.refusal import Json, conflict
 from bot.sandbox.fake_telegram.webhook import Webhook, take_allowed
 
 LONGEST_SECONDS = 50

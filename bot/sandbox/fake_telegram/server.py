@@ -12,13 +12,13 @@ from aiohttp.typedefs import Handler
 from bot.sandbox.changes import Watch
 from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_telegram.control import Control
-from bot.sandbox.fake_telegram.counter import Counter, cut
 from bot.sandbox.fake_telegram.delivery import Delivery
 from bot.sandbox.fake_telegram.flood import FloodControl
-from bot.sandbox.fake_telegram.people import People, Words
+from bot.sandbox.fake_telegram.http_api import Counter, cut
+from bot.sandbox.fake_telegram.state import World
 from bot.sandbox.fake_telegram.transcript import Entry
+from bot.sandbox.fake_telegram.users import People, Words
 from bot.sandbox.fake_telegram.webhook import Webhook
-from bot.sandbox.fake_telegram.world import World
 
 TOKEN = "7700000001:AAKvitSandboxPretendTelegramToken_000"  # noqa: S105 - opens nothing but this pretend Telegram
 LARGEST_UPLOAD = 50 * 1024 * 1024

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from bot.sandbox.changes import Changes
 from bot.sandbox.clock import TurnedClock
-from bot.sandbox.fake_telegram.refusal import Json
+from bot.sandbox.fake_telegram.api_error import Json
 
 DAY = 24 * 3600
 KEPT_SECONDS = {"callback_query": 150, "inline_query": 30, "chosen_inline_result": 600}

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from bot.sandbox.fake_telegram.api_error import Json, bad, too_many
 from bot.sandbox.fake_telegram.call import Call, Method
-from bot.sandbox.fake_telegram.refusal import Json, bad, too_many
 
 _SECRET = re.compile(r"[A-Za-z0-9_-]*")
 _KINDS = (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.sandbox.fake_telegram import content, markup
+from bot.sandbox.fake_telegram import markup, message_content
+from bot.sandbox.fake_telegram.api_error import Json, bad
 from bot.sandbox.fake_telegram.call import Call, Method
-from bot.sandbox.fake_telegram.refusal import Json, bad
-from bot.sandbox.fake_telegram.world import Query, World
+from bot.sandbox.fake_telegram.state import Query, World
 
 TOO_OLD = "query is too old and response timeout expired or query ID is invalid"
 MOST_RESULTS = 50
@@ -47,8 +47,8 @@ def message_of(world: World, result: Any) -> Json:
     if not written.get("message_text"):
         raise bad("message text is empty")
     mode, given = str(written.get("parse_mode") or ""), written.get("entities")
-    text, entities = content.formatted(world, str(written["message_text"]), mode, given)
-    if len(text) > content.TEXT_LIMIT:
+    text, entities = message_content.formatted(world, str(written["message_text"]), mode, given)
+    if len(text) > message_content.TEXT_LIMIT:
         raise bad("MESSAGE_TOO_LONG")
     keyboard = markup.inline_keyboard(result.get("reply_markup"), private=False)
     shown: Json = {"text": text}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from bot.sandbox.fake_telegram import content
+from bot.sandbox.fake_telegram import message_content
+from bot.sandbox.fake_telegram.api_error import Json, bad
 from bot.sandbox.fake_telegram.call import Call, Method
-from bot.sandbox.fake_telegram.refusal import Json, bad
-from bot.sandbox.fake_telegram.world import Chat
+from bot.sandbox.fake_telegram.state import Chat
 
 UNCHANGED = (
     "message is not modified: specified new message content and reply markup are exactly the same as a current "
@@ -28,7 +28,7 @@ REACTIONS = frozenset(_EMOJI.split())
 
 def edit_message_text(call: Call) -> Json | bool:
     chat, message = _target(call)
-    shown = content.text_of(call, "MESSAGE_TOO_LONG")
+    shown = message_content.text_of(call, "MESSAGE_TOO_LONG")
     if "text" not in message:
         raise bad("there is no text in the message to edit")
     if preview := call.params.nested("link_preview_options", "link preview options"):
@@ -42,7 +42,7 @@ def edit_message_caption(call: Call) -> Json | bool:
         raise bad("there is no caption in the message to edit")
     source = {name: call.params.text(name) for name in ("caption", "parse_mode")}
     given = {"caption_entities": call.params.nested("caption_entities", "entities")}
-    caption = content.caption_of(call.world, source | given, "MEDIA_CAPTION_TOO_LONG")
+    caption = message_content.caption_of(call.world, source | given, "MEDIA_CAPTION_TOO_LONG")
     return _change(call, chat, message, {kind: message[kind] for kind in MEDIA if kind in message} | caption)
 
 
@@ -54,9 +54,9 @@ def edit_message_media(call: Call) -> Json | bool:
         raise bad("can't parse InputMedia: InputMedia must be an Object")
     if media.get("type") not in MEDIA:
         raise bad(f'can\'t parse InputMedia: type "{media.get("type")}" is unsupported')
-    file = content.file_of(call, "media", str(media.get("media") or ""))
-    shown = content.photo(file) if media["type"] == "photo" else content.document(file)
-    caption = content.caption_of(call.world, media, "MEDIA_CAPTION_TOO_LONG")
+    file = message_content.file_of(call, "media", str(media.get("media") or ""))
+    shown = message_content.photo(file) if media["type"] == "photo" else message_content.document(file)
+    caption = message_content.caption_of(call.world, media, "MEDIA_CAPTION_TOO_LONG")
     return _change(call, chat, message, shown | caption)
 
 
@@ -108,7 +108,7 @@ def _target(call: Call) -> tuple[Chat | None, Json]:
 
 def _change(call: Call, chat: Chat | None, message: Json, shown: Json) -> Json | bool:
     """Replace the body and the keyboard; without a keyboard in the call there is none any more."""
-    wanted: dict[str, Any] = shown | content.keyboard_of(call, chat)
+    wanted: dict[str, Any] = shown | message_content.keyboard_of(call, chat)
     if all(message.get(name) == wanted.get(name) for name in COMPARED):
         raise bad(UNCHANGED)
     for name in (*BODY, "reply_markup"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from bot.sandbox.changes import Changes
 from bot.sandbox.clock import TurnedClock
-from bot.sandbox.fake_telegram.refusal import Json
+from bot.sandbox.fake_telegram.api_error import Json
 from bot.sandbox.fake_telegram.transcript import Transcript
 from bot.sandbox.fake_telegram.updates import Updates
 

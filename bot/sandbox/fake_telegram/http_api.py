@@ -8,16 +8,16 @@ from typing import Any
 
 from aiohttp import web
 
-from bot.sandbox.fake_telegram import answering, editing, looking, menus, params, sending
+from bot.sandbox.fake_telegram import answer_methods, edit_methods, menu_methods, params, read_methods, send_methods
+from bot.sandbox.fake_telegram.api_error import Json, Refusal, bad, too_many
 from bot.sandbox.fake_telegram.call import Call, Method
+from bot.sandbox.fake_telegram.connection_tracking import carry
 from bot.sandbox.fake_telegram.faults import Fault, Faults
 from bot.sandbox.fake_telegram.flood import FloodControl
 from bot.sandbox.fake_telegram.params import Params
 from bot.sandbox.fake_telegram.polling import Polling
-from bot.sandbox.fake_telegram.refusal import Json, Refusal, bad, too_many
+from bot.sandbox.fake_telegram.state import World
 from bot.sandbox.fake_telegram.webhook import Webhook
-from bot.sandbox.fake_telegram.wire import carry
-from bot.sandbox.fake_telegram.world import World
 
 _TOKEN = re.compile(r"[0-9]+:[A-Za-z0-9_-]+")
 GET_UPDATES = "getUpdates"
@@ -32,7 +32,7 @@ class Counter:
         self._flood = flood
         self.stopping = asyncio.Event()
         self.polling = Polling(webhook, self.stopping)
-        methods = [sending, editing, answering, looking, menus]
+        methods = [send_methods, edit_methods, answer_methods, read_methods, menu_methods]
         self._methods: dict[str, Method] = dict(webhook.methods())
         for module in methods:
             self._methods |= module.METHODS

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from bot.sandbox.fake_telegram.api_error import Json, bad, forbidden
 from bot.sandbox.fake_telegram.call import Call, Method
-from bot.sandbox.fake_telegram.refusal import Json, bad, forbidden
-from bot.sandbox.fake_telegram.world import Chat
+from bot.sandbox.fake_telegram.state import Chat
 
 ADMINS = ("creator", "administrator")
 NO_GIFTS = (

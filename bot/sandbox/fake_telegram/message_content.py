@@ -5,10 +5,10 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from bot.sandbox.fake_telegram import entities, html_text, markup
+from bot.sandbox.fake_telegram import entities, html_parser, markup
+from bot.sandbox.fake_telegram.api_error import Json, bad
 from bot.sandbox.fake_telegram.call import Call
-from bot.sandbox.fake_telegram.refusal import Json, bad
-from bot.sandbox.fake_telegram.world import Chat, File, World
+from bot.sandbox.fake_telegram.state import Chat, File, World
 
 TEXT_LIMIT = 4096
 CAPTION_LIMIT = 1024
@@ -23,7 +23,7 @@ def formatted(world: World, text: str, mode: str, given: Any) -> tuple[str, list
     found: list[Json] = []
     if mode.lower() == "html":
         try:
-            text, found = html_text.parse(text)
+            text, found = html_parser.parse(text)
         except ValueError as error:
             raise bad(f"can't parse entities: {error}") from None
     elif mode and mode.lower() != "none":

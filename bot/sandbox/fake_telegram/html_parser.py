@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from bot.sandbox.fake_telegram import links
-from bot.sandbox.fake_telegram.refusal import Json
+from bot.sandbox.fake_telegram.api_error import Json
 
 TYPES = {
     "b": "bold",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.sandbox.fake_telegram import content
+from bot.sandbox.fake_telegram import message_content
+from bot.sandbox.fake_telegram.api_error import Json, bad
 from bot.sandbox.fake_telegram.call import Call, Method
-from bot.sandbox.fake_telegram.refusal import Json, bad
-from bot.sandbox.fake_telegram.world import Chat
+from bot.sandbox.fake_telegram.state import Chat
 
 GENERAL_TOPIC = 1
 CHAT_ACTIONS = {
@@ -29,7 +29,7 @@ def send_message(call: Call) -> Json:
     chat = call.writable_chat()
     thread = _thread(call, chat)
     reply = _reply(call, chat)
-    shown = content.text_of(call, "message is too long")
+    shown = message_content.text_of(call, "message is too long")
     if preview := call.params.nested("link_preview_options", "link preview options"):
         shown["link_preview_options"] = preview
     return _post(call, chat, thread, reply | shown)
@@ -56,15 +56,15 @@ def _send_file(call: Call, kind: str) -> Json:
     reply = _reply(call, chat)
     source = {name: call.params.text(name) for name in ("caption", "parse_mode")}
     given = {"caption_entities": call.params.nested("caption_entities", "entities")}
-    caption = content.caption_of(call.world, source | given, "message caption is too long")
-    file = content.file_of(call, kind, call.params.text(kind))
-    shown = content.photo(file) if kind == "photo" else content.document(file)
+    caption = message_content.caption_of(call.world, source | given, "message caption is too long")
+    file = message_content.file_of(call, kind, call.params.text(kind))
+    shown = message_content.photo(file) if kind == "photo" else message_content.document(file)
     return _post(call, chat, thread, reply | shown | caption)
 
 
 def _post(call: Call, chat: Chat, thread: int | None, shown: Json) -> Json:
     author: Json = {"sender_chat": dict(chat.info)} if chat.type == "channel" else {"from": dict(call.world.bot)}
-    return call.world.put(chat, author | shown | content.keyboard_of(call, chat), thread=thread, mine=True)
+    return call.world.put(chat, author | shown | message_content.keyboard_of(call, chat), thread=thread, mine=True)
 
 
 def _thread(call: Call, chat: Chat) -> int | None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from bot.sandbox.fake_telegram import entities
-from bot.sandbox.fake_telegram.refusal import Json
-from bot.sandbox.fake_telegram.sending import without_reply
-from bot.sandbox.fake_telegram.world import ANONYMOUS_ADMIN, CHANNEL_BOT, SUPERGROUP, Chat, Query, World
+from bot.sandbox.fake_telegram.api_error import Json
+from bot.sandbox.fake_telegram.send_methods import without_reply
+from bot.sandbox.fake_telegram.state import ANONYMOUS_ADMIN, CHANNEL_BOT, SUPERGROUP, Chat, Query, World
 
 ANSWER_SECONDS = 300
 """How long a tap can be answered; Telegram names no number, and "some minutes" is what people saw."""

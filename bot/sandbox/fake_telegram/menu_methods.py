@@ -6,8 +6,8 @@ import json
 import re
 from typing import Any
 
+from bot.sandbox.fake_telegram.api_error import Json, bad
 from bot.sandbox.fake_telegram.call import Call, Method
-from bot.sandbox.fake_telegram.refusal import Json, bad
 
 COMMAND = re.compile(r"[a-z0-9_]{1,32}")
 LANGUAGE = re.compile(r"[a-z]{2}|")
