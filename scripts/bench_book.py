@@ -18,10 +18,10 @@ sys.path.insert(0, str(ROOT))
 import aiohttp  # noqa: E402
 from bench import running  # noqa: E402
 
-from bot.sandbox.clock import TurnedClock  # noqa: E402
 from bot.sandbox.fake_services import environment, subscribe  # noqa: E402
 from bot.sandbox.fake_stripe import FakeStripe  # noqa: E402
 from bot.sandbox.fake_telegram import FakeTelegram  # noqa: E402
+from bot.sandbox.shared.fake_clock import TurnedClock  # noqa: E402
 from handlers.reconcile import EVENTS_KEPT, KEPT  # noqa: E402
 from storage.payment import hash_of  # noqa: E402
 

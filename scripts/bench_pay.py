@@ -24,10 +24,10 @@ sys.path.insert(0, str(ROOT))
 import aiohttp  # noqa: E402
 from bench import Program, now, percentile, running  # noqa: E402
 
-from bot.sandbox.clock import TurnedClock  # noqa: E402
 from bot.sandbox.fake_services import environment, subscribe  # noqa: E402
 from bot.sandbox.fake_stripe import FakeStripe  # noqa: E402
 from bot.sandbox.fake_telegram import FakeTelegram  # noqa: E402
+from bot.sandbox.shared.fake_clock import TurnedClock  # noqa: E402
 
 FIRST_PERSON = 90_000_000
 CHATS = 100

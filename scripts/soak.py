@@ -31,10 +31,10 @@ sys.path.insert(0, str(ROOT))
 import aiohttp  # noqa: E402
 
 from bot.app import Service  # noqa: E402
-from bot.sandbox.clock import TurnedClock  # noqa: E402
 from bot.sandbox.fake_services import environment, subscribe  # noqa: E402
 from bot.sandbox.fake_stripe import FakeStripe  # noqa: E402
 from bot.sandbox.fake_telegram import FakeTelegram  # noqa: E402
+from bot.sandbox.shared.fake_clock import TurnedClock  # noqa: E402
 from bot.settings import settings_of  # noqa: E402
 from tests.soak import Market  # noqa: E402
 from tests.torture_shops import PEOPLE, blank  # noqa: E402

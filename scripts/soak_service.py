@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bot import logging_setup
 from bot.app import Service
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.settings import load
 from handlers.pacing import Pacing
 

@@ -13,8 +13,8 @@ import aiohttp
 import stripe
 from aiohttp import web
 
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_stripe import FakeStripe
+from bot.sandbox.shared.fake_clock import TurnedClock
 
 if TYPE_CHECKING:
     from stripe.params import PaymentIntentCreateParams, WebhookEndpointCreateParams

@@ -10,8 +10,8 @@ from typing import Any
 
 import aiohttp
 
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_telegram import FakeTelegram
+from bot.sandbox.shared.fake_clock import TurnedClock
 
 Json = dict[str, Any]
 

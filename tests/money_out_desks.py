@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.stripe_gateway import StripeGateway
 from handlers import lifecycle, refund_life
 from handlers.announcements import announce

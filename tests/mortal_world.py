@@ -17,10 +17,10 @@ from typing import Any
 import aiohttp
 
 from bot.app import Seams, Service
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_services import subscribe
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
+from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.stripe_gateway import StripeGateway
 from bot.telegram_messenger import TelegramMessenger
 from bot.telegram_request import AiohttpRequest

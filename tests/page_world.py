@@ -8,7 +8,7 @@ from pathlib import Path
 
 import aiohttp
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.evidence import payment, rest, rows
 from tests.world import World, free_port, opened
 

@@ -16,10 +16,10 @@ from typing import Any
 
 import aiohttp
 
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_services import environment, subscribe
 from bot.sandbox.fake_stripe import FakeStripe, Request
 from bot.sandbox.fake_telegram import Entry, FakeTelegram
+from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.settings import Settings
 from tests.world import OWNER, PATIENCE, Json, button, free_port
 

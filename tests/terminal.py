@@ -15,10 +15,10 @@ from click.testing import CliRunner
 
 from bot import logging_setup
 from bot.cli import main
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_services import environment
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
+from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.settings import Settings
 from bot.stripe_setup import API_VERSION
 from bot.stripe_words import EVENT_TYPES

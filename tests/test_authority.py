@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.authority import AUTHORITY, Action, Way, Where, asked_for, may, table
 from handlers.chat import table as doors
 from handlers.commands import COMMANDS

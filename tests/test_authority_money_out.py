@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.authority import Action, Way, Where, asked_for, may
 from storage.people import Role
 from tests.authority_cells import PEOPLE, write

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_telegram import Entry
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.bot_api import faults
 from tests.world import opened
 

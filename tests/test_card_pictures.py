@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.app import Seams
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.papers import qr_png, qr_svg
 from handlers.ports import DeliveryFailed, Letter
 from storage.payment import Place

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.app import Service
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.world import OWNER, World, labels, opened
 
 GUEST, OTHER = 4242, 4343

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_telegram.state import ANONYMOUS_ADMIN
+from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.commands import COMMANDS
 from storage.people import Role
 from tests.crowd import (

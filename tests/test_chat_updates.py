@@ -6,8 +6,8 @@ import asyncio
 import json
 from pathlib import Path
 
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_telegram.users import Words
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.crowd import (
     GROUP,
     MERCHANT,

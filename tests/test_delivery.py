@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from bot.app import Seams
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.ports import Messenger
 from storage.payment import PaymentStatus
 from tests.crowd import (

@@ -20,7 +20,7 @@ import yaml  # type: ignore[import-untyped]
 from prometheus_client.registry import Collector
 
 from bot.cli import main
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.settings import Settings
 from bot.settings_validators import trusted_proxies
 from handlers.health import Health

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.crowd import ADMIN, GROUP, MERCHANT, open_second_shop, open_shop, refused
 from tests.evidence import rest, rows, webhooks
 from tests.till import DAY, asked, paid, ref_of, refunded, texts, told

@@ -14,10 +14,10 @@ import pytest
 import stripe
 
 from bot.cli import main, our_version
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_services import Vendors
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
+from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.sandbox.standalone import introduced
 from bot.settings import Settings
 from bot.stripe_gateway import StripeGateway

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import stripe
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.fake_stripe_shop import Shop, opened
 
 

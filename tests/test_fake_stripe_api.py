@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import stripe
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.fake_stripe_shop import RETURN_URL, Shop, opened
 
 CREATE = "amount=500&currency=dkk"

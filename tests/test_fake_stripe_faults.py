@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 import stripe
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.fake_stripe_shop import Shop, opened
 
 CREATE = "POST /v1/payment_intents"

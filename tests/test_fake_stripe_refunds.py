@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import stripe
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.fake_stripe_shop import Shop, opened
 
 

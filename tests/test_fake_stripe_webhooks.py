@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.fake_stripe_shop import Shop, opened
 
 

@@ -16,8 +16,8 @@ from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.constants import ParseMode
 from telegram.error import BadRequest, Conflict, Forbidden, InvalidToken
 
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_telegram import FakeTelegram
+from bot.sandbox.shared.fake_clock import TurnedClock
 
 GUEST = 4242
 PAY = InlineKeyboardMarkup([[InlineKeyboardButton("Pay", url="https://pay.example.dk/p/1")]])

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.telegram_intake import Polling, WebhookIsSet
 from bot.telegram_messenger import TelegramMessenger
 from bot.telegram_request import AiohttpRequest

@@ -11,8 +11,8 @@ from urllib.parse import urlencode, urlsplit
 import aiohttp
 import pytest
 
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_telegram.transcript import LOST
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.fake_telegram_talk import Talk, opened
 
 GROUP = -4001

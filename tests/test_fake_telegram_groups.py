@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.fake_telegram_talk import Json, Talk, opened
 
 GROUP = -4001

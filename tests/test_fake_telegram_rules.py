@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_telegram import html_parser, links
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.fake_telegram_talk import Talk, opened
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.crowd import ADMIN, COLLEAGUE, GROUP, MERCHANT, alerted, dismiss, in_time, open_shop, press, refused, reply
 from tests.evidence import at_stripe, calls, fault, pass_time, rest, rows, webhooks
 from tests.till import DAY, held, paid, ref_of, texts, told

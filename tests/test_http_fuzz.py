@@ -13,8 +13,8 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_stripe.delivery import signature
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.crowd import set_aside
 from tests.evidence import rest, rows
 from tests.till import paid

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_telegram.state import ANONYMOUS_ADMIN
+from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.chat import table
 from handlers.commands import COMMANDS
 from storage.directory import Directory

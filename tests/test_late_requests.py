@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bot.app import Seams
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.stripe_gateway import StripeGateway
 from handlers.ports import GatewayError
 from tests.crowd import ADMIN, GROUP, dismiss, in_time, open_shop, reply

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from storage import dialect
 from storage.database import Database
 from storage.mailbox import Discard, Done, Draft, Mail, Mailbox, Retry, Snooze, Verdict

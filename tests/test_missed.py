@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.app import Service
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.missed import CURSOR, NOTHING_YET
 from handlers.ports import GatewayError
 from handlers.sweeping import Swept

@@ -25,8 +25,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_stripe import FakeStripe
+from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.authority import Action, may
 from storage.errors import PaymentError
 from storage.payment import Payment

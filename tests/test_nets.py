@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers import stripe_event
 from handlers.worker import LEASE_SECONDS
 from storage.mailbox import Mailbox

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.health import Health
 from handlers.web.operations import Operations
 from storage.errors import DatabaseUnavailable

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from storage.errors import DatabaseUnavailable
 from storage.mailbox import Mailbox
 from storage.tables import posts

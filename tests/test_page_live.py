@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 from aiohttp import StreamReader
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.live import Live, TooManyWatchers
 from handlers.pages import Page, PageState
 from storage.errors import DatabaseUnavailable

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.pages import PageState
 from handlers.receipts import lacking, receipt_of, vat_within
 from storage.money import Money

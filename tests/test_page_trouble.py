@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.pages import Page
 from storage.errors import DatabaseUnavailable
 from tests.web_stand import NoPages, doors

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.i18n import LANGUAGES, text
 from handlers.pages import PageState
 from handlers.web.page_words import SETTLED

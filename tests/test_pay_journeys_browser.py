@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Response, expect
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.browser import PATIENCE, chromium, page_at
 from tests.evidence import calls, fault, keys, money, pass_time, rest, rows
 from tests.page_world import page_of, paged

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.crowd import reply
 from tests.evidence import (
     actions,

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.i18n import LANGUAGES
 from handlers.pages import PageState
 from tests.page_stand import BEGINS, MOVING, PAGE, SHOP, WORDS, Client, Read, shown, stands

@@ -12,7 +12,7 @@ import pytest_asyncio
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, Page, expect
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.i18n import LANGUAGES
 from handlers.pages import Page as PayPage
 from handlers.pages import action_on, page_state

@@ -14,7 +14,7 @@ import pytest
 
 import storage.driver
 from bot.app import Service
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.crowd import ADMIN, GROUP, MERCHANT, STRANGER, hear, open_shop, reply
 from tests.evidence import pass_time, rest
 from tests.page_world import page_of

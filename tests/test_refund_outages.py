@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.refund_life import asked_anew, next_look, retried, short_of_balance
 from storage.money import Money
 from storage.refund import Refund, RefundStatus

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.crowd import ADMIN, GROUP, MERCHANT, STRANGER, alerted, dismiss, in_time, open_shop, refused, reply
 from tests.evidence import fault, pass_time, rest, rows, webhooks
 from tests.till import DAY, asked, back, drafted, fate, move, paid, promote, ref_of, refunded, refunds, texts, told

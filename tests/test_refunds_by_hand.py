@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.crowd import ADMIN, GROUP, MERCHANT, in_time, open_shop, reply
 from tests.evidence import eventually, rest, rows, webhooks
 from tests.till import back, back_up, by_hand, drafted, paid, ref_of, refunded, restore, texts, told

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.crowd import calls as telegrams
 from tests.crowd import in_time, set_down
 from tests.evidence import eventually, pass_time, rest, rows, webhooks

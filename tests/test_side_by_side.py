@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bot.app import Seams, Service
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.lifecycle import KEY_LIFE
 from handlers.ports import GatewayError, Intent
 from storage.refund import RefundReport

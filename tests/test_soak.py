@@ -9,7 +9,7 @@ from pathlib import Path
 from types import BuiltinFunctionType, CoroutineType, FunctionType, ModuleType
 from typing import Any
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.soak import Market
 from tests.torture_shops import PEOPLE, blank
 from tests.world import World, free_port, opened

@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_stripe import FakeStripe
+from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.stripe_gateway import StripeGateway
 from handlers.ports import GatewayError, Intent, IntentRequest, IntentStatus
 

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from storage.database import Database
 from storage.mailbox import Done, Mail, Mailbox
 from tests.fake_stripe_shop import opened

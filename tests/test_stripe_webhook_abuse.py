@@ -13,7 +13,7 @@ import pytest
 from aiohttp import ClientResponse, ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.web.bodies import LARGEST, SMALL, Bodies
 from handlers.web.stripe_webhook import StripeWebhook
 from storage.database import Database

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.telegram_intake import Polling, WebhookIsSet
 from bot.telegram_request import AiohttpRequest
 from storage.database import Database

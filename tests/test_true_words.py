@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 from tests.crowd import ADMIN, GROUP, break_telegram, dismiss, in_time, open_shop, press, reply
 from tests.evidence import eventually, fault, rest, rows, webhooks
 from tests.till import drafted, held, paid, ref_of, texts, told

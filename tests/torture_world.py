@@ -22,10 +22,10 @@ from typing import Any
 
 import aiohttp
 
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_services import environment, subscribe
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
+from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.settings import Settings
 from tests.checker import Evidence
 from tests.process_world import ROOT

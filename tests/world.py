@@ -16,10 +16,10 @@ from typing import Any
 import aiohttp
 
 from bot.app import Seams, Service
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_services import subscribe
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import Entry, FakeTelegram
+from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.settings import Settings, settings_of
 from handlers.pacing import Pacing
 from tests.laid_out import lay_out

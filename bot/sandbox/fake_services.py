@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import aiohttp
 
 from bot.app import CannotStart
-from bot.sandbox.changes import Changes
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
+from bot.sandbox.shared.change_notifier import Changes
+from bot.sandbox.shared.fake_clock import TurnedClock
 
 
 class SandboxRefused(CannotStart):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_stripe.api_error import Json
 from bot.sandbox.fake_stripe.authorize_page import AuthorizePage
 from bot.sandbox.fake_stripe.control import Control
@@ -15,6 +14,7 @@ from bot.sandbox.fake_stripe.http_api import Counter, cut
 from bot.sandbox.fake_stripe.ledger import Ledger
 from bot.sandbox.fake_stripe.options import Switches
 from bot.sandbox.fake_stripe.state import World
+from bot.sandbox.shared.fake_clock import TurnedClock
 
 KEY = "sk_test_51SandboxKvit0001PretendStripeKeyOnThisMachineOnly"
 WEBHOOK_SECRET = "whsec_SandboxKvitPretendStripeSigningSecret"  # noqa: S105 - opens nothing but this pretend Stripe

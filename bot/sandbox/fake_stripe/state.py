@@ -7,15 +7,15 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from bot.sandbox.changes import Changes
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_stripe import objects
 from bot.sandbox.fake_stripe.api_error import Json
 from bot.sandbox.fake_stripe.balance import Fates, Purse
-from bot.sandbox.fake_stripe.errands import Alarms, Errands
 from bot.sandbox.fake_stripe.ids import Names
 from bot.sandbox.fake_stripe.ledger import Ledger
 from bot.sandbox.fake_stripe.options import Switches
+from bot.sandbox.shared.background_tasks import Alarms, Errands
+from bot.sandbox.shared.change_notifier import Changes
+from bot.sandbox.shared.fake_clock import TurnedClock
 
 ACCOUNT = "acct_1SandboxKvit0001"
 

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 
 import aiohttp
 
-from bot.sandbox.fake_stripe.errands import Errands
 from bot.sandbox.fake_telegram.state import World
 from bot.sandbox.fake_telegram.updates import Update
 from bot.sandbox.fake_telegram.webhook import Webhook
+from bot.sandbox.shared.background_tasks import Errands
 
 ANSWER_SECONDS = 60
 LONGEST_RETRY_AFTER = 3600

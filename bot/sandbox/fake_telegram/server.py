@@ -9,8 +9,6 @@ from typing import TypeVar
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from bot.sandbox.changes import Watch
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_telegram.control import Control
 from bot.sandbox.fake_telegram.delivery import Delivery
 from bot.sandbox.fake_telegram.flood import FloodControl
@@ -19,6 +17,8 @@ from bot.sandbox.fake_telegram.state import World
 from bot.sandbox.fake_telegram.transcript import Entry
 from bot.sandbox.fake_telegram.users import People, Words
 from bot.sandbox.fake_telegram.webhook import Webhook
+from bot.sandbox.shared.change_notifier import Watch
+from bot.sandbox.shared.fake_clock import TurnedClock
 
 TOKEN = "7700000001:AAKvitSandboxPretendTelegramToken_000"  # noqa: S105 - opens nothing but this pretend Telegram
 LARGEST_UPLOAD = 50 * 1024 * 1024

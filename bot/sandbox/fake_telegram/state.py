@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from bot.sandbox.changes import Changes
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_telegram.api_error import Json
 from bot.sandbox.fake_telegram.transcript import Transcript
 from bot.sandbox.fake_telegram.updates import Updates
+from bot.sandbox.shared.change_notifier import Changes
+from bot.sandbox.shared.fake_clock import TurnedClock
 
 ANONYMOUS_ADMIN = 1087968824
 CHANNEL_BOT = 136817688

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from bot.sandbox.changes import Changes
 from bot.sandbox.fake_telegram.api_error import Json
+from bot.sandbox.shared.change_notifier import Changes
 
 LOST = "lost after"
 """No fault on order: it was carried out, and whoever asked went away before he had read the answer."""

@@ -8,9 +8,9 @@ from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bot.sandbox.changes import Changes
-from bot.sandbox.clock import TurnedClock
 from bot.sandbox.fake_telegram.api_error import Json
+from bot.sandbox.shared.change_notifier import Changes
+from bot.sandbox.shared.fake_clock import TurnedClock
 
 DAY = 24 * 3600
 KEPT_SECONDS = {"callback_query": 150, "inline_query": 30, "chosen_inline_result": 600}

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import count
 from typing import Any, TypeVar
 
-from bot.sandbox.clock import TurnedClock
+from bot.sandbox.shared.fake_clock import TurnedClock
 
 T = TypeVar("T")
 
