@@ -12,7 +12,7 @@ from aiohttp import web
 from bot.checks.machine import tables
 from bot.front import Front, behind
 from bot.settings import Settings
-from bot.stripe_gateway import StripeGateway
+from bot.stripe.gateway import StripeGateway
 from bot.telegram_intake import Polling, WebhookGuard, WebhookIsSet
 from bot.telegram_messenger import TelegramMessenger
 from bot.telegram_request import API, AiohttpRequest

@@ -7,9 +7,9 @@ from functools import partial
 
 from bot.findings import Finding, fine, note, wrong
 from bot.settings import Settings
-from bot.stripe_endpoint import Endpoint, sorted_out, url_of
-from bot.stripe_setup import API_VERSION, StripeSetup
-from bot.stripe_trouble import DASHBOARD, explained
+from bot.stripe.admin_client import API_VERSION, StripeSetup
+from bot.stripe.error_help import DASHBOARD, explained
+from bot.stripe.webhook_endpoint import Endpoint, sorted_out, url_of
 from bot.telegram_request import API, AiohttpRequest
 from bot.telegram_setup import set_menus, set_webhook
 from handlers.ports import GatewayError

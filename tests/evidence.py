@@ -16,7 +16,7 @@ from bot.app import Seams
 from bot.sandbox.fake_stripe.delivery import signature
 from bot.sandbox.fake_stripe.ledger import Request
 from bot.sandbox.fake_telegram import Entry
-from bot.stripe_gateway import StripeGateway
+from bot.stripe.gateway import StripeGateway
 from tests.world import OWNER, PATIENCE, Json, World
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

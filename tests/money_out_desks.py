@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from bot.stripe_gateway import StripeGateway
+from bot.stripe.gateway import StripeGateway
 from handlers import lifecycle, refund_life
 from handlers.announcements import announce
 from handlers.attendant import Attendant

@@ -21,7 +21,7 @@ from bot.sandbox.fake_services import subscribe
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
 from bot.sandbox.shared.fake_clock import TurnedClock
-from bot.stripe_gateway import StripeGateway
+from bot.stripe.gateway import StripeGateway
 from bot.telegram_messenger import TelegramMessenger
 from bot.telegram_request import AiohttpRequest
 from handlers.pacing import Pacing

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from bot.stripe_gateway import StripeGateway
+from bot.stripe.gateway import StripeGateway
 from handlers.ports import GatewayError, IntentRequest
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -20,8 +20,8 @@ from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
 from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.settings import Settings
-from bot.stripe_setup import API_VERSION
-from bot.stripe_words import EVENT_TYPES
+from bot.stripe.admin_client import API_VERSION
+from bot.stripe.serialization import EVENT_TYPES
 from storage.database import Database
 from tests import world as worlds
 from tests.world import World, free_port

@@ -20,8 +20,8 @@ from bot.sandbox.fake_telegram import FakeTelegram
 from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.sandbox.standalone import introduced
 from bot.settings import Settings
-from bot.stripe_gateway import StripeGateway
-from bot.stripe_words import EVENT_TYPES
+from bot.stripe.gateway import StripeGateway
+from bot.stripe.serialization import EVENT_TYPES
 from handlers.commands import COMMANDS
 from storage.payment import TRANSITIONS
 

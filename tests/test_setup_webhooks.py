@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bot.sandbox.fake_telegram.api_error import bad
-from bot.stripe_setup import API_VERSION
-from bot.stripe_words import EVENT_TYPES
+from bot.stripe.admin_client import API_VERSION
+from bot.stripe.serialization import EVENT_TYPES
 from bot.telegram_intake import ALLOWED_UPDATES
 from bot.telegram_menus import tongues
 from handlers.commands import COMMANDS

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.stripe_gateway import StripeGateway
+from bot.stripe.gateway import StripeGateway
 from handlers.ports import GatewayError, IntentStatus
 from tests.scripted_stripe import (
     KEY,
@@ -236,7 +236,7 @@ async def test_a_notice_of_stripe_is_no_failure(
 async def test_not_even_an_operator_who_wants_stripes_log_gets_bodies_printed(tmp_path: Path) -> None:
     program = f"""
 import asyncio
-from bot.stripe_gateway import StripeGateway
+from bot.stripe.gateway import StripeGateway
 from handlers.ports import GatewayError
 
 async def main():

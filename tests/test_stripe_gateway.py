@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.stripe_gateway import StripeGateway
+from bot.stripe.gateway import StripeGateway
 from handlers.ports import Gateway, IntentRequest, IntentStatus
 from tests.scripted_stripe import (
     KEY,

@@ -11,7 +11,7 @@ import pytest
 
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.shared.fake_clock import TurnedClock
-from bot.stripe_gateway import StripeGateway
+from bot.stripe.gateway import StripeGateway
 from handlers.ports import GatewayError, Intent, IntentRequest, IntentStatus
 
 KEY = "rk_test_JourneyKey1234567890"

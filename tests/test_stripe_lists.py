@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from bot.stripe_gateway import StripeGateway
-from bot.stripe_words import EVENT_TYPES, Account
+from bot.stripe.gateway import StripeGateway
+from bot.stripe.serialization import EVENT_TYPES, Account
 from handlers.ports import GatewayError
 from tests.scripted_stripe import (
     KEY,

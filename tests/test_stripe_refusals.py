@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.stripe_gateway import StripeGateway
+from bot.stripe.gateway import StripeGateway
 from handlers.ports import GatewayError, Intent
 from tests.evidence import (
     PAID,

@@ -16,7 +16,7 @@ from bot import logging_setup
 from bot.app import CannotStart, Seams, Service
 from bot.settings import Settings, load
 from bot.signals import until_told
-from bot.stripe_gateway import StripeGateway
+from bot.stripe.gateway import StripeGateway
 from bot.telegram_messenger import TelegramMessenger
 from bot.telegram_request import AiohttpRequest
 from handlers.ports import Gateway, Messenger

@@ -8,8 +8,8 @@ from datetime import timedelta
 from bot.checks.stripe_webhooks import look_at_webhooks
 from bot.findings import Finding, fine, note, wrong
 from bot.settings import Settings
-from bot.stripe_setup import StripeSetup
-from bot.stripe_trouble import explained, grant, lacks_right, refusal_of
+from bot.stripe.admin_client import StripeSetup
+from bot.stripe.error_help import explained, grant, lacks_right, refusal_of
 from handlers.ports import Clock, GatewayError
 
 CLOCK, KEY, RIGHTS, MOBILEPAY = "clock", "stripe key", "stripe rights", "mobilepay"

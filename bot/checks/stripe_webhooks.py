@@ -8,9 +8,9 @@ import aiohttp
 
 from bot.findings import Finding, fine, note, wrong
 from bot.settings import Settings
-from bot.stripe_endpoint import ROUTE, Endpoint, sorted_out, url_of
-from bot.stripe_setup import API_VERSION, StripeSetup
-from bot.stripe_trouble import DASHBOARD, explained, grant, lacks_right
+from bot.stripe.admin_client import API_VERSION, StripeSetup
+from bot.stripe.error_help import DASHBOARD, explained, grant, lacks_right
+from bot.stripe.webhook_endpoint import ROUTE, Endpoint, sorted_out, url_of
 from handlers.ports import GatewayError
 
 SECRET, ENDPOINT, DELIVERY = "webhook secret", "webhook endpoint", "webhook delivery"

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import stripe
 
-from bot import stripe_errors as errors
+from bot.stripe import errors
 from handlers.ports import Called, nobody
 
 log = logging.getLogger(__name__)

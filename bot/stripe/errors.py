@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bot.stripe_words import intent_of
+from bot.stripe.serialization import intent_of
 from handlers.ports import GatewayError, Intent
 
 NO_ANSWER = 0

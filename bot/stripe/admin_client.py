@@ -10,9 +10,9 @@ from typing import Any
 
 import stripe
 
-from bot.stripe_endpoint import Endpoint, endpoint_of
-from bot.stripe_gateway import StripeGateway
-from bot.stripe_words import EVENT_TYPES
+from bot.stripe.gateway import StripeGateway
+from bot.stripe.serialization import EVENT_TYPES
+from bot.stripe.webhook_endpoint import Endpoint, endpoint_of
 
 API_VERSION = stripe.api_version
 """The one that the SDK speaks; an endpoint has to speak it too."""

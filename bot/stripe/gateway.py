@@ -13,10 +13,10 @@ import aiohttp
 import stripe
 from stripe import _util
 
-from bot import stripe_errors as errors
-from bot import stripe_words as words
-from bot.stripe_wire import Wire, begin_call
-from bot.stripe_words import Account
+from bot.stripe import errors
+from bot.stripe import serialization as words
+from bot.stripe.http_client import Wire, begin_call
+from bot.stripe.serialization import Account
 from handlers.ports import Called, Change, GatewayError, Intent, IntentRequest, RefundRequest, nobody
 from storage.dispute import Dispute, FraudWarning
 from storage.refund import RefundReport

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.settings import Settings
-from bot.stripe_words import EVENT_TYPES
+from bot.stripe.serialization import EVENT_TYPES
 
 ROUTE = "/stripe/webhook"
 ALL_EVENTS = "*"

@@ -1,0 +1,1 @@
+"""The adapter to Stripe: the only code that imports the `stripe` package."""
