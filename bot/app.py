@@ -13,9 +13,9 @@ from bot.checks.machine import tables
 from bot.front import Front, behind
 from bot.settings import Settings
 from bot.stripe.gateway import StripeGateway
-from bot.telegram_intake import Polling, WebhookGuard, WebhookIsSet
-from bot.telegram_messenger import TelegramMessenger
-from bot.telegram_request import API, AiohttpRequest
+from bot.telegram.http_client import API, AiohttpRequest
+from bot.telegram.messenger import TelegramMessenger
+from bot.telegram.polling import Polling, WebhookGuard, WebhookIsSet
 from bot.wiring import build
 from handlers.metrics import Metrics
 from handlers.pacing import Pacing

@@ -10,8 +10,8 @@ from bot.settings import Settings
 from bot.stripe.admin_client import API_VERSION, StripeSetup
 from bot.stripe.error_help import DASHBOARD, explained
 from bot.stripe.webhook_endpoint import Endpoint, sorted_out, url_of
-from bot.telegram_request import API, AiohttpRequest
-from bot.telegram_setup import set_menus, set_webhook
+from bot.telegram.http_client import API, AiohttpRequest
+from bot.telegram.webhook_setup import set_menus, set_webhook
 from handlers.ports import GatewayError
 
 ENDPOINT = "webhook endpoint"

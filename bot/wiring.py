@@ -12,7 +12,7 @@ from aiohttp import web
 
 from bot.front import most_connections
 from bot.settings import Settings
-from bot.telegram_update import draft_of
+from bot.telegram.update_jobs import draft_of
 from handlers import lifecycle, refund_life
 from handlers.alerts import Alerts
 from handlers.announcements import announce

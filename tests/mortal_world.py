@@ -22,8 +22,8 @@ from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
 from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.stripe.gateway import StripeGateway
-from bot.telegram_messenger import TelegramMessenger
-from bot.telegram_request import AiohttpRequest
+from bot.telegram.http_client import AiohttpRequest
+from bot.telegram.messenger import TelegramMessenger
 from handlers.pacing import Pacing
 from handlers.ports import Gateway, Messenger
 from storage.database import Database

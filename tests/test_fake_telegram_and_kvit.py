@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from bot.telegram_intake import Polling, WebhookIsSet
-from bot.telegram_messenger import TelegramMessenger
-from bot.telegram_request import AiohttpRequest
+from bot.telegram.http_client import AiohttpRequest
+from bot.telegram.messenger import TelegramMessenger
+from bot.telegram.polling import Polling, WebhookIsSet
 from handlers.ports import Button, DeliveryFailed, Letter
 from storage.database import Database
 from storage.mailbox import Mailbox

@@ -12,8 +12,8 @@ import pytest
 from bot.sandbox.fake_telegram.api_error import bad
 from bot.stripe.admin_client import API_VERSION
 from bot.stripe.serialization import EVENT_TYPES
-from bot.telegram_intake import ALLOWED_UPDATES
-from bot.telegram_menus import tongues
+from bot.telegram.menus import tongues
+from bot.telegram.polling import ALLOWED_UPDATES
 from handlers.commands import COMMANDS
 from handlers.i18n import text
 from tests.terminal import PUBLIC, SECRET, Terminal, opened, secrets_in

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from bot.telegram_intake import Polling, WebhookIsSet
-from bot.telegram_request import AiohttpRequest
+from bot.telegram.http_client import AiohttpRequest
+from bot.telegram.polling import Polling, WebhookIsSet
 from storage.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.mailbox import Mailbox

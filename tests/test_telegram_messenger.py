@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Awaitable
 import pytest
 from telegram.error import Conflict, RetryAfter
 
-from bot.telegram_messenger import TelegramMessenger, TokenRefused, failure_of
-from bot.telegram_request import AiohttpRequest
+from bot.telegram.http_client import AiohttpRequest
+from bot.telegram.messenger import TelegramMessenger, TokenRefused, failure_of
 from handlers.ports import Button, DeliveryFailed, Letter, Messenger
 from storage.payment import Place
 from tests.telegram_stand import TOKEN, Stand

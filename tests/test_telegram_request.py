@@ -12,7 +12,7 @@ import pytest
 from telegram import Bot
 from telegram.error import BadRequest, InvalidToken, NetworkError, RetryAfter, TelegramError
 
-from bot.telegram_request import PRETEND_TOKEN, AiohttpRequest, NotSent, PerhapsSent
+from bot.telegram.http_client import PRETEND_TOKEN, AiohttpRequest, NotSent, PerhapsSent
 from tests.telegram_stand import TOKEN, Stand
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.telegram_update import draft_of
+from bot.telegram.update_jobs import draft_of
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from bot.app import CannotStart, Seams, Service
 from bot.settings import Settings, load
 from bot.signals import until_told
 from bot.stripe.gateway import StripeGateway
-from bot.telegram_messenger import TelegramMessenger
-from bot.telegram_request import AiohttpRequest
+from bot.telegram.http_client import AiohttpRequest
+from bot.telegram.messenger import TelegramMessenger
 from handlers.ports import Gateway, Messenger
 from tests.torture_watch import tell_on_stderr
 

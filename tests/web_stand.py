@@ -12,7 +12,7 @@ import stripe
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from bot.telegram_update import draft_of
+from bot.telegram.update_jobs import draft_of
 from handlers.health import Health
 from handlers.live import Live
 from handlers.pages import Page

@@ -10,9 +10,9 @@ from telegram.error import TelegramError
 
 from bot.findings import Finding, fine, note, wrong
 from bot.settings import Settings
-from bot.telegram_intake import ALLOWED_UPDATES
-from bot.telegram_request import API, AiohttpRequest
-from bot.telegram_setup import ROUTE, WEBHOOK, explained
+from bot.telegram.http_client import API, AiohttpRequest
+from bot.telegram.polling import ALLOWED_UPDATES
+from bot.telegram.webhook_setup import ROUTE, WEBHOOK, explained
 
 TOKEN, PRIVACY = "telegram token", "group privacy"
 SET_UP = "Run `python -m bot setup-webhooks`."

@@ -14,8 +14,8 @@ from bot.app import Service
 from bot.sandbox import fake_services, seed_users
 from bot.sandbox.fake_services import SandboxRefused, Vendors
 from bot.settings import Settings, settings_of
-from bot.telegram_menus import dress
-from bot.telegram_request import AiohttpRequest
+from bot.telegram.http_client import AiohttpRequest
+from bot.telegram.menus import dress
 from handlers.pacing import Pacing
 
 BRISK = 1_000_000

@@ -27,7 +27,7 @@ from telegram.error import (
     TelegramError,
 )
 
-from bot.telegram_request import PRETEND_TOKEN, AiohttpRequest, NotSent, PerhapsSent
+from bot.telegram.http_client import PRETEND_TOKEN, AiohttpRequest, NotSent, PerhapsSent
 from handlers.ports import Button, DeliveryFailed, Keyboard, Letter, Offer
 from storage.payment import Place
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from telegram.error import Conflict, InvalidToken, RetryAfter, TelegramError
 
-from bot.telegram_messenger import seconds_of
-from bot.telegram_request import AiohttpRequest
-from bot.telegram_update import draft_of, id_of
+from bot.telegram.http_client import AiohttpRequest
+from bot.telegram.messenger import seconds_of
+from bot.telegram.update_jobs import draft_of, id_of
 from handlers.ports import Clock
 from storage.errors import DatabaseUnavailable
 from storage.mailbox import Mailbox

@@ -6,10 +6,10 @@ from telegram.error import BadRequest, InvalidToken, RetryAfter, TelegramError
 
 from bot.findings import Finding, fine, wrong
 from bot.settings import Settings
-from bot.telegram_intake import ALLOWED_UPDATES
-from bot.telegram_menus import dress, patiently, tongues
-from bot.telegram_messenger import seconds_of
-from bot.telegram_request import AiohttpRequest, NotSent, PerhapsSent
+from bot.telegram.http_client import AiohttpRequest, NotSent, PerhapsSent
+from bot.telegram.menus import dress, patiently, tongues
+from bot.telegram.messenger import seconds_of
+from bot.telegram.polling import ALLOWED_UPDATES
 
 ROUTE = "/telegram/webhook"
 CONNECTIONS = 40

@@ -7,8 +7,8 @@ from typing import Any
 
 from telegram.error import RetryAfter
 
-from bot.telegram_messenger import seconds_of
-from bot.telegram_request import AiohttpRequest
+from bot.telegram.http_client import AiohttpRequest
+from bot.telegram.messenger import seconds_of
 from handlers.authority import Where
 from handlers.commands import open_to
 from handlers.i18n import CATALOGUES, FALLBACK, LANGUAGES, text

@@ -1,0 +1,1 @@
+"""The adapter to Telegram: updates in, messages out."""
