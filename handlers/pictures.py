@@ -10,8 +10,8 @@ from handlers.cards import Looks
 from handlers.i18n import html
 from handlers.letters import lane_of
 from handlers.outbox import Outbox
-from handlers.papers import qr_png
 from handlers.ports import Clock, DeliveryFailed, Letter, Messenger
+from handlers.qr_code import qr_png
 from storage.directory import Directory
 from storage.mail import Discard, Done, Draft, Mail, Verdict
 from storage.payment import Payment, Place

@@ -10,7 +10,7 @@ from typing import Any
 
 from handlers import i18n
 from handlers.pages import Page, PageAction, PageState
-from handlers.papers import qr_svg
+from handlers.qr_code import qr_svg
 from handlers.receipts import receipt_of
 from storage.money import Money
 from storage.people import Shop

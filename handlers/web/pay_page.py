@@ -14,8 +14,8 @@ from aiohttp import web
 
 from handlers.live import Live, TooManyWatchers, Topic
 from handlers.pages import Page
-from handlers.papers import qr_png, qr_svg
 from handlers.ports import Clock
+from handlers.qr_code import qr_png, qr_svg
 from handlers.turnstile import Turnstile
 from handlers.web.address import Networks, address_of
 from handlers.web.headers import TOKEN, StripeSilent
