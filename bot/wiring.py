@@ -14,6 +14,8 @@ from bot.front import most_connections
 from bot.settings import Settings
 from bot.telegram.update_jobs import draft_of
 from handlers import lifecycle, refund_life
+from handlers.access.authorization import Rights
+from handlers.access.membership import Team
 from handlers.alerts import Alerts
 from handlers.announcements import announce
 from handlers.attendant import Attendant
@@ -43,8 +45,6 @@ from handlers.reconcile import EVENTS_KEPT, KEPT, Sweep
 from handlers.refund_attendant import RefundAttendant
 from handlers.refund_round import RefundRound
 from handlers.refunds import Refunds
-from handlers.rights import Rights
-from handlers.team import Team
 from handlers.turns import Turns
 from handlers.watch import Episodes, Watch
 from handlers.web import site

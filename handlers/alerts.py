@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from handlers.access.membership import Person
 from handlers.outbox import CLOSED
 from handlers.owners import ALERT, Owners
 from handlers.ports import Clock
 from handlers.reasons import KEY_REFUSED, MISMATCH
-from handlers.team import Person
 from handlers.watch import KEY, Episodes
 from storage.mail import Draft, Mail
 from storage.payment import Payment

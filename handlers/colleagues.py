@@ -12,11 +12,11 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
+from handlers.access.membership import LONGEST_NAME, Person, Team
 from handlers.alerts import Alerts
 from handlers.i18n import html, moment, text
 from handlers.letters import Post, draft_of, lane_of
 from handlers.ports import Button, Clock, DeliveryFailed, Letter, Messenger
-from handlers.team import LONGEST_NAME, Person, Team
 from storage.amount_text import caption
 from storage.errors import PaymentError
 from storage.invitations import Invitations, Joined

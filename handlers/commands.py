@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from handlers.authority import Action, Way, Where, asked_for, least
+from handlers.access.permissions import Action, Way, Where, asked_for, least
 from storage.people import Role
 
 

@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 
 from handlers import money_out_words as words
+from handlers.access.authorization import Rights
 from handlers.announcements import Fact
 from handlers.letters import Post, draft_of
 from handlers.money_out_news import STALE
 from handlers.ports import Clock, Letter
-from handlers.rights import Rights
 from storage.disputes import DisputeBook
 from storage.mail import Mail
 from storage.mailbox import Mailbox

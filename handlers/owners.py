@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from handlers.access.membership import Team
 from handlers.i18n import html
 from handlers.letters import Post, draft_of
 from handlers.ports import Clock, Letter
-from handlers.team import Team
 from storage.directory import Directory
 from storage.mail import Draft
 from storage.mailbox import Mailbox

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from zoneinfo import available_timezones
 
+from handlers.access.membership import LONGEST_NAME
 from handlers.i18n import LANGUAGES
-from handlers.team import LONGEST_NAME
 from storage.amount_refusals import AmountRefused, TextTooLong
 from storage.amount_text import caption
 from storage.amounts import parse_amount

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from handlers.authority import Action, Way, Where
+from handlers.access.permissions import Action, Way, Where
 from storage.directory import Directory
 from storage.people import Role
 from tests.crowd import (

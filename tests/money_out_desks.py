@@ -16,9 +16,11 @@ from typing import Any, TypeVar
 from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.stripe.gateway import StripeGateway
 from handlers import lifecycle, refund_life
+from handlers.access.authorization import Rights
+from handlers.access.membership import Person, Team
+from handlers.access.permissions import Action, may
 from handlers.announcements import announce
 from handlers.attendant import Attendant
-from handlers.authority import Action, may
 from handlers.dispute_attendant import DisputeAttendant
 from handlers.errands import Errands
 from handlers.lifecycle import Times
@@ -27,8 +29,6 @@ from handlers.payments import Payments, Terms
 from handlers.ports import Gateway, GatewayError, Intent
 from handlers.refund_attendant import RefundAttendant
 from handlers.refunds import Refunds, RefundWish
-from handlers.rights import Rights
-from handlers.team import Person, Team
 from handlers.turns import Turns
 from storage.amounts import Asked
 from storage.database import Database

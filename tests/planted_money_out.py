@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from bot.app import Service
+from handlers.access.membership import Person
 from handlers.chat.context import Desks
 from handlers.ports import Intent, IntentStatus, Letter, RefundRequest
-from handlers.team import Person
 from storage.payment import Payment, Place
 from storage.people import Role, Shop
 from storage.refund import ON_ITS_WAY, Refund, RefundReport, RefundStatus

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.authority import AUTHORITY, Action, Way, Where, asked_for, may, table
+from handlers.access.permissions import AUTHORITY, Action, Way, Where, asked_for, may, table
 from handlers.chat import table as doors
 from handlers.commands import COMMANDS
 from storage.people import Role

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.authority import Action, Way, Where, asked_for, may
+from handlers.access.permissions import Action, Way, Where, asked_for, may
 from storage.people import Role
 from tests.authority_cells import PEOPLE, write
 from tests.crowd import COLLEAGUE, GROUP, NO_SHOP, caught_up, open_shop, press, refused, reply

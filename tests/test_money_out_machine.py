@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.authority import Action, may
+from handlers.access.permissions import Action, may
 from storage.errors import PaymentError
 from storage.payment import Payment
 from storage.people import Role

@@ -9,7 +9,7 @@ from telegram.error import RetryAfter
 
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.messenger import seconds_of
-from handlers.authority import Where
+from handlers.access.permissions import Where
 from handlers.commands import open_to
 from handlers.i18n import CATALOGUES, FALLBACK, LANGUAGES, text
 from storage.people import Role

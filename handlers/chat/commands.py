@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
-from handlers.authority import Action, may
+from handlers.access.permissions import Action, may
 from handlers.chat import pay, shop
 from handlers.chat.context import Context
 from handlers.chat.incoming import Said

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from handlers.authority import Action, Where, may
+from handlers.access.authorization import Rights
+from handlers.access.membership import Person, Standing, Team
+from handlers.access.permissions import Action, Where, may
 from handlers.cards import Looks
 from handlers.chat.incoming import InlineAsked, InlineChosen, Said, Tapped
 from handlers.colleagues import Colleagues
@@ -17,8 +19,6 @@ from handlers.letters import Post, draft_of
 from handlers.payments import Payments
 from handlers.ports import Clock, Keyboard, Letter, Messenger
 from handlers.refunds import Refunds
-from handlers.rights import Rights
-from handlers.team import Person, Standing, Team
 from storage.directory import Directory
 from storage.errors import NotAllowed, PaymentError
 from storage.mailbox import Draft, Mailbox

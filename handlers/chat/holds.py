@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from handlers import i18n
-from handlers.authority import Action
+from handlers.access.permissions import Action
 from handlers.chat import arguments, pay
 from handlers.chat.context import Context
 from handlers.hold_life import is_undecided

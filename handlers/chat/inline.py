@@ -6,7 +6,7 @@ import hashlib
 import logging
 
 from handlers import i18n
-from handlers.authority import Action, may
+from handlers.access.permissions import Action, may
 from handlers.chat.context import Context
 from handlers.chat.incoming import InlineAsked, InlineChosen
 from handlers.chat.pay import asked_of, body_of

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from handlers.access.membership import CLAIM
 from handlers.chat import people
 from handlers.chat.context import Context
 from handlers.chat.shop import ask_which
 from handlers.commands import open_to
 from handlers.i18n import Safe
-from handlers.team import CLAIM
 from storage.errors import PaymentError
 from storage.people import Role
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from handlers import i18n
-from handlers.authority import Action
+from handlers.access.permissions import Action
 from handlers.chat.context import Context
 from handlers.ports import Button
 from storage.amount_refusals import AmountRefused

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from handlers import i18n
-from handlers.authority import Action, may
+from handlers.access.membership import LONGEST_NAME, Standing
+from handlers.access.permissions import Action, may
 from handlers.chat import arguments
 from handlers.chat.context import Context
 from handlers.i18n import Safe, html, text
@@ -11,7 +12,6 @@ from handlers.letters import Post, draft_of
 from handlers.money_out_words import retry_button, retry_until
 from handlers.ports import Button, Keyboard, Letter
 from handlers.refunds import RefundWish
-from handlers.team import LONGEST_NAME, Standing
 from storage.amounts import Asked, parse_refund
 from storage.errors import NotAllowed, PaymentError, RefundDecided, UnknownPayment
 from storage.money import LARGEST, Money

@@ -8,7 +8,7 @@ from datetime import datetime, time
 from typing import Any
 
 from handlers import i18n
-from handlers.authority import Action
+from handlers.access.permissions import Action
 from handlers.cards import card
 from handlers.chat import arguments
 from handlers.chat.context import Context

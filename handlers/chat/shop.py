@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from handlers import shop_settings
-from handlers.authority import Action, may
+from handlers.access.permissions import Action, may
 from handlers.chat.context import Context
 from handlers.i18n import LANGUAGE_NAMES, LANGUAGES, Safe
 from handlers.letters import lane_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from handlers.authority import Action
+from handlers.access.permissions import Action
 from handlers.chat import holds, lists, log, manners, pay, people, refunds, requests, shop
 from handlers.chat.context import Context
 from storage.payment import Payment

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from handlers.authority import Action, may
-from handlers.team import Person, Team
+from handlers.access.membership import Person, Team
+from handlers.access.permissions import Action, may
 from storage.directory import Directory
 from storage.payment import Payment, PaymentStatus, Place
 from storage.people import Role
