@@ -17,7 +17,7 @@ from handlers.alerts import Alerts
 from handlers.i18n import html, moment, text
 from handlers.letters import Post, draft_of, lane_of
 from handlers.ports import Button, Clock, DeliveryFailed, Letter, Messenger
-from storage.amount_text import caption
+from handlers.text import caption
 from storage.errors import PaymentError
 from storage.invitations import Invitations, Joined
 from storage.mail import Draft, Mail

@@ -9,10 +9,10 @@ from datetime import timedelta
 from functools import partial
 
 from handlers import hold_life, lifecycle
+from handlers.amounts.parser import Asked
 from handlers.attendant import Attendant
 from handlers.errands import Errands
 from handlers.ports import Clock, Gateway, IntentRequest
-from storage.amounts import Asked
 from storage.errors import (
     AlreadyFinal,
     AlreadyPaid,

@@ -8,10 +8,10 @@ from dataclasses import replace
 from zoneinfo import available_timezones
 
 from handlers.access.membership import LONGEST_NAME
+from handlers.amounts.errors import AmountRefused, TextTooLong
+from handlers.amounts.parser import parse_amount
 from handlers.i18n import LANGUAGES
-from storage.amount_refusals import AmountRefused, TextTooLong
-from storage.amount_text import caption
-from storage.amounts import parse_amount
+from handlers.text import caption
 from storage.errors import PaymentError
 from storage.money import CURRENCIES, LARGEST, MINIMUM, Money
 from storage.people import Shop

@@ -26,7 +26,7 @@ class CurrencyMismatch(ValueError):
 class Money:
     """An amount of one currency: `minor` in minor units (øre, cent), `currency` in upper-case ISO letters.
 
-    A difference may be negative; what is asked of a customer never is, see `storage.amounts`.
+    A difference may be negative; what is asked of a customer never is, see `handlers.amounts.parser`.
 
     Raises:
         TypeError: `minor` is not an int.

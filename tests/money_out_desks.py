@@ -19,6 +19,7 @@ from handlers import lifecycle, refund_life
 from handlers.access.authorization import Rights
 from handlers.access.membership import Person, Team
 from handlers.access.permissions import Action, may
+from handlers.amounts.parser import Asked
 from handlers.announcements import announce
 from handlers.attendant import Attendant
 from handlers.dispute_attendant import DisputeAttendant
@@ -30,7 +31,6 @@ from handlers.ports import Gateway, GatewayError, Intent
 from handlers.refund_attendant import RefundAttendant
 from handlers.refunds import Refunds, RefundWish
 from handlers.turns import Turns
-from storage.amounts import Asked
 from storage.database import Database
 from storage.directory import Directory
 from storage.disputes import DisputeBook

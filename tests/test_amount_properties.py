@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from storage import amount_refusals as refusals
-from storage.amount_text import LONGEST_TEXT
-from storage.amounts import Ambiguous, Asked, check
+from handlers.amounts import errors as refusals
+from handlers.amounts.parser import Ambiguous, Asked, check
+from handlers.text import LONGEST_TEXT
 from tests.test_amounts import LIMIT, read
 
 

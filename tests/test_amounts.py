@@ -6,9 +6,9 @@ from itertools import product
 
 import pytest
 
-from storage import amount_refusals as refusals
-from storage.amount_text import LONGEST_TEXT
-from storage.amounts import Ambiguous, Asked, check, parse_amount, parse_refund, parse_request
+from handlers.amounts import errors as refusals
+from handlers.amounts.parser import Ambiguous, Asked, check, parse_amount, parse_refund, parse_request
+from handlers.text import LONGEST_TEXT
 from storage.money import CURRENCIES, MINIMUM, Money
 
 LIMIT = 10_000_000

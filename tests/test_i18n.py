@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers import i18n
+from handlers.amounts.parser import Asked, parse_amount, parse_request
 from handlers.i18n import LANGUAGES, Safe, language_of
-from storage.amounts import Asked, parse_amount, parse_request
 from storage.money import CURRENCIES, MINIMUM, Money
 
 LIMIT = 10_000_000

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from handlers.i18n import language_of
 from handlers.ports import Clock
-from storage.amount_text import caption
+from handlers.text import caption
 from storage.directory import Directory
 from storage.people import NOBODY, Role, Shop
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from handlers import i18n
 from handlers.access.permissions import Action
+from handlers.amounts.errors import AmountRefused
+from handlers.amounts.parser import Ambiguous, Asked, check, parse_request
 from handlers.chat.context import Context
 from handlers.ports import Button
-from storage.amount_refusals import AmountRefused
-from storage.amounts import Ambiguous, Asked, check, parse_request
 from storage.money import Money
 from storage.questions import Question
 

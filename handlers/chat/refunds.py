@@ -5,6 +5,7 @@ from __future__ import annotations
 from handlers import i18n
 from handlers.access.membership import LONGEST_NAME, Standing
 from handlers.access.permissions import Action, may
+from handlers.amounts.parser import Asked, parse_refund
 from handlers.chat import arguments
 from handlers.chat.context import Context
 from handlers.i18n import Safe, html, text
@@ -12,7 +13,6 @@ from handlers.letters import Post, draft_of
 from handlers.money_out_words import retry_button, retry_until
 from handlers.ports import Button, Keyboard, Letter
 from handlers.refunds import RefundWish
-from storage.amounts import Asked, parse_refund
 from storage.errors import NotAllowed, PaymentError, RefundDecided, UnknownPayment
 from storage.money import LARGEST, Money
 from storage.payment import Payment, Place

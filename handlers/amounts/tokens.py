@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from storage.amount_refusals import (
+from handlers.amounts.currency_words import KRONE, Beside, currency_beside
+from handlers.amounts.errors import (
     AmountExponent,
     AmountForeignDigits,
     AmountMissing,
@@ -15,8 +16,7 @@ from storage.amount_refusals import (
     CurrencyTwice,
     CurrencyUnknown,
 )
-from storage.amount_text import BLANK, WORD, is_money
-from storage.amount_words import KRONE, Beside, currency_beside
+from handlers.text import BLANK, WORD, is_money
 from storage.money import DECIMALS
 
 SPACES = "\u0020\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"

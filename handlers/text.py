@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from storage.amount_refusals import AmountForeignDigits, AmountUnreadable, TextTooLong
-from storage.amount_words import Beside, currency_beside
+from handlers.amounts.currency_words import Beside, currency_beside
+from handlers.amounts.errors import AmountForeignDigits, AmountUnreadable, TextTooLong
 
 LONGEST_TEXT = 200
 COIN_SIGN = "[$¢-¥֏؋৲৳৻૱௹฿៛₠-⃀꠸﷼﹩＄￠￡￥￦]"

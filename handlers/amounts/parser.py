@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from storage.amount_refusals import (
+from handlers.amounts.currency_words import KRONE
+from handlers.amounts.errors import (
     AmountRefused,
     AmountTooLarge,
     AmountTooSmall,
@@ -14,9 +15,8 @@ from storage.amount_refusals import (
     CurrencyDiffers,
     CurrencyNeeded,
 )
-from storage.amount_signs import SEPARATORS, Written, has_amount_ahead, take_apart
-from storage.amount_text import caption, refuse_second_number
-from storage.amount_words import KRONE
+from handlers.amounts.tokens import SEPARATORS, Written, has_amount_ahead, take_apart
+from handlers.text import caption, refuse_second_number
 from storage.money import DECIMALS, MINIMUM, Money
 
 MOST_DIGITS = 12

@@ -1,0 +1,1 @@
+"""The amount grammar: what people type, as money and a description."""
