@@ -21,7 +21,7 @@ from handlers.announcements import announce
 from handlers.attendant import Attendant
 from handlers.cards import Looks
 from handlers.chat.context import Desks
-from handlers.chat.router import Chat
+from handlers.chat.dispatcher import Chat
 from handlers.colleagues import KIND as INVITATION
 from handlers.colleagues import Colleagues
 from handlers.dispute_attendant import DisputeAttendant

@@ -9,7 +9,7 @@ import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.access.permissions import AUTHORITY, Action, Way, Where, asked_for, may, table
-from handlers.chat import table as doors
+from handlers.chat import routes as doors
 from handlers.commands import COMMANDS
 from storage.people import Role
 from tests.authority_cells import ALIKE, ASKINGS, NO, PEOPLE, SILENT, Cell, standing, write

@@ -11,7 +11,7 @@ import pytest
 
 from bot.sandbox.fake_telegram.state import ANONYMOUS_ADMIN
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.chat import table
+from handlers.chat import routes
 from handlers.commands import COMMANDS
 from storage.directory import Directory
 from storage.people import Role
@@ -63,8 +63,8 @@ class Secrets:
     @property
     def data(self) -> list[str]:
         """Every button there is, made of real pointers."""
-        of_payments = [f"{letter}:{one}" for letter in table.PAYMENT_BUTTONS for one in (self.payment, self.paid)]
-        of_refunds = [f"{letter}:{self.refund}" for letter in table.REFUND_BUTTONS]
+        of_payments = [f"{letter}:{one}" for letter in routes.PAYMENT_BUTTONS for one in (self.payment, self.paid)]
+        of_refunds = [f"{letter}:{self.refund}" for letter in routes.REFUND_BUTTONS]
         of_shop = ["s:1", f"l::{self.ref}:", "l:1:", "m:0", "o:", f"o:9999999999999999:{self.payment}", "v:x:y"]
         return [*of_payments, *of_refunds, *of_shop, f"q:{self.question}:0", f"q:{self.question}:1", "g:none:0"]
 

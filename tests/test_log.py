@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from bot.sandbox.shared.fake_clock import TurnedClock
+from handlers.chat.audit_text import ACTIONS
 from handlers.i18n import html
-from handlers.trail_words import ACTIONS
 from storage.database import Database
 from storage.directory import Directory
 from storage.money_out_tables import history

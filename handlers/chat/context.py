@@ -11,7 +11,7 @@ from handlers.access.authorization import Rights
 from handlers.access.membership import Person, Standing, Team
 from handlers.access.permissions import Action, Where, may
 from handlers.cards import Looks
-from handlers.chat.incoming import InlineAsked, InlineChosen, Said, Tapped
+from handlers.chat.updates import InlineAsked, InlineChosen, Said, Tapped
 from handlers.colleagues import Colleagues
 from handlers.health import Health
 from handlers.i18n import Safe, html, language_of, text

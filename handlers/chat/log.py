@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from handlers import i18n
 from handlers.chat import arguments
+from handlers.chat.audit_text import actor_name, deed
 from handlers.chat.context import Context
 from handlers.i18n import Safe
 from handlers.ports import Button, Keyboard
-from handlers.trail_words import actor_name, deed
 from storage.errors import PaymentError
 from storage.trail import Line, TrailPage
 

@@ -12,10 +12,10 @@ from handlers.access.permissions import Action
 from handlers.amounts.parser import Asked, check
 from handlers.cards import card
 from handlers.chat import arguments
+from handlers.chat.audit_text import state_key
 from handlers.chat.context import Context
 from handlers.i18n import Safe
 from handlers.pictures import picture_due
-from handlers.trail_words import state_key
 from storage.errors import StillEnding
 from storage.ledger import Entry
 from storage.money import Money

@@ -8,8 +8,8 @@ from datetime import timedelta
 from handlers.access.permissions import Action, may
 from handlers.chat import pay, shop
 from handlers.chat.context import Context
-from handlers.chat.incoming import Said
-from handlers.chat.table import COMMAND_DOORS
+from handlers.chat.routes import COMMAND_DOORS
+from handlers.chat.updates import Said
 from handlers.commands import COMMANDS, Command
 from handlers.ports import Button
 from storage.errors import NotAllowed, PaymentError

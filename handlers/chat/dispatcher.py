@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from handlers.chat import commands, inline, taps
-from handlers.chat.commands import SpeakAsYourself
+from handlers.chat import callback_dispatch, command_dispatch, inline
+from handlers.chat.command_dispatch import SpeakAsYourself
 from handlers.chat.context import Context, Desks
-from handlers.chat.incoming import Access, InlineAsked, InlineChosen, Moved, Said, Tapped, read
-from handlers.chat.restraint import Restraint
+from handlers.chat.rate_limits import Restraint
+from handlers.chat.updates import Access, InlineAsked, InlineChosen, Moved, Said, Tapped, read
 from handlers.ports import DeliveryFailed
 from handlers.trace import mark
 from storage.errors import NotAllowed, PaymentError
@@ -86,7 +86,7 @@ class Chat:
             return Done("strangers are heard so often only")
         await self._desks.posts.reopen(said.place.chat_id)
         try:
-            await commands.take_up(context)
+            await command_dispatch.take_up(context)
         except PaymentError as refusal:
             await self._note(context, refusal)
             if self._manners.may_refuse(context):
@@ -107,7 +107,7 @@ class Chat:
 
     async def _carry_out(self, context: Context) -> None:
         try:
-            await taps.take_up(context)
+            await callback_dispatch.take_up(context)
         except PaymentError as refusal:
             await self._note(context, refusal)
             await context.refuse(refusal)

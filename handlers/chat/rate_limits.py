@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from handlers.chat.context import Context
-from handlers.chat.incoming import Said
+from handlers.chat.updates import Said
 from handlers.turnstile import Turnstile
 from storage.people import Role
 
