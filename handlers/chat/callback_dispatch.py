@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from handlers.access.membership import Standing
 from handlers.access.permissions import Action, Way, Where, asked_for, may
-from handlers.chat import inline
 from handlers.chat.command_dispatch import late_answered
+from handlers.chat.commands import inline
 from handlers.chat.context import Context
 from handlers.chat.routes import ANSWERS, BUTTON_ACTIONS, PAYMENT_BUTTONS, REFUND_BUTTONS, SHOP_BUTTONS
 from storage.errors import NotAllowed, PaymentError

@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 
 from handlers.access.permissions import Action, may
-from handlers.chat import pay, shop
+from handlers.chat.commands import payments, shop
 from handlers.chat.context import Context
 from handlers.chat.routes import COMMAND_DOORS
 from handlers.chat.updates import Said
@@ -106,7 +106,7 @@ async def _plain_words(context: Context) -> None:
     if context.standing.shop is None:
         await shop.ask_which(context, context.standing.choices)
         return
-    await pay.offer(context)
+    await payments.offer(context)
 
 
 async def _ask_if_still_wanted(context: Context, command: Command) -> None:

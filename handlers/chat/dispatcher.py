@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from handlers.chat import callback_dispatch, command_dispatch, inline
+from handlers.chat import callback_dispatch, command_dispatch
 from handlers.chat.command_dispatch import SpeakAsYourself
+from handlers.chat.commands import inline
 from handlers.chat.context import Context, Desks
 from handlers.chat.rate_limits import Restraint
 from handlers.chat.updates import Access, InlineAsked, InlineChosen, Moved, Said, Tapped, read

@@ -5,33 +5,34 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from handlers.access.permissions import Action
-from handlers.chat import holds, lists, log, manners, pay, people, refunds, requests, shop
+from handlers.chat import requests
+from handlers.chat.commands import audit_log, general, holds, members, open_payments, payments, refunds, shop
 from handlers.chat.context import Context
 from storage.payment import Payment
 from storage.questions import Question
 
 COMMAND_DOORS: dict[str, Callable[[Context], Awaitable[None]]] = {
-    "pay": pay.pay,
+    "pay": payments.pay,
     "hold": holds.hold,
     "capture": holds.capture,
     "release": holds.release,
     "refund": refunds.refund,
     "status": requests.status,
     "cancel": requests.cancel,
-    "open": lists.open_,
+    "open": open_payments.open_,
     "again": requests.again,
-    "start": manners.start,
-    "help": manners.help_,
-    "id": manners.id_,
-    "terms": manners.terms,
-    "paysupport": manners.paysupport,
-    "privacy": manners.privacy,
+    "start": general.start,
+    "help": general.help_,
+    "id": general.id_,
+    "terms": general.terms,
+    "paysupport": general.paysupport,
+    "privacy": general.privacy,
     "setup": shop.setup,
     "settings": shop.settings,
-    "team": people.team,
-    "invite": people.invite,
-    "revoke": people.revoke,
-    "log": log.log,
+    "team": members.team,
+    "invite": members.invite,
+    "revoke": members.revoke,
+    "log": audit_log.log,
 }
 
 PAYMENT_BUTTONS: dict[str, Callable[[Context, Payment], Awaitable[None]]] = {
@@ -53,9 +54,9 @@ REFUND_BUTTONS: dict[str, Callable[[Context, str], Awaitable[None]]] = {
 SHOP_BUTTONS: dict[str, Callable[[Context, str], Awaitable[None]]] = {
     "s": shop.shop_tapped,
     "v": shop.setting_tapped,
-    "o": lists.page_tapped,
-    "m": people.team_page_tapped,
-    "l": log.log_page_tapped,
+    "o": open_payments.page_tapped,
+    "m": members.team_page_tapped,
+    "l": audit_log.log_page_tapped,
 }
 """Buttons about the shop: `LETTER:REST`."""
 
@@ -77,7 +78,7 @@ Of a refund the refund itself says who may decide it.
 """
 
 ANSWERS: dict[str, Callable[[Context, Question, int], Awaitable[None]]] = {
-    "pay": pay.chosen,
+    "pay": payments.chosen,
     "capture": holds.capture_answered,
     "release": holds.release_answered,
     "refund": refunds.amount_chosen,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from handlers import i18n
 from handlers.access.permissions import Action
-from handlers.chat import arguments, pay
+from handlers.chat import arguments
+from handlers.chat.commands import payments
 from handlers.chat.context import Context
 from handlers.hold_life import is_undecided
 from handlers.ports import Button
@@ -18,7 +19,7 @@ async def hold(context: Context) -> None:
     if not context.said.rest:
         await context.reply("hold.how", currency=context.shop.currency)
         return
-    await pay.request(context, manual=True)
+    await payments.request(context, manual=True)
 
 
 async def capture(context: Context) -> None:

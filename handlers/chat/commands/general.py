@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from handlers.access.membership import CLAIM
-from handlers.chat import people
+from handlers.chat.commands import members
+from handlers.chat.commands.shop import ask_which
 from handlers.chat.context import Context
-from handlers.chat.shop import ask_which
 from handlers.commands import open_to
 from handlers.i18n import Safe
 from storage.errors import PaymentError
@@ -23,8 +23,8 @@ async def start(context: Context) -> None:
     if context.said.rest.startswith(CLAIM):
         await _claim(context)
         return
-    if people.is_invitation(context.said.rest):
-        await people.join(context)
+    if members.is_invitation(context.said.rest):
+        await members.join(context)
         return
     if context.role is Role.STRANGER:
         await context.reply("start.stranger", id=context.person.id)

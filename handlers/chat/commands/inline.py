@@ -9,8 +9,8 @@ from handlers import i18n
 from handlers.access.permissions import Action, may
 from handlers.amounts.errors import AmountRefused
 from handlers.amounts.parser import Ambiguous, Asked, can_be_asked, parse_request
+from handlers.chat.commands.payments import asked_of, body_of
 from handlers.chat.context import Context
-from handlers.chat.pay import asked_of, body_of
 from handlers.chat.updates import InlineAsked, InlineChosen
 from handlers.i18n import Safe
 from handlers.ports import Button, Letter, Offer
