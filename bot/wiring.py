@@ -24,7 +24,7 @@ from handlers.chat.context import Desks
 from handlers.chat.dispatcher import Chat
 from handlers.colleagues import KIND as INVITATION
 from handlers.colleagues import Colleagues
-from handlers.dispute_attendant import DisputeAttendant
+from handlers.disputes.sync import DisputeAttendant
 from handlers.errands import Errands
 from handlers.health import Health
 from handlers.inbox import Inbox

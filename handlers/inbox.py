@@ -8,7 +8,7 @@ from random import random
 
 from handlers import stripe_event
 from handlers.attendant import Attendant
-from handlers.dispute_attendant import DisputeAttendant
+from handlers.disputes.sync import DisputeAttendant
 from handlers.pages import RETURNED
 from handlers.ports import GatewayError
 from handlers.reasons import MISMATCH

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 
 from handlers import refund_life, refund_rivals
-from handlers.dispute_attendant import NO_RIGHT
+from handlers.disputes.sync import NO_RIGHT
 from handlers.ports import LONGEST_CALL, Clock, Gateway, GatewayError
 from handlers.reasons import KEY_REFUSED, MISMATCH
 from handlers.refund_life import NO_BALANCE, RefundStep

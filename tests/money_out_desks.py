@@ -22,7 +22,7 @@ from handlers.access.permissions import Action, may
 from handlers.amounts.parser import Asked
 from handlers.announcements import announce
 from handlers.attendant import Attendant
-from handlers.dispute_attendant import DisputeAttendant
+from handlers.disputes.sync import DisputeAttendant
 from handlers.errands import Errands
 from handlers.lifecycle import Times
 from handlers.money_out_news import announce_dispute, announce_refund, announce_warning

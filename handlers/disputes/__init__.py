@@ -1,0 +1,1 @@
+"""Disputes and fraud warnings, as Stripe reports them."""
