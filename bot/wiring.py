@@ -17,9 +17,7 @@ from handlers import lifecycle, refund_life
 from handlers.access.authorization import Rights
 from handlers.access.membership import Team
 from handlers.alerts import Alerts
-from handlers.announcements import announce
 from handlers.attendant import Attendant
-from handlers.cards import Looks
 from handlers.chat.context import Desks
 from handlers.chat.dispatcher import Chat
 from handlers.colleagues import KIND as INVITATION
@@ -30,16 +28,18 @@ from handlers.health import Health
 from handlers.inbox import Inbox
 from handlers.lifecycle import Times
 from handlers.live import Live
+from handlers.messages.delivery import Outbox
+from handlers.messages.payment_events import announce
+from handlers.messages.payment_message import Looks
+from handlers.messages.qr_message import Pictures
+from handlers.messages.recipients import MoneyOut
+from handlers.messages.refund_events import announce_dispute, announce_refund, announce_warning
 from handlers.metrics import Metrics, Readings
 from handlers.missed import MissedEvents
-from handlers.money_out import MoneyOut
-from handlers.money_out_news import announce_dispute, announce_refund, announce_warning
-from handlers.outbox import Outbox
 from handlers.owners import Owners
 from handlers.pacing import Pacing
 from handlers.pages import PageDesk
 from handlers.payments import Payments, Terms
-from handlers.pictures import Pictures
 from handlers.ports import Clock, Gateway, Messenger
 from handlers.reconcile import EVENTS_KEPT, KEPT, Sweep
 from handlers.refund_attendant import RefundAttendant

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from handlers.access.membership import Person
-from handlers.outbox import CLOSED
+from handlers.messages.delivery import CLOSED
 from handlers.owners import ALERT, Owners
 from handlers.ports import Clock
 from handlers.reasons import KEY_REFUSED, MISMATCH

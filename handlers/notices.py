@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from handlers.announcements import Fact
-from handlers.cards import View
 from handlers.i18n import html
+from handlers.messages.payment_events import Fact
+from handlers.messages.payment_message import View
 from handlers.ports import Letter
 from handlers.reasons import failure_key
 from storage.payment import CancelReason, Payment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from handlers.access.membership import Team
 from handlers.i18n import html
-from handlers.letters import Post, draft_of
+from handlers.messages.outbox_message import Post, draft_of
 from handlers.ports import Clock, Letter
 from storage.directory import Directory
 from storage.mail import Draft

@@ -20,12 +20,12 @@ from handlers.access.authorization import Rights
 from handlers.access.membership import Person, Team
 from handlers.access.permissions import Action, may
 from handlers.amounts.parser import Asked
-from handlers.announcements import announce
 from handlers.attendant import Attendant
 from handlers.disputes.sync import DisputeAttendant
 from handlers.errands import Errands
 from handlers.lifecycle import Times
-from handlers.money_out_news import announce_dispute, announce_refund, announce_warning
+from handlers.messages.payment_events import announce
+from handlers.messages.refund_events import announce_dispute, announce_refund, announce_warning
 from handlers.payments import Payments, Terms
 from handlers.ports import Gateway, GatewayError, Intent
 from handlers.refund_attendant import RefundAttendant

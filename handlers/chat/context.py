@@ -10,12 +10,12 @@ from typing import Any
 from handlers.access.authorization import Rights
 from handlers.access.membership import Person, Standing, Team
 from handlers.access.permissions import Action, Where, may
-from handlers.cards import Looks
 from handlers.chat.updates import InlineAsked, InlineChosen, Said, Tapped
 from handlers.colleagues import Colleagues
 from handlers.health import Health
 from handlers.i18n import Safe, html, language_of, text
-from handlers.letters import Post, draft_of
+from handlers.messages.outbox_message import Post, draft_of
+from handlers.messages.payment_message import Looks
 from handlers.payments import Payments
 from handlers.ports import Clock, Keyboard, Letter, Messenger
 from handlers.refunds import Refunds

@@ -10,12 +10,12 @@ from typing import Any
 from handlers import i18n
 from handlers.access.permissions import Action
 from handlers.amounts.parser import Asked, check
-from handlers.cards import card
 from handlers.chat import arguments
 from handlers.chat.audit_text import state_key
 from handlers.chat.context import Context
 from handlers.i18n import Safe
-from handlers.pictures import picture_due
+from handlers.messages.payment_message import card
+from handlers.messages.qr_message import picture_due
 from storage.errors import StillEnding
 from storage.ledger import Entry
 from storage.money import Money

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from handlers import i18n
-from handlers.cards import MARKS, card_state
 from handlers.chat.context import Context
 from handlers.i18n import Safe
+from handlers.messages.payment_message import MARKS, card_state
 from handlers.ports import Button, Keyboard
 from storage.payment import Payment
 

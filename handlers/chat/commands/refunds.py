@@ -9,8 +9,8 @@ from handlers.amounts.parser import Asked, parse_refund
 from handlers.chat import arguments
 from handlers.chat.context import Context
 from handlers.i18n import Safe, html, text
-from handlers.letters import Post, draft_of
-from handlers.money_out_words import retry_button, retry_until
+from handlers.messages.outbox_message import Post, draft_of
+from handlers.messages.refund_text import retry_button, retry_until
 from handlers.ports import Button, Keyboard, Letter
 from handlers.refunds import RefundWish
 from storage.errors import NotAllowed, PaymentError, RefundDecided, UnknownPayment

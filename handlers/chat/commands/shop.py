@@ -10,7 +10,7 @@ from handlers import shop_settings
 from handlers.access.permissions import Action, may
 from handlers.chat.context import Context
 from handlers.i18n import LANGUAGE_NAMES, LANGUAGES, Safe
-from handlers.letters import lane_of
+from handlers.messages.outbox_message import lane_of
 from handlers.ports import Button, Keyboard
 from handlers.receipts import lacking
 from storage.errors import NotAllowed, PaymentError

@@ -6,10 +6,10 @@ import json
 import logging
 
 from handlers.card_links import page_of
-from handlers.cards import Looks
 from handlers.i18n import html
-from handlers.letters import lane_of
-from handlers.outbox import Outbox
+from handlers.messages.delivery import Outbox
+from handlers.messages.outbox_message import lane_of
+from handlers.messages.payment_message import Looks
 from handlers.ports import Clock, DeliveryFailed, Letter, Messenger
 from handlers.qr_code import qr_png
 from storage.directory import Directory

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from handlers.letters import lane_of
+from handlers.messages.outbox_message import lane_of
 from storage.mail import Draft, Mail
 from storage.payment import AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus
 

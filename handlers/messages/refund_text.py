@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from handlers import i18n
-from handlers.announcements import Fact
 from handlers.i18n import Safe, html, text
-from handlers.money_out_news import SHOWN
+from handlers.messages.payment_events import Fact
+from handlers.messages.refund_events import SHOWN
 from handlers.ports import Button, Keyboard, Letter
 from storage.dispute import Dispute
 from storage.money import Money

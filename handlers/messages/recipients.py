@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from handlers import money_out_words as words
 from handlers.access.authorization import Rights
-from handlers.announcements import Fact
-from handlers.letters import Post, draft_of
-from handlers.money_out_news import STALE
+from handlers.messages import refund_text as words
+from handlers.messages.outbox_message import Post, draft_of
+from handlers.messages.payment_events import Fact
+from handlers.messages.refund_events import STALE
 from handlers.ports import Clock, Letter
 from storage.disputes import DisputeBook
 from storage.mail import Mail

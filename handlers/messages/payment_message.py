@@ -9,7 +9,7 @@ from datetime import datetime
 from handlers import i18n
 from handlers.card_links import link_rows, page_lines, page_of, page_rows
 from handlers.i18n import Safe, html, text
-from handlers.money_out_words import card_lines, hold_buttons
+from handlers.messages.refund_text import card_lines, hold_buttons
 from handlers.ports import Button, Keyboard, Letter
 from handlers.reasons import failure_key, refusal_key, trouble_key
 from storage.money import Money

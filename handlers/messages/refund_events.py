@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from handlers.announcements import Fact, card_due, told
+from handlers.messages.payment_events import Fact, card_due, told
 from storage.dispute import Dispute, FraudWarning
 from storage.mail import Draft
 from storage.payment import Payment

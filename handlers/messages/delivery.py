@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from handlers import letters
-from handlers.announcements import Fact, fact_of, still_holds
-from handlers.cards import Looks, asked_by, card, card_state, farewell
-from handlers.money_out import MoneyOut
+from handlers.messages import outbox_message
+from handlers.messages.payment_events import Fact, fact_of, still_holds
+from handlers.messages.payment_message import Looks, asked_by, card, card_state, farewell
+from handlers.messages.recipients import MoneyOut
 from handlers.notices import notice
 from handlers.pacing import Pacing
 from handlers.ports import Clock, DeliveryFailed, Letter, Messenger
@@ -63,7 +63,7 @@ class Outbox:
         looks: Looks,
         chance: Callable[[], float] = random.random,
         money_out: MoneyOut,
-        made: Mapping[str, letters.Maker] | None = None,
+        made: Mapping[str, outbox_message.Maker] | None = None,
     ) -> None:
         self._post = post
         self._queries = queries
@@ -88,7 +88,7 @@ class Outbox:
                 case "notice":
                     return await self._tell(mail)
                 case "post":
-                    return await self._send_post(mail, letters.post_of(mail))
+                    return await self._send_post(mail, outbox_message.post_of(mail))
                 case "admins":
                     return await self._tell_admins(mail)
                 case kind if kind in self._made:
@@ -175,7 +175,7 @@ class Outbox:
         await self._money_out.tell_admins(mail, payment, shop)
         return Done()
 
-    async def _make(self, mail: Mail, maker: letters.Maker) -> Verdict:
+    async def _make(self, mail: Mail, maker: outbox_message.Maker) -> Verdict:
         """Send a message whose words are made now; its maker learns how it ended."""
         post = await maker.letter(mail)
         if post is None:
@@ -193,7 +193,7 @@ class Outbox:
             await maker.sent(mail)
         return verdict
 
-    async def _send_post(self, mail: Mail, post: letters.Post) -> Verdict:
+    async def _send_post(self, mail: Mail, post: outbox_message.Post) -> Verdict:
         """Send or edit a message whose words are settled."""
         if not await self._money_out.is_meant(post):
             return Done("the chat is not the shop's any more")
@@ -243,7 +243,7 @@ class Outbox:
         state = await self._post.state_of(place.chat_id)
         place = replace(place, chat_id=state.chat_id)
         if state.closed_because and place.inline_id is None:
-            return place, letters.unsaid(mail, f"{CLOSED} ({place.chat_id}): {state.closed_because}")
+            return place, outbox_message.unsaid(mail, f"{CLOSED} ({place.chat_id}): {state.closed_because}")
         if state.not_before and state.not_before > now:
             return place, Snooze((state.not_before - now).total_seconds())
         if wait := self._pacing.wait(place.chat_id, now):
@@ -273,7 +273,7 @@ class Outbox:
         return Retry(str(failed), pause)
 
     async def _refused(self, mail: Mail, chat_id: int, failed: DeliveryFailed) -> Verdict:
-        verdict = letters.unsaid(mail, str(failed))
+        verdict = outbox_message.unsaid(mail, str(failed))
         if isinstance(verdict, Done) or not failed.closed:
             return verdict
         if await self._post.close(chat_id, str(failed)):
