@@ -18,11 +18,11 @@ from bot.telegram.messenger import TelegramMessenger
 from bot.telegram.polling import Polling, WebhookGuard, WebhookIsSet
 from bot.wiring import build
 from handlers.access.membership import Person
-from handlers.metrics import Metrics
+from handlers.operations.metrics import Metrics
+from handlers.operations.monitor import INTAKE
 from handlers.pacing import Pacing
 from handlers.ports import Clock, DeliveryFailed, Gateway, Messenger
 from handlers.sweeping import Swept, sweep_now
-from handlers.watch import INTAKE
 from storage.database import Database
 from storage.directory import BOT_ID
 from storage.errors import DatabaseUnavailable

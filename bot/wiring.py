@@ -16,7 +16,6 @@ from bot.telegram.update_jobs import draft_of
 from handlers import lifecycle, refund_life
 from handlers.access.authorization import Rights
 from handlers.access.membership import Team
-from handlers.alerts import Alerts
 from handlers.attendant import Attendant
 from handlers.chat.context import Desks
 from handlers.chat.dispatcher import Chat
@@ -34,19 +33,20 @@ from handlers.messages.payment_message import Looks
 from handlers.messages.qr_message import Pictures
 from handlers.messages.recipients import MoneyOut
 from handlers.messages.refund_events import announce_dispute, announce_refund, announce_warning
-from handlers.metrics import Metrics, Readings
 from handlers.missed import MissedEvents
+from handlers.operations.alerts import Alerts
+from handlers.operations.metrics import Metrics, Readings
+from handlers.operations.monitor import Episodes, Watch
+from handlers.operations.reconciler import EVENTS_KEPT, KEPT, Sweep
 from handlers.owners import Owners
 from handlers.pacing import Pacing
 from handlers.pages import PageDesk
 from handlers.payments import Payments, Terms
 from handlers.ports import Clock, Gateway, Messenger
-from handlers.reconcile import EVENTS_KEPT, KEPT, Sweep
 from handlers.refund_attendant import RefundAttendant
 from handlers.refund_round import RefundRound
 from handlers.refunds import Refunds
 from handlers.turns import Turns
-from handlers.watch import Episodes, Watch
 from handlers.web import site
 from handlers.worker import Belt
 from storage.counts import Counts

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 
-from handlers.alerts import Alerts
+from handlers.operations.alerts import Alerts
 from handlers.ports import Clock
 from handlers.refund_attendant import RefundAttendant
 from storage.errors import DatabaseUnavailable

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from handlers.missed import MissedEvents
+from handlers.operations.reconciler import Sweep
 from handlers.ports import Clock
-from handlers.reconcile import Sweep
 from handlers.worker import Belt
 from storage.mailbox import Mailbox, SetAside
 

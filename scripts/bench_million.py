@@ -29,7 +29,7 @@ from bench_book import Side, live, multiply  # noqa: E402
 from bot.app import Service  # noqa: E402
 from bot.clock import SystemClock  # noqa: E402
 from bot.settings import settings_of  # noqa: E402
-from handlers.reconcile import EVENTS_KEPT, KEPT  # noqa: E402
+from handlers.operations.reconciler import EVENTS_KEPT, KEPT  # noqa: E402
 from storage.post import Posts  # noqa: E402
 
 FEW = 1_000

@@ -24,7 +24,7 @@ from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.settings import Settings
 from bot.settings_validators import trusted_proxies
 from handlers.health import Health
-from handlers.metrics import Metrics, Readings
+from handlers.operations.metrics import Metrics, Readings
 from storage.counts import Counts
 from storage.database import Database
 

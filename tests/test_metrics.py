@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.health import Health
-from handlers.metrics import Metrics, Readings
+from handlers.operations.metrics import Metrics, Readings
 from handlers.web.operations import Operations
 from storage.counts import Counts
 from storage.database import Database

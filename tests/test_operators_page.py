@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from handlers.reconcile import ASIDE_KEPT, EVENTS_KEPT, KEPT
+from handlers.operations.reconciler import ASIDE_KEPT, EVENTS_KEPT, KEPT
 from storage import money_out_tables, tables  # noqa: F401 - all that is kept
 from storage.columns import metadata
 from tests.test_deploy import DEPLOY, ROOT, UNITS, unit

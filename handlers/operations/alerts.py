@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from handlers.access.membership import Person
 from handlers.messages.delivery import CLOSED
+from handlers.operations.monitor import KEY, Episodes
 from handlers.owners import ALERT, Owners
 from handlers.ports import Clock
 from handlers.reasons import KEY_REFUSED, MISMATCH
-from handlers.watch import KEY, Episodes
 from storage.mail import Draft, Mail
 from storage.payment import Payment
 from storage.people import Shop

@@ -1,0 +1,1 @@
+"""What keeps the installation healthy: reconciler, monitor, alerts, metrics."""
