@@ -26,7 +26,6 @@ from handlers.errands import Errands
 from handlers.health import Health
 from handlers.inbox import Inbox
 from handlers.lifecycle import Times
-from handlers.live import Live
 from handlers.messages.delivery import Outbox
 from handlers.messages.payment_events import announce
 from handlers.messages.payment_message import Looks
@@ -40,7 +39,8 @@ from handlers.operations.monitor import Episodes, Watch
 from handlers.operations.reconciler import EVENTS_KEPT, KEPT, Sweep
 from handlers.owners import Owners
 from handlers.pacing import Pacing
-from handlers.pages import PageDesk
+from handlers.pay_page.live_updates import Live
+from handlers.pay_page.service import PageDesk
 from handlers.payments import Payments, Terms
 from handlers.ports import Clock, Gateway, Messenger
 from handlers.refund_attendant import RefundAttendant

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from handlers.pages import Page, PageAction, PageState
+from handlers.pay_page.service import Page, PageAction, PageState
 from storage.people import Shop
 from tests.test_page_state import NOON, PAYMENT
 from tests.web_stand import SomePages

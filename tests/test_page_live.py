@@ -13,8 +13,8 @@ import pytest
 from aiohttp import StreamReader
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.live import Live, TooManyWatchers
-from handlers.pages import Page, PageState
+from handlers.pay_page.live_updates import Live, TooManyWatchers
+from handlers.pay_page.service import Page, PageState
 from storage.errors import DatabaseUnavailable
 from tests.evidence import eventually
 from tests.page_stand import PAGE, Client

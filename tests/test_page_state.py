@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from handlers.pages import PageAction, PageState, action_on, open_link, page_state
+from handlers.pay_page.service import PageAction, PageState, action_on, open_link, page_state
 from storage.errors import StripeUnavailable
 from storage.money import Money
 from storage.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus, Place

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.pages import Page
+from handlers.pay_page.service import Page
 from storage.errors import DatabaseUnavailable
 from tests.web_stand import NoPages, doors
 

@@ -10,7 +10,7 @@ import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.i18n import LANGUAGES, text
-from handlers.pages import PageState
+from handlers.pay_page.service import PageState
 from handlers.web.page_words import SETTLED
 from tests.page_stand import BEGINS, PAGE, SHOP, Client, Read, shown, stands
 from tests.test_page_state import PAYMENT

@@ -14,7 +14,7 @@ import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.i18n import LANGUAGES
-from handlers.pages import PageState
+from handlers.pay_page.service import PageState
 from tests.page_stand import BEGINS, MOVING, PAGE, SHOP, WORDS, Client, Read, shown, stands
 from tests.test_page_state import NOON, PAYMENT
 from tests.web_stand import SomePages, doors

@@ -14,8 +14,8 @@ from playwright.async_api import Browser, Page, expect
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.i18n import LANGUAGES
-from handlers.pages import Page as PayPage
-from handlers.pages import action_on, page_state
+from handlers.pay_page.service import Page as PayPage
+from handlers.pay_page.service import action_on, page_state
 from handlers.web.pay_page import TAPS_OF_ONE
 from storage.errors import DatabaseUnavailable, StripeUnavailable
 from storage.mailbox import Mailbox

@@ -14,8 +14,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from bot.telegram.update_jobs import draft_of
 from handlers.health import Health
-from handlers.live import Live
-from handlers.pages import Page
+from handlers.pay_page.live_updates import Live
+from handlers.pay_page.service import Page
 from handlers.ports import Clock
 from handlers.web import site
 from handlers.web.operations import Check

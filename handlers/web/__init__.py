@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from aiohttp import web
 
 from handlers.health import Health
-from handlers.live import Live
+from handlers.pay_page.live_updates import Live
 from handlers.ports import Clock
 from handlers.web.address import Networks
 from handlers.web.bodies import LARGEST, Bodies

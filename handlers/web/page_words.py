@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from handlers import i18n
-from handlers.pages import Page, PageAction, PageState
+from handlers.pay_page.service import Page, PageAction, PageState
 from handlers.qr_code import qr_svg
 from handlers.receipts import receipt_of
 from storage.money import Money

@@ -12,8 +12,8 @@ from typing import Protocol
 
 from aiohttp import web
 
-from handlers.live import Live, TooManyWatchers, Topic
-from handlers.pages import Page
+from handlers.pay_page.live_updates import Live, TooManyWatchers, Topic
+from handlers.pay_page.service import Page
 from handlers.ports import Clock
 from handlers.qr_code import qr_png, qr_svg
 from handlers.turnstile import Turnstile

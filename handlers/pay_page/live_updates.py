@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from handlers.errands import first_of
-from handlers.pages import Page
+from handlers.pay_page.service import Page
 from handlers.ports import Clock
 from storage.errors import DatabaseUnavailable
 
