@@ -13,10 +13,9 @@ from aiohttp import web
 from bot.front import most_connections
 from bot.settings import Settings
 from bot.telegram.update_jobs import draft_of
-from handlers import lifecycle, refund_life
+from handlers import refund_life
 from handlers.access.authorization import Rights
 from handlers.access.membership import Team
-from handlers.attendant import Attendant
 from handlers.chat.context import Desks
 from handlers.chat.dispatcher import Chat
 from handlers.colleagues import KIND as INVITATION
@@ -25,7 +24,6 @@ from handlers.disputes.sync import DisputeAttendant
 from handlers.errands import Errands
 from handlers.health import Health
 from handlers.inbox import Inbox
-from handlers.lifecycle import Times
 from handlers.messages.delivery import Outbox
 from handlers.messages.payment_events import announce
 from handlers.messages.payment_message import Looks
@@ -41,7 +39,10 @@ from handlers.owners import Owners
 from handlers.pacing import Pacing
 from handlers.pay_page.live_updates import Live
 from handlers.pay_page.service import PageDesk
-from handlers.payments import Payments, Terms
+from handlers.payments import state_machine
+from handlers.payments.service import Payments, Terms
+from handlers.payments.state_machine import Times
+from handlers.payments.sync import Attendant
 from handlers.ports import Clock, Gateway, Messenger
 from handlers.refund_attendant import RefundAttendant
 from handlers.refund_round import RefundRound
@@ -110,7 +111,7 @@ def build(
     events, updates, outbox = Mailbox(db, "events"), Mailbox(db, "updates"), Mailbox(db, "outbox")
     queries, directory, posts = Queries(db), Directory(db), Posts(db)
     times = Times(settings.attempt_seconds, _look_seconds(settings))
-    ledger = Ledger(db, outbox, announce, lambda payment, now: lifecycle.next_look(payment, now=now, times=times))
+    ledger = Ledger(db, outbox, announce, lambda payment, now: state_machine.next_look(payment, now=now, times=times))
     turns, team = Turns(), Team(directory, settings.owner_ids, clock)
     rights = Rights(team, directory, posts)
     attendant = Attendant(ledger, queries, gateway, clock, times, turns=turns, may_still=rights.stand_behind)

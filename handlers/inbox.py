@@ -7,9 +7,9 @@ from collections.abc import Callable
 from random import random
 
 from handlers import stripe_event
-from handlers.attendant import Attendant
 from handlers.disputes.sync import DisputeAttendant
 from handlers.pay_page.service import RETURNED
+from handlers.payments.sync import Attendant
 from handlers.ports import GatewayError
 from handlers.reasons import MISMATCH
 from handlers.refund_attendant import RefundAttendant

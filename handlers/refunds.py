@@ -10,7 +10,7 @@ from functools import partial
 
 from handlers import refund_life
 from handlers.errands import Errands
-from handlers.payments import PATIENCE
+from handlers.payments.service import PATIENCE
 from handlers.ports import Clock, Gateway, GatewayError, RefundRequest
 from handlers.refund_attendant import RefundAttendant
 from storage.errors import AlreadyAsked, OtherMode

@@ -15,18 +15,19 @@ from typing import Any, TypeVar
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.stripe.gateway import StripeGateway
-from handlers import lifecycle, refund_life
+from handlers import refund_life
 from handlers.access.authorization import Rights
 from handlers.access.membership import Person, Team
 from handlers.access.permissions import Action, may
 from handlers.amounts.parser import Asked
-from handlers.attendant import Attendant
 from handlers.disputes.sync import DisputeAttendant
 from handlers.errands import Errands
-from handlers.lifecycle import Times
 from handlers.messages.payment_events import announce
 from handlers.messages.refund_events import announce_dispute, announce_refund, announce_warning
-from handlers.payments import Payments, Terms
+from handlers.payments import state_machine
+from handlers.payments.service import Payments, Terms
+from handlers.payments.state_machine import Times
+from handlers.payments.sync import Attendant
 from handlers.ports import Gateway, GatewayError, Intent
 from handlers.refund_attendant import RefundAttendant
 from handlers.refunds import Refunds, RefundWish
@@ -188,4 +189,4 @@ class Counter:
 
 
 def _next_look(payment: Payment, now: Any, *, times: Times) -> Any:
-    return lifecycle.next_look(payment, now=now, times=times)
+    return state_machine.next_look(payment, now=now, times=times)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers import lifecycle
 from handlers.belief import Mismatch, faithful
-from handlers.lifecycle import KEY_LIFE, Step, Times
+from handlers.payments import state_machine
+from handlers.payments.state_machine import KEY_LIFE, Step, Times
 from handlers.ports import LONGEST_CALL, Intent, IntentStatus
 from storage.money import Money
 from storage.payment import (
@@ -76,7 +76,7 @@ def an_intent(status: IntentStatus, **more: Any) -> Intent:
 
 
 def look(payment: Payment, status: IntentStatus, now: datetime = NOON, **more: Any) -> Payment:
-    return lifecycle.observe(payment, intent=an_intent(status, **more), now=now, times=TIMES)
+    return state_machine.observe(payment, intent=an_intent(status, **more), now=now, times=TIMES)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,10 @@ def test_the_first_attempt_begins_with_the_intent_and_a_later_one_when_it_was_as
 
 def test_an_answer_to_an_attempt_that_is_not_the_newest_is_a_plain_look() -> None:
     payment, old = a_payment(S.OPEN, A.ASKED, 3), an_intent(IntentStatus.REQUIRES_PAYMENT_METHOD)
-    assert lifecycle.attempt_answered(payment, number=2, intent=old, now=NOON, times=TIMES).attempt == payment.attempt
-    answered = lifecycle.attempt_answered(payment, number=3, intent=old, now=NOON, times=TIMES)
+    assert (
+        state_machine.attempt_answered(payment, number=2, intent=old, now=NOON, times=TIMES).attempt == payment.attempt
+    )
+    answered = state_machine.attempt_answered(payment, number=3, intent=old, now=NOON, times=TIMES)
     assert answered.attempt.outcome is A.LAPSED
 
 
@@ -159,13 +161,13 @@ def test_an_answer_to_an_attempt_that_is_not_the_newest_is_a_plain_look() -> Non
         (a_payment(S.OPEN, A.ASKED, 2), KEY_LIFE.total_seconds(), Step.LOOK),
         (a_payment(S.OPEN, A.ASKED, 2, cancel_asked=CancelReason.ENDED), 0, Step.CANCEL),
         (a_payment(S.OPEN, A.FAILED, cancel_asked=CancelReason.ENDED), 0, Step.CANCEL),
-        (lifecycle.key_refused(a_payment(), code="authentication"), 0, Step.FIND),
+        (state_machine.key_refused(a_payment(), code="authentication"), 0, Step.FIND),
         (a_payment(S.CANCELED, A.CANCELED), 0, Step.NOTHING),
         (a_payment(S.SUCCEEDED, A.SUCCEEDED), 0, Step.NOTHING),
     ],
 )
 def test_the_next_call_to_stripe_follows_from_what_is_known(payment: Payment, seconds: float, step: Step) -> None:
-    assert lifecycle.next_step(payment, at(seconds)) is step
+    assert state_machine.next_step(payment, at(seconds)) is step
 
 
 @pytest.mark.parametrize(
@@ -188,14 +190,14 @@ def test_the_next_call_to_stripe_follows_from_what_is_known(payment: Payment, se
     ],
 )
 def test_a_payment_is_looked_at_when_it_can_change_next(payment: Payment, now: float, then: float | None) -> None:
-    assert lifecycle.next_look(payment, now=at(now), times=TIMES) == (None if then is None else at(then))
+    assert state_machine.next_look(payment, now=at(now), times=TIMES) == (None if then is None else at(then))
 
 
 def test_trouble_is_tried_again_later_each_time_but_never_later_than_five_minutes() -> None:
     payment, waits = a_payment(), []
     for _ in range(12):
-        payment = lifecycle.troubled(payment, code="connection")
-        due = lifecycle.next_look(payment, now=NOON, times=TIMES)
+        payment = state_machine.troubled(payment, code="connection")
+        due = state_machine.next_look(payment, now=NOON, times=TIMES)
         waits.append((due - NOON).total_seconds() if due else 0)
     assert min(waits) >= 2
     assert max(waits) <= 300
@@ -221,8 +223,8 @@ def test_an_intent_that_differs_in_one_thing_is_refused_by_name(lie: dict[str, o
 
 
 def test_the_first_wish_to_end_stays_and_why_it_ended_is_told_by_it() -> None:
-    wished = lifecycle.cancel_asked(a_payment(S.OPEN, A.LIVE), reason=CancelReason.BY_MERCHANT)
-    wished = lifecycle.cancel_asked(wished, reason=CancelReason.ENDED)
+    wished = state_machine.cancel_asked(a_payment(S.OPEN, A.LIVE), reason=CancelReason.BY_MERCHANT)
+    wished = state_machine.cancel_asked(wished, reason=CancelReason.ENDED)
     assert look(wished, IntentStatus.CANCELED).canceled_because is CancelReason.BY_MERCHANT
     assert look(a_payment(S.OPEN, A.LIVE), IntentStatus.CANCELED).canceled_because is CancelReason.BY_STRIPE
     held = replace(a_payment(S.AUTHORIZED, A.SUCCEEDED), capture_before=NOON + timedelta(days=6))
@@ -249,7 +251,7 @@ def test_a_hold_that_came_while_the_wish_was_written_is_let_go_by_a_release_alon
     reason: CancelReason, step: Step
 ) -> None:
     held = a_payment(S.AUTHORIZED, A.SUCCEEDED)
-    assert lifecycle.next_step(lifecycle.cancel_asked(held, reason=reason), NOON) is step
+    assert state_machine.next_step(state_machine.cancel_asked(held, reason=reason), NOON) is step
 
 
 Decision = Callable[[Payment, datetime], Payment]
@@ -263,11 +265,11 @@ numbers = st.integers(1, MAX_ATTEMPTS)
 
 
 def observing(intent: Intent) -> Decision:
-    return lambda p, now: lifecycle.observe(p, intent=intent, now=now, times=TIMES)
+    return lambda p, now: state_machine.observe(p, intent=intent, now=now, times=TIMES)
 
 
 def answering(intent: Intent, number: int) -> Decision:
-    return lambda p, now: lifecycle.attempt_answered(p, number=number, intent=intent, now=now, times=TIMES)
+    return lambda p, now: state_machine.attempt_answered(p, number=number, intent=intent, now=now, times=TIMES)
 
 
 decisions = st.one_of(
@@ -275,15 +277,15 @@ decisions = st.one_of(
     st.builds(answering, looks, numbers),
     st.sampled_from(
         [
-            lambda p, now: lifecycle.next_attempt(p, origin=Origin.CHAT, now=now),
-            lambda p, now: lifecycle.cancel_asked(p, reason=CancelReason.BY_MERCHANT),
-            lambda p, now: lifecycle.waiting(p, code="slow"),
-            lambda p, now: lifecycle.key_refused(p, code="authentication"),
-            lambda p, now: lifecycle.refused(p, code="amount_too_small", now=now),
-            lambda p, now: lifecycle.not_found(p, number=p.create_number, now=now),
+            lambda p, now: state_machine.next_attempt(p, origin=Origin.CHAT, now=now),
+            lambda p, now: state_machine.cancel_asked(p, reason=CancelReason.BY_MERCHANT),
+            lambda p, now: state_machine.waiting(p, code="slow"),
+            lambda p, now: state_machine.key_refused(p, code="authentication"),
+            lambda p, now: state_machine.refused(p, code="amount_too_small", now=now),
+            lambda p, now: state_machine.not_found(p, number=p.create_number, now=now),
         ]
     ),
-    st.builds(lambda n: lambda p, now: lifecycle.attempt_refused(p, number=n, code="card_declined"), numbers),
+    st.builds(lambda n: lambda p, now: state_machine.attempt_refused(p, number=n, code="card_declined"), numbers),
 )
 
 
@@ -307,8 +309,8 @@ def test_no_sequence_of_decisions_leaves_a_sink_loses_money_or_takes_an_attempt_
         assert payment.cancel_asked in {None, after.cancel_asked} or after.status is S.AUTHORIZED
         assert (after.status is S.SUCCEEDED) == (after.received > 0) == (after.succeeded_at is not None)
         assert (after.status is S.CANCELED) == (after.canceled_because is not None)
-        assert after.is_final == (lifecycle.next_step(after, now) is Step.NOTHING) == (after.ended_at is not None)
-        due = lifecycle.next_look(after, now=now, times=TIMES)
+        assert after.is_final == (state_machine.next_step(after, now) is Step.NOTHING) == (after.ended_at is not None)
+        due = state_machine.next_look(after, now=now, times=TIMES)
         assert after.is_final if due is None else due > now
         payment = after
 

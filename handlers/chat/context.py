@@ -16,7 +16,7 @@ from handlers.health import Health
 from handlers.i18n import Safe, html, language_of, text
 from handlers.messages.outbox_message import Post, draft_of
 from handlers.messages.payment_message import Looks
-from handlers.payments import Payments
+from handlers.payments.service import Payments
 from handlers.ports import Clock, Keyboard, Letter, Messenger
 from handlers.refunds import Refunds
 from storage.directory import Directory

@@ -8,11 +8,11 @@ from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from handlers.attendant import Attendant
 from handlers.errands import all_of, first_of
 from handlers.health import Health
 from handlers.lately import Lately
 from handlers.operations.alerts import Alerts
+from handlers.payments.sync import Attendant
 from handlers.ports import Clock
 from handlers.refund_round import RefundRound
 from handlers.trace import trace

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from handlers.errands import Errands
 from handlers.lately import Lately
-from handlers.payments import Payments
+from handlers.payments.service import Payments
 from handlers.ports import Clock
 from handlers.receipts import as_of
 from storage.directory import Directory

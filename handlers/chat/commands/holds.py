@@ -7,7 +7,7 @@ from handlers.access.permissions import Action
 from handlers.chat import arguments
 from handlers.chat.commands import payments
 from handlers.chat.context import Context
-from handlers.hold_life import is_undecided
+from handlers.payments.holds import is_undecided
 from handlers.ports import Button
 from storage.errors import HoldDecided, NotAHold, UnknownPayment
 from storage.payment import Payment, PaymentStatus

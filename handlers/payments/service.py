@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from handlers import hold_life, lifecycle
 from handlers.amounts.parser import Asked
-from handlers.attendant import Attendant
 from handlers.errands import Errands
+from handlers.payments import holds, state_machine
+from handlers.payments.sync import Attendant
 from handlers.ports import Clock, Gateway, IntentRequest
 from storage.errors import (
     AlreadyFinal,
@@ -161,7 +161,7 @@ class Payments:
         _refuse_ended(before)
         if before.status is not PaymentStatus.AUTHORIZED:
             raise NotAHold(ref=before.ref)
-        wanted, actor = partial(hold_life.capture_asked, by=user_id), f"user:{user_id}"
+        wanted, actor = partial(holds.capture_asked, by=user_id), f"user:{user_id}"
         payment = await self._attendant.change(payment_id, wanted, actor, "capture asked")
         if payment.capture_by is None and payment.cancel_asked is not None:
             raise HoldDecided(ref=payment.ref)
@@ -210,7 +210,7 @@ class Payments:
     async def _begin_attempt(self, payment: Payment, user_id: int, origin: Origin, cause: str | None) -> Payment:
         """Store the next attempt with its parameters, then ask for it; of two at once one is stored."""
         now, params = self._clock.now(), self._gateway.confirm_params(self._wish(payment))
-        decide = partial(lifecycle.next_attempt, origin=origin, now=now, cause=cause)
+        decide = partial(state_machine.next_attempt, origin=origin, now=now, cause=cause)
         actor = f"user:{user_id}" if user_id else "customer"
         payment = await self._attendant.change(payment.id, decide, actor, "attempt asked", params=params)
         if payment.attempt.is_over:
@@ -219,7 +219,7 @@ class Payments:
         return await self._attendant.get(payment.id)
 
     async def _end(self, payment_id: str, user_id: int, reason: CancelReason) -> Payment:
-        wanted, actor = partial(lifecycle.cancel_asked, reason=reason, by=user_id), f"user:{user_id}"
+        wanted, actor = partial(state_machine.cancel_asked, reason=reason, by=user_id), f"user:{user_id}"
         payment = await self._attendant.change(payment_id, wanted, actor, "cancel asked")
         return await self._until_answered(payment, actor)
 
@@ -234,7 +234,7 @@ class Payments:
         """Attend, but keep nobody waiting: after a while the card says that Stripe is slow, and the work goes on."""
         if await self._errands.within(self._patience, self._attendant.attend(payment.id, actor=actor)):
             return
-        slow = partial(lifecycle.waiting, code="slow")
+        slow = partial(state_machine.waiting, code="slow")
         await self._attendant.change(payment.id, slow, "kvit", "stripe is slow")
 
     async def _seen_soon(self, payment_id: str) -> tuple[Payment, bool]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 
-from handlers import hold_life
 from handlers.patience import patience
+from handlers.payments import holds
 from handlers.ports import LONGEST_CALL, Intent, IntentStatus
 from storage.payment import (
     MAX_ATTEMPTS,
@@ -86,7 +86,7 @@ def observe(payment: Payment, *, intent: Intent, now: datetime, times: Times) ->
         case IntentStatus.CANCELED:
             return _canceled(payment, intent, now)
         case IntentStatus.REQUIRES_CAPTURE:
-            return hold_life.authorized(payment, now)
+            return holds.authorized(payment, now)
         case IntentStatus.PROCESSING:
             return replace(payment, status=PaymentStatus.PROCESSING)
         case IntentStatus.REQUIRES_ACTION:
@@ -120,7 +120,7 @@ def _canceled(payment: Payment, intent: Intent, now: datetime) -> Payment:
     attempt = payment.attempt
     if not attempt.is_over:
         attempt = replace(attempt, outcome=AttemptOutcome.CANCELED)
-    lapsed = hold_life.has_lapsed(payment, intent.cancellation_reason, now)
+    lapsed = holds.has_lapsed(payment, intent.cancellation_reason, now)
     by_itself = CancelReason.HOLD_LAPSED if lapsed else CancelReason.BY_STRIPE
     return replace(
         payment,
@@ -270,7 +270,7 @@ def next_look(payment: Payment, *, now: datetime, times: Times) -> datetime | No
     if payment.trouble or asked or attempt.outcome is AttemptOutcome.ASKED:
         ahead.append(now + patience(payment.id, payment.trouble_count))
     elif payment.status is PaymentStatus.AUTHORIZED:
-        ahead = [now + SELDOM, *(at for at in hold_life.reminders(payment) if at > now)]
+        ahead = [now + SELDOM, *(at for at in holds.reminders(payment) if at > now)]
     elif attempt.outcome is AttemptOutcome.LIVE or payment.status is PaymentStatus.PROCESSING:
         ahead.append(now + timedelta(seconds=times.look_seconds))
     return max(min(ahead, default=now), soonest)

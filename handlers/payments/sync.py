@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 
-from handlers import hold_life, lifecycle
 from handlers.belief import Mismatch, faithful, unless_older
-from handlers.lifecycle import Step, Times
+from handlers.payments import holds, state_machine
+from handlers.payments.state_machine import Step, Times
 from handlers.ports import Clock, Gateway, GatewayError, Intent, IntentStatus
 from handlers.reasons import KEY_REFUSED, MISMATCH
 from handlers.trace import mark
@@ -59,7 +59,7 @@ class Attendant:
         async with self._turns.of(payment_id):
             payment = await self._by_the_clock(await self.get(payment_id))
             for number in range(MOST_STEPS):
-                step = lifecycle.next_step(payment, self._clock.now())
+                step = state_machine.next_step(payment, self._clock.now())
                 if step is Step.NOTHING or (step is Step.LOOK and number):
                     break
                 payment, done = await self._take(step, payment, actor)
@@ -103,14 +103,14 @@ class Attendant:
     async def _by_the_clock(self, payment: Payment) -> Payment:
         """What the time alone asks for: the end of a request whose time or tries are over."""
         now = self._clock.now()
-        if not lifecycle.is_past_its_time(payment, now):
+        if not state_machine.is_past_its_time(payment, now):
             return payment
         reason = CancelReason.ENDED if now >= payment.expires_at else CancelReason.ATTEMPTS_USED
-        return await self.change(payment.id, partial(lifecycle.cancel_asked, reason=reason), "kvit", "time is over")
+        return await self.change(payment.id, partial(state_machine.cancel_asked, reason=reason), "kvit", "time is over")
 
     async def _reminded(self, payment: Payment) -> Payment:
         """Have the chat reminded that a hold ends soon, once a look has shown that it still stands."""
-        remind = partial(hold_life.reminded, now=self._clock.now())
+        remind = partial(holds.reminded, now=self._clock.now())
         is_due = not payment.trouble and remind(payment) != payment
         return await self.change(payment.id, remind, "kvit", "hold ends soon") if is_due else payment
 
@@ -158,11 +158,11 @@ class Attendant:
         if error.retryable:
             raise error
         if error.code in KEY_REFUSED:
-            search = partial(lifecycle.key_refused, code=error.code)
+            search = partial(state_machine.key_refused, code=error.code)
             log.error("Stripe refuses the key (%s): %s", error.code, error.message)
             return await self.change(payment.id, search, actor, "stripe refuses the key", code=error.code), False
         log.error("Stripe refused to make payment %s (%s): %s", payment.ref, error.code, error.message)
-        decide = partial(lifecycle.refused, code=error.code, now=self._clock.now())
+        decide = partial(state_machine.refused, code=error.code, now=self._clock.now())
         return await self.change(payment.id, decide, actor, "stripe refused", code=error.code), True
 
     async def _find(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
@@ -171,7 +171,7 @@ class Attendant:
         intent = await self._gateway.find(payment.id, since=payment.created_at, until=self._clock.now())
         if intent is not None:
             return await self._observe(payment, intent, actor, "found at stripe", began), True
-        decide = partial(lifecycle.not_found, number=payment.create_number, now=self._clock.now())
+        decide = partial(state_machine.not_found, number=payment.create_number, now=self._clock.now())
         return await self.change(payment.id, decide, actor, "not found at stripe"), True
 
     async def _confirm(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
@@ -186,7 +186,7 @@ class Attendant:
             intent = error.intent or await self._gateway.retrieve(intent_id)
             if intent.status is IntentStatus.REQUIRES_PAYMENT_METHOD and not error.stored:
                 log.warning("Stripe refused attempt %s of %s (%s)", number, payment.ref, error.code)
-                lost = partial(lifecycle.attempt_refused, number=number, code=error.code)
+                lost = partial(state_machine.attempt_refused, number=number, code=error.code)
                 await self.change(payment.id, lost, actor, "attempt refused", code=error.code)
                 return await self._observe(payment, intent, actor, "looked", began), True
         return await self._answered(payment, intent, actor, began)
@@ -206,7 +206,7 @@ class Attendant:
             if (error.retryable and not error.stored) or error.code in KEY_REFUSED:
                 raise
             intent = error.intent or await self._gateway.retrieve(intent_id)
-            await self.change(payment.id, lifecycle.cancel_again, actor, "cancel refused", code=error.code)
+            await self.change(payment.id, state_machine.cancel_again, actor, "cancel refused", code=error.code)
         payment = await self._observe(payment, intent, actor, "canceled", began)
         if payment.is_final:
             return payment, True
@@ -224,7 +224,7 @@ class Attendant:
                 raise
             intent = error.intent or await self._gateway.retrieve(intent_id)
             if intent.status is IntentStatus.REQUIRES_CAPTURE:
-                await self.change(payment.id, hold_life.capture_refused, actor, "capture refused", code=error.code)
+                await self.change(payment.id, holds.capture_refused, actor, "capture refused", code=error.code)
         return await self._observe(payment, intent, actor, "captured", began), True
 
     async def _look(self, payment: Payment, actor: str, intent_id: str | None) -> tuple[Payment, bool]:
@@ -241,11 +241,13 @@ class Attendant:
     async def _answered(self, payment: Payment, intent: Intent, actor: str, began: datetime) -> tuple[Payment, bool]:
         """Stripe's answer to the attempt in hand."""
         number, times = payment.attempt.number, self._times
-        decide = partial(lifecycle.attempt_answered, number=number, intent=intent, now=self._clock.now(), times=times)
+        decide = partial(
+            state_machine.attempt_answered, number=number, intent=intent, now=self._clock.now(), times=times
+        )
         return await self._believe(payment, intent, decide, actor, "attempt begun", began), True
 
     async def _observe(self, payment: Payment, intent: Intent, actor: str, action: str, began: datetime) -> Payment:
-        decide = partial(lifecycle.observe, intent=intent, now=self._clock.now(), times=self._times)
+        decide = partial(state_machine.observe, intent=intent, now=self._clock.now(), times=self._times)
         return await self._believe(payment, intent, decide, actor, action, began)
 
     async def _believe(
@@ -273,7 +275,7 @@ class Attendant:
     async def _trouble(self, payment: Payment, error: GatewayError, actor: str) -> Payment:
         """Remember that Stripe could not be asked, so that it is tried again later, and later each time."""
         log.warning("Stripe could not be asked about %s (%s): %s", payment.ref, error.code, error.message)
-        decide = partial(lifecycle.troubled, code=error.code)
+        decide = partial(state_machine.troubled, code=error.code)
         return await self.change(payment.id, decide, actor, "stripe unreachable", code=error.code)
 
     async def _no_more(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
@@ -284,7 +286,7 @@ class Attendant:
             if not seen or payment.is_final:
                 return payment, seen
         log.warning("what was asked about %s is dropped: who asked has no right to it any more", payment.ref)
-        withdraw = partial(hold_life.wish_withdrawn, now=began)
+        withdraw = partial(holds.wish_withdrawn, now=began)
         payment = await self.change(payment.id, withdraw, "kvit", "wish withdrawn")
         if payment.is_final or (payment.capture_by is None and payment.cancel_by is None):
             return payment, True

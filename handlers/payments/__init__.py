@@ -1,0 +1,1 @@
+"""Payments: use cases, pure decisions, and the sync with Stripe."""
