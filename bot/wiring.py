@@ -13,7 +13,6 @@ from aiohttp import web
 from bot.front import most_connections
 from bot.settings import Settings
 from bot.telegram.update_jobs import draft_of
-from handlers import refund_life
 from handlers.access.authorization import Rights
 from handlers.access.membership import Team
 from handlers.chat.context import Desks
@@ -44,9 +43,10 @@ from handlers.payments.service import Payments, Terms
 from handlers.payments.state_machine import Times
 from handlers.payments.sync import Attendant
 from handlers.ports import Clock, Gateway, Messenger
-from handlers.refund_attendant import RefundAttendant
 from handlers.refund_round import RefundRound
-from handlers.refunds import Refunds
+from handlers.refunds import state_machine as refund_life
+from handlers.refunds.service import Refunds
+from handlers.refunds.sync import RefundAttendant
 from handlers.turns import Turns
 from handlers.web import site
 from handlers.worker import Belt

@@ -12,7 +12,7 @@ from handlers.pay_page.service import RETURNED
 from handlers.payments.sync import Attendant
 from handlers.ports import GatewayError
 from handlers.reasons import MISMATCH
-from handlers.refund_attendant import RefundAttendant
+from handlers.refunds.sync import RefundAttendant
 from handlers.stripe_event import Event
 from handlers.trace import mark
 from storage.mail import Discard, Done, Mail, Retry, Verdict

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from handlers.operations.alerts import Alerts
 from handlers.ports import Clock
-from handlers.refund_attendant import RefundAttendant
+from handlers.refunds.sync import RefundAttendant
 from storage.errors import DatabaseUnavailable
 from storage.refunds import RefundBook
 

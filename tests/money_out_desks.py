@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.stripe.gateway import StripeGateway
-from handlers import refund_life
 from handlers.access.authorization import Rights
 from handlers.access.membership import Person, Team
 from handlers.access.permissions import Action, may
@@ -29,8 +28,9 @@ from handlers.payments.service import Payments, Terms
 from handlers.payments.state_machine import Times
 from handlers.payments.sync import Attendant
 from handlers.ports import Gateway, GatewayError, Intent
-from handlers.refund_attendant import RefundAttendant
-from handlers.refunds import Refunds, RefundWish
+from handlers.refunds import state_machine as refund_life
+from handlers.refunds.service import Refunds, RefundWish
+from handlers.refunds.sync import RefundAttendant
 from handlers.turns import Turns
 from storage.database import Database
 from storage.directory import Directory

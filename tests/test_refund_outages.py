@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.refund_life import asked_anew, next_look, retried, short_of_balance
+from handlers.refunds.state_machine import asked_anew, next_look, retried, short_of_balance
 from storage.money import Money
 from storage.refund import Refund, RefundStatus
 from storage.refunds import Room

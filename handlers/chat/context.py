@@ -18,7 +18,7 @@ from handlers.messages.outbox_message import Post, draft_of
 from handlers.messages.payment_message import Looks
 from handlers.payments.service import Payments
 from handlers.ports import Clock, Keyboard, Letter, Messenger
-from handlers.refunds import Refunds
+from handlers.refunds.service import Refunds
 from storage.directory import Directory
 from storage.errors import NotAllowed, PaymentError
 from storage.mailbox import Draft, Mailbox

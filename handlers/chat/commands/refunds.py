@@ -12,7 +12,7 @@ from handlers.i18n import Safe, html, text
 from handlers.messages.outbox_message import Post, draft_of
 from handlers.messages.refund_text import retry_button, retry_until
 from handlers.ports import Button, Keyboard, Letter
-from handlers.refunds import RefundWish
+from handlers.refunds.service import RefundWish
 from storage.errors import NotAllowed, PaymentError, RefundDecided, UnknownPayment
 from storage.money import LARGEST, Money
 from storage.payment import Payment, Place

@@ -8,11 +8,12 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from handlers import refund_life, refund_rivals
+from handlers import refund_rivals
 from handlers.disputes.sync import NO_RIGHT
 from handlers.ports import LONGEST_CALL, Clock, Gateway, GatewayError
 from handlers.reasons import KEY_REFUSED, MISMATCH
-from handlers.refund_life import NO_BALANCE, RefundStep
+from handlers.refunds import state_machine
+from handlers.refunds.state_machine import NO_BALANCE, RefundStep
 from handlers.trace import mark
 from handlers.turns import Turns
 from storage.payment import Payment
@@ -79,7 +80,7 @@ class RefundAttendant:
                 refund = await self.get(refund_id)
                 if if_due and not number and (refund.look_at is None or refund.look_at > self._clock.now()):
                     break
-                step = refund_life.next_step(refund, self._clock.now())
+                step = state_machine.next_step(refund, self._clock.now())
                 if step is RefundStep.NOTHING or (step is RefundStep.LOOK and number):
                     break
                 if not await self._take(step, refund, actor):
@@ -113,7 +114,7 @@ class RefundAttendant:
                 await self._end(payment, refund)
             elif step is RefundStep.LOOK and refund.status is RefundStatus.EXPIRED:
                 error = await self._look_if_possible(payment)
-                looked = partial(refund_life.looked, unseen=None if error is None else error.code)
+                looked = partial(state_machine.looked, unseen=None if error is None else error.code)
                 await self._change(refund, looked, "refund looked", actor)
             elif step is RefundStep.LOOK:
                 await self._look(payment)
@@ -123,7 +124,7 @@ class RefundAttendant:
                 return await self._ask(payment, refund, actor)
         except GatewayError as error:
             log.warning("Stripe could not be asked for a refund of %s (%s): %s", payment.ref, error.code, error.message)
-            decide = partial(refund_life.troubled, code=error.code)
+            decide = partial(state_machine.troubled, code=error.code)
             await self._change(refund, decide, "stripe unreachable", actor)
             return False
         return True
@@ -143,7 +144,7 @@ class RefundAttendant:
             why = DISPUTED if room.lost or room.contested else MEANWHILE
             return await self._drop(payment, refund, why, "refund refused", began)
         number, sent_before = refund.number, refund.last_sent_at
-        refund = await self._change(refund, partial(refund_life.sent, now=self._clock.now()), "refund sent", actor)
+        refund = await self._change(refund, partial(state_machine.sent, now=self._clock.now()), "refund sent", actor)
         if refund.number != number or refund.status is not RefundStatus.APPROVED:
             return True  # another process looked as well, and asks by the next key or has seen how it ended
         try:
@@ -152,7 +153,7 @@ class RefundAttendant:
             refused_before = refund.trouble == error.code
             settled = sent_before is None or (refused_before and began - sent_before >= LONGEST_CALL)
             return await self._not_made(payment, refund, error, actor, settled=settled)
-        if not refund_life.fits(payment, report):
+        if not state_machine.fits(payment, report):
             raise GatewayError(MISMATCH, retryable=False, message="Stripe's refund is not the one that was asked for")
         await self._believe(payment, [replace(report, refund_id=refund.id)])
         return True
@@ -172,14 +173,14 @@ class RefundAttendant:
         if await self._is_there(payment, refund):
             return True
         if not settled:
-            decide = partial(refund_life.troubled, code=error.code)
+            decide = partial(state_machine.troubled, code=error.code)
             await self._change(refund, decide, "stripe unreachable", actor)
             await self._book.put_off(refund.id, now=self._clock.now())
             return False
         log.warning("Stripe refused a refund of %s (%s): %s", payment.ref, error.code, error.message)
         if error.code in NO_BALANCE:
             now = self._clock.now()
-            decide = partial(refund_life.short_of_balance, number=refund.number, code=error.code, now=now)
+            decide = partial(state_machine.short_of_balance, number=refund.number, code=error.code, now=now)
             await self._change(refund, decide, "refund short of balance", actor)
         else:
             await self._refuse(refund, error.code, "refund refused", actor)
@@ -188,7 +189,7 @@ class RefundAttendant:
     async def _find(self, payment: Payment, refund: Refund, actor: str) -> None:
         """The key is of no use any more: look for our refund, and ask anew only where there is none."""
         if not await self._is_there(payment, refund):
-            anew = partial(refund_life.asked_anew, number=refund.number)
+            anew = partial(state_machine.asked_anew, number=refund.number)
             await self._change(refund, anew, "refund not found at stripe", actor)
 
     async def _end(self, payment: Payment, refund: Refund) -> None:
@@ -200,7 +201,7 @@ class RefundAttendant:
         can_be_seen = refund.status is not RefundStatus.DRAFT and payment.livemode == self._gateway.livemode
         if refund.is_open:
             error = await self._look_if_possible(payment) if can_be_seen else None
-            over = partial(refund_life.expired, now=self._clock.now(), unseen=None if error is None else error.code)
+            over = partial(state_machine.expired, now=self._clock.now(), unseen=None if error is None else error.code)
             await self._change(refund, over, "refund expired", "kvit")
             return
         if can_be_seen:
@@ -213,7 +214,7 @@ class RefundAttendant:
 
         False if that has to be waited for: what is kept for it stays kept.
         """
-        decide = partial(refund_life.dropped, number=refund.number, code=why, now=began)
+        decide = partial(state_machine.dropped, number=refund.number, code=why, now=began)
         after = await self._change(refund, decide, action, "kvit")
         if after.status is RefundStatus.APPROVED:
             log.warning("a refund of %s that may be on its way is asked for no more: %s", payment.ref, why)
@@ -240,14 +241,14 @@ class RefundAttendant:
 
     async def _believe(self, payment: Payment, reports: Sequence[RefundReport]) -> None:
         now = self._clock.now()
-        for odd in [report for report in reports if not refund_life.fits(payment, report)]:
+        for odd in [report for report in reports if not state_machine.fits(payment, report)]:
             log.critical("the refund %s does not fit %s and is passed over", odd.stripe_id, payment.ref)
-        reports = [report for report in reports if refund_life.fits(payment, report)]
-        seen, found = partial(refund_life.seen, now=now), partial(refund_life.found, now=now)
+        reports = [report for report in reports if state_machine.fits(payment, report)]
+        seen, found = partial(state_machine.seen, now=now), partial(state_machine.found, now=now)
         await self._book.believe(payment.id, reports, seen=seen, found=found, now=now)
 
     async def _refuse(self, refund: Refund, code: str, action: str, actor: str) -> None:
-        decide = partial(refund_life.refused, number=refund.number, code=code, now=self._clock.now())
+        decide = partial(state_machine.refused, number=refund.number, code=code, now=self._clock.now())
         await self._change(refund, decide, action, actor)
 
     async def _change(self, refund: Refund, decide: Decide, action: str, actor: str) -> Refund:

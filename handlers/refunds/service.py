@@ -8,11 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from handlers import refund_life
 from handlers.errands import Errands
 from handlers.payments.service import PATIENCE
 from handlers.ports import Clock, Gateway, GatewayError, RefundRequest
-from handlers.refund_attendant import RefundAttendant
+from handlers.refunds import state_machine
+from handlers.refunds.sync import RefundAttendant
 from storage.errors import AlreadyAsked, OtherMode
 from storage.money import Money
 from storage.payment import Payment, Place
@@ -81,7 +81,7 @@ class Refunds:
             asked_by=wish.user_id,
             expires_at=now + (ASKED_LIFE if for_others else DRAFT_LIFE),
         )
-        check = partial(refund_life.drafted, above=self._approval_above)
+        check = partial(state_machine.drafted, above=self._approval_above)
         return await self._book.draft(refund, check, actor=f"user:{wish.user_id}", now=now)
 
     async def _refuse_another_wish(self, payment: Payment, wish: RefundWish) -> None:
@@ -111,7 +111,7 @@ class Refunds:
             RefundRequest(refund.id, payment.id, payment.intent_id or "", refund.amount.minor)
         )
         now, actor = self._clock.now(), f"user:{user_id}"
-        yes = partial(refund_life.approved, person=user_id, limit=shop.refund_limit, params=params, now=now)
+        yes = partial(state_machine.approved, person=user_id, limit=shop.refund_limit, params=params, now=now)
         refund = await self._book.change(refund.id, yes, actor=actor, action="refund approved", now=now, person=user_id)
         return await self._soon(refund, actor)
 
@@ -122,7 +122,7 @@ class Refunds:
             RefundDecided: it is too late.
         """
         now = self._clock.now()
-        no = refund_life.declined
+        no = state_machine.declined
         return await self._book.change(refund.id, no, actor=f"user:{user_id}", action="refund declined", now=now)
 
     async def retry(self, refund: Refund, *, user_id: int) -> Refund:
@@ -132,7 +132,7 @@ class Refunds:
             RefundDecided, RefundExpired: there is nothing to be tried any more.
         """
         now, actor = self._clock.now(), f"user:{user_id}"
-        again = partial(refund_life.retried, now=now)
+        again = partial(state_machine.retried, now=now)
         refund = await self._book.change(refund.id, again, actor=actor, action="refund tried again", now=now)
         return await self._soon(refund, actor)
 

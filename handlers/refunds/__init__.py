@@ -1,0 +1,1 @@
+"""Refunds: use cases, pure decisions, and the sync with Stripe."""
