@@ -20,7 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from bot.relay import Relay
-from handlers.seldom import Seldom
+from handlers.runtime.logging import Seldom
 from handlers.web.address import household, is_within
 
 log = logging.getLogger(__name__)

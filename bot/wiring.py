@@ -20,8 +20,6 @@ from handlers.chat.dispatcher import Chat
 from handlers.colleagues import KIND as INVITATION
 from handlers.colleagues import Colleagues
 from handlers.disputes.sync import DisputeAttendant
-from handlers.errands import Errands
-from handlers.health import Health
 from handlers.inbox import Inbox
 from handlers.messages.delivery import Outbox
 from handlers.messages.payment_events import announce
@@ -47,9 +45,11 @@ from handlers.refund_round import RefundRound
 from handlers.refunds import state_machine as refund_life
 from handlers.refunds.service import Refunds
 from handlers.refunds.sync import RefundAttendant
+from handlers.runtime.concurrency import Errands
+from handlers.runtime.heartbeats import Health
+from handlers.runtime.worker import Belt
 from handlers.turns import Turns
 from handlers.web import site
-from handlers.worker import Belt
 from storage.counts import Counts
 from storage.database import Database
 from storage.directory import Directory

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from handlers.missed import MissedEvents
 from handlers.operations.reconciler import Sweep
 from handlers.ports import Clock
-from handlers.worker import Belt
+from handlers.runtime.worker import Belt
 from storage.mailbox import Mailbox, SetAside
 
 NEWEST = 20

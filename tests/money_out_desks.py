@@ -20,7 +20,6 @@ from handlers.access.membership import Person, Team
 from handlers.access.permissions import Action, may
 from handlers.amounts.parser import Asked
 from handlers.disputes.sync import DisputeAttendant
-from handlers.errands import Errands
 from handlers.messages.payment_events import announce
 from handlers.messages.refund_events import announce_dispute, announce_refund, announce_warning
 from handlers.payments import state_machine
@@ -31,6 +30,7 @@ from handlers.ports import Gateway, GatewayError, Intent
 from handlers.refunds import state_machine as refund_life
 from handlers.refunds.service import Refunds, RefundWish
 from handlers.refunds.sync import RefundAttendant
+from handlers.runtime.concurrency import Errands
 from handlers.turns import Turns
 from storage.database import Database
 from storage.directory import Directory

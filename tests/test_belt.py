@@ -6,8 +6,8 @@ import asyncio
 from collections import Counter
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.health import Health
-from handlers.worker import LEASE_SECONDS, Belt
+from handlers.runtime.heartbeats import Health
+from handlers.runtime.worker import LEASE_SECONDS, Belt
 from storage.database import Database
 from storage.mailbox import Done, Draft, Mail, Mailbox, Retry, Verdict
 

@@ -23,8 +23,8 @@ from bot.cli import main
 from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.settings import Settings
 from bot.settings_validators import trusted_proxies
-from handlers.health import Health
 from handlers.operations.metrics import Metrics, Readings
+from handlers.runtime.heartbeats import Health
 from storage.counts import Counts
 from storage.database import Database
 

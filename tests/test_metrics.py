@@ -14,8 +14,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.health import Health
 from handlers.operations.metrics import Metrics, Readings
+from handlers.runtime.heartbeats import Health
 from handlers.web.operations import Operations
 from storage.counts import Counts
 from storage.database import Database

@@ -12,7 +12,7 @@ import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers import stripe_event
-from handlers.worker import LEASE_SECONDS
+from handlers.runtime.worker import LEASE_SECONDS
 from storage.mailbox import Mailbox
 from tests.crowd import book, in_time
 from tests.evidence import calls, event, money, pass_time, payment, rest, rows, webhooks

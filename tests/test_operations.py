@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.health import Health
+from handlers.runtime.heartbeats import Health
 from handlers.web.operations import Operations
 from storage.errors import DatabaseUnavailable
 from tests.web_stand import doors

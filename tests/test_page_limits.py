@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.turnstile import Turnstile
+from handlers.runtime.rate_limit import Turnstile
 from handlers.web.address import address_of
 from handlers.web.pay_page import TAPS_OF_A_PAYMENT, TAPS_OF_AN_ADDRESS, TAPS_OF_ONE
 from storage.errors import StripeUnavailable

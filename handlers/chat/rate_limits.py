@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from handlers.chat.context import Context
 from handlers.chat.updates import Said
-from handlers.turnstile import Turnstile
+from handlers.runtime.rate_limit import Turnstile
 from storage.people import Role
 
 MINUTE = 60.0

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from handlers.health import Health
 from handlers.owners import Owners
 from handlers.ports import Clock
 from handlers.reasons import KEY_REFUSED
+from handlers.runtime.heartbeats import Health
 from storage.counts import Counts
 from storage.directory import Directory
 from storage.errors import DatabaseUnavailable

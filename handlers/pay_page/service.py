@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from handlers.errands import Errands
 from handlers.lately import Lately
 from handlers.payments.service import Payments
 from handlers.ports import Clock
 from handlers.receipts import as_of
+from handlers.runtime.concurrency import Errands
 from storage.directory import Directory
 from storage.errors import AlreadyFinal, AlreadyPaid, BeingCanceled, HoldStands, StillEnding, StripeUnavailable
 from storage.mailbox import Draft, Mailbox

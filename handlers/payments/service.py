@@ -9,10 +9,10 @@ from datetime import timedelta
 from functools import partial
 
 from handlers.amounts.parser import Asked
-from handlers.errands import Errands
 from handlers.payments import holds, state_machine
 from handlers.payments.sync import Attendant
 from handlers.ports import Clock, Gateway, IntentRequest
+from handlers.runtime.concurrency import Errands
 from storage.errors import (
     AlreadyFinal,
     AlreadyPaid,

@@ -8,11 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from handlers.errands import Errands
 from handlers.payments.service import PATIENCE
 from handlers.ports import Clock, Gateway, GatewayError, RefundRequest
 from handlers.refunds import state_machine
 from handlers.refunds.sync import RefundAttendant
+from handlers.runtime.concurrency import Errands
 from storage.errors import AlreadyAsked, OtherMode
 from storage.money import Money
 from storage.payment import Payment, Place

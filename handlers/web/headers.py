@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from handlers.i18n import FALLBACK
-from handlers.seldom import Seldom
+from handlers.runtime.logging import Seldom
 from handlers.trace import trace
 from handlers.web.looks import SCRIPT_SOURCE, STYLE_SOURCE, render
 from handlers.web.tongue import language_for, picked

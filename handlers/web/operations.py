@@ -10,9 +10,9 @@ from ipaddress import ip_address
 
 from aiohttp import web
 
-from handlers.health import Health
 from handlers.ports import Clock
-from handlers.seldom import Seldom
+from handlers.runtime.heartbeats import Health
+from handlers.runtime.logging import Seldom
 
 log = logging.getLogger(__name__)
 

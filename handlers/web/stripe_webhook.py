@@ -10,7 +10,7 @@ from aiohttp import web
 
 from handlers import stripe_event
 from handlers.ports import Clock
-from handlers.seldom import Seldom
+from handlers.runtime.logging import Seldom
 from handlers.stripe_event import Event, NotAnEvent
 from handlers.web.bodies import Bodies
 from handlers.web.signature import BadSignature, verify

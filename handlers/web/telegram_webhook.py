@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from handlers.ports import Clock
-from handlers.seldom import Seldom
+from handlers.runtime.logging import Seldom
 from handlers.web.bodies import Bodies
 from storage.mail import Draft
 from storage.mailbox import Mailbox

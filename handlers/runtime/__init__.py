@@ -1,0 +1,1 @@
+"""Building blocks for running work: queue worker, concurrency, rate limits, heartbeats."""
