@@ -17,8 +17,6 @@ from handlers.access.authorization import Rights
 from handlers.access.membership import Team
 from handlers.chat.context import Desks
 from handlers.chat.dispatcher import Chat
-from handlers.colleagues import KIND as INVITATION
-from handlers.colleagues import Colleagues
 from handlers.disputes.sync import DisputeAttendant
 from handlers.inbox import Inbox
 from handlers.messages.delivery import Outbox
@@ -48,6 +46,8 @@ from handlers.refunds.sync import RefundAttendant
 from handlers.runtime.concurrency import Errands
 from handlers.runtime.heartbeats import Health
 from handlers.runtime.worker import Belt
+from handlers.shops.invitations import KIND as INVITATION
+from handlers.shops.invitations import Colleagues
 from handlers.turns import Turns
 from handlers.web import site
 from storage.counts import Counts

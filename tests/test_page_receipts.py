@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.pay_page.service import PageState
-from handlers.receipts import lacking, receipt_of, vat_within
+from handlers.shops.receipts import lacking, receipt_of, vat_within
 from storage.money import Money
 from storage.payment import PaymentStatus
 from storage.refund import Refund, RefundStatus

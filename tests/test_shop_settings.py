@@ -10,7 +10,7 @@ import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.i18n import LANGUAGES, text
-from handlers.shop_settings import changed
+from handlers.shops.settings import changed
 from storage.columns import EPOCH
 from storage.database import Database
 from storage.directory import Directory

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from handlers.colleagues import known_as, role_name
 from handlers.i18n import Safe, html, text
+from handlers.shops.invitations import known_as, role_name
 from storage.money import CURRENCIES, Money
 from storage.payment import PaymentStatus
 from storage.people import Role

@@ -11,7 +11,6 @@ from handlers.access.authorization import Rights
 from handlers.access.membership import Person, Standing, Team
 from handlers.access.permissions import Action, Where, may
 from handlers.chat.updates import InlineAsked, InlineChosen, Said, Tapped
-from handlers.colleagues import Colleagues
 from handlers.i18n import Safe, html, language_of, text
 from handlers.messages.outbox_message import Post, draft_of
 from handlers.messages.payment_message import Looks
@@ -19,6 +18,7 @@ from handlers.payments.service import Payments
 from handlers.ports import Clock, Keyboard, Letter, Messenger
 from handlers.refunds.service import Refunds
 from handlers.runtime.heartbeats import Health
+from handlers.shops.invitations import Colleagues
 from storage.directory import Directory
 from storage.errors import NotAllowed, PaymentError
 from storage.mailbox import Draft, Mailbox

@@ -11,7 +11,7 @@ from typing import Any
 from handlers import i18n
 from handlers.pay_page.service import Page, PageAction, PageState
 from handlers.qr_code import qr_svg
-from handlers.receipts import receipt_of
+from handlers.shops.receipts import receipt_of
 from storage.money import Money
 from storage.people import Shop
 from storage.refund import Refund

@@ -6,13 +6,13 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 
-from handlers import shop_settings
 from handlers.access.permissions import Action, may
 from handlers.chat.context import Context
 from handlers.i18n import LANGUAGE_NAMES, LANGUAGES, Safe
 from handlers.messages.outbox_message import lane_of
 from handlers.ports import Button, Keyboard
-from handlers.receipts import lacking
+from handlers.shops import settings as shop_settings
+from handlers.shops.receipts import lacking
 from storage.errors import NotAllowed, PaymentError
 from storage.money import CURRENCIES, Money
 from storage.people import Role, Shop

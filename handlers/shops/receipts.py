@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from handlers.shop_settings import SELLER
+from handlers.shops.settings import SELLER
 from storage.money import Money
 from storage.payment import Payment
 from storage.people import Seller, Shop

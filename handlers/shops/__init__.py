@@ -1,0 +1,1 @@
+"""Shops: settings, receipts, invitations."""
