@@ -21,7 +21,7 @@ from handlers.access.membership import Person
 from handlers.operations.metrics import Metrics
 from handlers.operations.monitor import INTAKE
 from handlers.pacing import Pacing
-from handlers.ports import Clock, DeliveryFailed, Gateway, Messenger
+from handlers.stripe.gateway import Clock, DeliveryFailed, Gateway, Messenger
 from handlers.sweeping import Swept, sweep_now
 from storage.database import Database
 from storage.directory import BOT_ID

@@ -18,7 +18,7 @@ from bot.checks.machine import BACK
 from bot.clock import SystemClock
 from bot.settings import Settings, SettingsRefused, load
 from bot.signals import until_told
-from handlers.ports import GatewayError
+from handlers.stripe.gateway import GatewayError
 from storage.backup import AlreadyThere, BackupFailed, back_up
 from storage.database import Database
 from storage.errors import DatabaseUnavailable

@@ -12,7 +12,7 @@ from bot.stripe.error_help import DASHBOARD, explained
 from bot.stripe.webhook_endpoint import Endpoint, sorted_out, url_of
 from bot.telegram.http_client import API, AiohttpRequest
 from bot.telegram.webhook_setup import set_menus, set_webhook
-from handlers.ports import GatewayError
+from handlers.stripe.gateway import GatewayError
 
 ENDPOINT = "webhook endpoint"
 RIGHT = "Webhook Endpoints: Write"

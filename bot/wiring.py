@@ -38,7 +38,6 @@ from handlers.payments import state_machine
 from handlers.payments.service import Payments, Terms
 from handlers.payments.state_machine import Times
 from handlers.payments.sync import Attendant
-from handlers.ports import Clock, Gateway, Messenger
 from handlers.refund_round import RefundRound
 from handlers.refunds import state_machine as refund_life
 from handlers.refunds.service import Refunds
@@ -48,6 +47,7 @@ from handlers.runtime.heartbeats import Health
 from handlers.runtime.worker import Belt
 from handlers.shops.invitations import KIND as INVITATION
 from handlers.shops.invitations import Colleagues
+from handlers.stripe.gateway import Clock, Gateway, Messenger
 from handlers.turns import Turns
 from handlers.web import site
 from storage.counts import Counts

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from handlers.ports import Intent
+from handlers.stripe.gateway import Intent
 from storage.payment import Payment
 
 

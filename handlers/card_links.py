@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 
 from handlers import i18n
 from handlers.i18n import html, text
-from handlers.ports import Button, Keyboard
-from handlers.reasons import failure_key
+from handlers.stripe.error_codes import failure_key
+from handlers.stripe.gateway import Button, Keyboard
 from storage.payment import Payment
 
 LONGEST_COPY = 256

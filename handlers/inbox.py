@@ -6,14 +6,14 @@ import logging
 from collections.abc import Callable
 from random import random
 
-from handlers import stripe_event
 from handlers.disputes.sync import DisputeAttendant
 from handlers.pay_page.service import RETURNED
 from handlers.payments.sync import Attendant
-from handlers.ports import GatewayError
-from handlers.reasons import MISMATCH
 from handlers.refunds.sync import RefundAttendant
-from handlers.stripe_event import Event
+from handlers.stripe import events
+from handlers.stripe.error_codes import MISMATCH
+from handlers.stripe.events import Event
+from handlers.stripe.gateway import GatewayError
 from handlers.trace import mark
 from storage.mail import Discard, Done, Mail, Retry, Verdict
 from storage.payment import Payment, PaymentStatus
@@ -51,7 +51,7 @@ class Inbox:
         """Look at the payment that the event points to; again later if Stripe cannot be seen."""
         if mail.kind == RETURNED:
             return await self._look(mail.body.decode(), "customer", None, mail)
-        event = stripe_event.read(mail.body)
+        event = events.read(mail.body)
         payment = await self._queries.by_intent(event.intent_id) if event.intent_id else None
         if payment is None and event.payment_id:
             payment = await self._queries.payment(event.payment_id)

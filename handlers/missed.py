@@ -8,9 +8,9 @@ from contextlib import aclosing
 from datetime import datetime, timedelta
 from itertools import takewhile
 
-from handlers import stripe_event
-from handlers.ports import Change, Clock, Gateway, GatewayError
-from handlers.stripe_event import NotAnEvent
+from handlers.stripe import events as stripe_event
+from handlers.stripe.events import NotAnEvent
+from handlers.stripe.gateway import Change, Clock, Gateway, GatewayError
 from storage.directory import Directory
 from storage.errors import DatabaseUnavailable
 from storage.mail import Draft

@@ -5,8 +5,8 @@ from __future__ import annotations
 from handlers.i18n import html
 from handlers.messages.payment_events import Fact
 from handlers.messages.payment_message import View
-from handlers.ports import Letter
-from handlers.reasons import failure_key
+from handlers.stripe.error_codes import failure_key
+from handlers.stripe.gateway import Letter
 from storage.payment import CancelReason, Payment
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from handlers.access.membership import Team
 from handlers.i18n import html
 from handlers.messages.outbox_message import Post, draft_of
-from handlers.ports import Clock, Letter
+from handlers.stripe.gateway import Clock, Letter
 from storage.directory import Directory
 from storage.mail import Draft
 from storage.mailbox import Mailbox

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from handlers.operations.alerts import Alerts
-from handlers.ports import Clock
 from handlers.refunds.sync import RefundAttendant
+from handlers.stripe.gateway import Clock
 from storage.errors import DatabaseUnavailable
 from storage.refunds import RefundBook
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from handlers.missed import MissedEvents
 from handlers.operations.reconciler import Sweep
-from handlers.ports import Clock
 from handlers.runtime.worker import Belt
+from handlers.stripe.gateway import Clock
 from storage.mailbox import Mailbox, SetAside
 
 NEWEST = 20

@@ -10,7 +10,7 @@ from typing import Any
 from bot.sandbox.fake_telegram import Entry, FakeTelegram
 from bot.sandbox.fake_telegram.state import Chat
 from bot.sandbox.fake_telegram.users import Words
-from handlers.ports import Letter, Messenger
+from handlers.stripe.gateway import Letter, Messenger
 from storage.database import Database
 from storage.directory import Directory
 from storage.mailbox import Mailbox

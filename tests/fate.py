@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from handlers.ports import Change, Gateway, Intent, IntentRequest, Letter, Messenger, Offer, RefundRequest
+from handlers.stripe.gateway import Change, Gateway, Intent, IntentRequest, Letter, Messenger, Offer, RefundRequest
 from storage.database import Database
 from storage.dialect import Row
 from storage.dispute import Dispute, FraudWarning

@@ -20,7 +20,7 @@ from bot.app import Seams, Service
 from bot.clock import SystemClock
 from bot.settings import load
 from bot.signals import until_told
-from handlers.ports import Gateway, Messenger
+from handlers.stripe.gateway import Gateway, Messenger
 
 
 class Death:

@@ -26,11 +26,11 @@ from handlers.payments import state_machine
 from handlers.payments.service import Payments, Terms
 from handlers.payments.state_machine import Times
 from handlers.payments.sync import Attendant
-from handlers.ports import Gateway, GatewayError, Intent
 from handlers.refunds import state_machine as refund_life
 from handlers.refunds.service import Refunds, RefundWish
 from handlers.refunds.sync import RefundAttendant
 from handlers.runtime.concurrency import Errands
+from handlers.stripe.gateway import Gateway, GatewayError, Intent
 from handlers.turns import Turns
 from storage.database import Database
 from storage.directory import Directory

@@ -25,7 +25,7 @@ from bot.stripe.gateway import StripeGateway
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.messenger import TelegramMessenger
 from handlers.pacing import Pacing
-from handlers.ports import Gateway, Messenger
+from handlers.stripe.gateway import Gateway, Messenger
 from storage.database import Database
 from storage.directory import Directory
 from storage.people import Role, Shop

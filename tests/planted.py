@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from handlers.ports import (
+from handlers.stripe.gateway import (
     Change,
     DeliveryFailed,
     Gateway,

@@ -12,7 +12,7 @@ from typing import Any
 from bot.app import Service
 from handlers.access.membership import Person
 from handlers.chat.context import Desks
-from handlers.ports import Intent, IntentStatus, Letter, RefundRequest
+from handlers.stripe.gateway import Intent, IntentStatus, Letter, RefundRequest
 from storage.payment import Payment, Place
 from storage.people import Role, Shop
 from storage.refund import ON_ITS_WAY, Refund, RefundReport, RefundStatus

@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from bot.stripe.gateway import StripeGateway
-from handlers.ports import GatewayError, IntentRequest
+from handlers.stripe.gateway import GatewayError, IntentRequest
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 KEY = "sk_test_CanaryKey1234567890"

@@ -9,8 +9,8 @@ import pytest
 
 from bot.app import Seams
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.ports import DeliveryFailed, Letter
 from handlers.qr_code import qr_png, qr_svg
+from handlers.stripe.gateway import DeliveryFailed, Letter
 from storage.payment import Place
 from tests.crowd import break_telegram, calls, chat_of, set_aside
 from tests.evidence import pass_time, payment, rest, rows

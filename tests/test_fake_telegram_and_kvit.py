@@ -10,7 +10,7 @@ from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.messenger import TelegramMessenger
 from bot.telegram.polling import Polling, WebhookIsSet
-from handlers.ports import Button, DeliveryFailed, Letter
+from handlers.stripe.gateway import Button, DeliveryFailed, Letter
 from storage.database import Database
 from storage.mailbox import Mailbox
 from storage.payment import Place

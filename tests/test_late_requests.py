@@ -13,7 +13,7 @@ import pytest
 from bot.app import Seams
 from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.stripe.gateway import StripeGateway
-from handlers.ports import GatewayError
+from handlers.stripe.gateway import GatewayError
 from tests.crowd import ADMIN, GROUP, dismiss, in_time, open_shop, reply
 from tests.evidence import pass_time, rest, rows
 from tests.planted import OpenGateway

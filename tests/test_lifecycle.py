@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from handlers.belief import Mismatch, faithful
 from handlers.payments import state_machine
 from handlers.payments.state_machine import KEY_LIFE, Step, Times
-from handlers.ports import LONGEST_CALL, Intent, IntentStatus
+from handlers.stripe.gateway import LONGEST_CALL, Intent, IntentStatus
 from storage.money import Money
 from storage.payment import (
     MAX_ATTEMPTS,

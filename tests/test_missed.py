@@ -10,7 +10,7 @@ import pytest
 from bot.app import Service
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.missed import CURSOR, NOTHING_YET
-from handlers.ports import GatewayError
+from handlers.stripe.gateway import GatewayError
 from handlers.sweeping import Swept
 from storage.directory import Directory
 from tests.crowd import book, hear, in_time, set_aside

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers import stripe_event
 from handlers.runtime.worker import LEASE_SECONDS
+from handlers.stripe import events
 from storage.mailbox import Mailbox
 from tests.crowd import book, in_time
 from tests.evidence import calls, event, money, pass_time, payment, rest, rows, webhooks
@@ -128,7 +128,7 @@ async def test_the_lease_alone_brings_back_what_a_stopped_worker_held(clock: Tur
         raw = json.dumps(event(world, "payment_intent.succeeded")).encode()
         async with book(world) as db:
             box = Mailbox(db, "events")
-            assert await box.put(stripe_event.draft_of(stripe_event.read(raw), raw), now=world.clock.now()) == 1
+            assert await box.put(events.draft_of(events.read(raw), raw), now=world.clock.now()) == 1
             assert len(await box.claim(now=world.clock.now(), limit=1, lease_seconds=LEASE_SECONDS)) == 1
         world.advance(LEASE_SECONDS - 10)
         await world.until(lambda: world.telegram.world.changes.count)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bot.app import Seams
 from bot.sandbox.fake_telegram.transcript import LOST, Entry
-from handlers.ports import Gateway, Messenger
+from handlers.stripe.gateway import Gateway, Messenger
 from tests import planted
 from tests.checker import repeats, violations
 from tests.checker_chat import REF_LINE

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bot.app import Seams
-from handlers.ports import Gateway, Messenger
+from handlers.stripe.gateway import Gateway, Messenger
 from tests import planted_money_out as planted
 from tests.checker import violations
 from tests.crowd import ADMIN, GROUP, MERCHANT

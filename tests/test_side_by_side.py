@@ -14,7 +14,7 @@ import pytest
 from bot.app import Seams, Service
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.payments.state_machine import KEY_LIFE
-from handlers.ports import GatewayError, Intent
+from handlers.stripe.gateway import GatewayError, Intent
 from storage.refund import RefundReport
 from tests.crowd import in_time, open_shop
 from tests.evidence import fault, money, rows, worked_off

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bot.stripe.gateway import StripeGateway
-from handlers.ports import GatewayError, IntentStatus
+from handlers.stripe.gateway import GatewayError, IntentStatus
 from tests.scripted_stripe import (
     KEY,
     REPLAYED,
@@ -237,7 +237,7 @@ async def test_not_even_an_operator_who_wants_stripes_log_gets_bodies_printed(tm
     program = f"""
 import asyncio
 from bot.stripe.gateway import StripeGateway
-from handlers.ports import GatewayError
+from handlers.stripe.gateway import GatewayError
 
 async def main():
     gateway = StripeGateway({KEY!r}, api_base="http://127.0.0.1:1")

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bot.stripe.gateway import StripeGateway
-from handlers.ports import Gateway, IntentRequest, IntentStatus
+from handlers.stripe.gateway import Gateway, IntentRequest, IntentStatus
 from tests.scripted_stripe import (
     KEY,
     NOON,

@@ -12,7 +12,7 @@ import pytest
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.stripe.gateway import StripeGateway
-from handlers.ports import GatewayError, Intent, IntentRequest, IntentStatus
+from handlers.stripe.gateway import GatewayError, Intent, IntentRequest, IntentStatus
 
 KEY = "rk_test_JourneyKey1234567890"
 COFFEE = IntentRequest("pay_1", "K7F3", 14950, "DKK", "Coffee", "https://pay.example.dk/p/TOKEN")

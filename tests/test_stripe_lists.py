@@ -12,7 +12,7 @@ import pytest
 
 from bot.stripe.gateway import StripeGateway
 from bot.stripe.serialization import EVENT_TYPES, Account
-from handlers.ports import GatewayError
+from handlers.stripe.gateway import GatewayError
 from tests.scripted_stripe import (
     KEY,
     NOON,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bot.stripe.gateway import StripeGateway
-from handlers.ports import GatewayError, Intent
+from handlers.stripe.gateway import GatewayError, Intent
 from tests.evidence import (
     PAID,
     TOLD_FAILED,

@@ -11,7 +11,7 @@ import stripe
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.stripe_event import without_client_secrets
+from handlers.stripe.events import without_client_secrets
 from handlers.web.signature import BadSignature, verify
 
 SECRETS = st.sampled_from(["whsec_a", "whsec_b", "whsec_ø"])

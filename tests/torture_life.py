@@ -19,7 +19,7 @@ from bot.signals import until_told
 from bot.stripe.gateway import StripeGateway
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.messenger import TelegramMessenger
-from handlers.ports import Gateway, Messenger
+from handlers.stripe.gateway import Gateway, Messenger
 from tests.torture_watch import tell_on_stderr
 
 REFUSED, BROKEN = 2, 3

@@ -15,8 +15,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from bot.telegram.update_jobs import draft_of
 from handlers.pay_page.live_updates import Live
 from handlers.pay_page.service import Page
-from handlers.ports import Clock
 from handlers.runtime.heartbeats import Health
+from handlers.stripe.gateway import Clock
 from handlers.web import site
 from handlers.web.operations import Check
 from handlers.web.pay_page import Pages

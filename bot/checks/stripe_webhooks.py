@@ -11,7 +11,7 @@ from bot.settings import Settings
 from bot.stripe.admin_client import API_VERSION, StripeSetup
 from bot.stripe.error_help import DASHBOARD, explained, grant, lacks_right
 from bot.stripe.webhook_endpoint import ROUTE, Endpoint, sorted_out, url_of
-from handlers.ports import GatewayError
+from handlers.stripe.gateway import GatewayError
 
 SECRET, ENDPOINT, DELIVERY = "webhook secret", "webhook endpoint", "webhook delivery"
 SET_UP = "Run `python -m bot setup-webhooks`."

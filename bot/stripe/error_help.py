@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from handlers.ports import GatewayError
+from handlers.stripe.gateway import GatewayError
 
 DASHBOARD = "Stripe's Dashboard, Developers"
 

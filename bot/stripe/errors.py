@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bot.stripe.serialization import intent_of
-from handlers.ports import GatewayError, Intent
+from handlers.stripe.gateway import GatewayError, Intent
 
 NO_ANSWER = 0
 """How a try ended that broke before its answer was read; the others ended with an HTTP status."""

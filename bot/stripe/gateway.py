@@ -17,7 +17,7 @@ from bot.stripe import errors
 from bot.stripe import serialization as words
 from bot.stripe.http_client import Wire, begin_call
 from bot.stripe.serialization import Account
-from handlers.ports import Called, Change, GatewayError, Intent, IntentRequest, RefundRequest, nobody
+from handlers.stripe.gateway import Called, Change, GatewayError, Intent, IntentRequest, RefundRequest, nobody
 from storage.dispute import Dispute, FraudWarning
 from storage.refund import RefundReport
 

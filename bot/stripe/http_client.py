@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import stripe
 
 from bot.stripe import errors
-from handlers.ports import Called, nobody
+from handlers.stripe.gateway import Called, nobody
 
 log = logging.getLogger(__name__)
 

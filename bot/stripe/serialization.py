@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from handlers import stripe_event
-from handlers.ports import Change, Intent, IntentRequest, IntentStatus, RefundRequest
+from handlers.stripe import events
+from handlers.stripe.gateway import Change, Intent, IntentRequest, IntentStatus, RefundRequest
 from storage.dispute import Dispute, FraudWarning
 from storage.money import Money
 from storage.refund import RefundReport, RefundStatus
@@ -169,12 +169,12 @@ def change_of(event: Mapping[str, Any]) -> Change:
     Raises:
         KeyError, TypeError, ValueError: it is not an event.
     """
-    thing = stripe_event.thing_of(event)
+    thing = events.thing_of(event)
     return Change(
         id=event["id"],
         type=event["type"],
-        intent_id=stripe_event.intent_of(thing),
-        payment_id=stripe_event.payment_of(thing),
+        intent_id=events.intent_of(thing),
+        payment_id=events.payment_of(thing),
         livemode=event["livemode"],
         created_at=datetime.fromtimestamp(event["created"], UTC),
     )

@@ -16,7 +16,7 @@ from telegram.error import NetworkError, TelegramError
 from telegram.request import BaseRequest, RequestData
 from telegram.request._requestparameter import RequestParameter
 
-from handlers.ports import Called, nobody
+from handlers.stripe.gateway import Called, nobody
 
 # PTB warns of a deprecation in the constructor of `RetryAfter` itself unless it is told that we want the new way.
 os.environ["PTB_TIMEDELTA"] = "true"

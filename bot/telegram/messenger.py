@@ -28,7 +28,7 @@ from telegram.error import (
 )
 
 from bot.telegram.http_client import PRETEND_TOKEN, AiohttpRequest, NotSent, PerhapsSent
-from handlers.ports import Button, DeliveryFailed, Keyboard, Letter, Offer
+from handlers.stripe.gateway import Button, DeliveryFailed, Keyboard, Letter, Offer
 from storage.payment import Place
 
 NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
@@ -62,7 +62,7 @@ class TokenRefused(DeliveryFailed):
 
 
 class TelegramMessenger:
-    """`handlers.ports.Messenger` by PTB's `Bot`.
+    """`handlers.stripe.gateway.Messenger` by PTB's `Bot`.
 
     It sends what it is given: the HTML is escaped by whoever wrote it. Telegram refuses a message with a button whose
     address has no dot in its host or an unknown scheme (`http://localhost/…`, `mobilepay://…`); the cards offer no

@@ -14,7 +14,7 @@ from telegram.error import Conflict, InvalidToken, RetryAfter, TelegramError
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.messenger import seconds_of
 from bot.telegram.update_jobs import draft_of, id_of
-from handlers.ports import Clock
+from handlers.stripe.gateway import Clock
 from storage.errors import DatabaseUnavailable
 from storage.mailbox import Mailbox
 

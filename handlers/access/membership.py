@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from handlers.i18n import language_of
-from handlers.ports import Clock
+from handlers.stripe.gateway import Clock
 from handlers.text import caption
 from storage.directory import Directory
 from storage.people import NOBODY, Role, Shop

@@ -15,10 +15,10 @@ from handlers.i18n import Safe, html, language_of, text
 from handlers.messages.outbox_message import Post, draft_of
 from handlers.messages.payment_message import Looks
 from handlers.payments.service import Payments
-from handlers.ports import Clock, Keyboard, Letter, Messenger
 from handlers.refunds.service import Refunds
 from handlers.runtime.heartbeats import Health
 from handlers.shops.invitations import Colleagues
+from handlers.stripe.gateway import Clock, Keyboard, Letter, Messenger
 from storage.directory import Directory
 from storage.errors import NotAllowed, PaymentError
 from storage.mailbox import Draft, Mailbox

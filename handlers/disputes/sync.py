@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from handlers.ports import Clock, Gateway, GatewayError
+from handlers.stripe.gateway import Clock, Gateway, GatewayError
 from handlers.turns import Turns
 from storage.disputes import DisputeBook
 from storage.queries import Queries

@@ -15,7 +15,7 @@ from handlers.messages.payment_message import Looks, asked_by, card, card_state,
 from handlers.messages.recipients import MoneyOut
 from handlers.notices import notice
 from handlers.pacing import Pacing
-from handlers.ports import Clock, DeliveryFailed, Letter, Messenger
+from handlers.stripe.gateway import Clock, DeliveryFailed, Letter, Messenger
 from handlers.trace import mark
 from handlers.turns import Turns
 from storage.directory import Directory

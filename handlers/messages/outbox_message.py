@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
-from handlers.ports import Button, Letter
+from handlers.stripe.gateway import Button, Letter
 from storage.mail import Discard, Done, Draft, Mail
 from storage.payment import Place
 

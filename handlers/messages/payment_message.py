@@ -10,8 +10,8 @@ from handlers import i18n
 from handlers.card_links import link_rows, page_lines, page_of, page_rows
 from handlers.i18n import Safe, html, text
 from handlers.messages.refund_text import card_lines, hold_buttons
-from handlers.ports import Button, Keyboard, Letter
-from handlers.reasons import failure_key, refusal_key, trouble_key
+from handlers.stripe.error_codes import failure_key, refusal_key, trouble_key
+from handlers.stripe.gateway import Button, Keyboard, Letter
 from storage.money import Money
 from storage.payment import Attempt, AttemptOutcome, CancelReason, Payment, PaymentStatus, Place
 from storage.people import Shop

@@ -10,8 +10,8 @@ from handlers.i18n import html
 from handlers.messages.delivery import Outbox
 from handlers.messages.outbox_message import lane_of
 from handlers.messages.payment_message import Looks
-from handlers.ports import Clock, DeliveryFailed, Letter, Messenger
 from handlers.qr_code import qr_png
+from handlers.stripe.gateway import Clock, DeliveryFailed, Letter, Messenger
 from storage.directory import Directory
 from storage.mail import Discard, Done, Draft, Mail, Verdict
 from storage.payment import Payment, Place

@@ -10,7 +10,7 @@ from handlers.messages import refund_text as words
 from handlers.messages.outbox_message import Post, draft_of
 from handlers.messages.payment_events import Fact
 from handlers.messages.refund_events import STALE
-from handlers.ports import Clock, Letter
+from handlers.stripe.gateway import Clock, Letter
 from storage.disputes import DisputeBook
 from storage.mail import Mail
 from storage.mailbox import Mailbox

@@ -8,7 +8,7 @@ from handlers import i18n
 from handlers.i18n import Safe, html, text
 from handlers.messages.payment_events import Fact
 from handlers.messages.refund_events import SHOWN
-from handlers.ports import Button, Keyboard, Letter
+from handlers.stripe.gateway import Button, Keyboard, Letter
 from storage.dispute import Dispute
 from storage.money import Money
 from storage.payment import Payment

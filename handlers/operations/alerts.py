@@ -8,8 +8,8 @@ from handlers.access.membership import Person
 from handlers.messages.delivery import CLOSED
 from handlers.operations.monitor import KEY, Episodes
 from handlers.owners import ALERT, Owners
-from handlers.ports import Clock
-from handlers.reasons import KEY_REFUSED, MISMATCH
+from handlers.stripe.error_codes import KEY_REFUSED, MISMATCH
+from handlers.stripe.gateway import Clock
 from storage.mail import Draft, Mail
 from storage.payment import Payment
 from storage.people import Shop

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from handlers.owners import Owners
-from handlers.ports import Clock
-from handlers.reasons import KEY_REFUSED
 from handlers.runtime.heartbeats import Health
+from handlers.stripe.error_codes import KEY_REFUSED
+from handlers.stripe.gateway import Clock
 from storage.counts import Counts
 from storage.directory import Directory
 from storage.errors import DatabaseUnavailable

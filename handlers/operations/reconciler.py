@@ -11,10 +11,10 @@ from typing import Any
 from handlers.lately import Lately
 from handlers.operations.alerts import Alerts
 from handlers.payments.sync import Attendant
-from handlers.ports import Clock
 from handlers.refund_round import RefundRound
 from handlers.runtime.concurrency import all_of, first_of
 from handlers.runtime.heartbeats import Health
+from handlers.stripe.gateway import Clock
 from handlers.trace import trace
 from storage.errors import DatabaseUnavailable
 from storage.ledger import Ledger

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from handlers.pay_page.service import Page
-from handlers.ports import Clock
 from handlers.runtime.concurrency import first_of
+from handlers.stripe.gateway import Clock
 from storage.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)

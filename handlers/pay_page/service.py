@@ -9,9 +9,9 @@ from enum import StrEnum
 
 from handlers.lately import Lately
 from handlers.payments.service import Payments
-from handlers.ports import Clock
 from handlers.runtime.concurrency import Errands
 from handlers.shops.receipts import as_of
+from handlers.stripe.gateway import Clock
 from storage.directory import Directory
 from storage.errors import AlreadyFinal, AlreadyPaid, BeingCanceled, HoldStands, StillEnding, StripeUnavailable
 from storage.mailbox import Draft, Mailbox

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from handlers.patience import is_on_its_way
+from handlers.stripe.retry import is_on_its_way
 from storage.payment import AttemptOutcome, Payment, PaymentStatus
 
 HOLD_LIFE = timedelta(days=6, hours=12)

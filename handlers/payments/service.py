@@ -11,8 +11,8 @@ from functools import partial
 from handlers.amounts.parser import Asked
 from handlers.payments import holds, state_machine
 from handlers.payments.sync import Attendant
-from handlers.ports import Clock, Gateway, IntentRequest
 from handlers.runtime.concurrency import Errands
+from handlers.stripe.gateway import Clock, Gateway, IntentRequest
 from storage.errors import (
     AlreadyFinal,
     AlreadyPaid,

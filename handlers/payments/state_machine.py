@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 
-from handlers.patience import patience
 from handlers.payments import holds
-from handlers.ports import LONGEST_CALL, Intent, IntentStatus
+from handlers.stripe.gateway import LONGEST_CALL, Intent, IntentStatus
+from handlers.stripe.retry import patience
 from storage.payment import (
     MAX_ATTEMPTS,
     Attempt,

@@ -10,8 +10,8 @@ from functools import partial
 from handlers.belief import Mismatch, faithful, unless_older
 from handlers.payments import holds, state_machine
 from handlers.payments.state_machine import Step, Times
-from handlers.ports import Clock, Gateway, GatewayError, Intent, IntentStatus
-from handlers.reasons import KEY_REFUSED, MISMATCH
+from handlers.stripe.error_codes import KEY_REFUSED, MISMATCH
+from handlers.stripe.gateway import Clock, Gateway, GatewayError, Intent, IntentStatus
 from handlers.trace import mark
 from handlers.turns import Turns
 from storage.ledger import Ledger

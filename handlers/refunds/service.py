@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from handlers.payments.service import PATIENCE
-from handlers.ports import Clock, Gateway, GatewayError, RefundRequest
 from handlers.refunds import state_machine
 from handlers.refunds.sync import RefundAttendant
 from handlers.runtime.concurrency import Errands
+from handlers.stripe.gateway import Clock, Gateway, GatewayError, RefundRequest
 from storage.errors import AlreadyAsked, OtherMode
 from storage.money import Money
 from storage.payment import Payment, Place

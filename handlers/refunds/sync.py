@@ -10,10 +10,10 @@ from functools import partial
 
 from handlers import refund_rivals
 from handlers.disputes.sync import NO_RIGHT
-from handlers.ports import LONGEST_CALL, Clock, Gateway, GatewayError
-from handlers.reasons import KEY_REFUSED, MISMATCH
 from handlers.refunds import state_machine
 from handlers.refunds.state_machine import NO_BALANCE, RefundStep
+from handlers.stripe.error_codes import KEY_REFUSED, MISMATCH
+from handlers.stripe.gateway import LONGEST_CALL, Clock, Gateway, GatewayError
 from handlers.trace import mark
 from handlers.turns import Turns
 from storage.payment import Payment

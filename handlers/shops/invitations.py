@@ -16,7 +16,7 @@ from handlers.access.membership import LONGEST_NAME, Person, Team
 from handlers.i18n import html, moment, text
 from handlers.messages.outbox_message import Post, draft_of, lane_of
 from handlers.operations.alerts import Alerts
-from handlers.ports import Button, Clock, DeliveryFailed, Letter, Messenger
+from handlers.stripe.gateway import Button, Clock, DeliveryFailed, Letter, Messenger
 from handlers.text import caption
 from storage.errors import PaymentError
 from storage.invitations import Invitations, Joined

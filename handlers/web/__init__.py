@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from aiohttp import web
 
 from handlers.pay_page.live_updates import Live
-from handlers.ports import Clock
 from handlers.runtime.heartbeats import Health
+from handlers.stripe.gateway import Clock
 from handlers.web.address import Networks
 from handlers.web.bodies import LARGEST, Bodies
 from handlers.web.headers import befriending, securing

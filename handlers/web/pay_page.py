@@ -14,9 +14,9 @@ from aiohttp import web
 
 from handlers.pay_page.live_updates import Live, TooManyWatchers, Topic
 from handlers.pay_page.service import Page
-from handlers.ports import Clock
 from handlers.qr_code import qr_png, qr_svg
 from handlers.runtime.rate_limit import Turnstile
+from handlers.stripe.gateway import Clock
 from handlers.web.address import Networks, address_of
 from handlers.web.headers import TOKEN, StripeSilent
 from handlers.web.looks import render

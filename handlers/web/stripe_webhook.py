@@ -8,10 +8,10 @@ from datetime import datetime
 
 from aiohttp import web
 
-from handlers import stripe_event
-from handlers.ports import Clock
 from handlers.runtime.logging import Seldom
-from handlers.stripe_event import Event, NotAnEvent
+from handlers.stripe import events
+from handlers.stripe.events import Event, NotAnEvent
+from handlers.stripe.gateway import Clock
 from handlers.web.bodies import Bodies
 from handlers.web.signature import BadSignature, verify
 from storage.errors import DatabaseUnavailable
@@ -63,7 +63,7 @@ class StripeWebhook:
         now = self._clock.now()
         try:
             verify(raw, ",".join(request.headers.getall("Stripe-Signature", [])), self._secrets, now=now)
-            event = stripe_event.read(raw)
+            event = events.read(raw)
         except (BadSignature, NotAnEvent) as error:
             self._seldom.say(log, "refused what came to Stripe's webhook: %s", str(error))
             self._came("refused", None)
@@ -77,7 +77,7 @@ class StripeWebhook:
         return web.Response(text="kept\n")
 
     async def _keep(self, event: Event, raw: bytes, now: datetime) -> str:
-        new = await self._inbox.put(stripe_event.draft_of(event, raw), now=now)
+        new = await self._inbox.put(events.draft_of(event, raw), now=now)
         return "kept" if new else "repeated"
 
     def _concerns_us(self, event: Event) -> bool:

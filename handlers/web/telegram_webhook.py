@@ -10,8 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
-from handlers.ports import Clock
 from handlers.runtime.logging import Seldom
+from handlers.stripe.gateway import Clock
 from handlers.web.bodies import Bodies
 from storage.mail import Draft
 from storage.mailbox import Mailbox

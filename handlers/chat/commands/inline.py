@@ -13,7 +13,7 @@ from handlers.chat.commands.payments import asked_of, body_of
 from handlers.chat.context import Context
 from handlers.chat.updates import InlineAsked, InlineChosen
 from handlers.i18n import Safe
-from handlers.ports import Button, Letter, Offer
+from handlers.stripe.gateway import Button, Letter, Offer
 from storage.errors import NotAllowed, PaymentError
 from storage.payment import Payment, Place
 from storage.questions import Question

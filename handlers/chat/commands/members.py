@@ -9,8 +9,8 @@ from datetime import datetime
 from handlers import i18n
 from handlers.chat.context import Context
 from handlers.i18n import Safe
-from handlers.ports import Button, Keyboard
 from handlers.shops.invitations import INVITE, OwnersAreSet, Wish, known_as, role_name
+from handlers.stripe.gateway import Button, Keyboard
 from storage.errors import PaymentError
 from storage.invitations import Joined
 from storage.mail import Draft

@@ -11,8 +11,8 @@ from handlers.chat.context import Context
 from handlers.i18n import Safe, html, text
 from handlers.messages.outbox_message import Post, draft_of
 from handlers.messages.refund_text import retry_button, retry_until
-from handlers.ports import Button, Keyboard, Letter
 from handlers.refunds.service import RefundWish
+from handlers.stripe.gateway import Button, Keyboard, Letter
 from storage.errors import NotAllowed, PaymentError, RefundDecided, UnknownPayment
 from storage.money import LARGEST, Money
 from storage.payment import Payment, Place

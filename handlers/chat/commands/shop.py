@@ -10,9 +10,9 @@ from handlers.access.permissions import Action, may
 from handlers.chat.context import Context
 from handlers.i18n import LANGUAGE_NAMES, LANGUAGES, Safe
 from handlers.messages.outbox_message import lane_of
-from handlers.ports import Button, Keyboard
 from handlers.shops import settings as shop_settings
 from handlers.shops.receipts import lacking
+from handlers.stripe.gateway import Button, Keyboard
 from storage.errors import NotAllowed, PaymentError
 from storage.money import CURRENCIES, Money
 from storage.people import Role, Shop

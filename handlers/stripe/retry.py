@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from zlib import crc32
 
-from handlers.ports import LONGEST_CALL
+from handlers.stripe.gateway import LONGEST_CALL
 
 SHORTEST = 2.0
 LONGEST = 300.0

@@ -1,0 +1,1 @@
+"""What the application needs from Stripe: the gateway protocol, events, error codes, retries."""
