@@ -18,14 +18,12 @@ from handlers.access.membership import Team
 from handlers.chat.context import Desks
 from handlers.chat.dispatcher import Chat
 from handlers.disputes.sync import DisputeAttendant
-from handlers.inbox import Inbox
 from handlers.messages.delivery import Outbox
 from handlers.messages.payment_events import announce
 from handlers.messages.payment_message import Looks
 from handlers.messages.qr_message import Pictures
 from handlers.messages.recipients import MoneyOut
 from handlers.messages.refund_events import announce_dispute, announce_refund, announce_warning
-from handlers.missed import MissedEvents
 from handlers.operations.alerts import Alerts
 from handlers.operations.metrics import Metrics, Readings
 from handlers.operations.monitor import Episodes, Watch
@@ -48,6 +46,8 @@ from handlers.runtime.worker import Belt
 from handlers.shops.invitations import KIND as INVITATION
 from handlers.shops.invitations import Colleagues
 from handlers.stripe.gateway import Clock, Gateway, Messenger
+from handlers.stripe_events.backfill import MissedEvents
+from handlers.stripe_events.handler import Inbox
 from handlers.turns import Turns
 from handlers.web import site
 from storage.counts import Counts

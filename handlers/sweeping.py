@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from handlers.missed import MissedEvents
 from handlers.operations.reconciler import Sweep
 from handlers.runtime.worker import Belt
 from handlers.stripe.gateway import Clock
+from handlers.stripe_events.backfill import MissedEvents
 from storage.mailbox import Mailbox, SetAside
 
 NEWEST = 20

@@ -9,8 +9,8 @@ import pytest
 
 from bot.app import Service
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.missed import CURSOR, NOTHING_YET
 from handlers.stripe.gateway import GatewayError
+from handlers.stripe_events.backfill import CURSOR, NOTHING_YET
 from handlers.sweeping import Swept
 from storage.directory import Directory
 from tests.crowd import book, hear, in_time, set_aside

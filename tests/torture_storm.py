@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from bot.sandbox.fake_telegram.transcript import LOST
-from handlers.missed import ON_THE_WAY, SELDOM
+from handlers.stripe_events.backfill import ON_THE_WAY, SELDOM
 from tests.checker import Evidence, given_up, repeats, violations
 from tests.checker_file import Case, File
 from tests.torture import CANCEL, CAPTURE, CONFIRM, CREATE, LOOK, REFUND, REFUNDS

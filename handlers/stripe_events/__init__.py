@@ -1,0 +1,1 @@
+"""Stripe events: what each one does, and the backfill of those that no webhook brought."""
