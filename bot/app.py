@@ -20,9 +20,9 @@ from bot.wiring import build
 from handlers.access.membership import Person
 from handlers.operations.metrics import Metrics
 from handlers.operations.monitor import INTAKE
-from handlers.pacing import Pacing
 from handlers.stripe.gateway import Clock, DeliveryFailed, Gateway, Messenger
 from handlers.sweeping import Swept, sweep_now
+from handlers.telegram.rate_limit import Pacing
 from storage.database import Database
 from storage.directory import BOT_ID
 from storage.errors import DatabaseUnavailable

@@ -29,7 +29,6 @@ from handlers.operations.metrics import Metrics, Readings
 from handlers.operations.monitor import Episodes, Watch
 from handlers.operations.reconciler import EVENTS_KEPT, KEPT, Sweep
 from handlers.owners import Owners
-from handlers.pacing import Pacing
 from handlers.pay_page.live_updates import Live
 from handlers.pay_page.service import PageDesk
 from handlers.payments import state_machine
@@ -48,6 +47,7 @@ from handlers.shops.invitations import Colleagues
 from handlers.stripe.gateway import Clock, Gateway, Messenger
 from handlers.stripe_events.backfill import MissedEvents
 from handlers.stripe_events.handler import Inbox
+from handlers.telegram.rate_limit import Pacing
 from handlers.turns import Turns
 from handlers.web import site
 from storage.counts import Counts

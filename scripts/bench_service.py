@@ -8,7 +8,7 @@ from bot import logging_setup
 from bot.app import Service
 from bot.clock import SystemClock
 from bot.settings import load
-from handlers.pacing import Pacing
+from handlers.telegram.rate_limit import Pacing
 
 ENOUGH = 1_000_000
 

@@ -18,7 +18,7 @@ from bot import logging_setup
 from bot.app import Service
 from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.settings import load
-from handlers.pacing import Pacing
+from handlers.telegram.rate_limit import Pacing
 
 ENOUGH = 1_000_000
 MANY = 12

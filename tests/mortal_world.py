@@ -24,8 +24,8 @@ from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.stripe.gateway import StripeGateway
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.messenger import TelegramMessenger
-from handlers.pacing import Pacing
 from handlers.stripe.gateway import Gateway, Messenger
+from handlers.telegram.rate_limit import Pacing
 from storage.database import Database
 from storage.directory import Directory
 from storage.people import Role, Shop

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.pacing import Pacing
+from handlers.telegram.rate_limit import Pacing
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

@@ -21,7 +21,7 @@ from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import Entry, FakeTelegram
 from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.settings import Settings, settings_of
-from handlers.pacing import Pacing
+from handlers.telegram.rate_limit import Pacing
 from tests.laid_out import lay_out
 
 Json = dict[str, Any]

@@ -14,8 +14,8 @@ from handlers.messages.payment_events import Fact, fact_of, still_holds
 from handlers.messages.payment_message import Looks, asked_by, card, card_state, farewell
 from handlers.messages.recipients import MoneyOut
 from handlers.notices import notice
-from handlers.pacing import Pacing
 from handlers.stripe.gateway import Clock, DeliveryFailed, Letter, Messenger
+from handlers.telegram.rate_limit import Pacing
 from handlers.trace import mark
 from handlers.turns import Turns
 from storage.directory import Directory

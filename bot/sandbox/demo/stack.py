@@ -16,7 +16,7 @@ from bot.sandbox.fake_services import SandboxRefused, Vendors
 from bot.settings import Settings, settings_of
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.menus import dress
-from handlers.pacing import Pacing
+from handlers.telegram.rate_limit import Pacing
 
 BRISK = 1_000_000
 """Messages that may leave at once when nobody is there to read along."""
