@@ -21,7 +21,7 @@ from aiohttp.typedefs import Handler
 
 from bot.relay import Relay
 from handlers.runtime.logging import Seldom
-from handlers.web.address import household, is_within
+from handlers.web.client_address import household, is_within
 
 log = logging.getLogger(__name__)
 

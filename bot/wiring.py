@@ -49,7 +49,7 @@ from handlers.stripe_events.backfill import MissedEvents
 from handlers.stripe_events.handler import Inbox
 from handlers.telegram.rate_limit import Pacing
 from handlers.turns import Turns
-from handlers.web import site
+from handlers.web.app import site
 from storage.counts import Counts
 from storage.database import Database
 from storage.directory import Directory

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.operations.metrics import Metrics, Readings
 from handlers.runtime.heartbeats import Health
-from handlers.web.operations import Operations
+from handlers.web.monitoring import Operations
 from storage.counts import Counts
 from storage.database import Database
 from storage.mail import Draft

@@ -9,7 +9,7 @@ import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.runtime.heartbeats import Health
-from handlers.web.operations import Operations
+from handlers.web.monitoring import Operations
 from storage.errors import DatabaseUnavailable
 from tests.web_stand import doors
 

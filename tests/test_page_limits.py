@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.runtime.rate_limit import Turnstile
-from handlers.web.address import address_of
+from handlers.web.client_address import address_of
 from handlers.web.pay_page import TAPS_OF_A_PAYMENT, TAPS_OF_AN_ADDRESS, TAPS_OF_ONE
 from storage.errors import StripeUnavailable
 from tests.page_stand import PAGE, Client

@@ -11,7 +11,7 @@ import pytest
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.i18n import LANGUAGES, text
 from handlers.pay_page.service import PageState
-from handlers.web.page_words import SETTLED
+from handlers.web.pay_page_text import SETTLED
 from tests.page_stand import BEGINS, PAGE, SHOP, Client, Read, shown, stands
 from tests.test_page_state import PAYMENT
 from tests.web_stand import SomePages, doors

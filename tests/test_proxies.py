@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bot.front import HEAD_SECONDS, IDLE_SECONDS
 from bot.settings import Settings
-from handlers.web.bodies import LARGEST, READ_SECONDS
 from handlers.web.pay_page import HEARTBEAT_SECONDS
+from handlers.web.request_body import LARGEST, READ_SECONDS
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 CADDY, NGINX = ((DEPLOY / name).read_text("utf-8") for name in ("Caddyfile", "nginx.conf"))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.stripe.events import without_client_secrets
-from handlers.web.signature import BadSignature, verify
+from handlers.web.stripe_signature import BadSignature, verify
 
 SECRETS = st.sampled_from(["whsec_a", "whsec_b", "whsec_ø"])
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

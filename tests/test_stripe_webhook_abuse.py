@@ -14,7 +14,7 @@ from aiohttp import ClientResponse, ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.web.bodies import LARGEST, SMALL, Bodies
+from handlers.web.request_body import LARGEST, SMALL, Bodies
 from handlers.web.stripe_webhook import StripeWebhook
 from storage.database import Database
 from storage.mailbox import Mailbox

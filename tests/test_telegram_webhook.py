@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.web.bodies import LARGEST
+from handlers.web.request_body import LARGEST
 from storage.database import Database
 from storage.mailbox import Mailbox
 from tests.web_stand import UPDATE_SECRET, Deaf, app

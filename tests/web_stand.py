@@ -17,8 +17,8 @@ from handlers.pay_page.live_updates import Live
 from handlers.pay_page.service import Page
 from handlers.runtime.heartbeats import Health
 from handlers.stripe.gateway import Clock
-from handlers.web import site
-from handlers.web.operations import Check
+from handlers.web.app import site
+from handlers.web.monitoring import Check
 from handlers.web.pay_page import Pages
 from storage.errors import DatabaseUnavailable
 from storage.mailbox import Mailbox

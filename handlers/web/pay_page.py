@@ -17,11 +17,11 @@ from handlers.pay_page.service import Page
 from handlers.qr_code import qr_png, qr_svg
 from handlers.runtime.rate_limit import Turnstile
 from handlers.stripe.gateway import Clock
-from handlers.web.address import Networks, address_of
-from handlers.web.headers import TOKEN, StripeSilent
-from handlers.web.looks import render
-from handlers.web.page_words import Voice, page_values, receipt_values
-from handlers.web.tongue import language_for, picked
+from handlers.web.client_address import Networks, address_of
+from handlers.web.language import language_for, picked
+from handlers.web.middleware import TOKEN, StripeSilent
+from handlers.web.pay_page_text import Voice, page_values, receipt_values
+from handlers.web.templating import render
 from storage.errors import StripeUnavailable
 from storage.refund import Refund
 

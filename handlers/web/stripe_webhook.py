@@ -12,8 +12,8 @@ from handlers.runtime.logging import Seldom
 from handlers.stripe import events
 from handlers.stripe.events import Event, NotAnEvent
 from handlers.stripe.gateway import Clock
-from handlers.web.bodies import Bodies
-from handlers.web.signature import BadSignature, verify
+from handlers.web.request_body import Bodies
+from handlers.web.stripe_signature import BadSignature, verify
 from storage.errors import DatabaseUnavailable
 from storage.mailbox import Mailbox
 

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from handlers.runtime.logging import Seldom
 from handlers.stripe.gateway import Clock
-from handlers.web.bodies import Bodies
+from handlers.web.request_body import Bodies
 from storage.mail import Draft
 from storage.mailbox import Mailbox
 

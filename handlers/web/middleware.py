@@ -14,8 +14,8 @@ from aiohttp.typedefs import Handler, Middleware
 from handlers.i18n import FALLBACK
 from handlers.runtime.logging import Seldom
 from handlers.trace import trace
-from handlers.web.looks import SCRIPT_SOURCE, STYLE_SOURCE, render
-from handlers.web.tongue import language_for, picked
+from handlers.web.language import language_for, picked
+from handlers.web.templating import SCRIPT_SOURCE, STYLE_SOURCE, render
 from storage.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
