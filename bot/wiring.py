@@ -50,18 +50,18 @@ from handlers.stripe_events.handler import Inbox
 from handlers.telegram.rate_limit import Pacing
 from handlers.turns import Turns
 from handlers.web.app import site
-from storage.counts import Counts
+from storage.audit_log import Trail
 from storage.database import Database
-from storage.directory import Directory
 from storage.disputes import DisputeBook
 from storage.invitations import Invitations
-from storage.ledger import BOOK, Ledger
-from storage.mailbox import Mailbox
-from storage.post import Posts
-from storage.queries import Queries
-from storage.questions import Questions
+from storage.job_queue import Mailbox
+from storage.messages import Posts
+from storage.payment_queries import Queries
+from storage.payments import BOOK, Ledger
+from storage.prompts import Questions
 from storage.refunds import RefundBook
-from storage.trail import Trail
+from storage.shops import Directory
+from storage.statistics import Counts
 
 LOOK_SECONDS_WITHOUT_WEBHOOK = 10.0
 

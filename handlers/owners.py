@@ -6,10 +6,10 @@ from handlers.access.membership import Team
 from handlers.i18n import html
 from handlers.messages.outbox_message import Post, draft_of
 from handlers.stripe.gateway import Clock, Letter
-from storage.directory import Directory
+from storage.job_queue import Mailbox
 from storage.mail import Draft
-from storage.mailbox import Mailbox
 from storage.payment import Place
+from storage.shops import Directory
 
 ALERT = "alert:"
 """How the keys of such mails begin; one that cannot be delivered is no reason for another."""

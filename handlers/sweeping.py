@@ -9,7 +9,7 @@ from handlers.operations.reconciler import Sweep
 from handlers.runtime.worker import Belt
 from handlers.stripe.gateway import Clock
 from handlers.stripe_events.backfill import MissedEvents
-from storage.mailbox import Mailbox, SetAside
+from storage.job_queue import Mailbox, SetAside
 
 NEWEST = 20
 

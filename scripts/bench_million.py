@@ -30,7 +30,7 @@ from bot.app import Service  # noqa: E402
 from bot.clock import SystemClock  # noqa: E402
 from bot.settings import settings_of  # noqa: E402
 from handlers.operations.reconciler import EVENTS_KEPT, KEPT  # noqa: E402
-from storage.post import Posts  # noqa: E402
+from storage.messages import Posts  # noqa: E402
 
 FEW = 1_000
 TIMES = 20

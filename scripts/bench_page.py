@@ -21,12 +21,12 @@ from bench import Program, running, spread  # noqa: E402
 from bench_start import NOWHERE, TOKEN  # noqa: E402
 
 from storage.database import Database  # noqa: E402
-from storage.directory import Directory  # noqa: E402
-from storage.ledger import Ledger, new_token  # noqa: E402
-from storage.mailbox import Mailbox  # noqa: E402
+from storage.job_queue import Mailbox  # noqa: E402
 from storage.money import Money  # noqa: E402
 from storage.payment import Attempt, AttemptOutcome, Origin, Payment, PaymentStatus, Place  # noqa: E402
+from storage.payments import Ledger, new_token  # noqa: E402
 from storage.people import Shop  # noqa: E402
+from storage.shops import Directory  # noqa: E402
 
 OPEN_PAGES = 1000
 PAGES = 500

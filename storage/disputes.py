@@ -9,16 +9,16 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import rows
+from storage import payment_rows
+from storage.audit_log import remember
 from storage.database import Database
 from storage.dispute import Dispute, FraudWarning, verdict_of
-from storage.ledger import BOOK
-from storage.mailbox import Draft, Mailbox
+from storage.job_queue import Draft, Mailbox
 from storage.money import Money
 from storage.money_out_tables import disputes, fraud_warnings
 from storage.payment import Payment
+from storage.payments import BOOK
 from storage.tables import payments
-from storage.trail import remember
 
 AnnounceDispute = Callable[[Payment, Dispute], tuple[Draft, ...]]
 AnnounceWarning = Callable[[Payment, FraudWarning], tuple[Draft, ...]]
@@ -52,7 +52,7 @@ class DisputeBook:
     ) -> None:
         """Write what Stripe says of a payment's disputes and warnings, and tell what is new of it."""
         async with self._db.transaction() as tx:
-            payment = await rows.payment_locked(tx, payment_id)
+            payment = await payment_rows.payment_locked(tx, payment_id)
             if payment is None:
                 raise LookupError("no such payment")
             known = {dispute.id: dispute for dispute in await disputes_of(tx, payment_id)}

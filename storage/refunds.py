@@ -9,17 +9,17 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import refund_rows, rows
+from storage import payment_rows, refund_rows
+from storage.audit_log import remember
 from storage.database import Database
 from storage.disputes import disputes_of
 from storage.errors import ImpossibleTransition
-from storage.ledger import BOOK
-from storage.mailbox import Draft, Mailbox
+from storage.job_queue import Draft, Mailbox
 from storage.money_out_tables import refunds
 from storage.payment import Payment
+from storage.payments import BOOK
 from storage.refund import LIMIT_SPAN, REFUND_TRANSITIONS, Refund, RefundReport
 from storage.tables import payments
-from storage.trail import remember
 
 AnnounceRefund = Callable[[Payment, Refund | None, Refund], tuple[Draft, ...]]
 ScheduleRefund = Callable[[Refund, datetime], datetime | None]
@@ -88,7 +88,7 @@ class RefundBook:
             LookupError: there is no such payment.
         """
         async with self._db.reading() as tx:
-            payment = await rows.payment_by(tx, "id", payment_id)
+            payment = await payment_rows.payment_by(tx, "id", payment_id)
             if payment is None:
                 raise LookupError("no such payment")
             return await _room(tx, payment, (), None)
@@ -194,7 +194,7 @@ def _lawful(before: Refund, after: Refund) -> None:
 
 
 async def _locked(tx: AsyncConnection, payment_id: str) -> Payment:
-    payment = await rows.payment_locked(tx, payment_id)
+    payment = await payment_rows.payment_locked(tx, payment_id)
     if payment is None:
         raise LookupError("no such payment")
     return payment

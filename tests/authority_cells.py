@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 from handlers.access.permissions import Action, Way, Where
-from storage.directory import Directory
 from storage.people import Role
+from storage.shops import Directory
 from tests.crowd import (
     ADMIN,
     COLLEAGUE,

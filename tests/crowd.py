@@ -12,14 +12,14 @@ from bot.sandbox.fake_telegram.state import Chat
 from bot.sandbox.fake_telegram.users import Words
 from handlers.stripe.gateway import Letter, Messenger
 from storage.database import Database
-from storage.directory import Directory
-from storage.mailbox import Mailbox
+from storage.job_queue import Mailbox
+from storage.messages import Posts
 from storage.payment import PaymentStatus, Place
+from storage.payment_queries import Queries
+from storage.payment_rows import Card
 from storage.people import Role
-from storage.post import Posts
-from storage.queries import Queries
-from storage.rows import Card
 from storage.shop_tables import members
+from storage.shops import Directory
 from tests.evidence import worked_off
 from tests.world import OWNER, PATIENCE, Json, World
 

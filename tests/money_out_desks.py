@@ -33,17 +33,17 @@ from handlers.runtime.concurrency import Errands
 from handlers.stripe.gateway import Gateway, GatewayError, Intent
 from handlers.turns import Turns
 from storage.database import Database
-from storage.directory import Directory
 from storage.disputes import DisputeBook
-from storage.ledger import Ledger
-from storage.mailbox import Mailbox
+from storage.job_queue import Mailbox
+from storage.messages import Posts
 from storage.money import Money
 from storage.payment import Payment, Place
+from storage.payment_queries import Queries
+from storage.payments import Ledger
 from storage.people import Role, Shop
-from storage.post import Posts
-from storage.queries import Queries
 from storage.refund import Refund, RefundReport
 from storage.refunds import RefundBook
+from storage.shops import Directory
 from tests.crowd import GROUP
 from tests.planted import OpenGateway
 from tests.world import OWNER

@@ -27,8 +27,8 @@ from bot.telegram.messenger import TelegramMessenger
 from handlers.stripe.gateway import Gateway, Messenger
 from handlers.telegram.rate_limit import Pacing
 from storage.database import Database
-from storage.directory import Directory
 from storage.people import Role, Shop
+from storage.shops import Directory
 from tests.checker_file import Evidence
 from tests.crowd import GROUP, SHOP_PEOPLE
 from tests.fate import Fate, Moment, MortalGateway, MortalMessenger, attach

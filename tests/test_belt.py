@@ -9,7 +9,7 @@ from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.runtime.heartbeats import Health
 from handlers.runtime.worker import LEASE_SECONDS, Belt
 from storage.database import Database
-from storage.mailbox import Done, Draft, Mail, Mailbox, Retry, Verdict
+from storage.job_queue import Done, Draft, Mail, Mailbox, Retry, Verdict
 
 NIGHTS, EACH = 12, 10
 SPREAD = 0.0004

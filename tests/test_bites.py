@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 from storage.at_once import IDLE
 from storage.database import FEW, Database
-from storage.mailbox import Done, Draft, Mailbox
-from storage.post import Posts
-from storage.questions import Questions
+from storage.job_queue import Done, Draft, Mailbox
+from storage.messages import Posts
+from storage.prompts import Questions
 from tests.crowd import book
 from tests.evidence import eventually, rest, rows
 from tests.world import World

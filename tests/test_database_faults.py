@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from storage.database import Database
 from storage.errors import DatabaseUnavailable
-from storage.mailbox import Draft, Mailbox
+from storage.job_queue import Draft, Mailbox
 from storage.shop_tables import facts
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -55,7 +55,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from storage.database import Database
 from storage.errors import DatabaseUnavailable
-from storage.mailbox import Draft, Mailbox
+from storage.job_queue import Draft, Mailbox
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 

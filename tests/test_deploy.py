@@ -25,8 +25,8 @@ from bot.settings import Settings
 from bot.settings_validators import trusted_proxies
 from handlers.operations.metrics import Metrics, Readings
 from handlers.runtime.heartbeats import Health
-from storage.counts import Counts
 from storage.database import Database
+from storage.statistics import Counts
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"

@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from storage.directory import Directory
 from storage.people import Role
+from storage.shops import Directory
 from tests.crowd import (
     ADMIN,
     COLLEAGUE,

@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.chat.audit_text import ACTIONS
 from handlers.i18n import html
+from storage.audit_log import MOST_SEARCHED, Trail, note
 from storage.database import Database
-from storage.directory import Directory
 from storage.money_out_tables import history
 from storage.payment import PaymentStatus
 from storage.people import Shop
-from storage.trail import MOST_SEARCHED, Trail, note
+from storage.shops import Directory
 from tests.crowd import (
     ADMIN,
     COLLEAGUE,

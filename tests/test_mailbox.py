@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bot.sandbox.shared.fake_clock import TurnedClock
 from storage import dialect
 from storage.database import Database
-from storage.mailbox import Discard, Done, Draft, Mail, Mailbox, Retry, Snooze, Verdict
+from storage.job_queue import Discard, Done, Draft, Mail, Mailbox, Retry, Snooze, Verdict
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

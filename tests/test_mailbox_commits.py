@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from storage.database import Database
 from storage.errors import DatabaseUnavailable
-from storage.mailbox import Draft, Mailbox
+from storage.job_queue import Draft, Mailbox
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -74,7 +74,7 @@ PUTTER = """
 import asyncio, sys
 from datetime import UTC, datetime
 from storage.database import Database
-from storage.mailbox import Draft, Mailbox
+from storage.job_queue import Draft, Mailbox
 async def main():
     db = Database("sqlite:///" + sys.argv[1])
     box = Mailbox(db, "inbox")

@@ -17,10 +17,10 @@ from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.operations.metrics import Metrics, Readings
 from handlers.runtime.heartbeats import Health
 from handlers.web.monitoring import Operations
-from storage.counts import Counts
 from storage.database import Database
+from storage.job_queue import Mailbox
 from storage.mail import Draft
-from storage.mailbox import Mailbox
+from storage.statistics import Counts
 from tests.evidence import rest
 from tests.world import OWNER, Json, World, opened
 

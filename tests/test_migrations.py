@@ -19,10 +19,10 @@ from alembic.script import ScriptDirectory
 from storage import migrations, money_out_tables
 from storage.columns import EPOCH, metadata
 from storage.database import Database
-from storage.directory import Directory
 from storage.errors import DatabaseUnavailable
 from storage.migrations import UnknownVersion
 from storage.people import Seller
+from storage.shops import Directory
 
 MORTAL = """
 import asyncio, os, signal, sys

@@ -13,7 +13,7 @@ import pytest
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.runtime.worker import LEASE_SECONDS
 from handlers.stripe import events
-from storage.mailbox import Mailbox
+from storage.job_queue import Mailbox
 from tests.crowd import book, in_time
 from tests.evidence import calls, event, money, pass_time, payment, rest, rows, webhooks
 from tests.page_world import PHONE, page_of, state

@@ -18,7 +18,7 @@ from handlers.pay_page.service import Page as PayPage
 from handlers.pay_page.service import action_on, page_state
 from handlers.web.pay_page import TAPS_OF_ONE
 from storage.errors import DatabaseUnavailable, StripeUnavailable
-from storage.mailbox import Mailbox
+from storage.job_queue import Mailbox
 from storage.payment import AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus
 from storage.people import Shop
 from tests.browser import barriers, chromium, page_at, sideways

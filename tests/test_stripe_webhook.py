@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from storage.database import Database
-from storage.mailbox import Done, Mail, Mailbox
+from storage.job_queue import Done, Mail, Mailbox
 from tests.fake_stripe_shop import opened
 from tests.web_stand import NEW, OLD, app, event, raw, signed
 

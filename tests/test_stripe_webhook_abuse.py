@@ -17,7 +17,7 @@ from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.web.request_body import LARGEST, SMALL, Bodies
 from handlers.web.stripe_webhook import StripeWebhook
 from storage.database import Database
-from storage.mailbox import Mailbox
+from storage.job_queue import Mailbox
 from tests.evidence import eventually
 from tests.web_stand import NEW, Deaf, app, event, raw, signed
 

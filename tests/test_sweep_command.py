@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from storage.database import Database
+from storage.job_queue import Mailbox
 from storage.mail import Discard, Draft
-from storage.mailbox import Mailbox
 from tests.terminal import Terminal, installed, opened
 
 

@@ -18,7 +18,7 @@ from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.polling import Polling, WebhookIsSet
 from storage.database import Database
 from storage.errors import DatabaseUnavailable
-from storage.mailbox import Mailbox
+from storage.job_queue import Mailbox
 from tests.telegram_stand import TOKEN, Stand
 
 NO_WEBHOOK = {"ok": True, "result": {"url": ""}}

@@ -6,8 +6,8 @@ import re
 import shutil
 from typing import Any
 
-from storage.directory import Directory
 from storage.people import Role
+from storage.shops import Directory
 from tests.crowd import book, reply
 from tests.world import OWNER, Json, World
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from storage.database import Database
-from storage.directory import Directory
 from storage.people import Role, Shop
+from storage.shops import Directory
 from tests.crowd import ADMIN, COLLEAGUE, GROUP, MERCHANT, OTHER_GROUP
 
 OPENED = datetime(2026, 1, 1, tzinfo=UTC)

@@ -21,7 +21,7 @@ from handlers.web.app import site
 from handlers.web.monitoring import Check
 from handlers.web.pay_page import Pages
 from storage.errors import DatabaseUnavailable
-from storage.mailbox import Mailbox
+from storage.job_queue import Mailbox
 from storage.refund import Refund
 
 UPDATE_SECRET = "what_telegram_shows"

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 from bot.findings import Finding, fine, note, wrong
 from bot.settings import Settings
 from storage.database import Database
-from storage.directory import BOT_ID, Directory
 from storage.errors import DatabaseUnavailable
 from storage.migrations import HEAD
-from storage.queries import Queries
+from storage.payment_queries import Queries
+from storage.shops import BOT_ID, Directory
 
 DATABASE, SCHEMA, MODE, BOT, OWNERS = "database", "schema", "payments of the other mode", "the bot", "owners"
 DISK, ADDRESS = "disk", "public address"

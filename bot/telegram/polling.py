@@ -16,7 +16,7 @@ from bot.telegram.messenger import seconds_of
 from bot.telegram.update_jobs import draft_of, id_of
 from handlers.stripe.gateway import Clock
 from storage.errors import DatabaseUnavailable
-from storage.mailbox import Mailbox
+from storage.job_queue import Mailbox
 
 log = logging.getLogger(__name__)
 

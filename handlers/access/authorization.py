@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from handlers.access.membership import Person, Team
 from handlers.access.permissions import Action, may
-from storage.directory import Directory
+from storage.messages import Posts
 from storage.payment import Payment, PaymentStatus, Place
 from storage.people import Role
-from storage.post import Posts
 from storage.refund import Refund
+from storage.shops import Directory
 
 
 class Rights:

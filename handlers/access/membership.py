@@ -11,8 +11,8 @@ from datetime import timedelta
 from handlers.i18n import language_of
 from handlers.stripe.gateway import Clock
 from handlers.text import caption
-from storage.directory import Directory
 from storage.people import NOBODY, Role, Shop
+from storage.shops import Directory
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from typing import Any
 
 from handlers.i18n import Safe, html, text
 from handlers.shops.invitations import known_as, role_name
+from storage.audit_log import Line
 from storage.money import CURRENCIES, Money
 from storage.payment import PaymentStatus
 from storage.people import Role
-from storage.trail import Line
 
 ACTORS = {
     "customer": "actor.customer",

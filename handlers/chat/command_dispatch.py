@@ -14,7 +14,7 @@ from handlers.commands import COMMANDS, Command
 from handlers.stripe.gateway import Button
 from storage.errors import NotAllowed, PaymentError
 from storage.people import Role
-from storage.questions import Question
+from storage.prompts import Question
 
 log = logging.getLogger(__name__)
 

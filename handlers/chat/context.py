@@ -19,15 +19,15 @@ from handlers.refunds.service import Refunds
 from handlers.runtime.heartbeats import Health
 from handlers.shops.invitations import Colleagues
 from handlers.stripe.gateway import Clock, Keyboard, Letter, Messenger
-from storage.directory import Directory
+from storage.audit_log import Trail
 from storage.errors import NotAllowed, PaymentError
-from storage.mailbox import Draft, Mailbox
+from storage.job_queue import Draft, Mailbox
+from storage.messages import Posts
 from storage.payment import Payment, Place
+from storage.payment_queries import Queries
 from storage.people import Role, Shop
-from storage.post import Posts
-from storage.queries import Queries
-from storage.questions import Question, Questions
-from storage.trail import Trail
+from storage.prompts import Question, Questions
+from storage.shops import Directory
 
 LONGEST_QUOTE = 60
 """Characters of what somebody wrote that a refusal repeats, for a message has its bounds."""

@@ -17,9 +17,9 @@ from handlers.i18n import Safe
 from handlers.messages.payment_message import card
 from handlers.messages.qr_message import picture_due
 from storage.errors import StillEnding
-from storage.ledger import Entry
 from storage.money import Money
 from storage.payment import AttemptOutcome, Payment
+from storage.payments import Entry
 
 
 async def status(context: Context) -> None:

@@ -9,7 +9,7 @@ from handlers.chat import requests
 from handlers.chat.commands import audit_log, general, holds, members, open_payments, payments, refunds, shop
 from handlers.chat.context import Context
 from storage.payment import Payment
-from storage.questions import Question
+from storage.prompts import Question
 
 COMMAND_DOORS: dict[str, Callable[[Context], Awaitable[None]]] = {
     "pay": payments.pay,

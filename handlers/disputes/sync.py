@@ -7,7 +7,7 @@ import logging
 from handlers.stripe.gateway import Clock, Gateway, GatewayError
 from handlers.turns import Turns
 from storage.disputes import DisputeBook
-from storage.queries import Queries
+from storage.payment_queries import Queries
 
 NO_RIGHT = "permission"
 """The code of a refusal that does not pass before somebody gives the key more rights."""

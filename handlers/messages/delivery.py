@@ -18,13 +18,13 @@ from handlers.stripe.gateway import Clock, DeliveryFailed, Letter, Messenger
 from handlers.telegram.rate_limit import Pacing
 from handlers.trace import mark
 from handlers.turns import Turns
-from storage.directory import Directory
 from storage.mail import Discard, Done, Mail, Retry, Snooze, Verdict
+from storage.messages import Posts
 from storage.payment import Payment, Place
+from storage.payment_queries import Queries
+from storage.payment_rows import Card
 from storage.people import Shop
-from storage.post import Posts
-from storage.queries import Queries
-from storage.rows import Card
+from storage.shops import Directory
 
 log = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ from handlers.messages.outbox_message import lane_of
 from handlers.messages.payment_message import Looks
 from handlers.qr_code import qr_png
 from handlers.stripe.gateway import Clock, DeliveryFailed, Letter, Messenger
-from storage.directory import Directory
 from storage.mail import Discard, Done, Draft, Mail, Verdict
+from storage.messages import Posts
 from storage.payment import Payment, Place
+from storage.payment_queries import Queries
 from storage.people import Shop
-from storage.post import Posts
-from storage.queries import Queries
+from storage.shops import Directory
 
 log = logging.getLogger(__name__)
 

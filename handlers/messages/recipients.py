@@ -12,8 +12,8 @@ from handlers.messages.payment_events import Fact
 from handlers.messages.refund_events import STALE
 from handlers.stripe.gateway import Clock, Letter
 from storage.disputes import DisputeBook
+from storage.job_queue import Mailbox
 from storage.mail import Mail
-from storage.mailbox import Mailbox
 from storage.payment import Payment, Place
 from storage.people import Shop
 from storage.refund import Refund

@@ -12,10 +12,10 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from handlers.runtime.heartbeats import Health
 from handlers.stripe.gateway import Clock
-from storage.counts import Counts
 from storage.errors import DatabaseUnavailable
+from storage.job_queue import Mailbox
 from storage.mail import Mail, Verdict
-from storage.mailbox import Mailbox
+from storage.statistics import Counts
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 RECOUNT = timedelta(seconds=60)

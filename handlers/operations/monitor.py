@@ -10,11 +10,11 @@ from handlers.owners import Owners
 from handlers.runtime.heartbeats import Health
 from handlers.stripe.error_codes import KEY_REFUSED
 from handlers.stripe.gateway import Clock
-from storage.counts import Counts
-from storage.directory import Directory
 from storage.errors import DatabaseUnavailable
-from storage.mailbox import Mailbox
+from storage.job_queue import Mailbox
 from storage.payment import AttemptOutcome, Payment, PaymentStatus
+from storage.shops import Directory
+from storage.statistics import Counts
 
 log = logging.getLogger(__name__)
 

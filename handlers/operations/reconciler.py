@@ -17,12 +17,12 @@ from handlers.runtime.heartbeats import Health
 from handlers.stripe.gateway import Clock
 from handlers.trace import trace
 from storage.errors import DatabaseUnavailable
-from storage.ledger import Ledger
-from storage.mailbox import Mailbox
+from storage.job_queue import Mailbox
+from storage.messages import Posts
 from storage.payment import AttemptOutcome, Payment
-from storage.post import Posts
-from storage.queries import Queries
-from storage.questions import Questions
+from storage.payment_queries import Queries
+from storage.payments import Ledger
+from storage.prompts import Questions
 
 log = logging.getLogger(__name__)
 

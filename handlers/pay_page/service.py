@@ -12,9 +12,8 @@ from handlers.payments.service import Payments
 from handlers.runtime.concurrency import Errands
 from handlers.shops.receipts import as_of
 from handlers.stripe.gateway import Clock
-from storage.directory import Directory
 from storage.errors import AlreadyFinal, AlreadyPaid, BeingCanceled, HoldStands, StillEnding, StripeUnavailable
-from storage.mailbox import Draft, Mailbox
+from storage.job_queue import Draft, Mailbox
 from storage.payment import (
     MAX_ATTEMPTS,
     Attempt,
@@ -24,10 +23,11 @@ from storage.payment import (
     Payment,
     PaymentStatus,
 )
+from storage.payment_queries import Queries
 from storage.people import Shop
-from storage.queries import Queries
 from storage.refund import Refund, RefundStatus
 from storage.refunds import RefundBook
+from storage.shops import Directory
 
 RETURNED = "returned"
 """The kind of mail that says that a customer came back from the wallet: its body is our payment's id."""

@@ -23,8 +23,8 @@ from storage.errors import (
     StillEnding,
     StripeUnavailable,
 )
-from storage.ledger import Ledger, new_token
 from storage.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus, Place
+from storage.payments import Ledger, new_token
 from storage.people import Shop
 
 PATIENCE = 3.0

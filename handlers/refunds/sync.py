@@ -17,7 +17,7 @@ from handlers.stripe.gateway import LONGEST_CALL, Clock, Gateway, GatewayError
 from handlers.trace import mark
 from handlers.turns import Turns
 from storage.payment import Payment
-from storage.queries import Queries
+from storage.payment_queries import Queries
 from storage.refund import Refund, RefundReport, RefundStatus
 from storage.refunds import Decide, RefundBook
 

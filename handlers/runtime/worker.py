@@ -12,8 +12,8 @@ from handlers.runtime.heartbeats import Health
 from handlers.stripe.gateway import Clock
 from handlers.trace import trace
 from storage.errors import DatabaseUnavailable
+from storage.job_queue import Mailbox
 from storage.mail import Discard, Done, Draft, Mail, Retry, Snooze, Verdict
-from storage.mailbox import Mailbox
 
 log = logging.getLogger(__name__)
 

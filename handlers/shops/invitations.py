@@ -20,8 +20,8 @@ from handlers.stripe.gateway import Button, Clock, DeliveryFailed, Letter, Messe
 from handlers.text import caption
 from storage.errors import PaymentError
 from storage.invitations import Invitations, Joined
+from storage.job_queue import Mailbox
 from storage.mail import Draft, Mail
-from storage.mailbox import Mailbox
 from storage.payment import Place
 from storage.people import Invitation, Member, Role, Shop
 

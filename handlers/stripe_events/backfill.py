@@ -11,11 +11,11 @@ from itertools import takewhile
 from handlers.stripe import events as stripe_event
 from handlers.stripe.events import NotAnEvent
 from handlers.stripe.gateway import Change, Clock, Gateway, GatewayError
-from storage.directory import Directory
 from storage.errors import DatabaseUnavailable
+from storage.job_queue import Mailbox
 from storage.mail import Draft
-from storage.mailbox import Mailbox
-from storage.queries import Queries
+from storage.payment_queries import Queries
+from storage.shops import Directory
 
 log = logging.getLogger(__name__)
 

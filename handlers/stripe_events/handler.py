@@ -17,7 +17,7 @@ from handlers.stripe.gateway import GatewayError
 from handlers.trace import mark
 from storage.mail import Discard, Done, Mail, Retry, Verdict
 from storage.payment import Payment, PaymentStatus
-from storage.queries import Queries
+from storage.payment_queries import Queries
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from handlers.web.pay_page_text import Voice
 from handlers.web.request_body import LARGEST, Bodies
 from handlers.web.stripe_webhook import Came, StripeWebhook, nobody
 from handlers.web.telegram_webhook import MakeDraft, TelegramWebhook
-from storage.mailbox import Mailbox
+from storage.job_queue import Mailbox
 
 
 def site(

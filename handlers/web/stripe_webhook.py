@@ -15,7 +15,7 @@ from handlers.stripe.gateway import Clock
 from handlers.web.request_body import Bodies
 from handlers.web.stripe_signature import BadSignature, verify
 from storage.errors import DatabaseUnavailable
-from storage.mailbox import Mailbox
+from storage.job_queue import Mailbox
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from aiohttp import web
 from handlers.runtime.logging import Seldom
 from handlers.stripe.gateway import Clock
 from handlers.web.request_body import Bodies
+from storage.job_queue import Mailbox
 from storage.mail import Draft
-from storage.mailbox import Mailbox
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from handlers.chat.audit_text import actor_name, deed
 from handlers.chat.context import Context
 from handlers.i18n import Safe
 from handlers.stripe.gateway import Button, Keyboard
+from storage.audit_log import Line, TrailPage
 from storage.errors import PaymentError
-from storage.trail import Line, TrailPage
 
 PER_PAGE = 10
 LONGEST_WORDS = 36

@@ -11,7 +11,7 @@ from handlers.payments.holds import is_undecided
 from handlers.stripe.gateway import Button
 from storage.errors import HoldDecided, NotAHold, UnknownPayment
 from storage.payment import Payment, PaymentStatus
-from storage.questions import Question
+from storage.prompts import Question
 
 
 async def hold(context: Context) -> None:

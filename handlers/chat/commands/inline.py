@@ -16,7 +16,7 @@ from handlers.i18n import Safe
 from handlers.stripe.gateway import Button, Letter, Offer
 from storage.errors import NotAllowed, PaymentError
 from storage.payment import Payment, Place
-from storage.questions import Question
+from storage.prompts import Question
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from handlers.amounts.parser import Ambiguous, Asked, check, parse_request
 from handlers.chat.context import Context
 from handlers.stripe.gateway import Button
 from storage.money import Money
-from storage.questions import Question
+from storage.prompts import Question
 
 EXAMPLES = (14950, 8000)
 """Minor units of the two examples that are shown where no amount was typed."""

@@ -16,7 +16,7 @@ from handlers.stripe.gateway import Button, Keyboard, Letter
 from storage.errors import NotAllowed, PaymentError, RefundDecided, UnknownPayment
 from storage.money import LARGEST, Money
 from storage.payment import Payment, Place
-from storage.questions import Question
+from storage.prompts import Question
 from storage.refund import Refund, RefundStatus
 
 

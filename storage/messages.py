@@ -9,11 +9,11 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import rows
+from storage import payment_rows
 from storage.database import FEW, Database
-from storage.mailbox import change_lane
+from storage.job_queue import change_lane
 from storage.payment import Place
-from storage.rows import Card
+from storage.payment_rows import Card
 from storage.shop_tables import chats
 from storage.tables import cards, payments, posts, questions
 
@@ -36,7 +36,7 @@ class Posts:
     async def card(self, payment_id: str) -> Card:
         """Where the payment's one message is."""
         async with self._db.glance() as tx:
-            return rows.to_card((await tx.execute(_CARD, {"key": payment_id})).mappings().one())
+            return payment_rows.to_card((await tx.execute(_CARD, {"key": payment_id})).mappings().one())
 
     async def sending(self, payment_id: str) -> None:
         """Write down that the card is about to be posted, so that a repeat can be counted."""

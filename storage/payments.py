@@ -11,14 +11,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import rows
+from storage import payment_rows
+from storage.audit_log import remember
 from storage.database import Database
 from storage.errors import ImpossibleTransition, StaleTransition
-from storage.mailbox import Draft, Mailbox
+from storage.job_queue import Draft, Mailbox
 from storage.payment import TRANSITIONS, Payment, PaymentStatus
 from storage.shop_tables import shops
 from storage.tables import attempts, cards, payments
-from storage.trail import remember
 
 Announce = Callable[[Payment, Payment], tuple[Draft, ...]]
 Schedule = Callable[[Payment, datetime], datetime | None]
@@ -58,15 +58,15 @@ class Ledger:
         `params` makes the parameters once the payment has its reference.
         """
         async with self._db.transaction() as tx:
-            known = await rows.payment_by(tx, "source", payment.source)
+            known = await payment_rows.payment_by(tx, "source", payment.source)
             if known is not None:
                 return known
             payment = replace(payment, ref=await _free_ref(tx, payment.shop_id))
             payment = replace(payment, look_at=self._schedule(payment, payment.created_at))
             frozen = params(payment)
-            await tx.execute(_NEW_PAYMENT, {**rows.of_payment(payment), "create_params": frozen})
-            await tx.execute(_NEW_ATTEMPT, {**rows.of_attempt(payment), "params": frozen})
-            await tx.execute(_NEW_CARD, rows.of_new_card(payment))
+            await tx.execute(_NEW_PAYMENT, {**payment_rows.of_payment(payment), "create_params": frozen})
+            await tx.execute(_NEW_ATTEMPT, {**payment_rows.of_attempt(payment), "params": frozen})
+            await tx.execute(_NEW_CARD, payment_rows.of_new_card(payment))
             await remember(self._db, tx, payment, f"user:{payment.created_by}", "requested", {}, payment.created_at)
             self._db.after_commit(tx, self._bell.set)
         return payment
@@ -93,7 +93,7 @@ class Ledger:
             ImpossibleTransition: the decision left a state by a way that does not exist.
         """
         async with self._db.transaction() as tx:
-            before = await rows.payment_locked(tx, payment_id)
+            before = await payment_rows.payment_locked(tx, payment_id)
             if before is None:
                 raise LookupError("no such payment")
             if expect is not None and before.version != expect:
@@ -117,7 +117,7 @@ class Ledger:
     async def show(self, payment_id: str, *, now: datetime) -> None:
         """Have the card shown again though nothing changed: its words depend on the time as well."""
         async with self._db.transaction() as tx:
-            before = await rows.payment_locked(tx, payment_id)
+            before = await payment_rows.payment_locked(tx, payment_id)
             if before is None:
                 return
             after = replace(before, version=before.version + 1)
@@ -137,16 +137,16 @@ class Ledger:
             await tx.execute(later)
 
     async def _write(self, tx: AsyncConnection, before: Payment, after: Payment, params: str | None) -> None:
-        await tx.execute(_WRITE, {**rows.of_payment(after), "key": after.id})
+        await tx.execute(_WRITE, {**payment_rows.of_payment(after), "key": after.id})
         if after.attempt == before.attempt:
             return
         if after.attempt.number != before.attempt.number:
             if params is None:
                 raise ValueError("a new attempt needs its frozen parameters")
-            await tx.execute(_NEW_ATTEMPT, {**rows.of_attempt(after), "params": params})
+            await tx.execute(_NEW_ATTEMPT, {**payment_rows.of_attempt(after), "params": params})
             return
         which = {"key": after.id, "which": after.attempt.number}
-        await tx.execute(_WRITE_ATTEMPT, {**rows.of_attempt(after), **which})
+        await tx.execute(_WRITE_ATTEMPT, {**payment_rows.of_attempt(after), **which})
 
 
 def new_token() -> str:

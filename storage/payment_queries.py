@@ -9,12 +9,12 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from storage import rows
+from storage import payment_rows
 from storage.database import Database
-from storage.ledger import Entry
 from storage.money import Money
 from storage.money_out_tables import history, refunds
 from storage.payment import Payment, PaymentStatus, hash_of
+from storage.payments import Entry
 from storage.refund import ON_ITS_WAY
 from storage.tables import attempts, cards, payments
 
@@ -63,13 +63,13 @@ class Queries:
         self, shop_id: int, *, limit: int, before: tuple[datetime, str] | None = None
     ) -> Sequence[Payment]:
         """A shop's requests that have not ended, newest first; `before` is where the page above ended."""
-        query = rows.PAYMENTS.where(payments.c.shop_id == shop_id, payments.c.ended_at.is_(None))
+        query = payment_rows.PAYMENTS.where(payments.c.shop_id == shop_id, payments.c.ended_at.is_(None))
         if before is not None:
             place = sa.tuple_(payments.c.created_at, payments.c.id)
             query = query.where(place < sa.tuple_(*before, types=[payments.c.created_at.type, payments.c.id.type]))
         query = query.order_by(payments.c.created_at.desc(), payments.c.id.desc()).limit(limit)
         async with self._db.reading() as tx:
-            return await rows.payments_by(tx, query)
+            return await payment_rows.payments_by(tx, query)
 
     async def open_in_chat(self, shop_id: int, chat_id: int) -> int:
         """How many of a shop's requests in a chat have not ended, and refunds not been decided."""
@@ -145,11 +145,11 @@ class Queries:
 
     async def _by(self, column: str, key: str) -> Payment | None:
         async with self._db.glance() as tx:
-            return await rows.payment_by(tx, column, key)
+            return await payment_rows.payment_by(tx, column, key)
 
     async def _payment(self, condition: sa.ColumnElement[bool]) -> Payment | None:
         async with self._db.glance() as tx:
-            return await rows.payment_where(tx, condition)
+            return await payment_rows.payment_where(tx, condition)
 
 
 _SCHEDULED = payments.c.look_at.is_not(None)
