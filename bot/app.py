@@ -23,9 +23,9 @@ from handlers.operations.monitor import INTAKE
 from handlers.stripe.gateway import Clock, DeliveryFailed, Gateway, Messenger
 from handlers.sweeping import Swept, sweep_now
 from handlers.telegram.rate_limit import Pacing
-from storage.database import Database
+from storage.database.database import Database
+from storage.database.file_lock import AlreadyServed, FileLock
 from storage.errors import DatabaseUnavailable
-from storage.filelock import AlreadyServed, FileLock
 from storage.migrations import UnknownVersion
 from storage.people import Role
 from storage.shops import BOT_ID

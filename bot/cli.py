@@ -19,8 +19,8 @@ from bot.clock import SystemClock
 from bot.settings import Settings, SettingsRefused, load
 from bot.signals import until_told
 from handlers.stripe.gateway import GatewayError
-from storage.backup import AlreadyThere, BackupFailed, back_up
-from storage.database import Database
+from storage.database.backup import AlreadyThere, BackupFailed, back_up
+from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.migrations import HEAD, UnknownVersion
 

@@ -51,7 +51,7 @@ from handlers.telegram.rate_limit import Pacing
 from handlers.turns import Turns
 from handlers.web.app import site
 from storage.audit_log import Trail
-from storage.database import Database
+from storage.database.database import Database
 from storage.disputes import DisputeBook
 from storage.invitations import Invitations
 from storage.job_queue import Mailbox

@@ -20,7 +20,7 @@ import aiohttp  # noqa: E402
 from bench import Program, running, spread  # noqa: E402
 from bench_start import NOWHERE, TOKEN  # noqa: E402
 
-from storage.database import Database  # noqa: E402
+from storage.database.database import Database  # noqa: E402
 from storage.job_queue import Mailbox  # noqa: E402
 from storage.money import Money  # noqa: E402
 from storage.payment import Attempt, AttemptOutcome, Origin, Payment, PaymentStatus, Place  # noqa: E402

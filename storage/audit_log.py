@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database import Database
+from storage.database.database import Database
 from storage.money_out_tables import history
 from storage.payment import Payment
 from storage.shop_tables import members

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import payment_rows
 from storage.audit_log import remember
-from storage.database import Database
+from storage.database.database import Database
 from storage.dispute import Dispute, FraudWarning, verdict_of
 from storage.job_queue import Draft, Mailbox
 from storage.money import Money

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import payment_rows
 from storage.audit_log import note
-from storage.database import Database
+from storage.database.database import Database
 from storage.errors import PaymentError
 from storage.job_queue import Draft, Mailbox
 from storage.people import Invitation, Member, Role, Shop

@@ -10,10 +10,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import dialect
 from storage.columns import EPOCH
-from storage.database import FEW, Database
-from storage.group_commit import GroupCommit
+from storage.database import sqlite
+from storage.database.batch_insert import GroupCommit
+from storage.database.database import FEW, Database
 from storage.mail import Discard, Done, Draft, Mail, Retry, SetAside, Snooze, Verdict
 from storage.tables import mail
 
@@ -64,7 +64,7 @@ class Mailbox:
     async def put_within(self, tx: AsyncConnection, *drafts: Draft, now: datetime) -> None:
         """Keep the drafts as a part of the transaction `tx`; whoever waits is woken after its commit."""
         if drafts:
-            await dialect.insert_mail(tx, self._rows(drafts, now))
+            await sqlite.insert_mail(tx, self._rows(drafts, now))
             self._db.after_commit(tx, self.ring)
 
     async def claim(self, *, now: datetime, limit: int, lease_seconds: float) -> list[Mail]:
@@ -173,7 +173,7 @@ class Mailbox:
         async with self._db.transaction() as tx:
             return (await tx.execute(mail.delete().where(mail.c.id.in_(old.scalar_subquery())))).rowcount
 
-    def _rows(self, drafts: tuple[Draft, ...], now: datetime) -> list[dialect.Row]:
+    def _rows(self, drafts: tuple[Draft, ...], now: datetime) -> list[sqlite.Row]:
         at = _micros(now)
         return [
             (self.box, d.key, d.lane, d.kind, d.body, at, at if d.due_at is None else _micros(d.due_at)) for d in drafts
@@ -195,11 +195,11 @@ class Mailbox:
         return changed
 
 
-_CLAIM = sa.text(dialect.CLAIM).columns(
+_CLAIM = sa.text(sqlite.CLAIM).columns(
     mail.c.id, mail.c.box, mail.c.key, mail.c.lane, mail.c.kind, mail.c.body, mail.c.put_at, mail.c.tries, mail.c.lease
 )
-_NEXT_DUE = sa.text(dialect.NEXT_DUE)
-_OLDEST = sa.text(dialect.OLDEST)
+_NEXT_DUE = sa.text(sqlite.NEXT_DUE)
+_OLDEST = sa.text(sqlite.OLDEST)
 
 
 async def change_lane(tx: AsyncConnection, box: str, lane: str, to: str) -> None:

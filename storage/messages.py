@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import payment_rows
-from storage.database import FEW, Database
+from storage.database.database import FEW, Database
 from storage.job_queue import change_lane
 from storage.payment import Place
 from storage.payment_rows import Card

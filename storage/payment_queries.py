@@ -10,7 +10,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from storage import payment_rows
-from storage.database import Database
+from storage.database.database import Database
 from storage.money import Money
 from storage.money_out_tables import history, refunds
 from storage.payment import Payment, PaymentStatus, hash_of

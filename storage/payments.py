@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import payment_rows
 from storage.audit_log import remember
-from storage.database import Database
+from storage.database.database import Database
 from storage.errors import ImpossibleTransition, StaleTransition
 from storage.job_queue import Draft, Mailbox
 from storage.payment import TRANSITIONS, Payment, PaymentStatus

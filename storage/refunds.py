@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import payment_rows, refund_rows
 from storage.audit_log import remember
-from storage.database import Database
+from storage.database.database import Database
 from storage.disputes import disputes_of
 from storage.errors import ImpossibleTransition
 from storage.job_queue import Draft, Mailbox

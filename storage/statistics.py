@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import sqlalchemy as sa
 
-from storage.database import Database
+from storage.database.database import Database
 from storage.money_out_tables import refunds
 from storage.tables import payments
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from storage.database import Database
+from storage.database.database import Database
 from tests.laid_out import lay_out
 from tests.world import World, opened
 

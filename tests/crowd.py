@@ -11,7 +11,7 @@ from bot.sandbox.fake_telegram import Entry, FakeTelegram
 from bot.sandbox.fake_telegram.state import Chat
 from bot.sandbox.fake_telegram.users import Words
 from handlers.stripe.gateway import Letter, Messenger
-from storage.database import Database
+from storage.database.database import Database
 from storage.job_queue import Mailbox
 from storage.messages import Posts
 from storage.payment import PaymentStatus, Place

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from handlers.stripe.gateway import Change, Gateway, Intent, IntentRequest, Letter, Messenger, Offer, RefundRequest
-from storage.database import Database
-from storage.dialect import Row
+from storage.database.database import Database
+from storage.database.sqlite import Row
 from storage.dispute import Dispute, FraudWarning
 from storage.payment import Place
 from storage.refund import RefundReport

@@ -32,7 +32,7 @@ from handlers.refunds.sync import RefundAttendant
 from handlers.runtime.concurrency import Errands
 from handlers.stripe.gateway import Gateway, GatewayError, Intent
 from handlers.turns import Turns
-from storage.database import Database
+from storage.database.database import Database
 from storage.disputes import DisputeBook
 from storage.job_queue import Mailbox
 from storage.messages import Posts

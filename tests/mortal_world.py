@@ -26,7 +26,7 @@ from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.messenger import TelegramMessenger
 from handlers.stripe.gateway import Gateway, Messenger
 from handlers.telegram.rate_limit import Pacing
-from storage.database import Database
+from storage.database.database import Database
 from storage.people import Role, Shop
 from storage.shops import Directory
 from tests.checker_file import Evidence

@@ -22,7 +22,7 @@ from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.settings import Settings
 from bot.stripe.admin_client import API_VERSION
 from bot.stripe.serialization import EVENT_TYPES
-from storage.database import Database
+from storage.database.database import Database
 from tests import world as worlds
 from tests.world import World, free_port
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.backup import AlreadyThere, BackupFailed, back_up
-from storage.database import Database
+from storage.database.backup import AlreadyThere, BackupFailed, back_up
+from storage.database.database import Database
 from tests.process_world import Outside, outside
 from tests.world import OWNER
 

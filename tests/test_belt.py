@@ -8,7 +8,7 @@ from collections import Counter
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.runtime.heartbeats import Health
 from handlers.runtime.worker import LEASE_SECONDS, Belt
-from storage.database import Database
+from storage.database.database import Database
 from storage.job_queue import Done, Draft, Mail, Mailbox, Retry, Verdict
 
 NIGHTS, EACH = 12, 10

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
 from storage.at_once import IDLE
-from storage.database import FEW, Database
+from storage.database.database import FEW, Database
 from storage.job_queue import Done, Draft, Mailbox
 from storage.messages import Posts
 from storage.prompts import Questions

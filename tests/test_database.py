@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from storage.database import Database
+from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import Draft, Mailbox
 from storage.shop_tables import facts, members
@@ -72,7 +72,7 @@ async def test_increments_of_two_processes_are_all_counted(db: Database) -> None
     await _set(db, "n", "0")
     program = f"""
 import asyncio
-from storage.database import Database
+from storage.database.database import Database
 from tests.test_database import _add_one
 async def main():
     db = Database("sqlite:///{db.path}")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from storage.database import Database
+from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import Draft, Mailbox
 from storage.shop_tables import facts
@@ -53,7 +53,7 @@ FULL_DISK = """
 import asyncio, resource, signal, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from storage.database import Database
+from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import Draft, Mailbox
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -25,7 +25,7 @@ from bot.settings import Settings
 from bot.settings_validators import trusted_proxies
 from handlers.operations.metrics import Metrics, Readings
 from handlers.runtime.heartbeats import Health
-from storage.database import Database
+from storage.database.database import Database
 from storage.statistics import Counts
 
 ROOT = Path(__file__).parent.parent

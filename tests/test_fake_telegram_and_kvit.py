@@ -11,7 +11,7 @@ from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.messenger import TelegramMessenger
 from bot.telegram.polling import Polling, WebhookIsSet
 from handlers.stripe.gateway import Button, DeliveryFailed, Letter
-from storage.database import Database
+from storage.database.database import Database
 from storage.job_queue import Mailbox
 from storage.payment import Place
 from tests.fake_telegram_talk import Talk, opened

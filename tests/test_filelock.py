@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from storage.filelock import AlreadyServed, FileLock
+from storage.database.file_lock import AlreadyServed, FileLock
 
 HOLDER = """
 import sys
 from pathlib import Path
-from storage.filelock import FileLock
+from storage.database.file_lock import FileLock
 FileLock(Path(sys.argv[1])).acquire()
 print("held", flush=True)
 sys.stdin.read()

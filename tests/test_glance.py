@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from storage.database import Database
+from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.shop_tables import facts
 

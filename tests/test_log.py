@@ -12,7 +12,7 @@ from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.chat.audit_text import ACTIONS
 from handlers.i18n import html
 from storage.audit_log import MOST_SEARCHED, Trail, note
-from storage.database import Database
+from storage.database.database import Database
 from storage.money_out_tables import history
 from storage.payment import PaymentStatus
 from storage.people import Shop

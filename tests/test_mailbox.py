@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from storage import dialect
-from storage.database import Database
+from storage.database import sqlite
+from storage.database.database import Database
 from storage.job_queue import Discard, Done, Draft, Mail, Mailbox, Retry, Snooze, Verdict
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -213,7 +213,7 @@ async def test_mail_put_within_a_transaction_goes_with_it(db: Database, box: Mai
 
 
 async def test_every_question_of_a_belt_has_its_index(db: Database, box: Mailbox) -> None:
-    for statement in (dialect.CLAIM, dialect.NEXT_DUE, dialect.OLDEST):
+    for statement in (sqlite.CLAIM, sqlite.NEXT_DUE, sqlite.OLDEST):
         plan = await _plan(db, statement)
         assert "ix_mail_waiting (box=? AND lane>?)" in plan
         assert "SCAN mail" not in plan
@@ -235,7 +235,7 @@ async def test_a_claim_takes_no_more_steps_when_thousands_are_done_or_wait_behin
                 (size,),
             )
         await box.put(*(draft(f"{number}") for number in range(size)), now=NOW)
-        steps[size] = _steps(db.path, dialect.CLAIM) + _steps(db.path, dialect.NEXT_DUE)
+        steps[size] = _steps(db.path, sqlite.CLAIM) + _steps(db.path, sqlite.NEXT_DUE)
         await db.close()
     assert steps[10_000] <= steps[10] + 20
 

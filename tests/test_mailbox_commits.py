@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from storage.database import Database
+from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import Draft, Mailbox
 
@@ -73,7 +73,7 @@ async def test_an_unreachable_database_is_told_to_every_caller(tmp_path: Path) -
 PUTTER = """
 import asyncio, sys
 from datetime import UTC, datetime
-from storage.database import Database
+from storage.database.database import Database
 from storage.job_queue import Draft, Mailbox
 async def main():
     db = Database("sqlite:///" + sys.argv[1])

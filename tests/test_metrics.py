@@ -17,7 +17,7 @@ from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.operations.metrics import Metrics, Readings
 from handlers.runtime.heartbeats import Health
 from handlers.web.monitoring import Operations
-from storage.database import Database
+from storage.database.database import Database
 from storage.job_queue import Mailbox
 from storage.mail import Draft
 from storage.statistics import Counts

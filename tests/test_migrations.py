@@ -18,7 +18,7 @@ from alembic.script import ScriptDirectory
 
 from storage import migrations, money_out_tables
 from storage.columns import EPOCH, metadata
-from storage.database import Database
+from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.migrations import UnknownVersion
 from storage.people import Seller
@@ -27,7 +27,7 @@ from storage.shops import Directory
 MORTAL = """
 import asyncio, os, signal, sys
 import sqlalchemy as sa
-from storage.database import Database
+from storage.database.database import Database
 
 left = int(sys.argv[2])
 
@@ -171,7 +171,7 @@ async def test_what_a_shop_said_of_its_seller_is_kept_as_of_its_first_day(tmp_pa
 
 
 async def test_starts_at_the_same_time_migrate_once(tmp_path: Path) -> None:
-    program = "import asyncio, sys; from storage.database import Database; "
+    program = "import asyncio, sys; from storage.database.database import Database; "
     program += "asyncio.run(Database('sqlite:///' + sys.argv[1]).migrate())"
     path = tmp_path / "kvit.db"
     starts = [await asyncio.create_subprocess_exec(sys.executable, "-c", program, str(path)) for _ in range(3)]

@@ -12,7 +12,7 @@ from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.i18n import LANGUAGES, text
 from handlers.shops.settings import changed
 from storage.columns import EPOCH
-from storage.database import Database
+from storage.database.database import Database
 from storage.people import Shop
 from storage.shops import Directory
 from tests.crowd import ADMIN, MERCHANT, open_shop, posts, refused, reply

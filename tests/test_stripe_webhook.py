@@ -16,7 +16,7 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from storage.database import Database
+from storage.database.database import Database
 from storage.job_queue import Done, Mail, Mailbox
 from tests.fake_stripe_shop import opened
 from tests.web_stand import NEW, OLD, app, event, raw, signed

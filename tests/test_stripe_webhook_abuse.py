@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.web.request_body import LARGEST, SMALL, Bodies
 from handlers.web.stripe_webhook import StripeWebhook
-from storage.database import Database
+from storage.database.database import Database
 from storage.job_queue import Mailbox
 from tests.evidence import eventually
 from tests.web_stand import NEW, Deaf, app, event, raw, signed

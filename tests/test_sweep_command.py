@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.database import Database
+from storage.database.database import Database
 from storage.job_queue import Mailbox
 from storage.mail import Discard, Draft
 from tests.terminal import Terminal, installed, opened

@@ -16,7 +16,7 @@ import pytest
 from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.polling import Polling, WebhookIsSet
-from storage.database import Database
+from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import Mailbox
 from tests.telegram_stand import TOKEN, Stand

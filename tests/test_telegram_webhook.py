@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.web.request_body import LARGEST
-from storage.database import Database
+from storage.database.database import Database
 from storage.job_queue import Mailbox
 from tests.web_stand import UPDATE_SECRET, Deaf, app
 from tests.world import OWNER, World, free_port, opened

@@ -11,7 +11,7 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from storage.database import Database
+from storage.database.database import Database
 from storage.job_queue import Mailbox
 from storage.mail import Draft
 from storage.people import Role, Shop

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from storage.database import Database
+from storage.database.database import Database
 from storage.people import Role, Shop
 from storage.shops import Directory
 from tests.crowd import ADMIN, COLLEAGUE, GROUP, MERCHANT, OTHER_GROUP

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from bot.findings import Finding, fine, note, wrong
 from bot.settings import Settings
-from storage.database import Database
+from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.migrations import HEAD
 from storage.payment_queries import Queries

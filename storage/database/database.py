@@ -11,8 +11,9 @@ from functools import partial
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import dialect, migrations
+from storage import migrations
 from storage.at_once import at_once
+from storage.database import sqlite
 from storage.driver import Opener
 from storage.errors import DatabaseUnavailable
 
@@ -23,16 +24,16 @@ FEW = 500
 class Database:
     """An SQLite file. Nothing is opened before it is needed; `close` it in the end."""
 
-    def __init__(self, url: str, *, busy_seconds: float = dialect.BUSY_SECONDS) -> None:
+    def __init__(self, url: str, *, busy_seconds: float = sqlite.BUSY_SECONDS) -> None:
         """`url` is `sqlite:///FILE`; anything else raises ValueError in words for the operator.
 
         `busy_seconds` is how long to wait for another process that writes.
         """
-        self.path = dialect.path_of(url)
+        self.path = sqlite.path_of(url)
         self._opener = Opener(self.path, busy_seconds)
-        self._writer = dialect.writer(self._opener)
-        self._readers = dialect.readers(self._opener)
-        self._glances = dialect.glances(self._opener)
+        self._writer = sqlite.writer(self._opener)
+        self._readers = sqlite.readers(self._opener)
+        self._glances = sqlite.glances(self._opener)
         self._turns = _Turns()
         self._after_commit: dict[AsyncConnection, list[Callable[[], None]]] = {}
         self._bells: dict[str, asyncio.Event] = {}
@@ -60,14 +61,14 @@ class Database:
             DatabaseUnavailable: locked, full or out of reach; nothing was written.
             ValueError: a row would have lost the row it points to; nothing was written.
         """
-        dialect.create(self.path)
-        engine = dialect.migrator(self._opener)
+        sqlite.create(self.path)
+        engine = sqlite.migrator(self._opener)
         try:
             async with self._turns.next():
                 with _in_our_words():
                     async with engine.begin() as tx:
                         yield tx
-                        await dialect.check_references(tx)
+                        await sqlite.check_references(tx)
         finally:
             await engine.dispose()
 
@@ -114,7 +115,7 @@ class Database:
         for told in self._listeners:
             self.after_commit(tx, partial(told, payment_id))
 
-    async def insert_mail(self, rows: list[dialect.Row]) -> set[tuple[str, str]]:
+    async def insert_mail(self, rows: list[sqlite.Row]) -> set[tuple[str, str]]:
         """Insert mails in a transaction of their own; returns (box, key) of the new ones, after the commit.
 
         Raises:
@@ -122,7 +123,7 @@ class Database:
         """
         async with self._turns.next():
             with self._writing():
-                return await self._writer.run(dialect.insert_at_once, rows)
+                return await self._writer.run(sqlite.insert_at_once, rows)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -243,7 +244,7 @@ def _in_our_words() -> Iterator[None]:
     try:
         yield
     except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
-        if dialect.out_of_reach(error):
+        if sqlite.out_of_reach(error):
             raise DatabaseUnavailable(f"the database is out of reach: {_reason(error)}") from error
         raise
 

@@ -6,8 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 
-from storage.database import Database
-from storage.dialect import Row
+from storage.database.database import Database
+from storage.database.sqlite import Row
 from storage.errors import DatabaseUnavailable
 
 LARGEST = 500

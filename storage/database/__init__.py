@@ -1,0 +1,1 @@
+"""The database: units of work, SQLite, backup, the file lock."""
