@@ -27,7 +27,7 @@ from storage.database.database import Database
 from storage.database.file_lock import AlreadyServed, FileLock
 from storage.errors import DatabaseUnavailable
 from storage.migrations import UnknownVersion
-from storage.people import Role
+from storage.models.shop import Role
 from storage.shops import BOT_ID
 
 log = logging.getLogger(__name__)

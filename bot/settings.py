@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bot import settings_validators as shapes
-from storage.money import LARGEST
+from storage.models.money import LARGEST
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - a word for the operator, nothing is bound by it here
 

@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 
-from storage.people import CHANNEL_BOT, GROUP_ANONYMOUS_BOT, SERVICE_CHAT
+from storage.models.shop import CHANNEL_BOT, GROUP_ANONYMOUS_BOT, SERVICE_CHAT
 
 LARGEST_ID = 2**52
 """Telegram promises that its ids have at most 52 significant bits."""

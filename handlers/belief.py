@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from handlers.stripe.gateway import Intent
-from storage.payment import Payment
+from storage.models.payment import Payment
 
 
 class Mismatch(Exception):  # a fact for a human

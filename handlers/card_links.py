@@ -8,7 +8,7 @@ from handlers import i18n
 from handlers.i18n import html, text
 from handlers.stripe.error_codes import failure_key
 from handlers.stripe.gateway import Button, Keyboard
-from storage.payment import Payment
+from storage.models.payment import Payment
 
 LONGEST_COPY = 256
 """Characters that Telegram lets a button copy."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from handlers.access.permissions import Action, Way, Where, asked_for, least
-from storage.people import Role
+from storage.models.shop import Role
 
 
 @dataclass(frozen=True)

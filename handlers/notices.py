@@ -7,7 +7,7 @@ from handlers.messages.payment_events import Fact
 from handlers.messages.payment_message import View
 from handlers.stripe.error_codes import failure_key
 from handlers.stripe.gateway import Letter
-from storage.payment import CancelReason, Payment
+from storage.models.payment import CancelReason, Payment
 
 
 def notice(payment: Payment, fact: Fact, view: View) -> Letter:

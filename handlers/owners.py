@@ -7,8 +7,8 @@ from handlers.i18n import html
 from handlers.messages.outbox_message import Post, draft_of
 from handlers.stripe.gateway import Clock, Letter
 from storage.job_queue import Mailbox
-from storage.mail import Draft
-from storage.payment import Place
+from storage.models.job import Draft
+from storage.models.payment import Place
 from storage.shops import Directory
 
 ALERT = "alert:"

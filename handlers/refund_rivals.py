@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from storage.refund import Refund
+from storage.models.refund import Refund
 from storage.refunds import Room
 
 

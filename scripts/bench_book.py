@@ -23,7 +23,7 @@ from bot.sandbox.fake_stripe import FakeStripe  # noqa: E402
 from bot.sandbox.fake_telegram import FakeTelegram  # noqa: E402
 from bot.sandbox.shared.fake_clock import TurnedClock  # noqa: E402
 from handlers.operations.reconciler import EVENTS_KEPT, KEPT  # noqa: E402
-from storage.payment import hash_of  # noqa: E402
+from storage.models.payment import hash_of  # noqa: E402
 
 OWNER, SELLER = 90_000_000, 90_000_001
 SHOPS, CHATS_OF_A_SHOP = 100, 3

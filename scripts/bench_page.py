@@ -22,10 +22,10 @@ from bench_start import NOWHERE, TOKEN  # noqa: E402
 
 from storage.database.database import Database  # noqa: E402
 from storage.job_queue import Mailbox  # noqa: E402
-from storage.money import Money  # noqa: E402
-from storage.payment import Attempt, AttemptOutcome, Origin, Payment, PaymentStatus, Place  # noqa: E402
+from storage.models.money import Money  # noqa: E402
+from storage.models.payment import Attempt, AttemptOutcome, Origin, Payment, PaymentStatus, Place  # noqa: E402
+from storage.models.shop import Shop  # noqa: E402
 from storage.payments import Ledger, new_token  # noqa: E402
-from storage.people import Shop  # noqa: E402
 from storage.shops import Directory  # noqa: E402
 
 OPEN_PAGES = 1000

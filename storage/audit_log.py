@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database.database import Database
+from storage.models.payment import Payment
 from storage.money_out_tables import history
-from storage.payment import Payment
 from storage.shop_tables import members
 from storage.tables import payments
 

@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage import payment_rows
 from storage.audit_log import remember
 from storage.database.database import Database
-from storage.dispute import Dispute, FraudWarning, verdict_of
 from storage.job_queue import Draft, Mailbox
-from storage.money import Money
+from storage.models.dispute import Dispute, FraudWarning, verdict_of
+from storage.models.money import Money
+from storage.models.payment import Payment
 from storage.money_out_tables import disputes, fraud_warnings
-from storage.payment import Payment
 from storage.payments import BOOK
 from storage.tables import payments
 

@@ -14,7 +14,7 @@ from storage.audit_log import note
 from storage.database.database import Database
 from storage.errors import PaymentError
 from storage.job_queue import Draft, Mailbox
-from storage.people import Invitation, Member, Role, Shop
+from storage.models.shop import Invitation, Member, Role, Shop
 from storage.shop_tables import chats, invites, members, shops
 
 NAMES = {Role.MERCHANT: "merchant", Role.ADMIN: "admin", Role.OWNER: "owner"}

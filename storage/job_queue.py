@@ -14,7 +14,7 @@ from storage.columns import EPOCH
 from storage.database import sqlite
 from storage.database.batch_insert import GroupCommit
 from storage.database.database import FEW, Database
-from storage.mail import Discard, Done, Draft, Mail, Retry, SetAside, Snooze, Verdict
+from storage.models.job import Discard, Done, Draft, Mail, Retry, SetAside, Snooze, Verdict
 from storage.tables import mail
 
 __all__ = ["Discard", "Done", "Draft", "Mail", "Mailbox", "Retry", "SetAside", "Snooze", "Verdict"]

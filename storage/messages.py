@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage import payment_rows
 from storage.database.database import FEW, Database
 from storage.job_queue import change_lane
-from storage.payment import Place
+from storage.models.payment import Place
 from storage.payment_rows import Card
 from storage.shop_tables import chats
 from storage.tables import cards, payments, posts, questions

@@ -11,11 +11,11 @@ import sqlalchemy as sa
 
 from storage import payment_rows
 from storage.database.database import Database
-from storage.money import Money
+from storage.models.money import Money
+from storage.models.payment import Payment, PaymentStatus, hash_of
+from storage.models.refund import ON_ITS_WAY
 from storage.money_out_tables import history, refunds
-from storage.payment import Payment, PaymentStatus, hash_of
 from storage.payments import Entry
-from storage.refund import ON_ITS_WAY
 from storage.tables import attempts, cards, payments
 
 

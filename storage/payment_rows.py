@@ -10,9 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.money import Money
-from storage.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus, Place, hash_of
-from storage.people import Member, Role, Shop
+from storage.models.money import Money
+from storage.models.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus, Place, hash_of
+from storage.models.shop import Member, Role, Shop
 from storage.tables import attempts, cards, payments
 
 _CURRENT = payments.join(

@@ -16,7 +16,7 @@ from storage.audit_log import remember
 from storage.database.database import Database
 from storage.errors import ImpossibleTransition, StaleTransition
 from storage.job_queue import Draft, Mailbox
-from storage.payment import TRANSITIONS, Payment, PaymentStatus
+from storage.models.payment import TRANSITIONS, Payment, PaymentStatus
 from storage.shop_tables import shops
 from storage.tables import attempts, cards, payments
 

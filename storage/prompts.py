@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage.database.database import FEW, Database
-from storage.payment import Place
+from storage.models.payment import Place
 from storage.tables import questions
 
 

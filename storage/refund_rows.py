@@ -10,10 +10,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.money import Money
+from storage.models.money import Money
+from storage.models.payment import Place
+from storage.models.refund import ON_ITS_WAY, Refund, RefundStatus
 from storage.money_out_tables import refunds
-from storage.payment import Place
-from storage.refund import ON_ITS_WAY, Refund, RefundStatus
 
 _ALL = sa.select(refunds)
 _BY = {name: _ALL.where(refunds.c[name] == sa.bindparam("key")) for name in ("id", "source", "stripe_id")}

@@ -15,10 +15,10 @@ from storage.database.database import Database
 from storage.disputes import disputes_of
 from storage.errors import ImpossibleTransition
 from storage.job_queue import Draft, Mailbox
+from storage.models.payment import Payment
+from storage.models.refund import LIMIT_SPAN, REFUND_TRANSITIONS, Refund, RefundReport
 from storage.money_out_tables import refunds
-from storage.payment import Payment
 from storage.payments import BOOK
-from storage.refund import LIMIT_SPAN, REFUND_TRANSITIONS, Refund, RefundReport
 from storage.tables import payments
 
 AnnounceRefund = Callable[[Payment, Refund | None, Refund], tuple[Draft, ...]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from storage.columns import CURRENCY, STRICT, BigInt, Instant, metadata, one_of
-from storage.money import LARGEST
+from storage.models.money import LARGEST
 
 facts = sa.Table(
     "facts",

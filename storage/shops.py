@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage import payment_rows
 from storage.audit_log import note
 from storage.database.database import Database
-from storage.people import Member, Role, Seller, Shop
+from storage.models.shop import Member, Role, Seller, Shop
 from storage.shop_tables import chats, facts, members, owners, sellers, shops
 
 KVIT = "kvit"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from storage.columns import CURRENCY, STRICT, BigInt, Flag, Instant, metadata, one_of, where
-from storage.money import LARGEST
+from storage.models.money import LARGEST
 from storage.shop_tables import shops
 
 posts = sa.Table(

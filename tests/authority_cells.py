@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from handlers.access.permissions import Action, Way, Where
-from storage.people import Role
+from storage.models.shop import Role
 from storage.shops import Directory
 from tests.crowd import (
     ADMIN,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
-from storage.people import Role
+from storage.models.shop import Role
 from tests.checker_book import Row, time
 from tests.checker_chat import Act
 from tests.checker_file import Case, File

@@ -14,10 +14,10 @@ from handlers.stripe.gateway import Letter, Messenger
 from storage.database.database import Database
 from storage.job_queue import Mailbox
 from storage.messages import Posts
-from storage.payment import PaymentStatus, Place
+from storage.models.payment import PaymentStatus, Place
+from storage.models.shop import Role
 from storage.payment_queries import Queries
 from storage.payment_rows import Card
-from storage.people import Role
 from storage.shop_tables import members
 from storage.shops import Directory
 from tests.evidence import worked_off

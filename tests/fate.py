@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from handlers.stripe.gateway import Change, Gateway, Intent, IntentRequest, Letter, Messenger, Offer, RefundRequest
 from storage.database.database import Database
 from storage.database.sqlite import Row
-from storage.dispute import Dispute, FraudWarning
-from storage.payment import Place
-from storage.refund import RefundReport
+from storage.models.dispute import Dispute, FraudWarning
+from storage.models.payment import Place
+from storage.models.refund import RefundReport
 
 T = TypeVar("T")
 

@@ -36,12 +36,12 @@ from storage.database.database import Database
 from storage.disputes import DisputeBook
 from storage.job_queue import Mailbox
 from storage.messages import Posts
-from storage.money import Money
-from storage.payment import Payment, Place
+from storage.models.money import Money
+from storage.models.payment import Payment, Place
+from storage.models.refund import Refund, RefundReport
+from storage.models.shop import Role, Shop
 from storage.payment_queries import Queries
 from storage.payments import Ledger
-from storage.people import Role, Shop
-from storage.refund import Refund, RefundReport
 from storage.refunds import RefundBook
 from storage.shops import Directory
 from tests.crowd import GROUP

@@ -27,7 +27,7 @@ from bot.telegram.messenger import TelegramMessenger
 from handlers.stripe.gateway import Gateway, Messenger
 from handlers.telegram.rate_limit import Pacing
 from storage.database.database import Database
-from storage.people import Role, Shop
+from storage.models.shop import Role, Shop
 from storage.shops import Directory
 from tests.checker_file import Evidence
 from tests.crowd import GROUP, SHOP_PEOPLE

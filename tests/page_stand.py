@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from handlers.pay_page.service import Page, PageAction, PageState
-from storage.people import Shop
+from storage.models.shop import Shop
 from tests.test_page_state import NOON, PAYMENT
 from tests.web_stand import SomePages
 

@@ -20,9 +20,9 @@ from handlers.stripe.gateway import (
     Offer,
     RefundRequest,
 )
-from storage.dispute import Dispute, FraudWarning
-from storage.payment import Place
-from storage.refund import RefundReport
+from storage.models.dispute import Dispute, FraudWarning
+from storage.models.payment import Place
+from storage.models.refund import RefundReport
 
 STRANGERS = 70_099_099
 FAR = 10**6

@@ -13,9 +13,9 @@ from bot.app import Service
 from handlers.access.membership import Person
 from handlers.chat.context import Desks
 from handlers.stripe.gateway import Intent, IntentStatus, Letter, RefundRequest
-from storage.payment import Payment, Place
-from storage.people import Role, Shop
-from storage.refund import ON_ITS_WAY, Refund, RefundReport, RefundStatus
+from storage.models.payment import Payment, Place
+from storage.models.refund import ON_ITS_WAY, Refund, RefundReport, RefundStatus
+from storage.models.shop import Role, Shop
 from storage.refunds import Decide, RefundBook
 from tests.planted import FAR, OpenGateway, OpenMessenger
 

@@ -9,7 +9,7 @@ import pytest
 from handlers.amounts import errors as refusals
 from handlers.amounts.parser import Ambiguous, Asked, check, parse_amount, parse_refund, parse_request
 from handlers.text import LONGEST_TEXT
-from storage.money import CURRENCIES, MINIMUM, Money
+from storage.models.money import CURRENCIES, MINIMUM, Money
 
 LIMIT = 10_000_000
 KRONER = ("DKK", "SEK", "NOK")

@@ -11,7 +11,7 @@ from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.access.permissions import AUTHORITY, Action, Way, Where, asked_for, may, table
 from handlers.chat import routes as doors
 from handlers.commands import COMMANDS
-from storage.people import Role
+from storage.models.shop import Role
 from tests.authority_cells import ALIKE, ASKINGS, NO, PEOPLE, SILENT, Cell, standing, write
 from tests.crowd import ADMIN, COLLEAGUE, GROUP, MERCHANT, open_shop, refused
 from tests.evidence import rest, rows

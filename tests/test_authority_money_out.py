@@ -10,7 +10,7 @@ import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.access.permissions import Action, Way, Where, asked_for, may
-from storage.people import Role
+from storage.models.shop import Role
 from tests.authority_cells import PEOPLE, write
 from tests.crowd import COLLEAGUE, GROUP, NO_SHOP, caught_up, open_shop, press, refused, reply
 from tests.evidence import rest, rows

@@ -11,7 +11,7 @@ from bot.app import Seams
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.qr_code import qr_png, qr_svg
 from handlers.stripe.gateway import DeliveryFailed, Letter
-from storage.payment import Place
+from storage.models.payment import Place
 from tests.crowd import break_telegram, calls, chat_of, set_aside
 from tests.evidence import pass_time, payment, rest, rows
 from tests.page_world import paged

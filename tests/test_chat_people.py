@@ -10,7 +10,7 @@ import pytest
 from bot.sandbox.fake_telegram.state import ANONYMOUS_ADMIN
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.commands import COMMANDS
-from storage.people import Role
+from storage.models.shop import Role
 from tests.crowd import (
     ADMIN,
     COLLEAGUE,

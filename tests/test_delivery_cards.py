@@ -13,7 +13,7 @@ from bot.app import Seams
 from bot.sandbox.fake_telegram.membership import Membership
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.stripe.gateway import Messenger
-from storage.payment import PaymentStatus
+from storage.models.payment import PaymentStatus
 from tests.crowd import (
     GROUP,
     MERCHANT,

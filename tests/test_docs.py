@@ -23,7 +23,7 @@ from bot.settings import Settings
 from bot.stripe.gateway import StripeGateway
 from bot.stripe.serialization import EVENT_TYPES
 from handlers.commands import COMMANDS
-from storage.payment import TRANSITIONS
+from storage.models.payment import TRANSITIONS
 
 ROOT = Path(__file__).parent.parent
 FLOORS = ("bot", "handlers", "storage")

@@ -13,7 +13,7 @@ from bot.telegram.polling import Polling, WebhookIsSet
 from handlers.stripe.gateway import Button, DeliveryFailed, Letter
 from storage.database.database import Database
 from storage.job_queue import Mailbox
-from storage.payment import Place
+from storage.models.payment import Place
 from tests.fake_telegram_talk import Talk, opened
 
 GUEST = 4242

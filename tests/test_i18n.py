@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from handlers import i18n
 from handlers.amounts.parser import Asked, parse_amount, parse_request
 from handlers.i18n import LANGUAGES, Safe, language_of
-from storage.money import CURRENCIES, MINIMUM, Money
+from storage.models.money import CURRENCIES, MINIMUM, Money
 
 LIMIT = 10_000_000
 COPENHAGEN = "Europe/Copenhagen"

@@ -13,7 +13,7 @@ from bot.sandbox.fake_telegram.state import ANONYMOUS_ADMIN
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.chat import routes
 from handlers.commands import COMMANDS
-from storage.people import Role
+from storage.models.shop import Role
 from storage.shops import Directory
 from tests.crowd import (
     ADMIN,

@@ -15,8 +15,8 @@ from handlers.belief import Mismatch, faithful
 from handlers.payments import state_machine
 from handlers.payments.state_machine import KEY_LIFE, Step, Times
 from handlers.stripe.gateway import LONGEST_CALL, Intent, IntentStatus
-from storage.money import Money
-from storage.payment import (
+from storage.models.money import Money
+from storage.models.payment import (
     MAX_ATTEMPTS,
     TRANSITIONS,
     Attempt,

@@ -13,9 +13,9 @@ from handlers.chat.audit_text import ACTIONS
 from handlers.i18n import html
 from storage.audit_log import MOST_SEARCHED, Trail, note
 from storage.database.database import Database
+from storage.models.payment import PaymentStatus
+from storage.models.shop import Shop
 from storage.money_out_tables import history
-from storage.payment import PaymentStatus
-from storage.people import Shop
 from storage.shops import Directory
 from tests.crowd import (
     ADMIN,

@@ -19,7 +19,7 @@ from handlers.runtime.heartbeats import Health
 from handlers.web.monitoring import Operations
 from storage.database.database import Database
 from storage.job_queue import Mailbox
-from storage.mail import Draft
+from storage.models.job import Draft
 from storage.statistics import Counts
 from tests.evidence import rest
 from tests.world import OWNER, Json, World, opened

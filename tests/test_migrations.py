@@ -21,7 +21,7 @@ from storage.columns import EPOCH, metadata
 from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.migrations import UnknownVersion
-from storage.people import Seller
+from storage.models.shop import Seller
 from storage.shops import Directory
 
 MORTAL = """

@@ -29,9 +29,9 @@ from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.access.permissions import Action, may
 from storage.errors import PaymentError
-from storage.payment import Payment
-from storage.people import Role
-from storage.refund import Refund
+from storage.models.payment import Payment
+from storage.models.refund import Refund
+from storage.models.shop import Role
 from tests.checker_stripe import not_failed, refund_moves
 from tests.crowd import ADMIN, COLLEAGUE, MERCHANT
 from tests.money_out_desks import TROUBLES, Counter, Death

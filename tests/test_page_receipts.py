@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.pay_page.service import PageState
 from handlers.shops.receipts import lacking, receipt_of, vat_within
-from storage.money import Money
-from storage.payment import PaymentStatus
-from storage.refund import Refund, RefundStatus
+from storage.models.money import Money
+from storage.models.payment import PaymentStatus
+from storage.models.refund import Refund, RefundStatus
 from tests.page_stand import PAGE, SHOP, Client, Read
 from tests.test_page_state import PAYMENT
 from tests.web_stand import SomePages, doors

@@ -9,8 +9,8 @@ import pytest
 
 from handlers.pay_page.service import PageAction, PageState, action_on, open_link, page_state
 from storage.errors import StripeUnavailable
-from storage.money import Money
-from storage.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus, Place
+from storage.models.money import Money
+from storage.models.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus, Place
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 TOMORROW = NOON + timedelta(hours=24)

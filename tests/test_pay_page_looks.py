@@ -19,8 +19,8 @@ from handlers.pay_page.service import action_on, page_state
 from handlers.web.pay_page import TAPS_OF_ONE
 from storage.errors import DatabaseUnavailable, StripeUnavailable
 from storage.job_queue import Mailbox
-from storage.payment import AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus
-from storage.people import Shop
+from storage.models.payment import AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus
+from storage.models.shop import Shop
 from tests.browser import barriers, chromium, page_at, sideways
 from tests.test_page_state import ATTEMPT, NOON, PAYMENT
 from tests.web_stand import Deaf, SomePages, app

@@ -13,8 +13,8 @@ import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.refunds.state_machine import asked_anew, next_look, retried, short_of_balance
-from storage.money import Money
-from storage.refund import Refund, RefundStatus
+from storage.models.money import Money
+from storage.models.refund import Refund, RefundStatus
 from storage.refunds import Room
 from tests.crowd import ADMIN, GROUP, MERCHANT, alerted, dismiss, in_time, open_shop
 from tests.evidence import event, lose_events, pass_time, post_event, rest, rows

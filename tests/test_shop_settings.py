@@ -13,7 +13,7 @@ from handlers.i18n import LANGUAGES, text
 from handlers.shops.settings import changed
 from storage.columns import EPOCH
 from storage.database.database import Database
-from storage.people import Shop
+from storage.models.shop import Shop
 from storage.shops import Directory
 from tests.crowd import ADMIN, MERCHANT, open_shop, posts, refused, reply
 from tests.evidence import rows

@@ -15,7 +15,7 @@ from bot.app import Seams, Service
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.payments.state_machine import KEY_LIFE
 from handlers.stripe.gateway import GatewayError, Intent
-from storage.refund import RefundReport
+from storage.models.refund import RefundReport
 from tests.crowd import in_time, open_shop
 from tests.evidence import fault, money, rows, worked_off
 from tests.planted import OpenGateway

@@ -10,7 +10,7 @@ import pytest
 
 from storage.database.database import Database
 from storage.job_queue import Mailbox
-from storage.mail import Discard, Draft
+from storage.models.job import Discard, Draft
 from tests.terminal import Terminal, installed, opened
 
 

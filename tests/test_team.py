@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from storage.people import Role
+from storage.models.shop import Role
 from storage.shops import Directory
 from tests.crowd import (
     ADMIN,

@@ -10,7 +10,7 @@ import pytest
 from bot.app import Seams
 from handlers.stripe.gateway import DeliveryFailed, Letter, Messenger
 from handlers.trace import Mark, current
-from storage.payment import Place
+from storage.models.payment import Place
 from tests.evidence import eventually, fault, payment, rest
 from tests.till import paid, ref_of, refunded, told
 from tests.world import World

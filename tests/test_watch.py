@@ -13,8 +13,8 @@ from aiohttp.test_utils import TestServer
 from bot.sandbox.shared.fake_clock import TurnedClock
 from storage.database.database import Database
 from storage.job_queue import Mailbox
-from storage.mail import Draft
-from storage.people import Role, Shop
+from storage.models.job import Draft
+from storage.models.shop import Role, Shop
 from tests.evidence import alerts, event, pass_time, post_event, rest, webhooks, worked_off
 from tests.world import OWNER, World, free_port, opened
 

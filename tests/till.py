@@ -6,7 +6,7 @@ import re
 import shutil
 from typing import Any
 
-from storage.people import Role
+from storage.models.shop import Role
 from storage.shops import Directory
 from tests.crowd import book, reply
 from tests.world import OWNER, Json, World

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from storage.database.database import Database
-from storage.people import Role, Shop
+from storage.models.shop import Role, Shop
 from storage.shops import Directory
 from tests.crowd import ADMIN, COLLEAGUE, GROUP, MERCHANT, OTHER_GROUP
 

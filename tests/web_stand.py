@@ -22,7 +22,7 @@ from handlers.web.monitoring import Check
 from handlers.web.pay_page import Pages
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import Mailbox
-from storage.refund import Refund
+from storage.models.refund import Refund
 
 UPDATE_SECRET = "what_telegram_shows"
 OLD, NEW = "whsec_the_old_one", "whsec_the_new_one"

@@ -18,8 +18,8 @@ from bot.stripe import serialization as words
 from bot.stripe.http_client import Wire, begin_call
 from bot.stripe.serialization import Account
 from handlers.stripe.gateway import Called, Change, GatewayError, Intent, IntentRequest, RefundRequest, nobody
-from storage.dispute import Dispute, FraudWarning
-from storage.refund import RefundReport
+from storage.models.dispute import Dispute, FraudWarning
+from storage.models.refund import RefundReport
 
 log = logging.getLogger(__name__)
 

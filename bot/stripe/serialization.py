@@ -10,9 +10,9 @@ from typing import Any
 
 from handlers.stripe import events
 from handlers.stripe.gateway import Change, Intent, IntentRequest, IntentStatus, RefundRequest
-from storage.dispute import Dispute, FraudWarning
-from storage.money import Money
-from storage.refund import RefundReport, RefundStatus
+from storage.models.dispute import Dispute, FraudWarning
+from storage.models.money import Money
+from storage.models.refund import RefundReport, RefundStatus
 
 EVENT_TYPES = (
     "payment_intent.requires_action",

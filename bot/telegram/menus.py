@@ -12,7 +12,7 @@ from bot.telegram.messenger import seconds_of
 from handlers.access.permissions import Where
 from handlers.commands import open_to
 from handlers.i18n import CATALOGUES, FALLBACK, LANGUAGES, text
-from storage.people import Role
+from storage.models.shop import Role
 
 SCOPES = {
     "default": (Role.STRANGER, Where.PRIVATE),

@@ -7,7 +7,7 @@ import logging
 import re
 from typing import Any
 
-from storage.mail import Draft
+from storage.models.job import Draft
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from handlers.access.membership import Person, Team
 from handlers.access.permissions import Action, may
 from storage.messages import Posts
-from storage.payment import Payment, PaymentStatus, Place
-from storage.people import Role
-from storage.refund import Refund
+from storage.models.payment import Payment, PaymentStatus, Place
+from storage.models.refund import Refund
+from storage.models.shop import Role
 from storage.shops import Directory
 
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from handlers.i18n import language_of
 from handlers.stripe.gateway import Clock
 from handlers.text import caption
-from storage.people import NOBODY, Role, Shop
+from storage.models.shop import NOBODY, Role, Shop
 from storage.shops import Directory
 
 

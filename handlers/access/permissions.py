@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from storage.people import Role
+from storage.models.shop import Role
 
 
 class Where(StrEnum):

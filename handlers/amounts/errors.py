@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from storage.errors import PaymentError
-from storage.money import Money
+from storage.models.money import Money
 
 
 class AmountRefused(PaymentError):

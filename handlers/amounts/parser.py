@@ -17,7 +17,7 @@ from handlers.amounts.errors import (
 )
 from handlers.amounts.tokens import SEPARATORS, Written, has_amount_ahead, take_apart
 from handlers.text import caption, refuse_second_number
-from storage.money import DECIMALS, MINIMUM, Money
+from storage.models.money import DECIMALS, MINIMUM, Money
 
 MOST_DIGITS = 12
 

@@ -17,7 +17,7 @@ from handlers.amounts.errors import (
     CurrencyUnknown,
 )
 from handlers.text import BLANK, WORD, is_money
-from storage.money import DECIMALS
+from storage.models.money import DECIMALS
 
 SPACES = "\u0020\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 SIGNS = "+\\-−–—±﹢﹣＋－"

@@ -6,7 +6,7 @@ import re
 
 from handlers.chat.context import Context
 from storage.errors import PaymentError, UnknownPayment
-from storage.payment import Payment
+from storage.models.payment import Payment
 
 REF = re.compile(r"#?([A-Za-z][0-9OoIiLl][0-9A-Za-z]{2,6})(?=\s|$)")
 LOOKALIKES = str.maketrans("OIL", "011")

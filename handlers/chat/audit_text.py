@@ -8,9 +8,9 @@ from typing import Any
 from handlers.i18n import Safe, html, text
 from handlers.shops.invitations import known_as, role_name
 from storage.audit_log import Line
-from storage.money import CURRENCIES, Money
-from storage.payment import PaymentStatus
-from storage.people import Role
+from storage.models.money import CURRENCIES, Money
+from storage.models.payment import PaymentStatus
+from storage.models.shop import Role
 
 ACTORS = {
     "customer": "actor.customer",

@@ -12,8 +12,8 @@ from handlers.chat.commands import inline
 from handlers.chat.context import Context
 from handlers.chat.routes import ANSWERS, BUTTON_ACTIONS, PAYMENT_BUTTONS, REFUND_BUTTONS, SHOP_BUTTONS
 from storage.errors import NotAllowed, PaymentError
-from storage.payment import Payment
-from storage.people import Role
+from storage.models.payment import Payment
+from storage.models.shop import Role
 
 log = logging.getLogger(__name__)
 

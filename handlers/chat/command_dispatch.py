@@ -13,7 +13,7 @@ from handlers.chat.updates import Said
 from handlers.commands import COMMANDS, Command
 from handlers.stripe.gateway import Button
 from storage.errors import NotAllowed, PaymentError
-from storage.people import Role
+from storage.models.shop import Role
 from storage.prompts import Question
 
 log = logging.getLogger(__name__)

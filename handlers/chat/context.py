@@ -23,9 +23,9 @@ from storage.audit_log import Trail
 from storage.errors import NotAllowed, PaymentError
 from storage.job_queue import Draft, Mailbox
 from storage.messages import Posts
-from storage.payment import Payment, Place
+from storage.models.payment import Payment, Place
+from storage.models.shop import Role, Shop
 from storage.payment_queries import Queries
-from storage.people import Role, Shop
 from storage.prompts import Question, Questions
 from storage.shops import Directory
 

@@ -14,7 +14,7 @@ from handlers.chat.updates import Access, InlineAsked, InlineChosen, Moved, Said
 from handlers.stripe.gateway import DeliveryFailed
 from handlers.trace import mark
 from storage.errors import NotAllowed, PaymentError
-from storage.mail import Discard, Done, Draft, Mail, Retry, Verdict
+from storage.models.job import Discard, Done, Draft, Mail, Retry, Verdict
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from handlers.chat.context import Context
 from handlers.chat.updates import Said
 from handlers.runtime.rate_limit import Turnstile
-from storage.people import Role
+from storage.models.shop import Role
 
 MINUTE = 60.0
 HEARD = 10

@@ -17,8 +17,8 @@ from handlers.i18n import Safe
 from handlers.messages.payment_message import card
 from handlers.messages.qr_message import picture_due
 from storage.errors import StillEnding
-from storage.money import Money
-from storage.payment import AttemptOutcome, Payment
+from storage.models.money import Money
+from storage.models.payment import AttemptOutcome, Payment
 from storage.payments import Entry
 
 

@@ -8,7 +8,7 @@ from handlers.access.permissions import Action
 from handlers.chat import requests
 from handlers.chat.commands import audit_log, general, holds, members, open_payments, payments, refunds, shop
 from handlers.chat.context import Context
-from storage.payment import Payment
+from storage.models.payment import Payment
 from storage.prompts import Question
 
 COMMAND_DOORS: dict[str, Callable[[Context], Awaitable[None]]] = {

@@ -12,7 +12,7 @@ from telegram import CallbackQuery, ChatMemberUpdated, Message, Update, User
 from telegram.constants import ChatMemberStatus, ChatType
 
 from handlers.access.membership import Person
-from storage.payment import Place
+from storage.models.payment import Place
 
 COMMAND = re.compile(r"/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]{1,64}))?(?=\s|$)")
 SHUT_OUT = frozenset({ChatMemberStatus.LEFT, ChatMemberStatus.BANNED})

@@ -18,12 +18,12 @@ from handlers.stripe.gateway import Clock, DeliveryFailed, Letter, Messenger
 from handlers.telegram.rate_limit import Pacing
 from handlers.trace import mark
 from handlers.turns import Turns
-from storage.mail import Discard, Done, Mail, Retry, Snooze, Verdict
 from storage.messages import Posts
-from storage.payment import Payment, Place
+from storage.models.job import Discard, Done, Mail, Retry, Snooze, Verdict
+from storage.models.payment import Payment, Place
+from storage.models.shop import Shop
 from storage.payment_queries import Queries
 from storage.payment_rows import Card
-from storage.people import Shop
 from storage.shops import Directory
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from handlers.stripe.gateway import Button, Letter
-from storage.mail import Discard, Done, Draft, Mail
-from storage.payment import Place
+from storage.models.job import Discard, Done, Draft, Mail
+from storage.models.payment import Place
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from handlers.messages.outbox_message import lane_of
-from storage.mail import Draft, Mail
-from storage.payment import AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus
+from storage.models.job import Draft, Mail
+from storage.models.payment import AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus
 
 TOLD_BY_THE_CARD = frozenset({CancelReason.BY_MERCHANT, CancelReason.RELEASED, CancelReason.REFUSED})
 """Ends that somebody in the chat just asked for, or that the card says a moment after he asked."""

@@ -12,10 +12,10 @@ from handlers.i18n import Safe, html, text
 from handlers.messages.refund_text import card_lines, hold_buttons
 from handlers.stripe.error_codes import failure_key, refusal_key, trouble_key
 from handlers.stripe.gateway import Button, Keyboard, Letter
-from storage.money import Money
-from storage.payment import Attempt, AttemptOutcome, CancelReason, Payment, PaymentStatus, Place
-from storage.people import Shop
-from storage.refund import Refund
+from storage.models.money import Money
+from storage.models.payment import Attempt, AttemptOutcome, CancelReason, Payment, PaymentStatus, Place
+from storage.models.refund import Refund
+from storage.models.shop import Shop
 
 MARKS = {
     "making": "⏳",

@@ -12,11 +12,11 @@ from handlers.messages.outbox_message import lane_of
 from handlers.messages.payment_message import Looks
 from handlers.qr_code import qr_png
 from handlers.stripe.gateway import Clock, DeliveryFailed, Letter, Messenger
-from storage.mail import Discard, Done, Draft, Mail, Verdict
 from storage.messages import Posts
-from storage.payment import Payment, Place
+from storage.models.job import Discard, Done, Draft, Mail, Verdict
+from storage.models.payment import Payment, Place
+from storage.models.shop import Shop
 from storage.payment_queries import Queries
-from storage.people import Shop
 from storage.shops import Directory
 
 log = logging.getLogger(__name__)

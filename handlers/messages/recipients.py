@@ -13,10 +13,10 @@ from handlers.messages.refund_events import STALE
 from handlers.stripe.gateway import Clock, Letter
 from storage.disputes import DisputeBook
 from storage.job_queue import Mailbox
-from storage.mail import Mail
-from storage.payment import Payment, Place
-from storage.people import Shop
-from storage.refund import Refund
+from storage.models.job import Mail
+from storage.models.payment import Payment, Place
+from storage.models.refund import Refund
+from storage.models.shop import Shop
 from storage.refunds import RefundBook
 
 

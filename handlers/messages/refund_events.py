@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 from handlers.messages.payment_events import Fact, card_due, told
-from storage.dispute import Dispute, FraudWarning
-from storage.mail import Draft
-from storage.payment import Payment
-from storage.refund import Refund, RefundStatus
+from storage.models.dispute import Dispute, FraudWarning
+from storage.models.job import Draft
+from storage.models.payment import Payment
+from storage.models.refund import Refund, RefundStatus
 
 R = RefundStatus
 SHOWN = frozenset({R.APPROVED, R.PENDING, R.REQUIRES_ACTION, R.SUCCEEDED, R.FAILED, R.CANCELED, R.REFUSED})

@@ -9,11 +9,11 @@ from handlers.i18n import Safe, html, text
 from handlers.messages.payment_events import Fact
 from handlers.messages.refund_events import SHOWN
 from handlers.stripe.gateway import Button, Keyboard, Letter
-from storage.dispute import Dispute
-from storage.money import Money
-from storage.payment import Payment
-from storage.people import Shop
-from storage.refund import Refund, RefundStatus
+from storage.models.dispute import Dispute
+from storage.models.money import Money
+from storage.models.payment import Payment
+from storage.models.refund import Refund, RefundStatus
+from storage.models.shop import Shop
 from storage.refunds import Room
 
 MOST_LINES = 6

@@ -10,10 +10,10 @@ from handlers.operations.monitor import KEY, Episodes
 from handlers.owners import ALERT, Owners
 from handlers.stripe.error_codes import KEY_REFUSED, MISMATCH
 from handlers.stripe.gateway import Clock
-from storage.mail import Draft, Mail
-from storage.payment import Payment
-from storage.people import Shop
-from storage.refund import Refund
+from storage.models.job import Draft, Mail
+from storage.models.payment import Payment
+from storage.models.refund import Refund
+from storage.models.shop import Shop
 
 MANY_TRIES = 100
 """Tries that Stripe did not answer, some hours' worth: then somebody should know."""

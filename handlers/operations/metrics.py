@@ -14,7 +14,7 @@ from handlers.runtime.heartbeats import Health
 from handlers.stripe.gateway import Clock
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import Mailbox
-from storage.mail import Mail, Verdict
+from storage.models.job import Mail, Verdict
 from storage.statistics import Counts
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4

@@ -12,7 +12,7 @@ from handlers.stripe.error_codes import KEY_REFUSED
 from handlers.stripe.gateway import Clock
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import Mailbox
-from storage.payment import AttemptOutcome, Payment, PaymentStatus
+from storage.models.payment import AttemptOutcome, Payment, PaymentStatus
 from storage.shops import Directory
 from storage.statistics import Counts
 

@@ -19,7 +19,7 @@ from handlers.trace import trace
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import Mailbox
 from storage.messages import Posts
-from storage.payment import AttemptOutcome, Payment
+from storage.models.payment import AttemptOutcome, Payment
 from storage.payment_queries import Queries
 from storage.payments import Ledger
 from storage.prompts import Questions

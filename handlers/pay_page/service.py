@@ -14,7 +14,7 @@ from handlers.shops.receipts import as_of
 from handlers.stripe.gateway import Clock
 from storage.errors import AlreadyFinal, AlreadyPaid, BeingCanceled, HoldStands, StillEnding, StripeUnavailable
 from storage.job_queue import Draft, Mailbox
-from storage.payment import (
+from storage.models.payment import (
     MAX_ATTEMPTS,
     Attempt,
     AttemptOutcome,
@@ -23,9 +23,9 @@ from storage.payment import (
     Payment,
     PaymentStatus,
 )
+from storage.models.refund import Refund, RefundStatus
+from storage.models.shop import Shop
 from storage.payment_queries import Queries
-from storage.people import Shop
-from storage.refund import Refund, RefundStatus
 from storage.refunds import RefundBook
 from storage.shops import Directory
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from handlers.stripe.retry import is_on_its_way
-from storage.payment import AttemptOutcome, Payment, PaymentStatus
+from storage.models.payment import AttemptOutcome, Payment, PaymentStatus
 
 HOLD_LIFE = timedelta(days=6, hours=12)
 """How long a hold is counted on: MobilePay names no figure, cards give 7 days, and half a day is kept for surprises."""

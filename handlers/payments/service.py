@@ -23,9 +23,9 @@ from storage.errors import (
     StillEnding,
     StripeUnavailable,
 )
-from storage.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus, Place
+from storage.models.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus, Place
+from storage.models.shop import Shop
 from storage.payments import Ledger, new_token
-from storage.people import Shop
 
 PATIENCE = 3.0
 """Seconds that a person waits for Stripe; after that the card says that it takes longer, and the work goes on."""

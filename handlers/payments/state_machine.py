@@ -9,7 +9,7 @@ from enum import Enum
 from handlers.payments import holds
 from handlers.stripe.gateway import LONGEST_CALL, Intent, IntentStatus
 from handlers.stripe.retry import patience
-from storage.payment import (
+from storage.models.payment import (
     MAX_ATTEMPTS,
     Attempt,
     AttemptOutcome,

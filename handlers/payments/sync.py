@@ -14,7 +14,7 @@ from handlers.stripe.error_codes import KEY_REFUSED, MISMATCH
 from handlers.stripe.gateway import Clock, Gateway, GatewayError, Intent, IntentStatus
 from handlers.trace import mark
 from handlers.turns import Turns
-from storage.payment import CancelReason, Payment, PaymentStatus
+from storage.models.payment import CancelReason, Payment, PaymentStatus
 from storage.payment_queries import Queries
 from storage.payments import Ledger
 

@@ -14,10 +14,10 @@ from handlers.refunds.sync import RefundAttendant
 from handlers.runtime.concurrency import Errands
 from handlers.stripe.gateway import Clock, Gateway, GatewayError, RefundRequest
 from storage.errors import AlreadyAsked, OtherMode
-from storage.money import Money
-from storage.payment import Payment, Place
-from storage.people import Shop
-from storage.refund import ASKED_LIFE, DRAFT_LIFE, Refund, RefundStatus
+from storage.models.money import Money
+from storage.models.payment import Payment, Place
+from storage.models.refund import ASKED_LIFE, DRAFT_LIFE, Refund, RefundStatus
+from storage.models.shop import Shop
 from storage.refunds import RefundBook
 
 

@@ -22,9 +22,9 @@ from storage.errors import (
     RefundOfHold,
     SecondPersonNeeded,
 )
-from storage.money import Money
-from storage.payment import Payment, PaymentStatus
-from storage.refund import ASKED_LIFE, LOST, ON_ITS_WAY, RETRY_LIFE, Refund, RefundReport, RefundStatus
+from storage.models.money import Money
+from storage.models.payment import Payment, PaymentStatus
+from storage.models.refund import ASKED_LIFE, LOST, ON_ITS_WAY, RETRY_LIFE, Refund, RefundReport, RefundStatus
 from storage.refunds import Room
 
 NO_BALANCE = frozenset({"balance_insufficient", "insufficient_funds"})

@@ -16,9 +16,9 @@ from handlers.stripe.error_codes import KEY_REFUSED, MISMATCH
 from handlers.stripe.gateway import LONGEST_CALL, Clock, Gateway, GatewayError
 from handlers.trace import mark
 from handlers.turns import Turns
-from storage.payment import Payment
+from storage.models.payment import Payment
+from storage.models.refund import Refund, RefundReport, RefundStatus
 from storage.payment_queries import Queries
-from storage.refund import Refund, RefundReport, RefundStatus
 from storage.refunds import Decide, RefundBook
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from handlers.stripe.gateway import Clock
 from handlers.trace import trace
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import Mailbox
-from storage.mail import Discard, Done, Draft, Mail, Retry, Snooze, Verdict
+from storage.models.job import Discard, Done, Draft, Mail, Retry, Snooze, Verdict
 
 log = logging.getLogger(__name__)
 

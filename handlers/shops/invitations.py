@@ -21,9 +21,9 @@ from handlers.text import caption
 from storage.errors import PaymentError
 from storage.invitations import Invitations, Joined
 from storage.job_queue import Mailbox
-from storage.mail import Draft, Mail
-from storage.payment import Place
-from storage.people import Invitation, Member, Role, Shop
+from storage.models.job import Draft, Mail
+from storage.models.payment import Place
+from storage.models.shop import Invitation, Member, Role, Shop
 
 KIND = "invitation"
 """How the outbox knows the mail whose link is made when it is sent."""

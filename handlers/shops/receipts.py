@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from handlers.shops.settings import SELLER
-from storage.money import Money
-from storage.payment import Payment
-from storage.people import Seller, Shop
+from storage.models.money import Money
+from storage.models.payment import Payment
+from storage.models.shop import Seller, Shop
 
 WHOLE = 100_00
 """A hundred percent, in the hundredths in which a rate is kept."""

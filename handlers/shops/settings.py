@@ -13,8 +13,8 @@ from handlers.amounts.parser import parse_amount
 from handlers.i18n import LANGUAGES
 from handlers.text import caption
 from storage.errors import PaymentError
-from storage.money import CURRENCIES, LARGEST, MINIMUM, Money
-from storage.people import Shop
+from storage.models.money import CURRENCIES, LARGEST, MINIMUM, Money
+from storage.models.shop import Shop
 
 MOST_HOURS = 168
 LONGEST = {"seller": 100, "address": 200, "number": 40, "contact": 100}

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from storage.mail import Draft
+from storage.models.job import Draft
 
 POINTING = frozenset({"charge", "refund", "dispute", "radar.early_fraud_warning"})
 """Objects that name the intent they belong to; their own metadata need not be the intent's."""

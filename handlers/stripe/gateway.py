@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from storage.dispute import Dispute, FraudWarning
-from storage.payment import Place
-from storage.refund import RefundReport
+from storage.models.dispute import Dispute, FraudWarning
+from storage.models.payment import Place
+from storage.models.refund import RefundReport
 
 Called = Callable[[str, str, float, int], None]
 """Told of a call to a vendor: whom, what for, how many seconds it took, and the HTTP status, or 0 without an answer."""

@@ -13,7 +13,7 @@ from handlers.stripe.events import NotAnEvent
 from handlers.stripe.gateway import Change, Clock, Gateway, GatewayError
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import Mailbox
-from storage.mail import Draft
+from storage.models.job import Draft
 from storage.payment_queries import Queries
 from storage.shops import Directory
 

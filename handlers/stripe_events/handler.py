@@ -15,8 +15,8 @@ from handlers.stripe.error_codes import MISMATCH
 from handlers.stripe.events import Event
 from handlers.stripe.gateway import GatewayError
 from handlers.trace import mark
-from storage.mail import Discard, Done, Mail, Retry, Verdict
-from storage.payment import Payment, PaymentStatus
+from storage.models.job import Discard, Done, Mail, Retry, Verdict
+from storage.models.payment import Payment, PaymentStatus
 from storage.payment_queries import Queries
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from handlers.web.middleware import TOKEN, StripeSilent
 from handlers.web.pay_page_text import Voice, page_values, receipt_values
 from handlers.web.templating import render
 from storage.errors import StripeUnavailable
-from storage.refund import Refund
+from storage.models.refund import Refund
 
 FROM_STRIPE = frozenset({"payment_intent", "payment_intent_client_secret", "redirect_status"})
 """What Stripe puts behind the return address. None of it is believed: anybody can type it."""

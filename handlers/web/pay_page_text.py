@@ -12,9 +12,9 @@ from handlers import i18n
 from handlers.pay_page.service import Page, PageAction, PageState
 from handlers.qr_code import qr_svg
 from handlers.shops.receipts import receipt_of
-from storage.money import Money
-from storage.people import Shop
-from storage.refund import Refund
+from storage.models.money import Money
+from storage.models.refund import Refund
+from storage.models.shop import Shop
 
 REFRESH_SECONDS = 5
 

@@ -14,7 +14,7 @@ from handlers.runtime.logging import Seldom
 from handlers.stripe.gateway import Clock
 from handlers.web.request_body import Bodies
 from storage.job_queue import Mailbox
-from storage.mail import Draft
+from storage.models.job import Draft
 
 log = logging.getLogger(__name__)
 

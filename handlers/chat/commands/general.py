@@ -9,7 +9,7 @@ from handlers.chat.context import Context
 from handlers.commands import open_to
 from handlers.i18n import Safe
 from storage.errors import PaymentError
-from storage.people import Role
+from storage.models.shop import Role
 
 
 class ClaimRefused(PaymentError):

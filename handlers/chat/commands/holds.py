@@ -10,7 +10,7 @@ from handlers.chat.context import Context
 from handlers.payments.holds import is_undecided
 from handlers.stripe.gateway import Button
 from storage.errors import HoldDecided, NotAHold, UnknownPayment
-from storage.payment import Payment, PaymentStatus
+from storage.models.payment import Payment, PaymentStatus
 from storage.prompts import Question
 
 

@@ -15,7 +15,7 @@ from handlers.chat.updates import InlineAsked, InlineChosen
 from handlers.i18n import Safe
 from handlers.stripe.gateway import Button, Letter, Offer
 from storage.errors import NotAllowed, PaymentError
-from storage.payment import Payment, Place
+from storage.models.payment import Payment, Place
 from storage.prompts import Question
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from handlers.shops.invitations import INVITE, OwnersAreSet, Wish, known_as, rol
 from handlers.stripe.gateway import Button, Keyboard
 from storage.errors import PaymentError
 from storage.invitations import Joined
-from storage.mail import Draft
-from storage.people import Invitation, Member, Role
+from storage.models.job import Draft
+from storage.models.shop import Invitation, Member, Role
 
 PER_PAGE = 20
 MOST_INVITATIONS = 10

@@ -11,7 +11,7 @@ from handlers.amounts.errors import AmountRefused
 from handlers.amounts.parser import Ambiguous, Asked, check, parse_request
 from handlers.chat.context import Context
 from handlers.stripe.gateway import Button
-from storage.money import Money
+from storage.models.money import Money
 from storage.prompts import Question
 
 EXAMPLES = (14950, 8000)

@@ -14,10 +14,10 @@ from handlers.messages.refund_text import retry_button, retry_until
 from handlers.refunds.service import RefundWish
 from handlers.stripe.gateway import Button, Keyboard, Letter
 from storage.errors import NotAllowed, PaymentError, RefundDecided, UnknownPayment
-from storage.money import LARGEST, Money
-from storage.payment import Payment, Place
+from storage.models.money import LARGEST, Money
+from storage.models.payment import Payment, Place
+from storage.models.refund import Refund, RefundStatus
 from storage.prompts import Question
-from storage.refund import Refund, RefundStatus
 
 
 class NotYourDraft(PaymentError):

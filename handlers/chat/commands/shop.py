@@ -14,8 +14,8 @@ from handlers.shops import settings as shop_settings
 from handlers.shops.receipts import lacking
 from handlers.stripe.gateway import Button, Keyboard
 from storage.errors import NotAllowed, PaymentError
-from storage.money import CURRENCIES, Money
-from storage.people import Role, Shop
+from storage.models.money import CURRENCIES, Money
+from storage.models.shop import Role, Shop
 
 ZONES = ("Europe/Copenhagen", "Europe/Helsinki", "Europe/Stockholm", "Europe/Oslo")
 SHOP_ID = re.compile(r"[0-9]{1,15}")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from storage.money import Money
-from storage.payment import Place
+from storage.models.money import Money
+from storage.models.payment import Place
 
 
 class RefundStatus(StrEnum):

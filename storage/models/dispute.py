@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from storage.money import Money
+from storage.models.money import Money
 
 ENDED = frozenset({"won", "lost", "warning_closed", "prevented"})
 """Stripe's words for a dispute that is over; all others (an open list) are not."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from storage.money import Money
+from storage.models.money import Money
 
 
 class PaymentStatus(StrEnum):
