@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database.database import Database
 from storage.models.payment import Payment
-from storage.money_out_tables import history
-from storage.shop_tables import members
-from storage.tables import payments
+from storage.schema.payments import payments
+from storage.schema.refunds import history
+from storage.schema.shops import members
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from storage.job_queue import Draft, Mailbox
 from storage.models.dispute import Dispute, FraudWarning, verdict_of
 from storage.models.money import Money
 from storage.models.payment import Payment
-from storage.money_out_tables import disputes, fraud_warnings
 from storage.payments import BOOK
-from storage.tables import payments
+from storage.schema.payments import payments
+from storage.schema.refunds import disputes, fraud_warnings
 
 AnnounceDispute = Callable[[Payment, Dispute], tuple[Draft, ...]]
 AnnounceWarning = Callable[[Payment, FraudWarning], tuple[Draft, ...]]

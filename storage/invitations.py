@@ -15,7 +15,7 @@ from storage.database.database import Database
 from storage.errors import PaymentError
 from storage.job_queue import Draft, Mailbox
 from storage.models.shop import Invitation, Member, Role, Shop
-from storage.shop_tables import chats, invites, members, shops
+from storage.schema.shops import chats, invites, members, shops
 
 NAMES = {Role.MERCHANT: "merchant", Role.ADMIN: "admin", Role.OWNER: "owner"}
 """How roles are written in the history."""

@@ -10,12 +10,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.columns import EPOCH
 from storage.database import sqlite
 from storage.database.batch_insert import GroupCommit
 from storage.database.database import FEW, Database
 from storage.models.job import Discard, Done, Draft, Mail, Retry, SetAside, Snooze, Verdict
-from storage.tables import mail
+from storage.schema.payments import mail
+from storage.schema.types import EPOCH
 
 __all__ = ["Discard", "Done", "Draft", "Mail", "Mailbox", "Retry", "SetAside", "Snooze", "Verdict"]
 

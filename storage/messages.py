@@ -14,8 +14,8 @@ from storage.database.database import FEW, Database
 from storage.job_queue import change_lane
 from storage.models.payment import Place
 from storage.payment_rows import Card
-from storage.shop_tables import chats
-from storage.tables import cards, payments, posts, questions
+from storage.schema.payments import cards, payments, posts, questions
+from storage.schema.shops import chats
 
 
 @dataclass(frozen=True)

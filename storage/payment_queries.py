@@ -14,9 +14,9 @@ from storage.database.database import Database
 from storage.models.money import Money
 from storage.models.payment import Payment, PaymentStatus, hash_of
 from storage.models.refund import ON_ITS_WAY
-from storage.money_out_tables import history, refunds
 from storage.payments import Entry
-from storage.tables import attempts, cards, payments
+from storage.schema.payments import attempts, cards, payments
+from storage.schema.refunds import history, refunds
 
 
 @dataclass(frozen=True)

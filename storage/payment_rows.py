@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.models.money import Money
 from storage.models.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus, Place, hash_of
 from storage.models.shop import Member, Role, Shop
-from storage.tables import attempts, cards, payments
+from storage.schema.payments import attempts, cards, payments
 
 _CURRENT = payments.join(
     attempts,

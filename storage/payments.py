@@ -17,8 +17,8 @@ from storage.database.database import Database
 from storage.errors import ImpossibleTransition, StaleTransition
 from storage.job_queue import Draft, Mailbox
 from storage.models.payment import TRANSITIONS, Payment, PaymentStatus
-from storage.shop_tables import shops
-from storage.tables import attempts, cards, payments
+from storage.schema.payments import attempts, cards, payments
+from storage.schema.shops import shops
 
 Announce = Callable[[Payment, Payment], tuple[Draft, ...]]
 Schedule = Callable[[Payment, datetime], datetime | None]

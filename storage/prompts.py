@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from storage.database.database import FEW, Database
 from storage.models.payment import Place
-from storage.tables import questions
+from storage.schema.payments import questions
 
 
 @dataclass(frozen=True)

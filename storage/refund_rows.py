@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.models.money import Money
 from storage.models.payment import Place
 from storage.models.refund import ON_ITS_WAY, Refund, RefundStatus
-from storage.money_out_tables import refunds
+from storage.schema.refunds import refunds
 
 _ALL = sa.select(refunds)
 _BY = {name: _ALL.where(refunds.c[name] == sa.bindparam("key")) for name in ("id", "source", "stripe_id")}

@@ -17,9 +17,9 @@ from storage.errors import ImpossibleTransition
 from storage.job_queue import Draft, Mailbox
 from storage.models.payment import Payment
 from storage.models.refund import LIMIT_SPAN, REFUND_TRANSITIONS, Refund, RefundReport
-from storage.money_out_tables import refunds
 from storage.payments import BOOK
-from storage.tables import payments
+from storage.schema.payments import payments
+from storage.schema.refunds import refunds
 
 AnnounceRefund = Callable[[Payment, Refund | None, Refund], tuple[Draft, ...]]
 ScheduleRefund = Callable[[Refund, datetime], datetime | None]

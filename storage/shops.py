@@ -15,7 +15,7 @@ from storage import payment_rows
 from storage.audit_log import note
 from storage.database.database import Database
 from storage.models.shop import Member, Role, Seller, Shop
-from storage.shop_tables import chats, facts, members, owners, sellers, shops
+from storage.schema.shops import chats, facts, members, owners, sellers, shops
 
 KVIT = "kvit"
 """Who did what nobody in particular asked for."""

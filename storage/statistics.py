@@ -8,8 +8,8 @@ from collections.abc import Collection
 import sqlalchemy as sa
 
 from storage.database.database import Database
-from storage.money_out_tables import refunds
-from storage.tables import payments
+from storage.schema.payments import payments
+from storage.schema.refunds import refunds
 
 
 class Counts:

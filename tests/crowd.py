@@ -18,7 +18,7 @@ from storage.models.payment import PaymentStatus, Place
 from storage.models.shop import Role
 from storage.payment_queries import Queries
 from storage.payment_rows import Card
-from storage.shop_tables import members
+from storage.schema.shops import members
 from storage.shops import Directory
 from tests.evidence import worked_off
 from tests.world import OWNER, PATIENCE, Json, World

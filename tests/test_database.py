@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import Draft, Mailbox
-from storage.shop_tables import facts, members
+from storage.schema.shops import facts, members
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

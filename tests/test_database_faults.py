@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import Draft, Mailbox
-from storage.shop_tables import facts
+from storage.schema.shops import facts
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
-from storage.shop_tables import facts
+from storage.schema.shops import facts
 
 VALUE = sa.select(facts.c.value).where(facts.c.name == "n")
 

@@ -16,12 +16,13 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from storage import migrations, money_out_tables
-from storage.columns import EPOCH, metadata
+from storage import migrations
 from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.migrations import UnknownVersion
 from storage.models.shop import Seller
+from storage.schema import refunds
+from storage.schema.types import EPOCH, metadata
 from storage.shops import Directory
 
 MORTAL = """
@@ -78,7 +79,7 @@ async def test_every_table_is_strict_and_no_row_is_deleted_by_cascade(db: Databa
     async with db.reading() as tx:
         definitions = await tx.run_sync(_definitions)
     tables = {name: sql for name, sql in definitions.items() if sql.startswith("CREATE TABLE")}
-    assert tables.keys() == metadata.tables.keys() > {money_out_tables.refunds.name}
+    assert tables.keys() == metadata.tables.keys() > {refunds.refunds.name}
     assert all(sql.endswith("STRICT") for sql in tables.values())
     assert not any("CASCADE" in sql for sql in tables.values())
 

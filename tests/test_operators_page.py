@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from handlers.operations.reconciler import ASIDE_KEPT, EVENTS_KEPT, KEPT
-from storage import money_out_tables, tables  # noqa: F401 - all that is kept
-from storage.columns import metadata
+from storage.schema import payments, refunds
+from storage.schema.types import metadata
 from tests.test_deploy import DEPLOY, ROOT, UNITS, unit
 
 

@@ -11,9 +11,9 @@ import pytest
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.i18n import LANGUAGES, text
 from handlers.shops.settings import changed
-from storage.columns import EPOCH
 from storage.database.database import Database
 from storage.models.shop import Shop
+from storage.schema.types import EPOCH
 from storage.shops import Directory
 from tests.crowd import ADMIN, MERCHANT, open_shop, posts, refused, reply
 from tests.evidence import rows

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from storage.columns import CURRENCY, STRICT, BigInt, Flag, Instant, metadata, one_of, where
-from storage.shop_tables import shops
-from storage.tables import payments
+from storage.schema.payments import payments
+from storage.schema.shops import shops
+from storage.schema.types import CURRENCY, STRICT, BigInt, Flag, Instant, metadata, one_of, where
 
 refunds = sa.Table(
     "refunds",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from storage.columns import CURRENCY, STRICT, BigInt, Flag, Instant, metadata, one_of, where
 from storage.models.money import LARGEST
-from storage.shop_tables import shops
+from storage.schema.shops import shops
+from storage.schema.types import CURRENCY, STRICT, BigInt, Flag, Instant, metadata, one_of, where
 
 posts = sa.Table(
     "posts",

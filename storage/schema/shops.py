@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from storage.columns import CURRENCY, STRICT, BigInt, Instant, metadata, one_of
 from storage.models.money import LARGEST
+from storage.schema.types import CURRENCY, STRICT, BigInt, Instant, metadata, one_of
 
 facts = sa.Table(
     "facts",
