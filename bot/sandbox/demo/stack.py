@@ -29,7 +29,7 @@ APPROVAL_ABOVE = 50_000
 class Market:
     """The pretend Stripe and Telegram, and the real service between them."""
 
-    fake_services: Vendors
+    vendors: Vendors
     service: Service
 
 
