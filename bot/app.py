@@ -15,13 +15,16 @@ from bot.settings import Settings
 from bot.stripe.gateway import StripeGateway
 from bot.telegram.http_client import API, AiohttpRequest
 from bot.telegram.messenger import TelegramMessenger
-from bot.telegram.polling import Polling, WebhookGuard, WebhookIsSet
+from bot.telegram.polling import Polling, WebhookIsSet
+from bot.telegram.webhook_monitor import WebhookGuard
 from bot.wiring import build
 from handlers.access.membership import Person
+from handlers.clock import Clock
 from handlers.operations.metrics import Metrics
 from handlers.operations.monitor import INTAKE
-from handlers.stripe.gateway import Clock, DeliveryFailed, Gateway, Messenger
+from handlers.stripe.gateway import Gateway
 from handlers.sweeping import Swept, sweep_now
+from handlers.telegram.messenger import DeliveryFailed, Messenger
 from handlers.telegram.rate_limit import Pacing
 from storage.database.database import Database
 from storage.database.file_lock import AlreadyServed, FileLock

@@ -17,6 +17,7 @@ from handlers.access.authorization import Rights
 from handlers.access.membership import Team
 from handlers.chat.context import Desks
 from handlers.chat.dispatcher import Chat
+from handlers.clock import Clock
 from handlers.disputes.sync import DisputeAttendant
 from handlers.messages.delivery import Outbox
 from handlers.messages.payment_events import announce
@@ -24,9 +25,9 @@ from handlers.messages.payment_message import Looks
 from handlers.messages.qr_message import Pictures
 from handlers.messages.recipients import MoneyOut
 from handlers.messages.refund_events import announce_dispute, announce_refund, announce_warning
-from handlers.operations.alerts import Alerts
+from handlers.operations.alerts import Alerts, Episodes
 from handlers.operations.metrics import Metrics, Readings
-from handlers.operations.monitor import Episodes, Watch
+from handlers.operations.monitor import Watch
 from handlers.operations.reconciler import EVENTS_KEPT, KEPT, Sweep
 from handlers.owners import Owners
 from handlers.pay_page.live_updates import Live
@@ -44,9 +45,10 @@ from handlers.runtime.heartbeats import Health
 from handlers.runtime.worker import Belt
 from handlers.shops.invitations import KIND as INVITATION
 from handlers.shops.invitations import Colleagues
-from handlers.stripe.gateway import Clock, Gateway, Messenger
+from handlers.stripe.gateway import Gateway
 from handlers.stripe_events.backfill import MissedEvents
 from handlers.stripe_events.handler import Inbox
+from handlers.telegram.messenger import Messenger
 from handlers.telegram.rate_limit import Pacing
 from handlers.turns import Turns
 from handlers.web.app import site

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from handlers import i18n
 from handlers.i18n import html, text
 from handlers.stripe.error_codes import failure_key
-from handlers.stripe.gateway import Button, Keyboard
+from handlers.telegram.messenger import Button, Keyboard
 from storage.models.payment import Payment
 
 LONGEST_COPY = 256

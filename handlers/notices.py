@@ -6,7 +6,7 @@ from handlers.i18n import html
 from handlers.messages.payment_events import Fact
 from handlers.messages.payment_message import View
 from handlers.stripe.error_codes import failure_key
-from handlers.stripe.gateway import Letter
+from handlers.telegram.messenger import Letter
 from storage.models.payment import CancelReason, Payment
 
 

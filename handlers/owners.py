@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from handlers.access.membership import Team
+from handlers.clock import Clock
 from handlers.i18n import html
 from handlers.messages.outbox_message import Post, draft_of
-from handlers.stripe.gateway import Clock, Letter
+from handlers.telegram.messenger import Letter
 from storage.job_queue import Mailbox
 from storage.models.job import Draft
 from storage.models.payment import Place

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 
+from handlers.clock import Clock
 from handlers.operations.alerts import Alerts
 from handlers.refunds.sync import RefundAttendant
-from handlers.stripe.gateway import Clock
 from storage.errors import DatabaseUnavailable
 from storage.refunds import RefundBook
 

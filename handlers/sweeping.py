@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from handlers.clock import Clock
 from handlers.operations.reconciler import Sweep
 from handlers.runtime.worker import Belt
-from handlers.stripe.gateway import Clock
 from handlers.stripe_events.backfill import MissedEvents
 from storage.job_queue import Mailbox, SetAside
 

@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database.database import Database
 from storage.models.payment import Payment
+from storage.schema.audit_log import history
 from storage.schema.payments import payments
-from storage.schema.refunds import history
 from storage.schema.shops import members
 
 log = logging.getLogger(__name__)

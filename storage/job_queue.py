@@ -14,7 +14,7 @@ from storage.database import sqlite
 from storage.database.batch_insert import GroupCommit
 from storage.database.database import FEW, Database
 from storage.models.job import Discard, Done, Draft, Mail, Retry, SetAside, Snooze, Verdict
-from storage.schema.payments import mail
+from storage.schema.queue import mail
 from storage.schema.types import EPOCH
 
 __all__ = ["Discard", "Done", "Draft", "Mail", "Mailbox", "Retry", "SetAside", "Snooze", "Verdict"]

@@ -13,8 +13,8 @@ from storage import payment_rows
 from storage.database.database import FEW, Database
 from storage.job_queue import change_lane
 from storage.models.payment import Place
-from storage.payment_rows import Card
-from storage.schema.payments import cards, payments, posts, questions
+from storage.schema.chats import posts, questions
+from storage.schema.payments import cards, payments
 from storage.schema.shops import chats
 
 
@@ -186,3 +186,39 @@ async def _move(
     while moved == FEW:
         moved = (await tx.execute(change)).rowcount
         await asyncio.sleep(0)
+
+
+@dataclass(frozen=True)
+class Card:
+    """Where a payment's one message is; `message_id` is None until it was posted, `lost` once it was deleted.
+
+    `picture_id` is the message with the QR code below it, while there is one.
+    """
+
+    payment_id: str
+    place: Place
+    message_id: int | None
+    shown_version: int
+    shown_at: datetime | None
+    sends: int
+    lost: bool
+    picture_id: int | None = None
+
+    @property
+    def stands(self) -> bool:
+        """Whether there is a message to be edited."""
+        return self.message_id is not None or self.place.inline_id is not None
+
+
+def to_card(row: sa.RowMapping) -> Card:
+    """A card from a row of `cards`."""
+    return Card(
+        payment_id=row[cards.c.payment_id.name],
+        place=Place(row["chat_id"], row["thread_id"], row["inline_id"]),
+        message_id=row["message_id"],
+        shown_version=row["shown_version"],
+        shown_at=row["shown_at"],
+        sends=row["sends"],
+        lost=row["lost"],
+        picture_id=row["picture_id"],
+    )

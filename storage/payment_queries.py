@@ -15,8 +15,9 @@ from storage.models.money import Money
 from storage.models.payment import Payment, PaymentStatus, hash_of
 from storage.models.refund import ON_ITS_WAY
 from storage.payments import Entry
+from storage.schema.audit_log import history
 from storage.schema.payments import attempts, cards, payments
-from storage.schema.refunds import history, refunds
+from storage.schema.refunds import refunds
 
 
 @dataclass(frozen=True)

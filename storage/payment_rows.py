@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,8 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.models.money import Money
 from storage.models.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus, Place, hash_of
-from storage.models.shop import Member, Role, Shop
-from storage.schema.payments import attempts, cards, payments
+from storage.schema.payments import attempts, payments
 
 _CURRENT = payments.join(
     attempts,
@@ -25,28 +22,6 @@ _ATTEMPT = [
 ]
 PAYMENTS = sa.select(payments, *_ATTEMPT).select_from(_CURRENT)
 """Every payment with its newest attempt; add a `where`."""
-
-
-@dataclass(frozen=True)
-class Card:
-    """Where a payment's one message is; `message_id` is None until it was posted, `lost` once it was deleted.
-
-    `picture_id` is the message with the QR code below it, while there is one.
-    """
-
-    payment_id: str
-    place: Place
-    message_id: int | None
-    shown_version: int
-    shown_at: datetime | None
-    sends: int
-    lost: bool
-    picture_id: int | None = None
-
-    @property
-    def stands(self) -> bool:
-        """Whether there is a message to be edited."""
-        return self.message_id is not None or self.place.inline_id is not None
 
 
 _BY = {
@@ -217,41 +192,3 @@ def of_new_card(payment: Payment) -> dict[str, Any]:
     nothing_shown = {"message_id": None, "shown_version": 0, "shown_at": None, "sends": 0, "lost": False}
     where = {"chat_id": place.chat_id, "thread_id": place.thread_id, "inline_id": place.inline_id}
     return {"payment_id": payment.id, **where, **nothing_shown}
-
-
-def to_card(row: sa.RowMapping) -> Card:
-    """A card from a row of `cards`."""
-    return Card(
-        payment_id=row[cards.c.payment_id.name],
-        place=Place(row["chat_id"], row["thread_id"], row["inline_id"]),
-        message_id=row["message_id"],
-        shown_version=row["shown_version"],
-        shown_at=row["shown_at"],
-        sends=row["sends"],
-        lost=row["lost"],
-        picture_id=row["picture_id"],
-    )
-
-
-def to_member(row: sa.RowMapping) -> Member:
-    """A member from a row of `members`."""
-    return Member(row["shop_id"], row["user_id"], Role(row["role"]), row["name"], row["since"], row["invited_by"])
-
-
-def to_shop(row: sa.RowMapping) -> Shop:
-    """A shop from a row of `shops`."""
-    return Shop(
-        id=row["id"],
-        name=row["name"],
-        currency=row["currency"],
-        language=row["language"],
-        time_zone=row["time_zone"],
-        limit=row["limit_minor"],
-        refund_limit=row["refund_limit_minor"],
-        request_hours=row["request_hours"],
-        seller_name=row["seller_name"],
-        seller_address=row["seller_address"],
-        seller_number=row["seller_number"],
-        seller_contact=row["seller_contact"],
-        vat_rate=row["vat_rate"],
-    )

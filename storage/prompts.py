@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from storage.database.database import FEW, Database
 from storage.models.payment import Place
-from storage.schema.payments import questions
+from storage.schema.chats import questions
 
 
 @dataclass(frozen=True)

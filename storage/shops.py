@@ -282,3 +282,27 @@ def _columns(shop: Shop) -> dict[str, object]:
         "seller_contact": shop.seller_contact,
         "vat_rate": shop.vat_rate,
     }
+
+
+def to_member(row: sa.RowMapping) -> Member:
+    """A member from a row of `members`."""
+    return Member(row["shop_id"], row["user_id"], Role(row["role"]), row["name"], row["since"], row["invited_by"])
+
+
+def to_shop(row: sa.RowMapping) -> Shop:
+    """A shop from a row of `shops`."""
+    return Shop(
+        id=row["id"],
+        name=row["name"],
+        currency=row["currency"],
+        language=row["language"],
+        time_zone=row["time_zone"],
+        limit=row["limit_minor"],
+        refund_limit=row["refund_limit_minor"],
+        request_hours=row["request_hours"],
+        seller_name=row["seller_name"],
+        seller_address=row["seller_address"],
+        seller_number=row["seller_number"],
+        seller_contact=row["seller_contact"],
+        vat_rate=row["vat_rate"],
+    )

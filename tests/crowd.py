@@ -10,14 +10,13 @@ from typing import Any
 from bot.sandbox.fake_telegram import Entry, FakeTelegram
 from bot.sandbox.fake_telegram.state import Chat
 from bot.sandbox.fake_telegram.users import Words
-from handlers.stripe.gateway import Letter, Messenger
+from handlers.telegram.messenger import Letter, Messenger
 from storage.database.database import Database
 from storage.job_queue import Mailbox
-from storage.messages import Posts
+from storage.messages import Card, Posts
 from storage.models.payment import PaymentStatus, Place
 from storage.models.shop import Role
 from storage.payment_queries import Queries
-from storage.payment_rows import Card
 from storage.schema.shops import members
 from storage.shops import Directory
 from tests.evidence import worked_off

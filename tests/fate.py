@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from handlers.stripe.gateway import Change, Gateway, Intent, IntentRequest, Letter, Messenger, Offer, RefundRequest
+from handlers.stripe.gateway import Change, Gateway, Intent, IntentRequest, RefundRequest
+from handlers.telegram.messenger import Letter, Messenger, Offer
 from storage.database.database import Database
 from storage.database.sqlite import Row
 from storage.models.dispute import Dispute, FraudWarning

@@ -14,7 +14,8 @@ from typing import Any, cast
 from aiohttp import web
 
 from bot.app import Seams
-from handlers.stripe.gateway import Gateway, Messenger
+from handlers.stripe.gateway import Gateway
+from handlers.telegram.messenger import Messenger
 from storage.errors import DatabaseUnavailable
 from tests.evidence import eventually
 from tests.fate import Moment

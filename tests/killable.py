@@ -20,7 +20,8 @@ from bot.app import Seams, Service
 from bot.clock import SystemClock
 from bot.settings import load
 from bot.signals import until_told
-from handlers.stripe.gateway import Gateway, Messenger
+from handlers.stripe.gateway import Gateway
+from handlers.telegram.messenger import Messenger
 
 
 class Death:

@@ -24,7 +24,8 @@ from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.stripe.gateway import StripeGateway
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.messenger import TelegramMessenger
-from handlers.stripe.gateway import Gateway, Messenger
+from handlers.stripe.gateway import Gateway
+from handlers.telegram.messenger import Messenger
 from handlers.telegram.rate_limit import Pacing
 from storage.database.database import Database
 from storage.models.shop import Role, Shop

@@ -8,18 +8,8 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from handlers.stripe.gateway import (
-    Change,
-    DeliveryFailed,
-    Gateway,
-    Intent,
-    IntentRequest,
-    IntentStatus,
-    Letter,
-    Messenger,
-    Offer,
-    RefundRequest,
-)
+from handlers.stripe.gateway import Change, Gateway, Intent, IntentRequest, IntentStatus, RefundRequest
+from handlers.telegram.messenger import DeliveryFailed, Letter, Messenger, Offer
 from storage.models.dispute import Dispute, FraudWarning
 from storage.models.payment import Place
 from storage.models.refund import RefundReport

@@ -12,7 +12,8 @@ from typing import Any
 from bot.app import Service
 from handlers.access.membership import Person
 from handlers.chat.context import Desks
-from handlers.stripe.gateway import Intent, IntentStatus, Letter, RefundRequest
+from handlers.stripe.gateway import Intent, IntentStatus, RefundRequest
+from handlers.telegram.messenger import Letter
 from storage.models.payment import Payment, Place
 from storage.models.refund import ON_ITS_WAY, Refund, RefundReport, RefundStatus
 from storage.models.shop import Role, Shop

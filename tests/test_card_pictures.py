@@ -10,7 +10,7 @@ import pytest
 from bot.app import Seams
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.qr_code import qr_png, qr_svg
-from handlers.stripe.gateway import DeliveryFailed, Letter
+from handlers.telegram.messenger import DeliveryFailed, Letter
 from storage.models.payment import Place
 from tests.crowd import break_telegram, calls, chat_of, set_aside
 from tests.evidence import pass_time, payment, rest, rows

@@ -11,7 +11,7 @@ import pytest
 
 from bot.app import Seams
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.stripe.gateway import Messenger
+from handlers.telegram.messenger import Messenger
 from storage.models.payment import PaymentStatus
 from tests.crowd import (
     ADMIN,

@@ -12,7 +12,7 @@ import pytest
 from bot.app import Seams
 from bot.sandbox.fake_telegram.membership import Membership
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.stripe.gateway import Messenger
+from handlers.telegram.messenger import Messenger
 from storage.models.payment import PaymentStatus
 from tests.crowd import (
     GROUP,

@@ -10,7 +10,7 @@ from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.messenger import TelegramMessenger
 from bot.telegram.polling import Polling, WebhookIsSet
-from handlers.stripe.gateway import Button, DeliveryFailed, Letter
+from handlers.telegram.messenger import Button, DeliveryFailed, Letter
 from storage.database.database import Database
 from storage.job_queue import Mailbox
 from storage.models.payment import Place

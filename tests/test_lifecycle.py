@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from handlers.belief import Mismatch, faithful
 from handlers.payments import state_machine
-from handlers.payments.state_machine import KEY_LIFE, Step, Times
+from handlers.payments.state_machine import Step, Times
 from handlers.stripe.gateway import LONGEST_CALL, Intent, IntentStatus
+from handlers.stripe.retry import KEY_LIFE
 from storage.models.money import Money
 from storage.models.payment import (
     MAX_ATTEMPTS,

@@ -15,7 +15,7 @@ from storage.audit_log import MOST_SEARCHED, Trail, note
 from storage.database.database import Database
 from storage.models.payment import PaymentStatus
 from storage.models.shop import Shop
-from storage.schema.refunds import history
+from storage.schema.audit_log import history
 from storage.shops import Directory
 from tests.crowd import (
     ADMIN,

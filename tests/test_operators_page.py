@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from handlers.operations.reconciler import ASIDE_KEPT, EVENTS_KEPT, KEPT
-from storage.schema import payments, refunds
 from storage.schema.types import metadata
 from tests.test_deploy import DEPLOY, ROOT, UNITS, unit
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from bot.sandbox.shared.fake_clock import TurnedClock
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import Mailbox
-from storage.schema.payments import posts
+from storage.schema.chats import posts
 from tests.crowd import ADMIN, GROUP, book, open_shop, press
 from tests.evidence import rest
 from tests.invitations import invited, join

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from bot.app import Seams
 from bot.sandbox.fake_telegram.transcript import LOST, Entry
-from handlers.stripe.gateway import Gateway, Messenger
+from handlers.stripe.gateway import Gateway
+from handlers.telegram.messenger import Messenger
 from tests import planted
 from tests.checker import repeats, violations
 from tests.checker_chat import REF_LINE

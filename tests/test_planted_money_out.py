@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from bot.app import Seams
-from handlers.stripe.gateway import Gateway, Messenger
+from handlers.stripe.gateway import Gateway
+from handlers.telegram.messenger import Messenger
 from tests import planted_money_out as planted
 from tests.checker import violations
 from tests.crowd import ADMIN, GROUP, MERCHANT

@@ -13,8 +13,8 @@ import pytest
 
 from bot.app import Seams, Service
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.payments.state_machine import KEY_LIFE
 from handlers.stripe.gateway import GatewayError, Intent
+from handlers.stripe.retry import KEY_LIFE
 from storage.models.refund import RefundReport
 from tests.crowd import in_time, open_shop
 from tests.evidence import fault, money, rows, worked_off

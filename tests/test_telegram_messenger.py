@@ -12,7 +12,7 @@ from telegram.error import Conflict, RetryAfter
 
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.messenger import TelegramMessenger, TokenRefused, failure_of
-from handlers.stripe.gateway import Button, DeliveryFailed, Letter, Messenger
+from handlers.telegram.messenger import Button, DeliveryFailed, Letter, Messenger
 from storage.models.payment import Place
 from tests.telegram_stand import TOKEN, Stand
 

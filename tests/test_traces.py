@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from bot.app import Seams
-from handlers.stripe.gateway import DeliveryFailed, Letter, Messenger
+from handlers.telegram.messenger import DeliveryFailed, Letter, Messenger
 from handlers.trace import Mark, current
 from storage.models.payment import Place
 from tests.evidence import eventually, fault, payment, rest

@@ -19,7 +19,8 @@ from bot.signals import until_told
 from bot.stripe.gateway import StripeGateway
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.messenger import TelegramMessenger
-from handlers.stripe.gateway import Gateway, Messenger
+from handlers.stripe.gateway import Gateway
+from handlers.telegram.messenger import Messenger
 from tests.torture_watch import tell_on_stderr
 
 REFUSED, BROKEN = 2, 3

@@ -13,10 +13,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from bot.telegram.update_jobs import draft_of
+from handlers.clock import Clock
 from handlers.pay_page.live_updates import Live
 from handlers.pay_page.service import Page
 from handlers.runtime.heartbeats import Health
-from handlers.stripe.gateway import Clock
 from handlers.web.app import site
 from handlers.web.monitoring import Check
 from handlers.web.pay_page import Pages

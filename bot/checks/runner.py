@@ -11,7 +11,7 @@ from bot.checks import machine, stripe, telegram
 from bot.findings import Finding, fine, wrong
 from bot.redaction import redactor
 from bot.settings import Settings, SettingsRefused
-from handlers.stripe.gateway import Clock
+from handlers.clock import Clock
 
 SETTINGS = "settings"
 

@@ -10,7 +10,8 @@ from bot.findings import Finding, fine, note, wrong
 from bot.settings import Settings
 from bot.stripe.admin_client import StripeSetup
 from bot.stripe.error_help import explained, grant, lacks_right, refusal_of
-from handlers.stripe.gateway import Clock, GatewayError
+from handlers.clock import Clock
+from handlers.stripe.gateway import GatewayError
 
 CLOCK, KEY, RIGHTS, MOBILEPAY = "clock", "stripe key", "stripe rights", "mobilepay"
 CLOCKS_APART = timedelta(seconds=60)

@@ -28,7 +28,7 @@ from telegram.error import (
 )
 
 from bot.telegram.http_client import PRETEND_TOKEN, AiohttpRequest, NotSent, PerhapsSent
-from handlers.stripe.gateway import Button, DeliveryFailed, Keyboard, Letter, Offer
+from handlers.telegram.messenger import Button, DeliveryFailed, Keyboard, Letter, Offer
 from storage.models.payment import Place
 
 NO_PREVIEW = LinkPreviewOptions(is_disabled=True)

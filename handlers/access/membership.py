@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from handlers.i18n import language_of
-from handlers.stripe.gateway import Clock
+from handlers.clock import Clock
+from handlers.i18n import language_of, text
 from handlers.text import caption
 from storage.models.shop import NOBODY, Role, Shop
 from storage.shops import Directory
@@ -132,3 +132,20 @@ class Team:
 def _digest(word: str) -> str:
     """What is kept of a word that opens a door."""
     return hashlib.sha256(word.encode(errors="replace")).hexdigest()
+
+
+def role_name(language: str, role: Role) -> str:
+    """How a role is called."""
+    match role:
+        case Role.OWNER:
+            return text(language, "role.owner")
+        case Role.ADMIN:
+            return text(language, "role.admin")
+        case Role.MERCHANT:
+            return text(language, "role.merchant")
+    raise ValueError("a stranger has no role that has a name")
+
+
+def known_as(name: str, user_id: int) -> str:
+    """A person's name with his number, or the number alone."""
+    return f"{name} ({user_id})" if name else str(user_id)

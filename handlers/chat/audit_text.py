@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from handlers.access.membership import known_as, role_name
 from handlers.i18n import Safe, html, text
-from handlers.shops.invitations import known_as, role_name
 from storage.audit_log import Line
 from storage.models.money import CURRENCIES, Money
 from storage.models.payment import PaymentStatus

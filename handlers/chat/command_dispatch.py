@@ -11,7 +11,7 @@ from handlers.chat.context import Context
 from handlers.chat.routes import COMMAND_DOORS
 from handlers.chat.updates import Said
 from handlers.commands import COMMANDS, Command
-from handlers.stripe.gateway import Button
+from handlers.telegram.messenger import Button
 from storage.errors import NotAllowed, PaymentError
 from storage.models.shop import Role
 from storage.prompts import Question

@@ -11,6 +11,7 @@ from handlers.access.authorization import Rights
 from handlers.access.membership import Person, Standing, Team
 from handlers.access.permissions import Action, Where, may
 from handlers.chat.updates import InlineAsked, InlineChosen, Said, Tapped
+from handlers.clock import Clock
 from handlers.i18n import Safe, html, language_of, text
 from handlers.messages.outbox_message import Post, draft_of
 from handlers.messages.payment_message import Looks
@@ -18,7 +19,7 @@ from handlers.payments.service import Payments
 from handlers.refunds.service import Refunds
 from handlers.runtime.heartbeats import Health
 from handlers.shops.invitations import Colleagues
-from handlers.stripe.gateway import Clock, Keyboard, Letter, Messenger
+from handlers.telegram.messenger import Keyboard, Letter, Messenger
 from storage.audit_log import Trail
 from storage.errors import NotAllowed, PaymentError
 from storage.job_queue import Draft, Mailbox

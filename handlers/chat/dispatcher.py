@@ -11,7 +11,7 @@ from handlers.chat.commands import inline
 from handlers.chat.context import Context, Desks
 from handlers.chat.rate_limits import Restraint
 from handlers.chat.updates import Access, InlineAsked, InlineChosen, Moved, Said, Tapped, read
-from handlers.stripe.gateway import DeliveryFailed
+from handlers.telegram.messenger import DeliveryFailed
 from handlers.trace import mark
 from storage.errors import NotAllowed, PaymentError
 from storage.models.job import Discard, Done, Draft, Mail, Retry, Verdict

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from handlers.stripe.gateway import Clock, Gateway, GatewayError
+from handlers.clock import Clock
+from handlers.stripe.error_codes import NO_RIGHT
+from handlers.stripe.gateway import Gateway, GatewayError
 from handlers.turns import Turns
 from storage.disputes import DisputeBook
 from storage.payment_queries import Queries
-
-NO_RIGHT = "permission"
-"""The code of a refusal that does not pass before somebody gives the key more rights."""
 
 log = logging.getLogger(__name__)
 

@@ -9,21 +9,21 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from handlers.clock import Clock
 from handlers.messages import outbox_message
 from handlers.messages.payment_events import Fact, fact_of, still_holds
 from handlers.messages.payment_message import Looks, asked_by, card, card_state, farewell
 from handlers.messages.recipients import MoneyOut
 from handlers.notices import notice
-from handlers.stripe.gateway import Clock, DeliveryFailed, Letter, Messenger
+from handlers.telegram.messenger import DeliveryFailed, Letter, Messenger
 from handlers.telegram.rate_limit import Pacing
 from handlers.trace import mark
 from handlers.turns import Turns
-from storage.messages import Posts
+from storage.messages import Card, Posts
 from storage.models.job import Discard, Done, Mail, Retry, Snooze, Verdict
 from storage.models.payment import Payment, Place
 from storage.models.shop import Shop
 from storage.payment_queries import Queries
-from storage.payment_rows import Card
 from storage.shops import Directory
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
-from handlers.stripe.gateway import Button, Letter
+from handlers.telegram.messenger import Button, Letter
 from storage.models.job import Discard, Done, Draft, Mail
 from storage.models.payment import Place
 

@@ -11,7 +11,7 @@ from handlers.card_links import link_rows, page_lines, page_of, page_rows
 from handlers.i18n import Safe, html, text
 from handlers.messages.refund_text import card_lines, hold_buttons
 from handlers.stripe.error_codes import failure_key, refusal_key, trouble_key
-from handlers.stripe.gateway import Button, Keyboard, Letter
+from handlers.telegram.messenger import Button, Keyboard, Letter
 from storage.models.money import Money
 from storage.models.payment import Attempt, AttemptOutcome, CancelReason, Payment, PaymentStatus, Place
 from storage.models.refund import Refund

@@ -6,12 +6,13 @@ import json
 import logging
 
 from handlers.card_links import page_of
+from handlers.clock import Clock
 from handlers.i18n import html
 from handlers.messages.delivery import Outbox
 from handlers.messages.outbox_message import lane_of
 from handlers.messages.payment_message import Looks
 from handlers.qr_code import qr_png
-from handlers.stripe.gateway import Clock, DeliveryFailed, Letter, Messenger
+from handlers.telegram.messenger import DeliveryFailed, Letter, Messenger
 from storage.messages import Posts
 from storage.models.job import Discard, Done, Draft, Mail, Verdict
 from storage.models.payment import Payment, Place

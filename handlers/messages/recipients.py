@@ -6,11 +6,12 @@ import json
 from collections.abc import Sequence
 
 from handlers.access.authorization import Rights
+from handlers.clock import Clock
 from handlers.messages import refund_text as words
 from handlers.messages.outbox_message import Post, draft_of
 from handlers.messages.payment_events import Fact
 from handlers.messages.refund_events import STALE
-from handlers.stripe.gateway import Clock, Letter
+from handlers.telegram.messenger import Letter
 from storage.disputes import DisputeBook
 from storage.job_queue import Mailbox
 from storage.models.job import Mail

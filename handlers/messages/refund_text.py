@@ -8,7 +8,7 @@ from handlers import i18n
 from handlers.i18n import Safe, html, text
 from handlers.messages.payment_events import Fact
 from handlers.messages.refund_events import SHOWN
-from handlers.stripe.gateway import Button, Keyboard, Letter
+from handlers.telegram.messenger import Button, Keyboard, Letter
 from storage.models.dispute import Dispute
 from storage.models.money import Money
 from storage.models.payment import Payment

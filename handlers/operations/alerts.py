@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from handlers.access.membership import Person
+from handlers.clock import Clock
 from handlers.messages.delivery import CLOSED
-from handlers.operations.monitor import KEY, Episodes
 from handlers.owners import ALERT, Owners
 from handlers.stripe.error_codes import KEY_REFUSED, MISMATCH
-from handlers.stripe.gateway import Clock
 from storage.models.job import Draft, Mail
 from storage.models.payment import Payment
 from storage.models.refund import Refund
 from storage.models.shop import Shop
+from storage.shops import Directory
 
 MANY_TRIES = 100
 """Tries that Stripe did not answer, some hours' worth: then somebody should know."""
@@ -67,3 +68,44 @@ class Alerts:
         elif refund.trouble_count >= MANY_TRIES:
             holes = {"ref": payment.ref, "amount": refund.amount}
             await self._owners.tell(f"refund:{self._today}", "alert.refund_trouble", **holes)
+
+
+KEY = "key"
+
+
+class Episodes:
+    """Troubles that begin and end. A fact remembers what was told, so that a restart does not tell it again."""
+
+    def __init__(self, directory: Directory, owners: Owners, clock: Clock) -> None:
+        self._directory = directory
+        self._owners = owners
+        self._clock = clock
+        self._told: set[str] = set()
+
+    async def since(self, name: str) -> datetime | None:
+        """When this trouble began; None while there is none."""
+        known = await self._directory.fact(_fact(name))
+        return datetime.fromisoformat(known) if known else None
+
+    async def begin(self, name: str, key: str, **holes: object) -> None:
+        """It is so: tell it unless that was done. The fact comes first, so a crash in between tells it once as well."""
+        if name in self._told:
+            return
+        since = await self.since(name)
+        if since is None:
+            since = self._clock.now()
+            await self._directory.record(_fact(name), since.isoformat())
+        await self._owners.tell(f"{name}:{since:%Y-%m-%dT%H:%M:%S}", key, **holes)
+        self._told.add(name)
+
+    async def end(self, name: str, key: str, **holes: object) -> None:
+        """It is not so any more: tell it if its beginning was told."""
+        since = await self.since(name)
+        if since is not None:
+            await self._owners.tell(f"{name}:{since:%Y-%m-%dT%H:%M:%S}:over", key, **holes)
+            await self._directory.record(_fact(name), "")
+        self._told.discard(name)
+
+
+def _fact(name: str) -> str:
+    return f"watch:{name}"

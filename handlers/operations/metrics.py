@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from handlers.clock import Clock
 from handlers.runtime.heartbeats import Health
-from handlers.stripe.gateway import Clock
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import Mailbox
 from storage.models.job import Mail, Verdict

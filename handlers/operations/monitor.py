@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from handlers.owners import Owners
+from handlers.clock import Clock
+from handlers.operations.alerts import KEY, Episodes
 from handlers.runtime.heartbeats import Health
 from handlers.stripe.error_codes import KEY_REFUSED
-from handlers.stripe.gateway import Clock
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import Mailbox
 from storage.models.payment import AttemptOutcome, Payment, PaymentStatus
@@ -30,47 +30,12 @@ SILENT = timedelta(hours=1)
 FINDS = 3
 """So much news in a row that no webhook told is no accident any more."""
 
-KEY = "key"
 WEBHOOKS = "webhooks"
 UPDATES = "updates"
 INTAKE = "intake"
 """The part that brings updates in, as `/metrics` names it."""
 
 _MONEY = frozenset({PaymentStatus.SUCCEEDED, PaymentStatus.AUTHORIZED})
-
-
-class Episodes:
-    """Troubles that begin and end. A fact remembers what was told, so that a restart does not tell it again."""
-
-    def __init__(self, directory: Directory, owners: Owners, clock: Clock) -> None:
-        self._directory = directory
-        self._owners = owners
-        self._clock = clock
-        self._told: set[str] = set()
-
-    async def since(self, name: str) -> datetime | None:
-        """When this trouble began; None while there is none."""
-        known = await self._directory.fact(_fact(name))
-        return datetime.fromisoformat(known) if known else None
-
-    async def begin(self, name: str, key: str, **holes: object) -> None:
-        """It is so: tell it unless that was done. The fact comes first, so a crash in between tells it once as well."""
-        if name in self._told:
-            return
-        since = await self.since(name)
-        if since is None:
-            since = self._clock.now()
-            await self._directory.record(_fact(name), since.isoformat())
-        await self._owners.tell(f"{name}:{since:%Y-%m-%dT%H:%M:%S}", key, **holes)
-        self._told.add(name)
-
-    async def end(self, name: str, key: str, **holes: object) -> None:
-        """It is not so any more: tell it if its beginning was told."""
-        since = await self.since(name)
-        if since is not None:
-            await self._owners.tell(f"{name}:{since:%Y-%m-%dT%H:%M:%S}:over", key, **holes)
-            await self._directory.record(_fact(name), "")
-        self._told.discard(name)
 
 
 class Watch:
@@ -193,7 +158,3 @@ def _is_news(before: Payment, after: Payment) -> bool:
     same = after.attempt.number == before.attempt.number
     was_live = before.attempt.outcome is AttemptOutcome.LIVE
     return same and was_live and after.attempt.outcome is AttemptOutcome.FAILED
-
-
-def _fact(name: str) -> str:
-    return f"watch:{name}"

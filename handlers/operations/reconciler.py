@@ -8,13 +8,13 @@ from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from handlers.clock import Clock
 from handlers.lately import Lately
 from handlers.operations.alerts import Alerts
 from handlers.payments.sync import Attendant
 from handlers.refund_round import RefundRound
 from handlers.runtime.concurrency import all_of, first_of
 from handlers.runtime.heartbeats import Health
-from handlers.stripe.gateway import Clock
 from handlers.trace import trace
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import Mailbox

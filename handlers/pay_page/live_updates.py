@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
+from handlers.clock import Clock
 from handlers.pay_page.service import Page
 from handlers.runtime.concurrency import first_of
-from handlers.stripe.gateway import Clock
 from storage.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)

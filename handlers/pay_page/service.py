@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from handlers.clock import Clock
 from handlers.lately import Lately
 from handlers.payments.service import Payments
 from handlers.runtime.concurrency import Errands
 from handlers.shops.receipts import as_of
-from handlers.stripe.gateway import Clock
+from handlers.stripe.events import RETURNED
 from storage.errors import AlreadyFinal, AlreadyPaid, BeingCanceled, HoldStands, StillEnding, StripeUnavailable
 from storage.job_queue import Draft, Mailbox
 from storage.models.payment import (
@@ -28,9 +29,6 @@ from storage.models.shop import Shop
 from storage.payment_queries import Queries
 from storage.refunds import RefundBook
 from storage.shops import Directory
-
-RETURNED = "returned"
-"""The kind of mail that says that a customer came back from the wallet: its body is our payment's id."""
 
 RETURN_SECONDS = 10
 

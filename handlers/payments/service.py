@@ -9,10 +9,11 @@ from datetime import timedelta
 from functools import partial
 
 from handlers.amounts.parser import Asked
+from handlers.clock import Clock
 from handlers.payments import holds, state_machine
 from handlers.payments.sync import Attendant
-from handlers.runtime.concurrency import Errands
-from handlers.stripe.gateway import Clock, Gateway, IntentRequest
+from handlers.runtime.concurrency import PATIENCE, Errands
+from handlers.stripe.gateway import Gateway, IntentRequest
 from storage.errors import (
     AlreadyFinal,
     AlreadyPaid,
@@ -26,9 +27,6 @@ from storage.errors import (
 from storage.models.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus, Place
 from storage.models.shop import Shop
 from storage.payments import Ledger, new_token
-
-PATIENCE = 3.0
-"""Seconds that a person waits for Stripe; after that the card says that it takes longer, and the work goes on."""
 
 
 @dataclass(frozen=True)

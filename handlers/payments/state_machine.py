@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from handlers.payments import holds
-from handlers.stripe.gateway import LONGEST_CALL, Intent, IntentStatus
-from handlers.stripe.retry import patience
+from handlers.stripe.gateway import Intent, IntentStatus
+from handlers.stripe.retry import KEY_LIFE, SEARCHED_AFTER, patience
 from storage.models.payment import (
     MAX_ATTEMPTS,
     Attempt,
@@ -23,11 +23,6 @@ from storage.models.payment import (
 LAPSE_CODES = frozenset({"payment_intent_payment_attempt_expired", "payment_method_provider_timeout"})
 """Stripe's codes for an attempt that nobody used in time; every other code is a failure."""
 
-KEY_LIFE = timedelta(hours=20)
-"""How long an idempotency key is trusted: Stripe may forget it after 24 hours."""
-
-SEARCHED_AFTER = KEY_LIFE + LONGEST_CALL
-"""When Stripe is searched for what a key had asked for: its last request has arrived by then."""
 
 SELDOM = timedelta(hours=1)
 """How often a payment is looked at in which nothing should happen: a Dashboard may cancel it, and events get lost."""

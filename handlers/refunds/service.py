@@ -8,11 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from handlers.payments.service import PATIENCE
+from handlers.clock import Clock
 from handlers.refunds import state_machine
 from handlers.refunds.sync import RefundAttendant
-from handlers.runtime.concurrency import Errands
-from handlers.stripe.gateway import Clock, Gateway, GatewayError, RefundRequest
+from handlers.runtime.concurrency import PATIENCE, Errands
+from handlers.stripe.gateway import Gateway, GatewayError, RefundRequest
 from storage.errors import AlreadyAsked, OtherMode
 from storage.models.money import Money
 from storage.models.payment import Payment, Place

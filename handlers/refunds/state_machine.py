@@ -7,8 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
 
-from handlers.payments.state_machine import KEY_LIFE, SEARCHED_AFTER
-from handlers.stripe.retry import is_on_its_way, patience
+from handlers.stripe.retry import KEY_LIFE, SEARCHED_AFTER, is_on_its_way, patience
 from storage.errors import (
     DisputeForbids,
     LostToDispute,

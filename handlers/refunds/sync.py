@@ -9,11 +9,11 @@ from datetime import datetime
 from functools import partial
 
 from handlers import refund_rivals
-from handlers.disputes.sync import NO_RIGHT
+from handlers.clock import Clock
 from handlers.refunds import state_machine
 from handlers.refunds.state_machine import NO_BALANCE, RefundStep
-from handlers.stripe.error_codes import KEY_REFUSED, MISMATCH
-from handlers.stripe.gateway import LONGEST_CALL, Clock, Gateway, GatewayError
+from handlers.stripe.error_codes import KEY_REFUSED, MISMATCH, NO_RIGHT
+from handlers.stripe.gateway import LONGEST_CALL, Gateway, GatewayError
 from handlers.trace import mark
 from handlers.turns import Turns
 from storage.models.payment import Payment

@@ -54,3 +54,7 @@ class Errands:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()):
             log.error("work that went on by itself failed", exc_info=error)
+
+
+PATIENCE = 3.0
+"""Seconds that a person waits for Stripe; after that the card says that it takes longer, and the work goes on."""

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
+from handlers.clock import Clock
 from handlers.runtime.concurrency import all_of, first_of
 from handlers.runtime.heartbeats import Health
-from handlers.stripe.gateway import Clock
 from handlers.trace import trace
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import Mailbox

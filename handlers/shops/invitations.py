@@ -12,11 +12,12 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
-from handlers.access.membership import LONGEST_NAME, Person, Team
+from handlers.access.membership import LONGEST_NAME, Person, Team, known_as, role_name
+from handlers.clock import Clock
 from handlers.i18n import html, moment, text
 from handlers.messages.outbox_message import Post, draft_of, lane_of
 from handlers.operations.alerts import Alerts
-from handlers.stripe.gateway import Button, Clock, DeliveryFailed, Letter, Messenger
+from handlers.telegram.messenger import Button, DeliveryFailed, Letter, Messenger
 from handlers.text import caption
 from storage.errors import PaymentError
 from storage.invitations import Invitations, Joined
@@ -180,23 +181,6 @@ class Colleagues:
     def _word(self, source: str) -> str:
         made = hmac.digest(self._secret, source.encode(), "sha256")[:WORD_BYTES]
         return base64.urlsafe_b64encode(made).decode()
-
-
-def role_name(language: str, role: Role) -> str:
-    """How a role is called."""
-    match role:
-        case Role.OWNER:
-            return text(language, "role.owner")
-        case Role.ADMIN:
-            return text(language, "role.admin")
-        case Role.MERCHANT:
-            return text(language, "role.merchant")
-    raise ValueError("a stranger has no role that has a name")
-
-
-def known_as(name: str, user_id: int) -> str:
-    """A person's name with his number, or the number alone."""
-    return f"{name} ({user_id})" if name else str(user_id)
 
 
 def _told(joined: Joined) -> Draft:

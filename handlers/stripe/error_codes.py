@@ -51,3 +51,7 @@ def trouble_key(code: str | None) -> str:
     if code in KEY_REFUSED:
         return "trouble.key"
     return "trouble.mismatch" if code == MISMATCH else "trouble.unreachable"
+
+
+NO_RIGHT = "permission"
+"""The code of a refusal that does not pass before somebody gives the key more rights."""

@@ -108,3 +108,7 @@ def _object(value: Any) -> dict[str, Any]:
 
 def _word(value: Any) -> str | None:
     return value if isinstance(value, str) and _WORD.fullmatch(value) else None
+
+
+RETURNED = "returned"
+"""The kind of mail that says that a customer came back from the wallet: its body is our payment's id."""

@@ -25,3 +25,11 @@ def is_on_its_way(sent_at: datetime | None, now: datetime) -> bool:
     A date that lies further ahead of `now` was made by a clock that was wrong, and says nothing.
     """
     return sent_at is not None and abs(now - sent_at) < LONGEST_CALL
+
+
+KEY_LIFE = timedelta(hours=20)
+"""How long an idempotency key is trusted: Stripe may forget it after 24 hours."""
+
+
+SEARCHED_AFTER = KEY_LIFE + LONGEST_CALL
+"""When Stripe is searched for what a key had asked for: its last request has arrived by then."""

@@ -8,9 +8,10 @@ from contextlib import aclosing
 from datetime import datetime, timedelta
 from itertools import takewhile
 
+from handlers.clock import Clock
 from handlers.stripe import events as stripe_event
 from handlers.stripe.events import NotAnEvent
-from handlers.stripe.gateway import Change, Clock, Gateway, GatewayError
+from handlers.stripe.gateway import Change, Gateway, GatewayError
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import Mailbox
 from storage.models.job import Draft

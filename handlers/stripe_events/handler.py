@@ -7,12 +7,11 @@ from collections.abc import Callable
 from random import random
 
 from handlers.disputes.sync import DisputeAttendant
-from handlers.pay_page.service import RETURNED
 from handlers.payments.sync import Attendant
 from handlers.refunds.sync import RefundAttendant
 from handlers.stripe import events
 from handlers.stripe.error_codes import MISMATCH
-from handlers.stripe.events import Event
+from handlers.stripe.events import RETURNED, Event
 from handlers.stripe.gateway import GatewayError
 from handlers.trace import mark
 from storage.models.job import Discard, Done, Mail, Retry, Verdict

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiohttp import web
 
+from handlers.clock import Clock
 from handlers.pay_page.live_updates import Live
 from handlers.runtime.heartbeats import Health
-from handlers.stripe.gateway import Clock
 from handlers.web.client_address import Networks
 from handlers.web.middleware import befriending, securing
 from handlers.web.monitoring import Check, Operations, Read

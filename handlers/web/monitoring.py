@@ -10,9 +10,9 @@ from ipaddress import ip_address
 
 from aiohttp import web
 
+from handlers.clock import Clock
 from handlers.runtime.heartbeats import Health
 from handlers.runtime.logging import Seldom
-from handlers.stripe.gateway import Clock
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from typing import Protocol
 
 from aiohttp import web
 
+from handlers.clock import Clock
 from handlers.pay_page.live_updates import Live, TooManyWatchers, Topic
 from handlers.pay_page.service import Page
 from handlers.qr_code import qr_png, qr_svg
 from handlers.runtime.rate_limit import Turnstile
-from handlers.stripe.gateway import Clock
 from handlers.web.client_address import Networks, address_of
 from handlers.web.language import language_for, picked
 from handlers.web.middleware import TOKEN, StripeSilent

@@ -8,10 +8,10 @@ from datetime import datetime
 
 from aiohttp import web
 
+from handlers.clock import Clock
 from handlers.runtime.logging import Seldom
 from handlers.stripe import events
 from handlers.stripe.events import Event, NotAnEvent
-from handlers.stripe.gateway import Clock
 from handlers.web.request_body import Bodies
 from handlers.web.stripe_signature import BadSignature, verify
 from storage.errors import DatabaseUnavailable

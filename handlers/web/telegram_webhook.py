@@ -10,8 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
+from handlers.clock import Clock
 from handlers.runtime.logging import Seldom
-from handlers.stripe.gateway import Clock
 from handlers.web.request_body import Bodies
 from storage.job_queue import Mailbox
 from storage.models.job import Draft

@@ -8,17 +8,6 @@ from storage.models.money import LARGEST
 from storage.schema.shops import shops
 from storage.schema.types import CURRENCY, STRICT, BigInt, Flag, Instant, metadata, one_of, where
 
-posts = sa.Table(
-    "posts",
-    metadata,
-    sa.Column("chat_id", BigInt, primary_key=True, autoincrement=False),
-    sa.Column("not_before", Instant),
-    sa.Column("moved_to", BigInt),
-    sa.Column("closed_because", sa.Text),
-    **STRICT,
-)
-"""What Telegram said about a chat: wait until then, it moved there, it is closed to us."""
-
 payments = sa.Table(
     "payments",
     metadata,
@@ -124,49 +113,3 @@ cards = sa.Table(
     **STRICT,
 )
 """The one message that shows a payment: where it is, which version it shows, and the QR code below it."""
-
-questions = sa.Table(
-    "questions",
-    metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("key", sa.Text, nullable=False, unique=True),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("chat_id", BigInt, nullable=False),
-    sa.Column("thread_id", BigInt),
-    sa.Column("user_id", BigInt, nullable=False),
-    sa.Column("body", sa.Text, nullable=False),
-    sa.Column("asked_at", Instant, nullable=False),
-    sa.Column("answer", sa.Integer),
-    sa.Column("answered_at", Instant),
-    sa.CheckConstraint("(answer IS NULL) = (answered_at IS NULL)", name="answered_once"),
-    sa.Index("ix_questions_chat_id", "chat_id"),
-    sa.Index("ix_questions_asked_at", "asked_at"),
-    **STRICT,
-)
-"""What Kvit asked a person by buttons; the first answer stays, and only he gives it."""
-
-mail = sa.Table(
-    "mail",
-    metadata,
-    sa.Column("id", BigInt, primary_key=True, autoincrement=True),
-    sa.Column("box", sa.Text, nullable=False),
-    sa.Column("key", sa.Text, nullable=False),
-    sa.Column("lane", sa.Text, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("body", sa.LargeBinary, nullable=False),
-    sa.Column("put_at", Instant, nullable=False),
-    sa.Column("due_at", Instant, nullable=False),
-    sa.Column("tries", sa.Integer, nullable=False),
-    sa.Column("lease_until", Instant),
-    sa.Column("lease", sa.Text),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("note", sa.Text, nullable=False),
-    sa.Column("settled_at", Instant),
-    sa.UniqueConstraint("box", "key"),
-    one_of("state", "waiting", "done", "set_aside"),
-    sa.Index("ix_mail_waiting", "box", "lane", "id", **where("state = 'waiting'")),
-    sa.Index("ix_mail_done", "box", "settled_at", **where("state = 'done'")),
-    sa.Index("ix_mail_set_aside", "box", "id", **where("state = 'set_aside'")),
-    **STRICT,
-)
-"""Durable belts: Stripe's events in, Telegram's updates in, messages out."""

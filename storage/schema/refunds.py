@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from storage.schema.audit_log import history
 from storage.schema.payments import payments
 from storage.schema.shops import shops
 from storage.schema.types import CURRENCY, STRICT, BigInt, Flag, Instant, metadata, one_of, where
@@ -104,20 +105,6 @@ fraud_warnings = sa.Table(
 )
 """Early fraud warnings that card networks sent before a dispute; each is told once."""
 
-history = sa.Table(
-    "history",
-    metadata,
-    sa.Column("id", BigInt, primary_key=True, autoincrement=True),
-    sa.Column("payment_id", sa.Text, sa.ForeignKey(payments.c.id), index=True),
-    sa.Column("shop_id", BigInt, sa.ForeignKey(shops.c.id), nullable=False),
-    sa.Column("at", Instant, nullable=False),
-    sa.Column("actor", sa.Text, nullable=False),
-    sa.Column("action", sa.Text, nullable=False),
-    sa.Column("detail", sa.Text, nullable=False),
-    sa.Index("ix_history_shop", "shop_id", "id"),
-    **STRICT,
-)
-"""Who did what and when, and what Stripe answered; rows are only ever added, which triggers see to."""
 
 for verb, when in (
     ("UPDATE", ""),

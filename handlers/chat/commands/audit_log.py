@@ -10,7 +10,7 @@ from handlers.chat import arguments
 from handlers.chat.audit_text import actor_name, deed
 from handlers.chat.context import Context
 from handlers.i18n import Safe
-from handlers.stripe.gateway import Button, Keyboard
+from handlers.telegram.messenger import Button, Keyboard
 from storage.audit_log import Line, TrailPage
 from storage.errors import PaymentError
 

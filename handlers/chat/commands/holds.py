@@ -8,7 +8,7 @@ from handlers.chat import arguments
 from handlers.chat.commands import payments
 from handlers.chat.context import Context
 from handlers.payments.holds import is_undecided
-from handlers.stripe.gateway import Button
+from handlers.telegram.messenger import Button
 from storage.errors import HoldDecided, NotAHold, UnknownPayment
 from storage.models.payment import Payment, PaymentStatus
 from storage.prompts import Question

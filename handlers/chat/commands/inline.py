@@ -13,7 +13,7 @@ from handlers.chat.commands.payments import asked_of, body_of
 from handlers.chat.context import Context
 from handlers.chat.updates import InlineAsked, InlineChosen
 from handlers.i18n import Safe
-from handlers.stripe.gateway import Button, Letter, Offer
+from handlers.telegram.messenger import Button, Letter, Offer
 from storage.errors import NotAllowed, PaymentError
 from storage.models.payment import Payment, Place
 from storage.prompts import Question

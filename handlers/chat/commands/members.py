@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from handlers import i18n
+from handlers.access.membership import known_as, role_name
 from handlers.chat.context import Context
 from handlers.i18n import Safe
-from handlers.shops.invitations import INVITE, OwnersAreSet, Wish, known_as, role_name
-from handlers.stripe.gateway import Button, Keyboard
+from handlers.shops.invitations import INVITE, OwnersAreSet, Wish
+from handlers.telegram.messenger import Button, Keyboard
 from storage.errors import PaymentError
 from storage.invitations import Joined
 from storage.models.job import Draft

@@ -9,7 +9,7 @@ from handlers import i18n
 from handlers.chat.context import Context
 from handlers.i18n import Safe
 from handlers.messages.payment_message import MARKS, card_state
-from handlers.stripe.gateway import Button, Keyboard
+from handlers.telegram.messenger import Button, Keyboard
 from storage.models.payment import Payment
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -10,7 +10,7 @@ from handlers.access.permissions import Action
 from handlers.amounts.errors import AmountRefused
 from handlers.amounts.parser import Ambiguous, Asked, check, parse_request
 from handlers.chat.context import Context
-from handlers.stripe.gateway import Button
+from handlers.telegram.messenger import Button
 from storage.models.money import Money
 from storage.prompts import Question
 

@@ -12,7 +12,7 @@ from handlers.i18n import Safe, html, text
 from handlers.messages.outbox_message import Post, draft_of
 from handlers.messages.refund_text import retry_button, retry_until
 from handlers.refunds.service import RefundWish
-from handlers.stripe.gateway import Button, Keyboard, Letter
+from handlers.telegram.messenger import Button, Keyboard, Letter
 from storage.errors import NotAllowed, PaymentError, RefundDecided, UnknownPayment
 from storage.models.money import LARGEST, Money
 from storage.models.payment import Payment, Place

@@ -12,7 +12,7 @@ from handlers.i18n import LANGUAGE_NAMES, LANGUAGES, Safe
 from handlers.messages.outbox_message import lane_of
 from handlers.shops import settings as shop_settings
 from handlers.shops.receipts import lacking
-from handlers.stripe.gateway import Button, Keyboard
+from handlers.telegram.messenger import Button, Keyboard
 from storage.errors import NotAllowed, PaymentError
 from storage.models.money import CURRENCIES, Money
 from storage.models.shop import Role, Shop

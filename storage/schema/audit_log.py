@@ -1,0 +1,24 @@
+"""The audit log, which the database lets nobody change."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from storage.schema.payments import payments
+from storage.schema.shops import shops
+from storage.schema.types import STRICT, BigInt, Instant, metadata
+
+history = sa.Table(
+    "history",
+    metadata,
+    sa.Column("id", BigInt, primary_key=True, autoincrement=True),
+    sa.Column("payment_id", sa.Text, sa.ForeignKey(payments.c.id), index=True),
+    sa.Column("shop_id", BigInt, sa.ForeignKey(shops.c.id), nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Index("ix_history_shop", "shop_id", "id"),
+    **STRICT,
+)
+"""Who did what and when, and what Stripe answered; rows are only ever added, which triggers see to."""
