@@ -22,8 +22,8 @@ from handlers.access.membership import Person
 from handlers.clock import Clock
 from handlers.operations.metrics import Metrics
 from handlers.operations.monitor import INTAKE
+from handlers.operations.reconciler import Swept, sweep_now
 from handlers.stripe.gateway import Gateway
-from handlers.sweeping import Swept, sweep_now
 from handlers.telegram.messenger import DeliveryFailed, Messenger
 from handlers.telegram.rate_limit import Pacing
 from storage.database.database import Database

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from bot.findings import Finding, fine, note, wrong
+from bot.checks.findings import Finding, fine, note, wrong
 from bot.settings import Settings
 from bot.stripe.admin_client import API_VERSION, StripeSetup
 from bot.stripe.error_help import DASHBOARD, explained

@@ -25,22 +25,20 @@ from handlers.messages.payment_message import Looks
 from handlers.messages.qr_message import Pictures
 from handlers.messages.recipients import MoneyOut
 from handlers.messages.refund_events import announce_dispute, announce_refund, announce_warning
-from handlers.operations.alerts import Alerts, Episodes
+from handlers.operations.alerts import Alerts, Episodes, Owners
 from handlers.operations.metrics import Metrics, Readings
 from handlers.operations.monitor import Watch
-from handlers.operations.reconciler import EVENTS_KEPT, KEPT, Sweep
-from handlers.owners import Owners
+from handlers.operations.reconciler import EVENTS_KEPT, KEPT, RefundRound, Sweep
 from handlers.pay_page.live_updates import Live
 from handlers.pay_page.service import PageDesk
 from handlers.payments import state_machine
 from handlers.payments.service import Payments, Terms
 from handlers.payments.state_machine import Times
 from handlers.payments.sync import Attendant
-from handlers.refund_round import RefundRound
 from handlers.refunds import state_machine as refund_life
 from handlers.refunds.service import Refunds
 from handlers.refunds.sync import RefundAttendant
-from handlers.runtime.concurrency import Errands
+from handlers.runtime.concurrency import Errands, Turns
 from handlers.runtime.heartbeats import Health
 from handlers.runtime.worker import Belt
 from handlers.shops.invitations import KIND as INVITATION
@@ -50,7 +48,6 @@ from handlers.stripe_events.backfill import MissedEvents
 from handlers.stripe_events.handler import Inbox
 from handlers.telegram.messenger import Messenger
 from handlers.telegram.rate_limit import Pacing
-from handlers.turns import Turns
 from handlers.web.app import site
 from storage.audit_log import Trail
 from storage.database.database import Database

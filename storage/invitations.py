@@ -9,13 +9,13 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import payment_rows
 from storage.audit_log import note
 from storage.database.database import Database
 from storage.errors import PaymentError
 from storage.job_queue import Draft, Mailbox
 from storage.models.shop import Invitation, Member, Role, Shop
 from storage.schema.shops import chats, invites, members, shops
+from storage.shops import to_member, to_shop
 
 NAMES = {Role.MERCHANT: "merchant", Role.ADMIN: "admin", Role.OWNER: "owner"}
 """How roles are written in the history."""
@@ -107,9 +107,7 @@ class Invitations:
                 raise InvitationRefused
             if not await _may_seat(tx, found.shop_id, found.invited_by, owners):
                 raise InvitationRefused
-            shop = payment_rows.to_shop(
-                (await tx.execute(sa.select(shops).where(shops.c.id == found.shop_id))).mappings().one()
-            )
+            shop = to_shop((await tx.execute(sa.select(shops).where(shops.c.id == found.shop_id))).mappings().one())
             held = Role.OWNER if user_id in owners else await _role(tx, found.shop_id, user_id)
             if held >= found.role:
                 raise RoleHeld(shop=shop.name)
@@ -163,7 +161,7 @@ class Invitations:
             others = others.where(members.c.role >= int(Role.ADMIN)).limit(1)
             if not owners and (await tx.execute(others)).first() is None:
                 raise LastAdmin
-            member = payment_rows.to_member(row)
+            member = to_member(row)
             await tx.execute(members.delete().where(mine))
             await _void(tx, (invites.c.shop_id == shop_id) & (invites.c.invited_by == user_id), now)
             await tx.execute(chats.delete().where(chats.c.chat_id == user_id, chats.c.shop_id == shop_id))

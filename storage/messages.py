@@ -9,7 +9,6 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import payment_rows
 from storage.database.database import FEW, Database
 from storage.job_queue import change_lane
 from storage.models.payment import Place
@@ -36,7 +35,7 @@ class Posts:
     async def card(self, payment_id: str) -> Card:
         """Where the payment's one message is."""
         async with self._db.glance() as tx:
-            return payment_rows.to_card((await tx.execute(_CARD, {"key": payment_id})).mappings().one())
+            return to_card((await tx.execute(_CARD, {"key": payment_id})).mappings().one())
 
     async def sending(self, payment_id: str) -> None:
         """Write down that the card is about to be posted, so that a repeat can be counted."""

@@ -11,7 +11,6 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import payment_rows
 from storage.audit_log import note
 from storage.database.database import Database
 from storage.models.shop import Member, Role, Seller, Shop
@@ -60,19 +59,19 @@ class Directory:
         """A shop by its id."""
         async with self._db.glance() as tx:
             row = (await tx.execute(_SHOP, {"key": shop_id})).mappings().first()
-        return None if row is None else payment_rows.to_shop(row)
+        return None if row is None else to_shop(row)
 
     async def shops(self) -> Sequence[Shop]:
         """All shops of this installation, oldest first."""
         async with self._db.glance() as tx:
             found = (await tx.execute(_SHOPS)).mappings().all()
-        return [payment_rows.to_shop(row) for row in found]
+        return [to_shop(row) for row in found]
 
     async def shop_of_chat(self, chat_id: int) -> Shop | None:
         """The shop that a chat was tied to."""
         async with self._db.glance() as tx:
             row = (await tx.execute(_SHOP_OF_CHAT, {"key": chat_id})).mappings().first()
-        return None if row is None else payment_rows.to_shop(row)
+        return None if row is None else to_shop(row)
 
     async def seats(self, user_id: int) -> Sequence[Seat]:
         """The shops in which a person holds a role of his own, oldest first."""
@@ -80,7 +79,7 @@ class Directory:
         query = query.where(members.c.user_id == user_id).order_by(shops.c.id)
         async with self._db.glance() as tx:
             found = (await tx.execute(query)).mappings().all()
-        return [Seat(payment_rows.to_shop(row), Role(row["role"])) for row in found]
+        return [Seat(to_shop(row), Role(row["role"])) for row in found]
 
     async def role(self, shop_id: int, user_id: int) -> Role:
         """The role a person holds in a shop; STRANGER where he has none."""
@@ -94,7 +93,7 @@ class Directory:
         query = sa.select(members).where(members.c.shop_id == shop_id)
         query = query.order_by(members.c.role.desc(), members.c.since, members.c.user_id)
         async with self._db.glance() as tx:
-            return [payment_rows.to_member(row) for row in (await tx.execute(query)).mappings()]
+            return [to_member(row) for row in (await tx.execute(query)).mappings()]
 
     async def claimants(self) -> Sequence[Claimant]:
         """Who claimed the installation, oldest first."""
@@ -145,9 +144,9 @@ class Directory:
             if only_first:
                 row = (await tx.execute(sa.select(shops).order_by(shops.c.id).limit(1))).mappings().first()
                 if row is not None:
-                    return payment_rows.to_shop(row)
+                    return to_shop(row)
             writing = shops.insert().values(**_columns(shop), created_at=now).returning(shops)
-            opened = payment_rows.to_shop((await tx.execute(writing)).mappings().one())
+            opened = to_shop((await tx.execute(writing)).mappings().one())
             await note(tx, opened.id, actor, "shop opened", {}, now)
             if chat_id is not None:
                 await _tie(tx, chat_id, opened.id, actor, now)
@@ -159,7 +158,7 @@ class Directory:
         """Change a shop's settings as they are now, and write down who did it; a change to the same is none."""
         async with self._db.transaction() as tx:
             row = (await tx.execute(sa.select(shops).where(shops.c.id == shop_id))).mappings().one()
-            before = payment_rows.to_shop(row)
+            before = to_shop(row)
             after = decide(before)
             if after != before:
                 await tx.execute(shops.update().where(shops.c.id == shop_id).values(**_columns(after)))

@@ -29,9 +29,8 @@ from handlers.payments.sync import Attendant
 from handlers.refunds import state_machine as refund_life
 from handlers.refunds.service import Refunds, RefundWish
 from handlers.refunds.sync import RefundAttendant
-from handlers.runtime.concurrency import Errands
+from handlers.runtime.concurrency import Errands, Turns
 from handlers.stripe.gateway import Gateway, GatewayError, Intent
-from handlers.turns import Turns
 from storage.database.database import Database
 from storage.disputes import DisputeBook
 from storage.job_queue import Mailbox

@@ -9,7 +9,7 @@ import pytest
 
 from bot.sandbox.fake_telegram.state import ANONYMOUS_ADMIN
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.commands import COMMANDS
+from handlers.chat.routes import COMMANDS
 from storage.models.shop import Role
 from tests.crowd import (
     ADMIN,

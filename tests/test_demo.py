@@ -21,7 +21,7 @@ from bot.sandbox import seed_users
 from bot.sandbox.demo.server import opened
 from bot.sandbox.demo.stack import Market
 from bot.sandbox.fake_telegram import FakeTelegram
-from handlers.commands import COMMANDS
+from handlers.chat.routes import COMMANDS
 from tests.program import ROOT, ended, first_line, running
 from tests.world import PATIENCE
 

@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page, expect
 from bot.sandbox import seed_users
 from bot.sandbox.demo.server import opened
 from bot.sandbox.demo.stack import Market
-from handlers.commands import COMMANDS
+from handlers.chat.routes import COMMANDS
 from tests.browser import PATIENCE, chromium, page_at
 from tests.demo_phones import PAY, WIDE, asked, call, card_on, last, offered, phone
 

@@ -22,7 +22,7 @@ from bot.sandbox.standalone import introduced
 from bot.settings import Settings
 from bot.stripe.gateway import StripeGateway
 from bot.stripe.serialization import EVENT_TYPES
-from handlers.commands import COMMANDS
+from handlers.chat.routes import COMMANDS
 from storage.models.payment import TRANSITIONS
 
 ROOT = Path(__file__).parent.parent

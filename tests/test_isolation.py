@@ -11,8 +11,7 @@ import pytest
 
 from bot.sandbox.fake_telegram.state import ANONYMOUS_ADMIN
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.chat import routes
-from handlers.commands import COMMANDS
+from handlers.chat.routes import CALLBACKS, COMMANDS, PaymentButton, RefundButton
 from storage.models.shop import Role
 from storage.shops import Directory
 from tests.crowd import (
@@ -48,6 +47,11 @@ DONE = "SELECT * FROM history WHERE shop_id = 1 AND action <> 'refused'"
 KEPT = (MINE, DONE, *(f"SELECT * FROM {name} WHERE shop_id = 1" for name in ("members", "invites", "chats", "refunds")))
 
 
+def prefixes(kind: type) -> list[str]:
+    """The prefixes of all buttons of one kind."""
+    return [prefix for prefix, button in CALLBACKS.items() if isinstance(button, kind)]
+
+
 @dataclass
 class Secrets:
     """What the first shop has, and nobody else may see: its words, and the pointers that a forger would use."""
@@ -63,8 +67,8 @@ class Secrets:
     @property
     def data(self) -> list[str]:
         """Every button there is, made of real pointers."""
-        of_payments = [f"{letter}:{one}" for letter in routes.PAYMENT_BUTTONS for one in (self.payment, self.paid)]
-        of_refunds = [f"{letter}:{self.refund}" for letter in routes.REFUND_BUTTONS]
+        of_payments = [f"{letter}:{one}" for letter in prefixes(PaymentButton) for one in (self.payment, self.paid)]
+        of_refunds = [f"{letter}:{self.refund}" for letter in prefixes(RefundButton)]
         of_shop = ["s:1", f"l::{self.ref}:", "l:1:", "m:0", "o:", f"o:9999999999999999:{self.payment}", "v:x:y"]
         return [*of_payments, *of_refunds, *of_shop, f"q:{self.question}:0", f"q:{self.question}:1", "g:none:0"]
 
@@ -265,7 +269,7 @@ async def test_a_group_of_no_shop_hears_nothing_of_any(world: World, secrets: Se
     since = len(world.telegram.transcript)
     for person in (OWNER, ADMIN, MERCHANT, RIVAL, STRANGER):
         for name, command in COMMANDS.items():
-            if not command.homeless:
+            if not command.allowed_in_unlinked_group:
                 world.say(f"/{name} {secrets.ref}", by=person, chat=NO_SHOP)
                 world.say(f"/{name}", by=person, chat=NO_SHOP)
     await caught_up(world, NO_SHOP)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from handlers.lately import Lately
+from handlers.runtime.rate_limit import Lately
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers.belief import Mismatch, faithful
 from handlers.payments import state_machine
-from handlers.payments.state_machine import Step, Times
+from handlers.payments.state_machine import Mismatch, Step, Times, faithful
 from handlers.stripe.gateway import LONGEST_CALL, Intent, IntentStatus
 from handlers.stripe.retry import KEY_LIFE
 from storage.models.money import Money

@@ -9,9 +9,9 @@ import pytest
 
 from bot.app import Service
 from bot.sandbox.shared.fake_clock import TurnedClock
+from handlers.operations.reconciler import Swept
 from handlers.stripe.gateway import GatewayError
 from handlers.stripe_events.backfill import CURSOR, NOTHING_YET
-from handlers.sweeping import Swept
 from storage.shops import Directory
 from tests.crowd import book, hear, in_time, set_aside
 from tests.evidence import eventually, pass_time, rest, rows, webhooks

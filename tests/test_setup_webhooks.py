@@ -14,7 +14,7 @@ from bot.stripe.admin_client import API_VERSION
 from bot.stripe.serialization import EVENT_TYPES
 from bot.telegram.menus import tongues
 from bot.telegram.polling import ALLOWED_UPDATES
-from handlers.commands import COMMANDS
+from handlers.chat.routes import COMMANDS
 from handlers.i18n import text
 from tests.terminal import PUBLIC, SECRET, Terminal, opened, secrets_in
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bot.findings import Finding, fine, note, wrong
+from bot.checks.findings import Finding, fine, note, wrong
 from bot.settings import Settings
 from storage.database.database import Database
 from storage.errors import DatabaseUnavailable

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 
 from bot.checks import machine, stripe, telegram
-from bot.findings import Finding, fine, wrong
+from bot.checks.findings import Finding, fine, wrong
 from bot.redaction import redactor
 from bot.settings import Settings, SettingsRefused
 from handlers.clock import Clock

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from bot.checks.stripe_webhooks import look_at_webhooks
-from bot.findings import Finding, fine, note, wrong
+from bot.checks.findings import Finding, fine, note, wrong
 from bot.settings import Settings
 from bot.stripe.admin_client import StripeSetup
 from bot.stripe.error_help import explained, grant, lacks_right, refusal_of

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import aiohttp
 
-from bot.findings import Finding, fine, note, wrong
+from bot.checks.findings import Finding, fine, note, wrong
 from bot.settings import Settings
 from bot.stripe.admin_client import API_VERSION, StripeSetup
 from bot.stripe.error_help import DASHBOARD, explained, grant, lacks_right

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from telegram.error import TelegramError
 
-from bot.findings import Finding, fine, note, wrong
+from bot.checks.findings import Finding, fine, note, wrong
 from bot.settings import Settings
 from bot.telegram.http_client import API, AiohttpRequest
 from bot.telegram.polling import ALLOWED_UPDATES

@@ -10,7 +10,7 @@ from telegram.error import RetryAfter
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.messenger import seconds_of
 from handlers.access.permissions import Where
-from handlers.commands import open_to
+from handlers.chat.routes import available_commands
 from handlers.i18n import CATALOGUES, FALLBACK, LANGUAGES, text
 from storage.models.shop import Role
 
@@ -48,7 +48,9 @@ def tongues() -> list[tuple[str, str]]:
 
 def menu(language: str, role: Role, where: Where) -> list[dict[str, str]]:
     """The commands that somebody with this role may use there, each with a short line."""
-    return [{"command": it.name, "description": text(language, f"menu.{it.name}")} for it in open_to(role, where)]
+    return [
+        {"command": it.name, "description": text(language, f"menu.{it.name}")} for it in available_commands(role, where)
+    ]
 
 
 async def patiently(request: AiohttpRequest, method: str, **parameters: Any) -> Any:

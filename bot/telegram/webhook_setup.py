@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from telegram.error import BadRequest, InvalidToken, RetryAfter, TelegramError
 
-from bot.findings import Finding, fine, wrong
+from bot.checks.findings import Finding, fine, wrong
 from bot.settings import Settings
 from bot.telegram.http_client import AiohttpRequest, NotSent, PerhapsSent
 from bot.telegram.menus import dress, patiently, tongues

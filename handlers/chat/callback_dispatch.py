@@ -8,9 +8,8 @@ from datetime import timedelta
 from handlers.access.membership import Standing
 from handlers.access.permissions import Action, Way, Where, asked_for, may
 from handlers.chat.command_dispatch import late_answered
-from handlers.chat.commands import inline
 from handlers.chat.context import Context
-from handlers.chat.routes import ANSWERS, BUTTON_ACTIONS, PAYMENT_BUTTONS, REFUND_BUTTONS, SHOP_BUTTONS
+from handlers.chat.routes import CALLBACKS, PROMPTS, PaymentButton, RefundButton, ShopButton
 from storage.errors import NotAllowed, PaymentError
 from storage.models.payment import Payment
 from storage.models.shop import Role
@@ -44,28 +43,25 @@ async def take_up(context: Context) -> None:
     Raises:
         PaymentError: the person is told why not, in an alert.
     """
-    letter, _, rest = context.tapped.data.partition(":")
+    prefix, _, rest = context.tapped.data.partition(":")
     if context.person.is_shared:
         raise NotAllowed(id=context.person.id)
-    if letter in PAYMENT_BUTTONS:
-        payment = await _payment(context, rest, BUTTON_ACTIONS[letter])
-        await PAYMENT_BUTTONS[letter](context, payment)
-    elif letter in REFUND_BUTTONS and context.where is not Where.INLINE:
-        await REFUND_BUTTONS[letter](context, rest)
-    elif context.role is Role.STRANGER:
-        raise NotAllowed(id=context.person.id)
-    elif letter in SHOP_BUTTONS:
-        action = Action.TIE if letter == "s" and not context.is_private else BUTTON_ACTIONS[letter]
-        context.require(action)
-        _refuse_elsewhere(context, action)
-        await SHOP_BUTTONS[letter](context, rest)
-    elif letter == "g":
-        context.require(Action.ASK)
-        await inline.link_tapped(context, rest)
-    elif letter == "q":
-        await _answer(context, rest)
-    else:
-        raise OldButton
+    match CALLBACKS.get(prefix):
+        case PaymentButton() as button:
+            await button.handler(context, await _payment(context, rest, button.action))
+        case RefundButton() as button if context.where is not Where.INLINE:
+            await button.handler(context, rest)
+        case _ if context.role is Role.STRANGER:
+            raise NotAllowed(id=context.person.id)
+        case ShopButton() as button:
+            action = button.action if context.is_private else button.group_action or button.action
+            context.require(action)
+            _refuse_elsewhere(context, action)
+            await button.handler(context, rest)
+        case _ if prefix == "q":
+            await _answer(context, rest)
+        case _:
+            raise OldButton
 
 
 async def _payment(context: Context, payment_id: str, action: Action) -> Payment:
@@ -105,7 +101,7 @@ async def _answer(context: Context, rest: str) -> None:
     """The answer to a question, from the person it was put to; of two answers the first counts."""
     question_id, _, number = rest.partition(":")
     question = await context.desks.questions.find(question_id)
-    doors = ANSWERS | {"late": late_answered}
+    doors = PROMPTS | {"late": late_answered}
     if context.where is Where.INLINE:
         raise OldButton  # nothing is asked there
     if question is None or question.place.chat_id != context.place.chat_id or question.kind not in doors:

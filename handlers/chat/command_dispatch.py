@@ -8,9 +8,8 @@ from datetime import timedelta
 from handlers.access.permissions import Action, may
 from handlers.chat.commands import payments, shop
 from handlers.chat.context import Context
-from handlers.chat.routes import COMMAND_DOORS
+from handlers.chat.routes import COMMANDS, CommandRoute
 from handlers.chat.updates import Said
-from handlers.commands import COMMANDS, Command
 from handlers.telegram.messenger import Button
 from storage.errors import NotAllowed, PaymentError
 from storage.models.shop import Role
@@ -56,17 +55,17 @@ async def take_up(context: Context) -> None:
         if context.is_private or said.to_bot:
             raise UnknownCommand(command=said.command)
         return
-    if context.standing.shop is None and not context.is_private and not command.homeless:
+    if context.standing.shop is None and not context.is_private and not command.allowed_in_unlinked_group:
         return  # a group of no shop: whatever is said there is not for us
     _refuse_the_wrong(context, command)
     if context.standing.shop is None and command.needs_shop:
         await shop.ask_which(context, context.standing.choices)
         return
-    late = command.about_money and context.now - said.at > LATE
+    late = command.moves_money and context.now - said.at > LATE
     if late and await context.desks.queries.by_source(said.source) is None:  # else it was begun in time, and goes on
         await _ask_if_still_wanted(context, command)
         return
-    await COMMAND_DOORS[command.name](context)
+    await command.handler(context)
 
 
 async def late_answered(context: Context, question: Question, choice: int) -> None:
@@ -79,17 +78,17 @@ async def late_answered(context: Context, question: Question, choice: int) -> No
     tapped, context.news = context.tapped, _as_said(context, kept)
     try:
         _refuse_the_wrong(context, command)
-        await COMMAND_DOORS[command.name](context)
+        await command.handler(context)
     finally:
         context.news = tapped
     await context.replace(context.html("late.done"))
 
 
-def _refuse_the_wrong(context: Context, command: Command) -> None:
+def _refuse_the_wrong(context: Context, command: CommandRoute) -> None:
     said = context.said
     if said.nameless or said.person.is_shared:
         raise SpeakAsYourself
-    if not command.open_to(context.role, context.where):
+    if not command.is_available(context.role, context.where):
         log.info("refused /%s to %s in chat %s", command.name, said.person.id, said.place.chat_id)
         raise NotAllowed(id=said.person.id)
     if said.forwarded and command.role > Role.STRANGER:
@@ -109,7 +108,7 @@ async def _plain_words(context: Context) -> None:
     await payments.offer(context)
 
 
-async def _ask_if_still_wanted(context: Context, command: Command) -> None:
+async def _ask_if_still_wanted(context: Context, command: CommandRoute) -> None:
     said = context.said
     body = {"command": command.name, "rest": said.rest, "message": said.message_id, "answers": said.answers}
     question = await context.ask("late", "late", body)

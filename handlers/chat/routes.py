@@ -1,86 +1,140 @@
-"""The table of doors: which one a command or a button leads to."""
+"""The routing table: one row per command, one row per button."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
-from handlers.access.permissions import Action
-from handlers.chat import requests
-from handlers.chat.commands import audit_log, general, holds, members, open_payments, payments, refunds, shop
+from handlers.access.permissions import Action, Way, Where, asked_for, least
+from handlers.chat.commands import audit_log, general, holds, inline, members, open_payments, payments, refunds, shop
 from handlers.chat.context import Context
 from storage.models.payment import Payment
+from storage.models.shop import Role
 from storage.prompts import Question
 
-COMMAND_DOORS: dict[str, Callable[[Context], Awaitable[None]]] = {
-    "pay": payments.pay,
-    "hold": holds.hold,
-    "capture": holds.capture,
-    "release": holds.release,
-    "refund": refunds.refund,
-    "status": requests.status,
-    "cancel": requests.cancel,
-    "open": open_payments.open_,
-    "again": requests.again,
-    "start": general.start,
-    "help": general.help_,
-    "id": general.id_,
-    "terms": general.terms,
-    "paysupport": general.paysupport,
-    "privacy": general.privacy,
-    "setup": shop.setup,
-    "settings": shop.settings,
-    "team": members.team,
-    "invite": members.invite,
-    "revoke": members.revoke,
-    "log": audit_log.log,
+
+@dataclass(frozen=True)
+class CommandRoute:
+    """A command: `name` without the slash, the actions that it can be used for, and its handler.
+
+    The actions decide who may use it and in which chats. One that moves money is confirmed first when it arrives late.
+    `command.NAME` is its line in /help, `menu.NAME` its line in Telegram's menu.
+    """
+
+    name: str
+    actions: tuple[Action, ...]
+    handler: Callable[[Context], Awaitable[None]]
+    moves_money: bool = False
+
+    @property
+    def role(self) -> Role:
+        """The least role that may use it in any chat."""
+        return min(least(action) for action in self.actions)
+
+    @property
+    def allowed_in_unlinked_group(self) -> bool:
+        """Whether it works in a group that is linked to no shop."""
+        return self.role_in(Where.HOMELESS) is not None
+
+    @property
+    def needs_shop(self) -> bool:
+        """Whether it works only where a shop is known."""
+        return self.role > Role.STRANGER and not self.allowed_in_unlinked_group
+
+    def role_in(self, where: Where) -> Role | None:
+        """The least role that may use it in such a chat; None where it cannot be used."""
+        return min((least(one) for one in self.actions if asked_for(one, where, Way.COMMAND)), default=None)
+
+    def is_available(self, role: Role, where: Where) -> bool:
+        """Whether this role may use it in such a chat."""
+        needed = self.role_in(where)
+        return needed is not None and role >= needed
+
+
+@dataclass(frozen=True)
+class PaymentButton:
+    """A button about one payment, `PREFIX:PAYMENT`; `action` decides who may press it."""
+
+    action: Action
+    handler: Callable[[Context, Payment], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class RefundButton:
+    """A button about one refund, `PREFIX:REFUND`; who may press it depends on the refund, so its handler decides."""
+
+    handler: Callable[[Context, str], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class ShopButton:
+    """A button about the shop, `PREFIX:REST`; `action` decides who may press it, in groups `group_action` if given."""
+
+    action: Action
+    handler: Callable[[Context, str], Awaitable[None]]
+    group_action: Action | None = None
+
+
+async def _help(context: Context) -> None:
+    here = available_commands(context.role, context.where)
+    await general.help_(context, [it.name for it in here if context.standing.shop is not None or not it.needs_shop])
+
+
+COMMANDS: dict[str, CommandRoute] = {
+    route.name: route
+    for route in (
+        CommandRoute("pay", (Action.ASK,), payments.pay, moves_money=True),
+        CommandRoute("hold", (Action.HOLD,), holds.hold, moves_money=True),
+        CommandRoute("capture", (Action.CAPTURE,), holds.capture, moves_money=True),
+        CommandRoute("release", (Action.RELEASE_OWN, Action.RELEASE_ANY), holds.release, moves_money=True),
+        CommandRoute("refund", (Action.ASK_REFUND,), refunds.refund, moves_money=True),
+        CommandRoute("status", (Action.LOOK,), payments.status),
+        CommandRoute("cancel", (Action.CANCEL_OWN, Action.CANCEL_ANY), payments.cancel, moves_money=True),
+        CommandRoute("open", (Action.LOOK,), open_payments.open_),
+        CommandRoute("again", (Action.AGAIN,), payments.again, moves_money=True),
+        CommandRoute("team", (Action.TEAM,), members.team),
+        CommandRoute("invite", (Action.INVITE,), members.invite),
+        CommandRoute("revoke", (Action.REVOKE,), members.revoke),
+        CommandRoute("log", (Action.LOG,), audit_log.log),
+        CommandRoute("settings", (Action.SETTINGS,), shop.settings),
+        CommandRoute("setup", (Action.CHOOSE_SHOP, Action.TIE, Action.OPEN_SHOP), shop.setup),
+        CommandRoute("start", (Action.GREET, Action.JOIN, Action.CLAIM), general.start),
+        CommandRoute("help", (Action.GREET,), _help),
+        CommandRoute("id", (Action.GREET,), general.id_),
+        CommandRoute("terms", (Action.INFORM,), general.terms),
+        CommandRoute("paysupport", (Action.INFORM,), general.paysupport),
+        CommandRoute("privacy", (Action.INFORM,), general.privacy),
+    )
 }
+"""In the order in which /help and the menus list them."""
 
-PAYMENT_BUTTONS: dict[str, Callable[[Context, Payment], Awaitable[None]]] = {
-    "n": requests.new_link_tapped,
-    "qr": requests.qr_tapped,
-    "c": requests.cancel_tapped,
-    "k": holds.capture_tapped,
-    "r": holds.release_tapped,
+CALLBACKS: dict[str, PaymentButton | RefundButton | ShopButton] = {
+    "n": PaymentButton(Action.NEW_LINK, payments.new_link_tapped),
+    "qr": PaymentButton(Action.LOOK, payments.qr_tapped),
+    "c": PaymentButton(Action.CANCEL_OWN, payments.cancel_tapped),
+    "k": PaymentButton(Action.CAPTURE, holds.capture_tapped),
+    "r": PaymentButton(Action.RELEASE_OWN, holds.release_tapped),
+    "y": RefundButton(refunds.approve_tapped),
+    "x": RefundButton(refunds.decline_tapped),
+    "t": RefundButton(refunds.retry_tapped),
+    "s": ShopButton(Action.CHOOSE_SHOP, shop.shop_tapped, group_action=Action.TIE),
+    "v": ShopButton(Action.SETTINGS, shop.setting_tapped),
+    "o": ShopButton(Action.LOOK, open_payments.page_tapped),
+    "m": ShopButton(Action.TEAM, members.team_page_tapped),
+    "l": ShopButton(Action.LOG, audit_log.log_page_tapped),
+    "g": ShopButton(Action.ASK, inline.link_tapped),
 }
-"""Buttons of a card: `LETTER:PAYMENT`."""
+"""By the prefix of the callback data. Old messages carry these prefixes, so none may change its meaning."""
 
-REFUND_BUTTONS: dict[str, Callable[[Context, str], Awaitable[None]]] = {
-    "y": refunds.approve_tapped,
-    "x": refunds.decline_tapped,
-    "t": refunds.retry_tapped,
-}
-"""Buttons about a refund: `LETTER:REFUND`; which shop they are about the refund itself says."""
-
-SHOP_BUTTONS: dict[str, Callable[[Context, str], Awaitable[None]]] = {
-    "s": shop.shop_tapped,
-    "v": shop.setting_tapped,
-    "o": open_payments.page_tapped,
-    "m": members.team_page_tapped,
-    "l": audit_log.log_page_tapped,
-}
-"""Buttons about the shop: `LETTER:REST`."""
-
-BUTTON_ACTIONS: dict[str, Action] = {
-    "n": Action.NEW_LINK,
-    "c": Action.CANCEL_OWN,
-    "qr": Action.LOOK,
-    "k": Action.CAPTURE,
-    "r": Action.RELEASE_OWN,
-    "s": Action.CHOOSE_SHOP,
-    "v": Action.SETTINGS,
-    "o": Action.LOOK,
-    "m": Action.TEAM,
-    "l": Action.LOG,
-}
-"""What each button of a card or a shop is for, and so who may press it; its door asks for more where need be.
-
-Of a refund the refund itself says who may decide it.
-"""
-
-ANSWERS: dict[str, Callable[[Context, Question, int], Awaitable[None]]] = {
+PROMPTS: dict[str, Callable[[Context, Question, int], Awaitable[None]]] = {
     "pay": payments.chosen,
     "capture": holds.capture_answered,
     "release": holds.release_answered,
     "refund": refunds.amount_chosen,
 }
-"""Questions by their kind; their buttons are `q:QUESTION:NUMBER`. A late command goes through `COMMAND_DOORS` again."""
+"""The handler of each kind of prompt. Their buttons are `q:PROMPT:CHOICE`."""
+
+
+def available_commands(role: Role, where: Where) -> list[CommandRoute]:
+    """The commands that this role may use in such a chat, in the order of /help."""
+    return [route for route in COMMANDS.values() if route.is_available(role, where)]

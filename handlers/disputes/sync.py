@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 
 from handlers.clock import Clock
+from handlers.runtime.concurrency import Turns
 from handlers.stripe.error_codes import NO_RIGHT
 from handlers.stripe.gateway import Gateway, GatewayError
-from handlers.turns import Turns
 from storage.disputes import DisputeBook
 from storage.payment_queries import Queries
 

@@ -12,13 +12,12 @@ from datetime import datetime, timedelta
 from handlers.clock import Clock
 from handlers.messages import outbox_message
 from handlers.messages.payment_events import Fact, fact_of, still_holds
-from handlers.messages.payment_message import Looks, asked_by, card, card_state, farewell
+from handlers.messages.payment_message import Looks, asked_by, card, card_state, farewell, notice
 from handlers.messages.recipients import MoneyOut
-from handlers.notices import notice
+from handlers.runtime.concurrency import Turns
 from handlers.telegram.messenger import DeliveryFailed, Letter, Messenger
 from handlers.telegram.rate_limit import Pacing
 from handlers.trace import mark
-from handlers.turns import Turns
 from storage.messages import Card, Posts
 from storage.models.job import Discard, Done, Mail, Retry, Snooze, Verdict
 from storage.models.payment import Payment, Place

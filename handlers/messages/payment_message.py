@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import urlencode
 
 from handlers import i18n
-from handlers.card_links import link_rows, page_lines, page_of, page_rows
 from handlers.i18n import Safe, html, text
+from handlers.messages.payment_events import Fact
 from handlers.messages.refund_text import card_lines, hold_buttons
 from handlers.stripe.error_codes import failure_key, refusal_key, trouble_key
 from handlers.telegram.messenger import Button, Keyboard, Letter
@@ -173,3 +174,75 @@ def _keyboard(payment: Payment, state: str, view: View) -> Keyboard:
     if payment.is_payable and not payment.cancel_asked:
         rows.append((Button(text(language, "button.cancel"), data=f"c:{payment.id}"),))
     return tuple(rows)
+
+
+LONGEST_COPY = 256
+"""Characters that Telegram lets a button copy."""
+
+
+ON_THE_PAGE = {
+    "ready": "card.page_more",
+    "ending": "card.page_ending_more",
+    "failed": "card.page_failed_more",
+    "lapsed": "card.page_lapsed_more",
+}
+"""States in which a customer may be sent to the page, and what the card says of it."""
+
+
+def page_of(public_url: str | None, payment: Payment) -> str | None:
+    """The stable address of the payment's page; None where nobody can reach one."""
+    return f"{public_url}/p/{payment.token}" if public_url else None
+
+
+def page_lines(payment: Payment, state: str, page: str, *, language: str, wallet: str, time_zone: str) -> list[str]:
+    """What to do with the page's link, and the link; nothing where it leads to no payment any more."""
+    if state not in ON_THE_PAGE:
+        return []
+    until = i18n.moment(language, payment.expires_at, time_zone)
+    why = html(language, failure_key(payment.attempt.code)) if state == "failed" else ""
+    return [html(language, ON_THE_PAGE[state], wallet=wallet, until=until, why=why), i18n.escaped(page)]
+
+
+def page_rows(payment: Payment, state: str, page: str, language: str) -> Keyboard:
+    """*Pay* by the shortest way that works now; everything that is passed on carries the page's link."""
+    if state not in ON_THE_PAGE:
+        return ()
+    direct = payment.attempt.link if state == "ready" else None
+    code = () if payment.place.inline_id else (Button(text(language, "button.qr"), data=f"qr:{payment.id}"),)
+    return _rows(payment, direct or page, page, language, code)
+
+
+def link_rows(payment: Payment, state: str, language: str) -> Keyboard:
+    """The same without a page: Stripe's link while it is fresh, then a button that asks for another."""
+    link = payment.attempt.link
+    if state == "ready" and link:
+        return _rows(payment, link, link, language)
+    if state in ON_THE_PAGE:
+        return ((Button(text(language, "button.new_link"), data=f"n:{payment.id}", style="primary"),),)
+    return ()
+
+
+def share_url(link: str, payment: Payment, language: str) -> str:
+    """Telegram's own way to pass a link on into another chat (core.telegram.org/widgets/share)."""
+    said = text(language, "card.share", amount=i18n.money(language, payment.amount), text=payment.text).strip()
+    return "https://t.me/share/url?" + urlencode({"url": link, "text": said})
+
+
+def _rows(payment: Payment, pay: str, link: str, language: str, more: tuple[Button, ...] = ()) -> Keyboard:
+    amount = i18n.money(language, payment.amount)
+    copy = (Button(text(language, "button.copy"), copy=link),) if len(link) <= LONGEST_COPY else ()
+    share = Button(text(language, "button.share"), url=share_url(link, payment, language))
+    return ((Button(text(language, "button.pay", amount=amount), url=pay, style="success"),), (*copy, share, *more))
+
+
+def notice(payment: Payment, fact: Fact, view: View) -> Letter:
+    """What a fact says about the payment as it is now."""
+    language = view.shop.language
+    holes = {"ref": payment.ref, "amount": payment.amount, "wallet": view.wallet}
+    if fact.name in {"failed", "lapsed"}:
+        key = f"notice.page_{fact.name}" if view.public_url else f"notice.{fact.name}"
+        return Letter(html(language, key, why=html(language, failure_key(payment.attempt.code)), **holes))
+    if fact.name == "canceled":
+        reason = payment.canceled_because or CancelReason.BY_STRIPE
+        return Letter(html(language, f"notice.canceled_{reason}", **holes))
+    return Letter(html(language, f"notice.{fact.name}", **holes))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import logging
 
-from handlers.card_links import page_of
 from handlers.clock import Clock
 from handlers.i18n import html
 from handlers.messages.delivery import Outbox
 from handlers.messages.outbox_message import lane_of
-from handlers.messages.payment_message import Looks
+from handlers.messages.payment_message import Looks, page_of
 from handlers.qr_code import qr_png
 from handlers.telegram.messenger import DeliveryFailed, Letter, Messenger
 from storage.messages import Posts

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from handlers.access.membership import Person
+from handlers.access.membership import Person, Team
 from handlers.clock import Clock
+from handlers.i18n import html
 from handlers.messages.delivery import CLOSED
-from handlers.owners import ALERT, Owners
+from handlers.messages.outbox_message import Post, draft_of
 from handlers.stripe.error_codes import KEY_REFUSED, MISMATCH
+from handlers.telegram.messenger import Letter
+from storage.job_queue import Mailbox
 from storage.models.job import Draft, Mail
-from storage.models.payment import Payment
+from storage.models.payment import Payment, Place
 from storage.models.refund import Refund
 from storage.models.shop import Shop
 from storage.shops import Directory
@@ -109,3 +112,41 @@ class Episodes:
 
 def _fact(name: str) -> str:
     return f"watch:{name}"
+
+
+ALERT = "alert:"
+"""How the keys of such mails begin; one that cannot be delivered is no reason for another."""
+
+
+class Owners:
+    """Those who look after the installation, as one addressee."""
+
+    def __init__(self, directory: Directory, team: Team, outbox: Mailbox, clock: Clock) -> None:
+        self._directory = directory
+        self._team = team
+        self._outbox = outbox
+        self._clock = clock
+
+    async def tell(self, subject: str, key: str, **holes: object) -> None:
+        """Put the sentence `key` of the catalogues for each of them, once per `subject`.
+
+        Raises:
+            DatabaseUnavailable: nobody was told.
+        """
+        await self._outbox.put(*await self.words(subject, key, **holes), now=self._clock.now())
+
+    async def words(self, subject: str, key: str, **holes: object) -> list[Draft]:
+        """What `tell` puts, for whoever has to put it together with something else."""
+        return [
+            draft_of(
+                Post(Place(owner), Letter(html(await self._language(owner), key, **holes))),
+                key=f"{ALERT}{subject}:{owner}",
+            )
+            for owner in sorted(await self._team.owners())
+        ]
+
+    async def _language(self, owner: int) -> str:
+        """That of the owner's own shop, or of the only one there is; English where that does not tell."""
+        shops = [seat.shop for seat in await self._directory.seats(owner)] or list(await self._directory.shops())
+        languages = {shop.language for shop in shops}
+        return languages.pop() if len(languages) == 1 else "en"

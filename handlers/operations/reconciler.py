@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from handlers.clock import Clock
-from handlers.lately import Lately
 from handlers.operations.alerts import Alerts
 from handlers.payments.sync import Attendant
-from handlers.refund_round import RefundRound
+from handlers.refunds.sync import RefundAttendant
 from handlers.runtime.concurrency import all_of, first_of
 from handlers.runtime.heartbeats import Health
+from handlers.runtime.rate_limit import Lately
+from handlers.runtime.worker import Belt
+from handlers.stripe_events.backfill import MissedEvents
 from handlers.trace import trace
 from storage.errors import DatabaseUnavailable
-from storage.job_queue import Mailbox
+from storage.job_queue import Mailbox, SetAside
 from storage.messages import Posts
 from storage.models.payment import AttemptOutcome, Payment
 from storage.payment_queries import Queries
 from storage.payments import Ledger
 from storage.prompts import Questions
+from storage.refunds import RefundBook
 
 log = logging.getLogger(__name__)
 
@@ -189,3 +193,80 @@ class Sweep:
         if card.shown_at is not None and card.shown_at < until:
             await self._ledger.show(payment.id, now=now)
             self._aged.note(payment.id, until, now=now)
+
+
+log = logging.getLogger(__name__)
+
+
+class RefundRound:
+    """Refunds by the time at which they are due."""
+
+    def __init__(self, attendant: RefundAttendant, book: RefundBook, alerts: Alerts, clock: Clock) -> None:
+        self._attendant = attendant
+        self._book = book
+        self._alerts = alerts
+        self._clock = clock
+
+    async def due(self, *, limit: int) -> Sequence[str]:
+        """The ids of those that are due now."""
+        return await self._book.due(self._clock.now(), limit=limit)
+
+    async def next_due(self) -> datetime | None:
+        """When the next one is due."""
+        return await self._book.next_due()
+
+    async def attend(self, refund_id: str) -> bool:
+        """Attend to one, and return whether that changed it; whatever goes wrong with it, it comes again."""
+        try:
+            before = await self._attendant.get(refund_id)
+            refund = await self._attendant.attend(refund_id, actor="sweep", if_due=True)
+            if refund.trouble:
+                room = await self._book.room(refund.payment_id)
+                await self._alerts.refund_trouble(refund, room.payment)
+            if refund.look_at is not None and refund.look_at <= self._clock.now():
+                await self._book.put_off(refund_id, now=self._clock.now())
+            return refund.status is not before.status
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            log.exception("the sweep could not attend to the refund %s", refund_id)
+            await self._book.put_off(refund_id, now=self._clock.now())
+            return False
+
+
+NEWEST = 20
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep did: events that no webhook had brought, payments and refunds attended to and changed by that.
+
+    `put_back` is how many mails that had waited for a human were to be tried again, `aside` how many wait afterwards,
+    `newest` the newest `NEWEST` of these in each box.
+    """
+
+    missed: int
+    attended: int
+    changed: int
+    put_back: int
+    aside: int
+    newest: Sequence[SetAside] = ()
+
+
+async def sweep_now(
+    missed: MissedEvents, sweep: Sweep, belts: Sequence[Belt], boxes: Sequence[Mailbox], clock: Clock, *, poison: bool
+) -> Swept:
+    """Go through everything once; `poison` has what was set aside tried again. `belts` carry what comes in.
+
+    Raises:
+        GatewayError: Stripe's list of events could not be read; nothing else was done.
+    """
+    found = await missed.catch_up()
+    put_back = sum([await box.put_back(now=clock.now()) for box in boxes]) if poison else 0
+    for belt in belts:
+        await belt.drain()
+    before = sweep.changed
+    attended = await sweep.sweep_once()
+    aside = sum([await box.set_aside_depth() for box in boxes])
+    newest = tuple([one for box in boxes for one in await box.set_aside(limit=NEWEST)])
+    return Swept(found, attended, sweep.changed - before, put_back, aside, newest)

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from handlers.clock import Clock
-from handlers.lately import Lately
 from handlers.payments.service import Payments
 from handlers.runtime.concurrency import Errands
+from handlers.runtime.rate_limit import Lately
 from handlers.shops.receipts import as_of
 from handlers.stripe.events import RETURNED
 from storage.errors import AlreadyFinal, AlreadyPaid, BeingCanceled, HoldStands, StillEnding, StripeUnavailable

@@ -7,14 +7,13 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 
-from handlers.belief import Mismatch, faithful, unless_older
 from handlers.clock import Clock
 from handlers.payments import holds, state_machine
-from handlers.payments.state_machine import Step, Times
+from handlers.payments.state_machine import Mismatch, Step, Times, faithful, unless_older
+from handlers.runtime.concurrency import Turns
 from handlers.stripe.error_codes import KEY_REFUSED, MISMATCH
 from handlers.stripe.gateway import Gateway, GatewayError, Intent, IntentStatus
 from handlers.trace import mark
-from handlers.turns import Turns
 from storage.models.payment import CancelReason, Payment, PaymentStatus
 from storage.payment_queries import Queries
 from storage.payments import Ledger

@@ -8,14 +8,14 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from handlers import refund_rivals
 from handlers.clock import Clock
 from handlers.refunds import state_machine
+from handlers.refunds import state_machine as refund_rivals
 from handlers.refunds.state_machine import NO_BALANCE, RefundStep
+from handlers.runtime.concurrency import Turns
 from handlers.stripe.error_codes import KEY_REFUSED, MISMATCH, NO_RIGHT
 from handlers.stripe.gateway import LONGEST_CALL, Gateway, GatewayError
 from handlers.trace import mark
-from handlers.turns import Turns
 from storage.models.payment import Payment
 from storage.models.refund import Refund, RefundReport, RefundStatus
 from storage.payment_queries import Queries

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 log = logging.getLogger(__name__)
 
@@ -58,3 +59,14 @@ class Errands:
 
 PATIENCE = 3.0
 """Seconds that a person waits for Stripe; after that the card says that it takes longer, and the work goes on."""
+
+
+class Turns:
+    """A lock for each payment: Stripe locks the intent as well, and a later look is then a newer one."""
+
+    def __init__(self) -> None:
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def of(self, payment_id: str) -> asyncio.Lock:
+        """The lock of one payment; it lives as long as somebody holds or awaits it."""
+        return self._locks.setdefault(payment_id, asyncio.Lock())

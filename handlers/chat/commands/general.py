@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from handlers.access.membership import CLAIM
 from handlers.chat.commands import members
 from handlers.chat.commands.shop import ask_which
 from handlers.chat.context import Context
-from handlers.commands import open_to
 from handlers.i18n import Safe
 from storage.errors import PaymentError
 from storage.models.shop import Role
@@ -44,14 +45,10 @@ async def _claim(context: Context) -> None:
     await context.reply("claim.done", shop=shop.name, currency=shop.currency)
 
 
-async def help_(context: Context) -> None:
-    """The commands that this person may use here, a line each."""
+async def help_(context: Context, commands: Sequence[str]) -> None:
+    """These commands, a line each: the ones that this person may use here."""
     lines = [context.html("help.head")]
-    lines += [
-        Safe(f"/{command.name} – {context.html(f'command.{command.name}')}")
-        for command in open_to(context.role, context.where)
-        if context.standing.shop is not None or not command.needs_shop
-    ]
+    lines += [Safe(f"/{name} – {context.html(f'command.{name}')}") for name in commands]
     if context.role is Role.STRANGER:
         lines.append(context.html("help.stranger", id=context.person.id))
     await context.send(Safe("\n".join(lines)))
