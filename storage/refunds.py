@@ -214,14 +214,14 @@ async def _summed(tx: AsyncConnection, payment: Payment) -> Payment:
 async def _room(tx: AsyncConnection, payment: Payment, people: Iterable[int], now: datetime | None) -> Room:
     currency = payment.amount.currency
     since = None if now is None else now - LIMIT_SPAN
-    spent = {
+    by_person = {
         person: await spent(tx, payment.shop_id, person, currency, since) for person in people if since is not None
     }
     contests = await disputes_of(tx, payment.id)
     lost = sum(dispute.amount.minor for dispute in contests if dispute.status == "lost")
     barred = any(not dispute.is_over and not dispute.refundable for dispute in contests)
     alone = [one for one in await refunds_of(tx, payment.id) if one.approvals_needed == 1]
-    return Room(payment, spent, lost, barred, sum(sums(alone)))
+    return Room(payment, by_person, lost, barred, sum(sums(alone)))
 
 
 _ALL = sa.select(refunds)
