@@ -9,25 +9,25 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from bot.checks.machine import tables
+from bot.checks.machine import check_schema
 from bot.front import Front, behind
 from bot.settings import Settings
 from bot.stripe.gateway import StripeGateway
 from bot.telegram.http_client import API, AiohttpRequest
 from bot.telegram.messenger import TelegramMessenger
-from bot.telegram.polling import Polling, WebhookIsSet
-from bot.telegram.webhook_monitor import WebhookGuard
-from bot.wiring import build
-from handlers.access.membership import Person
+from bot.telegram.polling import Polling, WebhookConflict
+from bot.telegram.webhook_monitor import WebhookMonitor
+from bot.wiring import build_components
+from handlers.access.membership import Actor
 from handlers.clock import Clock
 from handlers.operations.metrics import Metrics
 from handlers.operations.monitor import INTAKE
-from handlers.operations.reconciler import Swept, sweep_now
-from handlers.stripe.gateway import Gateway
-from handlers.telegram.messenger import DeliveryFailed, Messenger
-from handlers.telegram.rate_limit import Pacing
+from handlers.operations.reconciler import ReconcileResult, reconcile_now
+from handlers.stripe.gateway import PaymentGateway
+from handlers.telegram.messenger import DeliveryError, Messenger
+from handlers.telegram.rate_limit import TelegramRateLimiter
 from storage.database.database import Database
-from storage.database.file_lock import AlreadyServed, FileLock
+from storage.database.file_lock import AlreadyLocked, FileLock
 from storage.errors import DatabaseUnavailable
 from storage.migrations import UnknownVersion
 from storage.models.shop import Role
@@ -35,32 +35,32 @@ from storage.shops import BOT_ID
 
 log = logging.getLogger(__name__)
 
-STOP_SECONDS = 15.0
-READY_SECONDS = 30.0
-ADMIT_SECONDS = 3.0
+SHUTDOWN_TIMEOUT = 15.0
+STARTUP_TIMEOUT = 30.0
+WEBHOOK_CHECK_TIMEOUT = 3.0
 BACKLOG = 128
 USERNAME = "bot_username"
-HELLO = "hello"
-TAKING_IN = {INTAKE, HELLO}
+FETCH_BOT_PROFILE = "hello"
+INTAKE_TASKS = {INTAKE, FETCH_BOT_PROFILE}
 """The loops that end first: what comes in after them would have to be finished as well."""
 
-MISNAMED = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+INVALID_PATH_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 """Errors of the system that say of a file that it cannot lie there; any other may pass."""
 
 
-class CannotStart(Exception):
+class StartupError(Exception):
     """Kvit cannot run like this; the sentence is for the operator."""
 
 
-class CannotStartYet(CannotStart):
+class RetryableStartupError(StartupError):
     """Nothing is set wrong: the same start may succeed later."""
 
 
 @dataclass(frozen=True)
-class Seams:
+class AdapterOverrides:
     """What a test puts around the two doors to the vendors, to break them on purpose."""
 
-    gateway: Callable[[Gateway], Gateway] = lambda gateway: gateway
+    gateway: Callable[[PaymentGateway], PaymentGateway] = lambda gateway: gateway
     messenger: Callable[[Messenger], Messenger] = lambda messenger: messenger
 
 
@@ -75,8 +75,8 @@ class Service:
         framed_by: str = "'none'",
         take_over: bool = False,
         migrate: bool = True,
-        pacing: Pacing | None = None,
-        seams: Seams | None = None,
+        pacing: TelegramRateLimiter | None = None,
+        seams: AdapterOverrides | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> None:
         """`tell` says to the operator, on his terminal and not in the log, how to become the first owner;
@@ -84,40 +84,40 @@ class Service:
         self._settings, self._clock, self._migrate = settings, clock, migrate
         self._tell = tell
         self.base = ""
-        seams = seams or Seams()
+        seams = seams or AdapterOverrides()
         metrics = Metrics(clock)
         self._db = db = Database(settings.database_url)
         self._lock = FileLock(db.path)
         self._request = AiohttpRequest(
             settings.telegram_bot_token.get_secret_value(),
             base=settings.telegram_api_base or API,
-            called=metrics.called,
+            called=metrics.api_call,
         )
         self._telegram = TelegramMessenger(self._request)
         self._stripe = StripeGateway(
-            settings.stripe_api_key.get_secret_value(), api_base=settings.stripe_api_base, called=metrics.called
+            settings.stripe_api_key.get_secret_value(), api_base=settings.stripe_api_base, on_call=metrics.api_call
         )
         gateway, self._messenger = seams.gateway(self._stripe), seams.messenger(self._telegram)
 
-        self._house = build(
+        self._components = build_components(
             settings,
             db,
             clock,
             gateway,
             self._messenger,
             bot_id=self._request.bot_id,
-            pacing=Pacing() if pacing is None else pacing,
+            pacing=TelegramRateLimiter() if pacing is None else pacing,
             framed_by=framed_by,
             metrics=metrics,
         )
-        arrive = self._house.watch.updates_arrive
-        self._polling = Polling(self._request, self._house.updates, clock, take_over=take_over, arrive=arrive)
+        arrive = self._components.watch.updates_reachable
+        self._polling = Polling(self._request, self._components.updates, clock, take_over=take_over, arrive=arrive)
         webhook = f"{settings.public_url}/telegram/webhook"
-        self._guard = WebhookGuard(self._request, webhook, self._house.updates, clock, arrive=arrive)
+        self._guard = WebhookMonitor(self._request, webhook, self._components.updates, clock, arrive=arrive)
         self._runner: web.AppRunner | None = None
-        self._door: asyncio.Server | None = None
+        self._server: asyncio.Server | None = None
         self._metrics = metrics
-        self._loops: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Return once everything runs and `/readyz` would say so.
@@ -126,34 +126,34 @@ class Service:
             CannotStart: nothing runs, and why.
         """
         try:
-            await self._prepare()
+            await self._open_database()
             await self._listen()
-            await self._admit()
-            self._begin()
-            await self._until_ready()
+            await self._check_no_webhook()
+            self._start_tasks()
+            await self._wait_until_ready()
         except BaseException:
             await self.stop()
             raise
 
     async def stop(self) -> None:
         """Take nothing more in, finish what is in hand, close everything; twice is once."""
-        await _end([loop for loop in self._loops if loop.get_name() in TAKING_IN])
-        if self._door is not None:
-            self._door.close()
-        ending = [belt.stop(STOP_SECONDS / 2) for belt in self._house.belts]
+        await _cancel_tasks([loop for loop in self._tasks if loop.get_name() in INTAKE_TASKS])
+        if self._server is not None:
+            self._server.close()
+        ending = [belt.stop(SHUTDOWN_TIMEOUT / 2) for belt in self._components.workers]
         if self._runner is not None:
             ending.append(self._runner.cleanup())
             self._runner = None
         await asyncio.gather(*ending)
-        await self._house.errands.close(STOP_SECONDS / 2)
-        await _end(self._loops)
-        self._loops = []
+        await self._components.errands.close(SHUTDOWN_TIMEOUT / 2)
+        await _cancel_tasks(self._tasks)
+        self._tasks = []
         await self._telegram.close()
         await self._stripe.close()
         await self._db.close()
         self._lock.release()
 
-    async def sweep(self, *, poison: bool) -> Swept:
+    async def reconcile(self, *, poison: bool) -> ReconcileResult:
         """One reconciliation, also beside a service that runs; nothing else of this one is begun.
 
         Raises:
@@ -161,129 +161,133 @@ class Service:
             GatewayError: Stripe does not answer, or not to this key.
         """
         try:
-            await self._admit_database()
-            house, now = self._house, self._clock
-            return await sweep_now(house.missed, house.sweep, house.incoming, house.boxes, now, poison=poison)
+            await self._check_database()
+            house, now = self._components, self._clock
+            return await reconcile_now(
+                house.event_backfill, house.sweep, house.incoming_workers, house.queues, now, poison=poison
+            )
         finally:
             await self.stop()
 
     async def seed(self, owner_name: str, people: list[tuple[int, str, str]], groups: list[int]) -> None:
         """Give the first owner's shop its people (id, name, role) and its groups, as a demo needs them."""
         owner = min(self._settings.owner_ids)
-        shop = await self._house.team.first_shop(Person(owner, owner_name))
+        shop = await self._components.team.first_shop(Actor(owner, owner_name))
         now = self._clock.now()
         for user_id, name, role in people:
-            await self._house.directory.seat(shop.id, user_id, Role[role.upper()], name=name, now=now)
+            await self._components.directory.set_member(shop.id, user_id, Role[role.upper()], name=name, now=now)
         for chat_id in groups:
-            await self._house.directory.tie(chat_id, shop.id, now=now)
+            await self._components.directory.link_chat(chat_id, shop.id, now=now)
 
-    async def _prepare(self) -> None:
+    async def _open_database(self) -> None:
         try:
             self._lock.acquire()
             if self._migrate:
                 await self._db.migrate()
-            await self._admit_database()
-            for box in self._house.boxes:  # the lock says that whoever held a lease of this file is gone
-                await box.release_all()
-        except AlreadyServed as error:
-            raise CannotStart(f"{error}: one serve per file.") from error
-        except (*MISNAMED, UnknownVersion) as error:
-            raise CannotStart(f"DATABASE_URL: {error}.") from error
+            await self._check_database()
+            for box in self._components.queues:  # the lock says that whoever held a lease of this file is gone
+                await box.release_leases()
+        except AlreadyLocked as error:
+            raise StartupError(f"{error}: one serve per file.") from error
+        except (*INVALID_PATH_ERRORS, UnknownVersion) as error:
+            raise StartupError(f"DATABASE_URL: {error}.") from error
         except (DatabaseUnavailable, OSError) as error:
-            raise CannotStartYet(f"DATABASE_URL: {error}.") from error
+            raise RetryableStartupError(f"DATABASE_URL: {error}.") from error
         if not self._settings.stripe_webhook_secrets:
             log.warning("STRIPE_WEBHOOK_SECRETS is not set: webhooks are refused, and Stripe is asked instead, slower.")
 
-    async def _admit_database(self) -> None:
+    async def _check_database(self) -> None:
         """Refuse tables of another version, what was served by another bot, and what is under way in the other mode."""
-        if (found := await tables(self._db)).remedy:
-            raise CannotStart(f"DATABASE_URL: {found.detail} {found.remedy}")
-        if foreign := await self._house.queries.unfinished(livemode=not self._settings.livemode):
+        if (found := await check_schema(self._db)).hint:
+            raise StartupError(f"DATABASE_URL: {found.detail} {found.hint}")
+        if foreign := await self._components.queries.count_unfinished(livemode=not self._settings.livemode):
             ours, theirs = ("live", "test") if self._settings.livemode else ("test", "live")
-            raise CannotStart(
+            raise StartupError(
                 f"STRIPE_API_KEY is a {ours} key, but this database holds {foreign} open payments or refunds made "
                 f"with a {theirs} key. Run with that key until they have ended, or set DATABASE_URL to another file."
             )
-        await self._admit_bot(str(self._settings.bot_id))
-        self._messenger.username = await self._house.directory.fact(USERNAME) or ""
+        await self._check_bot_id(str(self._settings.bot_id))
+        self._messenger.username = await self._components.directory.get(USERNAME) or ""
 
-    async def _admit_bot(self, bot_id: str) -> None:
+    async def _check_bot_id(self, bot_id: str) -> None:
         """Take the database for this bot's, or refuse: Telegram lets no bot see or edit what another one wrote."""
-        known = await self._house.directory.fact(BOT_ID)
+        known = await self._components.directory.get(BOT_ID)
         if known is None:
-            await self._house.directory.record(BOT_ID, bot_id)
+            await self._components.directory.set(BOT_ID, bot_id)
         elif known != bot_id:
-            raise CannotStart(
+            raise StartupError(
                 f"TELEGRAM_BOT_TOKEN is of the bot {bot_id}, but this database belongs to the bot {known}, "
                 f"whose messages no other can edit. Use that bot's token, or set DATABASE_URL to another file."
             )
 
     async def _listen(self) -> None:
         host, port = self._settings.host, self._settings.port
-        self._runner = behind(self._house.site)
+        self._runner = behind(self._components.site)
         await self._runner.setup()
         metrics, server = self._metrics, self._runner.server
         assert server is not None  # noqa: S101 (it was set up)
-        front = Front(server, self._settings.trusted_proxies, opened=metrics.connected, refused=metrics.turned_away)
+        front = Front(
+            server, self._settings.trusted_proxies, opened=metrics.connections_open, refused=metrics.connection_rejected
+        )
         try:
-            self._door = await asyncio.get_running_loop().create_server(front, host, port, backlog=BACKLOG)
+            self._server = await asyncio.get_running_loop().create_server(front, host, port, backlog=BACKLOG)
         except OSError as error:
-            raise CannotStart(f"HOST and PORT: cannot listen on {host}:{port} ({error.strerror}).") from error
+            raise StartupError(f"HOST and PORT: cannot listen on {host}:{port} ({error.strerror}).") from error
         shown = f"[{host}]" if ":" in host else host
-        self.base = f"http://{shown}:{self._door.sockets[0].getsockname()[1]}"
+        self.base = f"http://{shown}:{self._server.sockets[0].getsockname()[1]}"
 
-    async def _admit(self) -> None:
+    async def _check_no_webhook(self) -> None:
         """Refuse at once where a webhook is set; while Telegram is down this is found out later, by the intake."""
         if self._settings.uses_telegram_webhook:
             return
         try:
-            async with asyncio.timeout(ADMIT_SECONDS):
-                await self._polling.admit()
-        except WebhookIsSet as error:
-            raise CannotStart(str(error)) from error
+            async with asyncio.timeout(WEBHOOK_CHECK_TIMEOUT):
+                await self._polling.ensure_no_webhook()
+        except WebhookConflict as error:
+            raise StartupError(str(error)) from error
         except Exception as error:  # out of reach or refused: the intake says so and goes on trying
             log.warning(
                 "Telegram does not answer yet (%s); Stripe's webhooks are taken all the same", type(error).__name__
             )
 
-    def _begin(self) -> None:
+    def _start_tasks(self) -> None:
         loops: list[tuple[str, Callable[[], Awaitable[None]]]] = [
-            (INTAKE, self._guard.forever if self._settings.uses_telegram_webhook else self._polling.forever),
-            (HELLO, self._say_hello),
-            ("sweep", self._house.sweep.forever),
-            ("missed events", self._house.missed.forever),
-            ("live", self._house.live.forever),
-            ("watch", self._house.watch.forever),
-            *((f"belt {number}", belt.forever) for number, belt in enumerate(self._house.belts)),
+            (INTAKE, self._guard.run if self._settings.uses_telegram_webhook else self._polling.run),
+            (FETCH_BOT_PROFILE, self._fetch_bot_profile),
+            ("sweep", self._components.sweep.run),
+            ("missed events", self._components.event_backfill.run),
+            ("live", self._components.live.run),
+            ("watch", self._components.watch.run),
+            *((f"belt {number}", belt.run) for number, belt in enumerate(self._components.workers)),
         ]
-        self._loops = [asyncio.create_task(_kept(name, loop), name=name) for name, loop in loops]
+        self._tasks = [asyncio.create_task(_supervise(name, loop), name=name) for name, loop in loops]
 
-    async def _say_hello(self) -> None:
+    async def _fetch_bot_profile(self) -> None:
         """Learn our own name from Telegram, however long that takes."""
         pause = 1.0
         while True:
             try:
-                await self._telegram.connect()
+                await self._telegram.get_me()
                 break
-            except DeliveryFailed as failed:
+            except DeliveryError as failed:
                 log.warning("Telegram does not say who we are: %s", failed)
                 await self._clock.sleep(pause)
                 pause = min(pause * 2, 60.0)
         self._messenger.username = self._telegram.username
-        await self._house.directory.record(USERNAME, self._telegram.username)
-        word = await self._house.team.offer_claim()
+        await self._components.directory.set(USERNAME, self._telegram.username)
+        word = await self._components.team.create_claim_link()
         if word and self._tell:
             link = f"https://t.me/{self._telegram.username}?start={word}"
             self._tell(f"There is no owner yet. Whoever opens this link within 15 minutes becomes it: {link}")
 
-    async def _until_ready(self) -> None:
+    async def _wait_until_ready(self) -> None:
         """Each part shows its first sign of life within some milliseconds."""
-        async with asyncio.timeout(READY_SECONDS):
-            while self._house.health.stale(self._clock.now()):  # noqa: ASYNC110 - nobody rings a bell for silence
+        async with asyncio.timeout(STARTUP_TIMEOUT):
+            while self._components.health.stale(self._clock.now()):  # noqa: ASYNC110 - nobody rings a bell for silence
                 await asyncio.sleep(0.01)
 
 
-async def _kept(name: str, loop: Callable[[], Awaitable[None]]) -> None:
+async def _supervise(name: str, loop: Callable[[], Awaitable[None]]) -> None:
     """Run a loop; one that fails is written down and begun again, for nothing else would do its work."""
     while True:
         try:
@@ -294,7 +298,7 @@ async def _kept(name: str, loop: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(1)
 
 
-async def _end(loops: list[asyncio.Task[None]]) -> None:
+async def _cancel_tasks(loops: list[asyncio.Task[None]]) -> None:
     for loop in loops:
         loop.cancel()
     await asyncio.gather(*loops, return_exceptions=True)

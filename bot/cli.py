@@ -13,13 +13,13 @@ from typing import Any, NoReturn
 import click
 
 from bot import logging_setup
-from bot.app import CannotStart, CannotStartYet, Service
-from bot.checks.machine import BACK
+from bot.app import RetryableStartupError, Service, StartupError
+from bot.checks.machine import DATABASE_HINT
 from bot.clock import SystemClock
-from bot.settings import Settings, SettingsRefused, load
-from bot.signals import until_told
+from bot.settings import InvalidSettings, Settings, load
+from bot.signals import shutdown_event
 from handlers.stripe.gateway import GatewayError
-from storage.database.backup import AlreadyThere, BackupFailed, back_up
+from storage.database.backup import BackupFailed, TargetExists, backup_database
 from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.migrations import HEAD, UnknownVersion
@@ -101,10 +101,10 @@ def backup(file: Path) -> None:
     """Copy the whole database to FILE, also while the service runs."""
     database = Database(_settings().database_url).path
     try:
-        size = back_up(database, file)
+        size = backup_database(database, file)
     except BackupFailed as failed:
         click.echo(f"No backup was made: {failed}.", err=True)
-        sys.exit(USAGE if isinstance(failed, AlreadyThere) else FAILED)
+        sys.exit(USAGE if isinstance(failed, TargetExists) else FAILED)
     click.echo(f"The database is copied to {file}, {size / 1e6:.1f} MB, and the copy was checked.")
 
 
@@ -125,18 +125,18 @@ def check(as_json: bool) -> None:
 
     try:
         settings = load()
-    except SettingsRefused as refused:
-        found = runner.unreadable(refused)
+    except InvalidSettings as refused:
+        found = runner.settings_errors(refused)
     else:
         _log(settings)
-        found = _run(runner.check(settings, SystemClock()))
+        found = _run(runner.run_checks(settings, SystemClock()))
     click.echo(runner.as_json(found) if as_json else runner.as_lines(found))
     sys.exit(0 if all(finding.ok for finding in found) else FAILED)
 
 
 async def _serve(settings: Settings, *, migrate: bool, take_over: bool) -> None:
     service = Service(settings, SystemClock(), migrate=migrate, take_over=take_over, tell=click.echo)
-    with until_told() as told:
+    with shutdown_event() as told:
         await service.start()
         try:
             mode = "live" if settings.livemode else "test"
@@ -152,18 +152,18 @@ async def _serve(settings: Settings, *, migrate: bool, take_over: bool) -> None:
 
 async def _sweep(settings: Settings, *, poison: bool) -> None:
     try:
-        swept = await Service(settings, SystemClock()).sweep(poison=poison)
+        swept = await Service(settings, SystemClock()).reconcile(poison=poison)
     except GatewayError as error:
         click.echo(f"Stripe could not be asked ({error.code}), so nothing was swept: {error.message}", err=True)
         sys.exit(FAILED)
     click.echo(f"Events that no webhook had brought: {swept.missed}.")
     click.echo(f"Payments and refunds that were due: {swept.attended}, changed by that: {swept.changed}.")
     if poison:
-        click.echo(f"Tried again that had been set aside: {swept.put_back}.")
-    if swept.aside:
-        click.echo(f"Set aside for a human: {swept.aside}. Once the cause is gone, `sweep --poison` tries them again.")
+        click.echo(f"Tried again that had been set aside: {swept.retried}.")
+    if swept.dead:
+        click.echo(f"Set aside for a human: {swept.dead}. Once the cause is gone, `sweep --poison` tries them again.")
     for one in swept.newest:
-        click.echo(f"  {one.set_aside_at:%Y-%m-%d %H:%M} UTC, mail {one.id} of {one.box} ({one.kind}): {one.reason}")
+        click.echo(f"  {one.finished_at:%Y-%m-%d %H:%M} UTC, mail {one.id} of {one.queue} ({one.kind}): {one.reason}")
 
 
 async def _migrate(settings: Settings) -> None:
@@ -178,7 +178,7 @@ async def _migrate(settings: Settings) -> None:
 def _settings() -> Settings:
     try:
         settings = load()
-    except SettingsRefused as refused:
+    except InvalidSettings as refused:
         _refuse(str(refused))
     _log(settings)
     return settings
@@ -191,11 +191,11 @@ def _log(settings: Settings) -> None:
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
     try:
         return asyncio.run(work)
-    except CannotStartYet as error:
-        _refuse(f"{error} {BACK}", FAILED)
+    except RetryableStartupError as error:
+        _refuse(f"{error} {DATABASE_HINT}", FAILED)
     except DatabaseUnavailable as error:
-        _refuse(f"DATABASE_URL: {error}. {BACK}", FAILED)
-    except (CannotStart, UnknownVersion) as error:
+        _refuse(f"DATABASE_URL: {error}. {DATABASE_HINT}", FAILED)
+    except (StartupError, UnknownVersion) as error:
         _refuse(str(error))
 
 

@@ -20,8 +20,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from bot.relay import Relay
-from handlers.runtime.logging import Seldom
-from handlers.web.client_address import household, is_within
+from handlers.runtime.logging import ThrottledLogger
+from handlers.web.client_address import client_network, is_in_networks
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class NoRequest(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._seldom = Seldom()
+        self._seldom = ThrottledLogger()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """False for what came over the wire and is not HTTP."""
@@ -82,7 +82,7 @@ class NoRequest(logging.Filter):
         if kind is None or not issubclass(kind, (HttpProcessingError, web.RequestPayloadError)):
             return True
         if record.levelno >= logging.WARNING:
-            self._seldom.say(log, "what came in is no request (%s)", kind.__name__)
+            self._seldom.warning(log, "what came in is no request (%s)", kind.__name__)
         return False
 
 
@@ -133,7 +133,7 @@ class Front:
         self._open: Counter[str] = Counter()
         self._silent: dict[Caller, None] = {}
         self._idle: dict[Caller, None] = {}
-        self._seldom = Seldom()
+        self._seldom = ThrottledLogger()
 
     def __call__(self) -> Caller:
         """The protocol of one more connection."""
@@ -141,8 +141,8 @@ class Front:
 
     def admit(self, caller: Caller, peer: str) -> bool:
         """Let the caller in, if need be in the place of another, to whom nothing is owed now."""
-        address = household(peer)
-        if self._open[address] >= self._per_household and not is_within(peer, self._trusted):
+        address = client_network(peer)
+        if self._open[address] >= self._per_household and not is_in_networks(peer, self._trusted):
             self.turn_away("household")
             return False
         if self._open.total() >= self._most:
@@ -173,7 +173,7 @@ class Front:
     def left(self, caller: Caller, peer: str) -> None:
         """The connection is over."""
         self.is_attended(caller)
-        address = household(peer)
+        address = client_network(peer)
         self._open[address] -= 1
         if not self._open[address]:
             del self._open[address]
@@ -182,7 +182,7 @@ class Front:
     def turn_away(self, why: str) -> None:
         """Count it, and write down once a minute how many that were."""
         self._refused(why)
-        self._seldom.say(log, "connections were turned away (%s)", why)
+        self._seldom.warning(log, "connections were turned away (%s)", why)
 
 
 class Caller(Relay):

@@ -17,10 +17,20 @@ from handlers.trace import current
 
 log = logging.getLogger(__name__)
 
-CHATTY = ("aiohttp", "aiosqlite", "alembic", "asyncio", "httpcore", "httpx", "sqlalchemy", "stripe", "telegram")
+WARNING_ONLY_LOGGERS = (
+    "aiohttp",
+    "aiosqlite",
+    "alembic",
+    "asyncio",
+    "httpcore",
+    "httpx",
+    "sqlalchemy",
+    "stripe",
+    "telegram",
+)
 """Below a warning these write addresses with tokens in them, bodies and statements: never, whatever the level."""
 
-SILENT = ("aiohttp.access",)
+DISABLED_LOGGERS = ("aiohttp.access",)
 """A line per request costs a third of the throughput and says nothing that is not said better elsewhere."""
 
 _UNPRINTABLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
@@ -47,9 +57,9 @@ def configure(
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
-    for name in CHATTY:
+    for name in WARNING_ONLY_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
-    for name in SILENT:
+    for name in DISABLED_LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     sys.excepthook = _uncaught
 
@@ -76,7 +86,7 @@ def _formatter(redact: Callable[[str], str], *, pretty: bool, colors: bool) -> l
     shape: list[Processor]
     if pretty:
         plain = structlog.dev.plain_traceback
-        shape = [_one_line, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
+        shape = [_escape_control_chars, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
     else:
         shape = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
     return structlog.stdlib.ProcessorFormatter(
@@ -100,7 +110,7 @@ def _add_marks(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
     return {**current(), **event}
 
 
-def _one_line(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+def _escape_control_chars(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
     """Show control characters instead of obeying them: what people typed cannot forge a line."""
     return {
         key: value.translate(_UNPRINTABLE) if isinstance(value, str) and key != "exception" else value

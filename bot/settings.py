@@ -15,13 +15,13 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bot import settings_validators as shapes
-from storage.models.money import LARGEST
+from storage.models.money import MAX_AMOUNT
 
-EVERYWHERE = "0.0.0.0"  # noqa: S104 - a word for the operator, nothing is bound by it here
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - a word for the operator, nothing is bound by it here
 
 
 @dataclass(frozen=True)
-class Wrong:
+class SettingError:
     """What is wrong with a variable, never with its value, and what it must be; each a whole sentence."""
 
     detail: str
@@ -31,12 +31,12 @@ class Wrong:
         return f"{self.detail} {self.remedy}"
 
 
-class SettingsRefused(Exception):
+class InvalidSettings(Exception):
     """The settings cannot be used; `wrong` says why, one for each variable."""
 
-    def __init__(self, wrong: list[Wrong]) -> None:
+    def __init__(self, wrong: list[SettingError]) -> None:
         super().__init__("\n".join(map(str, wrong)))
-        self.wrong = wrong
+        self.errors = wrong
 
 
 class Settings(BaseSettings):
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
         description="sqlite:///FILE, like sqlite:///kvit.db or sqlite:////srv/kvit.db",
     )
     host: Annotated[str, AfterValidator(shapes.host)] = Field(
-        default="127.0.0.1", description=f"an address or a name of this machine, like 127.0.0.1 or {EVERYWHERE}"
+        default="127.0.0.1", description=f"an address or a name of this machine, like 127.0.0.1 or {ANY_ADDRESS}"
     )
     port: int = Field(default=8080, ge=0, le=65535, description="a whole number from 0 (any free port) to 65535")
     telegram_mode: Annotated[Literal["auto", "polling", "webhook"], BeforeValidator(shapes.lower)] = Field(
@@ -99,11 +99,11 @@ class Settings(BaseSettings):
         description="hours above 0 and up to 720, a fraction like 0.5 is fine",
     )
     attempt_seconds: int = Field(default=300, ge=1, le=300, description="a whole number from 1 to 300")
-    sweep_seconds: int = Field(default=60, ge=1, le=86400, description="a whole number from 1 to 86400")
+    reconcile_interval: int = Field(default=60, ge=1, le=86400, description="a whole number from 1 to 86400")
     refund_approval_above: int | None = Field(
         default=None,
         ge=0,
-        le=LARGEST,
+        le=MAX_AMOUNT,
         description="a whole number of minor units, like 50000 for 500,00, up to 99999999",
     )
     trusted_proxies: Annotated[
@@ -195,7 +195,7 @@ def load(env_file: Path | str | None = ".env") -> Settings:
     return _checked(Settings, {"_env_file": env_file})
 
 
-def settings_of(**values: Any) -> Settings:
+def make_settings(**values: Any) -> Settings:
     """Settings from these values alone, written as in the environment; whatever is set there does not count.
 
     Raises:
@@ -210,18 +210,20 @@ def _checked(kind: type[Settings], values: dict[str, Any]) -> Settings:
     except ValidationError as error:
         wrong = {_name(found): _said(found) for found in reversed(error.errors(include_input=False))}
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsRefused([_unread(str(values.get("_env_file")), error)]) from None
+        raise InvalidSettings([_unread(str(values.get("_env_file")), error)]) from None
     # From None, and out of the handler: the values must not be in a traceback.
-    raise SettingsRefused([_refused(name, wrong[name]) for name in Settings.model_fields if name in wrong])
+    raise InvalidSettings([_refused(name, wrong[name]) for name in Settings.model_fields if name in wrong])
 
 
-def _unread(name: str, error: OSError | UnicodeDecodeError) -> Wrong:
+def _unread(name: str, error: OSError | UnicodeDecodeError) -> SettingError:
     """Why the file could not be read, and how it must be; never what is in it."""
     if isinstance(error, UnicodeDecodeError):
-        return Wrong(f"{name} is no text in UTF-8.", "It must be written like .env.example.")
+        return SettingError(f"{name} is no text in UTF-8.", "It must be written like .env.example.")
     if isinstance(error, PermissionError):
-        return Wrong(f"{name} may not be read by this user.", "It must be a file that he may read, or not be there.")
-    return Wrong(f"{name} cannot be read ({error.strerror}).", "It must be written like .env.example.")
+        return SettingError(
+            f"{name} may not be read by this user.", "It must be a file that he may read, or not be there."
+        )
+    return SettingError(f"{name} cannot be read ({error.strerror}).", "It must be written like .env.example.")
 
 
 _PLAIN = {
@@ -247,5 +249,5 @@ def _said(found: Mapping[str, Any]) -> str:
     return _PLAIN.get(found["type"], "is out of range")
 
 
-def _refused(name: str, wrong: str) -> Wrong:
-    return Wrong(f"{name.upper()} {wrong}.", f"It must be {Settings.model_fields[name].description}.")
+def _refused(name: str, wrong: str) -> SettingError:
+    return SettingError(f"{name.upper()} {wrong}.", f"It must be {Settings.model_fields[name].description}.")

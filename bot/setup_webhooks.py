@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from bot.checks.findings import Finding, fine, note, wrong
+from bot.checks.findings import Finding, failure, ok, warning
 from bot.settings import Settings
-from bot.stripe.admin_client import API_VERSION, StripeSetup
-from bot.stripe.error_help import DASHBOARD, explained
-from bot.stripe.webhook_endpoint import Endpoint, sorted_out, url_of
+from bot.stripe.admin_client import API_VERSION, StripeAdminClient
+from bot.stripe.error_help import DASHBOARD, explain
+from bot.stripe.webhook_endpoint import WebhookEndpoint, partition_endpoints, url_of
 from bot.telegram.http_client import API, AiohttpRequest
 from bot.telegram.webhook_setup import set_menus, set_webhook
 from handlers.stripe.gateway import GatewayError
@@ -20,7 +20,7 @@ RIGHT = "Webhook Endpoints: Write"
 
 async def set_up(settings: Settings, tell: Callable[[str], None]) -> bool:
     """Take every step and `tell` a line about each; false if one of them failed, the others are taken all the same."""
-    stripe = StripeSetup(settings.stripe_api_key.get_secret_value(), api_base=settings.stripe_api_base)
+    stripe = StripeAdminClient(settings.stripe_api_key.get_secret_value(), api_base=settings.stripe_api_base)
     token, base = settings.telegram_bot_token.get_secret_value(), settings.telegram_api_base or API
     request = AiohttpRequest(token, base=base)
     steps: tuple[Callable[[], Awaitable[Finding]], ...] = (
@@ -40,39 +40,39 @@ async def set_up(settings: Settings, tell: Callable[[str], None]) -> bool:
     return good
 
 
-async def _subscribe(stripe: StripeSetup, settings: Settings) -> Finding:
+async def _subscribe(stripe: StripeAdminClient, settings: Settings) -> Finding:
     url = url_of(settings)
     if url is None:
         detail = "Stripe sends to https addresses only, and PUBLIC_URL is none."
-        return wrong(ENDPOINT, detail, "Set PUBLIC_URL to the https address that leads here, then run this again.")
+        return failure(ENDPOINT, detail, "Set PUBLIC_URL to the https address that leads here, then run this again.")
     try:
-        ours, others = sorted_out(await stripe.endpoints(), url, API_VERSION)
+        ours, others = partition_endpoints(await stripe.endpoints(), url, API_VERSION)
         if ours is None:
             return _made(settings, *(await stripe.create_endpoint(url)), others)
-        right = ours if ours.is_exact else await stripe.correct_endpoint(ours)
+        right = ours if ours.has_exact_events else await stripe.update_endpoint(ours)
     except GatewayError as error:
-        return wrong(ENDPOINT, *explained(error, RIGHT))
+        return failure(ENDPOINT, *explain(error, RIGHT))
     return _kept(settings, right, others, changed=right is not ours)
 
 
-def _made(settings: Settings, endpoint: Endpoint, secret: str, others: list[Endpoint]) -> Finding:
+def _made(settings: Settings, endpoint: WebhookEndpoint, secret: str, others: list[WebhookEndpoint]) -> Finding:
     """The only time that Stripe says the secret; it ends the line, so that it can be copied."""
     had = _too_many(others, "another API version, which cannot be changed")
     beside = " behind what is there and a comma" if settings.stripe_webhook_secrets else ""
     remedy = f"Put its secret, shown only now, into .env{beside}, then start `serve` again: STRIPE_WEBHOOK_SECRETS="
-    return note(ENDPOINT, f"{endpoint.id} was made for {endpoint.url}.{had}", f"{remedy}{secret}")
+    return warning(ENDPOINT, f"{endpoint.id} was made for {endpoint.url}.{had}", f"{remedy}{secret}")
 
 
-def _kept(settings: Settings, endpoint: Endpoint, others: list[Endpoint], *, changed: bool) -> Finding:
+def _kept(settings: Settings, endpoint: WebhookEndpoint, others: list[WebhookEndpoint], *, changed: bool) -> Finding:
     did = "was there and now brings exactly Kvit's events" if changed else "is there already, as it should be"
     detail = f"{endpoint.id} for {endpoint.url} {did}.{_too_many(others, 'the same address')}"
     if settings.stripe_webhook_secrets:
-        return fine(ENDPOINT, detail)
+        return ok(ENDPOINT, detail)
     secret = f"Its secret stands in {DASHBOARD}, Webhooks, at the endpoint"
-    return note(ENDPOINT, detail, f"{secret}: put it into STRIPE_WEBHOOK_SECRETS.")
+    return warning(ENDPOINT, detail, f"{secret}: put it into STRIPE_WEBHOOK_SECRETS.")
 
 
-def _too_many(others: list[Endpoint], why: str) -> str:
+def _too_many(others: list[WebhookEndpoint], why: str) -> str:
     if not others:
         return ""
     names = " and ".join(other.id for other in others)

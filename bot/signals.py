@@ -11,7 +11,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def until_told() -> Iterator[asyncio.Event]:
+def shutdown_event() -> Iterator[asyncio.Event]:
     """An event that is set by the first signal; a second one ends the program at once.
 
     Enter it before anything is started, or a signal in between would leave that behind.

@@ -12,122 +12,124 @@ from aiohttp import web
 
 from bot.front import most_connections
 from bot.settings import Settings
-from bot.telegram.update_jobs import draft_of
-from handlers.access.authorization import Rights
-from handlers.access.membership import Team
-from handlers.chat.context import Desks
-from handlers.chat.dispatcher import Chat
+from bot.telegram.update_jobs import update_job
+from handlers.access.authorization import Authorization
+from handlers.access.membership import MembershipService
+from handlers.chat.context import Services
+from handlers.chat.dispatcher import UpdateHandler
 from handlers.clock import Clock
-from handlers.disputes.sync import DisputeAttendant
-from handlers.messages.delivery import Outbox
-from handlers.messages.payment_events import announce
-from handlers.messages.payment_message import Looks
-from handlers.messages.qr_message import Pictures
-from handlers.messages.recipients import MoneyOut
-from handlers.messages.refund_events import announce_dispute, announce_refund, announce_warning
-from handlers.operations.alerts import Alerts, Episodes, Owners
-from handlers.operations.metrics import Metrics, Readings
-from handlers.operations.monitor import Watch
-from handlers.operations.reconciler import EVENTS_KEPT, KEPT, RefundRound, Sweep
-from handlers.pay_page.live_updates import Live
-from handlers.pay_page.service import PageDesk
+from handlers.disputes.sync import DisputeSync
+from handlers.messages.delivery import MessageDelivery
+from handlers.messages.payment_events import jobs_for_change
+from handlers.messages.payment_message import DisplaySettings
+from handlers.messages.qr_message import QrMessages
+from handlers.messages.recipients import Recipients
+from handlers.messages.refund_events import jobs_for_dispute, jobs_for_fraud_warning, jobs_for_refund
+from handlers.operations.alerts import Alerts, Incidents, OwnerNotifier
+from handlers.operations.metrics import GaugeCollector, Metrics
+from handlers.operations.monitor import Monitor
+from handlers.operations.reconciler import EVENTS_KEPT, JOB_RETENTION, DueRefunds, Reconciler
+from handlers.pay_page.live_updates import LiveUpdates
+from handlers.pay_page.service import PayPageService
 from handlers.payments import state_machine
-from handlers.payments.service import Payments, Terms
-from handlers.payments.state_machine import Times
-from handlers.payments.sync import Attendant
+from handlers.payments.service import PaymentDefaults, PaymentService
+from handlers.payments.state_machine import Timing
+from handlers.payments.sync import PaymentSync
 from handlers.refunds import state_machine as refund_life
-from handlers.refunds.service import Refunds
-from handlers.refunds.sync import RefundAttendant
-from handlers.runtime.concurrency import Errands, Turns
-from handlers.runtime.heartbeats import Health
-from handlers.runtime.worker import Belt
+from handlers.refunds.service import RefundService
+from handlers.refunds.sync import RefundSync
+from handlers.runtime.concurrency import BackgroundTasks, KeyedLocks
+from handlers.runtime.heartbeats import Heartbeats
+from handlers.runtime.worker import Worker
 from handlers.shops.invitations import KIND as INVITATION
-from handlers.shops.invitations import Colleagues
-from handlers.stripe.gateway import Gateway
-from handlers.stripe_events.backfill import MissedEvents
-from handlers.stripe_events.handler import Inbox
+from handlers.shops.invitations import InvitationService
+from handlers.stripe.gateway import PaymentGateway
+from handlers.stripe_events.backfill import EventBackfill
+from handlers.stripe_events.handler import StripeEventHandler
 from handlers.telegram.messenger import Messenger
-from handlers.telegram.rate_limit import Pacing
-from handlers.web.app import site
-from storage.audit_log import Trail
+from handlers.telegram.rate_limit import TelegramRateLimiter
+from handlers.web.app import make_app
+from storage.audit_log import AuditLog
 from storage.database.database import Database
-from storage.disputes import DisputeBook
-from storage.invitations import Invitations
-from storage.job_queue import Mailbox
-from storage.messages import Posts
-from storage.payment_queries import Queries
-from storage.payments import BOOK, Ledger
-from storage.prompts import Questions
-from storage.refunds import RefundBook
-from storage.shops import Directory
-from storage.statistics import Counts
+from storage.disputes import DisputeRepository
+from storage.invitations import InvitationRepository
+from storage.job_queue import JobQueue
+from storage.messages import MessageRepository
+from storage.payment_queries import PaymentQueries
+from storage.payments import PAYMENTS_CHANGED, PaymentRepository
+from storage.prompts import PromptRepository
+from storage.refunds import RefundRepository
+from storage.shops import ShopRepository
+from storage.statistics import Statistics
 
-LOOK_SECONDS_WITHOUT_WEBHOOK = 10.0
+CHECK_INTERVAL_WITHOUT_WEBHOOK = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class House:
+class Components:
     """The parts that have to be run, and those that a start or an operator asks something of.
 
     The `incoming` belts carry what people and Stripe say, the `outgoing` one what is said to people.
     """
 
-    health: Health
-    errands: Errands
-    boxes: Sequence[Mailbox]
-    updates: Mailbox
-    queries: Queries
-    directory: Directory
-    team: Team
-    incoming: Sequence[Belt]
-    outgoing: Belt
-    sweep: Sweep
-    missed: MissedEvents
-    live: Live
-    watch: Watch
+    health: Heartbeats
+    errands: BackgroundTasks
+    queues: Sequence[JobQueue]
+    updates: JobQueue
+    queries: PaymentQueries
+    directory: ShopRepository
+    team: MembershipService
+    incoming_workers: Sequence[Worker]
+    outgoing_worker: Worker
+    sweep: Reconciler
+    event_backfill: EventBackfill
+    live: LiveUpdates
+    watch: Monitor
     site: web.Application
 
     @property
-    def belts(self) -> Sequence[Belt]:
+    def workers(self) -> Sequence[Worker]:
         """All of them."""
-        return (*self.incoming, self.outgoing)
+        return (*self.incoming_workers, self.outgoing_worker)
 
 
-def build(
+def build_components(
     settings: Settings,
     db: Database,
     clock: Clock,
-    gateway: Gateway,
+    gateway: PaymentGateway,
     messenger: Messenger,
     *,
     bot_id: int,
-    pacing: Pacing,
+    pacing: TelegramRateLimiter,
     framed_by: str,
     metrics: Metrics,
-) -> House:
+) -> Components:
     """Everything that decides, between the database and the two vendors."""
-    health, errands = Health(), Errands()
-    events, updates, outbox = Mailbox(db, "events"), Mailbox(db, "updates"), Mailbox(db, "outbox")
-    queries, directory, posts = Queries(db), Directory(db), Posts(db)
-    times = Times(settings.attempt_seconds, _look_seconds(settings))
-    ledger = Ledger(db, outbox, announce, lambda payment, now: state_machine.next_look(payment, now=now, times=times))
-    turns, team = Turns(), Team(directory, settings.owner_ids, clock)
-    rights = Rights(team, directory, posts)
-    attendant = Attendant(ledger, queries, gateway, clock, times, turns=turns, may_still=rights.stand_behind)
-    refund_book = RefundBook(db, outbox, announce_refund, refund_life.next_look)
-    dispute_book = DisputeBook(db, outbox, announce_dispute, announce_warning)
-    refunder = RefundAttendant(refund_book, queries, gateway, clock, turns=turns, may_still=rights.stand_behind_refund)
-    disputes = DisputeAttendant(dispute_book, queries, gateway, clock, turns=turns)
+    health, errands = Heartbeats(), BackgroundTasks()
+    events, updates, outbox = JobQueue(db, "events"), JobQueue(db, "updates"), JobQueue(db, "outbox")
+    queries, directory, posts = PaymentQueries(db), ShopRepository(db), MessageRepository(db)
+    times = Timing(settings.attempt_seconds, _live_check_interval(settings))
+    ledger = PaymentRepository(
+        db, outbox, jobs_for_change, lambda payment, now: state_machine.next_check_at(payment, now=now, times=times)
+    )
+    turns, team = KeyedLocks(), MembershipService(directory, settings.owner_ids, clock)
+    rights = Authorization(team, directory, posts)
+    attendant = PaymentSync(ledger, queries, gateway, clock, times, turns=turns, may_still=rights.is_request_authorized)
+    refund_book = RefundRepository(db, outbox, jobs_for_refund, refund_life.next_look)
+    dispute_book = DisputeRepository(db, outbox, jobs_for_dispute, jobs_for_fraud_warning)
+    refunder = RefundSync(refund_book, queries, gateway, clock, turns=turns, may_still=rights.is_refund_authorized)
+    disputes = DisputeSync(dispute_book, queries, gateway, clock, turns=turns)
     above = settings.refund_approval_above
-    refunds = Refunds(refund_book, refunder, gateway, clock, errands, approval_above=above)
-    money_out = MoneyOut(refund_book, dispute_book, rights, outbox, clock)
-    terms = Terms(settings.request_hours, partial(_return_url, settings.public_url, messenger))
-    payments = Payments(ledger, attendant, gateway, clock, terms, errands)
-    owners, counts = Owners(directory, team, outbox, clock), Counts(db)
-    episodes = Episodes(directory, owners, clock)
+    refunds = RefundService(refund_book, refunder, gateway, clock, errands, approval_above=above)
+    money_out = Recipients(refund_book, dispute_book, rights, outbox, clock)
+    terms = PaymentDefaults(settings.request_hours, partial(_return_url, settings.public_url, messenger))
+    payments = PaymentService(ledger, attendant, gateway, clock, terms, errands)
+    owners, counts = OwnerNotifier(directory, team, outbox, clock), Statistics(db)
+    episodes = Incidents(directory, owners, clock)
     alerts = Alerts(owners, clock, episodes)
     has_webhook = bool(settings.stripe_webhook_secrets)
-    watch = Watch(
+    watch = Monitor(
         directory,
         episodes,
         (events, updates),
@@ -138,11 +140,13 @@ def build(
         accepted_at=lambda: metrics.stripe_accepted_at,
     )
     metrics.expects_webhooks(has_webhook)
-    questions = Questions(db)
+    questions = PromptRepository(db)
     secret = _invitation_secret(settings)
-    colleagues = Colleagues(team, Invitations(db, outbox), outbox, alerts, messenger, clock, secret=secret)
-    looks = Looks(settings.wallet_name, _on_cards(settings.public_url))
-    desks = Desks(
+    colleagues = InvitationService(
+        team, InvitationRepository(db, outbox), outbox, alerts, messenger, clock, secret=secret
+    )
+    looks = DisplaySettings(settings.wallet_name, _message_base_url(settings.public_url))
+    desks = Services(
         payments=payments,
         refunds=refunds,
         rights=rights,
@@ -156,115 +160,115 @@ def build(
         clock=clock,
         health=health,
         colleagues=colleagues,
-        trail=Trail(db),
+        trail=AuditLog(db),
         looks=looks,
     )
-    chat = Chat(desks)
-    carrier = Outbox(
+    chat = UpdateHandler(desks)
+    carrier = MessageDelivery(
         posts,
         queries,
         directory,
         messenger,
         pacing,
         clock,
-        show=payments.show,
+        show=payments.redraw,
         looks=looks,
         money_out=money_out,
         made={INVITATION: colleagues},
     )
-    pictures = Pictures(carrier, posts, queries, directory, messenger, clock, looks)
-    inbox = Inbox(attendant, refunder, disputes, queries)
-    belt = partial(Belt, clock=clock, health=health, outbox=outbox, settled=metrics.settled)
+    pictures = QrMessages(carrier, posts, queries, directory, messenger, clock, looks)
+    inbox = StripeEventHandler(attendant, refunder, disputes, queries)
+    belt = partial(Worker, clock=clock, health=health, outbox=outbox, settled=metrics.job_finished)
     incoming = (
-        belt(updates, chat.handle, set_aside=(chat.gave_up, alerts.set_aside)),
-        belt(events, inbox.handle, set_aside=(alerts.set_aside,)),
+        belt(updates, chat.handle, set_aside=(chat.on_dead_letter, alerts.dead_letter)),
+        belt(events, inbox.handle, set_aside=(alerts.dead_letter,)),
     )
-    outgoing = belt(outbox, pictures.deliver, set_aside=(alerts.set_aside,))
-    bell, seconds = db.bell(BOOK), settings.sweep_seconds
+    outgoing = belt(outbox, pictures.deliver, set_aside=(alerts.dead_letter,))
+    bell, seconds = db.event(PAYMENTS_CHANGED), settings.reconcile_interval
     boxes = (events, updates, outbox)
-    late = _late(metrics, watch)
-    missed = MissedEvents(
+    late = _on_late_events(metrics, watch)
+    missed = EventBackfill(
         gateway, events, directory, queries, clock, seconds=seconds, has_webhook=has_webhook, late=late
     )
-    sweep = Sweep(
+    sweep = Reconciler(
         attendant,
         ledger,
         queries,
         posts,
         clock,
         health,
-        boxes={events: EVENTS_KEPT, updates: KEPT, outbox: KEPT},
+        boxes={events: EVENTS_KEPT, updates: JOB_RETENTION, outbox: JOB_RETENTION},
         questions=questions,
         alerts=alerts,
-        refunds=RefundRound(refunder, refund_book, alerts, clock),
+        refunds=DueRefunds(refunder, refund_book, alerts, clock),
         bell=bell,
         seconds=seconds,
-        found=lambda before, after: metrics.attended(watch.found(before, after)),
+        found=lambda before, after: metrics.payment_checked(watch.change_found(before, after)),
     )
-    readings = Readings(metrics, counts, boxes, health, clock)
-    pages = PageDesk(queries, directory, events, payments, refund_book, errands, clock)
-    live = Live(pages.find, clock, total=most_connections() // 2)
-    db.listen(live.tell)
-    app = site(
+    readings = GaugeCollector(metrics, counts, boxes, health, clock)
+    pages = PayPageService(queries, directory, events, payments, refund_book, errands, clock)
+    live = LiveUpdates(pages.find, clock, total=most_connections() // 2)
+    db.on_payment_changed(live.notify)
+    app = make_app(
         inbox=events,
         updates=updates,
         clock=clock,
         webhook_secrets=[secret.get_secret_value() for secret in settings.stripe_webhook_secrets],
         update_secret=settings.update_secret.get_secret_value(),
-        update_draft=partial(draft_of, bot_id=bot_id),
+        update_draft=partial(update_job, bot_id=bot_id),
         livemode=settings.livemode,
         pages=pages,
         live=live,
         health=health,
-        ready={"database": db.answers, "schema": db.is_ready},
+        ready={"database": db.is_reachable, "schema": db.has_current_schema},
         wallet_name=settings.wallet_name,
         public_url=settings.public_url,
         trusted_proxies=settings.trusted_proxies,
         framed_by=framed_by,
-        came=_told(metrics, watch),
+        came=_on_webhook(metrics, watch),
         readings=readings.page,
         metrics_token=settings.metrics_token.get_secret_value() if settings.metrics_token else "",
     )
-    return House(
+    return Components(
         health=health,
         errands=errands,
-        boxes=boxes,
+        queues=boxes,
         updates=updates,
         queries=queries,
         directory=directory,
         team=team,
-        incoming=incoming,
-        outgoing=outgoing,
+        incoming_workers=incoming,
+        outgoing_worker=outgoing,
         sweep=sweep,
-        missed=missed,
+        event_backfill=missed,
         live=live,
         watch=watch,
         site=app,
     )
 
 
-def _late(metrics: Metrics, watch: Watch) -> Callable[[int], None]:
+def _on_late_events(metrics: Metrics, watch: Monitor) -> Callable[[int], None]:
     """Who hears of events that no webhook brought."""
 
     def read_late(events: int) -> None:
-        metrics.read_late(events)
-        watch.read_late(events)
+        metrics.late_events(events)
+        watch.late_events_found(events)
 
     return read_late
 
 
-def _told(metrics: Metrics, watch: Watch) -> Callable[[str, float | None], None]:
+def _on_webhook(metrics: Metrics, watch: Monitor) -> Callable[[str, float | None], None]:
     """Who hears of a webhook; one that was refused is none of Stripe's."""
 
     def came(outcome: str, lag: float | None) -> None:
-        metrics.event(outcome, lag)
+        metrics.stripe_event(outcome, lag)
         if outcome != "refused":
-            watch.heard()
+            watch.webhook_received()
 
     return came
 
 
-def _on_cards(public_url: str | None) -> str | None:
+def _message_base_url(public_url: str | None) -> str | None:
     """The address that cards carry: Telegram refuses a button to a host without a dot, such as `localhost`."""
     return public_url if public_url and "." in (urlsplit(public_url).hostname or "") else None
 
@@ -280,7 +284,7 @@ def _invitation_secret(settings: Settings) -> bytes:
     return hmac.digest(token.encode(), b"kvit: invitations", "sha256")
 
 
-def _look_seconds(settings: Settings) -> float:
+def _live_check_interval(settings: Settings) -> float:
     """How often a live attempt is looked at: seldom where webhooks tell, often where nothing else does."""
     told = bool(settings.stripe_webhook_secrets)
-    return settings.sweep_seconds if told else min(settings.sweep_seconds, LOOK_SECONDS_WITHOUT_WEBHOOK)
+    return settings.reconcile_interval if told else min(settings.reconcile_interval, CHECK_INTERVAL_WITHOUT_WEBHOOK)

@@ -13,8 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from babel import Locale
-from babel.dates import format_date, format_time
+from babel import Locale, dates
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_currency, format_decimal
@@ -25,8 +24,8 @@ LANGUAGE_NAMES = {"en": "English", "da": "Dansk", "sv": "Svenska", "nb": "Norsk"
 """The languages that we speak, as each calls itself."""
 
 LANGUAGES = tuple(LANGUAGE_NAMES)
-FALLBACK = "en"
-CATALOGUES = Path(__file__).parent / "locales"
+DEFAULT_LANGUAGE = "en"
+LOCALES_DIR = Path(__file__).parent / "locales"
 
 OWN_CURRENCY = {"da": "DKK", "sv": "SEK", "nb": "NOK"}
 """Where `kr` is a symbol that says enough; elsewhere three different krone would look alike."""
@@ -39,7 +38,7 @@ VIPPS_SINCE = date(2027, 1, 12)
 """The day on which MobilePay takes the name Vipps (vippsmobilepay.com), from midnight in the shop's zone."""
 
 
-class Safe(str):
+class SafeHtml(str):
     """Telegram or page HTML that is meant as it stands; `html` does not escape it again."""
 
     __slots__ = ()
@@ -63,9 +62,9 @@ def text(language: str, key: str, /, **holes: object) -> str:
     return _say(language, key, holes, str)
 
 
-def html(language: str, key: str, /, **holes: object) -> Safe:
+def html(language: str, key: str, /, **holes: object) -> SafeHtml:
     """The sentence `key`, with every hole escaped for HTML unless it is `Safe`; otherwise as `text`."""
-    return Safe(_say(language, key, holes, escaped))
+    return SafeHtml(_say(language, key, holes, escaped))
 
 
 def money(language: str, amount: Money) -> str:
@@ -86,28 +85,28 @@ def percentage(language: str, hundredths: int) -> str:
     return format_decimal(Decimal(hundredths).scaleb(-2), format="0.##", locale=_locale(language))
 
 
-def html_money(language: str, amount: Money) -> Safe:
+def html_money(language: str, amount: Money) -> SafeHtml:
     """As `money`, ready for HTML."""
-    return Safe(escaped(money(language, amount)))
+    return SafeHtml(escaped(money(language, amount)))
 
 
-def moment(language: str, at: datetime, time_zone: str) -> str:
+def format_datetime(language: str, at: datetime, time_zone: str) -> str:
     """Date and time of an aware `at` in the zone: `24. nov. 2026 14.05`."""
     between = BEFORE_THE_TIME.get(language, " ")
-    return f"{day(language, at, time_zone)}{between}{clock_time(language, at, time_zone)}"
+    return f"{format_date(language, at, time_zone)}{between}{format_time(language, at, time_zone)}"
 
 
-def clock_time(language: str, at: datetime, time_zone: str) -> str:
+def format_time(language: str, at: datetime, time_zone: str) -> str:
     """Hours and minutes of an aware `at` in the zone, 24 hours: `14.05` or `14:05`."""
-    return format_time(_local(at, time_zone), "short", locale=_locale(language))
+    return dates.format_time(_local(at, time_zone), "short", locale=_locale(language))
 
 
-def day(language: str, at: datetime, time_zone: str) -> str:
+def format_date(language: str, at: datetime, time_zone: str) -> str:
     """The date of an aware `at` in the zone: `24. nov. 2026`."""
-    return format_date(_local(at, time_zone).date(), "medium", locale=_locale(language))
+    return dates.format_date(_local(at, time_zone).date(), "medium", locale=_locale(language))
 
 
-def wallet(setting: str, at: datetime, time_zone: str) -> str:
+def wallet_name(setting: str, at: datetime, time_zone: str) -> str:
     """What the wallet is called at an aware `at`: `setting` is auto, MobilePay or Vipps.
 
     Raises:
@@ -122,7 +121,7 @@ def wallet(setting: str, at: datetime, time_zone: str) -> str:
 
 def escaped(hole: object) -> str:
     """What somebody wrote as harmless HTML; what is `Safe` stays as it is."""
-    return hole if isinstance(hole, Safe) else escape(str(hole), quote=False)
+    return hole if isinstance(hole, SafeHtml) else escape(str(hole), quote=False)
 
 
 def _local(at: datetime, time_zone: str) -> datetime:
@@ -150,7 +149,7 @@ def _say(language: str, key: str, holes: dict[str, object], show: Callable[[obje
 
 def _sentence(language: str, key: str, count: object) -> str:
     """The unfilled sentence in the language or, where it is missing there, in English."""
-    for catalogue in (_catalogue(language), _catalogue(FALLBACK)):
+    for catalogue in (_catalogue(language), _catalogue(DEFAULT_LANGUAGE)):
         found = catalogue.ngettext(key, key, count) if isinstance(count, int) else key
         found = catalogue.gettext(key) if found == key else found
         if found != key:
@@ -161,7 +160,7 @@ def _sentence(language: str, key: str, count: object) -> str:
 @cache
 def _catalogue(language: str) -> GNUTranslations:
     """One language's sentences, compiled in memory from what is kept as text; empty where there is no file."""
-    path = CATALOGUES / language / "kvit.po"
+    path = LOCALES_DIR / language / "kvit.po"
     written = path.read_bytes() if language in LANGUAGES and path.exists() else b""
     compiled = BytesIO()
     write_mo(compiled, read_po(BytesIO(written)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from handlers.amounts.currency_words import Beside, currency_beside
-from handlers.amounts.errors import AmountForeignDigits, AmountUnreadable, TextTooLong
+from handlers.amounts.currency_words import WordKind, classify_word
+from handlers.amounts.errors import DescriptionTooLong, NonAsciiDigits, UnreadableAmount
 
 LONGEST_TEXT = 200
 COIN_SIGN = "[$¢-¥֏؋৲৳৻૱௹฿៛₠-⃀꠸﷼﹩＄￠￡￥￦]"
@@ -23,20 +23,20 @@ NUMBER = re.compile(r"[-−–—.,:'’\s]*[0-9²³¹¼-¾⅐-⅞][0-9²³¹¼-
 NEXT_WORD = re.compile(rf"{WORD}|(?<=[.,:])[-–—]|:[-–—]")
 
 
-def caption(raw: str) -> str:
+def clean_text(raw: str) -> str:
     """The text as it is kept: one line, nothing invisible that turns or hides what stands beside it.
 
     Raises:
         TextTooLong: over `LONGEST_TEXT` characters.
     """
     line = LINE_BREAKS.sub(" ", raw)
-    text = "".join(sign for sign in line if is_shown(sign)).strip(BLANK)
+    text = "".join(sign for sign in line if is_printable(sign)).strip(BLANK)
     if len(text) > LONGEST_TEXT:
-        raise TextTooLong(LONGEST_TEXT)
+        raise DescriptionTooLong(LONGEST_TEXT)
     return text
 
 
-def is_shown(sign: str) -> bool:
+def is_printable(sign: str) -> bool:
     """Whether a character may stand in a text: emoji need the joiners, nothing needs the other invisible ones."""
     return sign in JOINERS or (unicodedata.category(sign) not in HIDDEN and sign not in NOT_CHARACTERS)
 
@@ -48,17 +48,17 @@ def refuse_second_number(text: str) -> None:
         AmountUnreadable, AmountForeignDigits.
     """
     if text[:1].isdecimal() and not text[0].isascii():
-        raise AmountForeignDigits
+        raise NonAsciiDigits
     if CALCULATION.match(text):
-        raise AmountUnreadable
+        raise UnreadableAmount
     number = NUMBER.match(text)
     if number is None:
         return
     word = NEXT_WORD.match(text, number.end())
     if number.end() == len(text) or (word and is_money(word[0])):
-        raise AmountUnreadable
+        raise UnreadableAmount
 
 
 def is_money(word: str) -> bool:
     """Whether a word after a number makes that number a sum of money."""
-    return not word[0].isalpha() or currency_beside(word) is not Beside.TEXT
+    return not word[0].isalpha() or classify_word(word) is not WordKind.TEXT

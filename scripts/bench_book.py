@@ -22,8 +22,8 @@ from bot.sandbox.fake_services import environment, subscribe  # noqa: E402
 from bot.sandbox.fake_stripe import FakeStripe  # noqa: E402
 from bot.sandbox.fake_telegram import FakeTelegram  # noqa: E402
 from bot.sandbox.shared.fake_clock import TurnedClock  # noqa: E402
-from handlers.operations.reconciler import EVENTS_KEPT, KEPT  # noqa: E402
-from storage.models.payment import hash_of  # noqa: E402
+from handlers.operations.reconciler import EVENTS_KEPT, JOB_RETENTION  # noqa: E402
+from storage.models.payment import hash_token  # noqa: E402
 
 OWNER, SELLER = 90_000_000, 90_000_001
 SHOPS, CHATS_OF_A_SHOP = 100, 3
@@ -166,7 +166,7 @@ def copy(like: Row, parts: dict[str, list[Row]], n: int, number: int) -> dict[st
     own |= {
         "ref": f"B{n % 10}{n:06X}",
         "token": f"token{n:017}",
-        "token_hash": hash_of(f"token{n:017}"),
+        "token_hash": hash_token(f"token{n:017}"),
         "intent_id": f"pi_{n}",
     }
     moved = {key: like[key] - back for key in TIMES_OF_A_PAYMENT if like[key] is not None}
@@ -193,7 +193,7 @@ def refund(like: Row, payment: str, shop: int, back: int) -> Row:
 
 def mails(n: int, back: int, now: int) -> list[Row]:
     """The mail that is still kept of a payment: three events, the update, a card and a notice."""
-    kept = [("events", EVENTS_KEPT)] * 3 + [("updates", KEPT)] + [("outbox", KEPT)] * 2
+    kept = [("events", EVENTS_KEPT)] * 3 + [("updates", JOB_RETENTION)] + [("outbox", JOB_RETENTION)] * 2
     made = {"kind": "bench", "tries": 0, "state": "done", "note": "", "lane": str(n)}
     made |= {"put_at": now - back, "due_at": now - back, "settled_at": now - back}
     return [

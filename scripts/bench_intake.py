@@ -29,7 +29,7 @@ from bench import Program, now, running, spread  # noqa: E402
 
 from bot.app import Service  # noqa: E402
 from bot.clock import SystemClock  # noqa: E402
-from bot.settings import settings_of  # noqa: E402
+from bot.settings import make_settings  # noqa: E402
 
 SECRET = "whsec_bench"
 TOKEN = "7700000001:AABenchmarkTokenThatOpensNothing_00000"
@@ -140,7 +140,7 @@ def one_at_a_time() -> Middleware:
 
 async def door(folder: str, name: str) -> web.Application:
     """Kvit's whole site, built as `serve` does; nobody empties the belt meanwhile, and no vendor is there."""
-    settings = settings_of(
+    settings = make_settings(
         telegram_bot_token=TOKEN,
         stripe_api_key="rk_test_bench",
         stripe_webhook_secrets=SECRET,
@@ -149,8 +149,8 @@ async def door(folder: str, name: str) -> web.Application:
         database_url=f"sqlite:///{folder}/{name}.db",
     )
     service = Service(settings, SystemClock())
-    await service._prepare()
-    return service._house.site
+    await service._open_database()
+    return service._components.site
 
 
 if __name__ == "__main__":

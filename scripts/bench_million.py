@@ -28,9 +28,9 @@ from bench_book import Side, live, multiply  # noqa: E402
 
 from bot.app import Service  # noqa: E402
 from bot.clock import SystemClock  # noqa: E402
-from bot.settings import settings_of  # noqa: E402
-from handlers.operations.reconciler import EVENTS_KEPT, KEPT  # noqa: E402
-from storage.messages import Posts  # noqa: E402
+from bot.settings import make_settings  # noqa: E402
+from handlers.operations.reconciler import EVENTS_KEPT, JOB_RETENTION  # noqa: E402
+from storage.messages import MessageRepository  # noqa: E402
 
 FEW = 1_000
 TIMES = 20
@@ -75,15 +75,18 @@ async def main(most: int, rounds: int) -> None:
 async def sweep(few: Side, many: Side, rounds: int) -> None:
     """What it costs to look for what is due, and for what is to be forgotten."""
     costs: dict[str, list[float]] = {"few": [], "many": []}
-    services = [Service(settings_of(**lower(side.settings)), SystemClock()) for side in (few, many)]
+    services = [Service(make_settings(**lower(side.settings)), SystemClock()) for side in (few, many)]
     try:
         for _ in range(rounds + 1):
             for side, service in zip((few, many), services, strict=True):
-                house, before, now = service._house, time.process_time(), SystemClock().now()
+                house, before, now = service._components, time.process_time(), SystemClock().now()
                 for _ in range(TIMES * 5):
-                    assert await house.sweep.sweep_once() == 0
-                    for box in house.boxes:
-                        assert await box.prune(before=now - (EVENTS_KEPT if box.box == "events" else KEPT)) == 0
+                    assert await house.sweep.run_once() == 0
+                    for box in house.queues:
+                        assert (
+                            await box.delete_done(before=now - (EVENTS_KEPT if box.box == "events" else JOB_RETENTION))
+                            == 0
+                        )
                 costs[side.name].append((time.process_time() - before) / TIMES / 5)
     finally:
         for service in services:
@@ -94,11 +97,11 @@ async def sweep(few: Side, many: Side, rounds: int) -> None:
 async def move(few: Side, many: Side) -> None:
     """How long a group takes to become a supergroup, and for how long nobody else had a turn meanwhile."""
     for side in (few, many):
-        service = Service(settings_of(**lower(side.settings)), SystemClock())
+        service = Service(make_settings(**lower(side.settings)), SystemClock())
         group = side.rows("SELECT chat_id FROM payments WHERE shop_id = 2 LIMIT 1")[0]["chat_id"]
         [known] = side.rows(f"SELECT count(*) AS n FROM payments WHERE chat_id = {group}")
         began = time.monotonic()
-        moving = asyncio.create_task(Posts(service._db).move(group, group - 10_000_000))
+        moving = asyncio.create_task(MessageRepository(service._db).migrate_chat(group, group - 10_000_000))
         longest, last = 0.0, began
         while not moving.done():
             await asyncio.sleep(0)

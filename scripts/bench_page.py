@@ -21,12 +21,12 @@ from bench import Program, running, spread  # noqa: E402
 from bench_start import NOWHERE, TOKEN  # noqa: E402
 
 from storage.database.database import Database  # noqa: E402
-from storage.job_queue import Mailbox  # noqa: E402
+from storage.job_queue import JobQueue  # noqa: E402
 from storage.models.money import Money  # noqa: E402
-from storage.models.payment import Attempt, AttemptOutcome, Origin, Payment, PaymentStatus, Place  # noqa: E402
+from storage.models.payment import Attempt, AttemptStatus, ChatTarget, Origin, Payment, PaymentStatus  # noqa: E402
 from storage.models.shop import Shop  # noqa: E402
-from storage.payments import Ledger, new_token  # noqa: E402
-from storage.shops import Directory  # noqa: E402
+from storage.payments import PaymentRepository, new_page_token  # noqa: E402
+from storage.shops import ShopRepository  # noqa: E402
 
 OPEN_PAGES = 1000
 PAGES = 500
@@ -52,20 +52,20 @@ async def book(url: str) -> list[str]:
     await db.migrate()
     now = datetime.now(UTC)
     shop = Shop(0, "Annas Kaffebar", "DKK", "da", "Europe/Copenhagen")
-    shop = await Directory(db).open_shop(shop, now=now)
-    ledger = Ledger(db, Mailbox(db, "outbox"), lambda before, after: (), lambda payment, at: None)
+    shop = await ShopRepository(db).create_shop(shop, now=now)
+    ledger = PaymentRepository(db, JobQueue(db, "outbox"), lambda before, after: (), lambda payment, at: None)
     tokens = []
     for number in range(OPEN_PAGES):
         payment = _request(shop, number, now)
         await ledger.create(payment, params=lambda _: "{}")
-        await ledger.change(payment.id, _lapsed, now=now, actor="bench", action="lapsed")
-        tokens.append(payment.token)
+        await ledger.update(payment.id, _lapsed, now=now, actor="bench", action="lapsed")
+        tokens.append(payment.page_token)
     await db.close()
     return tokens
 
 
 def _lapsed(payment: Payment) -> Payment:
-    over = replace(payment.attempt, outcome=AttemptOutcome.LAPSED)
+    over = replace(payment.attempt, status=AttemptStatus.EXPIRED)
     return replace(payment, status=PaymentStatus.OPEN, attempt=over)
 
 
@@ -73,15 +73,15 @@ def _request(shop: Shop, number: int, now: datetime) -> Payment:
     return Payment(
         id=f"pay_{number}",
         shop_id=shop.id,
-        ref="",
-        token=new_token(),
-        place=Place(7),
-        source=f"bench:{number}",
+        reference="",
+        page_token=new_page_token(),
+        chat=ChatTarget(7),
+        request_key=f"bench:{number}",
         created_by=7,
         amount=Money(149_50, "DKK"),
-        text="To kaffe og en kanelsnurre",
+        description="To kaffe og en kanelsnurre",
         status=PaymentStatus.CREATED,
-        attempt=Attempt(1, AttemptOutcome.ASKED, Origin.CHAT, asked_at=now),
+        attempt=Attempt(1, AttemptStatus.REQUESTED, Origin.CHAT, requested_at=now),
         created_at=now,
         expires_at=now + timedelta(days=20),
     )

@@ -8,7 +8,7 @@ from bot import logging_setup
 from bot.app import Service
 from bot.clock import SystemClock
 from bot.settings import load
-from handlers.telegram.rate_limit import Pacing
+from handlers.telegram.rate_limit import TelegramRateLimiter
 
 ENOUGH = 1_000_000
 
@@ -17,7 +17,7 @@ async def main() -> None:
     """Serve until terminated; the first line is where."""
     settings = load(None)
     logging_setup.configure(level=settings.log_level)
-    service = Service(settings, SystemClock(), pacing=Pacing(ENOUGH, ENOUGH, ENOUGH, ENOUGH))
+    service = Service(settings, SystemClock(), pacing=TelegramRateLimiter(ENOUGH, ENOUGH, ENOUGH, ENOUGH))
     await service.start()
     print(service.base, flush=True)
     await asyncio.Event().wait()

@@ -35,7 +35,7 @@ from bot.sandbox.fake_services import environment, subscribe  # noqa: E402
 from bot.sandbox.fake_stripe import FakeStripe  # noqa: E402
 from bot.sandbox.fake_telegram import FakeTelegram  # noqa: E402
 from bot.sandbox.shared.fake_clock import TurnedClock  # noqa: E402
-from bot.settings import settings_of  # noqa: E402
+from bot.settings import make_settings  # noqa: E402
 from tests.soak import Market  # noqa: E402
 from tests.torture_shops import PEOPLE, blank  # noqa: E402
 from tests.world import OWNER, World, free_port  # noqa: E402
@@ -117,7 +117,7 @@ async def main(given: argparse.Namespace) -> int:
         assert process.stdout is not None
         base = (await process.stdout.readline()).decode().strip()
         await subscribe(stripe, base)
-        known = settings_of(**{name.lower(): value for name, value in settings.items()})
+        known = make_settings(**{name.lower(): value for name, value in settings.items()})
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
             service = cast("Service", SimpleNamespace(base=base))
             world = FarWorld(stripe, telegram, clock, known, http, service, process=process)

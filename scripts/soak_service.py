@@ -18,7 +18,7 @@ from bot import logging_setup
 from bot.app import Service
 from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.settings import load
-from handlers.telegram.rate_limit import Pacing
+from handlers.telegram.rate_limit import TelegramRateLimiter
 
 ENOUGH = 1_000_000
 MANY = 12
@@ -30,7 +30,7 @@ async def main() -> None:
     settings = load(None)
     logging_setup.configure(level=settings.log_level)
     clock = TurnedClock()
-    service = Service(settings, clock, pacing=Pacing(ENOUGH, ENOUGH, ENOUGH, ENOUGH))
+    service = Service(settings, clock, pacing=TelegramRateLimiter(ENOUGH, ENOUGH, ENOUGH, ENOUGH))
     await service.start()
     print(service.base, flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):

@@ -28,7 +28,7 @@ MOST_SEARCHED = 20_000
 
 
 @dataclass(frozen=True)
-class Line:
+class AuditEntry:
     """One row of the history; `ref` is that of the payment it is about, if it is about one."""
 
     id: int
@@ -40,32 +40,34 @@ class Line:
 
 
 @dataclass(frozen=True)
-class TrailPage:
+class AuditPage:
     """Rows, newest first, and where the next page begins: None if there is nothing older."""
 
-    lines: Sequence[Line]
-    older: int | None
+    lines: Sequence[AuditEntry]
+    next_cursor: int | None
 
 
-class Trail:
+class AuditLog:
     """What was done in a shop, read by its people; what is written here stands by itself."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def refused(self, shop_id: int, actor: str, detail: dict[str, Any], now: datetime) -> None:
+    async def record_denied(self, shop_id: int, actor: str, detail: dict[str, Any], now: datetime) -> None:
         """Write down that somebody tried what he may not."""
         async with self._db.transaction() as tx:
-            await note(tx, shop_id, actor, REFUSED, detail, now)
+            await record(tx, shop_id, actor, REFUSED, detail, now)
 
-    async def refused_at(self, payment: Payment, actor: str, detail: dict[str, Any], now: datetime) -> None:
+    async def record_denied_for_payment(
+        self, payment: Payment, actor: str, detail: dict[str, Any], now: datetime
+    ) -> None:
         """Write down that somebody tried what he may not with a payment."""
         async with self._db.transaction() as tx:
-            await remember(self._db, tx, payment, actor, REFUSED, detail, now)
+            await record_for_payment(self._db, tx, payment, actor, REFUSED, detail, now)
 
     async def page(
         self, shop_id: int, *, limit: int, before: int | None = None, payment_id: str | None = None, words: str = ""
-    ) -> TrailPage:
+    ) -> AuditPage:
         """A shop's newest rows before one of them; of one payment, or those in which every word stands."""
         rows = sa.select(history.c.id).where(history.c.shop_id == shop_id)
         if payment_id is not None:
@@ -85,8 +87,8 @@ class Trail:
         async with self._db.reading() as tx:
             found = [_to_line(row) for row in (await tx.execute(query)).mappings()]
             if len(found) > limit:
-                return TrailPage(found[:limit], found[limit - 1].id)
-            return TrailPage(found, await self._stopped_at(tx, searched) if words else None)
+                return AuditPage(found[:limit], found[limit - 1].id)
+            return AuditPage(found, await self._stopped_at(tx, searched) if words else None)
 
     async def _stopped_at(self, tx: AsyncConnection, searched: sa.Subquery) -> int | None:
         """The last row that a search went through, if it did not come to the end."""
@@ -94,17 +96,17 @@ class Trail:
         return last if number == MOST_SEARCHED else None
 
 
-async def remember(
+async def record_for_payment(
     db: Database, tx: AsyncConnection, payment: Payment, actor: str, action: str, detail: dict[str, Any], now: datetime
 ) -> None:
     """Add a line about a payment, and to the log once it is committed; `detail` is small and free of secrets."""
-    said = {"status": payment.status, "attempt": payment.attempt.number, "outcome": payment.attempt.outcome, **detail}
-    await note(tx, payment.shop_id, actor, action, said, now, payment_id=payment.id)
-    marks = {"payment": payment.ref, "shop": payment.shop_id, "detail": said}
+    said = {"status": payment.status, "attempt": payment.attempt.number, "outcome": payment.attempt.status, **detail}
+    await record(tx, payment.shop_id, actor, action, said, now, payment_id=payment.id)
+    marks = {"payment": payment.reference, "shop": payment.shop_id, "detail": said}
     db.after_commit(tx, partial(log.info, "%s, by %s", action, actor, extra=marks))
 
 
-async def note(
+async def record(
     tx: AsyncConnection,
     shop_id: int,
     actor: str,
@@ -130,9 +132,9 @@ def _holds(shop_id: int, word: str) -> sa.ColumnElement[bool]:
     )
 
 
-def _to_line(row: sa.RowMapping) -> Line:
+def _to_line(row: sa.RowMapping) -> AuditEntry:
     detail: dict[str, Any] = json.loads(row["detail"])
-    return Line(row["id"], row["at"], row["actor"], row["action"], detail, row["ref"])
+    return AuditEntry(row["id"], row["at"], row["actor"], row["action"], detail, row["ref"])
 
 
 _NEW = history.insert().inline()

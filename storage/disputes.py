@@ -10,31 +10,32 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import payment_rows
-from storage.audit_log import remember
+from storage.audit_log import record_for_payment
 from storage.database.database import Database
-from storage.job_queue import Draft, Mailbox
-from storage.models.dispute import Dispute, FraudWarning, verdict_of
+from storage.job_queue import JobQueue
+from storage.models.dispute import Dispute, FraudWarning, overall_status
+from storage.models.job import NewJob
 from storage.models.money import Money
 from storage.models.payment import Payment
-from storage.payments import BOOK
+from storage.payments import PAYMENTS_CHANGED
 from storage.schema.payments import payments
 from storage.schema.refunds import disputes, fraud_warnings
 
-AnnounceDispute = Callable[[Payment, Dispute], tuple[Draft, ...]]
-AnnounceWarning = Callable[[Payment, FraudWarning], tuple[Draft, ...]]
+AnnounceDispute = Callable[[Payment, Dispute], tuple[NewJob, ...]]
+AnnounceWarning = Callable[[Payment, FraudWarning], tuple[NewJob, ...]]
 
 
-class DisputeBook:
+class DisputeRepository:
     """Disputes by Stripe's id; every change is one transaction with its announcements."""
 
     def __init__(
-        self, db: Database, outbox: Mailbox, announce: AnnounceDispute, announce_warning: AnnounceWarning
+        self, db: Database, outbox: JobQueue, announce: AnnounceDispute, announce_warning: AnnounceWarning
     ) -> None:
         self._db = db
         self._outbox = outbox
         self._announce = announce
         self._announce_warning = announce_warning
-        self._bell = db.bell(BOOK)
+        self._bell = db.event(PAYMENTS_CHANGED)
 
     async def find(self, dispute_id: str) -> Dispute | None:
         """By Stripe's id."""
@@ -42,55 +43,57 @@ class DisputeBook:
             row = (await tx.execute(sa.select(disputes).where(disputes.c.id == dispute_id))).mappings().first()
         return None if row is None else _to_dispute(row)
 
-    async def of_payment(self, payment_id: str) -> Sequence[Dispute]:
+    async def for_payment(self, payment_id: str) -> Sequence[Dispute]:
         """All of a payment, in the order in which they came."""
         async with self._db.reading() as tx:
-            return await disputes_of(tx, payment_id)
+            return await disputes_of_payment(tx, payment_id)
 
-    async def believe(
+    async def apply_stripe_disputes(
         self, payment_id: str, said: Iterable[Dispute], warnings: Iterable[FraudWarning], *, now: datetime
     ) -> None:
         """Write what Stripe says of a payment's disputes and warnings, and tell what is new of it."""
         async with self._db.transaction() as tx:
-            payment = await payment_rows.payment_locked(tx, payment_id)
+            payment = await payment_rows.get_payment_for_update(tx, payment_id)
             if payment is None:
                 raise LookupError("no such payment")
-            known = {dispute.id: dispute for dispute in await disputes_of(tx, payment_id)}
+            known = {dispute.id: dispute for dispute in await disputes_of_payment(tx, payment_id)}
             for dispute in said:
                 if known.get(dispute.id) != dispute:
                     payment = await self._write(tx, payment, known.get(dispute.id), dispute, now)
             for warning in warnings:
-                await self._warn(tx, payment, warning, now)
+                await self._save_fraud_warning(tx, payment, warning, now)
 
     async def _write(
         self, tx: AsyncConnection, payment: Payment, before: Dispute | None, dispute: Dispute, now: datetime
     ) -> Payment:
         await tx.execute(disputes.delete().where(disputes.c.id == dispute.id))
         await tx.execute(disputes.insert().values(**_row(payment, dispute), seen_at=now))
-        version, disputed = payment.version + 1, verdict_of(await disputes_of(tx, payment.id))
-        payment = replace(payment, version=version, disputed=disputed)
+        version, disputed = payment.version + 1, overall_status(await disputes_of_payment(tx, payment.id))
+        payment = replace(payment, version=version, dispute_status=disputed)
         await tx.execute(
             payments.update().where(payments.c.id == payment.id).values(version=version, disputed=disputed)
         )
         detail = {"dispute": dispute.id, "dispute_status": dispute.status, "amount": dispute.amount.minor}
-        await remember(self._db, tx, payment, "stripe", "dispute looked", detail, now)
+        await record_for_payment(self._db, tx, payment, "stripe", "dispute looked", detail, now)
         if before is None or before.status != dispute.status:
-            await self._outbox.put_within(tx, *self._announce(payment, dispute), now=now)
+            await self._outbox.enqueue_in(tx, *self._announce(payment, dispute), now=now)
         self._db.after_commit(tx, self._bell.set)
-        self._db.changed(tx, payment.id)
+        self._db.notify_payment_changed(tx, payment.id)
         return payment
 
-    async def _warn(self, tx: AsyncConnection, payment: Payment, warning: FraudWarning, now: datetime) -> None:
+    async def _save_fraud_warning(
+        self, tx: AsyncConnection, payment: Payment, warning: FraudWarning, now: datetime
+    ) -> None:
         known = sa.select(fraud_warnings.c.id).where(fraud_warnings.c.id == warning.id)
         if (await tx.execute(known)).first() is not None:
             return
         row = {"id": warning.id, "payment_id": payment.id, "fraud_type": warning.fraud_type, "seen_at": now}
         await tx.execute(fraud_warnings.insert().values(**row))
-        await remember(self._db, tx, payment, "stripe", "fraud warning", {"warning": warning.id}, now)
-        await self._outbox.put_within(tx, *self._announce_warning(payment, warning), now=now)
+        await record_for_payment(self._db, tx, payment, "stripe", "fraud warning", {"warning": warning.id}, now)
+        await self._outbox.enqueue_in(tx, *self._announce_warning(payment, warning), now=now)
 
 
-async def disputes_of(tx: AsyncConnection, payment_id: str) -> Sequence[Dispute]:
+async def disputes_of_payment(tx: AsyncConnection, payment_id: str) -> Sequence[Dispute]:
     """All disputes of a payment within a transaction, in the order in which they came."""
     query = sa.select(disputes).where(disputes.c.payment_id == payment_id).order_by(disputes.c.seen_at, disputes.c.id)
     return [_to_dispute(row) for row in (await tx.execute(query)).mappings()]

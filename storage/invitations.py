@@ -9,50 +9,51 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.audit_log import note
+from storage.audit_log import record
 from storage.database.database import Database
-from storage.errors import PaymentError
-from storage.job_queue import Draft, Mailbox
+from storage.errors import UserError
+from storage.job_queue import JobQueue
+from storage.models.job import NewJob
 from storage.models.shop import Invitation, Member, Role, Shop
 from storage.schema.shops import chats, invites, members, shops
-from storage.shops import to_member, to_shop
+from storage.shops import row_to_member, row_to_shop
 
 NAMES = {Role.MERCHANT: "merchant", Role.ADMIN: "admin", Role.OWNER: "owner"}
 """How roles are written in the history."""
 
 
-class InvitationRefused(PaymentError):
+class InvalidInvitation(UserError):
     """The word of an invitation is unknown, used up, void or too old."""
 
-    code = "error.invitation_refused"
+    message_key = "error.invitation_refused"
 
 
-class RoleHeld(PaymentError):
+class RoleAlreadyHeld(UserError):
     """The person holds that role in the shop, or a higher one."""
 
-    code = "error.role_held"
+    message_key = "error.role_held"
 
 
-class UnknownMember(PaymentError):
+class UnknownMember(UserError):
     """Nobody with that number holds a role in the shop."""
 
-    code = "error.unknown_member"
+    message_key = "error.unknown_member"
 
 
-class LastAdmin(PaymentError):
+class LastAdmin(UserError):
     """Nobody would be left who may give a role."""
 
-    code = "error.last_admin"
+    message_key = "error.last_admin"
 
 
-class NoLongerAdmin(PaymentError):
+class InviterLostRole(UserError):
     """Whoever acts lost his own role a moment ago."""
 
-    code = "error.no_longer_admin"
+    message_key = "error.no_longer_admin"
 
 
 @dataclass(frozen=True)
-class Joined:
+class AcceptedInvitation:
     """Somebody took an invitation up."""
 
     shop: Shop
@@ -60,24 +61,24 @@ class Joined:
     invitation: Invitation
 
 
-class Invitations:
+class InvitationRepository:
     """Invitations and the seats they lead to; `owners` are always all owners there are now, who need no seat."""
 
-    def __init__(self, db: Database, outbox: Mailbox) -> None:
+    def __init__(self, db: Database, outbox: JobQueue) -> None:
         self._db = db
         self._outbox = outbox
 
-    async def offer(self, invitation: Invitation, *, now: datetime) -> Invitation:
+    async def create(self, invitation: Invitation, *, now: datetime) -> Invitation:
         """Keep an invitation; the same source gives the same one."""
         async with self._db.transaction() as tx:
-            known = await _first(tx, invites.c.source == invitation.source)
+            known = await _first(tx, invites.c.source == invitation.request_key)
             if known is not None:
                 return known
-            values = {"digest": invitation.digest, "shop_id": invitation.shop_id, "role": int(invitation.role)}
-            values |= {"source": invitation.source, "invited_by": invitation.invited_by}
+            values = {"digest": invitation.token_hash, "shop_id": invitation.shop_id, "role": int(invitation.role)}
+            values |= {"source": invitation.request_key, "invited_by": invitation.invited_by}
             await tx.execute(invites.insert().values(**values, invited_at=now, expires_at=invitation.expires_at))
             detail = {"role": NAMES[invitation.role]}
-            await note(tx, invitation.shop_id, f"user:{invitation.invited_by}", "invited", detail, now)
+            await record(tx, invitation.shop_id, f"user:{invitation.invited_by}", "invited", detail, now)
         return invitation
 
     async def find(self, digest: str) -> Invitation | None:
@@ -85,16 +86,16 @@ class Invitations:
         async with self._db.reading() as tx:
             return await _first(tx, invites.c.digest == digest)
 
-    async def take_up(
+    async def accept(
         self,
         digest: str,
         user_id: int,
         *,
         name: str,
         owners: frozenset[int],
-        say: Callable[[Joined], tuple[Draft, ...]],
+        say: Callable[[AcceptedInvitation], tuple[NewJob, ...]],
         now: datetime,
-    ) -> Joined:
+    ) -> AcceptedInvitation:
         """Seat the person who brings the word, use it up, and put what is to be said of it; all or nothing.
 
         Raises:
@@ -103,22 +104,22 @@ class Invitations:
         """
         async with self._db.transaction() as tx:
             found = await _first(tx, invites.c.digest == digest)
-            if found is None or not found.is_open(now):
-                raise InvitationRefused
-            if not await _may_seat(tx, found.shop_id, found.invited_by, owners):
-                raise InvitationRefused
-            shop = to_shop((await tx.execute(sa.select(shops).where(shops.c.id == found.shop_id))).mappings().one())
+            if found is None or not found.is_valid(now):
+                raise InvalidInvitation
+            if not await _may_assign_role(tx, found.shop_id, found.invited_by, owners):
+                raise InvalidInvitation
+            shop = row_to_shop((await tx.execute(sa.select(shops).where(shops.c.id == found.shop_id))).mappings().one())
             held = Role.OWNER if user_id in owners else await _role(tx, found.shop_id, user_id)
             if held >= found.role:
-                raise RoleHeld(shop=shop.name)
+                raise RoleAlreadyHeld(shop=shop.name)
             member = Member(found.shop_id, user_id, found.role, name, now, found.invited_by)
-            await _seat(tx, member)
+            await _set_member(tx, member)
             used = invites.update().where(invites.c.digest == digest)
             await tx.execute(used.values(used_by=user_id, used_at=now))
             detail = {"role": NAMES[found.role], "invited_by": found.invited_by}
-            await note(tx, found.shop_id, f"user:{user_id}", "joined", detail, now)
-            joined = Joined(shop, member, found)
-            await self._outbox.put_within(tx, *say(joined), now=now)
+            await record(tx, found.shop_id, f"user:{user_id}", "joined", detail, now)
+            joined = AcceptedInvitation(shop, member, found)
+            await self._outbox.enqueue_in(tx, *say(joined), now=now)
         return joined
 
     async def open(self, shop_id: int, *, now: datetime) -> Sequence[Invitation]:
@@ -128,19 +129,19 @@ class Invitations:
             found = await tx.execute(sa.select(invites).where(waiting).order_by(invites.c.expires_at, invites.c.digest))
             return [_to_invitation(row) for row in found.mappings()]
 
-    async def void(self, digest: str, *, now: datetime) -> None:
+    async def revoke_invitation(self, digest: str, *, now: datetime) -> None:
         """Let an invitation that nobody took up end now."""
         async with self._db.transaction() as tx:
-            await _void(tx, invites.c.digest == digest, now)
+            await _revoke(tx, invites.c.digest == digest, now)
 
-    async def revoke(
+    async def revoke_member(
         self,
         shop_id: int,
         user_id: int,
         *,
         by: int,
         owners: frozenset[int],
-        say: Callable[[Member], tuple[Draft, ...]],
+        say: Callable[[Member], tuple[NewJob, ...]],
         now: datetime,
     ) -> Member:
         """Take a person's role away, with the invitations he made and the tie of his private chat, and tell of it.
@@ -151,8 +152,8 @@ class Invitations:
             LastAdmin: nobody at admin or above would be left.
         """
         async with self._db.transaction() as tx:
-            if not await _may_seat(tx, shop_id, by, owners):
-                raise NoLongerAdmin
+            if not await _may_assign_role(tx, shop_id, by, owners):
+                raise InviterLostRole
             mine = (members.c.shop_id == shop_id) & (members.c.user_id == user_id)
             row = (await tx.execute(sa.select(members).where(mine))).mappings().first()
             if row is None:
@@ -161,17 +162,17 @@ class Invitations:
             others = others.where(members.c.role >= int(Role.ADMIN)).limit(1)
             if not owners and (await tx.execute(others)).first() is None:
                 raise LastAdmin
-            member = to_member(row)
+            member = row_to_member(row)
             await tx.execute(members.delete().where(mine))
-            await _void(tx, (invites.c.shop_id == shop_id) & (invites.c.invited_by == user_id), now)
+            await _revoke(tx, (invites.c.shop_id == shop_id) & (invites.c.invited_by == user_id), now)
             await tx.execute(chats.delete().where(chats.c.chat_id == user_id, chats.c.shop_id == shop_id))
             detail = {"user": user_id, "role": NAMES[member.role]}
-            await note(tx, shop_id, f"user:{by}", "revoked", detail, now)
-            await self._outbox.put_within(tx, *say(member), now=now)
+            await record(tx, shop_id, f"user:{by}", "revoked", detail, now)
+            await self._outbox.enqueue_in(tx, *say(member), now=now)
         return member
 
 
-async def _may_seat(tx: AsyncConnection, shop_id: int, user_id: int, owners: frozenset[int]) -> bool:
+async def _may_assign_role(tx: AsyncConnection, shop_id: int, user_id: int, owners: frozenset[int]) -> bool:
     return user_id in owners or await _role(tx, shop_id, user_id) >= Role.ADMIN
 
 
@@ -180,7 +181,7 @@ async def _role(tx: AsyncConnection, shop_id: int, user_id: int) -> Role:
     return Role((await tx.execute(query)).scalar() or 0)
 
 
-async def _seat(tx: AsyncConnection, member: Member) -> None:
+async def _set_member(tx: AsyncConnection, member: Member) -> None:
     """Write a seat instead of a lower one."""
     mine = (members.c.shop_id == member.shop_id) & (members.c.user_id == member.user_id)
     await tx.execute(members.delete().where(mine))
@@ -188,7 +189,7 @@ async def _seat(tx: AsyncConnection, member: Member) -> None:
     await tx.execute(members.insert().values(**values, since=member.since, invited_by=member.invited_by))
 
 
-async def _void(tx: AsyncConnection, which: sa.ColumnElement[bool], now: datetime) -> None:
+async def _revoke(tx: AsyncConnection, which: sa.ColumnElement[bool], now: datetime) -> None:
     waiting = which & invites.c.used_by.is_(None) & (invites.c.expires_at > now)
     await tx.execute(invites.update().where(waiting).values(expires_at=now))
 

@@ -11,13 +11,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import sqlite
-from storage.database.batch_insert import GroupCommit
-from storage.database.database import FEW, Database
-from storage.models.job import Discard, Done, Draft, Mail, Retry, SetAside, Snooze, Verdict
+from storage.database.batch_insert import BatchInserter
+from storage.database.database import CHUNK_SIZE, Database
+from storage.models.job import DeadJob, DeadLetter, Done, Job, NewJob, Outcome, Retry, Snooze
 from storage.schema.queue import mail
 from storage.schema.types import EPOCH
-
-__all__ = ["Discard", "Done", "Draft", "Mail", "Mailbox", "Retry", "SetAside", "Snooze", "Verdict"]
 
 Also = Callable[[AsyncConnection], Awaitable[None]]
 _MICROSECOND = timedelta(microseconds=1)
@@ -31,7 +29,7 @@ _SET_ASIDE = sa.literal_column("state") == sa.literal_column("'set_aside'")
 # A mail that loses its body gets a new id: in its old place it would keep the page that it had filled.
 
 
-class Mailbox:
+class JobQueue:
     """The mails of one box. A lane is strict: while its oldest mail waits or is leased, the later ones stay.
 
     Of what was done only the key is kept, so that it is known if it comes again: what people wrote is theirs.
@@ -40,12 +38,12 @@ class Mailbox:
     def __init__(self, db: Database, box: str) -> None:
         self.box = box
         self._db = db
-        self._bell = db.bell(box)
-        self._commits = GroupCommit(db)
+        self._bell = db.event(box)
+        self._commits = BatchInserter(db)
         self.put_at: datetime | None = None
         """When this process last kept a draft, or had it already; None before the first."""
 
-    async def put(self, *drafts: Draft, now: datetime) -> int:
+    async def enqueue(self, *drafts: NewJob, now: datetime) -> int:
         """Keep the drafts; returns how many were new, after the commit. Calls at the same time share a commit.
 
         A key that is there already, in whatever state, is not put again.
@@ -58,16 +56,16 @@ class Mailbox:
         new = await self._commits.insert(self._rows(drafts, now))
         self.put_at = now
         if new:
-            self.ring()
+            self.notify()
         return new
 
-    async def put_within(self, tx: AsyncConnection, *drafts: Draft, now: datetime) -> None:
+    async def enqueue_in(self, tx: AsyncConnection, *drafts: NewJob, now: datetime) -> None:
         """Keep the drafts as a part of the transaction `tx`; whoever waits is woken after its commit."""
         if drafts:
             await sqlite.insert_mail(tx, self._rows(drafts, now))
-            self._db.after_commit(tx, self.ring)
+            self._db.after_commit(tx, self.notify)
 
-    async def claim(self, *, now: datetime, limit: int, lease_seconds: float) -> list[Mail]:
+    async def claim(self, *, now: datetime, limit: int, lease_seconds: float) -> list[Job]:
         """Lease the oldest mail of each lane, if it is due and nobody holds it; at most `limit`, oldest first.
 
         Whoever does not settle it within `lease_seconds` loses it: it can be claimed again.
@@ -86,9 +84,9 @@ class Mailbox:
         }
         async with self._db.transaction() as tx:
             found = (await tx.execute(_CLAIM, values)).all()
-        return [Mail(*row) for row in sorted(found)]
+        return [Job(*row) for row in sorted(found)]
 
-    async def settle(self, mail: Mail, verdict: Verdict, *, now: datetime, also: Also | None = None) -> bool:
+    async def finish(self, mail: Job, verdict: Outcome, *, now: datetime, also: Also | None = None) -> bool:
         """Write what became of a claimed mail; False (and nothing is written) if the lease is not ours any more.
 
         `also` writes in the same transaction, so that neither is there without the other.
@@ -96,11 +94,11 @@ class Mailbox:
         change = _SETTLE_DONE if isinstance(verdict, Done) else _SETTLE
         return await self._settle(mail, _values(mail, verdict, now), also, change)
 
-    async def release(self, mail: Mail) -> bool:
+    async def release(self, mail: Job) -> bool:
         """Give a claimed mail back untouched; False if the lease is not ours any more."""
         return await self._settle(mail, {})
 
-    async def release_all(self) -> None:
+    async def release_leases(self) -> None:
         """Void every lease: for whoever knows that nobody else can hold one, so that a crash costs no waiting."""
         leased = (mail.c.box == self.box) & _WAITING & mail.c.lease.is_not(None)
         await self._change(mail.update().where(leased).values(lease=None, lease_until=None))
@@ -115,7 +113,7 @@ class Mailbox:
         """Return when this process put or settled something in this box since the last `claim`."""
         await self._bell.wait()
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Wake whoever waits; `put`, `put_within` and `settle` do so themselves."""
         self._bell.set()
 
@@ -125,26 +123,26 @@ class Mailbox:
         async with self._db.reading() as tx:
             return (await tx.execute(query)).scalar_one()
 
-    async def set_aside_depth(self) -> int:
+    async def dead_count(self) -> int:
         """How many mails wait for a human."""
         query = sa.select(sa.func.count()).select_from(mail).where(mail.c.box == self.box, _SET_ASIDE)
         async with self._db.reading() as tx:
             return (await tx.execute(query)).scalar_one()
 
-    async def oldest(self, now: datetime) -> float:
+    async def oldest_age(self, now: datetime) -> float:
         """For how many seconds the oldest waiting mail has been here; 0 if none waits."""
         async with self._db.glance() as tx:
             found: int | None = (await tx.execute(_OLDEST, {"box": self.box})).scalar()
         return 0.0 if found is None else max((now - _time(found)).total_seconds(), 0.0)
 
-    async def waits_since(self, lane: str) -> datetime | None:
+    async def oldest_created_at(self, lane: str) -> datetime | None:
         """When the oldest mail was put that waits in a lane; None if none does."""
         query = sa.select(sa.func.min(mail.c.put_at)).where(mail.c.box == self.box, _WAITING, mail.c.lane == lane)
         async with self._db.reading() as tx:
             found: datetime | None = (await tx.execute(query)).scalar_one()
         return found
 
-    async def set_aside(self, *, limit: int = 100, before: int | None = None) -> list[SetAside]:
+    async def dead_jobs(self, *, limit: int = 100, before: int | None = None) -> list[DeadJob]:
         """The mails that wait for a human, newest first; `before` is the id that the page above ended with."""
         query = sa.select(mail).where(mail.c.box == self.box, _SET_ASIDE).order_by(mail.c.id.desc()).limit(limit)
         if before is not None:
@@ -152,35 +150,44 @@ class Mailbox:
         async with self._db.reading() as tx:
             return [_to_set_aside(row) for row in (await tx.execute(query)).mappings()]
 
-    async def put_back(self, *, now: datetime) -> int:
+    async def retry_dead(self, *, now: datetime) -> int:
         """Have everything that was set aside tried anew, at once; returns how many mails that are."""
         anew = {"state": "waiting", "due_at": now, "tries": 0, "settled_at": None}
         async with self._db.transaction() as tx:
             back = (await tx.execute(mail.update().where(mail.c.box == self.box, _SET_ASIDE).values(anew))).rowcount
-            self._db.after_commit(tx, self.ring)
+            self._db.after_commit(tx, self.notify)
         return back
 
-    async def prune(self, *, before: datetime) -> int:
+    async def delete_done(self, *, before: datetime) -> int:
         """Forget what was done before that time (and its keys), at most `FEW` of it; returns how many that were."""
         return await self._forget(_DONE, before)
 
-    async def prune_set_aside(self, *, before: datetime) -> int:
+    async def delete_dead(self, *, before: datetime) -> int:
         """The same of what was set aside, and what nobody has had tried again since."""
         return await self._forget(_SET_ASIDE, before)
 
     async def _forget(self, state: sa.ColumnElement[bool], before: datetime) -> int:
-        old = sa.select(mail.c.id).where(mail.c.box == self.box, state, mail.c.settled_at < before).limit(FEW)
+        old = sa.select(mail.c.id).where(mail.c.box == self.box, state, mail.c.settled_at < before).limit(CHUNK_SIZE)
         async with self._db.transaction() as tx:
             return (await tx.execute(mail.delete().where(mail.c.id.in_(old.scalar_subquery())))).rowcount
 
-    def _rows(self, drafts: tuple[Draft, ...], now: datetime) -> list[sqlite.Row]:
+    def _rows(self, drafts: tuple[NewJob, ...], now: datetime) -> list[sqlite.Row]:
         at = _micros(now)
         return [
-            (self.box, d.key, d.lane, d.kind, d.body, at, at if d.due_at is None else _micros(d.due_at)) for d in drafts
+            (
+                self.box,
+                d.key,
+                d.ordering_key,
+                d.kind,
+                d.payload,
+                at,
+                at if d.scheduled_at is None else _micros(d.scheduled_at),
+            )
+            for d in drafts
         ]
 
     async def _settle(
-        self, claimed: Mail, values: dict[str, Any], also: Also | None = None, change: sa.Update = _SETTLE
+        self, claimed: Job, values: dict[str, Any], also: Also | None = None, change: sa.Update = _SETTLE
     ) -> bool:
         which = {"which": claimed.id, "ours": claimed.lease}
         return await self._change(change, {**values, **which, "lease": None, "lease_until": None}, also)
@@ -191,7 +198,7 @@ class Mailbox:
             if changed and also is not None:
                 await also(tx)
         if changed:
-            self.ring()
+            self.notify()
         return changed
 
 
@@ -202,34 +209,34 @@ _NEXT_DUE = sa.text(sqlite.NEXT_DUE)
 _OLDEST = sa.text(sqlite.OLDEST)
 
 
-async def change_lane(tx: AsyncConnection, box: str, lane: str, to: str) -> None:
+async def move_ordering_key(tx: AsyncConnection, box: str, lane: str, to: str) -> None:
     """Have what waits in a lane wait in another one, as a part of the transaction `tx`; it keeps its order."""
     await tx.execute(mail.update().where(mail.c.box == box, mail.c.lane == lane, _WAITING).values(lane=to))
 
 
-def _values(claimed: Mail, verdict: Verdict, now: datetime) -> dict[str, Any]:
+def _values(claimed: Job, verdict: Outcome, now: datetime) -> dict[str, Any]:
     match verdict:
         case Done(note):
             return {"state": "done", "note": note, "settled_at": now}
-        case Discard(reason):
+        case DeadLetter(reason):
             return {"state": "set_aside", "note": reason, "settled_at": now}
         case Retry(reason, wait):
-            return {"tries": claimed.tries + 1, "note": reason, "due_at": now + timedelta(seconds=wait)}
+            return {"tries": claimed.attempts + 1, "note": reason, "due_at": now + timedelta(seconds=wait)}
         case Snooze(wait):
             return {"due_at": now + timedelta(seconds=wait)}
 
 
-def _to_set_aside(row: Any) -> SetAside:
-    return SetAside(
+def _to_set_aside(row: Any) -> DeadJob:
+    return DeadJob(
         id=row["id"],
-        box=row["box"],
+        queue=row["box"],
         key=row["key"],
-        lane=row["lane"],
+        ordering_key=row["lane"],
         kind=row["kind"],
         reason=row["note"],
-        tries=row["tries"],
-        put_at=row["put_at"],
-        set_aside_at=row["settled_at"],
+        attempts=row["tries"],
+        created_at=row["put_at"],
+        finished_at=row["settled_at"],
     )
 
 

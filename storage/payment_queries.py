@@ -12,23 +12,23 @@ import sqlalchemy as sa
 from storage import payment_rows
 from storage.database.database import Database
 from storage.models.money import Money
-from storage.models.payment import Payment, PaymentStatus, hash_of
-from storage.models.refund import ON_ITS_WAY
-from storage.payments import Entry
+from storage.models.payment import Payment, PaymentStatus, hash_token
+from storage.models.refund import RESERVING_STATUSES
+from storage.payments import AuditEntry
 from storage.schema.audit_log import history
-from storage.schema.payments import attempts, cards, payments
+from storage.schema.payments import attempts, payment_messages, payments
 from storage.schema.refunds import refunds
 
 
 @dataclass(frozen=True)
-class Takings:
+class ShopSummary:
     """How a shop stands: requests that have not ended, and what was paid since a time, by currency: count and sum."""
 
     open: int
     paid: tuple[tuple[int, Money], ...]
 
 
-class Queries:
+class PaymentQueries:
     """Questions to the book that change nothing; each has its index."""
 
     def __init__(self, db: Database) -> None:
@@ -46,21 +46,21 @@ class Queries:
         """By what asked for it: there is one payment for one message, however often that comes."""
         return await self._by("source", source)
 
-    async def by_ref(self, shop_id: int, ref: str) -> Payment | None:
+    async def by_reference(self, shop_id: int, ref: str) -> Payment | None:
         """By the reference within a shop; a reference says nothing to another shop."""
         return await self._payment((payments.c.shop_id == shop_id) & (payments.c.ref == ref))
 
     async def by_token(self, token: str) -> Payment | None:
         """By the secret part of its page's address."""
-        return await self._by("token_hash", hash_of(token))
+        return await self._by("token_hash", hash_token(token))
 
     async def by_message(self, shop_id: int, chat_id: int, message_id: int) -> Payment | None:
         """By the message that is its card, if that is one of this shop's."""
-        where = (cards.c.chat_id == chat_id) & (cards.c.message_id == message_id)
-        card = sa.select(cards.c.payment_id).where(where).scalar_subquery()
+        where = (payment_messages.c.chat_id == chat_id) & (payment_messages.c.message_id == message_id)
+        card = sa.select(payment_messages.c.payment_id).where(where).scalar_subquery()
         return await self._payment((payments.c.id == card) & (payments.c.shop_id == shop_id))
 
-    async def open_requests(
+    async def open_payments(
         self, shop_id: int, *, limit: int, before: tuple[datetime, str] | None = None
     ) -> Sequence[Payment]:
         """A shop's requests that have not ended, newest first; `before` is where the page above ended."""
@@ -72,7 +72,7 @@ class Queries:
         async with self._db.reading() as tx:
             return await payment_rows.payments_by(tx, query)
 
-    async def open_in_chat(self, shop_id: int, chat_id: int) -> int:
+    async def count_open_in_chat(self, shop_id: int, chat_id: int) -> int:
         """How many of a shop's requests in a chat have not ended, and refunds not been decided."""
         count = sa.select(sa.func.count())
         open_ = payments.c.ended_at.is_(None)
@@ -98,7 +98,7 @@ class Queries:
             params: str = (await tx.execute(sa.select(attempts.c.params).where(which))).scalar_one()
         return params
 
-    async def was_cause(self, cause: str) -> bool:
+    async def attempt_exists_for(self, cause: str) -> bool:
         """Whether a tap has begun an attempt before."""
         query = sa.select(attempts.c.number).where(attempts.c.cause == cause)
         async with self._db.glance() as tx:
@@ -109,30 +109,30 @@ class Queries:
         async with self._db.glance() as tx:
             return list((await tx.execute(_DUE, {"until": until, "most": limit})).scalars())
 
-    async def next_due(self) -> datetime | None:
+    async def next_due_at(self) -> datetime | None:
         """When the next payment is to be attended to."""
         async with self._db.glance() as tx:
             found: datetime | None = (await tx.execute(_NEXT_DUE)).scalar()
         return found
 
-    async def unfinished(self, *, livemode: bool) -> int:
+    async def count_unfinished(self, *, livemode: bool) -> int:
         """How many payments of this mode have not ended, and how many refunds are under way."""
         still_open = sa.select(sa.func.count()).select_from(payments)
         still_open = still_open.where(payments.c.ended_at.is_(None), payments.c.livemode == livemode)
         on_the_way = sa.select(sa.func.count()).select_from(refunds.join(payments))
         on_the_way = on_the_way.where(refunds.c.look_at.is_not(None), payments.c.livemode == livemode)
-        on_the_way = on_the_way.where(refunds.c.status.in_([status.value for status in ON_ITS_WAY]))
+        on_the_way = on_the_way.where(refunds.c.status.in_([status.value for status in RESERVING_STATUSES]))
         async with self._db.reading() as tx:
             return sum([(await tx.execute(query)).scalar_one() for query in (still_open, on_the_way)])
 
-    async def history(self, payment_id: str) -> Sequence[Entry]:
+    async def audit_entries(self, payment_id: str) -> Sequence[AuditEntry]:
         """What happened to a payment, oldest first."""
         query = sa.select(history).where(history.c.payment_id == payment_id).order_by(history.c.id)
         async with self._db.reading() as tx:
             found = (await tx.execute(query)).mappings().all()
-        return [Entry(row["at"], row["actor"], row["action"], json.loads(row["detail"])) for row in found]
+        return [AuditEntry(row["at"], row["actor"], row["action"], json.loads(row["detail"])) for row in found]
 
-    async def takings(self, shop_id: int, since: datetime) -> Takings:
+    async def shop_summary(self, shop_id: int, since: datetime) -> ShopSummary:
         """Open requests of a shop and what it was paid since then."""
         still_open = sa.select(sa.func.count()).select_from(payments)
         still_open = still_open.where((payments.c.shop_id == shop_id) & payments.c.ended_at.is_(None))
@@ -142,11 +142,11 @@ class Queries:
         async with self._db.reading() as tx:
             number = (await tx.execute(still_open)).scalar_one()
             by_currency = [(row[1], Money(int(row[2]), row[0])) for row in await tx.execute(paid)]
-        return Takings(number, tuple(sorted(by_currency, key=lambda pair: pair[1].currency)))
+        return ShopSummary(number, tuple(sorted(by_currency, key=lambda pair: pair[1].currency)))
 
     async def _by(self, column: str, key: str) -> Payment | None:
         async with self._db.glance() as tx:
-            return await payment_rows.payment_by(tx, column, key)
+            return await payment_rows.get_payment_by(tx, column, key)
 
     async def _payment(self, condition: sa.ColumnElement[bool]) -> Payment | None:
         async with self._db.glance() as tx:

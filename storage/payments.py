@@ -12,19 +12,20 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import payment_rows
-from storage.audit_log import remember
+from storage.audit_log import record_for_payment
 from storage.database.database import Database
-from storage.errors import ImpossibleTransition, StaleTransition
-from storage.job_queue import Draft, Mailbox
+from storage.errors import InvalidTransition, StaleTransition
+from storage.job_queue import JobQueue
+from storage.models.job import NewJob
 from storage.models.payment import TRANSITIONS, Payment, PaymentStatus
-from storage.schema.payments import attempts, cards, payments
+from storage.schema.payments import attempts, payment_messages, payments
 from storage.schema.shops import shops
 
-Announce = Callable[[Payment, Payment], tuple[Draft, ...]]
-Schedule = Callable[[Payment, datetime], datetime | None]
-Decide = Callable[[Payment], Payment]
+JobsForChange = Callable[[Payment, Payment], tuple[NewJob, ...]]
+NextCheck = Callable[[Payment, datetime], datetime | None]
+Transition = Callable[[Payment], Payment]
 
-BOOK = "book"
+PAYMENTS_CHANGED = "book"
 """The bell that rings when a payment changed, and with it perhaps when it is due."""
 
 LETTERS = "ABCDEFGHJKMNPQRSTVWXYZ"
@@ -33,7 +34,7 @@ ALPHABET = "0123456789" + LETTERS
 
 
 @dataclass(frozen=True)
-class Entry:
+class AuditEntry:
     """One line of a payment's history: `detail` is small and free of secrets."""
 
     at: datetime
@@ -42,15 +43,15 @@ class Entry:
     detail: dict[str, Any]
 
 
-class Ledger:
+class PaymentRepository:
     """Payments, their attempts, cards and history; `announce` says what a change tells, `schedule` when to look."""
 
-    def __init__(self, db: Database, outbox: Mailbox, announce: Announce, schedule: Schedule) -> None:
+    def __init__(self, db: Database, outbox: JobQueue, announce: JobsForChange, schedule: NextCheck) -> None:
         self._db = db
         self._outbox = outbox
         self._announce = announce
         self._schedule = schedule
-        self._bell = db.bell(BOOK)
+        self._bell = db.event(PAYMENTS_CHANGED)
 
     async def create(self, payment: Payment, *, params: Callable[[Payment], str]) -> Payment:
         """Write the payment with its first attempt and frozen parameters; the same `source` gives the same payment.
@@ -58,23 +59,25 @@ class Ledger:
         `params` makes the parameters once the payment has its reference.
         """
         async with self._db.transaction() as tx:
-            known = await payment_rows.payment_by(tx, "source", payment.source)
+            known = await payment_rows.get_payment_by(tx, "source", payment.request_key)
             if known is not None:
                 return known
-            payment = replace(payment, ref=await _free_ref(tx, payment.shop_id))
-            payment = replace(payment, look_at=self._schedule(payment, payment.created_at))
+            payment = replace(payment, reference=await _generate_reference(tx, payment.shop_id))
+            payment = replace(payment, next_check_at=self._schedule(payment, payment.created_at))
             frozen = params(payment)
-            await tx.execute(_NEW_PAYMENT, {**payment_rows.of_payment(payment), "create_params": frozen})
+            await tx.execute(_NEW_PAYMENT, {**payment_rows.payment_to_row(payment), "create_params": frozen})
             await tx.execute(_NEW_ATTEMPT, {**payment_rows.of_attempt(payment), "params": frozen})
-            await tx.execute(_NEW_CARD, payment_rows.of_new_card(payment))
-            await remember(self._db, tx, payment, f"user:{payment.created_by}", "requested", {}, payment.created_at)
+            await tx.execute(_NEW_CARD, payment_rows.new_message_row(payment))
+            await record_for_payment(
+                self._db, tx, payment, f"user:{payment.created_by}", "requested", {}, payment.created_at
+            )
             self._db.after_commit(tx, self._bell.set)
         return payment
 
-    async def change(
+    async def update(
         self,
         payment_id: str,
-        decide: Decide,
+        decide: Transition,
         *,
         now: datetime,
         actor: str,
@@ -93,51 +96,51 @@ class Ledger:
             ImpossibleTransition: the decision left a state by a way that does not exist.
         """
         async with self._db.transaction() as tx:
-            before = await payment_rows.payment_locked(tx, payment_id)
+            before = await payment_rows.get_payment_for_update(tx, payment_id)
             if before is None:
                 raise LookupError("no such payment")
             if expect is not None and before.version != expect:
                 raise StaleTransition
             after = decide(before)
-            after = replace(after, look_at=self._schedule(after, now))
+            after = replace(after, next_check_at=self._schedule(after, now))
             if after == before:
                 return after
             self._db.after_commit(tx, self._bell.set)
-            if replace(after, look_at=before.look_at) == before:
-                await tx.execute(_one(payment_id).values(look_at=after.look_at))
+            if replace(after, next_check_at=before.next_check_at) == before:
+                await tx.execute(_one(payment_id).values(look_at=after.next_check_at))
                 return after
-            _lawful(before, after)
-            after = await _numbered(tx, before, replace(after, version=before.version + 1))
+            _check_transition(before, after)
+            after = await _assign_receipt_number(tx, before, replace(after, version=before.version + 1))
             await self._write(tx, before, after, params)
-            self._db.changed(tx, payment_id)
-            await remember(self._db, tx, after, actor, action, detail or {}, now)
-            await self._outbox.put_within(tx, *self._announce(before, after), now=now)
+            self._db.notify_payment_changed(tx, payment_id)
+            await record_for_payment(self._db, tx, after, actor, action, detail or {}, now)
+            await self._outbox.enqueue_in(tx, *self._announce(before, after), now=now)
         return after
 
-    async def show(self, payment_id: str, *, now: datetime) -> None:
+    async def request_redraw(self, payment_id: str, *, now: datetime) -> None:
         """Have the card shown again though nothing changed: its words depend on the time as well."""
         async with self._db.transaction() as tx:
-            before = await payment_rows.payment_locked(tx, payment_id)
+            before = await payment_rows.get_payment_for_update(tx, payment_id)
             if before is None:
                 return
             after = replace(before, version=before.version + 1)
             await tx.execute(_one(payment_id).values(version=after.version))
-            await self._outbox.put_within(tx, *self._announce(before, after), now=now)
+            await self._outbox.enqueue_in(tx, *self._announce(before, after), now=now)
 
-    async def send_wish(self, payment: Payment, *, now: datetime) -> bool:
+    async def mark_request_sent(self, payment: Payment, *, now: datetime) -> bool:
         """Note that Stripe is asked in a moment to take it or to end it; False if that is not wanted any more."""
         read = {f"read_{name}": getattr(payment, name) for name in _WISH}
         async with self._db.transaction() as tx:
             return bool((await tx.execute(_SEND_WISH, {"key": payment.id, "now": now, **read})).rowcount)
 
-    async def put_off(self, payment_id: str, *, now: datetime) -> None:
+    async def postpone_check(self, payment_id: str, *, now: datetime) -> None:
         """Nothing can be made of the payment at the moment: have it looked at in a while."""
         later = _one(payment_id).where(payments.c.ended_at.is_(None)).values(look_at=now + timedelta(minutes=5))
         async with self._db.transaction() as tx:
             await tx.execute(later)
 
     async def _write(self, tx: AsyncConnection, before: Payment, after: Payment, params: str | None) -> None:
-        await tx.execute(_WRITE, {**payment_rows.of_payment(after), "key": after.id})
+        await tx.execute(_WRITE, {**payment_rows.payment_to_row(after), "key": after.id})
         if after.attempt == before.attempt:
             return
         if after.attempt.number != before.attempt.number:
@@ -149,7 +152,7 @@ class Ledger:
         await tx.execute(_WRITE_ATTEMPT, {**payment_rows.of_attempt(after), **which})
 
 
-def new_token() -> str:
+def new_page_token() -> str:
     """The secret part of a page's address: 128 random bits."""
     return secrets.token_urlsafe(16)
 
@@ -158,12 +161,12 @@ def _one(payment_id: str) -> Any:
     return payments.update().where(payments.c.id == payment_id)
 
 
-def _lawful(before: Payment, after: Payment) -> None:
+def _check_transition(before: Payment, after: Payment) -> None:
     if after.status is not before.status and after.status not in TRANSITIONS[before.status]:
-        raise ImpossibleTransition(f"{before.status} to {after.status}")
+        raise InvalidTransition(f"{before.status} to {after.status}")
 
 
-async def _numbered(tx: AsyncConnection, before: Payment, after: Payment) -> Payment:
+async def _assign_receipt_number(tx: AsyncConnection, before: Payment, after: Payment) -> Payment:
     """The payment with the next number of its shop's receipts, if this change is the one by which it is paid."""
     if after.status is not PaymentStatus.SUCCEEDED or after.status is before.status:
         return after
@@ -171,7 +174,7 @@ async def _numbered(tx: AsyncConnection, before: Payment, after: Payment) -> Pay
     return replace(after, receipt_number=number)
 
 
-async def _free_ref(tx: AsyncConnection, shop_id: int) -> str:
+async def _generate_reference(tx: AsyncConnection, shop_id: int) -> str:
     """A random reference that the shop has not used, longer as the shop fills."""
     taken = sa.select(sa.func.count()).select_from(payments).where(payments.c.shop_id == shop_id)
     size = 4
@@ -186,7 +189,7 @@ async def _free_ref(tx: AsyncConnection, shop_id: int) -> str:
     raise RuntimeError(f"no free reference among {(await tx.execute(taken)).scalar_one()} payments")
 
 
-_NEW_PAYMENT, _NEW_ATTEMPT, _NEW_CARD = payments.insert(), attempts.insert(), cards.insert()
+_NEW_PAYMENT, _NEW_ATTEMPT, _NEW_CARD = payments.insert(), attempts.insert(), payment_messages.insert()
 _NEXT_RECEIPT = (
     shops.update()
     .where(shops.c.id == sa.bindparam("shop"))

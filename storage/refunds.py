@@ -11,24 +11,32 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import payment_rows
-from storage.audit_log import remember
+from storage.audit_log import record_for_payment
 from storage.database.database import Database
-from storage.disputes import disputes_of
-from storage.errors import ImpossibleTransition
-from storage.job_queue import Draft, Mailbox
+from storage.disputes import disputes_of_payment
+from storage.errors import InvalidTransition
+from storage.job_queue import JobQueue
+from storage.models.job import NewJob
 from storage.models.money import Money
-from storage.models.payment import Payment, Place
-from storage.models.refund import LIMIT_SPAN, ON_ITS_WAY, REFUND_TRANSITIONS, Refund, RefundReport, RefundStatus
-from storage.payments import BOOK
+from storage.models.payment import ChatTarget, Payment
+from storage.models.refund import (
+    LIMIT_WINDOW,
+    REFUND_TRANSITIONS,
+    RESERVING_STATUSES,
+    Refund,
+    RefundStatus,
+    StripeRefund,
+)
+from storage.payments import PAYMENTS_CHANGED
 from storage.schema.payments import payments
 from storage.schema.refunds import refunds
 
-AnnounceRefund = Callable[[Payment, Refund | None, Refund], tuple[Draft, ...]]
+AnnounceRefund = Callable[[Payment, Refund | None, Refund], tuple[NewJob, ...]]
 ScheduleRefund = Callable[[Refund, datetime], datetime | None]
 
 
 @dataclass(frozen=True)
-class Room:
+class RefundLimits:
     """What a decision about a refund has to fit into, as it is within its transaction.
 
     `spent` is what each of those who approve has approved in the sliding span, `lost` what disputes took away, `alone`
@@ -36,39 +44,39 @@ class Room:
     """
 
     payment: Payment
-    spent: Mapping[int, int]
-    lost: int
-    contested: bool
-    alone: int = 0
+    approved_by_person: Mapping[int, int]
+    lost_to_disputes: int
+    blocked_by_dispute: bool
+    single_approval_total: int = 0
 
     @property
-    def left(self) -> int:
+    def refundable(self) -> int:
         """What can still go back, in minor units."""
-        return max(0, self.payment.refundable - self.lost)
+        return max(0, self.payment.refundable - self.lost_to_disputes)
 
 
-Decide = Callable[[Refund, Room], Refund]
+Decide = Callable[[Refund, RefundLimits], Refund]
 
 
-class RefundBook:
+class RefundRepository:
     """Refunds of all shops; `announce` says what a step tells, `schedule` when the sweep looks next."""
 
-    def __init__(self, db: Database, outbox: Mailbox, announce: AnnounceRefund, schedule: ScheduleRefund) -> None:
+    def __init__(self, db: Database, outbox: JobQueue, announce: AnnounceRefund, schedule: ScheduleRefund) -> None:
         self._db = db
         self._outbox = outbox
         self._announce = announce
         self._schedule = schedule
-        self._bell = db.bell(BOOK)
+        self._bell = db.event(PAYMENTS_CHANGED)
 
     async def find(self, refund_id: str) -> Refund | None:
         """By our id."""
         async with self._db.reading() as tx:
-            return await refund_by(tx, "id", refund_id)
+            return await get_refund_by(tx, "id", refund_id)
 
-    async def of_payment(self, payment_id: str) -> Sequence[Refund]:
+    async def for_payment(self, payment_id: str) -> Sequence[Refund]:
         """All of a payment, oldest first, drafts too."""
         async with self._db.reading() as tx:
-            return await refunds_of(tx, payment_id)
+            return await refunds_of_payment(tx, payment_id)
 
     async def due(self, until: datetime, *, limit: int) -> Sequence[str]:
         """The ids of those that are to be attended to by then, the longest waiting first."""
@@ -76,37 +84,37 @@ class RefundBook:
         async with self._db.reading() as tx:
             return (await tx.execute(query)).scalars().all()
 
-    async def next_due(self) -> datetime | None:
+    async def next_due_at(self) -> datetime | None:
         """When the next one is due."""
         query = sa.select(refunds.c.look_at).where(refunds.c.look_at.is_not(None)).order_by(refunds.c.look_at).limit(1)
         async with self._db.reading() as tx:
             found: datetime | None = (await tx.execute(query)).scalar()
         return found
 
-    async def room(self, payment_id: str) -> Room:
+    async def limits(self, payment_id: str) -> RefundLimits:
         """What is left of a payment now; nobody's limit is looked at.
 
         Raises:
             LookupError: there is no such payment.
         """
         async with self._db.reading() as tx:
-            payment = await payment_rows.payment_by(tx, "id", payment_id)
+            payment = await payment_rows.get_payment_by(tx, "id", payment_id)
             if payment is None:
                 raise LookupError("no such payment")
-            return await _room(tx, payment, (), None)
+            return await _limits(tx, payment, (), None)
 
-    async def draft(self, refund: Refund, check: Decide, *, actor: str, now: datetime) -> Refund:
+    async def create_draft(self, refund: Refund, check: Decide, *, actor: str, now: datetime) -> Refund:
         """Write a wish down, if `check` lets it pass; the same `source` gives the same one."""
         async with self._db.transaction() as tx:
-            known = await refund_by(tx, "source", refund.source)
+            known = await get_refund_by(tx, "source", refund.request_key)
             if known is not None:
                 return known
-            payment = await _locked(tx, refund.payment_id)
-            refund = check(refund, await _room(tx, payment, (), None))
+            payment = await _get_payment_for_update(tx, refund.payment_id)
+            refund = check(refund, await _limits(tx, payment, (), None))
             await self._write(tx, payment, None, refund, actor=actor, action="refund asked", now=now)
         return refund
 
-    async def change(
+    async def update(
         self, refund_id: str, decide: Decide, *, actor: str, action: str, now: datetime, person: int | None = None
     ) -> Refund:
         """Run a decision on the newest state; one that changes nothing writes nothing but the time of the next look.
@@ -114,40 +122,40 @@ class RefundBook:
         `person` is whoever decides: what he approved before is in the room.
         """
         async with self._db.transaction() as tx:
-            before = await refund_by(tx, "id", refund_id)
+            before = await get_refund_by(tx, "id", refund_id)
             if before is None:
                 raise LookupError("no such refund")
-            payment = await _locked(tx, before.payment_id)
-            before = await refund_by(tx, "id", refund_id) or before
+            payment = await _get_payment_for_update(tx, before.payment_id)
+            before = await get_refund_by(tx, "id", refund_id) or before
             people = {*before.approvers, *(() if person is None else (person,))}
-            after = decide(before, await _room(tx, payment, people, now))
+            after = decide(before, await _limits(tx, payment, people, now))
             return await self._write(tx, payment, before, after, actor=actor, action=action, now=now)
 
-    async def put_off(self, refund_id: str, *, now: datetime) -> None:
+    async def postpone_check(self, refund_id: str, *, now: datetime) -> None:
         """Nothing can be made of it at the moment: have it looked at in a while."""
         async with self._db.transaction() as tx:
             later = refunds.update().where(refunds.c.id == refund_id, refunds.c.look_at.is_not(None))
             await tx.execute(later.values(look_at=now + timedelta(minutes=5)))
 
-    async def believe(
+    async def apply_stripe_refunds(
         self,
         payment_id: str,
-        reports: Iterable[RefundReport],
+        reports: Iterable[StripeRefund],
         *,
-        seen: Callable[[Refund, RefundReport], Refund],
-        found: Callable[[Payment, RefundReport], Refund],
+        seen: Callable[[Refund, StripeRefund], Refund],
+        found: Callable[[Payment, StripeRefund], Refund],
         now: datetime,
     ) -> None:
         """Write what Stripe says of a payment's refunds; `seen` is for known ones, `found` for those that are not."""
         async with self._db.transaction() as tx:
-            payment = await _locked(tx, payment_id)
-            known = list(await refunds_of(tx, payment_id))
+            payment = await _get_payment_for_update(tx, payment_id)
+            known = list(await refunds_of_payment(tx, payment_id))
             for report in reports:
                 before = _match(known, report)
                 after = found(payment, report) if before is None else seen(before, report)
                 after = await self._write(tx, payment, before, after, actor="stripe", action="refund looked", now=now)
                 known = [*(one for one in known if one is not before), after]
-                payment = await _locked(tx, payment_id)
+                payment = await _get_payment_for_update(tx, payment_id)
 
     async def _write(
         self,
@@ -161,28 +169,28 @@ class RefundBook:
         now: datetime,
     ) -> Refund:
         """The row, then the payment's sums from all rows, the history, and what is told."""
-        after = replace(after, look_at=self._schedule(after, now))
+        after = replace(after, next_check_at=self._schedule(after, now))
         if after == before:
             return after
         self._db.after_commit(tx, self._bell.set)
         if before is None:
             await insert_refund(tx, after)
         else:
-            _lawful(before, after)
-            await write_refund(tx, after)
-            if replace(after, look_at=before.look_at, last_sent_at=before.last_sent_at) == before:
+            _check_transition(before, after)
+            await update_refund(tx, after)
+            if replace(after, next_check_at=before.next_check_at, last_sent_at=before.last_sent_at) == before:
                 return after
-        payment = await _summed(tx, payment)
-        self._db.changed(tx, payment.id)
+        payment = await _with_sums(tx, payment)
+        self._db.notify_payment_changed(tx, payment.id)
         detail = {"refund": after.id, "amount": after.amount.minor, "currency": after.amount.currency}
-        detail |= {"refund_status": after.status.value, "code": after.trouble or after.failure}
+        detail |= {"refund_status": after.status.value, "code": after.trouble or after.failure_reason}
         known = {name: value for name, value in detail.items() if value is not None}
-        await remember(self._db, tx, payment, actor, action, known, now)
-        await self._outbox.put_within(tx, *self._announce(payment, before, after), now=now)
+        await record_for_payment(self._db, tx, payment, actor, action, known, now)
+        await self._outbox.enqueue_in(tx, *self._announce(payment, before, after), now=now)
         return after
 
 
-def _match(known: Sequence[Refund], report: RefundReport) -> Refund | None:
+def _match(known: Sequence[Refund], report: StripeRefund) -> Refund | None:
     """Our row of a refund: by Stripe's id, or by ours where we never heard Stripe's answer."""
     for refund in known:
         if refund.stripe_id == report.stripe_id:
@@ -190,38 +198,40 @@ def _match(known: Sequence[Refund], report: RefundReport) -> Refund | None:
     return next((refund for refund in known if refund.stripe_id is None and refund.id == report.refund_id), None)
 
 
-def _lawful(before: Refund, after: Refund) -> None:
+def _check_transition(before: Refund, after: Refund) -> None:
     if after.status is not before.status and after.status not in REFUND_TRANSITIONS[before.status]:
-        raise ImpossibleTransition(f"refund {before.status} to {after.status}")
+        raise InvalidTransition(f"refund {before.status} to {after.status}")
 
 
-async def _locked(tx: AsyncConnection, payment_id: str) -> Payment:
-    payment = await payment_rows.payment_locked(tx, payment_id)
+async def _get_payment_for_update(tx: AsyncConnection, payment_id: str) -> Payment:
+    payment = await payment_rows.get_payment_for_update(tx, payment_id)
     if payment is None:
         raise LookupError("no such payment")
     return payment
 
 
-async def _summed(tx: AsyncConnection, payment: Payment) -> Payment:
+async def _with_sums(tx: AsyncConnection, payment: Payment) -> Payment:
     """The payment with its sums copied anew from the rows, and one version on."""
-    back, going = sums(await refunds_of(tx, payment.id))
-    payment = replace(payment, refunded=back, refunding=going, version=payment.version + 1)
+    back, going = sums(await refunds_of_payment(tx, payment.id))
+    payment = replace(payment, amount_refunded=back, amount_refund_pending=going, version=payment.version + 1)
     values = {"refunded": back, "refunding": going, "version": payment.version}
     await tx.execute(payments.update().where(payments.c.id == payment.id).values(**values))
     return payment
 
 
-async def _room(tx: AsyncConnection, payment: Payment, people: Iterable[int], now: datetime | None) -> Room:
+async def _limits(tx: AsyncConnection, payment: Payment, people: Iterable[int], now: datetime | None) -> RefundLimits:
     currency = payment.amount.currency
-    since = None if now is None else now - LIMIT_SPAN
+    since = None if now is None else now - LIMIT_WINDOW
     by_person = {
-        person: await spent(tx, payment.shop_id, person, currency, since) for person in people if since is not None
+        person: await approved_by_person(tx, payment.shop_id, person, currency, since)
+        for person in people
+        if since is not None
     }
-    contests = await disputes_of(tx, payment.id)
+    contests = await disputes_of_payment(tx, payment.id)
     lost = sum(dispute.amount.minor for dispute in contests if dispute.status == "lost")
-    barred = any(not dispute.is_over and not dispute.refundable for dispute in contests)
-    alone = [one for one in await refunds_of(tx, payment.id) if one.approvals_needed == 1]
-    return Room(payment, by_person, lost, barred, sum(sums(alone)))
+    barred = any(not dispute.is_closed and not dispute.refundable for dispute in contests)
+    alone = [one for one in await refunds_of_payment(tx, payment.id) if one.approvals_needed == 1]
+    return RefundLimits(payment, by_person, lost, barred, sum(sums(alone)))
 
 
 _ALL = sa.select(refunds)
@@ -239,31 +249,31 @@ _NEW = refunds.insert()
 _WRITE = refunds.update().where(refunds.c.id == sa.bindparam("key"))
 
 
-_NOT_SPENT = ("failed", "canceled", "refused")
+_NOT_COUNTED = ("failed", "canceled", "refused")
 
 
-async def refund_by(tx: AsyncConnection, column: str, key: str) -> Refund | None:
+async def get_refund_by(tx: AsyncConnection, column: str, key: str) -> Refund | None:
     """The one refund that has `key` in a unique column: id, source or stripe_id."""
     row = (await tx.execute(_BY[column], {"key": key})).mappings().first()
-    return None if row is None else to_refund(row)
+    return None if row is None else row_to_refund(row)
 
 
-async def refunds_of(tx: AsyncConnection, payment_id: str) -> Sequence[Refund]:
+async def refunds_of_payment(tx: AsyncConnection, payment_id: str) -> Sequence[Refund]:
     """All refunds of a payment, oldest first, drafts too."""
-    return [to_refund(row) for row in (await tx.execute(_OF_PAYMENT, {"key": payment_id})).mappings()]
+    return [row_to_refund(row) for row in (await tx.execute(_OF_PAYMENT, {"key": payment_id})).mappings()]
 
 
 async def insert_refund(tx: AsyncConnection, refund: Refund) -> None:
     """Write a new one."""
-    await tx.execute(_NEW, of_refund(refund))
+    await tx.execute(_NEW, refund_to_row(refund))
 
 
-async def write_refund(tx: AsyncConnection, refund: Refund) -> None:
+async def update_refund(tx: AsyncConnection, refund: Refund) -> None:
     """Write one over what it was."""
-    await tx.execute(_WRITE, {**of_refund(refund), "key": refund.id})
+    await tx.execute(_WRITE, {**refund_to_row(refund), "key": refund.id})
 
 
-async def spent(tx: AsyncConnection, shop_id: int, person: int, currency: str, since: datetime) -> int:
+async def approved_by_person(tx: AsyncConnection, shop_id: int, person: int, currency: str, since: datetime) -> int:
     """What a person approved in a shop since then, in minor units of a currency, but for what came to nothing."""
     mine = (refunds.c.approved_by == person) | (refunds.c.second_by == person)
     query = sa.select(sa.func.coalesce(sa.func.sum(refunds.c.amount), 0)).where(
@@ -271,7 +281,7 @@ async def spent(tx: AsyncConnection, shop_id: int, person: int, currency: str, s
         mine,
         refunds.c.currency == currency,
         refunds.c.reserved_at > since,
-        refunds.c.status.not_in(_NOT_SPENT),
+        refunds.c.status.not_in(_NOT_COUNTED),
     )
     return int((await tx.execute(query)).scalar_one())
 
@@ -281,22 +291,22 @@ def sums(found: Iterable[Refund]) -> tuple[int, int]:
     back = going = 0
     for refund in found:
         back += refund.amount.minor if refund.status is RefundStatus.SUCCEEDED else 0
-        going += refund.amount.minor if refund.status in ON_ITS_WAY else 0
+        going += refund.amount.minor if refund.status in RESERVING_STATUSES else 0
     return back, going
 
 
-def to_refund(row: sa.RowMapping) -> Refund:
+def row_to_refund(row: sa.RowMapping) -> Refund:
     """A refund from a row of `refunds`."""
     known: dict[str, Any] = {name: value for name, value in row.items() if name not in _ELSEWHERE}
-    place = None if row["chat_id"] is None else Place(row["chat_id"], row["thread_id"])
+    place = None if row["chat_id"] is None else ChatTarget(row["chat_id"], row["thread_id"])
     status, amount = RefundStatus(row["status"]), Money(row["amount"], row["currency"])
     return Refund(**known | {"amount": amount, "status": status, "place": place})
 
 
-def of_refund(refund: Refund) -> dict[str, Any]:
+def refund_to_row(refund: Refund) -> dict[str, Any]:
     """The columns of `refunds`."""
     plain = {name: value for name, value in asdict(refund).items() if name not in {"place", "amount"}}
-    place = refund.place
+    place = refund.chat
     where = {"chat_id": place and place.chat_id, "thread_id": place and place.thread_id}
     money = {"amount": refund.amount.minor, "currency": refund.amount.currency}
     return {**plain, **where, **money, "status": refund.status.value}

@@ -11,15 +11,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.audit_log import note
+from storage.audit_log import record
 from storage.database.database import Database
 from storage.models.shop import Member, Role, Seller, Shop
 from storage.schema.shops import chats, facts, members, owners, sellers, shops
 
-KVIT = "kvit"
+SYSTEM_ACTOR = "kvit"
 """Who did what nobody in particular asked for."""
 
-WRITTEN = "written_at"
+WRITE_PROBE = "written_at"
 """The fact that is written over again and again, to see whether that can be done."""
 
 CLAIM = "claim"
@@ -33,7 +33,7 @@ BOT_ID = "bot_id"
 
 
 @dataclass(frozen=True)
-class Seat:
+class ShopMembership:
     """A shop and the role that a person holds in it."""
 
     shop: Shop
@@ -41,7 +41,7 @@ class Seat:
 
 
 @dataclass(frozen=True)
-class Claimant:
+class ClaimedOwner:
     """An owner who claimed the installation, his name as it was then."""
 
     user_id: int
@@ -49,7 +49,7 @@ class Claimant:
     since: datetime
 
 
-class Directory:
+class ShopRepository:
     """Shops, members and chats; every change is one transaction."""
 
     def __init__(self, db: Database) -> None:
@@ -59,47 +59,47 @@ class Directory:
         """A shop by its id."""
         async with self._db.glance() as tx:
             row = (await tx.execute(_SHOP, {"key": shop_id})).mappings().first()
-        return None if row is None else to_shop(row)
+        return None if row is None else row_to_shop(row)
 
     async def shops(self) -> Sequence[Shop]:
         """All shops of this installation, oldest first."""
         async with self._db.glance() as tx:
             found = (await tx.execute(_SHOPS)).mappings().all()
-        return [to_shop(row) for row in found]
+        return [row_to_shop(row) for row in found]
 
     async def shop_of_chat(self, chat_id: int) -> Shop | None:
         """The shop that a chat was tied to."""
         async with self._db.glance() as tx:
             row = (await tx.execute(_SHOP_OF_CHAT, {"key": chat_id})).mappings().first()
-        return None if row is None else to_shop(row)
+        return None if row is None else row_to_shop(row)
 
-    async def seats(self, user_id: int) -> Sequence[Seat]:
+    async def memberships(self, user_id: int) -> Sequence[ShopMembership]:
         """The shops in which a person holds a role of his own, oldest first."""
         query = sa.select(shops, members.c.role).join(members, members.c.shop_id == shops.c.id)
         query = query.where(members.c.user_id == user_id).order_by(shops.c.id)
         async with self._db.glance() as tx:
             found = (await tx.execute(query)).mappings().all()
-        return [Seat(to_shop(row), Role(row["role"])) for row in found]
+        return [ShopMembership(row_to_shop(row), Role(row["role"])) for row in found]
 
     async def role(self, shop_id: int, user_id: int) -> Role:
         """The role a person holds in a shop; STRANGER where he has none."""
         query = sa.select(members.c.role).where((members.c.shop_id == shop_id) & (members.c.user_id == user_id))
         async with self._db.glance() as tx:
             found = (await tx.execute(query)).scalar()
-        return Role.STRANGER if found is None else Role(found)
+        return Role.NONE if found is None else Role(found)
 
     async def members(self, shop_id: int) -> Sequence[Member]:
         """The people with a role of their own in a shop, the highest role first."""
         query = sa.select(members).where(members.c.shop_id == shop_id)
         query = query.order_by(members.c.role.desc(), members.c.since, members.c.user_id)
         async with self._db.glance() as tx:
-            return [to_member(row) for row in (await tx.execute(query)).mappings()]
+            return [row_to_member(row) for row in (await tx.execute(query)).mappings()]
 
-    async def claimants(self) -> Sequence[Claimant]:
+    async def claimed_owners(self) -> Sequence[ClaimedOwner]:
         """Who claimed the installation, oldest first."""
         query = sa.select(owners).order_by(owners.c.since)
         async with self._db.glance() as tx:
-            return [Claimant(row.user_id, row.name, row.since) for row in await tx.execute(query)]
+            return [ClaimedOwner(row.user_id, row.name, row.since) for row in await tx.execute(query)]
 
     async def is_owner(self, user_id: int) -> bool:
         """Whether a person claimed the installation."""
@@ -112,16 +112,16 @@ class Directory:
         async with self._db.glance() as tx:
             return frozenset((await tx.execute(sa.select(owners.c.user_id))).scalars())
 
-    async def offer_claim(self, digest: str, *, until: datetime) -> None:
+    async def create_claim(self, digest: str, *, until: datetime) -> None:
         """Let whoever brings what `digest` was made of become the first owner, until then; an earlier offer is void."""
-        await self.record(CLAIM, f"{digest} {until.timestamp()}")
+        await self.set(CLAIM, f"{digest} {until.timestamp()}")
 
-    async def is_offered(self, digest: str, *, now: datetime) -> bool:
+    async def is_claim_valid(self, digest: str, *, now: datetime) -> bool:
         """Whether `claim` would make somebody the first owner."""
         async with self._db.glance() as tx:
             return await _is_offered(tx, digest, now)
 
-    async def claim(self, digest: str, user_id: int, *, name: str, now: datetime) -> bool:
+    async def claim_ownership(self, digest: str, user_id: int, *, name: str, now: datetime) -> bool:
         """Make this person the first owner; False if the offer is another, used up, too old, or there is an owner."""
         async with self._db.transaction() as tx:
             if not await _is_offered(tx, digest, now):
@@ -130,50 +130,50 @@ class Directory:
             await tx.execute(owners.insert().values(user_id=user_id, name=name, since=now))
         return True
 
-    async def open_shop(
+    async def create_shop(
         self,
         shop: Shop,
         *,
         now: datetime,
         only_first: bool = False,
         chat_id: int | None = None,
-        actor: str = KVIT,
+        actor: str = SYSTEM_ACTOR,
     ) -> Shop:
         """Write a new shop (`shop.id` is ignored), tied to a chat at once; `only_first`: the oldest if there is any."""
         async with self._db.transaction() as tx:
             if only_first:
                 row = (await tx.execute(sa.select(shops).order_by(shops.c.id).limit(1))).mappings().first()
                 if row is not None:
-                    return to_shop(row)
+                    return row_to_shop(row)
             writing = shops.insert().values(**_columns(shop), created_at=now).returning(shops)
-            opened = to_shop((await tx.execute(writing)).mappings().one())
-            await note(tx, opened.id, actor, "shop opened", {}, now)
+            opened = row_to_shop((await tx.execute(writing)).mappings().one())
+            await record(tx, opened.id, actor, "shop opened", {}, now)
             if chat_id is not None:
                 await _tie(tx, chat_id, opened.id, actor, now)
             return opened
 
-    async def change_shop(
+    async def update_shop(
         self, shop_id: int, decide: Callable[[Shop], Shop], *, actor: str, detail: dict[str, Any], now: datetime
     ) -> Shop:
         """Change a shop's settings as they are now, and write down who did it; a change to the same is none."""
         async with self._db.transaction() as tx:
             row = (await tx.execute(sa.select(shops).where(shops.c.id == shop_id))).mappings().one()
-            before = to_shop(row)
+            before = row_to_shop(row)
             after = decide(before)
             if after != before:
                 await tx.execute(shops.update().where(shops.c.id == shop_id).values(**_columns(after)))
                 if _seller(after) != _seller(before):
                     await _keep_seller(tx, after, now)
-                await note(tx, shop_id, actor, "setting changed", detail, now)
+                await record(tx, shop_id, actor, "setting changed", detail, now)
         return after
 
-    async def sellers(self, shop_id: int) -> Sequence[Seller]:
+    async def seller_history(self, shop_id: int) -> Sequence[Seller]:
         """What the shop has said of its seller, the oldest first."""
         async with self._db.glance() as tx:
             found = await tx.execute(_SELLERS, {"key": shop_id})
             return [Seller(*row) for row in found]
 
-    async def seat(self, shop_id: int, user_id: int, role: Role, *, name: str, now: datetime) -> None:
+    async def set_member(self, shop_id: int, user_id: int, role: Role, *, name: str, now: datetime) -> None:
         """Give a person a role in a shop, instead of one he had there."""
         async with self._db.transaction() as tx:
             mine = (members.c.shop_id == shop_id) & (members.c.user_id == user_id)
@@ -181,27 +181,27 @@ class Directory:
             values = {"shop_id": shop_id, "user_id": user_id, "role": int(role), "name": name, "since": now}
             await tx.execute(members.insert().values(**values))
 
-    async def tie(self, chat_id: int, shop_id: int, *, now: datetime, actor: str = KVIT) -> None:
+    async def link_chat(self, chat_id: int, shop_id: int, *, now: datetime, actor: str = SYSTEM_ACTOR) -> None:
         """Have a chat act for a shop, and for no other."""
         async with self._db.transaction() as tx:
             await _tie(tx, chat_id, shop_id, actor, now)
 
-    async def fact(self, name: str) -> str | None:
+    async def get(self, name: str) -> str | None:
         """A fact about this installation."""
         async with self._db.glance() as tx:
             found: str | None = (await tx.execute(sa.select(facts.c.value).where(facts.c.name == name))).scalar()
         return found
 
-    async def try_to_write(self, *, now: datetime) -> None:
+    async def probe_write(self, *, now: datetime) -> None:
         """See whether anything can be written: on a full disk reading alone shows no trouble.
 
         Raises:
             DatabaseUnavailable: it cannot.
         """
-        await self.record(WRITTEN, now.isoformat())
-        self._db.wrote()
+        await self.set(WRITE_PROBE, now.isoformat())
+        self._db.mark_writable()
 
-    async def record(self, name: str, value: str) -> None:
+    async def set(self, name: str, value: str) -> None:
         """Write a fact about this installation over what was known."""
         async with self._db.transaction() as tx:
             await tx.execute(facts.delete().where(facts.c.name == name))
@@ -234,8 +234,8 @@ async def _tie(tx: AsyncConnection, chat_id: int, shop_id: int, actor: str, now:
     await tx.execute(chats.delete().where(chats.c.chat_id == chat_id))
     await tx.execute(chats.insert().values(chat_id=chat_id, shop_id=shop_id, since=now))
     if before is not None:
-        await note(tx, before, actor, "chat untied", {"chat": chat_id}, now)
-    await note(tx, shop_id, actor, "chat tied", {"chat": chat_id}, now)
+        await record(tx, before, actor, "chat untied", {"chat": chat_id}, now)
+    await record(tx, shop_id, actor, "chat tied", {"chat": chat_id}, now)
 
 
 async def _keep_seller(tx: AsyncConnection, shop: Shop, now: datetime) -> None:
@@ -272,7 +272,7 @@ def _columns(shop: Shop) -> dict[str, object]:
         "currency": shop.currency,
         "language": shop.language,
         "time_zone": shop.time_zone,
-        "limit_minor": shop.limit,
+        "limit_minor": shop.request_limit,
         "refund_limit_minor": shop.refund_limit,
         "request_hours": shop.request_hours,
         "seller_name": shop.seller_name,
@@ -283,12 +283,12 @@ def _columns(shop: Shop) -> dict[str, object]:
     }
 
 
-def to_member(row: sa.RowMapping) -> Member:
+def row_to_member(row: sa.RowMapping) -> Member:
     """A member from a row of `members`."""
     return Member(row["shop_id"], row["user_id"], Role(row["role"]), row["name"], row["since"], row["invited_by"])
 
 
-def to_shop(row: sa.RowMapping) -> Shop:
+def row_to_shop(row: sa.RowMapping) -> Shop:
     """A shop from a row of `shops`."""
     return Shop(
         id=row["id"],
@@ -296,7 +296,7 @@ def to_shop(row: sa.RowMapping) -> Shop:
         currency=row["currency"],
         language=row["language"],
         time_zone=row["time_zone"],
-        limit=row["limit_minor"],
+        request_limit=row["limit_minor"],
         refund_limit=row["refund_limit_minor"],
         request_hours=row["request_hours"],
         seller_name=row["seller_name"],

@@ -12,7 +12,7 @@ from storage.schema.payments import payments
 from storage.schema.refunds import refunds
 
 
-class Counts:
+class Statistics:
     """Numbers that cost a walk through an index, so they are asked for once in a while and never by a visitor."""
 
     def __init__(self, db: Database) -> None:
@@ -36,7 +36,7 @@ class Counts:
         async with self._db.reading() as tx:
             return {(row[0], row[1]): row[2] for row in await tx.execute(_PAYMENTS)}
 
-    async def any_waits(self, troubles: Collection[str]) -> bool:
+    async def any_with_error(self, troubles: Collection[str]) -> bool:
         """Whether a payment or a refund that has not ended waits because of one of these troubles."""
         async with self._db.reading() as tx:
             for query in (_PAYMENT_WAITS, _REFUND_WAITS):

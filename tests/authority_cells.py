@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from handlers.access.permissions import Action, Way, Where
+from handlers.access.permissions import Action, ChatKind, Trigger
 from storage.models.shop import Role
-from storage.shops import Directory
+from storage.shops import ShopRepository
 from tests.crowd import (
     ADMIN,
     COLLEAGUE,
@@ -28,7 +28,7 @@ from tests.evidence import rest, rows
 from tests.test_inline import choose, offers, shows
 from tests.world import OWNER, Json, World
 
-PEOPLE = {Role.STRANGER: STRANGER, Role.MERCHANT: MERCHANT, Role.ADMIN: ADMIN, Role.OWNER: OWNER}
+PEOPLE = {Role.NONE: STRANGER, Role.MERCHANT: MERCHANT, Role.ADMIN: ADMIN, Role.OWNER: OWNER}
 SILENT = ""
 NO = ("Your number is", "too old", "no payment with that reference", "Which payment?")
 """What a refusal of the person, of the button or of the card says."""
@@ -66,10 +66,10 @@ AS_BEFORE = (
 )
 
 ASKINGS: dict[Action, Asking] = {
-    Action.ASK: Asking("/pay 125", done=PAYMENTS, asks="/pay 12,345"),
+    Action.REQUEST_PAYMENT: Asking("/pay 125", done=PAYMENTS, asks="/pay 12,345"),
     Action.HOLD: Asking("/hold 125", done=PAYMENTS, asks="/hold 12,345"),
-    Action.AGAIN: Asking("/again {ref}", done=PAYMENTS, own=True, asks="/again {ref}", late=True),
-    Action.LOOK: Asking("/status {ref}", "o:", own=True),
+    Action.REPEAT_PAYMENT: Asking("/again {ref}", done=PAYMENTS, own=True, asks="/again {ref}", late=True),
+    Action.VIEW: Asking("/status {ref}", "o:", own=True),
     Action.NEW_LINK: Asking(data="n:{payment}", says="Here is a new link.", own=True),
     Action.CANCEL_OWN: Asking("/cancel {ref}", "c:{payment}", done=CANCELED, own=True),
     Action.CANCEL_ANY: Asking("/cancel {ref}", "c:{payment}", done=CANCELED, own=False),
@@ -78,15 +78,15 @@ ASKINGS: dict[Action, Asking] = {
     Action.INVITE: Asking("/invite merchant", done="SELECT count(*) FROM invites"),
     Action.REVOKE: Asking(f"/revoke {COLLEAGUE}", done=f"SELECT count(*) FROM members WHERE user_id = {COLLEAGUE}"),
     Action.LOG: Asking("/log {ref}", "l::{ref}:", own=True),
-    Action.CHOOSE_SHOP: Asking("/setup", "s:1", done="SELECT count(*) FROM chats WHERE chat_id > 0", undo=NO_TIES),
-    Action.TIE: Asking("/setup", "s:1", says="This chat now acts for", undo=NO_TIES),
-    Action.OPEN_SHOP: Asking("/setup NEW N{n}", done="SELECT count(*) FROM shops", undo=AS_BEFORE),
-    Action.GREET: Asking("/start", says="Hello."),
-    Action.INFORM: Asking("/privacy", says="Kvit keeps"),
+    Action.SELECT_SHOP: Asking("/setup", "s:1", done="SELECT count(*) FROM chats WHERE chat_id > 0", undo=NO_TIES),
+    Action.LINK_CHAT: Asking("/setup", "s:1", says="This chat now acts for", undo=NO_TIES),
+    Action.CREATE_SHOP: Asking("/setup NEW N{n}", done="SELECT count(*) FROM shops", undo=AS_BEFORE),
+    Action.BASIC_COMMANDS: Asking("/start", says="Hello."),
+    Action.LEGAL_INFO: Asking("/privacy", says="Kvit keeps"),
 }
 """What is sent cell by cell; the actions with money that goes out have a test of their own."""
 
-ALIKE = {Action.TIE: Action.CHOOSE_SHOP, Action.CHOOSE_SHOP: Action.TIE}
+ALIKE = {Action.LINK_CHAT: Action.SELECT_SHOP, Action.SELECT_SHOP: Action.LINK_CHAT}
 """Two actions of one command: which it is depends on the chat alone."""
 
 
@@ -96,34 +96,34 @@ class Cell:
 
     world: World
     asking: Asking
-    where: Where
-    way: Way
+    where: ChatKind
+    way: Trigger
     person: int
     number: int
     about_to_act: Callable[[], Awaitable[None]] | None = None
 
     async def send(self) -> str:
         """Ask for it, and return what was answered: `SILENT` if nothing was."""
-        if self.way is Way.RESULT:
+        if self.way is Trigger.INLINE_RESULT:
             return await self._result()
         card = await self._card() if self.asking.own is not None else {}
-        if self.way is Way.TAP:
+        if self.way is Trigger.BUTTON:
             return await self._tap(card)
         return await self._say(card)
 
     @property
     def chat(self) -> int:
-        return {Where.GROUP: GROUP, Where.HOMELESS: NO_SHOP}.get(self.where, self.person)
+        return {ChatKind.GROUP: GROUP, ChatKind.UNLINKED_GROUP: NO_SHOP}.get(self.where, self.person)
 
     async def _say(self, card: dict[str, Any]) -> str:
-        replies = self.way is Way.REPLY
+        replies = self.way is Trigger.REPLY
         text = self.asking.command.format(**card | {"ref": "" if replies else card.get("ref", "")}, n=self.number)
-        if replies and self.where is Where.HOMELESS:
+        if replies and self.where is ChatKind.UNLINKED_GROUP:
             card = {"message": (await self._any_message())["message_id"]}
         to = card["message"] if replies else None
         await self._look()
         said = self.world.say(text.strip(), by=self.person, chat=self.chat, reply_to=to)
-        if self.where is not Where.HOMELESS:
+        if self.where is not ChatKind.UNLINKED_GROUP:
             return str((await reply(self.world, said, chat=self.chat))["text"])
         await caught_up(self.world, NO_SHOP)
         await rest(self.world)
@@ -132,7 +132,7 @@ class Cell:
         return str(answers[-1]["text"]) if answers else SILENT
 
     async def _tap(self, card: dict[str, Any]) -> str:
-        if self.where is Where.INLINE:
+        if self.where is ChatKind.INLINE:
             return await self._tap_inline(card)
         message, data = await self._button(card)
         await self._look()
@@ -142,8 +142,10 @@ class Cell:
         """The message whose button is pressed; it need not have such a button, for the data may be forged."""
         if not self.asking.asks:
             return await self._any_message(), self.asking.data.format(**card, n=self.number)
-        question = await self._question(card, GROUP if self.where is Where.HOMELESS else self.chat)
-        return (question if self.where is not Where.HOMELESS else await self._any_message()), _first_data(question)
+        question = await self._question(card, GROUP if self.where is ChatKind.UNLINKED_GROUP else self.chat)
+        return (question if self.where is not ChatKind.UNLINKED_GROUP else await self._any_message()), _first_data(
+            question
+        )
 
     async def _question(self, card: dict[str, Any], chat: int) -> Json:
         text = self.asking.asks.format(**card)
@@ -196,13 +198,13 @@ class Cell:
     async def _card(self) -> dict[str, Any]:
         """A fresh card where it is asked about, and a payment of whom it has to be."""
         async with self._seated():
-            if self.where is Where.INLINE:
+            if self.where is ChatKind.INLINE:
                 query, [offer] = await offers(self.world, f"{self.number} Tea", by=self.person)
                 inline_id = await choose(self.world, query, offer)
                 await shows(self.world, inline_id, "Waiting for payment")
                 card: dict[str, Any] = {"inline": inline_id}
             else:
-                chat = GROUP if self.where is Where.HOMELESS else self.chat
+                chat = GROUP if self.where is ChatKind.UNLINKED_GROUP else self.chat
                 message = await reply(
                     self.world, self.world.say("/pay 125", by=self.person, chat=chat), "Waiting", chat=chat
                 )
@@ -231,7 +233,7 @@ class Seated:
     async def __aenter__(self) -> None:
         if self.person == STRANGER:
             async with book(self.world) as db:
-                await Directory(db).seat(1, STRANGER, Role.MERCHANT, name="", now=self.world.clock.now())
+                await ShopRepository(db).set_member(1, STRANGER, Role.MERCHANT, name="", now=self.world.clock.now())
 
     async def __aexit__(self, *_: object) -> None:
         if self.person == STRANGER:

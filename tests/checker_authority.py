@@ -30,7 +30,7 @@ def role(file: File, shop_id: int, person: int, at: datetime) -> Role:
     if person in file.evidence.owners or any(row["user_id"] == person for row in file.book.owners):
         return Role.OWNER
     mine = [row for row in file.book.members if (row["shop_id"], row["user_id"]) == (shop_id, person)]
-    held = [Role.STRANGER, *(Role(row["role"]) for row in mine if time(row["since"]) <= at)]
+    held = [Role.NONE, *(Role(row["role"]) for row in mine if time(row["since"]) <= at)]
     return max([*held, *_lost(file, shop_id, person, at)])
 
 

@@ -10,15 +10,15 @@ from typing import Any
 from bot.sandbox.fake_telegram import Entry, FakeTelegram
 from bot.sandbox.fake_telegram.state import Chat
 from bot.sandbox.fake_telegram.users import Words
-from handlers.telegram.messenger import Letter, Messenger
+from handlers.telegram.messenger import Message, Messenger
 from storage.database.database import Database
-from storage.job_queue import Mailbox
-from storage.messages import Card, Posts
-from storage.models.payment import PaymentStatus, Place
+from storage.job_queue import JobQueue
+from storage.messages import MessageRepository, PaymentMessage
+from storage.models.payment import ChatTarget, PaymentStatus
 from storage.models.shop import Role
-from storage.payment_queries import Queries
+from storage.payment_queries import PaymentQueries
 from storage.schema.shops import members
-from storage.shops import Directory
+from storage.shops import ShopRepository
 from tests.evidence import worked_off
 from tests.world import OWNER, PATIENCE, Json, World
 
@@ -39,9 +39,9 @@ async def open_second_shop(world: World, *people: int) -> None:
     changed = world.say("/settings currency EUR", chat=OTHER_GROUP)
     await reply(world, changed, chat=OTHER_GROUP)
     async with book(world) as db:
-        second = (await Directory(db).shops())[-1]
+        second = (await ShopRepository(db).shops())[-1]
         for person in people:
-            await Directory(db).seat(second.id, person, Role.MERCHANT, name="", now=world.clock.now())
+            await ShopRepository(db).set_member(second.id, person, Role.MERCHANT, name="", now=world.clock.now())
 
 
 async def dismiss(world: World, person: int) -> None:
@@ -60,30 +60,32 @@ async def book(world: World) -> AsyncIterator[Database]:
         await db.close()
 
 
-async def card_row(world: World) -> Card:
+async def card_row(world: World) -> PaymentMessage:
     """What is kept of the card of the newest intent's payment."""
     async with book(world) as db:
-        return await Posts(db).card(world.intent()["metadata"]["kvit_payment"])
+        return await MessageRepository(db).payment_message(world.intent()["metadata"]["kvit_payment"])
 
 
 async def actions(world: World, number: int = -1) -> list[tuple[str, str]]:
     """Who did what to the payment of an intent, oldest first."""
     async with book(world) as db:
-        entries = await Queries(db).history(world.intent(number)["metadata"]["kvit_payment"])
+        entries = await PaymentQueries(db).audit_entries(world.intent(number)["metadata"]["kvit_payment"])
     return [(entry.actor, entry.action) for entry in entries]
 
 
 async def known(world: World, status: PaymentStatus, number: int = -1) -> None:
     """Return once Kvit itself knows that the payment of an intent stands so."""
     async with asyncio.timeout(10), book(world) as db:
-        while (found := await Queries(db).by_intent(world.intent(number)["id"])) is None or found.status is not status:
+        while (
+            found := await PaymentQueries(db).by_intent(world.intent(number)["id"])
+        ) is None or found.status is not status:
             await asyncio.sleep(0)
 
 
 async def set_aside(world: World, box: str = "outbox") -> list[str]:
     """Why mails of a box wait for a human, oldest first."""
     async with book(world) as db:
-        return [kept.reason for kept in reversed(await Mailbox(db, box).set_aside())]
+        return [kept.reason for kept in reversed(await JobQueue(db, box).dead_jobs())]
 
 
 async def kept_aside(world: World, number: int) -> list[str]:
@@ -120,8 +122,8 @@ def chat_of(world: World, chat: int) -> Chat:
 
 def shown(world: World, chat: int = OWNER) -> list[Json]:
     """The bot's messages in a chat as they stand now, oldest first."""
-    place = chat_of(world, chat)
-    return [message for message in place.messages.values() if message["message_id"] in place.mine]
+    found = chat_of(world, chat)
+    return [message for message in found.messages.values() if message["message_id"] in found.mine]
 
 
 async def reply(world: World, to: int, contains: str = "", *, chat: int = OWNER) -> Json:
@@ -197,7 +199,7 @@ class Gate:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    async def send(self, place: Place, letter: Letter, **more: Any) -> int:
-        if place.chat_id == self._chat_id:
+    async def send(self, chat: ChatTarget, message: Message, **more: Any) -> int:
+        if chat.chat_id == self._chat_id:
             await self._is_open.wait()
-        return await self._inner.send(place, letter, **more)
+        return await self._inner.send(chat, message, **more)

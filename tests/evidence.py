@@ -12,7 +12,7 @@ from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bot.app import Seams
+from bot.app import AdapterOverrides
 from bot.sandbox.fake_stripe.delivery import signature
 from bot.sandbox.fake_stripe.ledger import Request
 from bot.sandbox.fake_telegram import Entry
@@ -125,7 +125,7 @@ async def impatient(world: World, kind: type[StripeGateway] = StripeGateway) -> 
     """Have Kvit wait for Stripe for a third of a second instead of twenty; `kind` may be a gateway that misbehaves."""
     await world.stop()
     gateway = kind(world.settings.stripe_api_key.get_secret_value(), api_base=world.stripe.base, timeout=0.3)
-    world.seams = Seams(gateway=lambda _: gateway)
+    world.seams = AdapterOverrides(gateway=lambda _: gateway)
     await world.begin()
     try:
         yield gateway

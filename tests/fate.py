@@ -11,13 +11,13 @@ from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from handlers.stripe.gateway import Change, Gateway, Intent, IntentRequest, RefundRequest
-from handlers.telegram.messenger import Letter, Messenger, Offer
+from handlers.stripe.gateway import Intent, IntentRequest, PaymentGateway, RefundRequest, StripeEventRef
+from handlers.telegram.messenger import InlineResult, Message, Messenger
 from storage.database.database import Database
 from storage.database.sqlite import Row
 from storage.models.dispute import Dispute, FraudWarning
-from storage.models.payment import Place
-from storage.models.refund import RefundReport
+from storage.models.payment import ChatTarget
+from storage.models.refund import StripeRefund
 
 T = TypeVar("T")
 
@@ -105,7 +105,7 @@ class Fate:
 
 def attach(db: Database, fate: Fate) -> None:
     """Have every commit of this database that changes something, and of no other one, pass by the fate."""
-    begin, insert, read, glanced, written = db.transaction, db.insert_mail, db.reading, db.glance, 0
+    begin, insert, read, glanced, written = db.transaction, db.insert_jobs, db.reading, db.glance, 0
 
     @asynccontextmanager
     async def transaction() -> AsyncIterator[AsyncConnection]:
@@ -137,7 +137,7 @@ def attach(db: Database, fate: Fate) -> None:
 class MortalGateway:
     """Stripe's door, with the fate before and behind each call."""
 
-    def __init__(self, inner: Gateway, fate: Fate) -> None:
+    def __init__(self, inner: PaymentGateway, fate: Fate) -> None:
         self._inner = inner
         self._fate = fate
         self.livemode = inner.livemode
@@ -166,23 +166,25 @@ class MortalGateway:
     def refund_params(self, request: RefundRequest) -> str:
         return self._inner.refund_params(request)
 
-    async def refund(self, params: str, *, key: str) -> RefundReport:
+    async def refund(self, params: str, *, key: str) -> StripeRefund:
         return await self._fate.call("refund", partial(self._inner.refund, params, key=key))
 
-    async def refunds(self, intent_id: str) -> Sequence[RefundReport]:
-        return await self._fate.call("refunds", partial(self._inner.refunds, intent_id))
+    async def list_refunds(self, intent_id: str) -> Sequence[StripeRefund]:
+        return await self._fate.call("refunds", partial(self._inner.list_refunds, intent_id))
 
-    async def disputes(self, intent_id: str) -> Sequence[Dispute]:
-        return await self._fate.call("disputes", partial(self._inner.disputes, intent_id))
+    async def list_disputes(self, intent_id: str) -> Sequence[Dispute]:
+        return await self._fate.call("disputes", partial(self._inner.list_disputes, intent_id))
 
-    async def fraud_warnings(self, intent_id: str) -> Sequence[FraudWarning]:
-        return await self._fate.call("warnings", partial(self._inner.fraud_warnings, intent_id))
+    async def list_fraud_warnings(self, intent_id: str) -> Sequence[FraudWarning]:
+        return await self._fate.call("warnings", partial(self._inner.list_fraud_warnings, intent_id))
 
-    async def find(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
-        return await self._fate.call("find", partial(self._inner.find, payment_id, since=since, until=until))
+    async def find_intent(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
+        return await self._fate.call("find", partial(self._inner.find_intent, payment_id, since=since, until=until))
 
-    async def events_since(self, cursor: str | None, since: datetime) -> AsyncGenerator[tuple[Change, str], None]:
-        async with self._fate.passing(), aclosing(self._inner.events_since(cursor, since)) as newer:
+    async def list_events(
+        self, cursor: str | None, since: datetime
+    ) -> AsyncGenerator[tuple[StripeEventRef, str], None]:
+        async with self._fate.passing(), aclosing(self._inner.list_events(cursor, since)) as newer:
             async for event in newer:
                 yield event
 
@@ -195,26 +197,28 @@ class MortalMessenger:
         self._fate = fate
         self.username = inner.username
 
-    async def connect(self) -> None:
-        await self._fate.call("connect", self._inner.connect)
+    async def get_me(self) -> None:
+        await self._fate.call("connect", self._inner.get_me)
 
-    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
-        act = partial(self._inner.send, place, letter, reply_to=reply_to, silent=silent)
+    async def send(
+        self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
+    ) -> int:
+        act = partial(self._inner.send, chat, message, reply_to=reply_to, silent=silent)
         return await self._fate.call("send", act)
 
-    async def send_photo(self, place: Place, png: bytes, letter: Letter, *, reply_to: int | None = None) -> int:
-        act = partial(self._inner.send_photo, place, png, letter, reply_to=reply_to)
+    async def send_photo(self, chat: ChatTarget, png: bytes, message: Message, *, reply_to: int | None = None) -> int:
+        act = partial(self._inner.send_photo, chat, png, message, reply_to=reply_to)
         return await self._fate.call("send_photo", act)
 
-    async def delete(self, place: Place, message_id: int) -> None:
-        await self._fate.call("delete", partial(self._inner.delete, place, message_id))
+    async def delete(self, chat: ChatTarget, message_id: int) -> None:
+        await self._fate.call("delete", partial(self._inner.delete, chat, message_id))
 
-    async def edit(self, place: Place, message_id: int | None, letter: Letter) -> None:
-        await self._fate.call("edit", partial(self._inner.edit, place, message_id, letter))
+    async def edit(self, chat: ChatTarget, message_id: int | None, message: Message) -> None:
+        await self._fate.call("edit", partial(self._inner.edit, chat, message_id, message))
 
-    async def offer(self, query_id: str, offers: Sequence[Offer]) -> None:
-        await self._fate.call("offer", partial(self._inner.offer, query_id, offers))
+    async def answer_inline_query(self, query_id: str, results: Sequence[InlineResult]) -> None:
+        await self._fate.call("offer", partial(self._inner.answer_inline_query, query_id, results))
 
-    async def answer(self, callback_id: str, text: str = "", *, alert: bool = False) -> None:
-        act: Any = partial(self._inner.answer, callback_id, text, alert=alert)
+    async def answer_callback(self, callback_id: str, text: str = "", *, alert: bool = False) -> None:
+        act: Any = partial(self._inner.answer_callback, callback_id, text, alert=alert)
         await self._fate.call("answer", act)

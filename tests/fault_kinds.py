@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from bot.app import Seams
-from handlers.stripe.gateway import Gateway
+from bot.app import AdapterOverrides
+from handlers.stripe.gateway import PaymentGateway
 from handlers.telegram.messenger import Messenger
 from storage.errors import DatabaseUnavailable
 from tests.evidence import eventually
@@ -65,7 +65,7 @@ class Fault:
 async def play(folder: Path, place: Place, fault: Fault) -> None:
     """The story comes to its end in spite of the fault, and then every invariant holds."""
     story, marks = fault.story or place.story, list[str]()
-    plants = _twice(*fault.twice, marks) if fault.twice else Seams()
+    plants = _twice(*fault.twice, marks) if fault.twice else AdapterOverrides()
     opened = mortal(folder, ends=fault.ends, plants=plants, patience=fault.patience, **story.settings)
     with overheard() as heard:
         async with opened as world:
@@ -246,7 +246,7 @@ def doubled(place: Place) -> Fault:
     return Fault(lambda run: "twice" in run.marks, twice=(place.vendor[0], place.call), heals=False)
 
 
-def _twice(whose: str, call: str, marks: list[str]) -> Seams:
+def _twice(whose: str, call: str, marks: list[str]) -> AdapterOverrides:
     class Twice:
         def __init__(self, inner: Any) -> None:
             self.inner = inner
@@ -269,8 +269,8 @@ def _twice(whose: str, call: str, marks: list[str]) -> Seams:
                 setattr(self.inner, name, value)
 
     if whose == "stripe":
-        return Seams(gateway=lambda inner: cast("Gateway", Twice(inner)))
-    return Seams(messenger=lambda inner: cast("Messenger", Twice(inner)))
+        return AdapterOverrides(gateway=lambda inner: cast("PaymentGateway", Twice(inner)))
+    return AdapterOverrides(messenger=lambda inner: cast("Messenger", Twice(inner)))
 
 
 def relayed(how: str) -> Fault:

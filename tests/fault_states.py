@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.app import CannotStart, CannotStartYet, Service
+from bot.app import RetryableStartupError, Service, StartupError
 from bot.sandbox.fake_stripe.ledger import Request
 from bot.sandbox.fake_telegram import Entry
 from tests.checker import given_up
@@ -70,7 +70,7 @@ def begun_beside() -> Fault:
     @asynccontextmanager
     async def around(run: Run) -> AsyncIterator[None]:
         await _asked(run)
-        with pytest.raises(CannotStart, match="one serve per file"):
+        with pytest.raises(StartupError, match="one serve per file"):
             await Service(run.world.settings, run.world.own).start()
         run.marks.append("refused")
         yield
@@ -101,7 +101,7 @@ def begun_on_a_full_disk() -> Fault:
     @asynccontextmanager
     async def around(run: Run) -> AsyncIterator[None]:
         await run.world.stop()
-        with full(run.world), pytest.raises(CannotStartYet, match=f"DATABASE_URL: the {OUT_OF_REACH}"):
+        with full(run.world), pytest.raises(RetryableStartupError, match=f"DATABASE_URL: the {OUT_OF_REACH}"):
             await run.world.begin()
         run.marks.append("refused")
         run.world.say("/pay 149,50 Coffee")
@@ -143,7 +143,7 @@ def lease_lost(
         own.wrong = wrong
         own.goes.clear()
         run.world.advance(seconds)
-        await Service(run.world.settings, OwnClock(own.right, wrong)).sweep(poison=False)
+        await Service(run.world.settings, OwnClock(own.right, wrong)).reconcile(poison=False)
         own.goes.set()
         run.marks.append("taken over")
         if cause is not None:
@@ -390,7 +390,7 @@ def key_of_the_other_mode() -> Fault:
         test = run.world.settings
         live = type(test.stripe_api_key)(test.stripe_api_key.get_secret_value().replace("_test_", "_live_"))
         run.world.settings = test.model_copy(update={"stripe_api_key": live})
-        with pytest.raises(CannotStart, match="live key"):
+        with pytest.raises(StartupError, match="live key"):
             await run.world.begin()
         run.world.settings = test
         run.marks.append("refused")

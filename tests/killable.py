@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from bot import logging_setup
-from bot.app import Seams, Service
+from bot.app import AdapterOverrides, Service
 from bot.clock import SystemClock
 from bot.settings import load
-from bot.signals import until_told
-from handlers.stripe.gateway import Gateway
+from bot.signals import shutdown_event
+from handlers.stripe.gateway import PaymentGateway
 from handlers.telegram.messenger import Messenger
 
 
@@ -68,11 +68,11 @@ class Mortal:
         return called
 
 
-def seams(environment: Mapping[str, str]) -> Seams:
+def seams(environment: Mapping[str, str]) -> AdapterOverrides:
     """The two doors as the environment wants them."""
     death = Death(environment.get("KVIT_KILL", ""), Path(environment.get("KVIT_CALLS", os.devnull)))
-    return Seams(
-        gateway=lambda inner: cast("Gateway", Mortal(inner, "gateway", death)),
+    return AdapterOverrides(
+        gateway=lambda inner: cast("PaymentGateway", Mortal(inner, "gateway", death)),
         messenger=lambda inner: cast("Messenger", Mortal(inner, "messenger", death)),
     )
 
@@ -82,7 +82,7 @@ async def main() -> None:
     settings = load(None)
     logging_setup.configure(form=settings.log_format, level=settings.log_level, secrets=settings.secrets())
     service = Service(settings, SystemClock(), seams=seams(os.environ))
-    with until_told() as told:
+    with shutdown_event() as told:
         await service.start()
         try:
             print(f"Kvit is ready on {service.base}", flush=True)  # noqa: T201 - as `serve` does

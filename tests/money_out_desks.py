@@ -15,34 +15,34 @@ from typing import Any, TypeVar
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.stripe.gateway import StripeGateway
-from handlers.access.authorization import Rights
-from handlers.access.membership import Person, Team
-from handlers.access.permissions import Action, may
-from handlers.amounts.parser import Asked
-from handlers.disputes.sync import DisputeAttendant
-from handlers.messages.payment_events import announce
-from handlers.messages.refund_events import announce_dispute, announce_refund, announce_warning
+from handlers.access.authorization import Authorization
+from handlers.access.membership import Actor, MembershipService
+from handlers.access.permissions import Action, is_allowed
+from handlers.amounts.parser import RequestedAmount
+from handlers.disputes.sync import DisputeSync
+from handlers.messages.payment_events import jobs_for_change
+from handlers.messages.refund_events import jobs_for_dispute, jobs_for_fraud_warning, jobs_for_refund
 from handlers.payments import state_machine
-from handlers.payments.service import Payments, Terms
-from handlers.payments.state_machine import Times
-from handlers.payments.sync import Attendant
+from handlers.payments.service import PaymentDefaults, PaymentService
+from handlers.payments.state_machine import Timing
+from handlers.payments.sync import PaymentSync
 from handlers.refunds import state_machine as refund_life
-from handlers.refunds.service import Refunds, RefundWish
-from handlers.refunds.sync import RefundAttendant
-from handlers.runtime.concurrency import Errands, Turns
-from handlers.stripe.gateway import Gateway, GatewayError, Intent
+from handlers.refunds.service import RefundRequestInput, RefundService
+from handlers.refunds.sync import RefundSync
+from handlers.runtime.concurrency import BackgroundTasks, KeyedLocks
+from handlers.stripe.gateway import GatewayError, Intent, PaymentGateway
 from storage.database.database import Database
-from storage.disputes import DisputeBook
-from storage.job_queue import Mailbox
-from storage.messages import Posts
+from storage.disputes import DisputeRepository
+from storage.job_queue import JobQueue
+from storage.messages import MessageRepository
 from storage.models.money import Money
-from storage.models.payment import Payment, Place
-from storage.models.refund import Refund, RefundReport
+from storage.models.payment import ChatTarget, Payment
+from storage.models.refund import Refund, StripeRefund
 from storage.models.shop import Role, Shop
-from storage.payment_queries import Queries
-from storage.payments import Ledger
-from storage.refunds import RefundBook
-from storage.shops import Directory
+from storage.payment_queries import PaymentQueries
+from storage.payments import PaymentRepository
+from storage.refunds import RefundRepository
+from storage.shops import ShopRepository
 from tests.crowd import GROUP
 from tests.planted import OpenGateway
 from tests.world import OWNER
@@ -91,7 +91,7 @@ class Ill:
 class IllGateway(OpenGateway):
     """Stripe's door; one call that changes something may go wrong, and the process may die of it."""
 
-    def __init__(self, inner: Gateway, ill: Ill) -> None:
+    def __init__(self, inner: PaymentGateway, ill: Ill) -> None:
         super().__init__(inner)
         self.ill = ill
 
@@ -104,7 +104,7 @@ class IllGateway(OpenGateway):
     async def capture(self, intent_id: str, *, key: str) -> Intent:
         return await self._struck(partial(self.inner.capture, intent_id, key=key))
 
-    async def refund(self, params: str, *, key: str) -> RefundReport:
+    async def refund(self, params: str, *, key: str) -> StripeRefund:
         return await self._struck(partial(self.inner.refund, params, key=key))
 
     async def _struck(self, act: Callable[[], Awaitable[T]]) -> T:
@@ -128,23 +128,25 @@ class Counter:
         self.ill = Ill()
         self.db = Database(f"sqlite:///{self.folder / 'kvit.db'}")
         self.stripe = StripeGateway(self.key, api_base=self.base, timeout=5)
-        gateway, outbox, turns = IllGateway(self.stripe, self.ill), Mailbox(self.db, "outbox"), Turns()
-        self.queries, self.directory, self.errands = Queries(self.db), Directory(self.db), Errands()
-        self.team = Team(self.directory, frozenset({OWNER}), self.clock)
-        rights, times = Rights(self.team, self.directory, Posts(self.db)), Times()
-        ledger = Ledger(self.db, outbox, announce, partial(_next_look, times=times))
-        self.attendant = Attendant(
-            ledger, self.queries, gateway, self.clock, times, turns=turns, may_still=rights.stand_behind
+        gateway, outbox, turns = IllGateway(self.stripe, self.ill), JobQueue(self.db, "outbox"), KeyedLocks()
+        self.queries, self.directory, self.errands = PaymentQueries(self.db), ShopRepository(self.db), BackgroundTasks()
+        self.team = MembershipService(self.directory, frozenset({OWNER}), self.clock)
+        rights, times = Authorization(self.team, self.directory, MessageRepository(self.db)), Timing()
+        ledger = PaymentRepository(self.db, outbox, jobs_for_change, partial(_next_look, times=times))
+        self.attendant = PaymentSync(
+            ledger, self.queries, gateway, self.clock, times, turns=turns, may_still=rights.is_request_authorized
         )
-        self.book = RefundBook(self.db, outbox, announce_refund, refund_life.next_look)
-        self.refunder = RefundAttendant(
-            self.book, self.queries, gateway, self.clock, turns=turns, may_still=rights.stand_behind_refund
+        self.book = RefundRepository(self.db, outbox, jobs_for_refund, refund_life.next_look)
+        self.refunder = RefundSync(
+            self.book, self.queries, gateway, self.clock, turns=turns, may_still=rights.is_refund_authorized
         )
-        contests = DisputeBook(self.db, outbox, announce_dispute, announce_warning)
-        self.disputes = DisputeAttendant(contests, self.queries, gateway, self.clock, turns=turns)
-        terms = Terms(24, lambda _: "https://example.com/back")
-        self.payments = Payments(ledger, self.attendant, gateway, self.clock, terms, self.errands)
-        self.refunds = Refunds(self.book, self.refunder, gateway, self.clock, self.errands, approval_above=self.above)
+        contests = DisputeRepository(self.db, outbox, jobs_for_dispute, jobs_for_fraud_warning)
+        self.disputes = DisputeSync(contests, self.queries, gateway, self.clock, turns=turns)
+        terms = PaymentDefaults(24, lambda _: "https://example.com/back")
+        self.payments = PaymentService(ledger, self.attendant, gateway, self.clock, terms, self.errands)
+        self.refunds = RefundService(
+            self.book, self.refunder, gateway, self.clock, self.errands, approval_above=self.above
+        )
 
     async def end(self) -> None:
         """Close what this life held."""
@@ -158,34 +160,34 @@ class Counter:
 
     async def request(self, minor: int, *, by: int, hold: bool) -> Payment:
         """`/pay` or `/hold`."""
-        asked, source = Asked(Money(minor, "DKK"), "Tea"), f"message:{GROUP}:{next(self.numbers)}"
-        return await self.payments.request(await self.shop(), Place(GROUP), by, asked, source=source, manual=hold)
+        asked, source = RequestedAmount(Money(minor, "DKK"), "Tea"), f"message:{GROUP}:{next(self.numbers)}"
+        return await self.payments.request(await self.shop(), ChatTarget(GROUP), by, asked, source=source, manual=hold)
 
     async def draft(self, payment: Payment, minor: int | None, *, by: int) -> Refund:
         """`/refund`; what a merchant asks for is for others to approve."""
         amount = None if minor is None else Money(minor, "DKK")
-        wish = RefundWish(Place(GROUP), by, f"refund:{next(self.numbers)}", amount)
-        for_others = not may(await self.role(by), Action.APPROVE_REFUND)
+        wish = RefundRequestInput(ChatTarget(GROUP), by, f"refund:{next(self.numbers)}", amount)
+        for_others = not is_allowed(await self.role(by), Action.APPROVE_REFUND)
         return await self.refunds.draft(payment, wish, for_others=for_others)
 
     async def role(self, person: int) -> Role:
         """What somebody may do now."""
-        return await self.team.role((await self.shop()).id, Person(person, ""))
+        return await self.team.role((await self.shop()).id, Actor(person, ""))
 
     async def sweep(self) -> None:
         """Attend to whatever is due now, once; who dies of it attends to nothing more."""
         with suppress(Death):
             for payment_id in await self.queries.due(self.clock.now(), limit=AT_A_TIME):
-                await self.attendant.attend(payment_id, actor="sweep")
+                await self.attendant.advance(payment_id, actor="sweep")
             for refund_id in await self.book.due(self.clock.now(), limit=AT_A_TIME):
-                await self.refunder.attend(refund_id, actor="sweep", if_due=True)
+                await self.refunder.advance(refund_id, actor="sweep", if_due=True)
 
     async def hear(self, payment_id: str) -> None:
         """As if an event about everything of a payment had come."""
-        await self.attendant.look(payment_id, actor="stripe")
-        await self.refunder.look(payment_id)
-        await self.disputes.look(payment_id, warnings=False)
+        await self.attendant.sync(payment_id, actor="stripe")
+        await self.refunder.sync(payment_id)
+        await self.disputes.sync(payment_id, warnings=False)
 
 
-def _next_look(payment: Payment, now: Any, *, times: Times) -> Any:
-    return state_machine.next_look(payment, now=now, times=times)
+def _next_look(payment: Payment, now: Any, *, times: Timing) -> Any:
+    return state_machine.next_check_at(payment, now=now, times=times)

@@ -16,7 +16,7 @@ from typing import Any
 
 import aiohttp
 
-from bot.app import Seams, Service
+from bot.app import AdapterOverrides, Service
 from bot.sandbox.fake_services import subscribe
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
@@ -24,12 +24,12 @@ from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.stripe.gateway import StripeGateway
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.messenger import TelegramMessenger
-from handlers.stripe.gateway import Gateway
+from handlers.stripe.gateway import PaymentGateway
 from handlers.telegram.messenger import Messenger
-from handlers.telegram.rate_limit import Pacing
+from handlers.telegram.rate_limit import TelegramRateLimiter
 from storage.database.database import Database
 from storage.models.shop import Role, Shop
-from storage.shops import Directory
+from storage.shops import ShopRepository
 from tests.checker_file import Evidence
 from tests.crowd import GROUP, SHOP_PEOPLE
 from tests.fate import Fate, Moment, MortalGateway, MortalMessenger, attach
@@ -100,7 +100,7 @@ class MortalWorld(World):
     `plants` are wrapped around the two doors, within the fate. `deaths` are when the last of a life had arrived.
     """
 
-    plants: Seams = field(default_factory=Seams)
+    plants: AdapterOverrides = field(default_factory=AdapterOverrides)
     ends: list[Moment] = field(default_factory=list)
     deaths: list[datetime] = field(default_factory=list)
     fate: Fate = field(default_factory=Fate)
@@ -114,7 +114,10 @@ class MortalWorld(World):
     async def begin(self) -> None:
         """Another life on the same database."""
         self.fate = Fate(self.ends.pop(0) if self.deaths and self.ends else None)
-        pacing, seams = Pacing(BRISK, BRISK, BRISK, BRISK), Seams(self._gateway, self._messenger)
+        pacing, seams = (
+            TelegramRateLimiter(BRISK, BRISK, BRISK, BRISK),
+            AdapterOverrides(self._gateway, self._messenger),
+        )
         self.service = Service(self.settings, self.own, pacing=pacing, seams=seams)
         attach(self.service._db, self.fate)
         start = asyncio.create_task(self.service.start())
@@ -131,8 +134,12 @@ class MortalWorld(World):
     async def die(self) -> None:
         """What was in memory is gone; nothing is finished and nothing is settled, but what was on the wire arrives."""
         self.fate.bury()
-        house = self.service._house
-        tasks = {*self.service._loops, *house.errands._running, *(task for belt in house.belts for task in belt._busy)}
+        house = self.service._components
+        tasks = {
+            *self.service._tasks,
+            *house.errands._running,
+            *(task for belt in house.workers for task in belt._busy),
+        }
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -203,7 +210,7 @@ class MortalWorld(World):
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
             return list(db.execute(_DUE, {"now": now}))
 
-    def _gateway(self, _: Gateway) -> Gateway:
+    def _gateway(self, _: PaymentGateway) -> PaymentGateway:
         key = self.settings.stripe_api_key.get_secret_value()
         inner = StripeGateway(key, api_base=self.stripe.base, timeout=self.patience)
         self._closing.append(inner.close)
@@ -228,12 +235,12 @@ def blank() -> bytes:
 async def _migrated(url: str) -> None:
     db = Database(url)
     await db.migrate()
-    directory = Directory(db)
+    directory = ShopRepository(db)
     wanted = Shop(0, "Kvit", "DKK", "en", "Europe/Copenhagen")
-    shop = await directory.open_shop(wanted, now=NOON, only_first=True)
+    shop = await directory.create_shop(wanted, now=NOON, only_first=True)
     for user_id, name, role in SHOP_PEOPLE:
-        await directory.seat(shop.id, user_id, Role[role.upper()], name=name, now=NOON)
-    await directory.tie(GROUP, shop.id, now=NOON)
+        await directory.set_member(shop.id, user_id, Role[role.upper()], name=name, now=NOON)
+    await directory.link_chat(GROUP, shop.id, now=NOON)
     await db.close()
 
 
@@ -242,7 +249,7 @@ async def mortal(
     folder: Path,
     *,
     ends: Iterable[Moment] = (),
-    plants: Seams | None = None,
+    plants: AdapterOverrides | None = None,
     patience: float = PATIENCE,
     **settings: Any,
 ) -> AsyncIterator[MortalWorld]:
@@ -255,7 +262,9 @@ async def mortal(
     chosen = await installed(stripe, telegram, folder, **{"port": free_port(), **settings})
     async with aiohttp.ClientSession() as http:
         service = Service(chosen, clock)
-        world = MortalWorld(stripe, telegram, clock, chosen, http, service, plants=plants or Seams(), ends=[*ends])
+        world = MortalWorld(
+            stripe, telegram, clock, chosen, http, service, plants=plants or AdapterOverrides(), ends=[*ends]
+        )
         world.patience = patience
         try:
             await world.begin()

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from handlers.pay_page.service import Page, PageAction, PageState
+from handlers.pay_page.service import PageAction, PageState, PayPage
 from storage.models.shop import Shop
 from tests.test_page_state import NOON, PAYMENT
 from tests.web_stand import SomePages
@@ -17,7 +17,7 @@ from tests.web_stand import SomePages
 Client = TestClient[web.Request, web.Application]
 
 SHOP = Shop(id=1, name="Annas <b>Kaffe</b> & Co", currency="DKK", language="en", time_zone="Europe/Copenhagen")
-PAGE = Page(payment=PAYMENT, shop=SHOP, state=PageState.READY, until=NOON, test=False, action=PageAction.PAY)
+PAGE = PayPage(payment=PAYMENT, shop=SHOP, state=PageState.READY, until=NOON, test=False, action=PageAction.PAY)
 MOVING = {PageState.WAITING, PageState.PROCESSING}
 WORDS = {
     PageState.READY: "Ready to pay",
@@ -54,14 +54,14 @@ class Read(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def stands(state: PageState) -> Page:
+def stands(state: PageState) -> PayPage:
     """A page in that state, as the desk makes it."""
     action = PageAction.PAY if state in BEGINS else PageAction.OPEN if state is PageState.WAITING else None
     until = NOON + timedelta(seconds=300) if action else None
     return replace(PAGE, state=state, until=until, action=action)
 
 
-async def shown(client: Client, pages: SomePages, page: Page, **headers: str) -> str:
+async def shown(client: Client, pages: SomePages, page: PayPage, **headers: str) -> str:
     pages.pages["a-token"] = page
     answer = await client.get("/p/a-token", headers=headers)
     assert answer.status == 200

@@ -8,11 +8,11 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from handlers.stripe.gateway import Change, Gateway, Intent, IntentRequest, IntentStatus, RefundRequest
-from handlers.telegram.messenger import DeliveryFailed, Letter, Messenger, Offer
+from handlers.stripe.gateway import Intent, IntentRequest, IntentStatus, PaymentGateway, RefundRequest, StripeEventRef
+from handlers.telegram.messenger import DeliveryError, InlineResult, Message, Messenger
 from storage.models.dispute import Dispute, FraudWarning
-from storage.models.payment import Place
-from storage.models.refund import RefundReport
+from storage.models.payment import ChatTarget
+from storage.models.refund import StripeRefund
 
 STRANGERS = 70_099_099
 FAR = 10**6
@@ -21,7 +21,7 @@ FAR = 10**6
 class OpenGateway:
     """Stripe's door as it is; the bugs below change one thing each."""
 
-    def __init__(self, inner: Gateway) -> None:
+    def __init__(self, inner: PaymentGateway) -> None:
         self.inner = inner
         self.livemode = inner.livemode
 
@@ -49,23 +49,23 @@ class OpenGateway:
     def refund_params(self, request: RefundRequest) -> str:
         return self.inner.refund_params(request)
 
-    async def refund(self, params: str, *, key: str) -> RefundReport:
+    async def refund(self, params: str, *, key: str) -> StripeRefund:
         return await self.inner.refund(params, key=key)
 
-    async def refunds(self, intent_id: str) -> Sequence[RefundReport]:
-        return await self.inner.refunds(intent_id)
+    async def list_refunds(self, intent_id: str) -> Sequence[StripeRefund]:
+        return await self.inner.list_refunds(intent_id)
 
-    async def disputes(self, intent_id: str) -> Sequence[Dispute]:
-        return await self.inner.disputes(intent_id)
+    async def list_disputes(self, intent_id: str) -> Sequence[Dispute]:
+        return await self.inner.list_disputes(intent_id)
 
-    async def fraud_warnings(self, intent_id: str) -> Sequence[FraudWarning]:
-        return await self.inner.fraud_warnings(intent_id)
+    async def list_fraud_warnings(self, intent_id: str) -> Sequence[FraudWarning]:
+        return await self.inner.list_fraud_warnings(intent_id)
 
-    async def find(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
-        return await self.inner.find(payment_id, since=since, until=until)
+    async def find_intent(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
+        return await self.inner.find_intent(payment_id, since=since, until=until)
 
-    def events_since(self, cursor: str | None, since: datetime) -> AsyncGenerator[tuple[Change, str], None]:
-        return self.inner.events_since(cursor, since)
+    def list_events(self, cursor: str | None, since: datetime) -> AsyncGenerator[tuple[StripeEventRef, str], None]:
+        return self.inner.list_events(cursor, since)
 
 
 class FreshKeys(OpenGateway):
@@ -82,7 +82,7 @@ class OldAnswers(OpenGateway):
 
     known: dict[str, Intent]
 
-    def __init__(self, inner: Gateway) -> None:
+    def __init__(self, inner: PaymentGateway) -> None:
         super().__init__(inner)
         self.known = {}
 
@@ -108,7 +108,7 @@ class ConfirmsUnasked(OpenGateway):
 
     made: dict[str, str]
 
-    def __init__(self, inner: Gateway) -> None:
+    def __init__(self, inner: PaymentGateway) -> None:
         super().__init__(inner)
         self.made = {}
 
@@ -148,7 +148,7 @@ class Hasty(OpenGateway):
     async def retrieve(self, intent_id: str) -> Intent:
         seen = await self.inner.retrieve(intent_id)
         if seen.status is IntentStatus.REQUIRES_ACTION:
-            return replace(seen, status=IntentStatus.SUCCEEDED, received=seen.amount)
+            return replace(seen, status=IntentStatus.SUCCEEDED, amount_received=seen.amount)
         return seen
 
 
@@ -165,7 +165,7 @@ class OffByOne(OpenGateway):
         return self._bent(await self.inner.retrieve(intent_id))
 
     def _bent(self, intent: Intent) -> Intent:
-        return replace(intent, amount=intent.amount - 1, received=max(0, intent.received - 1))
+        return replace(intent, amount=intent.amount - 1, amount_received=max(0, intent.amount_received - 1))
 
 
 class Nameless(OpenGateway):
@@ -188,110 +188,126 @@ class OpenMessenger:
         self.inner = inner
         self.username = inner.username
 
-    async def connect(self) -> None:
-        await self.inner.connect()
+    async def get_me(self) -> None:
+        await self.inner.get_me()
 
-    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
-        return await self.inner.send(place, letter, reply_to=reply_to, silent=silent)
+    async def send(
+        self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
+    ) -> int:
+        return await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
 
-    async def send_photo(self, place: Place, png: bytes, letter: Letter, *, reply_to: int | None = None) -> int:
-        return await self.inner.send_photo(place, png, letter, reply_to=reply_to)
+    async def send_photo(self, chat: ChatTarget, png: bytes, message: Message, *, reply_to: int | None = None) -> int:
+        return await self.inner.send_photo(chat, png, message, reply_to=reply_to)
 
-    async def delete(self, place: Place, message_id: int) -> None:
-        await self.inner.delete(place, message_id)
+    async def delete(self, chat: ChatTarget, message_id: int) -> None:
+        await self.inner.delete(chat, message_id)
 
-    async def edit(self, place: Place, message_id: int | None, letter: Letter) -> None:
-        await self.inner.edit(place, message_id, letter)
+    async def edit(self, chat: ChatTarget, message_id: int | None, message: Message) -> None:
+        await self.inner.edit(chat, message_id, message)
 
-    async def offer(self, query_id: str, offers: Sequence[Offer]) -> None:
-        await self.inner.offer(query_id, offers)
+    async def answer_inline_query(self, query_id: str, results: Sequence[InlineResult]) -> None:
+        await self.inner.answer_inline_query(query_id, results)
 
-    async def answer(self, callback_id: str, text: str = "", *, alert: bool = False) -> None:
-        await self.inner.answer(callback_id, text, alert=alert)
+    async def answer_callback(self, callback_id: str, text: str = "", *, alert: bool = False) -> None:
+        await self.inner.answer_callback(callback_id, text, alert=alert)
 
 
 class TellsTwice(OpenMessenger):
     """Every notice is sent once more, to be on the safe side."""
 
-    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
-        if is_notice(letter):
-            await self.inner.send(place, letter, reply_to=reply_to, silent=silent)
-        return await self.inner.send(place, letter, reply_to=reply_to, silent=silent)
+    async def send(
+        self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
+    ) -> int:
+        if is_notice(message):
+            await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
+        return await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
 
 
 class PostsAnew(OpenMessenger):
     """A second card in the place of an edit."""
 
-    async def edit(self, place: Place, message_id: int | None, letter: Letter) -> None:
-        await self.inner.send(place, letter)
+    async def edit(self, chat: ChatTarget, message_id: int | None, message: Message) -> None:
+        await self.inner.send(chat, message)
 
 
 class LosesFailures(OpenMessenger):
     """News of a failure is thrown away, and taken for sent."""
 
-    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
-        if is_notice(letter) and letter.html.startswith("❌"):
+    async def send(
+        self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
+    ) -> int:
+        if is_notice(message) and message.html.startswith("❌"):
             return FAR
-        return await self.inner.send(place, letter, reply_to=reply_to, silent=silent)
+        return await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
 
 
 class WrongChat(OpenMessenger):
     """News go to somebody else."""
 
-    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
-        there = Place(STRANGERS) if is_notice(letter) else place
-        return await self.inner.send(there, letter, reply_to=reply_to, silent=silent)
+    async def send(
+        self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
+    ) -> int:
+        there = ChatTarget(STRANGERS) if is_notice(message) else chat
+        return await self.inner.send(there, message, reply_to=reply_to, silent=silent)
 
 
 class OldCard(OpenMessenger):
     """The card stays as it was when the money came."""
 
-    async def edit(self, place: Place, message_id: int | None, letter: Letter) -> None:
-        if "Paid" not in letter.html:
-            await self.inner.edit(place, message_id, letter)
+    async def edit(self, chat: ChatTarget, message_id: int | None, message: Message) -> None:
+        if "Paid" not in message.html:
+            await self.inner.edit(chat, message_id, message)
 
 
 class CallsPaidExpired(OpenMessenger):
     """News of a link that lapsed come late, after the money."""
 
-    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
-        sent = await self.inner.send(place, letter, reply_to=reply_to, silent=silent)
-        if is_notice(letter) and letter.html.startswith("✅"):
-            late = letter.html.replace("✅ Paid:", "⌛") + ": the link was not used in time."
-            await self.inner.send(place, Letter(late), reply_to=reply_to, silent=True)
+    async def send(
+        self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
+    ) -> int:
+        sent = await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
+        if is_notice(message) and message.html.startswith("✅"):
+            late = message.html.replace("✅ Paid:", "⌛") + ": the link was not used in time."
+            await self.inner.send(chat, Message(late), reply_to=reply_to, silent=True)
         return sent
 
 
 class WrongWords(OpenMessenger):
     """The card names another amount than Stripe was asked for."""
 
-    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
-        return await self.inner.send(place, self._bent(letter), reply_to=reply_to, silent=silent)
+    async def send(
+        self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
+    ) -> int:
+        return await self.inner.send(chat, self._bent(message), reply_to=reply_to, silent=silent)
 
-    def _bent(self, letter: Letter) -> Letter:
-        return replace(letter, html=letter.html.replace("149.50", "149.05"))
+    def _bent(self, message: Message) -> Message:
+        return replace(message, html=message.html.replace("149.50", "149.05"))
 
 
 class Sulks(OpenMessenger):
     """A notice that did not get out once is put off for ever."""
 
-    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
-        if is_notice(letter):
-            raise DeliveryFailed("not today", wait=FAR)
-        return await self.inner.send(place, letter, reply_to=reply_to, silent=silent)
+    async def send(
+        self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
+    ) -> int:
+        if is_notice(message):
+            raise DeliveryError("not today", wait=FAR)
+        return await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
 
 
 class GivesUpSilently(OpenMessenger):
     """A notice is refused for good, and the word to the owner about that goes nowhere."""
 
-    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
-        if is_notice(letter):
-            raise DeliveryFailed("never", permanent=True)
-        if "could not finish" in letter.html:
+    async def send(
+        self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
+    ) -> int:
+        if is_notice(message):
+            raise DeliveryError("never", permanent=True)
+        if "could not finish" in message.html:
             return FAR
-        return await self.inner.send(place, letter, reply_to=reply_to, silent=silent)
+        return await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
 
 
-def is_notice(letter: Letter) -> bool:
+def is_notice(message: Message) -> bool:
     """Whether it tells something of a payment in one line."""
-    return letter.html.startswith(("✅", "❌", "⌛", "🏁")) and "#" in letter.html.partition("\n")[0]
+    return message.html.startswith(("✅", "❌", "⌛", "🏁")) and "#" in message.html.partition("\n")[0]

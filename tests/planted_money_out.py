@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 from bot.app import Service
-from handlers.access.membership import Person
-from handlers.chat.context import Desks
+from handlers.access.membership import Actor
+from handlers.chat.context import Services
 from handlers.stripe.gateway import Intent, IntentStatus, RefundRequest
-from handlers.telegram.messenger import Letter
-from storage.models.payment import Payment, Place
-from storage.models.refund import ON_ITS_WAY, Refund, RefundReport, RefundStatus
+from handlers.telegram.messenger import Message
+from storage.models.payment import ChatTarget, Payment
+from storage.models.refund import RESERVING_STATUSES, Refund, RefundStatus, StripeRefund
 from storage.models.shop import Role, Shop
-from storage.refunds import Decide, RefundBook
+from storage.refunds import Decide, RefundRepository
 from tests.planted import FAR, OpenGateway, OpenMessenger
 
 
@@ -26,30 +26,30 @@ class FreshRefundKeys(OpenGateway):
 
     numbers = itertools.count()
 
-    async def refunds(self, intent_id: str) -> Sequence[RefundReport]:
+    async def list_refunds(self, intent_id: str) -> Sequence[StripeRefund]:
         return []
 
-    async def refund(self, params: str, *, key: str) -> RefundReport:
+    async def refund(self, params: str, *, key: str) -> StripeRefund:
         return await self.inner.refund(params, key=f"{key}:{next(self.numbers)}")
 
 
 class PendingIsDone(OpenGateway):
     """A refund that is under way is taken for done."""
 
-    async def refund(self, params: str, *, key: str) -> RefundReport:
+    async def refund(self, params: str, *, key: str) -> StripeRefund:
         return self._done(await self.inner.refund(params, key=key))
 
-    async def refunds(self, intent_id: str) -> Sequence[RefundReport]:
-        return [self._done(report) for report in await self.inner.refunds(intent_id)]
+    async def list_refunds(self, intent_id: str) -> Sequence[StripeRefund]:
+        return [self._done(report) for report in await self.inner.list_refunds(intent_id)]
 
-    def _done(self, report: RefundReport) -> RefundReport:
-        return replace(report, status=RefundStatus.SUCCEEDED) if report.status in ON_ITS_WAY else report
+    def _done(self, report: StripeRefund) -> StripeRefund:
+        return replace(report, status=RefundStatus.SUCCEEDED) if report.status in RESERVING_STATUSES else report
 
 
 class OneMore(OpenGateway):
     """Whatever is refunded is refunded once more, of the Dashboard's own accord as it were."""
 
-    async def refund(self, params: str, *, key: str) -> RefundReport:
+    async def refund(self, params: str, *, key: str) -> StripeRefund:
         bare = json.loads(params) | {"metadata": {"kvit_payment": "", "kvit_refund": "of-nobody"}}
         await self.inner.refund(json.dumps(bare), key=f"{key}:again")
         return await self.inner.refund(params, key=key)
@@ -65,7 +65,7 @@ class SmallerRefund(OpenGateway):
 class NeverLooksAgain(OpenGateway):
     """Refunds are never seen but in the first answer."""
 
-    async def refunds(self, intent_id: str) -> Sequence[RefundReport]:
+    async def list_refunds(self, intent_id: str) -> Sequence[StripeRefund]:
         return []
 
 
@@ -92,41 +92,47 @@ class LetsGoUnasked(OpenGateway):
 class LosesRefundFailures(OpenMessenger):
     """That a refund failed is thrown away, and taken for sent."""
 
-    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
-        if letter.html.startswith("❌") and "the refund of" in letter.html:
+    async def send(
+        self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
+    ) -> int:
+        if message.html.startswith("❌") and "the refund of" in message.html:
             return FAR
-        return await self.inner.send(place, letter, reply_to=reply_to, silent=silent)
+        return await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
 
 
 class LosesDisputes(OpenMessenger):
     """That there is a dispute is thrown away, and taken for sent."""
 
-    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
-        if letter.html.startswith("⚖️") and "\n" not in letter.html:
+    async def send(
+        self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
+    ) -> int:
+        if message.html.startswith("⚖️") and "\n" not in message.html:
             return FAR
-        return await self.inner.send(place, letter, reply_to=reply_to, silent=silent)
+        return await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
 
 
 class TellsRefundsTwice(OpenMessenger):
     """Each refund is told once more, to be on the safe side."""
 
-    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
-        if letter.html.startswith("↩️ Refunded:"):
-            await self.inner.send(place, letter, reply_to=reply_to, silent=silent)
-        return await self.inner.send(place, letter, reply_to=reply_to, silent=silent)
+    async def send(
+        self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
+    ) -> int:
+        if message.html.startswith("↩️ Refunded:"):
+            await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
+        return await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
 
 
 class OldRefundCard(OpenMessenger):
     """The card says paid for ever."""
 
-    async def edit(self, place: Place, message_id: int | None, letter: Letter) -> None:
-        if "efunded" not in letter.html:
-            await self.inner.edit(place, message_id, letter)
+    async def edit(self, chat: ChatTarget, message_id: int | None, message: Message) -> None:
+        if "efunded" not in message.html:
+            await self.inner.edit(chat, message_id, message)
 
 
-def desks(service: Service) -> Desks:
+def desks(service: Service) -> Services:
     """What the doors of this service may ask."""
-    found: Desks = service._house.belts[0]._handle.__self__._desks  # type: ignore[attr-defined]
+    found: Services = service._components.workers[0]._handle.__self__._desks  # type: ignore[attr-defined]
     return found
 
 
@@ -135,7 +141,7 @@ def everybody_is_an_admin(service: Service) -> None:
     team = desks(service).team
     known = team.role
 
-    async def role(shop_id: int, person: Person) -> Role:
+    async def role(shop_id: int, person: Actor) -> Role:
         return max(await known(shop_id, person), Role.ADMIN)
 
     vars(team).update(role=role)
@@ -178,29 +184,31 @@ def nobody_is_asked_again(service: Service) -> None:
     vars(desks(service).refunds._attendant).update(_may_still=always)
 
 
-class LooksThenWrites(RefundBook):
+class LooksThenWrites(RefundRepository):
     """Checks in one transaction and writes in another: whoever checks at the same time sees the same room.
 
     What he was shown is not held against what is left before Stripe is asked, which would heal it.
     """
 
-    def __init__(self, inner: RefundBook, both: asyncio.Barrier) -> None:
+    def __init__(self, inner: RefundRepository, both: asyncio.Barrier) -> None:
         vars(self).update(vars(inner))
         self._both = both
 
-    async def change(self, refund_id: str, decide: Decide, *, person: int | None = None, **named: Any) -> Refund:
+    async def update(self, refund_id: str, decide: Decide, *, person: int | None = None, **named: Any) -> Refund:
         if person is None:
-            return await super().change(refund_id, decide, **named)
+            return await super().update(refund_id, decide, **named)
         seen: list[Refund] = []
 
         def look(refund: Refund, room: Any) -> Refund:
             seen.append(decide(refund, room))
             return refund
 
-        await super().change(refund_id, look, person=person, **named)
+        await super().update(refund_id, look, person=person, **named)
         await self._both.wait()
-        blind = replace(seen[0], refundable_then=0)
-        return await super().change(refund_id, lambda refund, _: replace(blind, look_at=refund.look_at), **named)
+        blind = replace(seen[0], refundable_at_request=0)
+        return await super().update(
+            refund_id, lambda refund, _: replace(blind, next_check_at=refund.next_check_at), **named
+        )
 
 
 def checks_and_writes_apart(service: Service) -> None:

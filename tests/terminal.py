@@ -137,7 +137,10 @@ def _logging_as_it_was() -> Iterator[None]:
     """Logging is one for the whole process, and every command sets it up: give it back."""
     root, hook = logging.getLogger(), sys.excepthook
     handlers, level = list(root.handlers), root.level
-    levels = {name: logging.getLogger(name).level for name in (*logging_setup.CHATTY, *logging_setup.SILENT)}
+    levels = {
+        name: logging.getLogger(name).level
+        for name in (*logging_setup.WARNING_ONLY_LOGGERS, *logging_setup.DISABLED_LOGGERS)
+    }
     try:
         yield
     finally:

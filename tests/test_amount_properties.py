@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from handlers.amounts import errors as refusals
-from handlers.amounts.parser import Ambiguous, Asked, check
+from handlers.amounts.parser import AmbiguousAmount, RequestedAmount, check_amount
 from handlers.text import LONGEST_TEXT
 from tests.test_amounts import LIMIT, read
 
@@ -48,14 +48,14 @@ TAILS = st.sampled_from(["", " ", "kr", " kr.", "€", " DKK", " USD", ",-", " C
 def test_no_input_makes_a_wrong_amount(number: str, tail: str) -> None:
     try:
         found = read(number + tail, limit=10**15)
-    except refusals.AmountRefused:
+    except refusals.AmountError:
         return
-    if isinstance(found, Ambiguous):
+    if isinstance(found, AmbiguousAmount):
         assert found.choices[0].money > found.choices[1].money
         assert re.match(r"[1-9]\d{0,2}\D+\d{3}(?!\d)", (number + tail).strip())
         return
     typed = (number + tail).replace("\u200b", "").replace("\n", " ").strip()
-    consumed = typed.removesuffix(found.text)
+    consumed = typed.removesuffix(found.description)
     digits = re.match(r"\d[\d.,'’ \u00a0\u202f]*", consumed, re.ASCII)
     assert digits is not None
     plain = digits[0].rstrip()
@@ -71,14 +71,14 @@ def test_no_input_makes_a_wrong_amount(number: str, tail: str) -> None:
 def test_any_text_is_read_or_refused_and_nothing_else_happens(text: str) -> None:
     try:
         found = read(text)
-    except refusals.AmountRefused:
+    except refusals.AmountError:
         return
-    for choice in found.choices if isinstance(found, Ambiguous) else (found,):
-        choice.text.encode()
-        assert len(choice.text) <= LONGEST_TEXT
-        assert not any(unicodedata.category(sign) in {"Cc", "Cs", "Zl", "Zp"} for sign in choice.text)
-    if isinstance(found, Asked):
-        check(found.money, limit=LIMIT)
+    for choice in found.choices if isinstance(found, AmbiguousAmount) else (found,):
+        choice.description.encode()
+        assert len(choice.description) <= LONGEST_TEXT
+        assert not any(unicodedata.category(sign) in {"Cc", "Cs", "Zl", "Zp"} for sign in choice.description)
+    if isinstance(found, RequestedAmount):
+        check_amount(found.money, limit=LIMIT)
 
 
 @given(st.text(alphabet=st.characters(whitelist_categories=("Nd", "Nl", "No")), min_size=1, max_size=4))
@@ -87,7 +87,7 @@ def test_only_the_ten_ascii_digits_make_an_amount(digits: str) -> None:
         return
     for text in (digits, f"12{digits}", f"{digits} kr", f"DKK {digits}", f"12,{digits}"):
         if not text.isascii():
-            with pytest.raises(refusals.AmountRefused):
+            with pytest.raises(refusals.AmountError):
                 read(text)
 
 

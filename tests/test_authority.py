@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.access.permissions import AUTHORITY, Action, Way, Where, asked_for, may, table
+from handlers.access.permissions import PERMISSIONS, Action, ChatKind, Trigger, as_markdown, is_allowed, is_available
 from handlers.chat import routes
 from handlers.chat.routes import CALLBACKS, COMMANDS, RefundButton
 from storage.models.shop import Role
@@ -22,13 +22,13 @@ MONEY_OUT = {
     Action.CAPTURE,
     Action.RELEASE_OWN,
     Action.RELEASE_ANY,
-    Action.ASK_REFUND,
+    Action.REQUEST_REFUND,
     Action.APPROVE_REFUND,
     Action.SECOND_APPROVAL,
 }
 """Their cells are sent in tests/test_authority_money_out.py."""
 
-BY_A_LINK = {Action.CLAIM, Action.JOIN}
+BY_A_LINK = {Action.CLAIM_OWNERSHIP, Action.ACCEPT_INVITATION}
 """Not a matter of roles: tests/test_chat_lists.py and tests/test_invites.py open the links."""
 
 
@@ -41,19 +41,19 @@ async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
         yield running
 
 
-def cells(action: Action) -> list[tuple[Where, Way]]:
+def cells(action: Action) -> list[tuple[ChatKind, Trigger]]:
     """Every way by which the action could be asked for, in every kind of chat in which one can ask so."""
-    ways = {way for of_where in AUTHORITY[action].cells.values() for way in of_where}
-    found = [(where, way) for where in Where for way in Way if way in ways and possible(where, way)]
+    ways = {way for of_where in PERMISSIONS[action].triggers.values() for way in of_where}
+    found = [(where, way) for where in ChatKind for way in Trigger if way in ways and possible(where, way)]
     return [(where, way) for where, way in found if not is_the_other(action, where, way)]
 
 
-def possible(where: Where, way: Way) -> bool:
-    return way is Way.TAP or (way is Way.RESULT) == (where is Where.INLINE)
+def possible(where: ChatKind, way: Trigger) -> bool:
+    return way is Trigger.BUTTON or (way is Trigger.INLINE_RESULT) == (where is ChatKind.INLINE)
 
 
-def is_the_other(action: Action, where: Where, way: Way) -> bool:
-    return action in ALIKE and asked_for(ALIKE[action], where, way)
+def is_the_other(action: Action, where: ChatKind, way: Trigger) -> bool:
+    return action in ALIKE and is_available(ALIKE[action], where, way)
 
 
 @pytest.mark.parametrize("action", ASKINGS, ids=lambda action: action.name.lower())
@@ -64,7 +64,7 @@ async def test_whoever_may_does_it_and_nobody_else(world: World, action: Action)
             number += 1
             world.advance(61)  # in a group a stranger is answered once a minute
             await before_each(world, action)
-            expected = may(role, action) and asked_for(action, where, way)
+            expected = is_allowed(role, action) and is_available(action, where, way)
             cell = Cell(world, ASKINGS[action], where, way, person, number)
             assert await was_done(cell) is expected, f"{action.name}: {role.name} by {way} in a {where}"
 
@@ -81,7 +81,7 @@ async def was_done(cell: Cell) -> bool:
     """Send it; whatever was not done has been refused or passed over in silence, and left everything as it was."""
     asking, seen = cell.asking, Watch(cell)
     answer = await seen.send()
-    refusal = (answer == SILENT and cell.way is not Way.TAP) or any(words in answer for words in NO)
+    refusal = (answer == SILENT and cell.way is not Trigger.BUTTON) or any(words in answer for words in NO)
     if refusal:
         assert seen.after == seen.before, f"refused with {answer!r}, and yet something changed"
         return False
@@ -119,18 +119,18 @@ class Watch:
 
 
 def test_no_action_is_without_a_test_of_its_cells() -> None:
-    assert set(ASKINGS) | MONEY_OUT | BY_A_LINK == set(Action) == set(AUTHORITY)
+    assert set(ASKINGS) | MONEY_OUT | BY_A_LINK == set(Action) == set(PERMISSIONS)
 
 
 def test_the_document_shows_the_table_of_the_code() -> None:
-    assert table() in DOCUMENT.read_text("utf-8"), "print handlers.authority.table() into docs/authority.md"
+    assert as_markdown() in DOCUMENT.read_text("utf-8"), "print handlers.authority.table() into docs/authority.md"
 
 
 def test_every_command_and_every_button_stands_in_the_table() -> None:
     assert all(route.actions for route in COMMANDS.values())
     for prefix, button in CALLBACKS.items():
         if not isinstance(button, RefundButton):
-            assert any(Way.TAP in ways for ways in AUTHORITY[button.action].cells.values()), prefix
+            assert any(Trigger.BUTTON in ways for ways in PERMISSIONS[button.action].triggers.values()), prefix
 
 
 def test_no_role_is_written_in_a_door() -> None:
@@ -142,12 +142,14 @@ def test_no_role_is_written_in_a_door() -> None:
 @pytest.mark.parametrize("role", Role)
 def test_each_role_may_all_that_those_below_it_may(role: Role) -> None:
     for lower in [one for one in Role if one < role]:
-        assert {action for action in Action if may(lower, action)} <= {action for action in Action if may(role, action)}
+        assert {action for action in Action if is_allowed(lower, action)} <= {
+            action for action in Action if is_allowed(role, action)
+        }
 
 
 async def test_a_menu_and_help_show_what_can_be_used_there(world: World) -> None:
     for person, role in ((MERCHANT, Role.MERCHANT), (ADMIN, Role.ADMIN), (OWNER, Role.OWNER)):
-        for chat, where in ((person, Where.PRIVATE), (GROUP, Where.GROUP)):
+        for chat, where in ((person, ChatKind.PRIVATE), (GROUP, ChatKind.GROUP)):
             listed = await refused(world, "/help", by=person, chat=chat)
             named = [line.split()[0][1:] for line in listed.splitlines()[1:]]
             assert named == [name for name, command in COMMANDS.items() if command.is_available(role, where)]

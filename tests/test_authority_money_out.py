@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.access.permissions import Action, Way, Where, asked_for, may
+from handlers.access.permissions import Action, ChatKind, Trigger, is_allowed, is_available
 from storage.models.shop import Role
 from tests.authority_cells import PEOPLE, write
 from tests.crowd import COLLEAGUE, GROUP, NO_SHOP, caught_up, open_shop, press, refused, reply
@@ -21,7 +21,7 @@ SOMEBODY = 70_010_777
 ASKED = "SELECT count(*) AS n FROM questions WHERE kind = :kind"
 DRAFTS = "SELECT count(*) AS n FROM refunds"
 YES = "SELECT count(*) AS n FROM refunds WHERE status NOT IN ('draft', 'asked') OR second_by IS NOT NULL"
-CHATS = {Where.PRIVATE: 0, Where.GROUP: GROUP, Where.HOMELESS: NO_SHOP}
+CHATS = {ChatKind.PRIVATE: 0, ChatKind.GROUP: GROUP, ChatKind.UNLINKED_GROUP: NO_SHOP}
 
 
 @pytest.fixture
@@ -45,17 +45,17 @@ class Till:
     def count(self, query: str, **holes: str) -> int:
         return int(rows(self.world, query, **holes)[0]["n"])
 
-    async def say(self, words: str, person: int, where: Where, way: Way) -> None:
+    async def say(self, words: str, person: int, where: ChatKind, way: Trigger) -> None:
         """The command, by reference or as a reply to the card; a card stands in the group alone."""
         chat = CHATS[where] or person
         self.world.advance(61)
-        replies = way is Way.REPLY and where is Where.GROUP
+        replies = way is Trigger.REPLY and where is ChatKind.GROUP
         text = f"/{words}" if replies else f"/{words} {self.ref}"
         self.world.say(text, by=person, chat=chat, reply_to=self.card["message_id"] if replies else None)
         await caught_up(self.world, chat, by=person if chat > 0 else OWNER)
         await rest(self.world)
 
-    async def press(self, data: str, person: int, where: Where) -> None:
+    async def press(self, data: str, person: int, where: ChatKind) -> None:
         """A button with this data, under whatever message of the bot stands in such a chat."""
         self.world.advance(61)
         chat = CHATS[where] or person
@@ -83,17 +83,17 @@ async def test_who_may_take_a_hold_or_let_it_go(
 ) -> None:
     stand = await till(world, await held(world, by=OWNER, chat=GROUP))
     for role, person in PEOPLE.items():
-        whose = person if own and person != PEOPLE[Role.STRANGER] else COLLEAGUE
+        whose = person if own and person != PEOPLE[Role.NONE] else COLLEAGUE
         await write(world, f"UPDATE payments SET created_by = {whose}")
         for where in CHATS:
-            for way in (Way.COMMAND, Way.REPLY, Way.TAP):
+            for way in (Trigger.COMMAND, Trigger.REPLY, Trigger.BUTTON):
                 before = stand.count(ASKED, kind=command)
-                if way is Way.TAP:
+                if way is Trigger.BUTTON:
                     await stand.press(f"{letter}:{stand.payment}", person, where)
                 else:
                     await stand.say(command, person, where, way)
                 done = stand.count(ASKED, kind=command) > before
-                expected = may(role, action) and asked_for(action, where, way)
+                expected = is_allowed(role, action) and is_available(action, where, way)
                 assert done is expected, f"{action}: {role.name} by {way} in a {where}"
     assert world.intent()["status"] == "requires_capture"
 
@@ -102,12 +102,12 @@ async def test_who_may_ask_for_a_refund(world: World) -> None:
     stand = await till(world, await paid(world, by=OWNER, chat=GROUP))
     for role, person in PEOPLE.items():
         for where in CHATS:
-            for way in (Way.COMMAND, Way.REPLY):
+            for way in (Trigger.COMMAND, Trigger.REPLY):
                 before = stand.count(DRAFTS)
                 await stand.say("refund", person, where, way)
                 done = stand.count(DRAFTS) > before
                 await write(world, "UPDATE refunds SET status = 'declined', look_at = NULL")
-                expected = may(role, Action.ASK_REFUND) and asked_for(Action.ASK_REFUND, where, way)
+                expected = is_allowed(role, Action.REQUEST_REFUND) and is_available(Action.REQUEST_REFUND, where, way)
                 assert done is expected, f"{role.name} by {way} in a {where}"
     assert world.stripe.ledger.refunds == {}
 
@@ -117,7 +117,7 @@ async def test_who_may_approve_a_refund(world: World, action: Action) -> None:
     stand = await till(world, await paid(world, "/pay 900 Tea", by=OWNER, chat=GROUP))
     for role, person in PEOPLE.items():
         for where in CHATS:
-            await stand.say("refund", COLLEAGUE, Where.GROUP, Way.COMMAND)
+            await stand.say("refund", COLLEAGUE, ChatKind.GROUP, Trigger.COMMAND)
             refund = rows(world, "SELECT id FROM refunds ORDER BY rowid DESC LIMIT 1")[0]["id"]
             await write(world, f"UPDATE refunds SET amount = 100 WHERE id = '{refund}'")
             if action is Action.SECOND_APPROVAL:
@@ -126,7 +126,7 @@ async def test_who_may_approve_a_refund(world: World, action: Action) -> None:
             before = stand.count(YES)
             await stand.press(f"y:{refund}", person, where)
             done = stand.count(YES) > before
-            expected = may(role, action) and asked_for(action, where, Way.TAP)
+            expected = is_allowed(role, action) and is_available(action, where, Trigger.BUTTON)
             assert done is expected, f"{role.name} in a {where}"
     refunded = len(world.stripe.ledger.refunds)
     assert refunded == (4 if action is Action.APPROVE_REFUND else 0)  # the first yes of two was nobody's

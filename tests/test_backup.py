@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.database.backup import AlreadyThere, BackupFailed, back_up
+from storage.database.backup import BackupFailed, TargetExists, backup_database
 from storage.database.database import Database
 from tests.process_world import Outside, outside
 from tests.world import OWNER
@@ -114,7 +114,7 @@ async def test_a_copy_that_is_not_sound_does_not_get_the_name(db: Database, tmp_
         file.seek(page * 4096)
         file.write(b"\xff" * 4096)
     with pytest.raises(BackupFailed, match=r"not sound|malformed"):
-        back_up(db.path, tmp_path / "copy.db")
+        backup_database(db.path, tmp_path / "copy.db")
     assert {path.name for path in tmp_path.iterdir() if "copy" in path.name} == set()
 
 
@@ -124,8 +124,8 @@ async def test_of_two_backups_to_one_name_one_is_made(db: Database, tmp_path: Pa
 
     def one() -> None:
         try:
-            made.append(back_up(db.path, tmp_path / "copy.db"))
-        except AlreadyThere:
+            made.append(backup_database(db.path, tmp_path / "copy.db"))
+        except TargetExists:
             made.append("refused")
 
     threads = [threading.Thread(target=one) for _ in range(4)]
@@ -139,7 +139,7 @@ async def test_of_two_backups_to_one_name_one_is_made(db: Database, tmp_path: Pa
 
 async def test_a_writer_is_not_held_up_and_the_copy_is_one_moment(db: Database, tmp_path: Path) -> None:
     await filled(db, 4000)
-    copying = asyncio.create_task(asyncio.to_thread(back_up, db.path, tmp_path / "copy.db"))
+    copying = asyncio.create_task(asyncio.to_thread(backup_database, db.path, tmp_path / "copy.db"))
     written = 0
     while not copying.done():
         async with db.transaction() as tx:

@@ -6,10 +6,11 @@ import asyncio
 from collections import Counter
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.runtime.heartbeats import Health
-from handlers.runtime.worker import LEASE_SECONDS, Belt
+from handlers.runtime.heartbeats import Heartbeats
+from handlers.runtime.worker import LEASE_SECONDS, Worker
 from storage.database.database import Database
-from storage.job_queue import Done, Draft, Mail, Mailbox, Retry, Verdict
+from storage.job_queue import JobQueue
+from storage.models.job import Done, Job, NewJob, Outcome, Retry
 
 NIGHTS, EACH = 12, 10
 SPREAD = 0.0004
@@ -19,22 +20,22 @@ SPREAD = 0.0004
 class Night:
     """Handles mails that nobody is done with before the clock is turned past their lease."""
 
-    def __init__(self, verdict: Verdict) -> None:
+    def __init__(self, verdict: Outcome) -> None:
         self.handled, self.in_hand = Counter[str](), 0
         self.over, self.all_in_hand = asyncio.Event(), asyncio.Event()
         self._verdict = verdict
 
-    async def handle(self, mail: Mail) -> Verdict:
+    async def handle(self, mail: Job) -> Outcome:
         self.handled[mail.key] += 1
         self.in_hand += 1
         if self.in_hand == EACH:
             self.all_in_hand.set()
         await self.over.wait()
-        await asyncio.sleep(int(mail.lane) * SPREAD)
+        await asyncio.sleep(int(mail.ordering_key) * SPREAD)
         return self._verdict if self.handled[mail.key] == 1 else Done()
 
 
-async def drained(box: Mailbox, clock: TurnedClock, seconds: float = 0) -> None:
+async def drained(box: JobQueue, clock: TurnedClock, seconds: float = 0) -> None:
     """Wait until everything is settled, while so many seconds go by again and again."""
     async with asyncio.timeout(30):
         while await box.depth():
@@ -42,14 +43,16 @@ async def drained(box: Mailbox, clock: TurnedClock, seconds: float = 0) -> None:
             await asyncio.sleep(0.001)
 
 
-async def through(db: Database, clock: TurnedClock, verdict: Verdict, again: float = 0) -> Counter[str]:
+async def through(db: Database, clock: TurnedClock, verdict: Outcome, again: float = 0) -> Counter[str]:
     """How often each mail was handled, night after night."""
-    box, handled = Mailbox(db, "inbox"), Counter[str]()
+    box, handled = JobQueue(db, "inbox"), Counter[str]()
     for number in range(NIGHTS):
         night = Night(verdict)
-        belt = Belt(box, night.handle, clock, Health(), outbox=Mailbox(db, "outbox"), set_aside=())
-        going = asyncio.create_task(belt.forever())
-        await box.put(*(Draft(f"{number}:{lane}", str(lane), "kind", b"") for lane in range(EACH)), now=clock.now())
+        belt = Worker(box, night.handle, clock, Heartbeats(), outbox=JobQueue(db, "outbox"), set_aside=())
+        going = asyncio.create_task(belt.run())
+        await box.enqueue(
+            *(NewJob(f"{number}:{lane}", str(lane), "kind", b"") for lane in range(EACH)), now=clock.now()
+        )
         await asyncio.wait_for(night.all_in_hand.wait(), 30)
         clock.advance(LEASE_SECONDS + 1)
         night.over.set()

@@ -8,10 +8,11 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
 from storage.at_once import IDLE
-from storage.database.database import FEW, Database
-from storage.job_queue import Done, Draft, Mailbox
-from storage.messages import Posts
-from storage.prompts import Questions
+from storage.database.database import CHUNK_SIZE, Database
+from storage.job_queue import JobQueue
+from storage.messages import MessageRepository
+from storage.models.job import Done, NewJob
+from storage.prompts import PromptRepository
 from tests.crowd import book
 from tests.evidence import eventually, rest, rows
 from tests.world import World
@@ -38,42 +39,42 @@ async def ask(db: Database, number: int) -> None:
 
 
 async def test_a_group_with_much_in_it_moves_as_a_whole(db: Database) -> None:
-    number = FEW * 2 + 1
+    number = CHUNK_SIZE * 2 + 1
     await ask(db, number)
-    await Posts(db).move(-1, -100)
+    await MessageRepository(db).migrate_chat(-1, -100)
     async with db.reading() as tx:
         found = await tx.exec_driver_sql("SELECT chat_id, count(*) FROM questions GROUP BY 1")
         assert [tuple(row) for row in found] == [(-100, number)]
 
 
 async def test_what_is_forgotten_is_forgotten_a_few_at_a_time(db: Database) -> None:
-    await ask(db, FEW + 1)
+    await ask(db, CHUNK_SIZE + 1)
     async with db.transaction() as tx:
-        await tx.exec_driver_sql(MAILS, (FEW + 1,))
-    box, questions = Mailbox(db, "updates"), Questions(db)
-    assert [await box.prune(before=NOW) for _ in range(3)] == [FEW, 1, 0]
-    assert [await questions.prune(before=NOW) for _ in range(3)] == [FEW, 1, 0]
+        await tx.exec_driver_sql(MAILS, (CHUNK_SIZE + 1,))
+    box, questions = JobQueue(db, "updates"), PromptRepository(db)
+    assert [await box.delete_done(before=NOW) for _ in range(3)] == [CHUNK_SIZE, 1, 0]
+    assert [await questions.prune(before=NOW) for _ in range(3)] == [CHUNK_SIZE, 1, 0]
 
 
 async def test_the_sweep_forgets_all_that_is_old_however_much_it_is(world: World) -> None:
     await rest(world)
     async with book(world) as db:
-        await ask(db, FEW * 3)
+        await ask(db, CHUNK_SIZE * 3)
         async with db.transaction() as tx:
-            await tx.exec_driver_sql(MAILS, (FEW * 2 + 1,))
+            await tx.exec_driver_sql(MAILS, (CHUNK_SIZE * 2 + 1,))
     old = "SELECT (SELECT count(*) FROM questions) + (SELECT count(*) FROM mail WHERE box = 'updates') AS n"
-    assert rows(world, old)[0]["n"] == FEW * 5 + 1
+    assert rows(world, old)[0]["n"] == CHUNK_SIZE * 5 + 1
     world.advance(7200)
     await eventually(lambda: rows(world, old)[0]["n"] == 0)
 
 
 async def test_what_keeps_only_its_key_takes_little_room(db: Database) -> None:
-    box = Mailbox(db, "events")
+    box = JobQueue(db, "events")
     before = await pages(db)
-    await box.put(*(Draft(f"evt_{n}", f"lane {n}", "kind", b"x" * 3_500) for n in range(100)), now=NOW)
+    await box.enqueue(*(NewJob(f"evt_{n}", f"lane {n}", "kind", b"x" * 3_500) for n in range(100)), now=NOW)
     for mail in await box.claim(now=NOW, limit=100, lease_seconds=60):
-        await box.settle(mail, Done(), now=NOW)
-    assert await box.put(Draft("evt_99", "lane", "kind"), now=NOW) == 0
+        await box.finish(mail, Done(), now=NOW)
+    assert await box.enqueue(NewJob("evt_99", "lane", "kind"), now=NOW) == 0
     assert await pages(db) - before < 20
 
 

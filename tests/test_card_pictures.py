@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.app import Seams
+from bot.app import AdapterOverrides
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.qr_code import qr_png, qr_svg
-from handlers.telegram.messenger import DeliveryFailed, Letter
-from storage.models.payment import Place
+from handlers.telegram.messenger import DeliveryError, Message
+from storage.models.payment import ChatTarget
 from tests.crowd import break_telegram, calls, chat_of, set_aside
 from tests.evidence import pass_time, payment, rest, rows
 from tests.page_world import paged
@@ -23,8 +23,8 @@ from tests.world import OWNER, Json, World, free_port, labels, opened
 class NoPictures(OpenMessenger):
     """A chat whose admins let the bot send words alone."""
 
-    async def send_photo(self, place: Place, png: bytes, letter: Letter, *, reply_to: int | None = None) -> int:
-        raise DeliveryFailed("Not enough rights to send photos to the chat", permanent=True, closed=True)
+    async def send_photo(self, chat: ChatTarget, png: bytes, message: Message, *, reply_to: int | None = None) -> int:
+        raise DeliveryError("Not enough rights to send photos to the chat", permanent=True, closed=True)
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ async def test_a_picture_that_did_not_get_out_is_sent_again(world: World) -> Non
 
 
 async def test_a_chat_without_pictures_is_told_in_words_and_stays_open(clock: TurnedClock, tmp_path: Path) -> None:
-    port, seams = free_port(), Seams(messenger=NoPictures)
+    port, seams = free_port(), AdapterOverrides(messenger=NoPictures)
     async with opened(clock, tmp_path, port=port, public_url=f"http://127.0.0.1:{port}", seams=seams) as world:
         world.say("/pay 149,50 Coffee")
         await world.card("Waiting for payment")

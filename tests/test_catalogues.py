@@ -10,9 +10,9 @@ import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
-from handlers.i18n import CATALOGUES, LANGUAGES, text
+from handlers.i18n import LANGUAGES, LOCALES_DIR, text
 
-ROOT = CATALOGUES.parent.parent
+ROOT = LOCALES_DIR.parent.parent
 KEY = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)+")
 SPEAKERS = {"text", "html", "reply"}
 IN_A_TEMPLATE = re.compile(r"\b(?:text|html|t|_)\(\s*[\"']([a-z0-9_.]+)[\"']")
@@ -21,7 +21,7 @@ TAG = re.compile(r"</?[a-z-]+")
 
 
 def catalogue(language: str) -> Catalog:
-    with (CATALOGUES / language / "kvit.po").open("rb") as written:
+    with (LOCALES_DIR / language / "kvit.po").open("rb") as written:
         return read_po(written, locale=language)
 
 
@@ -36,7 +36,7 @@ def sentences(language: str) -> dict[str, list[str]]:
     return found
 
 
-PRESENT = [language for language in LANGUAGES if (CATALOGUES / language / "kvit.po").exists()]
+PRESENT = [language for language in LANGUAGES if (LOCALES_DIR / language / "kvit.po").exists()]
 
 
 def test_there_is_an_english_catalogue() -> None:

@@ -54,7 +54,7 @@ async def test_a_stranger_is_refused_every_command_in_one_friendly_line_with_his
         for rest in ("", f" {ref}"):
             world.advance(61)  # in a group a stranger is answered once a minute
             said = await refused(world, f"/{command.name}{rest}", by=STRANGER, chat=chat)
-            if command.role is not Role.STRANGER:
+            if command.role is not Role.NONE:
                 assert said == f"You don't have access to that. {ADDRESS}", command.name
             assert "Secret" not in said
     assert posts(world) == before
@@ -64,7 +64,7 @@ async def test_a_stranger_may_say_hello_and_learn_his_number(world: World) -> No
     assert f"give your number {STRANGER} to an admin" in await refused(world, "/start", by=STRANGER)
     listed = await refused(world, "/help", by=STRANGER)
     assert [line.split()[0] for line in listed.splitlines()[1:-1]] == [
-        f"/{name}" for name, command in COMMANDS.items() if command.role is Role.STRANGER
+        f"/{name}" for name, command in COMMANDS.items() if command.role is Role.NONE
     ]
     assert listed.endswith(ADDRESS)
     assert await refused(world, "/id", by=STRANGER) == f"Your number is {STRANGER}."

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.checks.machine import LITTLE, TOO_LITTLE, address, disk
-from bot.settings import settings_of
+from bot.checks.machine import LOW_FREE, MIN_FREE, address, disk
+from bot.settings import make_settings
 from storage.migrations import HEAD
 from tests.terminal import Terminal, failing, installed, noted, secrets_in, serving
 
@@ -102,7 +102,7 @@ def empty(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("free", "mark"), [(LITTLE, "ok"), (LITTLE - 1, "note"), (TOO_LITTLE, "note"), (TOO_LITTLE - 1, "FAIL")]
+    ("free", "mark"), [(LOW_FREE, "ok"), (LOW_FREE - 1, "note"), (MIN_FREE, "note"), (MIN_FREE - 1, "FAIL")]
 )
 def test_a_disk_that_fills_up_is_told_before_it_is_full(free: int, mark: str) -> None:
     assert disk(free).line.startswith(mark)
@@ -226,7 +226,7 @@ async def test_an_address_for_this_machine_is_a_note_in_test_mode_and_wrong_in_l
 @pytest.mark.parametrize(("port", "mark"), [(":9443", "FAIL"), (":8443", "ok"), ("", "ok")])
 def test_telegram_sends_to_few_ports_only(port: str, mark: str) -> None:
     token, key = "7700000001:" + "x" * 35, "rk_test_1"
-    settings = settings_of(telegram_bot_token=token, stripe_api_key=key, public_url=f"https://pay.example.dk{port}")
+    settings = make_settings(telegram_bot_token=token, stripe_api_key=key, public_url=f"https://pay.example.dk{port}")
     assert address(settings).line.startswith(mark)
 
 

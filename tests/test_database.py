@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
-from storage.job_queue import Draft, Mailbox
+from storage.job_queue import JobQueue
+from storage.models.job import NewJob
 from storage.schema.shops import facts, members
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -174,7 +175,7 @@ async def test_writers_of_one_process_wait_for_each_other_longer_than_for_strang
     db = Database(f"sqlite:///{tmp_path}/kvit.db", busy_seconds=0.05)
     await db.migrate()
     async with db.transaction():
-        put = asyncio.create_task(Mailbox(db, "inbox").put(Draft("a", "lane", "kind"), now=NOW))
+        put = asyncio.create_task(JobQueue(db, "inbox").enqueue(NewJob("a", "lane", "kind"), now=NOW))
         await asyncio.sleep(0.3)
         assert not put.done()
     assert await put == 1

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 
 from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
-from storage.job_queue import Draft, Mailbox
+from storage.job_queue import JobQueue
+from storage.models.job import NewJob
 from storage.schema.shops import facts
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -37,15 +38,15 @@ async def test_another_process_that_keeps_the_lock_is_named_as_such(tmp_path: Pa
     await db.migrate()
     other = sqlite3.connect(db.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    box = Mailbox(db, "inbox")
+    box = JobQueue(db, "inbox")
     with pytest.raises(DatabaseUnavailable, match="database is locked"):
         await _set(db, "n", "1")
     with pytest.raises(DatabaseUnavailable, match="database is locked"):
-        await box.put(Draft("a", "lane", "kind"), now=NOW)
+        await box.enqueue(NewJob("a", "lane", "kind"), now=NOW)
     other.execute("COMMIT")
     other.close()
     await _set(db, "n", "1")
-    assert await box.put(Draft("a", "lane", "kind"), now=NOW) == 1
+    assert await box.enqueue(NewJob("a", "lane", "kind"), now=NOW) == 1
     await db.close()
 
 
@@ -55,7 +56,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
-from storage.job_queue import Draft, Mailbox
+from storage.job_queue import Mailbox
+from storage.models.job import NewJob
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
@@ -102,14 +104,14 @@ def test_a_full_disk_refuses_whole_writes_and_later_ones_work_again(tmp_path: Pa
 
 
 async def test_a_file_that_may_not_grow_is_full_and_its_open_transaction_is_undone(db: Database) -> None:
-    box = Mailbox(db, "inbox")
+    box = JobQueue(db, "inbox")
     async with db.transaction() as tx:
         pages: int = (await tx.exec_driver_sql("PRAGMA page_count")).scalar_one()
         await tx.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
 
     async def fill() -> None:
         async with db.transaction() as tx:
-            await box.put_within(tx, *(Draft(f"{n}", "lane", "kind", b"x" * 9_000) for n in range(9)), now=NOW)
+            await box.enqueue_in(tx, *(NewJob(f"{n}", "lane", "kind", b"x" * 9_000) for n in range(9)), now=NOW)
 
     with pytest.raises(DatabaseUnavailable, match="full"):
         await fill()
@@ -126,9 +128,9 @@ async def test_a_missing_folder_and_a_file_that_is_no_database_are_out_of_reach(
         db = Database(f"sqlite:///{tmp_path}/{file}")
         with pytest.raises(DatabaseUnavailable):
             await db.migrate()
-        assert not await db.is_ready()
+        assert not await db.has_current_schema()
         with pytest.raises(DatabaseUnavailable):
-            await Mailbox(db, "inbox").put(Draft("a", "lane", "kind"), now=NOW)
+            await JobQueue(db, "inbox").enqueue(NewJob("a", "lane", "kind"), now=NOW)
         await db.close()
 
 
@@ -137,7 +139,7 @@ async def test_nothing_is_written_after_close(db: Database) -> None:
     with pytest.raises(DatabaseUnavailable, match="closed"):
         await _set(db, "n", "1")
     with pytest.raises(DatabaseUnavailable, match="closed"):
-        await Mailbox(db, "inbox").put(Draft("a", "lane", "kind"), now=NOW)
+        await JobQueue(db, "inbox").enqueue(NewJob("a", "lane", "kind"), now=NOW)
     with pytest.raises(DatabaseUnavailable, match="closed"):
         await _number(db)
 
@@ -146,7 +148,7 @@ def test_no_thread_outlives_the_loop_whose_database_was_closed(tmp_path: Path) -
     async def fail_to_open_and_close() -> None:
         db = Database(f"sqlite:///{tmp_path}/nowhere/kvit.db")
         with pytest.raises(DatabaseUnavailable):
-            await Mailbox(db, "inbox").put(Draft("a", "lane", "kind"), now=NOW)
+            await JobQueue(db, "inbox").enqueue(NewJob("a", "lane", "kind"), now=NOW)
         await db.close()
 
     before = threading.active_count()

@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from bot.app import Seams
+from bot.app import AdapterOverrides
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.telegram.messenger import Messenger
 from storage.models.payment import PaymentStatus
@@ -136,7 +136,7 @@ async def test_a_card_whose_sending_broke_off_is_repeated_once_and_the_repeat_is
     await in_time(world, lambda: len(shown(world)) == (2 if when == "after" else 1))
     await caught_up(world)
     row = await card_row(world)
-    assert row.sends == 2
+    assert row.send_attempts == 2
     assert row.message_id == shown(world)[-2]["message_id"]
     await world.decide("approve")
     await world.card("✅ Paid:")
@@ -149,7 +149,7 @@ async def test_a_card_that_surely_was_not_sent_is_sent_again_without_counting(wo
     world.say("/pay 125")
     await in_time(world, lambda: shown(world))
     await caught_up(world)
-    assert (await card_row(world)).sends == 1
+    assert (await card_row(world)).send_attempts == 1
     assert len(shown(world)) == 2
 
 
@@ -229,7 +229,7 @@ async def test_one_chat_that_is_stuck_holds_up_no_other_and_keeps_its_own_order(
     clock: TurnedClock, tmp_path: Path
 ) -> None:
     is_open = asyncio.Event()
-    seams = Seams(messenger=lambda inner: cast("Messenger", Gate(inner, MERCHANT, is_open)))
+    seams = AdapterOverrides(messenger=lambda inner: cast("Messenger", Gate(inner, MERCHANT, is_open)))
     async with opened(clock, tmp_path, seams=seams) as world:
         await open_shop(world)
         for text in ("/id", "/pay 125", "/status", "/help"):
@@ -247,14 +247,14 @@ async def test_one_chat_that_is_stuck_holds_up_no_other_and_keeps_its_own_order(
 class Stumbles(OpenMessenger):
     """Nobody gets an answer to a tap, and not because of Telegram."""
 
-    async def answer(self, callback_id: str, text: str = "", *, alert: bool = False) -> None:
+    async def answer_callback(self, callback_id: str, text: str = "", *, alert: bool = False) -> None:
         raise ZeroDivisionError
 
 
 async def test_a_tap_that_fails_for_good_is_told_with_where_to_see_what_came_of_it(
     clock: TurnedClock, tmp_path: Path
 ) -> None:
-    async with opened(clock, tmp_path, seams=Seams(messenger=Stumbles)) as world:
+    async with opened(clock, tmp_path, seams=AdapterOverrides(messenger=Stumbles)) as world:
         question = await reply(world, world.say("/pay 1.234"), "Which")
         world.tap(question, "1,234.00")
         await in_time(world, lambda: [one for one in texts(world) if "it may have been done all the same" in one])

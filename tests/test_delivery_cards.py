@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from bot.app import Seams
+from bot.app import AdapterOverrides
 from bot.sandbox.fake_telegram.membership import Membership
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.telegram.messenger import Messenger
@@ -102,7 +102,7 @@ async def test_the_button_of_a_card_whose_sending_broke_off_makes_that_message_t
     await in_time(world, lambda: "Canceled" in shown(world)[0]["text"], step=1)
     await caught_up(world)
     row = await card_row(world)
-    assert (row.message_id, row.sends) == (orphan["message_id"], 1)
+    assert (row.message_id, row.send_attempts) == (orphan["message_id"], 1)
     assert len(shown(world)) == 2
 
 
@@ -111,7 +111,7 @@ async def test_the_message_that_was_stored_first_stays_the_card_though_its_repea
 ) -> None:
     is_open = asyncio.Event()
     is_open.set()
-    seams = Seams(messenger=lambda inner: cast("Messenger", Gate(inner, OWNER, is_open)))
+    seams = AdapterOverrides(messenger=lambda inner: cast("Messenger", Gate(inner, OWNER, is_open)))
     async with opened(clock, tmp_path, seams=seams) as world:
         await break_telegram(world, "sendMessage", "drop", when="after")
         world.say("/pay 125")
@@ -123,7 +123,7 @@ async def test_the_message_that_was_stored_first_stays_the_card_though_its_repea
         await world.card("It was canceled here")
         await caught_up(world)
         row = await card_row(world)
-        assert (row.message_id, row.sends) == (orphan["message_id"], 2)
+        assert (row.message_id, row.send_attempts) == (orphan["message_id"], 2)
         assert ["Canceled" in message["text"] for message in shown(world)] == [True, False, False]
 
 

@@ -23,10 +23,10 @@ from bot.cli import main
 from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.settings import Settings
 from bot.settings_validators import trusted_proxies
-from handlers.operations.metrics import Metrics, Readings
-from handlers.runtime.heartbeats import Health
+from handlers.operations.metrics import GaugeCollector, Metrics
+from handlers.runtime.heartbeats import Heartbeats
 from storage.database.database import Database
-from storage.statistics import Counts
+from storage.statistics import Statistics
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
@@ -60,7 +60,7 @@ def exported() -> dict[str, set[str]]:
     db = Database("sqlite:///nowhere.db")
     clock = TurnedClock()
     metrics = Metrics(clock)
-    Readings(metrics, Counts(db), [], Health(), clock)
+    GaugeCollector(metrics, Statistics(db), [], Heartbeats(), clock)
     found: dict[str, set[str]] = {}
     collectors: dict[Collector, list[str]] = metrics.registry._collector_to_names
     for collector, names in collectors.items():

@@ -43,12 +43,12 @@ RIGHTS = {
     "cancel": {("PaymentIntents", "Write")},
     "capture": {("PaymentIntents", "Write")},
     "refund": {("Refunds", "Write")},
-    "refunds": {("Refunds", "Write")},
-    "disputes": {("Disputes", "Read")},
-    "fraud_warnings": {("Charges", "Read")},
+    "list_refunds": {("Refunds", "Write")},
+    "list_disputes": {("Disputes", "Read")},
+    "list_fraud_warnings": {("Charges", "Read")},
     "retrieve": {("PaymentIntents", "Write")},
-    "find": {("PaymentIntents", "Write")},
-    "events_since": {("Events", "Read")},
+    "find_intent": {("PaymentIntents", "Write")},
+    "list_events": {("Events", "Read")},
     "account": {("Account", "Read")},
 }
 """What each of the gateway's calls needs of a restricted key; in Stripe's Dashboard Write includes Read."""

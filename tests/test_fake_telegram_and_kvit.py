@@ -9,16 +9,16 @@ import pytest
 from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.messenger import TelegramMessenger
-from bot.telegram.polling import Polling, WebhookIsSet
-from handlers.telegram.messenger import Button, DeliveryFailed, Letter
+from bot.telegram.polling import Polling, WebhookConflict
+from handlers.telegram.messenger import Button, DeliveryError, Message
 from storage.database.database import Database
-from storage.job_queue import Mailbox
-from storage.models.payment import Place
+from storage.job_queue import JobQueue
+from storage.models.payment import ChatTarget
 from tests.fake_telegram_talk import Talk, opened
 
 GUEST = 4242
 GROUP = -4001
-CARD = Letter("<b>125,00 kr.</b> open", ((Button("Cancel", data="c:1"), Button("Copy link", copy="https://a.dk")),))
+CARD = Message("<b>125,00 kr.</b> open", ((Button("Cancel", data="c:1"), Button("Copy link", copy="https://a.dk")),))
 
 
 @pytest.fixture
@@ -37,25 +37,25 @@ async def request_to(talk: Talk) -> AsyncIterator[AiohttpRequest]:
 @pytest.fixture
 async def messenger(request_to: AiohttpRequest) -> TelegramMessenger:
     messenger = TelegramMessenger(request_to)
-    await messenger.connect()
+    await messenger.get_me()
     return messenger
 
 
-async def failure(messenger: TelegramMessenger, chat_id: int, thread: int | None = None) -> DeliveryFailed:
-    with pytest.raises(DeliveryFailed) as failed:
-        await messenger.send(Place(chat_id, thread), CARD)
+async def failure(messenger: TelegramMessenger, chat_id: int, thread: int | None = None) -> DeliveryError:
+    with pytest.raises(DeliveryError) as failed:
+        await messenger.send(ChatTarget(chat_id, thread), CARD)
     return failed.value
 
 
 async def test_a_card_lives_through_edits_and_a_tap(talk: Talk, messenger: TelegramMessenger) -> None:
     assert messenger.username == talk.fake.username
-    card = await messenger.send(Place(talk.chat), CARD, reply_to=999)
-    await messenger.edit(Place(talk.chat), card, CARD)
-    await messenger.edit(Place(talk.chat), card, Letter("<b>125,00 kr.</b> paid"))
+    card = await messenger.send(ChatTarget(talk.chat), CARD, reply_to=999)
+    await messenger.edit(ChatTarget(talk.chat), card, CARD)
+    await messenger.edit(ChatTarget(talk.chat), card, Message("<b>125,00 kr.</b> paid"))
     assert talk.shown(card)["text"] == "125,00 kr. paid"
     assert "reply_markup" not in talk.shown(card)
     number = talk.fake.tap(card, talk.fake.owner_id, "c:1")
-    await messenger.answer(number, "Too late")
+    await messenger.answer_callback(number, "Too late")
     assert (talk.fake.world.taps[number].answer or {})["text"] == "Too late"
 
 
@@ -67,9 +67,9 @@ async def test_what_will_never_arrive_is_told_apart_from_what_has_to_wait(
     assert (await failure(messenger, GUEST)).permanent
     assert (await failure(messenger, 5)).permanent
     await talk.control("faults", {"method": "sendMessage", "how": "429", "retry_after": 137})
-    assert (await failure(messenger, talk.chat)).wait == 137
+    assert (await failure(messenger, talk.chat)).retry_after == 137
     await talk.control("faults", {"method": "sendMessage", "when": "after", "how": "drop"})
-    assert (await failure(messenger, talk.chat)).unsure
+    assert (await failure(messenger, talk.chat)).outcome_unknown
 
 
 async def test_a_group_that_moved_and_a_topic_that_is_gone_are_recognised(
@@ -79,18 +79,18 @@ async def test_a_group_that_moved_and_a_topic_that_is_gone_are_recognised(
     moved = (await talk.control("migrate", {"chat_id": GROUP}))["chat_id"]
     assert (await failure(messenger, GROUP)).moved_to == moved
     await talk.control("messages", {"chat_id": moved, "from_id": GUEST, "text": "/start", "message_thread_id": 7})
-    await messenger.send(Place(moved, 7), CARD)
-    assert (await failure(messenger, moved, 8)).gone
+    await messenger.send(ChatTarget(moved, 7), CARD)
+    assert (await failure(messenger, moved, 8)).message_gone
 
 
 async def test_updates_are_kept_once_though_they_come_twice(
     talk: Talk, request_to: AiohttpRequest, db: Database, clock: TurnedClock
 ) -> None:
-    polling = Polling(request_to, Mailbox(db, "inbox"), clock, long_poll=0)
+    polling = Polling(request_to, JobQueue(db, "inbox"), clock, long_poll=0)
     said = await talk.control("messages", {"chat_id": GUEST, "from_id": GUEST, "text": "/pay 125"})
     assert await polling.poll_once() == 1
     await talk.control("redeliver", {"update_id": said["update_id"]})
     assert await polling.poll_once() == 0
     await talk.call("setWebhook", url="http://127.0.0.1:9/telegram/webhook")
-    with pytest.raises(WebhookIsSet):
+    with pytest.raises(WebhookConflict):
         await polling.poll_once()

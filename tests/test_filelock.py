@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.database.file_lock import AlreadyServed, FileLock
+from storage.database.file_lock import AlreadyLocked, FileLock
 
 HOLDER = """
 import sys
@@ -21,7 +21,7 @@ sys.stdin.read()
 
 
 def test_a_second_serve_on_the_same_file_is_refused_in_plain_words(tmp_path: Path) -> None:
-    with FileLock(tmp_path / "kvit.db"), pytest.raises(AlreadyServed, match=r"another process serves.*kvit\.db\.lock"):
+    with FileLock(tmp_path / "kvit.db"), pytest.raises(AlreadyLocked, match=r"another process serves.*kvit\.db\.lock"):
         FileLock(tmp_path / "kvit.db").acquire()
 
 
@@ -43,7 +43,7 @@ def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(AlreadyServed):
+        with pytest.raises(AlreadyLocked):
             FileLock(tmp_path / "kvit.db").acquire()
         holder.kill()
         holder.wait()

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from storage.models.shop import Role
-from storage.shops import Directory
+from storage.shops import ShopRepository
 from tests.crowd import (
     ADMIN,
     COLLEAGUE,
@@ -376,8 +376,8 @@ async def test_whoever_is_in_two_shops_approves_for_each_what_is_its_own(world: 
     ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
     await promote(world, ADMIN)
     async with book(world) as db:
-        second = (await Directory(db).shops())[-1]
-        await Directory(db).seat(second.id, ADMIN, Role.MERCHANT, name="", now=world.clock.now())
+        second = (await ShopRepository(db).shops())[-1]
+        await ShopRepository(db).set_member(second.id, ADMIN, Role.MERCHANT, name="", now=world.clock.now())
     world.say("/start", by=ADMIN, chat=ADMIN)
     which = await reply(world, world.say("/setup", by=ADMIN, chat=ADMIN), chat=ADMIN)
     await world.answer(world.tap(which, "Second", by=ADMIN))
@@ -396,8 +396,8 @@ async def test_whoever_is_in_two_shops_approves_for_each_what_is_its_own(world: 
 async def test_an_admin_of_another_shop_learns_nothing_by_forged_buttons(world: World) -> None:
     await open_second_shop(world, STRANGER)
     async with book(world) as db:
-        second = (await Directory(db).shops())[-1]
-        await Directory(db).seat(second.id, STRANGER, Role.ADMIN, name="", now=world.clock.now())
+        second = (await ShopRepository(db).shops())[-1]
+        await ShopRepository(db).set_member(second.id, STRANGER, Role.ADMIN, name="", now=world.clock.now())
     ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
     world.say(f"/refund {ref} 25", by=MERCHANT, chat=GROUP)
     await world.card("asks to refund", chat=GROUP)

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers import i18n
-from handlers.amounts.parser import Asked, parse_amount, parse_request
-from handlers.i18n import LANGUAGES, Safe, language_of
-from storage.models.money import CURRENCIES, MINIMUM, Money
+from handlers.amounts.parser import RequestedAmount, parse_amount, parse_request
+from handlers.i18n import LANGUAGES, SafeHtml, language_of
+from storage.models.money import CURRENCIES, MIN_AMOUNT, Money
 
 LIMIT = 10_000_000
 COPENHAGEN = "Europe/Copenhagen"
@@ -48,9 +48,9 @@ def test_what_we_write_is_read_back_to_the_last_cent(language: str, currency: st
     shop = currency if "kr" in written else other
     for form in (written, written.replace("\u00a0", " "), written.replace("\u00a0", "\u202f")):
         assert parse_amount(form, currency=currency, limit=LIMIT) == amount
-        if minor >= MINIMUM[currency]:
-            assert parse_request(form, default=shop, limit=LIMIT) == Asked(amount, "")
-            assert parse_request(f"{form} 2 kaffe", default=shop, limit=LIMIT) == Asked(amount, "2 kaffe")
+        if minor >= MIN_AMOUNT[currency]:
+            assert parse_request(form, default=shop, limit=LIMIT) == RequestedAmount(amount, "")
+            assert parse_request(f"{form} 2 kaffe", default=shop, limit=LIMIT) == RequestedAmount(amount, "2 kaffe")
 
 
 @given(st.integers(1, LIMIT), st.sampled_from(CURRENCIES))
@@ -60,22 +60,22 @@ def test_the_form_of_logs_and_files_is_read_back_too(minor: int, currency: str) 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_moment_is_written_in_the_shop_s_zone(language: str) -> None:
-    assert i18n.moment(language, AFTERNOON, COPENHAGEN) == MOMENTS[language]
-    assert i18n.clock_time(language, AFTERNOON, "Europe/Helsinki").replace(".", ":") == "15:05"
-    assert MOMENTS[language].startswith(i18n.day(language, AFTERNOON, COPENHAGEN))
+    assert i18n.format_datetime(language, AFTERNOON, COPENHAGEN) == MOMENTS[language]
+    assert i18n.format_time(language, AFTERNOON, "Europe/Helsinki").replace(".", ":") == "15:05"
+    assert MOMENTS[language].startswith(i18n.format_date(language, AFTERNOON, COPENHAGEN))
 
 
 def test_a_day_begins_at_the_shop_s_midnight() -> None:
     before_midnight = datetime(2026, 11, 24, 22, 30, tzinfo=UTC)
-    assert i18n.day("da", before_midnight, COPENHAGEN) == "24. nov. 2026"
-    assert i18n.day("da", before_midnight, "Europe/Helsinki") == "25. nov. 2026"
+    assert i18n.format_date("da", before_midnight, COPENHAGEN) == "24. nov. 2026"
+    assert i18n.format_date("da", before_midnight, "Europe/Helsinki") == "25. nov. 2026"
 
 
 def test_a_time_without_a_zone_is_not_shown() -> None:
     with pytest.raises(ValueError, match="zone"):
-        i18n.moment("da", AFTERNOON.replace(tzinfo=None), COPENHAGEN)
+        i18n.format_datetime("da", AFTERNOON.replace(tzinfo=None), COPENHAGEN)
     with pytest.raises(ZoneInfoNotFoundError):
-        i18n.moment("da", AFTERNOON, "Europe/Atlantis")
+        i18n.format_datetime("da", AFTERNOON, "Europe/Atlantis")
 
 
 TAGS = {
@@ -106,15 +106,15 @@ def test_a_person_without_a_language_tag_has_none_of_ours() -> None:
 @pytest.mark.parametrize("zone", ["Europe/Copenhagen", "Europe/Helsinki"])
 def test_the_wallet_changes_its_name_at_the_shop_s_midnight(zone: str) -> None:
     midnight = datetime(2027, 1, 12, tzinfo=ZoneInfo(zone)).astimezone(UTC)
-    assert i18n.wallet("auto", midnight - timedelta(seconds=1), zone) == "MobilePay"
-    assert i18n.wallet("auto", midnight, zone) == "Vipps"
-    assert i18n.wallet("Vipps", AFTERNOON, zone) == "Vipps"
-    assert i18n.wallet("MobilePay", midnight, zone) == "MobilePay"
+    assert i18n.wallet_name("auto", midnight - timedelta(seconds=1), zone) == "MobilePay"
+    assert i18n.wallet_name("auto", midnight, zone) == "Vipps"
+    assert i18n.wallet_name("Vipps", AFTERNOON, zone) == "Vipps"
+    assert i18n.wallet_name("MobilePay", midnight, zone) == "MobilePay"
 
 
 def test_a_wallet_of_another_name_is_refused() -> None:
     with pytest.raises(ValueError, match="WALLET_NAME"):
-        i18n.wallet("mobilepay", AFTERNOON, COPENHAGEN)
+        i18n.wallet_name("mobilepay", AFTERNOON, COPENHAGEN)
 
 
 def test_a_sentence_has_its_holes_filled() -> None:
@@ -146,6 +146,6 @@ def test_a_hole_cannot_bring_html_or_another_hole_along() -> None:
     hostile = '<b>{limit}</b> & "co"'
     shown = i18n.html("en", "error.currency_unknown", written=hostile)
     assert markup.escape(hostile, quote=False) in shown
-    assert isinstance(shown, Safe)
+    assert isinstance(shown, SafeHtml)
     assert hostile in i18n.text("en", "error.currency_unknown", written=hostile)
-    assert "<b>x</b>" in i18n.html("en", "error.currency_unknown", written=Safe("<b>x</b>"))
+    assert "<b>x</b>" in i18n.html("en", "error.currency_unknown", written=SafeHtml("<b>x</b>"))

@@ -13,7 +13,7 @@ from bot.sandbox.fake_telegram.state import ANONYMOUS_ADMIN
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.chat.routes import CALLBACKS, COMMANDS, PaymentButton, RefundButton
 from storage.models.shop import Role
-from storage.shops import Directory
+from storage.shops import ShopRepository
 from tests.crowd import (
     ADMIN,
     GROUP,
@@ -82,9 +82,9 @@ async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
         await open_shop(running)
         await open_second_shop(running)
         async with book(running) as db:
-            directory, now = Directory(db), clock.now()
-            await directory.seat(2, RIVAL, Role.ADMIN, name="Rolf", now=now)
-            await directory.seat(1, GONE, Role.ADMIN, name="Gert", now=now)
+            directory, now = ShopRepository(db), clock.now()
+            await directory.set_member(2, RIVAL, Role.ADMIN, name="Rolf", now=now)
+            await directory.set_member(1, GONE, Role.ADMIN, name="Gert", now=now)
         yield running
 
 
@@ -165,7 +165,7 @@ async def test_in_the_shops_own_group_whoever_has_no_role_there_gets_nothing_don
 ) -> None:
     before = standing(world)
     for name, command in COMMANDS.items():
-        if command.role is not Role.STRANGER:
+        if command.role is not Role.NONE:
             await rest(world)
             world.advance(61)
             for to in (None, secrets.card["message_id"]):
@@ -214,7 +214,7 @@ async def test_whoever_speaks_for_many_gets_nothing_done(world: World, secrets: 
 async def test_a_forwarded_command_gets_nothing_done_even_by_those_who_may(world: World, secrets: Secrets) -> None:
     before = standing(world)
     for name, command in COMMANDS.items():
-        if command.role is not Role.STRANGER:
+        if command.role is not Role.NONE:
             for chat in (GROUP, None):
                 said = hear(world, f"/{name} {secrets.ref}", by=OWNER, chat=chat, forward_origin=ORIGIN)
                 assert "was forwarded" in (await reply(world, said, chat=chat or OWNER))["text"], name

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bot.app import Seams
+from bot.app import AdapterOverrides
 from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.stripe.gateway import StripeGateway
 from handlers.stripe.gateway import GatewayError
@@ -74,7 +74,7 @@ async def late_world(clock: TurnedClock, tmp_path: Path, kind: type[Late] = Late
         await world.stop()
         key = world.settings.stripe_api_key.get_secret_value()
         gateway = kind(StripeGateway(key, api_base=world.stripe.base))
-        world.seams = Seams(gateway=lambda _: gateway)
+        world.seams = AdapterOverrides(gateway=lambda _: gateway)
         await world.begin()
         try:
             yield world, gateway

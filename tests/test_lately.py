@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from handlers.runtime.rate_limit import Lately
+from handlers.runtime.rate_limit import RecentTimes
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 def test_what_is_too_old_is_forgotten_as_something_new_is_noted() -> None:
-    lately = Lately(timedelta(seconds=10))
-    lately.note("a", NOW, now=NOW)
-    lately.note("b", NOW + timedelta(seconds=5), now=NOW + timedelta(seconds=5))
-    lately.note("c", NOW + timedelta(seconds=11), now=NOW + timedelta(seconds=11))
-    assert (lately.when("a"), lately.when("b"), len(lately)) == (None, NOW + timedelta(seconds=5), 2)
+    lately = RecentTimes(timedelta(seconds=10))
+    lately.set("a", NOW, now=NOW)
+    lately.set("b", NOW + timedelta(seconds=5), now=NOW + timedelta(seconds=5))
+    lately.set("c", NOW + timedelta(seconds=11), now=NOW + timedelta(seconds=11))
+    assert (lately.get("a"), lately.get("b"), len(lately)) == (None, NOW + timedelta(seconds=5), 2)
 
 
 def test_where_there_is_too_much_the_oldest_goes_and_not_what_was_noted_again() -> None:
-    lately = Lately(timedelta(hours=1), most=2)
+    lately = RecentTimes(timedelta(hours=1), most=2)
     for key in ("a", "b", "a", "c"):
-        lately.note(key, NOW, now=NOW)
-    assert [lately.when(key) for key in ("a", "b", "c")] == [NOW, None, NOW]
+        lately.set(key, NOW, now=NOW)
+    assert [lately.get(key) for key in ("a", "b", "c")] == [NOW, None, NOW]

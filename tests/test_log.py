@@ -9,14 +9,14 @@ import pytest
 import sqlalchemy as sa
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.chat.audit_text import ACTIONS
+from handlers.chat.audit_text import ACTION_MESSAGES
 from handlers.i18n import html
-from storage.audit_log import MOST_SEARCHED, Trail, note
+from storage.audit_log import MOST_SEARCHED, AuditLog, record
 from storage.database.database import Database
 from storage.models.payment import PaymentStatus
 from storage.models.shop import Shop
 from storage.schema.audit_log import history
-from storage.shops import Directory
+from storage.shops import ShopRepository
 from tests.crowd import (
     ADMIN,
     COLLEAGUE,
@@ -66,7 +66,7 @@ async def add(world: World, shop_id: int, number: int, *, actor: str = "kvit", a
     """Fill a shop's history, as years would."""
     async with book(world) as db, db.transaction() as tx:
         for count in range(number):
-            await note(tx, shop_id, actor, action, {"row": f"r{count}"}, world.clock.now())
+            await record(tx, shop_id, actor, action, {"row": f"r{count}"}, world.clock.now())
 
 
 async def test_what_people_kvit_and_stripe_did_stands_there_newest_first_in_plain_words(world: World) -> None:
@@ -217,7 +217,7 @@ async def test_an_action_or_a_doer_of_a_later_version_is_shown_harmlessly(world:
 
 @pytest.mark.parametrize("language", ["en", "da", "sv", "nb", "fi"])
 def test_every_known_action_has_its_words(language: str) -> None:
-    for key in ACTIONS.values():
+    for key in ACTION_MESSAGES.values():
         assert html(language, key)
 
 
@@ -234,14 +234,14 @@ async def test_the_history_is_only_ever_added_to(world: World) -> None:
 
 
 async def test_a_search_ends_after_so_many_rows_and_goes_on_from_there(db: Database, clock: TurnedClock) -> None:
-    shop = await Directory(db).open_shop(Shop(0, "S", "DKK", "en", "Europe/Copenhagen"), now=clock.now())
+    shop = await ShopRepository(db).create_shop(Shop(0, "S", "DKK", "en", "Europe/Copenhagen"), now=clock.now())
     row = {"shop_id": shop.id, "at": clock.now(), "actor": "kvit", "action": "looked", "detail": "{}"}
     async with db.transaction() as tx:
         await tx.execute(history.insert(), [row | {"action": "needle"}] + [row] * MOST_SEARCHED)
-    first = await Trail(db).page(shop.id, limit=10, words="needle")
-    assert (first.lines, first.older is None) == ([], False)
-    second = await Trail(db).page(shop.id, limit=10, words="needle", before=first.older)
-    assert ([line.action for line in second.lines], second.older) == (["needle"], None)
+    first = await AuditLog(db).page(shop.id, limit=10, words="needle")
+    assert (first.lines, first.next_cursor is None) == ([], False)
+    second = await AuditLog(db).page(shop.id, limit=10, words="needle", before=first.next_cursor)
+    assert ([line.action for line in second.lines], second.next_cursor) == (["needle"], None)
     async with db.reading() as tx:
         plan = await tx.execute(
             sa.text("EXPLAIN QUERY PLAN SELECT id FROM history WHERE shop_id = 1 AND id < 9 ORDER BY id DESC")

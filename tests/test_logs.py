@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from bot import logging_setup
-from bot.redaction import GONE, redactor
+from bot.redaction import REDACTED, redactor
 from handlers.trace import current, trace
 
 log = logging.getLogger("handlers.somewhere")
@@ -37,7 +37,10 @@ def as_it_was() -> Iterator[None]:
     """Logging is one for the whole process: give it back as it was."""
     root, hook = logging.getLogger(), sys.excepthook
     handlers, level = list(root.handlers), root.level
-    levels = {name: logging.getLogger(name).level for name in (*logging_setup.CHATTY, *logging_setup.SILENT)}
+    levels = {
+        name: logging.getLogger(name).level
+        for name in (*logging_setup.WARNING_ONLY_LOGGERS, *logging_setup.DISABLED_LOGGERS)
+    }
     yield
     root.handlers[:], sys.excepthook = handlers, hook
     root.setLevel(level)
@@ -120,7 +123,7 @@ def test_no_secret_is_written_wherever_it_stands(form: str, secret: str) -> None
     except RuntimeError:
         log.exception("in exceptions")
     shown = written()
-    assert shown.count(GONE) >= 8
+    assert shown.count(REDACTED) >= 8
     assert "in exceptions" in shown
     assert secret not in shown
     assert [canary for canary in CANARIES if canary in shown] == []
@@ -145,7 +148,7 @@ def test_no_secret_is_written_wherever_it_stands(form: str, secret: str) -> None
 )
 def test_headers_and_addresses_are_cut_as_well(shown: str) -> None:
     cut = redactor()(shown)
-    assert cut.count(GONE) == 1
+    assert cut.count(REDACTED) == 1
     assert "canary" not in cut.lower()
     assert "Y2Fu" not in cut
 
@@ -153,7 +156,7 @@ def test_headers_and_addresses_are_cut_as_well(shown: str) -> None:
 def test_values_known_to_be_secret_are_cut_whatever_their_shape() -> None:
     written = read(form="json", secrets=["correct horse", "", "abc"])
     log.info("the correct horse knows abc")
-    assert json.loads(written())["event"] == f"the {GONE} knows abc"
+    assert json.loads(written())["event"] == f"the {REDACTED} knows abc"
 
 
 def test_what_is_no_secret_is_left_alone() -> None:
@@ -218,7 +221,7 @@ def test_what_nobody_catches_is_cut_too() -> None:
     written = read(form="json")
     error = RuntimeError(TOKEN)
     sys.excepthook(RuntimeError, error, None)
-    assert GONE in written()
+    assert REDACTED in written()
     assert "canary" not in written()
 
 

@@ -14,13 +14,13 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.operations.metrics import Metrics, Readings
-from handlers.runtime.heartbeats import Health
-from handlers.web.monitoring import Operations
+from handlers.operations.metrics import GaugeCollector, Metrics
+from handlers.runtime.heartbeats import Heartbeats
+from handlers.web.monitoring import MonitoringRoutes
 from storage.database.database import Database
-from storage.job_queue import Mailbox
-from storage.models.job import Draft
-from storage.statistics import Counts
+from storage.job_queue import JobQueue
+from storage.models.job import NewJob
+from storage.statistics import Statistics
 from tests.evidence import rest
 from tests.world import OWNER, Json, World, opened
 
@@ -59,7 +59,7 @@ async def door(clock: TurnedClock, token: str = "", host: str = "127.0.0.1") -> 
     async def page() -> bytes:
         return b"kvit_up 1\n"
 
-    operations = Operations(clock, Health(), {}, readings=page, token=token)
+    operations = MonitoringRoutes(clock, Heartbeats(), {}, readings=page, token=token)
     app = web.Application()
     app.add_routes([web.get("/metrics", operations.metrics)])
     async with TestClient(TestServer(app, host=host)) as client:
@@ -170,15 +170,15 @@ async def test_nothing_personal_and_nothing_of_one_payment_is_in_the_numbers(wor
 
 async def test_two_services_in_one_process_do_not_share_their_numbers(clock: TurnedClock) -> None:
     one, other = Metrics(clock), Metrics(clock)
-    one.event("kept", 1.0)
+    one.stripe_event("kept", 1.0)
     for metrics, count in ((one, 1.0), (other, 0.0)):
         assert (metrics.registry.get_sample_value("kvit_stripe_events_total", {"outcome": "kept"}) or 0.0) == count
 
 
 async def test_a_belt_that_waits_shows_its_depth_and_its_age(db: Database, clock: TurnedClock) -> None:
-    box = Mailbox(db, "events")
-    readings = Readings(Metrics(clock), Counts(db), [box], Health(), clock)
-    await box.put(Draft("a", "1", "k"), Draft("b", "1", "k"), now=clock.now())
+    box = JobQueue(db, "events")
+    readings = GaugeCollector(Metrics(clock), Statistics(db), [box], Heartbeats(), clock)
+    await box.enqueue(NewJob("a", "1", "k"), NewJob("b", "1", "k"), now=clock.now())
     clock.advance(90)
     found = samples((await readings.page()).decode())
     assert value(found, "kvit_mail_waiting", box="events") == 2
@@ -187,9 +187,9 @@ async def test_a_belt_that_waits_shows_its_depth_and_its_age(db: Database, clock
 
 async def test_without_its_database_the_page_still_says_that_it_is_gone(clock: TurnedClock, tmp_path: Path) -> None:
     db = Database(f"sqlite:///{tmp_path}/nowhere/kvit.db")
-    health = Health()
+    health = Heartbeats()
     health.beat("sweep", clock.now())
-    readings = Readings(Metrics(clock), Counts(db), [Mailbox(db, "events")], health, clock)
+    readings = GaugeCollector(Metrics(clock), Statistics(db), [JobQueue(db, "events")], health, clock)
     found = samples((await readings.page()).decode())
     assert value(found, "kvit_database_up") == 0
     assert found["kvit_part_silence_seconds"]

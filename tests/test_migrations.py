@@ -23,7 +23,7 @@ from storage.migrations import UnknownVersion
 from storage.models.shop import Seller
 from storage.schema import refunds
 from storage.schema.types import EPOCH, metadata
-from storage.shops import Directory
+from storage.shops import ShopRepository
 
 MORTAL = """
 import asyncio, os, signal, sys
@@ -88,15 +88,15 @@ async def test_a_second_migration_changes_nothing(db: Database) -> None:
     before = db.path.stat().st_mtime_ns
     await db.migrate()
     assert (await db.schema_version(), db.path.stat().st_mtime_ns) == (migrations.HEAD, before)
-    assert await db.is_ready()
+    assert await db.has_current_schema()
 
 
 async def test_a_new_file_has_no_version_and_is_not_ready(tmp_path: Path) -> None:
     db = Database(f"sqlite:///{tmp_path}/kvit.db")
-    assert (await db.schema_version(), await db.is_ready()) == (None, False)
+    assert (await db.schema_version(), await db.has_current_schema()) == (None, False)
     assert not db.path.exists()
     db.path.touch()
-    assert (await db.schema_version(), await db.is_ready()) == (None, False)
+    assert (await db.schema_version(), await db.has_current_schema()) == (None, False)
     await db.close()
 
 
@@ -116,7 +116,7 @@ async def test_only_the_owner_can_read_the_database(tmp_path: Path) -> None:
 async def test_a_file_of_a_newer_program_is_left_alone(db: Database) -> None:
     async with db.transaction() as tx:
         await tx.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    assert not await db.is_ready()
+    assert not await db.has_current_schema()
     with pytest.raises(UnknownVersion, match=r"newer version.*9999"):
         await db.migrate()
     assert await db.schema_version() == "9999"
@@ -165,9 +165,9 @@ async def test_what_a_shop_said_of_its_seller_is_kept_as_of_its_first_day(tmp_pa
             " VALUES (2, 'Noir', 'DKK', 'da', 'Europe/Copenhagen', 100, 7000000, 'Noir ApS', 2500)"
         )
     await db.migrate()
-    directory = Directory(db)
-    assert await directory.sellers(1) == []
-    assert await directory.sellers(2) == [Seller(EPOCH + timedelta(seconds=7), "Noir ApS", "", "", "", 2500)]
+    directory = ShopRepository(db)
+    assert await directory.seller_history(1) == []
+    assert await directory.seller_history(2) == [Seller(EPOCH + timedelta(seconds=7), "Noir ApS", "", "", "", 2500)]
     await db.close()
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from bot.app import Service
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.operations.reconciler import Swept
+from handlers.operations.reconciler import ReconcileResult
 from handlers.stripe.gateway import GatewayError
 from handlers.stripe_events.backfill import CURSOR, NOTHING_YET
-from storage.shops import Directory
+from storage.shops import ShopRepository
 from tests.crowd import book, hear, in_time, set_aside
 from tests.evidence import eventually, pass_time, rest, rows, webhooks
 from tests.till import DAY, paid, texts, told
@@ -27,9 +27,9 @@ async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
         yield running
 
 
-async def swept(world: World, *, poison: bool = False) -> Swept:
+async def swept(world: World, *, poison: bool = False) -> ReconcileResult:
     """What another process finds and does beside the service, or without it."""
-    return await Service(world.settings, world.clock).sweep(poison=poison)
+    return await Service(world.settings, world.clock).reconcile(poison=poison)
 
 
 async def test_a_dashboard_refund_whose_events_are_lost_is_told_all_the_same(world: World) -> None:
@@ -75,7 +75,7 @@ async def test_a_sweep_on_demand_says_what_it_found_and_a_second_finds_nothing(w
     first = await swept(world)
     assert first.missed >= 2
     assert rows(world, "SELECT refunded FROM payments")[0]["refunded"] == 12500
-    assert await swept(world) == Swept(missed=0, attended=0, changed=0, put_back=0, aside=0)
+    assert await swept(world) == ReconcileResult(missed=0, attended=0, changed=0, retried=0, dead=0)
     await world.begin()
     await told(world, "↩️ Refunded:")
 
@@ -103,13 +103,13 @@ async def test_what_was_set_aside_is_tried_again_when_asked(world: World) -> Non
     await world.until(lambda: rows(world, "SELECT 1 FROM mail WHERE state = 'set_aside'"))
     assert len(await set_aside(world, "updates")) == 1
     first = await swept(world)
-    assert (first.aside, [one.reason.partition(":")[0] for one in first.newest]) == (1, ["unreadable"])
+    assert (first.dead, [one.reason.partition(":")[0] for one in first.newest]) == (1, ["unreadable"])
     again = await swept(world, poison=True)
-    assert (again.put_back, again.aside) == (1, 1)
+    assert (again.retried, again.dead) == (1, 1)
     await pass_time(world, 60)
     assert len(words_to_owner(world)) == 1
     world.advance(86_400)
-    assert (await swept(world, poison=True)).aside == 1
+    assert (await swept(world, poison=True)).dead == 1
     await in_time(world, lambda: len(words_to_owner(world)) == 2)
 
 
@@ -161,7 +161,7 @@ async def test_an_event_that_is_listed_again_within_30_days_is_known_and_then_fo
     for days in (9, 20):
         await pass_time(world, days * DAY)
         async with book(world) as db:
-            await Directory(db).record(CURSOR, f"{NOTHING_YET} {began.isoformat()}")
+            await ShopRepository(db).set(CURSOR, f"{NOTHING_YET} {began.isoformat()}")
         assert (await swept(world)).missed == 0
     assert rows(world, events) == kept
     await pass_time(world, 3 * DAY)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.models.money import CURRENCIES, MINIMUM, CurrencyMismatch, Money
+from storage.models.money import CURRENCIES, MIN_AMOUNT, CurrencyMismatch, Money
 
 ROOT = Path(__file__).resolve().parent.parent
 PRETEND = ROOT / "bot" / "sandbox"
@@ -59,7 +59,7 @@ def test_two_currencies_never_mix() -> None:
 
 
 def test_every_currency_has_a_minimum() -> None:
-    assert set(MINIMUM) == set(CURRENCIES)
+    assert set(MIN_AMOUNT) == set(CURRENCIES)
 
 
 def test_no_module_turns_kroner_into_oere_by_hand() -> None:

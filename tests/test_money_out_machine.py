@@ -27,8 +27,8 @@ from hypothesis.stateful import (
 
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.access.permissions import Action, may
-from storage.errors import PaymentError
+from handlers.access.permissions import Action, is_allowed
+from storage.errors import UserError
 from storage.models.payment import Payment
 from storage.models.refund import Refund
 from storage.models.shop import Role
@@ -99,7 +99,7 @@ class MoneyOut(RuleBasedStateMachine):
         """Somebody does something; a refusal is an answer, and whoever dies begins anew."""
 
         async def tried() -> T | None:
-            with suppress(PaymentError, Death):
+            with suppress(UserError, Death):
                 return await work
             return None
 
@@ -181,7 +181,7 @@ class MoneyOut(RuleBasedStateMachine):
         if who == OWNER:
             return  # his role stands in the settings
         shop = self.loop.run(self.desks.shop())
-        self.loop.run(self.desks.directory.seat(shop.id, who, role, name="", now=self.clock.now()))
+        self.loop.run(self.desks.directory.set_member(shop.id, who, role, name="", now=self.clock.now()))
         self.admins = self.admins | {who} if role is Role.ADMIN else self.admins - {who}
 
     @rule(ill=ill)
@@ -205,8 +205,8 @@ class MoneyOut(RuleBasedStateMachine):
             for move in moves:
                 assert not_failed(moves, move.at) <= intent["amount_received"]
         for payment in self._payments():
-            assert payment.refunded + payment.refunding >= 0
-            assert payment.refunded <= payment.received
+            assert payment.amount_refunded + payment.amount_refund_pending >= 0
+            assert payment.amount_refunded <= payment.amount_received
 
     @invariant()
     def each_refund_once_and_by_the_authority_it_needed(self) -> None:
@@ -262,8 +262,10 @@ class MoneyOut(RuleBasedStateMachine):
 
     def _adds_up(self, payment: Payment) -> None:
         mine = [r for r in self.ledger.refunds.values() if r["payment_intent"] == payment.intent_id]
-        assert payment.refunded == sum(r["amount"] for r in mine if r["status"] == "succeeded")
-        assert payment.refunding == sum(r["amount"] for r in mine if r["status"] in {"pending", "requires_action"})
+        assert payment.amount_refunded == sum(r["amount"] for r in mine if r["status"] == "succeeded")
+        assert payment.amount_refund_pending == sum(
+            r["amount"] for r in mine if r["status"] in {"pending", "requires_action"}
+        )
 
     @property
     def ledger(self) -> Any:
@@ -279,9 +281,9 @@ class MoneyOut(RuleBasedStateMachine):
         refund = await self.desks.book.find(refund_id)
         assert refund is not None
         payment = await self.desks.queries.payment(refund.payment_id)
-        if payment is None or not may(await self.desks.role(by), Action.APPROVE_REFUND):
+        if payment is None or not is_allowed(await self.desks.role(by), Action.APPROVE_REFUND):
             return
-        if refund.is_open and refund.status == "draft" and refund.asked_by != by:
+        if refund.is_pending_decision and refund.status == "draft" and refund.requested_by != by:
             return
         self.yes.setdefault(refund_id, set()).add(by)
         await self.desks.refunds.approve(refund, payment, await self.desks.shop(), user_id=by)

@@ -13,7 +13,7 @@ import pytest
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.runtime.worker import LEASE_SECONDS
 from handlers.stripe import events
-from storage.job_queue import Mailbox
+from storage.job_queue import JobQueue
 from tests.crowd import book, in_time
 from tests.evidence import calls, event, money, pass_time, payment, rest, rows, webhooks
 from tests.page_world import PHONE, page_of, state
@@ -127,8 +127,8 @@ async def test_the_lease_alone_brings_back_what_a_stopped_worker_held(clock: Tur
         await world.decide("approve")
         raw = json.dumps(event(world, "payment_intent.succeeded")).encode()
         async with book(world) as db:
-            box = Mailbox(db, "events")
-            assert await box.put(events.draft_of(events.read(raw), raw), now=world.clock.now()) == 1
+            box = JobQueue(db, "events")
+            assert await box.enqueue(events.event_job(events.parse_event(raw), raw), now=world.clock.now()) == 1
             assert len(await box.claim(now=world.clock.now(), limit=1, lease_seconds=LEASE_SECONDS)) == 1
         world.advance(LEASE_SECONDS - 10)
         await world.until(lambda: world.telegram.world.changes.count)

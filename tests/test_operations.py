@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.runtime.heartbeats import Health
-from handlers.web.monitoring import Operations
+from handlers.runtime.heartbeats import Heartbeats
+from handlers.web.monitoring import MonitoringRoutes
 from storage.errors import DatabaseUnavailable
 from tests.web_stand import doors
 
@@ -32,16 +32,16 @@ async def endless() -> bool:
 
 
 async def test_a_process_that_lives_says_so_whatever_else_is_wrong(clock: TurnedClock) -> None:
-    health = Health()
-    health.expect("sweep", 60)
+    health = Heartbeats()
+    health.register("sweep", 60)
     async with doors(clock, health=health, ready={"database": broken}) as client:
         assert (await client.get("/healthz")).status == 200
         assert (await client.head("/healthz")).status == 200
 
 
 async def test_everything_works(clock: TurnedClock) -> None:
-    health = Health()
-    health.expect("sweep", 60)
+    health = Heartbeats()
+    health.register("sweep", 60)
     health.beat("sweep", clock.now())
     async with doors(clock, health=health, ready={"database": good, "schema": good}) as client:
         answer = await client.get("/readyz")
@@ -52,9 +52,9 @@ async def test_everything_works(clock: TurnedClock) -> None:
 async def test_what_is_not_ready_is_named_and_the_reason_stays_in_the_log(
     clock: TurnedClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    health = Health()
-    health.expect("belt inbox", 10)
-    health.expect("sweep", 60)
+    health = Heartbeats()
+    health.register("belt inbox", 10)
+    health.register("sweep", 60)
     health.beat("belt inbox", clock.now())
     health.beat("sweep", clock.now())
     clock.advance(11)
@@ -67,26 +67,26 @@ async def test_what_is_not_ready_is_named_and_the_reason_stays_in_the_log(
 
 
 async def test_a_check_that_does_not_come_back_is_not_ready(clock: TurnedClock) -> None:
-    operations = Operations(clock, Health(), {"database": endless, "schema": good}, check_seconds=0.01)
+    operations = MonitoringRoutes(clock, Heartbeats(), {"database": endless, "schema": good}, check_seconds=0.01)
     assert [await operations._passes(name) for name in ("database", "schema")] == [False, True]
 
 
 def test_a_part_that_was_never_heard_of_is_silent(clock: TurnedClock) -> None:
-    health = Health()
-    health.expect("outbox", 5)
+    health = Heartbeats()
+    health.register("outbox", 5)
     assert health.stale(clock.now()) == ["outbox"]
 
 
 def test_silence_is_longer_than_was_allowed(clock: TurnedClock) -> None:
-    health = Health()
-    health.expect("outbox", 5)
+    health = Heartbeats()
+    health.register("outbox", 5)
     health.beat("outbox", clock.now())
     assert health.stale(clock.now() + timedelta(seconds=5)) == []
     assert health.stale(clock.now() + timedelta(seconds=5.001)) == ["outbox"]
 
 
 def test_a_part_that_nobody_expects_cannot_be_silent(clock: TurnedClock) -> None:
-    health = Health()
+    health = Heartbeats()
     health.beat("outbox", clock.now())
     assert health.stale(clock.now() + timedelta(days=1)) == []
 

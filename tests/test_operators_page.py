@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from handlers.operations.reconciler import ASIDE_KEPT, EVENTS_KEPT, KEPT
+from handlers.operations.reconciler import DEAD_JOB_RETENTION, EVENTS_KEPT, JOB_RETENTION
 from storage.schema.types import metadata
 from tests.test_deploy import DEPLOY, ROOT, UNITS, unit
 
@@ -128,9 +128,9 @@ def test_the_page_says_of_every_table_how_long_it_is_kept() -> None:
     assert {name for _, names, _ in rows for name in re.findall(r"`(\w+)`", names)} == set(metadata.tables)
     said = {what.partition(":")[0].partition(",")[0]: how_long for what, _, how_long in reversed(rows)}
     assert f"the key {EVENTS_KEPT.days} days" in said["Stripe's events"]
-    assert f"{KEPT.days} days" in said["what was written to the bot"]
-    assert f"{KEPT.days} days" in said["choices by button"]
-    assert f"{ASIDE_KEPT.days} days" in said["what was set aside for a human"]
+    assert f"{JOB_RETENTION.days} days" in said["what was written to the bot"]
+    assert f"{JOB_RETENTION.days} days" in said["choices by button"]
+    assert f"{DEAD_JOB_RETENTION.days} days" in said["what was set aside for a human"]
     [kept] = re.findall(r"-mtime \+(\d+)", (DEPLOY / "kvit-backup.service").read_text("utf-8"))
     assert f"-mtime +{kept} " in (DEPLOY / "compose.yaml").read_text("utf-8")
     assert said["all of that"] == f"{kept} days"

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from storage.errors import DatabaseUnavailable
-from storage.job_queue import Mailbox
+from storage.job_queue import JobQueue
 from storage.schema.chats import posts
 from tests.crowd import ADMIN, GROUP, book, open_shop, press
 from tests.evidence import rest
@@ -102,7 +102,7 @@ async def test_strangers_who_write_and_shut_the_bot_out_are_nobodys_trouble(
     assert world.sent("could not finish") == []
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
     async with book(world) as db, db.reading() as tx:
-        assert await Mailbox(db, "outbox").set_aside_depth() == 0
+        assert await JobQueue(db, "outbox").dead_count() == 0
         assert (await tx.execute(sa.select(sa.func.count()).select_from(posts))).scalar_one() == 0
 
 

@@ -13,8 +13,8 @@ import pytest
 from aiohttp import StreamReader
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.pay_page.live_updates import Live, TooManyWatchers
-from handlers.pay_page.service import Page, PageState
+from handlers.pay_page.live_updates import LiveUpdates, TooManySubscribers
+from handlers.pay_page.service import PageState, PayPage
 from storage.errors import DatabaseUnavailable
 from tests.evidence import eventually
 from tests.page_stand import PAGE, Client
@@ -24,19 +24,19 @@ from tests.web_stand import SomePages, doors
 STREAM = {"Accept": "text/event-stream"}
 
 
-def numbered(number: int) -> Page:
-    return replace(PAGE, payment=replace(PAYMENT, id=f"p{number}", token=f"t{number}"))
+def numbered(number: int) -> PayPage:
+    return replace(PAGE, payment=replace(PAYMENT, id=f"p{number}", page_token=f"t{number}"))
 
 
 class Counted(SomePages):
     """Pages that count how often they are looked at, and may be out of reach for a while."""
 
-    def __init__(self, *pages: Page) -> None:
+    def __init__(self, *pages: PayPage) -> None:
         super().__init__(*pages)
         self.looks: list[str] = []
         self.failures = 0
 
-    async def find(self, token: str) -> Page | None:
+    async def find(self, token: str) -> PayPage | None:
         self.looks.append(token)
         if self.failures:
             self.failures -= 1
@@ -53,8 +53,8 @@ def pages() -> Counted:
 
 
 @asynccontextmanager
-async def running(live: Live) -> AsyncIterator[None]:
-    task = asyncio.create_task(live.forever())
+async def running(live: LiveUpdates) -> AsyncIterator[None]:
+    task = asyncio.create_task(live.run())
     try:
         yield
     finally:
@@ -63,7 +63,7 @@ async def running(live: Live) -> AsyncIterator[None]:
             await task
 
 
-async def quiet(live: Live) -> None:
+async def quiet(live: LiveUpdates) -> None:
     """Return once the desk has nothing to look at."""
     await eventually(lambda: not live._rung and not live._news.is_set())
 
@@ -71,41 +71,41 @@ async def quiet(live: Live) -> None:
 async def test_a_change_is_one_look_however_many_watch_and_none_where_nobody_does(
     pages: Counted, clock: TurnedClock
 ) -> None:
-    live = Live(pages.find, clock)
+    live = LiveUpdates(pages.find, clock)
     async with running(live):
-        with live.watching(numbered(1), "here") as one, live.watching(numbered(1), "there") as other:
+        with live.subscribe(numbered(1), "here") as one, live.subscribe(numbered(1), "there") as other:
             await quiet(live)
             pages.looks.clear()
             pages.turn(1, PageState.PAID)
-            live.tell("p1")
-            live.tell("p2")
+            live.notify("p1")
+            live.notify("p2")
             assert {*await asyncio.gather(one.after(0), other.after(0))} == {1}
             assert (pages.looks, one.page.state) == (["t1"], PageState.PAID)
 
 
 async def test_a_change_that_says_nothing_new_wakes_nobody(pages: Counted, clock: TurnedClock) -> None:
-    live = Live(pages.find, clock)
-    with live.watching(numbered(1), "here") as topic:
-        live.tell("p1")
-        await live.once()
+    live = LiveUpdates(pages.find, clock)
+    with live.subscribe(numbered(1), "here") as topic:
+        live.notify("p1")
+        await live.run_once()
         assert (pages.looks, topic.count) == (["t1"], 0)
 
 
 async def test_a_change_between_the_look_and_the_watching_is_not_missed(pages: Counted, clock: TurnedClock) -> None:
-    live = Live(pages.find, clock)
+    live = LiveUpdates(pages.find, clock)
     seen = numbered(1)
     pages.turn(1, PageState.PAID)
-    live.tell("p1")  # nobody watches yet
-    with live.watching(seen, "here") as topic:
-        await live.once()
+    live.notify("p1")  # nobody watches yet
+    with live.subscribe(seen, "here") as topic:
+        await live.run_once()
         assert (topic.count, topic.page.state) == (1, PageState.PAID)
 
 
 async def test_time_alone_turns_a_page_and_nobody_asks_before_that(pages: Counted, clock: TurnedClock) -> None:
-    live = Live(pages.find, clock)
-    pages.pages["t1"] = replace(numbered(1), turns_at=clock.now() + timedelta(seconds=240))
+    live = LiveUpdates(pages.find, clock)
+    pages.pages["t1"] = replace(numbered(1), changes_at=clock.now() + timedelta(seconds=240))
     async with running(live):
-        with live.watching(pages.pages["t1"], "here") as topic:
+        with live.subscribe(pages.pages["t1"], "here") as topic:
             await quiet(live)
             pages.turn(1, PageState.WAITING)
             pages.looks.clear()
@@ -120,13 +120,13 @@ async def test_time_alone_turns_a_page_and_nobody_asks_before_that(pages: Counte
 async def test_a_database_that_is_out_of_reach_delays_the_word_and_loses_none(
     pages: Counted, clock: TurnedClock
 ) -> None:
-    live = Live(pages.find, clock)
+    live = LiveUpdates(pages.find, clock)
     async with running(live):
-        with live.watching(numbered(1), "here") as topic:
+        with live.subscribe(numbered(1), "here") as topic:
             await quiet(live)
             pages.failures = 1
             pages.turn(1, PageState.PAID)
-            live.tell("p1")
+            live.notify("p1")
             async with asyncio.timeout(10):
                 assert await topic.after(0) == 1
 
@@ -142,20 +142,20 @@ async def test_a_database_that_is_out_of_reach_delays_the_word_and_loses_none(
 async def test_there_is_room_for_so_many_and_for_the_next_one_once_somebody_went(
     pages: Counted, clock: TurnedClock, limits: dict[str, int], first: tuple[int, str], second: tuple[int, str]
 ) -> None:
-    live = Live(pages.find, clock, **limits)
+    live = LiveUpdates(pages.find, clock, **limits)
     with (
-        live.watching(numbered(first[0]), first[1]),
-        pytest.raises(TooManyWatchers),
-        live.watching(numbered(second[0]), second[1]),
+        live.subscribe(numbered(first[0]), first[1]),
+        pytest.raises(TooManySubscribers),
+        live.subscribe(numbered(second[0]), second[1]),
     ):
         pass
-    with live.watching(numbered(second[0]), second[1]):
+    with live.subscribe(numbered(second[0]), second[1]):
         pass
     assert (live._topics, live._addresses) == ({}, {})
 
 
 async def test_the_stream_begins_with_how_it_stands_and_tells_each_change(pages: Counted, clock: TurnedClock) -> None:
-    live = Live(pages.find, clock)
+    live = LiveUpdates(pages.find, clock)
     async with (
         running(live),
         doors(clock, pages, live=live) as client,
@@ -165,12 +165,12 @@ async def test_the_stream_begins_with_how_it_stands_and_tells_each_change(pages:
         assert await heard(news.content) == {"state": "ready", "until": "2026-11-24T12:00:00Z"}
         for state in (PageState.PROCESSING, PageState.PAID):
             pages.turn(1, state)
-            live.tell("p1")
+            live.notify("p1")
             assert (await heard(news.content))["state"] == state
 
 
 async def test_a_stream_too_many_is_told_when_to_come_back(pages: Counted, clock: TurnedClock) -> None:
-    live = Live(pages.find, clock, total=1)
+    live = LiveUpdates(pages.find, clock, total=1)
     async with doors(clock, pages, live=live) as client, client.get("/p/t1/state", headers=STREAM):
         second = await client.get("/p/t2/state", headers=STREAM)
         assert (second.status, second.headers["Retry-After"]) == (429, "30")
@@ -183,7 +183,7 @@ async def test_only_who_asks_for_events_gets_a_stream_and_who_asks_for_its_head_
 
 
 async def test_every_stream_ends_at_once_when_the_desk_closes(pages: Counted, clock: TurnedClock) -> None:
-    live = Live(pages.find, clock)
+    live = LiveUpdates(pages.find, clock)
     async with doors(clock, pages, live=live) as client, client.get("/p/t1/state", headers=STREAM) as news:
         await heard(news.content)
         live.close()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.pay_page.service import PageState
-from handlers.shops.receipts import lacking, receipt_of, vat_within
+from handlers.shops.receipts import make_receipt, missing_fields, vat_within
 from storage.models.money import Money
 from storage.models.payment import PaymentStatus
 from storage.models.refund import Refund, RefundStatus
@@ -31,7 +31,9 @@ KNOWN = replace(
     vat_rate=25_00,
 )
 MIDNIGHT = datetime(2026, 12, 31, 23, 30, tzinfo=UTC)
-PAID = replace(PAYMENT, status=PaymentStatus.SUCCEEDED, received=149_50, succeeded_at=MIDNIGHT, receipt_number=17)
+PAID = replace(
+    PAYMENT, status=PaymentStatus.SUCCEEDED, amount_received=149_50, succeeded_at=MIDNIGHT, receipt_number=17
+)
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ async def test_it_says_who_sold_what_when_and_for_how_much(client: Client) -> No
 
 
 async def test_what_went_back_is_subtracted_and_so_is_its_tax(client: Client, pages: SomePages) -> None:
-    back = replace(PAID, refunded=49_50)
+    back = replace(PAID, amount_refunded=49_50)
     pages.refunds = [refund(40_00, 1), refund(9_50, 2)]
     pages.pages["a-token"] = replace(PAGE, payment=back, shop=KNOWN, state=PageState.PARTLY_REFUNDED)
     said = await paper(client)
@@ -90,7 +92,7 @@ async def test_without_all_of_the_sellers_profile_it_is_a_confirmation_without_a
     client: Client, pages: SomePages, lacks: str
 ) -> None:
     shop = replace(KNOWN, **{lacks: None if lacks == "vat_rate" else "  "})  # type: ignore[arg-type]
-    assert len(lacking(shop)) == 1
+    assert len(missing_fields(shop)) == 1
     pages.pages["a-token"] = replace(PAGE, payment=PAID, shop=shop, state=PageState.PAID)
     said = await paper(client)
     assert "Betalingsbekræftelse" in said
@@ -111,7 +113,7 @@ async def test_while_no_money_was_received_there_is_no_paper(
 
 async def test_what_was_typed_stays_text_on_paper(client: Client, pages: SomePages) -> None:
     hostile = "<script>alert(1)</script>\u202e" + "x" * 4000
-    pages.pages["a-token"] = replace(PAGE, payment=replace(PAID, text=hostile), shop=KNOWN, state=PageState.PAID)
+    pages.pages["a-token"] = replace(PAGE, payment=replace(PAID, description=hostile), shop=KNOWN, state=PageState.PAID)
     answer = await (await client.get("/p/a-token/receipt")).text()
     assert "<script>" not in answer
     assert hostile in Read(answer).words
@@ -124,7 +126,7 @@ def test_the_tax_is_the_part_that_decimal_arithmetic_says(minor: int, rate: int)
 
 
 def test_a_sum_is_the_payments_own_currency_throughout() -> None:
-    receipt = receipt_of(replace(PAID, amount=Money(149_50, "EUR"), refunded=1), KNOWN)
+    receipt = make_receipt(replace(PAID, amount=Money(149_50, "EUR"), amount_refunded=1), KNOWN)
     assert receipt is not None
-    sums = (receipt.amount, receipt.refunded, receipt.kept, receipt.vat, receipt.vat_kept)
+    sums = (receipt.amount, receipt.refunded, receipt.net_amount, receipt.vat, receipt.net_vat)
     assert {each.currency for each in sums if each} == {"EUR"}

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.pay_page.service import Page
+from handlers.pay_page.service import PayPage
 from storage.errors import DatabaseUnavailable
 from tests.web_stand import NoPages, doors
 
@@ -18,7 +18,7 @@ class Lost(NoPages):
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    async def find(self, token: str) -> Page | None:
+    async def find(self, token: str) -> PayPage | None:
         raise self.error
 
 

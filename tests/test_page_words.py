@@ -11,7 +11,7 @@ import pytest
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.i18n import LANGUAGES, text
 from handlers.pay_page.service import PageState
-from handlers.web.pay_page_text import SETTLED
+from handlers.web.pay_page_text import FINAL_STATES
 from tests.page_stand import BEGINS, PAGE, SHOP, Client, Read, shown, stands
 from tests.test_page_state import PAYMENT
 from tests.web_stand import SomePages, doors
@@ -52,9 +52,9 @@ async def test_the_wallet_has_its_name_of_the_day_in_every_language(
     async with doors(TurnedClock(BRANDS[wallet], frozen=True), pages) as client:
         for state in PageState:
             page = await shown(client, pages, stands(state), **{"Accept-Language": language})
-            assert (wallet in page) == (state not in SETTLED), state
+            assert (wallet in page) == (state not in FINAL_STATES), state
             assert other not in page
-        received = replace(PAYMENT, received=149_50, succeeded_at=BRANDS[wallet])
+        received = replace(PAYMENT, amount_received=149_50, succeeded_at=BRANDS[wallet])
         pages.pages["a-token"] = replace(PAGE, payment=received, state=PageState.PAID)
         paper = await (await client.get("/p/a-token/receipt")).text()
         assert wallet in paper
@@ -66,7 +66,10 @@ async def test_the_wallet_has_its_name_of_the_day_in_every_language(
 async def test_no_sentence_is_left_in_another_language_or_with_a_hole(
     client: Client, pages: SomePages, language: str, state: PageState
 ) -> None:
-    page = replace(stands(state), payment=replace(PAYMENT, received=149_50, refunded=50_00, refunding=10_00))
+    page = replace(
+        stands(state),
+        payment=replace(PAYMENT, amount_received=149_50, amount_refunded=50_00, amount_refund_pending=10_00),
+    )
     said = set(Read(await shown(client, pages, page, **{"Accept-Language": language})).words)
     english = set(Read(await shown(client, pages, page, **{"Accept-Language": "en"})).words)
     same = {words for words in said & english - {SHOP.name} if len(words) > 20 and not words.startswith(("(", ":root"))}
@@ -85,7 +88,7 @@ async def test_what_is_only_reserved_is_not_called_paying(client: Client, pages:
 
 
 async def test_what_was_given_back_and_what_is_on_its_way_are_told_apart(client: Client, pages: SomePages) -> None:
-    back = replace(PAYMENT, received=149_50, refunded=50_00, refunding=10_00)
+    back = replace(PAYMENT, amount_received=149_50, amount_refunded=50_00, amount_refund_pending=10_00)
     said = await shown(client, pages, replace(stands(PageState.PARTLY_REFUNDED), payment=back))
     assert "DKK\u00a050.00 of DKK\u00a0149.50 was sent back" in said
     assert "A refund of DKK\u00a010.00 has been asked for and is not through yet." in said

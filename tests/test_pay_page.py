@@ -74,7 +74,7 @@ async def test_a_test_payment_says_so_and_a_real_one_does_not(client: Client, pa
 
 @pytest.mark.parametrize("text", [*HOSTILE, "x" * 4000, ""])
 async def test_what_was_typed_is_shown_and_never_obeyed(client: Client, pages: SomePages, text: str) -> None:
-    page = await shown(client, pages, replace(PAGE, payment=replace(PAYMENT, text=text)))
+    page = await shown(client, pages, replace(PAGE, payment=replace(PAYMENT, description=text)))
     read = Read(page)
     assert text in read.words
     assert {tag for tag, _ in read.tags} <= TAGS

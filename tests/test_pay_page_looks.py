@@ -14,12 +14,12 @@ from playwright.async_api import Browser, Page, expect
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.i18n import LANGUAGES
-from handlers.pay_page.service import Page as PayPage
-from handlers.pay_page.service import action_on, page_state
-from handlers.web.pay_page import TAPS_OF_ONE
+from handlers.pay_page.service import PayPage as PayPage
+from handlers.pay_page.service import page_action, page_state
+from handlers.web.pay_page import MAX_TAPS_PER_CLIENT
 from storage.errors import DatabaseUnavailable, StripeUnavailable
-from storage.job_queue import Mailbox
-from storage.models.payment import AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus
+from storage.job_queue import JobQueue
+from storage.models.payment import AttemptStatus, CancellationReason, Origin, Payment, PaymentStatus
 from storage.models.shop import Shop
 from tests.browser import barriers, chromium, page_at, sideways
 from tests.test_page_state import ATTEMPT, NOON, PAYMENT
@@ -52,32 +52,34 @@ def begun(before: float) -> dict[str, datetime]:
     return {"started_at": start, "ends_at": start + timedelta(seconds=300)}
 
 
-PAID = replace(PAYMENT, status=PaymentStatus.SUCCEEDED, received=149_50, succeeded_at=NOON, receipt_number=17)
-CANCELED = replace(PAYMENT, status=PaymentStatus.CANCELED, canceled_because=CancelReason.BY_MERCHANT)
+PAID = replace(PAYMENT, status=PaymentStatus.SUCCEEDED, amount_received=149_50, succeeded_at=NOON, receipt_number=17)
+CANCELED = replace(PAYMENT, status=PaymentStatus.CANCELED, cancellation_reason=CancellationReason.REQUESTED)
 PAYMENTS = {
     "ready": PAYMENT,
     "hold": replace(PAYMENT, manual_capture=True),
     "waiting": tried(origin=Origin.PAGE),
     "ending": tried(**begun(250)),
-    "settling": tried(outcome=AttemptOutcome.ASKED, link=None, started_at=None, ends_at=None),
+    "settling": tried(outcome=AttemptStatus.REQUESTED, link=None, started_at=None, ends_at=None),
     "processing": replace(PAYMENT, status=PaymentStatus.PROCESSING),
     "paid": PAID,
     "reserved": replace(PAYMENT, status=PaymentStatus.AUTHORIZED),
-    "failed": tried(outcome=AttemptOutcome.FAILED),
-    "expired": tried(outcome=AttemptOutcome.LAPSED),
-    "over": replace(tried(outcome=AttemptOutcome.LAPSED), expires_at=NOON),
-    "ended": replace(CANCELED, canceled_because=CancelReason.ENDED),
+    "failed": tried(outcome=AttemptStatus.FAILED),
+    "expired": tried(outcome=AttemptStatus.EXPIRED),
+    "over": replace(tried(outcome=AttemptStatus.EXPIRED), expires_at=NOON),
+    "ended": replace(CANCELED, cancellation_reason=CancellationReason.EXPIRED),
     "canceled": CANCELED,
-    "refunded": replace(PAID, refunded=149_50),
-    "partly-refunded": replace(PAID, refunded=50_00, refunding=20_00),
-    "long": replace(PAYMENT, text="Smørrebrødsfabrikkensleverancer" * 20 + "\u202e<b>\u2067 " + "to linjer\n" * 40),
+    "refunded": replace(PAID, amount_refunded=149_50),
+    "partly-refunded": replace(PAID, amount_refunded=50_00, amount_refund_pending=20_00),
+    "long": replace(
+        PAYMENT, description="Smørrebrødsfabrikkensleverancer" * 20 + "\u202e<b>\u2067 " + "to linjer\n" * 40
+    ),
 }
 
 
 def shown(name: str) -> PayPage:
-    payment = replace(PAYMENTS[name], id=name, token=name)
+    payment = replace(PAYMENTS[name], id=name, page_token=name)
     state, until = page_state(payment, NOON)
-    return PayPage(payment, SHOP, state, until, True, action_on(payment, state, until, NOON))
+    return PayPage(payment, SHOP, state, until, True, page_action(payment, state, until, NOON))
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -103,7 +105,7 @@ class Fragile(SomePages):
 @pytest_asyncio.fixture(loop_scope="module")
 async def base(clock: TurnedClock) -> AsyncIterator[str]:
     pages = Fragile(*(shown(name) for name in PAYMENTS))
-    site = app(cast("Mailbox", Deaf()), clock, pages=pages, public_url="https://pay.example.dk")
+    site = app(cast("JobQueue", Deaf()), clock, pages=pages, public_url="https://pay.example.dk")
     async with TestServer(site) as server:
         yield str(server.make_url("/p/"))
 
@@ -159,7 +161,7 @@ async def test_what_went_wrong_is_said_to_everybody_too(base: str, browser: Brow
     await page.get_by_role("link").click()
     await expect(page.locator("form button")).to_be_visible()
     await page.goto(f"{base}ready")
-    for _ in range(TAPS_OF_ONE + 1):
+    for _ in range(MAX_TAPS_PER_CLIENT + 1):
         await page.locator("form button").click()
     assert await fine() == "Hieman liian nopeasti"
     await context.close()

@@ -8,9 +8,9 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from bot.app import Seams
+from bot.app import AdapterOverrides
 from bot.sandbox.fake_telegram.transcript import LOST, Entry
-from handlers.stripe.gateway import Gateway
+from handlers.stripe.gateway import PaymentGateway
 from handlers.telegram.messenger import Messenger
 from tests import planted
 from tests.checker import repeats, violations
@@ -29,13 +29,13 @@ async def judged(
     folder: Path,
     story: Story,
     *,
-    gateway: Callable[[Gateway], Gateway] = lambda gateway: gateway,
+    gateway: Callable[[PaymentGateway], PaymentGateway] = lambda gateway: gateway,
     messenger: Callable[[Messenger], Messenger] = lambda messenger: messenger,
     ends: tuple[Moment, ...] = (),
     before: Callable[[MortalWorld], None] = lambda _: None,
 ) -> list[str]:
     """What the checker says of a story with a bug in it; the people in it may wait in vain."""
-    async with mortal(folder, ends=ends, plants=Seams(gateway, messenger), **story.settings) as world:
+    async with mortal(folder, ends=ends, plants=AdapterOverrides(gateway, messenger), **story.settings) as world:
         before(world)
         try:
             await tell(world, story, patience=IMPATIENT)
@@ -210,6 +210,6 @@ def is_card(entry: Entry) -> bool:
 def blind(world: MortalWorld) -> None:
     """No event comes in, and nobody looks at Stripe of his own accord."""
     world.stripe.webhooks.mode = "lose"
-    for loop in world.service._loops:
+    for loop in world.service._tasks:
         if loop.get_name() in {"sweep", "missed events"}:
             loop.cancel()

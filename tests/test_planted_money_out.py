@@ -8,8 +8,8 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from bot.app import Seams
-from handlers.stripe.gateway import Gateway
+from bot.app import AdapterOverrides
+from handlers.stripe.gateway import PaymentGateway
 from handlers.telegram.messenger import Messenger
 from tests import planted_money_out as planted
 from tests.checker import violations
@@ -40,14 +40,14 @@ async def judged(
     folder: Path,
     story: Story,
     *,
-    gateway: Callable[[Gateway], Gateway] = lambda gateway: gateway,
+    gateway: Callable[[PaymentGateway], PaymentGateway] = lambda gateway: gateway,
     messenger: Callable[[Messenger], Messenger] = lambda messenger: messenger,
     ends: tuple[Moment, ...] = (),
     before: Before = lambda _: None,
 ) -> list[str]:
     """What the checker says of a story with a bug in it; the people in it may wait in vain."""
     folder.mkdir(exist_ok=True)
-    async with mortal(folder, ends=ends, plants=Seams(gateway, messenger), **story.settings) as world:
+    async with mortal(folder, ends=ends, plants=AdapterOverrides(gateway, messenger), **story.settings) as world:
         before(world)
         try:
             await tell(world, story, patience=IMPATIENT)

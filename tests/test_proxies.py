@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bot.front import HEAD_SECONDS, IDLE_SECONDS
 from bot.settings import Settings
-from handlers.web.pay_page import HEARTBEAT_SECONDS
-from handlers.web.request_body import LARGEST, READ_SECONDS
+from handlers.web.pay_page import HEARTBEAT_INTERVAL
+from handlers.web.request_body import MAX_BODY, READ_SECONDS
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 CADDY, NGINX = ((DEPLOY / name).read_text("utf-8") for name in ("Caddyfile", "nginx.conf"))
@@ -41,7 +41,7 @@ def test_neither_shows_the_numbers_to_the_world() -> None:
 
 
 def test_a_body_may_be_as_large_as_kvit_takes_it_and_as_slow() -> None:
-    assert LARGEST == 1024**2
+    assert MAX_BODY == 1024**2
     assert "max_size 1MiB" in CADDY
     assert "client_max_body_size 1m;" in NGINX
     assert seconds(CADDY, "read_body") == seconds(NGINX, "client_body_timeout") == [READ_SECONDS]
@@ -58,7 +58,7 @@ def test_events_go_out_as_they_come_and_their_silence_is_borne() -> None:
     streams = location("~ ^/p/[^/]+/state$")
     assert "proxy_buffering off;" in streams
     assert "proxy_pass http://kvit;" in streams
-    assert min(seconds(NGINX, "proxy_read_timeout")) > 2 * HEARTBEAT_SECONDS
+    assert min(seconds(NGINX, "proxy_read_timeout")) > 2 * HEARTBEAT_INTERVAL
 
 
 def test_a_visitor_cannot_say_where_he_comes_from() -> None:

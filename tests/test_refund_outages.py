@@ -12,10 +12,10 @@ from typing import Any, cast
 import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.refunds.state_machine import asked_anew, next_look, retried, short_of_balance
+from handlers.refunds.state_machine import mark_insufficient_balance, next_look, retry, rotate_key
 from storage.models.money import Money
 from storage.models.refund import Refund, RefundStatus
-from storage.refunds import Room
+from storage.refunds import RefundLimits
 from tests.crowd import ADMIN, GROUP, MERCHANT, alerted, dismiss, in_time, open_shop
 from tests.evidence import event, lose_events, pass_time, post_event, rest, rows
 from tests.till import DAY, asked, back, back_up, drafted, fate, paid, ref_of, refunded, restore, texts, told
@@ -183,20 +183,22 @@ async def test_nor_dropped_what_was_made_before_whoever_approved_it_lost_his_rol
 
 def test_a_balance_that_is_short_of_a_later_key_leaves_ten_minutes_as_well() -> None:
     now = datetime(2026, 11, 24, 12, tzinfo=UTC)
-    sent = Refund("R", "P", 1, "s", Money(4000, "DKK"), RefundStatus.APPROVED, asked_at=now - timedelta(days=1))
-    sent = replace(sent, expires_at=now - timedelta(hours=23), sent_at=now - timedelta(hours=21))
-    room = cast("Room", None)
-    anew = asked_anew(sent, room, number=1)
-    short = short_of_balance(anew, room, number=2, code="balance_insufficient", now=now)
+    sent = Refund("R", "P", 1, "s", Money(4000, "DKK"), RefundStatus.APPROVED, requested_at=now - timedelta(days=1))
+    sent = replace(sent, expires_at=now - timedelta(hours=23), first_sent_at=now - timedelta(hours=21))
+    room = cast("RefundLimits", None)
+    anew = rotate_key(sent, room, number=1)
+    short = mark_insufficient_balance(anew, room, number=2, code="balance_insufficient", now=now)
     assert short.retry_until == now + timedelta(minutes=10)
-    again = retried(replace(short), room, now=now + timedelta(minutes=4))
-    once_more = short_of_balance(again, room, number=3, code="balance_insufficient", now=now + timedelta(minutes=5))
+    again = retry(replace(short), room, now=now + timedelta(minutes=4))
+    once_more = mark_insufficient_balance(
+        again, room, number=3, code="balance_insufficient", now=now + timedelta(minutes=5)
+    )
     assert once_more.retry_until == now + timedelta(minutes=10), "ten minutes in all, however often"
 
 
 def test_a_refund_that_could_not_be_looked_at_is_looked_at_soon_again() -> None:
     now = datetime(2026, 11, 24, 12, tzinfo=UTC)
-    done = Refund("R", "P", 1, "s", Money(4000, "DKK"), RefundStatus.SUCCEEDED, asked_at=now, settled_at=now)
+    done = Refund("R", "P", 1, "s", Money(4000, "DKK"), RefundStatus.SUCCEEDED, requested_at=now, settled_at=now)
     day = now + timedelta(days=1, minutes=1)
     assert next_look(done, day) == now + timedelta(days=3)
     missed = next_look(replace(done, trouble="connection", trouble_count=1), day)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.checks.machine import BACK
-from bot.settings import settings_of
+from bot.checks.machine import DATABASE_HINT
+from bot.settings import make_settings
 from storage.migrations import HEAD
 from tests.process_world import Outside, outside
 from tests.world import OWNER
@@ -104,7 +104,7 @@ async def test_a_database_that_another_program_holds_locked_ends_it_by_1_so_that
     with closing(sqlite3.connect(world.folder / "kvit.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         assert await world.ended(await world.begin("bot", "serve")) == (1, "")
-    assert world.log == f"DATABASE_URL: the database is out of reach: database is locked. {BACK}\n"
+    assert world.log == f"DATABASE_URL: the database is out of reach: database is locked. {DATABASE_HINT}\n"
     await world.stopped(await world.ready())
 
 
@@ -205,7 +205,8 @@ async def test_a_file_that_is_no_database_is_not_taken_for_an_old_one(world: Out
         said_before = len(world.log) if (world.folder / "stderr").exists() else 0
         assert await world.ended(await world.begin("bot", *command)) == (1, "")
         assert (
-            world.log[said_before:] == f"DATABASE_URL: the database is out of reach: file is not a database. {BACK}\n"
+            world.log[said_before:]
+            == f"DATABASE_URL: the database is out of reach: file is not a database. {DATABASE_HINT}\n"
         )
 
 
@@ -288,7 +289,7 @@ def secrets_of(world: Outside) -> dict[str, str]:
         "bot token": token.partition(":")[2],
         "Stripe's key": key,
         "webhook secret": world.stripe.webhook_secret,
-        "secret of Telegram's webhook": settings_of(
+        "secret of Telegram's webhook": make_settings(
             telegram_bot_token=token, stripe_api_key=key
         ).update_secret.get_secret_value(),
         "token of the metrics, and what strangers sent": CANARY,

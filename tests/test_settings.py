@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from bot import settings_validators as shapes
-from bot.settings import Settings, SettingsRefused, load
+from bot.settings import InvalidSettings, Settings, load
 
 TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw0"
 KEY = "rk_test_51CanaryKey0987654321"
@@ -40,9 +40,9 @@ def required(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refusal() -> list[str]:
-    with pytest.raises(SettingsRefused) as refused:
+    with pytest.raises(InvalidSettings) as refused:
         load()
-    return [str(one) for one in refused.value.wrong]
+    return [str(one) for one in refused.value.errors]
 
 
 def test_two_variables_are_enough(required: None) -> None:
@@ -54,7 +54,7 @@ def test_two_variables_are_enough(required: None) -> None:
     assert settings.stripe_webhook_secrets == ()
     assert settings.public_url is None
     assert settings.refund_approval_above is None
-    assert (settings.request_hours, settings.attempt_seconds, settings.sweep_seconds) == (24, 300, 60)
+    assert (settings.request_hours, settings.attempt_seconds, settings.reconcile_interval) == (24, 300, 60)
 
 
 def test_each_missing_variable_has_a_line_of_its_own() -> None:
@@ -105,7 +105,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, required: None)
     assert settings.update_secret.get_secret_value() == "update-secret_1"
     assert settings.telegram_api_base == "http://127.0.0.1:8081"
     assert settings.stripe_api_base == "http://localhost:8082"
-    assert (settings.request_hours, settings.attempt_seconds, settings.sweep_seconds) == (0.5, 1, 1)
+    assert (settings.request_hours, settings.attempt_seconds, settings.reconcile_interval) == (0.5, 1, 1)
     assert settings.refund_approval_above == 50000
     assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1"))
     assert (settings.wallet_name, settings.log_format, settings.log_level) == ("Vipps", "json", "debug")
@@ -266,7 +266,7 @@ def test_no_secret_shows_in_the_settings_or_in_a_refusal(monkeypatch: pytest.Mon
     monkeypatch.setenv("STRIPE_API_KEY", "sk_canary_" + KEY)
     try:
         load()
-    except SettingsRefused:
+    except InvalidSettings:
         shown = traceback.format_exc() + repr(settings) + str(settings) + settings.model_dump_json()
     assert [secret for secret in settings.secrets() if secret in shown] == []
     assert "canary" not in shown

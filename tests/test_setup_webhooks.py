@@ -12,7 +12,7 @@ import pytest
 from bot.sandbox.fake_telegram.api_error import bad
 from bot.stripe.admin_client import API_VERSION
 from bot.stripe.serialization import EVENT_TYPES
-from bot.telegram.menus import tongues
+from bot.telegram.menus import menu_languages
 from bot.telegram.polling import ALLOWED_UPDATES
 from handlers.chat.routes import COMMANDS
 from handlers.i18n import text
@@ -175,7 +175,7 @@ async def test_the_bot_has_menus_for_every_scope_and_language(terminal: Terminal
     assert (await terminal.run(SETUP)).code == 0
     menus, descriptions = terminal.telegram.world.menus, terminal.telegram.world.descriptions
     scopes = {"default", "all_private_chats", "all_group_chats", "all_chat_administrators"}
-    codes = {code for code, _ in tongues()}
+    codes = {code for code, _ in menu_languages()}
     assert {"", "en"} <= codes
     assert {(json.loads(scope)["type"], code) for scope, code in menus} == {(s, c) for s in scopes for c in codes}
     assert {name for name, _ in descriptions} == {"description", "short_description"}
@@ -196,7 +196,7 @@ async def test_a_menu_shows_what_can_be_used_there(terminal: Terminal) -> None:
     assert {"pay", "setup"}.isdisjoint(shown["default"])
 
 
-@pytest.mark.parametrize("language", [language for code, language in tongues() if code])
+@pytest.mark.parametrize("language", [language for code, language in menu_languages() if code])
 def test_every_command_has_a_short_line_for_the_menu(language: str) -> None:
     for name in COMMANDS:
         assert 1 <= len(text(language, f"menu.{name}")) <= 60

@@ -10,11 +10,11 @@ import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.i18n import LANGUAGES, text
-from handlers.shops.settings import changed
+from handlers.shops.settings import parse_change
 from storage.database.database import Database
 from storage.models.shop import Shop
 from storage.schema.types import EPOCH
-from storage.shops import Directory
+from storage.shops import ShopRepository
 from tests.crowd import ADMIN, MERCHANT, open_shop, posts, refused, reply
 from tests.evidence import rows
 from tests.world import World, opened
@@ -137,15 +137,15 @@ async def test_two_admins_who_change_two_things_at_once_keep_both(world: World) 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_word_for_no_vat_can_be_typed_in_the_language_in_which_it_is_shown(language: str) -> None:
-    assert changed("vat", text(language, "settings.no_vat"))(Shop(1, "Noir", "DKK", "da", "UTC")).vat_rate == 0
+    assert parse_change("vat", text(language, "settings.no_vat"))(Shop(1, "Noir", "DKK", "da", "UTC")).vat_rate == 0
 
 
 async def test_what_one_shop_says_of_its_seller_is_nothing_to_another(db: Database) -> None:
-    directory = Directory(db)
-    shops = [await directory.open_shop(Shop(0, name, "DKK", "da", "UTC"), now=EPOCH) for name in ("Noir", "Blanc")]
+    directory = ShopRepository(db)
+    shops = [await directory.create_shop(Shop(0, name, "DKK", "da", "UTC"), now=EPOCH) for name in ("Noir", "Blanc")]
     for shop in shops:
-        await directory.change_shop(
-            shop.id, changed("seller", f"{shop.name} ApS"), actor="user:1", detail={}, now=EPOCH
+        await directory.update_shop(
+            shop.id, parse_change("seller", f"{shop.name} ApS"), actor="user:1", detail={}, now=EPOCH
         )
-    kept = [[seller.name for seller in await directory.sellers(shop.id)] for shop in shops]
+    kept = [[seller.name for seller in await directory.seller_history(shop.id)] for shop in shops]
     assert kept == [["Noir ApS"], ["Blanc ApS"]]

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from bot.app import Seams, Service
+from bot.app import AdapterOverrides, Service
 from bot.sandbox.shared.fake_clock import TurnedClock
 from handlers.stripe.gateway import GatewayError, Intent
-from handlers.stripe.retry import KEY_LIFE
-from storage.models.refund import RefundReport
+from handlers.stripe.retry import IDEMPOTENCY_KEY_TTL
+from storage.models.refund import StripeRefund
 from tests.crowd import in_time, open_shop
 from tests.evidence import fault, money, rows, worked_off
 from tests.planted import OpenGateway
@@ -41,13 +41,13 @@ class Together(OpenGateway):
         self._meeting = meeting
         self._met = False
 
-    async def find(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
-        found = await self.inner.find(payment_id, since=since, until=until)
+    async def find_intent(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
+        found = await self.inner.find_intent(payment_id, since=since, until=until)
         await self._meet()
         return found
 
-    async def refunds(self, intent_id: str) -> Sequence[RefundReport]:
-        found = await self.inner.refunds(intent_id)
+    async def list_refunds(self, intent_id: str) -> Sequence[StripeRefund]:
+        found = await self.inner.list_refunds(intent_id)
         await self._meet()
         return found
 
@@ -77,7 +77,7 @@ class Hung(OpenGateway):
         await self._hang()
         return await self.inner.create(params, key=key)
 
-    async def refund(self, params: str, *, key: str) -> RefundReport:
+    async def refund(self, params: str, *, key: str) -> StripeRefund:
         await self._hang()
         return await self.inner.refund(params, key=key)
 
@@ -93,23 +93,23 @@ class Late(OpenGateway):
         super().__init__(inner)
         self._moments = moments
 
-    async def refunds(self, intent_id: str) -> Sequence[RefundReport]:
-        found = await self.inner.refunds(intent_id)
+    async def list_refunds(self, intent_id: str) -> Sequence[StripeRefund]:
+        found = await self.inner.list_refunds(intent_id)
         self._moments.looked.set()
         await self._moments.asking.wait()
         return found
 
-    async def refund(self, params: str, *, key: str) -> RefundReport:
+    async def refund(self, params: str, *, key: str) -> StripeRefund:
         self._moments.asked.set()
         return await self.inner.refund(params, key=key)
 
 
-async def side_by_side(world: World, ours: Seams, theirs: Seams, begin: asyncio.Event) -> None:
+async def side_by_side(world: World, ours: AdapterOverrides, theirs: AdapterOverrides, begin: asyncio.Event) -> None:
     """Stripe is back after its keys are forgotten: a sweep, and beside it the service, which waits for its `begin`."""
     world.advance(PAST_THE_KEY)
     await world.control("stripe", "down", {"down": False})
     world.seams = ours
-    sweeping = asyncio.create_task(Service(world.settings, world.clock, seams=theirs).sweep(poison=False))
+    sweeping = asyncio.create_task(Service(world.settings, world.clock, seams=theirs).reconcile(poison=False))
     await begin.wait()
     await world.begin()
     await sweeping
@@ -124,10 +124,10 @@ def at_once() -> asyncio.Event:
     return event
 
 
-def together() -> Seams:
+def together() -> AdapterOverrides:
     """Two processes that have looked before one of them goes on."""
     meeting = asyncio.Barrier(2)
-    return Seams(gateway=lambda inner: Together(inner, meeting.wait))
+    return AdapterOverrides(gateway=lambda inner: Together(inner, meeting.wait))
 
 
 async def unheard(world: World, requests: int) -> None:
@@ -152,7 +152,7 @@ async def refund_unheard(world: World) -> None:
 @pytest.mark.parametrize(("meet", "requests"), [(True, 1), (False, MANY)])
 async def test_each_request_is_made_once_at_stripe(world: World, meet: bool, requests: int) -> None:
     await unheard(world, requests)
-    seams = together() if meet else Seams()
+    seams = together() if meet else AdapterOverrides()
     await side_by_side(world, seams, seams, at_once())
     assert money(world) == (requests, 0)
     known = {row["intent_id"] for row in rows(world, "SELECT intent_id FROM payments")}
@@ -165,8 +165,8 @@ async def test_one_yes_is_one_refund(world: World, late: bool) -> None:
     await refund_unheard(world)
     if late:
         moments = Moments()
-        hung = Seams(gateway=lambda inner: Hung(inner, moments))
-        await side_by_side(world, hung, Seams(gateway=lambda inner: Late(inner, moments)), moments.looked)
+        hung = AdapterOverrides(gateway=lambda inner: Hung(inner, moments))
+        await side_by_side(world, hung, AdapterOverrides(gateway=lambda inner: Late(inner, moments)), moments.looked)
     else:
         seams = together()
         await side_by_side(world, seams, seams, at_once())
@@ -175,11 +175,11 @@ async def test_one_yes_is_one_refund(world: World, late: bool) -> None:
 
 async def overlap(world: World) -> None:
     """A sweep sends with a key that is just good enough; the service begins when it no longer is."""
-    world.advance(KEY_LIFE.total_seconds() - 60)
+    world.advance(IDEMPOTENCY_KEY_TTL.total_seconds() - 60)
     await world.control("stripe", "down", {"down": False})
     moments = Moments()
-    theirs = Seams(gateway=lambda inner: Hung(inner, moments))
-    sweeping = asyncio.create_task(Service(world.settings, world.clock, seams=theirs).sweep(poison=False))
+    theirs = AdapterOverrides(gateway=lambda inner: Hung(inner, moments))
+    sweeping = asyncio.create_task(Service(world.settings, world.clock, seams=theirs).reconcile(poison=False))
     await moments.asking.wait()
     world.advance(90)
     await world.begin()
@@ -208,15 +208,15 @@ class LateWord(OpenGateway):
         self._moments = moments
         self._refused = False
 
-    async def refund(self, params: str, *, key: str) -> RefundReport:
+    async def refund(self, params: str, *, key: str) -> StripeRefund:
         try:
             return await self.inner.refund(params, key=key)
         except GatewayError:
             self._refused = True
             raise
 
-    async def refunds(self, intent_id: str) -> Sequence[RefundReport]:
-        found = await self.inner.refunds(intent_id)
+    async def list_refunds(self, intent_id: str) -> Sequence[StripeRefund]:
+        found = await self.inner.list_refunds(intent_id)
         if self._refused:
             self._moments.looked.set()
             await self._moments.asked.wait()
@@ -231,7 +231,7 @@ class Unheard(OpenGateway):
         self._moments = moments
         self._heard = heard
 
-    async def refund(self, params: str, *, key: str) -> RefundReport:
+    async def refund(self, params: str, *, key: str) -> StripeRefund:
         report = await self.inner.refund(params, key=key)
         self._moments.asked.set()
         await self._heard.wait()
@@ -243,10 +243,10 @@ async def test_a_late_word_about_an_earlier_try_says_nothing_about_the_next_one(
     await fate(world, "refused", code="balance_insufficient")
     world.advance(60)
     moments, heard = Moments(), asyncio.Event()
-    theirs = Seams(gateway=lambda inner: LateWord(inner, moments))
-    sweeping = asyncio.create_task(Service(world.settings, world.clock, seams=theirs).sweep(poison=False))
+    theirs = AdapterOverrides(gateway=lambda inner: LateWord(inner, moments))
+    sweeping = asyncio.create_task(Service(world.settings, world.clock, seams=theirs).reconcile(poison=False))
     await moments.looked.wait()
-    world.seams = Seams(gateway=lambda inner: Unheard(inner, moments, heard))
+    world.seams = AdapterOverrides(gateway=lambda inner: Unheard(inner, moments, heard))
     await world.begin()
     await in_time(world, lambda: any("top up the balance" in one for one in texts(world)))
     world.tap(await world.card("top up the balance"), "Try again")

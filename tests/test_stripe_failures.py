@@ -74,7 +74,7 @@ async def test_every_refusal_has_a_code_and_says_whether_to_come_again(
 ) -> None:
     stripe.will(Answer(body, status))
     failure = await failure_of(gateway)
-    assert (failure.code, failure.retryable, failure.stored, failure.intent) == (code, retryable, False, None)
+    assert (failure.code, failure.retryable, failure.replayed, failure.intent) == (code, retryable, False, None)
     assert len(stripe.asked) == (3 if status in {409, 429} or status >= 500 else 1)
     assert len(failure.message) < 100
     assert "html" not in failure.message
@@ -109,13 +109,13 @@ async def test_another_request_under_a_used_key_is_stored_and_final(
 ) -> None:
     stripe.will(Answer(an_error("idempotency_error"), 400))
     failure = await failure_of(gateway)
-    assert (failure.code, failure.retryable, failure.stored) == ("idempotency", False, True)
+    assert (failure.code, failure.retryable, failure.replayed) == ("idempotency", False, True)
 
 
 async def test_a_stored_500_is_looked_behind_and_not_sent_again(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     stripe.will(Answer(an_error("api_error"), 500, REPLAYED))
     failure = await failure_of(gateway)
-    assert (failure.code, failure.retryable, failure.stored) == ("server", True, True)
+    assert (failure.code, failure.retryable, failure.replayed) == ("server", True, True)
 
 
 async def test_a_declined_card_brings_the_intent_along(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
@@ -147,7 +147,7 @@ async def test_the_intent_within_a_replayed_refusal_is_looked_at_anew(
     old = an_error("card_error", "card_declined", payment_intent=an_intent("requires_payment_method"))
     stripe.will(Answer(old, 402, REPLAYED), Answer(an_intent("succeeded")))
     failure = await failure_of(gateway)
-    assert (failure.code, failure.retryable, failure.stored) == ("card_declined", False, False)
+    assert (failure.code, failure.retryable, failure.replayed) == ("card_declined", False, False)
     assert failure.intent is not None
     assert failure.intent.status is IntentStatus.SUCCEEDED
     stripe.will(Answer(old, 402, REPLAYED), Answer(an_error(), 403))
@@ -168,7 +168,7 @@ async def test_a_broken_connection_is_tried_three_times_and_then_told(
 ) -> None:
     stripe.will(broken)
     failure = await failure_of(gateway)
-    assert (failure.code, failure.retryable, failure.stored) == ("connection", True, False)
+    assert (failure.code, failure.retryable, failure.replayed) == ("connection", True, False)
     assert len(stripe.asked) == 3
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bot.stripe.gateway import StripeGateway
-from handlers.stripe.gateway import Gateway, IntentRequest, IntentStatus
+from handlers.stripe.gateway import IntentRequest, IntentStatus, PaymentGateway
 from tests.scripted_stripe import (
     KEY,
     NOON,
@@ -77,7 +77,7 @@ async def test_the_same_stored_request_is_the_same_bytes_in_another_process_too(
 
 
 def test_a_request_without_words_has_no_description_and_a_hold_is_captured_by_hand() -> None:
-    gateway: Gateway = StripeGateway(KEY)
+    gateway: PaymentGateway = StripeGateway(KEY)
     hold = IntentRequest("pay_1", "K7F3", 100, "EUR", "", "https://t.me/KvitBot", manual_capture=True)
     params = json.loads(gateway.create_params(hold))
     assert "description" not in params
@@ -131,7 +131,7 @@ async def test_an_intent_is_read_whole(stripe: ScriptedStripe, gateway: StripeGa
         "DKK",
     )
     assert intent.metadata == {"kvit_payment": "pay_1", "kvit_ref": "K7F3"}
-    assert intent.link == "https://pm.example/1"
+    assert intent.redirect_url == "https://pm.example/1"
     assert intent.created_at == NOON
     assert not intent.livemode
 
@@ -140,7 +140,11 @@ async def test_a_declined_intent_tells_why_and_has_no_link(stripe: ScriptedStrip
     failed = {"code": "card_declined", "decline_code": "insufficient_funds", "type": "card_error"}
     stripe.will(Answer(an_intent("requires_payment_method", next_action=None, last_payment_error=failed)))
     intent = await gateway.retrieve("pi_1")
-    assert (intent.error_code, intent.decline_code, intent.link) == ("card_declined", "insufficient_funds", None)
+    assert (intent.error_code, intent.decline_code, intent.redirect_url) == (
+        "card_declined",
+        "insufficient_funds",
+        None,
+    )
 
 
 async def test_a_canceled_intent_with_little_in_it_is_read_too(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
@@ -148,7 +152,7 @@ async def test_a_canceled_intent_with_little_in_it_is_read_too(stripe: ScriptedS
     stripe.will(Answer({**bare, "status": "canceled", "cancellation_reason": "automatic"}))
     intent = await gateway.retrieve("pi_1")
     assert (intent.status, intent.cancellation_reason, intent.livemode) == (IntentStatus.CANCELED, "automatic", True)
-    assert (intent.received, intent.metadata, intent.created_at) == (0, {}, None)
+    assert (intent.amount_received, intent.metadata, intent.created_at) == (0, {}, None)
 
 
 # a replayed answer is an old answer
@@ -166,7 +170,7 @@ async def test_after_a_replayed_answer_stripe_is_asked_what_is_true_now(
     stripe.will(Answer(an_intent(), headers=REPLAYED), Answer(an_intent("succeeded", amount_received=14950)))
     intent = await gateway.create(gateway.create_params(REQUEST), key="k")
     assert stripe.calls == ["POST /v1/payment_intents", "GET /v1/payment_intents/pi_1"]
-    assert (intent.status, intent.received) == (IntentStatus.SUCCEEDED, 14950)
+    assert (intent.status, intent.amount_received) == (IntentStatus.SUCCEEDED, 14950)
 
 
 @pytest.mark.parametrize(

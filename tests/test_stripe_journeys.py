@@ -43,7 +43,7 @@ class Sandbox:
         await self.control("faults", {"method": method, "nth": 1, "when": when, "how": how})
 
     async def event_types(self, cursor: str | None, clock: TurnedClock) -> list[tuple[str, str]]:
-        found = self.gateway.events_since(cursor, clock.now())
+        found = self.gateway.list_events(cursor, clock.now())
         return [(change.id, change.type) async for change, _ in found]
 
 
@@ -59,11 +59,11 @@ async def sandbox(clock: TurnedClock) -> AsyncIterator[Sandbox]:
 async def test_a_request_is_opened_approved_and_paid(sandbox: Sandbox) -> None:
     opened = await sandbox.ask()
     assert opened.status is IntentStatus.REQUIRES_ACTION
-    assert opened.link is not None
-    assert (opened.amount, opened.currency, opened.livemode, opened.received) == (14950, "DKK", False, 0)
+    assert opened.redirect_url is not None
+    assert (opened.amount, opened.currency, opened.livemode, opened.amount_received) == (14950, "DKK", False, 0)
     assert opened.metadata == {"kvit_payment": "pay_1", "kvit_ref": "K7F3"}
     paid = await sandbox.customer(opened, "approve")
-    assert (paid.status, paid.received, paid.link) == (IntentStatus.SUCCEEDED, 14950, None)
+    assert (paid.status, paid.amount_received, paid.redirect_url) == (IntentStatus.SUCCEEDED, 14950, None)
 
 
 @pytest.mark.parametrize(
@@ -76,18 +76,18 @@ async def test_a_request_is_opened_approved_and_paid(sandbox: Sandbox) -> None:
 async def test_after_a_failed_attempt_the_same_intent_gets_a_new_link(sandbox: Sandbox, does: str, code: str) -> None:
     opened = await sandbox.ask()
     failed = await sandbox.customer(opened, does)
-    assert (failed.status, failed.error_code, failed.link) == (IntentStatus.REQUIRES_PAYMENT_METHOD, code, None)
+    assert (failed.status, failed.error_code, failed.redirect_url) == (IntentStatus.REQUIRES_PAYMENT_METHOD, code, None)
     params = sandbox.gateway.confirm_params(COFFEE)
     again = await sandbox.gateway.confirm(opened.id, params, key="confirm:pay_1:2")
     assert (again.id, again.status, again.error_code) == (opened.id, IntentStatus.REQUIRES_ACTION, None)
-    assert again.link not in (None, opened.link)
+    assert again.redirect_url not in (None, opened.redirect_url)
     assert (await sandbox.customer(again, "approve")).status is IntentStatus.SUCCEEDED
 
 
 async def test_a_hold_is_reserved_and_can_be_let_go(sandbox: Sandbox) -> None:
     hold = IntentRequest("pay_2", "M2P8", 50000, "EUR", "", "https://t.me/KvitBot", manual_capture=True)
     held = await sandbox.customer(await sandbox.ask(hold, "create:pay_2:1"), "approve")
-    assert (held.status, held.received) == (IntentStatus.REQUIRES_CAPTURE, 0)
+    assert (held.status, held.amount_received) == (IntentStatus.REQUIRES_CAPTURE, 0)
     assert (await sandbox.gateway.cancel(held.id, key="cancel:pay_2:1")).status is IntentStatus.CANCELED
 
 
@@ -106,8 +106,8 @@ async def test_a_stored_500_hides_an_intent_that_is_found_by_looking(sandbox: Sa
     await sandbox.fault(CREATE, "after", "500")
     with pytest.raises(GatewayError) as caught:
         await sandbox.ask()
-    assert (caught.value.code, caught.value.retryable, caught.value.stored) == ("server", True, True)
-    found = await sandbox.gateway.find("pay_1", since=clock.now(), until=clock.now())
+    assert (caught.value.code, caught.value.retryable, caught.value.replayed) == ("server", True, True)
+    found = await sandbox.gateway.find_intent("pay_1", since=clock.now(), until=clock.now())
     assert found is not None
     assert list(sandbox.fake.ledger.intents) == [found.id]
 
@@ -143,7 +143,7 @@ async def test_other_words_under_the_same_key_are_refused_for_good(sandbox: Sand
     tea = IntentRequest("pay_1", "K7F3", 14950, "DKK", "Tea", COFFEE.return_url)
     with pytest.raises(GatewayError) as caught:
         await sandbox.ask(tea)
-    assert (caught.value.code, caught.value.retryable, caught.value.stored) == ("idempotency", False, True)
+    assert (caught.value.code, caught.value.retryable, caught.value.replayed) == ("idempotency", False, True)
 
 
 async def test_a_wrong_key_and_an_unknown_intent_are_told_apart(sandbox: Sandbox) -> None:
@@ -158,14 +158,14 @@ async def test_a_lost_intent_is_found_by_our_name_near_its_time(sandbox: Sandbox
     opened = await sandbox.ask()
     other = IntentRequest("pay_2", "M2P8", 14950, "DKK", "", COFFEE.return_url)
     await sandbox.ask(other, "create:pay_2:1")
-    found = await sandbox.gateway.find("pay_1", since=clock.now(), until=clock.now())
+    found = await sandbox.gateway.find_intent("pay_1", since=clock.now(), until=clock.now())
     assert found == opened
     clock.advance(7200)
-    found = await sandbox.gateway.find("pay_1", since=clock.now(), until=clock.now())
+    found = await sandbox.gateway.find_intent("pay_1", since=clock.now(), until=clock.now())
     assert found is not None
     assert found.id == opened.id
     clock.advance(2 * 86_400)
-    assert await sandbox.gateway.find("pay_1", since=clock.now(), until=clock.now()) is None
+    assert await sandbox.gateway.find_intent("pay_1", since=clock.now(), until=clock.now()) is None
 
 
 async def test_missed_events_are_read_once_more_in_the_order_they_happened(
@@ -179,7 +179,7 @@ async def test_missed_events_are_read_once_more_in_the_order_they_happened(
     last, _ = everything[-1]
     assert [kind for _, kind in await sandbox.event_types(last, clock)] == ["payment_intent.canceled"]
     assert len(await sandbox.event_types("evt_forgotten", clock)) == 3
-    async for change, raw in sandbox.gateway.events_since(None, clock.now()):
+    async for change, raw in sandbox.gateway.list_events(None, clock.now()):
         assert (change.intent_id, change.payment_id, change.created_at) == (opened.id, "pay_1", clock.now())
         assert json.loads(raw)["data"]["object"]["client_secret"] == ""
 

@@ -48,7 +48,7 @@ async def test_a_lost_intent_is_found_by_list_and_our_name_through_all_pages(
         return Answer({"object": "list", "url": "/v1/payment_intents", "data": intents, **more})
 
     stripe.will(page(["pi_4", "pi_3"], has_more=True), page(["pi_2", "pi_1"], has_more=False))
-    intent = await gateway.find("pay_2", since=NOON, until=NOON + timedelta(hours=1))
+    intent = await gateway.find_intent("pay_2", since=NOON, until=NOON + timedelta(hours=1))
     assert intent is not None
     assert intent.id == "pi_2"
     first, second = stripe.asked
@@ -57,14 +57,14 @@ async def test_a_lost_intent_is_found_by_list_and_our_name_through_all_pages(
     assert first.query == {"created[gte]": str(at - day), "created[lte]": str(at + 3600 + day), "limit": "100"}
     assert second.query == {**first.query, "starting_after": "pi_3"}
     stripe.will(page(["pi_4"], has_more=False))
-    assert await gateway.find("pay_9", since=NOON, until=NOON + timedelta(hours=1)) is None
+    assert await gateway.find_intent("pay_9", since=NOON, until=NOON + timedelta(hours=1)) is None
 
 
 async def test_a_list_that_cannot_be_read_or_had_is_told(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     for answer in (Answer(an_error(), 403), Answer({"object": "list"}), Answer([]), Answer("<html>")):
         stripe.will(answer)
         with pytest.raises(GatewayError):
-            await gateway.find("pay_9", since=NOON, until=NOON + timedelta(hours=1))
+            await gateway.find_intent("pay_9", since=NOON, until=NOON + timedelta(hours=1))
 
 
 def an_event(number: int, **more: object) -> dict[str, Any]:
@@ -87,7 +87,7 @@ async def test_events_after_the_last_known_one_come_oldest_first_through_all_pag
     stripe: ScriptedStripe, gateway: StripeGateway
 ) -> None:
     stripe.will(events(an_event(3), an_event(2), more=True), events(an_event(4)), events())
-    got = [change async for change, _ in gateway.events_since("evt_1", NOON)]
+    got = [change async for change, _ in gateway.list_events("evt_1", NOON)]
     assert [change.id for change in got] == ["evt_2", "evt_3", "evt_4"]
     asked = stripe.asked[0].query
     assert {name: value for name, value in asked.items() if not name.startswith("types")} == {
@@ -100,7 +100,7 @@ async def test_events_after_the_last_known_one_come_oldest_first_through_all_pag
 
 async def test_a_reader_who_has_had_enough_leaves_nothing_open(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     stripe.will(events(an_event(3), an_event(2), more=True))
-    async with aclosing(gateway.events_since("evt_1", NOON)) as found:
+    async with aclosing(gateway.list_events("evt_1", NOON)) as found:
         async for change, _ in found:
             assert change.id == "evt_2"
             break
@@ -112,13 +112,13 @@ async def test_without_a_known_event_or_with_a_forgotten_one_time_decides(
 ) -> None:
     forgotten = Answer(an_error(code="resource_missing", param="ending_before"), 400)
     stripe.will(events(an_event(2), an_event(1)))
-    assert [change.id async for change, _ in gateway.events_since(None, NOON)] == ["evt_1", "evt_2"]
+    assert [change.id async for change, _ in gateway.list_events(None, NOON)] == ["evt_1", "evt_2"]
     stripe.will(forgotten, events(an_event(2), an_event(1)))
-    assert [change.id async for change, _ in gateway.events_since("evt_0", NOON)] == ["evt_1", "evt_2"]
+    assert [change.id async for change, _ in gateway.list_events("evt_0", NOON)] == ["evt_1", "evt_2"]
     assert stripe.asked[-1].query["created[gte]"] == str(int(NOON.timestamp()))
     stripe.will(Answer(an_error(), 403), events(an_event(1)))
     with pytest.raises(GatewayError, match="permission"):
-        _ = [change async for change, _ in gateway.events_since("evt_0", NOON)]
+        _ = [change async for change, _ in gateway.list_events("evt_0", NOON)]
 
 
 async def test_an_event_points_at_the_intent_and_is_kept_without_client_secrets(
@@ -132,7 +132,7 @@ async def test_an_event_points_at_the_intent_and_is_kept_without_client_secrets(
         an_event(1),
     ]
     stripe.will(events(*told))
-    got = [item async for item in gateway.events_since(None, NOON)]
+    got = [item async for item in gateway.list_events(None, NOON)]
     assert [(change.intent_id, change.payment_id) for change, _ in got] == [
         ("pi_1", "pay_1"),
         ("pi_1", None),
@@ -150,7 +150,7 @@ async def test_an_event_whose_object_cannot_be_read_hides_no_other(
     stripe: ScriptedStripe, gateway: StripeGateway, data: object
 ) -> None:
     stripe.will(events(an_event(3), an_event(2, data=data), an_event(1)))
-    got = [change async for change, _ in gateway.events_since(None, NOON)]
+    got = [change async for change, _ in gateway.list_events(None, NOON)]
     assert [(change.id, change.intent_id) for change in got] == [("evt_1", "pi_1"), ("evt_2", None), ("evt_3", "pi_1")]
 
 

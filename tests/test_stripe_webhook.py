@@ -17,7 +17,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from storage.database.database import Database
-from storage.job_queue import Done, Mail, Mailbox
+from storage.job_queue import JobQueue
+from storage.models.job import Done, Job
 from tests.fake_stripe_shop import opened
 from tests.web_stand import NEW, OLD, app, event, raw, signed
 
@@ -25,12 +26,12 @@ Client = TestClient[web.Request, web.Application]
 
 
 @pytest.fixture
-def inbox(db: Database) -> Mailbox:
-    return Mailbox(db, "inbox")
+def inbox(db: Database) -> JobQueue:
+    return JobQueue(db, "inbox")
 
 
 @pytest.fixture
-async def client(inbox: Mailbox, clock: TurnedClock) -> AsyncIterator[Client]:
+async def client(inbox: JobQueue, clock: TurnedClock) -> AsyncIterator[Client]:
     async with TestClient(TestServer(app(inbox, clock))) as client:
         yield client
 
@@ -49,19 +50,20 @@ def post(client: Client, clock: TurnedClock) -> Post:
     return post
 
 
-async def kept(inbox: Mailbox, clock: TurnedClock) -> list[tuple[str, str, str]]:
+async def kept(inbox: JobQueue, clock: TurnedClock) -> list[tuple[str, str, str]]:
     return [
-        (mail.key, mail.lane, mail.kind) for mail in await inbox.claim(now=clock.now(), limit=100, lease_seconds=60)
+        (mail.key, mail.ordering_key, mail.kind)
+        for mail in await inbox.claim(now=clock.now(), limit=100, lease_seconds=60)
     ]
 
 
-async def test_a_signed_event_is_kept_and_answered_with_200(post: Post, inbox: Mailbox, clock: TurnedClock) -> None:
+async def test_a_signed_event_is_kept_and_answered_with_200(post: Post, inbox: JobQueue, clock: TurnedClock) -> None:
     answer = await post()
     assert answer.status == 200
     assert await kept(inbox, clock) == [("evt_1", "pi_1", "payment_intent.succeeded")]
 
 
-async def test_the_same_event_again_is_answered_with_200_and_kept_once(post: Post, inbox: Mailbox) -> None:
+async def test_the_same_event_again_is_answered_with_200_and_kept_once(post: Post, inbox: JobQueue) -> None:
     answers = await asyncio.gather(*(post() for _ in range(5)))
     assert [answer.status for answer in answers] == [200] * 5
     assert await inbox.depth() == 1
@@ -81,7 +83,7 @@ async def test_a_signature_of_the_last_five_minutes_is_good(post: Post, clock: T
 
 @pytest.mark.parametrize("shift", [-301, -3600, -31_536_000, 301, 3600])
 async def test_a_signature_from_another_time_is_refused(
-    post: Post, inbox: Mailbox, clock: TurnedClock, shift: int
+    post: Post, inbox: JobQueue, clock: TurnedClock, shift: int
 ) -> None:
     assert (await post(header=signed(raw(), clock.now(), NEW, shift=shift))).status == 400
     assert await inbox.depth() == 0
@@ -110,14 +112,14 @@ GOOD = "a" * 64
         "=" * 5000,
     ],
 )
-async def test_a_malformed_signature_is_refused(post: Post, inbox: Mailbox, header: str) -> None:
+async def test_a_malformed_signature_is_refused(post: Post, inbox: JobQueue, header: str) -> None:
     answer = await post(header=header)
     assert answer.status == 400
     assert await answer.text() == "This is not an event signed by Stripe.\n"
     assert await inbox.depth() == 0
 
 
-async def test_without_a_signature_nothing_is_kept(client: Client, inbox: Mailbox) -> None:
+async def test_without_a_signature_nothing_is_kept(client: Client, inbox: JobQueue) -> None:
     assert (await client.post("/stripe/webhook", data=raw())).status == 400
     assert await inbox.depth() == 0
 
@@ -135,7 +137,7 @@ async def test_the_signature_is_for_these_very_bytes(post: Post, clock: TurnedCl
 
 @pytest.mark.parametrize("secrets", [(), ("",)])
 async def test_without_a_secret_everything_is_refused(
-    inbox: Mailbox, clock: TurnedClock, secrets: tuple[str, ...]
+    inbox: JobQueue, clock: TurnedClock, secrets: tuple[str, ...]
 ) -> None:
     async with TestClient(TestServer(app(inbox, clock, secrets=secrets))) as client:
         header = signed(raw(), clock.now(), "", NEW)
@@ -167,14 +169,14 @@ async def test_without_a_secret_everything_is_refused(
         raw({"object": "v2.core.event", "id": "evt_1", "type": "v1.x"}),
     ],
 )
-async def test_a_signed_body_that_is_no_event_is_refused(post: Post, inbox: Mailbox, body: bytes) -> None:
+async def test_a_signed_body_that_is_no_event_is_refused(post: Post, inbox: JobQueue, body: bytes) -> None:
     assert (await post(body)).status == 400
     assert await inbox.depth() == 0
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1"])
 async def test_a_signed_body_in_another_encoding_is_refused(
-    client: Client, inbox: Mailbox, clock: TurnedClock, encoding: str
+    client: Client, inbox: JobQueue, clock: TurnedClock, encoding: str
 ) -> None:
     body = json.dumps(event(note="æ"), ensure_ascii=False).encode(encoding)
     moment = int(clock.now().timestamp())
@@ -198,7 +200,7 @@ async def test_a_signed_body_in_another_encoding_is_refused(
     ],
 )
 async def test_what_is_none_of_ours_is_answered_with_200_logged_and_let_go(
-    post: Post, inbox: Mailbox, said: dict[str, Any], caplog: pytest.LogCaptureFixture
+    post: Post, inbox: JobQueue, said: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     assert (await post(raw(said))).status == 200
@@ -209,7 +211,7 @@ async def test_what_is_none_of_ours_is_answered_with_200_logged_and_let_go(
 @pytest.mark.parametrize("thing", ["charge", "refund", "dispute"])
 @pytest.mark.parametrize("intent", ["pi_1", {"id": "pi_1", "object": "payment_intent"}])
 async def test_what_hangs_on_an_intent_waits_in_the_lane_of_that_intent(
-    post: Post, inbox: Mailbox, clock: TurnedClock, thing: str, intent: object
+    post: Post, inbox: JobQueue, clock: TurnedClock, thing: str, intent: object
 ) -> None:
     body = raw(
         event(type=f"{thing}.updated", data={"object": {"id": "x_1", "object": thing, "payment_intent": intent}})
@@ -218,15 +220,15 @@ async def test_what_hangs_on_an_intent_waits_in_the_lane_of_that_intent(
     assert await kept(inbox, clock) == [("evt_1", "pi_1", f"{thing}.updated")]
 
 
-async def test_no_client_secret_is_kept(post: Post, inbox: Mailbox, clock: TurnedClock) -> None:
+async def test_no_client_secret_is_kept(post: Post, inbox: JobQueue, clock: TurnedClock) -> None:
     nested = event()
     nested["data"]["previous_attributes"] = {"deep": [{"client_secret": 'can"ary\\" \\'}], "note": "pi_9_secret_canary"}
     nested["data"]["object"]["last_payment_error"] = {"payment_intent": {"client_secret": None, "id": "pi_1"}}
     assert (await post(raw(nested))).status == 200
     (mail,) = await inbox.claim(now=clock.now(), limit=1, lease_seconds=60)
-    assert b"canary" not in mail.body
-    assert b"ary" not in mail.body
-    said = json.loads(mail.body)
+    assert b"canary" not in mail.payload
+    assert b"ary" not in mail.payload
+    said = json.loads(mail.payload)
     assert said["data"]["object"]["client_secret"] == ""
     assert said["data"]["object"]["last_payment_error"]["payment_intent"] == {"client_secret": None, "id": "pi_1"}
     assert said["data"]["object"]["metadata"] == {"kvit_payment": "pay_1"}
@@ -239,23 +241,23 @@ async def test_events_are_only_posted(client: Client, method: str) -> None:
     assert answer.headers["Allow"] == "POST"
 
 
-async def test_what_the_pretend_stripe_delivers_comes_in(client: Client, inbox: Mailbox, clock: TurnedClock) -> None:
+async def test_what_the_pretend_stripe_delivers_comes_in(client: Client, inbox: JobQueue, clock: TurnedClock) -> None:
     async with opened(clock, webhook_secret=NEW) as shop:
         shop.hook = str(client.make_url("/stripe/webhook"))
         await shop.subscribe()
         intent = await shop.create(metadata={"kvit_payment": "pay_1", "kvit_ref": "K7F3"})
         await shop.control(f"intents/{intent.id}/approve")
         assert intent.client_secret is not None
-        came: list[Mail] = []
+        came: list[Job] = []
         async with asyncio.timeout(10):
             while len(came) < len(shop.kinds):
                 for mail in await inbox.claim(now=clock.now(), limit=9, lease_seconds=60):
                     came.append(mail)
-                    await inbox.settle(mail, Done(), now=clock.now())
+                    await inbox.finish(mail, Done(), now=clock.now())
                 await inbox.wait()
         assert {mail.kind for mail in came} == set(shop.kinds) >= {"payment_intent.succeeded", "charge.succeeded"}
-    assert {mail.lane for mail in came} == {intent.id}
-    assert [mail for mail in came if intent.client_secret.encode() in mail.body] == []
+    assert {mail.ordering_key for mail in came} == {intent.id}
+    assert [mail for mail in came if intent.client_secret.encode() in mail.payload] == []
 
 
 def _hmac(message: bytes, secret: str) -> str:

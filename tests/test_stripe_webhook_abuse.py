@@ -14,10 +14,10 @@ from aiohttp import ClientResponse, ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.web.request_body import LARGEST, SMALL, Bodies
+from handlers.web.request_body import MAX_BODY, SMALL, BodyReader
 from handlers.web.stripe_webhook import StripeWebhook
 from storage.database.database import Database
-from storage.job_queue import Mailbox
+from storage.job_queue import JobQueue
 from tests.evidence import eventually
 from tests.web_stand import NEW, Deaf, app, event, raw, signed
 
@@ -25,12 +25,12 @@ Client = TestClient[web.Request, web.Application]
 
 
 @pytest.fixture
-def inbox(db: Database) -> Mailbox:
-    return Mailbox(db, "inbox")
+def inbox(db: Database) -> JobQueue:
+    return JobQueue(db, "inbox")
 
 
 @pytest.fixture
-async def client(inbox: Mailbox, clock: TurnedClock) -> AsyncIterator[Client]:
+async def client(inbox: JobQueue, clock: TurnedClock) -> AsyncIterator[Client]:
     async with TestClient(TestServer(app(inbox, clock))) as client:
         yield client
 
@@ -49,13 +49,13 @@ def post(client: Client, clock: TurnedClock) -> Post:
     return post
 
 
-async def test_a_body_over_a_mebibyte_is_refused(post: Post, inbox: Mailbox) -> None:
-    body = raw(event(padding="x" * LARGEST))
+async def test_a_body_over_a_mebibyte_is_refused(post: Post, inbox: JobQueue) -> None:
+    body = raw(event(padding="x" * MAX_BODY))
     assert (await post(body)).status == 413
     assert await inbox.depth() == 0
 
 
-async def test_a_body_over_a_mebibyte_that_does_not_say_so_is_refused(client: Client, inbox: Mailbox) -> None:
+async def test_a_body_over_a_mebibyte_that_does_not_say_so_is_refused(client: Client, inbox: JobQueue) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(17):
             yield b" " * 65536
@@ -64,16 +64,16 @@ async def test_a_body_over_a_mebibyte_that_does_not_say_so_is_refused(client: Cl
     assert await inbox.depth() == 0
 
 
-async def test_a_body_of_a_mebibyte_is_taken(post: Post, inbox: Mailbox) -> None:
+async def test_a_body_of_a_mebibyte_is_taken(post: Post, inbox: JobQueue) -> None:
     small = json.dumps(event(padding="")).encode()
-    body = json.dumps(event(padding="x" * (LARGEST - len(small)))).encode()
-    assert len(body) == LARGEST
+    body = json.dumps(event(padding="x" * (MAX_BODY - len(small)))).encode()
+    assert len(body) == MAX_BODY
     assert (await post(body)).status == 200
     assert await inbox.depth() == 1
 
 
 async def test_without_a_database_stripe_is_asked_to_come_again(clock: TurnedClock) -> None:
-    async with TestClient(TestServer(app(cast("Mailbox", Deaf()), clock))) as client:
+    async with TestClient(TestServer(app(cast("JobQueue", Deaf()), clock))) as client:
         header = signed(raw(), clock.now(), NEW)
         answer = await client.post("/stripe/webhook", data=raw(), headers={"Stripe-Signature": header})
         assert answer.status == 503
@@ -81,8 +81,8 @@ async def test_without_a_database_stripe_is_asked_to_come_again(clock: TurnedClo
         assert "locked" not in await answer.text()
 
 
-async def test_a_sender_that_dribbles_is_cut_off(inbox: Mailbox, clock: TurnedClock) -> None:
-    door = StripeWebhook(inbox, clock, Bodies(seconds=0.05), secrets=[NEW], livemode=False)
+async def test_a_sender_that_dribbles_is_cut_off(inbox: JobQueue, clock: TurnedClock) -> None:
+    door = StripeWebhook(inbox, clock, BodyReader(seconds=0.05), secrets=[NEW], livemode=False)
     slow = web.Application()
     slow.add_routes([web.post("/stripe/webhook", door.receive)])
     async with TestServer(slow) as server:
@@ -99,9 +99,9 @@ async def test_a_sender_that_dribbles_is_cut_off(inbox: Mailbox, clock: TurnedCl
     "how", [f"Content-Length: {SMALL + 1}", "Transfer-Encoding: chunked", "Content-Encoding: gzip"]
 )
 async def test_of_large_bodies_only_a_few_are_read_at_once_and_small_ones_all_the_same(
-    inbox: Mailbox, clock: TurnedClock, how: str
+    inbox: JobQueue, clock: TurnedClock, how: str
 ) -> None:
-    door = StripeWebhook(inbox, clock, Bodies(large_at_once=1), secrets=[NEW], livemode=False)
+    door = StripeWebhook(inbox, clock, BodyReader(large_at_once=1), secrets=[NEW], livemode=False)
     site = web.Application()
     site.add_routes([web.post("/stripe/webhook", door.receive)])
     length = "\r\nContent-Length: 100" if "gzip" in how else ""
@@ -122,7 +122,7 @@ async def test_of_large_bodies_only_a_few_are_read_at_once_and_small_ones_all_th
 
 
 async def test_a_sender_that_hangs_up_in_the_middle_leaves_nothing_behind(
-    client: Client, inbox: Mailbox, caplog: pytest.LogCaptureFixture
+    client: Client, inbox: JobQueue, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", client.port)
     writer.write(b"POST /stripe/webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from storage.database.database import Database
-from storage.job_queue import Mailbox
-from storage.models.job import Discard, Draft
+from storage.job_queue import JobQueue
+from storage.models.job import DeadLetter, NewJob
 from tests.terminal import Terminal, installed, opened
 
 
@@ -37,10 +37,10 @@ async def test_it_also_says_what_was_tried_again(terminal: Terminal) -> None:
 async def test_it_lists_what_waits_for_a_human(terminal: Terminal, tmp_path: Path) -> None:
     at = datetime(2026, 11, 24, 12, tzinfo=UTC)
     db = Database(f"sqlite:///{tmp_path}/kvit.db")
-    box = Mailbox(db, "updates")
-    await box.put(Draft("7:1", "70010001", "message", b"{}"), now=at)
+    box = JobQueue(db, "updates")
+    await box.enqueue(NewJob("7:1", "70010001", "message", b"{}"), now=at)
     [mail] = await box.claim(now=at, limit=1, lease_seconds=60)
-    await box.settle(mail, Discard("unreadable: KeyError"), now=at)
+    await box.finish(mail, DeadLetter("unreadable: KeyError"), now=at)
     await db.close()
     said = (await terminal.run("sweep")).said.splitlines()
     assert said[-2].startswith("Set aside for a human: 1.")

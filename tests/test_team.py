@@ -10,7 +10,7 @@ import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from storage.models.shop import Role
-from storage.shops import Directory
+from storage.shops import ShopRepository
 from tests.crowd import (
     ADMIN,
     COLLEAGUE,
@@ -48,7 +48,7 @@ async def give(world: World, shop_id: int, *people: tuple[int, Role, str]) -> No
     """Seat people as somebody else's hand would."""
     async with book(world) as db:
         for person, role, name in people:
-            await Directory(db).seat(shop_id, person, role, name=name, now=world.clock.now())
+            await ShopRepository(db).set_member(shop_id, person, role, name=name, now=world.clock.now())
 
 
 async def test_team_shows_everybody_with_role_number_and_since_when_and_the_open_invitations(world: World) -> None:

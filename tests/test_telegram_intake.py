@@ -15,10 +15,10 @@ import pytest
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from bot.telegram.http_client import AiohttpRequest
-from bot.telegram.polling import Polling, WebhookIsSet
+from bot.telegram.polling import Polling, WebhookConflict
 from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
-from storage.job_queue import Mailbox
+from storage.job_queue import JobQueue
 from tests.telegram_stand import TOKEN, Stand
 
 NO_WEBHOOK = {"ok": True, "result": {"url": ""}}
@@ -49,8 +49,8 @@ async def request_(stand: Stand) -> AsyncIterator[AiohttpRequest]:
 
 
 @pytest.fixture
-def inbox(db: Database) -> Mailbox:
-    return Mailbox(db, "updates")
+def inbox(db: Database) -> JobQueue:
+    return JobQueue(db, "updates")
 
 
 class HastyClock(TurnedClock):
@@ -75,18 +75,18 @@ def clock() -> HastyClock:
 
 
 @pytest.fixture
-def polling(request_: AiohttpRequest, inbox: Mailbox, clock: HastyClock) -> Polling:
+def polling(request_: AiohttpRequest, inbox: JobQueue, clock: HastyClock) -> Polling:
     return Polling(request_, inbox, clock, chance=lambda: 1.0)
 
 
-async def kept(inbox: Mailbox, clock: HastyClock) -> list[tuple[str, str, str]]:
+async def kept(inbox: JobQueue, clock: HastyClock) -> list[tuple[str, str, str]]:
     mails = await inbox.claim(now=clock.now(), limit=100, lease_seconds=60)
-    return [(mail.key, mail.lane, mail.kind) for mail in mails]
+    return [(mail.key, mail.ordering_key, mail.kind) for mail in mails]
 
 
 @asynccontextmanager
 async def running(polling: Polling) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(polling.forever())
+    task = asyncio.create_task(polling.run())
     try:
         yield task
     finally:
@@ -94,14 +94,16 @@ async def running(polling: Polling) -> AsyncIterator[asyncio.Task[None]]:
         await asyncio.wait([task])
 
 
-async def test_updates_are_kept_as_they_came(stand: Stand, polling: Polling, inbox: Mailbox, clock: HastyClock) -> None:
+async def test_updates_are_kept_as_they_came(
+    stand: Stand, polling: Polling, inbox: JobQueue, clock: HastyClock
+) -> None:
     update = message(10, text="kaffe \U0001f36a & <te> \udc00") | {"new_field": {"a": [1, None]}}
     stand.say(NO_WEBHOOK)
     stand.say(updates(update))
     assert await polling.poll_once() == 1
     (mail,) = await inbox.claim(now=clock.now(), limit=10, lease_seconds=60)
-    assert (mail.key, mail.lane, mail.kind) == ("4242:10", "7", "message")
-    assert json.loads(mail.body) == update
+    assert (mail.key, mail.ordering_key, mail.kind) == ("4242:10", "7", "message")
+    assert json.loads(mail.payload) == update
 
 
 async def test_telegram_is_asked_for_exactly_what_we_read(stand: Stand, polling: Polling) -> None:
@@ -131,7 +133,7 @@ async def test_nothing_is_confirmed_while_the_database_is_away(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     impatient = Database(f"sqlite:///{db.path}", busy_seconds=0.01)
-    inbox = Mailbox(impatient, "updates")
+    inbox = JobQueue(impatient, "updates")
     polling = Polling(request_, inbox, clock, chance=lambda: 1.0)
     stand.say(NO_WEBHOOK)
     for _ in range(3):
@@ -152,7 +154,7 @@ async def test_nothing_is_confirmed_while_the_database_is_away(
 
 
 async def test_an_update_that_comes_again_is_kept_once(
-    stand: Stand, polling: Polling, inbox: Mailbox, clock: HastyClock
+    stand: Stand, polling: Polling, inbox: JobQueue, clock: HastyClock
 ) -> None:
     stand.say(NO_WEBHOOK)
     stand.say(updates(message(10), message(10)))
@@ -162,7 +164,7 @@ async def test_an_update_that_comes_again_is_kept_once(
 
 
 async def test_what_has_no_id_is_passed_over_and_hinders_nobody(
-    stand: Stand, polling: Polling, inbox: Mailbox, clock: HastyClock, caplog: pytest.LogCaptureFixture
+    stand: Stand, polling: Polling, inbox: JobQueue, clock: HastyClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     stand.say(NO_WEBHOOK)
     stand.say(updates("text", {"message": {}}, {"update_id": "9"}, {"update_id": True}, None, message(10)))
@@ -173,34 +175,34 @@ async def test_what_has_no_id_is_passed_over_and_hinders_nobody(
 
 async def test_polling_refuses_while_a_webhook_is_set(stand: Stand, polling: Polling) -> None:
     stand.say(WEBHOOK)
-    with pytest.raises(WebhookIsSet, match="take-over-webhook"):
-        await polling.admit()
+    with pytest.raises(WebhookConflict, match="take-over-webhook"):
+        await polling.ensure_no_webhook()
     stand.say(WEBHOOK)
-    with pytest.raises(WebhookIsSet):
+    with pytest.raises(WebhookConflict):
         await polling.poll_once()
     assert {path.rpartition("/")[2] for path in stand.paths} == {"getWebhookInfo"}
 
 
 async def test_a_webhook_is_taken_over_when_asked_and_drops_nothing(
-    stand: Stand, request_: AiohttpRequest, inbox: Mailbox, clock: HastyClock
+    stand: Stand, request_: AiohttpRequest, inbox: JobQueue, clock: HastyClock
 ) -> None:
     polling = Polling(request_, inbox, clock, take_over=True)
     stand.say(WEBHOOK)
     stand.say({"ok": True, "result": True})
-    await polling.admit()
+    await polling.ensure_no_webhook()
     assert stand.paths[-1].endswith("/deleteWebhook")
     assert stand.forms[-1] == {"drop_pending_updates": "false"}
 
 
 async def test_a_webhook_set_later_is_respected_even_after_a_take_over(
-    stand: Stand, request_: AiohttpRequest, inbox: Mailbox, clock: HastyClock
+    stand: Stand, request_: AiohttpRequest, inbox: JobQueue, clock: HastyClock
 ) -> None:
     polling = Polling(request_, inbox, clock, take_over=True)
     stand.say(NO_WEBHOOK)
     stand.refuse(409, HOOK_ACTIVE)
     stand.say(WEBHOOK)
     for _ in range(2):
-        with pytest.raises(WebhookIsSet):
+        with pytest.raises(WebhookConflict):
             await polling.poll_once()
     assert not any("deleteWebhook" in path for path in stand.paths)
 
@@ -269,7 +271,7 @@ async def test_a_refused_token_is_told_and_tried_rarely(
 
 
 async def test_stopping_returns_at_once_and_loses_nothing(
-    stand: Stand, polling: Polling, inbox: Mailbox, clock: HastyClock
+    stand: Stand, polling: Polling, inbox: JobQueue, clock: HastyClock
 ) -> None:
     stand.say(NO_WEBHOOK)
     stand.say(updates(message(10)))

@@ -11,13 +11,13 @@ import pytest
 from telegram.error import Conflict, RetryAfter
 
 from bot.telegram.http_client import AiohttpRequest
-from bot.telegram.messenger import TelegramMessenger, TokenRefused, failure_of
-from handlers.telegram.messenger import Button, DeliveryFailed, Letter, Messenger
-from storage.models.payment import Place
+from bot.telegram.messenger import BotTokenRejected, TelegramMessenger, to_delivery_error
+from handlers.telegram.messenger import Button, DeliveryError, Message, Messenger
+from storage.models.payment import ChatTarget
 from tests.telegram_stand import TOKEN, Stand
 
-CHAT = Place(-100, 7)
-LETTER = Letter("<b>125,00 kr</b>")
+CHAT = ChatTarget(-100, 7)
+LETTER = Message("<b>125,00 kr</b>")
 SENT = {"ok": True, "result": {"message_id": 55, "date": 0, "chat": {"id": -100, "type": "supergroup"}}}
 
 
@@ -34,8 +34,8 @@ async def messenger(stand: Stand) -> AsyncIterator[TelegramMessenger]:
     await made.close()
 
 
-async def failure(call: Awaitable[object]) -> DeliveryFailed:
-    with pytest.raises(DeliveryFailed) as caught:
+async def failure(call: Awaitable[object]) -> DeliveryError:
+    with pytest.raises(DeliveryError) as caught:
         await call
     return caught.value
 
@@ -48,9 +48,9 @@ def test_it_is_what_the_use_cases_need(messenger: TelegramMessenger) -> None:
 async def test_connecting_learns_who_we_are(stand: Stand, messenger: TelegramMessenger) -> None:
     assert messenger.bot_id == 4242
     stand.say("<html>", 502)
-    assert not (await failure(messenger.connect())).permanent
+    assert not (await failure(messenger.get_me())).permanent
     stand.say({"ok": True, "result": {"id": 4242, "is_bot": True, "first_name": "Kvit", "username": "KvitBot"}})
-    await messenger.connect()
+    await messenger.get_me()
     assert (messenger.username, messenger.bot_id) == ("KvitBot", 4242)
 
 
@@ -75,7 +75,7 @@ async def test_the_general_topic_is_not_named(
     stand: Stand, messenger: TelegramMessenger, thread_id: int | None
 ) -> None:
     stand.say(SENT)
-    await messenger.send(Place(-100, thread_id), LETTER)
+    await messenger.send(ChatTarget(-100, thread_id), LETTER)
     assert set(stand.forms[0]) == {"chat_id", "text", "parse_mode", "link_preview_options"}
 
 
@@ -85,7 +85,7 @@ async def test_every_kind_of_button_reaches_telegram(stand: Stand, messenger: Te
         (Button("Cancel", data="c:1", style="danger"),),
     )
     stand.say(SENT)
-    await messenger.send(CHAT, Letter("x", rows))
+    await messenger.send(CHAT, Message("x", rows))
     assert json.loads(stand.forms[0]["reply_markup"])["inline_keyboard"] == [
         [
             {"text": "Pay", "url": "https://pay.example.dk/p/x", "style": "success"},
@@ -97,7 +97,7 @@ async def test_every_kind_of_button_reaches_telegram(stand: Stand, messenger: Te
 
 async def test_an_edit_shows_the_new_text_and_buttons(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.say(SENT)
-    await messenger.edit(CHAT, 55, Letter("paid", ((Button("Refund", data="r"),),)))
+    await messenger.edit(CHAT, 55, Message("paid", ((Button("Refund", data="r"),),)))
     form = stand.forms[0]
     assert stand.paths[0].endswith("/editMessageText")
     assert (form["chat_id"], form["message_id"], form["text"]) == ("-100", "55", "paid")
@@ -111,32 +111,32 @@ async def test_an_edit_that_changes_nothing_is_done(stand: Stand, messenger: Tel
 
 async def test_a_tap_is_answered(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.say({"ok": True, "result": True})
-    await messenger.answer("77", "Expired", alert=True)
+    await messenger.answer_callback("77", "Expired", alert=True)
     assert stand.forms[0] == {"callback_query_id": "77", "text": "Expired", "show_alert": "true"}
 
 
 async def test_a_tap_that_is_too_old_is_no_failure(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.refuse(400, "Bad Request: query is too old and response timeout expired or query ID is invalid")
-    await messenger.answer("77")
+    await messenger.answer_callback("77")
 
 
 async def test_a_flood_waits_as_long_as_telegram_says(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.refuse(429, "Too Many Requests: retry after 1386", retry_after=1386)
     failed = await failure(messenger.send(CHAT, LETTER))
-    assert (failed.wait, failed.permanent, failed.unsure) == (1386.0, False, False)
+    assert (failed.retry_after, failed.permanent, failed.outcome_unknown) == (1386.0, False, False)
 
 
 async def test_a_group_that_moved_tells_where(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.refuse(400, "Bad Request: group chat was upgraded to a supergroup chat", migrate_to_chat_id=-100200)
     failed = await failure(messenger.send(CHAT, LETTER))
-    assert (failed.moved_to, failed.permanent, failed.unsure) == (-100200, False, False)
+    assert (failed.moved_to, failed.permanent, failed.outcome_unknown) == (-100200, False, False)
 
 
 @pytest.mark.parametrize("said", ["Forbidden: bot was blocked by the user", "Forbidden: bot was kicked from the group"])
 async def test_a_chat_that_is_closed_to_us_stays_closed(stand: Stand, messenger: TelegramMessenger, said: str) -> None:
     stand.refuse(403, said)
     failed = await failure(messenger.send(CHAT, LETTER))
-    assert (failed.permanent, failed.gone, str(failed)) == (True, False, said)
+    assert (failed.permanent, failed.message_gone, str(failed)) == (True, False, said)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,12 @@ async def test_a_bad_request_is_never_tried_again(
 ) -> None:
     stand.refuse(400, said)
     failed = await failure(messenger.edit(CHAT, 55, LETTER))
-    assert (failed.permanent, failed.gone, failed.unsure, failed.wait) == (True, gone, False, None)
+    assert (failed.permanent, failed.message_gone, failed.outcome_unknown, failed.retry_after) == (
+        True,
+        gone,
+        False,
+        None,
+    )
 
 
 async def test_a_refused_button_says_so_without_the_link(stand: Stand, messenger: TelegramMessenger) -> None:
@@ -177,9 +182,9 @@ async def test_no_failure_repeats_a_link(stand: Stand, messenger: TelegramMessen
 async def test_a_refused_token_loses_nothing(stand: Stand, messenger: TelegramMessenger, status: int) -> None:
     stand.refuse(status, "Unauthorized")
     failed = await failure(messenger.send(CHAT, LETTER))
-    assert isinstance(failed, TokenRefused)
-    assert (str(failed), failed.permanent, failed.unsure) == ("token refused", False, False)
-    assert failed.wait
+    assert isinstance(failed, BotTokenRejected)
+    assert (str(failed), failed.permanent, failed.outcome_unknown) == ("token refused", False, False)
+    assert failed.retry_after
 
 
 @pytest.mark.parametrize("status", [413, 429, 302, 418])
@@ -188,7 +193,7 @@ async def test_an_answer_that_says_no_may_be_tried_again(
 ) -> None:
     stand.say("<html>no</html>", status)
     failed = await failure(messenger.send(CHAT, LETTER))
-    assert (failed.permanent, failed.unsure, failed.wait) == (False, False, None)
+    assert (failed.permanent, failed.outcome_unknown, failed.retry_after) == (False, False, None)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +213,7 @@ async def test_what_may_have_been_delivered_is_unsure(
 ) -> None:
     stand.say(answer, status)
     failed = await failure(messenger.send(CHAT, LETTER))
-    assert (failed.permanent, failed.unsure, failed.wait) == (False, True, None)
+    assert (failed.permanent, failed.outcome_unknown, failed.retry_after) == (False, True, None)
 
 
 async def test_silence_is_unsure(stand: Stand) -> None:
@@ -216,7 +221,7 @@ async def test_silence_is_unsure(stand: Stand) -> None:
     stand.say(Stand.SILENCE)
     failed = await failure(messenger.send(CHAT, LETTER))
     await messenger.close()
-    assert (failed.permanent, failed.unsure, failed.wait) == (False, True, None)
+    assert (failed.permanent, failed.outcome_unknown, failed.retry_after) == (False, True, None)
 
 
 async def test_what_never_reached_telegram_is_sure() -> None:
@@ -225,7 +230,7 @@ async def test_what_never_reached_telegram_is_sure() -> None:
         messenger = TelegramMessenger(AiohttpRequest(TOKEN, base=f"http://127.0.0.1:{taken.getsockname()[1]}"))
         failed = await failure(messenger.send(CHAT, LETTER))
         await messenger.close()
-    assert (failed.permanent, failed.unsure) == (False, False)
+    assert (failed.permanent, failed.outcome_unknown) == (False, False)
 
 
 async def test_a_failure_shows_no_token(
@@ -233,7 +238,7 @@ async def test_a_failure_shows_no_token(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     stand.say(f"/bot{TOKEN}/getMe not found", 404)
-    failed = await failure(messenger.connect())
+    failed = await failure(messenger.get_me())
     stand.say(f"/bot{TOKEN}/sendMessage is too large", 413)
     other = await failure(messenger.send(CHAT, LETTER))
     shown = f"{failed!r} {failed.__cause__!r} {failed.__context__!r} {other!r} {other.__context__!r} {messenger!r}"
@@ -241,5 +246,5 @@ async def test_a_failure_shows_no_token(
 
 
 def test_a_conflict_and_a_flood_told_in_whole_seconds_have_their_place() -> None:
-    assert not failure_of(Conflict("terminated by other getUpdates request")).permanent
-    assert failure_of(RetryAfter(3)).wait == 3.0
+    assert not to_delivery_error(Conflict("terminated by other getUpdates request")).permanent
+    assert to_delivery_error(RetryAfter(3)).retry_after == 3.0

@@ -12,7 +12,7 @@ import pytest
 from telegram import Bot
 from telegram.error import BadRequest, InvalidToken, NetworkError, RetryAfter, TelegramError
 
-from bot.telegram.http_client import PRETEND_TOKEN, AiohttpRequest, NotSent, PerhapsSent
+from bot.telegram.http_client import PLACEHOLDER_TOKEN, AiohttpRequest, OutcomeUnknown, RequestNotSent
 from tests.telegram_stand import TOKEN, Stand
 
 
@@ -40,7 +40,7 @@ async def test_a_refused_connection_is_surely_not_sent() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         request = AiohttpRequest(TOKEN, base=f"http://127.0.0.1:{taken.getsockname()[1]}", connect=0.5)
-        with pytest.raises(NotSent):
+        with pytest.raises(RequestNotSent):
             await request.call("sendMessage")
         await request.shutdown()
 
@@ -48,9 +48,9 @@ async def test_a_refused_connection_is_surely_not_sent() -> None:
 async def test_waiting_too_long_for_the_pool_is_surely_not_sent(stand: Stand) -> None:
     request = AiohttpRequest(TOKEN, base=stand.base, connections=1, read=5, connect=0.1)
     stand.say(stand.SILENCE)
-    first = asyncio.create_task(request.post(f"{request.address}{PRETEND_TOKEN}/sendMessage", connect_timeout=30))
+    first = asyncio.create_task(request.post(f"{request.address}{PLACEHOLDER_TOKEN}/sendMessage", connect_timeout=30))
     await stand.asked.wait()
-    with pytest.raises(NotSent, match="ConnectionTimeoutError"):
+    with pytest.raises(RequestNotSent, match="ConnectionTimeoutError"):
         await request.call("sendMessage")
     first.cancel()
     await asyncio.wait([first])
@@ -60,13 +60,13 @@ async def test_waiting_too_long_for_the_pool_is_surely_not_sent(stand: Stand) ->
 async def test_silence_after_the_request_left_is_perhaps_sent(stand: Stand) -> None:
     stand.say(stand.SILENCE)
     async with AiohttpRequest(TOKEN, base=stand.base, read=0.3) as impatient:
-        with pytest.raises(PerhapsSent):
+        with pytest.raises(OutcomeUnknown):
             await impatient.call("sendMessage")
 
 
 async def test_a_connection_that_breaks_is_perhaps_sent(stand: Stand, request_: AiohttpRequest) -> None:
     stand.say(stand.RESET)
-    with pytest.raises(PerhapsSent):
+    with pytest.raises(OutcomeUnknown):
         await request_.call("sendMessage")
     assert len(stand.paths) == 1
 
@@ -74,7 +74,7 @@ async def test_a_connection_that_breaks_is_perhaps_sent(stand: Stand, request_: 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 async def test_a_server_error_is_perhaps_sent(stand: Stand, request_: AiohttpRequest, status: int) -> None:
     stand.say("<html>oh</html>", status)
-    with pytest.raises(PerhapsSent, match=str(status)):
+    with pytest.raises(OutcomeUnknown, match=str(status)):
         await request_.call("sendMessage")
 
 
@@ -82,7 +82,7 @@ async def test_redirects_are_not_followed(stand: Stand, request_: AiohttpRequest
     stand.say("", 302, Location=f"{stand.base}/elsewhere")
     with pytest.raises(NetworkError) as caught:
         await request_.call("sendMessage")
-    assert not isinstance(caught.value, PerhapsSent)
+    assert not isinstance(caught.value, OutcomeUnknown)
     assert len(stand.paths) == 1
 
 
@@ -124,7 +124,7 @@ async def test_the_token_is_in_no_error_and_no_log(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     async with AiohttpRequest(TOKEN, base=stand.base, read=0.3) as request:
-        bot = Bot(PRETEND_TOKEN, base_url=request.address, request=request, get_updates_request=request)
+        bot = Bot(PLACEHOLDER_TOKEN, base_url=request.address, request=request, get_updates_request=request)
         stand.say(answer, status)
         with pytest.raises(TelegramError) as caught:
             await bot.send_message(1, "hello")
@@ -143,7 +143,7 @@ def test_what_is_no_token_is_refused_without_being_shown(token: str) -> None:
 
 async def test_a_file_is_uploaded_whole(stand: Stand, request_: AiohttpRequest) -> None:
     stand.say({"ok": True, "result": {"message_id": 5, "date": 0, "chat": {"id": 1, "type": "private"}}})
-    bot = Bot(PRETEND_TOKEN, base_url=request_.address, request=request_, get_updates_request=request_)
+    bot = Bot(PLACEHOLDER_TOKEN, base_url=request_.address, request=request_, get_updates_request=request_)
     content = bytes(range(256)) * 1000
     await bot.send_photo(1, content, filename="qr.png", caption="Kaffe & te")
     form = stand.forms[0]
@@ -170,7 +170,7 @@ async def test_a_session_that_was_given_stays_open(stand: Stand) -> None:
 async def test_after_the_end_nothing_is_sent_until_it_begins_anew(stand: Stand, request_: AiohttpRequest) -> None:
     await request_.initialize()
     await request_.shutdown()
-    with pytest.raises(NotSent):
+    with pytest.raises(RequestNotSent):
         await request_.call("sendMessage")
     await request_.initialize()
     stand.say({"ok": True, "result": True})
@@ -181,6 +181,6 @@ async def test_a_peer_that_stops_reading_does_not_hold_us() -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         base = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         async with AiohttpRequest(TOKEN, base=base, read=0.2, connect=0.2) as request:
-            bot = Bot(PRETEND_TOKEN, base_url=request.address, request=request, get_updates_request=request)
-            with pytest.raises(PerhapsSent):
+            bot = Bot(PLACEHOLDER_TOKEN, base_url=request.address, request=request, get_updates_request=request)
+            with pytest.raises(OutcomeUnknown):
                 await asyncio.wait_for(bot.send_photo(1, bytes(20_000_000), write_timeout=0.2), 10)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.telegram.update_jobs import draft_of
+from bot.telegram.update_jobs import update_job
 
 
 @pytest.mark.parametrize(
@@ -30,26 +30,26 @@ from bot.telegram.update_jobs import draft_of
     ],
 )
 def test_what_must_stay_in_order_shares_a_lane(content: dict[str, Any], lane: str) -> None:
-    draft = draft_of({"update_id": 1, **content}, bot_id=4242)
+    draft = update_job({"update_id": 1, **content}, bot_id=4242)
     assert draft is not None
-    assert (draft.key, draft.lane, draft.kind) == ("4242:1", lane, next(iter(content)))
+    assert (draft.key, draft.ordering_key, draft.kind) == ("4242:1", lane, next(iter(content)))
 
 
 def test_the_webhooks_own_bytes_are_kept() -> None:
-    draft = draft_of({"update_id": 1, "message": {}}, bot_id=4242, raw=b'{ "update_id": 1, "message": {} }')
+    draft = update_job({"update_id": 1, "message": {}}, bot_id=4242, raw=b'{ "update_id": 1, "message": {} }')
     assert draft is not None
-    assert draft.body == b'{ "update_id": 1, "message": {} }'
+    assert draft.payload == b'{ "update_id": 1, "message": {} }'
 
 
 @pytest.mark.parametrize("name", ["", "Message", "\ud83c", "x" * 65, "a\nb"])
 def test_a_kind_that_is_no_name_is_unknown(name: str) -> None:
-    draft = draft_of({"update_id": 1, name: {}}, bot_id=4242)
+    draft = update_job({"update_id": 1, name: {}}, bot_id=4242)
     assert draft is not None
-    assert (draft.lane, draft.kind) == ("unknown", "unknown")
+    assert (draft.ordering_key, draft.kind) == ("unknown", "unknown")
 
 
 def test_an_update_of_nothing_is_unknown() -> None:
-    draft = draft_of({"update_id": 1}, bot_id=4242)
+    draft = update_job({"update_id": 1}, bot_id=4242)
     assert draft is not None
     assert draft.kind == "unknown"
 
@@ -67,8 +67,8 @@ anything = st.recursive(
 @given(st.integers(), st.sampled_from(["message", "callback_query", "inline_query", "new"]), anything)
 def test_whatever_comes_is_kept_whole(number: int, kind: str, content: Any) -> None:
     update = {"update_id": number, kind: content}
-    draft = draft_of(update, bot_id=1)
+    draft = update_job(update, bot_id=1)
     assert draft is not None
-    assert json.loads(draft.body) == update
-    assert draft.lane.encode()
+    assert json.loads(draft.payload) == update
+    assert draft.ordering_key.encode()
     assert draft.key == f"1:{number}"

@@ -14,9 +14,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.web.request_body import LARGEST
+from handlers.web.request_body import MAX_BODY
 from storage.database.database import Database
-from storage.job_queue import Mailbox
+from storage.job_queue import JobQueue
 from tests.web_stand import UPDATE_SECRET, Deaf, app
 from tests.world import OWNER, World, free_port, opened
 
@@ -26,27 +26,27 @@ Client = TestClient[web.Request, web.Application]
 
 
 @pytest.fixture
-async def updates(db: Database) -> Mailbox:
-    return Mailbox(db, "updates")
+async def updates(db: Database) -> JobQueue:
+    return JobQueue(db, "updates")
 
 
 @pytest.fixture
-async def client(db: Database, updates: Mailbox, clock: TurnedClock) -> AsyncIterator[Client]:
-    async with TestClient(TestServer(app(Mailbox(db, "events"), clock, updates=updates))) as client:
+async def client(db: Database, updates: JobQueue, clock: TurnedClock) -> AsyncIterator[Client]:
+    async with TestClient(TestServer(app(JobQueue(db, "events"), clock, updates=updates))) as client:
         yield client
 
 
-async def test_an_update_is_kept_once_however_often_it_comes(client: Client, updates: Mailbox) -> None:
+async def test_an_update_is_kept_once_however_often_it_comes(client: Client, updates: JobQueue) -> None:
     raw = json.dumps(UPDATE, indent=1).encode()
     answers = await asyncio.gather(*(client.post("/telegram/webhook", data=raw, headers=SECRET) for _ in range(10)))
     assert {answer.status for answer in answers} == {200}
     assert await updates.depth() == 1
     [mail] = await updates.claim(now=TurnedClock().now(), limit=9, lease_seconds=1)
-    assert (mail.key, mail.lane, mail.body) == ("4242:7", "5", raw)
+    assert (mail.key, mail.ordering_key, mail.payload) == ("4242:7", "5", raw)
 
 
 @pytest.mark.parametrize("shown", ["", "wrong", UPDATE_SECRET + "x", "ø"])
-async def test_without_the_secret_nothing_is_kept(client: Client, updates: Mailbox, shown: str) -> None:
+async def test_without_the_secret_nothing_is_kept(client: Client, updates: JobQueue, shown: str) -> None:
     headers = {"X-Telegram-Bot-Api-Secret-Token": shown} if shown else {}
     answer = await client.post("/telegram/webhook", json=UPDATE, headers=headers)
     assert answer.status == 403
@@ -56,20 +56,20 @@ async def test_without_the_secret_nothing_is_kept(client: Client, updates: Mailb
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"{}", b"null", b'{"update_id":"7"}', b'{"update_id":true}', b"\xff", b"[" * 100_000]
 )
-async def test_what_is_no_update_is_a_400(client: Client, updates: Mailbox, body: bytes) -> None:
+async def test_what_is_no_update_is_a_400(client: Client, updates: JobQueue, body: bytes) -> None:
     answer = await client.post("/telegram/webhook", data=body, headers=SECRET)
     assert answer.status == 400
     assert await updates.depth() == 0
 
 
-async def test_a_body_that_is_too_large_is_a_413(client: Client, updates: Mailbox) -> None:
-    answer = await client.post("/telegram/webhook", data=BytesIO(b" " * (LARGEST + 1)), headers=SECRET)
+async def test_a_body_that_is_too_large_is_a_413(client: Client, updates: JobQueue) -> None:
+    answer = await client.post("/telegram/webhook", data=BytesIO(b" " * (MAX_BODY + 1)), headers=SECRET)
     assert answer.status == 413
     assert await updates.depth() == 0
 
 
 async def test_while_the_database_is_out_of_reach_telegram_is_asked_to_come_again(clock: TurnedClock) -> None:
-    deaf = cast("Mailbox", Deaf())
+    deaf = cast("JobQueue", Deaf())
     async with TestClient(TestServer(app(deaf, clock))) as client:
         answer = await client.post("/telegram/webhook", json=UPDATE, headers=SECRET)
         assert answer.status == 503

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from bot.app import Seams
-from handlers.telegram.messenger import DeliveryFailed, Letter, Messenger
+from bot.app import AdapterOverrides
+from handlers.telegram.messenger import DeliveryError, Message, Messenger
 from handlers.trace import Mark, current
-from storage.models.payment import Place
+from storage.models.payment import ChatTarget
 from tests.evidence import eventually, fault, payment, rest
 from tests.till import paid, ref_of, refunded, told
 from tests.world import World
@@ -54,16 +54,18 @@ class Clumsy:
     def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
 
-    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
+    async def send(
+        self, place: ChatTarget, letter: Message, *, reply_to: int | None = None, silent: bool = False
+    ) -> int:
         if self._fails:
             self._fails -= 1
-            raise DeliveryFailed("not this time")
+            raise DeliveryError("not this time")
         return await self._inner.send(place, letter, reply_to=reply_to, silent=silent)
 
 
 async def test_one_reference_leads_from_the_command_by_stripe_to_the_card(world: World, heard: Marked) -> None:
     await world.stop()
-    world.seams = Seams(messenger=lambda inner: Clumsy(inner))  # type: ignore[arg-type,return-value]
+    world.seams = AdapterOverrides(messenger=lambda inner: Clumsy(inner))  # type: ignore[arg-type,return-value]
     await world.begin()
     await fault(world, "create", "500", times=3)
     world.say("/pay 149,50 Coffee")

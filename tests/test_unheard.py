@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from bot.app import Service
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.shared.fake_clock import TurnedClock
-from handlers.telegram.rate_limit import Pacing
+from handlers.telegram.rate_limit import TelegramRateLimiter
 from tests.crowd import ADMIN, GROUP, dismiss, in_time, open_shop, reply
 from tests.evidence import at_stripe, eventually, fault, money, pass_time, rest, rows, webhooks
 from tests.till import back, back_up, drafted, held, paid, ref_of, restore, texts, told
@@ -45,7 +45,7 @@ class WrongClock:
 async def begin_with(world: World, clock: WrongClock) -> None:
     """Another service on the same database, by this clock."""
     await world.stop()
-    world.service = Service(world.settings, clock, pacing=Pacing(BRISK, BRISK, BRISK, BRISK))
+    world.service = Service(world.settings, clock, pacing=TelegramRateLimiter(BRISK, BRISK, BRISK, BRISK))
     await world.service.start()
 
 

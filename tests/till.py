@@ -7,7 +7,7 @@ import shutil
 from typing import Any
 
 from storage.models.shop import Role
-from storage.shops import Directory
+from storage.shops import ShopRepository
 from tests.crowd import book, reply
 from tests.world import OWNER, Json, World
 
@@ -80,8 +80,8 @@ def back(world: World) -> list[tuple[int, str]]:
 async def promote(world: World, person: int) -> None:
     """Make somebody an admin of the first shop, as another admin's hand would."""
     async with book(world) as db:
-        shop = (await Directory(db).shops())[0]
-        await Directory(db).seat(shop.id, person, Role.ADMIN, name="", now=world.clock.now())
+        shop = (await ShopRepository(db).shops())[0]
+        await ShopRepository(db).set_member(shop.id, person, Role.ADMIN, name="", now=world.clock.now())
 
 
 async def fate(world: World, status: str, **more: Any) -> None:

@@ -13,13 +13,13 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from bot import logging_setup
-from bot.app import CannotStart, Seams, Service
+from bot.app import AdapterOverrides, Service, StartupError
 from bot.settings import Settings, load
-from bot.signals import until_told
+from bot.signals import shutdown_event
 from bot.stripe.gateway import StripeGateway
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.messenger import TelegramMessenger
-from handlers.stripe.gateway import Gateway
+from handlers.stripe.gateway import PaymentGateway
 from handlers.telegram.messenger import Messenger
 from tests.torture_watch import tell_on_stderr
 
@@ -47,7 +47,7 @@ class Impatient:
 
     def __init__(self, settings: Settings, patience: float) -> None:
         self._settings, self._patience = settings, patience
-        self.seams = Seams(gateway=self._gateway, messenger=self._messenger)
+        self.seams = AdapterOverrides(gateway=self._gateway, messenger=self._messenger)
         self._doors: list[StripeGateway | TelegramMessenger] = []
 
     async def close(self) -> None:
@@ -55,7 +55,7 @@ class Impatient:
         for door in self._doors:
             await door.close()
 
-    def _gateway(self, _: Gateway) -> Gateway:
+    def _gateway(self, _: PaymentGateway) -> PaymentGateway:
         key = self._settings.stripe_api_key.get_secret_value()
         door = StripeGateway(key, api_base=self._settings.stripe_api_base, timeout=self._patience)
         self._doors.append(door)
@@ -77,7 +77,7 @@ async def live() -> None:
     clock = FastClock(float(given["KVIT_ORIGIN"]), float(given["KVIT_RATE"]))
     service = Service(settings, clock, seams=doors.seams)
     asyncio.get_running_loop().add_reader(0, os._exit, BROKEN)
-    with until_told() as told:
+    with shutdown_event() as told:
         await service.start()
         try:
             tell(f"Kvit is ready on {service.base}")
@@ -96,7 +96,7 @@ def life() -> int:
     """One life from its beginning to its end; returns the exit code."""
     try:
         asyncio.run(live())
-    except CannotStart as refused:
+    except StartupError as refused:
         print(refused, file=sys.stderr, flush=True)  # noqa: T201 - as `serve` says it
         return REFUSED
     return 0

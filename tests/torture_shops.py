@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from storage.database.database import Database
 from storage.models.shop import Role, Shop
-from storage.shops import Directory
+from storage.shops import ShopRepository
 from tests.crowd import ADMIN, COLLEAGUE, GROUP, MERCHANT, OTHER_GROUP
 
 OPENED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -34,10 +34,10 @@ def blank() -> bytes:
 async def _opened(path: Path) -> None:
     db = Database(f"sqlite:///{path}")
     await db.migrate()
-    directory = Directory(db)
+    directory = ShopRepository(db)
     for number, (name, currency, group) in enumerate((("Kvit", "DKK", GROUP), ("Second", "NOK", OTHER_GROUP)), 1):
-        shop = await directory.open_shop(Shop(0, name, currency, "en", "Europe/Copenhagen"), now=OPENED)
+        shop = await directory.create_shop(Shop(0, name, currency, "en", "Europe/Copenhagen"), now=OPENED)
         for user_id, first_name, role in PEOPLE[number]:
-            await directory.seat(shop.id, user_id, role, name=first_name, now=OPENED)
-        await directory.tie(group, shop.id, now=OPENED)
+            await directory.set_member(shop.id, user_id, role, name=first_name, now=OPENED)
+        await directory.link_chat(group, shop.id, now=OPENED)
     await db.close()

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from bot.sandbox.fake_telegram.transcript import LOST
-from handlers.stripe_events.backfill import ON_THE_WAY, SELDOM
+from handlers.stripe_events.backfill import RUN_EVERY_N, WEBHOOK_GRACE
 from tests.checker import Evidence, given_up, repeats, violations
 from tests.checker_file import Case, File
 from tests.torture import CANCEL, CAPTURE, CONFIRM, CREATE, LOOK, REFUND, REFUNDS
@@ -23,7 +23,7 @@ from tests.torture_world import RATE, SWEEP_SECONDS, TortureWorld, torture_world
 STRIPE = (CREATE, CONFIRM, LOOK, CANCEL, CAPTURE, REFUND, REFUNDS, "GET /v1/events")
 TELEGRAM = ("sendMessage", "editMessageText", "answerCallbackQuery", "getUpdates")
 HOWS = ("timeout", "drop", "429", "500")
-FOUND_BY = ON_THE_WAY + timedelta(seconds=(SELDOM + 1) * SWEEP_SECONDS)
+FOUND_BY = WEBHOOK_GRACE + timedelta(seconds=(RUN_EVERY_N + 1) * SWEEP_SECONDS)
 """So late an event is found whose webhook was lost."""
 
 PACE = 0.12
@@ -182,7 +182,7 @@ async def play(
         await _through(storm, crowd, pace)
         await world.heal()
         if chance.random() < 0.5:  # a new life reads Stripe's list of events at once, an old one only now and then
-            await world.quiet(ON_THE_WAY.total_seconds() + SWEEP_SECONDS)
+            await world.quiet(WEBHOOK_GRACE.total_seconds() + SWEEP_SECONDS)
             await world.restart()
             report.unrest = await world.quiet()
         else:

@@ -12,16 +12,16 @@ import stripe
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from bot.telegram.update_jobs import draft_of
+from bot.telegram.update_jobs import update_job
 from handlers.clock import Clock
-from handlers.pay_page.live_updates import Live
-from handlers.pay_page.service import Page
-from handlers.runtime.heartbeats import Health
-from handlers.web.app import site
+from handlers.pay_page.live_updates import LiveUpdates
+from handlers.pay_page.service import PayPage
+from handlers.runtime.heartbeats import Heartbeats
+from handlers.web.app import make_app
 from handlers.web.monitoring import Check
 from handlers.web.pay_page import Pages
 from storage.errors import DatabaseUnavailable
-from storage.job_queue import Mailbox
+from storage.job_queue import JobQueue
 from storage.models.refund import Refund
 
 UPDATE_SECRET = "what_telegram_shows"
@@ -60,16 +60,16 @@ def signed(body: bytes, at: datetime, *secrets: str, shift: int = 0) -> str:
 class NoPages:
     """There is no payment at all."""
 
-    async def find(self, token: str) -> Page | None:
+    async def find(self, token: str) -> PayPage | None:
         return None
 
-    async def returned(self, page: Page) -> None:
+    async def customer_returned(self, page: PayPage) -> None:
         raise AssertionError("nobody can come back to a page that is not there")
 
-    async def pay(self, page: Page) -> str | None:
+    async def pay(self, page: PayPage) -> str | None:
         raise AssertionError("nobody can pay on a page that is not there")
 
-    async def went_back(self, page: Page) -> Sequence[Refund]:
+    async def completed_refunds(self, page: PayPage) -> Sequence[Refund]:
         raise AssertionError("nothing goes back of a payment that is not there")
 
 
@@ -79,26 +79,26 @@ class SomePages:
     `answer` is the link that opens the wallet, None where there is nothing to open, or the error instead.
     """
 
-    def __init__(self, *pages: Page) -> None:
-        self.pages = {page.payment.token: page for page in pages}
+    def __init__(self, *pages: PayPage) -> None:
+        self.pages = {page.payment.page_token: page for page in pages}
         self.back: list[str] = []
         self.taps: list[str] = []
         self.answer: str | Exception | None = None
         self.refunds: list[Refund] = []
 
-    async def find(self, token: str) -> Page | None:
+    async def find(self, token: str) -> PayPage | None:
         return self.pages.get(token)
 
-    async def returned(self, page: Page) -> None:
-        self.back.append(page.payment.token)
+    async def customer_returned(self, page: PayPage) -> None:
+        self.back.append(page.payment.page_token)
 
-    async def pay(self, page: Page) -> str | None:
-        self.taps.append(page.payment.token)
+    async def pay(self, page: PayPage) -> str | None:
+        self.taps.append(page.payment.page_token)
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
 
-    async def went_back(self, page: Page) -> Sequence[Refund]:
+    async def completed_refunds(self, page: PayPage) -> Sequence[Refund]:
         return self.refunds
 
 
@@ -110,29 +110,29 @@ class Deaf:
 
 
 def app(
-    inbox: Mailbox,
+    inbox: JobQueue,
     clock: Clock,
     *,
     secrets: tuple[str, ...] = (OLD, NEW),
     pages: Pages | None = None,
-    health: Health | None = None,
+    health: Heartbeats | None = None,
     ready: Mapping[str, Check] | None = None,
-    updates: Mailbox | None = None,
-    live: Live | None = None,
+    updates: JobQueue | None = None,
+    live: LiveUpdates | None = None,
     **more: Any,
 ) -> web.Application:
     """The whole site, with nothing behind those doors that are not given."""
-    return site(
+    return make_app(
         inbox=inbox,
         updates=updates or inbox,
         update_secret=UPDATE_SECRET,
-        update_draft=partial(draft_of, bot_id=4242),
+        update_draft=partial(update_job, bot_id=4242),
         clock=clock,
         webhook_secrets=secrets,
         livemode=False,
         pages=pages or NoPages(),
-        live=live or Live((pages or NoPages()).find, clock),
-        health=health or Health(),
+        live=live or LiveUpdates((pages or NoPages()).find, clock),
+        health=health or Heartbeats(),
         ready=ready or {},
         **more,
     )
@@ -140,4 +140,4 @@ def app(
 
 def doors(clock: Clock, pages: Pages | None = None, **more: Any) -> TestClient[web.Request, web.Application]:
     """A visitor of the site; nothing can be kept in it."""
-    return TestClient(TestServer(app(cast("Mailbox", Deaf()), clock, pages=pages, **more)))
+    return TestClient(TestServer(app(cast("JobQueue", Deaf()), clock, pages=pages, **more)))

@@ -15,13 +15,13 @@ from typing import Any
 
 import aiohttp
 
-from bot.app import Seams, Service
+from bot.app import AdapterOverrides, Service
 from bot.sandbox.fake_services import subscribe
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import Entry, FakeTelegram
 from bot.sandbox.shared.fake_clock import TurnedClock
-from bot.settings import Settings, settings_of
-from handlers.telegram.rate_limit import Pacing
+from bot.settings import Settings, make_settings
+from handlers.telegram.rate_limit import TelegramRateLimiter
 from tests.laid_out import lay_out
 
 Json = dict[str, Any]
@@ -41,7 +41,7 @@ class World:
     settings: Settings
     http: aiohttp.ClientSession
     service: Service
-    seams: Seams | None = None
+    seams: AdapterOverrides | None = None
 
     @property
     def database(self) -> Path:
@@ -50,7 +50,9 @@ class World:
 
     async def begin(self) -> None:
         """Start another service on the same database."""
-        self.service = Service(self.settings, self.clock, pacing=Pacing(BRISK, BRISK, BRISK, BRISK), seams=self.seams)
+        self.service = Service(
+            self.settings, self.clock, pacing=TelegramRateLimiter(BRISK, BRISK, BRISK, BRISK), seams=self.seams
+        )
         await self.service.start()
 
     async def stop(self) -> None:
@@ -160,12 +162,12 @@ async def installed(stripe: FakeStripe, telegram: FakeTelegram, folder: Path, **
         "port": free_port(),
     }
     await lay_out(folder / "kvit.db")
-    return settings_of(**(given | settings))
+    return make_settings(**(given | settings))
 
 
 @asynccontextmanager
 async def opened(
-    clock: TurnedClock, folder: Path, *, webhooks: bool = True, seams: Seams | None = None, **settings: Any
+    clock: TurnedClock, folder: Path, *, webhooks: bool = True, seams: AdapterOverrides | None = None, **settings: Any
 ) -> AsyncIterator[World]:
     """Everything running; without `webhooks` no event reaches Kvit. `settings` are Kvit's, as in the environment."""
     stripe, telegram = FakeStripe(clock), FakeTelegram(clock, owner_id=OWNER, flood_control=False)

@@ -12,25 +12,25 @@ class Finding:
     name: str
     ok: bool
     detail: str
-    remedy: str = ""
+    hint: str = ""
 
     @property
     def line(self) -> str:
         """The finding for an operator; what has to be done stands behind what is wrong."""
-        mark = "FAIL" if not self.ok else "note" if self.remedy else "ok"
-        return f"{mark:4}  {self.name}: {self.detail} {self.remedy}".rstrip()
+        mark = "FAIL" if not self.ok else "note" if self.hint else "ok"
+        return f"{mark:4}  {self.name}: {self.detail} {self.hint}".rstrip()
 
 
-def fine(name: str, detail: str) -> Finding:
+def ok(name: str, detail: str) -> Finding:
     """All is as it should be."""
     return Finding(name, ok=True, detail=detail)
 
 
-def note(name: str, detail: str, remedy: str) -> Finding:
+def warning(name: str, detail: str, remedy: str) -> Finding:
     """It works like this, and there is something to know."""
-    return Finding(name, ok=True, detail=detail, remedy=remedy)
+    return Finding(name, ok=True, detail=detail, hint=remedy)
 
 
-def wrong(name: str, detail: str, remedy: str) -> Finding:
+def failure(name: str, detail: str, remedy: str) -> Finding:
     """It does not work like this."""
-    return Finding(name, ok=False, detail=detail, remedy=remedy)
+    return Finding(name, ok=False, detail=detail, hint=remedy)

@@ -8,25 +8,27 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 
 from bot.checks import machine, stripe, telegram
-from bot.checks.findings import Finding, fine, wrong
+from bot.checks.findings import Finding, failure, ok
 from bot.redaction import redactor
-from bot.settings import Settings, SettingsRefused
+from bot.settings import InvalidSettings, Settings
 from handlers.clock import Clock
 
 SETTINGS = "settings"
 
 
-async def check(settings: Settings, clock: Clock) -> list[Finding]:
+async def run_checks(settings: Settings, clock: Clock) -> list[Finding]:
     """Every finding, in the order in which things are set up; nothing is changed anywhere."""
-    parts = await asyncio.gather(machine.look(settings), stripe.look(settings, clock), telegram.look(settings))
-    found = [fine(SETTINGS, "They can be read."), *(finding for part in parts for finding in part)]
+    parts = await asyncio.gather(
+        machine.check_machine(settings), stripe.check_stripe(settings, clock), telegram.check_telegram(settings)
+    )
+    found = [ok(SETTINGS, "They can be read."), *(finding for part in parts for finding in part)]
     redact = redactor(settings.secrets())
-    return [replace(it, detail=redact(it.detail), remedy=redact(it.remedy)) for it in found]
+    return [replace(it, detail=redact(it.detail), hint=redact(it.hint)) for it in found]
 
 
-def unreadable(refused: SettingsRefused) -> list[Finding]:
+def settings_errors(refused: InvalidSettings) -> list[Finding]:
     """Settings that cannot be used, one finding for each of them; nothing else can be looked at then."""
-    return [wrong(SETTINGS, one.detail, one.remedy) for one in refused.wrong]
+    return [failure(SETTINGS, one.detail, one.remedy) for one in refused.errors]
 
 
 def as_lines(found: Iterable[Finding]) -> str:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from bot.app import CannotStart
+from bot.app import StartupError
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
 from bot.sandbox.shared.change_notifier import Changes
 from bot.sandbox.shared.fake_clock import TurnedClock
 
 
-class SandboxRefused(CannotStart):
+class SandboxRefused(StartupError):
     """The pretend world cannot be opened; the text is one plain sentence for the operator, the exit code is 2."""
 
 

@@ -7,7 +7,7 @@ import json
 import click
 
 from bot.sandbox.fake_services import Vendors, opened
-from bot.signals import until_told
+from bot.signals import shutdown_event
 
 
 async def sandbox(stripe_port: int, telegram_port: int) -> None:
@@ -16,7 +16,7 @@ async def sandbox(stripe_port: int, telegram_port: int) -> None:
     Raises:
         SandboxRefused: a port cannot be had.
     """
-    with until_told() as told:
+    with shutdown_event() as told:
         async with opened(stripe_port=stripe_port, telegram_port=telegram_port) as vendors:
             click.echo(json.dumps(introduced(vendors)))
             await told.wait()

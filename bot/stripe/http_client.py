@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import stripe
 
 from bot.stripe import errors
-from handlers.stripe.gateway import Called, nobody
+from handlers.stripe.gateway import OnApiCall, nobody
 
 log = logging.getLogger(__name__)
 
@@ -21,18 +21,18 @@ STRIPE = "stripe"
 
 LONGEST_PAUSE = 4.0
 
-_tries: ContextVar[list[int]] = ContextVar("stripe_tries")
+_attempt_statuses: ContextVar[list[int]] = ContextVar("stripe_tries")
 """How each try of the call in hand ended, by HTTP status or `NO_ANSWER`: the call begins it, the wire writes it."""
 
 
-def begin_call() -> list[int]:
+def track_attempts() -> list[int]:
     """Begin a call to Stripe; the list fills with how each of its tries ended."""
     tries: list[int] = []
-    _tries.set(tries)
+    _attempt_statuses.set(tries)
     return tries
 
 
-class Wire(stripe.AIOHTTPClient):
+class StripeHttpClient(stripe.AIOHTTPClient):
     """The SDK's aiohttp client without its holes.
 
     The SDK leaks raw errors when the connection breaks within the body, follows redirects (a POST becomes a GET),
@@ -41,17 +41,17 @@ class Wire(stripe.AIOHTTPClient):
     Stripe's idempotency layer, so the same key is safe, and one layer of retries is easier to bound than two.
     """
 
-    date = ""
+    server_date = ""
     """The `Date` of the last answer: what time it is at Stripe."""
 
-    called: Called = staticmethod(nobody)
+    called: OnApiCall = staticmethod(nobody)
     """Hears of each try: whom it asked, what for, how many seconds that took, and the HTTP status, or 0 without one."""
 
     async def request_async(
         self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
         args, kwargs = self._get_request_args_kwargs(method, url, headers, post_data)
-        tries = _tries.get()
+        tries = _attempt_statuses.get()
         tries.append(errors.NO_ANSWER)
         began = perf_counter()
         try:
@@ -63,9 +63,9 @@ class Wire(stripe.AIOHTTPClient):
         tries[-1] = response.status
         self.called(STRIPE, _call(method, url), perf_counter() - began, response.status)
         said = response.headers.copy()
-        self.date = said.get("Date", "")
+        self.server_date = said.get("Date", "")
         for notice in said.popall("Stripe-Notice", []):
-            log.info("Stripe gives notice: %s", errors.short(notice))
+            log.info("Stripe gives notice: %s", errors.summarize(notice))
         return body, response.status, said
 
     def _should_retry(

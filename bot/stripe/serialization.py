@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from handlers.stripe import events
-from handlers.stripe.gateway import Change, Intent, IntentRequest, IntentStatus, RefundRequest
+from handlers.stripe.gateway import Intent, IntentRequest, IntentStatus, RefundRequest, StripeEventRef
 from storage.models.dispute import Dispute, FraudWarning
 from storage.models.money import Money
-from storage.models.refund import RefundReport, RefundStatus
+from storage.models.refund import RefundStatus, StripeRefund
 
 EVENT_TYPES = (
     "payment_intent.requires_action",
@@ -81,7 +81,7 @@ def _method_params() -> dict[str, Any]:
     return {"automatic_payment_methods": {"enabled": True}}
 
 
-def intent_of(said: Mapping[str, Any]) -> Intent:
+def parse_intent(said: Mapping[str, Any]) -> Intent:
     """Read a PaymentIntent's JSON.
 
     Raises:
@@ -95,14 +95,14 @@ def intent_of(said: Mapping[str, Any]) -> Intent:
         status=IntentStatus(said["status"]),
         amount=said["amount"],
         currency=said["currency"].upper(),
-        received=said.get("amount_received") or 0,
+        amount_received=said.get("amount_received") or 0,
         livemode=said["livemode"],
         metadata=dict(said.get("metadata") or {}),
-        link=redirect.get("url"),
+        redirect_url=redirect.get("url"),
         error_code=failure.get("code"),
         decline_code=failure.get("decline_code"),
         cancellation_reason=said.get("cancellation_reason"),
-        created_at=_instant(created),
+        created_at=_timestamp(created),
     )
 
 
@@ -117,25 +117,25 @@ def refund_params(request: RefundRequest) -> str:
     return json.dumps(params, sort_keys=True)
 
 
-def refund_of(said: Mapping[str, Any]) -> RefundReport:
+def parse_refund(said: Mapping[str, Any]) -> StripeRefund:
     """Read a Refund's JSON.
 
     Raises:
         KeyError, TypeError, ValueError: it is not one, or its status is a word that we do not know.
     """
-    return RefundReport(
+    return StripeRefund(
         stripe_id=said["id"],
         status=RefundStatus(said["status"] or "pending"),
         amount=said["amount"],
         currency=said["currency"].upper(),
         refund_id=(said.get("metadata") or {}).get("kvit_refund"),
         pending_reason=said.get("pending_reason"),
-        failure=said.get("failure_reason"),
-        created_at=_instant(said.get("created")),
+        failure_reason=said.get("failure_reason"),
+        created_at=_timestamp(said.get("created")),
     )
 
 
-def dispute_of(said: Mapping[str, Any]) -> Dispute:
+def parse_dispute(said: Mapping[str, Any]) -> Dispute:
     """Read a Dispute's JSON; `due_by` is 0 where no answer is possible.
 
     Raises:
@@ -147,21 +147,21 @@ def dispute_of(said: Mapping[str, Any]) -> Dispute:
         amount=Money(said["amount"], said["currency"].upper()),
         status=said["status"],
         reason=said["reason"],
-        due_by=_instant(due_by or None),
+        due_by=_timestamp(due_by or None),
         refundable=bool(said.get("is_charge_refundable")),
     )
 
 
-def warning_of(said: Mapping[str, Any]) -> FraudWarning:
+def parse_fraud_warning(said: Mapping[str, Any]) -> FraudWarning:
     """Read an early fraud warning's JSON."""
     return FraudWarning(said["id"], said["fraud_type"])
 
 
-def _instant(seconds: int | None) -> datetime | None:
+def _timestamp(seconds: int | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-def change_of(event: Mapping[str, Any]) -> Change:
+def parse_event(event: Mapping[str, Any]) -> StripeEventRef:
     """Read an event's JSON as a pointer: the intent it is about, and our payment where its object names one.
 
     An object that cannot be read names neither: one odd event must not hide those that come after it.
@@ -169,8 +169,8 @@ def change_of(event: Mapping[str, Any]) -> Change:
     Raises:
         KeyError, TypeError, ValueError: it is not an event.
     """
-    thing = events.thing_of(event)
-    return Change(
+    thing = events.event_object(event)
+    return StripeEventRef(
         id=event["id"],
         type=event["type"],
         intent_id=events.intent_of(thing),
@@ -180,7 +180,7 @@ def change_of(event: Mapping[str, Any]) -> Change:
     )
 
 
-def account_of(said: Mapping[str, Any]) -> Account:
+def parse_account(said: Mapping[str, Any]) -> Account:
     """Read an account's JSON."""
     capabilities = said.get("capabilities") or {}
     return Account(
@@ -188,8 +188,10 @@ def account_of(said: Mapping[str, Any]) -> Account:
     )
 
 
-def without_secrets(said: Any) -> Any:
+def strip_client_secrets(said: Any) -> Any:
     """The same JSON with every `client_secret` blanked: whoever holds one may act as the customer."""
     if isinstance(said, Mapping):
-        return {key: "" if key == "client_secret" and value else without_secrets(value) for key, value in said.items()}
-    return [without_secrets(value) for value in said] if isinstance(said, list) else said
+        return {
+            key: "" if key == "client_secret" and value else strip_client_secrets(value) for key, value in said.items()
+        }
+    return [strip_client_secrets(value) for value in said] if isinstance(said, list) else said

@@ -14,7 +14,7 @@ ALL_EVENTS = "*"
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class WebhookEndpoint:
     """One that Stripe knows; without an `api_version` its events have the shape of the account's own."""
 
     id: str
@@ -29,19 +29,19 @@ class Endpoint:
         return [] if ALL_EVENTS in self.events else [kind for kind in EVENT_TYPES if kind not in self.events]
 
     @property
-    def is_exact(self) -> bool:
+    def has_exact_events(self) -> bool:
         """Whether it is on, and brings what Kvit needs and nothing else."""
         return self.enabled and self.events == set(EVENT_TYPES)
 
 
-def endpoint_of(said: Mapping[str, Any]) -> Endpoint:
+def parse_endpoint(said: Mapping[str, Any]) -> WebhookEndpoint:
     """Read a webhook endpoint's JSON.
 
     Raises:
         KeyError, TypeError: it is not one.
     """
     events = frozenset(said["enabled_events"])
-    return Endpoint(said["id"], said["url"], said.get("api_version"), events, said["status"] == "enabled")
+    return WebhookEndpoint(said["id"], said["url"], said.get("api_version"), events, said["status"] == "enabled")
 
 
 def url_of(settings: Settings) -> str | None:
@@ -51,12 +51,14 @@ def url_of(settings: Settings) -> str | None:
     return f"{address}{ROUTE}" if reachable else None
 
 
-def sorted_out(endpoints: Iterable[Endpoint], url: str, version: str) -> tuple[Endpoint | None, list[Endpoint]]:
+def partition_endpoints(
+    endpoints: Iterable[WebhookEndpoint], url: str, version: str
+) -> tuple[WebhookEndpoint | None, list[WebhookEndpoint]]:
     """Our endpoint and those at the same address that are too many.
 
     Ours has our API version, which cannot be changed afterwards; of several the one that needs the least change.
     """
     here = [endpoint for endpoint in endpoints if endpoint.url == url]
     fitting = [endpoint for endpoint in here if endpoint.api_version == version]
-    ours = min(fitting, key=lambda it: (not it.is_exact, not it.enabled, it.missing), default=None)
+    ours = min(fitting, key=lambda it: (not it.has_exact_events, not it.enabled, it.missing), default=None)
     return ours, [endpoint for endpoint in here if endpoint is not ours]

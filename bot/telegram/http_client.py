@@ -16,25 +16,25 @@ from telegram.error import NetworkError, TelegramError
 from telegram.request import BaseRequest, RequestData
 from telegram.request._requestparameter import RequestParameter
 
-from handlers.stripe.gateway import Called, nobody
+from handlers.stripe.gateway import OnApiCall, nobody
 
 # PTB warns of a deprecation in the constructor of `RetryAfter` itself unless it is told that we want the new way.
 os.environ["PTB_TIMEDELTA"] = "true"
 
 API = "https://api.telegram.org"
 TELEGRAM = "telegram"
-PRETEND_TOKEN = "token"  # noqa: S105 - it is what PTB is given instead, so that its logs and errors cannot tell
+PLACEHOLDER_TOKEN = "token"  # noqa: S105 - it is what PTB is given instead, so that its logs and errors cannot tell
 _TOKEN = re.compile(r"(\d+):[A-Za-z0-9_-]+")
 _UPLOAD_SECONDS = 20.0
 Seconds = ODVInput[float]
 """A number, None for no limit, or PTB's mark for "as usual"."""
 
 
-class NotSent(NetworkError):
+class RequestNotSent(NetworkError):
     """Telegram was not reached; nothing can have happened there."""
 
 
-class PerhapsSent(NetworkError):
+class OutcomeUnknown(NetworkError):
     """The request left and no answer can be had: Telegram may or may not have done it."""
 
 
@@ -67,7 +67,7 @@ class AiohttpRequest(BaseRequest):
         connections: int = 64,
         read: float = 25.0,
         connect: float = 5.0,
-        called: Called = nobody,
+        called: OnApiCall = nobody,
     ) -> None:
         """`base` is `scheme://host:port`; `read` and `connect` are seconds, `connect` includes waiting for the pool.
 
@@ -113,7 +113,7 @@ class AiohttpRequest(BaseRequest):
         """
         data = RequestData([RequestParameter(name, value, None) for name, value in parameters.items()])
         try:
-            return await self.post(f"{self.address}{PRETEND_TOKEN}/{method}", data, read_timeout=read or self._read)
+            return await self.post(f"{self.address}{PLACEHOLDER_TOKEN}/{method}", data, read_timeout=read or self._read)
         except KeyError:
             raise TelegramError("the answer has no result") from None
 
@@ -136,7 +136,7 @@ class AiohttpRequest(BaseRequest):
         """
         session = await self._open()
         timeout = self._timeout(read_timeout, write_timeout, connect_timeout)
-        where = url.replace(f"{self.address}{PRETEND_TOKEN}", f"{self.address}{self._token}", 1)
+        where = url.replace(f"{self.address}{PLACEHOLDER_TOKEN}", f"{self.address}{self._token}", 1)
         began, status, call = perf_counter(), 0, url.rpartition("/")[2]
         try:
             async with session.request(
@@ -145,13 +145,13 @@ class AiohttpRequest(BaseRequest):
                 status, payload = answer.status, await answer.read()
         # Not "from error": aiohttp's errors name the address, and the token is in it.
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
-            raise NotSent(f"no connection ({type(error).__name__})") from None
+            raise RequestNotSent(f"no connection ({type(error).__name__})") from None
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise PerhapsSent(f"no answer ({type(error).__name__})") from None
+            raise OutcomeUnknown(f"no answer ({type(error).__name__})") from None
         finally:
             self._called(TELEGRAM, call, perf_counter() - began, status)
         if status >= 500:
-            raise PerhapsSent(f"server error ({status})")
+            raise OutcomeUnknown(f"server error ({status})")
         return status, payload if status < 300 else payload.replace(self._token.encode(), b"[token]")
 
     @staticmethod
@@ -169,7 +169,7 @@ class AiohttpRequest(BaseRequest):
         if self._session is None:
             await self.initialize()
         if self._session is None or self._session.closed:
-            raise NotSent("the connections are closed")
+            raise RequestNotSent("the connections are closed")
         return self._session
 
     def _timeout(

@@ -27,15 +27,15 @@ from telegram.error import (
     TelegramError,
 )
 
-from bot.telegram.http_client import PRETEND_TOKEN, AiohttpRequest, NotSent, PerhapsSent
-from handlers.telegram.messenger import Button, DeliveryFailed, Keyboard, Letter, Offer
-from storage.models.payment import Place
+from bot.telegram.http_client import PLACEHOLDER_TOKEN, AiohttpRequest, OutcomeUnknown, RequestNotSent
+from handlers.telegram.messenger import Button, DeliveryError, InlineResult, Keyboard, Message
+from storage.models.payment import ChatTarget
 
 NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
 GENERAL_TOPIC = 1
 """A forum's first topic: Telegram has it in updates, and refuses it as `message_thread_id`."""
 
-REFUSED_TOKEN_SECONDS = 60.0
+INVALID_TOKEN_WAIT = 60.0
 _NOT_MODIFIED = "message is not modified"
 _TOO_OLD = "query is too old"
 _DELETED = "message to delete not found"
@@ -51,14 +51,14 @@ _TOPIC = ("topic_closed", "topic_hidden")
 _LINK = re.compile(r"\w+://[^\s'\"]+")
 
 
-class TokenRefused(DeliveryFailed):
+class BotTokenRejected(DeliveryError):
     """Telegram does not know the bot's token (401, 404): everything waits, nothing is lost, until it is set right.
 
     It carries a `wait`, so that whoever sends comes again at no cost and drops nothing.
     """
 
     def __init__(self) -> None:
-        super().__init__("token refused", wait=REFUSED_TOKEN_SECONDS)
+        super().__init__("token refused", wait=INVALID_TOKEN_WAIT)
 
 
 class TelegramMessenger:
@@ -73,18 +73,18 @@ class TelegramMessenger:
         """`request` is shared with the intake and closed by `close`."""
         self._request = request
         # Both of PTB's backends are ours, or it would make a second pool for getUpdates.
-        self._bot = Bot(PRETEND_TOKEN, base_url=request.address, request=request, get_updates_request=request)
+        self._bot = Bot(PLACEHOLDER_TOKEN, base_url=request.address, request=request, get_updates_request=request)
         self.username = ""
         self.bot_id = request.bot_id
 
-    async def connect(self) -> None:
+    async def get_me(self) -> None:
         """Ask Telegram who we are (getMe) and set `username`, `bot_id`; may be called again after a failure.
 
         Raises:
             TokenRefused: the token is wrong.
             DeliveryFailed: Telegram is out of reach.
         """
-        with _in_our_words():
+        with _translate_errors():
             await self._request.initialize()
             me = await self._bot.get_me()
         self.username, self.bot_id = me.username or "", me.id
@@ -93,75 +93,78 @@ class TelegramMessenger:
         """Close the connections."""
         await self._request.shutdown()
 
-    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
+    async def send(
+        self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
+    ) -> int:
         """Post a message and return its id; a `reply_to` that is gone does not hinder it."""
-        keyboard = markup(letter.keyboard)
-        with _in_our_words():
-            message = await self._bot.send_message(
-                place.chat_id,
-                letter.html,
+        keyboard = to_inline_keyboard(message.keyboard)
+        with _translate_errors():
+            sent = await self._bot.send_message(
+                chat.chat_id,
+                message.html,
                 parse_mode=ParseMode.HTML,
                 link_preview_options=NO_PREVIEW,
-                message_thread_id=_topic(place),
+                message_thread_id=_topic(chat),
                 reply_parameters=_reply(reply_to),
                 disable_notification=silent or None,
                 reply_markup=keyboard,
             )
-        return message.message_id
+        return sent.message_id
 
-    async def send_photo(self, place: Place, png: bytes, letter: Letter, *, reply_to: int | None = None) -> int:
+    async def send_photo(self, chat: ChatTarget, png: bytes, message: Message, *, reply_to: int | None = None) -> int:
         """Post a picture with the letter below it, and return its id; a `reply_to` that is gone does not hinder it."""
-        keyboard = markup(letter.keyboard)
-        with _in_our_words():
-            message = await self._bot.send_photo(
-                place.chat_id,
+        keyboard = to_inline_keyboard(message.keyboard)
+        with _translate_errors():
+            sent = await self._bot.send_photo(
+                chat.chat_id,
                 png,
-                letter.html,
+                message.html,
                 parse_mode=ParseMode.HTML,
-                message_thread_id=_topic(place),
+                message_thread_id=_topic(chat),
                 reply_parameters=_reply(reply_to),
                 reply_markup=keyboard,
                 filename="qr.png",
             )
-        return message.message_id
+        return sent.message_id
 
-    async def delete(self, place: Place, message_id: int) -> None:
+    async def delete(self, chat: ChatTarget, message_id: int) -> None:
         """Take a message of ours away; one that is gone is no failure."""
-        with _in_our_words(), _harmless(_DELETED):
-            await self._bot.delete_message(place.chat_id, message_id)
+        with _translate_errors(), _ignore_error(_DELETED):
+            await self._bot.delete_message(chat.chat_id, message_id)
 
-    async def edit(self, place: Place, message_id: int | None, letter: Letter) -> None:
+    async def edit(self, chat: ChatTarget, message_id: int | None, message: Message) -> None:
         """Show this instead; "not modified" is success. Without buttons the old ones go."""
-        keyboard = markup(letter.keyboard)
-        with _in_our_words(), _harmless(_NOT_MODIFIED):
+        keyboard = to_inline_keyboard(message.keyboard)
+        with _translate_errors(), _ignore_error(_NOT_MODIFIED):
             await self._bot.edit_message_text(
-                letter.html,
-                None if place.inline_id else place.chat_id,
-                None if place.inline_id else message_id,
-                place.inline_id,
+                message.html,
+                None if chat.inline_message_id else chat.chat_id,
+                None if chat.inline_message_id else message_id,
+                chat.inline_message_id,
                 parse_mode=ParseMode.HTML,
                 link_preview_options=NO_PREVIEW,
                 reply_markup=keyboard,
             )
 
-    async def offer(self, query_id: str, offers: Sequence[Offer]) -> None:
+    async def answer_inline_query(self, query_id: str, results: Sequence[InlineResult]) -> None:
         """Answer an inline query, for this person alone and unremembered; one that is too old is no failure."""
-        results = [_result(offer) for offer in offers]
-        with _in_our_words(), _harmless(_TOO_OLD):
-            await self._bot.answer_inline_query(query_id, results, cache_time=0, is_personal=True)
+        with _translate_errors(), _ignore_error(_TOO_OLD):
+            await self._bot.answer_inline_query(
+                query_id, [_article(result) for result in results], cache_time=0, is_personal=True
+            )
 
-    async def answer(self, callback_id: str, text: str = "", *, alert: bool = False) -> None:
+    async def answer_callback(self, callback_id: str, text: str = "", *, alert: bool = False) -> None:
         """End the waiting of a tapped button; one that is too old is no failure."""
-        with _in_our_words(), _harmless(_TOO_OLD):
+        with _translate_errors(), _ignore_error(_TOO_OLD):
             await self._bot.answer_callback_query(callback_id, text or None, show_alert=alert or None)
 
 
-def markup(keyboard: Keyboard) -> InlineKeyboardMarkup | None:
+def to_inline_keyboard(keyboard: Keyboard) -> InlineKeyboardMarkup | None:
     """Our rows of buttons as Telegram's; None without any."""
     return InlineKeyboardMarkup([[_button(button) for button in row] for row in keyboard]) if keyboard else None
 
 
-def _topic(place: Place) -> int | None:
+def _topic(place: ChatTarget) -> int | None:
     return None if place.thread_id == GENERAL_TOPIC else place.thread_id
 
 
@@ -179,16 +182,16 @@ def _button(button: Button) -> InlineKeyboardButton:
     )
 
 
-def _result(offer: Offer) -> InlineQueryResultArticle:
-    said = InputTextMessageContent(offer.letter.html, ParseMode.HTML, link_preview_options=NO_PREVIEW)
-    keyboard = markup(offer.letter.keyboard)
+def _article(result: InlineResult) -> InlineQueryResultArticle:
+    said = InputTextMessageContent(result.letter.html, ParseMode.HTML, link_preview_options=NO_PREVIEW)
+    keyboard = to_inline_keyboard(result.letter.keyboard)
     return InlineQueryResultArticle(
-        offer.id, offer.title, said, reply_markup=keyboard, description=offer.description or None
+        result.id, result.title, said, reply_markup=keyboard, description=result.description or None
     )
 
 
 @contextmanager
-def _harmless(answer: str) -> Iterator[None]:
+def _ignore_error(answer: str) -> Iterator[None]:
     """Take this refusal for success. PTB changes the case of Telegram's sentences, so case does not count."""
     try:
         yield
@@ -198,50 +201,50 @@ def _harmless(answer: str) -> Iterator[None]:
 
 
 @contextmanager
-def _in_our_words() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     # Not "from error": what Telegram says may quote a payment's link, and the reason below tells the rest.
     try:
         yield
     except TelegramError as error:
-        raise failure_of(error) from None
+        raise to_delivery_error(error) from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # "200" without a `result`, or one that PTB cannot make a message of: it may well have been sent.
-        raise DeliveryFailed(f"Telegram's answer makes no sense ({type(error).__name__})", unsure=True) from None
+        raise DeliveryError(f"Telegram's answer makes no sense ({type(error).__name__})", unsure=True) from None
 
 
-def failure_of(error: TelegramError) -> DeliveryFailed:
+def to_delivery_error(error: TelegramError) -> DeliveryError:
     """What a refusal of Telegram means for a message; BadRequest comes first, for PTB calls it a NetworkError."""
     match error:
         case RetryAfter():
-            return DeliveryFailed("too many messages", wait=seconds_of(error))
+            return DeliveryError("too many messages", wait=retry_after_seconds(error))
         case ChatMigrated():
-            return DeliveryFailed("the group became a supergroup", moved_to=error.new_chat_id)
+            return DeliveryError("the group became a supergroup", moved_to=error.new_chat_id)
         case InvalidToken():
-            return TokenRefused()
+            return BotTokenRejected()
         case Forbidden() | BadRequest():
-            return _refusal(error)
-        case NotSent():
-            return DeliveryFailed(f"Telegram is out of reach: {error}")
-        case PerhapsSent():
-            return DeliveryFailed(f"Telegram is silent: {error}", unsure=True)
+            return _rejection(error)
+        case RequestNotSent():
+            return DeliveryError(f"Telegram is out of reach: {error}")
+        case OutcomeUnknown():
+            return DeliveryError(f"Telegram is silent: {error}", unsure=True)
         case _:
             # A JSON answer with another status (409, 413, 429 without a time) says that it was not done; one that
             # cannot be read says nothing, and has no class of its own.
-            return DeliveryFailed(_plain(error), unsure=type(error) is TelegramError)
+            return DeliveryError(_plain(error), unsure=type(error) is TelegramError)
 
 
-def seconds_of(error: RetryAfter) -> float:
+def retry_after_seconds(error: RetryAfter) -> float:
     """For how long Telegram asks us to be quiet."""
     wait = error.retry_after
     return wait.total_seconds() if isinstance(wait, timedelta) else float(wait)
 
 
-def _refusal(error: Forbidden | BadRequest) -> DeliveryFailed:
+def _rejection(error: Forbidden | BadRequest) -> DeliveryError:
     said = str(error).lower()
     if "button" in said and "url" in said:
-        return DeliveryFailed("Telegram does not accept the address of a button", permanent=True)
+        return DeliveryError("Telegram does not accept the address of a button", permanent=True)
     closed = isinstance(error, Forbidden) or any(words in said for words in _CLOSED)
-    return DeliveryFailed(
+    return DeliveryError(
         _plain(error),
         permanent=True,
         gone=any(words in said for words in _GONE),

@@ -11,11 +11,11 @@ from typing import Any
 from telegram.error import Conflict, InvalidToken, RetryAfter, TelegramError
 
 from bot.telegram.http_client import AiohttpRequest
-from bot.telegram.messenger import seconds_of
-from bot.telegram.update_jobs import draft_of, id_of
+from bot.telegram.messenger import retry_after_seconds
+from bot.telegram.update_jobs import update_id, update_job
 from handlers.clock import Clock
 from storage.errors import DatabaseUnavailable
-from storage.job_queue import Mailbox
+from storage.job_queue import JobQueue
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +24,12 @@ ALLOWED_UPDATES = ("message", "callback_query", "my_chat_member", "inline_query"
 
 LONG_POLL_SECONDS = 25
 ANSWER_SECONDS = 10.0
-RARELY = 60.0
+CONFLICT_RETRY_INTERVAL = 60.0
 
 LONGEST_PAUSE = 30.0
 
 
-class WebhookIsSet(Exception):
+class WebhookConflict(Exception):
     """The bot's updates go to a webhook; polling would take them away from there.
 
     Start with --take-over-webhook to remove the webhook and poll instead.
@@ -47,7 +47,7 @@ def _nobody(arrive: bool) -> None:
 
 
 @dataclass(frozen=True)
-class _Trouble:
+class _Outage:
     """Why no updates come. `seconds` to wait; None backs off from soon to seldom. `is_taken`: another gets them."""
 
     kind: str
@@ -66,7 +66,7 @@ class Polling:
     def __init__(
         self,
         request: AiohttpRequest,
-        inbox: Mailbox,
+        inbox: JobQueue,
         clock: Clock,
         *,
         take_over: bool = False,
@@ -87,10 +87,10 @@ class Polling:
         self._arrive = arrive
         self._admitted = False
         self._confirm: int | None = None
-        self._trouble: _Trouble | None = None
+        self._trouble: _Outage | None = None
         self._failures = 0
 
-    async def admit(self) -> None:
+    async def ensure_no_webhook(self) -> None:
         """Make sure that no webhook is set, so that we may poll.
 
         Raises:
@@ -100,7 +100,7 @@ class Polling:
         info = await self._request.call("getWebhookInfo")
         if isinstance(info, dict) and info.get("url"):
             if not self._take_over:
-                raise WebhookIsSet
+                raise WebhookConflict
             await self._request.call("deleteWebhook", drop_pending_updates=False)
             log.warning("The webhook of this bot was removed, as asked; Kvit polls for updates now.")
         # Only once: a webhook that is set while we run is somebody's newer wish.
@@ -115,26 +115,26 @@ class Polling:
             DatabaseUnavailable: nothing was kept, so nothing will be confirmed.
         """
         if not self._admitted:
-            await self.admit()
+            await self.ensure_no_webhook()
         updates = await self._fetch()
-        drafts = [draft for update in updates if (draft := draft_of(update, bot_id=self._request.bot_id))]
-        new = await self._inbox.put(*drafts, now=self._clock.now())
+        drafts = [draft for update in updates if (draft := update_job(update, bot_id=self._request.bot_id))]
+        new = await self._inbox.enqueue(*drafts, now=self._clock.now())
         # An empty answer shows that everything was confirmed. Then no offset is sent: after a quiet week Telegram
         # may count on from a lower number, and an old offset would confirm updates that we never saw.
-        self._confirm = max((id_ + 1 for update in updates if (id_ := id_of(update)) is not None), default=None)
+        self._confirm = max((id_ + 1 for update in updates if (id_ := update_id(update)) is not None), default=None)
         if updates and not drafts:
             raise TelegramError("updates without an update_id")
         return new
 
-    async def forever(self) -> None:
+    async def run(self) -> None:
         """Poll until canceled; an outage is logged once when it begins and once when it is over."""
         while True:
             try:
                 await self.poll_once()
-            except (TelegramError, WebhookIsSet, DatabaseUnavailable) as error:
-                await self._pause(_trouble_of(error))
+            except (TelegramError, WebhookConflict, DatabaseUnavailable) as error:
+                await self._pause(_outage_of(error))
             else:
-                self._all_well()
+                self._recovered()
 
     async def _fetch(self) -> list[Any]:
         # After trouble the first poll does not wait, so that its end is known at once.
@@ -150,13 +150,13 @@ class Polling:
         except Conflict as error:
             if "webhook" in str(error).lower():
                 self._admitted = False
-                raise WebhookIsSet from error
+                raise WebhookConflict from error
             raise
         if not isinstance(found, list):
             raise TelegramError("getUpdates did not answer with a list")
         return found
 
-    async def _pause(self, trouble: _Trouble) -> None:
+    async def _pause(self, trouble: _Outage) -> None:
         if self._trouble is None or self._trouble.kind != trouble.kind:
             log.error(trouble.sentence)
             self._failures = 0
@@ -167,25 +167,27 @@ class Polling:
         longest = min(2.0 ** (self._failures - 1), LONGEST_PAUSE)
         await self._clock.sleep(self._chance() * longest if trouble.seconds is None else trouble.seconds)
 
-    def _all_well(self) -> None:
+    def _recovered(self) -> None:
         if self._trouble is not None:
             log.info("Telegram's updates come in again.")
         self._trouble = None
         self._arrive(True)
 
 
-def _trouble_of(error: TelegramError | WebhookIsSet | DatabaseUnavailable) -> _Trouble:
+def _outage_of(error: TelegramError | WebhookConflict | DatabaseUnavailable) -> _Outage:
     match error:
-        case WebhookIsSet():
-            return _Trouble("webhook", f"Polling has stopped. {error}", RARELY, is_taken=True)
+        case WebhookConflict():
+            return _Outage("webhook", f"Polling has stopped. {error}", CONFLICT_RETRY_INTERVAL, is_taken=True)
         case DatabaseUnavailable():
-            return _Trouble("database", f"No update is confirmed to Telegram while {error}.")
+            return _Outage("database", f"No update is confirmed to Telegram while {error}.")
         case Conflict():
             sentence = "Polling has stopped: another program polls with this bot's token; one of the two must end."
-            return _Trouble("conflict", sentence, RARELY, is_taken=True)
+            return _Outage("conflict", sentence, CONFLICT_RETRY_INTERVAL, is_taken=True)
         case InvalidToken():
-            return _Trouble("token", "Telegram refuses the bot's token; set TELEGRAM_BOT_TOKEN right.", RARELY)
+            return _Outage(
+                "token", "Telegram refuses the bot's token; set TELEGRAM_BOT_TOKEN right.", CONFLICT_RETRY_INTERVAL
+            )
         case RetryAfter():
-            return _Trouble("telegram", "Telegram asks us to poll less often.", seconds_of(error))
+            return _Outage("telegram", "Telegram asks us to poll less often.", retry_after_seconds(error))
         case _:
-            return _Trouble("telegram", f"No updates from Telegram: {error}. Trying again.")
+            return _Outage("telegram", f"No updates from Telegram: {error}. Trying again.")

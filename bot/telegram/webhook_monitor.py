@@ -11,12 +11,12 @@ from telegram.error import TelegramError
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.polling import _nobody, log
 from handlers.clock import Clock
-from storage.job_queue import Mailbox
+from storage.job_queue import JobQueue
 
-GUARD_SECONDS = 300.0
+CHECK_INTERVAL = 300.0
 
 
-SOON = 30.0
+RECHECK_INTERVAL = 30.0
 
 
 TRIES_WITHIN = timedelta(seconds=150)
@@ -29,14 +29,14 @@ Source: WebhookActor::on_update_error of the Bot API server.
 NOT_OURS = "No messages will come in: Telegram's webhook is not ours. Run `python -m bot setup-webhooks`."
 
 
-class WebhookGuard:
+class WebhookMonitor:
     """Looks again and again whether Telegram sends the bot's updates to `url`, and whether they get there."""
 
     def __init__(
         self,
         request: AiohttpRequest,
         url: str,
-        inbox: Mailbox,
+        inbox: JobQueue,
         clock: Clock,
         *,
         arrive: Callable[[bool], None] = _nobody,
@@ -54,12 +54,12 @@ class WebhookGuard:
         self._trouble = ""
         self._is_unanswered = False
 
-    async def forever(self) -> None:
+    async def run(self) -> None:
         """Look until canceled; what is wrong is logged once when it begins and once when it is over."""
         while True:
-            await self._clock.sleep(GUARD_SECONDS if await self.look() else SOON)
+            await self._clock.sleep(CHECK_INTERVAL if await self.check() else RECHECK_INTERVAL)
 
-    async def look(self) -> bool:
+    async def check(self) -> bool:
         """Ask Telegram; nothing is changed. False where it has to be asked again soon, for not all is known to be well.
 
         Telegram keeps its last error for good, so it says something only while updates wait, and only if it is newer
@@ -73,11 +73,11 @@ class WebhookGuard:
             self._is_unanswered = True
             return False
         self._is_unanswered = False
-        return self._judge(info if isinstance(info, dict) else {})
+        return self._evaluate(info if isinstance(info, dict) else {})
 
-    def _judge(self, info: dict[str, Any]) -> bool:
+    def _evaluate(self, info: dict[str, Any]) -> bool:
         if info.get("url") != self._url:
-            return self._say(NOT_OURS)
+            return self._report(NOT_OURS)
         failed_at = int(info.get("last_error_date") or 0)
         if self._over_until is None or self._inbox.put_at != self._came_at:
             self._came_at, self._over_until = self._inbox.put_at, failed_at
@@ -86,15 +86,15 @@ class WebhookGuard:
         if is_new and not self._waits and self._trouble not in ("", NOT_OURS):
             return False  # what waited did not come here: Telegram has thrown it away
         if not self._waits or not failed_at:
-            return self._say("")
+            return self._report("")
         had_time = waited and self._clock.now() - self._began >= TRIES_WITHIN
         if is_new or (not self._came_at and had_time):
             self._over_until = min(self._over_until, failed_at - 1)  # it is not over before an update comes
-            return self._say(f"Telegram cannot bring its updates here: {info.get('last_error_message')}.")
+            return self._report(f"Telegram cannot bring its updates here: {info.get('last_error_message')}.")
         # If it went wrong while we were away, the next update or error shows whether it still does.
-        return self._say("") if self._came_at else False
+        return self._report("") if self._came_at else False
 
-    def _say(self, trouble: str) -> bool:
+    def _report(self, trouble: str) -> bool:
         if trouble and trouble != self._trouble:
             log.error(trouble)
         elif self._trouble and not trouble:

@@ -2,51 +2,53 @@
 
 from __future__ import annotations
 
-from handlers.access.membership import Person, Team
-from handlers.access.permissions import Action, may
-from storage.messages import Posts
-from storage.models.payment import Payment, PaymentStatus, Place
+from handlers.access.membership import Actor, MembershipService
+from handlers.access.permissions import Action, is_allowed
+from storage.messages import MessageRepository
+from storage.models.payment import ChatTarget, Payment, PaymentStatus
 from storage.models.refund import Refund
 from storage.models.shop import Role
-from storage.shops import Directory
+from storage.shops import ShopRepository
 
 
-class Rights:
+class Authorization:
     """Roles as they are now, for wishes that were stored a while ago."""
 
-    def __init__(self, team: Team, directory: Directory, posts: Posts) -> None:
+    def __init__(self, team: MembershipService, directory: ShopRepository, posts: MessageRepository) -> None:
         self._team = team
         self._directory = directory
         self._posts = posts
 
-    async def is_ours(self, shop_id: int, place: Place) -> bool:
+    async def chat_belongs_to_shop(self, shop_id: int, place: ChatTarget) -> bool:
         """Whether what concerns the shop may still be said there.
 
         A group may have gone over to another shop, and a person may have lost his role.
         """
         if place.chat_id > 0:
-            return await self._team.role(shop_id, Person(place.chat_id, "")) > Role.STRANGER
-        tied = await self._directory.shop_of_chat((await self._posts.state_of(place.chat_id)).chat_id)
+            return await self._team.role(shop_id, Actor(place.chat_id, "")) > Role.NONE
+        tied = await self._directory.shop_of_chat((await self._posts.chat_status(place.chat_id)).chat_id)
         return tied is None or tied.id == shop_id
 
     async def approvers(self, shop_id: int) -> list[int]:
         """Everybody who may approve a refund of the shop now: its admins and the owners."""
-        admins = [one.user_id for one in await self._directory.members(shop_id) if may(one.role, Action.APPROVE_REFUND)]
+        admins = [
+            one.user_id for one in await self._directory.members(shop_id) if is_allowed(one.role, Action.APPROVE_REFUND)
+        ]
         return sorted({*admins, *await self._team.owners()})
 
-    async def stand_behind(self, payment: Payment) -> bool:
+    async def is_request_authorized(self, payment: Payment) -> bool:
         """Whether whoever wants the hold taken, or the request ended, may want that now."""
-        by = payment.cancel_by if payment.capture_by is None else payment.capture_by
+        by = payment.cancel_requested_by if payment.capture_requested_by is None else payment.capture_requested_by
         if by is None:
             return True
-        if payment.capture_by is not None:
+        if payment.capture_requested_by is not None:
             return await self._may(payment.shop_id, by, Action.CAPTURE)
         held, own = payment.status is PaymentStatus.AUTHORIZED, payment.created_by == by
         if held:
             return await self._may(payment.shop_id, by, Action.RELEASE_OWN if own else Action.RELEASE_ANY)
         return await self._may(payment.shop_id, by, Action.CANCEL_OWN if own else Action.CANCEL_ANY)
 
-    async def stand_behind_refund(self, refund: Refund) -> bool:
+    async def is_refund_authorized(self, refund: Refund) -> bool:
         """Whether everybody who approved a refund may approve one now, and as many did as were needed."""
         people = refund.approvers
         if len(set(people)) < refund.approvals_needed:
@@ -55,4 +57,4 @@ class Rights:
         return all(allowed)
 
     async def _may(self, shop_id: int, user_id: int, action: Action) -> bool:
-        return may(await self._team.role(shop_id, Person(user_id, "")), action)
+        return is_allowed(await self._team.role(shop_id, Actor(user_id, "")), action)

@@ -10,13 +10,13 @@ from datetime import timedelta
 
 from handlers.clock import Clock
 from handlers.i18n import language_of, text
-from handlers.text import caption
-from storage.models.shop import NOBODY, Role, Shop
-from storage.shops import Directory
+from handlers.text import clean_text
+from storage.models.shop import SHARED_ACCOUNT_IDS, Role, Shop
+from storage.shops import ShopRepository
 
 
 @dataclass(frozen=True)
-class Person:
+class Actor:
     """Somebody who acts: Telegram's numeric id, his first name, and the language tag of his app."""
 
     id: int
@@ -24,13 +24,13 @@ class Person:
     language_code: str | None = None
 
     @property
-    def is_shared(self) -> bool:
+    def is_shared_account(self) -> bool:
         """Whether many people stand behind this id (anonymous admins, channels): it never has a role."""
-        return self.id in NOBODY
+        return self.id in SHARED_ACCOUNT_IDS
 
 
 @dataclass(frozen=True)
-class Standing:
+class ChatAccess:
     """For which shop a chat acts and what the person may do there.
 
     `shop` is None where there is none, or where the person has to choose among `choices` first.
@@ -38,26 +38,26 @@ class Standing:
 
     shop: Shop | None
     role: Role
-    choices: tuple[Shop, ...] = ()
+    selectable_shops: tuple[Shop, ...] = ()
 
 
 LONGEST_NAME = 60
 CLAIM = "claim-"
 CLAIM_LIFE = timedelta(minutes=15)
-NOWHERE = Standing(None, Role.STRANGER)
+NOWHERE = ChatAccess(None, Role.NONE)
 
 
-class Team:
+class MembershipService:
     """Roles by shop. Owners are those of the settings and those who claimed the installation."""
 
-    def __init__(self, directory: Directory, owner_ids: frozenset[int], clock: Clock) -> None:
+    def __init__(self, directory: ShopRepository, owner_ids: frozenset[int], clock: Clock) -> None:
         self._directory = directory
         self._owner_ids = owner_ids
         self._clock = clock
 
     async def is_owner(self, user_id: int) -> bool:
         """Whether the whole installation is his."""
-        if user_id in NOBODY:
+        if user_id in SHARED_ACCOUNT_IDS:
             return False
         return user_id in self._owner_ids or await self._directory.is_owner(user_id)
 
@@ -65,68 +65,68 @@ class Team:
         """Everybody to whom the whole installation belongs."""
         return self._owner_ids | await self._directory.owners()
 
-    async def offer_claim(self) -> str | None:
+    async def create_claim_link(self) -> str | None:
         """A one-use word by which somebody becomes the first owner within 15 minutes; None where there is one."""
         if await self.owners():
             return None
         word = secrets.token_urlsafe(16)
-        await self._directory.offer_claim(_digest(word), until=self._clock.now() + CLAIM_LIFE)
+        await self._directory.create_claim(_digest(word), until=self._clock.now() + CLAIM_LIFE)
         return f"{CLAIM}{word}"
 
-    async def claim(self, said: str, person: Person) -> bool:
+    async def claim(self, said: str, person: Actor) -> bool:
         """Make the person who brings the word the first owner; False if it is not worth anything (any more)."""
-        if person.is_shared or self._owner_ids:
+        if person.is_shared_account or self._owner_ids:
             return False
         digest = _digest(said.removeprefix(CLAIM))
-        return await self._directory.claim(digest, person.id, name=person.name, now=self._clock.now())
+        return await self._directory.claim_ownership(digest, person.id, name=person.name, now=self._clock.now())
 
     async def is_offered(self, said: str) -> bool:
         """Whether a word is the one by which somebody can become the first owner now."""
         if not said.startswith(CLAIM) or self._owner_ids:
             return False
-        return await self._directory.is_offered(_digest(said.removeprefix(CLAIM)), now=self._clock.now())
+        return await self._directory.is_claim_valid(_digest(said.removeprefix(CLAIM)), now=self._clock.now())
 
-    async def standing(self, chat_id: int, person: Person) -> Standing:
+    async def chat_access(self, chat_id: int, person: Actor) -> ChatAccess:
         """What the person may do in this chat now; a private chat acts for the shop its person belongs to."""
         owner = await self.is_owner(person.id)
         tied = await self._directory.shop_of_chat(chat_id)
         if tied is not None:
             role = await self.role(tied.id, person)
-            if chat_id < 0 or role is not Role.STRANGER:
-                return Standing(tied, role)
+            if chat_id < 0 or role is not Role.NONE:
+                return ChatAccess(tied, role)
         if chat_id < 0:
-            return Standing(None, Role.OWNER if owner else Role.STRANGER)
+            return ChatAccess(None, Role.OWNER if owner else Role.NONE)
         return await self._private(person, owner)
 
-    async def role(self, shop_id: int, person: Person) -> Role:
+    async def role(self, shop_id: int, person: Actor) -> Role:
         """The role a person holds in a shop now."""
         if await self.is_owner(person.id):
             return Role.OWNER
-        return Role.STRANGER if person.is_shared else await self._directory.role(shop_id, person.id)
+        return Role.NONE if person.is_shared_account else await self._directory.role(shop_id, person.id)
 
-    async def first_shop(self, owner: Person) -> Shop:
+    async def first_shop(self, owner: Actor) -> Shop:
         """The oldest shop, opened for this owner if there is none."""
         language = language_of(owner.language_code) or "en"
-        name = caption(owner.name[:LONGEST_NAME]) or "Kvit"
+        name = clean_text(owner.name[:LONGEST_NAME]) or "Kvit"
         wanted = Shop(0, name, "DKK", language, "Europe/Copenhagen")
-        return await self._directory.open_shop(wanted, now=self._clock.now(), only_first=True)
+        return await self._directory.create_shop(wanted, now=self._clock.now(), only_first=True)
 
-    async def shops_of(self, person: Person) -> Sequence[Shop]:
+    async def shops_of(self, person: Actor) -> Sequence[Shop]:
         """The shops for which his private chat can act: all of them for an owner, else those of his roles."""
         if await self.is_owner(person.id):
             return await self._directory.shops() or [await self.first_shop(person)]
-        return [seat.shop for seat in await self._directory.seats(person.id)]
+        return [seat.shop for seat in await self._directory.memberships(person.id)]
 
-    async def _private(self, person: Person, owner: bool) -> Standing:
+    async def _private(self, person: Actor, owner: bool) -> ChatAccess:
         if owner:
             shops = await self.shops_of(person)
-            return Standing(shops[0], Role.OWNER) if len(shops) == 1 else Standing(None, Role.OWNER, tuple(shops))
-        seats = await self._directory.seats(person.id)
+            return ChatAccess(shops[0], Role.OWNER) if len(shops) == 1 else ChatAccess(None, Role.OWNER, tuple(shops))
+        seats = await self._directory.memberships(person.id)
         if len(seats) == 1:
-            return Standing(seats[0].shop, seats[0].role)
+            return ChatAccess(seats[0].shop, seats[0].role)
         if not seats:
             return NOWHERE
-        return Standing(None, max(seat.role for seat in seats), tuple(seat.shop for seat in seats))
+        return ChatAccess(None, max(seat.role for seat in seats), tuple(seat.shop for seat in seats))
 
 
 def _digest(word: str) -> str:
@@ -146,6 +146,6 @@ def role_name(language: str, role: Role) -> str:
     raise ValueError("a stranger has no role that has a name")
 
 
-def known_as(name: str, user_id: int) -> str:
+def display_name(name: str, user_id: int) -> str:
     """A person's name with his number, or the number alone."""
     return f"{name} ({user_id})" if name else str(user_id)

@@ -9,7 +9,7 @@ KRONE = "kr"
 """Some krone or other: the shop's own, where it has one."""
 
 
-class Beside(Enum):
+class WordKind(Enum):
     """What a word beside a number can be when it is no currency of ours."""
 
     TEXT = "text"
@@ -47,7 +47,7 @@ OTHER_MONEY = ISO_CODES | frozenset(OTHER_COINS.split())
 MULTIPLES = frozenset(MANY.split())
 
 
-def currency_beside(word: str) -> str | Beside:
+def classify_word(word: str) -> str | WordKind:
     """What `word` (letters, a currency sign, or both) means beside a number.
 
     Returns an ISO code of ours, `KRONE`, or what else it is.
@@ -57,8 +57,8 @@ def currency_beside(word: str) -> str | Beside:
     if small in OURS:
         return OURS[small]
     if any(unicodedata.category(sign) == "Sc" for sign in plain):
-        return Beside.OTHER_MONEY
+        return WordKind.OTHER_MONEY
     if small in MULTIPLES:
-        return Beside.MULTIPLE
+        return WordKind.MULTIPLE
     is_money = small in OTHER_MONEY and (small not in PLAIN_WORDS or plain.isupper())
-    return Beside.OTHER_MONEY if is_money else Beside.TEXT
+    return WordKind.OTHER_MONEY if is_money else WordKind.TEXT

@@ -2,114 +2,114 @@
 
 from __future__ import annotations
 
-from storage.errors import PaymentError
+from storage.errors import UserError
 from storage.models.money import Money
 
 
-class AmountRefused(PaymentError):
+class AmountError(UserError):
     """What was typed is not an amount that Kvit can ask for."""
 
-    code = "error.amount_format"
+    message_key = "error.amount_format"
 
 
-class AmountMissing(AmountRefused):
+class MissingAmount(AmountError):
     """No amount was typed."""
 
-    code = "error.amount_missing"
+    message_key = "error.amount_missing"
 
 
-class AmountUnreadable(AmountRefused):
+class UnreadableAmount(AmountError):
     """What was typed cannot be read as one amount."""
 
-    code = "error.amount_format"
+    message_key = "error.amount_format"
 
 
-class AmountSigned(AmountRefused):
+class SignedAmount(AmountError):
     """The amount has a plus or a minus."""
 
-    code = "error.amount_sign"
+    message_key = "error.amount_sign"
 
 
-class AmountExponent(AmountRefused):
+class ExponentAmount(AmountError):
     """The amount has an exponent."""
 
-    code = "error.amount_exponent"
+    message_key = "error.amount_exponent"
 
 
-class AmountForeignDigits(AmountRefused):
+class NonAsciiDigits(AmountError):
     """The amount has digits other than 0 to 9."""
 
-    code = "error.amount_digits"
+    message_key = "error.amount_digits"
 
 
-class AmountTooFine(AmountRefused):
+class TooManyDecimals(AmountError):
     """The amount has more than two decimals."""
 
-    code = "error.amount_decimals"
+    message_key = "error.amount_decimals"
 
 
-class AmountZero(AmountRefused):
+class ZeroAmount(AmountError):
     """The amount is zero."""
 
-    code = "error.amount_zero"
+    message_key = "error.amount_zero"
 
 
-class AmountTooSmall(AmountRefused):
+class AmountTooSmall(AmountError):
     """The amount is below the least that Stripe charges."""
 
-    code = "error.amount_too_small"
+    message_key = "error.amount_too_small"
 
     def __init__(self, minimum: Money) -> None:
         super().__init__(minimum=minimum)
         self.minimum = minimum
 
 
-class AmountTooLarge(AmountRefused):
+class AmountTooLarge(AmountError):
     """The amount is above the limit."""
 
-    code = "error.amount_too_large"
+    message_key = "error.amount_too_large"
 
     def __init__(self, limit: Money) -> None:
         super().__init__(limit=limit)
         self.limit = limit
 
 
-class CurrencyUnknown(AmountRefused):
+class UnknownCurrency(AmountError):
     """The currency is none of those that Kvit takes."""
 
-    code = "error.currency_unknown"
+    message_key = "error.currency_unknown"
 
     def __init__(self, written: str) -> None:
         super().__init__(written=written)
         self.written = written
 
 
-class CurrencyNeeded(AmountRefused):
+class CurrencyRequired(AmountError):
     """Kroner were typed where the shop has no krone of its own."""
 
-    code = "error.currency_needed"
+    message_key = "error.currency_needed"
 
 
-class CurrencyTwice(AmountRefused):
+class ConflictingCurrencies(AmountError):
     """More than one currency was typed."""
 
-    code = "error.currency_twice"
+    message_key = "error.currency_twice"
 
 
-class CurrencyDiffers(AmountRefused):
+class CurrencyMismatch(AmountError):
     """The currency is another than the payment's own."""
 
-    code = "error.currency_differs"
+    message_key = "error.currency_differs"
 
     def __init__(self, currency: str) -> None:
         super().__init__(currency=currency)
         self.currency = currency
 
 
-class TextTooLong(AmountRefused):
+class DescriptionTooLong(AmountError):
     """The text after the amount is longer than a card can show."""
 
-    code = "error.text_too_long"
+    message_key = "error.text_too_long"
 
     def __init__(self, longest: int) -> None:
         super().__init__(longest=longest)

@@ -7,37 +7,37 @@ from dataclasses import dataclass
 
 from handlers.amounts.currency_words import KRONE
 from handlers.amounts.errors import (
-    AmountRefused,
+    AmountError,
     AmountTooLarge,
     AmountTooSmall,
-    AmountUnreadable,
-    AmountZero,
-    CurrencyDiffers,
-    CurrencyNeeded,
+    CurrencyMismatch,
+    CurrencyRequired,
+    UnreadableAmount,
+    ZeroAmount,
 )
-from handlers.amounts.tokens import SEPARATORS, Written, has_amount_ahead, take_apart
-from handlers.text import caption, refuse_second_number
-from storage.models.money import DECIMALS, MINIMUM, Money
+from handlers.amounts.tokens import SEPARATORS, AmountTokens, has_amount_ahead, tokenize
+from handlers.text import clean_text, refuse_second_number
+from storage.models.money import DECIMALS, MIN_AMOUNT, Money
 
 MOST_DIGITS = 12
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestedAmount:
     """One reading of what was typed: how much, and the text on the card (one line, may be empty)."""
 
     money: Money
-    text: str
+    description: str
 
 
 @dataclass(frozen=True)
-class Ambiguous:
+class AmbiguousAmount:
     """Two readings, the larger first. The one that is chosen must still pass `check`."""
 
-    choices: tuple[Asked, Asked]
+    choices: tuple[RequestedAmount, RequestedAmount]
 
 
-def parse_request(text: str, *, default: str, limit: int) -> Asked | Ambiguous:
+def parse_request(text: str, *, default: str, limit: int) -> RequestedAmount | AmbiguousAmount:
     """Read `AMOUNT [CURRENCY] [TEXT]`; the currency may also stand before the amount.
 
     `default` is the shop's currency, `limit` the most it asks for, in minor units of whichever currency.
@@ -45,15 +45,17 @@ def parse_request(text: str, *, default: str, limit: int) -> Asked | Ambiguous:
     Raises:
         AmountRefused: one of its kinds, with the reason.
     """
-    written = take_apart(text)
+    written = tokenize(text)
     currency = _currency(written.currency, default)
-    caption_text = caption(written.rest)
+    caption_text = clean_text(written.rest)
     refuse_second_number(caption_text)
-    choices = [Asked(_money(digits, currency, limit), said) for digits, said in _readings(written, caption_text)]
+    choices = [
+        RequestedAmount(_money(digits, currency, limit), said) for digits, said in _readings(written, caption_text)
+    ]
     refusals = [refusal for refusal in (_refusal(asked.money, limit) for asked in choices) if refusal]
     if len(refusals) == len(choices):
         raise refusals[0]
-    return choices[0] if len(choices) == 1 else Ambiguous((choices[0], choices[1]))
+    return choices[0] if len(choices) == 1 else AmbiguousAmount((choices[0], choices[1]))
 
 
 def parse_amount(text: str, *, currency: str, limit: int) -> Money | tuple[Money, Money]:
@@ -62,18 +64,18 @@ def parse_amount(text: str, *, currency: str, limit: int) -> Money | tuple[Money
     Raises:
         AmountRefused: one of its kinds; `CurrencyDiffers` when another currency than `currency` is named.
     """
-    written = take_apart(text)
+    written = tokenize(text)
     if _currency(written.currency, currency) != currency:
-        raise CurrencyDiffers(currency)
-    if caption(written.rest):
-        raise AmountUnreadable
+        raise CurrencyMismatch(currency)
+    if clean_text(written.rest):
+        raise UnreadableAmount
     found = [_money(digits, currency, limit) for digits, _ in _readings(written, "")]
     if not any(0 < money.minor <= limit for money in found):
-        raise AmountTooLarge(Money(limit, currency)) if found[0].minor else AmountZero
+        raise AmountTooLarge(Money(limit, currency)) if found[0].minor else ZeroAmount
     return found[0] if len(found) == 1 else (found[0], found[1])
 
 
-def parse_refund(text: str, *, currency: str, limit: int) -> tuple[tuple[Asked, ...], str]:
+def parse_refund(text: str, *, currency: str, limit: int) -> tuple[tuple[RequestedAmount, ...], str]:
     """Read `[AMOUNT] [REASON]`: no, one or two readings, each with its reason, and the reason where there is none.
 
     Words alone, or the word *all*, mean no amount: whatever is left. `limit` is the most that can go back.
@@ -82,23 +84,23 @@ def parse_refund(text: str, *, currency: str, limit: int) -> tuple[tuple[Asked, 
         AmountRefused: one of its kinds; `CurrencyDiffers` when another currency than `currency` is named.
     """
     if not has_amount_ahead(text):
-        return (), caption(_ALL.sub("", text))
-    written = take_apart(text)
+        return (), clean_text(_ALL.sub("", text))
+    written = tokenize(text)
     if _currency(written.currency, currency) != currency:
-        raise CurrencyDiffers(currency)
-    reason = caption(written.rest)
+        raise CurrencyMismatch(currency)
+    reason = clean_text(written.rest)
     refuse_second_number(reason)
-    found = [Asked(_money(digits, currency, limit), said) for digits, said in _readings(written, reason)]
+    found = [RequestedAmount(_money(digits, currency, limit), said) for digits, said in _readings(written, reason)]
     fitting = tuple(asked for asked in found if 0 < asked.money.minor <= limit)
     if not fitting:
-        raise AmountTooLarge(Money(limit, currency)) if found[0].money.minor else AmountZero
+        raise AmountTooLarge(Money(limit, currency)) if found[0].money.minor else ZeroAmount
     return fitting, ""
 
 
 _ALL = re.compile(r"\s*all(?=\s|$)", re.IGNORECASE)
 
 
-def check(money: Money, *, limit: int) -> None:
+def check_amount(money: Money, *, limit: int) -> None:
     """Refuse an amount that cannot be asked for; `limit` in minor units.
 
     Raises:
@@ -108,16 +110,16 @@ def check(money: Money, *, limit: int) -> None:
         raise refusal
 
 
-def can_be_asked(money: Money, *, limit: int) -> bool:
+def is_valid_amount(money: Money, *, limit: int) -> bool:
     """Whether `check` would let the amount pass."""
     return _refusal(money, limit) is None
 
 
-def _refusal(money: Money, limit: int) -> AmountRefused | None:
+def _refusal(money: Money, limit: int) -> AmountError | None:
     if money.minor <= 0:
-        return AmountZero()
-    if money.minor < MINIMUM[money.currency]:
-        return AmountTooSmall(Money(MINIMUM[money.currency], money.currency))
+        return ZeroAmount()
+    if money.minor < MIN_AMOUNT[money.currency]:
+        return AmountTooSmall(Money(MIN_AMOUNT[money.currency], money.currency))
     if money.minor > limit:
         return AmountTooLarge(Money(limit, money.currency))
     return None
@@ -127,11 +129,11 @@ def _currency(written: str | None, default: str) -> str:
     if written != KRONE:
         return written or default
     if default == "EUR":
-        raise CurrencyNeeded
+        raise CurrencyRequired
     return default
 
 
-def _readings(written: Written, text: str) -> list[tuple[str, str]]:
+def _readings(written: AmountTokens, text: str) -> list[tuple[str, str]]:
     """The one or two ways to read it: digits with two decimals, and the text that remains.
 
     Two groups alone can be a thousand or decimals too many, or, by a space, an amount and a text with a number.
@@ -143,8 +145,8 @@ def _readings(written: Written, text: str) -> list[tuple[str, str]]:
         return [(whole, text), (groups[0] + groups[1][:DECIMALS], text)]
     if open_end and written.grouping == "space" and text:
         if len(groups) > 2:
-            raise AmountUnreadable
-        shorter = caption(written.whole[len(groups[0]) :] + written.rest)
+            raise UnreadableAmount
+        shorter = clean_text(written.whole[len(groups[0]) :] + written.rest)
         return [(whole, text), (groups[0].ljust(len(groups[0]) + DECIMALS, "0"), shorter)]
     return [(whole, text)]
 

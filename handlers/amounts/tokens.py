@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from handlers.amounts.currency_words import KRONE, Beside, currency_beside
+from handlers.amounts.currency_words import KRONE, WordKind, classify_word
 from handlers.amounts.errors import (
-    AmountExponent,
-    AmountForeignDigits,
-    AmountMissing,
-    AmountSigned,
-    AmountTooFine,
-    AmountUnreadable,
-    CurrencyTwice,
-    CurrencyUnknown,
+    ConflictingCurrencies,
+    ExponentAmount,
+    MissingAmount,
+    NonAsciiDigits,
+    SignedAmount,
+    TooManyDecimals,
+    UnknownCurrency,
+    UnreadableAmount,
 )
 from handlers.text import BLANK, WORD, is_money
 from storage.models.money import DECIMALS
@@ -39,7 +39,7 @@ SEPARATORS = {"dot": ".", "comma": ","}
 
 
 @dataclass(frozen=True)
-class Written:
+class AmountTokens:
     """What stands there, before it is known which amount it means.
 
     `whole` as typed with its grouping, `decimals` without separator, `settled` when a mark such as `,-` says that
@@ -69,7 +69,7 @@ def has_amount_ahead(text: str) -> bool:
     return text.lstrip(f"{OPENING}{BLANK}")[:1].isnumeric()
 
 
-def take_apart(text: str) -> Written:
+def tokenize(text: str) -> AmountTokens:
     """Take apart what was typed, from left to right; every sign up to the text must be accounted for.
 
     Raises:
@@ -81,37 +81,37 @@ def take_apart(text: str) -> Written:
     _refuse_start(text[start:])
     whole = WHOLE.match(text, start)
     if whole is None:
-        raise AmountUnreadable
+        raise UnreadableAmount
     grouping = str(whole.lastgroup)
     decimals, settled, end = _decimals(text, whole.end(), SEPARATORS.get(grouping))
     _refuse_continuation(text[end:])
     after, end = _currency_after(text, end)
     if before and after:
-        raise CurrencyTwice
+        raise ConflictingCurrencies
     settled = settled or (grouping == "space" and bool(before or after))
-    return Written(whole[0], grouping, decimals, settled, before or after, text[end:])
+    return AmountTokens(whole[0], grouping, decimals, settled, before or after, text[end:])
 
 
 def _currency_before(text: str) -> tuple[str | None, int]:
     found = BEFORE.match(text)
     if found is None:
         return None, 0
-    currency = currency_beside(found["word"])
-    if currency is Beside.OTHER_MONEY:
-        raise CurrencyUnknown(found["word"])
-    if isinstance(currency, Beside) or (found["dot"] and currency != KRONE):
-        raise AmountUnreadable
+    currency = classify_word(found["word"])
+    if currency is WordKind.OTHER_MONEY:
+        raise UnknownCurrency(found["word"])
+    if isinstance(currency, WordKind) or (found["dot"] and currency != KRONE):
+        raise UnreadableAmount
     return currency, found.end()
 
 
 def _refuse_start(text: str) -> None:
     """Say why a text cannot begin an amount, where it cannot."""
     if not text:
-        raise AmountMissing
+        raise MissingAmount
     if SIGNED.match(text):
-        raise AmountSigned
+        raise SignedAmount
     if text[0].isnumeric() and not text[0].isascii():
-        raise AmountForeignDigits
+        raise NonAsciiDigits
 
 
 def _decimals(text: str, start: int, grouped_by: str | None) -> tuple[str, bool, int]:
@@ -120,38 +120,38 @@ def _decimals(text: str, start: int, grouped_by: str | None) -> tuple[str, bool,
     if found is None:
         return "", False, start
     if grouped_by and grouped_by in (found["separator"], found["sign"]):
-        raise AmountUnreadable
+        raise UnreadableAmount
     decimals = found["decimals"] or ""
     if len(decimals) > DECIMALS:
-        raise AmountTooFine
+        raise TooManyDecimals
     return decimals, found["sign"] is not None, found.end()
 
 
 def _refuse_continuation(text: str) -> None:
     """Refuse what sticks to the number and is neither a space nor, perhaps, a currency."""
     if EXPONENT.match(text):
-        raise AmountExponent
+        raise ExponentAmount
     if text[:1].isnumeric() and not text[0].isascii():
-        raise AmountForeignDigits
+        raise NonAsciiDigits
     if SIGNED.match(text):
-        raise AmountSigned
+        raise SignedAmount
     if text and not text[0].isspace() and not AFTER.match(text):
-        raise AmountUnreadable
+        raise UnreadableAmount
 
 
 def _currency_after(text: str, start: int) -> tuple[str | None, int]:
     found = AFTER.match(text, start)
     if found is None:
         return None, start
-    currency = currency_beside(found["word"])
-    if currency is Beside.TEXT and text[start].isspace():
+    currency = classify_word(found["word"])
+    if currency is WordKind.TEXT and text[start].isspace():
         return None, start
-    if currency is Beside.OTHER_MONEY:
-        raise CurrencyUnknown(found["word"])
+    if currency is WordKind.OTHER_MONEY:
+        raise UnknownCurrency(found["word"])
     end = END_OF_CURRENCY.match(text, found.end())
-    if isinstance(currency, Beside) or end is None:
-        raise AmountUnreadable
+    if isinstance(currency, WordKind) or end is None:
+        raise UnreadableAmount
     following = AFTER.match(text, end.end())
-    if following and currency_beside(following["word"]) not in (Beside.TEXT, Beside.MULTIPLE):
-        raise CurrencyTwice
+    if following and classify_word(following["word"]) not in (WordKind.TEXT, WordKind.MULTIPLE):
+        raise ConflictingCurrencies
     return currency, end.end()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from handlers.access.membership import known_as, role_name
-from handlers.i18n import Safe, html, text
-from storage.audit_log import Line
+from handlers.access.membership import display_name, role_name
+from handlers.i18n import SafeHtml, html, text
+from storage.audit_log import AuditEntry
 from storage.models.money import CURRENCIES, Money
 from storage.models.payment import PaymentStatus
 from storage.models.shop import Role
@@ -19,7 +19,7 @@ ACTORS = {
     "kvit": "actor.kvit",
 }
 
-ACTIONS = {
+ACTION_MESSAGES = {
     "requested": "log.requested",
     "attempt asked": "log.attempt_asked",
     "attempt begun": "log.attempt_begun",
@@ -69,11 +69,11 @@ def actor_name(language: str, actor: str, names: Mapping[int, str]) -> str:
     """Who did it: a member by name and number, everybody else in plain words."""
     kind, _, number = actor.partition(":")
     if kind == "user" and number.isdecimal():
-        return known_as(names.get(int(number), ""), int(number))
+        return display_name(names.get(int(number), ""), int(number))
     return text(language, ACTORS[actor]) if actor in ACTORS else actor
 
 
-def deed(language: str, line: Line) -> Safe:
+def describe_entry(language: str, line: AuditEntry) -> SafeHtml:
     """What was done, with its detail where that says more."""
     known, detail = line.action, line.detail
     match known:
@@ -88,11 +88,11 @@ def deed(language: str, line: Line) -> Safe:
         case "refused":
             tried = f"/{detail['command']}" if detail.get("command") else None
             return html(language, "log.refused", command=tried) if tried else html(language, "log.refused_button")
-    said = html(language, ACTIONS[known]) if known in ACTIONS else html(language, OTHER, action=known)
-    return Safe(" · ".join([said, *_more(language, line)]))
+    said = html(language, ACTION_MESSAGES[known]) if known in ACTION_MESSAGES else html(language, OTHER, action=known)
+    return SafeHtml(" · ".join([said, *_more(language, line)]))
 
 
-def state_key(detail: Mapping[str, Any]) -> str:
+def state_message_key(detail: Mapping[str, Any]) -> str:
     """The key of the sentence for how a payment stood after what the line tells of."""
     status = detail.get("status")
     if status in {PaymentStatus.CREATED, PaymentStatus.OPEN}:
@@ -100,11 +100,11 @@ def state_key(detail: Mapping[str, Any]) -> str:
     return f"history.{status}_now"
 
 
-def _more(language: str, line: Line) -> list[Safe]:
+def _more(language: str, line: AuditEntry) -> list[SafeHtml]:
     amount, currency = line.detail.get("amount"), line.detail.get("currency")
     if isinstance(amount, int) and currency in CURRENCIES:
         return [html(language, "log.amount", amount=Money(amount, currency))]
-    return [html(language, state_key(line.detail))] if line.action in LOOKS else []
+    return [html(language, state_message_key(line.detail))] if line.action in LOOKS else []
 
 
 def _role(language: str, detail: Mapping[str, Any]) -> str:

@@ -7,97 +7,100 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from handlers.access.authorization import Rights
-from handlers.access.membership import Person, Standing, Team
-from handlers.access.permissions import Action, Where, may
-from handlers.chat.updates import InlineAsked, InlineChosen, Said, Tapped
+from handlers.access.authorization import Authorization
+from handlers.access.membership import Actor, ChatAccess, MembershipService
+from handlers.access.permissions import Action, ChatKind, is_allowed
+from handlers.chat.updates import CallbackQuery, ChosenInlineResult, IncomingMessage, InlineQuery
 from handlers.clock import Clock
-from handlers.i18n import Safe, html, language_of, text
-from handlers.messages.outbox_message import Post, draft_of
-from handlers.messages.payment_message import Looks
-from handlers.payments.service import Payments
-from handlers.refunds.service import Refunds
-from handlers.runtime.heartbeats import Health
-from handlers.shops.invitations import Colleagues
-from handlers.telegram.messenger import Keyboard, Letter, Messenger
-from storage.audit_log import Trail
-from storage.errors import NotAllowed, PaymentError
-from storage.job_queue import Draft, Mailbox
-from storage.messages import Posts
-from storage.models.payment import Payment, Place
+from handlers.i18n import SafeHtml, html, language_of, text
+from handlers.messages.outbox_message import OutboxMessage, to_job
+from handlers.messages.payment_message import DisplaySettings
+from handlers.payments.service import PaymentService
+from handlers.refunds.service import RefundService
+from handlers.runtime.heartbeats import Heartbeats
+from handlers.shops.invitations import InvitationService
+from handlers.telegram.messenger import Keyboard, Message, Messenger
+from storage.audit_log import AuditLog
+from storage.errors import PermissionDenied, UserError
+from storage.job_queue import JobQueue
+from storage.messages import MessageRepository
+from storage.models.job import NewJob
+from storage.models.payment import ChatTarget, Payment
 from storage.models.shop import Role, Shop
-from storage.payment_queries import Queries
-from storage.prompts import Question, Questions
-from storage.shops import Directory
+from storage.payment_queries import PaymentQueries
+from storage.prompts import Prompt, PromptRepository
+from storage.shops import ShopRepository
 
 LONGEST_QUOTE = 60
 """Characters of what somebody wrote that a refusal repeats, for a message has its bounds."""
 
 
-class NoShop(PaymentError):
+class NoShop(UserError):
     """The chat acts for no shop, or the person has to say for which of several."""
 
-    code = "error.no_shop"
+    message_key = "error.no_shop"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Desks:
+class Services:
     """What the doors may ask; the same for every update."""
 
-    payments: Payments
-    refunds: Refunds
-    rights: Rights
-    team: Team
-    queries: Queries
-    directory: Directory
-    questions: Questions
-    posts: Posts
-    outbox: Mailbox
+    payments: PaymentService
+    refunds: RefundService
+    rights: Authorization
+    team: MembershipService
+    queries: PaymentQueries
+    directory: ShopRepository
+    questions: PromptRepository
+    posts: MessageRepository
+    outbox: JobQueue
     messenger: Messenger
     clock: Clock
-    health: Health
-    colleagues: Colleagues
-    trail: Trail
-    looks: Looks
+    health: Heartbeats
+    colleagues: InvitationService
+    trail: AuditLog
+    looks: DisplaySettings
 
 
 @dataclass
 class Context:
     """One update on its way through a door. `key` is the update's own, so that its answers are sent once."""
 
-    desks: Desks
+    services: Services
     key: str
-    news: Said | Tapped | InlineAsked | InlineChosen
-    standing: Standing
+    update: IncomingMessage | CallbackQuery | InlineQuery | ChosenInlineResult
+    access: ChatAccess
     now: datetime
     answered: bool = False
-    reached_for: Payment | None = None
+    denied_payment: Payment | None = None
     """A payment that the person may not touch: the refusal is remembered with it."""
     _number: int = 0
 
     @property
-    def person(self) -> Person:
+    def actor(self) -> Actor:
         """Who acts."""
-        return self.news.person
+        return self.update.actor
 
     @property
-    def place(self) -> Place:
+    def chat(self) -> ChatTarget:
         """Where he acts; in inline mode that is his own private chat, as far as we know."""
-        return self.news.place if isinstance(self.news, Said | Tapped) else Place(self.person.id)
+        return (
+            self.update.chat if isinstance(self.update, IncomingMessage | CallbackQuery) else ChatTarget(self.actor.id)
+        )
 
     @property
-    def said(self) -> Said:
+    def message(self) -> IncomingMessage:
         """The message, in a door for commands."""
-        if not isinstance(self.news, Said):
+        if not isinstance(self.update, IncomingMessage):
             raise TypeError("a door for commands was given a tap")
-        return self.news
+        return self.update
 
     @property
-    def tapped(self) -> Tapped:
+    def callback(self) -> CallbackQuery:
         """The tap, in a door for buttons."""
-        if not isinstance(self.news, Tapped):
+        if not isinstance(self.update, CallbackQuery):
             raise TypeError("a door for buttons was given a message")
-        return self.news
+        return self.update
 
     @property
     def shop(self) -> Shop:
@@ -106,33 +109,33 @@ class Context:
         Raises:
             NoShop: there is none.
         """
-        if self.standing.shop is None:
+        if self.access.shop is None:
             raise NoShop
-        return self.standing.shop
+        return self.access.shop
 
     @property
     def role(self) -> Role:
         """What the person may do here, as it was when the update was taken up."""
-        return self.standing.role
+        return self.access.role
 
     @property
-    def is_known(self) -> bool:
+    def has_role(self) -> bool:
         """Whether the person holds a role, here or in a shop that he has still to pick."""
-        return self.role > Role.STRANGER or bool(self.standing.choices)
+        return self.role > Role.NONE or bool(self.access.selectable_shops)
 
     @property
     def is_private(self) -> bool:
         """Whether nobody else reads along."""
-        return self.place.chat_id > 0
+        return self.chat.chat_id > 0
 
     @property
-    def where(self) -> Where:
+    def chat_kind(self) -> ChatKind:
         """In which kind of chat he acts."""
-        if self.place.inline_id is not None:
-            return Where.INLINE
+        if self.chat.inline_message_id is not None:
+            return ChatKind.INLINE
         if self.is_private:
-            return Where.PRIVATE
-        return Where.HOMELESS if self.standing.shop is None else Where.GROUP
+            return ChatKind.PRIVATE
+        return ChatKind.UNLINKED_GROUP if self.access.shop is None else ChatKind.GROUP
 
     def require(self, action: Action) -> None:
         """Refuse whoever may not do that now.
@@ -140,16 +143,16 @@ class Context:
         Raises:
             NotAllowed: with his number, which an admin needs to give him a role.
         """
-        if not may(self.role, action):
-            raise NotAllowed(id=self.person.id)
+        if not is_allowed(self.role, action):
+            raise PermissionDenied(id=self.actor.id)
 
     @property
     def language(self) -> str:
         """The person's language if it is ours, else the shop's."""
-        shop = self.standing.shop
-        return language_of(self.person.language_code) or (shop.language if shop else "en")
+        shop = self.access.shop
+        return language_of(self.actor.language_code) or (shop.language if shop else "en")
 
-    def html(self, key: str, **holes: object) -> Safe:
+    def html(self, key: str, **holes: object) -> SafeHtml:
         """A sentence for this person."""
         return html(self.language, key, **holes)
 
@@ -161,54 +164,58 @@ class Context:
         """Answer with a sentence, as a reply to the message."""
         await self.send(self.html(key, **holes), keyboard)
 
-    async def send(self, said: Safe, keyboard: Keyboard = ()) -> None:
+    async def send(self, said: SafeHtml, keyboard: Keyboard = ()) -> None:
         """Answer with these words. The same update sends the same answer once, however often it is taken up."""
-        await self.desks.outbox.put(self.draft(said, keyboard), now=self.now)
+        await self.services.outbox.enqueue(self.answer_job(said, keyboard), now=self.now)
 
-    def draft(self, said: Safe, keyboard: Keyboard = (), *, name: str = "") -> Draft:
+    def answer_job(self, said: SafeHtml, keyboard: Keyboard = (), *, name: str = "") -> NewJob:
         """The answer as a mail, for a desk that keeps it in the transaction of what it tells.
 
         `name` sets one apart from the answers that an earlier try of the update may have given.
         """
-        reply_to = self.news.message_id if isinstance(self.news, Said) else None
-        return self._draft(Post(self.place, Letter(said, keyboard), reply_to, passing=not self.is_known), name)
+        reply_to = self.update.message_id if isinstance(self.update, IncomingMessage) else None
+        return self._draft(
+            OutboxMessage(self.chat, Message(said, keyboard), reply_to, best_effort=not self.has_role), name
+        )
 
-    async def replace(self, said: Safe, keyboard: Keyboard = ()) -> None:
+    async def edit(self, said: SafeHtml, keyboard: Keyboard = ()) -> None:
         """Show this instead of the message whose button was tapped."""
-        showing = Post(self.place, Letter(said, keyboard), edits=self.tapped.message_id)
-        await self.desks.outbox.put(self._draft(showing), now=self.now)
+        showing = OutboxMessage(self.chat, Message(said, keyboard), edit_message_id=self.callback.message_id)
+        await self.services.outbox.enqueue(self._draft(showing), now=self.now)
 
-    async def toast(self, key: str, /, *, alert: bool = False, **holes: object) -> None:
+    async def answer_callback(self, key: str, /, *, alert: bool = False, **holes: object) -> None:
         """End the waiting of the tapped button with a sentence that only the person who tapped sees."""
         self.answered = True
-        await self.desks.messenger.answer(self.tapped.query_id, self.text(key, **holes)[:200], alert=alert)
+        await self.services.messenger.answer_callback(
+            self.callback.query_id, self.text(key, **holes)[:200], alert=alert
+        )
 
-    async def refuse(self, refusal: PaymentError) -> None:
+    async def send_error(self, refusal: UserError) -> None:
         """Say why not: as a reply to a message, as an alert to a tap."""
-        holes = {name: _short(hole) for name, hole in refusal.holes.items()}
-        if isinstance(self.news, Said):
-            await self.send(self.html(refusal.code, **holes))
+        holes = {name: _short(hole) for name, hole in refusal.params.items()}
+        if isinstance(self.update, IncomingMessage):
+            await self.send(self.html(refusal.message_key, **holes))
         else:
-            await self.toast(refusal.code, alert=True, **holes)
+            await self.answer_callback(refusal.message_key, alert=True, **holes)
 
-    async def ask(self, name: str, kind: str, body: Mapping[str, Any]) -> Question:
+    async def prompt(self, name: str, kind: str, body: Mapping[str, Any]) -> Prompt:
         """Keep a question to this person, here, about the shop that the chat acts for; `name` is its own in the update.
 
         Another shop that the chat acts for by the time of the answer is not meant by it.
         """
-        shop = self.standing.shop
+        shop = self.access.shop
         kept = {**body, "shop": None if shop is None else shop.id}
-        keep = self.desks.questions.ask
-        return await keep(f"{self.key}:{name}", kind, self.place, self.person.id, kept, now=self.now)
+        keep = self.services.questions.create
+        return await keep(f"{self.key}:{name}", kind, self.chat, self.actor.id, kept, now=self.now)
 
-    async def decided(self, question: Question, choice: int) -> int:
+    async def record_answer(self, question: Prompt, choice: int) -> int:
         """Write down how a question was answered, and return the answer that counts: the first one."""
-        kept = await self.desks.questions.answer(question.id, choice, now=self.now)
+        kept = await self.services.questions.answer(question.id, choice, now=self.now)
         return choice if kept.answer is None else kept.answer
 
-    def _draft(self, post: Post, name: str = "") -> Draft:
+    def _draft(self, post: OutboxMessage, name: str = "") -> NewJob:
         self._number += 1
-        return draft_of(post, key=f"{self.key}:{name or f'answer:{self._number}'}")
+        return to_job(post, key=f"{self.key}:{name or f'answer:{self._number}'}")
 
 
 def _short(hole: object) -> object:

@@ -6,15 +6,23 @@ import logging
 from collections.abc import Sequence
 
 from handlers.chat import callback_dispatch, command_dispatch
-from handlers.chat.command_dispatch import SpeakAsYourself
+from handlers.chat.command_dispatch import AnonymousSender
 from handlers.chat.commands import inline
-from handlers.chat.context import Context, Desks
-from handlers.chat.rate_limits import Restraint
-from handlers.chat.updates import Access, InlineAsked, InlineChosen, Moved, Said, Tapped, read
-from handlers.telegram.messenger import DeliveryFailed
+from handlers.chat.context import Context, Services
+from handlers.chat.rate_limits import GuestRateLimits
+from handlers.chat.updates import (
+    BotAccessChanged,
+    CallbackQuery,
+    ChatMigrated,
+    ChosenInlineResult,
+    IncomingMessage,
+    InlineQuery,
+    parse_update,
+)
+from handlers.telegram.messenger import DeliveryError
 from handlers.trace import mark
-from storage.errors import NotAllowed, PaymentError
-from storage.models.job import Discard, Done, Draft, Mail, Retry, Verdict
+from storage.errors import PermissionDenied, UserError
+from storage.models.job import DeadLetter, Done, Job, NewJob, Outcome, Retry
 
 log = logging.getLogger(__name__)
 
@@ -22,118 +30,124 @@ UNREADABLE = "unreadable"
 """How the reason begins for which an update is set aside that nobody can be answered."""
 
 
-class Chat:
+class UpdateHandler:
     """The handling of updates. Done twice it has the effects of once: all of them have keys made of the update's."""
 
-    def __init__(self, desks: Desks) -> None:
+    def __init__(self, desks: Services) -> None:
         self._desks = desks
-        self._manners = Restraint()
+        self._manners = GuestRateLimits()
 
-    async def handle(self, mail: Mail) -> Verdict:
+    async def handle(self, mail: Job) -> Outcome:
         """Lead the update to its door."""
         try:
-            news = read(mail.body)
+            news = parse_update(mail.payload)
         except Exception as error:  # whatever Telegram may have sent: it will not become readable
             log.exception("an update cannot be read")
-            return Discard(f"{UNREADABLE}: {type(error).__name__}")
+            return DeadLetter(f"{UNREADABLE}: {type(error).__name__}")
         mark(update=mail.key)
         match news:
-            case Said():
-                return await self._said(news, mail.key)
-            case Tapped():
-                return await self._tapped(news, mail.key)
-            case InlineAsked():
+            case IncomingMessage():
+                return await self._handle_message(news, mail.key)
+            case CallbackQuery():
+                return await self._handle_callback(news, mail.key)
+            case InlineQuery():
                 await self._inline_asked(news, mail.key)
-            case InlineChosen():
-                await inline.chosen(await self._context(news, mail.key), news)
-            case Moved(old, new):
-                for payment_id in await self._desks.posts.move(old, new):
-                    await self._desks.payments.show(payment_id)
-            case Access(chat_id, is_open):
+            case ChosenInlineResult():
+                await inline.on_chosen(await self._context(news, mail.key), news)
+            case ChatMigrated(old, new):
+                for payment_id in await self._desks.posts.migrate_chat(old, new):
+                    await self._desks.payments.redraw(payment_id)
+            case BotAccessChanged(chat_id, is_open):
                 await self._access(chat_id, is_open)
         return Done()
 
-    async def gave_up(self, mail: Mail, reason: str) -> Sequence[Draft]:
+    async def on_dead_letter(self, mail: Job, reason: str) -> Sequence[NewJob]:
         """The update could not be dealt with in all its tries: do not leave the person without a word."""
         if reason.startswith(UNREADABLE):
             return ()
-        news = read(mail.body)
-        if not isinstance(news, Said | Tapped):
+        news = parse_update(mail.payload)
+        if not isinstance(news, IncomingMessage | CallbackQuery):
             return ()
         context = await self._context(news, mail.key)
-        return (context.draft(context.html("error.broken"), name="broken"),)
+        return (context.answer_job(context.html("error.broken"), name="broken"),)
 
-    async def _inline_asked(self, asked: InlineAsked, key: str) -> None:
+    async def _inline_asked(self, asked: InlineQuery, key: str) -> None:
         """Nobody waits long for results: what cannot be answered now is not worth another try."""
         context = await self._context(asked, key)
-        if not self._manners.may_see(context):
+        if not self._manners.allow_callback(context):
             return
         try:
-            await inline.asked(context, asked)
-        except DeliveryFailed as failed:
+            await inline.on_query(context, asked)
+        except DeliveryError as failed:
             log.info("an inline query could not be answered: %s", failed)
 
-    async def _said(self, said: Said, key: str) -> Verdict:
+    async def _handle_message(self, said: IncomingMessage, key: str) -> Outcome:
         username = self._desks.messenger.username
-        if said.to_bot is not None:
+        if said.addressed_bot is not None:
             if not username:
                 return Retry("our own name is not known yet", 2)
-            if said.to_bot.lower() != username.lower():
+            if said.addressed_bot.lower() != username.lower():
                 return Done("for another bot")
-        if said.command is None and said.place.chat_id < 0:
+        if said.command is None and said.chat.chat_id < 0:
             return Done("not for us")
         context = await self._context(said, key)
-        if not await self._manners.may_hear(context):
+        if not await self._manners.allow_message(context):
             return Done("strangers are heard so often only")
-        await self._desks.posts.reopen(said.place.chat_id)
+        await self._desks.posts.mark_unblocked(said.chat.chat_id)
         try:
-            await command_dispatch.take_up(context)
-        except PaymentError as refusal:
-            await self._note(context, refusal)
-            if self._manners.may_refuse(context):
-                await context.refuse(refusal)
+            await command_dispatch.dispatch_command(context)
+        except UserError as refusal:
+            await self._audit_denied(context, refusal)
+            if self._manners.allow_error_reply(context):
+                await context.send_error(refusal)
         return Done()
 
-    async def _tapped(self, tapped: Tapped, key: str) -> Verdict:
+    async def _handle_callback(self, tapped: CallbackQuery, key: str) -> Outcome:
         context = await self._context(tapped, key)
-        if not self._manners.may_see(context):
+        if not self._manners.allow_callback(context):
             return Done("strangers are seen so often only")
         try:
-            await self._carry_out(context)
+            await self._run_callback(context)
             if not context.answered:
-                await self._desks.messenger.answer(tapped.query_id)
-        except DeliveryFailed as failed:
+                await self._desks.messenger.answer_callback(tapped.query_id)
+        except DeliveryError as failed:
             log.info("the tap could not be answered: %s", failed)
         return Done()
 
-    async def _carry_out(self, context: Context) -> None:
+    async def _run_callback(self, context: Context) -> None:
         try:
-            await callback_dispatch.take_up(context)
-        except PaymentError as refusal:
-            await self._note(context, refusal)
-            await context.refuse(refusal)
+            await callback_dispatch.dispatch_callback(context)
+        except UserError as refusal:
+            await self._audit_denied(context, refusal)
+            await context.send_error(refusal)
 
-    async def _note(self, context: Context, refusal: PaymentError) -> None:
+    async def _audit_denied(self, context: Context, refusal: UserError) -> None:
         """Write into the history that somebody tried what he may not: that of the shop whose payment he reached for."""
-        payment, shop = context.reached_for, context.standing.shop
-        forbidden = payment is not None or (shop is not None and isinstance(refusal, NotAllowed | SpeakAsYourself))
-        if not forbidden or not self._manners.may_note(context):
+        payment, shop = context.denied_payment, context.access.shop
+        forbidden = payment is not None or (
+            shop is not None and isinstance(refusal, PermissionDenied | AnonymousSender)
+        )
+        if not forbidden or not self._manners.allow_audit_entry(context):
             return
-        news, actor = context.news, f"user:{context.person.id}"
-        detail = {"command": news.command} if isinstance(news, Said) else {"button": context.tapped.data[:1]}
+        news, actor = context.update, f"user:{context.actor.id}"
+        detail = (
+            {"command": news.command} if isinstance(news, IncomingMessage) else {"button": context.callback.data[:1]}
+        )
         if payment is not None:
-            await self._desks.trail.refused_at(payment, actor, detail, context.now)
+            await self._desks.trail.record_denied_for_payment(payment, actor, detail, context.now)
         elif shop is not None:
-            await self._desks.trail.refused(shop.id, actor, detail, context.now)
+            await self._desks.trail.record_denied(shop.id, actor, detail, context.now)
 
-    async def _context(self, news: Said | Tapped | InlineAsked | InlineChosen, key: str) -> Context:
-        standing = await self._desks.team.standing(_chat_of(news), news.person)
+    async def _context(
+        self, news: IncomingMessage | CallbackQuery | InlineQuery | ChosenInlineResult, key: str
+    ) -> Context:
+        standing = await self._desks.team.chat_access(_chat_of(news), news.actor)
         return Context(self._desks, f"update:{key}", news, standing, self._desks.clock.now())
 
     async def _access(self, chat_id: int, is_open: bool) -> None:
         if is_open:
-            await self._desks.posts.reopen(chat_id)
-        elif await self._is_ours(chat_id) and await self._desks.posts.close(chat_id, "the bot was shut out"):
+            await self._desks.posts.mark_unblocked(chat_id)
+        elif await self._is_ours(chat_id) and await self._desks.posts.mark_blocked(chat_id, "the bot was shut out"):
             log.warning("the bot was shut out of chat %s", chat_id)
 
     async def _is_ours(self, chat_id: int) -> bool:
@@ -141,8 +155,8 @@ class Chat:
         desks = self._desks
         if await desks.directory.shop_of_chat(chat_id) is not None or await desks.team.is_owner(chat_id):
             return True
-        return bool(await desks.directory.seats(chat_id))
+        return bool(await desks.directory.memberships(chat_id))
 
 
-def _chat_of(news: Said | Tapped | InlineAsked | InlineChosen) -> int:
-    return news.place.chat_id if isinstance(news, Said | Tapped) else news.person.id
+def _chat_of(news: IncomingMessage | CallbackQuery | InlineQuery | ChosenInlineResult) -> int:
+    return news.chat.chat_id if isinstance(news, IncomingMessage | CallbackQuery) else news.actor.id

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from handlers.access.permissions import Action, Way, Where, asked_for, least
+from handlers.access.permissions import Action, ChatKind, Trigger, is_available, min_role
 from handlers.chat.commands import audit_log, general, holds, inline, members, open_payments, payments, refunds, shop
 from handlers.chat.context import Context
 from storage.models.payment import Payment
 from storage.models.shop import Role
-from storage.prompts import Question
+from storage.prompts import Prompt
 
 
 @dataclass(frozen=True)
@@ -29,23 +29,23 @@ class CommandRoute:
     @property
     def role(self) -> Role:
         """The least role that may use it in any chat."""
-        return min(least(action) for action in self.actions)
+        return min(min_role(action) for action in self.actions)
 
     @property
     def allowed_in_unlinked_group(self) -> bool:
         """Whether it works in a group that is linked to no shop."""
-        return self.role_in(Where.HOMELESS) is not None
+        return self.role_in(ChatKind.UNLINKED_GROUP) is not None
 
     @property
     def needs_shop(self) -> bool:
         """Whether it works only where a shop is known."""
-        return self.role > Role.STRANGER and not self.allowed_in_unlinked_group
+        return self.role > Role.NONE and not self.allowed_in_unlinked_group
 
-    def role_in(self, where: Where) -> Role | None:
+    def role_in(self, where: ChatKind) -> Role | None:
         """The least role that may use it in such a chat; None where it cannot be used."""
-        return min((least(one) for one in self.actions if asked_for(one, where, Way.COMMAND)), default=None)
+        return min((min_role(one) for one in self.actions if is_available(one, where, Trigger.COMMAND)), default=None)
 
-    def is_available(self, role: Role, where: Where) -> bool:
+    def is_available(self, role: Role, where: ChatKind) -> bool:
         """Whether this role may use it in such a chat."""
         needed = self.role_in(where)
         return needed is not None and role >= needed
@@ -76,65 +76,65 @@ class ShopButton:
 
 
 async def _help(context: Context) -> None:
-    here = available_commands(context.role, context.where)
-    await general.help_(context, [it.name for it in here if context.standing.shop is not None or not it.needs_shop])
+    here = available_commands(context.role, context.chat_kind)
+    await general.help_(context, [it.name for it in here if context.access.shop is not None or not it.needs_shop])
 
 
 COMMANDS: dict[str, CommandRoute] = {
     route.name: route
     for route in (
-        CommandRoute("pay", (Action.ASK,), payments.pay, moves_money=True),
+        CommandRoute("pay", (Action.REQUEST_PAYMENT,), payments.pay, moves_money=True),
         CommandRoute("hold", (Action.HOLD,), holds.hold, moves_money=True),
         CommandRoute("capture", (Action.CAPTURE,), holds.capture, moves_money=True),
         CommandRoute("release", (Action.RELEASE_OWN, Action.RELEASE_ANY), holds.release, moves_money=True),
-        CommandRoute("refund", (Action.ASK_REFUND,), refunds.refund, moves_money=True),
-        CommandRoute("status", (Action.LOOK,), payments.status),
+        CommandRoute("refund", (Action.REQUEST_REFUND,), refunds.refund, moves_money=True),
+        CommandRoute("status", (Action.VIEW,), payments.status),
         CommandRoute("cancel", (Action.CANCEL_OWN, Action.CANCEL_ANY), payments.cancel, moves_money=True),
-        CommandRoute("open", (Action.LOOK,), open_payments.open_),
-        CommandRoute("again", (Action.AGAIN,), payments.again, moves_money=True),
+        CommandRoute("open", (Action.VIEW,), open_payments.open_payments),
+        CommandRoute("again", (Action.REPEAT_PAYMENT,), payments.repeat, moves_money=True),
         CommandRoute("team", (Action.TEAM,), members.team),
         CommandRoute("invite", (Action.INVITE,), members.invite),
         CommandRoute("revoke", (Action.REVOKE,), members.revoke),
         CommandRoute("log", (Action.LOG,), audit_log.log),
         CommandRoute("settings", (Action.SETTINGS,), shop.settings),
-        CommandRoute("setup", (Action.CHOOSE_SHOP, Action.TIE, Action.OPEN_SHOP), shop.setup),
-        CommandRoute("start", (Action.GREET, Action.JOIN, Action.CLAIM), general.start),
-        CommandRoute("help", (Action.GREET,), _help),
-        CommandRoute("id", (Action.GREET,), general.id_),
-        CommandRoute("terms", (Action.INFORM,), general.terms),
-        CommandRoute("paysupport", (Action.INFORM,), general.paysupport),
-        CommandRoute("privacy", (Action.INFORM,), general.privacy),
+        CommandRoute("setup", (Action.SELECT_SHOP, Action.LINK_CHAT, Action.CREATE_SHOP), shop.setup),
+        CommandRoute("start", (Action.BASIC_COMMANDS, Action.ACCEPT_INVITATION, Action.CLAIM_OWNERSHIP), general.start),
+        CommandRoute("help", (Action.BASIC_COMMANDS,), _help),
+        CommandRoute("id", (Action.BASIC_COMMANDS,), general.id_),
+        CommandRoute("terms", (Action.LEGAL_INFO,), general.terms),
+        CommandRoute("paysupport", (Action.LEGAL_INFO,), general.paysupport),
+        CommandRoute("privacy", (Action.LEGAL_INFO,), general.privacy),
     )
 }
 """In the order in which /help and the menus list them."""
 
 CALLBACKS: dict[str, PaymentButton | RefundButton | ShopButton] = {
-    "n": PaymentButton(Action.NEW_LINK, payments.new_link_tapped),
-    "qr": PaymentButton(Action.LOOK, payments.qr_tapped),
+    "n": PaymentButton(Action.NEW_LINK, payments.on_new_link),
+    "qr": PaymentButton(Action.VIEW, payments.qr_tapped),
     "c": PaymentButton(Action.CANCEL_OWN, payments.cancel_tapped),
-    "k": PaymentButton(Action.CAPTURE, holds.capture_tapped),
+    "k": PaymentButton(Action.CAPTURE, holds.on_capture),
     "r": PaymentButton(Action.RELEASE_OWN, holds.release_tapped),
-    "y": RefundButton(refunds.approve_tapped),
+    "y": RefundButton(refunds.on_approve),
     "x": RefundButton(refunds.decline_tapped),
     "t": RefundButton(refunds.retry_tapped),
-    "s": ShopButton(Action.CHOOSE_SHOP, shop.shop_tapped, group_action=Action.TIE),
+    "s": ShopButton(Action.SELECT_SHOP, shop.shop_tapped, group_action=Action.LINK_CHAT),
     "v": ShopButton(Action.SETTINGS, shop.setting_tapped),
-    "o": ShopButton(Action.LOOK, open_payments.page_tapped),
+    "o": ShopButton(Action.VIEW, open_payments.on_page),
     "m": ShopButton(Action.TEAM, members.team_page_tapped),
     "l": ShopButton(Action.LOG, audit_log.log_page_tapped),
-    "g": ShopButton(Action.ASK, inline.link_tapped),
+    "g": ShopButton(Action.REQUEST_PAYMENT, inline.on_get_link),
 }
 """By the prefix of the callback data. Old messages carry these prefixes, so none may change its meaning."""
 
-PROMPTS: dict[str, Callable[[Context, Question, int], Awaitable[None]]] = {
-    "pay": payments.chosen,
-    "capture": holds.capture_answered,
+PROMPTS: dict[str, Callable[[Context, Prompt, int], Awaitable[None]]] = {
+    "pay": payments.on_amount_chosen,
+    "capture": holds.on_capture_confirmed,
     "release": holds.release_answered,
-    "refund": refunds.amount_chosen,
+    "refund": refunds.on_amount_chosen,
 }
 """The handler of each kind of prompt. Their buttons are `q:PROMPT:CHOICE`."""
 
 
-def available_commands(role: Role, where: Where) -> list[CommandRoute]:
+def available_commands(role: Role, where: ChatKind) -> list[CommandRoute]:
     """The commands that this role may use in such a chat, in the order of /help."""
     return [route for route in COMMANDS.values() if route.is_available(role, where)]

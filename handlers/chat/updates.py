@@ -8,74 +8,74 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from telegram import CallbackQuery, ChatMemberUpdated, Message, Update, User
+import telegram
 from telegram.constants import ChatMemberStatus, ChatType
 
-from handlers.access.membership import Person
-from storage.models.payment import Place
+from handlers.access.membership import Actor
+from storage.models.payment import ChatTarget
 
 COMMAND = re.compile(r"/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]{1,64}))?(?=\s|$)")
 SHUT_OUT = frozenset({ChatMemberStatus.LEFT, ChatMemberStatus.BANNED})
 
 
 @dataclass(frozen=True)
-class Said:
+class IncomingMessage:
     """A message. `command` is None for plain words; `to_bot` whether it names a bot, `at` when Telegram took it in.
 
     `rest` is what stands behind the command. `answers` is the message it replies to.
     """
 
-    person: Person
-    place: Place
+    actor: Actor
+    chat: ChatTarget
     message_id: int
-    at: datetime
+    sent_at: datetime
     command: str | None
-    to_bot: str | None
-    rest: str
-    answers: int | None
-    nameless: bool
+    addressed_bot: str | None
+    args: str
+    reply_to_message_id: int | None
+    is_anonymous: bool
     forwarded: bool
 
     @property
-    def source(self) -> str:
+    def request_key(self) -> str:
         """What a payment that is asked for by this message is made from."""
-        return f"message:{self.place.chat_id}:{self.message_id}"
+        return f"message:{self.chat.chat_id}:{self.message_id}"
 
 
 @dataclass(frozen=True)
-class Tapped:
+class CallbackQuery:
     """A button that was pressed under a message of ours; `data` can be forged, `message_id` cannot.
 
     Under a message of inline mode there is no `message_id`, and the place is the person's own with its `inline_id`.
     """
 
-    person: Person
-    place: Place
+    actor: Actor
+    chat: ChatTarget
     message_id: int | None
     query_id: str
     data: str
 
 
 @dataclass(frozen=True)
-class InlineAsked:
+class InlineQuery:
     """Somebody types behind the bot's name, in any chat."""
 
-    person: Person
+    actor: Actor
     query_id: str
-    words: str
+    query: str
 
 
 @dataclass(frozen=True)
-class InlineChosen:
+class ChosenInlineResult:
     """Somebody sent one of the results; `inline_id` is the message that it became, where Telegram tells it."""
 
-    person: Person
-    offer_id: str
+    actor: Actor
+    result_id: str
     inline_id: str | None
 
 
 @dataclass(frozen=True)
-class Moved:
+class ChatMigrated:
     """A group became a supergroup with another id."""
 
     old: int
@@ -83,30 +83,30 @@ class Moved:
 
 
 @dataclass(frozen=True)
-class Access:
+class BotAccessChanged:
     """The bot was let into a chat or shut out of it."""
 
     chat_id: int
     open: bool
 
 
-News = Said | Tapped | InlineAsked | InlineChosen | Moved | Access | None
+Update = IncomingMessage | CallbackQuery | InlineQuery | ChosenInlineResult | ChatMigrated | BotAccessChanged | None
 
 
 LARGEST = 2**63
 """Ids are below it on every database; Telegram's own have 52 bits."""
 
 
-def read(raw: bytes) -> News:
+def parse_update(raw: bytes) -> Update:
     """What the update says, in our words.
 
     Raises:
         Exception: of whatever kind; it is none of Telegram's.
     """
-    news = _news(Update.de_json(json.loads(raw), None))
-    if news is not None:
-        _refuse_odd(asdict(news))
-    return news
+    update = _read(telegram.Update.de_json(json.loads(raw), None))
+    if update is not None:
+        _refuse_odd(asdict(update))
+    return update
 
 
 def _refuse_odd(said: dict[str, Any]) -> None:
@@ -122,52 +122,52 @@ def _refuse_odd(said: dict[str, Any]) -> None:
             raise TypeError(f"{name} is no number")
 
 
-WORDS = frozenset({"query_id", "inline_id", "offer_id"})
+WORDS = frozenset({"query_id", "inline_message_id", "result_id"})
 """Ids that are words."""
 
 
-def _news(update: Update) -> News:
+def _read(update: telegram.Update) -> Update:
     if update.message is not None:
         return _message(update.message)
     if update.callback_query is not None:
-        return _tap(update.callback_query)
+        return _callback(update.callback_query)
     if update.inline_query is not None:
         query = update.inline_query
-        return InlineAsked(_person(query.from_user), query.id, query.query)
+        return InlineQuery(_actor(query.from_user), query.id, query.query)
     if update.chosen_inline_result is not None:
         chosen = update.chosen_inline_result
-        return InlineChosen(_person(chosen.from_user), chosen.result_id, chosen.inline_message_id)
+        return ChosenInlineResult(_actor(chosen.from_user), chosen.result_id, chosen.inline_message_id)
     if update.my_chat_member is not None:
         return _access(update.my_chat_member)
     return None
 
 
-def _message(message: Message) -> News:
+def _message(message: telegram.Message) -> Update:
     if message.migrate_to_chat_id is not None:
-        return Moved(message.chat.id, message.migrate_to_chat_id)
+        return ChatMigrated(message.chat.id, message.migrate_to_chat_id)
     if message.migrate_from_chat_id is not None:
-        return Moved(message.migrate_from_chat_id, message.chat.id)
+        return ChatMigrated(message.migrate_from_chat_id, message.chat.id)
     sender = message.from_user
     if sender is None or (sender.is_bot and message.sender_chat is None) or message.text is None or message.via_bot:
         return None
     if message.chat.type == ChatType.CHANNEL or not message.message_id:
         return None
     command = COMMAND.match(message.text)
-    return Said(
-        person=_person(sender),
-        place=Place(message.chat.id, message.message_thread_id if message.is_topic_message else None),
+    return IncomingMessage(
+        actor=_actor(sender),
+        chat=ChatTarget(message.chat.id, message.message_thread_id if message.is_topic_message else None),
         message_id=message.message_id,
-        at=message.date,
+        sent_at=message.date,
         command=command[1].lower() if command else None,
-        to_bot=command[2] if command else None,
-        rest=(message.text[command.end() :] if command else message.text).strip(),
-        answers=_answered(message),
-        nameless=message.sender_chat is not None,
+        addressed_bot=command[2] if command else None,
+        args=(message.text[command.end() :] if command else message.text).strip(),
+        reply_to_message_id=_replied_message_id(message),
+        is_anonymous=message.sender_chat is not None,
         forwarded=message.forward_origin is not None,
     )
 
 
-def _answered(message: Message) -> int | None:
+def _replied_message_id(message: telegram.Message) -> int | None:
     """The message it replies to; in a topic every message seems to reply to the one that opened it."""
     replied = message.reply_to_message
     if replied is None or replied.forum_topic_created is not None:
@@ -175,26 +175,30 @@ def _answered(message: Message) -> int | None:
     return replied.message_id
 
 
-def _tap(query: CallbackQuery) -> News:
+def _callback(query: telegram.CallbackQuery) -> Update:
     if not query.data:
         return None
     if query.message is None:
-        place = Place(query.from_user.id, None, query.inline_message_id)
-        return Tapped(_person(query.from_user), place, None, query.id, query.data) if place.inline_id else None
-    thread = query.message.message_thread_id if isinstance(query.message, Message) else None
-    topical = isinstance(query.message, Message) and query.message.is_topic_message
-    return Tapped(
-        person=_person(query.from_user),
-        place=Place(query.message.chat.id, thread if topical else None),
+        place = ChatTarget(query.from_user.id, None, query.inline_message_id)
+        return (
+            CallbackQuery(_actor(query.from_user), place, None, query.id, query.data)
+            if place.inline_message_id
+            else None
+        )
+    thread = query.message.message_thread_id if isinstance(query.message, telegram.Message) else None
+    topical = isinstance(query.message, telegram.Message) and query.message.is_topic_message
+    return CallbackQuery(
+        actor=_actor(query.from_user),
+        chat=ChatTarget(query.message.chat.id, thread if topical else None),
         message_id=query.message.message_id,
         query_id=query.id,
         data=query.data.encode(errors="replace").decode(),  # half a character can be kept nowhere
     )
 
 
-def _person(user: User) -> Person:
-    return Person(user.id, user.first_name, user.language_code)
+def _actor(user: telegram.User) -> Actor:
+    return Actor(user.id, user.first_name, user.language_code)
 
 
-def _access(change: ChatMemberUpdated) -> Access:
-    return Access(change.chat.id, change.new_chat_member.status not in SHUT_OUT)
+def _access(change: telegram.ChatMemberUpdated) -> BotAccessChanged:
+    return BotAccessChanged(change.chat.id, change.new_chat_member.status not in SHUT_OUT)

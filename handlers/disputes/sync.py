@@ -5,42 +5,52 @@ from __future__ import annotations
 import logging
 
 from handlers.clock import Clock
-from handlers.runtime.concurrency import Turns
-from handlers.stripe.error_codes import NO_RIGHT
-from handlers.stripe.gateway import Gateway, GatewayError
-from storage.disputes import DisputeBook
-from storage.payment_queries import Queries
+from handlers.runtime.concurrency import KeyedLocks
+from handlers.stripe.error_codes import PERMISSION_ERROR
+from handlers.stripe.gateway import GatewayError, PaymentGateway
+from storage.disputes import DisputeRepository
+from storage.payment_queries import PaymentQueries
 
 log = logging.getLogger(__name__)
 
 
-class DisputeAttendant:
+class DisputeSync:
     """Kvit does nothing about a dispute but tell: evidence is handed in by people, in Stripe's Dashboard."""
 
-    def __init__(self, book: DisputeBook, queries: Queries, gateway: Gateway, clock: Clock, *, turns: Turns) -> None:
+    def __init__(
+        self,
+        book: DisputeRepository,
+        queries: PaymentQueries,
+        gateway: PaymentGateway,
+        clock: Clock,
+        *,
+        turns: KeyedLocks,
+    ) -> None:
         self._book = book
         self._queries = queries
         self._gateway = gateway
         self._clock = clock
         self._turns = turns
 
-    async def look(self, payment_id: str, *, warnings: bool) -> bool:
+    async def sync(self, payment_id: str, *, warnings: bool) -> bool:
         """Look at the disputes, or at the `warnings` instead; False if nothing could be seen.
 
         Raises:
             GatewayError: our key has no right to see them.
         """
-        async with self._turns.of(payment_id):
+        async with self._turns.lock(payment_id):
             payment = await self._queries.payment(payment_id)
             if payment is None or payment.intent_id is None or payment.livemode != self._gateway.livemode:
                 return False
             try:
-                disputes = () if warnings else await self._gateway.disputes(payment.intent_id)
-                warned = await self._gateway.fraud_warnings(payment.intent_id) if warnings else ()
+                disputes = () if warnings else await self._gateway.list_disputes(payment.intent_id)
+                warned = await self._gateway.list_fraud_warnings(payment.intent_id) if warnings else ()
             except GatewayError as error:
-                if error.code == NO_RIGHT:
+                if error.code == PERMISSION_ERROR:
                     raise
-                log.warning("the disputes of %s could not be seen (%s): %s", payment.ref, error.code, error.message)
+                log.warning(
+                    "the disputes of %s could not be seen (%s): %s", payment.reference, error.code, error.message
+                )
                 return False
-            await self._book.believe(payment_id, disputes, warned, now=self._clock.now())
+            await self._book.apply_stripe_disputes(payment_id, disputes, warned, now=self._clock.now())
         return True

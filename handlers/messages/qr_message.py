@@ -7,17 +7,17 @@ import logging
 
 from handlers.clock import Clock
 from handlers.i18n import html
-from handlers.messages.delivery import Outbox
-from handlers.messages.outbox_message import lane_of
-from handlers.messages.payment_message import Looks, page_of
+from handlers.messages.delivery import MessageDelivery
+from handlers.messages.outbox_message import chat_ordering_key
+from handlers.messages.payment_message import DisplaySettings, page_url
 from handlers.qr_code import qr_png
-from handlers.telegram.messenger import DeliveryFailed, Letter, Messenger
-from storage.messages import Posts
-from storage.models.job import Discard, Done, Draft, Mail, Verdict
-from storage.models.payment import Payment, Place
+from handlers.telegram.messenger import DeliveryError, Message, Messenger
+from storage.messages import MessageRepository
+from storage.models.job import DeadLetter, Done, Job, NewJob, Outcome
+from storage.models.payment import ChatTarget, Payment
 from storage.models.shop import Shop
-from storage.payment_queries import Queries
-from storage.shops import Directory
+from storage.payment_queries import PaymentQueries
+from storage.shops import ShopRepository
 
 log = logging.getLogger(__name__)
 
@@ -25,23 +25,23 @@ PICTURE = "picture"
 """The kind of mail that has the code of a payment's page posted."""
 
 
-def picture_due(payment: Payment, *, key: str) -> Draft:
+def qr_message_job(payment: Payment, *, key: str) -> NewJob:
     """The mail that has the code posted, once for each `key`."""
-    return Draft(key, lane_of(payment.place.chat_id), PICTURE, json.dumps({"payment": payment.id}).encode())
+    return NewJob(key, chat_ordering_key(payment.chat.chat_id), PICTURE, json.dumps({"payment": payment.id}).encode())
 
 
-class Pictures:
+class QrMessages:
     """Stands before the outbox, which brings everything else out."""
 
     def __init__(
         self,
-        outbox: Outbox,
-        post: Posts,
-        queries: Queries,
-        directory: Directory,
+        outbox: MessageDelivery,
+        post: MessageRepository,
+        queries: PaymentQueries,
+        directory: ShopRepository,
         messenger: Messenger,
         clock: Clock,
-        looks: Looks,
+        looks: DisplaySettings,
     ) -> None:
         self._outbox = outbox
         self._post = post
@@ -51,61 +51,61 @@ class Pictures:
         self._clock = clock
         self._looks = looks
 
-    async def deliver(self, mail: Mail) -> Verdict:
+    async def deliver(self, mail: Job) -> Outcome:
         """Post a code; and after a card was shown, take the code away that leads to nothing any more."""
         if mail.kind == PICTURE:
             return await self._picture(mail)
-        verdict = await self._outbox.deliver(mail)
-        if mail.kind == "card" and isinstance(verdict, Done | Discard):
-            await self._tidy(json.loads(mail.body)["payment"])
+        verdict = await self._outbox.handle(mail)
+        if mail.kind == "card" and isinstance(verdict, Done | DeadLetter):
+            await self._remove_stale(json.loads(mail.payload)["payment"])
         return verdict
 
-    async def _picture(self, mail: Mail) -> Verdict:
-        payment = await self._queries.payment(json.loads(mail.body)["payment"])
+    async def _picture(self, mail: Job) -> Outcome:
+        payment = await self._queries.payment(json.loads(mail.payload)["payment"])
         shop = await self._directory.shop(payment.shop_id) if payment else None
-        page = page_of(self._looks.public_url, payment) if payment else None
+        page = page_url(self._looks.public_url, payment) if payment else None
         if payment is None or shop is None or page is None or not _is_wanted(payment):
             return Done("there is nothing to scan any more")
-        shown = await self._post.card(payment.id)
-        place, wait = await self._outbox.admitted(mail, shown.place)
+        shown = await self._post.payment_message(payment.id)
+        place, wait = await self._outbox.acquire_slot(mail, shown.place)
         if wait:
             return wait
         try:
-            if shown.picture_id is not None:
-                await self._remove(payment.id, place, shown.picture_id)
-            letter = Letter(html(shop.language, "qr.caption", ref=payment.ref, amount=payment.amount, link=page))
+            if shown.qr_message_id is not None:
+                await self._remove(payment.id, place, shown.qr_message_id)
+            letter = Message(html(shop.language, "qr.caption", ref=payment.reference, amount=payment.amount, link=page))
             picture_id = await self._messenger.send_photo(place, qr_png(page), letter, reply_to=shown.message_id)
-        except DeliveryFailed as failed:
+        except DeliveryError as failed:
             if not failed.permanent:
-                return await self._outbox.failed(mail, failed)
+                return await self._outbox.handle_error(mail, failed)
             return await self._refused(mail, shop, place, failed)
-        await self._post.pictured(payment.id, picture_id)
+        await self._post.set_qr_message(payment.id, picture_id)
         return Done()
 
-    async def _refused(self, mail: Mail, shop: Shop, place: Place, failed: DeliveryFailed) -> Verdict:
+    async def _refused(self, mail: Job, shop: Shop, place: ChatTarget, failed: DeliveryError) -> Outcome:
         """A chat that takes no pictures may well take words; so it is told in words, and the chat stays open."""
         log.warning("a picture was not taken: %s", failed)
         try:
-            await self._messenger.send(place, Letter(html(shop.language, "qr.refused")))
-        except DeliveryFailed as closed:
-            return await self._outbox.failed(mail, closed)
+            await self._messenger.send(place, Message(html(shop.language, "qr.refused")))
+        except DeliveryError as closed:
+            return await self._outbox.handle_error(mail, closed)
         return Done(f"no picture: {failed}")
 
-    async def _tidy(self, payment_id: str) -> None:
-        picture = await self._post.idle_picture(payment_id)
+    async def _remove_stale(self, payment_id: str) -> None:
+        picture = await self._post.stale_qr_message(payment_id)
         if picture is not None:
-            place = Place((await self._post.state_of(picture[0])).chat_id)
+            place = ChatTarget((await self._post.chat_status(picture[0])).chat_id)
             await self._remove(payment_id, place, picture[1])
 
-    async def _remove(self, payment_id: str, place: Place, picture_id: int) -> None:
+    async def _remove(self, payment_id: str, place: ChatTarget, picture_id: int) -> None:
         """Delete it; one that stays for whatever reason does no harm, for its page is right whenever it is opened."""
         try:
             await self._messenger.delete(place, picture_id)
-        except DeliveryFailed as failed:
+        except DeliveryError as failed:
             log.info("a picture stays: %s", failed)
-        await self._post.pictured(payment_id, None)
+        await self._post.set_qr_message(payment_id, None)
 
 
 def _is_wanted(payment: Payment) -> bool:
     """Whether somebody may still scan it to pay."""
-    return payment.is_payable and payment.cancel_asked is None
+    return payment.is_payable and payment.cancel_requested is None

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 
-from handlers.messages.payment_events import Fact, card_due, told
+from handlers.messages.payment_events import PaymentEvent, message_update_job, notification_job
 from storage.models.dispute import Dispute, FraudWarning
-from storage.models.job import Draft
+from storage.models.job import NewJob
 from storage.models.payment import Payment
 from storage.models.refund import Refund, RefundStatus
 
 R = RefundStatus
-SHOWN = frozenset({R.APPROVED, R.PENDING, R.REQUIRES_ACTION, R.SUCCEEDED, R.FAILED, R.CANCELED, R.REFUSED})
+VISIBLE_STATUSES = frozenset({R.APPROVED, R.PENDING, R.REQUIRES_ACTION, R.SUCCEEDED, R.FAILED, R.CANCELED, R.REJECTED})
 """Refunds that a card shows: those that were approved, whatever became of them."""
 
-TOLD = frozenset({R.PENDING, R.REQUIRES_ACTION, R.SUCCEEDED, R.FAILED, R.CANCELED, R.REFUSED})
-STALE = {
+NOTIFIED_STATUSES = frozenset({R.PENDING, R.REQUIRES_ACTION, R.SUCCEEDED, R.FAILED, R.CANCELED, R.REJECTED})
+VALID_WHILE = {
     "refund_pending": R.PENDING,
     "refund_requires_action": R.REQUIRES_ACTION,
     "refund_short": R.APPROVED,
     "refund_succeeded": R.SUCCEEDED,
-    "refund_refused": R.REFUSED,
+    "refund_refused": R.REJECTED,
 }
 """News that is dropped once the refund went on: what is said is true when it is said."""
 
@@ -28,22 +28,22 @@ ADMINS = "admins"
 """The kind of mail that tells each admin of a shop in private."""
 
 
-def announce_refund(payment: Payment, before: Refund | None, after: Refund) -> tuple[Draft, ...]:
+def jobs_for_refund(payment: Payment, before: Refund | None, after: Refund) -> tuple[NewJob, ...]:
     """The card as it is now, and what has become true of the refund, each once.
 
     What was only just asked of Stripe is not worth an edit: the answer comes in a moment, or trouble does.
     """
     only_asked = after.status is R.APPROVED and after.trouble is None
-    is_news = after.status in SHOWN and not only_asked and _looks_different(before, after)
-    mails = [card_due(payment)] if is_news else []
+    is_news = after.status in VISIBLE_STATUSES and not only_asked and _looks_different(before, after)
+    mails = [message_update_job(payment)] if is_news else []
     was = None if before is None else before.status
     if after.status is not was:
-        if after.status in TOLD:
-            mails.append(told(payment, Fact(f"refund_{after.status}", about=after.id)))
-        elif after.status is R.EXPIRED and was is R.ASKED:
-            mails.append(told(payment, Fact("refund_expired", about=after.id)))
+        if after.status in NOTIFIED_STATUSES:
+            mails.append(notification_job(payment, PaymentEvent(f"refund_{after.status}", about=after.id)))
+        elif after.status is R.EXPIRED and was is R.AWAITING_APPROVAL:
+            mails.append(notification_job(payment, PaymentEvent("refund_expired", about=after.id)))
     if after.retry_until is not None and (before is None or before.retry_until is None):
-        mails.append(told(payment, Fact("refund_short", about=f"{after.id}:{after.number}")))
+        mails.append(notification_job(payment, PaymentEvent("refund_short", about=f"{after.id}:{after.key_version}")))
     return tuple(mails)
 
 
@@ -54,21 +54,21 @@ def _looks_different(before: Refund | None, after: Refund) -> bool:
 
 def _shown(refund: Refund) -> tuple[object, ...]:
     waits = refund.trouble is None, refund.retry_until is None
-    return refund.status, refund.amount, refund.pending_reason, refund.failure, waits
+    return refund.status, refund.amount, refund.pending_reason, refund.failure_reason, waits
 
 
-def announce_dispute(payment: Payment, dispute: Dispute) -> tuple[Draft, ...]:
+def jobs_for_dispute(payment: Payment, dispute: Dispute) -> tuple[NewJob, ...]:
     """A dispute that is new or went on: shortly in the chat, with its reason and deadline to the admins."""
-    fact = Fact("dispute", about=f"{dispute.id}:{dispute.status}")
-    return card_due(payment), told(payment, fact), to_admins(payment, fact)
+    fact = PaymentEvent("dispute", about=f"{dispute.id}:{dispute.status}")
+    return message_update_job(payment), notification_job(payment, fact), admin_notification_job(payment, fact)
 
 
-def announce_warning(payment: Payment, warning: FraudWarning) -> tuple[Draft, ...]:
+def jobs_for_fraud_warning(payment: Payment, warning: FraudWarning) -> tuple[NewJob, ...]:
     """A fraud warning is the admins' business."""
-    return (to_admins(payment, Fact("fraud_warning", about=warning.id)),)
+    return (admin_notification_job(payment, PaymentEvent("fraud_warning", about=warning.id)),)
 
 
-def to_admins(payment: Payment, fact: Fact) -> Draft:
+def admin_notification_job(payment: Payment, fact: PaymentEvent) -> NewJob:
     """The mail that becomes a message to each admin of the shop."""
     body = {"payment": payment.id, "name": fact.name, "number": 0, "about": fact.about}
-    return Draft(f"{payment.id}:{ADMINS}:{fact.key}", f"{ADMINS}:{payment.shop_id}", ADMINS, json.dumps(body).encode())
+    return NewJob(f"{payment.id}:{ADMINS}:{fact.key}", f"{ADMINS}:{payment.shop_id}", ADMINS, json.dumps(body).encode())

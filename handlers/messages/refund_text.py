@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from handlers import i18n
-from handlers.i18n import Safe, html, text
-from handlers.messages.payment_events import Fact
-from handlers.messages.refund_events import SHOWN
-from handlers.telegram.messenger import Button, Keyboard, Letter
+from handlers.i18n import SafeHtml, html, text
+from handlers.messages.payment_events import PaymentEvent
+from handlers.messages.refund_events import VISIBLE_STATUSES
+from handlers.telegram.messenger import Button, Keyboard, Message
 from storage.models.dispute import Dispute
 from storage.models.money import Money
 from storage.models.payment import Payment
 from storage.models.refund import Refund, RefundStatus
 from storage.models.shop import Shop
-from storage.refunds import Room
+from storage.refunds import RefundLimits
 
 MOST_LINES = 6
 """Refunds that a card lists; the sums above them hold for all."""
@@ -68,12 +68,12 @@ DISPUTE_STATES = frozenset(
 DASHBOARD = "https://dashboard.stripe.com/"
 
 
-def card_lines(payment: Payment, refunds: Iterable[Refund], language: str) -> list[str]:
+def refund_lines(payment: Payment, refunds: Iterable[Refund], language: str) -> list[str]:
     """What a card says below its headline of money that went or goes back, and of a dispute."""
     lines: list[str] = []
-    if payment.disputed:
-        lines.append(html(language, f"card.disputed_{payment.disputed}"))
-    shown = [refund for refund in refunds if refund.status in SHOWN][-MOST_LINES:]
+    if payment.dispute_status:
+        lines.append(html(language, f"card.disputed_{payment.dispute_status}"))
+    shown = [refund for refund in refunds if refund.status in VISIBLE_STATUSES][-MOST_LINES:]
     lines += [
         html(language, f"card.refund_{refund.status}", amount=refund.amount, why=_why(refund, language))
         for refund in shown
@@ -90,68 +90,70 @@ def hold_buttons(payment: Payment, language: str) -> tuple[tuple[Button, ...], .
     )
 
 
-def refund_notice(payment: Payment, shop: Shop, fact: Fact, refund: Refund, *, room: Room) -> Letter:
+def refund_notification(
+    payment: Payment, shop: Shop, fact: PaymentEvent, refund: Refund, *, room: RefundLimits
+) -> Message:
     """What has become of a refund, for the chat, and what can still go back."""
-    language, left = shop.language, Money(room.left, payment.amount.currency)
+    language, left = shop.language, Money(room.refundable, payment.amount.currency)
     unseen = fact.name == "refund_expired" and refund.trouble is not None
     said = html(
         language,
         "notice.refund_expired_unseen" if unseen else f"notice.{fact.name}",
-        ref=payment.ref,
+        ref=payment.reference,
         amount=refund.amount,
         why=_why(refund, language),
         left=left,
         until=retry_until(refund, language, shop),
-        next=html(language, _what_next(refund, room), ref=payment.ref, left=left),
+        next=html(language, _what_next(refund, room), ref=payment.reference, left=left),
     )
-    if refund.of_dashboard:
-        said = Safe(f"{said} {html(language, 'notice.of_dashboard')}")
-    if refund.of_lost_book:
-        said = Safe(f"{said} {html(language, 'notice.of_lost_book')}")
-    return Letter(said, retry_button(refund, language) if fact.name == "refund_short" else ())
+    if refund.made_in_dashboard:
+        said = SafeHtml(f"{said} {html(language, 'notice.of_dashboard')}")
+    if refund.is_recovered:
+        said = SafeHtml(f"{said} {html(language, 'notice.of_lost_book')}")
+    return Message(said, retry_button(refund, language) if fact.name == "refund_short" else ())
 
 
-def _what_next(refund: Refund, room: Room) -> str:
+def _what_next(refund: Refund, room: RefundLimits) -> str:
     """What to do about a refund that the customer did not get: whoever gives it in another way must not pay it twice.
 
     Where less can go back than was to go back, something of it has gone back otherwise meanwhile.
     """
-    is_covered = room.left < refund.amount.minor
-    if room.contested or (is_covered and room.lost > 0):
+    is_covered = room.refundable < refund.amount.minor
+    if room.blocked_by_dispute or (is_covered and room.lost_to_disputes > 0):
         return "not_back.in_dispute"
     if is_covered:
-        return "not_back.part_back" if room.left else "not_back.all_back"
+        return "not_back.part_back" if room.refundable else "not_back.all_back"
     return "not_back.try_again"
 
 
 def retry_until(refund: Refund, language: str, shop: Shop) -> str:
     """Until when it can be tried again, on the shop's clock; nothing where that is over."""
-    return i18n.clock_time(language, refund.retry_until, shop.time_zone) if refund.retry_until else ""
+    return i18n.format_time(language, refund.retry_until, shop.time_zone) if refund.retry_until else ""
 
 
-def dispute_notice(payment: Payment, shop: Shop, dispute: Dispute, *, status: str) -> Letter:
+def dispute_notification(payment: Payment, shop: Shop, dispute: Dispute, *, status: str) -> Message:
     """That there is a dispute and how it stood, for the chat; the details go to the admins."""
     state = _known(status, DISPUTE_STATES, "open")
-    return Letter(html(shop.language, f"notice.dispute_{state}", ref=payment.ref, amount=dispute.amount))
+    return Message(html(shop.language, f"notice.dispute_{state}", ref=payment.reference, amount=dispute.amount))
 
 
-def dispute_details(payment: Payment, shop: Shop, dispute: Dispute, *, status: str) -> Letter:
+def dispute_details(payment: Payment, shop: Shop, dispute: Dispute, *, status: str) -> Message:
     """What an admin has to know and do about a dispute."""
     language = shop.language
     state = _known(status, DISPUTE_STATES, "open")
     reason = html(language, f"dispute.{_known(dispute.reason, DISPUTE_REASONS, 'other')}")
-    lines = [html(language, f"notice.dispute_{state}", ref=payment.ref, amount=dispute.amount), reason]
-    if dispute.due_by is not None and not dispute.is_over:
-        by = i18n.moment(language, dispute.due_by, shop.time_zone)
+    lines = [html(language, f"notice.dispute_{state}", ref=payment.reference, amount=dispute.amount), reason]
+    if dispute.due_by is not None and not dispute.is_closed:
+        by = i18n.format_datetime(language, dispute.due_by, shop.time_zone)
         lines.append(html(language, "dispute.due_by", by=by))
     lines.append(html(language, "dispute.link", shop=shop.name))
-    return Letter(Safe("\n".join(lines)), _dashboard(payment, language))
+    return Message(SafeHtml("\n".join(lines)), _dashboard(payment, language))
 
 
-def warning_details(payment: Payment, shop: Shop) -> Letter:
+def fraud_warning_details(payment: Payment, shop: Shop) -> Message:
     """What an admin has to know about an early fraud warning."""
-    said = html(shop.language, "warning.fraud", ref=payment.ref, amount=payment.amount, shop=shop.name)
-    return Letter(said, _dashboard(payment, shop.language))
+    said = html(shop.language, "warning.fraud", ref=payment.reference, amount=payment.amount, shop=shop.name)
+    return Message(said, _dashboard(payment, shop.language))
 
 
 def _dashboard(payment: Payment, language: str) -> Keyboard:
@@ -165,13 +167,13 @@ def retry_button(refund: Refund, language: str) -> Keyboard:
     return ((Button(text(language, "button.retry"), data=f"t:{refund.id}", style="primary"),),)
 
 
-def _why(refund: Refund, language: str) -> Safe:
+def _why(refund: Refund, language: str) -> SafeHtml:
     """Why a refund waits or failed, in words."""
     if refund.status is RefundStatus.PENDING:
         return html(language, f"pending.{_known(refund.pending_reason, PENDING_REASONS, 'processing')}")
     if refund.status is RefundStatus.APPROVED and refund.retry_until is not None:
         return html(language, "pending.insufficient_funds")
-    return html(language, f"refund_failure.{_known(refund.failure, REFUND_FAILURES, 'other')}")
+    return html(language, f"refund_failure.{_known(refund.failure_reason, REFUND_FAILURES, 'other')}")
 
 
 def _known(word: str | None, words: frozenset[str], else_: str) -> str:

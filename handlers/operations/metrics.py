@@ -11,11 +11,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from handlers.clock import Clock
-from handlers.runtime.heartbeats import Health
+from handlers.runtime.heartbeats import Heartbeats
 from storage.errors import DatabaseUnavailable
-from storage.job_queue import Mailbox
-from storage.models.job import Mail, Verdict
-from storage.statistics import Counts
+from storage.job_queue import JobQueue
+from storage.models.job import Job, Outcome
+from storage.statistics import Statistics
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 RECOUNT = timedelta(seconds=60)
@@ -82,27 +82,27 @@ class Metrics:
         """Without a secret no webhook is taken, and what is found by looking is nothing that went wrong."""
         self._expects_webhooks.set(so)
 
-    def connected(self, number: int) -> None:
+    def connections_open(self, number: int) -> None:
         """So many connections are open."""
         self._connections.set(number)
 
-    def turned_away(self, why: str) -> None:
+    def connection_rejected(self, why: str) -> None:
         """A connection was refused or cut: there were too many (full, household), or it was slow."""
         self._turned_away.labels(why).inc()
 
-    def event(self, outcome: str, lag: float | None = None) -> None:
+    def stripe_event(self, outcome: str, lag: float | None = None) -> None:
         """A webhook of Stripe's was kept, was there already, is none of ours, was refused, or could not be kept."""
         self._events.labels(outcome).inc()
         if lag is not None:
             self._lag.observe(max(lag, 0.0))
 
-    def settled(self, mail: Mail, verdict: Verdict, now: datetime) -> None:
+    def job_finished(self, mail: Job, verdict: Outcome, now: datetime) -> None:
         """A belt came to a verdict about a mail."""
-        self._mails.labels(mail.box, type(verdict).__name__.lower()).observe(
-            max((now - mail.put_at).total_seconds(), 0)
+        self._mails.labels(mail.queue, type(verdict).__name__.lower()).observe(
+            max((now - mail.created_at).total_seconds(), 0)
         )
 
-    def called(self, vendor: str, call: str, seconds: float, status: int) -> None:
+    def api_call(self, vendor: str, call: str, seconds: float, status: int) -> None:
         """A vendor answered with an HTTP status, or (0) did not."""
         self._calls.labels(vendor, call).observe(seconds)
         if vendor == STRIPE and 200 <= status < 300:
@@ -110,22 +110,22 @@ class Metrics:
         if not 200 <= status < 300:
             self._failures.labels(vendor, call, str(status or "none")).inc()
 
-    def attended(self, found_news: bool) -> None:
+    def payment_checked(self, found_news: bool) -> None:
         """The sweep attended to a payment."""
         self._attended.inc()
         if found_news:
             self._repairs.inc()
 
-    def read_late(self, events: int) -> None:
+    def late_events(self, events: int) -> None:
         """Events were found in Stripe's list whose webhooks had not come."""
         self._late.inc(events)
 
 
-class Readings:
+class GaugeCollector:
     """What is read when somebody asks: how much there is, how long it has waited, and how the parts are."""
 
     def __init__(
-        self, metrics: Metrics, counts: Counts, boxes: Sequence[Mailbox], health: Health, clock: Clock
+        self, metrics: Metrics, counts: Statistics, boxes: Sequence[JobQueue], health: Heartbeats, clock: Clock
     ) -> None:
         self._registry = metrics.registry
         self._counts = counts
@@ -151,7 +151,7 @@ class Readings:
         """Everything in Prometheus' text format; without the database there is what needs none."""
         async with self._one_at_a_time:
             now = self._clock.now()
-            for part, seconds in self._health.silence(now).items():
+            for part, seconds in self._health.ages(now).items():
                 self._silence.labels(part).set(seconds)
             try:
                 await self._read(now)
@@ -165,8 +165,8 @@ class Readings:
     async def _read(self, now: datetime) -> None:
         for box in self._boxes:
             self._waiting.labels(box.box).set(await box.depth())
-            self._oldest.labels(box.box).set(await box.oldest(now))
-            self._aside.labels(box.box).set(await box.set_aside_depth())
+            self._oldest.labels(box.box).set(await box.oldest_age(now))
+            self._aside.labels(box.box).set(await box.dead_count())
         if self._counted is None or now - self._counted >= RECOUNT:
             self._payments.clear()
             for (state, currency), number in (await self._counts.payments()).items():

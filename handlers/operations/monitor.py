@@ -7,27 +7,27 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from handlers.clock import Clock
-from handlers.operations.alerts import KEY, Episodes
-from handlers.runtime.heartbeats import Health
-from handlers.stripe.error_codes import KEY_REFUSED
+from handlers.operations.alerts import KEY, Incidents
+from handlers.runtime.heartbeats import Heartbeats
+from handlers.stripe.error_codes import AUTH_ERRORS
 from storage.errors import DatabaseUnavailable
-from storage.job_queue import Mailbox
-from storage.models.payment import AttemptOutcome, Payment, PaymentStatus
-from storage.shops import Directory
-from storage.statistics import Counts
+from storage.job_queue import JobQueue
+from storage.models.payment import AttemptStatus, Payment, PaymentStatus
+from storage.shops import ShopRepository
+from storage.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
 NAME = "watch"
 LOOK_SECONDS = 60.0
-STILL = timedelta(minutes=15)
+QUEUE_STALLED_AFTER = timedelta(minutes=15)
 """A mail that came in waits so long only if nobody handles any, or Stripe does not answer."""
 
-DEAF = timedelta(minutes=6)
+INTAKE_DOWN_AFTER = timedelta(minutes=6)
 """Between the first and the last look that found it so: a new version beside the old one takes seconds."""
 
-SILENT = timedelta(hours=1)
-FINDS = 3
+WEBHOOKS_SILENT_AFTER = timedelta(hours=1)
+MAX_UNANNOUNCED_CHANGES = 3
 """So much news in a row that no webhook told is no accident any more."""
 
 WEBHOOKS = "webhooks"
@@ -38,7 +38,7 @@ INTAKE = "intake"
 _MONEY = frozenset({PaymentStatus.SUCCEEDED, PaymentStatus.AUTHORIZED})
 
 
-class Watch:
+class Monitor:
     """Looks once a minute whether webhooks and updates arrive, the belts get on, and Stripe takes the key.
 
     It writes something each time, so that a disk that is full shows though nobody asks for anything.
@@ -46,12 +46,12 @@ class Watch:
 
     def __init__(
         self,
-        directory: Directory,
-        episodes: Episodes,
-        incoming: Sequence[Mailbox],
-        counts: Counts,
+        directory: ShopRepository,
+        episodes: Incidents,
+        incoming: Sequence[JobQueue],
+        counts: Statistics,
         clock: Clock,
-        health: Health,
+        health: Heartbeats,
         *,
         expects_webhooks: bool,
         accepted_at: Callable[[], datetime | None],
@@ -72,23 +72,23 @@ class Watch:
         self._arrives: bool | None = None
         self._deaf_since: datetime | None = None
         self._deaf_for = timedelta(0)
-        health.expect(NAME, within_seconds=LOOK_SECONDS * 3)
+        health.register(NAME, within_seconds=LOOK_SECONDS * 3)
 
-    def heard(self) -> None:
+    def webhook_received(self) -> None:
         """A webhook of Stripe's arrived, whatever it was about."""
         self._heard, self._finds = self._clock.now(), 0
 
-    def found(self, before: Payment, after: Payment) -> bool:
+    def change_found(self, before: Payment, after: Payment) -> bool:
         """Count what the sweep found by looking, if it is news that a webhook should have told."""
-        is_news = _is_news(before, after)
+        is_news = _is_unannounced(before, after)
         self._finds += is_news
         return is_news
 
-    def read_late(self, events: int) -> None:
+    def late_events_found(self, events: int) -> None:
         """Count events that were found in Stripe's list, for no webhook had brought them."""
         self._finds += events
 
-    def updates_arrive(self, arrive: bool) -> None:
+    def updates_reachable(self, arrive: bool) -> None:
         """Whether what people write reaches the bot, as its intake knows by now."""
         now = self._clock.now()
         self._arrives = arrive
@@ -97,64 +97,64 @@ class Watch:
         self._deaf_since = None if arrive else self._deaf_since or now
         self._deaf_for = now - (self._deaf_since or now)
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Hold the state of everything against what was told."""
         self._health.beat(NAME, self._clock.now())
-        await self._directory.try_to_write(now=self._clock.now())
-        await self._webhooks()
-        await self._updates()
+        await self._directory.probe_write(now=self._clock.now())
+        await self._check_webhooks()
+        await self._check_updates()
         for box in self._incoming:
-            await self._belt(box)
-        await self._key()
+            await self._check_queue(box)
+        await self._check_api_key()
 
-    async def forever(self) -> None:
+    async def run(self) -> None:
         """Look every minute."""
         while True:
             try:
-                await self.look()
+                await self.check()
             except DatabaseUnavailable as error:
                 log.warning("the watch waits: %s", error)
             await self._clock.sleep(LOOK_SECONDS)
 
-    async def _webhooks(self) -> None:
-        silent = self._clock.now() - (self._heard or self._began) >= SILENT
-        if self._expects_webhooks and self._finds >= FINDS and silent:
-            await self._episodes.begin(WEBHOOKS, "alert.webhooks_silent", count=self._finds)
+    async def _check_webhooks(self) -> None:
+        silent = self._clock.now() - (self._heard or self._began) >= WEBHOOKS_SILENT_AFTER
+        if self._expects_webhooks and self._finds >= MAX_UNANNOUNCED_CHANGES and silent:
+            await self._episodes.open(WEBHOOKS, "alert.webhooks_silent", count=self._finds)
         elif self._heard is not None:
-            await self._episodes.end(WEBHOOKS, "alert.webhooks_back")
+            await self._episodes.resolve(WEBHOOKS, "alert.webhooks_back")
 
-    async def _updates(self) -> None:
-        if self._deaf_for >= DEAF:
-            await self._episodes.begin(UPDATES, "alert.bot_deaf")
+    async def _check_updates(self) -> None:
+        if self._deaf_for >= INTAKE_DOWN_AFTER:
+            await self._episodes.open(UPDATES, "alert.bot_deaf")
         elif self._arrives:
-            await self._episodes.end(UPDATES, "alert.bot_hears")
+            await self._episodes.resolve(UPDATES, "alert.bot_hears")
 
-    async def _belt(self, box: Mailbox) -> None:
+    async def _check_queue(self, box: JobQueue) -> None:
         """Old mail alone is no sign: after a pause of everything it is old as well, and gone a moment later."""
-        age, was_late = timedelta(seconds=await box.oldest(self._clock.now())), box.box in self._late
-        if age >= STILL:
+        age, was_late = timedelta(seconds=await box.oldest_age(self._clock.now())), box.box in self._late
+        if age >= QUEUE_STALLED_AFTER:
             self._late.add(box.box)
             if not was_late:
                 return
             minutes = int(age / timedelta(minutes=1))
-            await self._episodes.begin(f"belt:{box.box}", "alert.belt_stands", box=box.box, minutes=minutes)
+            await self._episodes.open(f"belt:{box.box}", "alert.belt_stands", box=box.box, minutes=minutes)
         else:
             self._late.discard(box.box)
-            await self._episodes.end(f"belt:{box.box}", "alert.belt_moves", box=box.box)
+            await self._episodes.resolve(f"belt:{box.box}", "alert.belt_moves", box=box.box)
 
-    async def _key(self) -> None:
+    async def _check_api_key(self) -> None:
         """That it is refused is told by whoever is refused; here it is seen that this is over."""
-        since, accepted = await self._episodes.since(KEY), self._accepted_at()
+        since, accepted = await self._episodes.opened_at(KEY), self._accepted_at()
         if since is None or accepted is None or accepted <= since:
             return
-        if not await self._counts.any_waits(KEY_REFUSED):
-            await self._episodes.end(KEY, "alert.key_accepted")
+        if not await self._counts.any_with_error(AUTH_ERRORS):
+            await self._episodes.resolve(KEY, "alert.key_accepted")
 
 
-def _is_news(before: Payment, after: Payment) -> bool:
+def _is_unannounced(before: Payment, after: Payment) -> bool:
     """Whether Stripe sends an event about what became of the payment; what Kvit did itself is no news."""
     if after.status in _MONEY and after.status is not before.status:
         return True
     same = after.attempt.number == before.attempt.number
-    was_live = before.attempt.outcome is AttemptOutcome.LIVE
-    return same and was_live and after.attempt.outcome is AttemptOutcome.FAILED
+    was_live = before.attempt.status is AttemptStatus.ACTIVE
+    return same and was_live and after.attempt.status is AttemptStatus.FAILED

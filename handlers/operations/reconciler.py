@@ -11,35 +11,36 @@ from typing import Any
 
 from handlers.clock import Clock
 from handlers.operations.alerts import Alerts
-from handlers.payments.sync import Attendant
-from handlers.refunds.sync import RefundAttendant
-from handlers.runtime.concurrency import all_of, first_of
-from handlers.runtime.heartbeats import Health
-from handlers.runtime.rate_limit import Lately
-from handlers.runtime.worker import Belt
-from handlers.stripe_events.backfill import MissedEvents
+from handlers.payments.sync import PaymentSync
+from handlers.refunds.sync import RefundSync
+from handlers.runtime.concurrency import gather_all, wait_first
+from handlers.runtime.heartbeats import Heartbeats
+from handlers.runtime.rate_limit import RecentTimes
+from handlers.runtime.worker import Worker
+from handlers.stripe_events.backfill import EventBackfill
 from handlers.trace import trace
 from storage.errors import DatabaseUnavailable
-from storage.job_queue import Mailbox, SetAside
-from storage.messages import Posts
-from storage.models.payment import AttemptOutcome, Payment
-from storage.payment_queries import Queries
-from storage.payments import Ledger
-from storage.prompts import Questions
-from storage.refunds import RefundBook
+from storage.job_queue import JobQueue
+from storage.messages import MessageRepository
+from storage.models.job import DeadJob
+from storage.models.payment import AttemptStatus, Payment
+from storage.payment_queries import PaymentQueries
+from storage.payments import PaymentRepository
+from storage.prompts import PromptRepository
+from storage.refunds import RefundRepository
 
 log = logging.getLogger(__name__)
 
 SIDE_BY_SIDE = 8
 AT_A_TIME = 100
 NAME = "sweep"
-KEPT = timedelta(days=8)
+JOB_RETENTION = timedelta(days=8)
 """How long mail that was dealt with keeps its key, and questions are kept; Telegram repeats an update for a day."""
 
 EVENTS_KEPT = timedelta(days=31)
 """The same for Stripe's events: it repeats one for three days, and lists it for 30."""
 
-ASIDE_KEPT = timedelta(days=92)
+DEAD_JOB_RETENTION = timedelta(days=92)
 """How long a mail waits for a human; Stripe lists its events for 30 days, and a chat that was left stays left."""
 
 BETWEEN_TIDYING = timedelta(hours=1)
@@ -50,29 +51,29 @@ AGED_KEPT = timedelta(hours=1)
 Found = Callable[[Payment, Payment], None]
 
 
-def _nobody(before: Payment, after: Payment) -> None:
+def _ignore_change(before: Payment, after: Payment) -> None:
     """Nobody counts."""
 
 
-class Sweep:
+class Reconciler:
     """Payments carry the time at which they are due; there is no recovery besides attending to them then."""
 
     def __init__(
         self,
-        attendant: Attendant,
-        ledger: Ledger,
-        queries: Queries,
-        post: Posts,
+        attendant: PaymentSync,
+        ledger: PaymentRepository,
+        queries: PaymentQueries,
+        post: MessageRepository,
         clock: Clock,
-        health: Health,
+        health: Heartbeats,
         *,
-        boxes: Mapping[Mailbox, timedelta],
-        questions: Questions,
+        boxes: Mapping[JobQueue, timedelta],
+        questions: PromptRepository,
         alerts: Alerts,
-        refunds: RefundRound,
+        refunds: DueRefunds,
         bell: asyncio.Event,
         seconds: float,
-        found: Found = _nobody,
+        found: Found = _ignore_change,
     ) -> None:
         """`bell` rings when a payment changed; `seconds` is how long it sleeps at the most between two looks.
 
@@ -92,116 +93,116 @@ class Sweep:
         self._alerts = alerts
         self._refunds = refunds
         self._bell = bell
-        self.changed = 0
+        self.changed_count = 0
         self._tidied: datetime | None = None
-        self._aged = Lately(AGED_KEPT)
-        health.expect(NAME, within_seconds=seconds * 3 + 120)
+        self._aged = RecentTimes(AGED_KEPT)
+        health.register(NAME, within_seconds=seconds * 3 + 120)
 
-    async def sweep_once(self) -> int:
+    async def run_once(self) -> int:
         """Attend to everything that is due now, and return how many payments that were."""
         attended = 0
-        while due := await self._due():
+        while due := await self._due_work():
             with trace(part=NAME):
-                await all_of(due)
+                await gather_all(due)
             attended += len(due)
             self._health.beat(NAME, self._clock.now())
         self._health.beat(NAME, self._clock.now())
         return attended
 
-    async def _due(self) -> list[Coroutine[Any, Any, None]]:
+    async def _due_work(self) -> list[Coroutine[Any, Any, None]]:
         """The work that is due now, a few pieces of it at a time."""
         turns = asyncio.Semaphore(SIDE_BY_SIDE)
         payments = await self._queries.due(self._clock.now(), limit=AT_A_TIME)
         refunds = await self._refunds.due(limit=AT_A_TIME)
-        work = [self._attend(payment_id, turns) for payment_id in payments]
-        return work + [self._attend_refund(refund_id, turns) for refund_id in refunds]
+        work = [self._check_payment(payment_id, turns) for payment_id in payments]
+        return work + [self._check_refund(refund_id, turns) for refund_id in refunds]
 
-    async def forever(self) -> None:
+    async def run(self) -> None:
         """Sweep when something is due, and every so often in any case."""
         while True:
             try:
-                await self.sweep_once()
-                if await self._tidy():
-                    await self._rest()
+                await self.run_once()
+                if await self._delete_old_rows():
+                    await self._sleep_until_due()
             except DatabaseUnavailable as error:
                 log.warning("the sweep waits: %s", error)
                 await asyncio.sleep(1)
 
-    async def _tidy(self) -> bool:
+    async def _delete_old_rows(self) -> bool:
         """Forget, about once an hour, what was done long ago; False if there is more of it than one turn takes."""
         now = self._clock.now()
         if self._tidied is not None and now - self._tidied < BETWEEN_TIDYING:
             return True
-        forgotten = [await box.prune(before=now - kept) for box, kept in self._boxes.items()]
-        forgotten += [await box.prune_set_aside(before=now - ASIDE_KEPT) for box in self._boxes]
-        forgotten.append(await self._questions.prune(before=now - KEPT))
+        forgotten = [await box.delete_done(before=now - kept) for box, kept in self._boxes.items()]
+        forgotten += [await box.delete_dead(before=now - DEAD_JOB_RETENTION) for box in self._boxes]
+        forgotten.append(await self._questions.prune(before=now - JOB_RETENTION))
         if any(forgotten):
             return False
         self._tidied = now
         return True
 
-    async def _rest(self) -> None:
+    async def _sleep_until_due(self) -> None:
         self._bell.clear()
         due = min((at for at in await self._next_dues() if at is not None), default=None)
         left = self._seconds if due is None else (due - self._clock.now()).total_seconds()
         if left > 0:
-            await first_of(self._ring(), self._clock.sleep(max(SOONEST, min(left, self._seconds))))
+            await wait_first(self._beat(), self._clock.sleep(max(SOONEST, min(left, self._seconds))))
 
     async def _next_dues(self) -> tuple[datetime | None, datetime | None]:
-        return await self._queries.next_due(), await self._refunds.next_due()
+        return await self._queries.next_due_at(), await self._refunds.next_due_at()
 
-    async def _ring(self) -> None:
+    async def _beat(self) -> None:
         """Return a moment after the bell: what rings it comes in bursts, and nothing is due sooner."""
         await self._bell.wait()
         await asyncio.sleep(SOONEST)
 
-    async def _attend(self, payment_id: str, turns: asyncio.Semaphore) -> None:
+    async def _check_payment(self, payment_id: str, turns: asyncio.Semaphore) -> None:
         """Attend to one; whatever goes wrong with it, the others have their turn, and it comes again."""
         async with turns:
             try:
                 before = await self._attendant.get(payment_id)
-                payment = await self._attendant.attend(payment_id, actor="sweep")
+                payment = await self._attendant.advance(payment_id, actor="sweep")
                 self._found(before, payment)
-                self.changed += payment.version != before.version
-                await self._show_if_aged(payment)
-                if payment.trouble:
-                    await self._alerts.trouble(payment)
-                if payment.look_at is not None and payment.look_at <= self._clock.now():
-                    await self._ledger.put_off(payment_id, now=self._clock.now())
+                self.changed_count += payment.version != before.version
+                await self._redraw_if_link_expired(payment)
+                if payment.last_error:
+                    await self._alerts.payment_error(payment)
+                if payment.next_check_at is not None and payment.next_check_at <= self._clock.now():
+                    await self._ledger.postpone_check(payment_id, now=self._clock.now())
             except DatabaseUnavailable:
                 raise
             except Exception:
                 log.exception("the sweep could not attend to the payment %s", payment_id)
-                await self._ledger.put_off(payment_id, now=self._clock.now())
+                await self._ledger.postpone_check(payment_id, now=self._clock.now())
             self._health.beat(NAME, self._clock.now())
 
-    async def _attend_refund(self, refund_id: str, turns: asyncio.Semaphore) -> None:
+    async def _check_refund(self, refund_id: str, turns: asyncio.Semaphore) -> None:
         async with turns:
-            self.changed += await self._refunds.attend(refund_id)
+            self.changed_count += await self._refunds.advance(refund_id)
             self._health.beat(NAME, self._clock.now())
 
-    async def _show_if_aged(self, payment: Payment) -> None:
+    async def _redraw_if_link_expired(self, payment: Payment) -> None:
         """A link is shown only while it is fresh, though nothing happened when it ceased to be; once is enough.
 
         The version does not tell whether the card is up to date: it also rises by what no card shows.
         """
-        until, now = payment.attempt.fresh_until, self._clock.now()
-        live = payment.attempt.outcome is AttemptOutcome.LIVE and not payment.is_final
-        if not live or until is None or now < until or self._aged.when(payment.id) == until:
+        until, now = payment.attempt.link_usable_until, self._clock.now()
+        live = payment.attempt.status is AttemptStatus.ACTIVE and not payment.is_terminal
+        if not live or until is None or now < until or self._aged.get(payment.id) == until:
             return
-        card = await self._post.card(payment.id)
+        card = await self._post.payment_message(payment.id)
         if card.shown_at is not None and card.shown_at < until:
-            await self._ledger.show(payment.id, now=now)
-            self._aged.note(payment.id, until, now=now)
+            await self._ledger.request_redraw(payment.id, now=now)
+            self._aged.set(payment.id, until, now=now)
 
 
 log = logging.getLogger(__name__)
 
 
-class RefundRound:
+class DueRefunds:
     """Refunds by the time at which they are due."""
 
-    def __init__(self, attendant: RefundAttendant, book: RefundBook, alerts: Alerts, clock: Clock) -> None:
+    def __init__(self, attendant: RefundSync, book: RefundRepository, alerts: Alerts, clock: Clock) -> None:
         self._attendant = attendant
         self._book = book
         self._alerts = alerts
@@ -211,26 +212,26 @@ class RefundRound:
         """The ids of those that are due now."""
         return await self._book.due(self._clock.now(), limit=limit)
 
-    async def next_due(self) -> datetime | None:
+    async def next_due_at(self) -> datetime | None:
         """When the next one is due."""
-        return await self._book.next_due()
+        return await self._book.next_due_at()
 
-    async def attend(self, refund_id: str) -> bool:
+    async def advance(self, refund_id: str) -> bool:
         """Attend to one, and return whether that changed it; whatever goes wrong with it, it comes again."""
         try:
             before = await self._attendant.get(refund_id)
-            refund = await self._attendant.attend(refund_id, actor="sweep", if_due=True)
+            refund = await self._attendant.advance(refund_id, actor="sweep", if_due=True)
             if refund.trouble:
-                room = await self._book.room(refund.payment_id)
-                await self._alerts.refund_trouble(refund, room.payment)
-            if refund.look_at is not None and refund.look_at <= self._clock.now():
-                await self._book.put_off(refund_id, now=self._clock.now())
+                room = await self._book.limits(refund.payment_id)
+                await self._alerts.refund_error(refund, room.payment)
+            if refund.next_check_at is not None and refund.next_check_at <= self._clock.now():
+                await self._book.postpone_check(refund_id, now=self._clock.now())
             return refund.status is not before.status
         except DatabaseUnavailable:
             raise
         except Exception:
             log.exception("the sweep could not attend to the refund %s", refund_id)
-            await self._book.put_off(refund_id, now=self._clock.now())
+            await self._book.postpone_check(refund_id, now=self._clock.now())
             return False
 
 
@@ -238,7 +239,7 @@ NEWEST = 20
 
 
 @dataclass(frozen=True)
-class Swept:
+class ReconcileResult:
     """What a sweep did: events that no webhook had brought, payments and refunds attended to and changed by that.
 
     `put_back` is how many mails that had waited for a human were to be tried again, `aside` how many wait afterwards,
@@ -248,25 +249,31 @@ class Swept:
     missed: int
     attended: int
     changed: int
-    put_back: int
-    aside: int
-    newest: Sequence[SetAside] = ()
+    retried: int
+    dead: int
+    newest: Sequence[DeadJob] = ()
 
 
-async def sweep_now(
-    missed: MissedEvents, sweep: Sweep, belts: Sequence[Belt], boxes: Sequence[Mailbox], clock: Clock, *, poison: bool
-) -> Swept:
+async def reconcile_now(
+    missed: EventBackfill,
+    sweep: Reconciler,
+    belts: Sequence[Worker],
+    boxes: Sequence[JobQueue],
+    clock: Clock,
+    *,
+    poison: bool,
+) -> ReconcileResult:
     """Go through everything once; `poison` has what was set aside tried again. `belts` carry what comes in.
 
     Raises:
         GatewayError: Stripe's list of events could not be read; nothing else was done.
     """
-    found = await missed.catch_up()
-    put_back = sum([await box.put_back(now=clock.now()) for box in boxes]) if poison else 0
+    found = await missed.run_once()
+    put_back = sum([await box.retry_dead(now=clock.now()) for box in boxes]) if poison else 0
     for belt in belts:
         await belt.drain()
-    before = sweep.changed
-    attended = await sweep.sweep_once()
-    aside = sum([await box.set_aside_depth() for box in boxes])
-    newest = tuple([one for box in boxes for one in await box.set_aside(limit=NEWEST)])
-    return Swept(found, attended, sweep.changed - before, put_back, aside, newest)
+    before = sweep.changed_count
+    attended = await sweep.run_once()
+    aside = sum([await box.dead_count() for box in boxes])
+    newest = tuple([one for box in boxes for one in await box.dead_jobs(limit=NEWEST)])
+    return ReconcileResult(found, attended, sweep.changed_count - before, put_back, aside, newest)

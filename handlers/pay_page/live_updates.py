@@ -10,25 +10,25 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from handlers.clock import Clock
-from handlers.pay_page.service import Page
-from handlers.runtime.concurrency import first_of
+from handlers.pay_page.service import PayPage
+from handlers.runtime.concurrency import wait_first
 from storage.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
-Look = Callable[[str], Awaitable[Page | None]]
+Look = Callable[[str], Awaitable[PayPage | None]]
 LONGEST_WAIT = 3600.0
 PAUSE_SECONDS = 1.0
 
 
-class TooManyWatchers(Exception):
+class TooManySubscribers(Exception):
     """So many pages are open that one more is not kept up to date."""
 
 
-class Topic:
+class PageSubscription:
     """One payment that somebody watches: how its page stands, and a bell for those who want the next."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: PayPage) -> None:
         self.page = page
         self.watchers = 0
         self.count = 0
@@ -41,7 +41,7 @@ class Topic:
             await self._turned.wait()
         return self.count
 
-    def turn(self, page: Page) -> None:
+    def publish(self, page: PayPage) -> None:
         """Show this page; those who watch hear of it if it says something else."""
         before, self.page = self.page, page
         if _said(before) != _said(page):
@@ -58,7 +58,7 @@ class Topic:
         rung.set()
 
 
-class Live:
+class LiveUpdates:
     """The desk of open pages. `tell` is called with each payment that changed; `forever` has to run beside it."""
 
     def __init__(
@@ -70,24 +70,24 @@ class Live:
         self._total = total
         self._per_payment = per_payment
         self._per_address = per_address
-        self._topics: dict[str, Topic] = {}
+        self._topics: dict[str, PageSubscription] = {}
         self._addresses: Counter[str] = Counter()
         self._rung: set[str] = set()
         self._news = asyncio.Event()
         self._over = False
 
     @contextmanager
-    def watching(self, page: Page, address: str) -> Iterator[Topic]:
+    def subscribe(self, page: PayPage, address: str) -> Iterator[PageSubscription]:
         """Watch this page for as long as the context lasts; `address` is where the watcher is.
 
         Raises:
             TooManyWatchers: of this payment, from this address, or of all.
         """
         key = page.payment.id
-        topic = self._topics.get(key) or Topic(page)
+        topic = self._topics.get(key) or PageSubscription(page)
         full = topic.watchers >= self._per_payment or self._addresses[address] >= self._per_address
         if self._over or full or self._addresses.total() >= self._total:
-            raise TooManyWatchers
+            raise TooManySubscribers
         self._topics[key] = topic
         topic.watchers += 1
         self._addresses[address] += 1
@@ -103,7 +103,7 @@ class Live:
             if not topic.watchers:
                 self._topics.pop(key, None)
 
-    def tell(self, payment_id: str) -> None:
+    def notify(self, payment_id: str) -> None:
         """This payment changed; costs nothing where nobody watches it."""
         if payment_id in self._topics:
             self._rung.add(payment_id)
@@ -115,14 +115,14 @@ class Live:
         for topic in self._topics.values():
             topic.end()
 
-    async def forever(self) -> None:
+    async def run(self) -> None:
         """Look at what changed, or turned by time, until this is canceled."""
         while True:
-            await self.once()
+            await self.run_once()
             if not self._rung:
-                await first_of(self._news.wait(), self._clock.sleep(self._pause()))
+                await wait_first(self._news.wait(), self._clock.sleep(self._pause()))
 
-    async def once(self) -> int:
+    async def run_once(self) -> int:
         """Look once at each watched payment that changed or whose time has come; returns how many that were."""
         self._news.clear()
         now = self._clock.now()
@@ -140,21 +140,21 @@ class Live:
 
     async def _turn(self, key: str) -> None:
         topic = self._topics.get(key)
-        page = await self._look(topic.page.payment.token) if topic else None
+        page = await self._look(topic.page.payment.page_token) if topic else None
         if topic and page:
-            topic.turn(page)
+            topic.publish(page)
 
     def _pause(self) -> float:
         """Seconds until time alone turns a page that is watched."""
-        times = [topic.page.turns_at for topic in self._topics.values() if topic.page.turns_at]
+        times = [topic.page.changes_at for topic in self._topics.values() if topic.page.changes_at]
         left = (min(times) - self._clock.now()).total_seconds() if times else LONGEST_WAIT
         return max(0.01, min(left, LONGEST_WAIT))
 
 
-def _said(page: Page) -> tuple[object, ...]:
+def _said(page: PayPage) -> tuple[object, ...]:
     """What those who watch are told."""
     return (page.state, page.until)
 
 
-def _turns(topic: Topic, now: datetime) -> bool:
-    return topic.page.turns_at is not None and topic.page.turns_at <= now
+def _turns(topic: PageSubscription, now: datetime) -> bool:
+    return topic.page.changes_at is not None and topic.page.changes_at <= now

@@ -8,34 +8,42 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from handlers.clock import Clock
-from handlers.payments.service import Payments
-from handlers.runtime.concurrency import Errands
-from handlers.runtime.rate_limit import Lately
-from handlers.shops.receipts import as_of
-from handlers.stripe.events import RETURNED
-from storage.errors import AlreadyFinal, AlreadyPaid, BeingCanceled, HoldStands, StillEnding, StripeUnavailable
-from storage.job_queue import Draft, Mailbox
+from handlers.payments.service import PaymentService
+from handlers.runtime.concurrency import BackgroundTasks
+from handlers.runtime.rate_limit import RecentTimes
+from handlers.shops.receipts import shop_at
+from handlers.stripe.events import CUSTOMER_RETURNED
+from storage.errors import (
+    AlreadyPaid,
+    AttemptStillActive,
+    CancellationPending,
+    PaymentClosed,
+    PaymentIsAuthorized,
+    StripeUnavailable,
+)
+from storage.job_queue import JobQueue
+from storage.models.job import NewJob
 from storage.models.payment import (
     MAX_ATTEMPTS,
     Attempt,
-    AttemptOutcome,
-    CancelReason,
+    AttemptStatus,
+    CancellationReason,
     Origin,
     Payment,
     PaymentStatus,
 )
 from storage.models.refund import Refund, RefundStatus
 from storage.models.shop import Shop
-from storage.payment_queries import Queries
-from storage.refunds import RefundBook
-from storage.shops import Directory
+from storage.payment_queries import PaymentQueries
+from storage.refunds import RefundRepository
+from storage.shops import ShopRepository
 
 RETURN_SECONDS = 10
 
 AWAITED = timedelta(hours=1)
 """For so long it is remembered that somebody came back from an attempt, which lives some minutes."""
 
-PATIENCE = 4.0
+CUSTOMER_WAIT_TIMEOUT = 4.0
 """Seconds that a customer waits for Stripe; after that the page says so, and the work goes on."""
 
 
@@ -63,7 +71,7 @@ class PageAction(StrEnum):
 
 
 @dataclass(frozen=True)
-class Page:
+class PayPage:
     """A payment as its page shows it. `until` is aware UTC, `test` says that no real money moves.
 
     `turns_at` is when time alone may make something else of it.
@@ -75,7 +83,7 @@ class Page:
     until: datetime | None
     test: bool
     action: PageAction | None = None
-    turns_at: datetime | None = None
+    changes_at: datetime | None = None
 
 
 def page_state(payment: Payment, now: datetime) -> tuple[PageState, datetime | None]:
@@ -91,17 +99,17 @@ def page_state(payment: Payment, now: datetime) -> tuple[PageState, datetime | N
         case PaymentStatus.PROCESSING:
             return PageState.PROCESSING, None
         case PaymentStatus.CANCELED:
-            ended = payment.canceled_because is CancelReason.ENDED
+            ended = payment.cancellation_reason is CancellationReason.EXPIRED
             return (PageState.ENDED if ended else PageState.CANCELED), None
         case PaymentStatus.CREATED | PaymentStatus.OPEN:
-            payable = payment.cancel_asked is None and now < payment.expires_at
+            payable = payment.cancel_requested is None and now < payment.expires_at
             return _while_open(payment.attempt, payment.expires_at if payable else None, now)
 
 
 def _received(payment: Payment) -> PageState:
-    if payment.refunded <= 0:
+    if payment.amount_refunded <= 0:
         return PageState.PAID
-    return PageState.REFUNDED if payment.refunded >= payment.received else PageState.PARTLY_REFUNDED
+    return PageState.REFUNDED if payment.amount_refunded >= payment.amount_received else PageState.PARTLY_REFUNDED
 
 
 def _while_open(attempt: Attempt, payable_until: datetime | None, now: datetime) -> tuple[PageState, datetime | None]:
@@ -109,41 +117,41 @@ def _while_open(attempt: Attempt, payable_until: datetime | None, now: datetime)
     for until it dies; the rest is over, and can be begun anew while the request can be paid.
     """
     again = payable_until if attempt.number < MAX_ATTEMPTS else None
-    match attempt.outcome:
-        case AttemptOutcome.FAILED:
+    match attempt.status:
+        case AttemptStatus.FAILED:
             return PageState.FAILED, again
-        case AttemptOutcome.LAPSED:
+        case AttemptStatus.EXPIRED:
             return PageState.EXPIRED, again
-        case AttemptOutcome.LIVE if payable_until and attempt.origin is Origin.CHAT and attempt.is_fresh(now):
+        case AttemptStatus.ACTIVE if payable_until and attempt.origin is Origin.CHAT and attempt.has_usable_link(now):
             return PageState.READY, payable_until
-        case AttemptOutcome.LIVE if attempt.ends_at and now < attempt.ends_at:
-            return PageState.WAITING, attempt.ends_at
+        case AttemptStatus.ACTIVE if attempt.expires_at and now < attempt.expires_at:
+            return PageState.WAITING, attempt.expires_at
         case _:
             return PageState.WAITING, None
 
 
-def action_on(payment: Payment, state: PageState, until: datetime | None, now: datetime) -> PageAction | None:
+def page_action(payment: Payment, state: PageState, until: datetime | None, now: datetime) -> PageAction | None:
     """What the customer can do in this state."""
     if state in {PageState.READY, PageState.FAILED, PageState.EXPIRED} and until:
         return PageAction.PAY
-    opened = state is PageState.WAITING and until and payment.cancel_asked is None
-    return PageAction.OPEN if opened and payment.attempt.is_fresh(now) else None
+    opened = state is PageState.WAITING and until and payment.cancel_requested is None
+    return PageAction.OPEN if opened and payment.attempt.has_usable_link(now) else None
 
 
-class PageDesk:
+class PayPageService:
     """Finds the payment behind a page, passes on that its customer came back, and begins what he asks for."""
 
     def __init__(
         self,
-        queries: Queries,
-        directory: Directory,
-        inbox: Mailbox,
-        payments: Payments,
-        refunds: RefundBook,
-        errands: Errands,
+        queries: PaymentQueries,
+        directory: ShopRepository,
+        inbox: JobQueue,
+        payments: PaymentService,
+        refunds: RefundRepository,
+        errands: BackgroundTasks,
         clock: Clock,
         *,
-        patience: float = PATIENCE,
+        patience: float = CUSTOMER_WAIT_TIMEOUT,
     ) -> None:
         self._queries = queries
         self._directory = directory
@@ -153,57 +161,57 @@ class PageDesk:
         self._errands = errands
         self._clock = clock
         self._patience = patience
-        self._returned = Lately(timedelta(seconds=RETURN_SECONDS))
-        self._awaited = Lately(AWAITED)
+        self._returned = RecentTimes(timedelta(seconds=RETURN_SECONDS))
+        self._awaited = RecentTimes(AWAITED)
 
-    async def find(self, token: str) -> Page | None:
+    async def find(self, token: str) -> PayPage | None:
         """The page behind the token, or None."""
         payment = await self._queries.by_token(token)
         shop = await self._directory.shop(payment.shop_id) if payment else None
         if payment is None or shop is None:
             return None
         if payment.succeeded_at is not None:
-            shop = as_of(shop, await self._directory.sellers(shop.id), payment.succeeded_at)
+            shop = shop_at(shop, await self._directory.seller_history(shop.id), payment.succeeded_at)
         now = self._clock.now()
         state, until = page_state(payment, now)
-        turns = [at for at in (payment.attempt.fresh_until, payment.attempt.ends_at, payment.expires_at) if at]
+        turns = [at for at in (payment.attempt.link_usable_until, payment.attempt.expires_at, payment.expires_at) if at]
         open_still = state in {PageState.READY, PageState.WAITING}
-        if open_still and (until_seen := _ends(self._awaited.when(_attempt_of(payment)), now)):
+        if open_still and (until_seen := _ends(self._awaited.get(_attempt_of(payment)), now)):
             state, until = PageState.WAITING, None  # Stripe is being asked; a moment later the page knows more
             turns.append(until_seen)
-        return Page(
+        return PayPage(
             payment,
             shop,
             state,
             until,
             test=not payment.livemode,
-            action=action_on(payment, state, until, now),
-            turns_at=min((at for at in turns if at > now), default=None) if payment.is_payable else None,
+            action=page_action(payment, state, until, now),
+            changes_at=min((at for at in turns if at > now), default=None) if payment.is_payable else None,
         )
 
-    async def returned(self, page: Page) -> None:
+    async def customer_returned(self, page: PayPage) -> None:
         """Have the belt look at Stripe, at most once per payment in `RETURN_SECONDS`.
 
         The page waits for that look once per attempt: anybody can come back as often as he likes, and must not keep
         the others from paying.
         """
         payment, now = page.payment, self._clock.now()
-        if payment.is_final or payment.intent_id is None or _ends(self._returned.when(payment.id), now):
+        if payment.is_terminal or payment.intent_id is None or _ends(self._returned.get(payment.id), now):
             return
-        self._returned.note(payment.id, now, now=now)
-        if self._awaited.when(_attempt_of(payment)) is None:
-            self._awaited.note(_attempt_of(payment), now, now=now)
-        key = f"{RETURNED}:{payment.id}:{int(now.timestamp())}"
-        await self._inbox.put(Draft(key, payment.intent_id, RETURNED, payment.id.encode()), now=now)
+        self._returned.set(payment.id, now, now=now)
+        if self._awaited.get(_attempt_of(payment)) is None:
+            self._awaited.set(_attempt_of(payment), now, now=now)
+        key = f"{CUSTOMER_RETURNED}:{payment.id}:{int(now.timestamp())}"
+        await self._inbox.enqueue(NewJob(key, payment.intent_id, CUSTOMER_RETURNED, payment.id.encode()), now=now)
 
-    async def went_back(self, page: Page) -> Sequence[Refund]:
+    async def completed_refunds(self, page: PayPage) -> Sequence[Refund]:
         """What of the payment went back, the first first."""
-        if not page.payment.refunded:
+        if not page.payment.amount_refunded:
             return ()
-        found = await self._refunds.of_payment(page.payment.id)
+        found = await self._refunds.for_payment(page.payment.id)
         return [refund for refund in found if refund.status is RefundStatus.SUCCEEDED]
 
-    async def pay(self, page: Page) -> str | None:
+    async def pay(self, page: PayPage) -> str | None:
         """The live link, after a look at Stripe and by another attempt where there is none; None: see the page.
 
         Raises:
@@ -213,14 +221,14 @@ class PageDesk:
 
         async def renew() -> None:
             try:
-                payment = await self._payments.renew(page.payment.id, user_id=0, origin=Origin.PAGE)
-                answers.append(open_link(payment, self._clock.now()))
+                payment = await self._payments.renew_link(page.payment.id, user_id=0, origin=Origin.PAGE)
+                answers.append(wallet_url(payment, self._clock.now()))
             except StripeUnavailable as unavailable:
                 answers.append(unavailable)
-            except (AlreadyPaid, HoldStands, BeingCanceled, AlreadyFinal, StillEnding):
+            except (AlreadyPaid, PaymentIsAuthorized, CancellationPending, PaymentClosed, AttemptStillActive):
                 answers.append(None)
 
-        await self._errands.within(self._patience, renew())
+        await self._errands.run_with_timeout(self._patience, renew())
         answer = answers[0] if answers else StripeUnavailable()
         if isinstance(answer, StripeUnavailable):
             raise answer
@@ -237,12 +245,12 @@ def _ends(came_back: datetime | None, now: datetime) -> datetime | None:
     return until if until and now < until else None
 
 
-def open_link(payment: Payment, now: datetime) -> str | None:
+def wallet_url(payment: Payment, now: datetime) -> str | None:
     """The link that opens the wallet, once an attempt was wanted; None where none does any more.
 
     Raises:
         StripeUnavailable: the attempt is asked for, and Stripe has not answered yet.
     """
-    if payment.attempt.outcome is AttemptOutcome.ASKED:
+    if payment.attempt.status is AttemptStatus.REQUESTED:
         raise StripeUnavailable
-    return payment.attempt.link if payment.attempt.is_fresh(now) else None
+    return payment.attempt.redirect_url if payment.attempt.has_usable_link(now) else None

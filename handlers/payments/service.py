@@ -8,48 +8,56 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from handlers.amounts.parser import Asked
+from handlers.amounts.parser import RequestedAmount
 from handlers.clock import Clock
 from handlers.payments import holds, state_machine
-from handlers.payments.sync import Attendant
-from handlers.runtime.concurrency import PATIENCE, Errands
-from handlers.stripe.gateway import Gateway, IntentRequest
+from handlers.payments.sync import PaymentSync
+from handlers.runtime.concurrency import USER_WAIT_TIMEOUT, BackgroundTasks
+from handlers.stripe.gateway import IntentRequest, PaymentGateway
 from storage.errors import (
-    AlreadyFinal,
     AlreadyPaid,
-    BeingCanceled,
-    HoldDecided,
-    HoldStands,
-    NotAHold,
-    StillEnding,
+    AttemptStillActive,
+    CancellationPending,
+    HoldAlreadyDecided,
+    NoHold,
+    PaymentClosed,
+    PaymentIsAuthorized,
     StripeUnavailable,
 )
-from storage.models.payment import Attempt, AttemptOutcome, CancelReason, Origin, Payment, PaymentStatus, Place
+from storage.models.payment import (
+    Attempt,
+    AttemptStatus,
+    CancellationReason,
+    ChatTarget,
+    Origin,
+    Payment,
+    PaymentStatus,
+)
 from storage.models.shop import Shop
-from storage.payments import Ledger, new_token
+from storage.payments import PaymentRepository, new_page_token
 
 
 @dataclass(frozen=True)
-class Terms:
+class PaymentDefaults:
     """What holds for every request here: how long it can be paid, and where its customer comes back to."""
 
     request_hours: float
     return_url: Callable[[str], str]
 
 
-class Payments:
+class PaymentService:
     """What people want of payments. Nothing here talks to Stripe itself: `Attendant` does, for the sweep as well."""
 
     def __init__(
         self,
-        ledger: Ledger,
-        attendant: Attendant,
-        gateway: Gateway,
+        ledger: PaymentRepository,
+        attendant: PaymentSync,
+        gateway: PaymentGateway,
         clock: Clock,
-        terms: Terms,
-        errands: Errands,
+        terms: PaymentDefaults,
+        errands: BackgroundTasks,
         *,
-        patience: float = PATIENCE,
+        patience: float = USER_WAIT_TIMEOUT,
     ) -> None:
         self._ledger = ledger
         self._attendant = attendant
@@ -60,16 +68,16 @@ class Payments:
         self._patience = patience
 
     async def request(
-        self, shop: Shop, place: Place, user_id: int, asked: Asked, *, source: str, manual: bool = False
+        self, shop: Shop, place: ChatTarget, user_id: int, asked: RequestedAmount, *, source: str, manual: bool = False
     ) -> Payment:
         """Ask for money: one payment for one `source`, however often it comes. The card tells the rest."""
         new = self._new(shop, place, user_id, asked, source, manual)
         payment = await self._ledger.create(new, params=self._params)
         if payment.status is PaymentStatus.CREATED:
-            await self._soon(payment, f"user:{user_id}")
+            await self._advance_briefly(payment, f"user:{user_id}")
         return await self._attendant.get(payment.id)
 
-    async def renew(
+    async def renew_link(
         self, payment_id: str, *, user_id: int, origin: Origin = Origin.CHAT, cause: str | None = None
     ) -> Payment:
         """Make sure that a fresh link exists, by one more attempt of the same intent where Stripe wants one.
@@ -81,24 +89,24 @@ class Payments:
             StillEnding: the earlier attempt has not ended at Stripe.
             AlreadyPaid, HoldStands, BeingCanceled, AlreadyFinal: there is nothing to pay any more.
         """
-        payment, seen = await self._seen_soon(payment_id)
+        payment, seen = await self._sync_briefly(payment_id)
         if payment.status is PaymentStatus.AUTHORIZED:
-            raise HoldStands(ref=payment.ref)
+            raise PaymentIsAuthorized(ref=payment.reference)
         if payment.status is PaymentStatus.SUCCEEDED:
             raise AlreadyPaid
         now = self._clock.now()
-        if payment.cancel_asked and not payment.is_final:
-            raise BeingCanceled(ref=payment.ref)
-        if payment.is_final or now >= payment.expires_at:
-            raise AlreadyFinal
+        if payment.cancel_requested and not payment.is_terminal:
+            raise CancellationPending(ref=payment.reference)
+        if payment.is_terminal or now >= payment.expires_at:
+            raise PaymentClosed
         if not seen:
             raise StripeUnavailable
-        if payment.attempt.is_fresh(now):
+        if payment.attempt.has_usable_link(now):
             if origin is Origin.CHAT:  # whoever taps there waits for the card
-                await self._ledger.show(payment.id, now=now)
+                await self._ledger.request_redraw(payment.id, now=now)
             return payment
-        if payment.attempt.outcome is AttemptOutcome.LIVE or payment.status is PaymentStatus.PROCESSING:
-            raise StillEnding
+        if payment.attempt.status is AttemptStatus.ACTIVE or payment.status is PaymentStatus.PROCESSING:
+            raise AttemptStillActive
         if cause is not None and await self._attendant.was_cause(cause):
             return payment
         return await self._begin_attempt(payment, user_id, origin, cause)
@@ -113,15 +121,15 @@ class Payments:
         """
         before = await self._attendant.get(payment_id)
         if before.manual_capture and before.is_payable and before.intent_id:  # to cancel would let a hold go unseen
-            before, _ = await self._seen_soon(payment_id)
+            before, _ = await self._sync_briefly(payment_id)
         _refuse_ended(before)
         if before.status is PaymentStatus.AUTHORIZED:
-            raise HoldStands(ref=before.ref)
-        payment = await self._end(payment_id, user_id, CancelReason.BY_MERCHANT)
+            raise PaymentIsAuthorized(ref=before.reference)
+        payment = await self._request_cancel(payment_id, user_id, CancellationReason.REQUESTED)
         if payment.status is PaymentStatus.SUCCEEDED:
             raise AlreadyPaid
         if payment.status is PaymentStatus.AUTHORIZED:
-            raise HoldStands(ref=payment.ref)
+            raise PaymentIsAuthorized(ref=payment.reference)
         return payment
 
     async def release(self, payment_id: str, *, user_id: int) -> Payment:
@@ -133,16 +141,16 @@ class Payments:
             AlreadyPaid, AlreadyFinal: it is too late.
         """
         before = await self._attendant.get(payment_id)
-        if before.canceled_because is CancelReason.RELEASED and before.cancel_by == user_id:
+        if before.cancellation_reason is CancellationReason.RELEASED and before.cancel_requested_by == user_id:
             return before  # whoever was cut short before he was told is told now
         _refuse_ended(before)
         if before.status is not PaymentStatus.AUTHORIZED:
-            raise NotAHold(ref=before.ref)
-        payment = await self._end(payment_id, user_id, CancelReason.RELEASED)
+            raise NoHold(ref=before.reference)
+        payment = await self._request_cancel(payment_id, user_id, CancellationReason.RELEASED)
         if payment.status is PaymentStatus.SUCCEEDED:
             raise AlreadyPaid
-        if payment.capture_by is not None:
-            raise HoldDecided(ref=payment.ref)
+        if payment.capture_requested_by is not None:
+            raise HoldAlreadyDecided(ref=payment.reference)
         return payment
 
     async def capture(self, payment_id: str, *, user_id: int) -> Payment:
@@ -154,36 +162,38 @@ class Payments:
             AlreadyPaid, AlreadyFinal: it is too late.
         """
         before = await self._attendant.get(payment_id)
-        if before.status is PaymentStatus.SUCCEEDED and before.capture_by == user_id:
+        if before.status is PaymentStatus.SUCCEEDED and before.capture_requested_by == user_id:
             return before
         _refuse_ended(before)
         if before.status is not PaymentStatus.AUTHORIZED:
-            raise NotAHold(ref=before.ref)
-        wanted, actor = partial(holds.capture_asked, by=user_id), f"user:{user_id}"
-        payment = await self._attendant.change(payment_id, wanted, actor, "capture asked")
-        if payment.capture_by is None and payment.cancel_asked is not None:
-            raise HoldDecided(ref=payment.ref)
-        return await self._until_answered(payment, actor)
+            raise NoHold(ref=before.reference)
+        wanted, actor = partial(holds.request_capture, by=user_id), f"user:{user_id}"
+        payment = await self._attendant.update(payment_id, wanted, actor, "capture asked")
+        if payment.capture_requested_by is None and payment.cancel_requested is not None:
+            raise HoldAlreadyDecided(ref=payment.reference)
+        return await self._advance_and_reload(payment, actor)
 
-    async def show(self, payment_id: str) -> None:
+    async def redraw(self, payment_id: str) -> None:
         """Have the card shown again, where it stands now."""
-        await self._ledger.show(payment_id, now=self._clock.now())
+        await self._ledger.request_redraw(payment_id, now=self._clock.now())
 
-    def _new(self, shop: Shop, place: Place, user_id: int, asked: Asked, source: str, manual: bool) -> Payment:
+    def _new(
+        self, shop: Shop, place: ChatTarget, user_id: int, asked: RequestedAmount, source: str, manual: bool
+    ) -> Payment:
         """The payment before Stripe knows of it; the ledger gives it its reference."""
         now = self._clock.now()
         return Payment(
             id=secrets.token_urlsafe(12),
             shop_id=shop.id,
-            ref="",
-            token=new_token(),
-            place=place,
-            source=source,
+            reference="",
+            page_token=new_page_token(),
+            chat=place,
+            request_key=source,
             created_by=user_id,
             amount=asked.money,
-            text=asked.text,
+            description=asked.description,
             status=PaymentStatus.CREATED,
-            attempt=Attempt(1, AttemptOutcome.ASKED, Origin.CHAT, asked_at=now),
+            attempt=Attempt(1, AttemptStatus.REQUESTED, Origin.CHAT, requested_at=now),
             created_at=now,
             expires_at=now + timedelta(hours=shop.request_hours or self._terms.request_hours),
             manual_capture=manual,
@@ -192,60 +202,60 @@ class Payments:
 
     def _params(self, payment: Payment) -> str:
         """The frozen parameters of create-and-confirm."""
-        return self._gateway.create_params(self._wish(payment))
+        return self._gateway.create_params(self._intent_request(payment))
 
-    def _wish(self, payment: Payment) -> IntentRequest:
+    def _intent_request(self, payment: Payment) -> IntentRequest:
         return IntentRequest(
             payment.id,
-            payment.ref,
+            payment.reference,
             payment.amount.minor,
             payment.amount.currency,
-            payment.text,
-            self._terms.return_url(payment.token),
+            payment.description,
+            self._terms.return_url(payment.page_token),
             payment.manual_capture,
         )
 
     async def _begin_attempt(self, payment: Payment, user_id: int, origin: Origin, cause: str | None) -> Payment:
         """Store the next attempt with its parameters, then ask for it; of two at once one is stored."""
-        now, params = self._clock.now(), self._gateway.confirm_params(self._wish(payment))
-        decide = partial(state_machine.next_attempt, origin=origin, now=now, cause=cause)
+        now, params = self._clock.now(), self._gateway.confirm_params(self._intent_request(payment))
+        decide = partial(state_machine.start_attempt, origin=origin, now=now, cause=cause)
         actor = f"user:{user_id}" if user_id else "customer"
-        payment = await self._attendant.change(payment.id, decide, actor, "attempt asked", params=params)
-        if payment.attempt.is_over:
-            raise AlreadyFinal  # the last attempt is used; the sweep ends it
-        await self._soon(payment, actor)
+        payment = await self._attendant.update(payment.id, decide, actor, "attempt asked", params=params)
+        if payment.attempt.is_finished:
+            raise PaymentClosed  # the last attempt is used; the sweep ends it
+        await self._advance_briefly(payment, actor)
         return await self._attendant.get(payment.id)
 
-    async def _end(self, payment_id: str, user_id: int, reason: CancelReason) -> Payment:
-        wanted, actor = partial(state_machine.cancel_asked, reason=reason, by=user_id), f"user:{user_id}"
-        payment = await self._attendant.change(payment_id, wanted, actor, "cancel asked")
-        return await self._until_answered(payment, actor)
+    async def _request_cancel(self, payment_id: str, user_id: int, reason: CancellationReason) -> Payment:
+        wanted, actor = partial(state_machine.request_cancel, reason=reason, by=user_id), f"user:{user_id}"
+        payment = await self._attendant.update(payment_id, wanted, actor, "cancel asked")
+        return await self._advance_and_reload(payment, actor)
 
-    async def _until_answered(self, payment: Payment, actor: str) -> Payment:
+    async def _advance_and_reload(self, payment: Payment, actor: str) -> Payment:
         """What Stripe makes of a wish, as far as it is known after a moment."""
-        if payment.is_final:
+        if payment.is_terminal:
             return payment
-        await self._soon(payment, actor)
+        await self._advance_briefly(payment, actor)
         return await self._attendant.get(payment.id)
 
-    async def _soon(self, payment: Payment, actor: str) -> None:
+    async def _advance_briefly(self, payment: Payment, actor: str) -> None:
         """Attend, but keep nobody waiting: after a while the card says that Stripe is slow, and the work goes on."""
-        if await self._errands.within(self._patience, self._attendant.attend(payment.id, actor=actor)):
+        if await self._errands.run_with_timeout(self._patience, self._attendant.advance(payment.id, actor=actor)):
             return
-        slow = partial(state_machine.waiting, code="slow")
-        await self._attendant.change(payment.id, slow, "kvit", "stripe is slow")
+        slow = partial(state_machine.mark_waiting, code="slow")
+        await self._attendant.update(payment.id, slow, "kvit", "stripe is slow")
 
-    async def _seen_soon(self, payment_id: str) -> tuple[Payment, bool]:
+    async def _sync_briefly(self, payment_id: str) -> tuple[Payment, bool]:
         """A look by which a person waits: what could not be seen in time counts as not seen."""
         seen: list[bool] = []
 
         async def look() -> None:
-            seen.append((await self._attendant.look(payment_id, actor="kvit"))[1])
+            seen.append((await self._attendant.sync(payment_id, actor="kvit"))[1])
 
-        await self._errands.within(self._patience, look())
+        await self._errands.run_with_timeout(self._patience, look())
         return await self._attendant.get(payment_id), any(seen)
 
 
 def _refuse_ended(payment: Payment) -> None:
-    if payment.is_final:
-        raise AlreadyPaid if payment.status is PaymentStatus.SUCCEEDED else AlreadyFinal
+    if payment.is_terminal:
+        raise AlreadyPaid if payment.status is PaymentStatus.SUCCEEDED else PaymentClosed

@@ -11,14 +11,14 @@ from weakref import WeakValueDictionary
 log = logging.getLogger(__name__)
 
 
-async def all_of(work: Sequence[Coroutine[Any, Any, object]]) -> None:
+async def gather_all(work: Sequence[Coroutine[Any, Any, object]]) -> None:
     """Return when all of them are over; an error of one is raised then, so that no other goes on unattended."""
     for error in await asyncio.gather(*work, return_exceptions=True):
         if isinstance(error, BaseException):
             raise error
 
 
-async def first_of(*waiting: Coroutine[Any, Any, object]) -> None:
+async def wait_first(*waiting: Coroutine[Any, Any, object]) -> None:
     """Return when the first of them does, and end the others."""
     tasks = [asyncio.ensure_future(each) for each in waiting]
     try:
@@ -29,13 +29,13 @@ async def first_of(*waiting: Coroutine[Any, Any, object]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class Errands:
+class BackgroundTasks:
     """Work that outlives whoever began it; it is waited for at the end, and its failures are written down."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
 
-    async def within(self, seconds: float, work: Coroutine[Any, Any, object]) -> bool:
+    async def run_with_timeout(self, seconds: float, work: Coroutine[Any, Any, object]) -> bool:
         """Begin the work and wait for it so long; False if it goes on by itself."""
         task = asyncio.create_task(work)
         self._running.add(task)
@@ -57,16 +57,16 @@ class Errands:
             log.error("work that went on by itself failed", exc_info=error)
 
 
-PATIENCE = 3.0
+USER_WAIT_TIMEOUT = 3.0
 """Seconds that a person waits for Stripe; after that the card says that it takes longer, and the work goes on."""
 
 
-class Turns:
+class KeyedLocks:
     """A lock for each payment: Stripe locks the intent as well, and a later look is then a newer one."""
 
     def __init__(self) -> None:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    def of(self, payment_id: str) -> asyncio.Lock:
+    def lock(self, payment_id: str) -> asyncio.Lock:
         """The lock of one payment; it lives as long as somebody holds or awaits it."""
         return self._locks.setdefault(payment_id, asyncio.Lock())

@@ -12,7 +12,7 @@ MOST = 1000
 """Different things that are remembered to have been said."""
 
 
-class Seldom:
+class ThrottledLogger:
     """Keeps the log from being filled by others; in real seconds, for the disk knows no other."""
 
     def __init__(self, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
@@ -21,7 +21,7 @@ class Seldom:
         self._said: dict[str, float] = {}
         self._unsaid: Counter[str] = Counter()
 
-    def say(self, log: logging.Logger, sentence: str, what: str) -> None:
+    def warning(self, log: logging.Logger, sentence: str, what: str) -> None:
         """Warn with the sentence, which has one hole for `what`; a few different ones are told apart."""
         last, now = self._said.get(what), self._clock()
         if last is not None and now - last < self._seconds:

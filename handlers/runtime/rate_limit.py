@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from datetime import datetime, timedelta
 
 
-class Turnstile:
+class RateLimiter:
     """Counts what was let through by key; the longest unused key is forgotten where there are too many."""
 
     def __init__(self, most: int, seconds: float, *, keys: int = 10_000) -> None:
@@ -16,7 +16,7 @@ class Turnstile:
         self._keys = keys
         self._passed: OrderedDict[str, deque[datetime]] = OrderedDict()
 
-    def wait(self, key: str, now: datetime) -> float:
+    def retry_after(self, key: str, now: datetime) -> float:
         """Seconds until the key may pass; 0 lets it pass now, and counts that."""
         passed = self._passed.setdefault(key, deque(maxlen=self._most))
         self._passed.move_to_end(key)
@@ -32,7 +32,7 @@ MOST = 10_000
 """Keys that are remembered at the most; where there are more, the oldest go."""
 
 
-class Lately:
+class RecentTimes:
     """Times by key, the oldest first; what is older than `kept` is forgotten as something new is noted."""
 
     def __init__(self, kept: timedelta, *, most: int = MOST) -> None:
@@ -44,11 +44,11 @@ class Lately:
         """How many keys are remembered."""
         return len(self._times)
 
-    def when(self, key: str) -> datetime | None:
+    def get(self, key: str) -> datetime | None:
         """The time that was noted last; None if there is none, or it was forgotten."""
         return self._times.get(key)
 
-    def note(self, key: str, at: datetime, *, now: datetime) -> None:
+    def set(self, key: str, at: datetime, *, now: datetime) -> None:
         """Remember this time, and forget what is too old or too much."""
         self._times.pop(key, None)
         while self._times and (len(self._times) >= self._most or self._oldest() < now - self._kept):

@@ -8,47 +8,47 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from handlers.clock import Clock
-from handlers.runtime.concurrency import all_of, first_of
-from handlers.runtime.heartbeats import Health
+from handlers.runtime.concurrency import gather_all, wait_first
+from handlers.runtime.heartbeats import Heartbeats
 from handlers.trace import trace
 from storage.errors import DatabaseUnavailable
-from storage.job_queue import Mailbox
-from storage.models.job import Discard, Done, Draft, Mail, Retry, Snooze, Verdict
+from storage.job_queue import JobQueue
+from storage.models.job import DeadLetter, Done, Job, NewJob, Outcome, Retry, Snooze
 
 log = logging.getLogger(__name__)
 
-Handle = Callable[[Mail], Awaitable[Verdict]]
-OnSetAside = Callable[[Mail, str], Awaitable[Sequence[Draft]]]
+Handle = Callable[[Job], Awaitable[Outcome]]
+OnSetAside = Callable[[Job, str], Awaitable[Sequence[NewJob]]]
 """What is to be said when a mail is set aside: it is put into the outbox by the commit that sets it aside."""
 
-Settled = Callable[[Mail, Verdict, datetime], None]
+Settled = Callable[[Job, Outcome, datetime], None]
 
-HANDS = 16
+CONCURRENCY = 16
 LEASE_SECONDS = 120.0
-HANDLE_SECONDS = 100.0
-LONGEST_WAIT = 15.0
+JOB_TIMEOUT = 100.0
+POLL_INTERVAL = 15.0
 """Seconds without a look at the box: a sign of life, and the net under a bell that was missed."""
 
-MOST_TRIES = 3
+MAX_ATTEMPTS = 3
 
 
-def _unseen(mail: Mail, verdict: Verdict, now: datetime) -> None:
+def _unseen(mail: Job, verdict: Outcome, now: datetime) -> None:
     """Nobody counts."""
 
 
-class Belt:
+class Worker:
     """One box and what is done with its mail. Mails of one lane are handled one after the other."""
 
     def __init__(
         self,
-        box: Mailbox,
+        box: JobQueue,
         handle: Handle,
         clock: Clock,
-        health: Health,
+        health: Heartbeats,
         *,
-        hands: int = HANDS,
+        hands: int = CONCURRENCY,
         lease_seconds: float = LEASE_SECONDS,
-        outbox: Mailbox,
+        outbox: JobQueue,
         set_aside: Sequence[OnSetAside],
         settled: Settled = _unseen,
     ) -> None:
@@ -66,17 +66,17 @@ class Belt:
         self._set_aside = set_aside
         self._settled = settled
         self._busy: set[asyncio.Task[None]] = set()
-        self._held: dict[int, Mail] = {}
+        self._held: dict[int, Job] = {}
         self._claimed = asyncio.Event()
         self._claimed.set()
         self._stopping = False
-        health.expect(box.box, within_seconds=LONGEST_WAIT * 8)
+        health.register(box.box, within_seconds=POLL_INTERVAL * 8)
 
-    async def forever(self) -> None:
+    async def run(self) -> None:
         """Handle mail as it comes, until `stop`."""
         while not self._stopping:
             try:
-                await self._turn()
+                await self._claim_batch()
             except DatabaseUnavailable as error:
                 log.warning("the belt %s waits: %s", self._box.box, error)
                 await asyncio.sleep(1)
@@ -88,22 +88,22 @@ class Belt:
             now=self._clock.now(), limit=self._hands, lease_seconds=self._lease_seconds
         ):
             self._held |= {mail.id: mail for mail in mails}
-            await all_of([self._work(mail) for mail in mails])
+            await gather_all([self._process(mail) for mail in mails])
             handled += len(mails)
         return handled
 
     async def stop(self, seconds: float) -> None:
         """Claim nothing more and let what is in hand be finished, within `seconds`."""
         self._stopping = True
-        self._box.ring()
+        self._box.notify()
         if self._busy:
             await asyncio.wait(self._busy, timeout=seconds)
 
-    async def _turn(self) -> None:
+    async def _claim_batch(self) -> None:
         self._health.beat(self._box.box, self._clock.now())
         free = self._hands - len(self._busy)
         if free <= 0:
-            await asyncio.wait(self._busy, timeout=LONGEST_WAIT, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(self._busy, timeout=POLL_INTERVAL, return_when=asyncio.FIRST_COMPLETED)
             return
         self._claimed.clear()
         try:
@@ -112,27 +112,27 @@ class Belt:
                 is_new = mail.id not in self._held
                 self._held[mail.id] = mail
                 if is_new:  # or its lease ran out while we work on it: this one is ours as well
-                    task = asyncio.create_task(self._work(mail))
+                    task = asyncio.create_task(self._process(mail))
                     self._busy.add(task)
                     task.add_done_callback(self._busy.discard)
         finally:
             self._claimed.set()
         if len(mails) < free and not self._stopping:  # whatever comes now rings the bell
-            await self._idle()
+            await self._wait_for_work()
 
-    async def _idle(self) -> None:
+    async def _wait_for_work(self) -> None:
         """Wait for new mail, or until the next one is due."""
         due = await self._box.next_due()
-        left = LONGEST_WAIT if due is None else (due - self._clock.now()).total_seconds()
-        await first_of(self._box.wait(), self._clock.sleep(max(0.0, min(left, LONGEST_WAIT))))
+        left = POLL_INTERVAL if due is None else (due - self._clock.now()).total_seconds()
+        await wait_first(self._box.wait(), self._clock.sleep(max(0.0, min(left, POLL_INTERVAL))))
 
-    async def _work(self, mail: Mail) -> None:
-        with trace(box=mail.box, mail=mail.id):
-            verdict = await self._judged(mail)
+    async def _process(self, mail: Job) -> None:
+        with trace(box=mail.queue, mail=mail.id):
+            verdict = await self._run_handler(mail)
             try:
-                words = await self._words(mail, verdict.reason) if isinstance(verdict, Discard) else ()
+                words = await self._dead_letter_jobs(mail, verdict.reason) if isinstance(verdict, DeadLetter) else ()
                 now = self._clock.now()
-                settled = await self._settle(mail.id, verdict, words, now)
+                settled = await self._finish(mail.id, verdict, words, now)
             except DatabaseUnavailable as error:
                 log.warning("mail %s could not be settled, it comes again: %s", mail.id, error)
                 return
@@ -141,10 +141,10 @@ class Belt:
             self._settled(mail, verdict, now)
             if settled and isinstance(verdict, Done):
                 log.info("%s is done", mail.kind)
-            if settled and isinstance(verdict, Discard):
+            if settled and isinstance(verdict, DeadLetter):
                 log.error("mail %s (%s) was set aside: %s", mail.id, mail.kind, verdict.reason)
 
-    async def _settle(self, number: int, verdict: Verdict, words: Sequence[Draft], now: datetime) -> bool:
+    async def _finish(self, number: int, verdict: Outcome, words: Sequence[NewJob], now: datetime) -> bool:
         """Settle it by the lease that we hold; False if it is another's by now.
 
         Where a lease ran out (the machine slept), a claim of ours may be renewing it at this moment; whatever was done
@@ -152,30 +152,30 @@ class Belt:
         """
         while True:
             held = self._held[number]
-            settled = await self._box.settle(
-                held, verdict, now=now, also=lambda tx: self._outbox.put_within(tx, *words, now=now)
+            settled = await self._box.finish(
+                held, verdict, now=now, also=lambda tx: self._outbox.enqueue_in(tx, *words, now=now)
             )
             if not settled:
                 await self._claimed.wait()
             if settled or self._held[number] is held:
                 return settled
 
-    async def _judged(self, mail: Mail) -> Verdict:
+    async def _run_handler(self, mail: Job) -> Outcome:
         try:
-            async with asyncio.timeout(HANDLE_SECONDS):
+            async with asyncio.timeout(JOB_TIMEOUT):
                 return await self._handle(mail)
         except DatabaseUnavailable as error:
             log.warning("mail %s waits for the database: %s", mail.id, error)
             return Snooze(2.0)
         except Exception as error:
             log.exception("mail %s (%s) failed", mail.id, mail.kind)
-            if mail.tries + 1 >= MOST_TRIES:
-                return Discard(f"{type(error).__name__} in {MOST_TRIES} tries")
-            return Retry(type(error).__name__, 1.0 + mail.tries * 2)
+            if mail.attempts + 1 >= MAX_ATTEMPTS:
+                return DeadLetter(f"{type(error).__name__} in {MAX_ATTEMPTS} tries")
+            return Retry(type(error).__name__, 1.0 + mail.attempts * 2)
 
-    async def _words(self, mail: Mail, reason: str) -> Sequence[Draft]:
+    async def _dead_letter_jobs(self, mail: Job, reason: str) -> Sequence[NewJob]:
         """What is to be said of a mail that is set aside; who cannot say it does not hinder the others."""
-        words: list[Draft] = []
+        words: list[NewJob] = []
         for say in self._set_aside:
             try:
                 words += await say(mail, reason)

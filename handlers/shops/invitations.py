@@ -12,18 +12,18 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
-from handlers.access.membership import LONGEST_NAME, Person, Team, known_as, role_name
+from handlers.access.membership import LONGEST_NAME, Actor, MembershipService, display_name, role_name
 from handlers.clock import Clock
-from handlers.i18n import html, moment, text
-from handlers.messages.outbox_message import Post, draft_of, lane_of
+from handlers.i18n import format_datetime, html, text
+from handlers.messages.outbox_message import OutboxMessage, chat_ordering_key, to_job
 from handlers.operations.alerts import Alerts
-from handlers.telegram.messenger import Button, DeliveryFailed, Letter, Messenger
-from handlers.text import caption
-from storage.errors import PaymentError
-from storage.invitations import Invitations, Joined
-from storage.job_queue import Mailbox
-from storage.models.job import Draft, Mail
-from storage.models.payment import Place
+from handlers.telegram.messenger import Button, DeliveryError, Message, Messenger
+from handlers.text import clean_text
+from storage.errors import UserError
+from storage.invitations import AcceptedInvitation, InvitationRepository
+from storage.job_queue import JobQueue
+from storage.models.job import Job, NewJob
+from storage.models.payment import ChatTarget
 from storage.models.shop import Invitation, Member, Role, Shop
 
 KIND = "invitation"
@@ -37,14 +37,14 @@ WORD_BYTES = 24
 WAIT_FOR_NAME = 2.0
 
 
-class OwnersAreSet(PaymentError):
+class OwnersAreSet(UserError):
     """Owners are those of OWNER_IDS, so nobody is made or unmade one in the chat."""
 
-    code = "error.owners_are_set"
+    message_key = "error.owners_are_set"
 
 
 @dataclass(frozen=True)
-class Wish:
+class InvitationContext:
     """Who wants to invite, from where, and how he is to be answered; kept with the mail, without the word."""
 
     source: str
@@ -61,14 +61,14 @@ class Wish:
         return self.chat_id > 0
 
 
-class Colleagues:
+class InvitationService:
     """Invitations and goodbyes. The word of a link is made from `secret` and what asked for it, and kept nowhere."""
 
     def __init__(
         self,
-        team: Team,
-        book: Invitations,
-        outbox: Mailbox,
+        team: MembershipService,
+        book: InvitationRepository,
+        outbox: JobQueue,
         alerts: Alerts,
         messenger: Messenger,
         clock: Clock,
@@ -83,44 +83,46 @@ class Colleagues:
         self._clock = clock
         self._secret = secret
 
-    async def invite(self, shop: Shop, role: Role, inviter: Person, wish: Wish) -> None:
+    async def invite(self, shop: Shop, role: Role, inviter: Actor, wish: InvitationContext) -> None:
         """Send the inviter a link in his private chat; the same wish again sends nothing more."""
         now = self._clock.now()
-        digest = _digest(self._word(wish.source))
+        digest = _digest(self._token(wish.source))
         wanted = Invitation(digest, shop.id, role, wish.source, inviter.id, now + INVITE_LIFE)
-        kept = await self._book.offer(wanted, now=now)
-        said = {"digest": kept.digest, "role": int(kept.role), "shop": shop.name, "zone": shop.time_zone}
+        kept = await self._book.create(wanted, now=now)
+        said = {"digest": kept.token_hash, "role": int(kept.role), "shop": shop.name, "zone": shop.time_zone}
         body = json.dumps(said | {"wish": asdict(wish)}).encode()
-        await self._outbox.put(Draft(f"{KIND}:{kept.digest}", lane_of(inviter.id), KIND, body), now=now)
+        await self._outbox.enqueue(
+            NewJob(f"{KIND}:{kept.token_hash}", chat_ordering_key(inviter.id), KIND, body), now=now
+        )
         if kept.role is Role.ADMIN and not await self._team.is_owner(inviter.id):
-            await self._alerts.admin_invited(shop, inviter, kept.digest)
+            await self._alerts.admin_invited(shop, inviter, kept.token_hash)
 
     async def is_invited(self, said: str) -> bool:
         """Whether a word is one of an invitation that somebody can take up now."""
         if not said.startswith(INVITE):
             return False
         invitation = await self._book.find(_digest(said.removeprefix(INVITE)))
-        return invitation is not None and invitation.is_open(self._clock.now())
+        return invitation is not None and invitation.is_valid(self._clock.now())
 
-    async def join(self, said: str, person: Person, answer: Callable[[Joined], Draft]) -> None:
+    async def join(self, said: str, person: Actor, answer: Callable[[AcceptedInvitation], NewJob]) -> None:
         """Seat the person who brings an invitation's word, and tell him and whoever invited him.
 
         Raises:
             InvitationRefused, RoleHeld: nothing was changed.
         """
         digest = _digest(said.removeprefix(INVITE))
-        name = caption(person.name[:LONGEST_NAME])
+        name = clean_text(person.name[:LONGEST_NAME])
         owners, now = await self._team.owners(), self._clock.now()
-        await self._book.take_up(
+        await self._book.accept(
             digest,
             person.id,
             name=name,
             owners=owners,
-            say=lambda joined: (answer(joined), _told(joined)),
+            say=lambda joined: (answer(joined), _accepted_notification(joined)),
             now=now,
         )
 
-    async def revoke(self, shop: Shop, user_id: int, *, by: int, answer: Callable[[Member], Draft]) -> None:
+    async def revoke(self, shop: Shop, user_id: int, *, by: int, answer: Callable[[Member], NewJob]) -> None:
         """Take a person's role in the shop away at once.
 
         Raises:
@@ -130,73 +132,75 @@ class Colleagues:
         if user_id in owners:
             raise OwnersAreSet
         now = self._clock.now()
-        await self._book.revoke(shop.id, user_id, by=by, owners=owners, say=lambda it: (answer(it),), now=now)
+        await self._book.revoke_member(shop.id, user_id, by=by, owners=owners, say=lambda it: (answer(it),), now=now)
 
     async def waiting(self, shop: Shop) -> Sequence[Invitation]:
         """The shop's invitations that somebody can still take up."""
         return await self._book.open(shop.id, now=self._clock.now())
 
-    async def letter(self, mail: Mail) -> Post | None:
+    async def build_message(self, mail: Job) -> OutboxMessage | None:
         """The message with the link; None once the invitation is not worth anything any more.
 
         Raises:
             DeliveryFailed: the bot does not know its own name yet.
         """
         said, wish = _read(mail)
-        word = self._word(wish.source)
+        word = self._token(wish.source)
         invitation = await self._book.find(_digest(word))
-        if invitation is None or not invitation.is_open(self._clock.now()):
+        if invitation is None or not invitation.is_valid(self._clock.now()):
             return None
         if not self._messenger.username:
-            raise DeliveryFailed("our own name is not known yet", wait=WAIT_FOR_NAME)
+            raise DeliveryError("our own name is not known yet", wait=WAIT_FOR_NAME)
         link = f"https://t.me/{self._messenger.username}?start={INVITE}{word}"
         words = html(
             wish.language,
             "invite.link",
             shop=said["shop"],
             role=role_name(wish.language, Role(said["role"])),
-            until=moment(wish.language, invitation.expires_at, said["zone"]),
+            until=format_datetime(wish.language, invitation.expires_at, said["zone"]),
             link=link,
         )
         share = Button(text(wish.language, "button.share"), url=f"https://t.me/share/url?url={quote(link, safe='')}")
-        return Post(Place(wish.user_id), Letter(words, ((share,),)), wish.message_id if wish.is_private else None)
+        return OutboxMessage(
+            ChatTarget(wish.user_id), Message(words, ((share,),)), wish.message_id if wish.is_private else None
+        )
 
-    async def sent(self, mail: Mail) -> None:
+    async def on_sent(self, mail: Job) -> None:
         """The link is with the inviter; where he asked in a group, say so there, and nothing more."""
         await self._say_in_group(mail, "invite.sent_privately")
 
-    async def closed(self, mail: Mail) -> None:
+    async def on_chat_unavailable(self, mail: Job) -> None:
         """The inviter's private chat is closed to the bot: let the invitation end, and say in the group what to do."""
-        await self._book.void(_read(mail)[0]["digest"], now=self._clock.now())
+        await self._book.revoke_invitation(_read(mail)[0]["digest"], now=self._clock.now())
         await self._say_in_group(mail, "invite.private_closed")
 
-    async def _say_in_group(self, mail: Mail, key: str) -> None:
+    async def _say_in_group(self, mail: Job, key: str) -> None:
         _, wish = _read(mail)
         if wish.is_private:
             return
         words = html(wish.language, key, bot=f"https://t.me/{self._messenger.username}")
-        post = Post(Place(wish.chat_id, wish.thread_id), Letter(words), wish.message_id)
-        await self._outbox.put(draft_of(post, key=f"{wish.key}:{KIND}"), now=self._clock.now())
+        post = OutboxMessage(ChatTarget(wish.chat_id, wish.thread_id), Message(words), wish.message_id)
+        await self._outbox.enqueue(to_job(post, key=f"{wish.key}:{KIND}"), now=self._clock.now())
 
-    def _word(self, source: str) -> str:
+    def _token(self, source: str) -> str:
         made = hmac.digest(self._secret, source.encode(), "sha256")[:WORD_BYTES]
         return base64.urlsafe_b64encode(made).decode()
 
 
-def _told(joined: Joined) -> Draft:
+def _accepted_notification(joined: AcceptedInvitation) -> NewJob:
     """The word to whoever invited, in the language of the shop."""
     shop, member = joined.shop, joined.member
     role = role_name(shop.language, member.role)
-    person = known_as(member.name, member.user_id)
+    person = display_name(member.name, member.user_id)
     words = html(shop.language, "join.told", person=person, role=role, shop=shop.name)
-    post = Post(Place(joined.invitation.invited_by), Letter(words))
-    return draft_of(post, key=f"joined:{joined.invitation.digest}")
+    post = OutboxMessage(ChatTarget(joined.invitation.invited_by), Message(words))
+    return to_job(post, key=f"joined:{joined.invitation.token_hash}")
 
 
 def _digest(word: str) -> str:
     return hashlib.sha256(word.encode(errors="replace")).hexdigest()
 
 
-def _read(mail: Mail) -> tuple[dict[str, Any], Wish]:
-    said = json.loads(mail.body)
-    return said, Wish(**said.pop("wish"))
+def _read(mail: Job) -> tuple[dict[str, Any], InvitationContext]:
+    said = json.loads(mail.payload)
+    return said, InvitationContext(**said.pop("wish"))

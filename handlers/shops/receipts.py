@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from handlers.shops.settings import SELLER
+from handlers.shops.settings import SELLER_FIELDS
 from storage.models.money import Money
 from storage.models.payment import Payment
 from storage.models.shop import Seller, Shop
@@ -28,18 +28,18 @@ class Receipt:
     at: datetime
     amount: Money
     refunded: Money
-    kept: Money
+    net_amount: Money
     vat: Money | None
-    vat_kept: Money | None
+    net_vat: Money | None
     is_receipt: bool
 
 
-def receipt_of(payment: Payment, shop: Shop) -> Receipt | None:
+def make_receipt(payment: Payment, shop: Shop) -> Receipt | None:
     """The paper about this payment; None unless money was received."""
-    if not payment.received or payment.succeeded_at is None:
+    if not payment.amount_received or payment.succeeded_at is None:
         return None
     currency = payment.amount.currency
-    kept = payment.received - payment.refunded
+    kept = payment.amount_received - payment.amount_refunded
 
     def part(minor: int) -> Money | None:
         return Money(vat_within(minor, shop.vat_rate), currency) if shop.vat_rate else None
@@ -47,16 +47,16 @@ def receipt_of(payment: Payment, shop: Shop) -> Receipt | None:
     return Receipt(
         number=payment.receipt_number,
         at=payment.succeeded_at,
-        amount=Money(payment.received, currency),
-        refunded=Money(payment.refunded, currency),
-        kept=Money(kept, currency),
-        vat=part(payment.received),
-        vat_kept=part(kept),
-        is_receipt=payment.receipt_number is not None and not lacking(shop),
+        amount=Money(payment.amount_received, currency),
+        refunded=Money(payment.amount_refunded, currency),
+        net_amount=Money(kept, currency),
+        vat=part(payment.amount_received),
+        net_vat=part(kept),
+        is_receipt=payment.receipt_number is not None and not missing_fields(shop),
     )
 
 
-def as_of(shop: Shop, sellers: Sequence[Seller], at: datetime) -> Shop:
+def shop_at(shop: Shop, sellers: Sequence[Seller], at: datetime) -> Shop:
     """The shop with the seller whom the paper about money of that time names, whatever the shop says later.
 
     That is who it was then; where something was lacking then, the first of whom all is known. `sellers` are all that
@@ -64,7 +64,7 @@ def as_of(shop: Shop, sellers: Sequence[Seller], at: datetime) -> Shop:
     """
     then = [one for one in sellers if one.since <= at][-1:]
     later = [one for one in sellers if one.since > at]
-    whole = (named for one in (*then, *later) if not lacking(named := _named(shop, one)))
+    whole = (named for one in (*then, *later) if not missing_fields(named := _named(shop, one)))
     return next(whole, shop)
 
 
@@ -79,9 +79,9 @@ def _named(shop: Shop, seller: Seller) -> Shop:
     )
 
 
-def lacking(shop: Shop) -> list[str]:
+def missing_fields(shop: Shop) -> list[str]:
     """The settings about the seller, as `/settings` names them, without which the law has no receipt."""
-    missing = [name for name, kept in SELLER.items() if not getattr(shop, kept).strip()]
+    missing = [name for name, kept in SELLER_FIELDS.items() if not getattr(shop, kept).strip()]
     return [*missing, "vat"] if shop.vat_rate is None else missing
 
 

@@ -8,17 +8,22 @@ from dataclasses import replace
 from zoneinfo import available_timezones
 
 from handlers.access.membership import LONGEST_NAME
-from handlers.amounts.errors import AmountRefused, TextTooLong
+from handlers.amounts.errors import AmountError, DescriptionTooLong
 from handlers.amounts.parser import parse_amount
 from handlers.i18n import LANGUAGES
-from handlers.text import caption
-from storage.errors import PaymentError
-from storage.models.money import CURRENCIES, LARGEST, MINIMUM, Money
+from handlers.text import clean_text
+from storage.errors import UserError
+from storage.models.money import CURRENCIES, MAX_AMOUNT, MIN_AMOUNT, Money
 from storage.models.shop import Shop
 
 MOST_HOURS = 168
 LONGEST = {"seller": 100, "address": 200, "number": 40, "contact": 100}
-SELLER = {"seller": "seller_name", "address": "seller_address", "number": "seller_number", "contact": "seller_contact"}
+SELLER_FIELDS = {
+    "seller": "seller_name",
+    "address": "seller_address",
+    "number": "seller_number",
+    "contact": "seller_contact",
+}
 """What stands on a receipt, and where it is kept."""
 
 CLEAR = "-"
@@ -29,43 +34,43 @@ HOURS = re.compile(r"[0-9]{1,3}")
 PERCENT = re.compile(r"([0-9]{1,2})(?:[.,]([0-9]{1,2}))?\s*%?")
 
 
-class SettingRefused(PaymentError):
+class InvalidSetting(UserError):
     """The setting is not known, or cannot have this value."""
 
-    code = "error.setting_refused"
+    message_key = "error.setting_refused"
 
 
-class NameRefused(PaymentError):
+class InvalidName(UserError):
     """A name is empty or too long."""
 
-    code = "error.name_refused"
+    message_key = "error.name_refused"
 
 
-class LimitRefused(PaymentError):
+class InvalidLimit(UserError):
     """A limit is no amount, or one that nobody could keep."""
 
-    code = "error.limit_refused"
+    message_key = "error.limit_refused"
 
 
-class HoursRefused(PaymentError):
+class InvalidHours(UserError):
     """The lifetime of a request is no number of hours, or out of bounds."""
 
-    code = "error.hours_refused"
+    message_key = "error.hours_refused"
 
 
-class VatRefused(PaymentError):
+class InvalidVat(UserError):
     """The rate of VAT is no percentage."""
 
-    code = "error.vat_refused"
+    message_key = "error.vat_refused"
 
 
-class LineRefused(PaymentError):
+class InvalidSellerLine(UserError):
     """A line about the seller is empty or too long."""
 
-    code = "error.line_refused"
+    message_key = "error.line_refused"
 
 
-def changed(name: str, value: str) -> Callable[[Shop], Shop]:
+def parse_change(name: str, value: str) -> Callable[[Shop], Shop]:
     """How a shop is with one setting changed; the returned function refuses what the shop cannot be.
 
     Raises:
@@ -74,12 +79,12 @@ def changed(name: str, value: str) -> Callable[[Shop], Shop]:
     return lambda shop: _with(shop, name, value)
 
 
-def told(name: str, value: str) -> dict[str, str]:
+def audit_detail(name: str, value: str) -> dict[str, str]:
     """What the history keeps of a change: the value as well, unless it is text about a person or a place."""
-    return {"setting": name} if name in SELLER or name == "name" else {"setting": name, "value": value}
+    return {"setting": name} if name in SELLER_FIELDS or name == "name" else {"setting": name, "value": value}
 
 
-def name_of(value: str) -> str:
+def parse_name(value: str) -> str:
     """A shop's name.
 
     Raises:
@@ -87,7 +92,7 @@ def name_of(value: str) -> str:
     """
     name = _line(value, LONGEST_NAME)
     if not name:
-        raise NameRefused(longest=LONGEST_NAME)
+        raise InvalidName(longest=LONGEST_NAME)
     return name
 
 
@@ -100,7 +105,7 @@ def percent(rate: int) -> str:
 def _with(shop: Shop, name: str, value: str) -> Shop:
     match name:
         case "name":
-            return replace(shop, name=name_of(value))
+            return replace(shop, name=parse_name(value))
         case "currency" if value.upper() in CURRENCIES:
             return replace(shop, currency=value.upper())
         case "language" if value.lower() in LANGUAGES:
@@ -116,7 +121,7 @@ def _with(shop: Shop, name: str, value: str) -> Shop:
 def _with_terms(shop: Shop, name: str, value: str) -> Shop:
     match name:
         case "limit":
-            return replace(shop, limit=_amount(shop, value, MINIMUM[shop.currency]))
+            return replace(shop, request_limit=_amount(shop, value, MIN_AMOUNT[shop.currency]))
         case "refunds":
             return replace(shop, refund_limit=_amount(shop, value, 1))
         case "hours":
@@ -124,7 +129,7 @@ def _with_terms(shop: Shop, name: str, value: str) -> Shop:
         case "vat":
             return replace(shop, vat_rate=_rate(value))
         case _:
-            raise SettingRefused
+            raise InvalidSetting
 
 
 def _with_seller(shop: Shop, name: str, line: str) -> Shop:
@@ -141,12 +146,12 @@ def _with_seller(shop: Shop, name: str, line: str) -> Shop:
 
 def _amount(shop: Shop, value: str, least: int) -> int:
     """A limit in minor units; one that can be read in two ways is refused, for it is set once and then forgotten."""
-    refusal = LimitRefused(least=Money(least, shop.currency), most=Money(LARGEST, shop.currency))
+    refusal = InvalidLimit(least=Money(least, shop.currency), most=Money(MAX_AMOUNT, shop.currency))
     try:
-        money = parse_amount(value, currency=shop.currency, limit=LARGEST)
-    except AmountRefused:
+        money = parse_amount(value, currency=shop.currency, limit=MAX_AMOUNT)
+    except AmountError:
         raise refusal from None
-    if isinstance(money, tuple) or not least <= money.minor <= LARGEST:
+    if isinstance(money, tuple) or not least <= money.minor <= MAX_AMOUNT:
         raise refusal
     return money.minor
 
@@ -155,7 +160,7 @@ def _hours(value: str) -> int | None:
     if value.lower() == "default":
         return None
     if not HOURS.fullmatch(value) or not 1 <= int(value) <= MOST_HOURS:
-        raise HoursRefused(most=MOST_HOURS)
+        raise InvalidHours(most=MOST_HOURS)
     return int(value)
 
 
@@ -167,7 +172,7 @@ def _rate(value: str) -> int | None:
         return 0
     found = PERCENT.fullmatch(value)
     if found is None:
-        raise VatRefused
+        raise InvalidVat
     return int(found[1] + (found[2] or "").ljust(2, "0"))
 
 
@@ -176,14 +181,14 @@ def _about_seller(value: str, longest: int) -> str:
         return ""
     line = _line(value, longest)
     if not line:
-        raise LineRefused(longest=longest)
+        raise InvalidSellerLine(longest=longest)
     return line
 
 
 def _line(value: str, longest: int) -> str:
     """One clean line; an empty one where it is too long."""
     try:
-        line = caption(value)
-    except TextTooLong:
+        line = clean_text(value)
+    except DescriptionTooLong:
         return ""
     return line if len(line) <= longest else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-FAILURES = {
+FAILURE_MESSAGES = {
     "payment_intent_authentication_failure": "reason.broken_off",
     "payment_method_customer_decline": "reason.broken_off",
     "payment_method_provider_decline": "reason.declined",
@@ -25,19 +25,19 @@ FAILURES = {
 NOT_ENABLED = frozenset(
     {"payment_method_unactivated", "capability_not_active", "payment_method_not_available", "account_invalid"}
 )
-MISMATCH = "mismatch"
+INTENT_MISMATCH = "mismatch"
 """Our own code for an intent that is not the one that was asked for."""
 
-KEY_REFUSED = frozenset({"authentication", "permission"})
+AUTH_ERRORS = frozenset({"authentication", "permission"})
 """Stripe did not take our key, or not for this."""
 
 
-def failure_key(code: str | None) -> str:
+def failure_message_key(code: str | None) -> str:
     """The sentence for an attempt that failed with Stripe's `code` or `decline_code`."""
-    return FAILURES.get(code or "", "reason.other")
+    return FAILURE_MESSAGES.get(code or "", "reason.other")
 
 
-def refusal_key(code: str | None) -> str:
+def rejection_message_key(code: str | None) -> str:
     """The sentence for a request that Stripe did not take at all."""
     if code in NOT_ENABLED:
         return "refused.not_enabled"
@@ -46,12 +46,12 @@ def refusal_key(code: str | None) -> str:
     return "refused.other"
 
 
-def trouble_key(code: str | None) -> str:
+def error_message_key(code: str | None) -> str:
     """The sentence for a request that waits for Stripe."""
-    if code in KEY_REFUSED:
+    if code in AUTH_ERRORS:
         return "trouble.key"
-    return "trouble.mismatch" if code == MISMATCH else "trouble.unreachable"
+    return "trouble.mismatch" if code == INTENT_MISMATCH else "trouble.unreachable"
 
 
-NO_RIGHT = "permission"
+PERMISSION_ERROR = "permission"
 """The code of a refusal that does not pass before somebody gives the key more rights."""

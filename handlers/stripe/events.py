@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from storage.models.job import Draft
+from storage.models.job import NewJob
 
-POINTING = frozenset({"charge", "refund", "dispute", "radar.early_fraud_warning"})
+RELATED_OBJECTS = frozenset({"charge", "refund", "dispute", "radar.early_fraud_warning"})
 """Objects that name the intent they belong to; their own metadata need not be the intent's."""
 
 _LATEST = 2**33
@@ -22,12 +22,12 @@ _CLIENT_SECRET = re.compile(rb'("client_secret"\s*:\s*)"(?:[^"\\]|\\.)*"', re.DO
 _SECRET_ANYWHERE = re.compile(rb"[a-z]{1,12}_[A-Za-z0-9]{1,255}_secret_[A-Za-z0-9_-]+")
 
 
-class NotAnEvent(Exception):
+class InvalidEvent(Exception):
     """The body is not UTF-8, not JSON, or not one of Stripe's snapshot events."""
 
 
 @dataclass(frozen=True)
-class Event:
+class StripeEvent:
     """An event as a pointer. `intent_id` is the PaymentIntent it is about; `ours` if Kvit may have made that intent.
 
     `payment_id` is what the object's metadata says is our payment: a hint, to be held against Stripe. `created` is
@@ -38,12 +38,12 @@ class Event:
     type: str
     livemode: bool
     intent_id: str | None
-    ours: bool
+    is_ours: bool
     payment_id: str | None = None
     created: int | None = None
 
 
-def read(raw: bytes) -> Event:
+def parse_event(raw: bytes) -> StripeEvent:
     """Read the pointer out of the body.
 
     Raises:
@@ -52,32 +52,32 @@ def read(raw: bytes) -> Event:
     try:
         said = json.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError):
-        raise NotAnEvent("the body is not JSON in UTF-8") from None
+        raise InvalidEvent("the body is not JSON in UTF-8") from None
     if not isinstance(said, dict):
-        raise NotAnEvent("the body is not an object")
+        raise InvalidEvent("the body is not an object")
     event_id, kind, livemode = _word(said.get("id")), _word(said.get("type")), said.get("livemode")
     if event_id is None or kind is None or not isinstance(livemode, bool):
-        raise NotAnEvent("the body lacks an id, a type or a livemode")
-    thing = thing_of(said)
+        raise InvalidEvent("the body lacks an id, a type or a livemode")
+    thing = event_object(said)
     intent_id, payment_id = intent_of(thing), payment_of(thing)
     ours = intent_id is not None and _may_be_ours(thing)
     created = said.get("created")
     at = created if type(created) is int and 0 < created < _LATEST else None
-    return Event(event_id, kind, livemode, intent_id, ours, payment_id, at)
+    return StripeEvent(event_id, kind, livemode, intent_id, ours, payment_id, at)
 
 
-def draft_of(event: Event, raw: bytes) -> Draft:
+def event_job(event: StripeEvent, raw: bytes) -> NewJob:
     """The mail that keeps an event, without its client secrets: by whichever way it came, it is the same mail."""
-    return Draft(event.id, event.intent_id or event.id, event.type, without_client_secrets(raw))
+    return NewJob(event.id, event.intent_id or event.id, event.type, strip_client_secrets(raw))
 
 
-def without_client_secrets(raw: bytes) -> bytes:
+def strip_client_secrets(raw: bytes) -> bytes:
     """The same event, every client secret blanked, wherever it is nested; it stays valid JSON."""
     blanked = _CLIENT_SECRET.sub(rb'\1""', raw)
     return _SECRET_ANYWHERE.sub(b"", blanked) if b"_secret_" in blanked else blanked
 
 
-def thing_of(said: Any) -> dict[str, Any]:
+def event_object(said: Any) -> dict[str, Any]:
     """The object that an event is about; an empty one if there is none that can be read."""
     return _object(_object(_object(said).get("data")).get("object"))
 
@@ -99,7 +99,7 @@ def _may_be_ours(thing: dict[str, Any]) -> bool:
     """An intent says by its metadata whether Kvit made it; what hangs on an intent may not."""
     if thing.get("object") == "payment_intent":
         return isinstance(_object(thing.get("metadata")).get("kvit_payment"), str)
-    return thing.get("object") in POINTING
+    return thing.get("object") in RELATED_OBJECTS
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -110,5 +110,5 @@ def _word(value: Any) -> str | None:
     return value if isinstance(value, str) and _WORD.fullmatch(value) else None
 
 
-RETURNED = "returned"
+CUSTOMER_RETURNED = "returned"
 """The kind of mail that says that a customer came back from the wallet: its body is our payment's id."""

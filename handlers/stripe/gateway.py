@@ -9,12 +9,12 @@ from enum import StrEnum
 from typing import Protocol
 
 from storage.models.dispute import Dispute, FraudWarning
-from storage.models.refund import RefundReport
+from storage.models.refund import StripeRefund
 
-Called = Callable[[str, str, float, int], None]
+OnApiCall = Callable[[str, str, float, int], None]
 """Told of a call to a vendor: whom, what for, how many seconds it took, and the HTTP status, or 0 without an answer."""
 
-LONGEST_CALL = timedelta(minutes=5)
+MAX_CALL_DURATION = timedelta(minutes=5)
 """A request that another process sent at the last moment is answered by then, all its tries taken together."""
 
 
@@ -46,10 +46,10 @@ class Intent:
     status: IntentStatus
     amount: int
     currency: str
-    received: int = 0
+    amount_received: int = 0
     livemode: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
-    link: str | None = None
+    redirect_url: str | None = None
     error_code: str | None = None
     decline_code: str | None = None
     cancellation_reason: str | None = None
@@ -80,12 +80,12 @@ class GatewayError(Exception):
         self.retryable = retryable
         self.intent = intent
         self.request_id = request_id
-        self.stored = stored
+        self.replayed = stored
         self.message = message
 
 
 @dataclass(frozen=True)
-class Change:
+class StripeEventRef:
     """One of Stripe's events, as a pointer: which object changed."""
 
     id: str
@@ -96,7 +96,7 @@ class Change:
     created_at: datetime
 
 
-class Gateway(Protocol):
+class PaymentGateway(Protocol):
     """Stripe, as far as the use cases need it. Every method raises `GatewayError`.
 
     `params` is the frozen form of the request (JSON, made once by `create_params`/`confirm_params` and stored
@@ -129,22 +129,22 @@ class Gateway(Protocol):
     def refund_params(self, request: RefundRequest) -> str:
         """The exact parameters of a refund, as JSON to be stored and replayed."""
 
-    async def refund(self, params: str, *, key: str) -> RefundReport:
+    async def refund(self, params: str, *, key: str) -> StripeRefund:
         """Give money back; the answer is what is true now, also where an earlier try was answered unheard."""
 
-    async def refunds(self, intent_id: str) -> Sequence[RefundReport]:
+    async def list_refunds(self, intent_id: str) -> Sequence[StripeRefund]:
         """All refunds of an intent, whoever made them, newest first."""
 
-    async def disputes(self, intent_id: str) -> Sequence[Dispute]:
+    async def list_disputes(self, intent_id: str) -> Sequence[Dispute]:
         """All disputes of an intent, newest first."""
 
-    async def fraud_warnings(self, intent_id: str) -> Sequence[FraudWarning]:
+    async def list_fraud_warnings(self, intent_id: str) -> Sequence[FraudWarning]:
         """The early fraud warnings about an intent."""
 
-    async def find(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
+    async def find_intent(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
         """The intent made between those times that names our payment, by list and metadata; never by search."""
 
-    def events_since(self, cursor: str | None, since: datetime) -> AsyncGenerator[tuple[Change, str], None]:
+    def list_events(self, cursor: str | None, since: datetime) -> AsyncGenerator[tuple[StripeEventRef, str], None]:
         """Stripe's events after `cursor` or from `since` on, oldest first: each as a pointer and as JSON."""
 
 

@@ -10,13 +10,13 @@ from itertools import takewhile
 
 from handlers.clock import Clock
 from handlers.stripe import events as stripe_event
-from handlers.stripe.events import NotAnEvent
-from handlers.stripe.gateway import Change, Gateway, GatewayError
+from handlers.stripe.events import InvalidEvent
+from handlers.stripe.gateway import GatewayError, PaymentGateway, StripeEventRef
 from storage.errors import DatabaseUnavailable
-from storage.job_queue import Mailbox
-from storage.models.job import Draft
-from storage.payment_queries import Queries
-from storage.shops import Directory
+from storage.job_queue import JobQueue
+from storage.models.job import NewJob
+from storage.payment_queries import PaymentQueries
+from storage.shops import ShopRepository
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +29,10 @@ NOTHING_YET = "-"
 FIRST_LOOK = timedelta(days=1)
 """How far back an installation reads that never read before."""
 
-ON_THE_WAY = timedelta(seconds=30)
+WEBHOOK_GRACE = timedelta(seconds=30)
 """An event younger than this may still come by its webhook, and is left for the next time."""
 
-SELDOM = 10
+RUN_EVERY_N = 10
 """Where webhooks tell, or nothing is open, only every so many sweeps look: Stripe counts what is read."""
 
 
@@ -44,15 +44,15 @@ def _not_at_all(events: int) -> None:
     """Nobody counts."""
 
 
-class MissedEvents:
+class EventBackfill:
     """Each event goes into the box that its webhook would, with the same key: one that came already stays one."""
 
     def __init__(
         self,
-        gateway: Gateway,
-        events: Mailbox,
-        directory: Directory,
-        queries: Queries,
+        gateway: PaymentGateway,
+        events: JobQueue,
+        directory: ShopRepository,
+        queries: PaymentQueries,
         clock: Clock,
         *,
         seconds: float,
@@ -69,18 +69,18 @@ class MissedEvents:
         self._has_webhook = has_webhook
         self._late = late
 
-    async def forever(self) -> None:
+    async def run(self) -> None:
         """Read on at once, and again every so often; beside the sweep, which must not wait for it."""
         while True:
             try:
-                self._late(await self.catch_up())
+                self._late(await self.run_once())
             except GatewayError as error:
                 log.warning("Stripe's list of events could not be read (%s): %s", error.code, error.message)
             except DatabaseUnavailable as error:
                 log.warning("Stripe's list of events waits: %s", error)
             await self._clock.sleep(await self._pause())
 
-    async def catch_up(self) -> int:
+    async def run_once(self) -> int:
         """Read on from where it was read before, oldest first; returns how many events were new.
 
         Raises:
@@ -89,15 +89,15 @@ class MissedEvents:
         now = self._clock.now()
         cursor, since = await self._read_before(now)
         missed = 0
-        newer = self._gateway.events_since(cursor, since)
+        newer = self._gateway.list_events(cursor, since)
         async with aclosing(newer), aclosing(_batches(newer)) as batches:
             async for batch in batches:
                 ready = list(takewhile(lambda one: not self._is_on_the_way(one[0], now), batch))
                 if ready:
                     drafts = [draft for change, raw in ready if (draft := self._draft(change, raw))]
-                    missed += await self._events.put(*drafts, now=now)
+                    missed += await self._events.enqueue(*drafts, now=now)
                     last = ready[-1][0]
-                    await self._directory.record(CURSOR, f"{last.id} {last.created_at.isoformat()}")
+                    await self._directory.set(CURSOR, f"{last.id} {last.created_at.isoformat()}")
                 if len(ready) < len(batch):
                     break
         if missed and self._has_webhook:
@@ -105,39 +105,41 @@ class MissedEvents:
         return missed
 
     async def _read_before(self, now: datetime) -> tuple[str | None, datetime]:
-        known = await self._directory.fact(CURSOR)
+        known = await self._directory.get(CURSOR)
         if known is None:
             known = f"{NOTHING_YET} {(now - FIRST_LOOK).isoformat()}"
-            await self._directory.record(CURSOR, known)
+            await self._directory.set(CURSOR, known)
         event_id, _, at = known.partition(" ")
         return None if event_id == NOTHING_YET else event_id, datetime.fromisoformat(at)
 
-    def _is_on_the_way(self, change: Change, now: datetime) -> bool:
-        return self._has_webhook and now - change.created_at < ON_THE_WAY
+    def _is_on_the_way(self, change: StripeEventRef, now: datetime) -> bool:
+        return self._has_webhook and now - change.created_at < WEBHOOK_GRACE
 
-    def _draft(self, change: Change, raw: str) -> Draft | None:
+    def _draft(self, change: StripeEventRef, raw: str) -> NewJob | None:
         """The mail that its webhook would have made; None for what does not concern us."""
         body = raw.encode()
         try:
-            event = stripe_event.read(body)
-        except NotAnEvent:
+            event = stripe_event.parse_event(body)
+        except InvalidEvent:
             log.warning("an event in Stripe's list cannot be read: %s", change.id)
             return None
-        if event.livemode != self._gateway.livemode or not event.ours:
+        if event.livemode != self._gateway.livemode or not event.is_ours:
             return None
-        return stripe_event.draft_of(event, body)
+        return stripe_event.event_job(event, body)
 
     async def _pause(self) -> float:
         try:
-            often = not self._has_webhook and await self._queries.next_due() is not None
+            often = not self._has_webhook and await self._queries.next_due_at() is not None
         except DatabaseUnavailable:
             often = False
-        return self._seconds if often else self._seconds * SELDOM
+        return self._seconds if often else self._seconds * RUN_EVERY_N
 
 
-async def _batches(newer: AsyncIterator[tuple[Change, str]]) -> AsyncGenerator[list[tuple[Change, str]], None]:
+async def _batches(
+    newer: AsyncIterator[tuple[StripeEventRef, str]],
+) -> AsyncGenerator[list[tuple[StripeEventRef, str]], None]:
     """The same in lists of at most `BATCH`; what had come before Stripe failed is handed on first."""
-    batch: list[tuple[Change, str]] = []
+    batch: list[tuple[StripeEventRef, str]] = []
     try:
         async for one in newer:
             batch.append(one)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from storage.models.payment import Place
+from storage.models.payment import ChatTarget
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ Keyboard = tuple[tuple[Button, ...], ...]
 
 
 @dataclass(frozen=True)
-class Letter:
+class Message:
     """A message as it is to be shown: Telegram's HTML, and rows of buttons."""
 
     html: str
@@ -36,16 +36,16 @@ class Letter:
 
 
 @dataclass(frozen=True)
-class Offer:
+class InlineResult:
     """One result of an inline query: what the list shows, and the message that is sent when it is chosen."""
 
     id: str
     title: str
     description: str
-    letter: Letter
+    letter: Message
 
 
-class DeliveryFailed(Exception):
+class DeliveryError(Exception):
     """Telegram did not take a message.
 
     `permanent`: it never will (blocked, kicked, chat not found, bad request); `wait`: seconds it asked us to wait;
@@ -68,12 +68,12 @@ class DeliveryFailed(Exception):
     ) -> None:
         super().__init__(reason)
         self.permanent = permanent
-        self.wait = wait
-        self.unsure = unsure
+        self.retry_after = wait
+        self.outcome_unknown = unsure
         self.moved_to = moved_to
-        self.gone = gone
-        self.closed = closed
-        self.closed_topic = closed_topic
+        self.message_gone = gone
+        self.chat_unavailable = closed
+        self.topic_closed = closed_topic
 
 
 class Messenger(Protocol):
@@ -81,23 +81,25 @@ class Messenger(Protocol):
 
     username: str
 
-    async def connect(self) -> None:
+    async def get_me(self) -> None:
         """Ask Telegram who we are; shows that it can be reached."""
 
-    async def send(self, place: Place, letter: Letter, *, reply_to: int | None = None, silent: bool = False) -> int:
+    async def send(
+        self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
+    ) -> int:
         """Post a message and return its id; a `reply_to` that is gone does not hinder it."""
 
-    async def send_photo(self, place: Place, png: bytes, letter: Letter, *, reply_to: int | None = None) -> int:
+    async def send_photo(self, chat: ChatTarget, png: bytes, message: Message, *, reply_to: int | None = None) -> int:
         """Post a picture with the letter below it, and return its id; a `reply_to` that is gone does not hinder it."""
 
-    async def delete(self, place: Place, message_id: int) -> None:
+    async def delete(self, chat: ChatTarget, message_id: int) -> None:
         """Take a message of ours away; one that is gone is no failure."""
 
-    async def edit(self, place: Place, message_id: int | None, letter: Letter) -> None:
+    async def edit(self, chat: ChatTarget, message_id: int | None, message: Message) -> None:
         """Show this instead; "not modified" is success. A place with an `inline_id` needs no `message_id`."""
 
-    async def offer(self, query_id: str, offers: Sequence[Offer]) -> None:
+    async def answer_inline_query(self, query_id: str, results: Sequence[InlineResult]) -> None:
         """Answer an inline query, for this person alone and unremembered; one that is too old is no failure."""
 
-    async def answer(self, callback_id: str, text: str = "", *, alert: bool = False) -> None:
+    async def answer_callback(self, callback_id: str, text: str = "", *, alert: bool = False) -> None:
         """End the waiting of a tapped button; one that is too old is no failure."""

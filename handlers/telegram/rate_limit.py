@@ -13,7 +13,7 @@ SECOND = 1_000_000
 MINUTE = 60 * SECOND
 
 
-class _Window:
+class _SlidingWindow:
     """At most `limit` in any stretch of `length` microseconds."""
 
     __slots__ = ("_length", "_limit", "_taken")
@@ -35,12 +35,12 @@ class _Window:
         return self.wait(now) == 0 and not self._taken
 
 
-class _Chat:
+class _ChatBucket:
     """A few at once, then at a steady rate; `_full_at` is when the whole burst is there again."""
 
     __slots__ = ("_full_at", "_interval", "_slack", "group")
 
-    def __init__(self, per_second: float, burst: int, group: _Window | None) -> None:
+    def __init__(self, per_second: float, burst: int, group: _SlidingWindow | None) -> None:
         self._interval = math.ceil(SECOND / per_second)
         self._slack = (burst - 1) * self._interval
         self._full_at = 0
@@ -59,7 +59,7 @@ class _Chat:
         return self._full_at <= now and (self.group is None or self.group.is_idle(now))
 
 
-class Pacing:
+class TelegramRateLimiter:
     """How long to wait before the next message to a chat, counted in this process only.
 
     The numbers are Telegram's own advice: 30 a second overall, one a second in a chat with short bursts allowed, 20 a
@@ -76,15 +76,15 @@ class Pacing:
         self._chat_per_second = chat_per_second
         self._chat_burst = chat_burst
         self._group_per_minute = group_per_minute
-        self._all = _Window(overall, SECOND)
-        self._chats: dict[int, _Chat] = {}
+        self._all = _SlidingWindow(overall, SECOND)
+        self._chats: dict[int, _ChatBucket] = {}
         self._last = self._swept = 0
 
     def __len__(self) -> int:
         """How many chats are remembered; idle ones are forgotten about once a minute."""
         return len(self._chats)
 
-    def wait(self, chat_id: int, now: datetime) -> float:
+    def acquire(self, chat_id: int, now: datetime) -> float:
         """0.0 and a place is taken, or the seconds until there would be one and nothing is taken.
 
         `now` is aware UTC. A clock that was set back by more than a minute makes it start anew.
@@ -109,11 +109,11 @@ class Pacing:
         return self._last
 
     def _forget_all(self, at: int) -> None:
-        self._all = _Window(self._overall, SECOND)
+        self._all = _SlidingWindow(self._overall, SECOND)
         self._chats = {}
         self._last = self._swept = at
 
-    def _new_chat(self, chat_id: int) -> _Chat:
+    def _new_chat(self, chat_id: int) -> _ChatBucket:
         # Groups, supergroups and channels have negative ids, people positive ones.
-        group = _Window(self._group_per_minute, MINUTE) if chat_id < 0 else None
-        return _Chat(self._chat_per_second, self._chat_burst, group)
+        group = _SlidingWindow(self._group_per_minute, MINUTE) if chat_id < 0 else None
+        return _ChatBucket(self._chat_per_second, self._chat_burst, group)

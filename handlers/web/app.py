@@ -7,31 +7,31 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from aiohttp import web
 
 from handlers.clock import Clock
-from handlers.pay_page.live_updates import Live
-from handlers.runtime.heartbeats import Health
+from handlers.pay_page.live_updates import LiveUpdates
+from handlers.runtime.heartbeats import Heartbeats
 from handlers.web.client_address import Networks
-from handlers.web.middleware import befriending, securing
-from handlers.web.monitoring import Check, Operations, Read
-from handlers.web.pay_page import Pages, PayPage
-from handlers.web.pay_page_text import Voice
-from handlers.web.request_body import LARGEST, Bodies
+from handlers.web.middleware import error_middleware, security_headers
+from handlers.web.monitoring import Check, MonitoringRoutes, Read
+from handlers.web.pay_page import Pages, PayPageRoutes
+from handlers.web.pay_page_text import WalletNaming
+from handlers.web.request_body import MAX_BODY, BodyReader
 from handlers.web.stripe_webhook import Came, StripeWebhook, nobody
 from handlers.web.telegram_webhook import MakeDraft, TelegramWebhook
-from storage.job_queue import Mailbox
+from storage.job_queue import JobQueue
 
 
-def site(
+def make_app(
     *,
-    inbox: Mailbox,
-    updates: Mailbox,
+    inbox: JobQueue,
+    updates: JobQueue,
     clock: Clock,
     webhook_secrets: Sequence[str],
     update_secret: str,
     update_draft: MakeDraft,
     livemode: bool,
     pages: Pages,
-    live: Live,
-    health: Health,
+    live: LiveUpdates,
+    health: Heartbeats,
     ready: Mapping[str, Check],
     wallet_name: str = "auto",
     public_url: str | None = None,
@@ -49,14 +49,14 @@ def site(
     `frame-ancestors`, `trusted_proxies` are those whose word counts for where a visitor comes from. `came` hears of
     Stripe's webhooks; `readings` makes the page of `/metrics`, which whoever shows the `metrics_token` may see.
     """
-    bodies = Bodies()
+    bodies = BodyReader()
     stripe = StripeWebhook(inbox, clock, bodies, secrets=webhook_secrets, livemode=livemode, came=came)
     telegram = TelegramWebhook(updates, clock, bodies, secret=update_secret, draft=update_draft)
-    voice = Voice(wallet_name)
-    page = PayPage(pages, live, clock, voice=voice, public_url=public_url, trusted=trusted_proxies)
-    operations = Operations(clock, health, ready, readings=readings, token=metrics_token)
-    app = web.Application(middlewares=[befriending()], client_max_size=LARGEST)
-    app.on_response_prepare.append(securing(framed_by))
+    voice = WalletNaming(wallet_name)
+    page = PayPageRoutes(pages, live, clock, voice=voice, public_url=public_url, trusted=trusted_proxies)
+    operations = MonitoringRoutes(clock, health, ready, readings=readings, token=metrics_token)
+    app = web.Application(middlewares=[error_middleware()], client_max_size=MAX_BODY)
+    app.on_response_prepare.append(security_headers(framed_by))
     app.on_shutdown.append(_ending(live))
     app.add_routes(
         [
@@ -68,15 +68,15 @@ def site(
             web.get("/p/{token}/qr.svg", page.qr),
             web.get("/p/{token}/qr.png", page.qr),
             web.get("/p/{token}/receipt", page.receipt),
-            web.get("/healthz", operations.alive),
-            web.get("/readyz", operations.readiness),
+            web.get("/healthz", operations.healthz),
+            web.get("/readyz", operations.readyz),
             web.get("/metrics", operations.metrics),
         ]
     )
     return app
 
 
-def _ending(live: Live) -> Callable[[web.Application], Awaitable[None]]:
+def _ending(live: LiveUpdates) -> Callable[[web.Application], Awaitable[None]]:
     """What lets the streams end before the server waits for them."""
 
     async def end(_: web.Application) -> None:

@@ -8,13 +8,13 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from aiohttp import web
 
 Networks = Sequence[IPv4Network | IPv6Network]
-HOUSEHOLD = 64
+IPV6_PREFIX = 64
 """Bits of an IPv6 address that name a household; it changes the rest as it likes."""
 
 NOWHERE = "?"
 
 
-def address_of(request: web.Request, trusted: Networks) -> str:
+def client_address(request: web.Request, trusted: Networks) -> str:
     """The visitor's address, of IPv6 its /64.
 
     `X-Forwarded-For` is read from its end, for as long as the one who wrote the entry is a proxy in `trusted`.
@@ -29,12 +29,12 @@ def address_of(request: web.Request, trusted: Networks) -> str:
     return _household(found)
 
 
-def household(written: str) -> str:
+def client_network(written: str) -> str:
     """An address as it is counted: of IPv6 its /64."""
     return _household(_read(written))
 
 
-def is_within(address: str, networks: Networks) -> bool:
+def is_in_networks(address: str, networks: Networks) -> bool:
     """Whether an address is of one of these networks."""
     found = _read(address)
     return found is not None and any(found in network for network in networks)
@@ -43,7 +43,7 @@ def is_within(address: str, networks: Networks) -> bool:
 def _household(found: IPv4Address | IPv6Address | None) -> str:
     if found is None:
         return NOWHERE
-    return str(found) if found.version == 4 else str(ip_network((found, HOUSEHOLD), strict=False))
+    return str(found) if found.version == 4 else str(ip_network((found, IPV6_PREFIX), strict=False))
 
 
 def _read(written: str) -> IPv4Address | IPv6Address | None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from handlers.i18n import FALLBACK, LANGUAGES, language_of
+from handlers.i18n import DEFAULT_LANGUAGE, LANGUAGES, language_of
 
 
-def picked(request: web.Request) -> str | None:
+def selected_language(request: web.Request) -> str | None:
     """The language that the address asks for (`?lang=da`), if it is one of ours."""
     wanted = request.query.get("lang", "")
     return wanted if wanted in LANGUAGES else None
 
 
-def language_for(request: web.Request, otherwise: str = FALLBACK) -> str:
+def negotiate_language(request: web.Request, otherwise: str = DEFAULT_LANGUAGE) -> str:
     """What was picked, else what `Accept-Language` (RFC 9110, 12.5.4) likes best, else `otherwise`."""
-    if chosen := picked(request):
+    if chosen := selected_language(request):
         return chosen
     wanted: list[tuple[float, str]] = []
     for item in request.headers.get("Accept-Language", "").split(","):

@@ -11,10 +11,10 @@ from itertools import count
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from handlers.i18n import FALLBACK
-from handlers.runtime.logging import Seldom
+from handlers.i18n import DEFAULT_LANGUAGE
+from handlers.runtime.logging import ThrottledLogger
 from handlers.trace import trace
-from handlers.web.language import language_for, picked
+from handlers.web.language import negotiate_language, selected_language
 from handlers.web.templating import SCRIPT_SOURCE, STYLE_SOURCE, render
 from storage.errors import DatabaseUnavailable
 
@@ -48,7 +48,7 @@ SAID = {
 """What a person is told; a status that is not here is a request that no person makes."""
 
 
-class StripeSilent(web.HTTPServiceUnavailable):
+class StripeUnavailableResponse(web.HTTPServiceUnavailable):
     """Stripe does not answer, so nothing can be begun now; `language` is the shop's."""
 
     def __init__(self, language: str) -> None:
@@ -56,7 +56,7 @@ class StripeSilent(web.HTTPServiceUnavailable):
         self.language = language
 
 
-def policy(framed_by: str) -> str:
+def content_security_policy(framed_by: str) -> str:
     """The content security policy of every answer.
 
     There is no `form-action`: browsers apply it to every hop of the way to the wallet, and the names on it change.
@@ -65,9 +65,9 @@ def policy(framed_by: str) -> str:
     return f"{sources}; img-src 'self' data:; base-uri 'none'; frame-ancestors {framed_by}"
 
 
-def securing(framed_by: str) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+def security_headers(framed_by: str) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
     """What puts the headers on an answer just before it leaves, errors included."""
-    always = ALWAYS | {"Content-Security-Policy": policy(framed_by)}
+    always = ALWAYS | {"Content-Security-Policy": content_security_policy(framed_by)}
     if framed_by == "'none'":
         always["X-Frame-Options"] = "DENY"
 
@@ -77,9 +77,9 @@ def securing(framed_by: str) -> Callable[[web.Request, web.StreamResponse], Awai
     return secure
 
 
-def befriending() -> Middleware:
+def error_middleware() -> Middleware:
     """What turns every refusal and every error into a plain answer that tells nothing of the inside."""
-    seldom = Seldom()
+    seldom = ThrottledLogger()
 
     @web.middleware
     async def friendly(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -90,26 +90,26 @@ def befriending() -> Middleware:
             except web.HTTPException as refusal:
                 stop = refusal
             except DatabaseUnavailable:
-                seldom.say(log, "%s: the database is unavailable", _route(request))
+                seldom.warning(log, "%s: the database is unavailable", _route(request))
                 stop = web.HTTPServiceUnavailable(headers={"Retry-After": str(RETRY_SECONDS)})
             except Exception:
                 log.exception("%s failed", _route(request))
                 stop = web.HTTPInternalServerError()
             if stop.status >= 400:
-                _dress(stop, request, mark)
+                _render_error(stop, request, mark)
             raise stop
 
     return friendly
 
 
-def _dress(stop: web.HTTPException, request: web.Request, mark: str) -> None:
+def _render_error(stop: web.HTTPException, request: web.Request, mark: str) -> None:
     """Say it as a page to a browser, and in one line to a program."""
     key = SAID.get(stop.status, "page.bad_request")
-    if isinstance(stop, StripeSilent):
+    if isinstance(stop, StripeUnavailableResponse):
         key = "page.stripe_silent"
     if "text/html" in request.headers.get("Accept", ""):
         said = {"key": key, "mark": mark if stop.status == 500 else "", "again": _again(stop, request)}
-        language = language_for(request, getattr(stop, "language", FALLBACK))
+        language = negotiate_language(request, getattr(stop, "language", DEFAULT_LANGUAGE))
         stop.text = render("notice.html", language, seconds=stop.headers.get("Retry-After", ""), **said)
         stop.content_type = "text/html"
     elif stop.text in (None, f"{stop.status}: {stop.reason}"):
@@ -120,7 +120,7 @@ def _again(stop: web.HTTPException, request: web.Request) -> str:
     """Where to try again what failed for now: the page itself; empty where there is none."""
     token = request.match_info.get("token", "")
     passing = stop.status in {429, 500, 503} and TOKEN.fullmatch(token)
-    chosen = picked(request)
+    chosen = selected_language(request)
     return f"/p/{token}" + (f"?lang={chosen}" if chosen else "") if passing else ""
 
 

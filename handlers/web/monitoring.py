@@ -11,8 +11,8 @@ from ipaddress import ip_address
 from aiohttp import web
 
 from handlers.clock import Clock
-from handlers.runtime.heartbeats import Health
-from handlers.runtime.logging import Seldom
+from handlers.runtime.heartbeats import Heartbeats
+from handlers.runtime.logging import ThrottledLogger
 
 log = logging.getLogger(__name__)
 
@@ -24,13 +24,13 @@ CHECK_SECONDS = 2.0
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class Operations:
+class MonitoringRoutes:
     """`GET /healthz`, `GET /readyz` and `GET /metrics`; none of them asks Stripe or Telegram."""
 
     def __init__(
         self,
         clock: Clock,
-        health: Health,
+        health: Heartbeats,
         ready: Mapping[str, Check],
         *,
         readings: Read | None = None,
@@ -47,13 +47,13 @@ class Operations:
         self._readings = readings
         self._token = token.encode()
         self._check_seconds = check_seconds
-        self._seldom = Seldom()
+        self._seldom = ThrottledLogger()
 
-    async def alive(self, request: web.Request) -> web.Response:
+    async def healthz(self, request: web.Request) -> web.Response:
         """200 while the process can answer at all."""
         return web.json_response({"alive": True})
 
-    async def readiness(self, request: web.Request) -> web.Response:
+    async def readyz(self, request: web.Request) -> web.Response:
         """200 when everything works, else 503; `not_ready` names what does not."""
         passed = await asyncio.gather(*(self._passes(name) for name in self._ready))
         failed = [name for name, good in zip(self._ready, passed, strict=True) if not good]
@@ -76,7 +76,7 @@ class Operations:
             async with asyncio.timeout(self._check_seconds):
                 return await self._ready[name]()
         except Exception as error:  # whatever it is, the answer is the same, and the log has the reason
-            self._seldom.say(log, "not ready: %s", f"{name} ({type(error).__name__}: {error})")
+            self._seldom.warning(log, "not ready: %s", f"{name} ({type(error).__name__}: {error})")
             return False
 
 

@@ -13,14 +13,14 @@ from typing import Protocol
 from aiohttp import web
 
 from handlers.clock import Clock
-from handlers.pay_page.live_updates import Live, TooManyWatchers, Topic
-from handlers.pay_page.service import Page
+from handlers.pay_page.live_updates import LiveUpdates, PageSubscription, TooManySubscribers
+from handlers.pay_page.service import PayPage
 from handlers.qr_code import qr_png, qr_svg
-from handlers.runtime.rate_limit import Turnstile
-from handlers.web.client_address import Networks, address_of
-from handlers.web.language import language_for, picked
-from handlers.web.middleware import TOKEN, StripeSilent
-from handlers.web.pay_page_text import Voice, page_values, receipt_values
+from handlers.runtime.rate_limit import RateLimiter
+from handlers.web.client_address import Networks, client_address
+from handlers.web.language import negotiate_language, selected_language
+from handlers.web.middleware import TOKEN, StripeUnavailableResponse
+from handlers.web.pay_page_text import WalletNaming, page_context, receipt_values
 from handlers.web.templating import render
 from storage.errors import StripeUnavailable
 from storage.models.refund import Refund
@@ -28,50 +28,57 @@ from storage.models.refund import Refund
 FROM_STRIPE = frozenset({"payment_intent", "payment_intent_client_secret", "redirect_status"})
 """What Stripe puts behind the return address. None of it is believed: anybody can type it."""
 
-WINDOW_SECONDS = 60.0
-TAPS_OF_A_PAYMENT = 12
-TAPS_OF_AN_ADDRESS = 60
+RATE_LIMIT_WINDOW = 60.0
+MAX_TAPS_PER_PAYMENT = 12
+MAX_TAPS_PER_ADDRESS = 60
 """How often *Pay* may be tapped in a minute; a market's visitors may share one address."""
 
-TAPS_OF_ONE = 8
+MAX_TAPS_PER_CLIENT = 8
 """The same of one payment from one address, so that somebody else who has the link can tap too."""
 
-HEARTBEAT_SECONDS = 15.0
+HEARTBEAT_INTERVAL = 15.0
 """After so long without news a stream says that it still lives, so that a dead one is noticed."""
 
-COME_BACK = "30"
-EVENTS = "text/event-stream"
+RETRY_AFTER_SECONDS = "30"
+EVENT_STREAM = "text/event-stream"
 
 
 class Pages(Protocol):
     """What the page asks."""
 
-    async def find(self, token: str) -> Page | None:
+    async def find(self, token: str) -> PayPage | None:
         """The page behind the token, or None.
 
         Raises:
             DatabaseUnavailable: it cannot be known now.
         """
 
-    async def returned(self, page: Page) -> None:
+    async def customer_returned(self, page: PayPage) -> None:
         """The customer came back from the wallet: have Stripe looked at once, bounded in number and time."""
 
-    async def pay(self, page: Page) -> str | None:
+    async def pay(self, page: PayPage) -> str | None:
         """The link that opens the wallet now, or None where there is nothing to open.
 
         Raises:
             StripeUnavailable: Stripe does not answer in time.
         """
 
-    async def went_back(self, page: Page) -> Sequence[Refund]:
+    async def completed_refunds(self, page: PayPage) -> Sequence[Refund]:
         """What of the payment went back, the first first."""
 
 
-class PayPage:
+class PayPageRoutes:
     """Everything below `/p/TOKEN`."""
 
     def __init__(
-        self, pages: Pages, live: Live, clock: Clock, *, voice: Voice, public_url: str | None, trusted: Networks
+        self,
+        pages: Pages,
+        live: LiveUpdates,
+        clock: Clock,
+        *,
+        voice: WalletNaming,
+        public_url: str | None,
+        trusted: Networks,
     ) -> None:
         """`public_url` is where customers find this site, `trusted` are the proxies that say where they come from."""
         self._pages = pages
@@ -80,9 +87,9 @@ class PayPage:
         self._voice = voice
         self._public_url = public_url
         self._trusted = trusted
-        self._payments = Turnstile(TAPS_OF_A_PAYMENT, WINDOW_SECONDS)
-        self._addresses = Turnstile(TAPS_OF_AN_ADDRESS, WINDOW_SECONDS)
-        self._each = Turnstile(TAPS_OF_ONE, WINDOW_SECONDS)
+        self._payments = RateLimiter(MAX_TAPS_PER_PAYMENT, RATE_LIMIT_WINDOW)
+        self._addresses = RateLimiter(MAX_TAPS_PER_ADDRESS, RATE_LIMIT_WINDOW)
+        self._each = RateLimiter(MAX_TAPS_PER_CLIENT, RATE_LIMIT_WINDOW)
 
     async def show(self, request: web.Request) -> web.Response:
         """The page in the visitor's language; 303 to the clean address for who comes back from the wallet.
@@ -94,10 +101,12 @@ class PayPage:
         page = await self._find(request)
         if FROM_STRIPE & request.query.keys():
             if request.method == "GET":
-                await self._pages.returned(page)
+                await self._pages.customer_returned(page)
             return _to(_clean(request, page))
         link = None if _is_phone(request) else self._link(page)
-        values = page_values(page, self._voice, self._clock.now(), language_for(request, page.shop.language), link)
+        values = page_context(
+            page, self._voice, self._clock.now(), negotiate_language(request, page.shop.language), link
+        )
         return web.Response(text=render("pay.html", **values), content_type="text/html")
 
     async def pay(self, request: web.Request) -> web.Response:
@@ -114,13 +123,13 @@ class PayPage:
         try:
             link = await self._pages.pay(page)
         except StripeUnavailable:
-            raise StripeSilent(page.shop.language) from None
+            raise StripeUnavailableResponse(page.shop.language) from None
         return _to(link or _clean(request, page))
 
     async def state(self, request: web.Request) -> web.StreamResponse:
         """The state as JSON: `state` is a word of `PageState`, `until` RFC 3339 in UTC or null; or each as it comes."""
         page = await self._find(request)
-        if EVENTS in request.headers.get("Accept", ""):
+        if EVENT_STREAM in request.headers.get("Accept", ""):
             return await self._stream(request, page)
         return web.json_response(_told(page))
 
@@ -136,48 +145,48 @@ class PayPage:
     async def receipt(self, request: web.Request) -> web.Response:
         """The paper about what was received, to be read or printed."""
         page = await self._find(request)
-        refunds = await self._pages.went_back(page)
-        values = receipt_values(page, refunds, self._voice, language_for(request, page.shop.language))
+        refunds = await self._pages.completed_refunds(page)
+        values = receipt_values(page, refunds, self._voice, negotiate_language(request, page.shop.language))
         if values is None:
             raise web.HTTPNotFound
         return web.Response(text=render("receipt.html", **values), content_type="text/html")
 
-    async def _find(self, request: web.Request) -> Page:
+    async def _find(self, request: web.Request) -> PayPage:
         token = request.match_info["token"]
         page = await self._pages.find(token) if TOKEN.fullmatch(token) else None
         if page is None:
             raise web.HTTPNotFound
         return page
 
-    def _link(self, page: Page) -> str | None:
+    def _link(self, page: PayPage) -> str | None:
         """The page's address as the world knows it: from the settings alone, never from what a visitor says."""
-        return f"{self._public_url}/p/{page.payment.token}" if self._public_url else None
+        return f"{self._public_url}/p/{page.payment.page_token}" if self._public_url else None
 
-    def _admit(self, request: web.Request, page: Page) -> None:
+    def _admit(self, request: web.Request, page: PayPage) -> None:
         now = self._clock.now()
-        address = address_of(request, self._trusted)
-        wait = self._addresses.wait(address, now)
-        wait = wait or self._each.wait(f"{page.payment.id} from {address}", now)
-        wait = wait or self._payments.wait(page.payment.id, now)
+        address = client_address(request, self._trusted)
+        wait = self._addresses.retry_after(address, now)
+        wait = wait or self._each.retry_after(f"{page.payment.id} from {address}", now)
+        wait = wait or self._payments.retry_after(page.payment.id, now)
         if wait:
             raise web.HTTPTooManyRequests(headers={"Retry-After": str(math.ceil(wait))})
 
-    async def _stream(self, request: web.Request, page: Page) -> web.StreamResponse:
+    async def _stream(self, request: web.Request, page: PayPage) -> web.StreamResponse:
         """Server-sent events, until the visitor goes or we stop."""
         if request.method == "HEAD":
-            return web.Response(content_type=EVENTS)
+            return web.Response(content_type=EVENT_STREAM)
         try:
-            with self._live.watching(page, address_of(request, self._trusted)) as topic:
-                stream = web.StreamResponse(headers={"Content-Type": EVENTS, "X-Accel-Buffering": "no"})
+            with self._live.subscribe(page, client_address(request, self._trusted)) as topic:
+                stream = web.StreamResponse(headers={"Content-Type": EVENT_STREAM, "X-Accel-Buffering": "no"})
                 await stream.prepare(request)
                 with suppress(ConnectionError):  # whoever closes the page just goes
                     await _tell(stream, topic)
                 return stream
-        except TooManyWatchers:
-            raise web.HTTPTooManyRequests(headers={"Retry-After": COME_BACK}) from None
+        except TooManySubscribers:
+            raise web.HTTPTooManyRequests(headers={"Retry-After": RETRY_AFTER_SECONDS}) from None
 
 
-async def _tell(stream: web.StreamResponse, topic: Topic) -> None:
+async def _tell(stream: web.StreamResponse, topic: PageSubscription) -> None:
     told = None
     seen = topic.count
     while not topic.over:
@@ -185,11 +194,11 @@ async def _tell(stream: web.StreamResponse, topic: Topic) -> None:
         await stream.write(f"data: {said}\n\n".encode() if said != told else b": still here\n\n")
         told = said
         with suppress(TimeoutError):
-            async with asyncio.timeout(HEARTBEAT_SECONDS):
+            async with asyncio.timeout(HEARTBEAT_INTERVAL):
                 seen = await topic.after(seen)
 
 
-def _told(page: Page) -> dict[str, str | None]:
+def _told(page: PayPage) -> dict[str, str | None]:
     return {"state": page.state.value, "until": _rfc_3339(page.until)}
 
 
@@ -198,10 +207,10 @@ def _to(place: str) -> web.Response:
     return web.Response(status=303, headers={"Location": place})
 
 
-def _clean(request: web.Request, page: Page) -> str:
+def _clean(request: web.Request, page: PayPage) -> str:
     """The page's own address, in the language that was picked, and nothing else of what was asked for."""
-    chosen = picked(request)
-    return f"/p/{page.payment.token}" + (f"?lang={chosen}" if chosen else "")
+    chosen = selected_language(request)
+    return f"/p/{page.payment.page_token}" + (f"?lang={chosen}" if chosen else "")
 
 
 def _is_phone(request: web.Request) -> bool:

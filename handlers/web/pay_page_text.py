@@ -9,20 +9,20 @@ from datetime import datetime
 from typing import Any
 
 from handlers import i18n
-from handlers.pay_page.service import Page, PageAction, PageState
+from handlers.pay_page.service import PageAction, PageState, PayPage
 from handlers.qr_code import qr_svg
-from handlers.shops.receipts import receipt_of
+from handlers.shops.receipts import make_receipt
 from storage.models.money import Money
 from storage.models.refund import Refund
 from storage.models.shop import Shop
 
 REFRESH_SECONDS = 5
 
-MOVING = frozenset({PageState.WAITING, PageState.PROCESSING})
+AUTO_REFRESH_STATES = frozenset({PageState.WAITING, PageState.PROCESSING})
 """The states in which a page without script looks again by itself."""
 
 S = PageState
-SETTLED = frozenset({S.PAID, S.ENDED, S.CANCELED, S.REFUNDED, S.PARTLY_REFUNDED})
+FINAL_STATES = frozenset({S.PAID, S.ENDED, S.CANCELED, S.REFUNDED, S.PARTLY_REFUNDED})
 """The states in which nobody waits for the next one."""
 
 SCANNED = frozenset({PageState.READY, PageState.FAILED, PageState.EXPIRED, PageState.WAITING})
@@ -40,17 +40,17 @@ MARKS = {
 
 
 @dataclass(frozen=True)
-class Voice:
+class WalletNaming:
     """How this installation names the wallet: auto, MobilePay or Vipps."""
 
     wallet_name: str
 
     def wallet(self, at: datetime, shop: Shop) -> str:
         """Its name at an aware `at`."""
-        return i18n.wallet(self.wallet_name, at, shop.time_zone)
+        return i18n.wallet_name(self.wallet_name, at, shop.time_zone)
 
 
-def page_values(page: Page, voice: Voice, now: datetime, language: str, link: str | None) -> dict[str, Any]:
+def page_context(page: PayPage, voice: WalletNaming, now: datetime, language: str, link: str | None) -> dict[str, Any]:
     """What `pay.html` is filled with; `link` is drawn to be scanned."""
     payment, shop = page.payment, page.shop
     currency = payment.amount.currency
@@ -69,11 +69,11 @@ def page_values(page: Page, voice: Voice, now: datetime, language: str, link: st
         "key": key,
         "more": more,
         "mark": MARKS.get(page.state, "×"),
-        "refunded": Money(payment.refunded, currency),
-        "refunding": Money(payment.refunding, currency) if payment.refunding else None,
+        "refunded": Money(payment.amount_refunded, currency),
+        "refunding": Money(payment.amount_refund_pending, currency) if payment.amount_refund_pending else None,
         "until": page.until and _time(page)(language, page.until, shop.time_zone),
-        "refresh": REFRESH_SECONDS if page.state in MOVING else None,
-        "live": page.state not in SETTLED,
+        "refresh": REFRESH_SECONDS if page.state in AUTO_REFRESH_STATES else None,
+        "live": page.state not in FINAL_STATES,
         "turn": _seconds_to_turn(page, now),
         "paper": _paper(page),
         "seller": shop.seller_name or shop.name,
@@ -81,10 +81,12 @@ def page_values(page: Page, voice: Voice, now: datetime, language: str, link: st
     }
 
 
-def receipt_values(page: Page, refunds: Sequence[Refund], voice: Voice, language: str) -> dict[str, Any] | None:
+def receipt_values(
+    page: PayPage, refunds: Sequence[Refund], voice: WalletNaming, language: str
+) -> dict[str, Any] | None:
     """What `receipt.html` is filled with; None where nothing was received."""
     payment, shop = page.payment, page.shop
-    receipt = receipt_of(payment, shop)
+    receipt = make_receipt(payment, shop)
     if receipt is None:
         return None
     return {
@@ -93,23 +95,23 @@ def receipt_values(page: Page, refunds: Sequence[Refund], voice: Voice, language
         "receipt": receipt,
         "title": "receipt.title" if receipt.is_receipt else "receipt.confirmation",
         "seller": shop.seller_name or shop.name,
-        "at": i18n.moment(language, receipt.at, shop.time_zone),
+        "at": i18n.format_datetime(language, receipt.at, shop.time_zone),
         "rate": None if shop.vat_rate is None else i18n.percentage(language, shop.vat_rate),
         "paid": f"receipt.paid_{voice.wallet(receipt.at, shop).lower()}",
         "refunds": [
-            (i18n.day(language, refund.settled_at or refund.asked_at, shop.time_zone), refund.amount)
+            (i18n.format_date(language, refund.settled_at or refund.requested_at, shop.time_zone), refund.amount)
             for refund in refunds
         ],
         "money": lambda amount: i18n.money(language, amount),
     }
 
 
-def _time(page: Page) -> Callable[[str, datetime, str], str]:
+def _time(page: PayPage) -> Callable[[str, datetime, str], str]:
     """How a time is written: an attempt ends within minutes, a request perhaps another day."""
-    return i18n.clock_time if page.state is PageState.WAITING else i18n.moment
+    return i18n.format_time if page.state is PageState.WAITING else i18n.format_datetime
 
 
-def _sentences(page: Page, brand: str) -> tuple[str, str]:
+def _sentences(page: PayPage, brand: str) -> tuple[str, str]:
     """The keys of the headline and of the sentence below it."""
     state = page.state
     if state is PageState.WAITING:
@@ -121,29 +123,29 @@ def _sentences(page: Page, brand: str) -> tuple[str, str]:
     return f"page.{state}", f"page.{state}_more"
 
 
-def _while_waiting(page: Page, brand: str) -> tuple[str, str]:
+def _while_waiting(page: PayPage, brand: str) -> tuple[str, str]:
     """An attempt that can be opened, one that has to end first, or an answer that Stripe owes."""
     if page.action is PageAction.OPEN:
         return "page.waiting", f"page.waiting_more_{brand}"
     again = page.until is not None and page.until < page.payment.expires_at
-    if again and page.payment.cancel_asked is None:
+    if again and page.payment.cancel_requested is None:
         return "page.ending", f"page.ending_more_{brand}"
     return "page.settling", "page.settling_more"
 
 
-def _verb(page: Page) -> str:
+def _verb(page: PayPage) -> str:
     """What the button does, in the words that its customer is bound by: money that is only reserved is not paid yet."""
     begins = page.action is PageAction.PAY
     return "reserve" if begins and page.payment.manual_capture else str(page.action)
 
 
-def _seconds_to_turn(page: Page, now: datetime) -> int | None:
+def _seconds_to_turn(page: PayPage, now: datetime) -> int | None:
     """How long an attempt can be opened: that this ends is no change of the state, so nobody tells the page."""
-    until = page.payment.attempt.fresh_until if page.action is PageAction.OPEN else None
+    until = page.payment.attempt.link_usable_until if page.action is PageAction.OPEN else None
     return math.ceil((until - now).total_seconds()) if until else None
 
 
-def _paper(page: Page) -> str:
+def _paper(page: PayPage) -> str:
     """What the paper about this payment is called; empty where there is none."""
-    receipt = receipt_of(page.payment, page.shop)
+    receipt = make_receipt(page.payment, page.shop)
     return "" if receipt is None else "receipt.title" if receipt.is_receipt else "receipt.confirmation"

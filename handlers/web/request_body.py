@@ -6,7 +6,7 @@ import asyncio
 
 from aiohttp import web
 
-LARGEST = 1024**2
+MAX_BODY = 1024**2
 """Bytes of a body; events and updates are some kilobytes."""
 
 SMALL = 64 * 1024
@@ -17,7 +17,7 @@ READ_SECONDS = 15.0
 AGAIN_SECONDS = 5
 
 
-class Bodies:
+class BodyReader:
     """Reads bodies. Whoever finds too many large ones on their way is asked to come again, as the vendors do."""
 
     def __init__(self, *, seconds: float = READ_SECONDS, large_at_once: int = LARGE_AT_ONCE) -> None:
@@ -33,8 +33,8 @@ class Bodies:
             web.HTTPException: 413 over `LARGEST`, 408 after `seconds`, 400 for one that breaks off, 503 for a large
                 one while there are too many.
         """
-        if (request.content_length or 0) > LARGEST:
-            raise web.HTTPRequestEntityTooLarge(LARGEST)
+        if (request.content_length or 0) > MAX_BODY:
+            raise web.HTTPRequestEntityTooLarge(MAX_BODY)
         if _is_small(request):
             came_whole = request.content.is_eof()  # with its headers, as nearly all do: nothing to wait for
             return await (request.read() if came_whole else self._in_time(request))

@@ -9,13 +9,13 @@ from datetime import datetime
 from aiohttp import web
 
 from handlers.clock import Clock
-from handlers.runtime.logging import Seldom
+from handlers.runtime.logging import ThrottledLogger
 from handlers.stripe import events
-from handlers.stripe.events import Event, NotAnEvent
-from handlers.web.request_body import Bodies
-from handlers.web.stripe_signature import BadSignature, verify
+from handlers.stripe.events import InvalidEvent, StripeEvent
+from handlers.web.request_body import BodyReader
+from handlers.web.stripe_signature import InvalidSignature, verify_signature
 from storage.errors import DatabaseUnavailable
-from storage.job_queue import Mailbox
+from storage.job_queue import JobQueue
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +31,9 @@ class StripeWebhook:
 
     def __init__(
         self,
-        inbox: Mailbox,
+        inbox: JobQueue,
         clock: Clock,
-        bodies: Bodies,
+        bodies: BodyReader,
         *,
         secrets: Sequence[str],
         livemode: bool,
@@ -50,7 +50,7 @@ class StripeWebhook:
         self._livemode = livemode
         self._bodies = bodies
         self._came = came
-        self._seldom = Seldom()
+        self._seldom = ThrottledLogger()
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer 200 once the event is committed, was there already, or is none of ours.
@@ -62,10 +62,10 @@ class StripeWebhook:
         raw = await self._bodies.read(request)
         now = self._clock.now()
         try:
-            verify(raw, ",".join(request.headers.getall("Stripe-Signature", [])), self._secrets, now=now)
-            event = events.read(raw)
-        except (BadSignature, NotAnEvent) as error:
-            self._seldom.say(log, "refused what came to Stripe's webhook: %s", str(error))
+            verify_signature(raw, ",".join(request.headers.getall("Stripe-Signature", [])), self._secrets, now=now)
+            event = events.parse_event(raw)
+        except (InvalidSignature, InvalidEvent) as error:
+            self._seldom.warning(log, "refused what came to Stripe's webhook: %s", str(error))
             self._came("refused", None)
             raise web.HTTPBadRequest(text="This is not an event signed by Stripe.\n") from None
         try:
@@ -76,15 +76,15 @@ class StripeWebhook:
         self._came(outcome, None if event.created is None else now.timestamp() - event.created)
         return web.Response(text="kept\n")
 
-    async def _keep(self, event: Event, raw: bytes, now: datetime) -> str:
-        new = await self._inbox.put(events.draft_of(event, raw), now=now)
+    async def _keep(self, event: StripeEvent, raw: bytes, now: datetime) -> str:
+        new = await self._inbox.enqueue(events.event_job(event, raw), now=now)
         return "kept" if new else "repeated"
 
-    def _concerns_us(self, event: Event) -> bool:
+    def _concerns_us(self, event: StripeEvent) -> bool:
         """Whether the event is of our mode and about what Kvit may have made; others are logged and let go."""
         if event.livemode != self._livemode:
             log.info("event %s (%s) is of the other mode, livemode %s", event.id, event.type, event.livemode)
-        elif not event.ours:
+        elif not event.is_ours:
             log.info("event %s (%s) is about nothing that Kvit made", event.id, event.type)
         else:
             return True

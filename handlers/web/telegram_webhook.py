@@ -11,28 +11,28 @@ from typing import Any
 from aiohttp import web
 
 from handlers.clock import Clock
-from handlers.runtime.logging import Seldom
-from handlers.web.request_body import Bodies
-from storage.job_queue import Mailbox
-from storage.models.job import Draft
+from handlers.runtime.logging import ThrottledLogger
+from handlers.web.request_body import BodyReader
+from storage.job_queue import JobQueue
+from storage.models.job import NewJob
 
 log = logging.getLogger(__name__)
 
 HEADER = "X-Telegram-Bot-Api-Secret-Token"
-MakeDraft = Callable[..., Draft | None]
+MakeDraft = Callable[..., NewJob | None]
 
 
 class TelegramWebhook:
     """`POST /telegram/webhook`. Nobody is asked anything here: the update waits on the belt."""
 
-    def __init__(self, updates: Mailbox, clock: Clock, bodies: Bodies, *, secret: str, draft: MakeDraft) -> None:
+    def __init__(self, updates: JobQueue, clock: Clock, bodies: BodyReader, *, secret: str, draft: MakeDraft) -> None:
         """`draft(update, raw=…)` makes the mail that keeps an update, or None where it has no `update_id`."""
         self._updates = updates
         self._clock = clock
         self._bodies = bodies
         self._secret = secret.encode()
         self._draft = draft
-        self._seldom = Seldom()
+        self._seldom = ThrottledLogger()
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer 200 once the update is committed, or was there already.
@@ -43,13 +43,13 @@ class TelegramWebhook:
         """
         shown = request.headers.get(HEADER, "").encode(errors="replace")
         if not hmac.compare_digest(shown, self._secret):
-            self._seldom.say(log, "refused what came to Telegram's webhook: %s", "the secret is wrong or missing")
+            self._seldom.warning(log, "refused what came to Telegram's webhook: %s", "the secret is wrong or missing")
             raise web.HTTPForbidden(text="This is not Telegram.\n")
         raw = await self._bodies.read(request)
         draft = self._draft(_object(raw), raw=raw)
         if draft is None:
             raise web.HTTPBadRequest(text="This is not an update.\n")
-        await self._updates.put(draft, now=self._clock.now())
+        await self._updates.enqueue(draft, now=self._clock.now())
         return web.Response(text="kept\n")
 
 

@@ -15,11 +15,11 @@ class BackupFailed(Exception):
     """There is no new copy; whatever was there before is untouched."""
 
 
-class AlreadyThere(BackupFailed):
+class TargetExists(BackupFailed):
     """A file of that name exists; nothing is overwritten."""
 
 
-def back_up(database: Path, to: Path) -> int:
+def backup_database(database: Path, to: Path) -> int:
     """Copy the database file to `to`, readable by its owner alone, and return how many bytes that are.
 
     Whoever writes meanwhile is not held up, for the copy is one snapshot, read in one go.
@@ -31,7 +31,7 @@ def back_up(database: Path, to: Path) -> int:
     if not database.is_file():
         raise BackupFailed(f"there is no database {database.name} to be copied")
     if to.exists():
-        raise AlreadyThere(f"{to.name} exists and is not overwritten")
+        raise TargetExists(f"{to.name} exists and is not overwritten")
     part = to.with_name(f".{to.name}.{secrets.token_hex(4)}.part")
     try:
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -68,10 +68,10 @@ def _give_name(part: Path, to: Path) -> None:
     try:
         os.link(part, to)
     except FileExistsError:
-        raise AlreadyThere(f"{to.name} exists and is not overwritten") from None
+        raise TargetExists(f"{to.name} exists and is not overwritten") from None
     except OSError:  # a file system without links: a moment is left in which another file could be replaced
         if to.exists():
-            raise AlreadyThere(f"{to.name} exists and is not overwritten") from None
+            raise TargetExists(f"{to.name} exists and is not overwritten") from None
         part.rename(to)
 
 

@@ -10,11 +10,11 @@ from storage.database.database import Database
 from storage.database.sqlite import Row
 from storage.errors import DatabaseUnavailable
 
-LARGEST = 500
+MAX_BATCH = 500
 """Rows per commit at most, so that nobody waits long behind a flood."""
 
 
-class _Waiting:
+class _PendingInsert:
     __slots__ = ("answer", "rows")
 
     def __init__(self, rows: list[Row], answer: asyncio.Future[int]) -> None:
@@ -22,12 +22,12 @@ class _Waiting:
         self.answer = answer
 
 
-class GroupCommit:
+class BatchInserter:
     """Inserts mails; while one commit waits for the disk, the next callers gather for the following one."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[_PendingInsert] = deque()
         self._flusher: asyncio.Task[None] | None = None
 
     async def insert(self, rows: list[Row]) -> int:
@@ -37,14 +37,14 @@ class GroupCommit:
             DatabaseUnavailable: nothing of the batch was written; every caller of the batch hears of it.
         """
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(rows, loop.create_future())
+        waiting = _PendingInsert(rows, loop.create_future())
         self._waiting.append(waiting)
         if self._flusher is None:
             self._flusher = loop.create_task(self._flush())
         return await waiting.answer
 
     async def _flush(self) -> None:
-        batch: list[_Waiting] = []
+        batch: list[_PendingInsert] = []
         try:
             while batch := self._gather():
                 await self._write(batch)
@@ -54,19 +54,19 @@ class GroupCommit:
                 _answer_all([*batch, *self._waiting], DatabaseUnavailable("the program is stopping"))
                 self._waiting.clear()
 
-    def _gather(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
+    def _gather(self) -> list[_PendingInsert]:
+        batch: list[_PendingInsert] = []
         size = 0
-        while self._waiting and (not batch or size + len(self._waiting[0].rows) <= LARGEST):
+        while self._waiting and (not batch or size + len(self._waiting[0].rows) <= MAX_BATCH):
             waiting = self._waiting.popleft()
             if not waiting.answer.done():
                 batch.append(waiting)
                 size += len(waiting.rows)
         return batch
 
-    async def _write(self, batch: list[_Waiting]) -> None:
+    async def _write(self, batch: list[_PendingInsert]) -> None:
         try:
-            new = await self._db.insert_mail([row for waiting in batch for row in waiting.rows])
+            new = await self._db.insert_jobs([row for waiting in batch for row in waiting.rows])
         except DatabaseUnavailable as error:
             _answer_all(batch, error)
         except Exception as error:
@@ -91,12 +91,12 @@ def _count(rows: Iterable[Row], new: set[tuple[str, str]]) -> int:
     return number
 
 
-def _answer(waiting: _Waiting, number: int) -> None:
+def _answer(waiting: _PendingInsert, number: int) -> None:
     if not waiting.answer.done():
         waiting.answer.set_result(number)
 
 
-def _answer_all(batch: list[_Waiting], error: Exception) -> None:
+def _answer_all(batch: list[_PendingInsert], error: Exception) -> None:
     for waiting in batch:
         if not waiting.answer.done():
             waiting.answer.set_exception(error)

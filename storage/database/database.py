@@ -17,7 +17,7 @@ from storage.database import sqlite
 from storage.driver import Opener
 from storage.errors import DatabaseUnavailable
 
-FEW = 500
+CHUNK_SIZE = 500
 """Rows that one statement changes or forgets at the most: statements run in the event loop, where others wait."""
 
 
@@ -29,7 +29,7 @@ class Database:
 
         `busy_seconds` is how long to wait for another process that writes.
         """
-        self.path = sqlite.path_of(url)
+        self.path = sqlite.parse_url(url)
         self._opener = Opener(self.path, busy_seconds)
         self._writer = sqlite.writer(self._opener)
         self._readers = sqlite.readers(self._opener)
@@ -65,7 +65,7 @@ class Database:
         engine = sqlite.migrator(self._opener)
         try:
             async with self._turns.next():
-                with _in_our_words():
+                with _translate_errors():
                     async with engine.begin() as tx:
                         yield tx
                         await sqlite.check_references(tx)
@@ -106,16 +106,16 @@ class Database:
         """Call this once the transaction `tx` has been committed; never if it is rolled back."""
         self._after_commit[tx].append(ring)
 
-    def listen(self, told: Callable[[str], None]) -> None:
+    def on_payment_changed(self, told: Callable[[str], None]) -> None:
         """From now on call this with the id of each payment that changed, once that is committed."""
         self._listeners.append(told)
 
-    def changed(self, tx: AsyncConnection, payment_id: str) -> None:
+    def notify_payment_changed(self, tx: AsyncConnection, payment_id: str) -> None:
         """Tell those who listen that a payment changed by this transaction, once it is committed."""
         for told in self._listeners:
             self.after_commit(tx, partial(told, payment_id))
 
-    async def insert_mail(self, rows: list[sqlite.Row]) -> set[tuple[str, str]]:
+    async def insert_jobs(self, rows: list[sqlite.Row]) -> set[tuple[str, str]]:
         """Insert mails in a transaction of their own; returns (box, key) of the new ones, after the commit.
 
         Raises:
@@ -123,7 +123,7 @@ class Database:
         """
         async with self._turns.next():
             with self._writing():
-                return await self._writer.run(sqlite.insert_at_once, rows)
+                return await self._writer.run(sqlite.insert_jobs, rows)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -133,7 +133,7 @@ class Database:
             DatabaseUnavailable: out of reach.
         """
         self._turns.refuse_if_closed()
-        with _in_our_words():
+        with _translate_errors():
             async with self._readers.begin() as tx:
                 yield tx
 
@@ -145,7 +145,7 @@ class Database:
             DatabaseUnavailable: out of reach.
         """
         self._turns.refuse_if_closed()
-        with _in_our_words():
+        with _translate_errors():
             connection = self._glances.take()
             if connection is None:
                 async with self._readers.begin() as tx:
@@ -166,7 +166,7 @@ class Database:
             found: str | None = (await tx.exec_driver_sql("SELECT version_num FROM alembic_version")).scalar()
         return found
 
-    async def answers(self) -> bool:
+    async def is_reachable(self) -> bool:
         """True if the database can be read at all, and could be written when that was tried last."""
         try:
             await self.schema_version()
@@ -174,11 +174,11 @@ class Database:
             return False
         return self.is_writable
 
-    def wrote(self) -> None:
+    def mark_writable(self) -> None:
         """Something was surely written: a transaction in which nothing changes succeeds on a full disk as well."""
         self.is_writable = True
 
-    async def is_ready(self) -> bool:
+    async def has_current_schema(self) -> bool:
         """True if the database answers and its tables have the version that this program speaks."""
         try:
             return await self.schema_version() == migrations.HEAD
@@ -188,13 +188,13 @@ class Database:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         try:
-            with _in_our_words():
+            with _translate_errors():
                 yield
         except DatabaseUnavailable:
             self.is_writable = False
             raise
 
-    def bell(self, box: str) -> asyncio.Event:
+    def event(self, box: str) -> asyncio.Event:
         """Set when something happened in a box, so that nobody in this process has to look again and again."""
         return self._bells.setdefault(box, asyncio.Event())
 
@@ -240,15 +240,15 @@ class _Turns:
 
 
 @contextmanager
-def _in_our_words() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     try:
         yield
     except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
-        if sqlite.out_of_reach(error):
-            raise DatabaseUnavailable(f"the database is out of reach: {_reason(error)}") from error
+        if sqlite.is_unavailable(error):
+            raise DatabaseUnavailable(f"the database is out of reach: {_safe_message(error)}") from error
         raise
 
 
-def _reason(error: Exception) -> str:
+def _safe_message(error: Exception) -> str:
     """The driver's sentence without the statement, whose values may be secret."""
     return str(getattr(error, "orig", error) or type(error).__name__)

@@ -13,7 +13,7 @@ else:
     import fcntl
 
 
-class AlreadyServed(Exception):
+class AlreadyLocked(Exception):
     """Another process serves this database file; stop it first, or give this one a file of its own."""
 
 
@@ -39,7 +39,7 @@ class FileLock:
             _lock(file)
         except (BlockingIOError, PermissionError) as error:
             os.close(file)
-            raise AlreadyServed(f"another process serves this database (lock file: {self.path})") from error
+            raise AlreadyLocked(f"another process serves this database (lock file: {self.path})") from error
         self._file = file
 
     def release(self) -> None:

@@ -43,7 +43,7 @@ Row = tuple[str, str, str, str, bytes, int, int]
 """A mail to be inserted: box, key, lane, kind, body, put_at, due_at (microseconds since 1970)."""
 
 
-def path_of(url: str) -> Path:
+def parse_url(url: str) -> Path:
     """The file behind `sqlite:///FILE` (a fourth slash begins an absolute path).
 
     Raises:
@@ -91,7 +91,7 @@ async def check_references(tx: AsyncConnection) -> None:
         raise ValueError(f"the migration broke {len(broken)} references, the first in table {broken[0][0]}")
 
 
-def out_of_reach(error: Exception) -> bool:
+def is_unavailable(error: Exception) -> bool:
     """True if the database is locked, full, read-only or broken: it is not the statement that is wrong."""
     if isinstance(error, sa.exc.TimeoutError):
         return True
@@ -116,7 +116,7 @@ async def insert_mail(tx: AsyncConnection, rows: list[Row]) -> set[tuple[str, st
     return new
 
 
-def insert_at_once(connection: sqlite3.Connection, rows: list[Row]) -> set[tuple[str, str]]:
+def insert_jobs(connection: sqlite3.Connection, rows: list[Row]) -> set[tuple[str, str]]:
     """Insert mails in a transaction of their own, within one trip to the thread."""
     new: set[tuple[str, str]] = set()
     connection.execute("BEGIN IMMEDIATE")
@@ -138,7 +138,7 @@ _INSERT = (
 )
 
 
-HEADS = """
+QUEUE_HEADS = """
 WITH RECURSIVE heads (lane, id) AS (
     SELECT * FROM (SELECT lane, id FROM mail WHERE box = :box AND state = 'waiting' ORDER BY lane, id LIMIT 1)
     UNION ALL
@@ -160,7 +160,7 @@ RETURNING id, box, key, lane, kind, body, put_at, tries, lease
 _NEXT_DUE = "SELECT min(max(due_at, coalesce(lease_until, due_at))) FROM heads JOIN mail ON mail.id = heads.id"
 _OLDEST = "SELECT min(put_at) FROM heads JOIN mail ON mail.id = heads.id"
 
-CLAIM, NEXT_DUE, OLDEST = HEADS + _CLAIM, HEADS + _NEXT_DUE, HEADS + _OLDEST
+CLAIM, NEXT_DUE, OLDEST = QUEUE_HEADS + _CLAIM, QUEUE_HEADS + _NEXT_DUE, QUEUE_HEADS + _OLDEST
 
 
 def _engine(opener: Opener, begin: str, settings: dict[str, Any], **pool: Any) -> AsyncEngine:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from storage.models.money import Money
 
-ENDED = frozenset({"won", "lost", "warning_closed", "prevented"})
+CLOSED_STATUSES = frozenset({"won", "lost", "warning_closed", "prevented"})
 """Stripe's words for a dispute that is over; all others (an open list) are not."""
 
 
@@ -27,9 +27,9 @@ class Dispute:
     refundable: bool = False
 
     @property
-    def is_over(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether nothing more comes of it."""
-        return self.status in ENDED
+        return self.status in CLOSED_STATUSES
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class FraudWarning:
     fraud_type: str
 
 
-def verdict_of(disputes: Iterable[Dispute]) -> str | None:
+def overall_status(disputes: Iterable[Dispute]) -> str | None:
     """One word for all disputes of a payment: open, lost, won, or None where there was none."""
     found = list(disputes)
-    if any(not dispute.is_over for dispute in found):
+    if any(not dispute.is_closed for dispute in found):
         return "open"
     if any(dispute.status == "lost" for dispute in found):
         return "lost"

@@ -7,54 +7,54 @@ from datetime import datetime
 
 
 @dataclass(frozen=True)
-class Draft:
+class NewJob:
     """A mail to be put. `key` is unique in its box; mails of one `lane` leave in the order they were put.
 
     `due_at` (aware UTC) is when it may leave at the earliest; None means at once.
     """
 
     key: str
-    lane: str
+    ordering_key: str
     kind: str
-    body: bytes = b""
-    due_at: datetime | None = None
+    payload: bytes = b""
+    scheduled_at: datetime | None = None
 
 
 @dataclass(frozen=True)
-class Mail:
+class Job:
     """A claimed mail. `tries` counts the earlier ones that failed; `lease` proves that the claim is still ours."""
 
     id: int
-    box: str
+    queue: str
     key: str
-    lane: str
+    ordering_key: str
     kind: str
-    body: bytes
-    put_at: datetime
-    tries: int
+    payload: bytes
+    created_at: datetime
+    attempts: int
     lease: str
 
 
 @dataclass(frozen=True)
-class SetAside:
+class DeadJob:
     """A mail that waits for a human, and why."""
 
     id: int
-    box: str
+    queue: str
     key: str
-    lane: str
+    ordering_key: str
     kind: str
     reason: str
-    tries: int
-    put_at: datetime
-    set_aside_at: datetime
+    attempts: int
+    created_at: datetime
+    finished_at: datetime
 
 
 @dataclass(frozen=True)
 class Done:
     """It has been dealt with; its key is kept so that the same mail is not put again."""
 
-    note: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,10 @@ class Snooze:
 
 
 @dataclass(frozen=True)
-class Discard:
+class DeadLetter:
     """It will never work: set it aside for a human."""
 
     reason: str
 
 
-Verdict = Done | Retry | Snooze | Discard
+Outcome = Done | Retry | Snooze | DeadLetter

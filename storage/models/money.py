@@ -10,11 +10,11 @@ CURRENCIES: tuple[str, ...] = ("DKK", "EUR", "SEK", "NOK")
 
 DECIMALS = 2
 
-MINIMUM: dict[str, int] = {"DKK": 250, "EUR": 50, "NOK": 300, "SEK": 300}
+MIN_AMOUNT: dict[str, int] = {"DKK": 250, "EUR": 50, "NOK": 300, "SEK": 300}
 """The least that Stripe charges, in minor units (docs.stripe.com/currencies, "Minimum and maximum charge amounts")."""
 
 
-LARGEST = 99_999_999
+MAX_AMOUNT = 99_999_999
 """The most that Stripe charges, in minor units, whatever the currency (the same place: eight digits)."""
 
 
@@ -48,28 +48,28 @@ class Money:
         return Decimal(self.minor).scaleb(-DECIMALS)
 
     def __add__(self, other: Money) -> Money:
-        return Money(self.minor + self._same(other), self.currency)
+        return Money(self.minor + self._check_currency(other), self.currency)
 
     def __sub__(self, other: Money) -> Money:
-        return Money(self.minor - self._same(other), self.currency)
+        return Money(self.minor - self._check_currency(other), self.currency)
 
     def __lt__(self, other: Money) -> bool:
-        return self.minor < self._same(other)
+        return self.minor < self._check_currency(other)
 
     def __le__(self, other: Money) -> bool:
-        return self.minor <= self._same(other)
+        return self.minor <= self._check_currency(other)
 
     def __gt__(self, other: Money) -> bool:
-        return self.minor > self._same(other)
+        return self.minor > self._check_currency(other)
 
     def __ge__(self, other: Money) -> bool:
-        return self.minor >= self._same(other)
+        return self.minor >= self._check_currency(other)
 
     def __str__(self) -> str:
         """The neutral form for logs and files: `125.00 DKK`."""
         return f"{self.decimal:.{DECIMALS}f} {self.currency}"
 
-    def _same(self, other: Money) -> int:
+    def _check_currency(self, other: Money) -> int:
         if other.currency != self.currency:
             raise CurrencyMismatch(f"{self.currency} and {other.currency} do not mix")
         return other.minor

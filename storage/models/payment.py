@@ -30,28 +30,28 @@ TRANSITIONS: dict[PaymentStatus, frozenset[PaymentStatus]] = {
     S.SUCCEEDED: frozenset(),
     S.CANCELED: frozenset(),
 }
-FINAL = frozenset(status for status, ways in TRANSITIONS.items() if not ways)
+TERMINAL_STATUSES = frozenset(status for status, ways in TRANSITIONS.items() if not ways)
 
 
-class CancelReason(StrEnum):
+class CancellationReason(StrEnum):
     """Why no money came: written when it is asked for, true once Stripe has canceled."""
 
-    BY_MERCHANT = "by_merchant"
-    ENDED = "ended"
-    ATTEMPTS_USED = "attempts_used"
+    REQUESTED = "by_merchant"
+    EXPIRED = "ended"
+    ATTEMPTS_EXHAUSTED = "attempts_used"
     RELEASED = "released"
-    HOLD_LAPSED = "hold_lapsed"
+    HOLD_EXPIRED = "hold_lapsed"
     BY_STRIPE = "by_stripe"
-    REFUSED = "refused"
+    REJECTED = "refused"
 
 
-class AttemptOutcome(StrEnum):
+class AttemptStatus(StrEnum):
     """How one confirm went: `asked` means the request is stored and Stripe's answer is not known."""
 
-    ASKED = "asked"
-    LIVE = "live"
+    REQUESTED = "asked"
+    ACTIVE = "live"
     FAILED = "failed"
-    LAPSED = "lapsed"
+    EXPIRED = "lapsed"
     SUCCEEDED = "succeeded"
     CANCELED = "canceled"
 
@@ -75,35 +75,37 @@ class Attempt:
     """
 
     number: int
-    outcome: AttemptOutcome
+    status: AttemptStatus
     origin: Origin
-    asked_at: datetime
+    requested_at: datetime
     started_at: datetime | None = None
-    ends_at: datetime | None = None
-    link: str | None = None
-    code: str | None = None
-    cause: str | None = None
+    expires_at: datetime | None = None
+    redirect_url: str | None = None
+    failure_code: str | None = None
+    trigger_key: str | None = None
 
     @property
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether Stripe said that nothing more can come of it by itself."""
-        return self.outcome not in {AttemptOutcome.ASKED, AttemptOutcome.LIVE}
+        return self.status not in {AttemptStatus.REQUESTED, AttemptStatus.ACTIVE}
 
     @property
-    def fresh_until(self) -> datetime | None:
+    def link_usable_until(self) -> datetime | None:
         """Until when the link may be handed out: the first four fifths of its life."""
-        if self.started_at is None or self.ends_at is None:
+        if self.started_at is None or self.expires_at is None:
             return None
-        return self.started_at + (self.ends_at - self.started_at) * 4 / 5
+        return self.started_at + (self.expires_at - self.started_at) * 4 / 5
 
-    def is_fresh(self, now: datetime) -> bool:
+    def has_usable_link(self, now: datetime) -> bool:
         """Whether the link can be given to a customer now."""
-        until = self.fresh_until
-        return self.outcome is AttemptOutcome.LIVE and self.link is not None and until is not None and now < until
+        until = self.link_usable_until
+        return (
+            self.status is AttemptStatus.ACTIVE and self.redirect_url is not None and until is not None and now < until
+        )
 
 
 @dataclass(frozen=True)
-class Place:
+class ChatTarget:
     """Where a card stands or is to be posted: a chat, and the topic of a forum if it has one.
 
     A card that was put into any chat by inline mode is known by `inline_id` alone; `chat_id` is then the private chat
@@ -112,7 +114,7 @@ class Place:
 
     chat_id: int
     thread_id: int | None = None
-    inline_id: str | None = None
+    inline_message_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -129,64 +131,64 @@ class Payment:
 
     id: str
     shop_id: int
-    ref: str
-    token: str
-    place: Place
-    source: str
+    reference: str
+    page_token: str
+    chat: ChatTarget
+    request_key: str
     created_by: int
     amount: Money
-    text: str
+    description: str
     status: PaymentStatus
     attempt: Attempt
     created_at: datetime
     expires_at: datetime
     version: int = 1
     manual_capture: bool = False
-    create_number: int = 1
+    create_key_version: int = 1
     intent_id: str | None = None
     livemode: bool = False
-    received: int = 0
-    cancel_asked: CancelReason | None = None
-    cancel_number: int = 0
-    canceled_because: CancelReason | None = None
-    trouble: str | None = None
-    trouble_count: int = 0
-    look_at: datetime | None = None
+    amount_received: int = 0
+    cancel_requested: CancellationReason | None = None
+    cancel_key_version: int = 0
+    cancellation_reason: CancellationReason | None = None
+    last_error: str | None = None
+    error_count: int = 0
+    next_check_at: datetime | None = None
     succeeded_at: datetime | None = None
-    ended_at: datetime | None = None
-    looked_at: datetime | None = None
+    closed_at: datetime | None = None
+    synced_at: datetime | None = None
     authorized_at: datetime | None = None
     capture_before: datetime | None = None
-    capture_by: int | None = None
-    capture_number: int = 1
-    cancel_by: int | None = None
-    wish_sent_at: datetime | None = None
-    reminded: int = 0
-    refunded: int = 0
-    refunding: int = 0
-    disputed: str | None = None
+    capture_requested_by: int | None = None
+    capture_key_version: int = 1
+    cancel_requested_by: int | None = None
+    request_sent_at: datetime | None = None
+    reminders_sent: int = 0
+    amount_refunded: int = 0
+    amount_refund_pending: int = 0
+    dispute_status: str | None = None
     receipt_number: int | None = None
 
     @property
-    def is_final(self) -> bool:
+    def is_terminal(self) -> bool:
         """Whether the state has no way out."""
-        return self.status in FINAL
+        return self.status in TERMINAL_STATUSES
 
     @property
-    def waits_for_stripe(self) -> bool:
+    def awaits_stripe(self) -> bool:
         """Whether something was asked of Stripe and the answer is not known."""
-        if self.is_final:
+        if self.is_terminal:
             return False
-        asked = self.cancel_asked is not None or self.attempt.outcome is AttemptOutcome.ASKED
-        asked = asked or self.capture_by is not None
+        asked = self.cancel_requested is not None or self.attempt.status is AttemptStatus.REQUESTED
+        asked = asked or self.capture_requested_by is not None
         return asked or self.status is PaymentStatus.CREATED
 
     @property
     def refundable(self) -> int:
         """What can still go back, in minor units."""
-        return max(0, self.received - self.refunded - self.refunding)
+        return max(0, self.amount_received - self.amount_refunded - self.amount_refund_pending)
 
-    def may_be(self, intent_id: str | None) -> bool:
+    def matches_intent(self, intent_id: str | None) -> bool:
         """Whether that intent can be this payment's one."""
         return self.intent_id in (None, intent_id)
 
@@ -196,11 +198,11 @@ class Payment:
         return self.status in {PaymentStatus.CREATED, PaymentStatus.OPEN}
 
 
-def attempt_ends(started_at: datetime, seconds: int) -> datetime:
+def attempt_expires_at(started_at: datetime, seconds: int) -> datetime:
     """When an attempt begun at `started_at` dies; Stripe gives MobilePay five minutes."""
     return started_at + timedelta(seconds=seconds)
 
 
-def hash_of(token: str) -> str:
+def hash_token(token: str) -> str:
     """What a page's token is looked up by: its SHA-256 in hex."""
     return hashlib.sha256(token.encode()).hexdigest()

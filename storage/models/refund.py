@@ -7,58 +7,58 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from storage.models.money import Money
-from storage.models.payment import Place
+from storage.models.payment import ChatTarget
 
 
 class RefundStatus(StrEnum):
     """Where a refund stands: Stripe's words from *pending* on, ours before that."""
 
     DRAFT = "draft"
-    ASKED = "asked"
+    AWAITING_APPROVAL = "asked"
     APPROVED = "approved"
     PENDING = "pending"
     REQUIRES_ACTION = "requires_action"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELED = "canceled"
-    REFUSED = "refused"
+    REJECTED = "refused"
     DECLINED = "declined"
     EXPIRED = "expired"
 
 
 R = RefundStatus
-AT_STRIPE = frozenset({R.PENDING, R.REQUIRES_ACTION, R.SUCCEEDED, R.FAILED, R.CANCELED})
-ON_ITS_WAY = frozenset({R.APPROVED, R.PENDING, R.REQUIRES_ACTION})
+STRIPE_STATUSES = frozenset({R.PENDING, R.REQUIRES_ACTION, R.SUCCEEDED, R.FAILED, R.CANCELED})
+RESERVING_STATUSES = frozenset({R.APPROVED, R.PENDING, R.REQUIRES_ACTION})
 """What is kept for a refund, so that no other one can have it."""
 
 REFUND_TRANSITIONS: dict[RefundStatus, frozenset[RefundStatus]] = {
-    R.DRAFT: AT_STRIPE | {R.ASKED, R.APPROVED, R.DECLINED, R.EXPIRED},
-    R.ASKED: AT_STRIPE | {R.APPROVED, R.DECLINED, R.EXPIRED},
-    R.APPROVED: AT_STRIPE | {R.REFUSED},
-    R.PENDING: AT_STRIPE - {R.PENDING},
-    R.REQUIRES_ACTION: AT_STRIPE - {R.REQUIRES_ACTION},
+    R.DRAFT: STRIPE_STATUSES | {R.AWAITING_APPROVAL, R.APPROVED, R.DECLINED, R.EXPIRED},
+    R.AWAITING_APPROVAL: STRIPE_STATUSES | {R.APPROVED, R.DECLINED, R.EXPIRED},
+    R.APPROVED: STRIPE_STATUSES | {R.REJECTED},
+    R.PENDING: STRIPE_STATUSES - {R.PENDING},
+    R.REQUIRES_ACTION: STRIPE_STATUSES - {R.REQUIRES_ACTION},
     R.SUCCEEDED: frozenset({R.FAILED, R.CANCELED}),
     R.FAILED: frozenset(),
     R.CANCELED: frozenset(),
-    R.REFUSED: AT_STRIPE,
-    R.DECLINED: AT_STRIPE,
-    R.EXPIRED: AT_STRIPE,
+    R.REJECTED: STRIPE_STATUSES,
+    R.DECLINED: STRIPE_STATUSES,
+    R.EXPIRED: STRIPE_STATUSES,
 }
 """A refund that succeeded can fail for 30 days.
 
 What we hold for never made, or not approved yet (a book restored from a backup), is believed once Stripe shows it.
 """
 
-DRAFT_LIFE = timedelta(minutes=10)
-ASKED_LIFE = timedelta(hours=24)
-RETRY_LIFE = timedelta(minutes=10)
+DRAFT_TTL = timedelta(minutes=10)
+APPROVAL_TTL = timedelta(hours=24)
+BALANCE_RETRY_TTL = timedelta(minutes=10)
 """How long a refund stays approved that Stripe refused for want of balance."""
 
-LIMIT_SPAN = timedelta(hours=24)
+LIMIT_WINDOW = timedelta(hours=24)
 """The sliding span in which what one person approves is summed up."""
 
 
-LOST = "lost:"
+RECOVERED_PREFIX = "lost:"
 """How the `source` begins of a refund that is found at Stripe with our metadata, and is not in the book."""
 
 
@@ -74,66 +74,66 @@ class Refund:
     id: str
     payment_id: str
     shop_id: int
-    source: str
+    request_key: str
     amount: Money
     status: RefundStatus
-    asked_at: datetime
+    requested_at: datetime
     reason: str = ""
-    place: Place | None = None
-    asked_by: int | None = None
+    chat: ChatTarget | None = None
+    requested_by: int | None = None
     expires_at: datetime | None = None
-    refundable_then: int = 0
+    refundable_at_request: int = 0
     approvals_needed: int = 1
     approved_by: int | None = None
     approved_at: datetime | None = None
-    second_by: int | None = None
-    second_at: datetime | None = None
+    second_approved_by: int | None = None
+    second_approved_at: datetime | None = None
     reserved_at: datetime | None = None
     params: str = ""
-    number: int = 1
-    sent_at: datetime | None = None
+    key_version: int = 1
+    first_sent_at: datetime | None = None
     last_sent_at: datetime | None = None
     stripe_id: str | None = None
     pending_reason: str | None = None
-    failure: str | None = None
+    failure_reason: str | None = None
     trouble: str | None = None
     trouble_count: int = 0
     retry_until: datetime | None = None
-    look_at: datetime | None = None
+    next_check_at: datetime | None = None
     settled_at: datetime | None = None
 
     @property
-    def is_open(self) -> bool:
+    def is_pending_decision(self) -> bool:
         """Whether somebody still has to decide."""
-        return self.status in {R.DRAFT, R.ASKED}
+        return self.status in {R.DRAFT, R.AWAITING_APPROVAL}
 
-    def is_late(self, now: datetime) -> bool:
+    def is_expired(self, now: datetime) -> bool:
         """Whether the time within which somebody has to decide is over."""
         return self.expires_at is not None and now >= self.expires_at
 
     @property
-    def is_alive(self) -> bool:
+    def reserves_money(self) -> bool:
         """Whether its money has gone back, or is kept for it."""
-        return self.status in ON_ITS_WAY or self.status is R.SUCCEEDED
+        return self.status in RESERVING_STATUSES or self.status is R.SUCCEEDED
 
     @property
-    def of_dashboard(self) -> bool:
+    def made_in_dashboard(self) -> bool:
         """Whether it was made at Stripe and not by us."""
-        return self.asked_by is None and not self.of_lost_book
+        return self.requested_by is None and not self.is_recovered
 
     @property
-    def of_lost_book(self) -> bool:
+    def is_recovered(self) -> bool:
         """Whether we made it, as its metadata says, and the book has nothing of that: an older one was restored."""
-        return self.source.startswith(LOST)
+        return self.request_key.startswith(RECOVERED_PREFIX)
 
     @property
     def approvers(self) -> tuple[int, ...]:
         """Who approved, the first first."""
-        return tuple(person for person in (self.approved_by, self.second_by) if person is not None)
+        return tuple(person for person in (self.approved_by, self.second_approved_by) if person is not None)
 
 
 @dataclass(frozen=True)
-class RefundReport:
+class StripeRefund:
     """What Stripe says of one refund. `amount` is in minor units, `refund_id` our id out of its metadata, if ours."""
 
     stripe_id: str
@@ -142,5 +142,5 @@ class RefundReport:
     currency: str
     refund_id: str | None = None
     pending_reason: str | None = None
-    failure: str | None = None
+    failure_reason: str | None = None
     created_at: datetime | None = None

@@ -10,14 +10,14 @@ from zoneinfo import ZoneInfo
 GROUP_ANONYMOUS_BOT = 1087968824
 CHANNEL_BOT = 136817688
 SERVICE_CHAT = 777000
-NOBODY = frozenset({GROUP_ANONYMOUS_BOT, CHANNEL_BOT, SERVICE_CHAT})
+SHARED_ACCOUNT_IDS = frozenset({GROUP_ANONYMOUS_BOT, CHANNEL_BOT, SERVICE_CHAT})
 """Ids that Telegram shares between many people; none of them can ever hold a role."""
 
 
 class Role(IntEnum):
     """Roles in rising order, so that `role >= Role.ADMIN` reads as it is meant."""
 
-    STRANGER = 0
+    NONE = 0
     MERCHANT = 1
     ADMIN = 2
     OWNER = 3
@@ -51,7 +51,7 @@ class Shop:
     currency: str
     language: str
     time_zone: str
-    limit: int = 100_000_00
+    request_limit: int = 100_000_00
     refund_limit: int = 100_000_00
     request_hours: int | None = None
     seller_name: str = ""
@@ -61,7 +61,7 @@ class Shop:
     vat_rate: int | None = None
 
     @property
-    def zone(self) -> ZoneInfo:
+    def tzinfo(self) -> ZoneInfo:
         """The shop's time zone, in which its days begin and end."""
         return ZoneInfo(self.time_zone)
 
@@ -85,14 +85,14 @@ class Invitation:
     `source` is what asked for it: the same source gives the same invitation.
     """
 
-    digest: str
+    token_hash: str
     shop_id: int
     role: Role
-    source: str
+    request_key: str
     invited_by: int
     expires_at: datetime
     used_by: int | None = None
 
-    def is_open(self, now: datetime) -> bool:
+    def is_valid(self, now: datetime) -> bool:
         """Whether somebody can still take it up."""
         return self.used_by is None and self.expires_at > now

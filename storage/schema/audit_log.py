@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from storage.schema.payments import payments
 from storage.schema.shops import shops
-from storage.schema.types import STRICT, BigInt, Instant, metadata
+from storage.schema.types import STRICT, BigInt, UtcTimestamp, metadata
 
 history = sa.Table(
     "history",
@@ -14,7 +14,7 @@ history = sa.Table(
     sa.Column("id", BigInt, primary_key=True, autoincrement=True),
     sa.Column("payment_id", sa.Text, sa.ForeignKey(payments.c.id), index=True),
     sa.Column("shop_id", BigInt, sa.ForeignKey(shops.c.id), nullable=False),
-    sa.Column("at", Instant, nullable=False),
+    sa.Column("at", UtcTimestamp, nullable=False),
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("action", sa.Text, nullable=False),
     sa.Column("detail", sa.Text, nullable=False),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from storage.schema.types import STRICT, BigInt, Instant, metadata
+from storage.schema.types import STRICT, BigInt, UtcTimestamp, metadata
 
 posts = sa.Table(
     "posts",
     metadata,
     sa.Column("chat_id", BigInt, primary_key=True, autoincrement=False),
-    sa.Column("not_before", Instant),
+    sa.Column("not_before", UtcTimestamp),
     sa.Column("moved_to", BigInt),
     sa.Column("closed_because", sa.Text),
     **STRICT,
@@ -28,9 +28,9 @@ questions = sa.Table(
     sa.Column("thread_id", BigInt),
     sa.Column("user_id", BigInt, nullable=False),
     sa.Column("body", sa.Text, nullable=False),
-    sa.Column("asked_at", Instant, nullable=False),
+    sa.Column("asked_at", UtcTimestamp, nullable=False),
     sa.Column("answer", sa.Integer),
-    sa.Column("answered_at", Instant),
+    sa.Column("answered_at", UtcTimestamp),
     sa.CheckConstraint("(answer IS NULL) = (answered_at IS NULL)", name="answered_once"),
     sa.Index("ix_questions_chat_id", "chat_id"),
     sa.Index("ix_questions_asked_at", "asked_at"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from storage.models.money import LARGEST
+from storage.models.money import MAX_AMOUNT
 from storage.schema.shops import shops
-from storage.schema.types import CURRENCY, STRICT, BigInt, Flag, Instant, metadata, one_of, where
+from storage.schema.types import CURRENCY, STRICT, BigInt, IntBool, UtcTimestamp, check_in, metadata, partial_index
 
 payments = sa.Table(
     "payments",
@@ -24,9 +24,9 @@ payments = sa.Table(
     sa.Column("amount", BigInt, nullable=False),
     sa.Column("currency", sa.Text, nullable=False),
     sa.Column("text", sa.Text, nullable=False),
-    sa.Column("manual_capture", Flag, nullable=False),
+    sa.Column("manual_capture", IntBool, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
-    sa.Column("livemode", Flag, nullable=False),
+    sa.Column("livemode", IntBool, nullable=False),
     sa.Column("version", BigInt, nullable=False),
     sa.Column("attempt_number", sa.Integer, nullable=False),
     sa.Column("create_number", sa.Integer, nullable=False),
@@ -38,38 +38,40 @@ payments = sa.Table(
     sa.Column("canceled_because", sa.Text),
     sa.Column("trouble", sa.Text),
     sa.Column("trouble_count", sa.Integer, nullable=False),
-    sa.Column("created_at", Instant, nullable=False),
-    sa.Column("expires_at", Instant, nullable=False),
-    sa.Column("look_at", Instant),
-    sa.Column("succeeded_at", Instant),
-    sa.Column("ended_at", Instant),
-    sa.Column("looked_at", Instant),
-    sa.Column("authorized_at", Instant),
-    sa.Column("capture_before", Instant),
+    sa.Column("created_at", UtcTimestamp, nullable=False),
+    sa.Column("expires_at", UtcTimestamp, nullable=False),
+    sa.Column("look_at", UtcTimestamp),
+    sa.Column("succeeded_at", UtcTimestamp),
+    sa.Column("ended_at", UtcTimestamp),
+    sa.Column("looked_at", UtcTimestamp),
+    sa.Column("authorized_at", UtcTimestamp),
+    sa.Column("capture_before", UtcTimestamp),
     sa.Column("capture_by", BigInt),
     sa.Column("capture_number", sa.Integer, nullable=False, server_default="1"),
     sa.Column("cancel_by", BigInt),
-    sa.Column("wish_sent_at", Instant),
+    sa.Column("wish_sent_at", UtcTimestamp),
     sa.Column("reminded", sa.Integer, nullable=False, server_default="0"),
     sa.Column("refunded", BigInt, nullable=False, server_default="0"),
     sa.Column("refunding", BigInt, nullable=False, server_default="0"),
     sa.Column("disputed", sa.Text),
     sa.Column("receipt_number", BigInt),
     sa.UniqueConstraint("shop_id", "ref"),
-    one_of("status", "created", "open", "processing", "authorized", "succeeded", "canceled"),
+    check_in("status", "created", "open", "processing", "authorized", "succeeded", "canceled"),
     sa.CheckConstraint(f"currency IN ({CURRENCY})", name="currency_known"),
-    sa.CheckConstraint(f"amount > 0 AND amount <= {LARGEST}", name="amount_sane"),
+    sa.CheckConstraint(f"amount > 0 AND amount <= {MAX_AMOUNT}", name="amount_sane"),
     sa.CheckConstraint("received >= 0 AND received <= amount", name="received_sane"),
     sa.CheckConstraint("(status = 'succeeded') = (succeeded_at IS NOT NULL)", name="succeeded_has_time"),
     sa.CheckConstraint("(status = 'canceled') = (canceled_because IS NOT NULL)", name="canceled_has_reason"),
     sa.CheckConstraint("attempt_number BETWEEN 1 AND 8", name="attempt_number_bounded"),
-    sa.Index("ix_payments_look_at", "look_at", **where("look_at IS NOT NULL")),
-    sa.Index("ix_payments_open", "shop_id", "created_at", **where("ended_at IS NULL")),
+    sa.Index("ix_payments_look_at", "look_at", **partial_index("look_at IS NOT NULL")),
+    sa.Index("ix_payments_open", "shop_id", "created_at", **partial_index("ended_at IS NULL")),
     sa.Index("ix_payments_shop_created", "shop_id", "created_at"),
     sa.Index("ix_payments_state", "status", "currency"),
     sa.Index("ix_payments_chat_id", "chat_id"),
-    sa.Index("ix_payments_paid", "shop_id", "succeeded_at", **where("succeeded_at IS NOT NULL")),
-    sa.Index("uq_payments_receipt", "shop_id", "receipt_number", unique=True, **where("receipt_number IS NOT NULL")),
+    sa.Index("ix_payments_paid", "shop_id", "succeeded_at", **partial_index("succeeded_at IS NOT NULL")),
+    sa.Index(
+        "uq_payments_receipt", "shop_id", "receipt_number", unique=True, **partial_index("receipt_number IS NOT NULL")
+    ),
     **STRICT,
 )
 
@@ -81,21 +83,21 @@ attempts = sa.Table(
     sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("origin", sa.Text, nullable=False),
     sa.Column("params", sa.Text, nullable=False),
-    sa.Column("asked_at", Instant, nullable=False),
-    sa.Column("started_at", Instant),
-    sa.Column("ends_at", Instant),
+    sa.Column("asked_at", UtcTimestamp, nullable=False),
+    sa.Column("started_at", UtcTimestamp),
+    sa.Column("ends_at", UtcTimestamp),
     sa.Column("link", sa.Text),
     sa.Column("code", sa.Text),
     sa.Column("cause", sa.Text, unique=True),
-    one_of("outcome", "asked", "live", "failed", "lapsed", "succeeded", "canceled"),
-    one_of("origin", "chat", "page"),
+    check_in("outcome", "asked", "live", "failed", "lapsed", "succeeded", "canceled"),
+    check_in("origin", "chat", "page"),
     sa.CheckConstraint("number BETWEEN 1 AND 8", name="number_bounded"),
-    sa.Index("uq_attempts_one_running", "payment_id", unique=True, **where("outcome IN ('asked', 'live')")),
+    sa.Index("uq_attempts_one_running", "payment_id", unique=True, **partial_index("outcome IN ('asked', 'live')")),
     **STRICT,
 )
 """Each confirm with the exact parameters it is sent with; at most one of a payment is running."""
 
-cards = sa.Table(
+payment_messages = sa.Table(
     "cards",
     metadata,
     sa.Column("payment_id", sa.Text, sa.ForeignKey("payments.id"), primary_key=True),
@@ -104,12 +106,12 @@ cards = sa.Table(
     sa.Column("inline_id", sa.Text, unique=True),
     sa.Column("message_id", BigInt),
     sa.Column("shown_version", BigInt, nullable=False),
-    sa.Column("shown_at", Instant),
+    sa.Column("shown_at", UtcTimestamp),
     sa.Column("sends", sa.Integer, nullable=False),
-    sa.Column("lost", Flag, nullable=False),
+    sa.Column("lost", IntBool, nullable=False),
     sa.Column("picture_id", BigInt),
     sa.Index("ix_cards_chat_id", "chat_id"),
-    sa.Index("uq_cards_message", "chat_id", "message_id", unique=True, **where("message_id IS NOT NULL")),
+    sa.Index("uq_cards_message", "chat_id", "message_id", unique=True, **partial_index("message_id IS NOT NULL")),
     **STRICT,
 )
 """The one message that shows a payment: where it is, which version it shows, and the QR code below it."""

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from storage.schema.audit_log import history
 from storage.schema.payments import payments
 from storage.schema.shops import shops
-from storage.schema.types import CURRENCY, STRICT, BigInt, Flag, Instant, metadata, one_of, where
+from storage.schema.types import CURRENCY, STRICT, BigInt, IntBool, UtcTimestamp, check_in, metadata, partial_index
 
 refunds = sa.Table(
     "refunds",
@@ -24,27 +24,27 @@ refunds = sa.Table(
     sa.Column("chat_id", BigInt),
     sa.Column("thread_id", BigInt),
     sa.Column("asked_by", BigInt),
-    sa.Column("asked_at", Instant, nullable=False),
-    sa.Column("expires_at", Instant),
+    sa.Column("asked_at", UtcTimestamp, nullable=False),
+    sa.Column("expires_at", UtcTimestamp),
     sa.Column("refundable_then", BigInt, nullable=False),
     sa.Column("approvals_needed", sa.Integer, nullable=False),
     sa.Column("approved_by", BigInt),
-    sa.Column("approved_at", Instant),
+    sa.Column("approved_at", UtcTimestamp),
     sa.Column("second_by", BigInt),
-    sa.Column("second_at", Instant),
-    sa.Column("reserved_at", Instant),
+    sa.Column("second_at", UtcTimestamp),
+    sa.Column("reserved_at", UtcTimestamp),
     sa.Column("params", sa.Text, nullable=False),
     sa.Column("number", sa.Integer, nullable=False),
-    sa.Column("sent_at", Instant),
-    sa.Column("last_sent_at", Instant),
+    sa.Column("sent_at", UtcTimestamp),
+    sa.Column("last_sent_at", UtcTimestamp),
     sa.Column("pending_reason", sa.Text),
     sa.Column("failure", sa.Text),
     sa.Column("trouble", sa.Text),
     sa.Column("trouble_count", sa.Integer, nullable=False),
-    sa.Column("retry_until", Instant),
-    sa.Column("look_at", Instant),
-    sa.Column("settled_at", Instant),
-    one_of(
+    sa.Column("retry_until", UtcTimestamp),
+    sa.Column("look_at", UtcTimestamp),
+    sa.Column("settled_at", UtcTimestamp),
+    check_in(
         "status",
         "draft",
         "asked",
@@ -67,9 +67,11 @@ refunds = sa.Table(
         " (approvals_needed = 1 OR second_by IS NOT NULL))",
         name="reserved_as_approved",
     ),
-    sa.Index("ix_refunds_look_at", "look_at", **where("look_at IS NOT NULL")),
-    sa.Index("ix_refunds_approved", "shop_id", "approved_by", "reserved_at", **where("reserved_at IS NOT NULL")),
-    sa.Index("ix_refunds_second", "shop_id", "second_by", "reserved_at", **where("reserved_at IS NOT NULL")),
+    sa.Index("ix_refunds_look_at", "look_at", **partial_index("look_at IS NOT NULL")),
+    sa.Index(
+        "ix_refunds_approved", "shop_id", "approved_by", "reserved_at", **partial_index("reserved_at IS NOT NULL")
+    ),
+    sa.Index("ix_refunds_second", "shop_id", "second_by", "reserved_at", **partial_index("reserved_at IS NOT NULL")),
     **STRICT,
 )
 """What goes back, from the wish on: a draft of ours becomes at most one refund at Stripe, which `stripe_id` names.
@@ -87,9 +89,9 @@ disputes = sa.Table(
     sa.Column("currency", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("due_by", Instant),
-    sa.Column("refundable", Flag, nullable=False),
-    sa.Column("seen_at", Instant, nullable=False),
+    sa.Column("due_by", UtcTimestamp),
+    sa.Column("refundable", IntBool, nullable=False),
+    sa.Column("seen_at", UtcTimestamp, nullable=False),
     **STRICT,
 )
 """What customers contest, in Stripe's words; `due_by` is when evidence has to be in."""
@@ -100,7 +102,7 @@ fraud_warnings = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("payment_id", sa.Text, sa.ForeignKey(payments.c.id), nullable=False, index=True),
     sa.Column("fraud_type", sa.Text, nullable=False),
-    sa.Column("seen_at", Instant, nullable=False),
+    sa.Column("seen_at", UtcTimestamp, nullable=False),
     **STRICT,
 )
 """Early fraud warnings that card networks sent before a dispute; each is told once."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from storage.models.money import LARGEST
-from storage.schema.types import CURRENCY, STRICT, BigInt, Instant, metadata, one_of
+from storage.models.money import MAX_AMOUNT
+from storage.schema.types import CURRENCY, STRICT, BigInt, UtcTimestamp, check_in, metadata
 
 facts = sa.Table(
     "facts",
@@ -25,7 +25,7 @@ shops = sa.Table(
     sa.Column("language", sa.Text, nullable=False),
     sa.Column("time_zone", sa.Text, nullable=False),
     sa.Column("limit_minor", BigInt, nullable=False),
-    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("created_at", UtcTimestamp, nullable=False),
     sa.Column("refund_limit_minor", BigInt, nullable=False, server_default="10000000"),
     sa.Column("request_hours", sa.Integer),
     sa.Column("seller_name", sa.Text, nullable=False, server_default=""),
@@ -35,8 +35,8 @@ shops = sa.Table(
     sa.Column("vat_rate", sa.Integer),
     sa.Column("receipts", BigInt, nullable=False, server_default="0"),
     sa.CheckConstraint(f"currency IN ({CURRENCY})", name="currency_known"),
-    one_of("language", "en", "da", "sv", "nb", "fi"),
-    sa.CheckConstraint(f"limit_minor BETWEEN 1 AND {LARGEST}", name="limit_minor_sane"),
+    check_in("language", "en", "da", "sv", "nb", "fi"),
+    sa.CheckConstraint(f"limit_minor BETWEEN 1 AND {MAX_AMOUNT}", name="limit_minor_sane"),
     **STRICT,
 )
 """A seller. `vat_rate` is in hundredths of a percent, `receipts` the last number that a receipt was given."""
@@ -46,8 +46,8 @@ sellers = sa.Table(
     metadata,
     sa.Column("id", BigInt, primary_key=True, autoincrement=True),
     sa.Column("shop_id", BigInt, sa.ForeignKey("shops.id"), nullable=False),
-    sa.Column("since", Instant, nullable=False),
-    sa.Column("said_at", Instant),
+    sa.Column("since", UtcTimestamp, nullable=False),
+    sa.Column("said_at", UtcTimestamp),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("address", sa.Text, nullable=False),
     sa.Column("number", sa.Text, nullable=False),
@@ -66,7 +66,7 @@ owners = sa.Table(
     metadata,
     sa.Column("user_id", BigInt, primary_key=True, autoincrement=False),
     sa.Column("name", sa.Text, nullable=False),
-    sa.Column("since", Instant, nullable=False),
+    sa.Column("since", UtcTimestamp, nullable=False),
     sa.CheckConstraint("user_id NOT IN (1087968824, 136817688, 777000)", name="user_id_personal"),
     **STRICT,
 )
@@ -79,7 +79,7 @@ members = sa.Table(
     sa.Column("user_id", BigInt, primary_key=True, autoincrement=False, index=True),
     sa.Column("role", sa.Integer, nullable=False),
     sa.Column("name", sa.Text, nullable=False),
-    sa.Column("since", Instant, nullable=False),
+    sa.Column("since", UtcTimestamp, nullable=False),
     sa.Column("invited_by", BigInt),
     sa.CheckConstraint("role IN (1, 2, 3)", name="role_known"),
     sa.CheckConstraint("user_id NOT IN (1087968824, 136817688, 777000)", name="user_id_personal"),
@@ -94,10 +94,10 @@ invites = sa.Table(
     sa.Column("role", sa.Integer, nullable=False),
     sa.Column("source", sa.Text, nullable=False, unique=True),
     sa.Column("invited_by", BigInt, nullable=False),
-    sa.Column("invited_at", Instant, nullable=False),
-    sa.Column("expires_at", Instant, nullable=False),
+    sa.Column("invited_at", UtcTimestamp, nullable=False),
+    sa.Column("expires_at", UtcTimestamp, nullable=False),
     sa.Column("used_by", BigInt),
-    sa.Column("used_at", Instant),
+    sa.Column("used_at", UtcTimestamp),
     sa.CheckConstraint("role IN (1, 2)", name="role_known"),
     sa.CheckConstraint("(used_by IS NULL) = (used_at IS NULL)", name="used_once"),
     **STRICT,
@@ -109,7 +109,7 @@ chats = sa.Table(
     metadata,
     sa.Column("chat_id", BigInt, primary_key=True, autoincrement=False),
     sa.Column("shop_id", BigInt, sa.ForeignKey("shops.id"), nullable=False, index=True),
-    sa.Column("since", Instant, nullable=False),
+    sa.Column("since", UtcTimestamp, nullable=False),
     **STRICT,
 )
 """Which shop a chat acts for; a chat belongs to at most one."""

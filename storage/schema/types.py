@@ -23,7 +23,7 @@ BigInt = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """64 bits on every database: Telegram's ids use 52 of them (STRICT tables of SQLite know INTEGER only)."""
 
 
-class Instant(sa.types.TypeDecorator[datetime]):
+class UtcTimestamp(sa.types.TypeDecorator[datetime]):
     """An aware UTC time, kept as whole microseconds since 1970 so that every database compares it alike."""
 
     impl = BigInt
@@ -42,7 +42,7 @@ class Instant(sa.types.TypeDecorator[datetime]):
         return None if value is None else EPOCH + timedelta(microseconds=value)
 
 
-class Flag(sa.types.TypeDecorator[bool]):
+class IntBool(sa.types.TypeDecorator[bool]):
     """A truth value kept as 0 or 1."""
 
     impl = sa.Integer
@@ -57,12 +57,12 @@ class Flag(sa.types.TypeDecorator[bool]):
         return None if value is None else bool(value)
 
 
-def one_of(column: str, *words: str) -> sa.CheckConstraint:
+def check_in(column: str, *words: str) -> sa.CheckConstraint:
     listed = ", ".join(f"'{word}'" for word in words)
     return sa.CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
 
 
-def where(condition: str) -> dict[str, Any]:
+def partial_index(condition: str) -> dict[str, Any]:
     return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
 
 

@@ -14,7 +14,7 @@ from bot import logging_setup
 from bot.sandbox.demo import site, stack
 from bot.sandbox.demo.stack import Market
 from bot.sandbox.fake_services import SandboxRefused, why_not
-from bot.signals import until_told
+from bot.signals import shutdown_event
 
 HOST = "127.0.0.1"
 TRIES = 100
@@ -29,7 +29,7 @@ async def demo(port: int = 8080) -> None:
     """
     stack.refuse_a_live_key(os.environ)
     logging_setup.configure(level="warning")
-    with until_told() as told:
+    with shutdown_event() as told:
         async with opened(port) as (origin, _):
             click.echo(f"Kvit's demo is open: {origin}/  (Ctrl-C closes it; no account, no money, nothing is kept)")
             await told.wait()

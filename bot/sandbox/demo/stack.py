@@ -13,10 +13,10 @@ from tempfile import TemporaryDirectory
 from bot.app import Service
 from bot.sandbox import fake_services, seed_users
 from bot.sandbox.fake_services import SandboxRefused, Vendors
-from bot.settings import Settings, settings_of
+from bot.settings import Settings, make_settings
 from bot.telegram.http_client import AiohttpRequest
-from bot.telegram.menus import dress
-from handlers.telegram.rate_limit import Pacing
+from bot.telegram.menus import set_bot_menus
+from handlers.telegram.rate_limit import TelegramRateLimiter
 
 BRISK = 1_000_000
 """Messages that may leave at once when nobody is there to read along."""
@@ -45,7 +45,7 @@ async def opened(*, framed_by: str = "'none'", brisk: bool = False) -> AsyncIter
     with TemporaryDirectory(prefix="kvit-", ignore_cleanup_errors=True) as folder:
         async with fake_services.opened(flood_control=not brisk) as pair:
             seed_users.enter(pair.telegram)
-            pacing = Pacing(BRISK, BRISK, BRISK, BRISK) if brisk else None
+            pacing = TelegramRateLimiter(BRISK, BRISK, BRISK, BRISK) if brisk else None
             service = Service(_settings(pair, Path(folder)), pair.clock, framed_by=framed_by, pacing=pacing)
             try:
                 await service.start()
@@ -61,7 +61,7 @@ async def _dress(pair: Vendors) -> None:
     """Give the bot its menus, as `setup-webhooks` would."""
     request = AiohttpRequest(pair.telegram.token, base=pair.telegram.base)
     try:
-        await dress(request)
+        await set_bot_menus(request)
     finally:
         await request.shutdown()
 
@@ -82,7 +82,7 @@ def refuse_a_live_key(environment: Mapping[str, str]) -> None:
 
 def _settings(pair: Vendors, folder: Path) -> Settings:
     port = _free_port()
-    return settings_of(
+    return make_settings(
         telegram_bot_token=pair.telegram.token,
         stripe_api_key=pair.stripe.key,
         stripe_webhook_secrets=pair.stripe.webhook_secret,

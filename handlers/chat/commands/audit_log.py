@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from handlers import i18n
 from handlers.chat import arguments
-from handlers.chat.audit_text import actor_name, deed
+from handlers.chat.audit_text import actor_name, describe_entry
 from handlers.chat.context import Context
-from handlers.i18n import Safe
+from handlers.i18n import SafeHtml
 from handlers.telegram.messenger import Button, Keyboard
-from storage.audit_log import Line, TrailPage
-from storage.errors import PaymentError
+from storage.audit_log import AuditEntry, AuditPage
+from storage.errors import UserError
 
 PER_PAGE = 10
 LONGEST_WORDS = 36
@@ -22,10 +22,10 @@ ROW = re.compile(r"[0-9]{1,15}")
 """A number that a button names; it can be forged, so it has to fit."""
 
 
-class TooManyWords(PaymentError):
+class TooManyWords(UserError):
     """The words to be searched for do not fit into a button."""
 
-    code = "error.too_many_words"
+    message_key = "error.too_many_words"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ async def log_page_tapped(context: Context, where: str) -> None:
     ref, _, words = rest.partition(":")
     before = int(number) if ROW.fullmatch(number) else None
     said, keyboard = await _page(context, _Wanted(ref, words, before))
-    await context.replace(said, keyboard)
+    await context.edit(said, keyboard)
 
 
 async def _wanted(context: Context) -> _Wanted:
@@ -57,16 +57,16 @@ async def _wanted(context: Context) -> _Wanted:
 
     A word such as `coffee` reads as a reference as well, so only one with a digit has to be one.
     """
-    words = context.said.rest
-    written, replied = arguments.REF.match(words), await arguments.replied_to(context)
+    words = context.message.args
+    written, replied = arguments.REFERENCE.match(words), await arguments.replied_payment(context)
     if written is not None and (written[1][1].isdigit() or await _named(context, written[1])):
-        payment, words = await arguments.payment(context, words=True)
-        return _Wanted(payment.ref, _bounded(words))
-    return _Wanted(replied.ref if replied else "", _bounded(words))
+        payment, words = await arguments.resolve_payment(context, words=True)
+        return _Wanted(payment.reference, _bounded(words))
+    return _Wanted(replied.reference if replied else "", _bounded(words))
 
 
 async def _named(context: Context, word: str) -> bool:
-    return await context.desks.queries.by_ref(context.shop.id, arguments.as_stored(word)) is not None
+    return await context.services.queries.by_reference(context.shop.id, arguments.normalize_reference(word)) is not None
 
 
 def _bounded(words: str) -> str:
@@ -76,35 +76,35 @@ def _bounded(words: str) -> str:
     return words
 
 
-async def _page(context: Context, wanted: _Wanted) -> tuple[Safe, Keyboard]:
+async def _page(context: Context, wanted: _Wanted) -> tuple[SafeHtml, Keyboard]:
     shop, payment_id = context.shop, None
     if wanted.ref:
-        payment = await context.desks.queries.by_ref(shop.id, wanted.ref)
+        payment = await context.services.queries.by_reference(shop.id, wanted.ref)
         payment_id = payment.id if payment else ""
-    page = await context.desks.trail.page(
+    page = await context.services.trail.page(
         shop.id, limit=PER_PAGE, before=wanted.before, payment_id=payment_id, words=wanted.words
     )
     names = await _names(context) if page.lines else {}
     lines = [_line(context, line, names) for line in page.lines] or [context.html("log.none")]
-    return Safe("\n".join([context.html("log.head", shop=shop.name), *lines])), _buttons(context, wanted, page)
+    return SafeHtml("\n".join([context.html("log.head", shop=shop.name), *lines])), _buttons(context, wanted, page)
 
 
 async def _names(context: Context) -> dict[int, str]:
-    directory = context.desks.directory
-    claimed = {one.user_id: one.name for one in await directory.claimants()}
+    directory = context.services.directory
+    claimed = {one.user_id: one.name for one in await directory.claimed_owners()}
     return claimed | {member.user_id: member.name for member in await directory.members(context.shop.id)}
 
 
-def _line(context: Context, line: Line, names: dict[int, str]) -> str:
-    at = i18n.moment(context.language, line.at, context.shop.time_zone)
+def _line(context: Context, line: AuditEntry, names: dict[int, str]) -> str:
+    at = i18n.format_datetime(context.language, line.at, context.shop.time_zone)
     who = i18n.escaped(actor_name(context.language, line.actor, names))
-    said = f"{at} · <b>{who}</b> · {deed(context.language, line)}"
+    said = f"{at} · <b>{who}</b> · {describe_entry(context.language, line)}"
     return f"{said} · #{line.ref}" if line.ref else said
 
 
-def _buttons(context: Context, wanted: _Wanted, page: TrailPage) -> Keyboard:
+def _buttons(context: Context, wanted: _Wanted, page: AuditPage) -> Keyboard:
     """The words stand last in a button, so whatever is in them cannot be taken for the rest."""
     rest = f"{wanted.ref}:{wanted.words}"
     first = (Button(context.text("open.first"), data=f"l::{rest}"),) if wanted.before else ()
-    older = (Button(context.text("open.next"), data=f"l:{page.older}:{rest}"),) if page.older else ()
+    older = (Button(context.text("open.next"), data=f"l:{page.next_cursor}:{rest}"),) if page.next_cursor else ()
     return ((*first, *older),) if first or older else ()

@@ -8,56 +8,56 @@ from handlers.access.membership import CLAIM
 from handlers.chat.commands import members
 from handlers.chat.commands.shop import ask_which
 from handlers.chat.context import Context
-from handlers.i18n import Safe
-from storage.errors import PaymentError
+from handlers.i18n import SafeHtml
+from storage.errors import UserError
 from storage.models.shop import Role
 
 
-class ClaimRefused(PaymentError):
+class ClaimRefused(UserError):
     """The claim link is used up, too old, or the installation has an owner."""
 
-    code = "error.claim_refused"
+    message_key = "error.claim_refused"
 
 
 async def start(context: Context) -> None:
     """Say who one is, and what comes next for this person; a link gives him the role it was made for."""
-    if context.said.rest.startswith(CLAIM):
+    if context.message.args.startswith(CLAIM):
         await _claim(context)
         return
-    if members.is_invitation(context.said.rest):
-        await members.join(context)
+    if members.is_invitation(context.message.args):
+        await members.accept_invitation(context)
         return
-    if context.role is Role.STRANGER:
-        await context.reply("start.stranger", id=context.person.id)
-    elif context.standing.choices:
-        await ask_which(context, context.standing.choices)
-    elif context.standing.shop is None:
+    if context.role is Role.NONE:
+        await context.reply("start.stranger", id=context.actor.id)
+    elif context.access.selectable_shops:
+        await ask_which(context, context.access.selectable_shops)
+    elif context.access.shop is None:
         await context.reply("start.homeless")
     else:
         await context.reply("start.member", shop=context.shop.name, currency=context.shop.currency)
 
 
 async def _claim(context: Context) -> None:
-    team = context.desks.team
-    if not context.is_private or not await team.claim(context.said.rest, context.person):
+    team = context.services.team
+    if not context.is_private or not await team.claim(context.message.args, context.actor):
         raise ClaimRefused
-    shop = await team.first_shop(context.person)
+    shop = await team.first_shop(context.actor)
     await context.reply("claim.done", shop=shop.name, currency=shop.currency)
 
 
 async def help_(context: Context, commands: Sequence[str]) -> None:
     """These commands, a line each: the ones that this person may use here."""
     lines = [context.html("help.head")]
-    lines += [Safe(f"/{name} – {context.html(f'command.{name}')}") for name in commands]
-    if context.role is Role.STRANGER:
-        lines.append(context.html("help.stranger", id=context.person.id))
-    await context.send(Safe("\n".join(lines)))
+    lines += [SafeHtml(f"/{name} – {context.html(f'command.{name}')}") for name in commands]
+    if context.role is Role.NONE:
+        lines.append(context.html("help.stranger", id=context.actor.id))
+    await context.send(SafeHtml("\n".join(lines)))
 
 
 async def id_(context: Context) -> None:
     """The numbers that an admin or an operator asks for."""
     key = "id.private" if context.is_private else "id.group"
-    await context.reply(key, id=context.person.id, chat=context.place.chat_id)
+    await context.reply(key, id=context.actor.id, chat=context.chat.chat_id)
 
 
 async def terms(context: Context) -> None:
@@ -67,7 +67,7 @@ async def terms(context: Context) -> None:
 
 async def paysupport(context: Context) -> None:
     """Whom to ask about a payment."""
-    await context.reply("paysupport.text", shop=context.standing.shop.name if context.standing.shop else "Kvit")
+    await context.reply("paysupport.text", shop=context.access.shop.name if context.access.shop else "Kvit")
 
 
 async def privacy(context: Context) -> None:

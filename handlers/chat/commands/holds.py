@@ -7,16 +7,16 @@ from handlers.access.permissions import Action
 from handlers.chat import arguments
 from handlers.chat.commands import payments
 from handlers.chat.context import Context
-from handlers.payments.holds import is_undecided
+from handlers.payments.holds import is_awaiting_decision
 from handlers.telegram.messenger import Button
-from storage.errors import HoldDecided, NotAHold, UnknownPayment
+from storage.errors import HoldAlreadyDecided, NoHold, UnknownPayment
 from storage.models.payment import Payment, PaymentStatus
-from storage.prompts import Question
+from storage.prompts import Prompt
 
 
 async def hold(context: Context) -> None:
     """Ask for money that is only reserved, or show what to type and when that is the right way."""
-    if not context.said.rest:
+    if not context.message.args:
         await context.reply("hold.how", currency=context.shop.currency)
         return
     await payments.request(context, manual=True)
@@ -24,17 +24,17 @@ async def hold(context: Context) -> None:
 
 async def capture(context: Context) -> None:
     """Ask whether to take what is reserved."""
-    payment, _ = await arguments.payment(context)
+    payment, _ = await arguments.resolve_payment(context)
     await _ask(context, payment, "capture")
 
 
 async def release(context: Context) -> None:
     """Ask whether to let go what is reserved."""
-    payment, _ = await arguments.payment(context)
+    payment, _ = await arguments.resolve_payment(context)
     await _ask(context, payment, "release")
 
 
-async def capture_tapped(context: Context, payment: Payment) -> None:
+async def on_capture(context: Context, payment: Payment) -> None:
     """The card's button: it asks once more, for money moves."""
     await _ask(context, payment, "capture")
 
@@ -44,36 +44,36 @@ async def release_tapped(context: Context, payment: Payment) -> None:
     await _ask(context, payment, "release")
 
 
-async def capture_answered(context: Context, question: Question, choice: int) -> None:
+async def on_capture_confirmed(context: Context, question: Prompt, choice: int) -> None:
     """Take it, or leave it reserved."""
     context.require(Action.CAPTURE)
     payment = await _payment(context, question)
-    if await context.decided(question, choice):
+    if await context.record_answer(question, choice):
         await _leave(context, payment)
         return
-    payment = await context.desks.payments.capture(payment.id, user_id=context.person.id)
+    payment = await context.services.payments.capture(payment.id, user_id=context.actor.id)
     done = payment.status is PaymentStatus.SUCCEEDED
-    holes = {"ref": payment.ref, "amount": payment.amount}
-    await context.replace(context.html("capture.done" if done else "capture.pending", **holes))
+    holes = {"ref": payment.reference, "amount": payment.amount}
+    await context.edit(context.html("capture.done" if done else "capture.pending", **holes))
 
 
-async def release_answered(context: Context, question: Question, choice: int) -> None:
+async def release_answered(context: Context, question: Prompt, choice: int) -> None:
     """Let it go, or leave it reserved."""
     payment = await _payment(context, question)
     _may_release(context, payment)
-    if await context.decided(question, choice):
+    if await context.record_answer(question, choice):
         await _leave(context, payment)
         return
-    payment = await context.desks.payments.release(payment.id, user_id=context.person.id)
-    holes = {"ref": payment.ref, "amount": payment.amount}
-    await context.replace(context.html("release.done" if payment.is_final else "release.pending", **holes))
+    payment = await context.services.payments.release(payment.id, user_id=context.actor.id)
+    holes = {"ref": payment.reference, "amount": payment.amount}
+    await context.edit(context.html("release.done" if payment.is_terminal else "release.pending", **holes))
 
 
 async def _leave(context: Context, payment: Payment) -> None:
     """Nothing is done on this answer; somebody else may have done something meanwhile."""
-    if not is_undecided(payment):
-        raise HoldDecided(ref=payment.ref)
-    await context.replace(context.html("hold.left", ref=payment.ref))
+    if not is_awaiting_decision(payment):
+        raise HoldAlreadyDecided(ref=payment.reference)
+    await context.edit(context.html("hold.left", ref=payment.reference))
 
 
 async def _ask(context: Context, payment: Payment, what: str) -> None:
@@ -83,26 +83,26 @@ async def _ask(context: Context, payment: Payment, what: str) -> None:
     else:
         _may_release(context, payment)
     if payment.status is not PaymentStatus.AUTHORIZED:
-        raise NotAHold(ref=payment.ref)
-    question = await context.ask(what, what, {"payment": payment.id})
+        raise NoHold(ref=payment.reference)
+    question = await context.prompt(what, what, {"payment": payment.id})
     amount = i18n.money(context.language, payment.amount)
     keyboard = (
         (Button(context.text(f"button.{what}", amount=amount), data=f"q:{question.id}:0", style="success"),),
         (Button(context.text("button.leave"), data=f"q:{question.id}:1"),),
     )
     key = "capture.ask" if what == "capture" else "release.ask"
-    said = context.html(key, amount=payment.amount, ref=payment.ref)
+    said = context.html(key, amount=payment.amount, ref=payment.reference)
     await context.send(said, keyboard)
 
 
 def _may_release(context: Context, payment: Payment) -> None:
-    own = payment.created_by == context.person.id
+    own = payment.created_by == context.actor.id
     context.require(Action.RELEASE_OWN if own else Action.RELEASE_ANY)
 
 
-async def _payment(context: Context, question: Question) -> Payment:
+async def _payment(context: Context, question: Prompt) -> Payment:
     """The payment that was asked about, if it is still one of this chat's shop."""
-    payment = await context.desks.queries.payment(question.body["payment"])
+    payment = await context.services.queries.payment(question.payload["payment"])
     if payment is None or payment.shop_id != context.shop.id:
         raise UnknownPayment
     return payment

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from handlers import i18n
-from handlers.access.membership import known_as, role_name
+from handlers.access.membership import display_name, role_name
 from handlers.chat.context import Context
-from handlers.i18n import Safe
-from handlers.shops.invitations import INVITE, OwnersAreSet, Wish
+from handlers.i18n import SafeHtml
+from handlers.shops.invitations import INVITE, InvitationContext, OwnersAreSet
 from handlers.telegram.messenger import Button, Keyboard
-from storage.errors import PaymentError
-from storage.invitations import Joined
-from storage.models.job import Draft
+from storage.errors import UserError
+from storage.invitations import AcceptedInvitation
+from storage.models.job import NewJob
 from storage.models.shop import Invitation, Member, Role
 
 PER_PAGE = 20
@@ -24,20 +24,20 @@ PAGE = re.compile(r"[0-9]{1,4}")
 """A number that a button names; it can be forged, so it has to fit."""
 
 
-class NotInAGroup(PaymentError):
+class NotInAGroup(UserError):
     """The link of an invitation was shown to a whole group."""
 
-    code = "error.invitation_in_group"
+    message_key = "error.invitation_in_group"
 
 
-class InvitationForwarded(PaymentError):
+class InvitationForwarded(UserError):
     """Somebody else took the invitation up, and this person passed his message on."""
 
-    code = "error.forwarded"
+    message_key = "error.forwarded"
 
 
 @dataclass(frozen=True)
-class _Seat:
+class _MemberRow:
     """Somebody with a role, as the list shows him; who stands in OWNER_IDS has neither name nor date."""
 
     role: Role
@@ -55,31 +55,31 @@ async def team(context: Context) -> None:
 async def team_page_tapped(context: Context, number: str) -> None:
     """Another page of the list, in the same message."""
     said, keyboard = await _page(context, int(number) if PAGE.fullmatch(number) else 0)
-    await context.replace(said, keyboard)
+    await context.edit(said, keyboard)
 
 
 async def invite(context: Context) -> None:
     """Send whoever asks a link by which one person gets a role."""
-    role = _role(context, context.said.rest)
+    role = _role(context, context.message.args)
     if role is None:
         await context.reply("invite.how")
         return
     if role is Role.OWNER:
         raise OwnersAreSet
-    place = context.place
-    wish = Wish(
-        source=context.said.source,
+    place = context.chat
+    wish = InvitationContext(
+        source=context.message.request_key,
         key=context.key,
-        user_id=context.person.id,
+        user_id=context.actor.id,
         language=context.language,
         chat_id=place.chat_id,
         thread_id=place.thread_id,
-        message_id=context.said.message_id,
+        message_id=context.message.message_id,
     )
-    await context.desks.colleagues.invite(context.shop, role, context.person, wish)
+    await context.services.colleagues.invite(context.shop, role, context.actor, wish)
 
 
-async def join(context: Context) -> None:
+async def accept_invitation(context: Context) -> None:
     """Take an invitation up: only the person himself does, where nobody else reads along.
 
     Raises:
@@ -87,29 +87,29 @@ async def join(context: Context) -> None:
     """
     if not context.is_private:
         raise NotInAGroup
-    if context.said.forwarded:
+    if context.message.forwarded:
         raise InvitationForwarded
 
-    def answer(joined: Joined) -> Draft:
+    def answer(joined: AcceptedInvitation) -> NewJob:
         shop, role = joined.shop, role_name(context.language, joined.member.role)
-        return context.draft(context.html("join.done", shop=shop.name, role=role, currency=shop.currency))
+        return context.answer_job(context.html("join.done", shop=shop.name, role=role, currency=shop.currency))
 
-    await context.desks.colleagues.join(context.said.rest, context.person, answer)
+    await context.services.colleagues.join(context.message.args, context.actor, answer)
 
 
 async def revoke(context: Context) -> None:
     """Take a role away at once, also one's own."""
-    number = context.said.rest
+    number = context.message.args
     if not PERSON.fullmatch(number):
         await context.reply("revoke.how")
         return
     shop = context.shop
 
-    def answer(member: Member) -> Draft:
-        person, role = known_as(member.name, member.user_id), role_name(context.language, member.role)
-        return context.draft(context.html("revoke.done", person=person, role=role, shop=shop.name))
+    def answer(member: Member) -> NewJob:
+        person, role = display_name(member.name, member.user_id), role_name(context.language, member.role)
+        return context.answer_job(context.html("revoke.done", person=person, role=role, shop=shop.name))
 
-    await context.desks.colleagues.revoke(shop, int(number), by=context.person.id, answer=answer)
+    await context.services.colleagues.revoke(shop, int(number), by=context.actor.id, answer=answer)
 
 
 def is_invitation(payload: str) -> bool:
@@ -125,48 +125,48 @@ def _role(context: Context, written: str) -> Role | None:
     return None
 
 
-async def _page(context: Context, number: int) -> tuple[Safe, Keyboard]:
+async def _page(context: Context, number: int) -> tuple[SafeHtml, Keyboard]:
     seats = await _seats(context)
     number = min(number, (len(seats) - 1) // PER_PAGE) if seats else 0
     lines = [context.html("team.head", shop=context.shop.name)]
     lines += [_line(context, seat) for seat in seats[number * PER_PAGE : (number + 1) * PER_PAGE]]
-    waiting = await context.desks.colleagues.waiting(context.shop)
+    waiting = await context.services.colleagues.waiting(context.shop)
     if waiting:
-        lines += [Safe(""), context.html("team.invitations", number=len(waiting))]
+        lines += [SafeHtml(""), context.html("team.invitations", number=len(waiting))]
         names = {seat.user_id: seat.name for seat in seats}
         lines += [_waiting(context, one, names) for one in waiting[:MOST_INVITATIONS]]
-    return Safe("\n".join(lines)), _buttons(context, number, len(seats))
+    return SafeHtml("\n".join(lines)), _buttons(context, number, len(seats))
 
 
-async def _seats(context: Context) -> list[_Seat]:
+async def _seats(context: Context) -> list[_MemberRow]:
     """Owners first; an owner who holds a lower role as well is an owner."""
-    directory = context.desks.directory
-    owners = await context.desks.team.owners()
-    claimed = {one.user_id: one for one in await directory.claimants()}
+    directory = context.services.directory
+    owners = await context.services.team.owners()
+    claimed = {one.user_id: one for one in await directory.claimed_owners()}
     members = await directory.members(context.shop.id)
     names = {member.user_id: member.name for member in members}
     found = [
-        _Seat(Role.OWNER, one, claimed[one].name, claimed[one].since)
+        _MemberRow(Role.OWNER, one, claimed[one].name, claimed[one].since)
         if one in claimed
-        else _Seat(Role.OWNER, one, names.get(one, ""))
+        else _MemberRow(Role.OWNER, one, names.get(one, ""))
         for one in sorted(owners)
     ]
-    return found + [_Seat(it.role, it.user_id, it.name, it.since) for it in members if it.user_id not in owners]
+    return found + [_MemberRow(it.role, it.user_id, it.name, it.since) for it in members if it.user_id not in owners]
 
 
-def _line(context: Context, seat: _Seat) -> Safe:
-    name = Safe(f"<b>{i18n.escaped(seat.name)}</b> ") if seat.name else ""
-    who = Safe(f"{name}<code>{seat.user_id}</code>")
+def _line(context: Context, seat: _MemberRow) -> SafeHtml:
+    name = SafeHtml(f"<b>{i18n.escaped(seat.name)}</b> ") if seat.name else ""
+    who = SafeHtml(f"{name}<code>{seat.user_id}</code>")
     role = role_name(context.language, seat.role)
     if seat.since is None:
         return context.html("team.owner_set", role=role, who=who)
-    since = i18n.day(context.language, seat.since, context.shop.time_zone)
+    since = i18n.format_date(context.language, seat.since, context.shop.time_zone)
     return context.html("team.member", role=role, who=who, since=since)
 
 
-def _waiting(context: Context, one: Invitation, names: dict[int, str]) -> Safe:
-    until = i18n.moment(context.language, one.expires_at, context.shop.time_zone)
-    by = known_as(names.get(one.invited_by, ""), one.invited_by)
+def _waiting(context: Context, one: Invitation, names: dict[int, str]) -> SafeHtml:
+    until = i18n.format_datetime(context.language, one.expires_at, context.shop.time_zone)
+    by = display_name(names.get(one.invited_by, ""), one.invited_by)
     return context.html("team.invitation", role=role_name(context.language, one.role), until=until, by=by)
 
 

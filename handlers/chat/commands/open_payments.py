@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from handlers import i18n
 from handlers.chat.context import Context
-from handlers.i18n import Safe
-from handlers.messages.payment_message import MARKS, card_state
+from handlers.i18n import SafeHtml
+from handlers.messages.payment_message import STATE_ICONS, display_state
 from handlers.telegram.messenger import Button, Keyboard
 from storage.models.payment import Payment
 
@@ -20,32 +20,36 @@ PER_PAGE = 8
 LONGEST_WORDS = 40
 
 
-async def open_(context: Context) -> None:
+async def open_payments(context: Context) -> None:
     """What has not been paid yet, newest first."""
     said, keyboard = await _page(context, "")
     await context.send(said, keyboard)
 
 
-async def page_tapped(context: Context, where: str) -> None:
+async def on_page(context: Context, where: str) -> None:
     """Another page of the list, in the same message."""
     said, keyboard = await _page(context, where)
-    await context.replace(said, keyboard)
+    await context.edit(said, keyboard)
 
 
-async def _page(context: Context, where: str) -> tuple[Safe, Keyboard]:
-    ask = context.desks.queries.open_requests
+async def _page(context: Context, where: str) -> tuple[SafeHtml, Keyboard]:
+    ask = context.services.queries.open_payments
     found = await ask(context.shop.id, limit=PER_PAGE + 1, before=_read(where))
     if not found:
         return context.html("open.none"), _buttons(context, where, ())
     lines = [context.html("open.head"), *(_line(context, payment) for payment in found[:PER_PAGE])]
-    return Safe("\n".join(lines)), _buttons(context, where, found)
+    return SafeHtml("\n".join(lines)), _buttons(context, where, found)
 
 
 def _line(context: Context, payment: Payment) -> str:
-    state = card_state(payment, context.now)
-    words = payment.text if len(payment.text) <= LONGEST_WORDS else payment.text[: LONGEST_WORDS - 1] + "…"
+    state = display_state(payment, context.now)
+    words = (
+        payment.description
+        if len(payment.description) <= LONGEST_WORDS
+        else payment.description[: LONGEST_WORDS - 1] + "…"
+    )
     amount = i18n.html_money(context.language, payment.amount)
-    said = f"{MARKS[state]} #{payment.ref} · <b>{amount}</b> · {context.html(f'card.{state}')}"
+    said = f"{STATE_ICONS[state]} #{payment.reference} · <b>{amount}</b> · {context.html(f'card.{state}')}"
     return f"{said} · {i18n.escaped(words)}" if words else said
 
 

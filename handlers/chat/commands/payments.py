@@ -9,20 +9,20 @@ from typing import Any
 
 from handlers import i18n
 from handlers.access.permissions import Action
-from handlers.amounts.errors import AmountRefused
-from handlers.amounts.parser import Ambiguous, Asked, check, parse_request
+from handlers.amounts.errors import AmountError
+from handlers.amounts.parser import AmbiguousAmount, RequestedAmount, check_amount, parse_request
 from handlers.chat import arguments
-from handlers.chat.audit_text import state_key
+from handlers.chat.audit_text import state_message_key
 from handlers.chat.context import Context
-from handlers.i18n import Safe
-from handlers.messages.payment_message import card
-from handlers.messages.qr_message import picture_due
+from handlers.i18n import SafeHtml
+from handlers.messages.payment_message import payment_message
+from handlers.messages.qr_message import qr_message_job
 from handlers.telegram.messenger import Button
-from storage.errors import StillEnding
+from storage.errors import AttemptStillActive
 from storage.models.money import Money
-from storage.models.payment import AttemptOutcome, Payment
-from storage.payments import Entry
-from storage.prompts import Question
+from storage.models.payment import AttemptStatus, Payment
+from storage.payments import AuditEntry
+from storage.prompts import Prompt
 
 EXAMPLES = (14950, 8000)
 """Minor units of the two examples that are shown where no amount was typed."""
@@ -31,7 +31,7 @@ EXAMPLES = (14950, 8000)
 async def pay(context: Context) -> None:
     """Ask for money, or show what to type."""
     shop = context.shop
-    if not context.said.rest:
+    if not context.message.args:
         first, second = (i18n.plain_amount(context.language, Money(minor, shop.currency)) for minor in EXAMPLES)
         await context.reply("pay.how", first=first, second=second, currency=shop.currency)
         return
@@ -41,143 +41,143 @@ async def pay(context: Context) -> None:
 async def request(context: Context, *, manual: bool = False) -> None:
     """Ask for the money that was typed, once it can be read in one way; `manual`: it is only reserved."""
     shop = context.shop
-    reading = parse_request(context.said.rest, default=shop.currency, limit=shop.limit)
-    if isinstance(reading, Ambiguous):
-        await ask_which(context, reading, manual=manual)
+    reading = parse_request(context.message.args, default=shop.currency, limit=shop.request_limit)
+    if isinstance(reading, AmbiguousAmount):
+        await ask_which_amount(context, reading, manual=manual)
         return
-    desk, source = context.desks.payments, context.said.source
-    await desk.request(shop, context.place, context.person.id, reading, source=source, manual=manual)
+    desk, source = context.services.payments, context.message.request_key
+    await desk.request(shop, context.chat, context.actor.id, reading, source=source, manual=manual)
 
 
-async def offer(context: Context) -> None:
+async def offer_request(context: Context) -> None:
     """Plain words like `125 coffee` in a private chat: offer the request by one button, and do nothing yet."""
     try:
-        reading = parse_request(context.said.rest, default=context.shop.currency, limit=context.shop.limit)
-    except AmountRefused:
+        reading = parse_request(context.message.args, default=context.shop.currency, limit=context.shop.request_limit)
+    except AmountError:
         await context.reply("error.unknown_words")
         return
-    choices = reading.choices if isinstance(reading, Ambiguous) else (reading,)
+    choices = reading.choices if isinstance(reading, AmbiguousAmount) else (reading,)
     await _ask(context, choices, "pay.offer")
 
 
-async def ask_which(context: Context, reading: Ambiguous, *, manual: bool = False) -> None:
+async def ask_which_amount(context: Context, reading: AmbiguousAmount, *, manual: bool = False) -> None:
     """Ask which of two amounts is meant."""
     await _ask(context, reading.choices, "pay.which", manual=manual)
 
 
-async def chosen(context: Context, question: Question, choice: int) -> None:
+async def on_amount_chosen(context: Context, question: Prompt, choice: int) -> None:
     """Ask for the amount that was chosen; the message that was asked about makes one payment at most.
 
     Raises:
         AmountRefused: the chosen one cannot be asked for.
     """
-    context.require(Action.ASK)
-    limit = context.shop.limit
+    context.require(Action.REQUEST_PAYMENT)
+    limit = context.shop.request_limit
     first = choice if question.answer is None else question.answer
-    asked_of(question, first, limit=limit)  # one that is refused leaves the other button to be tapped
-    asked = asked_of(question, await context.decided(question, first), limit=limit)
-    desk, source = context.desks.payments, question.body["source"]
-    manual = question.body.get("manual", False)
-    await desk.request(context.shop, question.place, question.user_id, asked, source=source, manual=manual)
-    await context.replace(context.html("pay.chosen", amount=asked.money))
+    choice_from_prompt(question, first, limit=limit)  # one that is refused leaves the other button to be tapped
+    asked = choice_from_prompt(question, await context.record_answer(question, first), limit=limit)
+    desk, source = context.services.payments, question.payload["source"]
+    manual = question.payload.get("manual", False)
+    await desk.request(context.shop, question.chat, question.user_id, asked, source=source, manual=manual)
+    await context.edit(context.html("pay.chosen", amount=asked.money))
 
 
-def body_of(choices: Sequence[Asked]) -> dict[str, Any]:
+def choices_payload(choices: Sequence[RequestedAmount]) -> dict[str, Any]:
     """How the readings of an amount are kept with a question."""
-    return {"choices": [{"minor": c.money.minor, "currency": c.money.currency, "text": c.text} for c in choices]}
+    return {"choices": [{"minor": c.money.minor, "currency": c.money.currency, "text": c.description} for c in choices]}
 
 
-def asked_of(question: Question, choice: int, *, limit: int) -> Asked:
+def choice_from_prompt(question: Prompt, choice: int, *, limit: int) -> RequestedAmount:
     """The reading that was chosen.
 
     Raises:
         AmountRefused: it cannot be asked for.
     """
-    said: dict[str, Any] = question.body["choices"][choice]
-    asked = Asked(Money(said["minor"], said["currency"]), said["text"])
-    check(asked.money, limit=limit)
+    said: dict[str, Any] = question.payload["choices"][choice]
+    asked = RequestedAmount(Money(said["minor"], said["currency"]), said["text"])
+    check_amount(asked.money, limit=limit)
     return asked
 
 
-async def _ask(context: Context, choices: tuple[Asked, ...], key: str, *, manual: bool = False) -> None:
-    body = {"source": context.said.source, "manual": manual, **body_of(choices)}
-    question = await context.ask("which", "pay", body)
+async def _ask(context: Context, choices: tuple[RequestedAmount, ...], key: str, *, manual: bool = False) -> None:
+    body = {"source": context.message.request_key, "manual": manual, **choices_payload(choices)}
+    question = await context.prompt("which", "pay", body)
     keyboard = tuple(
         (Button(_label(context, asked), data=f"q:{question.id}:{number}"),) for number, asked in enumerate(choices)
     )
     await context.reply(key, keyboard=keyboard)
 
 
-def _label(context: Context, asked: Asked) -> str:
+def _label(context: Context, asked: RequestedAmount) -> str:
     amount = i18n.money(context.language, asked.money)
-    words = asked.text if len(asked.text) <= 24 else asked.text[:23] + "…"
+    words = asked.description if len(asked.description) <= 24 else asked.description[:23] + "…"
     return f"{amount} – {words}" if words else amount
 
 
 async def status(context: Context) -> None:
     """How one payment stands and what happened to it; without a reference, how the shop stands."""
-    if not context.said.rest and context.said.answers is None:
+    if not context.message.args and context.message.reply_to_message_id is None:
         await context.send(await _health(context))
         return
-    payment, _ = await arguments.payment(context)
+    payment, _ = await arguments.resolve_payment(context)
     shop = replace(context.shop, language=context.language)
-    refunds = await context.desks.refunds.of_payment(payment.id)
-    shown = card(payment, context.desks.looks.view(shop, context.now, refunds)).html
-    entries = await context.desks.queries.history(payment.id)
-    await context.send(Safe("\n".join([shown, "", *_history(context, entries)])))
+    refunds = await context.services.refunds.of_payment(payment.id)
+    shown = payment_message(payment, context.services.looks.view(shop, context.now, refunds)).html
+    entries = await context.services.queries.audit_entries(payment.id)
+    await context.send(SafeHtml("\n".join([shown, "", *_history(context, entries)])))
 
 
-async def again(context: Context) -> None:
+async def repeat(context: Context) -> None:
     """The same request once more, as a payment of its own."""
-    before, _ = await arguments.payment(context)
-    check(before.amount, limit=context.shop.limit)
-    asked = Asked(before.amount, before.text)
-    desk, source, manual = context.desks.payments, context.said.source, before.manual_capture
-    await desk.request(context.shop, context.place, context.person.id, asked, source=source, manual=manual)
+    before, _ = await arguments.resolve_payment(context)
+    check_amount(before.amount, limit=context.shop.request_limit)
+    asked = RequestedAmount(before.amount, before.description)
+    desk, source, manual = context.services.payments, context.message.request_key, before.manual_capture
+    await desk.request(context.shop, context.chat, context.actor.id, asked, source=source, manual=manual)
 
 
 async def cancel(context: Context) -> None:
     """End an open request."""
-    payment, _ = await arguments.payment(context)
+    payment, _ = await arguments.resolve_payment(context)
     payment = await _cancel(context, payment)
-    await context.reply("cancel.done" if payment.is_final else "cancel.pending", ref=payment.ref)
+    await context.reply("cancel.done" if payment.is_terminal else "cancel.pending", ref=payment.reference)
 
 
 async def cancel_tapped(context: Context, payment: Payment) -> None:
     """The button *Cancel* of a card."""
     payment = await _cancel(context, payment)
-    await context.toast("cancel.done" if payment.is_final else "cancel.pending", ref=payment.ref)
+    await context.answer_callback("cancel.done" if payment.is_terminal else "cancel.pending", ref=payment.reference)
 
 
-async def new_link_tapped(context: Context, payment: Payment) -> None:
+async def on_new_link(context: Context, payment: Payment) -> None:
     """The button *New link* of a card: a fresh attempt of the same intent, or when to try again."""
     try:
-        payment = await context.desks.payments.renew(payment.id, user_id=context.person.id, cause=context.key)
-    except StillEnding:
-        ends_at = payment.attempt.ends_at
+        payment = await context.services.payments.renew_link(payment.id, user_id=context.actor.id, cause=context.key)
+    except AttemptStillActive:
+        ends_at = payment.attempt.expires_at
         if ends_at is None or ends_at <= context.now:
             raise
-        until = i18n.clock_time(context.language, ends_at, context.shop.time_zone)
-        await context.toast("error.still_ending_until", alert=True, until=until)
+        until = i18n.format_time(context.language, ends_at, context.shop.time_zone)
+        await context.answer_callback("error.still_ending_until", alert=True, until=until)
         return
-    is_made = payment.attempt.outcome is AttemptOutcome.LIVE
-    await context.toast("renew.done" if is_made else "renew.pending")
+    is_made = payment.attempt.status is AttemptStatus.ACTIVE
+    await context.answer_callback("renew.done" if is_made else "renew.pending")
 
 
 async def qr_tapped(context: Context, payment: Payment) -> None:
     """The button *QR code* of a card: the code is posted below it."""
-    await context.desks.outbox.put(picture_due(payment, key=f"{context.key}:picture"), now=context.now)
-    await context.toast("qr.coming")
+    await context.services.outbox.enqueue(qr_message_job(payment, key=f"{context.key}:picture"), now=context.now)
+    await context.answer_callback("qr.coming")
 
 
 async def _cancel(context: Context, payment: Payment) -> Payment:
     """A merchant ends what he asked for himself, an admin everything."""
-    if payment.created_by != context.person.id:
+    if payment.created_by != context.actor.id:
         context.require(Action.CANCEL_ANY)
-    return await context.desks.payments.cancel(payment.id, user_id=context.person.id)
+    return await context.services.payments.cancel(payment.id, user_id=context.actor.id)
 
 
-def _history(context: Context, entries: Sequence[Entry]) -> list[str]:
+def _history(context: Context, entries: Sequence[AuditEntry]) -> list[str]:
     """A line each time something changed, not each time somebody looked."""
     lines: list[str] = []
     before: tuple[object, ...] = ()
@@ -185,29 +185,29 @@ def _history(context: Context, entries: Sequence[Entry]) -> list[str]:
         said = entry.detail
         now = tuple(said.get(name) for name in ("status", "attempt", "outcome", "refund", "refund_status"))
         if now != before:
-            at = i18n.moment(context.language, entry.at, context.shop.time_zone)
+            at = i18n.format_datetime(context.language, entry.at, context.shop.time_zone)
             lines.append(f"{at} · {_line(context, said)}")
         before = now
     return lines
 
 
-def _line(context: Context, said: dict[str, Any]) -> Safe:
+def _line(context: Context, said: dict[str, Any]) -> SafeHtml:
     """A refund is told with its amount, everything else by where the payment stood then."""
     if "refund" not in said:
-        return context.html(state_key(said))
+        return context.html(state_message_key(said))
     return context.html(f"history.refund_{said['refund_status']}", amount=Money(said["amount"], said["currency"]))
 
 
-async def _health(context: Context) -> Safe:
+async def _health(context: Context) -> SafeHtml:
     """Three lines: what is open, what was paid today, and whether everything runs."""
-    shop, zone = context.shop, context.shop.zone
+    shop, zone = context.shop, context.shop.tzinfo
     midnight = datetime.combine(context.now.astimezone(zone).date(), time(), zone)
-    found = await context.desks.queries.takings(shop.id, midnight)
+    found = await context.services.queries.shop_summary(shop.id, midnight)
     paid = ", ".join(f"{i18n.money(context.language, total)} ({number})" for number, total in found.paid)
-    silent = context.desks.health.stale(context.now)
+    silent = context.services.health.stale(context.now)
     lines = [
         context.html("status.open", count=found.open),
         context.html("status.paid", sums=paid) if paid else context.html("status.paid_nothing"),
         context.html("status.silent", parts=", ".join(silent)) if silent else context.html("status.well"),
     ]
-    return Safe("\n".join(lines))
+    return SafeHtml("\n".join(lines))

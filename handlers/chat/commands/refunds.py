@@ -3,117 +3,117 @@
 from __future__ import annotations
 
 from handlers import i18n
-from handlers.access.membership import LONGEST_NAME, Standing
-from handlers.access.permissions import Action, may
-from handlers.amounts.parser import Asked, parse_refund
+from handlers.access.membership import LONGEST_NAME, ChatAccess
+from handlers.access.permissions import Action, is_allowed
+from handlers.amounts.parser import RequestedAmount, parse_refund
 from handlers.chat import arguments
 from handlers.chat.context import Context
-from handlers.i18n import Safe, html, text
-from handlers.messages.outbox_message import Post, draft_of
+from handlers.i18n import SafeHtml, html, text
+from handlers.messages.outbox_message import OutboxMessage, to_job
 from handlers.messages.refund_text import retry_button, retry_until
-from handlers.refunds.service import RefundWish
-from handlers.telegram.messenger import Button, Keyboard, Letter
-from storage.errors import NotAllowed, PaymentError, RefundDecided, UnknownPayment
-from storage.models.money import LARGEST, Money
-from storage.models.payment import Payment, Place
+from handlers.refunds.service import RefundRequestInput
+from handlers.telegram.messenger import Button, Keyboard, Message
+from storage.errors import PermissionDenied, RefundAlreadyDecided, UnknownPayment, UserError
+from storage.models.money import MAX_AMOUNT, Money
+from storage.models.payment import ChatTarget, Payment
 from storage.models.refund import Refund, RefundStatus
-from storage.prompts import Question
+from storage.prompts import Prompt
 
 
-class NotYourDraft(PaymentError):
+class NotYourDraft(UserError):
     """The draft is another person's; he alone can let it go."""
 
-    code = "error.not_your_draft"
+    message_key = "error.not_your_draft"
 
 
 async def refund(context: Context) -> None:
     """Show what goes back and what stays, or pass the wish on to the admins."""
-    payment, rest = await arguments.payment(context, words=True)
-    found, reason = parse_refund(rest, currency=payment.amount.currency, limit=LARGEST)
+    payment, rest = await arguments.resolve_payment(context, words=True)
+    found, reason = parse_refund(rest, currency=payment.amount.currency, limit=MAX_AMOUNT)
     if len(found) > 1:
         await _ask_which(context, payment, found)
         return
-    amount, reason = (found[0].money, found[0].text) if found else (None, reason)
-    await _draft(context, payment, amount, reason, context.key)
+    amount, reason = (found[0].money, found[0].description) if found else (None, reason)
+    await _create_draft(context, payment, amount, reason, context.key)
 
 
-async def amount_chosen(context: Context, question: Question, choice: int) -> None:
+async def on_amount_chosen(context: Context, question: Prompt, choice: int) -> None:
     """One of two readings of an amount was chosen."""
-    context.require(Action.ASK_REFUND)
-    payment = await context.desks.queries.payment(question.body["payment"])
+    context.require(Action.REQUEST_REFUND)
+    payment = await context.services.queries.payment(question.payload["payment"])
     if payment is None or payment.shop_id != context.shop.id:
         raise UnknownPayment
-    asked = question.body["choices"][await context.decided(question, choice)]
+    asked = question.payload["choices"][await context.record_answer(question, choice)]
     amount = Money(asked["minor"], asked["currency"])
-    await _draft(context, payment, amount, asked["text"], question.id)
-    await context.replace(context.html("refund.chosen", amount=amount, ref=payment.ref))
+    await _create_draft(context, payment, amount, asked["text"], question.id)
+    await context.edit(context.html("refund.chosen", amount=amount, ref=payment.reference))
 
 
-async def approve_tapped(context: Context, refund_id: str) -> None:
+async def on_approve(context: Context, refund_id: str) -> None:
     """Yes: with the last yes that is needed the money goes back."""
-    refund, payment = await _found(context, refund_id)
+    refund, payment = await _load_refund(context, refund_id)
     context.require(Action.APPROVE_REFUND)
-    if refund.status is RefundStatus.DRAFT and refund.asked_by != context.person.id:
+    if refund.status is RefundStatus.DRAFT and refund.requested_by != context.actor.id:
         raise NotYourDraft
-    desk, person = context.desks.refunds, context.person.id
-    if refund.status is RefundStatus.ASKED and person in refund.approvers:
-        await _pass_on(context, refund, payment)  # whoever was cut short after his yes has asked nobody yet
-    if refund.is_open or refund.status is RefundStatus.EXPIRED or person not in refund.approvers:
+    desk, person = context.services.refunds, context.actor.id
+    if refund.status is RefundStatus.AWAITING_APPROVAL and person in refund.approvers:
+        await _request_approval(context, refund, payment)  # whoever was cut short after his yes has asked nobody yet
+    if refund.is_pending_decision or refund.status is RefundStatus.EXPIRED or person not in refund.approvers:
         refund = await desk.approve(refund, payment, context.shop, user_id=person)
-    if refund.status is RefundStatus.ASKED and not await _pass_on(context, refund, payment):
-        await context.replace(context.html("refund.nobody_may", amount=refund.amount, ref=payment.ref))
+    if refund.status is RefundStatus.AWAITING_APPROVAL and not await _request_approval(context, refund, payment):
+        await context.edit(context.html("refund.nobody_may", amount=refund.amount, ref=payment.reference))
     else:
-        await context.replace(*_outcome(context, refund, payment))
-    await context.toast("refund.noted")
+        await context.edit(*_outcome(context, refund, payment))
+    await context.answer_callback("refund.noted")
 
 
 async def decline_tapped(context: Context, refund_id: str) -> None:
     """No: by whoever may approve, or by whoever asked."""
-    refund, payment = await _found(context, refund_id)
-    if refund.asked_by != context.person.id:
+    refund, payment = await _load_refund(context, refund_id)
+    if refund.requested_by != context.actor.id:
         context.require(Action.APPROVE_REFUND)
     if refund.status is not RefundStatus.DECLINED:
-        refund = await context.desks.refunds.decline(refund, user_id=context.person.id)
-    await context.replace(context.html("refund.now_declined", amount=refund.amount, ref=payment.ref))
-    if refund.asked_by not in (None, context.person.id) and refund.place is not None:
-        words = html(context.shop.language, "refund.was_declined", amount=refund.amount, ref=payment.ref)
-        is_ours = await context.desks.rights.is_ours(refund.shop_id, refund.place)
-        place = refund.place if is_ours else Place(refund.asked_by)
-        if place.chat_id != context.place.chat_id:  # and if he may still hear of it, as is seen when it is sent
-            await _put(context, place, Letter(words), f"refund:{refund.id}:declined")
-    await context.toast("refund.noted")
+        refund = await context.services.refunds.decline(refund, user_id=context.actor.id)
+    await context.edit(context.html("refund.now_declined", amount=refund.amount, ref=payment.reference))
+    if refund.requested_by not in (None, context.actor.id) and refund.chat is not None:
+        words = html(context.shop.language, "refund.was_declined", amount=refund.amount, ref=payment.reference)
+        is_ours = await context.services.rights.chat_belongs_to_shop(refund.shop_id, refund.chat)
+        place = refund.chat if is_ours else ChatTarget(refund.requested_by)
+        if place.chat_id != context.chat.chat_id:  # and if he may still hear of it, as is seen when it is sent
+            await _put(context, place, Message(words), f"refund:{refund.id}:declined")
+    await context.answer_callback("refund.noted")
 
 
 async def retry_tapped(context: Context, refund_id: str) -> None:
     """Once more, after Stripe refused it for want of balance."""
-    refund, payment = await _found(context, refund_id)
+    refund, payment = await _load_refund(context, refund_id)
     context.require(Action.APPROVE_REFUND)
     if refund.status is RefundStatus.APPROVED and refund.retry_until is None:
-        raise RefundDecided  # it is being asked at this moment
-    refund = await context.desks.refunds.retry(refund, user_id=context.person.id)
-    await context.replace(*_outcome(context, refund, payment))
-    await context.toast("refund.noted")
+        raise RefundAlreadyDecided  # it is being asked at this moment
+    refund = await context.services.refunds.retry(refund, user_id=context.actor.id)
+    await context.edit(*_outcome(context, refund, payment))
+    await context.answer_callback("refund.noted")
 
 
-def _outcome(context: Context, refund: Refund, payment: Payment) -> tuple[Safe, Keyboard]:
+def _outcome(context: Context, refund: Refund, payment: Payment) -> tuple[SafeHtml, Keyboard]:
     """How it stands after a tap; whoever tapped may be in another chat than the card and not see what that says."""
-    holes = {"amount": refund.amount, "ref": payment.ref}
+    holes = {"amount": refund.amount, "ref": payment.reference}
     if refund.status is RefundStatus.APPROVED and refund.retry_until is not None:
         until = retry_until(refund, context.language, context.shop)
         return context.html("refund.now_short", until=until, **holes), retry_button(refund, context.language)
     return context.html(f"refund.now_{refund.status}", **holes), ()
 
 
-async def _draft(context: Context, payment: Payment, amount: Money | None, reason: str, source: str) -> None:
-    for_others = not may(context.role, Action.APPROVE_REFUND)
-    place = Place(context.place.chat_id, context.place.thread_id)
-    wish = RefundWish(place, context.person.id, f"refund:{source}", amount, reason)
-    refund = await context.desks.refunds.draft(payment, wish, for_others=for_others)
+async def _create_draft(context: Context, payment: Payment, amount: Money | None, reason: str, source: str) -> None:
+    for_others = not is_allowed(context.role, Action.APPROVE_REFUND)
+    place = ChatTarget(context.chat.chat_id, context.chat.thread_id)
+    wish = RefundRequestInput(place, context.actor.id, f"refund:{source}", amount, reason)
+    refund = await context.services.refunds.draft(payment, wish, for_others=for_others)
     if for_others:
-        asked = await _pass_on(context, refund, payment)
+        asked = await _request_approval(context, refund, payment)
         if context.is_private:
             key = "refund.passed_on" if asked else "refund.nobody_may"
-            said = context.html(key, amount=refund.amount, ref=payment.ref)
+            said = context.html(key, amount=refund.amount, ref=payment.reference)
             await context.send(said, _buttons(refund, context.language)[1:])  # he may take it back
         return
     key = "refund.draft" if refund.approvals_needed < 2 else "refund.draft_of_two"
@@ -121,47 +121,51 @@ async def _draft(context: Context, payment: Payment, amount: Money | None, reaso
     await context.send(said, _buttons(refund, context.language))
 
 
-async def _pass_on(context: Context, refund: Refund, payment: Payment) -> bool:
+async def _request_approval(context: Context, refund: Refund, payment: Payment) -> bool:
     """Ask those who may approve, in the group where it was asked or each in private; False: there is nobody."""
     language, step = context.shop.language, len(refund.approvers)
-    name = context.person.name[:LONGEST_NAME]
+    name = context.actor.name[:LONGEST_NAME]
     said = html(language, "refund.asked", **_holes(refund, payment), name=name, reason=_reason(refund))
-    letter, key = Letter(said, _buttons(refund, language)), f"refund:{refund.id}:asked:{step}"
-    people = await context.desks.rights.approvers(refund.shop_id)
-    others = [person for person in people if person not in (context.person.id, *refund.approvers)]
-    place = refund.place
-    if place is not None and place.chat_id < 0 and await context.desks.rights.is_ours(refund.shop_id, place):
+    letter, key = Message(said, _buttons(refund, language)), f"refund:{refund.id}:asked:{step}"
+    people = await context.services.rights.approvers(refund.shop_id)
+    others = [person for person in people if person not in (context.actor.id, *refund.approvers)]
+    place = refund.chat
+    if (
+        place is not None
+        and place.chat_id < 0
+        and await context.services.rights.chat_belongs_to_shop(refund.shop_id, place)
+    ):
         await _put(context, place, letter, key)
     else:
         for person in others:
-            await _put(context, Place(person), letter, f"{key}:{person}")
+            await _put(context, ChatTarget(person), letter, f"{key}:{person}")
     return bool(others)
 
 
-async def _found(context: Context, refund_id: str) -> tuple[Refund, Payment]:
+async def _load_refund(context: Context, refund_id: str) -> tuple[Refund, Payment]:
     """The refund of a button, if it is one of a shop that this chat and this person have to do with.
 
     In a private chat the refund itself says which shop it is about, for admins of several are asked there.
     """
-    refund = await context.desks.refunds.find(refund_id)
-    payment = None if refund is None else await context.desks.queries.payment(refund.payment_id)
+    refund = await context.services.refunds.find(refund_id)
+    payment = None if refund is None else await context.services.queries.payment(refund.payment_id)
     if refund is None or payment is None:
-        context.require(Action.LOOK)  # a stranger does not even learn that there is none
-        raise RefundDecided
-    shop = context.standing.shop
+        context.require(Action.VIEW)  # a stranger does not even learn that there is none
+        raise RefundAlreadyDecided
+    shop = context.access.shop
     if context.is_private:
-        shop = await context.desks.directory.shop(refund.shop_id)
-        context.standing = Standing(shop, await context.desks.team.role(refund.shop_id, context.person))
+        shop = await context.services.directory.shop(refund.shop_id)
+        context.access = ChatAccess(shop, await context.services.team.role(refund.shop_id, context.actor))
     foreign = shop is None or shop.id != refund.shop_id
-    if foreign or not may(context.role, Action.ASK_REFUND):
-        context.reached_for = payment
-        raise NotAllowed(id=context.person.id)
+    if foreign or not is_allowed(context.role, Action.REQUEST_REFUND):
+        context.denied_payment = payment
+        raise PermissionDenied(id=context.actor.id)
     return refund, payment
 
 
-async def _ask_which(context: Context, payment: Payment, found: tuple[Asked, ...]) -> None:
-    choices = [{"minor": one.money.minor, "currency": one.money.currency, "text": one.text} for one in found]
-    question = await context.ask("refund", "refund", {"payment": payment.id, "choices": choices})
+async def _ask_which(context: Context, payment: Payment, found: tuple[RequestedAmount, ...]) -> None:
+    choices = [{"minor": one.money.minor, "currency": one.money.currency, "text": one.description} for one in found]
+    question = await context.prompt("refund", "refund", {"payment": payment.id, "choices": choices})
     keyboard = tuple(
         (Button(i18n.money(context.language, one.money), data=f"q:{question.id}:{number}"),)
         for number, one in enumerate(found)
@@ -179,14 +183,19 @@ def _buttons(refund: Refund, language: str) -> Keyboard:
 
 def _holes(refund: Refund, payment: Payment) -> dict[str, object]:
     currency = payment.amount.currency
-    stays = Money(max(0, refund.refundable_then - refund.amount.minor), currency)
-    return {"amount": refund.amount, "ref": payment.ref, "stays": stays, "received": Money(payment.received, currency)}
+    stays = Money(max(0, refund.refundable_at_request - refund.amount.minor), currency)
+    return {
+        "amount": refund.amount,
+        "ref": payment.reference,
+        "stays": stays,
+        "received": Money(payment.amount_received, currency),
+    }
 
 
-def _reason(refund: Refund) -> Safe:
-    return Safe(f"\n<i>{i18n.escaped(refund.reason)}</i>" if refund.reason else "")
+def _reason(refund: Refund) -> SafeHtml:
+    return SafeHtml(f"\n<i>{i18n.escaped(refund.reason)}</i>" if refund.reason else "")
 
 
-async def _put(context: Context, place: Place, letter: Letter, key: str) -> None:
-    post = Post(place, letter, shop=context.shop.id)
-    await context.desks.outbox.put(draft_of(post, key=key), now=context.now)
+async def _put(context: Context, place: ChatTarget, letter: Message, key: str) -> None:
+    post = OutboxMessage(place, letter, shop=context.shop.id)
+    await context.services.outbox.enqueue(to_job(post, key=key), now=context.now)

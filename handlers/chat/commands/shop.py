@@ -6,14 +6,14 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 
-from handlers.access.permissions import Action, may
+from handlers.access.permissions import Action, is_allowed
 from handlers.chat.context import Context
-from handlers.i18n import LANGUAGE_NAMES, LANGUAGES, Safe
-from handlers.messages.outbox_message import lane_of
+from handlers.i18n import LANGUAGE_NAMES, LANGUAGES, SafeHtml
+from handlers.messages.outbox_message import chat_ordering_key
 from handlers.shops import settings as shop_settings
-from handlers.shops.receipts import lacking
+from handlers.shops.receipts import missing_fields
 from handlers.telegram.messenger import Button, Keyboard
-from storage.errors import NotAllowed, PaymentError
+from storage.errors import PermissionDenied, UserError
 from storage.models.money import CURRENCIES, Money
 from storage.models.shop import Role, Shop
 
@@ -21,20 +21,20 @@ ZONES = ("Europe/Copenhagen", "Europe/Helsinki", "Europe/Stockholm", "Europe/Osl
 SHOP_ID = re.compile(r"[0-9]{1,15}")
 """A number that a button names; it can be forged, so it has to fit."""
 
-HELD_UP = timedelta(seconds=5)
+DELAYED_AFTER = timedelta(seconds=5)
 """A message that has waited longer does not go out at once."""
 
 
-class ChatIsBusy(PaymentError):
+class ChatHasOpenPayments(UserError):
     """The chat still has open requests of the shop that it acts for."""
 
-    code = "error.chat_is_busy"
+    message_key = "error.chat_is_busy"
 
 
-class ChatWaits(PaymentError):
+class ChatHasPendingMessages(UserError):
     """Messages about the shop that the chat acts for have not got out, and must not come after it has changed."""
 
-    code = "error.chat_waits"
+    message_key = "error.chat_waits"
 
 
 async def setup(context: Context) -> None:
@@ -42,15 +42,15 @@ async def setup(context: Context) -> None:
 
     An owner has all of them; others choose, for their private chats, among those in which they hold a role.
     """
-    word, _, name = context.said.rest.partition(" ")
+    word, _, name = context.message.args.partition(" ")
     if word.upper() == "NEW":
-        context.require(Action.OPEN_SHOP)
-        shop = await _open(context, shop_settings.name_of(name))
+        context.require(Action.CREATE_SHOP)
+        shop = await _open(context, shop_settings.parse_name(name))
         await context.reply("setup.done", shop=shop.name)
         return
-    shops = await context.desks.team.shops_of(context.person)
+    shops = await context.services.team.shops_of(context.actor)
     if len(shops) == 1:
-        await _tie(context, shops[0])
+        await _link_chat(context, shops[0])
         await context.reply("setup.done", shop=shops[0].name)
         return
     await ask_which(context, tuple(shops))
@@ -64,18 +64,18 @@ async def ask_which(context: Context, shops: tuple[Shop, ...]) -> None:
 
 async def shop_tapped(context: Context, shop_id: str) -> None:
     """One of the shops was chosen; for a group only an owner does that."""
-    shop = await context.desks.directory.shop(int(shop_id)) if SHOP_ID.fullmatch(shop_id) else None
-    role = await context.desks.team.role(shop.id, context.person) if shop else Role.STRANGER
-    if shop is None or not may(role, Action.CHOOSE_SHOP if context.is_private else Action.TIE):
-        raise NotAllowed(id=context.person.id)
-    await _tie(context, shop)
-    await context.replace(context.html("setup.done", shop=shop.name))
-    await context.toast("setup.toast", shop=shop.name)
+    shop = await context.services.directory.shop(int(shop_id)) if SHOP_ID.fullmatch(shop_id) else None
+    role = await context.services.team.role(shop.id, context.actor) if shop else Role.NONE
+    if shop is None or not is_allowed(role, Action.SELECT_SHOP if context.is_private else Action.LINK_CHAT):
+        raise PermissionDenied(id=context.actor.id)
+    await _link_chat(context, shop)
+    await context.edit(context.html("setup.done", shop=shop.name))
+    await context.answer_callback("setup.toast", shop=shop.name)
 
 
 async def settings(context: Context) -> None:
     """Show the shop's settings, or change one."""
-    name, _, value = context.said.rest.partition(" ")
+    name, _, value = context.message.args.partition(" ")
     if name:
         await _change(context, name.lower(), value.strip())
     await context.send(_shown(context), _buttons(context.shop))
@@ -85,15 +85,15 @@ async def setting_tapped(context: Context, said: str) -> None:
     """A button under the settings."""
     name, _, value = said.partition(":")
     await _change(context, name, value)
-    await context.replace(_shown(context), _buttons(context.shop))
-    await context.toast("settings.saved")
+    await context.edit(_shown(context), _buttons(context.shop))
+    await context.answer_callback("settings.saved")
 
 
 async def _change(context: Context, name: str, value: str) -> None:
-    actor, detail = f"user:{context.person.id}", shop_settings.told(name, value)
-    decide, change = shop_settings.changed(name, value), context.desks.directory.change_shop
+    actor, detail = f"user:{context.actor.id}", shop_settings.audit_detail(name, value)
+    decide, change = shop_settings.parse_change(name, value), context.services.directory.update_shop
     shop = await change(context.shop.id, decide, actor=actor, detail=detail, now=context.now)
-    context.standing = replace(context.standing, shop=shop)
+    context.access = replace(context.access, shop=shop)
 
 
 async def _open(context: Context, name: str) -> Shop:
@@ -104,46 +104,46 @@ async def _open(context: Context, name: str) -> Shop:
     Raises:
         ChatIsBusy: requests of another shop are open there; nothing was opened.
     """
-    standing = context.standing.shop
+    standing = context.access.shop
     if standing is not None and standing.name == name:
         return standing
-    await _refuse_busy(context)
-    like = standing or (await context.desks.directory.shops() or [await _first(context)])[0]
-    chat_id = context.place.chat_id
-    new = replace(Shop(0, name, like.currency, like.language, like.time_zone), limit=like.limit)
-    actor = f"user:{context.person.id}"
-    return await context.desks.directory.open_shop(new, now=context.now, chat_id=chat_id, actor=actor)
+    await _check_chat_is_idle(context)
+    like = standing or (await context.services.directory.shops() or [await _first(context)])[0]
+    chat_id = context.chat.chat_id
+    new = replace(Shop(0, name, like.currency, like.language, like.time_zone), request_limit=like.request_limit)
+    actor = f"user:{context.actor.id}"
+    return await context.services.directory.create_shop(new, now=context.now, chat_id=chat_id, actor=actor)
 
 
 async def _first(context: Context) -> Shop:
-    return await context.desks.team.first_shop(context.person)
+    return await context.services.team.first_shop(context.actor)
 
 
-async def _tie(context: Context, shop: Shop) -> None:
+async def _link_chat(context: Context, shop: Shop) -> None:
     """Have the chat act for the shop, once nothing of another shop can be told there any more.
 
     Raises:
         ChatIsBusy: requests of another shop are open there.
     """
-    await _refuse_busy(context, but=shop.id)
-    actor = f"user:{context.person.id}"
-    await context.desks.directory.tie(context.place.chat_id, shop.id, now=context.now, actor=actor)
-    context.standing = replace(context.standing, shop=shop, choices=())
+    await _check_chat_is_idle(context, but=shop.id)
+    actor = f"user:{context.actor.id}"
+    await context.services.directory.link_chat(context.chat.chat_id, shop.id, now=context.now, actor=actor)
+    context.access = replace(context.access, shop=shop, selectable_shops=())
 
 
-async def _refuse_busy(context: Context, *, but: int = 0) -> None:
+async def _check_chat_is_idle(context: Context, *, but: int = 0) -> None:
     """Refuse to have a group change shops, except to the one that it acts for, while something is open there."""
-    other = await context.desks.directory.shop_of_chat(context.place.chat_id)
+    other = await context.services.directory.shop_of_chat(context.chat.chat_id)
     if other is None or other.id == but or context.is_private:
         return
-    if await context.desks.queries.open_in_chat(other.id, context.place.chat_id):
-        raise ChatIsBusy(shop=other.name)
-    since = await context.desks.outbox.waits_since(lane_of(context.place.chat_id))
-    if since is not None and context.now - since > HELD_UP:
-        raise ChatWaits(shop=other.name)
+    if await context.services.queries.count_open_in_chat(other.id, context.chat.chat_id):
+        raise ChatHasOpenPayments(shop=other.name)
+    since = await context.services.outbox.oldest_created_at(chat_ordering_key(context.chat.chat_id))
+    if since is not None and context.now - since > DELAYED_AFTER:
+        raise ChatHasPendingMessages(shop=other.name)
 
 
-def _shown(context: Context) -> Safe:
+def _shown(context: Context) -> SafeHtml:
     shop, unset = context.shop, context.text("settings.unset")
     hours = context.text("settings.hours_default") if shop.request_hours is None else str(shop.request_hours)
     lines = [
@@ -156,7 +156,7 @@ def _shown(context: Context) -> Safe:
         ),
         context.html(
             "settings.limits",
-            limit=Money(shop.limit, shop.currency),
+            limit=Money(shop.request_limit, shop.currency),
             refunds=Money(shop.refund_limit, shop.currency),
             hours=hours,
         ),
@@ -169,9 +169,9 @@ def _shown(context: Context) -> Safe:
             vat=_rate(context, shop.vat_rate),
         ),
     ]
-    if missing := lacking(shop):
+    if missing := missing_fields(shop):
         lines.append(context.html("settings.missing", what=", ".join(missing)))
-    return Safe("\n".join([*lines, context.html("settings.how")]))
+    return SafeHtml("\n".join([*lines, context.html("settings.how")]))
 
 
 def _buttons(shop: Shop) -> Keyboard:
