@@ -109,25 +109,25 @@ async def live(side: Side) -> None:
         async with aiohttp.ClientSession() as http:
             for number, text in enumerate(("Coffee", "Buns"), 1):
                 side.telegram.say(OWNER, OWNER, f"/pay 125 DKK {text}")
-                await side.has(f"SELECT 1 FROM cards GROUP BY 1 HAVING count(message_id) = {number}")
+                await side.has(f"SELECT 1 FROM payment_messages GROUP BY 1 HAVING count(message_id) = {number}")
                 intent = list(side.stripe.ledger.intents)[-1]
                 await (await http.post(f"{side.stripe.base}/_control/intents/{intent}/approve", json={})).read()
                 await side.has(
                     f"SELECT 1 FROM payments WHERE status = 'succeeded' GROUP BY 1 HAVING count(*) = {number}"
                 )
-        [back] = side.rows("SELECT ref FROM payments WHERE text = 'Buns'")
+        [back] = side.rows("SELECT reference FROM payments WHERE description = 'Buns'")
         side.telegram.say(OWNER, OWNER, f"/refund {back['ref']} 25")
         side.tap(await side.telegram.until(lambda _: side.offer(back["ref"])))
         await side.has("SELECT 1 FROM refunds WHERE status = 'succeeded'")
         side.telegram.say(OWNER, OWNER, "/pay 130 DKK Cake")
         await side.has("SELECT 1 FROM payments WHERE status = 'open'")
-        await side.has("SELECT 1 FROM mail GROUP BY 1 HAVING max(state = 'waiting') = 0")
+        await side.has("SELECT 1 FROM jobs GROUP BY 1 HAVING max(state = 'pending') = 0")
 
 
 def multiply(side: Side, number: int) -> None:
     """Write the rows of the two requests again and again, until there are so many payments."""
-    [paid] = side.rows("SELECT * FROM payments WHERE text = 'Coffee'")
-    [went_back] = side.rows("SELECT * FROM payments WHERE text = 'Buns'")
+    [paid] = side.rows("SELECT * FROM payments WHERE description = 'Coffee'")
+    [went_back] = side.rows("SELECT * FROM payments WHERE description = 'Buns'")
     [stands] = side.rows("SELECT * FROM payments WHERE status = 'open'")
     with closing(sqlite3.connect(side.book, isolation_level=None)) as db:
         db.execute("PRAGMA synchronous = OFF")
@@ -147,7 +147,7 @@ def multiply(side: Side, number: int) -> None:
                 put(db, table, (row for copied in made for row in copied[table]))
         db.execute("COMMIT")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    [known] = side.rows("SELECT ref, token FROM payments WHERE id = 'bench00000100'")
+    [known] = side.rows("SELECT reference, page_token FROM payments WHERE id = 'bench00000100'")
     side.ref, side.token = known["ref"], known["token"]
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database.database import Database
 from storage.models.payment import Payment
-from storage.schema.audit_log import history
+from storage.schema.audit_log import audit_log
 from storage.schema.payments import payments
 from storage.schema.shops import members
 
@@ -69,21 +69,21 @@ class AuditLog:
         self, shop_id: int, *, limit: int, before: int | None = None, payment_id: str | None = None, words: str = ""
     ) -> AuditPage:
         """A shop's newest rows before one of them; of one payment, or those in which every word stands."""
-        rows = sa.select(history.c.id).where(history.c.shop_id == shop_id)
+        rows = sa.select(audit_log.c.id).where(audit_log.c.shop_id == shop_id)
         if payment_id is not None:
-            rows = rows.where(history.c.payment_id == payment_id)
+            rows = rows.where(audit_log.c.payment_id == payment_id)
         if before is not None:
-            rows = rows.where(history.c.id < before)
-        rows = rows.order_by(history.c.id.desc()).limit(MOST_SEARCHED if words else limit + 1)
+            rows = rows.where(audit_log.c.id < before)
+        rows = rows.order_by(audit_log.c.id.desc()).limit(MOST_SEARCHED if words else limit + 1)
         searched = rows.subquery()
-        query = sa.select(history, payments.c.ref).select_from(
-            history.join(searched, searched.c.id == history.c.id).outerjoin(
-                payments, payments.c.id == history.c.payment_id
+        query = sa.select(audit_log, payments.c.ref).select_from(
+            audit_log.join(searched, searched.c.id == audit_log.c.id).outerjoin(
+                payments, payments.c.id == audit_log.c.payment_id
             )
         )
         for word in words.split():
             query = query.where(_holds(shop_id, word))
-        query = query.order_by(history.c.id.desc()).limit(limit + 1)
+        query = query.order_by(audit_log.c.id.desc()).limit(limit + 1)
         async with self._db.reading() as tx:
             found = [_to_line(row) for row in (await tx.execute(query)).mappings()]
             if len(found) > limit:
@@ -126,9 +126,9 @@ def _holds(shop_id: int, word: str) -> sa.ColumnElement[bool]:
     called = sa.select(sa.literal("user:") + sa.cast(members.c.user_id, sa.Text))
     called = called.where(members.c.shop_id == shop_id, members.c.name.icontains(word, autoescape=True))
     return sa.or_(
-        *(history.c[column].icontains(word, autoescape=True) for column in ("actor", "action", "detail")),
+        *(audit_log.c[column].icontains(word, autoescape=True) for column in ("actor", "action", "detail")),
         payments.c.ref.icontains(word, autoescape=True),
-        history.c.actor.in_(called),
+        audit_log.c.actor.in_(called),
     )
 
 
@@ -137,4 +137,4 @@ def _to_line(row: sa.RowMapping) -> AuditEntry:
     return AuditEntry(row["id"], row["at"], row["actor"], row["action"], detail, row["ref"])
 
 
-_NEW = history.insert().inline()
+_NEW = audit_log.insert().inline()

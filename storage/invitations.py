@@ -15,7 +15,7 @@ from storage.errors import UserError
 from storage.job_queue import JobQueue
 from storage.models.job import NewJob
 from storage.models.shop import Invitation, Member, Role, Shop
-from storage.schema.shops import chats, invites, members, shops
+from storage.schema.shops import invitations, members, shop_chats, shops
 from storage.shops import row_to_member, row_to_shop
 
 NAMES = {Role.MERCHANT: "merchant", Role.ADMIN: "admin", Role.OWNER: "owner"}
@@ -71,12 +71,12 @@ class InvitationRepository:
     async def create(self, invitation: Invitation, *, now: datetime) -> Invitation:
         """Keep an invitation; the same source gives the same one."""
         async with self._db.transaction() as tx:
-            known = await _first(tx, invites.c.source == invitation.request_key)
+            known = await _first(tx, invitations.c.request_key == invitation.request_key)
             if known is not None:
                 return known
-            values = {"digest": invitation.token_hash, "shop_id": invitation.shop_id, "role": int(invitation.role)}
-            values |= {"source": invitation.request_key, "invited_by": invitation.invited_by}
-            await tx.execute(invites.insert().values(**values, invited_at=now, expires_at=invitation.expires_at))
+            values = {"token_hash": invitation.token_hash, "shop_id": invitation.shop_id, "role": int(invitation.role)}
+            values |= {"request_key": invitation.request_key, "invited_by": invitation.invited_by}
+            await tx.execute(invitations.insert().values(**values, invited_at=now, expires_at=invitation.expires_at))
             detail = {"role": NAMES[invitation.role]}
             await record(tx, invitation.shop_id, f"user:{invitation.invited_by}", "invited", detail, now)
         return invitation
@@ -84,7 +84,7 @@ class InvitationRepository:
     async def find(self, digest: str) -> Invitation | None:
         """An invitation by the digest of its word."""
         async with self._db.reading() as tx:
-            return await _first(tx, invites.c.digest == digest)
+            return await _first(tx, invitations.c.token_hash == digest)
 
     async def accept(
         self,
@@ -103,7 +103,7 @@ class InvitationRepository:
             RoleHeld: the person has that role or a higher one, so the word is kept for somebody else.
         """
         async with self._db.transaction() as tx:
-            found = await _first(tx, invites.c.digest == digest)
+            found = await _first(tx, invitations.c.token_hash == digest)
             if found is None or not found.is_valid(now):
                 raise InvalidInvitation
             if not await _may_assign_role(tx, found.shop_id, found.invited_by, owners):
@@ -114,7 +114,7 @@ class InvitationRepository:
                 raise RoleAlreadyHeld(shop=shop.name)
             member = Member(found.shop_id, user_id, found.role, name, now, found.invited_by)
             await _set_member(tx, member)
-            used = invites.update().where(invites.c.digest == digest)
+            used = invitations.update().where(invitations.c.token_hash == digest)
             await tx.execute(used.values(used_by=user_id, used_at=now))
             detail = {"role": NAMES[found.role], "invited_by": found.invited_by}
             await record(tx, found.shop_id, f"user:{user_id}", "joined", detail, now)
@@ -124,15 +124,19 @@ class InvitationRepository:
 
     async def open(self, shop_id: int, *, now: datetime) -> Sequence[Invitation]:
         """The invitations of a shop that somebody can still take up, those that end first before the others."""
-        waiting = (invites.c.shop_id == shop_id) & invites.c.used_by.is_(None) & (invites.c.expires_at > now)
+        waiting = (
+            (invitations.c.shop_id == shop_id) & invitations.c.used_by.is_(None) & (invitations.c.expires_at > now)
+        )
         async with self._db.reading() as tx:
-            found = await tx.execute(sa.select(invites).where(waiting).order_by(invites.c.expires_at, invites.c.digest))
+            found = await tx.execute(
+                sa.select(invitations).where(waiting).order_by(invitations.c.expires_at, invitations.c.token_hash)
+            )
             return [_to_invitation(row) for row in found.mappings()]
 
     async def revoke_invitation(self, digest: str, *, now: datetime) -> None:
         """Let an invitation that nobody took up end now."""
         async with self._db.transaction() as tx:
-            await _revoke(tx, invites.c.digest == digest, now)
+            await _revoke(tx, invitations.c.token_hash == digest, now)
 
     async def revoke_member(
         self,
@@ -164,8 +168,10 @@ class InvitationRepository:
                 raise LastAdmin
             member = row_to_member(row)
             await tx.execute(members.delete().where(mine))
-            await _revoke(tx, (invites.c.shop_id == shop_id) & (invites.c.invited_by == user_id), now)
-            await tx.execute(chats.delete().where(chats.c.chat_id == user_id, chats.c.shop_id == shop_id))
+            await _revoke(tx, (invitations.c.shop_id == shop_id) & (invitations.c.invited_by == user_id), now)
+            await tx.execute(
+                shop_chats.delete().where(shop_chats.c.chat_id == user_id, shop_chats.c.shop_id == shop_id)
+            )
             detail = {"user": user_id, "role": NAMES[member.role]}
             await record(tx, shop_id, f"user:{by}", "revoked", detail, now)
             await self._outbox.enqueue_in(tx, *say(member), now=now)
@@ -190,15 +196,17 @@ async def _set_member(tx: AsyncConnection, member: Member) -> None:
 
 
 async def _revoke(tx: AsyncConnection, which: sa.ColumnElement[bool], now: datetime) -> None:
-    waiting = which & invites.c.used_by.is_(None) & (invites.c.expires_at > now)
-    await tx.execute(invites.update().where(waiting).values(expires_at=now))
+    waiting = which & invitations.c.used_by.is_(None) & (invitations.c.expires_at > now)
+    await tx.execute(invitations.update().where(waiting).values(expires_at=now))
 
 
 async def _first(tx: AsyncConnection, which: sa.ColumnElement[bool]) -> Invitation | None:
-    row = (await tx.execute(sa.select(invites).where(which))).mappings().first()
+    row = (await tx.execute(sa.select(invitations).where(which))).mappings().first()
     return None if row is None else _to_invitation(row)
 
 
 def _to_invitation(row: sa.RowMapping) -> Invitation:
-    values = {name: row[name] for name in ("digest", "shop_id", "source", "invited_by", "expires_at", "used_by")}
+    values = {
+        name: row[name] for name in ("token_hash", "shop_id", "request_key", "invited_by", "expires_at", "used_by")
+    }
     return Invitation(role=Role(row["role"]), **values)

@@ -14,17 +14,17 @@ from storage.database import sqlite
 from storage.database.batch_insert import BatchInserter
 from storage.database.database import CHUNK_SIZE, Database
 from storage.models.job import DeadJob, DeadLetter, Done, Job, NewJob, Outcome, Retry, Snooze
-from storage.schema.queue import mail
+from storage.schema.queue import jobs
 from storage.schema.types import EPOCH
 
 Also = Callable[[AsyncConnection], Awaitable[None]]
 _MICROSECOND = timedelta(microseconds=1)
 
-_WAITING = sa.literal_column("state") == sa.literal_column("'waiting'")
-_SETTLE = mail.update().where(mail.c.id == sa.bindparam("which"), mail.c.lease == sa.bindparam("ours"), _WAITING)
-_SETTLE_DONE = _SETTLE.values(id=sa.select(sa.func.max(mail.c.id) + 1).scalar_subquery(), body=b"")
+_WAITING = sa.literal_column("state") == sa.literal_column("'pending'")
+_SETTLE = jobs.update().where(jobs.c.id == sa.bindparam("which"), jobs.c.lease == sa.bindparam("ours"), _WAITING)
+_SETTLE_DONE = _SETTLE.values(id=sa.select(sa.func.max(jobs.c.id) + 1).scalar_subquery(), payload=b"")
 _DONE = sa.literal_column("state") == sa.literal_column("'done'")
-_SET_ASIDE = sa.literal_column("state") == sa.literal_column("'set_aside'")
+_SET_ASIDE = sa.literal_column("state") == sa.literal_column("'dead'")
 # Literal, for SQLite takes a partial index only where the statement itself says the index's condition.
 # A mail that loses its body gets a new id: in its old place it would keep the page that it had filled.
 
@@ -76,7 +76,7 @@ class JobQueue:
             return []
         at = _micros(now)
         values = {
-            "box": self.box,
+            "queue": self.box,
             "now": at,
             "until": at + round(lease_seconds * 1_000_000),
             "limit": limit,
@@ -100,13 +100,13 @@ class JobQueue:
 
     async def release_leases(self) -> None:
         """Void every lease: for whoever knows that nobody else can hold one, so that a crash costs no waiting."""
-        leased = (mail.c.box == self.box) & _WAITING & mail.c.lease.is_not(None)
-        await self._change(mail.update().where(leased).values(lease=None, lease_until=None))
+        leased = (jobs.c.queue == self.box) & _WAITING & jobs.c.lease.is_not(None)
+        await self._change(jobs.update().where(leased).values(lease=None, lease_until=None))
 
     async def next_due(self) -> datetime | None:
         """When the next mail can be claimed at the earliest (it is due, or its lease ends); None if none waits."""
         async with self._db.glance() as tx:
-            found: int | None = (await tx.execute(_NEXT_DUE, {"box": self.box})).scalar()
+            found: int | None = (await tx.execute(_NEXT_DUE, {"queue": self.box})).scalar()
         return None if found is None else _time(found)
 
     async def wait(self) -> None:
@@ -119,42 +119,44 @@ class JobQueue:
 
     async def depth(self) -> int:
         """How many mails wait, leased ones included."""
-        query = sa.select(sa.func.count()).select_from(mail).where(mail.c.box == self.box, _WAITING)
+        query = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.queue == self.box, _WAITING)
         async with self._db.reading() as tx:
             return (await tx.execute(query)).scalar_one()
 
     async def dead_count(self) -> int:
         """How many mails wait for a human."""
-        query = sa.select(sa.func.count()).select_from(mail).where(mail.c.box == self.box, _SET_ASIDE)
+        query = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.queue == self.box, _SET_ASIDE)
         async with self._db.reading() as tx:
             return (await tx.execute(query)).scalar_one()
 
     async def oldest_age(self, now: datetime) -> float:
         """For how many seconds the oldest waiting mail has been here; 0 if none waits."""
         async with self._db.glance() as tx:
-            found: int | None = (await tx.execute(_OLDEST, {"box": self.box})).scalar()
+            found: int | None = (await tx.execute(_OLDEST, {"queue": self.box})).scalar()
         return 0.0 if found is None else max((now - _time(found)).total_seconds(), 0.0)
 
     async def oldest_created_at(self, lane: str) -> datetime | None:
         """When the oldest mail was put that waits in a lane; None if none does."""
-        query = sa.select(sa.func.min(mail.c.put_at)).where(mail.c.box == self.box, _WAITING, mail.c.lane == lane)
+        query = sa.select(sa.func.min(jobs.c.created_at)).where(
+            jobs.c.queue == self.box, _WAITING, jobs.c.ordering_key == lane
+        )
         async with self._db.reading() as tx:
             found: datetime | None = (await tx.execute(query)).scalar_one()
         return found
 
     async def dead_jobs(self, *, limit: int = 100, before: int | None = None) -> list[DeadJob]:
         """The mails that wait for a human, newest first; `before` is the id that the page above ended with."""
-        query = sa.select(mail).where(mail.c.box == self.box, _SET_ASIDE).order_by(mail.c.id.desc()).limit(limit)
+        query = sa.select(jobs).where(jobs.c.queue == self.box, _SET_ASIDE).order_by(jobs.c.id.desc()).limit(limit)
         if before is not None:
-            query = query.where(mail.c.id < before)
+            query = query.where(jobs.c.id < before)
         async with self._db.reading() as tx:
             return [_to_set_aside(row) for row in (await tx.execute(query)).mappings()]
 
     async def retry_dead(self, *, now: datetime) -> int:
         """Have everything that was set aside tried anew, at once; returns how many mails that are."""
-        anew = {"state": "waiting", "due_at": now, "tries": 0, "settled_at": None}
+        anew = {"state": "pending", "scheduled_at": now, "attempts": 0, "finished_at": None}
         async with self._db.transaction() as tx:
-            back = (await tx.execute(mail.update().where(mail.c.box == self.box, _SET_ASIDE).values(anew))).rowcount
+            back = (await tx.execute(jobs.update().where(jobs.c.queue == self.box, _SET_ASIDE).values(anew))).rowcount
             self._db.after_commit(tx, self.notify)
         return back
 
@@ -167,9 +169,9 @@ class JobQueue:
         return await self._forget(_SET_ASIDE, before)
 
     async def _forget(self, state: sa.ColumnElement[bool], before: datetime) -> int:
-        old = sa.select(mail.c.id).where(mail.c.box == self.box, state, mail.c.settled_at < before).limit(CHUNK_SIZE)
+        old = sa.select(jobs.c.id).where(jobs.c.queue == self.box, state, jobs.c.finished_at < before).limit(CHUNK_SIZE)
         async with self._db.transaction() as tx:
-            return (await tx.execute(mail.delete().where(mail.c.id.in_(old.scalar_subquery())))).rowcount
+            return (await tx.execute(jobs.delete().where(jobs.c.id.in_(old.scalar_subquery())))).rowcount
 
     def _rows(self, drafts: tuple[NewJob, ...], now: datetime) -> list[sqlite.Row]:
         at = _micros(now)
@@ -203,7 +205,15 @@ class JobQueue:
 
 
 _CLAIM = sa.text(sqlite.CLAIM).columns(
-    mail.c.id, mail.c.box, mail.c.key, mail.c.lane, mail.c.kind, mail.c.body, mail.c.put_at, mail.c.tries, mail.c.lease
+    jobs.c.id,
+    jobs.c.queue,
+    jobs.c.key,
+    jobs.c.ordering_key,
+    jobs.c.kind,
+    jobs.c.payload,
+    jobs.c.created_at,
+    jobs.c.attempts,
+    jobs.c.lease,
 )
 _NEXT_DUE = sa.text(sqlite.NEXT_DUE)
 _OLDEST = sa.text(sqlite.OLDEST)
@@ -211,32 +221,34 @@ _OLDEST = sa.text(sqlite.OLDEST)
 
 async def move_ordering_key(tx: AsyncConnection, box: str, lane: str, to: str) -> None:
     """Have what waits in a lane wait in another one, as a part of the transaction `tx`; it keeps its order."""
-    await tx.execute(mail.update().where(mail.c.box == box, mail.c.lane == lane, _WAITING).values(lane=to))
+    await tx.execute(
+        jobs.update().where(jobs.c.queue == box, jobs.c.ordering_key == lane, _WAITING).values(ordering_key=to)
+    )
 
 
 def _values(claimed: Job, verdict: Outcome, now: datetime) -> dict[str, Any]:
     match verdict:
         case Done(note):
-            return {"state": "done", "note": note, "settled_at": now}
+            return {"state": "done", "reason": note, "finished_at": now}
         case DeadLetter(reason):
-            return {"state": "set_aside", "note": reason, "settled_at": now}
+            return {"state": "dead", "reason": reason, "finished_at": now}
         case Retry(reason, wait):
-            return {"tries": claimed.attempts + 1, "note": reason, "due_at": now + timedelta(seconds=wait)}
+            return {"attempts": claimed.attempts + 1, "reason": reason, "scheduled_at": now + timedelta(seconds=wait)}
         case Snooze(wait):
-            return {"due_at": now + timedelta(seconds=wait)}
+            return {"scheduled_at": now + timedelta(seconds=wait)}
 
 
 def _to_set_aside(row: Any) -> DeadJob:
     return DeadJob(
         id=row["id"],
-        queue=row["box"],
+        queue=row["queue"],
         key=row["key"],
-        ordering_key=row["lane"],
+        ordering_key=row["ordering_key"],
         kind=row["kind"],
-        reason=row["note"],
-        attempts=row["tries"],
-        created_at=row["put_at"],
-        finished_at=row["settled_at"],
+        reason=row["reason"],
+        attempts=row["attempts"],
+        created_at=row["created_at"],
+        finished_at=row["finished_at"],
     )
 
 

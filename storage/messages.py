@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.database.database import CHUNK_SIZE, Database
 from storage.job_queue import move_ordering_key
 from storage.models.payment import ChatTarget
-from storage.schema.chats import posts, questions
+from storage.schema.chats import chat_status, prompts
 from storage.schema.payments import payment_messages, payments
-from storage.schema.shops import chats
+from storage.schema.shops import shop_chats
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class MessageRepository:
 
     async def set_qr_message(self, payment_id: str, message_id: int | None) -> None:
         """Write down which message holds the QR code, or that none does any more."""
-        await self._update_payment_message(_CHANGE, payment_id, picture_id=message_id)
+        await self._update_payment_message(_CHANGE, payment_id, qr_message_id=message_id)
 
     async def stale_qr_message(self, payment_id: str) -> tuple[int, int] | None:
         """Chat and message of the QR code of a payment that nobody can pay any more, while it stands."""
@@ -83,7 +83,9 @@ class MessageRepository:
 
     async def mark_deleted(self, payment_id: str, message_id: int) -> None:
         """Write down that this message, the payment's card, is gone."""
-        await self._update_payment_message(_LOST, payment_id, which=message_id, message_id=None, lost=True, sends=0)
+        await self._update_payment_message(
+            _LOST, payment_id, which=message_id, message_id=None, is_deleted=True, send_attempts=0
+        )
 
     async def chat_status(self, chat_id: int) -> ChatStatus:
         """What Telegram said about a chat, after following it to where it moved."""
@@ -93,7 +95,7 @@ class MessageRepository:
                 if row is None:
                     return ChatStatus(chat_id)
                 if row["moved_to"] is None:
-                    return ChatStatus(chat_id, row["not_before"], row["closed_because"])
+                    return ChatStatus(chat_id, row["not_before"], row["blocked_reason"])
                 chat_id = row["moved_to"]
         return ChatStatus(chat_id)
 
@@ -104,13 +106,13 @@ class MessageRepository:
     async def mark_blocked(self, chat_id: int, reason: str) -> bool:
         """Note that Telegram does not let us into the chat; True if that is news."""
         known = (await self.chat_status(chat_id)).blocked_reason
-        await self._update_chat_status(chat_id, {"closed_because": reason})
+        await self._update_chat_status(chat_id, {"blocked_reason": reason})
         return known is None
 
     async def mark_unblocked(self, chat_id: int) -> None:
         """Somebody spoke to us there: the chat is open again."""
         if (await self.chat_status(chat_id)).blocked_reason is not None:
-            await self._update_chat_status(chat_id, {"closed_because": None})
+            await self._update_chat_status(chat_id, {"blocked_reason": None})
 
     async def migrate_chat(self, chat_id: int, moved_to: int) -> list[str]:
         """A group became a supergroup: its shop, its payments and what was asked there follow, once.
@@ -121,21 +123,21 @@ class MessageRepository:
         if chat_id == moved_to:
             return []
         there: dict[str, object] = {"chat_id": moved_to}
-        gone = {"message_id": None, "lost": True, "sends": 0, "picture_id": None}
+        gone = {"message_id": None, "is_deleted": True, "send_attempts": 0, "qr_message_id": None}
         async with self._db.transaction() as tx:
             await _put(tx, chat_id, {"moved_to": moved_to})
             here = sa.exists().where(
                 payment_messages.c.payment_id == payments.c.id, payment_messages.c.chat_id == chat_id
             )
-            open_ = sa.select(payments.c.id).where(payments.c.ended_at.is_(None), here)
+            open_ = sa.select(payments.c.id).where(payments.c.closed_at.is_(None), here)
             found = list((await tx.execute(open_)).scalars())
             await _move(tx, payments.c.id, payments.c.chat_id, chat_id, there)
-            await _move(tx, questions.c.id, questions.c.chat_id, chat_id, there)
+            await _move(tx, prompts.c.id, prompts.c.chat_id, chat_id, there)
             await _move(tx, payment_messages.c.payment_id, payment_messages.c.chat_id, chat_id, there | gone)
             await _take_along(tx, chat_id, moved_to)
-            known = (await tx.execute(sa.select(chats.c.chat_id).where(chats.c.chat_id == moved_to))).first()
+            known = (await tx.execute(sa.select(shop_chats.c.chat_id).where(shop_chats.c.chat_id == moved_to))).first()
             if known is None:
-                await tx.execute(chats.update().where(chats.c.chat_id == chat_id).values(chat_id=moved_to))
+                await tx.execute(shop_chats.update().where(shop_chats.c.chat_id == chat_id).values(chat_id=moved_to))
         return found
 
     async def _is_payment_message(self, chat_id: int, message_id: int) -> bool:
@@ -153,17 +155,17 @@ class MessageRepository:
 
 
 _CARD = sa.select(payment_messages).where(payment_messages.c.payment_id == sa.bindparam("key"))
-_STANDING = sa.select(posts).where(posts.c.chat_id == sa.bindparam("key"))
+_STANDING = sa.select(chat_status).where(chat_status.c.chat_id == sa.bindparam("key"))
 _CHANGE = payment_messages.update().where(payment_messages.c.payment_id == sa.bindparam("key"))
-_SENDING = _CHANGE.values(sends=payment_messages.c.sends + 1)
-_NOT_SENT = _CHANGE.values(sends=payment_messages.c.sends - 1)
+_SENDING = _CHANGE.values(send_attempts=payment_messages.c.send_attempts + 1)
+_NOT_SENT = _CHANGE.values(send_attempts=payment_messages.c.send_attempts - 1)
 _POSTED = _CHANGE.where(payment_messages.c.message_id.is_(None))
 _SHOWN = _CHANGE.where(payment_messages.c.shown_version <= sa.bindparam("version"))
 _LOST = _CHANGE.where(payment_messages.c.message_id == sa.bindparam("which"))
 _IDLE_PICTURE = (
-    sa.select(payment_messages.c.chat_id, payment_messages.c.picture_id)
+    sa.select(payment_messages.c.chat_id, payment_messages.c.qr_message_id)
     .join(payments, payments.c.id == payment_messages.c.payment_id)
-    .where(payment_messages.c.payment_id == sa.bindparam("key"), payment_messages.c.picture_id.is_not(None))
+    .where(payment_messages.c.payment_id == sa.bindparam("key"), payment_messages.c.qr_message_id.is_not(None))
     .where(payments.c.status.not_in(("created", "open")))
 )
 # Made once: to put a statement together costs more than to run it.
@@ -172,15 +174,15 @@ _IDLE_PICTURE = (
 async def _take_along(tx: AsyncConnection, chat_id: int, moved_to: int) -> None:
     """What waits to be sent stays ahead of what comes after, and waits as long as Telegram said."""
     await move_ordering_key(tx, "outbox", str(chat_id), str(moved_to))
-    until = (await tx.execute(sa.select(posts.c.not_before).where(posts.c.chat_id == chat_id))).scalar()
+    until = (await tx.execute(sa.select(chat_status.c.not_before).where(chat_status.c.chat_id == chat_id))).scalar()
     if until is not None:
         await _put(tx, moved_to, {"not_before": until})
 
 
 async def _put(tx: AsyncConnection, chat_id: int, values: dict[str, object]) -> None:
-    changed = await tx.execute(posts.update().where(posts.c.chat_id == chat_id).values(**values))
+    changed = await tx.execute(chat_status.update().where(chat_status.c.chat_id == chat_id).values(**values))
     if not changed.rowcount:
-        await tx.execute(posts.insert().values(chat_id=chat_id, **values))
+        await tx.execute(chat_status.insert().values(chat_id=chat_id, **values))
 
 
 async def _move(
@@ -221,11 +223,11 @@ def row_to_payment_message(row: sa.RowMapping) -> PaymentMessage:
     """A card from a row of `cards`."""
     return PaymentMessage(
         payment_id=row[payment_messages.c.payment_id.name],
-        place=ChatTarget(row["chat_id"], row["thread_id"], row["inline_id"]),
+        place=ChatTarget(row["chat_id"], row["thread_id"], row["inline_message_id"]),
         message_id=row["message_id"],
         shown_version=row["shown_version"],
         shown_at=row["shown_at"],
-        send_attempts=row["sends"],
-        is_deleted=row["lost"],
-        qr_message_id=row["picture_id"],
+        send_attempts=row["send_attempts"],
+        is_deleted=row["is_deleted"],
+        qr_message_id=row["qr_message_id"],
     )

@@ -15,7 +15,7 @@ from storage.models.money import Money
 from storage.models.payment import Payment, PaymentStatus, hash_token
 from storage.models.refund import RESERVING_STATUSES
 from storage.payments import AuditEntry
-from storage.schema.audit_log import history
+from storage.schema.audit_log import audit_log
 from storage.schema.payments import attempts, payment_messages, payments
 from storage.schema.refunds import refunds
 
@@ -44,11 +44,11 @@ class PaymentQueries:
 
     async def by_source(self, source: str) -> Payment | None:
         """By what asked for it: there is one payment for one message, however often that comes."""
-        return await self._by("source", source)
+        return await self._by("request_key", source)
 
     async def by_reference(self, shop_id: int, ref: str) -> Payment | None:
         """By the reference within a shop; a reference says nothing to another shop."""
-        return await self._payment((payments.c.shop_id == shop_id) & (payments.c.ref == ref))
+        return await self._payment((payments.c.shop_id == shop_id) & (payments.c.reference == ref))
 
     async def by_token(self, token: str) -> Payment | None:
         """By the secret part of its page's address."""
@@ -64,7 +64,7 @@ class PaymentQueries:
         self, shop_id: int, *, limit: int, before: tuple[datetime, str] | None = None
     ) -> Sequence[Payment]:
         """A shop's requests that have not ended, newest first; `before` is where the page above ended."""
-        query = payment_rows.PAYMENTS.where(payments.c.shop_id == shop_id, payments.c.ended_at.is_(None))
+        query = payment_rows.PAYMENTS.where(payments.c.shop_id == shop_id, payments.c.closed_at.is_(None))
         if before is not None:
             place = sa.tuple_(payments.c.created_at, payments.c.id)
             query = query.where(place < sa.tuple_(*before, types=[payments.c.created_at.type, payments.c.id.type]))
@@ -75,9 +75,9 @@ class PaymentQueries:
     async def count_open_in_chat(self, shop_id: int, chat_id: int) -> int:
         """How many of a shop's requests in a chat have not ended, and refunds not been decided."""
         count = sa.select(sa.func.count())
-        open_ = payments.c.ended_at.is_(None)
+        open_ = payments.c.closed_at.is_(None)
         requests = count.where(payments.c.shop_id == shop_id, payments.c.chat_id == chat_id, open_)
-        ends = refunds.c.look_at.is_not(None)  # as each wish does: so none is read that is over
+        ends = refunds.c.next_check_at.is_not(None)  # as each wish does: so none is read that is over
         wishes = count.where(
             ends, refunds.c.shop_id == shop_id, refunds.c.chat_id == chat_id, refunds.c.status == "asked"
         )
@@ -100,7 +100,7 @@ class PaymentQueries:
 
     async def attempt_exists_for(self, cause: str) -> bool:
         """Whether a tap has begun an attempt before."""
-        query = sa.select(attempts.c.number).where(attempts.c.cause == cause)
+        query = sa.select(attempts.c.number).where(attempts.c.trigger_key == cause)
         async with self._db.glance() as tx:
             return (await tx.execute(query)).first() is not None
 
@@ -118,16 +118,16 @@ class PaymentQueries:
     async def count_unfinished(self, *, livemode: bool) -> int:
         """How many payments of this mode have not ended, and how many refunds are under way."""
         still_open = sa.select(sa.func.count()).select_from(payments)
-        still_open = still_open.where(payments.c.ended_at.is_(None), payments.c.livemode == livemode)
+        still_open = still_open.where(payments.c.closed_at.is_(None), payments.c.livemode == livemode)
         on_the_way = sa.select(sa.func.count()).select_from(refunds.join(payments))
-        on_the_way = on_the_way.where(refunds.c.look_at.is_not(None), payments.c.livemode == livemode)
+        on_the_way = on_the_way.where(refunds.c.next_check_at.is_not(None), payments.c.livemode == livemode)
         on_the_way = on_the_way.where(refunds.c.status.in_([status.value for status in RESERVING_STATUSES]))
         async with self._db.reading() as tx:
             return sum([(await tx.execute(query)).scalar_one() for query in (still_open, on_the_way)])
 
     async def audit_entries(self, payment_id: str) -> Sequence[AuditEntry]:
         """What happened to a payment, oldest first."""
-        query = sa.select(history).where(history.c.payment_id == payment_id).order_by(history.c.id)
+        query = sa.select(audit_log).where(audit_log.c.payment_id == payment_id).order_by(audit_log.c.id)
         async with self._db.reading() as tx:
             found = (await tx.execute(query)).mappings().all()
         return [AuditEntry(row["at"], row["actor"], row["action"], json.loads(row["detail"])) for row in found]
@@ -135,8 +135,8 @@ class PaymentQueries:
     async def shop_summary(self, shop_id: int, since: datetime) -> ShopSummary:
         """Open requests of a shop and what it was paid since then."""
         still_open = sa.select(sa.func.count()).select_from(payments)
-        still_open = still_open.where((payments.c.shop_id == shop_id) & payments.c.ended_at.is_(None))
-        paid = sa.select(payments.c.currency, sa.func.count(), sa.func.sum(payments.c.received))
+        still_open = still_open.where((payments.c.shop_id == shop_id) & payments.c.closed_at.is_(None))
+        paid = sa.select(payments.c.currency, sa.func.count(), sa.func.sum(payments.c.amount_received))
         paid = paid.where(payments.c.shop_id == shop_id, payments.c.status == PaymentStatus.SUCCEEDED.value)
         paid = paid.where(payments.c.succeeded_at >= since).group_by(payments.c.currency)
         async with self._db.reading() as tx:
@@ -153,12 +153,12 @@ class PaymentQueries:
             return await payment_rows.payment_where(tx, condition)
 
 
-_SCHEDULED = payments.c.look_at.is_not(None)
+_SCHEDULED = payments.c.next_check_at.is_not(None)
 _DUE = (
     sa.select(payments.c.id)
-    .where(_SCHEDULED & (payments.c.look_at <= sa.bindparam("until", type_=payments.c.look_at.type)))
-    .order_by(payments.c.look_at)
+    .where(_SCHEDULED & (payments.c.next_check_at <= sa.bindparam("until", type_=payments.c.next_check_at.type)))
+    .order_by(payments.c.next_check_at)
     .limit(sa.bindparam("most"))
 )
-_NEXT_DUE = sa.select(payments.c.look_at).where(_SCHEDULED).order_by(payments.c.look_at).limit(1)
+_NEXT_DUE = sa.select(payments.c.next_check_at).where(_SCHEDULED).order_by(payments.c.next_check_at).limit(1)
 _PARAMS = sa.select(payments.c.create_params).where(payments.c.id == sa.bindparam("key"))

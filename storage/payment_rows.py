@@ -27,7 +27,16 @@ _CURRENT = payments.join(
 )
 _ATTEMPT = [
     attempts.c[name].label(f"attempt_{name}")
-    for name in ("outcome", "origin", "asked_at", "started_at", "ends_at", "link", "code", "cause")
+    for name in (
+        "status",
+        "origin",
+        "requested_at",
+        "started_at",
+        "expires_at",
+        "redirect_url",
+        "failure_code",
+        "trigger_key",
+    )
 ]
 PAYMENTS = sa.select(payments, *_ATTEMPT).select_from(_CURRENT)
 """Every payment with its newest attempt; add a `where`."""
@@ -35,7 +44,7 @@ PAYMENTS = sa.select(payments, *_ATTEMPT).select_from(_CURRENT)
 
 _BY = {
     name: PAYMENTS.where(payments.c[name] == sa.bindparam("key"))
-    for name in ("id", "intent_id", "source", "token_hash")
+    for name in ("id", "intent_id", "request_key", "token_hash")
 }
 _LOCKED = PAYMENTS.where(payments.c.id == sa.bindparam("key")).with_for_update(of=payments)
 # Made once: to put a statement together costs more than to run it.
@@ -71,42 +80,42 @@ def row_to_payment(row: sa.RowMapping) -> Payment:
     return Payment(
         id=row["id"],
         shop_id=row["shop_id"],
-        reference=row["ref"],
-        page_token=row["token"],
-        chat=ChatTarget(row["chat_id"], row["thread_id"], row["inline_id"]),
-        request_key=row["source"],
+        reference=row["reference"],
+        page_token=row["page_token"],
+        chat=ChatTarget(row["chat_id"], row["thread_id"], row["inline_message_id"]),
+        request_key=row["request_key"],
         created_by=row["created_by"],
         amount=Money(row["amount"], row["currency"]),
-        description=row["text"],
+        description=row["description"],
         status=PaymentStatus(row["status"]),
         attempt=_to_attempt(row),
         created_at=row["created_at"],
         expires_at=row["expires_at"],
         version=row["version"],
         manual_capture=row["manual_capture"],
-        create_key_version=row["create_number"],
+        create_key_version=row["create_key_version"],
         intent_id=row["intent_id"],
         livemode=row["livemode"],
-        amount_received=row["received"],
-        cancel_requested=_reason(row["cancel_asked"]),
-        cancel_key_version=row["cancel_number"],
-        cancellation_reason=_reason(row["canceled_because"]),
-        last_error=row["trouble"],
-        error_count=row["trouble_count"],
-        next_check_at=row["look_at"],
+        amount_received=row["amount_received"],
+        cancel_requested=_reason(row["cancel_requested"]),
+        cancel_key_version=row["cancel_key_version"],
+        cancellation_reason=_reason(row["cancellation_reason"]),
+        last_error=row["last_error"],
+        error_count=row["error_count"],
+        next_check_at=row["next_check_at"],
         succeeded_at=row["succeeded_at"],
-        closed_at=row["ended_at"],
-        synced_at=row["looked_at"],
+        closed_at=row["closed_at"],
+        synced_at=row["synced_at"],
         authorized_at=row["authorized_at"],
         capture_before=row["capture_before"],
-        capture_requested_by=row["capture_by"],
-        capture_key_version=row["capture_number"],
-        cancel_requested_by=row["cancel_by"],
-        request_sent_at=row["wish_sent_at"],
-        reminders_sent=row["reminded"],
-        amount_refunded=row["refunded"],
-        amount_refund_pending=row["refunding"],
-        dispute_status=row["disputed"],
+        capture_requested_by=row["capture_requested_by"],
+        capture_key_version=row["capture_key_version"],
+        cancel_requested_by=row["cancel_requested_by"],
+        request_sent_at=row["request_sent_at"],
+        reminders_sent=row["reminders_sent"],
+        amount_refunded=row["amount_refunded"],
+        amount_refund_pending=row["amount_refund_pending"],
+        dispute_status=row["dispute_status"],
         receipt_number=row["receipt_number"],
     )
 
@@ -114,14 +123,14 @@ def row_to_payment(row: sa.RowMapping) -> Payment:
 def _to_attempt(row: sa.RowMapping) -> Attempt:
     return Attempt(
         number=row["attempt_number"],
-        status=AttemptStatus(row["attempt_outcome"]),
+        status=AttemptStatus(row["attempt_status"]),
         origin=Origin(row["attempt_origin"]),
-        requested_at=row["attempt_asked_at"],
+        requested_at=row["attempt_requested_at"],
         started_at=row["attempt_started_at"],
-        expires_at=row["attempt_ends_at"],
-        redirect_url=row["attempt_link"],
-        failure_code=row["attempt_code"],
-        trigger_key=row["attempt_cause"],
+        expires_at=row["attempt_expires_at"],
+        redirect_url=row["attempt_redirect_url"],
+        failure_code=row["attempt_failure_code"],
+        trigger_key=row["attempt_trigger_key"],
     )
 
 
@@ -134,46 +143,46 @@ def payment_to_row(payment: Payment) -> dict[str, Any]:
     return {
         "id": payment.id,
         "shop_id": payment.shop_id,
-        "ref": payment.reference,
-        "token": payment.page_token,
+        "reference": payment.reference,
+        "page_token": payment.page_token,
         "token_hash": hash_token(payment.page_token),
         "chat_id": payment.chat.chat_id,
         "thread_id": payment.chat.thread_id,
-        "inline_id": payment.chat.inline_message_id,
-        "source": payment.request_key,
+        "inline_message_id": payment.chat.inline_message_id,
+        "request_key": payment.request_key,
         "created_by": payment.created_by,
         "amount": payment.amount.minor,
         "currency": payment.amount.currency,
-        "text": payment.description,
+        "description": payment.description,
         "manual_capture": payment.manual_capture,
         "status": payment.status.value,
         "livemode": payment.livemode,
         "version": payment.version,
         "attempt_number": payment.attempt.number,
-        "create_number": payment.create_key_version,
+        "create_key_version": payment.create_key_version,
         "intent_id": payment.intent_id,
-        "received": payment.amount_received,
-        "cancel_asked": payment.cancel_requested,
-        "cancel_number": payment.cancel_key_version,
-        "canceled_because": payment.cancellation_reason,
-        "trouble": payment.last_error,
-        "trouble_count": payment.error_count,
+        "amount_received": payment.amount_received,
+        "cancel_requested": payment.cancel_requested,
+        "cancel_key_version": payment.cancel_key_version,
+        "cancellation_reason": payment.cancellation_reason,
+        "last_error": payment.last_error,
+        "error_count": payment.error_count,
         "created_at": payment.created_at,
         "expires_at": payment.expires_at,
-        "look_at": payment.next_check_at,
+        "next_check_at": payment.next_check_at,
         "succeeded_at": payment.succeeded_at,
-        "ended_at": payment.closed_at,
-        "looked_at": payment.synced_at,
+        "closed_at": payment.closed_at,
+        "synced_at": payment.synced_at,
         "authorized_at": payment.authorized_at,
         "capture_before": payment.capture_before,
-        "capture_by": payment.capture_requested_by,
-        "capture_number": payment.capture_key_version,
-        "cancel_by": payment.cancel_requested_by,
-        "wish_sent_at": payment.request_sent_at,
-        "reminded": payment.reminders_sent,
-        "refunded": payment.amount_refunded,
-        "refunding": payment.amount_refund_pending,
-        "disputed": payment.dispute_status,
+        "capture_requested_by": payment.capture_requested_by,
+        "capture_key_version": payment.capture_key_version,
+        "cancel_requested_by": payment.cancel_requested_by,
+        "request_sent_at": payment.request_sent_at,
+        "reminders_sent": payment.reminders_sent,
+        "amount_refunded": payment.amount_refunded,
+        "amount_refund_pending": payment.amount_refund_pending,
+        "dispute_status": payment.dispute_status,
         "receipt_number": payment.receipt_number,
     }
 
@@ -184,20 +193,20 @@ def of_attempt(payment: Payment) -> dict[str, Any]:
     return {
         "payment_id": payment.id,
         "number": attempt.number,
-        "outcome": attempt.status.value,
+        "status": attempt.status.value,
         "origin": attempt.origin.value,
-        "asked_at": attempt.requested_at,
+        "requested_at": attempt.requested_at,
         "started_at": attempt.started_at,
-        "ends_at": attempt.expires_at,
-        "link": attempt.redirect_url,
-        "code": attempt.failure_code,
-        "cause": attempt.trigger_key,
+        "expires_at": attempt.expires_at,
+        "redirect_url": attempt.redirect_url,
+        "failure_code": attempt.failure_code,
+        "trigger_key": attempt.trigger_key,
     }
 
 
 def new_message_row(payment: Payment) -> dict[str, Any]:
     """The columns of `cards` before the card was posted."""
     place = payment.chat
-    nothing_shown = {"message_id": None, "shown_version": 0, "shown_at": None, "sends": 0, "lost": False}
-    where = {"chat_id": place.chat_id, "thread_id": place.thread_id, "inline_id": place.inline_message_id}
+    nothing_shown = {"message_id": None, "shown_version": 0, "shown_at": None, "send_attempts": 0, "is_deleted": False}
+    where = {"chat_id": place.chat_id, "thread_id": place.thread_id, "inline_message_id": place.inline_message_id}
     return {"payment_id": payment.id, **where, **nothing_shown}

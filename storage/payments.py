@@ -59,7 +59,7 @@ class PaymentRepository:
         `params` makes the parameters once the payment has its reference.
         """
         async with self._db.transaction() as tx:
-            known = await payment_rows.get_payment_by(tx, "source", payment.request_key)
+            known = await payment_rows.get_payment_by(tx, "request_key", payment.request_key)
             if known is not None:
                 return known
             payment = replace(payment, reference=await _generate_reference(tx, payment.shop_id))
@@ -107,7 +107,7 @@ class PaymentRepository:
                 return after
             self._db.after_commit(tx, self._bell.set)
             if replace(after, next_check_at=before.next_check_at) == before:
-                await tx.execute(_one(payment_id).values(look_at=after.next_check_at))
+                await tx.execute(_one(payment_id).values(next_check_at=after.next_check_at))
                 return after
             _check_transition(before, after)
             after = await _assign_receipt_number(tx, before, replace(after, version=before.version + 1))
@@ -135,7 +135,7 @@ class PaymentRepository:
 
     async def postpone_check(self, payment_id: str, *, now: datetime) -> None:
         """Nothing can be made of the payment at the moment: have it looked at in a while."""
-        later = _one(payment_id).where(payments.c.ended_at.is_(None)).values(look_at=now + timedelta(minutes=5))
+        later = _one(payment_id).where(payments.c.closed_at.is_(None)).values(next_check_at=now + timedelta(minutes=5))
         async with self._db.transaction() as tx:
             await tx.execute(later)
 
@@ -183,7 +183,7 @@ async def _generate_reference(tx: AsyncConnection, shop_id: int) -> str:
             size = min(size + 1, 8)
         ref = secrets.choice(LETTERS) + secrets.choice("0123456789")
         ref += "".join(secrets.choice(ALPHABET) for _ in range(size - 2))
-        mine = (payments.c.shop_id == shop_id) & (payments.c.ref == ref)
+        mine = (payments.c.shop_id == shop_id) & (payments.c.reference == ref)
         if (await tx.execute(sa.select(payments.c.id).where(mine))).first() is None:
             return ref
     raise RuntimeError(f"no free reference among {(await tx.execute(taken)).scalar_one()} payments")
@@ -193,14 +193,14 @@ _NEW_PAYMENT, _NEW_ATTEMPT, _NEW_CARD = payments.insert(), attempts.insert(), pa
 _NEXT_RECEIPT = (
     shops.update()
     .where(shops.c.id == sa.bindparam("shop"))
-    .values(receipts=shops.c.receipts + 1)
-    .returning(shops.c.receipts)
+    .values(receipts=shops.c.last_receipt_number + 1)
+    .returning(shops.c.last_receipt_number)
 )
 _WRITE = payments.update().where(payments.c.id == sa.bindparam("key"))
-_WISH = ("capture_by", "cancel_by", "cancel_asked", "status")
+_WISH = ("capture_requested_by", "cancel_requested_by", "cancel_requested", "status")
 _SEND_WISH = _WRITE.where(
     *(payments.c[name].is_not_distinct_from(sa.bindparam(f"read_{name}")) for name in _WISH)
-).values(wish_sent_at=sa.bindparam("now"))
+).values(request_sent_at=sa.bindparam("now"))
 _WRITE_ATTEMPT = attempts.update().where(
     attempts.c.payment_id == sa.bindparam("key"), attempts.c.number == sa.bindparam("which")
 )

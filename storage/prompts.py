@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from storage.database.database import CHUNK_SIZE, Database
 from storage.models.payment import ChatTarget
-from storage.schema.chats import questions
+from storage.schema.chats import prompts
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class PromptRepository:
     ) -> Prompt:
         """Keep a question to a person; the same `key` gives the same question."""
         async with self._db.transaction() as tx:
-            known = (await tx.execute(sa.select(questions).where(questions.c.key == key))).mappings().first()
+            known = (await tx.execute(sa.select(prompts).where(prompts.c.key == key))).mappings().first()
             if known is not None:
                 return _to_question(known)
-            writing = questions.insert().returning(questions)
+            writing = prompts.insert().returning(prompts)
             row = await tx.execute(
                 writing.values(
                     id=secrets.token_urlsafe(9),
@@ -51,8 +51,8 @@ class PromptRepository:
                     chat_id=place.chat_id,
                     thread_id=place.thread_id,
                     user_id=user_id,
-                    body=json.dumps(body, sort_keys=True),
-                    asked_at=now,
+                    payload=json.dumps(body, sort_keys=True),
+                    created_at=now,
                 )
             )
             return _to_question(row.mappings().one())
@@ -60,23 +60,23 @@ class PromptRepository:
     async def find(self, question_id: str) -> Prompt | None:
         """A question by its id."""
         async with self._db.glance() as tx:
-            query = sa.select(questions).where(questions.c.id == question_id)
+            query = sa.select(prompts).where(prompts.c.id == question_id)
             row = (await tx.execute(query)).mappings().first()
         return None if row is None else _to_question(row)
 
     async def answer(self, question_id: str, choice: int, *, now: datetime) -> Prompt:
         """Write the answer down and return the question with the answer that counts: the first one."""
-        which = questions.c.id == question_id
+        which = prompts.c.id == question_id
         async with self._db.transaction() as tx:
-            first = questions.update().where(which, questions.c.answer.is_(None))
+            first = prompts.update().where(which, prompts.c.answer.is_(None))
             await tx.execute(first.values(answer=choice, answered_at=now))
-            return _to_question((await tx.execute(sa.select(questions).where(which))).mappings().one())
+            return _to_question((await tx.execute(sa.select(prompts).where(which))).mappings().one())
 
     async def prune(self, *, before: datetime) -> int:
         """Forget the questions that were asked before that time, at most `FEW` of them; returns how many."""
-        old = sa.select(questions.c.id).where(questions.c.asked_at < before).limit(CHUNK_SIZE)
+        old = sa.select(prompts.c.id).where(prompts.c.created_at < before).limit(CHUNK_SIZE)
         async with self._db.transaction() as tx:
-            return (await tx.execute(questions.delete().where(questions.c.id.in_(old.scalar_subquery())))).rowcount
+            return (await tx.execute(prompts.delete().where(prompts.c.id.in_(old.scalar_subquery())))).rowcount
 
 
 def _to_question(row: sa.RowMapping) -> Prompt:
@@ -85,7 +85,7 @@ def _to_question(row: sa.RowMapping) -> Prompt:
         kind=row["kind"],
         chat=ChatTarget(row["chat_id"], row["thread_id"]),
         user_id=row["user_id"],
-        payload=json.loads(row["body"]),
-        created_at=row["asked_at"],
+        payload=json.loads(row["payload"]),
+        created_at=row["created_at"],
         answer=row["answer"],
     )

@@ -80,13 +80,23 @@ class RefundRepository:
 
     async def due(self, until: datetime, *, limit: int) -> Sequence[str]:
         """The ids of those that are to be attended to by then, the longest waiting first."""
-        query = sa.select(refunds.c.id).where(refunds.c.look_at <= until).order_by(refunds.c.look_at).limit(limit)
+        query = (
+            sa.select(refunds.c.id)
+            .where(refunds.c.next_check_at <= until)
+            .order_by(refunds.c.next_check_at)
+            .limit(limit)
+        )
         async with self._db.reading() as tx:
             return (await tx.execute(query)).scalars().all()
 
     async def next_due_at(self) -> datetime | None:
         """When the next one is due."""
-        query = sa.select(refunds.c.look_at).where(refunds.c.look_at.is_not(None)).order_by(refunds.c.look_at).limit(1)
+        query = (
+            sa.select(refunds.c.next_check_at)
+            .where(refunds.c.next_check_at.is_not(None))
+            .order_by(refunds.c.next_check_at)
+            .limit(1)
+        )
         async with self._db.reading() as tx:
             found: datetime | None = (await tx.execute(query)).scalar()
         return found
@@ -106,7 +116,7 @@ class RefundRepository:
     async def create_draft(self, refund: Refund, check: Decide, *, actor: str, now: datetime) -> Refund:
         """Write a wish down, if `check` lets it pass; the same `source` gives the same one."""
         async with self._db.transaction() as tx:
-            known = await get_refund_by(tx, "source", refund.request_key)
+            known = await get_refund_by(tx, "request_key", refund.request_key)
             if known is not None:
                 return known
             payment = await _get_payment_for_update(tx, refund.payment_id)
@@ -134,8 +144,8 @@ class RefundRepository:
     async def postpone_check(self, refund_id: str, *, now: datetime) -> None:
         """Nothing can be made of it at the moment: have it looked at in a while."""
         async with self._db.transaction() as tx:
-            later = refunds.update().where(refunds.c.id == refund_id, refunds.c.look_at.is_not(None))
-            await tx.execute(later.values(look_at=now + timedelta(minutes=5)))
+            later = refunds.update().where(refunds.c.id == refund_id, refunds.c.next_check_at.is_not(None))
+            await tx.execute(later.values(next_check_at=now + timedelta(minutes=5)))
 
     async def apply_stripe_refunds(
         self,
@@ -237,10 +247,10 @@ async def _limits(tx: AsyncConnection, payment: Payment, people: Iterable[int], 
 _ALL = sa.select(refunds)
 
 
-_BY = {name: _ALL.where(refunds.c[name] == sa.bindparam("key")) for name in ("id", "source", "stripe_id")}
+_BY = {name: _ALL.where(refunds.c[name] == sa.bindparam("key")) for name in ("id", "request_key", "stripe_id")}
 
 
-_OF_PAYMENT = _ALL.where(refunds.c.payment_id == sa.bindparam("key")).order_by(refunds.c.asked_at, refunds.c.id)
+_OF_PAYMENT = _ALL.where(refunds.c.payment_id == sa.bindparam("key")).order_by(refunds.c.requested_at, refunds.c.id)
 
 
 _NEW = refunds.insert()
@@ -275,7 +285,7 @@ async def update_refund(tx: AsyncConnection, refund: Refund) -> None:
 
 async def approved_by_person(tx: AsyncConnection, shop_id: int, person: int, currency: str, since: datetime) -> int:
     """What a person approved in a shop since then, in minor units of a currency, but for what came to nothing."""
-    mine = (refunds.c.approved_by == person) | (refunds.c.second_by == person)
+    mine = (refunds.c.approved_by == person) | (refunds.c.second_approved_by == person)
     query = sa.select(sa.func.coalesce(sa.func.sum(refunds.c.amount), 0)).where(
         refunds.c.shop_id == shop_id,
         mine,

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.audit_log import record
 from storage.database.database import Database
 from storage.models.shop import Member, Role, Seller, Shop
-from storage.schema.shops import chats, facts, members, owners, sellers, shops
+from storage.schema.shops import installation_settings, members, owners, seller_history, shop_chats, shops
 
 SYSTEM_ACTOR = "kvit"
 """Who did what nobody in particular asked for."""
@@ -126,7 +126,7 @@ class ShopRepository:
         async with self._db.transaction() as tx:
             if not await _is_offered(tx, digest, now):
                 return False
-            await tx.execute(facts.delete().where(facts.c.name == CLAIM))
+            await tx.execute(installation_settings.delete().where(installation_settings.c.name == CLAIM))
             await tx.execute(owners.insert().values(user_id=user_id, name=name, since=now))
         return True
 
@@ -189,7 +189,9 @@ class ShopRepository:
     async def get(self, name: str) -> str | None:
         """A fact about this installation."""
         async with self._db.glance() as tx:
-            found: str | None = (await tx.execute(sa.select(facts.c.value).where(facts.c.name == name))).scalar()
+            found: str | None = (
+                await tx.execute(sa.select(installation_settings.c.value).where(installation_settings.c.name == name))
+            ).scalar()
         return found
 
     async def probe_write(self, *, now: datetime) -> None:
@@ -204,23 +206,25 @@ class ShopRepository:
     async def set(self, name: str, value: str) -> None:
         """Write a fact about this installation over what was known."""
         async with self._db.transaction() as tx:
-            await tx.execute(facts.delete().where(facts.c.name == name))
-            await tx.execute(facts.insert().values(name=name, value=value))
+            await tx.execute(installation_settings.delete().where(installation_settings.c.name == name))
+            await tx.execute(installation_settings.insert().values(name=name, value=value))
 
 
 _SELLERS = (
-    sa.select(*(sellers.c[name] for name in ("since", "name", "address", "number", "contact", "vat_rate")))
-    .where(sellers.c.shop_id == sa.bindparam("key"))
-    .order_by(sellers.c.since, sellers.c.id)
+    sa.select(*(seller_history.c[name] for name in ("since", "name", "address", "number", "contact", "vat_rate")))
+    .where(seller_history.c.shop_id == sa.bindparam("key"))
+    .order_by(seller_history.c.since, seller_history.c.id)
 )
 _SHOPS = sa.select(shops).order_by(shops.c.id)
 _SHOP = sa.select(shops).where(shops.c.id == sa.bindparam("key"))
-_SHOP_OF_CHAT = sa.select(shops).join(chats, chats.c.shop_id == shops.c.id)
-_SHOP_OF_CHAT = _SHOP_OF_CHAT.where(chats.c.chat_id == sa.bindparam("key"))
+_SHOP_OF_CHAT = sa.select(shops).join(shop_chats, shop_chats.c.shop_id == shops.c.id)
+_SHOP_OF_CHAT = _SHOP_OF_CHAT.where(shop_chats.c.chat_id == sa.bindparam("key"))
 
 
 async def _is_offered(tx: AsyncConnection, digest: str, now: datetime) -> bool:
-    offer = (await tx.execute(sa.select(facts.c.value).where(facts.c.name == CLAIM))).scalar() or " 0"
+    offer = (
+        await tx.execute(sa.select(installation_settings.c.value).where(installation_settings.c.name == CLAIM))
+    ).scalar() or " 0"
     offered, until = offer.split(" ")
     taken = (await tx.execute(sa.select(owners.c.user_id))).first() is not None
     return not taken and hmac.compare_digest(offered, digest) and now.timestamp() <= float(until)
@@ -228,11 +232,11 @@ async def _is_offered(tx: AsyncConnection, digest: str, now: datetime) -> bool:
 
 async def _tie(tx: AsyncConnection, chat_id: int, shop_id: int, actor: str, now: datetime) -> None:
     """Each of the two shops learns of its own side alone."""
-    before = (await tx.execute(sa.select(chats.c.shop_id).where(chats.c.chat_id == chat_id))).scalar()
+    before = (await tx.execute(sa.select(shop_chats.c.shop_id).where(shop_chats.c.chat_id == chat_id))).scalar()
     if before == shop_id:
         return
-    await tx.execute(chats.delete().where(chats.c.chat_id == chat_id))
-    await tx.execute(chats.insert().values(chat_id=chat_id, shop_id=shop_id, since=now))
+    await tx.execute(shop_chats.delete().where(shop_chats.c.chat_id == chat_id))
+    await tx.execute(shop_chats.insert().values(chat_id=chat_id, shop_id=shop_id, since=now))
     if before is not None:
         await record(tx, before, actor, "chat untied", {"chat": chat_id}, now)
     await record(tx, shop_id, actor, "chat tied", {"chat": chat_id}, now)
@@ -243,17 +247,19 @@ async def _keep_seller(tx: AsyncConnection, shop: Shop, now: datetime) -> None:
 
     A version that lies ahead was dated by a clock that was wrong: from its day on the new one holds as well.
     """
-    newest = sa.select(sellers.c.id, sellers.c.since, sellers.c.said_at).where(sellers.c.shop_id == shop.id)
-    newest = newest.order_by(sellers.c.since.desc(), sellers.c.id.desc()).limit(1)
+    newest = sa.select(seller_history.c.id, seller_history.c.since, seller_history.c.updated_at).where(
+        seller_history.c.shop_id == shop.id
+    )
+    newest = newest.order_by(seller_history.c.since.desc(), seller_history.c.id.desc()).limit(1)
     last = (await tx.execute(newest)).first()
-    found = (await tx.execute(newest.where(sellers.c.since <= now))).first()
-    said = {"said_at": now, **_seller(shop)}
+    found = (await tx.execute(newest.where(seller_history.c.since <= now))).first()
+    said = {"updated_at": now, **_seller(shop)}
     if found is not None and found.said_at is not None and timedelta(0) <= now - found.said_at < SAME_CHANGE:
-        await tx.execute(sellers.update().where(sellers.c.id == found.id).values(**said))
+        await tx.execute(seller_history.update().where(seller_history.c.id == found.id).values(**said))
     else:
-        await tx.execute(sellers.insert().values(shop_id=shop.id, since=now, **said))
+        await tx.execute(seller_history.insert().values(shop_id=shop.id, since=now, **said))
     if last is not None and last.since > now:
-        await tx.execute(sellers.insert().values(shop_id=shop.id, since=last.since, **said))
+        await tx.execute(seller_history.insert().values(shop_id=shop.id, since=last.since, **said))
 
 
 def _seller(shop: Shop) -> dict[str, object]:
@@ -272,8 +278,8 @@ def _columns(shop: Shop) -> dict[str, object]:
         "currency": shop.currency,
         "language": shop.language,
         "time_zone": shop.time_zone,
-        "limit_minor": shop.request_limit,
-        "refund_limit_minor": shop.refund_limit,
+        "request_limit": shop.request_limit,
+        "refund_limit": shop.refund_limit,
         "request_hours": shop.request_hours,
         "seller_name": shop.seller_name,
         "seller_address": shop.seller_address,
@@ -296,8 +302,8 @@ def row_to_shop(row: sa.RowMapping) -> Shop:
         currency=row["currency"],
         language=row["language"],
         time_zone=row["time_zone"],
-        request_limit=row["limit_minor"],
-        refund_limit=row["refund_limit_minor"],
+        request_limit=row["request_limit"],
+        refund_limit=row["refund_limit"],
         request_hours=row["request_hours"],
         seller_name=row["seller_name"],
         seller_address=row["seller_address"],

@@ -48,6 +48,6 @@ class Statistics:
 _PAYMENTS = sa.select(payments.c.status, payments.c.currency, sa.func.count())
 _PAYMENTS = _PAYMENTS.group_by(payments.c.status, payments.c.currency)
 _TROUBLES: sa.BindParameter[list[str]] = sa.bindparam("troubles", expanding=True)
-_PAYMENT_WAITS = sa.select(payments.c.id).where(payments.c.ended_at.is_(None), payments.c.trouble.in_(_TROUBLES))
-_REFUND_WAITS = sa.select(refunds.c.id).where(refunds.c.look_at.is_not(None), refunds.c.trouble.in_(_TROUBLES))
+_PAYMENT_WAITS = sa.select(payments.c.id).where(payments.c.closed_at.is_(None), payments.c.last_error.in_(_TROUBLES))
+_REFUND_WAITS = sa.select(refunds.c.id).where(refunds.c.next_check_at.is_not(None), refunds.c.last_error.in_(_TROUBLES))
 _PAYMENT_WAITS, _REFUND_WAITS = _PAYMENT_WAITS.limit(1), _REFUND_WAITS.limit(1)

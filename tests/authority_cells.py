@@ -34,7 +34,7 @@ NO = ("Your number is", "too old", "no payment with that reference", "Which paym
 """What a refusal of the person, of the button or of the card says."""
 
 BOOK = ("members", "invites", "chats", "shops", "refunds", "questions")
-KEPT = "SELECT id, status, cancel_asked, capture_by, attempt_number, refunded, refunding FROM payments ORDER BY id"
+KEPT = "SELECT id, status, cancel_requested, capture_requested_by, attempt_number, amount_refunded, amount_refund_pending FROM payments ORDER BY id"
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ class Asking:
 
 
 PAYMENTS = "SELECT count(*) FROM payments"
-CANCELED = "SELECT count(*) FROM payments WHERE cancel_asked IS NOT NULL"
-NO_TIES = (f"DELETE FROM chats WHERE chat_id > 0 OR chat_id = {NO_SHOP}",)
+CANCELED = "SELECT count(*) FROM payments WHERE cancel_requested IS NOT NULL"
+NO_TIES = (f"DELETE FROM shop_chats WHERE chat_id > 0 OR chat_id = {NO_SHOP}",)
 AS_BEFORE = (
     *NO_TIES,
-    f"UPDATE chats SET shop_id = 1 WHERE chat_id = {GROUP}",
-    f"INSERT INTO chats VALUES ({OWNER}, 1, 0)",
+    f"UPDATE shop_chats SET shop_id = 1 WHERE chat_id = {GROUP}",
+    f"INSERT INTO shop_chats VALUES ({OWNER}, 1, 0)",
 )
 
 ASKINGS: dict[Action, Asking] = {
@@ -75,10 +75,10 @@ ASKINGS: dict[Action, Asking] = {
     Action.CANCEL_ANY: Asking("/cancel {ref}", "c:{payment}", done=CANCELED, own=False),
     Action.SETTINGS: Asking("/settings name N{n}", "v:name:N{n}", done="SELECT name FROM shops"),
     Action.TEAM: Asking("/team", "m:0"),
-    Action.INVITE: Asking("/invite merchant", done="SELECT count(*) FROM invites"),
+    Action.INVITE: Asking("/invite merchant", done="SELECT count(*) FROM invitations"),
     Action.REVOKE: Asking(f"/revoke {COLLEAGUE}", done=f"SELECT count(*) FROM members WHERE user_id = {COLLEAGUE}"),
     Action.LOG: Asking("/log {ref}", "l::{ref}:", own=True),
-    Action.SELECT_SHOP: Asking("/setup", "s:1", done="SELECT count(*) FROM chats WHERE chat_id > 0", undo=NO_TIES),
+    Action.SELECT_SHOP: Asking("/setup", "s:1", done="SELECT count(*) FROM shop_chats WHERE chat_id > 0", undo=NO_TIES),
     Action.LINK_CHAT: Asking("/setup", "s:1", says="This chat now acts for", undo=NO_TIES),
     Action.CREATE_SHOP: Asking("/setup NEW N{n}", done="SELECT count(*) FROM shops", undo=AS_BEFORE),
     Action.BASIC_COMMANDS: Asking("/start", says="Hello."),
@@ -209,7 +209,7 @@ class Cell:
                     self.world, self.world.say("/pay 125", by=self.person, chat=chat), "Waiting", chat=chat
                 )
                 card = {"message": message["message_id"]}
-        newest = rows(self.world, "SELECT id, ref FROM payments ORDER BY rowid DESC LIMIT 1")[0]
+        newest = rows(self.world, "SELECT id, reference FROM payments ORDER BY rowid DESC LIMIT 1")[0]
         if not self.asking.own:
             await write(self.world, f"UPDATE payments SET created_by = {COLLEAGUE} WHERE id = '{newest['id']}'")
         return card | {"payment": newest["id"], "ref": newest["ref"]}

@@ -110,7 +110,9 @@ def payment(world: World) -> Json:
 
 def actions(world: World) -> list[str]:
     """What the history says was done, oldest first."""
-    return [row["action"] for row in rows(world, "SELECT action FROM history WHERE payment_id IS NOT NULL ORDER BY id")]
+    return [
+        row["action"] for row in rows(world, "SELECT action FROM audit_log WHERE payment_id IS NOT NULL ORDER BY id")
+    ]
 
 
 def book(world: World) -> dict[str, list[Json]]:
@@ -238,9 +240,9 @@ def _busy(world: World) -> bool:
 def _left(world: World) -> list[Json]:
     """The mails and payments that are due by now; a mail behind another one of its lane is not."""
     now = (world.clock.now() - EPOCH) // timedelta(microseconds=1)
-    heads = "SELECT min(id) FROM mail WHERE state = 'waiting' GROUP BY box, lane"
-    mails = f"SELECT box, key FROM mail WHERE id IN ({heads}) AND (due_at <= :now OR lease IS NOT NULL)"
-    looks = "SELECT 'book', id FROM payments WHERE look_at <= :now"
+    heads = "SELECT min(id) FROM jobs WHERE state = 'pending' GROUP BY queue, ordering_key"
+    mails = f"SELECT queue, key FROM jobs WHERE id IN ({heads}) AND (scheduled_at <= :now OR lease IS NOT NULL)"
+    looks = "SELECT 'book', id FROM payments WHERE next_check_at <= :now"
     return rows(world, f"{mails} UNION ALL {looks}", now=now)
 
 

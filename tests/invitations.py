@@ -46,7 +46,7 @@ def seats(world: World, person: int) -> list[tuple[int, int, int | None]]:
 
 def trail(world: World, *actions: str) -> list[tuple[str, str]]:
     """Who did what of these kinds, oldest first."""
-    found = rows(world, "SELECT actor, action FROM history ORDER BY id")
+    found = rows(world, "SELECT actor, action FROM audit_log ORDER BY id")
     return [(row["actor"], row["action"]) for row in found if not actions or row["action"] in actions]
 
 
@@ -60,6 +60,6 @@ async def taken_up_again(world: World, text: str) -> None:
     heard = [entry for entry in world.telegram.transcript if entry.direction == "in" and text in str(entry.params)]
     number = heard[-1].result["update_id"]
     async with book(world) as db, db.transaction() as tx:
-        done = await tx.exec_driver_sql("DELETE FROM mail WHERE box = 'updates' AND key LIKE ?", (f"%:{number}",))
+        done = await tx.exec_driver_sql("DELETE FROM jobs WHERE queue = 'updates' AND key LIKE ?", (f"%:{number}",))
         assert done.rowcount == 1
     await world.control("telegram", "redeliver", {"update_id": number})

@@ -46,11 +46,11 @@ STILL = 12
 
 ATTEMPT_AND_TWO_SWEEPS = (240, 61, 61, 61)
 STRIPES_REPEATS = (3601, 7201)
-_HEADS = "SELECT min(id) FROM mail WHERE state = 'waiting' GROUP BY box, lane"
+_HEADS = "SELECT min(id) FROM jobs WHERE state = 'pending' GROUP BY queue, ordering_key"
 _DUE = (
-    f"SELECT 'mail', key FROM mail WHERE id IN ({_HEADS}) AND (due_at <= :now OR lease IS NOT NULL)"
-    " UNION ALL SELECT 'book', id FROM payments WHERE look_at <= :now"
-    " UNION ALL SELECT 'refunds', id FROM refunds WHERE look_at <= :now"
+    f"SELECT 'mail', key FROM jobs WHERE id IN ({_HEADS}) AND (scheduled_at <= :now OR lease IS NOT NULL)"
+    " UNION ALL SELECT 'book', id FROM payments WHERE next_check_at <= :now"
+    " UNION ALL SELECT 'refunds', id FROM refunds WHERE next_check_at <= :now"
 )
 
 

@@ -33,7 +33,7 @@ def page_of(world: World) -> str:
 
 def payment_link(world: World) -> str:
     """Stripe's link of the newest attempt."""
-    return str(rows(world, "SELECT link FROM attempts ORDER BY number DESC LIMIT 1")[0]["link"])
+    return str(rows(world, "SELECT redirect_url FROM attempts ORDER BY number DESC LIMIT 1")[0]["link"])
 
 
 async def state(world: World) -> str:

@@ -142,7 +142,7 @@ class Outside:
         await self.drained()
         await self.stopped(process)
         assert [charge["status"] for charge in self.stripe.ledger.charges.values()] == ["succeeded"] * len(owners)
-        assert self.rows("SELECT DISTINCT status, received FROM payments") == [("succeeded", 14950)]
+        assert self.rows("SELECT DISTINCT status, amount_received FROM payments") == [("succeeded", 14950)]
 
     def tap(self, message: Json, label: str) -> str:
         """The owner presses a button; returns the query's id."""
@@ -160,9 +160,9 @@ class Outside:
     async def drained(self) -> None:
         """Wait until the process has nothing left to do; its boxes are in its file, so nobody can ring a bell here."""
         async with asyncio.timeout(PATIENCE):
-            while self.rows("SELECT 1 FROM mail WHERE state = 'waiting'"):
+            while self.rows("SELECT 1 FROM jobs WHERE state = 'pending'"):
                 await asyncio.sleep(0.02)
-        assert self.rows("SELECT kind, note FROM mail WHERE state = 'set_aside'") == []
+        assert self.rows("SELECT kind, reason FROM jobs WHERE state = 'dead'") == []
 
     async def end(self) -> None:
         """Kill whatever still runs."""

@@ -23,8 +23,8 @@ STREAM = {"Accept": "text/event-stream"}
 LISTED = 31 * DAY
 END = object()
 FOUND = (
-    "SELECT p.ref, p.intent_id, p.token, p.text, c.chat_id, c.message_id FROM payments AS p"
-    " JOIN cards AS c ON c.payment_id = p.id WHERE p.created_at > (SELECT max(created_at) FROM payments) - 3600000000"
+    "SELECT p.reference, p.intent_id, p.page_token, p.description, c.chat_id, c.message_id FROM payments AS p"
+    " JOIN payment_messages AS c ON c.payment_id = p.id WHERE p.created_at > (SELECT max(created_at) FROM payments) - 3600000000"
 )
 
 Ending = Callable[[Json], AsyncIterator[None]]

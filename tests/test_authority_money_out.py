@@ -18,9 +18,9 @@ from tests.till import held, paid, ref_of
 from tests.world import OWNER, Json, World, opened
 
 SOMEBODY = 70_010_777
-ASKED = "SELECT count(*) AS n FROM questions WHERE kind = :kind"
+ASKED = "SELECT count(*) AS n FROM prompts WHERE kind = :kind"
 DRAFTS = "SELECT count(*) AS n FROM refunds"
-YES = "SELECT count(*) AS n FROM refunds WHERE status NOT IN ('draft', 'asked') OR second_by IS NOT NULL"
+YES = "SELECT count(*) AS n FROM refunds WHERE status NOT IN ('draft', 'asked') OR second_approved_by IS NOT NULL"
 CHATS = {ChatKind.PRIVATE: 0, ChatKind.GROUP: GROUP, ChatKind.UNLINKED_GROUP: NO_SHOP}
 
 
@@ -106,7 +106,7 @@ async def test_who_may_ask_for_a_refund(world: World) -> None:
                 before = stand.count(DRAFTS)
                 await stand.say("refund", person, where, way)
                 done = stand.count(DRAFTS) > before
-                await write(world, "UPDATE refunds SET status = 'declined', look_at = NULL")
+                await write(world, "UPDATE refunds SET status = 'declined', next_check_at = NULL")
                 expected = is_allowed(role, Action.REQUEST_REFUND) and is_available(Action.REQUEST_REFUND, where, way)
                 assert done is expected, f"{role.name} by {way} in a {where}"
     assert world.stripe.ledger.refunds == {}

@@ -103,7 +103,7 @@ async def test_without_a_database_or_a_folder_it_says_so_and_leaves_nothing(worl
 async def filled(db: Database, kilobytes: int) -> None:
     async with db.transaction() as tx:
         for number in range(kilobytes):
-            await tx.exec_driver_sql("INSERT INTO facts VALUES (?, ?)", (f"n{number}", "x" * 1000))
+            await tx.exec_driver_sql("INSERT INTO installation_settings VALUES (?, ?)", (f"n{number}", "x" * 1000))
 
 
 async def test_a_copy_that_is_not_sound_does_not_get_the_name(db: Database, tmp_path: Path) -> None:
@@ -143,13 +143,15 @@ async def test_a_writer_is_not_held_up_and_the_copy_is_one_moment(db: Database, 
     written = 0
     while not copying.done():
         async with db.transaction() as tx:
-            await tx.exec_driver_sql("INSERT INTO facts VALUES (?, 'a')", (f"pair {written} a",))
-            await tx.exec_driver_sql("INSERT INTO facts VALUES (?, 'b')", (f"pair {written} b",))
+            await tx.exec_driver_sql("INSERT INTO installation_settings VALUES (?, 'a')", (f"pair {written} a",))
+            await tx.exec_driver_sql("INSERT INTO installation_settings VALUES (?, 'b')", (f"pair {written} b",))
         written += 1
     await copying
     assert written > 0
     with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
-        assert copy.execute("SELECT count(*) % 2 FROM facts WHERE name LIKE 'pair %'").fetchone() == (0,)
+        assert copy.execute("SELECT count(*) % 2 FROM installation_settings WHERE name LIKE 'pair %'").fetchone() == (
+            0,
+        )
         assert copy.execute("PRAGMA journal_mode").fetchone() == ("delete",)
     assert not list(tmp_path.glob("copy.db-*"))
 

@@ -20,14 +20,14 @@ from tests.world import World
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 QUESTIONS = (
     "WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < ?)"
-    " INSERT INTO questions (id, key, kind, chat_id, user_id, body, asked_at)"
+    " INSERT INTO prompts (id, key, kind, chat_id, user_id, payload, created_at)"
     " SELECT 'id' || n, 'key' || n, 'kind', -1, 1, '{}', 0 FROM counted"
 )
 
 
 MAILS = (
     "WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < ?)"
-    " INSERT INTO mail (box, key, lane, kind, body, put_at, due_at, tries, state, note, settled_at)"
+    " INSERT INTO jobs (queue, key, ordering_key, kind, payload, created_at, scheduled_at, attempts, state, reason, finished_at)"
     " SELECT 'updates', 'key' || n, 'lane', 'kind', x'', 0, 0, 0, 'done', '', 0 FROM counted"
 )
 
@@ -43,7 +43,7 @@ async def test_a_group_with_much_in_it_moves_as_a_whole(db: Database) -> None:
     await ask(db, number)
     await MessageRepository(db).migrate_chat(-1, -100)
     async with db.reading() as tx:
-        found = await tx.exec_driver_sql("SELECT chat_id, count(*) FROM questions GROUP BY 1")
+        found = await tx.exec_driver_sql("SELECT chat_id, count(*) FROM prompts GROUP BY 1")
         assert [tuple(row) for row in found] == [(-100, number)]
 
 
@@ -62,7 +62,7 @@ async def test_the_sweep_forgets_all_that_is_old_however_much_it_is(world: World
         await ask(db, CHUNK_SIZE * 3)
         async with db.transaction() as tx:
             await tx.exec_driver_sql(MAILS, (CHUNK_SIZE * 2 + 1,))
-    old = "SELECT (SELECT count(*) FROM questions) + (SELECT count(*) FROM mail WHERE box = 'updates') AS n"
+    old = "SELECT (SELECT count(*) FROM prompts) + (SELECT count(*) FROM jobs WHERE queue = 'updates') AS n"
     assert rows(world, old)[0]["n"] == CHUNK_SIZE * 5 + 1
     world.advance(7200)
     await eventually(lambda: rows(world, old)[0]["n"] == 0)

@@ -74,7 +74,7 @@ async def test_it_is_taken_away_when_the_payment_is_over(world: World, what: str
     await world.card(word)
     await rest(world)
     assert pictures(world) == []
-    assert rows(world, "SELECT picture_id FROM cards") == [{"picture_id": None}]
+    assert rows(world, "SELECT qr_message_id FROM payment_messages") == [{"picture_id": None}]
 
 
 async def test_it_stays_while_an_attempt_fails_or_lapses_for_its_page_works_on(world: World) -> None:

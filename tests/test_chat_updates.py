@@ -245,5 +245,5 @@ async def test_what_was_said_in_a_chat_is_not_kept_once_it_was_taken_up(world: W
     await reply(world, world.say("/pay 125 Tea", chat=GROUP), "Waiting for payment", chat=GROUP)
     world.say("nobody else's business", by=STRANGER, chat=GROUP)
     await rest(world)
-    kept = rows(world, "SELECT DISTINCT state, length(body) AS size FROM mail")
+    kept = rows(world, "SELECT DISTINCT state, length(payload) AS size FROM jobs")
     assert kept == [{"state": "done", "size": 0}]

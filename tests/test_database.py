@@ -17,27 +17,37 @@ from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import JobQueue
 from storage.models.job import NewJob
-from storage.schema.shops import facts, members
+from storage.schema.shops import installation_settings, members
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 async def _number(db: Database) -> int:
     async with db.reading() as tx:
-        return int((await tx.execute(sa.select(facts.c.value).where(facts.c.name == "n"))).scalar_one())
+        return int(
+            (
+                await tx.execute(sa.select(installation_settings.c.value).where(installation_settings.c.name == "n"))
+            ).scalar_one()
+        )
 
 
 async def _set(db: Database, name: str, value: str) -> None:
     async with db.transaction() as tx:
-        await tx.execute(facts.delete().where(facts.c.name == name))
-        await tx.execute(facts.insert().values(name=name, value=value))
+        await tx.execute(installation_settings.delete().where(installation_settings.c.name == name))
+        await tx.execute(installation_settings.insert().values(name=name, value=value))
 
 
 async def _add_one(tx: AsyncConnection) -> None:
     """Read, let others run, write: the pattern that loses updates when the lock is taken too late."""
-    number = int((await tx.execute(sa.select(facts.c.value).where(facts.c.name == "n"))).scalar_one())
+    number = int(
+        (
+            await tx.execute(sa.select(installation_settings.c.value).where(installation_settings.c.name == "n"))
+        ).scalar_one()
+    )
     await asyncio.sleep(0)
-    await tx.execute(facts.update().where(facts.c.name == "n").values(value=str(number + 1)))
+    await tx.execute(
+        installation_settings.update().where(installation_settings.c.name == "n").values(value=str(number + 1))
+    )
 
 
 async def test_two_hundred_increments_by_ten_tasks_are_all_counted(db: Database) -> None:
@@ -114,18 +124,18 @@ async def test_canceled_writers_leave_the_database_in_order(db: Database, seed: 
 async def test_an_error_rolls_everything_back_and_passes_unchanged(db: Database) -> None:
     async def fail_half_way() -> None:
         async with db.transaction() as tx:
-            await tx.execute(facts.insert().values(name="half", value="done"))
+            await tx.execute(installation_settings.insert().values(name="half", value="done"))
             raise KeyError
 
     with pytest.raises(KeyError):
         await fail_half_way()
     async with db.reading() as tx:
-        assert (await tx.execute(sa.select(facts.c.name))).all() == []
+        assert (await tx.execute(sa.select(installation_settings.c.name))).all() == []
 
 
 async def test_a_reader_sees_one_state_while_a_writer_commits(db: Database) -> None:
     await _set(db, "n", "1")
-    query = sa.select(facts.c.value).where(facts.c.name == "n")
+    query = sa.select(installation_settings.c.value).where(installation_settings.c.name == "n")
     async with db.reading() as tx:
         assert (await tx.execute(query)).scalar_one() == "1"
         await _set(db, "n", "2")
@@ -136,7 +146,7 @@ async def test_a_reader_sees_one_state_while_a_writer_commits(db: Database) -> N
 async def test_a_reader_cannot_write(db: Database) -> None:
     with pytest.raises(DatabaseUnavailable, match="readonly"):
         async with db.reading() as tx:
-            await tx.execute(facts.insert().values(name="n", value="1"))
+            await tx.execute(installation_settings.insert().values(name="n", value="1"))
 
 
 async def test_every_connection_is_durable_and_guards_references(db: Database) -> None:

@@ -17,20 +17,24 @@ from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import JobQueue
 from storage.models.job import NewJob
-from storage.schema.shops import facts
+from storage.schema.shops import installation_settings
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 async def _number(db: Database) -> int:
     async with db.reading() as tx:
-        return int((await tx.execute(sa.select(facts.c.value).where(facts.c.name == "n"))).scalar_one())
+        return int(
+            (
+                await tx.execute(sa.select(installation_settings.c.value).where(installation_settings.c.name == "n"))
+            ).scalar_one()
+        )
 
 
 async def _set(db: Database, name: str, value: str) -> None:
     async with db.transaction() as tx:
-        await tx.execute(facts.delete().where(facts.c.name == name))
-        await tx.execute(facts.insert().values(name=name, value=value))
+        await tx.execute(installation_settings.delete().where(installation_settings.c.name == name))
+        await tx.execute(installation_settings.insert().values(name=name, value=value))
 
 
 async def test_another_process_that_keeps_the_lock_is_named_as_such(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ async def test_events_of_a_dispute_that_come_twice_and_shuffled_are_told_once(wo
     await told(world, "was lost")
     await rest(world)
     assert len([one for one in texts(world) if "was lost" in one and one.startswith(f"⚖️ #{ref}")]) == 2
-    assert rows(world, "SELECT disputed FROM payments")[0]["disputed"] == "lost"
+    assert rows(world, "SELECT dispute_status FROM payments")[0]["disputed"] == "lost"
 
 
 async def paid_silently(world: World) -> dict[str, object]:

@@ -79,7 +79,7 @@ async def test_an_event_that_comes_ten_times_is_told_once(
     await rest(world)
     assert (book(world), said(world), len(cards(world))) == (written, words, 1)
     fact = "succeeded" if does == "approve" else "attempt:1:failed"
-    told = rows(world, "SELECT key FROM mail WHERE kind = 'notice'")
+    told = rows(world, "SELECT key FROM jobs WHERE kind = 'notice'")
     assert told == [{"key": f"{payment(world)['id']}:{fact}"}]
 
 
@@ -168,7 +168,7 @@ async def test_events_that_are_not_for_us_are_taken_and_change_nothing(world: Wo
 async def test_an_event_that_was_signed_with_another_secret_is_refused_and_not_kept(world: World) -> None:
     lie = event(world, "payment_intent.requires_action") | {"id": "evt_lie"}
     assert await post_event(world, lie, secret="whsec_other") == 400
-    assert rows(world, "SELECT key FROM mail WHERE key = 'evt_lie'") == []
+    assert rows(world, "SELECT key FROM jobs WHERE key = 'evt_lie'") == []
 
 
 async def test_a_validly_signed_lie_is_not_believed_for_stripe_is_asked(world: World) -> None:
@@ -204,7 +204,7 @@ async def test_without_a_webhook_secret_events_are_refused_and_everything_become
         await pay(world)
         await world.decide("decline")
         assert await post_event(world, event(world, "payment_intent.payment_failed")) == 400
-        assert rows(world, "SELECT key FROM mail WHERE box = 'events'") == []
+        assert rows(world, "SELECT key FROM jobs WHERE queue = 'events'") == []
         await pass_time(world, 10)
         world.tap(await world.card("That attempt failed"), "New link")
         await world.card("Waiting for payment")
@@ -250,4 +250,4 @@ async def test_the_way_back_from_the_wallet_is_one_look_in_ten_seconds_and_belie
         await come_back("succeeded")
         assert len(calls(world, "retrieve")) - looks == 2
         assert secret not in caplog.text
-        assert secret.encode() not in b"".join(row["body"] for row in rows(world, "SELECT body FROM mail"))
+        assert secret.encode() not in b"".join(row["body"] for row in rows(world, "SELECT payload FROM jobs"))

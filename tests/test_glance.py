@@ -12,15 +12,15 @@ import sqlalchemy as sa
 
 from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
-from storage.schema.shops import facts
+from storage.schema.shops import installation_settings
 
-VALUE = sa.select(facts.c.value).where(facts.c.name == "n")
+VALUE = sa.select(installation_settings.c.value).where(installation_settings.c.name == "n")
 
 
 async def write(db: Database, value: str) -> None:
     async with db.transaction() as tx:
-        await tx.execute(facts.delete().where(facts.c.name == "n"))
-        await tx.execute(facts.insert().values(name="n", value=value))
+        await tx.execute(installation_settings.delete().where(installation_settings.c.name == "n"))
+        await tx.execute(installation_settings.insert().values(name="n", value=value))
 
 
 async def glanced(db: Database) -> str | None:
@@ -38,7 +38,9 @@ async def test_a_glance_sees_what_was_committed_just_before(db: Database) -> Non
 async def test_a_glance_sees_nothing_of_a_transaction_that_is_not_committed(db: Database) -> None:
     await write(db, "before")
     async with db.transaction() as tx:
-        await tx.execute(facts.update().where(facts.c.name == "n").values(value="after"))
+        await tx.execute(
+            installation_settings.update().where(installation_settings.c.name == "n").values(value="after")
+        )
         assert await glanced(db) == "before"
     assert await glanced(db) == "after"
 
@@ -56,7 +58,7 @@ async def test_glances_that_overlap_have_each_their_own_moment(db: Database) -> 
 async def test_a_glance_cannot_write(db: Database) -> None:
     with pytest.raises(DatabaseUnavailable, match="readonly"):
         async with db.glance() as tx:
-            await tx.execute(facts.insert().values(name="n", value="1"))
+            await tx.execute(installation_settings.insert().values(name="n", value="1"))
     assert await glanced(db) is None
 
 
@@ -77,7 +79,7 @@ async def test_a_glance_at_a_locked_file_waits_beside_the_loop(tmp_path: Path) -
     with closing(sqlite3.connect(db.path, isolation_level=None)) as other:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")
-        other.execute("UPDATE facts SET value = '2'")
+        other.execute("UPDATE installation_settings SET value = '2'")
         looking = asyncio.create_task(glanced(db))
         for _ in range(20):  # the loop goes on meanwhile
             await asyncio.sleep(0.01)

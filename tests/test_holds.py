@@ -26,7 +26,7 @@ async def test_a_hold_is_reserved_and_says_until_when(world: World) -> None:
     assert "before 1 Dec 2026, 01:00" in card["text"]
     assert labels(card) == ["Take DKK 125.00", "Let go DKK 125.00"]
     assert world.intent()["capture_method"] == "manual"
-    assert rows(world, "SELECT received FROM payments")[0]["received"] == 0
+    assert rows(world, "SELECT amount_received FROM payments")[0]["received"] == 0
 
 
 async def test_hold_alone_says_what_to_type_and_when_it_is_the_right_way(world: World) -> None:
@@ -45,7 +45,7 @@ async def test_taking_it_needs_one_more_tap_that_names_the_amount(world: World) 
     await told(world, "✅ Paid:")
     await told(world, "✅ Paid · TEST")
     assert world.intent()["status"] == "succeeded"
-    assert rows(world, "SELECT received FROM payments")[0]["received"] == 12500
+    assert rows(world, "SELECT amount_received FROM payments")[0]["received"] == 12500
 
 
 async def test_the_card_s_own_buttons_ask_as_well(world: World) -> None:
@@ -168,7 +168,7 @@ async def test_a_hold_that_lapsed_at_the_moment_of_the_tap_is_told_as_lapsed(wor
     await world.control("stripe", f"intents/{world.intent()['id']}/expire_hold", {})
     world.tap(question, "Take")
     await told(world, "the reservation lapsed")
-    assert rows(world, "SELECT received, status FROM payments")[0] == {"received": 0, "status": "canceled"}
+    assert rows(world, "SELECT amount_received, status FROM payments")[0] == {"received": 0, "status": "canceled"}
 
 
 async def test_whoever_lost_his_role_meanwhile_takes_nothing(world: World) -> None:
@@ -176,13 +176,13 @@ async def test_whoever_lost_his_role_meanwhile_takes_nothing(world: World) -> No
     question = await reply(world, world.say(f"/capture {ref}", by=ADMIN, chat=GROUP), "Take DKK", chat=GROUP)
     await world.control("stripe", "down", {"down": True})
     world.tap(question, "Take", by=ADMIN)
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE trouble_count > 1"))
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE error_count > 1"))
     await dismiss(world, ADMIN)
     await world.control("stripe", "down", {"down": False})
-    await in_time(world, lambda: not rows(world, "SELECT 1 FROM payments WHERE capture_by IS NOT NULL"))
+    await in_time(world, lambda: not rows(world, "SELECT 1 FROM payments WHERE capture_requested_by IS NOT NULL"))
     await pass_time(world, 600)
     assert world.intent()["status"] == "requires_capture"
-    assert "wish withdrawn" in {row["action"] for row in rows(world, "SELECT action FROM history")}
+    assert "wish withdrawn" in {row["action"] for row in rows(world, "SELECT action FROM audit_log")}
 
 
 async def test_the_same_hold_once_more_is_a_hold(world: World) -> None:

@@ -102,7 +102,7 @@ async def test_what_was_refunded_by_hand_while_stripe_was_out_of_reach_is_not_re
     draft = await drafted(world, f"/refund {ref} 50")
     await world.control("stripe", "down", {"down": True})
     world.tap(draft, "Refund")
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble IS NOT NULL"))
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
     world.advance(3600)
     await webhooks(world, "lose")
     await by_hand(world, 5000)
@@ -147,7 +147,7 @@ async def test_nothing_of_a_shop_is_said_in_a_chat_that_went_over_to_another_sho
     before = texts(world, GROUP)
     await by_hand(world, 3000)
     await pass_time(world, 60)
-    assert rows(world, "SELECT refunded FROM payments")[0]["refunded"] == 3000
+    assert rows(world, "SELECT amount_refunded FROM payments")[0]["refunded"] == 3000
     assert texts(world, GROUP) == before
     await told(world, ref, OWNER)
 
@@ -157,10 +157,10 @@ async def test_an_outage_with_a_refund_under_way_costs_no_edit_for_each_try(worl
     draft = await drafted(world, f"/refund {ref} 50")
     await world.control("stripe", "down", {"down": True})
     world.tap(draft, "Refund")
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble_count > 1"))
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE error_count > 1"))
     await rest(world)
     edits = len([e for e in world.telegram.transcript if e.method == "editMessageText"])
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble_count > 6"), step=30)
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE error_count > 6"), step=30)
     await rest(world)
     assert len([e for e in world.telegram.transcript if e.method == "editMessageText"]) == edits
 
@@ -200,7 +200,7 @@ async def test_one_odd_refund_at_stripe_hides_no_other(world: World, odd: dict[s
     await refunded(world, f"/refund {ref} 40")
     await webhooks(world, "deliver")
     await by_hand(world, 500)
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE refunded = 4500"))
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE amount_refunded = 4500"))
 
 
 async def test_two_refunds_that_claim_to_be_the_same_one_are_two(world: World) -> None:
@@ -213,7 +213,7 @@ async def test_two_refunds_that_claim_to_be_the_same_one_are_two(world: World) -
     await webhooks(world, "deliver")
     await by_hand(world, 500)
     assert draft
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE refunded = 2500"))
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE amount_refunded = 2500"))
 
 
 @pytest.mark.parametrize("data", ["y:\ud800", "x:" + "9" * 60, "t:", "y:%s", "k:\x00"])
@@ -265,7 +265,7 @@ async def test_an_answer_that_was_lost_before_a_day_without_stripe_is_one_refund
     await webhooks(world, "lose")
     await fault(world, "refund", "drop", "after", times=3)
     world.tap(draft, "Refund")
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble IS NOT NULL"))
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
     await world.control("stripe", "down", {"down": True})
     world.advance(25 * 3600)
     await rest(world)
@@ -286,7 +286,7 @@ async def test_what_was_paid_in_the_other_mode_is_not_promised_to_go_back(clock:
         await world.begin()
         assert "other mode" in await alerted(world, world.tap(draft, "Refund"))
         assert "other mode" in await refused(world, f"/refund {ref}")
-        assert rows(world, "SELECT refunding FROM payments")[0]["refunding"] == 0
+        assert rows(world, "SELECT amount_refund_pending FROM payments")[0]["refunding"] == 0
         assert asked(world) == []
 
 
@@ -332,7 +332,10 @@ async def test_a_refund_that_comes_out_in_turns_is_told_in_each_and_counted_once
     await move(world, "fail")
     await told(world, "has not got the money")
     await rest(world)
-    assert rows(world, "SELECT refunded, refunding FROM payments")[0] == {"refunded": 0, "refunding": 0}
+    assert rows(world, "SELECT amount_refunded, amount_refund_pending FROM payments")[0] == {
+        "refunded": 0,
+        "refunding": 0,
+    }
     for words in ("has begun", "follow an e-mail", "↩️ Refunded:", "has not got the money"):
         assert len(world.sent(words)) == 1, words
 
@@ -359,7 +362,7 @@ async def test_two_hundred_refunds_of_one_payment_are_all_counted(world: World) 
     draft = await drafted(world, f"/refund {ref}")
     assert "DKK 0.00 of DKK 2,000.00 stays" in draft["text"].replace("\u00a0", " ")
     await world.answer(world.tap(draft, "Refund"))
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE refunded = 200000"))
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE amount_refunded = 200000"))
     assert len(refunds(world)) == 201
 
 
@@ -420,11 +423,11 @@ async def test_the_chat_learns_that_a_wish_was_dropped_with_the_role_behind_it(w
     question = await reply(world, world.say(f"/capture {ref_of(card)}", by=ADMIN, chat=GROUP), "Take", chat=GROUP)
     await world.control("stripe", "down", {"down": True})
     world.tap(question, "Take", by=ADMIN)
-    await eventually(lambda: rows(world, "SELECT 1 FROM payments WHERE trouble IS NOT NULL"))
+    await eventually(lambda: rows(world, "SELECT 1 FROM payments WHERE last_error IS NOT NULL"))
     await rest(world)
     await dismiss(world, ADMIN)
     await world.control("stripe", "down", {"down": False})
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE capture_by IS NULL"))
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE capture_requested_by IS NULL"))
     await told(world, "has no role for that any more", GROUP)
     assert world.intent()["status"] == "requires_capture"
     await world.card("🔒 Reserved", chat=GROUP)
@@ -454,7 +457,10 @@ async def test_events_that_come_twice_and_in_any_order_tell_each_thing_once(worl
     await world.control("stripe", "webhooks/release", {})
     await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE status = 'failed'"))
     await rest(world)
-    assert rows(world, "SELECT refunded, refunding FROM payments")[0] == {"refunded": 5000, "refunding": 0}
+    assert rows(world, "SELECT amount_refunded, amount_refund_pending FROM payments")[0] == {
+        "refunded": 5000,
+        "refunding": 0,
+    }
     for words in ("↩️ Refunded:", "has not got the money"):
         assert len(world.sent(words)) == 1, words
 
@@ -467,7 +473,7 @@ async def test_an_approval_from_before_a_pause_of_kvit_goes_on_once_unless_someb
     await world.control("stripe", "down", {"down": True})
     for draft in drafts:
         world.tap(draft, "Refund")
-    await eventually(lambda: len(rows(world, "SELECT 1 FROM refunds WHERE trouble IS NOT NULL")) == 2)
+    await eventually(lambda: len(rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL")) == 2)
     await world.stop()
     world.advance(4 * DAY)
     await webhooks(world, "lose")
@@ -526,7 +532,7 @@ async def test_what_a_removed_admin_approved_first_does_not_count_with_the_secon
     assert "no role for that any more" in await told(careful, "was not refunded", GROUP)
     await rest(careful)
     assert asked(careful) == []
-    assert rows(careful, "SELECT refunding FROM payments")[0]["refunding"] == 0
+    assert rows(careful, "SELECT amount_refund_pending FROM payments")[0]["refunding"] == 0
 
 
 async def test_old_questions_about_a_hold_do_nothing_once_it_is_taken(world: World) -> None:
@@ -583,7 +589,7 @@ async def test_nobody_is_told_to_give_money_in_another_way_that_went_back_meanwh
     status = {"fail": "failed", "cancel": "canceled"}[verb]
     await eventually(lambda: rows(world, f"SELECT 1 FROM refunds WHERE status = '{status}'"))
     await by_hand(world, by_hand_too)
-    await eventually(lambda: rows(world, f"SELECT 1 FROM payments WHERE refunded = {by_hand_too}"))
+    await eventually(lambda: rows(world, f"SELECT 1 FROM payments WHERE amount_refunded = {by_hand_too}"))
     await world.control("telegram", "down", {"down": False})
     said = await news_of_failure(world)
     assert says in said
@@ -597,7 +603,7 @@ async def test_nobody_is_told_to_give_money_in_another_way_that_a_bank_took_mean
     await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {"amount": 10_000, "refundable": True})
     dispute = next(iter(world.stripe.ledger.disputes))
     await world.control("stripe", f"disputes/{dispute}/close", {"status": "lost"})
-    await eventually(lambda: rows(world, "SELECT 1 FROM payments WHERE disputed = 'lost'"))
+    await eventually(lambda: rows(world, "SELECT 1 FROM payments WHERE dispute_status = 'lost'"))
     await move(world, verb)
     await eventually(lambda: rows(world, "SELECT 1 FROM refunds WHERE status IN ('failed', 'canceled')"))
     await world.control("telegram", "down", {"down": False})

@@ -99,7 +99,7 @@ async def status(world: World, method: str, path: str, headers: dict[str, str], 
 async def test_no_request_whatever_is_answered_with_a_500(world: World) -> None:
     chance = random.Random(SEED)
     await paid(world)
-    token = rows(world, "SELECT token FROM payments")[0]["token"]
+    token = rows(world, "SELECT page_token FROM payments")[0]["token"]
     names: tuple[str, ...] = (
         "Accept",
         "Accept-Language",
@@ -131,7 +131,7 @@ async def test_validly_signed_nonsense_is_answered_and_changes_nothing(world: Wo
     await paid(world)
     await world.control("stripe", f"intents/{world.intent()['id']}/refund", {"amount": 100})
     await rest(world)
-    before = rows(world, "SELECT status, received, refunded FROM payments")
+    before = rows(world, "SELECT status, amount_received, amount_refunded FROM payments")
     answers: list[int] = []
     genuine = [json.loads(json.dumps(event)) for event in world.stripe.ledger.events.values()]
     for number in range(ROUNDS):
@@ -144,7 +144,7 @@ async def test_validly_signed_nonsense_is_answered_and_changes_nothing(world: Wo
         answers.append(got)
     await rest(world)
     assert answers.count(200) > ROUNDS / 2
-    assert rows(world, "SELECT status, received, refunded FROM payments") == before
+    assert rows(world, "SELECT status, amount_received, amount_refunded FROM payments") == before
     assert [one for one in await set_aside(world, "events") if "in 3 tries" in one] == []
 
 

@@ -66,7 +66,7 @@ async def test_the_link_is_telegrams_own_and_the_database_knows_only_its_digest(
     assert len(found[3]) * 6 >= 128
     assert "until 25 Nov 2026, 13:00" in message["text"]
     assert labels(message) == ["Share"]
-    [kept] = rows(world, "SELECT * FROM invites")
+    [kept] = rows(world, "SELECT * FROM invitations")
     assert (kept["digest"], kept["role"], kept["used_by"]) == (digest(payload), 1, None)
     await world.stop()
     written = b"".join(path.read_bytes() for path in tmp_path.glob("kvit.db*"))
@@ -141,19 +141,19 @@ async def test_a_merchant_rises_by_an_admins_invitation(world: World) -> None:
 async def test_owners_are_made_by_owner_ids_alone(world: World) -> None:
     for person in (ADMIN, OWNER):
         assert "Owners are set by OWNER_IDS" in await refused(world, "/invite owner", by=person)
-    assert rows(world, "SELECT * FROM invites") == []
+    assert rows(world, "SELECT * FROM invitations") == []
 
 
 @pytest.mark.parametrize("text", ["/invite", "/invite boss", "/invite merchant admin", "/invite <b>"])
 async def test_what_names_no_role_is_answered_with_what_to_type(world: World, text: str) -> None:
     assert "Write /invite merchant for somebody who asks for money" in await refused(world, text, by=ADMIN)
-    assert rows(world, "SELECT * FROM invites") == []
+    assert rows(world, "SELECT * FROM invitations") == []
 
 
 async def test_a_role_may_be_named_in_ones_own_language(world: World) -> None:
     said = speak(world, "/invite sælger", by=ADMIN, language_code="da")
     assert "bliver sælger i Kvit" in (await reply(world, said, chat=ADMIN))["text"]
-    assert rows(world, "SELECT role FROM invites") == [{"role": 1}]
+    assert rows(world, "SELECT role FROM invitations") == [{"role": 1}]
 
 
 async def test_in_a_group_the_link_goes_to_the_inviter_alone_and_the_group_gets_one_sentence(world: World) -> None:
@@ -183,7 +183,7 @@ async def test_whoever_cannot_be_written_to_learns_what_to_do_and_nobody_is_invi
     )
     await rest(world)
     assert len(shown(world, GROUP)) == 1
-    [kept] = rows(world, "SELECT expires_at - invited_at AS lasted FROM invites")
+    [kept] = rows(world, "SELECT expires_at - invited_at AS lasted FROM invitations")
     assert kept["lasted"] < 60_000_000
     await world.control("telegram", "block", {"user_id": ADMIN, "blocked": False})
     assert "You are now admin" in (await join(world, await invited(world, "admin"), by=GUEST))["text"]
@@ -208,7 +208,7 @@ async def test_a_message_that_is_taken_up_twice_gives_one_invitation(world: Worl
     await caught_up(world, ADMIN, by=ADMIN)
     await rest(world)
     assert links(world, ADMIN) == [payload]
-    assert len(rows(world, "SELECT * FROM invites")) == 1
+    assert len(rows(world, "SELECT * FROM invitations")) == 1
     assert trail(world, "invited") == [(f"user:{ADMIN}", "invited")]
 
 

@@ -40,10 +40,8 @@ from tests.world import OWNER, Json, World, opened
 RIVAL, GONE = 70_040_001, 70_040_002
 CHANNEL = -1_001_000_000_009
 ORIGIN = {"type": "hidden_user", "sender_user_name": "Ada", "date": 1}
-MINE = (
-    "SELECT id, status, cancel_asked, capture_by, attempt_number, refunded, refunding FROM payments WHERE shop_id = 1"
-)
-DONE = "SELECT * FROM history WHERE shop_id = 1 AND action <> 'refused'"
+MINE = "SELECT id, status, cancel_requested, capture_requested_by, attempt_number, amount_refunded, amount_refund_pending FROM payments WHERE shop_id = 1"
+DONE = "SELECT * FROM audit_log WHERE shop_id = 1 AND action <> 'refused'"
 KEPT = (MINE, DONE, *(f"SELECT * FROM {name} WHERE shop_id = 1" for name in ("members", "invites", "chats", "refunds")))
 
 
@@ -114,7 +112,7 @@ async def secrets(world: World) -> Secrets:
 
 
 def newest(world: World) -> Json:
-    return rows(world, "SELECT id, ref FROM payments ORDER BY rowid DESC LIMIT 1")[0]
+    return rows(world, "SELECT id, reference FROM payments ORDER BY rowid DESC LIMIT 1")[0]
 
 
 def standing(world: World) -> list[Any]:
@@ -290,5 +288,5 @@ async def test_a_forged_press_in_a_group_of_no_shop_does_nothing_and_is_written_
     await rest(world)
     assert give_away(heard(world, since, NO_SHOP)) == []
     assert standing(world) == before
-    refusals = rows(world, "SELECT DISTINCT actor FROM history WHERE action = 'refused' AND payment_id IS NOT NULL")
+    refusals = rows(world, "SELECT DISTINCT actor FROM audit_log WHERE action = 'refused' AND payment_id IS NOT NULL")
     assert {row["actor"] for row in refusals} >= {f"user:{STRANGER}"}

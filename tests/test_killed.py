@@ -67,10 +67,10 @@ def check_money(world: Outside) -> None:
     assert [charge["status"] for charge in ledger.charges.values()].count("succeeded") == 1
     keys = {r.idempotency_key for r in ledger.requests if r.method == "POST" and r.path == "/v1/payment_intents"}
     assert len(keys) == 1
-    assert world.rows("SELECT status, amount, received, intent_id FROM payments") == [
+    assert world.rows("SELECT status, amount, amount_received, intent_id FROM payments") == [
         ("succeeded", 14950, 14950, intent["id"])
     ]
-    [(card_id,)] = world.rows("SELECT message_id FROM cards")
+    [(card_id,)] = world.rows("SELECT message_id FROM payment_messages")
     card, notice = world.telegram.world.chats[OWNER].messages[card_id], world.sent("✅ Paid:")[-1]
     assert card["text"].startswith("✅ Paid · TEST")
     assert "149.50 – Coffee" in card["text"].replace("\u00a0", " ")

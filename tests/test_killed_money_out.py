@@ -83,7 +83,9 @@ async def test_a_kill_at_any_call_to_stripe_of_a_refund_refunds_once(tmp_path: P
         requests = [r for r in ledger.requests if r.method == "POST" and r.path == "/v1/refunds"]
         assert len({request.idempotency_key for request in requests}) == 1
         assert living.world.rows("SELECT status, stripe_id FROM refunds") == [("succeeded", refund["id"])]
-        assert living.world.rows("SELECT received, refunded, refunding FROM payments") == [(14950, 4000, 0)]
+        assert living.world.rows("SELECT amount_received, amount_refunded, amount_refund_pending FROM payments") == [
+            (14950, 4000, 0)
+        ]
         assert notices(living, "↩️ Refunded:") == 1
 
     await each_of(tmp_path, mine, one)
@@ -101,7 +103,7 @@ async def test_a_kill_at_any_call_to_stripe_of_a_capture_takes_it_once(tmp_path:
         assert (intent["status"], intent["amount_received"]) == ("succeeded", 14950)
         made = [r for r in ledger.requests if r.path.endswith("/capture") and r.status == 200 and not r.replayed]
         assert len(made) == 1
-        assert living.world.rows("SELECT status, received FROM payments") == [("succeeded", 14950)]
+        assert living.world.rows("SELECT status, amount_received FROM payments") == [("succeeded", 14950)]
         assert Counter({"✅": notices(living, "✅ Paid:"), "🔒": notices(living, "🔒 Reserved:")}) == {"✅": 1, "🔒": 1}
 
     await each_of(tmp_path, mine, one)

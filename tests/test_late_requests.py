@@ -126,7 +126,7 @@ async def test_one_that_never_arrives_is_dropped_then_and_is_asked_for_no_more(
             await pass_time(world, 30)
         assert len(refused(world)) == 1
         assert gateway.number == 1
-        assert rows(world, "SELECT refunding FROM payments") == [{"refunding": 0}]
+        assert rows(world, "SELECT amount_refund_pending FROM payments") == [{"refunding": 0}]
 
 
 @pytest.mark.parametrize("arrives", [True, False])
@@ -145,7 +145,7 @@ async def test_a_capture_on_its_way_is_not_said_to_be_undone(clock: TurnedClock,
         for _ in range(16):
             await pass_time(world, 30)
         status = "succeeded" if arrives else "authorized"
-        assert rows(world, "SELECT status, capture_by FROM payments")[0]["status"] == status
+        assert rows(world, "SELECT status, capture_requested_by FROM payments")[0]["status"] == status
         undone = [one for one in texts(world, GROUP) if "nothing was done" in one]
         assert len(undone) == (0 if arrives else 1)
         assert gateway.number == 1

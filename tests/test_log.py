@@ -15,7 +15,7 @@ from storage.audit_log import MOST_SEARCHED, AuditLog, record
 from storage.database.database import Database
 from storage.models.payment import PaymentStatus
 from storage.models.shop import Shop
-from storage.schema.audit_log import history
+from storage.schema.audit_log import audit_log
 from storage.shops import ShopRepository
 from tests.crowd import (
     ADMIN,
@@ -223,27 +223,27 @@ def test_every_known_action_has_its_words(language: str) -> None:
 
 async def test_the_history_is_only_ever_added_to(world: World) -> None:
     await asked(world)
-    before = rows(world, "SELECT * FROM history")
-    replace = "REPLACE INTO history SELECT id, payment_id, shop_id, at, 'nobody', action, detail FROM history"
-    for statement in ("UPDATE history SET actor = 'nobody'", "DELETE FROM history WHERE id = 1", replace):
+    before = rows(world, "SELECT * FROM audit_log")
+    replace = "REPLACE INTO audit_log SELECT id, payment_id, shop_id, at, 'nobody', action, detail FROM audit_log"
+    for statement in ("UPDATE audit_log SET actor = 'nobody'", "DELETE FROM audit_log WHERE id = 1", replace):
         async with book(world) as db:
             with pytest.raises(sa.exc.IntegrityError, match="only ever added to"):
                 async with db.transaction() as tx:
                     await tx.exec_driver_sql(statement)
-    assert rows(world, "SELECT * FROM history") == before != []
+    assert rows(world, "SELECT * FROM audit_log") == before != []
 
 
 async def test_a_search_ends_after_so_many_rows_and_goes_on_from_there(db: Database, clock: TurnedClock) -> None:
     shop = await ShopRepository(db).create_shop(Shop(0, "S", "DKK", "en", "Europe/Copenhagen"), now=clock.now())
     row = {"shop_id": shop.id, "at": clock.now(), "actor": "kvit", "action": "looked", "detail": "{}"}
     async with db.transaction() as tx:
-        await tx.execute(history.insert(), [row | {"action": "needle"}] + [row] * MOST_SEARCHED)
+        await tx.execute(audit_log.insert(), [row | {"action": "needle"}] + [row] * MOST_SEARCHED)
     first = await AuditLog(db).page(shop.id, limit=10, words="needle")
     assert (first.lines, first.next_cursor is None) == ([], False)
     second = await AuditLog(db).page(shop.id, limit=10, words="needle", before=first.next_cursor)
     assert ([line.action for line in second.lines], second.next_cursor) == (["needle"], None)
     async with db.reading() as tx:
         plan = await tx.execute(
-            sa.text("EXPLAIN QUERY PLAN SELECT id FROM history WHERE shop_id = 1 AND id < 9 ORDER BY id DESC")
+            sa.text("EXPLAIN QUERY PLAN SELECT id FROM audit_log WHERE shop_id = 1 AND id < 9 ORDER BY id DESC")
         )
         assert "ix_history_shop" in str(plan.all())

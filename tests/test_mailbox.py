@@ -223,7 +223,7 @@ async def test_every_question_of_a_belt_has_its_index(db: Database, box: JobQueu
         plan = await _plan(db, statement)
         assert "ix_mail_waiting (box=? AND lane>?)" in plan
         assert "SCAN mail" not in plan
-    plan = await _plan(db, "SELECT * FROM mail WHERE box = :box AND state = 'set_aside' ORDER BY id DESC")
+    plan = await _plan(db, "SELECT * FROM jobs WHERE queue = :box AND state = 'dead' ORDER BY id DESC")
     assert "ix_mail_set_aside" in plan
 
 
@@ -236,7 +236,7 @@ async def test_a_claim_takes_no_more_steps_when_thousands_are_done_or_wait_behin
         async with db.transaction() as tx:
             await tx.exec_driver_sql(
                 "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
-                " INSERT INTO mail (box, key, lane, kind, body, put_at, due_at, tries, state, note, settled_at)"
+                " INSERT INTO jobs (queue, key, ordering_key, kind, payload, created_at, scheduled_at, attempts, state, reason, finished_at)"
                 " SELECT 'inbox', 'old' || i, 'lane' || i, 'k', x'', 1, 1, 0, 'done', '', 1 FROM n",
                 (size,),
             )

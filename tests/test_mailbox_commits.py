@@ -107,7 +107,7 @@ async def test_a_killed_process_loses_nothing_it_has_acknowledged(db: Database, 
             heard += [line.strip() for line in putter.stdout if line.endswith("\n")]
         acknowledged.update(heard)
     async with db.reading() as tx:
-        kept = set((await tx.execute(sa.text("SELECT key FROM mail"))).scalars())
+        kept = set((await tx.execute(sa.text("SELECT key FROM jobs"))).scalars())
     assert len(acknowledged) > 600
     assert acknowledged <= kept
 

@@ -74,7 +74,7 @@ async def test_a_sweep_on_demand_says_what_it_found_and_a_second_finds_nothing(w
     world.advance(3600)
     first = await swept(world)
     assert first.missed >= 2
-    assert rows(world, "SELECT refunded FROM payments")[0]["refunded"] == 12500
+    assert rows(world, "SELECT amount_refunded FROM payments")[0]["refunded"] == 12500
     assert await swept(world) == ReconcileResult(missed=0, attended=0, changed=0, retried=0, dead=0)
     await world.begin()
     await told(world, "↩️ Refunded:")
@@ -100,7 +100,7 @@ async def test_an_event_that_is_still_on_its_way_is_left_to_its_webhook(world: W
 
 async def test_what_was_set_aside_is_tried_again_when_asked(world: World) -> None:
     hear(world, "/start", by=OWNER, entities="nonsense")
-    await world.until(lambda: rows(world, "SELECT 1 FROM mail WHERE state = 'set_aside'"))
+    await world.until(lambda: rows(world, "SELECT 1 FROM jobs WHERE state = 'dead'"))
     assert len(await set_aside(world, "updates")) == 1
     first = await swept(world)
     assert (first.dead, [one.reason.partition(":")[0] for one in first.newest]) == (1, ["unreadable"])
@@ -137,10 +137,10 @@ async def test_a_long_list_is_read_on_from_where_stripe_broke_off(world: World) 
     await world.control("stripe", "faults", {"method": "GET /v1/events", "nth": 2, "how": "500", "times": 3})
     with pytest.raises(GatewayError):
         await swept(world)
-    before = rows(world, "SELECT count(*) AS events FROM mail WHERE box = 'events' AND kind = 'refund.created'")
+    before = rows(world, "SELECT count(*) AS events FROM jobs WHERE queue = 'events' AND kind = 'refund.created'")
     asked = len(lists(world))
     await swept(world)
-    after = rows(world, "SELECT count(*) AS events FROM mail WHERE box = 'events' AND kind = 'refund.created'")
+    after = rows(world, "SELECT count(*) AS events FROM jobs WHERE queue = 'events' AND kind = 'refund.created'")
     assert 0 < before[0]["events"] < after[0]["events"] == 60
     assert len(lists(world)) - asked == 1
 
@@ -154,7 +154,7 @@ async def test_an_event_that_is_listed_again_within_30_days_is_known_and_then_fo
     began = world.clock.now()
     await paid(world)
     await rest(world)
-    events = "SELECT key, body FROM mail WHERE box = 'events' AND key LIKE 'evt%'"
+    events = "SELECT key, payload FROM jobs WHERE queue = 'events' AND key LIKE 'evt%'"
     kept = rows(world, events)
     assert kept
     assert {bytes(row["body"]) for row in kept} == {b""}

@@ -86,7 +86,7 @@ async def test_the_list_of_events_alone_tells_after_a_start(clock: TurnedClock, 
         await world.begin()
         await world.card(PAID)
         assert await looked(world) > before
-        assert rows(world, "SELECT count(*) AS n FROM mail WHERE box = 'events'")[0]["n"] > 0
+        assert rows(world, "SELECT count(*) AS n FROM jobs WHERE queue = 'events'")[0]["n"] > 0
         await told_once(world)
 
 
@@ -102,7 +102,7 @@ async def test_the_sweep_alone_tells_without_webhooks_and_without_the_list(
         await world.decide("approve")
         await pass_time(world, 61)
         await told_once(world)
-        assert rows(world, "SELECT count(*) AS n FROM mail WHERE box = 'events'")[0]["n"] == 0
+        assert rows(world, "SELECT count(*) AS n FROM jobs WHERE queue = 'events'")[0]["n"] == 0
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -115,11 +115,11 @@ async def test_the_belts_alone_bring_a_link_though_every_first_call_breaks(
         order = {"method": "sendMessage", "how": "drop", "when": when}
         await world.control("telegram", "faults", order)
         world.say("/pay 149,50 Coffee")
-        await in_time(world, lambda: rows(world, "SELECT 1 FROM cards WHERE message_id IS NOT NULL"))
+        await in_time(world, lambda: rows(world, "SELECT 1 FROM payment_messages WHERE message_id IS NOT NULL"))
         await rest(world)
         assert any(entry.fault == f"drop {when}" for entry in world.telegram.transcript)
         assert len([line for line in texts(world) if "Waiting for payment" in line]) == (2 if when == "after" else 1)
-        assert rows(world, "SELECT count(*) AS n FROM mail WHERE state = 'waiting'")[0]["n"] == 0
+        assert rows(world, "SELECT count(*) AS n FROM jobs WHERE state = 'pending'")[0]["n"] == 0
 
 
 async def test_the_lease_alone_brings_back_what_a_stopped_worker_held(clock: TurnedClock, tmp_path: Path) -> None:

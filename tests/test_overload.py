@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from bot.sandbox.shared.fake_clock import TurnedClock
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import JobQueue
-from storage.schema.chats import posts
+from storage.schema.chats import chat_status
 from tests.crowd import ADMIN, GROUP, book, open_shop, press
 from tests.evidence import rest
 from tests.invitations import invited, join
@@ -103,7 +103,7 @@ async def test_strangers_who_write_and_shut_the_bot_out_are_nobodys_trouble(
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
     async with book(world) as db, db.reading() as tx:
         assert await JobQueue(db, "outbox").dead_count() == 0
-        assert (await tx.execute(sa.select(sa.func.count()).select_from(posts))).scalar_one() == 0
+        assert (await tx.execute(sa.select(sa.func.count()).select_from(chat_status))).scalar_one() == 0
 
 
 async def test_words_that_are_none_count_and_an_invitation_gets_through(world: World) -> None:

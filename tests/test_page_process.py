@@ -25,7 +25,7 @@ async def test_sigterm_ends_every_stream_and_then_the_process(world: Outside) ->
     process = await world.ready()
     world.telegram.say(OWNER, OWNER, "/pay 125 DKK Coffee")
     await world.message("Waiting for payment")
-    [(token,)] = world.rows("SELECT token FROM payments")
+    [(token,)] = world.rows("SELECT page_token FROM payments")
     headers = {"Accept": "text/event-stream"}
     streams = [await world.http.get(f"{world.base}/p/{token}/state", headers=headers) for _ in range(20)]
     for stream in streams:

@@ -220,7 +220,7 @@ async def test_behind_a_proxy_of_ours_each_visitor_is_counted_for_himself(world:
         world.say(f"/pay 20 Number {number}")
         await world.card(f"Number {number}")
     await rest(world)
-    tokens = [row["token"] for row in rows(world, "SELECT token FROM payments")]
+    tokens = [row["token"] for row in rows(world, "SELECT page_token FROM payments")]
 
     async def taps(token: str, visitor: str) -> int:
         headers = PHONE | {"X-Forwarded-For": f"6.6.6.6, {visitor}"}

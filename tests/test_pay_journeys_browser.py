@@ -227,7 +227,7 @@ async def test_the_page_says_what_was_typed_and_does_nothing_of_it(world: World,
     world.say(f"/pay 20 {hostile}")
     await world.card("onerror")
     await rest(world)
-    token = rows(world, "SELECT token FROM payments WHERE text LIKE '%onerror%'")[0]["token"]
+    token = rows(world, "SELECT page_token FROM payments WHERE description LIKE '%onerror%'")[0]["token"]
     async with page_at(browser, f"{world.service.base}/p/{token}", **PHONE) as page:
         await expect(page.get_by_text("<img src=x onerror=alert(1)>")).to_be_visible()
         assert await page.locator("img").count() == 0

@@ -67,7 +67,9 @@ async def test_a_success_numbers_the_receipt_without_a_gap(world: World) -> None
     for number in (2, 0, 3):
         await world.decide("approve", number)
         await rest(world)
-    numbered = {row["text"]: row["receipt_number"] for row in rows(world, "SELECT text, receipt_number FROM payments")}
+    numbered = {
+        row["text"]: row["receipt_number"] for row in rows(world, "SELECT description, receipt_number FROM payments")
+    }
     assert numbered == {"Third": 1, "Coffee": 2, "Fourth": 3, "Second": None}
 
 
@@ -135,9 +137,9 @@ async def test_a_seller_that_was_said_while_the_clock_was_wrong_does_not_swallow
 ) -> None:
     await settings(world, "seller Noir ApS", "address Strandvejen 1", "number 12345678", "contact noir@example.dk")
     with closing(sqlite3.connect(world.database)) as book, book:
-        book.execute("UPDATE sellers SET since = since + 172800000000, said_at = said_at + 172800000000")
+        book.execute("UPDATE seller_history SET since = since + 172800000000, updated_at = updated_at + 172800000000")
     await settings(world, "seller Blanc ApS", "vat none")
-    kept = rows(world, "SELECT name, vat_rate FROM sellers ORDER BY since, id")
+    kept = rows(world, "SELECT name, vat_rate FROM seller_history ORDER BY since, id")
     assert kept[0] == kept[-1] == {"name": "Blanc ApS", "vat_rate": 0}
     assert {"name": "Noir ApS", "vat_rate": None} in kept
 
@@ -146,7 +148,7 @@ async def test_the_history_names_the_customer_of_the_page(world: World) -> None:
     await pass_time(world, 300)
     await opens(world)
     assert "attempt asked" in actions(world)
-    asked = rows(world, "SELECT actor FROM history WHERE action = 'attempt asked'")
+    asked = rows(world, "SELECT actor FROM audit_log WHERE action = 'attempt asked'")
     assert asked == [{"actor": "customer"}]
 
 

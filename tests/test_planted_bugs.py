@@ -87,7 +87,7 @@ async def test_a_request_that_is_not_in_the_book_and_one_that_nobody_made(tmp_pa
     async with mortal(tmp_path) as world:
         await tell(world, PAID)
         with closing(sqlite3.connect(tmp_path / "kvit.db")) as db, db:
-            db.execute("UPDATE payments SET source = 'message:1:1'")
+            db.execute("UPDATE payments SET request_key = 'message:1:1'")
         found = violations(world.evidence())
     assert names(found, 1, "made 0 payments"), found
     assert names(found, 1, "nobody asked for #"), found

@@ -167,7 +167,7 @@ async def test_two_taps_at_once_that_both_find_room_below_the_limit(tmp_path: Pa
 
     def limited(world: MortalWorld) -> None:
         with closing(sqlite3.connect(world.database)) as db, db:
-            db.execute("UPDATE shops SET refund_limit_minor = 6000")
+            db.execute("UPDATE shops SET refund_limit = 6000")
 
     def broken(world: MortalWorld) -> None:
         limited(world)

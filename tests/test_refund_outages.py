@@ -77,10 +77,13 @@ async def test_a_wish_that_nobody_approved_is_over_after_a_day_though_stripe_can
     assert "nobody approved the refund of DKK 50.00" in said
     assert "Stripe cannot be asked" in said
     await world.until(lambda: sum("asks to refund" in one for one in texts(world, GROUP)) == 2)
-    assert rows(world, "SELECT 1 FROM history WHERE action = 'stripe unreachable'") == []
+    assert rows(world, "SELECT 1 FROM audit_log WHERE action = 'stripe unreachable'") == []
     await rest(world)
     assert not [one for one in texts(world, GROUP) if "has yet to decide" in one]
-    assert rows(world, "SELECT status FROM refunds ORDER BY asked_at") == [{"status": "expired"}, {"status": "asked"}]
+    assert rows(world, "SELECT status FROM refunds ORDER BY requested_at") == [
+        {"status": "expired"},
+        {"status": "asked"},
+    ]
 
 
 async def test_a_refund_that_the_restored_book_knows_as_a_draft_is_believed(world: World, tmp_path: Path) -> None:
@@ -102,7 +105,7 @@ async def test_a_refund_that_the_restored_book_knows_as_a_draft_is_believed(worl
     assert await post_event(world, event(world, "refund.created")) == 200
     await rest(world)
     assert rows(world, "SELECT status FROM refunds") == [{"status": "succeeded"}]
-    assert rows(world, "SELECT refunded FROM payments") == [{"refunded": 4000}]
+    assert rows(world, "SELECT amount_refunded FROM payments") == [{"refunded": 4000}]
     assert len(back(world)) == 1
 
 
@@ -156,7 +159,7 @@ async def test_nor_that_nothing_went_back_while_stripe_cannot_be_asked(world: Wo
     await world.control("stripe", "down", {"down": False})
     await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE status = 'succeeded'"), step=600)
     await rest(world)
-    assert rows(world, "SELECT refunded FROM payments") == [{"refunded": 5000}]
+    assert rows(world, "SELECT amount_refunded FROM payments") == [{"refunded": 5000}]
     assert back(world) == [(5000, "succeeded")]
 
 
@@ -165,7 +168,7 @@ async def test_nor_dropped_what_was_made_before_whoever_approved_it_lost_his_rol
     await rest(world)
     await world.control("stripe", "down", {"down": True})
     world.tap(draft, "Refund", by=ADMIN)
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble IS NOT NULL"))
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
     await back_up(world)
     await world.control("stripe", "down", {"down": False})
     await in_time(world, lambda: back(world))

@@ -129,7 +129,7 @@ async def test_a_merchant_asks_and_an_admin_in_the_group_approves(world: World) 
     await world.answer(world.tap(asks, "Refund", by=ADMIN))
     await told(world, "↩️ Refunded:", GROUP)
     assert back(world) == [(2500, "succeeded")]
-    row = rows(world, "SELECT asked_by, approved_by FROM refunds")[0]
+    row = rows(world, "SELECT requested_by, approved_by FROM refunds")[0]
     assert (row["asked_by"], row["approved_by"]) == (MERCHANT, ADMIN)
 
 
@@ -221,7 +221,7 @@ async def test_whoever_lost_his_role_between_the_tap_and_stripe_refunds_nothing(
     draft = await drafted(world, f"/refund {ref}", by=ADMIN, chat=GROUP)
     await world.control("stripe", "down", {"down": True})
     world.tap(draft, "Refund", by=ADMIN)
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble IS NOT NULL"))
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
     await dismiss(world, ADMIN)
     await world.control("stripe", "down", {"down": False})
     await in_time(world, lambda: [one for one in texts(world, GROUP) if "was not refunded" in one])
@@ -255,7 +255,10 @@ async def test_a_refund_that_fails_weeks_later_is_told_and_can_be_made_again(wor
     assert "the card has expired or was canceled" in said
     assert "DKK 125.00 can be refunded" in said
     await rest(world)
-    assert rows(world, "SELECT refunded, refunding FROM payments")[0] == {"refunded": 0, "refunding": 0}
+    assert rows(world, "SELECT amount_refunded, amount_refund_pending FROM payments")[0] == {
+        "refunded": 0,
+        "refunding": 0,
+    }
     await refunded(world, f"/refund {ref}")
     await rest(world)
     assert back(world) == [(5000, "failed"), (12500, "succeeded")]
@@ -316,7 +319,10 @@ async def test_a_race_with_the_dashboard_ends_in_what_stripe_has(world: World) -
     assert "refunded already" in await told(world, "was not refunded")
     await rest(world)
     assert back(world) == [(12500, "succeeded")]
-    assert rows(world, "SELECT refunded, refunding FROM payments")[0] == {"refunded": 12500, "refunding": 0}
+    assert rows(world, "SELECT amount_refunded, amount_refund_pending FROM payments")[0] == {
+        "refunded": 12500,
+        "refunding": 0,
+    }
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -28,7 +28,7 @@ async def approved_while_stripe_is_away(world: World, ref: str, amount: int) -> 
     await world.control("stripe", "down", {"down": True})
     draft: Json = await drafted(world, f"/refund {ref} {amount}")
     world.tap(draft, "Refund")
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble IS NOT NULL"))
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
     world.advance(120)
     await world.control("stripe", "down", {"down": False})
     await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'approved'"))
@@ -127,10 +127,12 @@ async def test_what_an_older_version_had_found_before_the_yes_is_no_news_because
     world.advance(5)
     await world.control("stripe", "down", {"down": True})
     world.tap(draft, "Refund")
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble IS NOT NULL"))
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
     with closing(sqlite3.connect(world.database)) as older, older:
-        later = "(SELECT look_at FROM refunds WHERE status = 'approved')"
-        changed = older.execute(f"UPDATE refunds SET reserved_at = NULL, settled_at = {later} WHERE asked_by IS NULL")
+        later = "(SELECT next_check_at FROM refunds WHERE status = 'approved')"
+        changed = older.execute(
+            f"UPDATE refunds SET reserved_at = NULL, settled_at = {later} WHERE requested_by IS NULL"
+        )
     assert changed.rowcount == 1
     world.advance(600)
     await world.control("stripe", "down", {"down": False})

@@ -63,7 +63,7 @@ async def test_when_telegram_is_back_the_ends_are_told_and_what_was_overtaken_is
         await set_down(world, down=True)
         for number in range(MANY):
             await world.decide("decline", number)
-        await eventually(lambda: len(rows(world, "SELECT 1 FROM attempts WHERE outcome = 'failed'")) == MANY)
+        await eventually(lambda: len(rows(world, "SELECT 1 FROM attempts WHERE status = 'failed'")) == MANY)
         await hours_go_by(world)
         edits = len(telegrams(world, "editMessageText"))
         await set_down(world, down=False)

@@ -240,7 +240,7 @@ async def test_a_live_key_is_refused_while_a_test_refund_is_on_its_way(world: Ou
     await world.message("✅ Paid:")
     async with world.http.post(f"{world.stripe.base}/_control/refunds/next", json={"status": "pending"}) as answer:
         assert answer.status == 200
-    [ref] = (row[0] for row in world.rows("SELECT ref FROM payments"))
+    [ref] = (row[0] for row in world.rows("SELECT reference FROM payments"))
     world.telegram.say(OWNER, OWNER, f"/refund {ref}")
     world.tap(await world.message("Refund "), "Refund")
     await world.until(lambda: world.rows("SELECT status FROM refunds") == [("pending",)])
@@ -284,7 +284,7 @@ def secrets_of(world: Outside) -> dict[str, str]:
     """Everything that opens something, by its name."""
     token, key = world.telegram.token, world.stripe.key
     [intent] = world.stripe.ledger.intents.values()
-    [(page,)] = world.rows("SELECT token FROM payments")
+    [(page,)] = world.rows("SELECT page_token FROM payments")
     return {
         "bot token": token.partition(":")[2],
         "Stripe's key": key,

@@ -114,7 +114,7 @@ async def side_by_side(world: World, ours: AdapterOverrides, theirs: AdapterOver
     await world.begin()
     await sweeping
     world.advance(10)  # nobody rings a bell in another process
-    await in_time(world, lambda: not rows(world, "SELECT 1 FROM mail WHERE state = 'waiting'"), step=10)
+    await in_time(world, lambda: not rows(world, "SELECT 1 FROM jobs WHERE state = 'pending'"), step=10)
 
 
 def at_once() -> asyncio.Event:
@@ -135,7 +135,7 @@ async def unheard(world: World, requests: int) -> None:
     await world.control("stripe", "down", {"down": True})
     for number in range(requests):
         world.say(f"/pay {100 + number} DKK Tea")
-    in_trouble = "SELECT 1 FROM payments WHERE trouble IS NOT NULL"
+    in_trouble = "SELECT 1 FROM payments WHERE last_error IS NOT NULL"
     await in_time(world, lambda: len(rows(world, in_trouble)) == requests, step=1)
     await world.stop()
 
@@ -145,7 +145,9 @@ async def refund_unheard(world: World) -> None:
     draft = await drafted(world, f"/refund {ref_of(await paid(world))} 40")
     await fault(world, "refund", "drop", times=3)
     world.tap(draft, "Refund")
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble IS NOT NULL AND sent_at IS NOT NULL"))
+    await in_time(
+        world, lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL AND first_sent_at IS NOT NULL")
+    )
     await world.stop()
 
 
@@ -252,6 +254,6 @@ async def test_a_late_word_about_an_earlier_try_says_nothing_about_the_next_one(
     world.tap(await world.card("top up the balance"), "Try again")
     await sweeping
     assert back(world) == [(4000, "succeeded")]
-    assert rows(world, "SELECT number, retry_until FROM refunds") == [{"number": 2, "retry_until": None}]
+    assert rows(world, "SELECT key_version, retry_until FROM refunds") == [{"number": 2, "retry_until": None}]
     heard.set()
     await told(world, "↩️ Refunded:")

@@ -35,7 +35,7 @@ async def dawdlers(world: Outside) -> AsyncIterator[None]:
     lines = [await asyncio.open_connection(host, int(port)) for _ in range(20)]
     for number, (_, writer) in enumerate(lines):
         writer.write(HEAD if number % 2 else HEAD + b"Content-Length: 5000\r\n\r\n{")
-    [(token,), *_] = world.rows("SELECT token FROM payments")
+    [(token,), *_] = world.rows("SELECT page_token FROM payments")
     headers = {"Accept": "text/event-stream"}
     streams = [await world.http.get(f"{world.base}/p/{token}/state", headers=headers) for _ in range(20)]
     for stream in streams:

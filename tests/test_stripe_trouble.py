@@ -186,7 +186,7 @@ async def test_a_new_link_that_comes_too_late_for_a_canceled_intent_did_not_fail
     await world.answer(tap)
     await rest(world)
     await becomes(world, [CANCELED, TOLD_FAILED, "🚫 #REF, DKK 149.50: canceled at Stripe, no money was taken."])
-    assert rows(world, "SELECT key FROM mail WHERE key LIKE '%attempt:2%'") == []
+    assert rows(world, "SELECT key FROM jobs WHERE key LIKE '%attempt:2%'") == []
 
 
 async def test_a_request_that_is_still_being_carried_out_is_not_made_twice(world: World) -> None:

@@ -93,13 +93,13 @@ async def test_a_large_team_is_shown_in_pages(world: World) -> None:
 
 async def test_a_role_is_taken_away_at_once_with_its_invitations_and_the_tie_of_its_private_chat(world: World) -> None:
     await refused(world, "/setup", by=ADMIN)
-    assert rows(world, "SELECT shop_id FROM chats WHERE chat_id = :a", a=ADMIN) == [{"shop_id": 1}]
+    assert rows(world, "SELECT shop_id FROM shop_chats WHERE chat_id = :a", a=ADMIN) == [{"shop_id": 1}]
     payload = await invited(world, "admin")
     sheet = await reply(world, world.say("/settings", by=ADMIN), chat=ADMIN)
     said = await refused(world, f"/revoke {ADMIN}", by=OWNER, chat=GROUP)
     assert said == f"Ada ({ADMIN}) is no longer admin of Kvit. Open invitations by this person are void."
     assert seats(world, ADMIN) == []
-    assert rows(world, "SELECT * FROM chats WHERE chat_id = :a", a=ADMIN) == []
+    assert rows(world, "SELECT * FROM shop_chats WHERE chat_id = :a", a=ADMIN) == []
     assert f"Your number is {ADMIN}" in await alerted(world, world.tap(sheet, "EUR", by=ADMIN))
     assert f"Your number is {ADMIN}" in await refused(world, "/pay 125", by=ADMIN)
     assert f"give your number {ADMIN}" in await refused(world, "/start", by=ADMIN)
@@ -188,7 +188,7 @@ async def test_somebody_of_two_shops_chooses_again_in_private_among_his_own_alon
         assert world.intent()["currency"] == currency
         world.advance(1)
     assert f"Your number is {MERCHANT}" in await alerted(world, press(world, question, "s:3", by=MERCHANT))
-    assert rows(world, "SELECT shop_id FROM chats WHERE chat_id = :a", a=MERCHANT) == [{"shop_id": 1}]
+    assert rows(world, "SELECT shop_id FROM shop_chats WHERE chat_id = :a", a=MERCHANT) == [{"shop_id": 1}]
 
 
 async def test_in_a_group_and_for_another_shop_only_an_owner_sets_up(world: World) -> None:
@@ -199,4 +199,4 @@ async def test_in_a_group_and_for_another_shop_only_an_owner_sets_up(world: Worl
         assert f"Your number is {person}" in await refused(world, "/setup NEW Mine", by=person)
     assert f"Your number is {STRANGER}" in await refused(world, "/setup", by=STRANGER)
     assert [row["name"] for row in rows(world, "SELECT name FROM shops")] == ["Kvit", "Second"]
-    assert rows(world, "SELECT shop_id FROM chats WHERE chat_id = :a", a=OTHER_GROUP) == [{"shop_id": 2}]
+    assert rows(world, "SELECT shop_id FROM shop_chats WHERE chat_id = :a", a=OTHER_GROUP) == [{"shop_id": 2}]

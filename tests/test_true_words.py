@@ -61,7 +61,7 @@ async def test_nor_is_the_owner_told_so_about_a_refund_that_was_made_before_the_
     await webhooks(world, "lose")
     await fault(world, "refund", "drop", "after", times=3)
     world.tap(draft, "Refund")
-    await eventually(lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble IS NOT NULL"))
+    await eventually(lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
     world.stripe.switches.lacking = ("refunds.write", "refunds.read", "charges.read", "events.read")
     await in_time(world, lambda: [one for one in texts(world) if "Stripe refuses Kvit's key" in one])
     [said] = [one for one in texts(world) if "Stripe refuses Kvit's key" in one]
@@ -82,7 +82,9 @@ async def test_of_two_who_decide_about_a_hold_the_second_is_not_told_that_stripe
     label, by = labels[early["message_id"]]
     world.tap(early, label, by=by)
     await eventually(
-        lambda: rows(world, "SELECT 1 FROM payments WHERE capture_by IS NOT NULL OR cancel_by IS NOT NULL")
+        lambda: rows(
+            world, "SELECT 1 FROM payments WHERE capture_requested_by IS NOT NULL OR cancel_requested_by IS NOT NULL"
+        )
     )
     label, by = labels[late["message_id"]]
     assert "Somebody else has already decided" in await world.answer(world.tap(late, label, by=by))
@@ -108,12 +110,12 @@ async def test_nothing_was_done_is_not_told_after_it_was_done(world: World) -> N
     await rest(world)
     await world.control("stripe", "down", {"down": True})
     world.tap(await question(world, f"/capture {ref}", "Take", by=ADMIN), "Take", by=ADMIN)
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE trouble IS NOT NULL"))
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE last_error IS NOT NULL"))
     await rest(world)
     await dismiss(world, ADMIN)
     await break_telegram(world, "editMessageText", "429", retry_after=600)
     await world.control("stripe", "down", {"down": False})
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE capture_by IS NULL"))
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE capture_requested_by IS NULL"))
     await held_up(world)
     await world.answer(world.tap(await question(world, f"/capture {ref}", "Take"), "Take"))
     await in_time(world, lambda: any("✅ Paid:" in one for one in texts(world, GROUP)), step=20)

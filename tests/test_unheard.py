@@ -82,7 +82,7 @@ async def test_what_was_done_unheard_is_not_called_undone_though_whoever_asked_l
     question = await reply(world, world.say(f"/{verb} {ref}", by=ADMIN, chat=GROUP), chat=GROUP)
     await fault(world, "capture" if verb == "capture" else "cancel", "drop", "after", times=3)
     world.tap(question, "Take" if verb == "capture" else "Let go", by=ADMIN)
-    await eventually(lambda: rows(world, "SELECT 1 FROM payments WHERE trouble IS NOT NULL"))
+    await eventually(lambda: rows(world, "SELECT 1 FROM payments WHERE last_error IS NOT NULL"))
     await world.control("stripe", "down", {"down": True})
     await dismiss(world, ADMIN)
     await pass_time(world, 60)
@@ -96,11 +96,11 @@ async def test_an_attempt_that_never_reached_stripe_was_not_declined(world: Worl
     await declined(world)
     await fault(world, "confirm", "drop", times=3)
     world.tap(await world.card("That attempt failed"), "New link")
-    await eventually(lambda: rows(world, "SELECT 1 FROM payments WHERE trouble IS NOT NULL"))
+    await eventually(lambda: rows(world, "SELECT 1 FROM payments WHERE last_error IS NOT NULL"))
     await world.control("stripe", "down", {"down": True})
     await pass_time(world, KEYS_ARE_FORGOTTEN)
     await world.control("stripe", "down", {"down": False})
-    over = "SELECT 1 FROM attempts WHERE number = 2 AND outcome <> 'asked'"
+    over = "SELECT 1 FROM attempts WHERE number = 2 AND status <> 'asked'"
     await in_time(world, lambda: rows(world, over), step=30)
     await rest(world)
     assert len([one for one in texts(world) if one.startswith("❌ #")]) == 1
@@ -131,7 +131,7 @@ async def test_the_key_of_another_account_says_nothing_of_a_refund_made_by_the_r
     await webhooks(world, "lose")
     await fault(world, "refund", "drop", "after", times=3)
     world.tap(draft, "Refund")
-    await eventually(lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble IS NOT NULL"))
+    await eventually(lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
     await world.stop()
     assert back(world) == [(4000, "succeeded")]
     other = FakeStripe(world.clock, key="sk_test_51OtherAccount0002PretendStripeKeyOnThisMachineOnly")
@@ -140,7 +140,7 @@ async def test_the_key_of_another_account_says_nothing_of_a_refund_made_by_the_r
     world.advance(300)
     try:
         await world.begin()
-        await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE trouble = 'resource_missing'"))
+        await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error = 'resource_missing'"))
         assert not [one for one in texts(world) if "No money went back" in one]
     finally:
         await world.stop()

@@ -293,7 +293,7 @@ async def test_a_belt_that_stands_still_is_told_once_and_once_that_it_moves_agai
     await pass_time(world, 61)
     await told(world, STANDS)
     async with world.service._db.transaction() as tx:
-        await tx.exec_driver_sql("DELETE FROM mail WHERE key = 'evt_stuck'")
+        await tx.exec_driver_sql("DELETE FROM jobs WHERE key = 'evt_stuck'")
     await pass_time(world, 61)
     await told(world, STANDS, MOVES)
 
@@ -325,6 +325,6 @@ async def test_what_waited_while_everything_paused_is_no_sign_of_a_belt_that_sta
     world.advance(3600)
     await rest(world)
     async with world.service._db.transaction() as tx:
-        await tx.exec_driver_sql("DELETE FROM mail WHERE key = 'evt_stuck'")
+        await tx.exec_driver_sql("DELETE FROM jobs WHERE key = 'evt_stuck'")
     await pass_time(world, 61)
     assert alerts(world) == []

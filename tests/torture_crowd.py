@@ -100,7 +100,7 @@ class Crowd:
 
     async def _page(self) -> None:
         """A customer opens the page of a request, or wants to pay there."""
-        if rows := self._world.rows("SELECT token FROM payments ORDER BY created_at DESC LIMIT 15"):
+        if rows := self._world.rows("SELECT page_token FROM payments ORDER BY created_at DESC LIMIT 15"):
             address = f"{self._world.base}/p/{self._chance.choice(rows)[0]}"
             ask = self._world.http.post if self._chance.random() < 0.7 else self._world.http.get
             with suppress(aiohttp.ClientError, TimeoutError):

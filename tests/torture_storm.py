@@ -252,7 +252,7 @@ def wrong(world: TortureWorld) -> list[str]:
     """What does not hold, and is not excused."""
     evidence = world.evidence()
     # References are a shop's own: where both shops drew the same one, the judge takes the two requests for one.
-    twins = [f"#{ref}" for [ref] in world.rows("SELECT ref FROM payments GROUP BY ref HAVING count(*) > 1")]
+    twins = [f"#{ref}" for [ref] in world.rows("SELECT reference FROM payments GROUP BY reference HAVING count(*) > 1")]
     found = [line for line in violations(evidence) if not any(twin in line for twin in twins)]
     return [line for line in found if not is_excused(line, evidence, [*world.sleeps, *world.standstills])]
 

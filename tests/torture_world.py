@@ -52,14 +52,14 @@ AFTER_DEATH = 0.05
 """Real seconds in which what a dead process had sent arrives; a death is dated after them, and before the next life."""
 
 WITH_AN_END = (
-    "UPDATE refunds SET expires_at = coalesce(second_at, approved_at)"
+    "UPDATE refunds SET expires_at = coalesce(second_approved_at, approved_at)"
     " WHERE expires_at IS NULL AND approved_at IS NOT NULL"
 )
 UNDER_WAY = (
-    "SELECT 'mail', box || ' ' || key || ' ' || coalesce(note, '') FROM mail WHERE state = 'waiting'"
-    " UNION ALL SELECT 'payment', ref FROM payments WHERE status = 'created'"
-    " OR (status NOT IN ('succeeded', 'canceled') AND (cancel_asked IS NOT NULL OR capture_by IS NOT NULL))"
-    " UNION ALL SELECT 'attempt', payment_id FROM attempts WHERE outcome IN ('asked', 'live')"
+    "SELECT 'mail', queue || ' ' || key || ' ' || coalesce(reason, '') FROM jobs WHERE state = 'pending'"
+    " UNION ALL SELECT 'payment', reference FROM payments WHERE status = 'created'"
+    " OR (status NOT IN ('succeeded', 'canceled') AND (cancel_requested IS NOT NULL OR capture_requested_by IS NOT NULL))"
+    " UNION ALL SELECT 'attempt', payment_id FROM attempts WHERE status IN ('asked', 'live')"
     " UNION ALL SELECT 'refund', id FROM refunds WHERE status = 'approved'"
     " UNION ALL SELECT 'draft', id FROM refunds WHERE status IN ('draft', 'asked') AND expires_at < :now"
 )

@@ -112,7 +112,7 @@ async def insert_mail(tx: AsyncConnection, rows: list[Row]) -> set[tuple[str, st
     """Insert mails within a transaction; returns (box, key) of the new ones."""
     new: set[tuple[str, str]] = set()
     for statement, values in insert_statements(rows):
-        new.update((row["box"], row["key"]) for row in (await tx.exec_driver_sql(statement, values)).mappings())
+        new.update((row["queue"], row["key"]) for row in (await tx.exec_driver_sql(statement, values)).mappings())
     return new
 
 
@@ -131,34 +131,36 @@ def insert_jobs(connection: sqlite3.Connection, rows: list[Row]) -> set[tuple[st
 
 
 _TOGETHER = 64
-_VALUES = "(?, ?, ?, ?, ?, ?, ?, 0, 'waiting', '')"
+_VALUES = "(?, ?, ?, ?, ?, ?, ?, 0, 'pending', '')"
 _INSERT = (
-    "INSERT INTO mail (box, key, lane, kind, body, put_at, due_at, tries, state, note) VALUES {}"
-    " ON CONFLICT (box, key) DO NOTHING RETURNING box, key"
+    "INSERT INTO jobs (queue, key, ordering_key, kind, payload, created_at, scheduled_at, attempts, state, reason) VALUES {}"
+    " ON CONFLICT (queue, key) DO NOTHING RETURNING queue, key"
 )
 
 
 QUEUE_HEADS = """
-WITH RECURSIVE heads (lane, id) AS (
-    SELECT * FROM (SELECT lane, id FROM mail WHERE box = :box AND state = 'waiting' ORDER BY lane, id LIMIT 1)
+WITH RECURSIVE heads (ordering_key, id) AS (
+    SELECT * FROM (SELECT ordering_key, id FROM jobs WHERE queue = :queue AND state = 'pending' ORDER BY ordering_key, id LIMIT 1)
     UNION ALL
-    SELECT mail.lane, mail.id FROM heads JOIN mail ON mail.id = (
-        SELECT id FROM mail WHERE box = :box AND state = 'waiting' AND lane > heads.lane ORDER BY lane, id LIMIT 1
+    SELECT jobs.ordering_key, jobs.id FROM heads JOIN jobs ON jobs.id = (
+        SELECT id FROM jobs WHERE queue = :queue AND state = 'pending' AND ordering_key > heads.ordering_key ORDER BY ordering_key, id LIMIT 1
     )
 )
 """
 """The oldest waiting mail of each lane, by one look into the index per lane however long the lane is."""
 
 _CLAIM = """
-UPDATE mail SET lease = :lease, lease_until = :until WHERE id IN (
-    SELECT mail.id FROM heads JOIN mail ON mail.id = heads.id
-    WHERE due_at <= :now AND (lease_until IS NULL OR lease_until <= :now)
-    ORDER BY mail.id LIMIT :limit
+UPDATE jobs SET lease = :lease, lease_until = :until WHERE id IN (
+    SELECT jobs.id FROM heads JOIN jobs ON jobs.id = heads.id
+    WHERE scheduled_at <= :now AND (lease_until IS NULL OR lease_until <= :now)
+    ORDER BY jobs.id LIMIT :limit
 )
-RETURNING id, box, key, lane, kind, body, put_at, tries, lease
+RETURNING id, queue, key, ordering_key, kind, payload, created_at, attempts, lease
 """
-_NEXT_DUE = "SELECT min(max(due_at, coalesce(lease_until, due_at))) FROM heads JOIN mail ON mail.id = heads.id"
-_OLDEST = "SELECT min(put_at) FROM heads JOIN mail ON mail.id = heads.id"
+_NEXT_DUE = (
+    "SELECT min(max(scheduled_at, coalesce(lease_until, scheduled_at))) FROM heads JOIN jobs ON jobs.id = heads.id"
+)
+_OLDEST = "SELECT min(created_at) FROM heads JOIN jobs ON jobs.id = heads.id"
 
 CLAIM, NEXT_DUE, OLDEST = QUEUE_HEADS + _CLAIM, QUEUE_HEADS + _NEXT_DUE, QUEUE_HEADS + _OLDEST
 

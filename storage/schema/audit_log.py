@@ -8,8 +8,8 @@ from storage.schema.payments import payments
 from storage.schema.shops import shops
 from storage.schema.types import STRICT, BigInt, UtcTimestamp, metadata
 
-history = sa.Table(
-    "history",
+audit_log = sa.Table(
+    "audit_log",
     metadata,
     sa.Column("id", BigInt, primary_key=True, autoincrement=True),
     sa.Column("payment_id", sa.Text, sa.ForeignKey(payments.c.id), index=True),
@@ -18,7 +18,7 @@ history = sa.Table(
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("action", sa.Text, nullable=False),
     sa.Column("detail", sa.Text, nullable=False),
-    sa.Index("ix_history_shop", "shop_id", "id"),
+    sa.Index("ix_audit_log_shop", "shop_id", "id"),
     **STRICT,
 )
 """Who did what and when, and what Stripe answered; rows are only ever added, which triggers see to."""

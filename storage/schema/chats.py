@@ -6,20 +6,20 @@ import sqlalchemy as sa
 
 from storage.schema.types import STRICT, BigInt, UtcTimestamp, metadata
 
-posts = sa.Table(
-    "posts",
+chat_status = sa.Table(
+    "chat_status",
     metadata,
     sa.Column("chat_id", BigInt, primary_key=True, autoincrement=False),
     sa.Column("not_before", UtcTimestamp),
     sa.Column("moved_to", BigInt),
-    sa.Column("closed_because", sa.Text),
+    sa.Column("blocked_reason", sa.Text),
     **STRICT,
 )
 """What Telegram said about a chat: wait until then, it moved there, it is closed to us."""
 
 
-questions = sa.Table(
-    "questions",
+prompts = sa.Table(
+    "prompts",
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("key", sa.Text, nullable=False, unique=True),
@@ -27,13 +27,13 @@ questions = sa.Table(
     sa.Column("chat_id", BigInt, nullable=False),
     sa.Column("thread_id", BigInt),
     sa.Column("user_id", BigInt, nullable=False),
-    sa.Column("body", sa.Text, nullable=False),
-    sa.Column("asked_at", UtcTimestamp, nullable=False),
+    sa.Column("payload", sa.Text, nullable=False),
+    sa.Column("created_at", UtcTimestamp, nullable=False),
     sa.Column("answer", sa.Integer),
     sa.Column("answered_at", UtcTimestamp),
     sa.CheckConstraint("(answer IS NULL) = (answered_at IS NULL)", name="answered_once"),
-    sa.Index("ix_questions_chat_id", "chat_id"),
-    sa.Index("ix_questions_asked_at", "asked_at"),
+    sa.Index("ix_prompts_chat_id", "chat_id"),
+    sa.Index("ix_prompts_created_at", "created_at"),
     **STRICT,
 )
 """What Kvit asked a person by buttons; the first answer stays, and only he gives it."""

@@ -6,28 +6,28 @@ import sqlalchemy as sa
 
 from storage.schema.types import STRICT, BigInt, UtcTimestamp, check_in, metadata, partial_index
 
-mail = sa.Table(
-    "mail",
+jobs = sa.Table(
+    "jobs",
     metadata,
     sa.Column("id", BigInt, primary_key=True, autoincrement=True),
-    sa.Column("box", sa.Text, nullable=False),
+    sa.Column("queue", sa.Text, nullable=False),
     sa.Column("key", sa.Text, nullable=False),
-    sa.Column("lane", sa.Text, nullable=False),
+    sa.Column("ordering_key", sa.Text, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("body", sa.LargeBinary, nullable=False),
-    sa.Column("put_at", UtcTimestamp, nullable=False),
-    sa.Column("due_at", UtcTimestamp, nullable=False),
-    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    sa.Column("created_at", UtcTimestamp, nullable=False),
+    sa.Column("scheduled_at", UtcTimestamp, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("lease_until", UtcTimestamp),
     sa.Column("lease", sa.Text),
     sa.Column("state", sa.Text, nullable=False),
-    sa.Column("note", sa.Text, nullable=False),
-    sa.Column("settled_at", UtcTimestamp),
-    sa.UniqueConstraint("box", "key"),
-    check_in("state", "waiting", "done", "set_aside"),
-    sa.Index("ix_mail_waiting", "box", "lane", "id", **partial_index("state = 'waiting'")),
-    sa.Index("ix_mail_done", "box", "settled_at", **partial_index("state = 'done'")),
-    sa.Index("ix_mail_set_aside", "box", "id", **partial_index("state = 'set_aside'")),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("finished_at", UtcTimestamp),
+    sa.UniqueConstraint("queue", "key"),
+    check_in("state", "pending", "done", "dead"),
+    sa.Index("ix_jobs_pending", "queue", "ordering_key", "id", **partial_index("state = 'pending'")),
+    sa.Index("ix_jobs_done", "queue", "finished_at", **partial_index("state = 'done'")),
+    sa.Index("ix_jobs_dead", "queue", "id", **partial_index("state = 'dead'")),
     **STRICT,
 )
 """Durable belts: Stripe's events in, Telegram's updates in, messages out."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from storage.schema.audit_log import history
+from storage.schema.audit_log import audit_log
 from storage.schema.payments import payments
 from storage.schema.shops import shops
 from storage.schema.types import CURRENCY, STRICT, BigInt, IntBool, UtcTimestamp, check_in, metadata, partial_index
@@ -15,7 +15,7 @@ refunds = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("payment_id", sa.Text, sa.ForeignKey(payments.c.id), nullable=False, index=True),
     sa.Column("shop_id", BigInt, sa.ForeignKey(shops.c.id), nullable=False),
-    sa.Column("source", sa.Text, nullable=False, unique=True),
+    sa.Column("request_key", sa.Text, nullable=False, unique=True),
     sa.Column("stripe_id", sa.Text, unique=True),
     sa.Column("amount", BigInt, nullable=False),
     sa.Column("currency", sa.Text, nullable=False),
@@ -23,26 +23,26 @@ refunds = sa.Table(
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("chat_id", BigInt),
     sa.Column("thread_id", BigInt),
-    sa.Column("asked_by", BigInt),
-    sa.Column("asked_at", UtcTimestamp, nullable=False),
+    sa.Column("requested_by", BigInt),
+    sa.Column("requested_at", UtcTimestamp, nullable=False),
     sa.Column("expires_at", UtcTimestamp),
-    sa.Column("refundable_then", BigInt, nullable=False),
+    sa.Column("refundable_at_request", BigInt, nullable=False),
     sa.Column("approvals_needed", sa.Integer, nullable=False),
     sa.Column("approved_by", BigInt),
     sa.Column("approved_at", UtcTimestamp),
-    sa.Column("second_by", BigInt),
-    sa.Column("second_at", UtcTimestamp),
+    sa.Column("second_approved_by", BigInt),
+    sa.Column("second_approved_at", UtcTimestamp),
     sa.Column("reserved_at", UtcTimestamp),
     sa.Column("params", sa.Text, nullable=False),
-    sa.Column("number", sa.Integer, nullable=False),
-    sa.Column("sent_at", UtcTimestamp),
+    sa.Column("key_version", sa.Integer, nullable=False),
+    sa.Column("first_sent_at", UtcTimestamp),
     sa.Column("last_sent_at", UtcTimestamp),
     sa.Column("pending_reason", sa.Text),
-    sa.Column("failure", sa.Text),
-    sa.Column("trouble", sa.Text),
-    sa.Column("trouble_count", sa.Integer, nullable=False),
+    sa.Column("failure_reason", sa.Text),
+    sa.Column("last_error", sa.Text),
+    sa.Column("error_count", sa.Integer, nullable=False),
     sa.Column("retry_until", UtcTimestamp),
-    sa.Column("look_at", UtcTimestamp),
+    sa.Column("next_check_at", UtcTimestamp),
     sa.Column("settled_at", UtcTimestamp),
     check_in(
         "status",
@@ -61,17 +61,19 @@ refunds = sa.Table(
     sa.CheckConstraint(f"currency IN ({CURRENCY})", name="currency_known"),
     sa.CheckConstraint("amount > 0", name="amount_sane"),
     sa.CheckConstraint("approvals_needed IN (0, 1, 2)", name="approvals_known"),
-    sa.CheckConstraint("second_by IS NULL OR second_by <> approved_by", name="second_is_another"),
+    sa.CheckConstraint("second_approved_by IS NULL OR second_approved_by <> approved_by", name="second_is_another"),
     sa.CheckConstraint(
         "reserved_at IS NULL OR approvals_needed = 0 OR (approved_by IS NOT NULL AND"
-        " (approvals_needed = 1 OR second_by IS NOT NULL))",
+        " (approvals_needed = 1 OR second_approved_by IS NOT NULL))",
         name="reserved_as_approved",
     ),
-    sa.Index("ix_refunds_look_at", "look_at", **partial_index("look_at IS NOT NULL")),
+    sa.Index("ix_refunds_next_check_at", "next_check_at", **partial_index("next_check_at IS NOT NULL")),
     sa.Index(
         "ix_refunds_approved", "shop_id", "approved_by", "reserved_at", **partial_index("reserved_at IS NOT NULL")
     ),
-    sa.Index("ix_refunds_second", "shop_id", "second_by", "reserved_at", **partial_index("reserved_at IS NOT NULL")),
+    sa.Index(
+        "ix_refunds_second_approved", "shop_id", "second_approved_by", "reserved_at", **partial_index("reserved_at IS NOT NULL")
+    ),
     **STRICT,
 )
 """What goes back, from the wish on: a draft of ours becomes at most one refund at Stripe, which `stripe_id` names.
@@ -111,10 +113,10 @@ fraud_warnings = sa.Table(
 for verb, when in (
     ("UPDATE", ""),
     ("DELETE", ""),
-    ("INSERT", " WHEN EXISTS (SELECT 1 FROM history WHERE id = NEW.id)"),  # REPLACE deletes without a word
+    ("INSERT", " WHEN EXISTS (SELECT 1 FROM audit_log WHERE id = NEW.id)"),  # REPLACE deletes without a word
 ):
     refuse = (
-        f"CREATE TRIGGER history_no_{verb.lower()} BEFORE {verb} ON history{when}"
-        " BEGIN SELECT RAISE(ABORT, 'the history is only ever added to'); END"
+        f"CREATE TRIGGER audit_log_no_{verb.lower()} BEFORE {verb} ON audit_log{when}"
+        " BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
     )
-    sa.event.listen(history, "after_create", sa.DDL(refuse).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]
+    sa.event.listen(audit_log, "after_create", sa.DDL(refuse).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]

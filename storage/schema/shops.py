@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from storage.models.money import MAX_AMOUNT
 from storage.schema.types import CURRENCY, STRICT, BigInt, UtcTimestamp, check_in, metadata
 
-facts = sa.Table(
-    "facts",
+installation_settings = sa.Table(
+    "installation_settings",
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
@@ -24,36 +24,36 @@ shops = sa.Table(
     sa.Column("currency", sa.Text, nullable=False),
     sa.Column("language", sa.Text, nullable=False),
     sa.Column("time_zone", sa.Text, nullable=False),
-    sa.Column("limit_minor", BigInt, nullable=False),
+    sa.Column("request_limit", BigInt, nullable=False),
     sa.Column("created_at", UtcTimestamp, nullable=False),
-    sa.Column("refund_limit_minor", BigInt, nullable=False, server_default="10000000"),
+    sa.Column("refund_limit", BigInt, nullable=False, server_default="10000000"),
     sa.Column("request_hours", sa.Integer),
     sa.Column("seller_name", sa.Text, nullable=False, server_default=""),
     sa.Column("seller_address", sa.Text, nullable=False, server_default=""),
     sa.Column("seller_number", sa.Text, nullable=False, server_default=""),
     sa.Column("seller_contact", sa.Text, nullable=False, server_default=""),
     sa.Column("vat_rate", sa.Integer),
-    sa.Column("receipts", BigInt, nullable=False, server_default="0"),
+    sa.Column("last_receipt_number", BigInt, nullable=False, server_default="0"),
     sa.CheckConstraint(f"currency IN ({CURRENCY})", name="currency_known"),
     check_in("language", "en", "da", "sv", "nb", "fi"),
-    sa.CheckConstraint(f"limit_minor BETWEEN 1 AND {MAX_AMOUNT}", name="limit_minor_sane"),
+    sa.CheckConstraint(f"request_limit BETWEEN 1 AND {MAX_AMOUNT}", name="request_limit_sane"),
     **STRICT,
 )
 """A seller. `vat_rate` is in hundredths of a percent, `receipts` the last number that a receipt was given."""
 
-sellers = sa.Table(
-    "sellers",
+seller_history = sa.Table(
+    "seller_history",
     metadata,
     sa.Column("id", BigInt, primary_key=True, autoincrement=True),
     sa.Column("shop_id", BigInt, sa.ForeignKey("shops.id"), nullable=False),
     sa.Column("since", UtcTimestamp, nullable=False),
-    sa.Column("said_at", UtcTimestamp),
+    sa.Column("updated_at", UtcTimestamp),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("address", sa.Text, nullable=False),
     sa.Column("number", sa.Text, nullable=False),
     sa.Column("contact", sa.Text, nullable=False),
     sa.Column("vat_rate", sa.Integer),
-    sa.Index("ix_sellers_shop_id", "shop_id", "since"),
+    sa.Index("ix_seller_history_shop_id", "shop_id", "since"),
     **STRICT,
 )
 """What a shop said of its seller from `since` on: a receipt keeps the words and the rate of its day.
@@ -86,13 +86,13 @@ members = sa.Table(
     **STRICT,
 )
 
-invites = sa.Table(
-    "invites",
+invitations = sa.Table(
+    "invitations",
     metadata,
-    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("token_hash", sa.Text, primary_key=True),
     sa.Column("shop_id", BigInt, sa.ForeignKey("shops.id"), nullable=False, index=True),
     sa.Column("role", sa.Integer, nullable=False),
-    sa.Column("source", sa.Text, nullable=False, unique=True),
+    sa.Column("request_key", sa.Text, nullable=False, unique=True),
     sa.Column("invited_by", BigInt, nullable=False),
     sa.Column("invited_at", UtcTimestamp, nullable=False),
     sa.Column("expires_at", UtcTimestamp, nullable=False),
@@ -104,8 +104,8 @@ invites = sa.Table(
 )
 """Links by which somebody gets a role, once: the SHA-256 of the word in it, never the word."""
 
-chats = sa.Table(
-    "chats",
+shop_chats = sa.Table(
+    "shop_chats",
     metadata,
     sa.Column("chat_id", BigInt, primary_key=True, autoincrement=False),
     sa.Column("shop_id", BigInt, sa.ForeignKey("shops.id"), nullable=False, index=True),
