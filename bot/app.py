@@ -75,8 +75,8 @@ class Service:
         framed_by: str = "'none'",
         take_over: bool = False,
         migrate: bool = True,
-        pacing: TelegramRateLimiter | None = None,
-        seams: AdapterOverrides | None = None,
+        rate_limiter: TelegramRateLimiter | None = None,
+        overrides: AdapterOverrides | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> None:
         """`tell` says to the operator, on his terminal and not in the log, how to become the first owner;
@@ -84,20 +84,20 @@ class Service:
         self._settings, self._clock, self._migrate = settings, clock, migrate
         self._tell = tell
         self.base = ""
-        seams = seams or AdapterOverrides()
+        overrides = overrides or AdapterOverrides()
         metrics = Metrics(clock)
         self._db = db = Database(settings.database_url)
         self._lock = FileLock(db.path)
         self._request = AiohttpRequest(
             settings.telegram_bot_token.get_secret_value(),
             base=settings.telegram_api_base or API,
-            called=metrics.api_call,
+            on_call=metrics.api_call,
         )
         self._telegram = TelegramMessenger(self._request)
         self._stripe = StripeGateway(
             settings.stripe_api_key.get_secret_value(), api_base=settings.stripe_api_base, on_call=metrics.api_call
         )
-        gateway, self._messenger = seams.gateway(self._stripe), seams.messenger(self._telegram)
+        gateway, self._messenger = overrides.gateway(self._stripe), overrides.messenger(self._telegram)
 
         self._components = build_components(
             settings,
@@ -106,11 +106,11 @@ class Service:
             gateway,
             self._messenger,
             bot_id=self._request.bot_id,
-            pacing=TelegramRateLimiter() if pacing is None else pacing,
+            rate_limiter=TelegramRateLimiter() if rate_limiter is None else rate_limiter,
             framed_by=framed_by,
             metrics=metrics,
         )
-        arrive = self._components.watch.updates_reachable
+        arrive = self._components.monitor.updates_reachable
         self._polling = Polling(self._request, self._components.updates, clock, take_over=take_over, arrive=arrive)
         webhook = f"{settings.public_url}/telegram/webhook"
         self._guard = WebhookMonitor(self._request, webhook, self._components.updates, clock, arrive=arrive)
@@ -140,12 +140,12 @@ class Service:
         await _cancel_tasks([loop for loop in self._tasks if loop.get_name() in INTAKE_TASKS])
         if self._server is not None:
             self._server.close()
-        ending = [belt.stop(SHUTDOWN_TIMEOUT / 2) for belt in self._components.workers]
+        ending = [worker.stop(SHUTDOWN_TIMEOUT / 2) for worker in self._components.workers]
         if self._runner is not None:
             ending.append(self._runner.cleanup())
             self._runner = None
         await asyncio.gather(*ending)
-        await self._components.errands.close(SHUTDOWN_TIMEOUT / 2)
+        await self._components.background_tasks.close(SHUTDOWN_TIMEOUT / 2)
         await _cancel_tasks(self._tasks)
         self._tasks = []
         await self._telegram.close()
@@ -164,7 +164,7 @@ class Service:
             await self._check_database()
             house, now = self._components, self._clock
             return await reconcile_now(
-                house.event_backfill, house.sweep, house.incoming_workers, house.queues, now, poison=poison
+                house.event_backfill, house.reconciler, house.incoming_workers, house.queues, now, poison=poison
             )
         finally:
             await self.stop()
@@ -172,12 +172,12 @@ class Service:
     async def seed(self, owner_name: str, people: list[tuple[int, str, str]], groups: list[int]) -> None:
         """Give the first owner's shop its people (id, name, role) and its groups, as a demo needs them."""
         owner = min(self._settings.owner_ids)
-        shop = await self._components.team.first_shop(Actor(owner, owner_name))
+        shop = await self._components.membership.first_shop(Actor(owner, owner_name))
         now = self._clock.now()
         for user_id, name, role in people:
-            await self._components.directory.set_member(shop.id, user_id, Role[role.upper()], name=name, now=now)
+            await self._components.shops.set_member(shop.id, user_id, Role[role.upper()], name=name, now=now)
         for chat_id in groups:
-            await self._components.directory.link_chat(chat_id, shop.id, now=now)
+            await self._components.shops.link_chat(chat_id, shop.id, now=now)
 
     async def _open_database(self) -> None:
         try:
@@ -185,8 +185,8 @@ class Service:
             if self._migrate:
                 await self._db.migrate()
             await self._check_database()
-            for box in self._components.queues:  # the lock says that whoever held a lease of this file is gone
-                await box.release_leases()
+            for queue in self._components.queues:  # the lock says that whoever held a lease of this file is gone
+                await queue.release_leases()
         except AlreadyLocked as error:
             raise StartupError(f"{error}: one serve per file.") from error
         except (*INVALID_PATH_ERRORS, UnknownVersion) as error:
@@ -200,20 +200,20 @@ class Service:
         """Refuse tables of another version, what was served by another bot, and what is under way in the other mode."""
         if (found := await check_schema(self._db)).hint:
             raise StartupError(f"DATABASE_URL: {found.detail} {found.hint}")
-        if foreign := await self._components.queries.count_unfinished(livemode=not self._settings.livemode):
+        if foreign := await self._components.payment_queries.count_unfinished(livemode=not self._settings.livemode):
             ours, theirs = ("live", "test") if self._settings.livemode else ("test", "live")
             raise StartupError(
                 f"STRIPE_API_KEY is a {ours} key, but this database holds {foreign} open payments or refunds made "
                 f"with a {theirs} key. Run with that key until they have ended, or set DATABASE_URL to another file."
             )
         await self._check_bot_id(str(self._settings.bot_id))
-        self._messenger.username = await self._components.directory.get(USERNAME) or ""
+        self._messenger.username = await self._components.shops.get(USERNAME) or ""
 
     async def _check_bot_id(self, bot_id: str) -> None:
         """Take the database for this bot's, or refuse: Telegram lets no bot see or edit what another one wrote."""
-        known = await self._components.directory.get(BOT_ID)
+        known = await self._components.shops.get(BOT_ID)
         if known is None:
-            await self._components.directory.set(BOT_ID, bot_id)
+            await self._components.shops.set(BOT_ID, bot_id)
         elif known != bot_id:
             raise StartupError(
                 f"TELEGRAM_BOT_TOKEN is of the bot {bot_id}, but this database belongs to the bot {known}, "
@@ -222,7 +222,7 @@ class Service:
 
     async def _listen(self) -> None:
         host, port = self._settings.host, self._settings.port
-        self._runner = behind(self._components.site)
+        self._runner = behind(self._components.web_app)
         await self._runner.setup()
         metrics, server = self._metrics, self._runner.server
         assert server is not None  # noqa: S101 (it was set up)
@@ -254,11 +254,11 @@ class Service:
         loops: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             (INTAKE, self._guard.run if self._settings.uses_telegram_webhook else self._polling.run),
             (FETCH_BOT_PROFILE, self._fetch_bot_profile),
-            ("sweep", self._components.sweep.run),
+            ("sweep", self._components.reconciler.run),
             ("missed events", self._components.event_backfill.run),
-            ("live", self._components.live.run),
-            ("watch", self._components.watch.run),
-            *((f"belt {number}", belt.run) for number, belt in enumerate(self._components.workers)),
+            ("live", self._components.live_updates.run),
+            ("watch", self._components.monitor.run),
+            *((f"belt {number}", worker.run) for number, worker in enumerate(self._components.workers)),
         ]
         self._tasks = [asyncio.create_task(_supervise(name, loop), name=name) for name, loop in loops]
 
@@ -274,8 +274,8 @@ class Service:
                 await self._clock.sleep(pause)
                 pause = min(pause * 2, 60.0)
         self._messenger.username = self._telegram.username
-        await self._components.directory.set(USERNAME, self._telegram.username)
-        word = await self._components.team.create_claim_link()
+        await self._components.shops.set(USERNAME, self._telegram.username)
+        word = await self._components.membership.create_claim_link()
         if word and self._tell:
             link = f"https://t.me/{self._telegram.username}?start={word}"
             self._tell(f"There is no owner yet. Whoever opens this link within 15 minutes becomes it: {link}")
@@ -283,7 +283,7 @@ class Service:
     async def _wait_until_ready(self) -> None:
         """Each part shows its first sign of life within some milliseconds."""
         async with asyncio.timeout(STARTUP_TIMEOUT):
-            while self._components.health.stale(self._clock.now()):  # noqa: ASYNC110 - nobody rings a bell for silence
+            while self._components.heartbeats.stale(self._clock.now()):  # noqa: ASYNC110 - nobody rings a bell for silence
                 await asyncio.sleep(0.01)
 
 

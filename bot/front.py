@@ -74,7 +74,7 @@ class NoRequest(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._seldom = ThrottledLogger()
+        self._throttled_log = ThrottledLogger()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """False for what came over the wire and is not HTTP."""
@@ -82,7 +82,7 @@ class NoRequest(logging.Filter):
         if kind is None or not issubclass(kind, (HttpProcessingError, web.RequestPayloadError)):
             return True
         if record.levelno >= logging.WARNING:
-            self._seldom.warning(log, "what came in is no request (%s)", kind.__name__)
+            self._throttled_log.warning(log, "what came in is no request (%s)", kind.__name__)
         return False
 
 
@@ -133,7 +133,7 @@ class Front:
         self._open: Counter[str] = Counter()
         self._silent: dict[Caller, None] = {}
         self._idle: dict[Caller, None] = {}
-        self._seldom = ThrottledLogger()
+        self._throttled_log = ThrottledLogger()
 
     def __call__(self) -> Caller:
         """The protocol of one more connection."""
@@ -182,7 +182,7 @@ class Front:
     def turn_away(self, why: str) -> None:
         """Count it, and write down once a minute how many that were."""
         self._refused(why)
-        self._seldom.warning(log, "connections were turned away (%s)", why)
+        self._throttled_log.warning(log, "connections were turned away (%s)", why)
 
 
 class Caller(Relay):

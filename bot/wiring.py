@@ -72,20 +72,20 @@ class Components:
     The `incoming` belts carry what people and Stripe say, the `outgoing` one what is said to people.
     """
 
-    health: Heartbeats
-    errands: BackgroundTasks
+    heartbeats: Heartbeats
+    background_tasks: BackgroundTasks
     queues: Sequence[JobQueue]
     updates: JobQueue
-    queries: PaymentQueries
-    directory: ShopRepository
-    team: MembershipService
+    payment_queries: PaymentQueries
+    shops: ShopRepository
+    membership: MembershipService
     incoming_workers: Sequence[Worker]
     outgoing_worker: Worker
-    sweep: Reconciler
+    reconciler: Reconciler
     event_backfill: EventBackfill
-    live: LiveUpdates
-    watch: Monitor
-    site: web.Application
+    live_updates: LiveUpdates
+    monitor: Monitor
+    web_app: web.Application
 
     @property
     def workers(self) -> Sequence[Worker]:
@@ -101,41 +101,45 @@ def build_components(
     messenger: Messenger,
     *,
     bot_id: int,
-    pacing: TelegramRateLimiter,
+    rate_limiter: TelegramRateLimiter,
     framed_by: str,
     metrics: Metrics,
 ) -> Components:
     """Everything that decides, between the database and the two vendors."""
-    health, errands = Heartbeats(), BackgroundTasks()
+    heartbeats, background_tasks = Heartbeats(), BackgroundTasks()
     events, updates, outbox = JobQueue(db, "events"), JobQueue(db, "updates"), JobQueue(db, "outbox")
-    queries, directory, posts = PaymentQueries(db), ShopRepository(db), MessageRepository(db)
+    queries, shops, messages = PaymentQueries(db), ShopRepository(db), MessageRepository(db)
     times = Timing(settings.attempt_seconds, _live_check_interval(settings))
     ledger = PaymentRepository(
-        db, outbox, jobs_for_change, lambda payment, now: state_machine.next_check_at(payment, now=now, times=times)
+        db, outbox, jobs_for_change, lambda payment, now: state_machine.next_check_at(payment, now=now, timing=times)
     )
-    turns, team = KeyedLocks(), MembershipService(directory, settings.owner_ids, clock)
-    rights = Authorization(team, directory, posts)
-    attendant = PaymentSync(ledger, queries, gateway, clock, times, turns=turns, may_still=rights.is_request_authorized)
+    locks, membership = KeyedLocks(), MembershipService(shops, settings.owner_ids, clock)
+    authorization = Authorization(membership, shops, messages)
+    payment_sync = PaymentSync(
+        ledger, queries, gateway, clock, times, locks=locks, is_authorized=authorization.is_request_authorized
+    )
     refund_book = RefundRepository(db, outbox, jobs_for_refund, refund_life.next_look)
     dispute_book = DisputeRepository(db, outbox, jobs_for_dispute, jobs_for_fraud_warning)
-    refunder = RefundSync(refund_book, queries, gateway, clock, turns=turns, may_still=rights.is_refund_authorized)
-    disputes = DisputeSync(dispute_book, queries, gateway, clock, turns=turns)
+    refunder = RefundSync(
+        refund_book, queries, gateway, clock, locks=locks, is_authorized=authorization.is_refund_authorized
+    )
+    disputes = DisputeSync(dispute_book, queries, gateway, clock, locks=locks)
     above = settings.refund_approval_above
-    refunds = RefundService(refund_book, refunder, gateway, clock, errands, approval_above=above)
-    money_out = Recipients(refund_book, dispute_book, rights, outbox, clock)
+    refunds = RefundService(refund_book, refunder, gateway, clock, background_tasks, approval_above=above)
+    money_out = Recipients(refund_book, dispute_book, authorization, outbox, clock)
     terms = PaymentDefaults(settings.request_hours, partial(_return_url, settings.public_url, messenger))
-    payments = PaymentService(ledger, attendant, gateway, clock, terms, errands)
-    owners, counts = OwnerNotifier(directory, team, outbox, clock), Statistics(db)
-    episodes = Incidents(directory, owners, clock)
+    payments = PaymentService(ledger, payment_sync, gateway, clock, terms, background_tasks)
+    owners, counts = OwnerNotifier(shops, membership, outbox, clock), Statistics(db)
+    episodes = Incidents(shops, owners, clock)
     alerts = Alerts(owners, clock, episodes)
     has_webhook = bool(settings.stripe_webhook_secrets)
     watch = Monitor(
-        directory,
+        shops,
         episodes,
         (events, updates),
         counts,
         clock,
-        health,
+        heartbeats,
         expects_webhooks=has_webhook,
         accepted_at=lambda: metrics.stripe_accepted_at,
     )
@@ -143,70 +147,68 @@ def build_components(
     questions = PromptRepository(db)
     secret = _invitation_secret(settings)
     colleagues = InvitationService(
-        team, InvitationRepository(db, outbox), outbox, alerts, messenger, clock, secret=secret
+        membership, InvitationRepository(db, outbox), outbox, alerts, messenger, clock, secret=secret
     )
     looks = DisplaySettings(settings.wallet_name, _message_base_url(settings.public_url))
-    desks = Services(
+    services = Services(
         payments=payments,
         refunds=refunds,
-        rights=rights,
-        team=team,
-        queries=queries,
-        directory=directory,
-        questions=questions,
-        posts=posts,
+        authorization=authorization,
+        membership=membership,
+        payment_queries=queries,
+        shops=shops,
+        prompts=questions,
+        messages=messages,
         outbox=outbox,
         messenger=messenger,
         clock=clock,
-        health=health,
-        colleagues=colleagues,
-        trail=AuditLog(db),
-        looks=looks,
+        heartbeats=heartbeats,
+        invitations=colleagues,
+        audit_log=AuditLog(db),
+        display=looks,
     )
-    chat = UpdateHandler(desks)
+    chat = UpdateHandler(services)
     carrier = MessageDelivery(
-        posts,
+        messages,
         queries,
-        directory,
+        shops,
         messenger,
-        pacing,
+        rate_limiter,
         clock,
         show=payments.redraw,
-        looks=looks,
-        money_out=money_out,
+        display=looks,
+        recipients=money_out,
         made={INVITATION: colleagues},
     )
-    pictures = QrMessages(carrier, posts, queries, directory, messenger, clock, looks)
-    inbox = StripeEventHandler(attendant, refunder, disputes, queries)
-    belt = partial(Worker, clock=clock, health=health, outbox=outbox, settled=metrics.job_finished)
+    pictures = QrMessages(carrier, messages, queries, shops, messenger, clock, looks)
+    inbox = StripeEventHandler(payment_sync, refunder, disputes, queries)
+    belt = partial(Worker, clock=clock, heartbeats=heartbeats, outbox=outbox, on_finished=metrics.job_finished)
     incoming = (
-        belt(updates, chat.handle, set_aside=(chat.on_dead_letter, alerts.dead_letter)),
-        belt(events, inbox.handle, set_aside=(alerts.dead_letter,)),
+        belt(updates, chat.handle, on_dead_letter=(chat.on_dead_letter, alerts.dead_letter)),
+        belt(events, inbox.handle, on_dead_letter=(alerts.dead_letter,)),
     )
-    outgoing = belt(outbox, pictures.deliver, set_aside=(alerts.dead_letter,))
+    outgoing = belt(outbox, pictures.deliver, on_dead_letter=(alerts.dead_letter,))
     bell, seconds = db.event(PAYMENTS_CHANGED), settings.reconcile_interval
     boxes = (events, updates, outbox)
     late = _on_late_events(metrics, watch)
-    missed = EventBackfill(
-        gateway, events, directory, queries, clock, seconds=seconds, has_webhook=has_webhook, late=late
-    )
+    missed = EventBackfill(gateway, events, shops, queries, clock, seconds=seconds, has_webhook=has_webhook, late=late)
     sweep = Reconciler(
-        attendant,
+        payment_sync,
         ledger,
         queries,
-        posts,
+        messages,
         clock,
-        health,
-        boxes={events: EVENTS_KEPT, updates: JOB_RETENTION, outbox: JOB_RETENTION},
-        questions=questions,
+        heartbeats,
+        queues={events: EVENTS_KEPT, updates: JOB_RETENTION, outbox: JOB_RETENTION},
+        prompts=questions,
         alerts=alerts,
         refunds=DueRefunds(refunder, refund_book, alerts, clock),
-        bell=bell,
+        wake_up=bell,
         seconds=seconds,
         found=lambda before, after: metrics.payment_checked(watch.change_found(before, after)),
     )
-    readings = GaugeCollector(metrics, counts, boxes, health, clock)
-    pages = PayPageService(queries, directory, events, payments, refund_book, errands, clock)
+    readings = GaugeCollector(metrics, counts, boxes, heartbeats, clock)
+    pages = PayPageService(queries, shops, events, payments, refund_book, background_tasks, clock)
     live = LiveUpdates(pages.find, clock, total=most_connections() // 2)
     db.on_payment_changed(live.notify)
     app = make_app(
@@ -218,8 +220,8 @@ def build_components(
         update_draft=partial(update_job, bot_id=bot_id),
         livemode=settings.livemode,
         pages=pages,
-        live=live,
-        health=health,
+        live_updates=live,
+        heartbeats=heartbeats,
         ready={"database": db.is_reachable, "schema": db.has_current_schema},
         wallet_name=settings.wallet_name,
         public_url=settings.public_url,
@@ -230,40 +232,40 @@ def build_components(
         metrics_token=settings.metrics_token.get_secret_value() if settings.metrics_token else "",
     )
     return Components(
-        health=health,
-        errands=errands,
+        heartbeats=heartbeats,
+        background_tasks=background_tasks,
         queues=boxes,
         updates=updates,
-        queries=queries,
-        directory=directory,
-        team=team,
+        payment_queries=queries,
+        shops=shops,
+        membership=membership,
         incoming_workers=incoming,
         outgoing_worker=outgoing,
-        sweep=sweep,
+        reconciler=sweep,
         event_backfill=missed,
-        live=live,
-        watch=watch,
-        site=app,
+        live_updates=live,
+        monitor=watch,
+        web_app=app,
     )
 
 
-def _on_late_events(metrics: Metrics, watch: Monitor) -> Callable[[int], None]:
+def _on_late_events(metrics: Metrics, monitor: Monitor) -> Callable[[int], None]:
     """Who hears of events that no webhook brought."""
 
     def read_late(events: int) -> None:
         metrics.late_events(events)
-        watch.late_events_found(events)
+        monitor.late_events_found(events)
 
     return read_late
 
 
-def _on_webhook(metrics: Metrics, watch: Monitor) -> Callable[[str, float | None], None]:
+def _on_webhook(metrics: Metrics, monitor: Monitor) -> Callable[[str, float | None], None]:
     """Who hears of a webhook; one that was refused is none of Stripe's."""
 
     def came(outcome: str, lag: float | None) -> None:
         metrics.stripe_event(outcome, lag)
         if outcome != "refused":
-            watch.webhook_received()
+            monitor.webhook_received()
 
     return came
 

@@ -51,7 +51,7 @@ def language_of(code: str | None) -> str | None:
     return primary if primary in LANGUAGES else None
 
 
-def text(language: str, key: str, /, **holes: object) -> str:
+def text(language: str, key: str, /, **params: object) -> str:
     """The sentence `key` of the catalogue, its holes filled; `count` also chooses the plural.
 
     A `Money` among the holes is written in the language's own way. A key that the language lacks is said in English.
@@ -59,12 +59,12 @@ def text(language: str, key: str, /, **holes: object) -> str:
     Raises:
         KeyError: the English catalogue lacks the key, or the sentence has a hole that was not given.
     """
-    return _say(language, key, holes, str)
+    return _say(language, key, params, str)
 
 
-def html(language: str, key: str, /, **holes: object) -> SafeHtml:
+def html(language: str, key: str, /, **params: object) -> SafeHtml:
     """The sentence `key`, with every hole escaped for HTML unless it is `Safe`; otherwise as `text`."""
-    return SafeHtml(_say(language, key, holes, escaped))
+    return SafeHtml(_say(language, key, params, escaped))
 
 
 def money(language: str, amount: Money) -> str:
@@ -135,11 +135,11 @@ def _locale(language: str) -> Locale:
     return Locale.parse("en_GB" if language == "en" else language)
 
 
-def _say(language: str, key: str, holes: dict[str, object], show: Callable[[object], str]) -> str:
+def _say(language: str, key: str, params: dict[str, object], show: Callable[[object], str]) -> str:
     """The filled sentence; a Danish amount that ends in `kr.` takes the full stop behind it into itself."""
-    sentence = _sentence(language, key, holes.get("count"))
+    sentence = _sentence(language, key, params.get("count"))
     filled: dict[str, str] = {}
-    for name, hole in holes.items():
+    for name, hole in params.items():
         shown = show(money(language, hole) if isinstance(hole, Money) else hole)
         if isinstance(hole, Money) and shown.endswith("."):
             sentence = re.sub(rf"(\{{{name}\}}(?:</\w+>)*)\.(?!\.)", r"\1", sentence)

@@ -150,7 +150,7 @@ async def door(folder: str, name: str) -> web.Application:
     )
     service = Service(settings, SystemClock())
     await service._open_database()
-    return service._components.site
+    return service._components.web_app
 
 
 if __name__ == "__main__":

@@ -81,10 +81,12 @@ async def sweep(few: Side, many: Side, rounds: int) -> None:
             for side, service in zip((few, many), services, strict=True):
                 house, before, now = service._components, time.process_time(), SystemClock().now()
                 for _ in range(TIMES * 5):
-                    assert await house.sweep.run_once() == 0
-                    for box in house.queues:
+                    assert await house.reconciler.run_once() == 0
+                    for queue in house.queues:
                         assert (
-                            await box.delete_done(before=now - (EVENTS_KEPT if box.box == "events" else JOB_RETENTION))
+                            await queue.delete_done(
+                                before=now - (EVENTS_KEPT if queue.queue == "events" else JOB_RETENTION)
+                            )
                             == 0
                         )
                 costs[side.name].append((time.process_time() - before) / TIMES / 5)

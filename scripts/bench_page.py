@@ -53,12 +53,12 @@ async def book(url: str) -> list[str]:
     now = datetime.now(UTC)
     shop = Shop(0, "Annas Kaffebar", "DKK", "da", "Europe/Copenhagen")
     shop = await ShopRepository(db).create_shop(shop, now=now)
-    ledger = PaymentRepository(db, JobQueue(db, "outbox"), lambda before, after: (), lambda payment, at: None)
+    payments = PaymentRepository(db, JobQueue(db, "outbox"), lambda before, after: (), lambda payment, at: None)
     tokens = []
     for number in range(OPEN_PAGES):
         payment = _request(shop, number, now)
-        await ledger.create(payment, params=lambda _: "{}")
-        await ledger.update(payment.id, _lapsed, now=now, actor="bench", action="lapsed")
+        await payments.create(payment, params=lambda _: "{}")
+        await payments.update(payment.id, _lapsed, now=now, actor="bench", action="lapsed")
         tokens.append(payment.page_token)
     await db.close()
     return tokens

@@ -17,7 +17,7 @@ async def main() -> None:
     """Serve until terminated; the first line is where."""
     settings = load(None)
     logging_setup.configure(level=settings.log_level)
-    service = Service(settings, SystemClock(), pacing=TelegramRateLimiter(ENOUGH, ENOUGH, ENOUGH, ENOUGH))
+    service = Service(settings, SystemClock(), rate_limiter=TelegramRateLimiter(ENOUGH, ENOUGH, ENOUGH, ENOUGH))
     await service.start()
     print(service.base, flush=True)
     await asyncio.Event().wait()

@@ -30,7 +30,7 @@ async def main() -> None:
     settings = load(None)
     logging_setup.configure(level=settings.log_level)
     clock = TurnedClock()
-    service = Service(settings, clock, pacing=TelegramRateLimiter(ENOUGH, ENOUGH, ENOUGH, ENOUGH))
+    service = Service(settings, clock, rate_limiter=TelegramRateLimiter(ENOUGH, ENOUGH, ENOUGH, ENOUGH))
     await service.start()
     print(service.base, flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):

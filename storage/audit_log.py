@@ -21,7 +21,7 @@ from storage.schema.shops import members
 
 log = logging.getLogger(__name__)
 
-REFUSED = "refused"
+DENIED = "denied"
 
 MOST_SEARCHED = 20_000
 """Rows that one search for words goes through; it says where it stopped, and can go on from there."""
@@ -56,14 +56,14 @@ class AuditLog:
     async def record_denied(self, shop_id: int, actor: str, detail: dict[str, Any], now: datetime) -> None:
         """Write down that somebody tried what he may not."""
         async with self._db.transaction() as tx:
-            await record(tx, shop_id, actor, REFUSED, detail, now)
+            await record(tx, shop_id, actor, DENIED, detail, now)
 
     async def record_denied_for_payment(
         self, payment: Payment, actor: str, detail: dict[str, Any], now: datetime
     ) -> None:
         """Write down that somebody tried what he may not with a payment."""
         async with self._db.transaction() as tx:
-            await record_for_payment(self._db, tx, payment, actor, REFUSED, detail, now)
+            await record_for_payment(self._db, tx, payment, actor, DENIED, detail, now)
 
     async def page(
         self, shop_id: int, *, limit: int, before: int | None = None, payment_id: str | None = None, words: str = ""
@@ -76,7 +76,7 @@ class AuditLog:
             rows = rows.where(audit_log.c.id < before)
         rows = rows.order_by(audit_log.c.id.desc()).limit(MOST_SEARCHED if words else limit + 1)
         searched = rows.subquery()
-        query = sa.select(audit_log, payments.c.ref).select_from(
+        query = sa.select(audit_log, payments.c.reference).select_from(
             audit_log.join(searched, searched.c.id == audit_log.c.id).outerjoin(
                 payments, payments.c.id == audit_log.c.payment_id
             )
@@ -100,7 +100,12 @@ async def record_for_payment(
     db: Database, tx: AsyncConnection, payment: Payment, actor: str, action: str, detail: dict[str, Any], now: datetime
 ) -> None:
     """Add a line about a payment, and to the log once it is committed; `detail` is small and free of secrets."""
-    said = {"status": payment.status, "attempt": payment.attempt.number, "outcome": payment.attempt.status, **detail}
+    said = {
+        "status": payment.status,
+        "attempt": payment.attempt.number,
+        "attempt_status": payment.attempt.status,
+        **detail,
+    }
     await record(tx, payment.shop_id, actor, action, said, now, payment_id=payment.id)
     marks = {"payment": payment.reference, "shop": payment.shop_id, "detail": said}
     db.after_commit(tx, partial(log.info, "%s, by %s", action, actor, extra=marks))
@@ -127,14 +132,14 @@ def _holds(shop_id: int, word: str) -> sa.ColumnElement[bool]:
     called = called.where(members.c.shop_id == shop_id, members.c.name.icontains(word, autoescape=True))
     return sa.or_(
         *(audit_log.c[column].icontains(word, autoescape=True) for column in ("actor", "action", "detail")),
-        payments.c.ref.icontains(word, autoescape=True),
+        payments.c.reference.icontains(word, autoescape=True),
         audit_log.c.actor.in_(called),
     )
 
 
 def _to_line(row: sa.RowMapping) -> AuditEntry:
     detail: dict[str, Any] = json.loads(row["detail"])
-    return AuditEntry(row["id"], row["at"], row["actor"], row["action"], detail, row["ref"])
+    return AuditEntry(row["id"], row["at"], row["actor"], row["action"], detail, row["reference"])
 
 
 _NEW = audit_log.insert().inline()

@@ -35,7 +35,7 @@ class DisputeRepository:
         self._outbox = outbox
         self._announce = announce
         self._announce_warning = announce_warning
-        self._bell = db.event(PAYMENTS_CHANGED)
+        self._wake_up = db.event(PAYMENTS_CHANGED)
 
     async def find(self, dispute_id: str) -> Dispute | None:
         """By Stripe's id."""
@@ -71,13 +71,13 @@ class DisputeRepository:
         version, disputed = payment.version + 1, overall_status(await disputes_of_payment(tx, payment.id))
         payment = replace(payment, version=version, dispute_status=disputed)
         await tx.execute(
-            payments.update().where(payments.c.id == payment.id).values(version=version, disputed=disputed)
+            payments.update().where(payments.c.id == payment.id).values(version=version, dispute_status=disputed)
         )
         detail = {"dispute": dispute.id, "dispute_status": dispute.status, "amount": dispute.amount.minor}
-        await record_for_payment(self._db, tx, payment, "stripe", "dispute looked", detail, now)
+        await record_for_payment(self._db, tx, payment, "stripe", "dispute_synced", detail, now)
         if before is None or before.status != dispute.status:
             await self._outbox.enqueue_in(tx, *self._announce(payment, dispute), now=now)
-        self._db.after_commit(tx, self._bell.set)
+        self._db.after_commit(tx, self._wake_up.set)
         self._db.notify_payment_changed(tx, payment.id)
         return payment
 
@@ -89,7 +89,7 @@ class DisputeRepository:
             return
         row = {"id": warning.id, "payment_id": payment.id, "fraud_type": warning.fraud_type, "seen_at": now}
         await tx.execute(fraud_warnings.insert().values(**row))
-        await record_for_payment(self._db, tx, payment, "stripe", "fraud warning", {"warning": warning.id}, now)
+        await record_for_payment(self._db, tx, payment, "stripe", "fraud_warning", {"warning": warning.id}, now)
         await self._outbox.enqueue_in(tx, *self._announce_warning(payment, warning), now=now)
 
 

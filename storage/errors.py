@@ -12,11 +12,11 @@ class UserError(Exception):
     `holes` are the values of that sentence.
     """
 
-    message_key: ClassVar[str] = "error.refused"
+    message_key: ClassVar[str] = "error.rejected"
 
-    def __init__(self, **holes: object) -> None:
+    def __init__(self, **params: object) -> None:
         super().__init__((type(self).__doc__ or "").strip().splitlines()[0])
-        self.params = holes
+        self.params = params
 
 
 class UnknownPayment(UserError):
@@ -28,13 +28,13 @@ class UnknownPayment(UserError):
 class PermissionDenied(UserError):
     """The person has no role that may do this here."""
 
-    message_key = "error.not_allowed"
+    message_key = "error.permission_denied"
 
 
 class PaymentClosed(UserError):
     """The payment has ended; nothing can be changed any more."""
 
-    message_key = "error.already_final"
+    message_key = "error.payment_closed"
 
 
 class AlreadyPaid(UserError):
@@ -46,7 +46,7 @@ class AlreadyPaid(UserError):
 class AttemptStillActive(UserError):
     """An earlier attempt has not ended at Stripe, so a fresh one may not be confirmed yet."""
 
-    message_key = "error.still_ending"
+    message_key = "error.attempt_still_active"
 
 
 class StripeUnavailable(UserError):
@@ -64,7 +64,7 @@ class NothingPaid(UserError):
 class HoldNotRefundable(UserError):
     """The money is only reserved: it is let go, not refunded."""
 
-    message_key = "error.refund_of_hold"
+    message_key = "error.hold_not_refundable"
 
 
 class RefundExceedsBalance(UserError):
@@ -76,37 +76,37 @@ class RefundExceedsBalance(UserError):
 class NothingRefundable(UserError):
     """Everything that was received went back already, or is on its way."""
 
-    message_key = "error.nothing_left"
+    message_key = "error.nothing_refundable"
 
 
 class TakenByDispute(UserError):
     """What had not gone back the customer's bank took in a dispute: `lost`, of the payment `ref`."""
 
-    message_key = "error.lost_to_dispute"
+    message_key = "error.taken_by_dispute"
 
 
 class BlockedByDispute(UserError):
     """The customer disputes the payment at his bank, and Stripe allows no refund beside that."""
 
-    message_key = "error.dispute_forbids"
+    message_key = "error.blocked_by_dispute"
 
 
 class RefundAlreadyRequested(UserError):
     """The person's earlier wish about the payment still waits for an admin."""
 
-    message_key = "error.already_asked"
+    message_key = "error.refund_already_requested"
 
 
 class RefundableAmountChanged(UserError):
     """What can go back has changed since the refund was asked for, so what was shown is not true any more."""
 
-    message_key = "error.refund_changed"
+    message_key = "error.refundable_amount_changed"
 
 
 class RefundAlreadyDecided(UserError):
     """Somebody has decided about this refund before."""
 
-    message_key = "error.refund_decided"
+    message_key = "error.refund_already_decided"
 
 
 class RefundExpired(UserError):
@@ -118,43 +118,43 @@ class RefundExpired(UserError):
 class SecondApproverRequired(UserError):
     """Somebody else has to approve a refund of this size."""
 
-    message_key = "error.second_person_needed"
+    message_key = "error.second_approver_required"
 
 
 class RefundLimitExceeded(UserError):
     """The person would have approved more within 24 hours than the shop allows."""
 
-    message_key = "error.over_refund_limit"
+    message_key = "error.refund_limit_exceeded"
 
 
 class WrongStripeMode(UserError):
     """The payment was made in Stripe's other mode, test or live, which our key does not reach."""
 
-    message_key = "error.other_mode"
+    message_key = "error.wrong_stripe_mode"
 
 
 class CancellationPending(UserError):
     """It is to be canceled, and Stripe has not said yet that it is."""
 
-    message_key = "error.being_canceled"
+    message_key = "error.cancellation_pending"
 
 
 class HoldAlreadyDecided(UserError):
     """Somebody else has had the reserved money taken, or let go, and it is on its way."""
 
-    message_key = "error.hold_decided"
+    message_key = "error.hold_already_decided"
 
 
 class NoHold(UserError):
     """No money is reserved for the payment, so there is none to take or to let go."""
 
-    message_key = "error.not_a_hold"
+    message_key = "error.no_hold"
 
 
 class PaymentIsAuthorized(UserError):
     """The customer has reserved the money; that is let go, not canceled."""
 
-    message_key = "error.hold_stands"
+    message_key = "error.payment_is_authorized"
 
 
 class StaleTransition(Exception):

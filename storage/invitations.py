@@ -25,13 +25,13 @@ NAMES = {Role.MERCHANT: "merchant", Role.ADMIN: "admin", Role.OWNER: "owner"}
 class InvalidInvitation(UserError):
     """The word of an invitation is unknown, used up, void or too old."""
 
-    message_key = "error.invitation_refused"
+    message_key = "error.invalid_invitation"
 
 
 class RoleAlreadyHeld(UserError):
     """The person holds that role in the shop, or a higher one."""
 
-    message_key = "error.role_held"
+    message_key = "error.role_already_held"
 
 
 class UnknownMember(UserError):
@@ -49,7 +49,7 @@ class LastAdmin(UserError):
 class InviterLostRole(UserError):
     """Whoever acts lost his own role a moment ago."""
 
-    message_key = "error.no_longer_admin"
+    message_key = "error.inviter_lost_role"
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class InvitationRepository:
         *,
         name: str,
         owners: frozenset[int],
-        say: Callable[[AcceptedInvitation], tuple[NewJob, ...]],
+        messages: Callable[[AcceptedInvitation], tuple[NewJob, ...]],
         now: datetime,
     ) -> AcceptedInvitation:
         """Seat the person who brings the word, use it up, and put what is to be said of it; all or nothing.
@@ -119,7 +119,7 @@ class InvitationRepository:
             detail = {"role": NAMES[found.role], "invited_by": found.invited_by}
             await record(tx, found.shop_id, f"user:{user_id}", "joined", detail, now)
             joined = AcceptedInvitation(shop, member, found)
-            await self._outbox.enqueue_in(tx, *say(joined), now=now)
+            await self._outbox.enqueue_in(tx, *messages(joined), now=now)
         return joined
 
     async def open(self, shop_id: int, *, now: datetime) -> Sequence[Invitation]:

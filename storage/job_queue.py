@@ -35,10 +35,10 @@ class JobQueue:
     Of what was done only the key is kept, so that it is known if it comes again: what people wrote is theirs.
     """
 
-    def __init__(self, db: Database, box: str) -> None:
-        self.box = box
+    def __init__(self, db: Database, queue: str) -> None:
+        self.queue = queue
         self._db = db
-        self._bell = db.event(box)
+        self._wake_up = db.event(queue)
         self._commits = BatchInserter(db)
         self.put_at: datetime | None = None
         """When this process last kept a draft, or had it already; None before the first."""
@@ -70,13 +70,13 @@ class JobQueue:
 
         Whoever does not settle it within `lease_seconds` loses it: it can be claimed again.
         """
-        self._bell.clear()
+        self._wake_up.clear()
         due = await self.next_due()
         if due is None or due > now:
             return []
         at = _micros(now)
         values = {
-            "queue": self.box,
+            "queue": self.queue,
             "now": at,
             "until": at + round(lease_seconds * 1_000_000),
             "limit": limit,
@@ -86,59 +86,59 @@ class JobQueue:
             found = (await tx.execute(_CLAIM, values)).all()
         return [Job(*row) for row in sorted(found)]
 
-    async def finish(self, mail: Job, verdict: Outcome, *, now: datetime, also: Also | None = None) -> bool:
+    async def finish(self, job: Job, verdict: Outcome, *, now: datetime, in_transaction: Also | None = None) -> bool:
         """Write what became of a claimed mail; False (and nothing is written) if the lease is not ours any more.
 
         `also` writes in the same transaction, so that neither is there without the other.
         """
         change = _SETTLE_DONE if isinstance(verdict, Done) else _SETTLE
-        return await self._settle(mail, _values(mail, verdict, now), also, change)
+        return await self._settle(job, _values(job, verdict, now), in_transaction, change)
 
-    async def release(self, mail: Job) -> bool:
+    async def release(self, job: Job) -> bool:
         """Give a claimed mail back untouched; False if the lease is not ours any more."""
-        return await self._settle(mail, {})
+        return await self._settle(job, {})
 
     async def release_leases(self) -> None:
         """Void every lease: for whoever knows that nobody else can hold one, so that a crash costs no waiting."""
-        leased = (jobs.c.queue == self.box) & _WAITING & jobs.c.lease.is_not(None)
+        leased = (jobs.c.queue == self.queue) & _WAITING & jobs.c.lease.is_not(None)
         await self._change(jobs.update().where(leased).values(lease=None, lease_until=None))
 
     async def next_due(self) -> datetime | None:
         """When the next mail can be claimed at the earliest (it is due, or its lease ends); None if none waits."""
         async with self._db.glance() as tx:
-            found: int | None = (await tx.execute(_NEXT_DUE, {"queue": self.box})).scalar()
+            found: int | None = (await tx.execute(_NEXT_DUE, {"queue": self.queue})).scalar()
         return None if found is None else _time(found)
 
     async def wait(self) -> None:
         """Return when this process put or settled something in this box since the last `claim`."""
-        await self._bell.wait()
+        await self._wake_up.wait()
 
     def notify(self) -> None:
         """Wake whoever waits; `put`, `put_within` and `settle` do so themselves."""
-        self._bell.set()
+        self._wake_up.set()
 
     async def depth(self) -> int:
         """How many mails wait, leased ones included."""
-        query = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.queue == self.box, _WAITING)
+        query = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.queue == self.queue, _WAITING)
         async with self._db.reading() as tx:
             return (await tx.execute(query)).scalar_one()
 
     async def dead_count(self) -> int:
         """How many mails wait for a human."""
-        query = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.queue == self.box, _SET_ASIDE)
+        query = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.queue == self.queue, _SET_ASIDE)
         async with self._db.reading() as tx:
             return (await tx.execute(query)).scalar_one()
 
     async def oldest_age(self, now: datetime) -> float:
         """For how many seconds the oldest waiting mail has been here; 0 if none waits."""
         async with self._db.glance() as tx:
-            found: int | None = (await tx.execute(_OLDEST, {"queue": self.box})).scalar()
+            found: int | None = (await tx.execute(_OLDEST, {"queue": self.queue})).scalar()
         return 0.0 if found is None else max((now - _time(found)).total_seconds(), 0.0)
 
-    async def oldest_created_at(self, lane: str) -> datetime | None:
+    async def oldest_created_at(self, ordering_key: str) -> datetime | None:
         """When the oldest mail was put that waits in a lane; None if none does."""
         query = sa.select(sa.func.min(jobs.c.created_at)).where(
-            jobs.c.queue == self.box, _WAITING, jobs.c.ordering_key == lane
+            jobs.c.queue == self.queue, _WAITING, jobs.c.ordering_key == ordering_key
         )
         async with self._db.reading() as tx:
             found: datetime | None = (await tx.execute(query)).scalar_one()
@@ -146,7 +146,7 @@ class JobQueue:
 
     async def dead_jobs(self, *, limit: int = 100, before: int | None = None) -> list[DeadJob]:
         """The mails that wait for a human, newest first; `before` is the id that the page above ended with."""
-        query = sa.select(jobs).where(jobs.c.queue == self.box, _SET_ASIDE).order_by(jobs.c.id.desc()).limit(limit)
+        query = sa.select(jobs).where(jobs.c.queue == self.queue, _SET_ASIDE).order_by(jobs.c.id.desc()).limit(limit)
         if before is not None:
             query = query.where(jobs.c.id < before)
         async with self._db.reading() as tx:
@@ -156,7 +156,7 @@ class JobQueue:
         """Have everything that was set aside tried anew, at once; returns how many mails that are."""
         anew = {"state": "pending", "scheduled_at": now, "attempts": 0, "finished_at": None}
         async with self._db.transaction() as tx:
-            back = (await tx.execute(jobs.update().where(jobs.c.queue == self.box, _SET_ASIDE).values(anew))).rowcount
+            back = (await tx.execute(jobs.update().where(jobs.c.queue == self.queue, _SET_ASIDE).values(anew))).rowcount
             self._db.after_commit(tx, self.notify)
         return back
 
@@ -169,7 +169,9 @@ class JobQueue:
         return await self._forget(_SET_ASIDE, before)
 
     async def _forget(self, state: sa.ColumnElement[bool], before: datetime) -> int:
-        old = sa.select(jobs.c.id).where(jobs.c.queue == self.box, state, jobs.c.finished_at < before).limit(CHUNK_SIZE)
+        old = (
+            sa.select(jobs.c.id).where(jobs.c.queue == self.queue, state, jobs.c.finished_at < before).limit(CHUNK_SIZE)
+        )
         async with self._db.transaction() as tx:
             return (await tx.execute(jobs.delete().where(jobs.c.id.in_(old.scalar_subquery())))).rowcount
 
@@ -177,7 +179,7 @@ class JobQueue:
         at = _micros(now)
         return [
             (
-                self.box,
+                self.queue,
                 d.key,
                 d.ordering_key,
                 d.kind,
@@ -219,10 +221,12 @@ _NEXT_DUE = sa.text(sqlite.NEXT_DUE)
 _OLDEST = sa.text(sqlite.OLDEST)
 
 
-async def move_ordering_key(tx: AsyncConnection, box: str, lane: str, to: str) -> None:
+async def move_ordering_key(tx: AsyncConnection, queue: str, ordering_key: str, to: str) -> None:
     """Have what waits in a lane wait in another one, as a part of the transaction `tx`; it keeps its order."""
     await tx.execute(
-        jobs.update().where(jobs.c.queue == box, jobs.c.ordering_key == lane, _WAITING).values(ordering_key=to)
+        jobs.update()
+        .where(jobs.c.queue == queue, jobs.c.ordering_key == ordering_key, _WAITING)
+        .values(ordering_key=to)
     )
 
 

@@ -46,13 +46,13 @@ class MessageRepository:
         await self._update_payment_message(_NOT_SENT, payment_id)
 
     async def mark_sent(
-        self, payment_id: str, place: ChatTarget, message_id: int, version: int, *, now: datetime
+        self, payment_id: str, chat: ChatTarget, message_id: int, version: int, *, now: datetime
     ) -> bool:
         """Write down the card's message; the first one stored is the card of record (False if there was one)."""
-        where = {"chat_id": place.chat_id, "thread_id": place.thread_id, "message_id": message_id}
+        where = {"chat_id": chat.chat_id, "thread_id": chat.thread_id, "message_id": message_id}
         return await self._update_payment_message(_POSTED, payment_id, **where, shown_version=version, shown_at=now)
 
-    async def adopt_message(self, payment_id: str, place: ChatTarget, message_id: int, *, now: datetime) -> None:
+    async def adopt_message(self, payment_id: str, chat: ChatTarget, message_id: int, *, now: datetime) -> None:
         """A button of this message was pressed while no card was known: then this is it, sent before a crash.
 
         Unless it stands in another chat than the card, or is one already, for then the press was forged.
@@ -61,11 +61,11 @@ class MessageRepository:
         if (
             card.message_id is not None
             or not card.send_attempts
-            or await self._is_payment_message(place.chat_id, message_id)
+            or await self._is_payment_message(chat.chat_id, message_id)
         ):
             return
-        if (await self.chat_status(card.place.chat_id)).chat_id == place.chat_id:
-            await self.mark_sent(payment_id, place, message_id, 0, now=now)
+        if (await self.chat_status(card.chat.chat_id)).chat_id == chat.chat_id:
+            await self.mark_sent(payment_id, chat, message_id, 0, now=now)
 
     async def mark_shown(self, payment_id: str, version: int, *, now: datetime) -> None:
         """Write down which version the card shows."""
@@ -205,7 +205,7 @@ class PaymentMessage:
     """
 
     payment_id: str
-    place: ChatTarget
+    chat: ChatTarget
     message_id: int | None
     shown_version: int
     shown_at: datetime | None
@@ -216,14 +216,14 @@ class PaymentMessage:
     @property
     def exists(self) -> bool:
         """Whether there is a message to be edited."""
-        return self.message_id is not None or self.place.inline_message_id is not None
+        return self.message_id is not None or self.chat.inline_message_id is not None
 
 
 def row_to_payment_message(row: sa.RowMapping) -> PaymentMessage:
     """A card from a row of `cards`."""
     return PaymentMessage(
         payment_id=row[payment_messages.c.payment_id.name],
-        place=ChatTarget(row["chat_id"], row["thread_id"], row["inline_message_id"]),
+        chat=ChatTarget(row["chat_id"], row["thread_id"], row["inline_message_id"]),
         message_id=row["message_id"],
         shown_version=row["shown_version"],
         shown_at=row["shown_at"],

@@ -79,7 +79,7 @@ class PaymentQueries:
         requests = count.where(payments.c.shop_id == shop_id, payments.c.chat_id == chat_id, open_)
         ends = refunds.c.next_check_at.is_not(None)  # as each wish does: so none is read that is over
         wishes = count.where(
-            ends, refunds.c.shop_id == shop_id, refunds.c.chat_id == chat_id, refunds.c.status == "asked"
+            ends, refunds.c.shop_id == shop_id, refunds.c.chat_id == chat_id, refunds.c.status == "awaiting_approval"
         )
         async with self._db.reading() as tx:
             found: int = (await tx.execute(requests)).scalar_one() + (await tx.execute(wishes)).scalar_one()

@@ -206,7 +206,7 @@ def of_attempt(payment: Payment) -> dict[str, Any]:
 
 def new_message_row(payment: Payment) -> dict[str, Any]:
     """The columns of `cards` before the card was posted."""
-    place = payment.chat
+    chat = payment.chat
     nothing_shown = {"message_id": None, "shown_version": 0, "shown_at": None, "send_attempts": 0, "is_deleted": False}
-    where = {"chat_id": place.chat_id, "thread_id": place.thread_id, "inline_message_id": place.inline_message_id}
+    where = {"chat_id": chat.chat_id, "thread_id": chat.thread_id, "inline_message_id": chat.inline_message_id}
     return {"payment_id": payment.id, **where, **nothing_shown}

@@ -51,7 +51,7 @@ class PaymentRepository:
         self._outbox = outbox
         self._announce = announce
         self._schedule = schedule
-        self._bell = db.event(PAYMENTS_CHANGED)
+        self._wake_up = db.event(PAYMENTS_CHANGED)
 
     async def create(self, payment: Payment, *, params: Callable[[Payment], str]) -> Payment:
         """Write the payment with its first attempt and frozen parameters; the same `source` gives the same payment.
@@ -71,7 +71,7 @@ class PaymentRepository:
             await record_for_payment(
                 self._db, tx, payment, f"user:{payment.created_by}", "requested", {}, payment.created_at
             )
-            self._db.after_commit(tx, self._bell.set)
+            self._db.after_commit(tx, self._wake_up.set)
         return payment
 
     async def update(
@@ -105,7 +105,7 @@ class PaymentRepository:
             after = replace(after, next_check_at=self._schedule(after, now))
             if after == before:
                 return after
-            self._db.after_commit(tx, self._bell.set)
+            self._db.after_commit(tx, self._wake_up.set)
             if replace(after, next_check_at=before.next_check_at) == before:
                 await tx.execute(_one(payment_id).values(next_check_at=after.next_check_at))
                 return after
@@ -193,7 +193,7 @@ _NEW_PAYMENT, _NEW_ATTEMPT, _NEW_CARD = payments.insert(), attempts.insert(), pa
 _NEXT_RECEIPT = (
     shops.update()
     .where(shops.c.id == sa.bindparam("shop"))
-    .values(receipts=shops.c.last_receipt_number + 1)
+    .values(last_receipt_number=shops.c.last_receipt_number + 1)
     .returning(shops.c.last_receipt_number)
 )
 _WRITE = payments.update().where(payments.c.id == sa.bindparam("key"))

@@ -35,7 +35,7 @@ class PromptRepository:
         self._db = db
 
     async def create(
-        self, key: str, kind: str, place: ChatTarget, user_id: int, body: dict[str, Any], *, now: datetime
+        self, key: str, kind: str, chat: ChatTarget, user_id: int, body: dict[str, Any], *, now: datetime
     ) -> Prompt:
         """Keep a question to a person; the same `key` gives the same question."""
         async with self._db.transaction() as tx:
@@ -48,8 +48,8 @@ class PromptRepository:
                     id=secrets.token_urlsafe(9),
                     key=key,
                     kind=kind,
-                    chat_id=place.chat_id,
-                    thread_id=place.thread_id,
+                    chat_id=chat.chat_id,
+                    thread_id=chat.thread_id,
                     user_id=user_id,
                     payload=json.dumps(body, sort_keys=True),
                     created_at=now,

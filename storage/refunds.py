@@ -66,7 +66,7 @@ class RefundRepository:
         self._outbox = outbox
         self._announce = announce
         self._schedule = schedule
-        self._bell = db.event(PAYMENTS_CHANGED)
+        self._wake_up = db.event(PAYMENTS_CHANGED)
 
     async def find(self, refund_id: str) -> Refund | None:
         """By our id."""
@@ -121,7 +121,7 @@ class RefundRepository:
                 return known
             payment = await _get_payment_for_update(tx, refund.payment_id)
             refund = check(refund, await _limits(tx, payment, (), None))
-            await self._write(tx, payment, None, refund, actor=actor, action="refund asked", now=now)
+            await self._write(tx, payment, None, refund, actor=actor, action="refund_requested", now=now)
         return refund
 
     async def update(
@@ -152,19 +152,19 @@ class RefundRepository:
         payment_id: str,
         reports: Iterable[StripeRefund],
         *,
-        seen: Callable[[Refund, StripeRefund], Refund],
-        found: Callable[[Payment, StripeRefund], Refund],
+        known: Callable[[Refund, StripeRefund], Refund],
+        unknown: Callable[[Payment, StripeRefund], Refund],
         now: datetime,
     ) -> None:
         """Write what Stripe says of a payment's refunds; `seen` is for known ones, `found` for those that are not."""
         async with self._db.transaction() as tx:
             payment = await _get_payment_for_update(tx, payment_id)
-            known = list(await refunds_of_payment(tx, payment_id))
+            refunds = list(await refunds_of_payment(tx, payment_id))
             for report in reports:
-                before = _match(known, report)
-                after = found(payment, report) if before is None else seen(before, report)
-                after = await self._write(tx, payment, before, after, actor="stripe", action="refund looked", now=now)
-                known = [*(one for one in known if one is not before), after]
+                before = _match(refunds, report)
+                after = unknown(payment, report) if before is None else known(before, report)
+                after = await self._write(tx, payment, before, after, actor="stripe", action="refund_synced", now=now)
+                refunds = [*(one for one in refunds if one is not before), after]
                 payment = await _get_payment_for_update(tx, payment_id)
 
     async def _write(
@@ -182,7 +182,7 @@ class RefundRepository:
         after = replace(after, next_check_at=self._schedule(after, now))
         if after == before:
             return after
-        self._db.after_commit(tx, self._bell.set)
+        self._db.after_commit(tx, self._wake_up.set)
         if before is None:
             await insert_refund(tx, after)
         else:
@@ -193,7 +193,7 @@ class RefundRepository:
         payment = await _with_sums(tx, payment)
         self._db.notify_payment_changed(tx, payment.id)
         detail = {"refund": after.id, "amount": after.amount.minor, "currency": after.amount.currency}
-        detail |= {"refund_status": after.status.value, "code": after.trouble or after.failure_reason}
+        detail |= {"refund_status": after.status.value, "code": after.last_error or after.failure_reason}
         known = {name: value for name, value in detail.items() if value is not None}
         await record_for_payment(self._db, tx, payment, actor, action, known, now)
         await self._outbox.enqueue_in(tx, *self._announce(payment, before, after), now=now)
@@ -224,7 +224,7 @@ async def _with_sums(tx: AsyncConnection, payment: Payment) -> Payment:
     """The payment with its sums copied anew from the rows, and one version on."""
     back, going = sums(await refunds_of_payment(tx, payment.id))
     payment = replace(payment, amount_refunded=back, amount_refund_pending=going, version=payment.version + 1)
-    values = {"refunded": back, "refunding": going, "version": payment.version}
+    values = {"amount_refunded": back, "amount_refund_pending": going, "version": payment.version}
     await tx.execute(payments.update().where(payments.c.id == payment.id).values(**values))
     return payment
 
@@ -259,7 +259,7 @@ _NEW = refunds.insert()
 _WRITE = refunds.update().where(refunds.c.id == sa.bindparam("key"))
 
 
-_NOT_COUNTED = ("failed", "canceled", "refused")
+_NOT_COUNTED = ("failed", "canceled", "rejected")
 
 
 async def get_refund_by(tx: AsyncConnection, column: str, key: str) -> Refund | None:
@@ -308,16 +308,16 @@ def sums(found: Iterable[Refund]) -> tuple[int, int]:
 def row_to_refund(row: sa.RowMapping) -> Refund:
     """A refund from a row of `refunds`."""
     known: dict[str, Any] = {name: value for name, value in row.items() if name not in _ELSEWHERE}
-    place = None if row["chat_id"] is None else ChatTarget(row["chat_id"], row["thread_id"])
+    chat = None if row["chat_id"] is None else ChatTarget(row["chat_id"], row["thread_id"])
     status, amount = RefundStatus(row["status"]), Money(row["amount"], row["currency"])
-    return Refund(**known | {"amount": amount, "status": status, "place": place})
+    return Refund(**known | {"amount": amount, "status": status, "chat": chat})
 
 
 def refund_to_row(refund: Refund) -> dict[str, Any]:
     """The columns of `refunds`."""
-    plain = {name: value for name, value in asdict(refund).items() if name not in {"place", "amount"}}
-    place = refund.chat
-    where = {"chat_id": place and place.chat_id, "thread_id": place and place.thread_id}
+    plain = {name: value for name, value in asdict(refund).items() if name not in {"chat", "amount"}}
+    chat = refund.chat
+    where = {"chat_id": chat and chat.chat_id, "thread_id": chat and chat.thread_id}
     money = {"amount": refund.amount.minor, "currency": refund.amount.currency}
     return {**plain, **where, **money, "status": refund.status.value}
 

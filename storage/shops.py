@@ -16,7 +16,7 @@ from storage.database.database import Database
 from storage.models.shop import Member, Role, Seller, Shop
 from storage.schema.shops import installation_settings, members, owners, seller_history, shop_chats, shops
 
-SYSTEM_ACTOR = "kvit"
+SYSTEM_ACTOR = "system"
 """Who did what nobody in particular asked for."""
 
 WRITE_PROBE = "written_at"
@@ -147,7 +147,7 @@ class ShopRepository:
                     return row_to_shop(row)
             writing = shops.insert().values(**_columns(shop), created_at=now).returning(shops)
             opened = row_to_shop((await tx.execute(writing)).mappings().one())
-            await record(tx, opened.id, actor, "shop opened", {}, now)
+            await record(tx, opened.id, actor, "shop_created", {}, now)
             if chat_id is not None:
                 await _tie(tx, chat_id, opened.id, actor, now)
             return opened
@@ -164,7 +164,7 @@ class ShopRepository:
                 await tx.execute(shops.update().where(shops.c.id == shop_id).values(**_columns(after)))
                 if _seller(after) != _seller(before):
                     await _keep_seller(tx, after, now)
-                await record(tx, shop_id, actor, "setting changed", detail, now)
+                await record(tx, shop_id, actor, "setting_changed", detail, now)
         return after
 
     async def seller_history(self, shop_id: int) -> Sequence[Seller]:
@@ -238,8 +238,8 @@ async def _tie(tx: AsyncConnection, chat_id: int, shop_id: int, actor: str, now:
     await tx.execute(shop_chats.delete().where(shop_chats.c.chat_id == chat_id))
     await tx.execute(shop_chats.insert().values(chat_id=chat_id, shop_id=shop_id, since=now))
     if before is not None:
-        await record(tx, before, actor, "chat untied", {"chat": chat_id}, now)
-    await record(tx, shop_id, actor, "chat tied", {"chat": chat_id}, now)
+        await record(tx, before, actor, "chat_unlinked", {"chat": chat_id}, now)
+    await record(tx, shop_id, actor, "chat_linked", {"chat": chat_id}, now)
 
 
 async def _keep_seller(tx: AsyncConnection, shop: Shop, now: datetime) -> None:

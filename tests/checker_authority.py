@@ -51,9 +51,9 @@ def _refund(file: File, case: Case, row: Row) -> Iterator[str]:
         people = {act.by for act in _yes(file, row) if _might(file, row, act, request.at)}
         if len(people) < needed:
             yield f"8: a refund of {row['amount']} of {case.name} went out after {len(people)} yes and not {needed}"
-        by, at = row["asked_by"], row["asked_at"]
+        by, at = row["requested_by"], row["requested_at"]
         commands = [act for act in file.acts if act.by == by and _names(act, case, "/refund")]
-        drafts = [one for one in case.refunds if one["asked_by"] == by and one["asked_at"] <= at]
+        drafts = [one for one in case.refunds if one["requested_by"] == by and one["requested_at"] <= at]
         if sum(act.at <= time(at) for act in commands) < len(drafts):
             yield f"8: nobody asked for a refund of {row['amount']} of {case.name}"
 
@@ -71,7 +71,7 @@ def _might(file: File, row: Row, act: Act, until: datetime) -> bool:
 
 
 def _names(act: Act, case: Case, command: str) -> bool:
-    return act.text.startswith(command) and case.row["ref"] in act.text.upper()
+    return act.text.startswith(command) and case.row["reference"] in act.text.upper()
 
 
 def _holds(file: File, case: Case) -> Iterator[str]:
@@ -114,7 +114,7 @@ def _limits(file: File) -> Iterator[str]:
     for case in file.cases:
         ended = {move.id for move in case.moves if move.state in CAME_TO_NOTHING}
         for row in case.refunds:
-            if row["stripe_id"] is None or row["asked_by"] is None or row["stripe_id"] in ended:
+            if row["stripe_id"] is None or row["requested_by"] is None or row["stripe_id"] in ended:
                 continue
             at = max((act.at for act in _first_yes(file, row)), default=None)
             people = {act.by for act in _first_yes(file, row)}
@@ -129,7 +129,7 @@ def _limits(file: File) -> Iterator[str]:
 
 def _first_yes(file: File, row: Row) -> list[Act]:
     """The first tap of each of those by whom the book says it was approved."""
-    approvers = {row["approved_by"], row["second_by"]}
+    approvers = {row["approved_by"], row["second_approved_by"]}
     first: dict[int, Act] = {}
     for act in _yes(file, row):
         if act.by in approvers:

@@ -14,8 +14,8 @@ NOWHERE = -1
 """Nothing that Stripe said was shown yet."""
 
 FINAL = frozenset({"paid", "paid again", "partly refunded", "refunded", "canceled"})
-OVER = frozenset({"failed", "lapsed"})
-OURS = frozenset({"making", "asked", "trouble", "canceling", "capturing", "refused"})
+OVER = frozenset({"failed", "expired"})
+OURS = frozenset({"creating", "requested", "error", "canceling", "capturing", "rejected"})
 """States that say what Kvit waits for, and nothing that Stripe said."""
 
 AT_STRIPE = {"aging": "open", "ended": "canceled"}
@@ -82,11 +82,11 @@ def _may_wait(case: Case, claim: Claim, place: int) -> bool:
         return False
     at = claim.said.at
     match claim.state:
-        case "making":
+        case "creating":
             return place == NOWHERE
-        case "refused":
+        case "rejected":
             return not case.intents
-        case "asked":
+        case "requested":
             return any(turn.state in OVER and turn.at <= at for turn in case.turns)
         case "canceling":
             return case.may_end(at)
@@ -103,6 +103,6 @@ def _last(case: Case) -> Iterator[str]:
     if not versions:
         yield f"12: {case.name} has no card"
         return
-    state = case.turns[-1].state if case.turns else "refused"
+    state = case.turns[-1].state if case.turns else "rejected"
     if versions[-1].state not in LAST_WORDS.get(state, {state}):
         yield f"12: the card of {case.name} says {versions[-1].state} in the end, and Stripe {state}"

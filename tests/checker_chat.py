@@ -17,13 +17,13 @@ REF_WITHIN = re.compile(REF)
 AMOUNT = re.compile(r"\b(DKK|EUR|NOK|SEK)\s(\d[\d,]*)\.(\d\d)\b")
 NONCE = re.compile(r"pa_nonce_\w+")
 CARD_STATES = {
-    "Making the link": "making",
-    "Making a new link": "asked",
-    "Waiting for Stripe": "trouble",
+    "Making the link": "creating",
+    "Making a new link": "requested",
+    "Waiting for Stripe": "error",
     "Waiting for payment": "open",
     "The link is no longer fresh": "aging",
     "That attempt failed": "failed",
-    "The link expired": "lapsed",
+    "The link expired": "expired",
     "Approved, on its way": "processing",
     "Reserved": "reserved",
     "Paid": "paid",
@@ -33,9 +33,9 @@ CARD_STATES = {
     "Canceling": "canceling",
     "Canceled": "canceled",
     "The request has ended": "ended",
-    "Stripe did not accept this request": "refused",
+    "Stripe did not accept this request": "rejected",
 }
-NOTICE_STATES = {"✅": "paid", "🔒": "reserved", "❌": "failed", "⌛": "lapsed", "🏁": "ended", "🚫": "canceled"}
+NOTICE_STATES = {"✅": "paid", "🔒": "reserved", "❌": "failed", "⌛": "expired", "🏁": "ended", "🚫": "canceled"}
 
 
 @dataclass(frozen=True)

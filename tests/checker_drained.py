@@ -11,9 +11,9 @@ from tests.checker_stripe import ROOT
 
 FINAL = frozenset({"succeeded", "canceled"})
 WANTED = {
-    "confirm": {"attempt asked"},
-    "cancel": {"cancel asked", "time is over"},
-    "capture": {"capture asked"},
+    "confirm": {"attempt_requested"},
+    "cancel": {"cancel_requested", "expired"},
+    "capture": {"capture_requested"},
 }
 
 
@@ -30,9 +30,9 @@ def _mail(file: File) -> Iterator[str]:
         name = f"{mail['box']} {mail['key']} ({mail['kind']})"
         if mail["lease"] is not None:
             yield f"14: {name} is still leased"
-        elif mail["state"] == "waiting":
+        elif mail["state"] == "pending":
             yield f"14: {name} still waits: {mail['note'] or 'nothing was tried'}"
-        elif mail["state"] == "set_aside" and not mail["key"].startswith("alert:") and not file.is_told(mail):
+        elif mail["state"] == "dead" and not mail["key"].startswith("alert:") and not file.is_told(mail):
             yield f"14: {name} was set aside and no owner has a word about it: {mail['note']}"
 
 
@@ -40,14 +40,14 @@ def _pending(case: Case) -> Iterator[str]:
     row = case.row
     if row["status"] == "created":
         yield f"14: {case.name} still waits for its intent"
-    if row["status"] not in FINAL and row["cancel_asked"]:
+    if row["status"] not in FINAL and row["cancel_requested"]:
         yield f"14: {case.name} still waits to be canceled"
-    if row["status"] not in FINAL and row["capture_by"]:
+    if row["status"] not in FINAL and row["capture_requested_by"]:
         yield f"14: {case.name} still waits to be taken"
-    if row["status"] not in FINAL and row["look_at"] is None:
+    if row["status"] not in FINAL and row["next_check_at"] is None:
         yield f"14: nobody will look at {case.name} again, which is {row['status']}"
     for attempt in case.attempts:
-        if attempt["outcome"] == "asked" or (attempt["outcome"] == "live" and row["status"] in FINAL):
+        if attempt["status"] == "requested" or (attempt["status"] == "active" and row["status"] in FINAL):
             yield f"14: attempt {attempt['number']} of {case.name} is still {attempt['outcome']}"
 
 

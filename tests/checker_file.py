@@ -70,7 +70,7 @@ class Case:
     @property
     def outcomes(self) -> list[tuple[str, int]]:
         """What became of refunds and is to be told: at Stripe, or in the book for those that did not get there."""
-        ours = [(row["status"], row["amount"]) for row in self.refunds if row["status"] in {"refused", "expired"}]
+        ours = [(row["status"], row["amount"]) for row in self.refunds if row["status"] in {"rejected", "expired"}]
         return [(move.state, move.amount) for move in self.moves] + ours
 
     def began_by(self, number: int) -> str:
@@ -102,7 +102,7 @@ class File:
     @cached_property
     def set_aside(self) -> list[Row]:
         """The mails that wait for a human."""
-        return [mail for mail in self.book.mail if mail["state"] == "set_aside"]
+        return [mail for mail in self.book.mail if mail["state"] == "dead"]
 
     def is_given_up(self, key: str) -> bool:
         """Whether the mail with a key that begins so was set aside, and the owner has a word about it."""
@@ -117,7 +117,7 @@ class File:
     def _case(self, row: Row) -> Case:
         intents = checker_stripe.intents_of(self.ledger, row["id"])
         turns = [turn for intent in intents for turn in checker_stripe.turns(self.ledger, intent)]
-        claims = [claim for claim in self.claims if claim.ref == row["ref"]]
+        claims = [claim for claim in self.claims if claim.ref == row["reference"]]
         acts = [act for act in self.acts if _is_about(act, row)]
         attempts, history = self.book.attempts_of(row["id"]), self.book.history_of(row["id"])
         moves = [move for intent in intents for move in checker_stripe.refund_moves(self.ledger, intent)]
@@ -152,4 +152,4 @@ def _is_about(act: Act, row: Row) -> bool:
     """Whether somebody acted on this payment: a button of its card, a command that names it or replies to it."""
     if act.data:
         return act.data[1:] == f":{row['id']}"
-    return row["ref"] in act.text.upper() or (act.text.strip() == "/cancel" and act.chat == row["chat_id"])
+    return row["reference"] in act.text.upper() or (act.text.strip() == "/cancel" and act.chat == row["chat_id"])

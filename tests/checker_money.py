@@ -18,7 +18,7 @@ STATUS = {
     "canceled": "canceled",
     "processing": "processing",
 }
-OUTCOMES = {"approved": "succeeded", "declined": "failed", "lapsed": "lapsed", "canceled": "canceled", None: "live"}
+OUTCOMES = {"approved": "succeeded", "declined": "failed", "expired": "expired", "canceled": "canceled", None: "active"}
 
 
 def judge(file: File) -> Iterator[str]:
@@ -38,14 +38,14 @@ def _asked(file: File) -> Iterator[str]:
     """Each /pay that was not answered with a refusal or a question has its one row, and each row its message."""
     cards = {(claim.said.chat, claim.said.message_id) for claim in file.claims if claim.kind == "card"}
     answered = {(s.chat, s.reply_to) for s in file.said if (s.chat, s.message_id) not in cards}
-    sources = [row["source"] for row in file.book.payments]
+    sources = [row["request_key"] for row in file.book.payments]
     for act in file.acts:
         rows = sources.count(_source(act))
         if PAY.fullmatch(act.text) and rows != 1 and (act.chat, act.message_id) not in answered:
             yield f"1: {act.text!r} made {rows} payments"
     asked = {_source(act) for act in file.acts if act.text}
     for row in file.book.payments:
-        if row["source"].startswith("message:") and row["source"] not in asked:
+        if row["request_key"].startswith("message:") and row["request_key"] not in asked:
             yield f"1: nobody asked for #{row['ref']}"
 
 
@@ -80,7 +80,7 @@ def _faithful(file: File, case: Case) -> Iterator[str]:
     """What was typed, what was written, what Stripe was asked for and what is shown are the same money and chat."""
     row = case.row
     ours = (row["amount"], row["currency"])
-    typed = [act for act in file.acts if _source(act) == row["source"] and PAY.fullmatch(act.text)]
+    typed = [act for act in file.acts if _source(act) == row["request_key"] and PAY.fullmatch(act.text)]
     for act in typed:
         if (read := _reading(act, file.book.currency_of(row["shop_id"]))) != ours:
             yield f"3: {case.name} was asked for as {read}, and written as {ours}"
@@ -104,9 +104,9 @@ def _converged(file: File, case: Case) -> Iterator[str]:
         intent, attempts = file.ledger.intents[key], file.ledger.attempts[key]
         if row["status"] != STATUS[intent["status"]]:
             yield f"4: {case.name} is {row['status']} in the book and {intent['status']} at Stripe"
-        if row["received"] != intent["amount_received"]:
+        if row["amount_received"] != intent["amount_received"]:
             yield f"4: {case.name} received {row['received']} by the book, {intent['amount_received']} by Stripe"
-        ours, theirs = [each["outcome"] for each in case.attempts], [OUTCOMES.get(a.outcome) for a in attempts]
+        ours, theirs = [each["status"] for each in case.attempts], [OUTCOMES.get(a.outcome) for a in attempts]
         if ours != theirs:
             yield f"4: the attempts of {case.name} are {ours} in the book and {theirs} at Stripe"
     if not case.intents and row["status"] != "canceled":

@@ -16,7 +16,7 @@ _NEWS = {
     "refund_refused": rf"❌ {REF}: {AMOUNT} was not refunded",
     "refund_expired": rf"⌛ {REF}: nobody approved the refund of {AMOUNT}",
     "refund_short": rf"⚠️ {REF}: Stripe did not refund {AMOUNT}",
-    "capture_refused": rf"❌ {REF}: Stripe did not take the reserved {AMOUNT}",
+    "capture_rejected": rf"❌ {REF}: Stripe did not take the reserved {AMOUNT}",
     "hold_ends_1": rf"⏰ {REF}: the reservation of {AMOUNT} ends within a day",
     "hold_ends_2": rf"⏰ {REF}: the reservation of {AMOUNT} ends within an hour",
     "dispute_needs_response": rf"⚖️ {REF}: the customer disputes {AMOUNT} at the bank. The bank has taken",

@@ -15,7 +15,7 @@ from tests.checker_stripe import CAME_TO_NOTHING, Move, asked_for, not_failed
 from tests.checker_words import HASTE
 
 UNDER_WAY = frozenset({"pending", "requires_action"})
-OPEN = frozenset({"draft", "asked"})
+OPEN = frozenset({"draft", "awaiting_approval"})
 WAITING = frozenset({"approved", *UNDER_WAY})
 MOST_LINES = 6
 
@@ -61,7 +61,7 @@ def _bound(file: File, case: Case) -> Iterator[str]:
             continue
         made[draft_id] += 1
         row = drafts.get(draft_id)
-        if row is None or row["reserved_at"] is None or row["asked_by"] is None:
+        if row is None or row["reserved_at"] is None or row["requested_by"] is None:
             yield f"6: the refund {key} of {case.name} has no approved draft"
             continue
         theirs = (refund["amount"], refund["currency"].upper())
@@ -91,7 +91,7 @@ def _converged(case: Case) -> Iterator[str]:
             yield f"4: a refund of {case.name} is {row['status']} in the book and {move.state} at Stripe"
     done = sum(move.amount for move in theirs.values() if move.state == "succeeded")
     going = sum(move.amount for move in theirs.values() if move.state in UNDER_WAY)
-    if (case.row["refunded"], case.row["refunding"]) != (done, going):
+    if (case.row["amount_refunded"], case.row["amount_refund_pending"]) != (done, going):
         ours = f"{case.row['refunded']} and {case.row['refunding']}"
         yield f"4: of {case.name} {ours} went and goes back by the book, {done} and {going} by Stripe"
 
@@ -133,9 +133,9 @@ def _news(file: File, case: Case) -> Iterator[str]:
     for number, move in enumerate(case.moves):
         if not _overtaken(case.moves, number) and not _given_up(file, case, move):
             wanted[move.state, move.amount] += 1
-    wanted.update((state, minor) for state, minor in case.outcomes if state in {"refused", "expired"})
+    wanted.update((state, minor) for state, minor in case.outcomes if state in {"rejected", "expired"})
     for (state, minor), number in wanted.items():
-        if told[state, minor] < number and not (state in {"refused", "expired"} and _dropped(file, case, state)):
+        if told[state, minor] < number and not (state in {"rejected", "expired"} and _dropped(file, case, state)):
             yield f"11: {number} refunds of {minor} of {case.name} were {state}, and {told[state, minor]} are told"
 
 
@@ -147,7 +147,7 @@ def _too_early(case: Case, claim: Claim, state: str, minor: int) -> Iterator[str
             yield f"7: {minor} of {case.name} was called {state} at {at:%H:%M:%S.%f}, which was not so"
         elif claim.kind == "news" and state in CAME_TO_NOTHING:
             yield from _grown_again(case, claim, held[0].at)
-    if state == "refused" and not any(row["status"] == "refused" and row["amount"] == minor for row in case.refunds):
+    if state == "rejected" and not any(row["status"] == "rejected" and row["amount"] == minor for row in case.refunds):
         yield f"7: {minor} of {case.name} was called refused at {at:%H:%M:%S.%f}, which was not so"
 
 
@@ -158,7 +158,7 @@ def _grown_again(case: Case, claim: Claim, since: datetime) -> Iterator[str]:
             yield f"7: a failure speaks of a dispute about {case.name}, and there was none"
         return
     at, said = claim.said.at, checker_news.left(claim.said.text)
-    taken = case.row["received"]
+    taken = case.row["amount_received"]
     times = [since, *(move.at for move in case.moves if since <= move.at <= at)]
     most, least = (of(taken - not_failed(case.moves, time) for time in times) for of in (max, min))
     if "by other refunds meanwhile" in claim.said.text:
@@ -215,7 +215,7 @@ def _pending(file: File, case: Case) -> Iterator[str]:
     for row in case.refunds:
         if row["status"] == "approved":
             yield f"14: a refund of {case.name} still waits to be asked for"
-        if row["status"] in WAITING and row["look_at"] is None:
+        if row["status"] in WAITING and row["next_check_at"] is None:
             yield f"14: nobody will look at a refund of {case.name} again, which is {row['status']}"
         if row["status"] in OPEN and last is not None and row["expires_at"] and time(row["expires_at"]) < last:
             yield f"14: a draft of {case.name} is still {row['status']} though its time is over"
@@ -226,7 +226,7 @@ def _unwritten(file: File, case: Case) -> Iterator[str]:
     for row in case.refunds:
         asked = asked_for(file.ledger, row["id"])
         mine = [line for line in case.history if json.loads(line["detail"]).get("refund") == row["id"]]
-        for action in ("refund approved", "refund sent"):
+        for action in ("refund_approved", "refund_sent"):
             written = [time(line["at"]) for line in mine if line["action"] == action]
             if asked and not any(at < asked[0].at for at in written):
                 yield f"S2: a refund of {case.name} went out before {action!r} was written down"

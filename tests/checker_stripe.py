@@ -9,7 +9,7 @@ from datetime import datetime
 from bot.sandbox.fake_stripe import Attempt, Ledger, Request
 
 ROOT = "/v1/payment_intents"
-AFTER_AN_ATTEMPT = {"declined": "failed", "lapsed": "lapsed"}
+AFTER_AN_ATTEMPT = {"declined": "failed", "expired": "expired"}
 EVENTS = {
     "payment_intent.succeeded": "paid",
     "payment_intent.amount_capturable_updated": "reserved",
@@ -40,14 +40,14 @@ class Turn:
         return self.attempt.began + (self.attempt.ends - self.attempt.began) * 4 / 5
 
 
-def intents_of(ledger: Ledger, payment_id: str) -> list[str]:
+def intents_of(payments: Ledger, payment_id: str) -> list[str]:
     """Every intent that names the payment."""
-    return [key for key, intent in ledger.intents.items() if intent["metadata"].get("kvit_payment") == payment_id]
+    return [key for key, intent in payments.intents.items() if intent["metadata"].get("kvit_payment") == payment_id]
 
 
-def turns(ledger: Ledger, intent_id: str) -> list[Turn]:
+def turns(payments: Ledger, intent_id: str) -> list[Turn]:
     """All that came to hold of an intent, oldest first."""
-    found = (*_by_attempts(ledger, intent_id), *_by_events(ledger, intent_id), *_by_refunds(ledger, intent_id))
+    found = (*_by_attempts(payments, intent_id), *_by_events(payments, intent_id), *_by_refunds(payments, intent_id))
     return sorted(found, key=lambda turn: turn.at)
 
 
@@ -61,14 +61,14 @@ class Move:
     amount: int
 
 
-def refund_moves(ledger: Ledger, intent_id: str) -> list[Move]:
+def refund_moves(payments: Ledger, intent_id: str) -> list[Move]:
     """All that became of the refunds of an intent, oldest first."""
-    return list(_moves(ledger, intent_id, "refund."))
+    return list(_moves(payments, intent_id, "refund."))
 
 
-def dispute_moves(ledger: Ledger, intent_id: str) -> list[Move]:
+def dispute_moves(payments: Ledger, intent_id: str) -> list[Move]:
     """All that became of the disputes of an intent, oldest first."""
-    return list(_moves(ledger, intent_id, "charge.dispute."))
+    return list(_moves(payments, intent_id, "charge.dispute."))
 
 
 def not_failed(moves: Iterable[Move], at: datetime) -> int:
@@ -77,55 +77,55 @@ def not_failed(moves: Iterable[Move], at: datetime) -> int:
     return sum(move.amount for move in latest.values() if move.state not in CAME_TO_NOTHING)
 
 
-def asked_for(ledger: Ledger, refund_id: str) -> list[Request]:
+def asked_for(payments: Ledger, refund_id: str) -> list[Request]:
     """The requests for a refund of ours that Stripe looked at; a repeat that its key answered is none."""
-    asked = [r for r in ledger.requests if r.method == "POST" and r.path == REFUNDS]
+    asked = [r for r in payments.requests if r.method == "POST" and r.path == REFUNDS]
     return [r for r in asked if r.params.get("metadata", {}).get("kvit_refund") == refund_id and _carried_out(r)]
 
 
-def asked_to(ledger: Ledger, intent_id: str, what: str) -> list[Request]:
+def asked_to(payments: Ledger, intent_id: str, what: str) -> list[Request]:
     """The requests to capture or cancel an intent that Stripe looked at; a repeat that its key answered is none."""
     path = f"{ROOT}/{intent_id}/{what}"
-    return [r for r in ledger.requests if r.method == "POST" and r.path == path and _carried_out(r)]
+    return [r for r in payments.requests if r.method == "POST" and r.path == path and _carried_out(r)]
 
 
-def charges(ledger: Ledger, intent_ids: list[str]) -> list[str]:
+def charges(payments: Ledger, intent_ids: list[str]) -> list[str]:
     """The charges that took or hold money."""
-    found = ledger.charges.values()
+    found = payments.charges.values()
     return [c["id"] for c in found if c["status"] == "succeeded" and c["payment_intent"] in intent_ids]
 
 
-def confirms(ledger: Ledger, intent_id: str) -> list[Request]:
+def confirms(payments: Ledger, intent_id: str) -> list[Request]:
     """The further confirms that Stripe looked at, refused ones too; a repeat that its key answered is none."""
-    return asked_to(ledger, intent_id, "confirm")
+    return asked_to(payments, intent_id, "confirm")
 
 
-def open_at(ledger: Ledger, intent_id: str, at: datetime) -> Attempt | None:
+def open_at(payments: Ledger, intent_id: str, at: datetime) -> Attempt | None:
     """The attempt that the customer could authorise at that time."""
-    for attempt in ledger.attempts.get(intent_id, []):
+    for attempt in payments.attempts.get(intent_id, []):
         if attempt.began < at and (attempt.ended is None or attempt.ended > at):
             return attempt
     return None
 
 
-def _by_attempts(ledger: Ledger, intent_id: str) -> Iterator[Turn]:
-    for attempt in ledger.attempts.get(intent_id, []):
+def _by_attempts(payments: Ledger, intent_id: str) -> Iterator[Turn]:
+    for attempt in payments.attempts.get(intent_id, []):
         yield Turn(attempt.began, "open", attempt.number, attempt)
         if attempt.ended is not None and attempt.outcome in AFTER_AN_ATTEMPT:
             yield Turn(attempt.ended, AFTER_AN_ATTEMPT[attempt.outcome], attempt.number)
 
 
-def _by_events(ledger: Ledger, intent_id: str) -> Iterator[Turn]:
-    for key, event in ledger.events.items():
+def _by_events(payments: Ledger, intent_id: str) -> Iterator[Turn]:
+    for key, event in payments.events.items():
         if event["type"] in EVENTS and event["data"]["object"]["id"] == intent_id:
-            yield Turn(ledger.happened[key], EVENTS[event["type"]])
+            yield Turn(payments.happened[key], EVENTS[event["type"]])
 
 
-def _by_refunds(ledger: Ledger, intent_id: str) -> Iterator[Turn]:
+def _by_refunds(payments: Ledger, intent_id: str) -> Iterator[Turn]:
     """Each time that the sum of what went back has changed."""
-    taken, before = ledger.intents[intent_id]["amount_received"], 0
+    taken, before = payments.intents[intent_id]["amount_received"], 0
     done: dict[str, int] = {}
-    for move in refund_moves(ledger, intent_id):
+    for move in refund_moves(payments, intent_id):
         done[move.id] = move.amount if move.state == "succeeded" else 0
         if (back := sum(done.values())) != before:
             state = "refunded" if back >= taken else "partly refunded" if back else "paid again"
@@ -133,15 +133,15 @@ def _by_refunds(ledger: Ledger, intent_id: str) -> Iterator[Turn]:
             before = back
 
 
-def _moves(ledger: Ledger, intent_id: str, kind: str) -> Iterator[Move]:
+def _moves(payments: Ledger, intent_id: str, kind: str) -> Iterator[Move]:
     standing: dict[str, str] = {}
-    for key, event in ledger.events.items():
+    for key, event in payments.events.items():
         thing = event["data"]["object"]
         if not event["type"].startswith(kind) or thing["payment_intent"] != intent_id:
             continue
         if standing.get(thing["id"]) != thing["status"]:
             standing[thing["id"]] = thing["status"]
-            yield Move(ledger.happened[key], thing["id"], thing["status"], thing["amount"])
+            yield Move(payments.happened[key], thing["id"], thing["status"], thing["amount"])
 
 
 def _carried_out(request: Request) -> bool:

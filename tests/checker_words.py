@@ -15,9 +15,9 @@ from tests.checker_stripe import Turn
 HASTE = timedelta(seconds=121)
 """Two sweeps: news of an attempt may come so late, and who went on before that needs none."""
 
-LOUD = frozenset({"paid", "reserved", "failed", "lapsed", "canceled"})
-OVER = frozenset({"failed", "lapsed"})
-ASKED_IN_THE_CHAT = frozenset({"by_merchant", "released", "refused"})
+LOUD = frozenset({"paid", "reserved", "failed", "expired", "canceled"})
+OVER = frozenset({"failed", "expired"})
+ASKED_IN_THE_CHAT = frozenset({"requested", "released", "rejected"})
 MONEY_OUT = frozenset({"news", "details", "draft", "question"})
 PAID_MEANWHILE = "The customer has paid meanwhile."
 
@@ -86,7 +86,7 @@ def _worth(case: Case, fact: str) -> int:
     """How often something may be said: once, but for the end of each attempt, each refund, and each who is asked."""
     if fact.startswith("draft "):
         return max([int(row["approvals_needed"]) for row in case.refunds if f"y:{row['id']}" in fact], default=1)
-    if fact.startswith(("refund_", "capture_refused")):
+    if fact.startswith(("refund_", "capture_rejected")):
         return max(1, sum(fact == f"refund_{state} of {_currency(case, minor)}" for state, minor in case.outcomes))
     return max(1, sum(turn.state == fact for turn in case.turns)) if fact in OVER else 1
 
@@ -123,7 +123,7 @@ def _told_elsewhere(file: File) -> Iterator[str]:
         links = {turn.attempt.nonce for turn in case.turns if turn.attempt is not None}
         whole = f"{row['amount'] // 100:,}.{row['amount'] % 100:02}"
         for message in file.said:
-            shown = case.name in message.text or row["token"] in _all(message) or whole in message.text
+            shown = case.name in message.text or row["page_token"] in _all(message) or whole in message.text
             if message.chat not in allowed and (shown or links & nonces(message)):
                 yield f"9: {case.name} is spoken of in chat {message.chat}, which is not its shop's"
         for claim in (*case.said("card"), *case.said("notice"), *case.said("news")):
@@ -141,9 +141,9 @@ def _not_told(file: File, case: Case) -> Iterator[str]:
 
 def _is_told(case: Case, turn: Turn) -> bool:
     """Whether there is a message about it; an end that was asked for in the chat may be told by card or answer."""
-    if turn.state == "canceled" and case.row["canceled_because"] in ASKED_IN_THE_CHAT:
+    if turn.state == "canceled" and case.row["cancellation_reason"] in ASKED_IN_THE_CHAT:
         return any(claim.state == "canceled" and claim.said.at >= turn.at for claim in case.claims)
-    if turn.state == "lapsed" and case.began_by(turn.number) == "page":
+    if turn.state == "expired" and case.began_by(turn.number) == "page":
         return True
     until = _next(case, turn)
     notices = [claim for claim in case.said("notice") if _state(claim) == turn.state]

@@ -82,10 +82,10 @@ async def known(world: World, status: PaymentStatus, number: int = -1) -> None:
             await asyncio.sleep(0)
 
 
-async def set_aside(world: World, box: str = "outbox") -> list[str]:
+async def set_aside(world: World, queue: str = "outbox") -> list[str]:
     """Why mails of a box wait for a human, oldest first."""
     async with book(world) as db:
-        return [kept.reason for kept in reversed(await JobQueue(db, box).dead_jobs())]
+        return [kept.reason for kept in reversed(await JobQueue(db, queue).dead_jobs())]
 
 
 async def kept_aside(world: World, number: int) -> list[str]:

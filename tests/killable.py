@@ -81,7 +81,7 @@ async def main() -> None:
     """Serve until SIGTERM, or until the chosen call."""
     settings = load(None)
     logging_setup.configure(form=settings.log_format, level=settings.log_level, secrets=settings.secrets())
-    service = Service(settings, SystemClock(), seams=seams(os.environ))
+    service = Service(settings, SystemClock(), overrides=seams(os.environ))
     with shutdown_event() as told:
         await service.start()
         try:

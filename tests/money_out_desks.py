@@ -128,22 +128,28 @@ class Counter:
         self.ill = Ill()
         self.db = Database(f"sqlite:///{self.folder / 'kvit.db'}")
         self.stripe = StripeGateway(self.key, api_base=self.base, timeout=5)
-        gateway, outbox, turns = IllGateway(self.stripe, self.ill), JobQueue(self.db, "outbox"), KeyedLocks()
+        gateway, outbox, locks = IllGateway(self.stripe, self.ill), JobQueue(self.db, "outbox"), KeyedLocks()
         self.queries, self.directory, self.errands = PaymentQueries(self.db), ShopRepository(self.db), BackgroundTasks()
         self.team = MembershipService(self.directory, frozenset({OWNER}), self.clock)
-        rights, times = Authorization(self.team, self.directory, MessageRepository(self.db)), Timing()
-        ledger = PaymentRepository(self.db, outbox, jobs_for_change, partial(_next_look, times=times))
+        authorization, times = Authorization(self.team, self.directory, MessageRepository(self.db)), Timing()
+        payments = PaymentRepository(self.db, outbox, jobs_for_change, partial(_next_look, timing=times))
         self.attendant = PaymentSync(
-            ledger, self.queries, gateway, self.clock, times, turns=turns, may_still=rights.is_request_authorized
+            payments,
+            self.queries,
+            gateway,
+            self.clock,
+            times,
+            locks=locks,
+            is_authorized=authorization.is_request_authorized,
         )
         self.book = RefundRepository(self.db, outbox, jobs_for_refund, refund_life.next_look)
         self.refunder = RefundSync(
-            self.book, self.queries, gateway, self.clock, turns=turns, may_still=rights.is_refund_authorized
+            self.book, self.queries, gateway, self.clock, locks=locks, is_authorized=authorization.is_refund_authorized
         )
         contests = DisputeRepository(self.db, outbox, jobs_for_dispute, jobs_for_fraud_warning)
-        self.disputes = DisputeSync(contests, self.queries, gateway, self.clock, turns=turns)
+        self.disputes = DisputeSync(contests, self.queries, gateway, self.clock, locks=locks)
         terms = PaymentDefaults(24, lambda _: "https://example.com/back")
-        self.payments = PaymentService(ledger, self.attendant, gateway, self.clock, terms, self.errands)
+        self.payments = PaymentService(payments, self.attendant, gateway, self.clock, terms, self.errands)
         self.refunds = RefundService(
             self.book, self.refunder, gateway, self.clock, self.errands, approval_above=self.above
         )
@@ -166,9 +172,9 @@ class Counter:
     async def draft(self, payment: Payment, minor: int | None, *, by: int) -> Refund:
         """`/refund`; what a merchant asks for is for others to approve."""
         amount = None if minor is None else Money(minor, "DKK")
-        wish = RefundRequestInput(ChatTarget(GROUP), by, f"refund:{next(self.numbers)}", amount)
+        wanted = RefundRequestInput(ChatTarget(GROUP), by, f"refund:{next(self.numbers)}", amount)
         for_others = not is_allowed(await self.role(by), Action.APPROVE_REFUND)
-        return await self.refunds.draft(payment, wish, for_others=for_others)
+        return await self.refunds.draft(payment, wanted, for_others=for_others)
 
     async def role(self, person: int) -> Role:
         """What somebody may do now."""
@@ -189,5 +195,5 @@ class Counter:
         await self.disputes.sync(payment_id, warnings=False)
 
 
-def _next_look(payment: Payment, now: Any, *, times: Timing) -> Any:
-    return state_machine.next_check_at(payment, now=now, times=times)
+def _next_look(payment: Payment, now: Any, *, timing: Timing) -> Any:
+    return state_machine.next_check_at(payment, now=now, timing=timing)

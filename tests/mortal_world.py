@@ -59,11 +59,11 @@ class TickingClock(TurnedClock):
 
     def __init__(self) -> None:
         super().__init__(NOON, frozen=True)
-        self._looks = 0
+        self._display = 0
 
     def now(self) -> datetime:
-        self._looks += 1
-        return super().now() + timedelta(microseconds=self._looks)
+        self._display += 1
+        return super().now() + timedelta(microseconds=self._display)
 
 
 def _set() -> asyncio.Event:
@@ -118,7 +118,7 @@ class MortalWorld(World):
             TelegramRateLimiter(BRISK, BRISK, BRISK, BRISK),
             AdapterOverrides(self._gateway, self._messenger),
         )
-        self.service = Service(self.settings, self.own, pacing=pacing, seams=seams)
+        self.service = Service(self.settings, self.own, rate_limiter=pacing, overrides=seams)
         attach(self.service._db, self.fate)
         start = asyncio.create_task(self.service.start())
         died = asyncio.create_task(self.fate.died.wait())
@@ -137,8 +137,8 @@ class MortalWorld(World):
         house = self.service._components
         tasks = {
             *self.service._tasks,
-            *house.errands._running,
-            *(task for belt in house.workers for task in belt._busy),
+            *house.background_tasks._running,
+            *(task for worker in house.workers for task in worker._busy),
         }
         for task in tasks:
             task.cancel()
@@ -235,12 +235,12 @@ def blank() -> bytes:
 async def _migrated(url: str) -> None:
     db = Database(url)
     await db.migrate()
-    directory = ShopRepository(db)
+    shops = ShopRepository(db)
     wanted = Shop(0, "Kvit", "DKK", "en", "Europe/Copenhagen")
-    shop = await directory.create_shop(wanted, now=NOON, only_first=True)
+    shop = await shops.create_shop(wanted, now=NOON, only_first=True)
     for user_id, name, role in SHOP_PEOPLE:
-        await directory.set_member(shop.id, user_id, Role[role.upper()], name=name, now=NOON)
-    await directory.link_chat(GROUP, shop.id, now=NOON)
+        await shops.set_member(shop.id, user_id, Role[role.upper()], name=name, now=NOON)
+    await shops.link_chat(GROUP, shop.id, now=NOON)
     await db.close()
 
 

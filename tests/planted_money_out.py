@@ -138,13 +138,13 @@ def desks(service: Service) -> Services:
 
 def everybody_is_an_admin(service: Service) -> None:
     """Whoever holds a role holds the one of an admin."""
-    team = desks(service).team
-    known = team.role
+    membership = desks(service).membership
+    known = membership.role
 
-    async def role(shop_id: int, person: Actor) -> Role:
-        return max(await known(shop_id, person), Role.ADMIN)
+    async def role(shop_id: int, actor: Actor) -> Role:
+        return max(await known(shop_id, actor), Role.ADMIN)
 
-    vars(team).update(role=role)
+    vars(membership).update(role=role)
 
 
 def a_refund_per_click(service: Service) -> None:
@@ -181,7 +181,7 @@ def nobody_is_asked_again(service: Service) -> None:
     async def always(_: Refund) -> bool:
         return True
 
-    vars(desks(service).refunds._attendant).update(_may_still=always)
+    vars(desks(service).refunds._sync).update(_may_still=always)
 
 
 class LooksThenWrites(RefundRepository):
@@ -235,7 +235,7 @@ def approved_at_once(service: Service) -> None:
 
     async def draft(payment: Payment, wish: Any, *, for_others: bool) -> Refund:
         refund = await known(payment, wish, for_others=for_others)
-        shop = await desks(service).directory.shop(payment.shop_id)
+        shop = await desks(service).shops.shop(payment.shop_id)
         assert shop is not None
         return await desk.approve(refund, payment, shop, user_id=wish.user_id)
 

@@ -66,7 +66,7 @@ class Market:
         await self._noise()
         await rest(self._world)
         self.payments += payments
-        found = [row for row in rows(self._world, FOUND) if row["text"].startswith(f"Day {self._day} ")]
+        found = [row for row in rows(self._world, FOUND) if row["description"].startswith(f"Day {self._day} ")]
         assert len(found) == payments, (len(found), payments)
         async with self._watched(found):
             await self._end([self._ending(row) for row in found])
@@ -74,7 +74,7 @@ class Market:
         self._sweep_up()
 
     def _ending(self, row: Json) -> AsyncIterator[None]:
-        return self._endings[int(row["text"].rpartition(" ")[2]) % len(self._endings)](row)
+        return self._endings[int(row["description"].rpartition(" ")[2]) % len(self._endings)](row)
 
     async def _end(self, endings: list[AsyncIterator[None]]) -> None:
         """Have all of them take their next step, and rest, until none has any left."""
@@ -136,7 +136,9 @@ class Market:
         """Tap that button on the newest message about the payment that has it."""
         chat = self._world.telegram.world.chats[row["chat_id"]]
         messages = (chat.messages[number] for number in sorted(chat.messages, reverse=True))
-        about = (m for m in messages if row["ref"] in m.get("text", "") and any(label in one for one in labels(m)))
+        about = (
+            m for m in messages if row["reference"] in m.get("text", "") and any(label in one for one in labels(m))
+        )
         person = next(person for where, person in DESKS if where == row["chat_id"])
         self._world.tap(next(about), label, by=person)
 

@@ -20,7 +20,7 @@ from tests.world import OWNER, Json, World, opened
 SOMEBODY = 70_010_777
 ASKED = "SELECT count(*) AS n FROM prompts WHERE kind = :kind"
 DRAFTS = "SELECT count(*) AS n FROM refunds"
-YES = "SELECT count(*) AS n FROM refunds WHERE status NOT IN ('draft', 'asked') OR second_approved_by IS NOT NULL"
+YES = "SELECT count(*) AS n FROM refunds WHERE status NOT IN ('draft', 'awaiting_approval') OR second_approved_by IS NOT NULL"
 CHATS = {ChatKind.PRIVATE: 0, ChatKind.GROUP: GROUP, ChatKind.UNLINKED_GROUP: NO_SHOP}
 
 
@@ -42,8 +42,8 @@ class Till:
     payment: str
     ref: str
 
-    def count(self, query: str, **holes: str) -> int:
-        return int(rows(self.world, query, **holes)[0]["n"])
+    def count(self, query: str, **params: str) -> int:
+        return int(rows(self.world, query, **params)[0]["n"])
 
     async def say(self, words: str, person: int, where: ChatKind, way: Trigger) -> None:
         """The command, by reference or as a reply to the card; a card stands in the group alone."""
@@ -79,7 +79,7 @@ async def till(world: World, card: Json) -> Till:
     ],
 )
 async def test_who_may_take_a_hold_or_let_it_go(
-    world: World, action: Action, command: str, letter: str, own: bool
+    world: World, action: Action, command: str, message: str, own: bool
 ) -> None:
     stand = await till(world, await held(world, by=OWNER, chat=GROUP))
     for role, person in PEOPLE.items():
@@ -89,7 +89,7 @@ async def test_who_may_take_a_hold_or_let_it_go(
             for way in (Trigger.COMMAND, Trigger.REPLY, Trigger.BUTTON):
                 before = stand.count(ASKED, kind=command)
                 if way is Trigger.BUTTON:
-                    await stand.press(f"{letter}:{stand.payment}", person, where)
+                    await stand.press(f"{message}:{stand.payment}", person, where)
                 else:
                     await stand.say(command, person, where, way)
                 done = stand.count(ASKED, kind=command) > before

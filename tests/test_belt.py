@@ -25,39 +25,39 @@ class Night:
         self.over, self.all_in_hand = asyncio.Event(), asyncio.Event()
         self._verdict = verdict
 
-    async def handle(self, mail: Job) -> Outcome:
-        self.handled[mail.key] += 1
+    async def handle(self, job: Job) -> Outcome:
+        self.handled[job.key] += 1
         self.in_hand += 1
         if self.in_hand == EACH:
             self.all_in_hand.set()
         await self.over.wait()
-        await asyncio.sleep(int(mail.ordering_key) * SPREAD)
-        return self._verdict if self.handled[mail.key] == 1 else Done()
+        await asyncio.sleep(int(job.ordering_key) * SPREAD)
+        return self._verdict if self.handled[job.key] == 1 else Done()
 
 
-async def drained(box: JobQueue, clock: TurnedClock, seconds: float = 0) -> None:
+async def drained(queue: JobQueue, clock: TurnedClock, seconds: float = 0) -> None:
     """Wait until everything is settled, while so many seconds go by again and again."""
     async with asyncio.timeout(30):
-        while await box.depth():
+        while await queue.depth():
             clock.advance(seconds)
             await asyncio.sleep(0.001)
 
 
 async def through(db: Database, clock: TurnedClock, verdict: Outcome, again: float = 0) -> Counter[str]:
     """How often each mail was handled, night after night."""
-    box, handled = JobQueue(db, "inbox"), Counter[str]()
+    queue, handled = JobQueue(db, "inbox"), Counter[str]()
     for number in range(NIGHTS):
         night = Night(verdict)
-        belt = Worker(box, night.handle, clock, Heartbeats(), outbox=JobQueue(db, "outbox"), set_aside=())
-        going = asyncio.create_task(belt.run())
-        await box.enqueue(
+        worker = Worker(queue, night.handle, clock, Heartbeats(), outbox=JobQueue(db, "outbox"), on_dead_letter=())
+        going = asyncio.create_task(worker.run())
+        await queue.enqueue(
             *(NewJob(f"{number}:{lane}", str(lane), "kind", b"") for lane in range(EACH)), now=clock.now()
         )
         await asyncio.wait_for(night.all_in_hand.wait(), 30)
         clock.advance(LEASE_SECONDS + 1)
         night.over.set()
-        await drained(box, clock, again)
-        await belt.stop(10)
+        await drained(queue, clock, again)
+        await worker.stop(10)
         await going
         handled += night.handled
     return handled

@@ -51,8 +51,8 @@ async def test_what_is_forgotten_is_forgotten_a_few_at_a_time(db: Database) -> N
     await ask(db, CHUNK_SIZE + 1)
     async with db.transaction() as tx:
         await tx.exec_driver_sql(MAILS, (CHUNK_SIZE + 1,))
-    box, questions = JobQueue(db, "updates"), PromptRepository(db)
-    assert [await box.delete_done(before=NOW) for _ in range(3)] == [CHUNK_SIZE, 1, 0]
+    queue, questions = JobQueue(db, "updates"), PromptRepository(db)
+    assert [await queue.delete_done(before=NOW) for _ in range(3)] == [CHUNK_SIZE, 1, 0]
     assert [await questions.prune(before=NOW) for _ in range(3)] == [CHUNK_SIZE, 1, 0]
 
 
@@ -69,12 +69,12 @@ async def test_the_sweep_forgets_all_that_is_old_however_much_it_is(world: World
 
 
 async def test_what_keeps_only_its_key_takes_little_room(db: Database) -> None:
-    box = JobQueue(db, "events")
+    queue = JobQueue(db, "events")
     before = await pages(db)
-    await box.enqueue(*(NewJob(f"evt_{n}", f"lane {n}", "kind", b"x" * 3_500) for n in range(100)), now=NOW)
-    for mail in await box.claim(now=NOW, limit=100, lease_seconds=60):
-        await box.finish(mail, Done(), now=NOW)
-    assert await box.enqueue(NewJob("evt_99", "lane", "kind"), now=NOW) == 0
+    await queue.enqueue(*(NewJob(f"evt_{n}", f"lane {n}", "kind", b"x" * 3_500) for n in range(100)), now=NOW)
+    for job in await queue.claim(now=NOW, limit=100, lease_seconds=60):
+        await queue.finish(job, Done(), now=NOW)
+    assert await queue.enqueue(NewJob("evt_99", "lane", "kind"), now=NOW) == 0
     assert await pages(db) - before < 20
 
 

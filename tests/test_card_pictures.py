@@ -121,7 +121,7 @@ async def test_a_picture_that_did_not_get_out_is_sent_again(world: World) -> Non
 
 async def test_a_chat_without_pictures_is_told_in_words_and_stays_open(clock: TurnedClock, tmp_path: Path) -> None:
     port, seams = free_port(), AdapterOverrides(messenger=NoPictures)
-    async with opened(clock, tmp_path, port=port, public_url=f"http://127.0.0.1:{port}", seams=seams) as world:
+    async with opened(clock, tmp_path, port=port, public_url=f"http://127.0.0.1:{port}", overrides=seams) as world:
         world.say("/pay 149,50 Coffee")
         await world.card("Waiting for payment")
         await ask_for_code(world)

@@ -42,15 +42,15 @@ async def test_another_process_that_keeps_the_lock_is_named_as_such(tmp_path: Pa
     await db.migrate()
     other = sqlite3.connect(db.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    box = JobQueue(db, "inbox")
+    queue = JobQueue(db, "inbox")
     with pytest.raises(DatabaseUnavailable, match="database is locked"):
         await _set(db, "n", "1")
     with pytest.raises(DatabaseUnavailable, match="database is locked"):
-        await box.enqueue(NewJob("a", "lane", "kind"), now=NOW)
+        await queue.enqueue(NewJob("a", "lane", "kind"), now=NOW)
     other.execute("COMMIT")
     other.close()
     await _set(db, "n", "1")
-    assert await box.enqueue(NewJob("a", "lane", "kind"), now=NOW) == 1
+    assert await queue.enqueue(NewJob("a", "lane", "kind"), now=NOW) == 1
     await db.close()
 
 
@@ -108,22 +108,22 @@ def test_a_full_disk_refuses_whole_writes_and_later_ones_work_again(tmp_path: Pa
 
 
 async def test_a_file_that_may_not_grow_is_full_and_its_open_transaction_is_undone(db: Database) -> None:
-    box = JobQueue(db, "inbox")
+    queue = JobQueue(db, "inbox")
     async with db.transaction() as tx:
         pages: int = (await tx.exec_driver_sql("PRAGMA page_count")).scalar_one()
         await tx.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
 
     async def fill() -> None:
         async with db.transaction() as tx:
-            await box.enqueue_in(tx, *(NewJob(f"{n}", "lane", "kind", b"x" * 9_000) for n in range(9)), now=NOW)
+            await queue.enqueue_in(tx, *(NewJob(f"{n}", "lane", "kind", b"x" * 9_000) for n in range(9)), now=NOW)
 
     with pytest.raises(DatabaseUnavailable, match="full"):
         await fill()
-    assert await box.depth() == 0
+    assert await queue.depth() == 0
     async with db.transaction() as tx:
         await tx.exec_driver_sql(f"PRAGMA max_page_count = {pages + 100}")
     await fill()
-    assert await box.depth() == 9
+    assert await queue.depth() == 9
 
 
 async def test_a_missing_folder_and_a_file_that_is_no_database_are_out_of_reach(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ async def test_a_card_whose_sending_broke_off_is_repeated_once_and_the_repeat_is
 
 
 async def test_a_card_that_surely_was_not_sent_is_sent_again_without_counting(world: World) -> None:
-    await break_telegram(world, "sendMessage", "429", retry_after=5, times=3)
+    await break_telegram(world, "sendMessage", "429", retry_after=5, timing=3)
     world.say("/pay 125")
     await in_time(world, lambda: shown(world))
     await caught_up(world)
@@ -222,7 +222,7 @@ async def test_an_owner_who_blocked_the_bot_is_not_told_about_himself_for_ever(w
     await caught_up(world, GROUP, by=MERCHANT)
     assert len(await set_aside(world)) == 3
     assert len(shown(world)) == 1
-    assert (await actions(world))[-1] == ("stripe", "looked")
+    assert (await actions(world))[-1] == ("stripe", "synced")
 
 
 async def test_one_chat_that_is_stuck_holds_up_no_other_and_keeps_its_own_order(
@@ -230,7 +230,7 @@ async def test_one_chat_that_is_stuck_holds_up_no_other_and_keeps_its_own_order(
 ) -> None:
     is_open = asyncio.Event()
     seams = AdapterOverrides(messenger=lambda inner: cast("Messenger", Gate(inner, MERCHANT, is_open)))
-    async with opened(clock, tmp_path, seams=seams) as world:
+    async with opened(clock, tmp_path, overrides=seams) as world:
         await open_shop(world)
         for text in ("/id", "/pay 125", "/status", "/help"):
             world.say(text, by=MERCHANT)
@@ -254,7 +254,7 @@ class Stumbles(OpenMessenger):
 async def test_a_tap_that_fails_for_good_is_told_with_where_to_see_what_came_of_it(
     clock: TurnedClock, tmp_path: Path
 ) -> None:
-    async with opened(clock, tmp_path, seams=AdapterOverrides(messenger=Stumbles)) as world:
+    async with opened(clock, tmp_path, overrides=AdapterOverrides(messenger=Stumbles)) as world:
         question = await reply(world, world.say("/pay 1.234"), "Which")
         world.tap(question, "1,234.00")
         await in_time(world, lambda: [one for one in texts(world) if "it may have been done all the same" in one])

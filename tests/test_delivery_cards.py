@@ -112,7 +112,7 @@ async def test_the_message_that_was_stored_first_stays_the_card_though_its_repea
     is_open = asyncio.Event()
     is_open.set()
     seams = AdapterOverrides(messenger=lambda inner: cast("Messenger", Gate(inner, OWNER, is_open)))
-    async with opened(clock, tmp_path, seams=seams) as world:
+    async with opened(clock, tmp_path, overrides=seams) as world:
         await break_telegram(world, "sendMessage", "drop", when="after")
         world.say("/pay 125")
         orphan = await world.card("Waiting for payment")

@@ -151,7 +151,7 @@ async def test_events_that_are_faster_than_stripes_own_answer_make_neither_a_sec
         {"object": {"id": "pi_unknown", "metadata": {"kvit_payment": "nobody"}}},
         {"type": "payment_intent.made_up"},
     ],
-    ids=["other mode", "foreign", "unknown", "unknown type"],
+    ids=["wrong_stripe_mode", "foreign", "unknown", "unknown type"],
 )
 async def test_events_that_are_not_for_us_are_taken_and_change_nothing(world: World, change: Json) -> None:
     asked, written = len(calls(world, "retrieve")), book(world)["payments"]

@@ -26,7 +26,7 @@ async def test_a_hold_is_reserved_and_says_until_when(world: World) -> None:
     assert "before 1 Dec 2026, 01:00" in card["text"]
     assert labels(card) == ["Take DKK 125.00", "Let go DKK 125.00"]
     assert world.intent()["capture_method"] == "manual"
-    assert rows(world, "SELECT amount_received FROM payments")[0]["received"] == 0
+    assert rows(world, "SELECT amount_received FROM payments")[0]["amount_received"] == 0
 
 
 async def test_hold_alone_says_what_to_type_and_when_it_is_the_right_way(world: World) -> None:
@@ -45,7 +45,7 @@ async def test_taking_it_needs_one_more_tap_that_names_the_amount(world: World) 
     await told(world, "✅ Paid:")
     await told(world, "✅ Paid · TEST")
     assert world.intent()["status"] == "succeeded"
-    assert rows(world, "SELECT amount_received FROM payments")[0]["received"] == 12500
+    assert rows(world, "SELECT amount_received FROM payments")[0]["amount_received"] == 12500
 
 
 async def test_the_card_s_own_buttons_ask_as_well(world: World) -> None:
@@ -153,7 +153,7 @@ async def test_that_a_hold_lapsed_is_found_though_its_event_is_lost(world: World
 async def test_whatever_breaks_on_the_way_the_hold_is_taken_once(world: World, how: str, when: str) -> None:
     ref = ref_of(await held(world))
     question = await reply(world, world.say(f"/capture {ref}"), "Take DKK")
-    await fault(world, "capture", how, when, times=4)
+    await fault(world, "capture", how, when, timing=4)
     world.tap(question, "Take")
     await in_time(world, lambda: [one for one in texts(world) if one.startswith("✅ Paid:")])
     await rest(world)
@@ -182,7 +182,7 @@ async def test_whoever_lost_his_role_meanwhile_takes_nothing(world: World) -> No
     await in_time(world, lambda: not rows(world, "SELECT 1 FROM payments WHERE capture_requested_by IS NOT NULL"))
     await pass_time(world, 600)
     assert world.intent()["status"] == "requires_capture"
-    assert "wish withdrawn" in {row["action"] for row in rows(world, "SELECT action FROM audit_log")}
+    assert "request_withdrawn" in {row["action"] for row in rows(world, "SELECT action FROM audit_log")}
 
 
 async def test_the_same_hold_once_more_is_a_hold(world: World) -> None:

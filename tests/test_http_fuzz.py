@@ -99,7 +99,7 @@ async def status(world: World, method: str, path: str, headers: dict[str, str], 
 async def test_no_request_whatever_is_answered_with_a_500(world: World) -> None:
     chance = random.Random(SEED)
     await paid(world)
-    token = rows(world, "SELECT page_token FROM payments")[0]["token"]
+    token = rows(world, "SELECT page_token FROM payments")[0]["page_token"]
     names: tuple[str, ...] = (
         "Accept",
         "Accept-Language",

@@ -118,7 +118,7 @@ def test_a_wallet_of_another_name_is_refused() -> None:
 
 
 def test_a_sentence_has_its_holes_filled() -> None:
-    assert i18n.text("en", "error.text_too_long", longest=200) == "The text may have at most 200 characters."
+    assert i18n.text("en", "error.description_too_long", longest=200) == "The text may have at most 200 characters."
     least = i18n.text("en", "error.amount_too_small", minimum=Money(250, "DKK"))
     assert least == "The least that can be asked for is DKK\u00a02.50."
 
@@ -131,7 +131,7 @@ def test_a_danish_amount_does_not_end_a_sentence_with_two_stops() -> None:
 
 
 def test_a_language_we_do_not_have_is_answered_in_english() -> None:
-    assert i18n.text("xx", "error.amount_zero") == i18n.text("en", "error.amount_zero")
+    assert i18n.text("xx", "error.zero_amount") == i18n.text("en", "error.zero_amount")
 
 
 def test_a_sentence_that_nobody_wrote_is_an_error() -> None:
@@ -139,13 +139,13 @@ def test_a_sentence_that_nobody_wrote_is_an_error() -> None:
         with pytest.raises(KeyError):
             say("da", "no.such_key")
         with pytest.raises(KeyError):
-            say("en", "error.currency_unknown")
+            say("en", "error.unknown_currency")
 
 
 def test_a_hole_cannot_bring_html_or_another_hole_along() -> None:
     hostile = '<b>{limit}</b> & "co"'
-    shown = i18n.html("en", "error.currency_unknown", written=hostile)
+    shown = i18n.html("en", "error.unknown_currency", written=hostile)
     assert markup.escape(hostile, quote=False) in shown
     assert isinstance(shown, SafeHtml)
-    assert hostile in i18n.text("en", "error.currency_unknown", written=hostile)
-    assert "<b>x</b>" in i18n.html("en", "error.currency_unknown", written=SafeHtml("<b>x</b>"))
+    assert hostile in i18n.text("en", "error.unknown_currency", written=hostile)
+    assert "<b>x</b>" in i18n.html("en", "error.unknown_currency", written=SafeHtml("<b>x</b>"))

@@ -85,7 +85,7 @@ async def test_of_two_who_open_a_link_at_the_same_time_one_gets_in(world: World)
     payload = await invited(world)
     first, second = (world.say(f"/start {payload}", by=who) for who in (GUEST, OTHER))
     said = await asyncio.gather(reply(world, first, chat=GUEST), reply(world, second, chat=OTHER))
-    assert sorted(REFUSED in one["text"] for one in said) == [False, True]
+    assert sorted(REFUSED in one["description"] for one in said) == [False, True]
     assert len(seats(world, GUEST) + seats(world, OTHER)) == 1
 
 

@@ -80,9 +80,9 @@ async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
         await open_shop(running)
         await open_second_shop(running)
         async with book(running) as db:
-            directory, now = ShopRepository(db), clock.now()
-            await directory.set_member(2, RIVAL, Role.ADMIN, name="Rolf", now=now)
-            await directory.set_member(1, GONE, Role.ADMIN, name="Gert", now=now)
+            shops, now = ShopRepository(db), clock.now()
+            await shops.set_member(2, RIVAL, Role.ADMIN, name="Rolf", now=now)
+            await shops.set_member(1, GONE, Role.ADMIN, name="Gert", now=now)
         yield running
 
 

@@ -76,7 +76,7 @@ def an_intent(status: IntentStatus, **more: Any) -> Intent:
 
 
 def look(payment: Payment, status: IntentStatus, now: datetime = NOON, **more: Any) -> Payment:
-    return state_machine.apply_intent(payment, intent=an_intent(status, **more), now=now, times=TIMES)
+    return state_machine.apply_intent(payment, intent=an_intent(status, **more), now=now, timing=TIMES)
 
 
 @pytest.mark.parametrize(
@@ -149,10 +149,10 @@ def test_the_first_attempt_begins_with_the_intent_and_a_later_one_when_it_was_as
 def test_an_answer_to_an_attempt_that_is_not_the_newest_is_a_plain_look() -> None:
     payment, old = a_payment(S.OPEN, A.REQUESTED, 3), an_intent(IntentStatus.REQUIRES_PAYMENT_METHOD)
     assert (
-        state_machine.apply_attempt_response(payment, number=2, intent=old, now=NOON, times=TIMES).attempt
+        state_machine.apply_attempt_response(payment, number=2, intent=old, now=NOON, timing=TIMES).attempt
         == payment.attempt
     )
-    answered = state_machine.apply_attempt_response(payment, number=3, intent=old, now=NOON, times=TIMES)
+    answered = state_machine.apply_attempt_response(payment, number=3, intent=old, now=NOON, timing=TIMES)
     assert answered.attempt.status is A.EXPIRED
 
 
@@ -198,14 +198,14 @@ def test_the_next_call_to_stripe_follows_from_what_is_known(payment: Payment, se
     ],
 )
 def test_a_payment_is_looked_at_when_it_can_change_next(payment: Payment, now: float, then: float | None) -> None:
-    assert state_machine.next_check_at(payment, now=at(now), times=TIMES) == (None if then is None else at(then))
+    assert state_machine.next_check_at(payment, now=at(now), timing=TIMES) == (None if then is None else at(then))
 
 
 def test_trouble_is_tried_again_later_each_time_but_never_later_than_five_minutes() -> None:
     payment, waits = a_payment(), []
     for _ in range(12):
         payment = state_machine.record_error(payment, code="connection")
-        due = state_machine.next_check_at(payment, now=NOON, times=TIMES)
+        due = state_machine.next_check_at(payment, now=NOON, timing=TIMES)
         waits.append((due - NOON).total_seconds() if due else 0)
     assert min(waits) >= 2
     assert max(waits) <= 300
@@ -273,11 +273,11 @@ numbers = st.integers(1, MAX_ATTEMPTS)
 
 
 def observing(intent: Intent) -> Decision:
-    return lambda p, now: state_machine.apply_intent(p, intent=intent, now=now, times=TIMES)
+    return lambda p, now: state_machine.apply_intent(p, intent=intent, now=now, timing=TIMES)
 
 
 def answering(intent: Intent, number: int) -> Decision:
-    return lambda p, now: state_machine.apply_attempt_response(p, number=number, intent=intent, now=now, times=TIMES)
+    return lambda p, now: state_machine.apply_attempt_response(p, number=number, intent=intent, now=now, timing=TIMES)
 
 
 decisions = st.one_of(
@@ -320,7 +320,7 @@ def test_no_sequence_of_decisions_leaves_a_sink_loses_money_or_takes_an_attempt_
         assert (
             after.is_terminal == (state_machine.next_step(after, now) is Step.NOTHING) == (after.closed_at is not None)
         )
-        due = state_machine.next_check_at(after, now=now, times=TIMES)
+        due = state_machine.next_check_at(after, now=now, timing=TIMES)
         assert after.is_terminal if due is None else due > now
         payment = after
 

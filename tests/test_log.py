@@ -62,7 +62,7 @@ async def log(world: World, what: str = "", *, by: int = ADMIN, chat: int | None
     return lines(await refused(world, f"/log {what}", by=by, chat=chat))
 
 
-async def add(world: World, shop_id: int, number: int, *, actor: str = "kvit", action: str = "shop opened") -> None:
+async def add(world: World, shop_id: int, number: int, *, actor: str = "kvit", action: str = "shop_created") -> None:
     """Fill a shop's history, as years would."""
     async with book(world) as db, db.transaction() as tx:
         for count in range(number):
@@ -235,7 +235,7 @@ async def test_the_history_is_only_ever_added_to(world: World) -> None:
 
 async def test_a_search_ends_after_so_many_rows_and_goes_on_from_there(db: Database, clock: TurnedClock) -> None:
     shop = await ShopRepository(db).create_shop(Shop(0, "S", "DKK", "en", "Europe/Copenhagen"), now=clock.now())
-    row = {"shop_id": shop.id, "at": clock.now(), "actor": "kvit", "action": "looked", "detail": "{}"}
+    row = {"shop_id": shop.id, "at": clock.now(), "actor": "kvit", "action": "synced", "detail": "{}"}
     async with db.transaction() as tx:
         await tx.execute(audit_log.insert(), [row | {"action": "needle"}] + [row] * MOST_SEARCHED)
     first = await AuditLog(db).page(shop.id, limit=10, words="needle")

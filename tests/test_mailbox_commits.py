@@ -26,51 +26,51 @@ def box(db: Database) -> JobQueue:
     return JobQueue(db, "inbox")
 
 
-def draft(key: str, lane: str = "lane", due_at: datetime | None = None) -> NewJob:
-    return NewJob(key, lane, "kind", b"body of " + key.encode(), due_at)
+def draft(key: str, ordering_key: str = "lane", due_at: datetime | None = None) -> NewJob:
+    return NewJob(key, ordering_key, "kind", b"body of " + key.encode(), due_at)
 
 
-async def test_a_hundred_callers_share_a_few_commits(db: Database, box: JobQueue) -> None:
-    await box.enqueue(draft("first"), now=NOW)
+async def test_a_hundred_callers_share_a_few_commits(db: Database, queue: JobQueue) -> None:
+    await queue.enqueue(draft("first"), now=NOW)
     before = _commits(db.path)
-    counts = await asyncio.gather(*(box.enqueue(draft(f"{number % 90}"), now=NOW) for number in range(100)))
-    assert (sum(counts), await box.depth()) == (90, 91)
+    counts = await asyncio.gather(*(queue.enqueue(draft(f"{number % 90}"), now=NOW) for number in range(100)))
+    assert (sum(counts), await queue.depth()) == (90, 91)
     assert 1 <= _commits(db.path) - before <= 5
 
 
-async def test_more_than_a_statement_takes_are_put_at_once(box: JobQueue) -> None:
-    drafts = [draft(f"{number}") for number in range(1500)]
-    assert await box.enqueue(*drafts, now=NOW) == 1500
-    assert await box.enqueue(*drafts, draft("new"), now=NOW) == 1
-    assert await box.enqueue(now=NOW) == 0
+async def test_more_than_a_statement_takes_are_put_at_once(queue: JobQueue) -> None:
+    jobs = [draft(f"{number}") for number in range(1500)]
+    assert await queue.enqueue(*jobs, now=NOW) == 1500
+    assert await queue.enqueue(*jobs, draft("new"), now=NOW) == 1
+    assert await queue.enqueue(now=NOW) == 0
 
 
-async def test_a_draft_that_cannot_be_kept_hurts_its_own_caller_only(box: JobQueue) -> None:
+async def test_a_draft_that_cannot_be_kept_hurts_its_own_caller_only(queue: JobQueue) -> None:
     puts = [
-        box.enqueue(draft("a"), now=NOW),
-        box.enqueue(NewJob("\ud800", "l", "k"), now=NOW),
-        box.enqueue(draft("b"), now=NOW),
+        queue.enqueue(draft("a"), now=NOW),
+        queue.enqueue(NewJob("\ud800", "l", "k"), now=NOW),
+        queue.enqueue(draft("b"), now=NOW),
     ]
     first, bad, last = await asyncio.gather(*puts, return_exceptions=True)
     assert (first, type(bad), last) == (1, UnicodeEncodeError, 1)
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_callers_who_leave_disturb_nobody(box: JobQueue, seed: int) -> None:
+async def test_callers_who_leave_disturb_nobody(queue: JobQueue, seed: int) -> None:
     chance = random.Random(seed)
-    tasks = [asyncio.create_task(box.enqueue(draft(f"{number}"), now=NOW)) for number in range(200)]
+    tasks = [asyncio.create_task(queue.enqueue(draft(f"{number}"), now=NOW)) for number in range(200)]
     for number in chance.sample(range(200), 100):
         await asyncio.sleep(0)
         tasks[number].cancel()
     ended = await asyncio.gather(*tasks, return_exceptions=True)
     assert {outcome for outcome in ended if not isinstance(outcome, asyncio.CancelledError)} == {1}
-    assert sum(outcome == 1 for outcome in ended) <= await box.depth() <= 200
+    assert sum(outcome == 1 for outcome in ended) <= await queue.depth() <= 200
 
 
 async def test_an_unreachable_database_is_told_to_every_caller(tmp_path: Path) -> None:
     db = Database(f"sqlite:///{tmp_path}/nowhere/kvit.db")
-    box = JobQueue(db, "inbox")
-    ended = await asyncio.gather(*(box.enqueue(draft(f"{n}"), now=NOW) for n in range(20)), return_exceptions=True)
+    queue = JobQueue(db, "inbox")
+    ended = await asyncio.gather(*(queue.enqueue(draft(f"{n}"), now=NOW) for n in range(20)), return_exceptions=True)
     assert {type(outcome) for outcome in ended} == {DatabaseUnavailable}
     await db.close()
 
@@ -96,7 +96,7 @@ asyncio.run(main())
 """
 
 
-async def test_a_killed_process_loses_nothing_it_has_acknowledged(db: Database, box: JobQueue) -> None:
+async def test_a_killed_process_loses_nothing_it_has_acknowledged(db: Database, queue: JobQueue) -> None:
     acknowledged: set[str] = set()
     for life in range(3):
         command = [sys.executable, "-c", PUTTER, str(db.path), str(life)]

@@ -121,11 +121,11 @@ async def test_a_sale_is_counted_from_the_webhook_to_the_card(world: World) -> N
     assert value(found, "kvit_payments", state="succeeded", currency="DKK") == 1
     assert value(found, "kvit_stripe_events_total", outcome="kept") >= 1
     assert value(found, "kvit_stripe_event_lag_seconds_count") >= 1
-    assert value(found, "kvit_mail_seconds_count", box="updates", verdict="done") == 1
-    assert value(found, "kvit_mail_seconds_count", box="outbox", verdict="done") >= 2
+    assert value(found, "kvit_mail_seconds_count", queue="updates", verdict="done") == 1
+    assert value(found, "kvit_mail_seconds_count", queue="outbox", verdict="done") >= 2
     assert value(found, "kvit_vendor_seconds_count", vendor="stripe", call="POST payment_intents") == 1
     assert value(found, "kvit_vendor_seconds_count", vendor="telegram", call="sendMessage") == 2
-    assert {dict(labels)["box"] for labels in found["kvit_mail_waiting"]} == {"events", "updates", "outbox"}
+    assert {dict(labels)["queue"] for labels in found["kvit_mail_waiting"]} == {"events", "updates", "outbox"}
     assert value(found, "kvit_database_up") == 1
     parts = {dict(labels)["part"] for labels in found["kvit_part_silence_seconds"]}
     assert parts >= {"events", "updates", "outbox", "sweep", "watch"}
@@ -176,20 +176,20 @@ async def test_two_services_in_one_process_do_not_share_their_numbers(clock: Tur
 
 
 async def test_a_belt_that_waits_shows_its_depth_and_its_age(db: Database, clock: TurnedClock) -> None:
-    box = JobQueue(db, "events")
-    readings = GaugeCollector(Metrics(clock), Statistics(db), [box], Heartbeats(), clock)
-    await box.enqueue(NewJob("a", "1", "k"), NewJob("b", "1", "k"), now=clock.now())
+    queue = JobQueue(db, "events")
+    readings = GaugeCollector(Metrics(clock), Statistics(db), [queue], Heartbeats(), clock)
+    await queue.enqueue(NewJob("a", "1", "k"), NewJob("b", "1", "k"), now=clock.now())
     clock.advance(90)
     found = samples((await readings.page()).decode())
-    assert value(found, "kvit_mail_waiting", box="events") == 2
-    assert value(found, "kvit_mail_oldest_seconds", box="events") == 90
+    assert value(found, "kvit_mail_waiting", queue="events") == 2
+    assert value(found, "kvit_mail_oldest_seconds", queue="events") == 90
 
 
 async def test_without_its_database_the_page_still_says_that_it_is_gone(clock: TurnedClock, tmp_path: Path) -> None:
     db = Database(f"sqlite:///{tmp_path}/nowhere/kvit.db")
-    health = Heartbeats()
-    health.beat("sweep", clock.now())
-    readings = GaugeCollector(Metrics(clock), Statistics(db), [JobQueue(db, "events")], health, clock)
+    heartbeats = Heartbeats()
+    heartbeats.beat("sweep", clock.now())
+    readings = GaugeCollector(Metrics(clock), Statistics(db), [JobQueue(db, "events")], heartbeats, clock)
     found = samples((await readings.page()).decode())
     assert value(found, "kvit_database_up") == 0
     assert found["kvit_part_silence_seconds"]

@@ -165,9 +165,9 @@ async def test_what_a_shop_said_of_its_seller_is_kept_as_of_its_first_day(tmp_pa
             " VALUES (2, 'Noir', 'DKK', 'da', 'Europe/Copenhagen', 100, 7000000, 'Noir ApS', 2500)"
         )
     await db.migrate()
-    directory = ShopRepository(db)
-    assert await directory.seller_history(1) == []
-    assert await directory.seller_history(2) == [Seller(EPOCH + timedelta(seconds=7), "Noir ApS", "", "", "", 2500)]
+    shops = ShopRepository(db)
+    assert await shops.seller_history(1) == []
+    assert await shops.seller_history(2) == [Seller(EPOCH + timedelta(seconds=7), "Noir ApS", "", "", "", 2500)]
     await db.close()
 
 

@@ -74,7 +74,7 @@ async def test_a_sweep_on_demand_says_what_it_found_and_a_second_finds_nothing(w
     world.advance(3600)
     first = await swept(world)
     assert first.missed >= 2
-    assert rows(world, "SELECT amount_refunded FROM payments")[0]["refunded"] == 12500
+    assert rows(world, "SELECT amount_refunded FROM payments")[0]["amount_refunded"] == 12500
     assert await swept(world) == ReconcileResult(missed=0, attended=0, changed=0, retried=0, dead=0)
     await world.begin()
     await told(world, "↩️ Refunded:")

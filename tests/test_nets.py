@@ -127,9 +127,9 @@ async def test_the_lease_alone_brings_back_what_a_stopped_worker_held(clock: Tur
         await world.decide("approve")
         raw = json.dumps(event(world, "payment_intent.succeeded")).encode()
         async with book(world) as db:
-            box = JobQueue(db, "events")
-            assert await box.enqueue(events.event_job(events.parse_event(raw), raw), now=world.clock.now()) == 1
-            assert len(await box.claim(now=world.clock.now(), limit=1, lease_seconds=LEASE_SECONDS)) == 1
+            queue = JobQueue(db, "events")
+            assert await queue.enqueue(events.event_job(events.parse_event(raw), raw), now=world.clock.now()) == 1
+            assert len(await queue.claim(now=world.clock.now(), limit=1, lease_seconds=LEASE_SECONDS)) == 1
         world.advance(LEASE_SECONDS - 10)
         await world.until(lambda: world.telegram.world.changes.count)
         assert not any(PAID in line for line in texts(world))

@@ -32,18 +32,18 @@ async def endless() -> bool:
 
 
 async def test_a_process_that_lives_says_so_whatever_else_is_wrong(clock: TurnedClock) -> None:
-    health = Heartbeats()
-    health.register("sweep", 60)
-    async with doors(clock, health=health, ready={"database": broken}) as client:
+    heartbeats = Heartbeats()
+    heartbeats.register("sweep", 60)
+    async with doors(clock, heartbeats=heartbeats, ready={"database": broken}) as client:
         assert (await client.get("/healthz")).status == 200
         assert (await client.head("/healthz")).status == 200
 
 
 async def test_everything_works(clock: TurnedClock) -> None:
-    health = Heartbeats()
-    health.register("sweep", 60)
-    health.beat("sweep", clock.now())
-    async with doors(clock, health=health, ready={"database": good, "schema": good}) as client:
+    heartbeats = Heartbeats()
+    heartbeats.register("sweep", 60)
+    heartbeats.beat("sweep", clock.now())
+    async with doors(clock, heartbeats=heartbeats, ready={"database": good, "schema": good}) as client:
         answer = await client.get("/readyz")
         assert answer.status == 200
         assert await answer.json() == {"ready": True, "not_ready": []}
@@ -52,13 +52,13 @@ async def test_everything_works(clock: TurnedClock) -> None:
 async def test_what_is_not_ready_is_named_and_the_reason_stays_in_the_log(
     clock: TurnedClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    health = Heartbeats()
-    health.register("belt inbox", 10)
-    health.register("sweep", 60)
-    health.beat("belt inbox", clock.now())
-    health.beat("sweep", clock.now())
+    heartbeats = Heartbeats()
+    heartbeats.register("belt inbox", 10)
+    heartbeats.register("sweep", 60)
+    heartbeats.beat("belt inbox", clock.now())
+    heartbeats.beat("sweep", clock.now())
     clock.advance(11)
-    async with doors(clock, health=health, ready={"database": broken, "schema": bad, "disk": good}) as client:
+    async with doors(clock, heartbeats=heartbeats, ready={"database": broken, "schema": bad, "disk": good}) as client:
         answer = await client.get("/readyz")
         assert answer.status == 503
         assert int(answer.headers["Retry-After"]) > 0
@@ -72,23 +72,23 @@ async def test_a_check_that_does_not_come_back_is_not_ready(clock: TurnedClock) 
 
 
 def test_a_part_that_was_never_heard_of_is_silent(clock: TurnedClock) -> None:
-    health = Heartbeats()
-    health.register("outbox", 5)
-    assert health.stale(clock.now()) == ["outbox"]
+    heartbeats = Heartbeats()
+    heartbeats.register("outbox", 5)
+    assert heartbeats.stale(clock.now()) == ["outbox"]
 
 
 def test_silence_is_longer_than_was_allowed(clock: TurnedClock) -> None:
-    health = Heartbeats()
-    health.register("outbox", 5)
-    health.beat("outbox", clock.now())
-    assert health.stale(clock.now() + timedelta(seconds=5)) == []
-    assert health.stale(clock.now() + timedelta(seconds=5.001)) == ["outbox"]
+    heartbeats = Heartbeats()
+    heartbeats.register("outbox", 5)
+    heartbeats.beat("outbox", clock.now())
+    assert heartbeats.stale(clock.now() + timedelta(seconds=5)) == []
+    assert heartbeats.stale(clock.now() + timedelta(seconds=5.001)) == ["outbox"]
 
 
 def test_a_part_that_nobody_expects_cannot_be_silent(clock: TurnedClock) -> None:
-    health = Heartbeats()
-    health.beat("outbox", clock.now())
-    assert health.stale(clock.now() + timedelta(days=1)) == []
+    heartbeats = Heartbeats()
+    heartbeats.beat("outbox", clock.now())
+    assert heartbeats.stale(clock.now() + timedelta(days=1)) == []
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/favicon.ico", "/p/", "/p/a/qr.svg", "/healthz/"])

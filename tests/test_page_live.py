@@ -53,8 +53,8 @@ def pages() -> Counted:
 
 
 @asynccontextmanager
-async def running(live: LiveUpdates) -> AsyncIterator[None]:
-    task = asyncio.create_task(live.run())
+async def running(live_updates: LiveUpdates) -> AsyncIterator[None]:
+    task = asyncio.create_task(live_updates.run())
     try:
         yield
     finally:
@@ -63,9 +63,9 @@ async def running(live: LiveUpdates) -> AsyncIterator[None]:
             await task
 
 
-async def quiet(live: LiveUpdates) -> None:
+async def quiet(live_updates: LiveUpdates) -> None:
     """Return once the desk has nothing to look at."""
-    await eventually(lambda: not live._rung and not live._news.is_set())
+    await eventually(lambda: not live_updates._rung and not live_updates._news.is_set())
 
 
 async def test_a_change_is_one_look_however_many_watch_and_none_where_nobody_does(
@@ -158,7 +158,7 @@ async def test_the_stream_begins_with_how_it_stands_and_tells_each_change(pages:
     live = LiveUpdates(pages.find, clock)
     async with (
         running(live),
-        doors(clock, pages, live=live) as client,
+        doors(clock, pages, live_updates=live) as client,
         client.get("/p/t1/state", headers=STREAM) as news,
     ):
         assert (news.status, news.headers["X-Accel-Buffering"]) == (200, "no")
@@ -171,7 +171,7 @@ async def test_the_stream_begins_with_how_it_stands_and_tells_each_change(pages:
 
 async def test_a_stream_too_many_is_told_when_to_come_back(pages: Counted, clock: TurnedClock) -> None:
     live = LiveUpdates(pages.find, clock, total=1)
-    async with doors(clock, pages, live=live) as client, client.get("/p/t1/state", headers=STREAM):
+    async with doors(clock, pages, live_updates=live) as client, client.get("/p/t1/state", headers=STREAM):
         second = await client.get("/p/t2/state", headers=STREAM)
         assert (second.status, second.headers["Retry-After"]) == (429, "30")
         assert (await client.get("/p/t2/state")).status == 200
@@ -184,7 +184,7 @@ async def test_only_who_asks_for_events_gets_a_stream_and_who_asks_for_its_head_
 
 async def test_every_stream_ends_at_once_when_the_desk_closes(pages: Counted, clock: TurnedClock) -> None:
     live = LiveUpdates(pages.find, clock)
-    async with doors(clock, pages, live=live) as client, client.get("/p/t1/state", headers=STREAM) as news:
+    async with doors(clock, pages, live_updates=live) as client, client.get("/p/t1/state", headers=STREAM) as news:
         await heard(news.content)
         live.close()
         async with asyncio.timeout(1):

@@ -115,7 +115,7 @@ async def test_with_stripe_down_nothing_is_lost(world: World, browser: Browser) 
     await phone.goto(page_of(world))
     await pass_time(world, 300)
     await says(phone, "It was not approved in time")
-    await fault(world, "retrieve", "500", times=3)
+    await fault(world, "retrieve", "500", timing=3)
     await phone.get_by_role("button", name=PAY).click()
     await expect(phone.get_by_role("heading")).to_have_text("The payment cannot be opened right now")
     await phone.get_by_role("link", name="Look again").click()
@@ -227,7 +227,7 @@ async def test_the_page_says_what_was_typed_and_does_nothing_of_it(world: World,
     world.say(f"/pay 20 {hostile}")
     await world.card("onerror")
     await rest(world)
-    token = rows(world, "SELECT page_token FROM payments WHERE description LIKE '%onerror%'")[0]["token"]
+    token = rows(world, "SELECT page_token FROM payments WHERE description LIKE '%onerror%'")[0]["page_token"]
     async with page_at(browser, f"{world.service.base}/p/{token}", **PHONE) as page:
         await expect(page.get_by_text("<img src=x onerror=alert(1)>")).to_be_visible()
         assert await page.locator("img").count() == 0

@@ -68,7 +68,8 @@ async def test_a_success_numbers_the_receipt_without_a_gap(world: World) -> None
         await world.decide("approve", number)
         await rest(world)
     numbered = {
-        row["text"]: row["receipt_number"] for row in rows(world, "SELECT description, receipt_number FROM payments")
+        row["description"]: row["receipt_number"]
+        for row in rows(world, "SELECT description, receipt_number FROM payments")
     }
     assert numbered == {"Third": 1, "Coffee": 2, "Fourth": 3, "Second": None}
 
@@ -147,8 +148,8 @@ async def test_a_seller_that_was_said_while_the_clock_was_wrong_does_not_swallow
 async def test_the_history_names_the_customer_of_the_page(world: World) -> None:
     await pass_time(world, 300)
     await opens(world)
-    assert "attempt asked" in actions(world)
-    asked = rows(world, "SELECT actor FROM audit_log WHERE action = 'attempt asked'")
+    assert "attempt_requested" in actions(world)
+    asked = rows(world, "SELECT actor FROM audit_log WHERE action = 'attempt_requested'")
     assert asked == [{"actor": "customer"}]
 
 

@@ -53,7 +53,7 @@ async def test_after_a_day_the_second_yes_comes_too_late(clock: TurnedClock, tmp
         asks = await world.card("asks to refund", chat=GROUP)
         await pass_time(world, DAY + 60)
         assert "nobody approved the refund" in await told(world, "⌛", GROUP)
-        assert "time is over" in await alerted(world, world.tap(asks, "Refund", by=ADMIN))
+        assert "expired" in await alerted(world, world.tap(asks, "Refund", by=ADMIN))
         await rest(world)
         assert asked(world) == []
 
@@ -72,12 +72,14 @@ async def test_a_wish_that_nobody_approved_is_over_after_a_day_though_stripe_can
         world.stripe.switches.lacking = ("refunds.read", "refunds.write", "charges.read", "events.read")
     world.advance(DAY + 1)
     world.say(f"/refund {ref} 40", by=MERCHANT, chat=GROUP)
-    await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'asked' AND amount = 5000"))
+    await in_time(
+        world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'awaiting_approval' AND amount = 5000")
+    )
     said = await told(world, "⌛", GROUP)
     assert "nobody approved the refund of DKK 50.00" in said
     assert "Stripe cannot be asked" in said
     await world.until(lambda: sum("asks to refund" in one for one in texts(world, GROUP)) == 2)
-    assert rows(world, "SELECT 1 FROM audit_log WHERE action = 'stripe unreachable'") == []
+    assert rows(world, "SELECT 1 FROM audit_log WHERE action = 'stripe_unreachable'") == []
     await rest(world)
     assert not [one for one in texts(world, GROUP) if "has yet to decide" in one]
     assert rows(world, "SELECT status FROM refunds ORDER BY requested_at") == [
@@ -141,7 +143,7 @@ async def test_nor_unapproved_what_somebody_approved(world: World) -> None:
     await pass_time(world, DAY)
     await lose_events(world)
     await restore(world)
-    await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'asked'"))
+    await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'awaiting_approval'"))
     await rest(world)
     assert rows(world, "SELECT status FROM refunds") == [{"status": "succeeded"}]
     assert not [one for one in texts(world, GROUP) if "nobody approved" in one]
@@ -204,6 +206,6 @@ def test_a_refund_that_could_not_be_looked_at_is_looked_at_soon_again() -> None:
     done = Refund("R", "P", 1, "s", Money(4000, "DKK"), RefundStatus.SUCCEEDED, requested_at=now, settled_at=now)
     day = now + timedelta(days=1, minutes=1)
     assert next_look(done, day) == now + timedelta(days=3)
-    missed = next_look(replace(done, trouble="connection", trouble_count=1), day)
+    missed = next_look(replace(done, last_error="connection", error_count=1), day)
     assert missed is not None
     assert missed - day <= timedelta(minutes=5)

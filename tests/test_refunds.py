@@ -82,7 +82,7 @@ async def test_two_drafts_that_were_shown_the_same_rest_cannot_both_be_confirmed
 async def test_a_draft_works_for_ten_minutes(world: World) -> None:
     draft = await drafted(world, f"/refund {ref_of(await paid(world))}")
     world.advance(601)
-    assert "time is over" in await alerted(world, world.tap(draft, "Refund"))
+    assert "expired" in await alerted(world, world.tap(draft, "Refund"))
     await rest(world)
     assert asked(world) == []
 
@@ -130,7 +130,7 @@ async def test_a_merchant_asks_and_an_admin_in_the_group_approves(world: World) 
     await told(world, "↩️ Refunded:", GROUP)
     assert back(world) == [(2500, "succeeded")]
     row = rows(world, "SELECT requested_by, approved_by FROM refunds")[0]
-    assert (row["asked_by"], row["approved_by"]) == (MERCHANT, ADMIN)
+    assert (row["requested_by"], row["approved_by"]) == (MERCHANT, ADMIN)
 
 
 async def test_a_merchant_in_private_asks_each_admin_in_private(world: World) -> None:
@@ -330,7 +330,7 @@ async def test_a_race_with_the_dashboard_ends_in_what_stripe_has(world: World) -
 async def test_whatever_breaks_on_the_way_to_stripe_it_is_refunded_once(world: World, how: str, when: str) -> None:
     ref = ref_of(await paid(world))
     draft = await drafted(world, f"/refund {ref} 40")
-    await fault(world, "refund", how, when, times=4)
+    await fault(world, "refund", how, when, timing=4)
     world.tap(draft, "Refund")
     await in_time(world, lambda: [one for one in texts(world) if one.startswith("↩️ Refunded:")])
     await rest(world)

@@ -215,8 +215,8 @@ def test_this_machine_needs_no_encryption(monkeypatch: pytest.MonkeyPatch, requi
 @pytest.mark.parametrize(
     ("key", "live"), [("sk_live_1", True), ("rk_live_1", True), ("sk_test_live_1", False), ("rk_test_1", False)]
 )
-def test_the_key_says_whether_money_moves(key: str, live: bool) -> None:
-    assert Settings(telegram_bot_token=SecretStr(TOKEN), stripe_api_key=SecretStr(key)).livemode is live
+def test_the_key_says_whether_money_moves(key: str, live_updates: bool) -> None:
+    assert Settings(telegram_bot_token=SecretStr(TOKEN), stripe_api_key=SecretStr(key)).livemode is live_updates
 
 
 def test_without_a_secret_for_updates_one_is_derived_that_telegram_takes(required: None) -> None:

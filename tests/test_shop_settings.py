@@ -120,7 +120,7 @@ async def test_who_changed_which_setting_is_remembered_but_not_what_was_written_
     await refused(world, "/settings limit 5000,00", by=ADMIN)
     await refused(world, "/settings address Hemmeligvej 1", by=ADMIN)
     await refused(world, "/settings hours 500", by=ADMIN)
-    found = rows(world, "SELECT actor, detail FROM audit_log WHERE action = 'setting changed' ORDER BY id")
+    found = rows(world, "SELECT actor, detail FROM audit_log WHERE action = 'setting_changed' ORDER BY id")
     assert [(row["actor"], json.loads(row["detail"])) for row in found] == [
         (f"user:{ADMIN}", {"setting": "limit", "value": "5000"}),
         (f"user:{ADMIN}", {"setting": "address"}),

@@ -109,7 +109,7 @@ async def side_by_side(world: World, ours: AdapterOverrides, theirs: AdapterOver
     world.advance(PAST_THE_KEY)
     await world.control("stripe", "down", {"down": False})
     world.seams = ours
-    sweeping = asyncio.create_task(Service(world.settings, world.clock, seams=theirs).reconcile(poison=False))
+    sweeping = asyncio.create_task(Service(world.settings, world.clock, overrides=theirs).reconcile(poison=False))
     await begin.wait()
     await world.begin()
     await sweeping
@@ -143,7 +143,7 @@ async def unheard(world: World, requests: int) -> None:
 async def refund_unheard(world: World) -> None:
     """A refund that was sent and of which Stripe said nothing, and the service is stopped."""
     draft = await drafted(world, f"/refund {ref_of(await paid(world))} 40")
-    await fault(world, "refund", "drop", times=3)
+    await fault(world, "refund", "drop", timing=3)
     world.tap(draft, "Refund")
     await in_time(
         world, lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL AND first_sent_at IS NOT NULL")
@@ -181,7 +181,7 @@ async def overlap(world: World) -> None:
     await world.control("stripe", "down", {"down": False})
     moments = Moments()
     theirs = AdapterOverrides(gateway=lambda inner: Hung(inner, moments))
-    sweeping = asyncio.create_task(Service(world.settings, world.clock, seams=theirs).reconcile(poison=False))
+    sweeping = asyncio.create_task(Service(world.settings, world.clock, overrides=theirs).reconcile(poison=False))
     await moments.asking.wait()
     world.advance(90)
     await world.begin()
@@ -246,7 +246,7 @@ async def test_a_late_word_about_an_earlier_try_says_nothing_about_the_next_one(
     world.advance(60)
     moments, heard = Moments(), asyncio.Event()
     theirs = AdapterOverrides(gateway=lambda inner: LateWord(inner, moments))
-    sweeping = asyncio.create_task(Service(world.settings, world.clock, seams=theirs).reconcile(poison=False))
+    sweeping = asyncio.create_task(Service(world.settings, world.clock, overrides=theirs).reconcile(poison=False))
     await moments.looked.wait()
     world.seams = AdapterOverrides(gateway=lambda inner: Unheard(inner, moments, heard))
     await world.begin()

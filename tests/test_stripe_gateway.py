@@ -114,8 +114,8 @@ async def test_a_cancel_has_its_own_key(stripe: ScriptedStripe, gateway: StripeG
 @pytest.mark.parametrize(
     ("key", "live"), [("sk_test_1", False), ("rk_test_1", False), ("sk_live_1", True), ("rk_live_1", True)]
 )
-def test_the_key_says_whether_the_money_is_real(key: str, live: bool) -> None:
-    assert StripeGateway(key).livemode is live
+def test_the_key_says_whether_the_money_is_real(key: str, live_updates: bool) -> None:
+    assert StripeGateway(key).livemode is live_updates
 
 
 # what is read

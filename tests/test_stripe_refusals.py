@@ -92,7 +92,7 @@ async def test_where_mobilepay_is_not_enabled_the_card_says_where_to_switch_it_o
     assert labels(card) == []
     await hours(world, 1)
     assert (said(world), money(world), len(calls(world, "create"))) == ([REFUSED], (0, 0), 1)
-    assert (calls(world, "list"), payment(world)["canceled_because"]) == ([], "refused")
+    assert (calls(world, "list"), payment(world)["cancellation_reason"]) == ([], "refused")
 
 
 async def test_an_amount_that_stripe_refuses_is_told_as_such(world: World) -> None:
@@ -101,7 +101,7 @@ async def test_an_amount_that_stripe_refuses_is_told_as_such(world: World) -> No
         assert "Stripe says that the amount is too large." in card["text"]
         await hours(world, 1)
     assert (said(world), money(world), labels(card)) == ([REFUSED], (0, 0), [])
-    assert actions(world) == ["requested", "stripe refused"]
+    assert actions(world) == ["requested", "stripe_rejected"]
 
 
 async def test_a_new_link_that_stripe_refuses_for_good_is_a_failed_attempt_and_not_a_storm(world: World) -> None:
@@ -117,7 +117,7 @@ async def test_a_new_link_that_stripe_refuses_for_good_is_a_failed_attempt_and_n
         failed.format("The payment did not go through."),
     ]
     assert labels(card) == ["New link", "Cancel"]
-    assert (actions(world).count("attempt refused"), money(world), len(cards(world))) == (1, (1, 0), 1)
+    assert (actions(world).count("attempt_rejected"), money(world), len(cards(world))) == (1, (1, 0), 1)
 
 
 async def test_while_stripe_refuses_our_key_the_card_says_so_and_heals_when_it_is_accepted_again(world: World) -> None:
@@ -148,7 +148,7 @@ async def test_a_key_without_the_right_to_ask_for_money_is_told_and_heals(world:
 
 async def test_a_key_that_is_refused_after_an_answer_was_lost_does_not_make_a_second_intent(world: World) -> None:
     await webhooks(world, "lose")
-    await fault(world, "create", "drop", "after", times=3)
+    await fault(world, "create", "drop", "after", timing=3)
     await pay(world)
     await key_is(world, accepted=False)
     await pass_time(world, 30)
@@ -188,11 +188,11 @@ async def test_an_intent_that_differs_from_the_request_is_never_believed(world: 
     intent |= lie
     await world.decide("approve")
     await pass_time(world, 60)
-    assert (said(world), payment(world)["status"], payment(world)["received"]) == ([WAITING], "open", 0)
+    assert (said(world), payment(world)["status"], payment(world)["amount_received"]) == ([WAITING], "open", 0)
     assert any("does not fit" in alert for alert in alerts(world))
     intent |= truth | {"amount_received": 14950}
     await pass_time(world, 300)
-    assert (said(world), payment(world)["received"]) == ([PAID, TOLD_PAID], 14950)
+    assert (said(world), payment(world)["amount_received"]) == ([PAID, TOLD_PAID], 14950)
 
 
 async def test_an_answer_over_another_amount_gives_no_link_and_the_card_says_that_it_does_not_fit(world: World) -> None:

@@ -52,8 +52,7 @@ def post(client: Client, clock: TurnedClock) -> Post:
 
 async def kept(inbox: JobQueue, clock: TurnedClock) -> list[tuple[str, str, str]]:
     return [
-        (mail.key, mail.ordering_key, mail.kind)
-        for mail in await inbox.claim(now=clock.now(), limit=100, lease_seconds=60)
+        (job.key, job.ordering_key, job.kind) for job in await inbox.claim(now=clock.now(), limit=100, lease_seconds=60)
     ]
 
 
@@ -225,10 +224,10 @@ async def test_no_client_secret_is_kept(post: Post, inbox: JobQueue, clock: Turn
     nested["data"]["previous_attributes"] = {"deep": [{"client_secret": 'can"ary\\" \\'}], "note": "pi_9_secret_canary"}
     nested["data"]["object"]["last_payment_error"] = {"payment_intent": {"client_secret": None, "id": "pi_1"}}
     assert (await post(raw(nested))).status == 200
-    (mail,) = await inbox.claim(now=clock.now(), limit=1, lease_seconds=60)
-    assert b"canary" not in mail.payload
-    assert b"ary" not in mail.payload
-    said = json.loads(mail.payload)
+    (job,) = await inbox.claim(now=clock.now(), limit=1, lease_seconds=60)
+    assert b"canary" not in job.payload
+    assert b"ary" not in job.payload
+    said = json.loads(job.payload)
     assert said["data"]["object"]["client_secret"] == ""
     assert said["data"]["object"]["last_payment_error"]["payment_intent"] == {"client_secret": None, "id": "pi_1"}
     assert said["data"]["object"]["metadata"] == {"kvit_payment": "pay_1"}
@@ -251,13 +250,13 @@ async def test_what_the_pretend_stripe_delivers_comes_in(client: Client, inbox: 
         came: list[Job] = []
         async with asyncio.timeout(10):
             while len(came) < len(shop.kinds):
-                for mail in await inbox.claim(now=clock.now(), limit=9, lease_seconds=60):
-                    came.append(mail)
-                    await inbox.finish(mail, Done(), now=clock.now())
+                for job in await inbox.claim(now=clock.now(), limit=9, lease_seconds=60):
+                    came.append(job)
+                    await inbox.finish(job, Done(), now=clock.now())
                 await inbox.wait()
-        assert {mail.kind for mail in came} == set(shop.kinds) >= {"payment_intent.succeeded", "charge.succeeded"}
-    assert {mail.ordering_key for mail in came} == {intent.id}
-    assert [mail for mail in came if intent.client_secret.encode() in mail.payload] == []
+        assert {job.kind for job in came} == set(shop.kinds) >= {"payment_intent.succeeded", "charge.succeeded"}
+    assert {job.ordering_key for job in came} == {intent.id}
+    assert [job for job in came if intent.client_secret.encode() in job.payload] == []
 
 
 def _hmac(message: bytes, secret: str) -> str:

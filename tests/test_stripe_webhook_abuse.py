@@ -118,7 +118,7 @@ async def test_of_large_bodies_only_a_few_are_read_at_once_and_small_ones_all_th
         first[1].close()
         await first[1].wait_closed()
         second[1].close()
-        await eventually(lambda: door._bodies._large == 0)
+        await eventually(lambda: door._body_reader._large == 0)
 
 
 async def test_a_sender_that_hangs_up_in_the_middle_leaves_nothing_behind(

@@ -37,14 +37,14 @@ async def test_it_also_says_what_was_tried_again(terminal: Terminal) -> None:
 async def test_it_lists_what_waits_for_a_human(terminal: Terminal, tmp_path: Path) -> None:
     at = datetime(2026, 11, 24, 12, tzinfo=UTC)
     db = Database(f"sqlite:///{tmp_path}/kvit.db")
-    box = JobQueue(db, "updates")
-    await box.enqueue(NewJob("7:1", "70010001", "message", b"{}"), now=at)
-    [mail] = await box.claim(now=at, limit=1, lease_seconds=60)
-    await box.finish(mail, DeadLetter("unreadable: KeyError"), now=at)
+    queue = JobQueue(db, "updates")
+    await queue.enqueue(NewJob("7:1", "70010001", "message", b"{}"), now=at)
+    [job] = await queue.claim(now=at, limit=1, lease_seconds=60)
+    await queue.finish(job, DeadLetter("unreadable: KeyError"), now=at)
     await db.close()
     said = (await terminal.run("sweep")).said.splitlines()
     assert said[-2].startswith("Set aside for a human: 1.")
-    assert said[-1] == f"  2026-11-24 12:00 UTC, mail {mail.id} of updates (message): unreadable: KeyError"
+    assert said[-1] == f"  2026-11-24 12:00 UTC, mail {job.id} of updates (message): unreadable: KeyError"
 
 
 async def test_it_ends_with_1_where_stripe_refuses_the_key(terminal: Terminal) -> None:

@@ -154,7 +154,7 @@ async def test_of_two_admins_who_show_each_other_the_door_at_once_one_stays(worl
     first = world.say(f"/revoke {OTHER_ADMIN}", by=ADMIN)
     second = world.say(f"/revoke {ADMIN}", by=OTHER_ADMIN)
     said = await asyncio.gather(reply(world, first, chat=ADMIN), reply(world, second, chat=OTHER_ADMIN))
-    assert sum("is no longer admin" in one["text"] for one in said) == 1
+    assert sum("is no longer admin" in one["description"] for one in said) == 1
     assert len(seats(world, ADMIN) + seats(world, OTHER_ADMIN)) == 1
 
 

@@ -80,8 +80,8 @@ def polling(request_: AiohttpRequest, inbox: JobQueue, clock: HastyClock) -> Pol
 
 
 async def kept(inbox: JobQueue, clock: HastyClock) -> list[tuple[str, str, str]]:
-    mails = await inbox.claim(now=clock.now(), limit=100, lease_seconds=60)
-    return [(mail.key, mail.ordering_key, mail.kind) for mail in mails]
+    jobs = await inbox.claim(now=clock.now(), limit=100, lease_seconds=60)
+    return [(job.key, job.ordering_key, job.kind) for job in jobs]
 
 
 @asynccontextmanager
@@ -101,9 +101,9 @@ async def test_updates_are_kept_as_they_came(
     stand.say(NO_WEBHOOK)
     stand.say(updates(update))
     assert await polling.poll_once() == 1
-    (mail,) = await inbox.claim(now=clock.now(), limit=10, lease_seconds=60)
-    assert (mail.key, mail.ordering_key, mail.kind) == ("4242:10", "7", "message")
-    assert json.loads(mail.payload) == update
+    (job,) = await inbox.claim(now=clock.now(), limit=10, lease_seconds=60)
+    assert (job.key, job.ordering_key, job.kind) == ("4242:10", "7", "message")
+    assert json.loads(job.payload) == update
 
 
 async def test_telegram_is_asked_for_exactly_what_we_read(stand: Stand, polling: Polling) -> None:

@@ -122,21 +122,21 @@ async def test_a_tap_that_is_too_old_is_no_failure(stand: Stand, messenger: Tele
 
 async def test_a_flood_waits_as_long_as_telegram_says(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.refuse(429, "Too Many Requests: retry after 1386", retry_after=1386)
-    failed = await failure(messenger.send(CHAT, LETTER))
-    assert (failed.retry_after, failed.permanent, failed.outcome_unknown) == (1386.0, False, False)
+    error = await failure(messenger.send(CHAT, LETTER))
+    assert (error.retry_after, error.permanent, error.outcome_unknown) == (1386.0, False, False)
 
 
 async def test_a_group_that_moved_tells_where(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.refuse(400, "Bad Request: group chat was upgraded to a supergroup chat", migrate_to_chat_id=-100200)
-    failed = await failure(messenger.send(CHAT, LETTER))
-    assert (failed.moved_to, failed.permanent, failed.outcome_unknown) == (-100200, False, False)
+    error = await failure(messenger.send(CHAT, LETTER))
+    assert (error.moved_to, error.permanent, error.outcome_unknown) == (-100200, False, False)
 
 
 @pytest.mark.parametrize("said", ["Forbidden: bot was blocked by the user", "Forbidden: bot was kicked from the group"])
 async def test_a_chat_that_is_closed_to_us_stays_closed(stand: Stand, messenger: TelegramMessenger, said: str) -> None:
     stand.refuse(403, said)
-    failed = await failure(messenger.send(CHAT, LETTER))
-    assert (failed.permanent, failed.message_gone, str(failed)) == (True, False, said)
+    error = await failure(messenger.send(CHAT, LETTER))
+    assert (error.permanent, error.message_gone, str(error)) == (True, False, said)
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ async def test_a_bad_request_is_never_tried_again(
     stand: Stand, messenger: TelegramMessenger, said: str, gone: bool
 ) -> None:
     stand.refuse(400, said)
-    failed = await failure(messenger.edit(CHAT, 55, LETTER))
-    assert (failed.permanent, failed.message_gone, failed.outcome_unknown, failed.retry_after) == (
+    error = await failure(messenger.edit(CHAT, 55, LETTER))
+    assert (error.permanent, error.message_gone, error.outcome_unknown, error.retry_after) == (
         True,
         gone,
         False,
@@ -167,10 +167,10 @@ async def test_a_bad_request_is_never_tried_again(
 
 async def test_a_refused_button_says_so_without_the_link(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.refuse(400, "Bad Request: inline keyboard button URL 'http://localhost/p/Secret' is invalid: Wrong HTTP URL")
-    failed = await failure(messenger.send(CHAT, LETTER))
-    assert failed.permanent
-    assert "button" in str(failed)
-    assert "ecret" not in str(failed)
+    error = await failure(messenger.send(CHAT, LETTER))
+    assert error.permanent
+    assert "button" in str(error)
+    assert "ecret" not in str(error)
 
 
 async def test_no_failure_repeats_a_link(stand: Stand, messenger: TelegramMessenger) -> None:
@@ -181,10 +181,10 @@ async def test_no_failure_repeats_a_link(stand: Stand, messenger: TelegramMessen
 @pytest.mark.parametrize("status", [401, 404])
 async def test_a_refused_token_loses_nothing(stand: Stand, messenger: TelegramMessenger, status: int) -> None:
     stand.refuse(status, "Unauthorized")
-    failed = await failure(messenger.send(CHAT, LETTER))
-    assert isinstance(failed, BotTokenRejected)
-    assert (str(failed), failed.permanent, failed.outcome_unknown) == ("token refused", False, False)
-    assert failed.retry_after
+    error = await failure(messenger.send(CHAT, LETTER))
+    assert isinstance(error, BotTokenRejected)
+    assert (str(error), error.permanent, error.outcome_unknown) == ("token refused", False, False)
+    assert error.retry_after
 
 
 @pytest.mark.parametrize("status", [413, 429, 302, 418])
@@ -192,8 +192,8 @@ async def test_an_answer_that_says_no_may_be_tried_again(
     stand: Stand, messenger: TelegramMessenger, status: int
 ) -> None:
     stand.say("<html>no</html>", status)
-    failed = await failure(messenger.send(CHAT, LETTER))
-    assert (failed.permanent, failed.outcome_unknown, failed.retry_after) == (False, False, None)
+    error = await failure(messenger.send(CHAT, LETTER))
+    assert (error.permanent, error.outcome_unknown, error.retry_after) == (False, False, None)
 
 
 @pytest.mark.parametrize(
@@ -212,25 +212,25 @@ async def test_what_may_have_been_delivered_is_unsure(
     stand: Stand, messenger: TelegramMessenger, answer: object, status: int
 ) -> None:
     stand.say(answer, status)
-    failed = await failure(messenger.send(CHAT, LETTER))
-    assert (failed.permanent, failed.outcome_unknown, failed.retry_after) == (False, True, None)
+    error = await failure(messenger.send(CHAT, LETTER))
+    assert (error.permanent, error.outcome_unknown, error.retry_after) == (False, True, None)
 
 
 async def test_silence_is_unsure(stand: Stand) -> None:
     messenger = TelegramMessenger(AiohttpRequest(TOKEN, base=stand.base, read=0.3))
     stand.say(Stand.SILENCE)
-    failed = await failure(messenger.send(CHAT, LETTER))
+    error = await failure(messenger.send(CHAT, LETTER))
     await messenger.close()
-    assert (failed.permanent, failed.outcome_unknown, failed.retry_after) == (False, True, None)
+    assert (error.permanent, error.outcome_unknown, error.retry_after) == (False, True, None)
 
 
 async def test_what_never_reached_telegram_is_sure() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         messenger = TelegramMessenger(AiohttpRequest(TOKEN, base=f"http://127.0.0.1:{taken.getsockname()[1]}"))
-        failed = await failure(messenger.send(CHAT, LETTER))
+        error = await failure(messenger.send(CHAT, LETTER))
         await messenger.close()
-    assert (failed.permanent, failed.outcome_unknown) == (False, False)
+    assert (error.permanent, error.outcome_unknown) == (False, False)
 
 
 async def test_a_failure_shows_no_token(
@@ -238,10 +238,10 @@ async def test_a_failure_shows_no_token(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     stand.say(f"/bot{TOKEN}/getMe not found", 404)
-    failed = await failure(messenger.get_me())
+    error = await failure(messenger.get_me())
     stand.say(f"/bot{TOKEN}/sendMessage is too large", 413)
     other = await failure(messenger.send(CHAT, LETTER))
-    shown = f"{failed!r} {failed.__cause__!r} {failed.__context__!r} {other!r} {other.__context__!r} {messenger!r}"
+    shown = f"{error!r} {error.__cause__!r} {error.__context__!r} {other!r} {other.__context__!r} {messenger!r}"
     assert TOKEN not in shown + caplog.text
 
 

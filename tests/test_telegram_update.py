@@ -29,29 +29,29 @@ from bot.telegram.update_jobs import update_job
         ({"message": "text"}, "message"),
     ],
 )
-def test_what_must_stay_in_order_shares_a_lane(content: dict[str, Any], lane: str) -> None:
-    draft = update_job({"update_id": 1, **content}, bot_id=4242)
-    assert draft is not None
-    assert (draft.key, draft.ordering_key, draft.kind) == ("4242:1", lane, next(iter(content)))
+def test_what_must_stay_in_order_shares_a_lane(content: dict[str, Any], ordering_key: str) -> None:
+    job = update_job({"update_id": 1, **content}, bot_id=4242)
+    assert job is not None
+    assert (job.key, job.ordering_key, job.kind) == ("4242:1", ordering_key, next(iter(content)))
 
 
 def test_the_webhooks_own_bytes_are_kept() -> None:
-    draft = update_job({"update_id": 1, "message": {}}, bot_id=4242, raw=b'{ "update_id": 1, "message": {} }')
-    assert draft is not None
-    assert draft.payload == b'{ "update_id": 1, "message": {} }'
+    job = update_job({"update_id": 1, "message": {}}, bot_id=4242, raw=b'{ "update_id": 1, "message": {} }')
+    assert job is not None
+    assert job.payload == b'{ "update_id": 1, "message": {} }'
 
 
 @pytest.mark.parametrize("name", ["", "Message", "\ud83c", "x" * 65, "a\nb"])
 def test_a_kind_that_is_no_name_is_unknown(name: str) -> None:
-    draft = update_job({"update_id": 1, name: {}}, bot_id=4242)
-    assert draft is not None
-    assert (draft.ordering_key, draft.kind) == ("unknown", "unknown")
+    job = update_job({"update_id": 1, name: {}}, bot_id=4242)
+    assert job is not None
+    assert (job.ordering_key, job.kind) == ("unknown", "unknown")
 
 
 def test_an_update_of_nothing_is_unknown() -> None:
-    draft = update_job({"update_id": 1}, bot_id=4242)
-    assert draft is not None
-    assert draft.kind == "unknown"
+    job = update_job({"update_id": 1}, bot_id=4242)
+    assert job is not None
+    assert job.kind == "unknown"
 
 
 anything = st.recursive(
@@ -67,8 +67,8 @@ anything = st.recursive(
 @given(st.integers(), st.sampled_from(["message", "callback_query", "inline_query", "new"]), anything)
 def test_whatever_comes_is_kept_whole(number: int, kind: str, content: Any) -> None:
     update = {"update_id": number, kind: content}
-    draft = update_job(update, bot_id=1)
-    assert draft is not None
-    assert json.loads(draft.payload) == update
-    assert draft.ordering_key.encode()
-    assert draft.key == f"1:{number}"
+    job = update_job(update, bot_id=1)
+    assert job is not None
+    assert json.loads(job.payload) == update
+    assert job.ordering_key.encode()
+    assert job.key == f"1:{number}"

@@ -41,8 +41,8 @@ async def test_an_update_is_kept_once_however_often_it_comes(client: Client, upd
     answers = await asyncio.gather(*(client.post("/telegram/webhook", data=raw, headers=SECRET) for _ in range(10)))
     assert {answer.status for answer in answers} == {200}
     assert await updates.depth() == 1
-    [mail] = await updates.claim(now=TurnedClock().now(), limit=9, lease_seconds=1)
-    assert (mail.key, mail.ordering_key, mail.payload) == ("4242:7", "5", raw)
+    [job] = await updates.claim(now=TurnedClock().now(), limit=9, lease_seconds=1)
+    assert (job.key, job.ordering_key, job.payload) == ("4242:7", "5", raw)
 
 
 @pytest.mark.parametrize("shown", ["", "wrong", UPDATE_SECRET + "x", "ø"])

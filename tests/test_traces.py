@@ -55,28 +55,28 @@ class Clumsy:
         return getattr(self._inner, name)
 
     async def send(
-        self, place: ChatTarget, letter: Message, *, reply_to: int | None = None, silent: bool = False
+        self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
     ) -> int:
         if self._fails:
             self._fails -= 1
             raise DeliveryError("not this time")
-        return await self._inner.send(place, letter, reply_to=reply_to, silent=silent)
+        return await self._inner.send(chat, message, reply_to=reply_to, silent=silent)
 
 
 async def test_one_reference_leads_from_the_command_by_stripe_to_the_card(world: World, heard: Marked) -> None:
     await world.stop()
     world.seams = AdapterOverrides(messenger=lambda inner: Clumsy(inner))  # type: ignore[arg-type,return-value]
     await world.begin()
-    await fault(world, "create", "500", times=3)
+    await fault(world, "create", "500", timing=3)
     world.say("/pay 149,50 Coffee")
     await eventually(lambda: heard.of("a message (card) did not get out"))
-    ref = payment(world)["ref"]
+    ref = payment(world)["reference"]
     asked = heard.of("Stripe could not be asked about")
     assert asked[0]["payment"] == ref
-    assert asked[0]["box"] == "updates"
+    assert asked[0]["queue"] == "updates"
     assert "update" in asked[0]
     card = heard.of("a message (card) did not get out")
-    assert (card[0]["payment"], card[0]["box"]) == (ref, "outbox")
+    assert (card[0]["payment"], card[0]["queue"]) == (ref, "outbox")
 
 
 async def test_a_payment_that_goes_well_can_be_followed_by_its_reference(world: World, heard: Marked) -> None:
@@ -110,12 +110,12 @@ async def test_what_the_sweep_finds_names_the_payment_too(world: World, heard: M
     world.say("/pay 149,50 Coffee")
     await world.card("Waiting for payment")
     await rest(world)
-    await fault(world, "retrieve", "500", times=3)
+    await fault(world, "retrieve", "500", timing=3)
     heard.lines.clear()
     world.advance(70)
     await eventually(lambda: heard.of("Stripe could not be asked about"))
     marks = heard.of("Stripe could not be asked about")[0]
-    assert marks == {"part": "sweep", "payment": payment(world)["ref"]}
+    assert marks == {"part": "sweep", "payment": payment(world)["reference"]}
 
 
 async def test_marks_do_not_leak_into_the_next_piece_of_work(world: World, heard: Marked) -> None:

@@ -267,16 +267,16 @@ async def test_a_look_that_telegram_does_not_answer_says_nothing(
 
 async def stands_still(world: World) -> JobQueue:
     """A mail of Stripe's that waits far too long, as behind a belt that hangs."""
-    box: JobQueue = world.service._components.queues[0]
-    assert box.box == "events"
+    queue: JobQueue = world.service._components.queues[0]
+    assert queue.queue == "events"
     now = world.clock.now()
     db: Database = world.service._db
     late = NewJob(
         "evt_stuck", "pi_stuck", "payment_intent.succeeded", b"{}", scheduled_at=now.replace(year=now.year + 1)
     )
     async with db.transaction() as tx:
-        await box.enqueue_in(tx, late, now=now)
-    return box
+        await queue.enqueue_in(tx, late, now=now)
+    return queue
 
 
 async def test_a_belt_that_stands_still_is_told_once_and_once_that_it_moves_again(world: World) -> None:
@@ -301,9 +301,9 @@ async def test_a_belt_that_stands_still_is_told_once_and_once_that_it_moves_agai
 async def test_the_owner_of_a_danish_shop_is_told_in_danish(world: World) -> None:
     world.say("/id")
     await world.card(str(OWNER))
-    directory = world.service._components.directory
-    shop = await directory.create_shop(Shop(0, "Kaffe", "DKK", "da", "Europe/Copenhagen"), now=world.clock.now())
-    await directory.set_member(shop.id, OWNER, Role.ADMIN, name="Olga", now=world.clock.now())
+    shops = world.service._components.shops
+    shop = await shops.create_shop(Shop(0, "Kaffe", "DKK", "da", "Europe/Copenhagen"), now=world.clock.now())
+    await shops.set_member(shop.id, OWNER, Role.ADMIN, name="Olga", now=world.clock.now())
     await stands_still(world)
     await pass_time(world, 16 * 60)
     await pass_time(world, 60)
@@ -312,7 +312,7 @@ async def test_the_owner_of_a_danish_shop_is_told_in_danish(world: World) -> Non
 
 async def test_a_crash_between_the_note_and_the_word_does_not_swallow_the_word(world: World) -> None:
     await stands_still(world)
-    await world.service._components.directory.set("watch:belt:events", world.clock.now().isoformat())
+    await world.service._components.shops.set("watch:belt:events", world.clock.now().isoformat())
     await world.stop()
     world.advance(16 * 60)
     await world.begin()

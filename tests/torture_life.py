@@ -75,7 +75,7 @@ async def live() -> None:
     logging_setup.configure(form="json", level=settings.log_level, secrets=settings.secrets())
     doors = Impatient(settings, float(given["KVIT_PATIENCE"]))
     clock = FastClock(float(given["KVIT_ORIGIN"]), float(given["KVIT_RATE"]))
-    service = Service(settings, clock, seams=doors.seams)
+    service = Service(settings, clock, overrides=doors.seams)
     asyncio.get_running_loop().add_reader(0, os._exit, BROKEN)
     with shutdown_event() as told:
         await service.start()

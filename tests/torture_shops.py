@@ -34,10 +34,10 @@ def blank() -> bytes:
 async def _opened(path: Path) -> None:
     db = Database(f"sqlite:///{path}")
     await db.migrate()
-    directory = ShopRepository(db)
+    shops = ShopRepository(db)
     for number, (name, currency, group) in enumerate((("Kvit", "DKK", GROUP), ("Second", "NOK", OTHER_GROUP)), 1):
-        shop = await directory.create_shop(Shop(0, name, currency, "en", "Europe/Copenhagen"), now=OPENED)
+        shop = await shops.create_shop(Shop(0, name, currency, "en", "Europe/Copenhagen"), now=OPENED)
         for user_id, first_name, role in PEOPLE[number]:
-            await directory.set_member(shop.id, user_id, role, name=first_name, now=OPENED)
-        await directory.link_chat(group, shop.id, now=OPENED)
+            await shops.set_member(shop.id, user_id, role, name=first_name, now=OPENED)
+        await shops.link_chat(group, shop.id, now=OPENED)
     await db.close()

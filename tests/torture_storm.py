@@ -267,10 +267,10 @@ def is_excused(line: str, evidence: Evidence, sleeps: Sequence[tuple[datetime, d
     - how a dispute or a refund stood that went on meanwhile.
     """
     file = File(evidence)
-    cases = {case.row["ref"]: case for case in file.cases}
+    cases = {case.row["reference"]: case for case in file.cases}
     if found := LAST_ATTEMPT.fullmatch(line):
         case = cases[found[1]]
-        return found[2] == found[3] and (case.row["canceled_because"] == "ended" or _ended_as_wanted(case))
+        return found[2] == found[3] and (case.row["cancellation_reason"] == "ended" or _ended_as_wanted(case))
     if found := NOT_TOLD.fullmatch(line):
         case = cases[found[1]]
         [at] = [turn.at for turn in case.turns if turn.state == found[2] and f"{turn.at:%H:%M:%S.%f}" == found[3]]
@@ -297,7 +297,7 @@ def _ended_as_wanted(case: Case) -> bool:
     """Whether a request was canceled by its people, who had said so before the customer reserved anything."""
     reserved = case.first("reserved")
     wanted = [act.at for act in case.acts if act.data.startswith("c:") or act.text.startswith("/cancel")]
-    return case.row["canceled_because"] == "by_merchant" and (reserved is None or min(wanted) < reserved)
+    return case.row["cancellation_reason"] == "requested" and (reserved is None or min(wanted) < reserved)
 
 
 def _gone_on_meanwhile(case: Case, at: datetime, away: Sequence[tuple[datetime, datetime]]) -> bool:

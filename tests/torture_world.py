@@ -59,9 +59,9 @@ UNDER_WAY = (
     "SELECT 'mail', queue || ' ' || key || ' ' || coalesce(reason, '') FROM jobs WHERE state = 'pending'"
     " UNION ALL SELECT 'payment', reference FROM payments WHERE status = 'created'"
     " OR (status NOT IN ('succeeded', 'canceled') AND (cancel_requested IS NOT NULL OR capture_requested_by IS NOT NULL))"
-    " UNION ALL SELECT 'attempt', payment_id FROM attempts WHERE status IN ('asked', 'live')"
+    " UNION ALL SELECT 'attempt', payment_id FROM attempts WHERE status IN ('requested', 'active')"
     " UNION ALL SELECT 'refund', id FROM refunds WHERE status = 'approved'"
-    " UNION ALL SELECT 'draft', id FROM refunds WHERE status IN ('draft', 'asked') AND expires_at < :now"
+    " UNION ALL SELECT 'draft', id FROM refunds WHERE status IN ('draft', 'awaiting_approval') AND expires_at < :now"
 )
 
 

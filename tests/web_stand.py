@@ -115,10 +115,10 @@ def app(
     *,
     secrets: tuple[str, ...] = (OLD, NEW),
     pages: Pages | None = None,
-    health: Heartbeats | None = None,
+    heartbeats: Heartbeats | None = None,
     ready: Mapping[str, Check] | None = None,
     updates: JobQueue | None = None,
-    live: LiveUpdates | None = None,
+    live_updates: LiveUpdates | None = None,
     **more: Any,
 ) -> web.Application:
     """The whole site, with nothing behind those doors that are not given."""
@@ -131,8 +131,8 @@ def app(
         webhook_secrets=secrets,
         livemode=False,
         pages=pages or NoPages(),
-        live=live or LiveUpdates((pages or NoPages()).find, clock),
-        health=health or Heartbeats(),
+        live_updates=live_updates or LiveUpdates((pages or NoPages()).find, clock),
+        heartbeats=heartbeats or Heartbeats(),
         ready=ready or {},
         **more,
     )

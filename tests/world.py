@@ -51,7 +51,10 @@ class World:
     async def begin(self) -> None:
         """Start another service on the same database."""
         self.service = Service(
-            self.settings, self.clock, pacing=TelegramRateLimiter(BRISK, BRISK, BRISK, BRISK), seams=self.seams
+            self.settings,
+            self.clock,
+            rate_limiter=TelegramRateLimiter(BRISK, BRISK, BRISK, BRISK),
+            overrides=self.seams,
         )
         await self.service.start()
 
@@ -167,7 +170,12 @@ async def installed(stripe: FakeStripe, telegram: FakeTelegram, folder: Path, **
 
 @asynccontextmanager
 async def opened(
-    clock: TurnedClock, folder: Path, *, webhooks: bool = True, seams: AdapterOverrides | None = None, **settings: Any
+    clock: TurnedClock,
+    folder: Path,
+    *,
+    webhooks: bool = True,
+    overrides: AdapterOverrides | None = None,
+    **settings: Any,
 ) -> AsyncIterator[World]:
     """Everything running; without `webhooks` no event reaches Kvit. `settings` are Kvit's, as in the environment."""
     stripe, telegram = FakeStripe(clock), FakeTelegram(clock, owner_id=OWNER, flood_control=False)
@@ -175,7 +183,7 @@ async def opened(
     chosen = await installed(stripe, telegram, folder, **{"stripe_webhook_secrets": secret, **settings})
     async with aiohttp.ClientSession() as http:
         service = Service(chosen, clock)
-        world = World(stripe, telegram, clock, chosen, http, service, seams)
+        world = World(stripe, telegram, clock, chosen, http, service, overrides)
         try:
             await world.begin()
             if webhooks:

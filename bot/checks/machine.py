@@ -81,9 +81,9 @@ def _schema(version: str | None) -> Finding:
 
 
 async def _content(db: Database, settings: Settings) -> list[Finding]:
-    directory = ShopRepository(db)
+    shops = ShopRepository(db)
     foreign = await PaymentQueries(db).count_unfinished(livemode=not settings.livemode)
-    known, owners = await directory.get(BOT_ID), settings.owner_ids | await directory.owners()
+    known, owners = await shops.get(BOT_ID), settings.owner_ids | await shops.owners()
     return [_other_mode(foreign, settings), _same_bot(known, settings), _owners(owners)]
 
 

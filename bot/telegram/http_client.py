@@ -47,7 +47,7 @@ class AiohttpRequest(BaseRequest):
 
     __slots__ = (
         "_address",
-        "_called",
+        "_on_call",
         "_connect",
         "_connections",
         "_owned",
@@ -67,7 +67,7 @@ class AiohttpRequest(BaseRequest):
         connections: int = 64,
         read: float = 25.0,
         connect: float = 5.0,
-        called: OnApiCall = nobody,
+        on_call: OnApiCall = nobody,
     ) -> None:
         """`base` is `scheme://host:port`; `read` and `connect` are seconds, `connect` includes waiting for the pool.
 
@@ -86,7 +86,7 @@ class AiohttpRequest(BaseRequest):
         self._connections = connections
         self._read = read
         self._connect = connect
-        self._called = called
+        self._on_call = on_call
 
     @property
     def read_timeout(self) -> float:
@@ -149,7 +149,7 @@ class AiohttpRequest(BaseRequest):
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise OutcomeUnknown(f"no answer ({type(error).__name__})") from None
         finally:
-            self._called(TELEGRAM, call, perf_counter() - began, status)
+            self._on_call(TELEGRAM, call, perf_counter() - began, status)
         if status >= 500:
             raise OutcomeUnknown(f"server error ({status})")
         return status, payload if status < 300 else payload.replace(self._token.encode(), b"[token]")

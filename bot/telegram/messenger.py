@@ -164,8 +164,8 @@ def to_inline_keyboard(keyboard: Keyboard) -> InlineKeyboardMarkup | None:
     return InlineKeyboardMarkup([[_button(button) for button in row] for row in keyboard]) if keyboard else None
 
 
-def _topic(place: ChatTarget) -> int | None:
-    return None if place.thread_id == GENERAL_TOPIC else place.thread_id
+def _topic(chat: ChatTarget) -> int | None:
+    return None if chat.thread_id == GENERAL_TOPIC else chat.thread_id
 
 
 def _reply(reply_to: int | None) -> ReplyParameters | None:

@@ -117,12 +117,12 @@ class Polling:
         if not self._admitted:
             await self.ensure_no_webhook()
         updates = await self._fetch()
-        drafts = [draft for update in updates if (draft := update_job(update, bot_id=self._request.bot_id))]
-        new = await self._inbox.enqueue(*drafts, now=self._clock.now())
+        jobs = [job for update in updates if (job := update_job(update, bot_id=self._request.bot_id))]
+        new = await self._inbox.enqueue(*jobs, now=self._clock.now())
         # An empty answer shows that everything was confirmed. Then no offset is sent: after a quiet week Telegram
         # may count on from a lower number, and an old offset would confirm updates that we never saw.
         self._confirm = max((id_ + 1 for update in updates if (id_ := update_id(update)) is not None), default=None)
-        if updates and not drafts:
+        if updates and not jobs:
             raise TelegramError("updates without an update_id")
         return new
 

@@ -14,27 +14,27 @@ from storage.shops import ShopRepository
 class Authorization:
     """Roles as they are now, for wishes that were stored a while ago."""
 
-    def __init__(self, team: MembershipService, directory: ShopRepository, posts: MessageRepository) -> None:
-        self._team = team
-        self._directory = directory
-        self._posts = posts
+    def __init__(self, membership: MembershipService, shops: ShopRepository, messages: MessageRepository) -> None:
+        self._membership = membership
+        self._shops = shops
+        self._messages = messages
 
-    async def chat_belongs_to_shop(self, shop_id: int, place: ChatTarget) -> bool:
+    async def chat_belongs_to_shop(self, shop_id: int, chat: ChatTarget) -> bool:
         """Whether what concerns the shop may still be said there.
 
         A group may have gone over to another shop, and a person may have lost his role.
         """
-        if place.chat_id > 0:
-            return await self._team.role(shop_id, Actor(place.chat_id, "")) > Role.NONE
-        tied = await self._directory.shop_of_chat((await self._posts.chat_status(place.chat_id)).chat_id)
+        if chat.chat_id > 0:
+            return await self._membership.role(shop_id, Actor(chat.chat_id, "")) > Role.NONE
+        tied = await self._shops.shop_of_chat((await self._messages.chat_status(chat.chat_id)).chat_id)
         return tied is None or tied.id == shop_id
 
     async def approvers(self, shop_id: int) -> list[int]:
         """Everybody who may approve a refund of the shop now: its admins and the owners."""
         admins = [
-            one.user_id for one in await self._directory.members(shop_id) if is_allowed(one.role, Action.APPROVE_REFUND)
+            one.user_id for one in await self._shops.members(shop_id) if is_allowed(one.role, Action.APPROVE_REFUND)
         ]
-        return sorted({*admins, *await self._team.owners()})
+        return sorted({*admins, *await self._membership.owners()})
 
     async def is_request_authorized(self, payment: Payment) -> bool:
         """Whether whoever wants the hold taken, or the request ended, may want that now."""
@@ -57,4 +57,4 @@ class Authorization:
         return all(allowed)
 
     async def _may(self, shop_id: int, user_id: int, action: Action) -> bool:
-        return is_allowed(await self._team.role(shop_id, Actor(user_id, "")), action)
+        return is_allowed(await self._membership.role(shop_id, Actor(user_id, "")), action)

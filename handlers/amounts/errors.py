@@ -9,49 +9,49 @@ from storage.models.money import Money
 class AmountError(UserError):
     """What was typed is not an amount that Kvit can ask for."""
 
-    message_key = "error.amount_format"
+    message_key = "error.unreadable_amount"
 
 
 class MissingAmount(AmountError):
     """No amount was typed."""
 
-    message_key = "error.amount_missing"
+    message_key = "error.missing_amount"
 
 
 class UnreadableAmount(AmountError):
     """What was typed cannot be read as one amount."""
 
-    message_key = "error.amount_format"
+    message_key = "error.unreadable_amount"
 
 
 class SignedAmount(AmountError):
     """The amount has a plus or a minus."""
 
-    message_key = "error.amount_sign"
+    message_key = "error.signed_amount"
 
 
 class ExponentAmount(AmountError):
     """The amount has an exponent."""
 
-    message_key = "error.amount_exponent"
+    message_key = "error.exponent_amount"
 
 
 class NonAsciiDigits(AmountError):
     """The amount has digits other than 0 to 9."""
 
-    message_key = "error.amount_digits"
+    message_key = "error.non_ascii_digits"
 
 
 class TooManyDecimals(AmountError):
     """The amount has more than two decimals."""
 
-    message_key = "error.amount_decimals"
+    message_key = "error.too_many_decimals"
 
 
 class ZeroAmount(AmountError):
     """The amount is zero."""
 
-    message_key = "error.amount_zero"
+    message_key = "error.zero_amount"
 
 
 class AmountTooSmall(AmountError):
@@ -77,7 +77,7 @@ class AmountTooLarge(AmountError):
 class UnknownCurrency(AmountError):
     """The currency is none of those that Kvit takes."""
 
-    message_key = "error.currency_unknown"
+    message_key = "error.unknown_currency"
 
     def __init__(self, written: str) -> None:
         super().__init__(written=written)
@@ -87,19 +87,19 @@ class UnknownCurrency(AmountError):
 class CurrencyRequired(AmountError):
     """Kroner were typed where the shop has no krone of its own."""
 
-    message_key = "error.currency_needed"
+    message_key = "error.currency_required"
 
 
 class ConflictingCurrencies(AmountError):
     """More than one currency was typed."""
 
-    message_key = "error.currency_twice"
+    message_key = "error.conflicting_currencies"
 
 
 class CurrencyMismatch(AmountError):
     """The currency is another than the payment's own."""
 
-    message_key = "error.currency_differs"
+    message_key = "error.currency_mismatch"
 
     def __init__(self, currency: str) -> None:
         super().__init__(currency=currency)
@@ -109,7 +109,7 @@ class CurrencyMismatch(AmountError):
 class DescriptionTooLong(AmountError):
     """The text after the amount is longer than a card can show."""
 
-    message_key = "error.text_too_long"
+    message_key = "error.description_too_long"
 
     def __init__(self, longest: int) -> None:
         super().__init__(longest=longest)

@@ -16,13 +16,13 @@ LOOKALIKES = str.maketrans("OIL", "011")
 class PaymentNotSpecified(UserError):
     """Neither a reference nor a reply to a card says which payment is meant."""
 
-    message_key = "error.which_payment"
+    message_key = "error.payment_not_specified"
 
 
 class ReferenceMismatch(UserError):
     """The reference is of another payment than the card that the command replies to."""
 
-    message_key = "error.ref_differs"
+    message_key = "error.reference_mismatch"
 
 
 async def resolve_payment(context: Context, *, words: bool = False) -> tuple[Payment, str]:
@@ -42,7 +42,7 @@ async def resolve_payment(context: Context, *, words: bool = False) -> tuple[Pay
         if rest.startswith("#") or (rest and not words):
             raise UnknownPayment
         return replied, rest
-    found = await context.services.queries.by_reference(context.shop.id, normalize_reference(written[1]))
+    found = await context.services.payment_queries.by_reference(context.shop.id, normalize_reference(written[1]))
     if found is None:
         raise UnknownPayment
     if replied is not None and replied.id != found.id:
@@ -60,6 +60,6 @@ async def replied_payment(context: Context) -> Payment | None:
     """The payment whose card the command replies to; None where it replies to no card."""
     if context.message.reply_to_message_id is None:
         return None
-    return await context.services.queries.by_message(
+    return await context.services.payment_queries.by_message(
         context.shop.id, context.chat.chat_id, context.message.reply_to_message_id
     )

@@ -15,53 +15,53 @@ from storage.models.shop import Role
 ACTORS = {
     "customer": "actor.customer",
     "stripe": "actor.stripe",
-    "sweep": "actor.sweep",
-    "kvit": "actor.kvit",
+    "reconciler": "actor.reconciler",
+    "system": "actor.system",
 }
 
 ACTION_MESSAGES = {
     "requested": "log.requested",
-    "attempt asked": "log.attempt_asked",
-    "attempt begun": "log.attempt_begun",
-    "attempt refused": "log.attempt_refused",
-    "cancel asked": "log.cancel_asked",
-    "cancel refused": "log.cancel_refused",
+    "attempt_requested": "log.attempt_requested",
+    "attempt_started": "log.attempt_started",
+    "attempt_rejected": "log.attempt_rejected",
+    "cancel_requested": "log.cancel_requested",
+    "cancel_rejected": "log.cancel_rejected",
     "canceled": "log.canceled",
-    "capture asked": "log.capture_asked",
-    "capture refused": "log.capture_refused",
+    "capture_requested": "log.capture_requested",
+    "capture_rejected": "log.capture_rejected",
     "captured": "log.captured",
-    "hold ends soon": "log.hold_ends_soon",
-    "wish withdrawn": "log.wish_withdrawn",
-    "time is over": "log.time_is_over",
-    "looked": "log.looked",
-    "found at stripe": "log.found",
-    "not found at stripe": "log.not_found",
-    "other mode": "log.other_mode",
-    "stripe is slow": "log.stripe_slow",
-    "stripe refused": "log.stripe_refused",
-    "stripe refuses the key": "log.stripe_key",
-    "stripe unreachable": "log.stripe_unreachable",
-    "refund asked": "log.refund_asked",
-    "refund approved": "log.refund_approved",
-    "refund declined": "log.refund_declined",
-    "refund expired": "log.refund_expired",
-    "refund sent": "log.refund_sent",
-    "refund looked": "log.refund_looked",
-    "refund refused": "log.refund_refused",
-    "refund given up": "log.refund_refused",
-    "refund short of balance": "log.refund_short",
-    "refund not found at stripe": "log.refund_not_found",
-    "refund tried again": "log.refund_again",
-    "dispute looked": "log.dispute_looked",
-    "fraud warning": "log.fraud_warning",
-    "shop opened": "log.shop_opened",
-    "chat tied": "log.chat_tied",
-    "chat untied": "log.chat_untied",
+    "hold_expiring": "log.hold_expiring",
+    "request_withdrawn": "log.request_withdrawn",
+    "expired": "log.expired",
+    "synced": "log.synced",
+    "found_at_stripe": "log.found_at_stripe",
+    "not_found_at_stripe": "log.not_found_at_stripe",
+    "wrong_stripe_mode": "log.wrong_stripe_mode",
+    "stripe_slow": "log.stripe_slow",
+    "stripe_rejected": "log.stripe_rejected",
+    "stripe_auth_error": "log.stripe_auth_error",
+    "stripe_unreachable": "log.stripe_unreachable",
+    "refund_requested": "log.refund_requested",
+    "refund_approved": "log.refund_approved",
+    "refund_declined": "log.refund_declined",
+    "refund_expired": "log.refund_expired",
+    "refund_sent": "log.refund_sent",
+    "refund_synced": "log.refund_synced",
+    "refund_rejected": "log.refund_rejected",
+    "refund_abandoned": "log.refund_rejected",
+    "refund_insufficient_balance": "log.refund_insufficient_balance",
+    "refund_not_found_at_stripe": "log.refund_not_found_at_stripe",
+    "refund_retried": "log.refund_retried",
+    "dispute_synced": "log.dispute_synced",
+    "fraud_warning": "log.fraud_warning",
+    "shop_created": "log.shop_created",
+    "chat_linked": "log.chat_linked",
+    "chat_unlinked": "log.chat_unlinked",
 }
 """What is said of an action that needs nothing of its detail; `OTHER` of one that is not known here."""
 
 OTHER = "log.other"
-LOOKS = frozenset({"looked", "canceled", "captured", "attempt begun", "found at stripe"})
+LOOKS = frozenset({"synced", "canceled", "captured", "attempt_started", "found_at_stripe"})
 """Answers of Stripe: what they made of the payment is said as well."""
 
 
@@ -77,7 +77,7 @@ def describe_entry(language: str, line: AuditEntry) -> SafeHtml:
     """What was done, with its detail where that says more."""
     known, detail = line.action, line.detail
     match known:
-        case "setting changed":
+        case "setting_changed":
             value = str(detail.get("value", ""))
             return html(language, "log.setting_changed", setting=f"{detail['setting']} {value}".strip())
         case "invited" | "joined":
@@ -85,9 +85,9 @@ def describe_entry(language: str, line: AuditEntry) -> SafeHtml:
             return html(language, "log.invited" if known == "invited" else "log.joined", role=role)
         case "revoked":
             return html(language, "log.revoked", user=detail["user"], role=_role(language, detail))
-        case "refused":
+        case "denied":
             tried = f"/{detail['command']}" if detail.get("command") else None
-            return html(language, "log.refused", command=tried) if tried else html(language, "log.refused_button")
+            return html(language, "log.denied", command=tried) if tried else html(language, "log.denied_button")
     said = html(language, ACTION_MESSAGES[known]) if known in ACTION_MESSAGES else html(language, OTHER, action=known)
     return SafeHtml(" · ".join([said, *_more(language, line)]))
 
@@ -96,7 +96,7 @@ def state_message_key(detail: Mapping[str, Any]) -> str:
     """The key of the sentence for how a payment stood after what the line tells of."""
     status = detail.get("status")
     if status in {PaymentStatus.CREATED, PaymentStatus.OPEN}:
-        return f"history.{detail.get('outcome')}"
+        return f"history.{detail.get('attempt_status')}"
     return f"history.{status}_now"
 
 

@@ -22,19 +22,19 @@ QUESTION_LIFE = timedelta(hours=24)
 class StaleButton(UserError):
     """The button belongs to nothing that stands here, or its time is over."""
 
-    message_key = "error.old_button"
+    message_key = "error.stale_button"
 
 
 class NotYourPrompt(UserError):
     """The question was put to somebody else."""
 
-    message_key = "error.not_yours"
+    message_key = "error.not_your_prompt"
 
 
 class ShopChanged(UserError):
     """The chat has gone over to another shop since the question was put."""
 
-    message_key = "error.another_shop"
+    message_key = "error.shop_changed"
 
 
 async def dispatch_callback(context: Context) -> None:
@@ -66,7 +66,7 @@ async def dispatch_callback(context: Context) -> None:
 
 async def _payment(context: Context, payment_id: str, action: Action) -> Payment:
     """The payment of a card's button, if it is one of this chat's shop and the person may touch it."""
-    payment = await context.services.queries.payment(payment_id)
+    payment = await context.services.payment_queries.payment(payment_id)
     if payment is not None and context.chat.inline_message_id is not None:
         await _use_payment_shop(context, payment)
     shop = context.access.shop
@@ -78,7 +78,7 @@ async def _payment(context: Context, payment_id: str, action: Action) -> Payment
     if payment is None or foreign:
         raise StaleButton
     if context.callback.message_id is not None:
-        await context.services.posts.adopt_message(
+        await context.services.messages.adopt_message(
             payment.id, context.chat, context.callback.message_id, now=context.now
         )
     return payment
@@ -95,26 +95,26 @@ async def _use_payment_shop(context: Context, payment: Payment) -> None:
     if payment.chat.inline_message_id != context.chat.inline_message_id:
         context.denied_payment = payment
         raise StaleButton
-    shop = await context.services.directory.shop(payment.shop_id)
-    context.access = ChatAccess(shop, await context.services.team.role(payment.shop_id, context.actor))
+    shop = await context.services.shops.shop(payment.shop_id)
+    context.access = ChatAccess(shop, await context.services.membership.role(payment.shop_id, context.actor))
 
 
 async def _answer(context: Context, rest: str) -> None:
     """The answer to a question, from the person it was put to; of two answers the first counts."""
     question_id, _, number = rest.partition(":")
-    question = await context.services.questions.find(question_id)
+    prompt = await context.services.prompts.find(question_id)
     doors = PROMPTS | {"late": confirm_late_command}
     if context.chat_kind is ChatKind.INLINE:
         raise StaleButton  # nothing is asked there
-    if question is None or question.chat.chat_id != context.chat.chat_id or question.kind not in doors:
+    if prompt is None or prompt.chat.chat_id != context.chat.chat_id or prompt.kind not in doors:
         raise StaleButton
-    if number not in {str(choice) for choice in range(len(question.payload.get("choices", (0, 1))))}:
+    if number not in {str(choice) for choice in range(len(prompt.payload.get("choices", (0, 1))))}:
         raise StaleButton
-    if question.user_id != context.actor.id:
+    if prompt.user_id != context.actor.id:
         raise NotYourPrompt
-    if context.access.shop is not None and question.payload.get("shop") not in {context.access.shop.id, None}:
+    if context.access.shop is not None and prompt.payload.get("shop") not in {context.access.shop.id, None}:
         raise ShopChanged
     context.require(Action.VIEW)  # whoever holds a role at all; the door asks for what it is about
-    if context.now - question.created_at > QUESTION_LIFE:
+    if context.now - prompt.created_at > QUESTION_LIFE:
         raise StaleButton
-    await doors[question.kind](context, question, int(number))
+    await doors[prompt.kind](context, prompt, int(number))

@@ -25,13 +25,13 @@ STALE_AFTER = timedelta(minutes=10)
 class AnonymousSender(UserError):
     """Many people stand behind the sender, so he has no role."""
 
-    message_key = "error.speak_as_yourself"
+    message_key = "error.anonymous_sender"
 
 
 class ForwardedCommand(UserError):
     """Somebody else wrote the command, and this person passed it on."""
 
-    message_key = "error.forwarded"
+    message_key = "error.forwarded_command"
 
 
 class UnknownCommand(UserError):
@@ -63,19 +63,19 @@ async def dispatch_command(context: Context) -> None:
         return
     late = command.moves_money and context.now - said.sent_at > STALE_AFTER
     if (
-        late and await context.services.queries.by_source(said.request_key) is None
+        late and await context.services.payment_queries.by_source(said.request_key) is None
     ):  # else it was begun in time, and goes on
         await _ask_to_confirm(context, command)
         return
     await command.handler(context)
 
 
-async def confirm_late_command(context: Context, question: Prompt, choice: int) -> None:
+async def confirm_late_command(context: Context, prompt: Prompt, choice: int) -> None:
     """The late command is carried out after all, or dropped."""
-    if await context.record_answer(question, choice):
+    if await context.record_answer(prompt, choice):
         await context.edit(context.html("late.dropped"))
         return
-    kept = question.payload
+    kept = prompt.payload
     command = COMMANDS[kept["command"]]
     tapped, context.update = context.callback, _as_said(context, kept)
     try:
@@ -102,7 +102,7 @@ async def _handle_plain_text(context: Context) -> None:
     if not context.is_private:
         return
     if not is_allowed(context.role, Action.REQUEST_PAYMENT):
-        await context.reply("start.stranger", id=context.actor.id)
+        await context.reply("start.guest", id=context.actor.id)
         return
     if context.access.shop is None:
         await shop.ask_which(context, context.access.selectable_shops)
@@ -113,11 +113,11 @@ async def _handle_plain_text(context: Context) -> None:
 async def _ask_to_confirm(context: Context, command: CommandRoute) -> None:
     said = context.message
     body = {"command": command.name, "rest": said.args, "message": said.message_id, "answers": said.reply_to_message_id}
-    question = await context.prompt("late", "late", body)
+    prompt = await context.prompt("late", "late", body)
     keyboard = (
         (
-            Button(context.text("late.yes"), data=f"q:{question.id}:0"),
-            Button(context.text("late.no"), data=f"q:{question.id}:1"),
+            Button(context.text("late.yes"), data=f"q:{prompt.id}:0"),
+            Button(context.text("late.no"), data=f"q:{prompt.id}:1"),
         ),
     )
     await context.reply("late.ask", keyboard=keyboard, command=f"/{command.name} {said.args}".strip()[:LONGEST_SHOWN])

@@ -47,19 +47,19 @@ class Services:
 
     payments: PaymentService
     refunds: RefundService
-    rights: Authorization
-    team: MembershipService
-    queries: PaymentQueries
-    directory: ShopRepository
-    questions: PromptRepository
-    posts: MessageRepository
+    authorization: Authorization
+    membership: MembershipService
+    payment_queries: PaymentQueries
+    shops: ShopRepository
+    prompts: PromptRepository
+    messages: MessageRepository
     outbox: JobQueue
     messenger: Messenger
     clock: Clock
-    health: Heartbeats
-    colleagues: InvitationService
-    trail: AuditLog
-    looks: DisplaySettings
+    heartbeats: Heartbeats
+    invitations: InvitationService
+    audit_log: AuditLog
+    display: DisplaySettings
 
 
 @dataclass
@@ -152,17 +152,17 @@ class Context:
         shop = self.access.shop
         return language_of(self.actor.language_code) or (shop.language if shop else "en")
 
-    def html(self, key: str, **holes: object) -> SafeHtml:
+    def html(self, key: str, **params: object) -> SafeHtml:
         """A sentence for this person."""
-        return html(self.language, key, **holes)
+        return html(self.language, key, **params)
 
-    def text(self, key: str, **holes: object) -> str:
+    def text(self, key: str, **params: object) -> str:
         """A sentence without markup, for buttons and toasts."""
-        return text(self.language, key, **holes)
+        return text(self.language, key, **params)
 
-    async def reply(self, key: str, *, keyboard: Keyboard = (), **holes: object) -> None:
+    async def reply(self, key: str, *, keyboard: Keyboard = (), **params: object) -> None:
         """Answer with a sentence, as a reply to the message."""
-        await self.send(self.html(key, **holes), keyboard)
+        await self.send(self.html(key, **params), keyboard)
 
     async def send(self, said: SafeHtml, keyboard: Keyboard = ()) -> None:
         """Answer with these words. The same update sends the same answer once, however often it is taken up."""
@@ -183,11 +183,11 @@ class Context:
         showing = OutboxMessage(self.chat, Message(said, keyboard), edit_message_id=self.callback.message_id)
         await self.services.outbox.enqueue(self._draft(showing), now=self.now)
 
-    async def answer_callback(self, key: str, /, *, alert: bool = False, **holes: object) -> None:
+    async def answer_callback(self, key: str, /, *, alert: bool = False, **params: object) -> None:
         """End the waiting of the tapped button with a sentence that only the person who tapped sees."""
         self.answered = True
         await self.services.messenger.answer_callback(
-            self.callback.query_id, self.text(key, **holes)[:200], alert=alert
+            self.callback.query_id, self.text(key, **params)[:200], alert=alert
         )
 
     async def send_error(self, refusal: UserError) -> None:
@@ -205,17 +205,17 @@ class Context:
         """
         shop = self.access.shop
         kept = {**body, "shop": None if shop is None else shop.id}
-        keep = self.services.questions.create
+        keep = self.services.prompts.create
         return await keep(f"{self.key}:{name}", kind, self.chat, self.actor.id, kept, now=self.now)
 
-    async def record_answer(self, question: Prompt, choice: int) -> int:
+    async def record_answer(self, prompt: Prompt, choice: int) -> int:
         """Write down how a question was answered, and return the answer that counts: the first one."""
-        kept = await self.services.questions.answer(question.id, choice, now=self.now)
+        kept = await self.services.prompts.answer(prompt.id, choice, now=self.now)
         return choice if kept.answer is None else kept.answer
 
-    def _draft(self, post: OutboxMessage, name: str = "") -> NewJob:
+    def _draft(self, outgoing: OutboxMessage, name: str = "") -> NewJob:
         self._number += 1
-        return to_job(post, key=f"{self.key}:{name or f'answer:{self._number}'}")
+        return to_job(outgoing, key=f"{self.key}:{name or f'answer:{self._number}'}")
 
 
 def _short(hole: object) -> object:

@@ -33,48 +33,48 @@ UNREADABLE = "unreadable"
 class UpdateHandler:
     """The handling of updates. Done twice it has the effects of once: all of them have keys made of the update's."""
 
-    def __init__(self, desks: Services) -> None:
-        self._desks = desks
-        self._manners = GuestRateLimits()
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._rate_limits = GuestRateLimits()
 
-    async def handle(self, mail: Job) -> Outcome:
+    async def handle(self, job: Job) -> Outcome:
         """Lead the update to its door."""
         try:
-            news = parse_update(mail.payload)
+            news = parse_update(job.payload)
         except Exception as error:  # whatever Telegram may have sent: it will not become readable
             log.exception("an update cannot be read")
             return DeadLetter(f"{UNREADABLE}: {type(error).__name__}")
-        mark(update=mail.key)
+        mark(update=job.key)
         match news:
             case IncomingMessage():
-                return await self._handle_message(news, mail.key)
+                return await self._handle_message(news, job.key)
             case CallbackQuery():
-                return await self._handle_callback(news, mail.key)
+                return await self._handle_callback(news, job.key)
             case InlineQuery():
-                await self._inline_asked(news, mail.key)
+                await self._inline_asked(news, job.key)
             case ChosenInlineResult():
-                await inline.on_chosen(await self._context(news, mail.key), news)
+                await inline.on_chosen(await self._context(news, job.key), news)
             case ChatMigrated(old, new):
-                for payment_id in await self._desks.posts.migrate_chat(old, new):
-                    await self._desks.payments.redraw(payment_id)
+                for payment_id in await self._services.messages.migrate_chat(old, new):
+                    await self._services.payments.redraw(payment_id)
             case BotAccessChanged(chat_id, is_open):
                 await self._access(chat_id, is_open)
         return Done()
 
-    async def on_dead_letter(self, mail: Job, reason: str) -> Sequence[NewJob]:
+    async def on_dead_letter(self, job: Job, reason: str) -> Sequence[NewJob]:
         """The update could not be dealt with in all its tries: do not leave the person without a word."""
         if reason.startswith(UNREADABLE):
             return ()
-        news = parse_update(mail.payload)
+        news = parse_update(job.payload)
         if not isinstance(news, IncomingMessage | CallbackQuery):
             return ()
-        context = await self._context(news, mail.key)
+        context = await self._context(news, job.key)
         return (context.answer_job(context.html("error.broken"), name="broken"),)
 
     async def _inline_asked(self, asked: InlineQuery, key: str) -> None:
         """Nobody waits long for results: what cannot be answered now is not worth another try."""
         context = await self._context(asked, key)
-        if not self._manners.allow_callback(context):
+        if not self._rate_limits.allow_callback(context):
             return
         try:
             await inline.on_query(context, asked)
@@ -82,7 +82,7 @@ class UpdateHandler:
             log.info("an inline query could not be answered: %s", failed)
 
     async def _handle_message(self, said: IncomingMessage, key: str) -> Outcome:
-        username = self._desks.messenger.username
+        username = self._services.messenger.username
         if said.addressed_bot is not None:
             if not username:
                 return Retry("our own name is not known yet", 2)
@@ -91,25 +91,25 @@ class UpdateHandler:
         if said.command is None and said.chat.chat_id < 0:
             return Done("not for us")
         context = await self._context(said, key)
-        if not await self._manners.allow_message(context):
+        if not await self._rate_limits.allow_message(context):
             return Done("strangers are heard so often only")
-        await self._desks.posts.mark_unblocked(said.chat.chat_id)
+        await self._services.messages.mark_unblocked(said.chat.chat_id)
         try:
             await command_dispatch.dispatch_command(context)
         except UserError as refusal:
             await self._audit_denied(context, refusal)
-            if self._manners.allow_error_reply(context):
+            if self._rate_limits.allow_error_reply(context):
                 await context.send_error(refusal)
         return Done()
 
     async def _handle_callback(self, tapped: CallbackQuery, key: str) -> Outcome:
         context = await self._context(tapped, key)
-        if not self._manners.allow_callback(context):
+        if not self._rate_limits.allow_callback(context):
             return Done("strangers are seen so often only")
         try:
             await self._run_callback(context)
             if not context.answered:
-                await self._desks.messenger.answer_callback(tapped.query_id)
+                await self._services.messenger.answer_callback(tapped.query_id)
         except DeliveryError as failed:
             log.info("the tap could not be answered: %s", failed)
         return Done()
@@ -127,35 +127,37 @@ class UpdateHandler:
         forbidden = payment is not None or (
             shop is not None and isinstance(refusal, PermissionDenied | AnonymousSender)
         )
-        if not forbidden or not self._manners.allow_audit_entry(context):
+        if not forbidden or not self._rate_limits.allow_audit_entry(context):
             return
         news, actor = context.update, f"user:{context.actor.id}"
         detail = (
             {"command": news.command} if isinstance(news, IncomingMessage) else {"button": context.callback.data[:1]}
         )
         if payment is not None:
-            await self._desks.trail.record_denied_for_payment(payment, actor, detail, context.now)
+            await self._services.audit_log.record_denied_for_payment(payment, actor, detail, context.now)
         elif shop is not None:
-            await self._desks.trail.record_denied(shop.id, actor, detail, context.now)
+            await self._services.audit_log.record_denied(shop.id, actor, detail, context.now)
 
     async def _context(
         self, news: IncomingMessage | CallbackQuery | InlineQuery | ChosenInlineResult, key: str
     ) -> Context:
-        standing = await self._desks.team.chat_access(_chat_of(news), news.actor)
-        return Context(self._desks, f"update:{key}", news, standing, self._desks.clock.now())
+        access = await self._services.membership.chat_access(_chat_of(news), news.actor)
+        return Context(self._services, f"update:{key}", news, access, self._services.clock.now())
 
     async def _access(self, chat_id: int, is_open: bool) -> None:
         if is_open:
-            await self._desks.posts.mark_unblocked(chat_id)
-        elif await self._is_ours(chat_id) and await self._desks.posts.mark_blocked(chat_id, "the bot was shut out"):
+            await self._services.messages.mark_unblocked(chat_id)
+        elif await self._is_ours(chat_id) and await self._services.messages.mark_blocked(
+            chat_id, "the bot was shut out"
+        ):
             log.warning("the bot was shut out of chat %s", chat_id)
 
     async def _is_ours(self, chat_id: int) -> bool:
         """Whether a shop speaks there; strangers come and go as they like."""
-        desks = self._desks
-        if await desks.directory.shop_of_chat(chat_id) is not None or await desks.team.is_owner(chat_id):
+        services = self._services
+        if await services.shops.shop_of_chat(chat_id) is not None or await services.membership.is_owner(chat_id):
             return True
-        return bool(await desks.directory.memberships(chat_id))
+        return bool(await services.shops.memberships(chat_id))
 
 
 def _chat_of(news: IncomingMessage | CallbackQuery | InlineQuery | ChosenInlineResult) -> int:

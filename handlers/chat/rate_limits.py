@@ -60,7 +60,7 @@ def _here(context: Context) -> str:
 
 
 async def _brings_a_word(context: Context) -> bool:
-    said, desks = context.update, context.services
+    said, services = context.update, context.services
     if not isinstance(said, IncomingMessage) or said.command != "start":
         return False
-    return await desks.team.is_offered(said.args) or await desks.colleagues.is_invited(said.args)
+    return await services.membership.is_offered(said.args) or await services.invitations.is_invited(said.args)

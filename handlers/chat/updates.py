@@ -179,11 +179,9 @@ def _callback(query: telegram.CallbackQuery) -> Update:
     if not query.data:
         return None
     if query.message is None:
-        place = ChatTarget(query.from_user.id, None, query.inline_message_id)
+        chat = ChatTarget(query.from_user.id, None, query.inline_message_id)
         return (
-            CallbackQuery(_actor(query.from_user), place, None, query.id, query.data)
-            if place.inline_message_id
-            else None
+            CallbackQuery(_actor(query.from_user), chat, None, query.id, query.data) if chat.inline_message_id else None
         )
     thread = query.message.message_thread_id if isinstance(query.message, telegram.Message) else None
     topical = isinstance(query.message, telegram.Message) and query.message.is_topic_message

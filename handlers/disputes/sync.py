@@ -24,13 +24,13 @@ class DisputeSync:
         gateway: PaymentGateway,
         clock: Clock,
         *,
-        turns: KeyedLocks,
+        locks: KeyedLocks,
     ) -> None:
         self._book = book
         self._queries = queries
         self._gateway = gateway
         self._clock = clock
-        self._turns = turns
+        self._locks = locks
 
     async def sync(self, payment_id: str, *, warnings: bool) -> bool:
         """Look at the disputes, or at the `warnings` instead; False if nothing could be seen.
@@ -38,7 +38,7 @@ class DisputeSync:
         Raises:
             GatewayError: our key has no right to see them.
         """
-        async with self._turns.lock(payment_id):
+        async with self._locks.lock(payment_id):
             payment = await self._queries.payment(payment_id)
             if payment is None or payment.intent_id is None or payment.livemode != self._gateway.livemode:
                 return False

@@ -41,7 +41,7 @@ MAX_EDITS = 10
 """So often an edit is tried that gets no answer, though Telegram can be reached; it must not hold its chat for ever."""
 
 OPEN_STATES = frozenset(
-    {"ready", "failed", "lapsed", "ending", "making", "asked", "trouble", "canceling", "processing", "reserved"}
+    {"ready", "failed", "expired", "ending", "creating", "requested", "error", "canceling", "processing", "reserved"}
 )
 """States in which a deleted card is worth posting anew."""
 
@@ -60,70 +60,70 @@ class MessageDelivery:
         self,
         post: MessageRepository,
         queries: PaymentQueries,
-        directory: ShopRepository,
+        shops: ShopRepository,
         messenger: Messenger,
-        pacing: TelegramRateLimiter,
+        rate_limiter: TelegramRateLimiter,
         clock: Clock,
         *,
         show: Callable[[str], Awaitable[None]],
-        looks: DisplaySettings,
+        display: DisplaySettings,
         chance: Callable[[], float] = random.random,
-        money_out: Recipients,
+        recipients: Recipients,
         made: Mapping[str, outbox_message.MessageBuilder] | None = None,
     ) -> None:
         self._post = post
         self._queries = queries
-        self._directory = directory
+        self._shops = shops
         self._messenger = messenger
-        self._pacing = pacing
+        self._rate_limiter = rate_limiter
         self._clock = clock
         self._show = show
-        self._looks = looks
+        self._display = display
         self._chance = chance
-        self._money_out = money_out
+        self._recipients = recipients
         self._made = made or {}
-        self._turns = KeyedLocks()
+        self._locks = KeyedLocks()
 
-    async def handle(self, mail: Job) -> Outcome:
+    async def handle(self, job: Job) -> Outcome:
         """Send or edit what the mail stands for."""
         try:
-            match mail.kind:
-                case "card":
-                    async with self._turns.lock(
-                        json.loads(mail.payload)["payment"]
+            match job.kind:
+                case "payment_message":
+                    async with self._locks.lock(
+                        json.loads(job.payload)["payment"]
                     ):  # of two, in two lanes, one posts it
-                        return await self._update_payment_message(mail)
-                case "notice":
-                    return await self._send_notification(mail)
-                case "post":
-                    return await self._send_post(mail, outbox_message.from_job(mail))
-                case "admins":
-                    return await self._tell_admins(mail)
+                        return await self._update_payment_message(job)
+                case "notification":
+                    return await self._send_notification(job)
+                case "message":
+                    return await self._send_post(job, outbox_message.from_job(job))
+                case "notify_admins":
+                    return await self._tell_admins(job)
                 case kind if kind in self._made:
-                    return await self._build_and_send(mail, self._made[kind])
+                    return await self._build_and_send(job, self._made[kind])
                 case _:
-                    return DeadLetter(f"no such kind of mail: {mail.kind}")
+                    return DeadLetter(f"no such kind of mail: {job.kind}")
         except DeliveryError as failed:
-            return await self.handle_error(mail, failed)
+            return await self.handle_error(job, failed)
 
-    async def _update_payment_message(self, mail: Job) -> Outcome:
+    async def _update_payment_message(self, job: Job) -> Outcome:
         """Edit the card to the newest state, or post it; older versions are passed over."""
-        payment, shop = await self._payment(json.loads(mail.payload)["payment"])
+        payment, shop = await self._payment(json.loads(job.payload)["payment"])
         shown = await self._post.payment_message(payment.id)
         if shown.exists and shown.shown_version >= payment.version:
             return Done("shown already")
-        foreign = shown.place.inline_message_id is None and await self._money_out.is_chat_detached(payment, shown.place)
-        if foreign and (shown.place.chat_id < 0 or shown.message_id is None):
+        foreign = shown.chat.inline_message_id is None and await self._recipients.is_chat_detached(payment, shown.chat)
+        if foreign and (shown.chat.chat_id < 0 or shown.message_id is None):
             return Done("the chat is not the shop's any more")
-        place, wait = await self.acquire_slot(mail, shown.place)
+        chat, wait = await self.acquire_slot(job, shown.chat)
         if wait:
             return wait
-        if shown.message_id is None and shown.place.inline_message_id is None:
-            return await self._send_payment_message(mail, payment, shop, shown, place)
+        if shown.message_id is None and shown.chat.inline_message_id is None:
+            return await self._send_payment_message(job, payment, shop, shown, chat)
         now = self._clock.now()
         try:
-            letter = access_removed_message(payment, shop) if foreign else await self._letter(payment, shop, now)
-            await self._edit(place, shown.message_id, letter)
+            message = access_removed_message(payment, shop) if foreign else await self._message(payment, shop, now)
+            await self._edit(chat, shown.message_id, message)
         except DeliveryError as failed:
             if not (failed.permanent and failed.message_gone):
                 raise
@@ -137,7 +137,7 @@ class MessageDelivery:
         return Done()
 
     async def _send_payment_message(
-        self, mail: Job, payment: Payment, shop: Shop, shown: PaymentMessage, place: ChatTarget
+        self, job: Job, payment: Payment, shop: Shop, shown: PaymentMessage, chat: ChatTarget
     ) -> Outcome:
         """Post the card. That it is begun is written down first, so that a repeat is counted."""
         if shown.is_deleted and display_state(payment, self._clock.now()) not in OPEN_STATES:
@@ -145,87 +145,87 @@ class MessageDelivery:
         if shown.send_attempts >= MAX_SENDS:
             return DeadLetter("the card was sent without an answer too often")
         if (
-            shown.send_attempts and not mail.attempts
+            shown.send_attempts and not job.attempts
         ):  # begun by a process that died; a doubtful try was looked into before
             await self._reach()
         await self._post.mark_sending(payment.id)
         now = self._clock.now()
         try:
             message_id = await self._send(
-                place, await self._letter(payment, shop, now), request_message_id(payment, place)
+                chat, await self._message(payment, shop, now), request_message_id(payment, chat)
             )
         except DeliveryError as failed:
             if not failed.outcome_unknown:
                 await self._post.mark_not_sent(payment.id)
             raise
-        await self._post.mark_sent(payment.id, place, message_id, payment.version, now=now)
+        await self._post.mark_sent(payment.id, chat, message_id, payment.version, now=now)
         return Done()
 
-    async def _send_notification(self, mail: Job) -> Outcome:
+    async def _send_notification(self, job: Job) -> Outcome:
         """Send a notice as a reply to the card, unless it no longer holds."""
-        payment_id, fact = event_of_job(mail)
+        payment_id, event = event_of_job(job)
         payment, shop = await self._payment(payment_id)
-        letter = await self._words(payment, shop, fact) if is_still_true(payment, fact) else None
-        if letter is None:
+        message = await self._words(payment, shop, event) if is_still_true(payment, event) else None
+        if message is None:
             return Done("overtaken")
         shown = await self._post.payment_message(payment.id)
-        if await self._money_out.redirect_to_admins(mail, payment, shown.place, letter):
+        if await self._recipients.redirect_to_admins(job, payment, shown.chat, message):
             return Done("the chat is not the shop's any more")
-        place, wait = await self.acquire_slot(mail, shown.place)
+        chat, wait = await self.acquire_slot(job, shown.chat)
         if wait:
             return wait
-        await self._send(place, letter, shown.message_id, silent=fact.name == "lapsed")
+        await self._send(chat, message, shown.message_id, silent=event.name == "expired")
         return Done()
 
-    async def _words(self, payment: Payment, shop: Shop, fact: PaymentEvent) -> Message | None:
+    async def _words(self, payment: Payment, shop: Shop, event: PaymentEvent) -> Message | None:
         """What a notice says; None if that no longer holds."""
-        if self._money_out.handles(fact):
-            return await self._money_out.notice(payment, shop, fact)
-        return payment_notification(payment, fact, self._looks.view(shop, self._clock.now()))
+        if self._recipients.handles(event):
+            return await self._recipients.notice(payment, shop, event)
+        return payment_notification(payment, event, self._display.view(shop, self._clock.now()))
 
-    async def _tell_admins(self, mail: Job) -> Outcome:
+    async def _tell_admins(self, job: Job) -> Outcome:
         """Put a message to each admin of the shop; they are sent like any other."""
-        payment, shop = await self._payment(json.loads(mail.payload)["payment"])
-        await self._money_out.notify_admins(mail, payment, shop)
+        payment, shop = await self._payment(json.loads(job.payload)["payment"])
+        await self._recipients.notify_admins(job, payment, shop)
         return Done()
 
-    async def _build_and_send(self, mail: Job, maker: outbox_message.MessageBuilder) -> Outcome:
+    async def _build_and_send(self, job: Job, maker: outbox_message.MessageBuilder) -> Outcome:
         """Send a message whose words are made now; its maker learns how it ended."""
-        post = await maker.build_message(mail)
-        if post is None:
+        outgoing = await maker.build_message(job)
+        if outgoing is None:
             return Done("not wanted any more")
         try:
-            verdict = await self._send_post(mail, post)
+            verdict = await self._send_post(job, outgoing)
         except DeliveryError as failed:
             if not failed.chat_unavailable:
                 raise
-            verdict = await self.handle_error(mail, failed)
+            verdict = await self.handle_error(job, failed)
         if isinstance(verdict, DeadLetter) and verdict.reason.startswith(CHAT_UNAVAILABLE):
-            await maker.on_chat_unavailable(mail)
+            await maker.on_chat_unavailable(job)
             return Done(verdict.reason)
         if isinstance(verdict, Done):
-            await maker.on_sent(mail)
+            await maker.on_sent(job)
         return verdict
 
-    async def _send_post(self, mail: Job, post: outbox_message.OutboxMessage) -> Outcome:
+    async def _send_post(self, job: Job, outgoing: outbox_message.OutboxMessage) -> Outcome:
         """Send or edit a message whose words are settled."""
-        if not await self._money_out.may_receive(post):
+        if not await self._recipients.may_receive(outgoing):
             return Done("the chat is not the shop's any more")
-        place, wait = await self.acquire_slot(mail, post.place)
+        chat, wait = await self.acquire_slot(job, outgoing.chat)
         if wait:
             return wait
-        moved = place.chat_id != post.place.chat_id  # then numbers of messages mean others
-        if post.edit_message_id is not None:
+        moved = chat.chat_id != outgoing.chat.chat_id  # then numbers of messages mean others
+        if outgoing.edit_message_id is not None:
             if not moved:
-                await self._edit(place, post.edit_message_id, post.message)
+                await self._edit(chat, outgoing.edit_message_id, outgoing.message)
             return Done()
-        await self._send(place, post.message, None if moved else post.reply_to, silent=post.silent)
+        await self._send(chat, outgoing.message, None if moved else outgoing.reply_to, silent=outgoing.silent)
         return Done()
 
-    async def _edit(self, place: ChatTarget, message_id: int | None, letter: Message) -> None:
+    async def _edit(self, chat: ChatTarget, message_id: int | None, message: Message) -> None:
         """Edit; twice is as good as once, so a doubtful one is tried more often than a new message."""
         try:
-            await self._messenger.edit(place, message_id, letter)
+            await self._messenger.edit(chat, message_id, message)
         except DeliveryError as failed:
             if failed.outcome_unknown:
                 raise EditOutcomeUnknown(str(failed), unsure=True) from failed
@@ -239,77 +239,77 @@ class MessageDelivery:
             failed.outcome_unknown = False
             raise
 
-    async def _send(self, place: ChatTarget, letter: Message, reply_to: int | None, *, silent: bool = False) -> int:
+    async def _send(self, chat: ChatTarget, message: Message, reply_to: int | None, *, silent: bool = False) -> int:
         """Send; a topic that was closed meanwhile does not keep money news back."""
         try:
-            return await self._messenger.send(place, letter, reply_to=reply_to, silent=silent)
+            return await self._messenger.send(chat, message, reply_to=reply_to, silent=silent)
         except DeliveryError as failed:
-            if not (failed.message_gone or failed.topic_closed) or place.thread_id is None:
+            if not (failed.message_gone or failed.topic_closed) or chat.thread_id is None:
                 raise
-            return await self._messenger.send(replace(place, thread_id=None), letter, silent=silent)
+            return await self._messenger.send(replace(chat, thread_id=None), message, silent=silent)
 
-    async def acquire_slot(self, mail: Job, place: ChatTarget) -> tuple[ChatTarget, Snooze | DeadLetter | Done | None]:
+    async def acquire_slot(self, job: Job, chat: ChatTarget) -> tuple[ChatTarget, Snooze | DeadLetter | Done | None]:
         """Where the chat is now, and whether it has to wait: Telegram's own word first, then our own pace.
 
         What was tried before without an answer is not tried again before Telegram answers at all.
         """
         now = self._clock.now()
-        state = await self._post.chat_status(place.chat_id)
-        place = replace(place, chat_id=state.chat_id)
-        if state.blocked_reason and place.inline_message_id is None:
-            return place, outbox_message.undeliverable(
-                mail, f"{CHAT_UNAVAILABLE} ({place.chat_id}): {state.blocked_reason}"
+        state = await self._post.chat_status(chat.chat_id)
+        chat = replace(chat, chat_id=state.chat_id)
+        if state.blocked_reason and chat.inline_message_id is None:
+            return chat, outbox_message.undeliverable(
+                job, f"{CHAT_UNAVAILABLE} ({chat.chat_id}): {state.blocked_reason}"
             )
         if state.not_before and state.not_before > now:
-            return place, Snooze((state.not_before - now).total_seconds())
-        if wait := self._pacing.acquire(place.chat_id, now):
-            return place, Snooze(wait)
-        if mail.attempts:
+            return chat, Snooze((state.not_before - now).total_seconds())
+        if wait := self._rate_limiter.acquire(chat.chat_id, now):
+            return chat, Snooze(wait)
+        if job.attempts:
             await self._reach()
-        return place, None
+        return chat, None
 
-    async def handle_error(self, mail: Job, failed: DeliveryError) -> Outcome:
+    async def handle_error(self, job: Job, error: DeliveryError) -> Outcome:
         """What becomes of a mail that Telegram did not take; only an unsure try counts, the others surely failed."""
-        chat_id = await self._chat_of(mail)
-        if failed.moved_to is not None:
-            for payment_id in await self._post.migrate_chat(chat_id, failed.moved_to):
+        chat_id = await self._chat_of(job)
+        if error.moved_to is not None:
+            for payment_id in await self._post.migrate_chat(chat_id, error.moved_to):
                 await self._show(payment_id)
             return Snooze(0)
-        if failed.retry_after is not None:
-            await self._post.set_retry_after(chat_id, self._clock.now() + timedelta(seconds=failed.retry_after))
-            return Snooze(failed.retry_after)
-        if failed.permanent:
-            return await self._refused(mail, chat_id, failed)
-        log.warning("a message (%s) did not get out: %s", mail.kind, failed)
-        pause = 1 + self._chance() * min(30.0, 2.0 ** (mail.attempts + 2))
-        if not failed.outcome_unknown:
+        if error.retry_after is not None:
+            await self._post.set_retry_after(chat_id, self._clock.now() + timedelta(seconds=error.retry_after))
+            return Snooze(error.retry_after)
+        if error.permanent:
+            return await self._refused(job, chat_id, error)
+        log.warning("a message (%s) did not get out: %s", job.kind, error)
+        pause = 1 + self._chance() * min(30.0, 2.0 ** (job.attempts + 2))
+        if not error.outcome_unknown:
             return Snooze(pause)
-        if mail.attempts + 1 >= (MAX_EDITS if isinstance(failed, EditOutcomeUnknown) else MAX_SENDS):
-            return DeadLetter(f"tried {mail.attempts + 1} times without an answer")
-        return Retry(str(failed), pause)
+        if job.attempts + 1 >= (MAX_EDITS if isinstance(error, EditOutcomeUnknown) else MAX_SENDS):
+            return DeadLetter(f"tried {job.attempts + 1} times without an answer")
+        return Retry(str(error), pause)
 
-    async def _refused(self, mail: Job, chat_id: int, failed: DeliveryError) -> Outcome:
-        verdict = outbox_message.undeliverable(mail, str(failed))
-        if isinstance(verdict, Done) or not failed.chat_unavailable:
+    async def _refused(self, job: Job, chat_id: int, error: DeliveryError) -> Outcome:
+        verdict = outbox_message.undeliverable(job, str(error))
+        if isinstance(verdict, Done) or not error.chat_unavailable:
             return verdict
-        if await self._post.mark_blocked(chat_id, str(failed)):
-            log.error("chat %s is closed to the bot: %s", chat_id, failed)
-        return DeadLetter(f"{CHAT_UNAVAILABLE} ({chat_id}): {failed}")
+        if await self._post.mark_blocked(chat_id, str(error)):
+            log.error("chat %s is closed to the bot: %s", chat_id, error)
+        return DeadLetter(f"{CHAT_UNAVAILABLE} ({chat_id}): {error}")
 
-    async def _chat_of(self, mail: Job) -> int:
+    async def _chat_of(self, job: Job) -> int:
         """The chat that a mail goes to; where a card stands counts, not where it was asked for."""
-        if mail.kind == "post" or mail.kind in self._made:
-            return (await self._post.chat_status(int(mail.ordering_key))).chat_id
-        shown = await self._post.payment_message(json.loads(mail.payload)["payment"])
-        return (await self._post.chat_status(shown.place.chat_id)).chat_id
+        if job.kind == "message" or job.kind in self._made:
+            return (await self._post.chat_status(int(job.ordering_key))).chat_id
+        shown = await self._post.payment_message(json.loads(job.payload)["payment"])
+        return (await self._post.chat_status(shown.chat.chat_id)).chat_id
 
     async def _payment(self, payment_id: str) -> tuple[Payment, Shop]:
         payment = await self._queries.payment(payment_id)
-        shop = await self._directory.shop(payment.shop_id) if payment else None
+        shop = await self._shops.shop(payment.shop_id) if payment else None
         if payment is None or shop is None:
             raise LookupError("a mail about a payment that is not there")
         mark(payment=payment.reference)
         return payment, shop
 
-    async def _letter(self, payment: Payment, shop: Shop, now: datetime) -> Message:
-        return payment_message(payment, self._looks.view(shop, now, await self._money_out.of_card(payment)))
+    async def _message(self, payment: Payment, shop: Shop, now: datetime) -> Message:
+        return payment_message(payment, self._display.view(shop, now, await self._recipients.of_card(payment)))

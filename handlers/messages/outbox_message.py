@@ -19,7 +19,7 @@ class OutboxMessage:
     trouble if it cannot be said.
     """
 
-    place: ChatTarget
+    chat: ChatTarget
     message: Message
     reply_to: int | None = None
     silent: bool = False
@@ -46,15 +46,15 @@ def chat_ordering_key(chat_id: int) -> str:
     return str(chat_id)
 
 
-def to_job(post: OutboxMessage, *, key: str) -> NewJob:
+def to_job(outgoing: OutboxMessage, *, key: str) -> NewJob:
     """The mail that keeps the message; the same `key` is sent once."""
-    body = json.dumps(asdict(post), ensure_ascii=False, separators=(",", ":"))
-    return NewJob(key, chat_ordering_key(post.place.chat_id), "post", body.encode(errors="replace"))
+    body = json.dumps(asdict(outgoing), ensure_ascii=False, separators=(",", ":"))
+    return NewJob(key, chat_ordering_key(outgoing.chat.chat_id), "message", body.encode(errors="replace"))
 
 
-def from_job(mail: Job) -> OutboxMessage:
+def from_job(job: Job) -> OutboxMessage:
     """The message that a mail keeps."""
-    said = json.loads(mail.payload)
+    said = json.loads(job.payload)
     message = said["message"]
     keyboard = tuple(tuple(Button(**button) for button in row) for row in message["keyboard"])
     return OutboxMessage(
@@ -68,8 +68,8 @@ def from_job(mail: Job) -> OutboxMessage:
     )
 
 
-def undeliverable(mail: Job, reason: str) -> Done | DeadLetter:
+def undeliverable(job: Job, reason: str) -> Done | DeadLetter:
     """What becomes of a message that Telegram refuses: no human has to see to an edit, or to a word in passing."""
-    post = from_job(mail) if mail.kind == "post" else None
-    may_be_lost = post is not None and (post.edit_message_id is not None or post.best_effort)
+    outgoing = from_job(job) if job.kind == "message" else None
+    may_be_lost = outgoing is not None and (outgoing.edit_message_id is not None or outgoing.best_effort)
     return Done(f"not said: {reason}") if may_be_lost else DeadLetter(reason)

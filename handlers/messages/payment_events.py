@@ -37,21 +37,23 @@ class PaymentEvent:
 
 def jobs_for_change(before: Payment, after: Payment) -> tuple[NewJob, ...]:
     """The card as one mail if it has to be shown anew, then a mail for each fact."""
-    mails = [message_update_job(after)] if _looks_different(before, after) else []
-    return (*mails, *(notification_job(after, fact) for fact in events_of_change(before, after)))
+    jobs = [message_update_job(after)] if _looks_different(before, after) else []
+    return (*jobs, *(notification_job(after, event) for event in events_of_change(before, after)))
 
 
-def notification_job(payment: Payment, fact: PaymentEvent) -> NewJob:
+def notification_job(payment: Payment, event: PaymentEvent) -> NewJob:
     """The mail that tells a fact, as a reply to the card."""
-    body = {"payment": payment.id, "name": fact.name, "number": fact.number, "about": fact.about}
+    body = {"payment": payment.id, "name": event.name, "number": event.number, "about": event.about}
     lane = chat_ordering_key(payment.chat.chat_id)
-    return NewJob(f"{payment.id}:{fact.key}", lane, "notice", json.dumps(body).encode())
+    return NewJob(f"{payment.id}:{event.key}", lane, "notification", json.dumps(body).encode())
 
 
 def message_update_job(payment: Payment) -> NewJob:
     """The mail that has the card shown in this version or a newer one."""
-    key = f"{payment.id}:card:{payment.version}"
-    return NewJob(key, chat_ordering_key(payment.chat.chat_id), "card", json.dumps({"payment": payment.id}).encode())
+    key = f"{payment.id}:message:{payment.version}"
+    return NewJob(
+        key, chat_ordering_key(payment.chat.chat_id), "payment_message", json.dumps({"payment": payment.id}).encode()
+    )
 
 
 def events_of_change(before: Payment, after: Payment) -> Iterator[PaymentEvent]:
@@ -65,17 +67,17 @@ def events_of_change(before: Payment, after: Payment) -> Iterator[PaymentEvent]:
             case PaymentStatus.CANCELED if after.cancellation_reason not in SHOWN_BY_MESSAGE_ONLY:
                 yield PaymentEvent("canceled")
     if after.status is PaymentStatus.AUTHORIZED and after.reminders_sent > before.reminders_sent:
-        yield PaymentEvent(f"hold_ends_{after.reminders_sent}")
+        yield PaymentEvent(f"hold_expiring_{after.reminders_sent}")
     if after.capture_key_version > before.capture_key_version and not after.is_terminal:
-        yield PaymentEvent("capture_refused", about=str(before.capture_key_version))
+        yield PaymentEvent("capture_rejected", about=str(before.capture_key_version))
     elif _wish_was_dropped(before, after):
-        yield PaymentEvent("wish_dropped", about=str(after.version))
+        yield PaymentEvent("request_withdrawn", about=str(after.version))
     attempt, earlier = after.attempt, before.attempt
     changed = (attempt.number, attempt.status) != (earlier.number, earlier.status)
     if changed and attempt.status is AttemptStatus.FAILED:
         yield PaymentEvent("failed", attempt.number)
     if changed and attempt.status is AttemptStatus.EXPIRED and attempt.origin is Origin.CHAT:
-        yield PaymentEvent("lapsed", attempt.number)
+        yield PaymentEvent("expired", attempt.number)
 
 
 def _wish_was_dropped(before: Payment, after: Payment) -> bool:
@@ -86,25 +88,25 @@ def _wish_was_dropped(before: Payment, after: Payment) -> bool:
     return dropped or (before.cancel_requested_by is not None and after.cancel_requested_by is None)
 
 
-def event_of_job(mail: Job) -> tuple[str, PaymentEvent]:
+def event_of_job(job: Job) -> tuple[str, PaymentEvent]:
     """The payment's id and the fact that a notice is about."""
-    said = json.loads(mail.payload)
+    said = json.loads(job.payload)
     return said["payment"], PaymentEvent(said["name"], said["number"], said.get("about", ""))
 
 
-def is_still_true(payment: Payment, fact: PaymentEvent) -> bool:
+def is_still_true(payment: Payment, event: PaymentEvent) -> bool:
     """Whether a notice may still be sent: news of an attempt, a hold or a wish is stale once the payment went on.
 
     That money came, or that the request is over, never is.
     """
-    if fact.name.startswith("hold_ends") or fact.name == "authorized":
+    if event.name.startswith("hold_expiring") or event.name == "authorized":
         return payment.status is PaymentStatus.AUTHORIZED
-    if fact.name in {"capture_refused", "wish_dropped"}:
+    if event.name in {"capture_rejected", "request_withdrawn"}:
         return not payment.is_terminal and payment.capture_requested_by is None and payment.cancel_requested is None
-    if not fact.number:
+    if not event.number:
         return True
-    outcome = {"failed": AttemptStatus.FAILED, "lapsed": AttemptStatus.EXPIRED}[fact.name]
-    return payment.is_payable and payment.attempt.number == fact.number and payment.attempt.status is outcome
+    outcome = {"failed": AttemptStatus.FAILED, "expired": AttemptStatus.EXPIRED}[event.name]
+    return payment.is_payable and payment.attempt.number == event.number and payment.attempt.status is outcome
 
 
 def _looks_different(before: Payment, after: Payment) -> bool:

@@ -19,14 +19,14 @@ from storage.models.refund import Refund
 from storage.models.shop import Shop
 
 STATE_ICONS = {
-    "making": "⏳",
-    "trouble": "⚠️",
+    "creating": "⏳",
+    "error": "⚠️",
     "ready": "⏳",
     "ending": "⏳",
-    "asked": "⏳",
+    "requested": "⏳",
     "canceling": "⏳",
     "failed": "❌",
-    "lapsed": "⌛",
+    "expired": "⌛",
     "processing": "🔄",
     "reserved": "🔒",
     "capturing": "⏳",
@@ -35,7 +35,7 @@ STATE_ICONS = {
     "refunded": "↩️",
     "ended": "🏁",
     "canceled": "🚫",
-    "refused": "❌",
+    "rejected": "❌",
 }
 """A mark for each state, of its own shape, so that nobody has to tell colours apart; the words say it as well."""
 
@@ -67,28 +67,28 @@ class DisplaySettings:
 
 def access_removed_message(payment: Payment, shop: Shop) -> Message:
     """What stays of a card in the private chat of somebody who has no role in the shop any more."""
-    return Message(html(shop.language, "card.farewell", ref=payment.reference, shop=shop.name))
+    return Message(html(shop.language, "message.access_removed", ref=payment.reference, shop=shop.name))
 
 
-def request_message_id(payment: Payment, place: ChatTarget) -> int | None:
+def request_message_id(payment: Payment, chat: ChatTarget) -> int | None:
     """The message that asked for the payment, if it is one of this chat: a group that moved counts anew."""
     kind, chat_id, message_id = [*payment.request_key.split(":"), "", ""][:3]
-    return int(message_id) if kind == "message" and chat_id == str(place.chat_id) else None
+    return int(message_id) if kind == "message" and chat_id == str(chat.chat_id) else None
 
 
 def payment_message(payment: Payment, view: MessageContext) -> Message:
     """The card of the payment as it stands at `view.now`."""
     state = display_state(payment, view.now)
-    head = html(view.shop.language, f"card.{state}")
+    head = html(view.shop.language, f"message.{state}")
     lines = [
         f"{STATE_ICONS[state]} <b>{head}</b>"
-        + ("" if payment.livemode else f" · {html(view.shop.language, 'card.test')}")
+        + ("" if payment.livemode else f" · {html(view.shop.language, 'message.test')}")
     ]
     lines.append(f"<b>{i18n.html_money(view.shop.language, payment.amount)}</b>{_dash(payment.description)}")
     lines.append(f"#{payment.reference}")
     lines += _details(payment, state, view)
     if payment.manual_capture and payment.is_payable:
-        lines.append(html(view.shop.language, "card.hold"))
+        lines.append(html(view.shop.language, "message.hold"))
     lines += refund_lines(payment, view.refunds, view.shop.language)
     return Message("\n".join(lines), _keyboard(payment, state, view))
 
@@ -103,7 +103,7 @@ def display_state(payment: Payment, now: datetime) -> str:
         case PaymentStatus.CANCELED:
             return _end(payment.cancellation_reason)
         case _ if payment.last_error and payment.awaits_stripe:
-            return "trouble"
+            return "error"
         case PaymentStatus.AUTHORIZED if payment.capture_requested_by is not None:
             return "capturing"
         case PaymentStatus.AUTHORIZED if not payment.cancel_requested:
@@ -113,7 +113,7 @@ def display_state(payment: Payment, now: datetime) -> str:
         case PaymentStatus.PROCESSING:
             return "processing"
         case PaymentStatus.CREATED:
-            return "making"
+            return "creating"
         case _:
             return _open(payment.attempt, now)
 
@@ -121,13 +121,13 @@ def display_state(payment: Payment, now: datetime) -> str:
 def _open(attempt: Attempt, now: datetime) -> str:
     if attempt.status is AttemptStatus.ACTIVE:
         return "ready" if attempt.has_usable_link(now) else "ending"
-    return {AttemptStatus.FAILED: "failed", AttemptStatus.REQUESTED: "asked"}.get(attempt.status, "lapsed")
+    return {AttemptStatus.FAILED: "failed", AttemptStatus.REQUESTED: "requested"}.get(attempt.status, "expired")
 
 
 def _end(reason: CancellationReason | None) -> str:
     if reason in {CancellationReason.EXPIRED, CancellationReason.ATTEMPTS_EXHAUSTED}:
         return "ended"
-    return "refused" if reason is CancellationReason.REJECTED else "canceled"
+    return "rejected" if reason is CancellationReason.REJECTED else "canceled"
 
 
 def _dash(said: str) -> SafeHtml:
@@ -145,28 +145,28 @@ def _details(payment: Payment, state: str, view: MessageContext) -> list[str]:
         case "ready" if attempt.redirect_url and attempt.link_usable_until:
             until = i18n.format_time(language, attempt.link_usable_until, view.shop.time_zone)
             return [
-                html(language, "card.ready_more", wallet=view.wallet, until=until),
+                html(language, "message.ready_more", wallet=view.wallet, until=until),
                 i18n.escaped(attempt.redirect_url),
             ]
         case "failed":
             why = html(language, failure_message_key(attempt.failure_code))
-            return [html(language, "card.failed_more", why=why)]
-        case "trouble":
+            return [html(language, "message.failed_more", why=why)]
+        case "error":
             nobody_could_pay = payment.status is PaymentStatus.CREATED and payment.intent_id is None
-            more = "card.trouble_more" if nobody_could_pay else "card.trouble_unknown"
+            more = "message.error_more" if nobody_could_pay else "message.error_outcome_unknown"
             return [html(language, error_message_key(payment.last_error)), html(language, more)]
-        case "refused":
-            return [html(language, rejection_message_key(payment.last_error)), html(language, "card.refused_more")]
+        case "rejected":
+            return [html(language, rejection_message_key(payment.last_error)), html(language, "message.rejected_more")]
         case "partly_refunded":
             left = Money(payment.amount_received - payment.amount_refunded, payment.amount.currency)
-            return [html(language, "card.partly_refunded_more", left=left)]
+            return [html(language, "message.partly_refunded_more", left=left)]
         case "reserved" if payment.capture_before:
             until = i18n.format_datetime(language, payment.capture_before, view.shop.time_zone)
-            return [html(language, "card.reserved_more", wallet=view.wallet, until=until)]
+            return [html(language, "message.reserved_more", wallet=view.wallet, until=until)]
         case "canceled" | "ended":
-            return [html(language, f"card.because_{payment.cancellation_reason}")]
-        case "lapsed" | "ending" | "processing" | "canceling" | "capturing":
-            return [html(language, f"card.{state}_more", wallet=view.wallet)]
+            return [html(language, f"message.because_{payment.cancellation_reason}")]
+        case "expired" | "ending" | "processing" | "canceling" | "capturing":
+            return [html(language, f"message.{state}_more", wallet=view.wallet)]
         case _:
             return []
 
@@ -187,10 +187,10 @@ LONGEST_COPY = 256
 
 
 PAYABLE_STATES = {
-    "ready": "card.page_more",
-    "ending": "card.page_ending_more",
-    "failed": "card.page_failed_more",
-    "lapsed": "card.page_lapsed_more",
+    "ready": "message.page_more",
+    "ending": "message.page_ending_more",
+    "failed": "message.page_failed_more",
+    "expired": "message.page_expired_more",
 }
 """States in which a customer may be sent to the page, and what the card says of it."""
 
@@ -230,7 +230,9 @@ def link_buttons(payment: Payment, state: str, language: str) -> Keyboard:
 
 def share_url(link: str, payment: Payment, language: str) -> str:
     """Telegram's own way to pass a link on into another chat (core.telegram.org/widgets/share)."""
-    said = text(language, "card.share", amount=i18n.money(language, payment.amount), text=payment.description).strip()
+    said = text(
+        language, "message.share", amount=i18n.money(language, payment.amount), text=payment.description
+    ).strip()
     return "https://t.me/share/url?" + urlencode({"url": link, "text": said})
 
 
@@ -241,16 +243,16 @@ def _rows(payment: Payment, pay: str, link: str, language: str, more: tuple[Butt
     return ((Button(text(language, "button.pay", amount=amount), url=pay, style="success"),), (*copy, share, *more))
 
 
-def payment_notification(payment: Payment, fact: PaymentEvent, view: MessageContext) -> Message:
+def payment_notification(payment: Payment, event: PaymentEvent, view: MessageContext) -> Message:
     """What a fact says about the payment as it is now."""
     language = view.shop.language
     holes = {"ref": payment.reference, "amount": payment.amount, "wallet": view.wallet}
-    if fact.name in {"failed", "lapsed"}:
-        key = f"notice.page_{fact.name}" if view.public_url else f"notice.{fact.name}"
+    if event.name in {"failed", "expired"}:
+        key = f"notification.page_{event.name}" if view.public_url else f"notification.{event.name}"
         return Message(
             html(language, key, why=html(language, failure_message_key(payment.attempt.failure_code)), **holes)
         )
-    if fact.name == "canceled":
+    if event.name == "canceled":
         reason = payment.cancellation_reason or CancellationReason.BY_STRIPE
-        return Message(html(language, f"notice.canceled_{reason}", **holes))
-    return Message(html(language, f"notice.{fact.name}", **holes))
+        return Message(html(language, f"notification.canceled_{reason}", **holes))
+    return Message(html(language, f"notification.{event.name}", **holes))

@@ -21,13 +21,15 @@ from storage.shops import ShopRepository
 
 log = logging.getLogger(__name__)
 
-PICTURE = "picture"
+QR_MESSAGE = "qr_message"
 """The kind of mail that has the code of a payment's page posted."""
 
 
 def qr_message_job(payment: Payment, *, key: str) -> NewJob:
     """The mail that has the code posted, once for each `key`."""
-    return NewJob(key, chat_ordering_key(payment.chat.chat_id), PICTURE, json.dumps({"payment": payment.id}).encode())
+    return NewJob(
+        key, chat_ordering_key(payment.chat.chat_id), QR_MESSAGE, json.dumps({"payment": payment.id}).encode()
+    )
 
 
 class QrMessages:
@@ -38,69 +40,71 @@ class QrMessages:
         outbox: MessageDelivery,
         post: MessageRepository,
         queries: PaymentQueries,
-        directory: ShopRepository,
+        shops: ShopRepository,
         messenger: Messenger,
         clock: Clock,
-        looks: DisplaySettings,
+        display: DisplaySettings,
     ) -> None:
         self._outbox = outbox
         self._post = post
         self._queries = queries
-        self._directory = directory
+        self._shops = shops
         self._messenger = messenger
         self._clock = clock
-        self._looks = looks
+        self._display = display
 
-    async def deliver(self, mail: Job) -> Outcome:
+    async def deliver(self, job: Job) -> Outcome:
         """Post a code; and after a card was shown, take the code away that leads to nothing any more."""
-        if mail.kind == PICTURE:
-            return await self._picture(mail)
-        verdict = await self._outbox.handle(mail)
-        if mail.kind == "card" and isinstance(verdict, Done | DeadLetter):
-            await self._remove_stale(json.loads(mail.payload)["payment"])
+        if job.kind == QR_MESSAGE:
+            return await self._picture(job)
+        verdict = await self._outbox.handle(job)
+        if job.kind == "payment_message" and isinstance(verdict, Done | DeadLetter):
+            await self._remove_stale(json.loads(job.payload)["payment"])
         return verdict
 
-    async def _picture(self, mail: Job) -> Outcome:
-        payment = await self._queries.payment(json.loads(mail.payload)["payment"])
-        shop = await self._directory.shop(payment.shop_id) if payment else None
-        page = page_url(self._looks.public_url, payment) if payment else None
+    async def _picture(self, job: Job) -> Outcome:
+        payment = await self._queries.payment(json.loads(job.payload)["payment"])
+        shop = await self._shops.shop(payment.shop_id) if payment else None
+        page = page_url(self._display.public_url, payment) if payment else None
         if payment is None or shop is None or page is None or not _is_wanted(payment):
             return Done("there is nothing to scan any more")
         shown = await self._post.payment_message(payment.id)
-        place, wait = await self._outbox.acquire_slot(mail, shown.place)
+        chat, wait = await self._outbox.acquire_slot(job, shown.chat)
         if wait:
             return wait
         try:
             if shown.qr_message_id is not None:
-                await self._remove(payment.id, place, shown.qr_message_id)
-            letter = Message(html(shop.language, "qr.caption", ref=payment.reference, amount=payment.amount, link=page))
-            picture_id = await self._messenger.send_photo(place, qr_png(page), letter, reply_to=shown.message_id)
+                await self._remove(payment.id, chat, shown.qr_message_id)
+            message = Message(
+                html(shop.language, "qr.caption", ref=payment.reference, amount=payment.amount, link=page)
+            )
+            picture_id = await self._messenger.send_photo(chat, qr_png(page), message, reply_to=shown.message_id)
         except DeliveryError as failed:
             if not failed.permanent:
-                return await self._outbox.handle_error(mail, failed)
-            return await self._refused(mail, shop, place, failed)
+                return await self._outbox.handle_error(job, failed)
+            return await self._refused(job, shop, chat, failed)
         await self._post.set_qr_message(payment.id, picture_id)
         return Done()
 
-    async def _refused(self, mail: Job, shop: Shop, place: ChatTarget, failed: DeliveryError) -> Outcome:
+    async def _refused(self, job: Job, shop: Shop, chat: ChatTarget, error: DeliveryError) -> Outcome:
         """A chat that takes no pictures may well take words; so it is told in words, and the chat stays open."""
-        log.warning("a picture was not taken: %s", failed)
+        log.warning("a picture was not taken: %s", error)
         try:
-            await self._messenger.send(place, Message(html(shop.language, "qr.refused")))
+            await self._messenger.send(chat, Message(html(shop.language, "qr.refused")))
         except DeliveryError as closed:
-            return await self._outbox.handle_error(mail, closed)
-        return Done(f"no picture: {failed}")
+            return await self._outbox.handle_error(job, closed)
+        return Done(f"no picture: {error}")
 
     async def _remove_stale(self, payment_id: str) -> None:
         picture = await self._post.stale_qr_message(payment_id)
         if picture is not None:
-            place = ChatTarget((await self._post.chat_status(picture[0])).chat_id)
-            await self._remove(payment_id, place, picture[1])
+            chat = ChatTarget((await self._post.chat_status(picture[0])).chat_id)
+            await self._remove(payment_id, chat, picture[1])
 
-    async def _remove(self, payment_id: str, place: ChatTarget, picture_id: int) -> None:
+    async def _remove(self, payment_id: str, chat: ChatTarget, picture_id: int) -> None:
         """Delete it; one that stays for whatever reason does no harm, for its page is right whenever it is opened."""
         try:
-            await self._messenger.delete(place, picture_id)
+            await self._messenger.delete(chat, picture_id)
         except DeliveryError as failed:
             log.info("a picture stays: %s", failed)
         await self._post.set_qr_message(payment_id, None)

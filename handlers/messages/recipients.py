@@ -28,13 +28,13 @@ class Recipients:
         self,
         refunds: RefundRepository,
         disputes: DisputeRepository,
-        rights: Authorization,
+        authorization: Authorization,
         outbox: JobQueue,
         clock: Clock,
     ) -> None:
         self._refunds = refunds
         self._disputes = disputes
-        self._rights = rights
+        self._authorization = authorization
         self._outbox = outbox
         self._clock = clock
 
@@ -43,51 +43,51 @@ class Recipients:
         return await self._refunds.for_payment(payment.id) if payment.amount_received else ()
 
     @staticmethod
-    def handles(fact: PaymentEvent) -> bool:
+    def handles(event: PaymentEvent) -> bool:
         """Whether a notice is about money that goes out."""
-        return fact.name.startswith(("refund_", "dispute"))
+        return event.name.startswith(("refund_", "dispute"))
 
-    async def is_chat_detached(self, payment: Payment, place: ChatTarget) -> bool:
+    async def is_chat_detached(self, payment: Payment, chat: ChatTarget) -> bool:
         """Whether the payment's chat is not the shop's any more, so that nothing of it is said there."""
-        return not await self._rights.chat_belongs_to_shop(payment.shop_id, place)
+        return not await self._authorization.chat_belongs_to_shop(payment.shop_id, chat)
 
-    async def may_receive(self, post: OutboxMessage) -> bool:
+    async def may_receive(self, outgoing: OutboxMessage) -> bool:
         """Whether a message may still be said where it was to go: who was to read it may have lost his role."""
-        return post.shop is None or await self._rights.chat_belongs_to_shop(post.shop, post.place)
+        return outgoing.shop is None or await self._authorization.chat_belongs_to_shop(outgoing.shop, outgoing.chat)
 
-    async def redirect_to_admins(self, mail: Job, payment: Payment, place: ChatTarget, letter: Message) -> bool:
+    async def redirect_to_admins(self, job: Job, payment: Payment, chat: ChatTarget, message: Message) -> bool:
         """Have each admin of the shop told what cannot be said in the payment's chat any more; False if it can."""
-        if not await self.is_chat_detached(payment, place):
+        if not await self.is_chat_detached(payment, chat):
             return False
-        await self._to_each(mail, payment.shop_id, letter)
+        await self._to_each(job, payment.shop_id, message)
         return True
 
-    async def notice(self, payment: Payment, shop: Shop, fact: PaymentEvent) -> Message | None:
+    async def notice(self, payment: Payment, shop: Shop, event: PaymentEvent) -> Message | None:
         """The words of such a notice; None if it no longer holds."""
-        thing, _, detail = fact.about.partition(":")
-        if fact.name == "dispute":
+        thing, _, detail = event.about.partition(":")
+        if event.name == "dispute":
             dispute = await self._disputes.find(thing)
             if dispute is None or dispute.status != detail:  # it has gone on, which is told by itself
                 return None
             return words.dispute_notification(payment, shop, dispute, status=detail)
         refund = await self._refunds.find(thing)
-        stale = refund is None or (fact.name in VALID_WHILE and refund.status is not VALID_WHILE[fact.name])
-        if refund is None or stale or (fact.name == "refund_short" and refund.retry_until is None):
+        stale = refund is None or (event.name in VALID_WHILE and refund.status is not VALID_WHILE[event.name])
+        if refund is None or stale or (event.name == "refund_short" and refund.retry_until is None):
             return None
         room = await self._refunds.limits(payment.id)
-        return words.refund_notification(payment, shop, fact, refund, room=room)
+        return words.refund_notification(payment, shop, event, refund, room=room)
 
-    async def notify_admins(self, mail: Job, payment: Payment, shop: Shop) -> None:
+    async def notify_admins(self, job: Job, payment: Payment, shop: Shop) -> None:
         """Put a message to each admin of the shop; the same mail puts the same messages."""
-        said = json.loads(mail.payload)
-        letter = await self._details(payment, shop, said["name"], said["about"])
-        if letter is not None:
-            await self._to_each(mail, shop.id, letter)
+        said = json.loads(job.payload)
+        message = await self._details(payment, shop, said["name"], said["about"])
+        if message is not None:
+            await self._to_each(job, shop.id, message)
 
-    async def _to_each(self, mail: Job, shop_id: int, letter: Message) -> None:
-        for person in await self._rights.approvers(shop_id):
-            draft = to_job(OutboxMessage(ChatTarget(person), letter, shop=shop_id), key=f"{mail.key}:{person}")
-            await self._outbox.enqueue(draft, now=self._clock.now())
+    async def _to_each(self, job: Job, shop_id: int, message: Message) -> None:
+        for person in await self._authorization.approvers(shop_id):
+            copy = to_job(OutboxMessage(ChatTarget(person), message, shop=shop_id), key=f"{job.key}:{person}")
+            await self._outbox.enqueue(copy, now=self._clock.now())
 
     async def _details(self, payment: Payment, shop: Shop, name: str, about: str) -> Message | None:
         thing, _, status = about.partition(":")

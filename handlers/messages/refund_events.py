@@ -24,7 +24,7 @@ VALID_WHILE = {
 }
 """News that is dropped once the refund went on: what is said is true when it is said."""
 
-ADMINS = "admins"
+NOTIFY_ADMINS = "notify_admins"
 """The kind of mail that tells each admin of a shop in private."""
 
 
@@ -33,18 +33,18 @@ def jobs_for_refund(payment: Payment, before: Refund | None, after: Refund) -> t
 
     What was only just asked of Stripe is not worth an edit: the answer comes in a moment, or trouble does.
     """
-    only_asked = after.status is R.APPROVED and after.trouble is None
+    only_asked = after.status is R.APPROVED and after.last_error is None
     is_news = after.status in VISIBLE_STATUSES and not only_asked and _looks_different(before, after)
-    mails = [message_update_job(payment)] if is_news else []
+    jobs = [message_update_job(payment)] if is_news else []
     was = None if before is None else before.status
     if after.status is not was:
         if after.status in NOTIFIED_STATUSES:
-            mails.append(notification_job(payment, PaymentEvent(f"refund_{after.status}", about=after.id)))
+            jobs.append(notification_job(payment, PaymentEvent(f"refund_{after.status}", about=after.id)))
         elif after.status is R.EXPIRED and was is R.AWAITING_APPROVAL:
-            mails.append(notification_job(payment, PaymentEvent("refund_expired", about=after.id)))
+            jobs.append(notification_job(payment, PaymentEvent("refund_expired", about=after.id)))
     if after.retry_until is not None and (before is None or before.retry_until is None):
-        mails.append(notification_job(payment, PaymentEvent("refund_short", about=f"{after.id}:{after.key_version}")))
-    return tuple(mails)
+        jobs.append(notification_job(payment, PaymentEvent("refund_short", about=f"{after.id}:{after.key_version}")))
+    return tuple(jobs)
 
 
 def _looks_different(before: Refund | None, after: Refund) -> bool:
@@ -53,14 +53,14 @@ def _looks_different(before: Refund | None, after: Refund) -> bool:
 
 
 def _shown(refund: Refund) -> tuple[object, ...]:
-    waits = refund.trouble is None, refund.retry_until is None
+    waits = refund.last_error is None, refund.retry_until is None
     return refund.status, refund.amount, refund.pending_reason, refund.failure_reason, waits
 
 
 def jobs_for_dispute(payment: Payment, dispute: Dispute) -> tuple[NewJob, ...]:
     """A dispute that is new or went on: shortly in the chat, with its reason and deadline to the admins."""
-    fact = PaymentEvent("dispute", about=f"{dispute.id}:{dispute.status}")
-    return message_update_job(payment), notification_job(payment, fact), admin_notification_job(payment, fact)
+    event = PaymentEvent("dispute", about=f"{dispute.id}:{dispute.status}")
+    return message_update_job(payment), notification_job(payment, event), admin_notification_job(payment, event)
 
 
 def jobs_for_fraud_warning(payment: Payment, warning: FraudWarning) -> tuple[NewJob, ...]:
@@ -68,7 +68,12 @@ def jobs_for_fraud_warning(payment: Payment, warning: FraudWarning) -> tuple[New
     return (admin_notification_job(payment, PaymentEvent("fraud_warning", about=warning.id)),)
 
 
-def admin_notification_job(payment: Payment, fact: PaymentEvent) -> NewJob:
+def admin_notification_job(payment: Payment, event: PaymentEvent) -> NewJob:
     """The mail that becomes a message to each admin of the shop."""
-    body = {"payment": payment.id, "name": fact.name, "number": 0, "about": fact.about}
-    return NewJob(f"{payment.id}:{ADMINS}:{fact.key}", f"{ADMINS}:{payment.shop_id}", ADMINS, json.dumps(body).encode())
+    body = {"payment": payment.id, "name": event.name, "number": 0, "about": event.about}
+    return NewJob(
+        f"{payment.id}:{NOTIFY_ADMINS}:{event.key}",
+        f"{NOTIFY_ADMINS}:{payment.shop_id}",
+        NOTIFY_ADMINS,
+        json.dumps(body).encode(),
+    )

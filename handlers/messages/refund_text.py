@@ -72,10 +72,10 @@ def refund_lines(payment: Payment, refunds: Iterable[Refund], language: str) -> 
     """What a card says below its headline of money that went or goes back, and of a dispute."""
     lines: list[str] = []
     if payment.dispute_status:
-        lines.append(html(language, f"card.disputed_{payment.dispute_status}"))
+        lines.append(html(language, f"message.disputed_{payment.dispute_status}"))
     shown = [refund for refund in refunds if refund.status in VISIBLE_STATUSES][-MOST_LINES:]
     lines += [
-        html(language, f"card.refund_{refund.status}", amount=refund.amount, why=_why(refund, language))
+        html(language, f"message.refund_{refund.status}", amount=refund.amount, why=_why(refund, language))
         for refund in shown
     ]
     return lines
@@ -91,14 +91,14 @@ def hold_buttons(payment: Payment, language: str) -> tuple[tuple[Button, ...], .
 
 
 def refund_notification(
-    payment: Payment, shop: Shop, fact: PaymentEvent, refund: Refund, *, room: RefundLimits
+    payment: Payment, shop: Shop, event: PaymentEvent, refund: Refund, *, room: RefundLimits
 ) -> Message:
     """What has become of a refund, for the chat, and what can still go back."""
     language, left = shop.language, Money(room.refundable, payment.amount.currency)
-    unseen = fact.name == "refund_expired" and refund.trouble is not None
+    unseen = event.name == "refund_expired" and refund.last_error is not None
     said = html(
         language,
-        "notice.refund_expired_unseen" if unseen else f"notice.{fact.name}",
+        "notification.refund_expired_unseen" if unseen else f"notification.{event.name}",
         ref=payment.reference,
         amount=refund.amount,
         why=_why(refund, language),
@@ -107,10 +107,10 @@ def refund_notification(
         next=html(language, _what_next(refund, room), ref=payment.reference, left=left),
     )
     if refund.made_in_dashboard:
-        said = SafeHtml(f"{said} {html(language, 'notice.of_dashboard')}")
+        said = SafeHtml(f"{said} {html(language, 'notification.made_in_dashboard')}")
     if refund.is_recovered:
-        said = SafeHtml(f"{said} {html(language, 'notice.of_lost_book')}")
-    return Message(said, retry_button(refund, language) if fact.name == "refund_short" else ())
+        said = SafeHtml(f"{said} {html(language, 'notification.recovered')}")
+    return Message(said, retry_button(refund, language) if event.name == "refund_short" else ())
 
 
 def _what_next(refund: Refund, room: RefundLimits) -> str:
@@ -120,10 +120,10 @@ def _what_next(refund: Refund, room: RefundLimits) -> str:
     """
     is_covered = room.refundable < refund.amount.minor
     if room.blocked_by_dispute or (is_covered and room.lost_to_disputes > 0):
-        return "not_back.in_dispute"
+        return "not_refunded.in_dispute"
     if is_covered:
-        return "not_back.part_back" if room.refundable else "not_back.all_back"
-    return "not_back.try_again"
+        return "not_refunded.part_back" if room.refundable else "not_refunded.all_back"
+    return "not_refunded.try_again"
 
 
 def retry_until(refund: Refund, language: str, shop: Shop) -> str:
@@ -134,7 +134,7 @@ def retry_until(refund: Refund, language: str, shop: Shop) -> str:
 def dispute_notification(payment: Payment, shop: Shop, dispute: Dispute, *, status: str) -> Message:
     """That there is a dispute and how it stood, for the chat; the details go to the admins."""
     state = _known(status, DISPUTE_STATES, "open")
-    return Message(html(shop.language, f"notice.dispute_{state}", ref=payment.reference, amount=dispute.amount))
+    return Message(html(shop.language, f"notification.dispute_{state}", ref=payment.reference, amount=dispute.amount))
 
 
 def dispute_details(payment: Payment, shop: Shop, dispute: Dispute, *, status: str) -> Message:
@@ -142,7 +142,7 @@ def dispute_details(payment: Payment, shop: Shop, dispute: Dispute, *, status: s
     language = shop.language
     state = _known(status, DISPUTE_STATES, "open")
     reason = html(language, f"dispute.{_known(dispute.reason, DISPUTE_REASONS, 'other')}")
-    lines = [html(language, f"notice.dispute_{state}", ref=payment.reference, amount=dispute.amount), reason]
+    lines = [html(language, f"notification.dispute_{state}", ref=payment.reference, amount=dispute.amount), reason]
     if dispute.due_by is not None and not dispute.is_closed:
         by = i18n.format_datetime(language, dispute.due_by, shop.time_zone)
         lines.append(html(language, "dispute.due_by", by=by))

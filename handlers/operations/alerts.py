@@ -26,24 +26,24 @@ ALERT_AFTER_ATTEMPTS = 100
 class Alerts:
     """What is worth a word to those who look after the installation."""
 
-    def __init__(self, owners: OwnerNotifier, clock: Clock, episodes: Incidents) -> None:
+    def __init__(self, owners: OwnerNotifier, clock: Clock, incidents: Incidents) -> None:
         self._owners = owners
         self._clock = clock
-        self._episodes = episodes
+        self._incidents = incidents
 
-    async def dead_letter(self, mail: Job, reason: str) -> Sequence[NewJob]:
+    async def dead_letter(self, job: Job, reason: str) -> Sequence[NewJob]:
         """What the owners are to hear of a mail that waits for a human: where and why, a word a day.
 
         One that was tried again in vain is told again; all versions of a card, and all that waits at one closed door,
         are one thing.
         """
-        if mail.key.startswith(ALERT):
+        if job.key.startswith(ALERT):
             return ()
-        subject = mail.payload.decode() if mail.kind == "card" else str(mail.id)
+        subject = job.payload.decode() if job.kind == "payment_message" else str(job.id)
         if reason.startswith(CHAT_UNAVAILABLE):
-            subject = f"closed:{mail.ordering_key}"
-        holes = {"box": mail.queue, "kind": mail.kind, "reason": reason, "mail": mail.id}
-        return await self._owners.notification_jobs(f"{subject}:{self._today}", "alert.set_aside", **holes)
+            subject = f"closed:{job.ordering_key}"
+        holes = {"box": job.queue, "kind": job.kind, "reason": reason, "mail": job.id}
+        return await self._owners.notification_jobs(f"{subject}:{self._today}", "alert.dead_letter", **holes)
 
     @property
     def _today(self) -> str:
@@ -53,11 +53,11 @@ class Alerts:
     async def payment_error(self, payment: Payment) -> None:
         """A payment waits for something that will not pass by itself: for a key once until it is over, else daily."""
         if payment.last_error in AUTH_ERRORS:
-            await self._episodes.open(KEY, "alert.key", ref=payment.reference)
+            await self._incidents.open(KEY, "alert.key", ref=payment.reference)
         elif payment.last_error == INTENT_MISMATCH:
             await self._owners.notify(f"mismatch:{payment.id}", "alert.mismatch", ref=payment.reference)
         elif payment.last_error and payment.error_count >= ALERT_AFTER_ATTEMPTS:
-            await self._owners.notify(f"trouble:{self._today}", "alert.trouble", ref=payment.reference)
+            await self._owners.notify(f"trouble:{self._today}", "alert.payment_error", ref=payment.reference)
 
     async def admin_invited(self, shop: Shop, inviter: Actor, digest: str) -> None:
         """Somebody who is no owner invites somebody who may do almost everything: once per invitation."""
@@ -66,11 +66,11 @@ class Alerts:
 
     async def refund_error(self, refund: Refund, payment: Payment) -> None:
         """A refund waits for something that will not pass by itself; one that waits for balance is told in the chat."""
-        if refund.trouble in AUTH_ERRORS:
-            await self._episodes.open(KEY, "alert.refund_key", ref=payment.reference, amount=refund.amount)
-        elif refund.trouble_count >= ALERT_AFTER_ATTEMPTS:
+        if refund.last_error in AUTH_ERRORS:
+            await self._incidents.open(KEY, "alert.refund_key", ref=payment.reference, amount=refund.amount)
+        elif refund.error_count >= ALERT_AFTER_ATTEMPTS:
             holes = {"ref": payment.reference, "amount": refund.amount}
-            await self._owners.notify(f"refund:{self._today}", "alert.refund_trouble", **holes)
+            await self._owners.notify(f"refund:{self._today}", "alert.refund_error", **holes)
 
 
 KEY = "key"
@@ -79,34 +79,34 @@ KEY = "key"
 class Incidents:
     """Troubles that begin and end. A fact remembers what was told, so that a restart does not tell it again."""
 
-    def __init__(self, directory: ShopRepository, owners: OwnerNotifier, clock: Clock) -> None:
-        self._directory = directory
+    def __init__(self, shops: ShopRepository, owners: OwnerNotifier, clock: Clock) -> None:
+        self._shops = shops
         self._owners = owners
         self._clock = clock
         self._told: set[str] = set()
 
     async def opened_at(self, name: str) -> datetime | None:
         """When this trouble began; None while there is none."""
-        known = await self._directory.get(_setting_name(name))
+        known = await self._shops.get(_setting_name(name))
         return datetime.fromisoformat(known) if known else None
 
-    async def open(self, name: str, key: str, **holes: object) -> None:
+    async def open(self, name: str, key: str, **params: object) -> None:
         """It is so: tell it unless that was done. The fact comes first, so a crash in between tells it once as well."""
         if name in self._told:
             return
         since = await self.opened_at(name)
         if since is None:
             since = self._clock.now()
-            await self._directory.set(_setting_name(name), since.isoformat())
-        await self._owners.notify(f"{name}:{since:%Y-%m-%dT%H:%M:%S}", key, **holes)
+            await self._shops.set(_setting_name(name), since.isoformat())
+        await self._owners.notify(f"{name}:{since:%Y-%m-%dT%H:%M:%S}", key, **params)
         self._told.add(name)
 
-    async def resolve(self, name: str, key: str, **holes: object) -> None:
+    async def resolve(self, name: str, key: str, **params: object) -> None:
         """It is not so any more: tell it if its beginning was told."""
         since = await self.opened_at(name)
         if since is not None:
-            await self._owners.notify(f"{name}:{since:%Y-%m-%dT%H:%M:%S}:over", key, **holes)
-            await self._directory.set(_setting_name(name), "")
+            await self._owners.notify(f"{name}:{since:%Y-%m-%dT%H:%M:%S}:over", key, **params)
+            await self._shops.set(_setting_name(name), "")
         self._told.discard(name)
 
 
@@ -121,32 +121,32 @@ ALERT = "alert:"
 class OwnerNotifier:
     """Those who look after the installation, as one addressee."""
 
-    def __init__(self, directory: ShopRepository, team: MembershipService, outbox: JobQueue, clock: Clock) -> None:
-        self._directory = directory
-        self._team = team
+    def __init__(self, shops: ShopRepository, membership: MembershipService, outbox: JobQueue, clock: Clock) -> None:
+        self._shops = shops
+        self._membership = membership
         self._outbox = outbox
         self._clock = clock
 
-    async def notify(self, subject: str, key: str, **holes: object) -> None:
+    async def notify(self, subject: str, key: str, **params: object) -> None:
         """Put the sentence `key` of the catalogues for each of them, once per `subject`.
 
         Raises:
             DatabaseUnavailable: nobody was told.
         """
-        await self._outbox.enqueue(*await self.notification_jobs(subject, key, **holes), now=self._clock.now())
+        await self._outbox.enqueue(*await self.notification_jobs(subject, key, **params), now=self._clock.now())
 
-    async def notification_jobs(self, subject: str, key: str, **holes: object) -> list[NewJob]:
+    async def notification_jobs(self, subject: str, key: str, **params: object) -> list[NewJob]:
         """What `tell` puts, for whoever has to put it together with something else."""
         return [
             to_job(
-                OutboxMessage(ChatTarget(owner), Message(html(await self._language(owner), key, **holes))),
+                OutboxMessage(ChatTarget(owner), Message(html(await self._language(owner), key, **params))),
                 key=f"{ALERT}{subject}:{owner}",
             )
-            for owner in sorted(await self._team.owners())
+            for owner in sorted(await self._membership.owners())
         ]
 
     async def _language(self, owner: int) -> str:
         """That of the owner's own shop, or of the only one there is; English where that does not tell."""
-        shops = [seat.shop for seat in await self._directory.memberships(owner)] or list(await self._directory.shops())
+        shops = [seat.shop for seat in await self._shops.memberships(owner)] or list(await self._shops.shops())
         languages = {shop.language for shop in shops}
         return languages.pop() if len(languages) == 1 else "en"

@@ -96,10 +96,10 @@ class Metrics:
         if lag is not None:
             self._lag.observe(max(lag, 0.0))
 
-    def job_finished(self, mail: Job, verdict: Outcome, now: datetime) -> None:
+    def job_finished(self, job: Job, verdict: Outcome, now: datetime) -> None:
         """A belt came to a verdict about a mail."""
-        self._mails.labels(mail.queue, type(verdict).__name__.lower()).observe(
-            max((now - mail.created_at).total_seconds(), 0)
+        self._mails.labels(job.queue, type(verdict).__name__.lower()).observe(
+            max((now - job.created_at).total_seconds(), 0)
         )
 
     def api_call(self, vendor: str, call: str, seconds: float, status: int) -> None:
@@ -125,12 +125,12 @@ class GaugeCollector:
     """What is read when somebody asks: how much there is, how long it has waited, and how the parts are."""
 
     def __init__(
-        self, metrics: Metrics, counts: Statistics, boxes: Sequence[JobQueue], health: Heartbeats, clock: Clock
+        self, metrics: Metrics, statistics: Statistics, queues: Sequence[JobQueue], heartbeats: Heartbeats, clock: Clock
     ) -> None:
         self._registry = metrics.registry
-        self._counts = counts
-        self._boxes = boxes
-        self._health = health
+        self._statistics = statistics
+        self._queues = queues
+        self._heartbeats = heartbeats
         self._clock = clock
         self._counted: datetime | None = None
         self._one_at_a_time = asyncio.Lock()
@@ -151,24 +151,24 @@ class GaugeCollector:
         """Everything in Prometheus' text format; without the database there is what needs none."""
         async with self._one_at_a_time:
             now = self._clock.now()
-            for part, seconds in self._health.ages(now).items():
+            for part, seconds in self._heartbeats.ages(now).items():
                 self._silence.labels(part).set(seconds)
             try:
                 await self._read(now)
-                self._database.set(self._counts.is_writable)
+                self._database.set(self._statistics.is_writable)
             except DatabaseUnavailable:
                 self._database.set(0)
             with suppress(OSError):  # the folder is gone, as a mount may be, which the line above says
-                self._disk.set(self._counts.disk_free())
+                self._disk.set(self._statistics.disk_free())
             return generate_latest(self._registry)
 
     async def _read(self, now: datetime) -> None:
-        for box in self._boxes:
-            self._waiting.labels(box.box).set(await box.depth())
-            self._oldest.labels(box.box).set(await box.oldest_age(now))
-            self._aside.labels(box.box).set(await box.dead_count())
+        for queue in self._queues:
+            self._waiting.labels(queue.queue).set(await queue.depth())
+            self._oldest.labels(queue.queue).set(await queue.oldest_age(now))
+            self._aside.labels(queue.queue).set(await queue.dead_count())
         if self._counted is None or now - self._counted >= RECOUNT:
             self._payments.clear()
-            for (state, currency), number in (await self._counts.payments()).items():
+            for (state, currency), number in (await self._statistics.payments()).items():
                 self._payments.labels(state, currency).set(number)
             self._counted = now

@@ -46,23 +46,23 @@ class Monitor:
 
     def __init__(
         self,
-        directory: ShopRepository,
-        episodes: Incidents,
+        shops: ShopRepository,
+        incidents: Incidents,
         incoming: Sequence[JobQueue],
-        counts: Statistics,
+        statistics: Statistics,
         clock: Clock,
-        health: Heartbeats,
+        heartbeats: Heartbeats,
         *,
         expects_webhooks: bool,
         accepted_at: Callable[[], datetime | None],
     ) -> None:
         """`incoming` are the boxes of what comes in; `accepted_at` is when Stripe last took our key."""
-        self._directory = directory
-        self._episodes = episodes
+        self._shops = shops
+        self._incidents = incidents
         self._incoming = incoming
-        self._counts = counts
+        self._statistics = statistics
         self._clock = clock
-        self._health = health
+        self._heartbeats = heartbeats
         self._expects_webhooks = expects_webhooks
         self._accepted_at = accepted_at
         self._began = clock.now()
@@ -72,7 +72,7 @@ class Monitor:
         self._arrives: bool | None = None
         self._deaf_since: datetime | None = None
         self._deaf_for = timedelta(0)
-        health.register(NAME, within_seconds=LOOK_SECONDS * 3)
+        heartbeats.register(NAME, within_seconds=LOOK_SECONDS * 3)
 
     def webhook_received(self) -> None:
         """A webhook of Stripe's arrived, whatever it was about."""
@@ -93,18 +93,18 @@ class Monitor:
         now = self._clock.now()
         self._arrives = arrive
         if arrive:
-            self._health.beat(INTAKE, now)
+            self._heartbeats.beat(INTAKE, now)
         self._deaf_since = None if arrive else self._deaf_since or now
         self._deaf_for = now - (self._deaf_since or now)
 
     async def check(self) -> None:
         """Hold the state of everything against what was told."""
-        self._health.beat(NAME, self._clock.now())
-        await self._directory.probe_write(now=self._clock.now())
+        self._heartbeats.beat(NAME, self._clock.now())
+        await self._shops.probe_write(now=self._clock.now())
         await self._check_webhooks()
         await self._check_updates()
-        for box in self._incoming:
-            await self._check_queue(box)
+        for queue in self._incoming:
+            await self._check_queue(queue)
         await self._check_api_key()
 
     async def run(self) -> None:
@@ -119,36 +119,36 @@ class Monitor:
     async def _check_webhooks(self) -> None:
         silent = self._clock.now() - (self._heard or self._began) >= WEBHOOKS_SILENT_AFTER
         if self._expects_webhooks and self._finds >= MAX_UNANNOUNCED_CHANGES and silent:
-            await self._episodes.open(WEBHOOKS, "alert.webhooks_silent", count=self._finds)
+            await self._incidents.open(WEBHOOKS, "alert.webhooks_silent", count=self._finds)
         elif self._heard is not None:
-            await self._episodes.resolve(WEBHOOKS, "alert.webhooks_back")
+            await self._incidents.resolve(WEBHOOKS, "alert.webhooks_back")
 
     async def _check_updates(self) -> None:
         if self._deaf_for >= INTAKE_DOWN_AFTER:
-            await self._episodes.open(UPDATES, "alert.bot_deaf")
+            await self._incidents.open(UPDATES, "alert.intake_down")
         elif self._arrives:
-            await self._episodes.resolve(UPDATES, "alert.bot_hears")
+            await self._incidents.resolve(UPDATES, "alert.intake_up")
 
-    async def _check_queue(self, box: JobQueue) -> None:
+    async def _check_queue(self, queue: JobQueue) -> None:
         """Old mail alone is no sign: after a pause of everything it is old as well, and gone a moment later."""
-        age, was_late = timedelta(seconds=await box.oldest_age(self._clock.now())), box.box in self._late
+        age, was_late = timedelta(seconds=await queue.oldest_age(self._clock.now())), queue.queue in self._late
         if age >= QUEUE_STALLED_AFTER:
-            self._late.add(box.box)
+            self._late.add(queue.queue)
             if not was_late:
                 return
             minutes = int(age / timedelta(minutes=1))
-            await self._episodes.open(f"belt:{box.box}", "alert.belt_stands", box=box.box, minutes=minutes)
+            await self._incidents.open(f"belt:{queue.queue}", "alert.queue_stalled", queue=queue.queue, minutes=minutes)
         else:
-            self._late.discard(box.box)
-            await self._episodes.resolve(f"belt:{box.box}", "alert.belt_moves", box=box.box)
+            self._late.discard(queue.queue)
+            await self._incidents.resolve(f"belt:{queue.queue}", "alert.queue_recovered", queue=queue.queue)
 
     async def _check_api_key(self) -> None:
         """That it is refused is told by whoever is refused; here it is seen that this is over."""
-        since, accepted = await self._episodes.opened_at(KEY), self._accepted_at()
+        since, accepted = await self._incidents.opened_at(KEY), self._accepted_at()
         if since is None or accepted is None or accepted <= since:
             return
-        if not await self._counts.any_with_error(AUTH_ERRORS):
-            await self._episodes.resolve(KEY, "alert.key_accepted")
+        if not await self._statistics.any_with_error(AUTH_ERRORS):
+            await self._incidents.resolve(KEY, "alert.key_accepted")
 
 
 def _is_unannounced(before: Payment, after: Payment) -> bool:

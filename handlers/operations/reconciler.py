@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 SIDE_BY_SIDE = 8
 AT_A_TIME = 100
-NAME = "sweep"
+NAME = "reconciler"
 JOB_RETENTION = timedelta(days=8)
 """How long mail that was dealt with keeps its key, and questions are kept; Telegram repeats an update for a day."""
 
@@ -60,18 +60,18 @@ class Reconciler:
 
     def __init__(
         self,
-        attendant: PaymentSync,
-        ledger: PaymentRepository,
+        sync: PaymentSync,
+        payments: PaymentRepository,
         queries: PaymentQueries,
         post: MessageRepository,
         clock: Clock,
-        health: Heartbeats,
+        heartbeats: Heartbeats,
         *,
-        boxes: Mapping[JobQueue, timedelta],
-        questions: PromptRepository,
+        queues: Mapping[JobQueue, timedelta],
+        prompts: PromptRepository,
         alerts: Alerts,
         refunds: DueRefunds,
-        bell: asyncio.Event,
+        wake_up: asyncio.Event,
         seconds: float,
         found: Found = _ignore_change,
     ) -> None:
@@ -80,23 +80,23 @@ class Reconciler:
         `boxes` says how long each keeps what was done. `found` hears what each payment was before it was attended to,
         and after.
         """
-        self._attendant = attendant
-        self._ledger = ledger
+        self._sync = sync
+        self._payments = payments
         self._queries = queries
         self._post = post
         self._clock = clock
-        self._health = health
+        self._heartbeats = heartbeats
         self._seconds = seconds
         self._found = found
-        self._boxes = boxes
-        self._questions = questions
+        self._queues = queues
+        self._prompts = prompts
         self._alerts = alerts
         self._refunds = refunds
-        self._bell = bell
+        self._wake_up = wake_up
         self.changed_count = 0
         self._tidied: datetime | None = None
         self._aged = RecentTimes(AGED_KEPT)
-        health.register(NAME, within_seconds=seconds * 3 + 120)
+        heartbeats.register(NAME, within_seconds=seconds * 3 + 120)
 
     async def run_once(self) -> int:
         """Attend to everything that is due now, and return how many payments that were."""
@@ -105,8 +105,8 @@ class Reconciler:
             with trace(part=NAME):
                 await gather_all(due)
             attended += len(due)
-            self._health.beat(NAME, self._clock.now())
-        self._health.beat(NAME, self._clock.now())
+            self._heartbeats.beat(NAME, self._clock.now())
+        self._heartbeats.beat(NAME, self._clock.now())
         return attended
 
     async def _due_work(self) -> list[Coroutine[Any, Any, None]]:
@@ -133,16 +133,16 @@ class Reconciler:
         now = self._clock.now()
         if self._tidied is not None and now - self._tidied < BETWEEN_TIDYING:
             return True
-        forgotten = [await box.delete_done(before=now - kept) for box, kept in self._boxes.items()]
-        forgotten += [await box.delete_dead(before=now - DEAD_JOB_RETENTION) for box in self._boxes]
-        forgotten.append(await self._questions.prune(before=now - JOB_RETENTION))
+        forgotten = [await queue.delete_done(before=now - kept) for queue, kept in self._queues.items()]
+        forgotten += [await queue.delete_dead(before=now - DEAD_JOB_RETENTION) for queue in self._queues]
+        forgotten.append(await self._prompts.prune(before=now - JOB_RETENTION))
         if any(forgotten):
             return False
         self._tidied = now
         return True
 
     async def _sleep_until_due(self) -> None:
-        self._bell.clear()
+        self._wake_up.clear()
         due = min((at for at in await self._next_dues() if at is not None), default=None)
         left = self._seconds if due is None else (due - self._clock.now()).total_seconds()
         if left > 0:
@@ -153,33 +153,33 @@ class Reconciler:
 
     async def _beat(self) -> None:
         """Return a moment after the bell: what rings it comes in bursts, and nothing is due sooner."""
-        await self._bell.wait()
+        await self._wake_up.wait()
         await asyncio.sleep(SOONEST)
 
-    async def _check_payment(self, payment_id: str, turns: asyncio.Semaphore) -> None:
+    async def _check_payment(self, payment_id: str, locks: asyncio.Semaphore) -> None:
         """Attend to one; whatever goes wrong with it, the others have their turn, and it comes again."""
-        async with turns:
+        async with locks:
             try:
-                before = await self._attendant.get(payment_id)
-                payment = await self._attendant.advance(payment_id, actor="sweep")
+                before = await self._sync.get(payment_id)
+                payment = await self._sync.advance(payment_id, actor="reconciler")
                 self._found(before, payment)
                 self.changed_count += payment.version != before.version
                 await self._redraw_if_link_expired(payment)
                 if payment.last_error:
                     await self._alerts.payment_error(payment)
                 if payment.next_check_at is not None and payment.next_check_at <= self._clock.now():
-                    await self._ledger.postpone_check(payment_id, now=self._clock.now())
+                    await self._payments.postpone_check(payment_id, now=self._clock.now())
             except DatabaseUnavailable:
                 raise
             except Exception:
                 log.exception("the sweep could not attend to the payment %s", payment_id)
-                await self._ledger.postpone_check(payment_id, now=self._clock.now())
-            self._health.beat(NAME, self._clock.now())
+                await self._payments.postpone_check(payment_id, now=self._clock.now())
+            self._heartbeats.beat(NAME, self._clock.now())
 
-    async def _check_refund(self, refund_id: str, turns: asyncio.Semaphore) -> None:
-        async with turns:
+    async def _check_refund(self, refund_id: str, locks: asyncio.Semaphore) -> None:
+        async with locks:
             self.changed_count += await self._refunds.advance(refund_id)
-            self._health.beat(NAME, self._clock.now())
+            self._heartbeats.beat(NAME, self._clock.now())
 
     async def _redraw_if_link_expired(self, payment: Payment) -> None:
         """A link is shown only while it is fresh, though nothing happened when it ceased to be; once is enough.
@@ -192,7 +192,7 @@ class Reconciler:
             return
         card = await self._post.payment_message(payment.id)
         if card.shown_at is not None and card.shown_at < until:
-            await self._ledger.request_redraw(payment.id, now=now)
+            await self._payments.request_redraw(payment.id, now=now)
             self._aged.set(payment.id, until, now=now)
 
 
@@ -202,8 +202,8 @@ log = logging.getLogger(__name__)
 class DueRefunds:
     """Refunds by the time at which they are due."""
 
-    def __init__(self, attendant: RefundSync, book: RefundRepository, alerts: Alerts, clock: Clock) -> None:
-        self._attendant = attendant
+    def __init__(self, sync: RefundSync, book: RefundRepository, alerts: Alerts, clock: Clock) -> None:
+        self._sync = sync
         self._book = book
         self._alerts = alerts
         self._clock = clock
@@ -219,9 +219,9 @@ class DueRefunds:
     async def advance(self, refund_id: str) -> bool:
         """Attend to one, and return whether that changed it; whatever goes wrong with it, it comes again."""
         try:
-            before = await self._attendant.get(refund_id)
-            refund = await self._attendant.advance(refund_id, actor="sweep", if_due=True)
-            if refund.trouble:
+            before = await self._sync.get(refund_id)
+            refund = await self._sync.advance(refund_id, actor="reconciler", if_due=True)
+            if refund.last_error:
                 room = await self._book.limits(refund.payment_id)
                 await self._alerts.refund_error(refund, room.payment)
             if refund.next_check_at is not None and refund.next_check_at <= self._clock.now():
@@ -256,9 +256,9 @@ class ReconcileResult:
 
 async def reconcile_now(
     missed: EventBackfill,
-    sweep: Reconciler,
-    belts: Sequence[Worker],
-    boxes: Sequence[JobQueue],
+    reconciler: Reconciler,
+    workers: Sequence[Worker],
+    queues: Sequence[JobQueue],
     clock: Clock,
     *,
     poison: bool,
@@ -269,11 +269,11 @@ async def reconcile_now(
         GatewayError: Stripe's list of events could not be read; nothing else was done.
     """
     found = await missed.run_once()
-    put_back = sum([await box.retry_dead(now=clock.now()) for box in boxes]) if poison else 0
-    for belt in belts:
-        await belt.drain()
-    before = sweep.changed_count
-    attended = await sweep.run_once()
-    aside = sum([await box.dead_count() for box in boxes])
-    newest = tuple([one for box in boxes for one in await box.dead_jobs(limit=NEWEST)])
-    return ReconcileResult(found, attended, sweep.changed_count - before, put_back, aside, newest)
+    put_back = sum([await queue.retry_dead(now=clock.now()) for queue in queues]) if poison else 0
+    for worker in workers:
+        await worker.drain()
+    before = reconciler.changed_count
+    attended = await reconciler.run_once()
+    aside = sum([await queue.dead_count() for queue in queues])
+    newest = tuple([one for queue in queues for one in await queue.dead_jobs(limit=NEWEST)])
+    return ReconcileResult(found, attended, reconciler.changed_count - before, put_back, aside, newest)

@@ -144,21 +144,21 @@ class PayPageService:
     def __init__(
         self,
         queries: PaymentQueries,
-        directory: ShopRepository,
+        shops: ShopRepository,
         inbox: JobQueue,
         payments: PaymentService,
         refunds: RefundRepository,
-        errands: BackgroundTasks,
+        background_tasks: BackgroundTasks,
         clock: Clock,
         *,
         patience: float = CUSTOMER_WAIT_TIMEOUT,
     ) -> None:
         self._queries = queries
-        self._directory = directory
+        self._shops = shops
         self._inbox = inbox
         self._payments = payments
         self._refunds = refunds
-        self._errands = errands
+        self._background_tasks = background_tasks
         self._clock = clock
         self._patience = patience
         self._returned = RecentTimes(timedelta(seconds=RETURN_SECONDS))
@@ -167,11 +167,11 @@ class PayPageService:
     async def find(self, token: str) -> PayPage | None:
         """The page behind the token, or None."""
         payment = await self._queries.by_token(token)
-        shop = await self._directory.shop(payment.shop_id) if payment else None
+        shop = await self._shops.shop(payment.shop_id) if payment else None
         if payment is None or shop is None:
             return None
         if payment.succeeded_at is not None:
-            shop = shop_at(shop, await self._directory.seller_history(shop.id), payment.succeeded_at)
+            shop = shop_at(shop, await self._shops.seller_history(shop.id), payment.succeeded_at)
         now = self._clock.now()
         state, until = page_state(payment, now)
         turns = [at for at in (payment.attempt.link_usable_until, payment.attempt.expires_at, payment.expires_at) if at]
@@ -228,7 +228,7 @@ class PayPageService:
             except (AlreadyPaid, PaymentIsAuthorized, CancellationPending, PaymentClosed, AttemptStillActive):
                 answers.append(None)
 
-        await self._errands.run_with_timeout(self._patience, renew())
+        await self._background_tasks.run_with_timeout(self._patience, renew())
         answer = answers[0] if answers else StripeUnavailable()
         if isinstance(answer, StripeUnavailable):
             raise answer

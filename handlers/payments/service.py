@@ -50,32 +50,32 @@ class PaymentService:
 
     def __init__(
         self,
-        ledger: PaymentRepository,
-        attendant: PaymentSync,
+        payments: PaymentRepository,
+        sync: PaymentSync,
         gateway: PaymentGateway,
         clock: Clock,
-        terms: PaymentDefaults,
-        errands: BackgroundTasks,
+        defaults: PaymentDefaults,
+        background_tasks: BackgroundTasks,
         *,
         patience: float = USER_WAIT_TIMEOUT,
     ) -> None:
-        self._ledger = ledger
-        self._attendant = attendant
+        self._payments = payments
+        self._sync = sync
         self._gateway = gateway
         self._clock = clock
-        self._terms = terms
-        self._errands = errands
+        self._defaults = defaults
+        self._background_tasks = background_tasks
         self._patience = patience
 
     async def request(
-        self, shop: Shop, place: ChatTarget, user_id: int, asked: RequestedAmount, *, source: str, manual: bool = False
+        self, shop: Shop, chat: ChatTarget, user_id: int, asked: RequestedAmount, *, source: str, manual: bool = False
     ) -> Payment:
         """Ask for money: one payment for one `source`, however often it comes. The card tells the rest."""
-        new = self._new(shop, place, user_id, asked, source, manual)
-        payment = await self._ledger.create(new, params=self._params)
+        new = self._new(shop, chat, user_id, asked, source, manual)
+        payment = await self._payments.create(new, params=self._params)
         if payment.status is PaymentStatus.CREATED:
             await self._advance_briefly(payment, f"user:{user_id}")
-        return await self._attendant.get(payment.id)
+        return await self._sync.get(payment.id)
 
     async def renew_link(
         self, payment_id: str, *, user_id: int, origin: Origin = Origin.CHAT, cause: str | None = None
@@ -103,11 +103,11 @@ class PaymentService:
             raise StripeUnavailable
         if payment.attempt.has_usable_link(now):
             if origin is Origin.CHAT:  # whoever taps there waits for the card
-                await self._ledger.request_redraw(payment.id, now=now)
+                await self._payments.request_redraw(payment.id, now=now)
             return payment
         if payment.attempt.status is AttemptStatus.ACTIVE or payment.status is PaymentStatus.PROCESSING:
             raise AttemptStillActive
-        if cause is not None and await self._attendant.was_cause(cause):
+        if cause is not None and await self._sync.was_cause(cause):
             return payment
         return await self._begin_attempt(payment, user_id, origin, cause)
 
@@ -119,7 +119,7 @@ class PaymentService:
             AlreadyFinal: it had ended before.
             HoldStands: the customer has reserved the money.
         """
-        before = await self._attendant.get(payment_id)
+        before = await self._sync.get(payment_id)
         if before.manual_capture and before.is_payable and before.intent_id:  # to cancel would let a hold go unseen
             before, _ = await self._sync_briefly(payment_id)
         _refuse_ended(before)
@@ -140,7 +140,7 @@ class PaymentService:
             HoldDecided: it is being taken.
             AlreadyPaid, AlreadyFinal: it is too late.
         """
-        before = await self._attendant.get(payment_id)
+        before = await self._sync.get(payment_id)
         if before.cancellation_reason is CancellationReason.RELEASED and before.cancel_requested_by == user_id:
             return before  # whoever was cut short before he was told is told now
         _refuse_ended(before)
@@ -161,24 +161,24 @@ class PaymentService:
             HoldDecided: it is being let go.
             AlreadyPaid, AlreadyFinal: it is too late.
         """
-        before = await self._attendant.get(payment_id)
+        before = await self._sync.get(payment_id)
         if before.status is PaymentStatus.SUCCEEDED and before.capture_requested_by == user_id:
             return before
         _refuse_ended(before)
         if before.status is not PaymentStatus.AUTHORIZED:
             raise NoHold(ref=before.reference)
         wanted, actor = partial(holds.request_capture, by=user_id), f"user:{user_id}"
-        payment = await self._attendant.update(payment_id, wanted, actor, "capture asked")
+        payment = await self._sync.update(payment_id, wanted, actor, "capture_requested")
         if payment.capture_requested_by is None and payment.cancel_requested is not None:
             raise HoldAlreadyDecided(ref=payment.reference)
         return await self._advance_and_reload(payment, actor)
 
     async def redraw(self, payment_id: str) -> None:
         """Have the card shown again, where it stands now."""
-        await self._ledger.request_redraw(payment_id, now=self._clock.now())
+        await self._payments.request_redraw(payment_id, now=self._clock.now())
 
     def _new(
-        self, shop: Shop, place: ChatTarget, user_id: int, asked: RequestedAmount, source: str, manual: bool
+        self, shop: Shop, chat: ChatTarget, user_id: int, asked: RequestedAmount, source: str, manual: bool
     ) -> Payment:
         """The payment before Stripe knows of it; the ledger gives it its reference."""
         now = self._clock.now()
@@ -187,7 +187,7 @@ class PaymentService:
             shop_id=shop.id,
             reference="",
             page_token=new_page_token(),
-            chat=place,
+            chat=chat,
             request_key=source,
             created_by=user_id,
             amount=asked.money,
@@ -195,7 +195,7 @@ class PaymentService:
             status=PaymentStatus.CREATED,
             attempt=Attempt(1, AttemptStatus.REQUESTED, Origin.CHAT, requested_at=now),
             created_at=now,
-            expires_at=now + timedelta(hours=shop.request_hours or self._terms.request_hours),
+            expires_at=now + timedelta(hours=shop.request_hours or self._defaults.request_hours),
             manual_capture=manual,
             livemode=self._gateway.livemode,
         )
@@ -211,7 +211,7 @@ class PaymentService:
             payment.amount.minor,
             payment.amount.currency,
             payment.description,
-            self._terms.return_url(payment.page_token),
+            self._defaults.return_url(payment.page_token),
             payment.manual_capture,
         )
 
@@ -220,15 +220,15 @@ class PaymentService:
         now, params = self._clock.now(), self._gateway.confirm_params(self._intent_request(payment))
         decide = partial(state_machine.start_attempt, origin=origin, now=now, cause=cause)
         actor = f"user:{user_id}" if user_id else "customer"
-        payment = await self._attendant.update(payment.id, decide, actor, "attempt asked", params=params)
+        payment = await self._sync.update(payment.id, decide, actor, "attempt_requested", params=params)
         if payment.attempt.is_finished:
             raise PaymentClosed  # the last attempt is used; the sweep ends it
         await self._advance_briefly(payment, actor)
-        return await self._attendant.get(payment.id)
+        return await self._sync.get(payment.id)
 
     async def _request_cancel(self, payment_id: str, user_id: int, reason: CancellationReason) -> Payment:
         wanted, actor = partial(state_machine.request_cancel, reason=reason, by=user_id), f"user:{user_id}"
-        payment = await self._attendant.update(payment_id, wanted, actor, "cancel asked")
+        payment = await self._sync.update(payment_id, wanted, actor, "cancel_requested")
         return await self._advance_and_reload(payment, actor)
 
     async def _advance_and_reload(self, payment: Payment, actor: str) -> Payment:
@@ -236,24 +236,24 @@ class PaymentService:
         if payment.is_terminal:
             return payment
         await self._advance_briefly(payment, actor)
-        return await self._attendant.get(payment.id)
+        return await self._sync.get(payment.id)
 
     async def _advance_briefly(self, payment: Payment, actor: str) -> None:
         """Attend, but keep nobody waiting: after a while the card says that Stripe is slow, and the work goes on."""
-        if await self._errands.run_with_timeout(self._patience, self._attendant.advance(payment.id, actor=actor)):
+        if await self._background_tasks.run_with_timeout(self._patience, self._sync.advance(payment.id, actor=actor)):
             return
         slow = partial(state_machine.mark_waiting, code="slow")
-        await self._attendant.update(payment.id, slow, "kvit", "stripe is slow")
+        await self._sync.update(payment.id, slow, "kvit", "stripe_slow")
 
     async def _sync_briefly(self, payment_id: str) -> tuple[Payment, bool]:
         """A look by which a person waits: what could not be seen in time counts as not seen."""
         seen: list[bool] = []
 
         async def look() -> None:
-            seen.append((await self._attendant.sync(payment_id, actor="kvit"))[1])
+            seen.append((await self._sync.sync(payment_id, actor="kvit"))[1])
 
-        await self._errands.run_with_timeout(self._patience, look())
-        return await self._attendant.get(payment_id), any(seen)
+        await self._background_tasks.run_with_timeout(self._patience, look())
+        return await self._sync.get(payment_id), any(seen)
 
 
 def _refuse_ended(payment: Payment) -> None:

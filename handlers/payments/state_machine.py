@@ -71,7 +71,7 @@ def next_step(payment: Payment, now: datetime) -> Step:
     return Step.RETRIEVE
 
 
-def apply_intent(payment: Payment, *, intent: Intent, now: datetime, times: Timing) -> Payment:
+def apply_intent(payment: Payment, *, intent: Intent, now: datetime, timing: Timing) -> Payment:
     """What a look at Stripe makes of the payment: Stripe's status decides, final states stay."""
     if payment.is_terminal:
         return payment
@@ -86,13 +86,13 @@ def apply_intent(payment: Payment, *, intent: Intent, now: datetime, times: Timi
         case IntentStatus.PROCESSING:
             return replace(payment, status=PaymentStatus.PROCESSING)
         case IntentStatus.REQUIRES_ACTION:
-            live = _live(payment.attempt, intent, times)
+            live = _live(payment.attempt, intent, timing)
             return replace(payment, status=PaymentStatus.OPEN, attempt=live)
         case _:
             return replace(payment, status=PaymentStatus.OPEN, attempt=_over(payment.attempt, intent, now))
 
 
-def apply_attempt_response(payment: Payment, *, number: int, intent: Intent, now: datetime, times: Timing) -> Payment:
+def apply_attempt_response(payment: Payment, *, number: int, intent: Intent, now: datetime, timing: Timing) -> Payment:
     """What Stripe's answer to attempt `number` makes of the payment; an answer that is overtaken is a plain look."""
     if (
         not payment.is_terminal
@@ -100,10 +100,10 @@ def apply_attempt_response(payment: Payment, *, number: int, intent: Intent, now
         and payment.attempt.status is AttemptStatus.REQUESTED
     ):
         attempt = _begun(
-            replace(payment.attempt, status=AttemptStatus.ACTIVE, redirect_url=intent.redirect_url), intent, times
+            replace(payment.attempt, status=AttemptStatus.ACTIVE, redirect_url=intent.redirect_url), intent, timing
         )
         payment = replace(payment, attempt=attempt)
-    return apply_intent(payment, intent=intent, now=now, times=times)
+    return apply_intent(payment, intent=intent, now=now, timing=timing)
 
 
 def _succeeded(payment: Payment, intent: Intent, now: datetime) -> Payment:
@@ -133,22 +133,22 @@ def _canceled(payment: Payment, intent: Intent, now: datetime) -> Payment:
     )
 
 
-def _live(attempt: Attempt, intent: Intent, times: Timing) -> Attempt:
+def _live(attempt: Attempt, intent: Intent, timing: Timing) -> Attempt:
     """The attempt while Stripe waits for the customer; one whose answer we never heard begins when it was asked."""
     if attempt.status is AttemptStatus.ACTIVE and attempt.redirect_url == intent.redirect_url:
         return attempt
     return _begun(
         replace(attempt, status=AttemptStatus.ACTIVE, redirect_url=intent.redirect_url, failure_code=None),
         intent,
-        times,
+        timing,
     )
 
 
-def _begun(attempt: Attempt, intent: Intent, times: Timing) -> Attempt:
+def _begun(attempt: Attempt, intent: Intent, timing: Timing) -> Attempt:
     """The attempt with its times. The first began with the intent; a later one not before it was asked for."""
     began = intent.created_at if attempt.number == 1 and intent.created_at else attempt.requested_at
     started_at = attempt.started_at or began
-    return replace(attempt, started_at=started_at, expires_at=attempt_expires_at(started_at, times.attempt_seconds))
+    return replace(attempt, started_at=started_at, expires_at=attempt_expires_at(started_at, timing.attempt_seconds))
 
 
 def _over(attempt: Attempt, intent: Intent, now: datetime) -> Attempt:
@@ -260,7 +260,7 @@ def is_expired(payment: Payment, now: datetime) -> bool:
     return now >= payment.expires_at or (payment.attempt.number >= MAX_ATTEMPTS and payment.attempt.is_finished)
 
 
-def next_check_at(payment: Payment, *, now: datetime, times: Timing) -> datetime | None:
+def next_check_at(payment: Payment, *, now: datetime, timing: Timing) -> datetime | None:
     """When the sweep should attend to the payment next; None where nothing can change any more."""
     if payment.is_terminal:
         return None
@@ -278,7 +278,7 @@ def next_check_at(payment: Payment, *, now: datetime, times: Timing) -> datetime
     elif payment.status is PaymentStatus.AUTHORIZED:
         ahead = [now + IDLE_CHECK_INTERVAL, *(at for at in holds.reminder_times(payment) if at > now)]
     elif attempt.status is AttemptStatus.ACTIVE or payment.status is PaymentStatus.PROCESSING:
-        ahead.append(now + timedelta(seconds=times.check_interval))
+        ahead.append(now + timedelta(seconds=timing.check_interval))
     return max(min(ahead, default=now), soonest)
 
 

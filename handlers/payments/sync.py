@@ -17,6 +17,7 @@ from handlers.trace import mark
 from storage.models.payment import CancellationReason, Payment, PaymentStatus
 from storage.payment_queries import PaymentQueries
 from storage.payments import PaymentRepository
+from storage.shops import SYSTEM_ACTOR
 
 log = logging.getLogger(__name__)
 
@@ -30,33 +31,33 @@ class PaymentSync:
 
     def __init__(
         self,
-        ledger: PaymentRepository,
+        payments: PaymentRepository,
         queries: PaymentQueries,
         gateway: PaymentGateway,
         clock: Clock,
-        times: Timing,
+        timing: Timing,
         *,
-        turns: KeyedLocks,
-        may_still: MayStill,
+        locks: KeyedLocks,
+        is_authorized: MayStill,
     ) -> None:
         """`may_still` says whether whoever wants money taken, or a request ended, may want that now."""
-        self._ledger = ledger
+        self._payments = payments
         self._queries = queries
         self._gateway = gateway
         self._clock = clock
-        self._times = times
-        self._turns = turns
-        self._may_still = may_still
+        self._timing = timing
+        self._locks = locks
+        self._is_authorized = is_authorized
 
     async def sync(self, payment_id: str, *, actor: str, intent_id: str | None = None) -> tuple[Payment, bool]:
         """Look at Stripe now; False if it could not be seen. `intent_id` is a hint from an event."""
-        async with self._turns.lock(payment_id):
+        async with self._locks.lock(payment_id):
             payment = await self.get(payment_id)
             return await self._look(payment, actor, payment.intent_id or intent_id)
 
     async def advance(self, payment_id: str, *, actor: str) -> Payment:
         """Do what has to be done next at Stripe, and go on until nothing has, or Stripe cannot be reached."""
-        async with self._turns.lock(payment_id):
+        async with self._locks.lock(payment_id):
             payment = await self._expire_if_due(await self.get(payment_id))
             for number in range(MAX_STEPS):
                 step = state_machine.next_step(payment, self._clock.now())
@@ -96,7 +97,7 @@ class PaymentSync:
         """One transaction of the ledger, at the time it is; `detail` goes into the history."""
         known = {name: value for name, value in detail.items() if value is not None}
         now = self._clock.now()
-        return await self._ledger.update(
+        return await self._payments.update(
             payment_id, decide, now=now, actor=actor, action=action, detail=known, params=params
         )
 
@@ -107,21 +108,21 @@ class PaymentSync:
             return payment
         reason = CancellationReason.EXPIRED if now >= payment.expires_at else CancellationReason.ATTEMPTS_EXHAUSTED
         return await self.update(
-            payment.id, partial(state_machine.request_cancel, reason=reason), "kvit", "time is over"
+            payment.id, partial(state_machine.request_cancel, reason=reason), SYSTEM_ACTOR, "expired"
         )
 
     async def _send_reminder(self, payment: Payment) -> Payment:
         """Have the chat reminded that a hold ends soon, once a look has shown that it still stands."""
         remind = partial(holds.advance_reminders, now=self._clock.now())
         is_due = not payment.last_error and remind(payment) != payment
-        return await self.update(payment.id, remind, "kvit", "hold ends soon") if is_due else payment
+        return await self.update(payment.id, remind, SYSTEM_ACTOR, "hold_expiring") if is_due else payment
 
     async def _run_step(self, step: Step, payment: Payment, actor: str) -> tuple[Payment, bool]:
         """One call to Stripe and what it makes of the payment; False if it has to be tried again later."""
         if payment.livemode != self._gateway.livemode:
             log.warning("payment %s is of the other mode (test or live) and is left alone", payment.reference)
-            return await self.update(payment.id, lambda p: p, "kvit", "other mode"), False
-        if not await self._may_still(payment):
+            return await self.update(payment.id, lambda p: p, SYSTEM_ACTOR, "wrong_stripe_mode"), False
+        if not await self._is_authorized(payment):
             return await self._withdraw_request(payment, actor)
         try:
             match step:
@@ -162,19 +163,19 @@ class PaymentSync:
         if error.code in AUTH_ERRORS:
             search = partial(state_machine.invalidate_key, code=error.code)
             log.error("Stripe refuses the key (%s): %s", error.code, error.message)
-            return await self.update(payment.id, search, actor, "stripe refuses the key", code=error.code), False
+            return await self.update(payment.id, search, actor, "stripe_auth_error", code=error.code), False
         log.error("Stripe refused to make payment %s (%s): %s", payment.reference, error.code, error.message)
         decide = partial(state_machine.reject, code=error.code, now=self._clock.now())
-        return await self.update(payment.id, decide, actor, "stripe refused", code=error.code), True
+        return await self.update(payment.id, decide, actor, "stripe_rejected", code=error.code), True
 
     async def _search(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
         """The key is of no use: search by list for an intent of ours; what does not exist is asked for anew."""
         began = self._clock.now()
         intent = await self._gateway.find_intent(payment.id, since=payment.created_at, until=self._clock.now())
         if intent is not None:
-            return await self._apply_intent(payment, intent, actor, "found at stripe", began), True
+            return await self._apply_intent(payment, intent, actor, "found_at_stripe", began), True
         decide = partial(state_machine.handle_not_found, number=payment.create_key_version, now=self._clock.now())
-        return await self.update(payment.id, decide, actor, "not found at stripe"), True
+        return await self.update(payment.id, decide, actor, "not_found_at_stripe"), True
 
     async def _confirm(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
         """Begin the stored attempt; a refusal ends it only where Stripe says that it still wants one."""
@@ -189,8 +190,8 @@ class PaymentSync:
             if intent.status is IntentStatus.REQUIRES_PAYMENT_METHOD and not error.replayed:
                 log.warning("Stripe refused attempt %s of %s (%s)", number, payment.reference, error.code)
                 lost = partial(state_machine.reject_attempt, number=number, code=error.code)
-                await self.update(payment.id, lost, actor, "attempt refused", code=error.code)
-                return await self._apply_intent(payment, intent, actor, "looked", began), True
+                await self.update(payment.id, lost, actor, "attempt_rejected", code=error.code)
+                return await self._apply_intent(payment, intent, actor, "synced", began), True
         return await self._apply_attempt(payment, intent, actor, began)
 
     async def _cancel(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
@@ -199,8 +200,8 @@ class PaymentSync:
         if payment.manual_capture and payment.status is not PaymentStatus.AUTHORIZED:
             intent = await self._gateway.retrieve(intent_id)  # nobody wants a hold let go that came just in time
             if intent.status is IntentStatus.REQUIRES_CAPTURE:
-                return await self._apply_intent(payment, intent, actor, "looked", began), True
-        if not await self._ledger.mark_request_sent(payment, now=self._clock.now()):
+                return await self._apply_intent(payment, intent, actor, "synced", began), True
+        if not await self._payments.mark_request_sent(payment, now=self._clock.now()):
             return await self.get(payment.id), True
         try:
             intent = await self._gateway.cancel(intent_id, key=f"cancel:{payment.id}:{payment.cancel_key_version}")
@@ -208,7 +209,7 @@ class PaymentSync:
             if (error.retryable and not error.replayed) or error.code in AUTH_ERRORS:
                 raise
             intent = error.intent or await self._gateway.retrieve(intent_id)
-            await self.update(payment.id, state_machine.rotate_cancel_key, actor, "cancel refused", code=error.code)
+            await self.update(payment.id, state_machine.rotate_cancel_key, actor, "cancel_rejected", code=error.code)
         payment = await self._apply_intent(payment, intent, actor, "canceled", began)
         if payment.is_terminal:
             return payment, True
@@ -217,7 +218,7 @@ class PaymentSync:
     async def _capture(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
         """Take what is reserved; where Stripe says no, what it says instead is the truth, and the wish is dropped."""
         intent_id, began = payment.intent_id or "", self._clock.now()
-        if not await self._ledger.mark_request_sent(payment, now=began):
+        if not await self._payments.mark_request_sent(payment, now=began):
             return await self.get(payment.id), True
         try:
             intent = await self._gateway.capture(intent_id, key=f"capture:{payment.id}:{payment.capture_key_version}")
@@ -226,7 +227,7 @@ class PaymentSync:
                 raise
             intent = error.intent or await self._gateway.retrieve(intent_id)
             if intent.status is IntentStatus.REQUIRES_CAPTURE:
-                await self.update(payment.id, holds.reject_capture, actor, "capture refused", code=error.code)
+                await self.update(payment.id, holds.reject_capture, actor, "capture_rejected", code=error.code)
         return await self._apply_intent(payment, intent, actor, "captured", began), True
 
     async def _look(self, payment: Payment, actor: str, intent_id: str | None) -> tuple[Payment, bool]:
@@ -236,7 +237,7 @@ class PaymentSync:
         began = self._clock.now()
         try:
             intent = await self._gateway.retrieve(intent_id)
-            return await self._apply_intent(payment, intent, actor, "looked", began), True
+            return await self._apply_intent(payment, intent, actor, "synced", began), True
         except GatewayError as error:
             return await self._record_error(payment, error, actor), False
 
@@ -244,16 +245,16 @@ class PaymentSync:
         self, payment: Payment, intent: Intent, actor: str, began: datetime
     ) -> tuple[Payment, bool]:
         """Stripe's answer to the attempt in hand."""
-        number, times = payment.attempt.number, self._times
+        number, timing = payment.attempt.number, self._timing
         decide = partial(
-            state_machine.apply_attempt_response, number=number, intent=intent, now=self._clock.now(), times=times
+            state_machine.apply_attempt_response, number=number, intent=intent, now=self._clock.now(), timing=timing
         )
-        return await self._apply(payment, intent, decide, actor, "attempt begun", began), True
+        return await self._apply(payment, intent, decide, actor, "attempt_started", began), True
 
     async def _apply_intent(
         self, payment: Payment, intent: Intent, actor: str, action: str, began: datetime
     ) -> Payment:
-        decide = partial(state_machine.apply_intent, intent=intent, now=self._clock.now(), times=self._times)
+        decide = partial(state_machine.apply_intent, intent=intent, now=self._clock.now(), timing=self._timing)
         return await self._apply(payment, intent, decide, actor, action, began)
 
     async def _apply(
@@ -282,7 +283,7 @@ class PaymentSync:
         """Remember that Stripe could not be asked, so that it is tried again later, and later each time."""
         log.warning("Stripe could not be asked about %s (%s): %s", payment.reference, error.code, error.message)
         decide = partial(state_machine.record_error, code=error.code)
-        return await self.update(payment.id, decide, actor, "stripe unreachable", code=error.code)
+        return await self.update(payment.id, decide, actor, "stripe_unreachable", code=error.code)
 
     async def _withdraw_request(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
         """Drop the wish of somebody who lost his role meanwhile, unless Stripe carries it out unheard."""
@@ -293,10 +294,10 @@ class PaymentSync:
                 return payment, seen
         log.warning("what was asked about %s is dropped: who asked has no right to it any more", payment.reference)
         withdraw = partial(holds.withdraw_request, now=began)
-        payment = await self.update(payment.id, withdraw, "kvit", "wish withdrawn")
+        payment = await self.update(payment.id, withdraw, SYSTEM_ACTOR, "request_withdrawn")
         if payment.is_terminal or (payment.capture_requested_by is None and payment.cancel_requested_by is None):
             return payment, True
-        await self._ledger.postpone_check(payment.id, now=self._clock.now())  # it may still be on its way
+        await self._payments.postpone_check(payment.id, now=self._clock.now())  # it may still be on its way
         return payment, False
 
 

@@ -38,24 +38,24 @@ class RefundService:
     def __init__(
         self,
         book: RefundRepository,
-        attendant: RefundSync,
+        sync: RefundSync,
         gateway: PaymentGateway,
         clock: Clock,
-        errands: BackgroundTasks,
+        background_tasks: BackgroundTasks,
         *,
         approval_above: int | None,
         patience: float = USER_WAIT_TIMEOUT,
     ) -> None:
         """More than `approval_above` of one payment, in minor units of its currency, takes two people."""
         self._book = book
-        self._attendant = attendant
+        self._sync = sync
         self._gateway = gateway
         self._clock = clock
-        self._errands = errands
+        self._background_tasks = background_tasks
         self._approval_above = approval_above
         self._patience = patience
 
-    async def draft(self, payment: Payment, wish: RefundRequestInput, *, for_others: bool) -> Refund:
+    async def draft(self, payment: Payment, wanted: RefundRequestInput, *, for_others: bool) -> Refund:
         """Write the wish down; no money moves and none is kept. `for_others`: whoever asks may not approve it himself.
 
         Raises:
@@ -64,36 +64,36 @@ class RefundService:
         """
         self._refuse_other_mode(payment)
         if for_others:
-            await self._refuse_another_wish(payment, wish)
-        await self._errands.run_with_timeout(self._patience, self._see(payment))
+            await self._refuse_another_wish(payment, wanted)
+        await self._background_tasks.run_with_timeout(self._patience, self._see(payment))
         now, room = self._clock.now(), await self._book.limits(payment.id)
-        amount = Money(room.refundable, payment.amount.currency) if wish.amount is None else wish.amount
+        amount = Money(room.refundable, payment.amount.currency) if wanted.amount is None else wanted.amount
         refund = Refund(
             id=secrets.token_urlsafe(12),
             payment_id=payment.id,
             shop_id=payment.shop_id,
-            request_key=wish.source,
+            request_key=wanted.source,
             amount=amount,
             status=RefundStatus.AWAITING_APPROVAL if for_others else RefundStatus.DRAFT,
             requested_at=now,
-            reason=wish.reason,
-            chat=wish.place,
-            requested_by=wish.user_id,
+            reason=wanted.reason,
+            chat=wanted.place,
+            requested_by=wanted.user_id,
             expires_at=now + (APPROVAL_TTL if for_others else DRAFT_TTL),
         )
         check = partial(state_machine.create_draft, above=self._approval_above)
-        return await self._book.create_draft(refund, check, actor=f"user:{wish.user_id}", now=now)
+        return await self._book.create_draft(refund, check, actor=f"user:{wanted.user_id}", now=now)
 
-    async def _refuse_another_wish(self, payment: Payment, wish: RefundRequestInput) -> None:
+    async def _refuse_another_wish(self, payment: Payment, wanted: RefundRequestInput) -> None:
         """One wish at a time: the admins' chats are not to be filled, and the next one depends on this one's end."""
         now = self._clock.now()
         for other in await self._book.for_payment(payment.id):
             waits = (
                 other.status is RefundStatus.AWAITING_APPROVAL
-                and other.requested_by == wish.user_id
+                and other.requested_by == wanted.user_id
                 and not other.is_expired(now)
             )
-            if waits and other.request_key != wish.source:
+            if waits and other.request_key != wanted.source:
                 raise RefundAlreadyRequested(ref=payment.reference, amount=other.amount)
 
     async def find(self, refund_id: str) -> Refund | None:
@@ -116,7 +116,7 @@ class RefundService:
         )
         now, actor = self._clock.now(), f"user:{user_id}"
         yes = partial(state_machine.approve, person=user_id, limit=shop.refund_limit, params=params, now=now)
-        refund = await self._book.update(refund.id, yes, actor=actor, action="refund approved", now=now, person=user_id)
+        refund = await self._book.update(refund.id, yes, actor=actor, action="refund_approved", now=now, person=user_id)
         return await self._soon(refund, actor)
 
     async def decline(self, refund: Refund, *, user_id: int) -> Refund:
@@ -127,7 +127,7 @@ class RefundService:
         """
         now = self._clock.now()
         no = state_machine.decline
-        return await self._book.update(refund.id, no, actor=f"user:{user_id}", action="refund declined", now=now)
+        return await self._book.update(refund.id, no, actor=f"user:{user_id}", action="refund_declined", now=now)
 
     async def retry(self, refund: Refund, *, user_id: int) -> Refund:
         """Try once more what Stripe refused for want of balance, while it is still approved.
@@ -137,13 +137,13 @@ class RefundService:
         """
         now, actor = self._clock.now(), f"user:{user_id}"
         again = partial(state_machine.retry, now=now)
-        refund = await self._book.update(refund.id, again, actor=actor, action="refund tried again", now=now)
+        refund = await self._book.update(refund.id, again, actor=actor, action="refund_retried", now=now)
         return await self._soon(refund, actor)
 
     async def _see(self, payment: Payment) -> None:
         """A look at what went back: a refund by hand, of which no event came, is not to be made once more."""
         with suppress(GatewayError):  # our key has no right to look, which the look itself has logged
-            await self._attendant.sync(payment.id)
+            await self._sync.sync(payment.id)
 
     def _refuse_other_mode(self, payment: Payment) -> None:
         if payment.livemode != self._gateway.livemode:
@@ -152,6 +152,6 @@ class RefundService:
     async def _soon(self, refund: Refund, actor: str) -> Refund:
         """Ask Stripe, but keep nobody waiting: what takes longer goes on by itself, and the card tells."""
         if refund.status is RefundStatus.APPROVED:
-            await self._errands.run_with_timeout(self._patience, self._attendant.advance(refund.id, actor=actor))
-            return await self._attendant.get(refund.id)
+            await self._background_tasks.run_with_timeout(self._patience, self._sync.advance(refund.id, actor=actor))
+            return await self._sync.get(refund.id)
         return refund

@@ -65,7 +65,7 @@ def next_step(refund: Refund, now: datetime) -> RefundStep:
         if refund.first_sent_at is not None and (age := now - refund.first_sent_at) >= IDEMPOTENCY_KEY_TTL:
             return RefundStep.SEARCH if age >= SEARCH_AFTER else RefundStep.RETRIEVE
         return RefundStep.CREATE
-    unseen = refund.status is RefundStatus.EXPIRED and refund.trouble is not None
+    unseen = refund.status is RefundStatus.EXPIRED and refund.last_error is not None
     if refund.status in RESERVING_STATUSES or refund.status is RefundStatus.SUCCEEDED or unseen:
         return RefundStep.RETRIEVE
     return RefundStep.NOTHING
@@ -77,13 +77,13 @@ def next_look(refund: Refund, now: datetime) -> datetime | None:
         case RefundStatus.DRAFT | RefundStatus.AWAITING_APPROVAL:
             return refund.expires_at
         case RefundStatus.APPROVED:
-            return refund.retry_until or now + backoff(refund.id, refund.trouble_count)
+            return refund.retry_until or now + backoff(refund.id, refund.error_count)
         case RefundStatus.PENDING | RefundStatus.REQUIRES_ACTION:
             return now + PENDING_LOOK
-        case RefundStatus.EXPIRED if refund.trouble:
+        case RefundStatus.EXPIRED if refund.last_error:
             return now + PENDING_LOOK
-        case RefundStatus.SUCCEEDED if refund.trouble:
-            return now + backoff(refund.id, refund.trouble_count)
+        case RefundStatus.SUCCEEDED if refund.last_error:
+            return now + backoff(refund.id, refund.error_count)
         case RefundStatus.SUCCEEDED:
             since = refund.settled_at or now
             return next((since + after for after in AFTER_SUCCESS if since + after > now), None)
@@ -168,12 +168,12 @@ def expire(refund: Refund, _: RefundLimits, *, now: datetime, unseen: str | None
     """Nobody said yes in time. `unseen` is the code for why Stripe could not be asked whether it was made anyhow."""
     if not refund.is_pending_decision or not refund.is_expired(now):
         return refund
-    return replace(refund, status=RefundStatus.EXPIRED, trouble=unseen)
+    return replace(refund, status=RefundStatus.EXPIRED, last_error=unseen)
 
 
 def record_sync(refund: Refund, _: RefundLimits, *, unseen: str | None) -> Refund:
     """A wish that is over was looked for at Stripe once more, and was not there; or it could not be seen again."""
-    return replace(refund, trouble=unseen) if refund.status is RefundStatus.EXPIRED else refund
+    return replace(refund, last_error=unseen) if refund.status is RefundStatus.EXPIRED else refund
 
 
 def mark_sent(refund: Refund, _: RefundLimits, *, now: datetime) -> Refund:
@@ -191,7 +191,7 @@ def rotate_key(refund: Refund, _: RefundLimits, *, number: int) -> Refund:
     if refund.status is not RefundStatus.APPROVED or refund.key_version != number:
         return refund
     anew = replace(refund, key_version=refund.key_version + 1, first_sent_at=None, last_sent_at=None)
-    return replace(anew, retry_until=None, expires_at=None, trouble=None)
+    return replace(anew, retry_until=None, expires_at=None, last_error=None)
 
 
 def mark_insufficient_balance(refund: Refund, _: RefundLimits, *, number: int, code: str, now: datetime) -> Refund:
@@ -201,7 +201,7 @@ def mark_insufficient_balance(refund: Refund, _: RefundLimits, *, number: int, c
     until = refund.retry_until or now + BALANCE_RETRY_TTL
     if refund.key_version > 1 and refund.expires_at is not None:
         until = min(until, refund.expires_at)
-    return replace(refund, trouble=code, retry_until=until)
+    return replace(refund, last_error=code, retry_until=until)
 
 
 def retry(refund: Refund, room: RefundLimits, *, now: datetime) -> Refund:
@@ -224,7 +224,7 @@ def reject(refund: Refund, _: RefundLimits, *, number: int, code: str, now: date
     if refund.status is not RefundStatus.APPROVED or refund.key_version != number:
         return refund
     return replace(
-        refund, status=RefundStatus.REJECTED, failure_reason=code, retry_until=None, trouble=None, settled_at=now
+        refund, status=RefundStatus.REJECTED, failure_reason=code, retry_until=None, last_error=None, settled_at=now
     )
 
 
@@ -237,13 +237,13 @@ def withdraw(refund: Refund, room: RefundLimits, *, number: int, code: str, now:
 
 def record_error(refund: Refund, _: RefundLimits, *, code: str) -> Refund:
     """Stripe did not answer, or not to us; it is tried again later, and later each time."""
-    return replace(refund, trouble=code, trouble_count=refund.trouble_count + 1)
+    return replace(refund, last_error=code, error_count=refund.error_count + 1)
 
 
 def apply_stripe_refund(refund: Refund, report: StripeRefund, *, now: datetime) -> Refund:
     """What Stripe says of a refund that we know; it never falls back to an earlier step."""
     if refund.status is RefundStatus.SUCCEEDED and report.status in RESERVING_STATUSES:
-        return replace(refund, trouble=None, trouble_count=0)
+        return replace(refund, last_error=None, error_count=0)
     if refund.status in {RefundStatus.FAILED, RefundStatus.CANCELED}:
         return refund
     settled = now if report.status not in RESERVING_STATUSES else None
@@ -256,8 +256,8 @@ def apply_stripe_refund(refund: Refund, report: StripeRefund, *, now: datetime) 
         amount=Money(report.amount, report.currency),
         pending_reason=report.pending_reason if report.status is RefundStatus.PENDING else None,
         failure_reason=report.failure_reason,
-        trouble=None,
-        trouble_count=0,
+        last_error=None,
+        error_count=0,
         retry_until=None,
         reserved_at=refund.reserved_at,
         settled_at=settled,

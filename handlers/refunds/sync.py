@@ -20,6 +20,7 @@ from storage.models.payment import Payment
 from storage.models.refund import Refund, RefundStatus, StripeRefund
 from storage.payment_queries import PaymentQueries
 from storage.refunds import Decide, RefundRepository
+from storage.shops import SYSTEM_ACTOR
 
 log = logging.getLogger(__name__)
 
@@ -47,15 +48,15 @@ class RefundSync:
         gateway: PaymentGateway,
         clock: Clock,
         *,
-        turns: KeyedLocks,
-        may_still: Callable[[Refund], Awaitable[bool]],
+        locks: KeyedLocks,
+        is_authorized: Callable[[Refund], Awaitable[bool]],
     ) -> None:
         self._book = book
         self._queries = queries
         self._gateway = gateway
         self._clock = clock
-        self._turns = turns
-        self._may_still = may_still
+        self._locks = locks
+        self._is_authorized = is_authorized
 
     async def get(self, refund_id: str) -> Refund:
         """The refund as we know it.
@@ -75,7 +76,7 @@ class RefundSync:
         `if_due`: only if it is still due once the turn has come; another may have attended to it meanwhile.
         """
         refund = await self.get(refund_id)
-        async with self._turns.lock(refund.payment_id):
+        async with self._locks.lock(refund.payment_id):
             for number in range(MOST_STEPS):
                 refund = await self.get(refund_id)
                 if if_due and not number and (refund.next_check_at is None or refund.next_check_at > self._clock.now()):
@@ -93,7 +94,7 @@ class RefundSync:
         Raises:
             GatewayError: our key has no right to see them.
         """
-        async with self._turns.lock(payment_id):
+        async with self._locks.lock(payment_id):
             payment = await self._payment(payment_id)
             if payment.intent_id is None or payment.livemode != self._gateway.livemode:
                 return False
@@ -115,7 +116,7 @@ class RefundSync:
             elif step is RefundStep.RETRIEVE and refund.status is RefundStatus.EXPIRED:
                 error = await self._look_if_possible(payment)
                 looked = partial(state_machine.record_sync, unseen=None if error is None else error.code)
-                await self._change(refund, looked, "refund looked", actor)
+                await self._change(refund, looked, "refund_synced", actor)
             elif step is RefundStep.RETRIEVE:
                 await self._look(payment)
             elif step is RefundStep.SEARCH:
@@ -127,7 +128,7 @@ class RefundSync:
                 "Stripe could not be asked for a refund of %s (%s): %s", payment.reference, error.code, error.message
             )
             decide = partial(state_machine.record_error, code=error.code)
-            await self._change(refund, decide, "stripe unreachable", actor)
+            await self._change(refund, decide, "stripe_unreachable", actor)
             return False
         return True
 
@@ -139,22 +140,22 @@ class RefundSync:
         began = self._clock.now()
         if await self._exists_at_stripe(payment, refund):
             return True
-        if not await self._may_still(refund):
+        if not await self._is_authorized(refund):
             return await self._withdraw(payment, refund, APPROVER_LOST_ROLE, "authority withdrawn", began)
         room, others = await self._book.limits(payment.id), await self._book.for_payment(payment.id)
         if refund_rivals.is_superseded(refund, room, others, self._clock.now()):
             why = DISPUTED if room.lost_to_disputes or room.blocked_by_dispute else REFUNDED_MEANWHILE
-            return await self._withdraw(payment, refund, why, "refund refused", began)
+            return await self._withdraw(payment, refund, why, "refund_rejected", began)
         number, sent_before = refund.key_version, refund.last_sent_at
         refund = await self._change(
-            refund, partial(state_machine.mark_sent, now=self._clock.now()), "refund sent", actor
+            refund, partial(state_machine.mark_sent, now=self._clock.now()), "refund_sent", actor
         )
         if refund.key_version != number or refund.status is not RefundStatus.APPROVED:
             return True  # another process looked as well, and asks by the next key or has seen how it ended
         try:
             report = await self._gateway.refund(refund.params, key=f"refund:{refund.id}:{refund.key_version}")
         except GatewayError as error:
-            refused_before = refund.trouble == error.code
+            refused_before = refund.last_error == error.code
             settled = sent_before is None or (refused_before and began - sent_before >= MAX_CALL_DURATION)
             return await self._handle_rejection(payment, refund, error, actor, settled=settled)
         if not state_machine.matches_payment(payment, report):
@@ -180,7 +181,7 @@ class RefundSync:
             return True
         if not settled:
             decide = partial(state_machine.record_error, code=error.code)
-            await self._change(refund, decide, "stripe unreachable", actor)
+            await self._change(refund, decide, "stripe_unreachable", actor)
             await self._book.postpone_check(refund.id, now=self._clock.now())
             return False
         log.warning("Stripe refused a refund of %s (%s): %s", payment.reference, error.code, error.message)
@@ -189,16 +190,16 @@ class RefundSync:
             decide = partial(
                 state_machine.mark_insufficient_balance, number=refund.key_version, code=error.code, now=now
             )
-            await self._change(refund, decide, "refund short of balance", actor)
+            await self._change(refund, decide, "refund_insufficient_balance", actor)
         else:
-            await self._refuse(refund, error.code, "refund refused", actor)
+            await self._refuse(refund, error.code, "refund_rejected", actor)
         return True
 
     async def _find(self, payment: Payment, refund: Refund, actor: str) -> None:
         """The key is of no use any more: look for our refund, and ask anew only where there is none."""
         if not await self._exists_at_stripe(payment, refund):
             anew = partial(state_machine.rotate_key, number=refund.key_version)
-            await self._change(refund, anew, "refund not found at stripe", actor)
+            await self._change(refund, anew, "refund_not_found_at_stripe", actor)
 
     async def _end(self, payment: Payment, refund: Refund) -> None:
         """Its time is over, unless it was made all the same: of that a book that was restored knows nothing.
@@ -210,12 +211,12 @@ class RefundSync:
         if refund.is_pending_decision:
             error = await self._look_if_possible(payment) if can_be_seen else None
             over = partial(state_machine.expire, now=self._clock.now(), unseen=None if error is None else error.code)
-            await self._change(refund, over, "refund expired", "kvit")
+            await self._change(refund, over, "refund_expired", SYSTEM_ACTOR)
             return
         if can_be_seen:
             await self._look(payment)
-        why = refund.trouble if refund.trouble in NO_BALANCE else None
-        await self._refuse(refund, why or "balance_insufficient", "refund given up", "kvit")
+        why = refund.last_error if refund.last_error in NO_BALANCE else None
+        await self._refuse(refund, why or "balance_insufficient", "refund_abandoned", SYSTEM_ACTOR)
 
     async def _withdraw(self, payment: Payment, refund: Refund, why: str, action: str, began: datetime) -> bool:
         """What was approved holds no more. A look that `began` then found nothing of it, but it may be on its way.
@@ -223,7 +224,7 @@ class RefundSync:
         False if that has to be waited for: what is kept for it stays kept.
         """
         decide = partial(state_machine.withdraw, number=refund.key_version, code=why, now=began)
-        after = await self._change(refund, decide, action, "kvit")
+        after = await self._change(refund, decide, action, SYSTEM_ACTOR)
         if after.status is RefundStatus.APPROVED:
             log.warning("a refund of %s that may be on its way is asked for no more: %s", payment.reference, why)
             await self._book.postpone_check(refund.id, now=self._clock.now())
@@ -256,7 +257,7 @@ class RefundSync:
             partial(state_machine.apply_stripe_refund, now=now),
             partial(state_machine.import_stripe_refund, now=now),
         )
-        await self._book.apply_stripe_refunds(payment.id, reports, seen=seen, found=found, now=now)
+        await self._book.apply_stripe_refunds(payment.id, reports, known=seen, unknown=found, now=now)
 
     async def _refuse(self, refund: Refund, code: str, action: str, actor: str) -> None:
         decide = partial(state_machine.reject, number=refund.key_version, code=code, now=self._clock.now())

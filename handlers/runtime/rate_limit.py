@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 class RateLimiter:
     """Counts what was let through by key; the longest unused key is forgotten where there are too many."""
 
-    def __init__(self, most: int, seconds: float, *, keys: int = 10_000) -> None:
+    def __init__(self, limit: int, seconds: float, *, keys: int = 10_000) -> None:
         """`most` pass in `seconds`; `keys` bounds what is remembered."""
-        self._most = most
+        self._most = limit
         self._window = timedelta(seconds=seconds)
         self._keys = keys
         self._passed: OrderedDict[str, deque[datetime]] = OrderedDict()
@@ -38,22 +38,22 @@ class RecentTimes:
     def __init__(self, kept: timedelta, *, most: int = MOST) -> None:
         self._kept = kept
         self._most = most
-        self._times: dict[str, datetime] = {}
+        self._timing: dict[str, datetime] = {}
 
     def __len__(self) -> int:
         """How many keys are remembered."""
-        return len(self._times)
+        return len(self._timing)
 
     def get(self, key: str) -> datetime | None:
         """The time that was noted last; None if there is none, or it was forgotten."""
-        return self._times.get(key)
+        return self._timing.get(key)
 
     def set(self, key: str, at: datetime, *, now: datetime) -> None:
         """Remember this time, and forget what is too old or too much."""
-        self._times.pop(key, None)
-        while self._times and (len(self._times) >= self._most or self._oldest() < now - self._kept):
-            del self._times[next(iter(self._times))]
-        self._times[key] = at
+        self._timing.pop(key, None)
+        while self._timing and (len(self._timing) >= self._most or self._oldest() < now - self._kept):
+            del self._timing[next(iter(self._timing))]
+        self._timing[key] = at
 
     def _oldest(self) -> datetime:
-        return next(iter(self._times.values()))
+        return next(iter(self._timing.values()))

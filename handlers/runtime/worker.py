@@ -41,36 +41,36 @@ class Worker:
 
     def __init__(
         self,
-        box: JobQueue,
+        queue: JobQueue,
         handle: Handle,
         clock: Clock,
-        health: Heartbeats,
+        heartbeats: Heartbeats,
         *,
-        hands: int = CONCURRENCY,
+        concurrency: int = CONCURRENCY,
         lease_seconds: float = LEASE_SECONDS,
         outbox: JobQueue,
-        set_aside: Sequence[OnSetAside],
-        settled: Settled = _unseen,
+        on_dead_letter: Sequence[OnSetAside],
+        on_finished: Settled = _unseen,
     ) -> None:
         """`handle` returns a verdict; what it raises is tried again `MOST_TRIES` times, then put aside for a human.
 
         `outbox` takes what `set_aside` has to say about that.
         """
-        self._box = box
+        self._queue = queue
         self._handle = handle
         self._clock = clock
-        self._health = health
-        self._hands = hands
+        self._heartbeats = heartbeats
+        self._concurrency = concurrency
         self._lease_seconds = lease_seconds
         self._outbox = outbox
-        self._set_aside = set_aside
-        self._settled = settled
+        self._set_aside = on_dead_letter
+        self._settled = on_finished
         self._busy: set[asyncio.Task[None]] = set()
         self._held: dict[int, Job] = {}
         self._claimed = asyncio.Event()
         self._claimed.set()
         self._stopping = False
-        health.register(box.box, within_seconds=POLL_INTERVAL * 8)
+        heartbeats.register(queue.queue, within_seconds=POLL_INTERVAL * 8)
 
     async def run(self) -> None:
         """Handle mail as it comes, until `stop`."""
@@ -78,71 +78,71 @@ class Worker:
             try:
                 await self._claim_batch()
             except DatabaseUnavailable as error:
-                log.warning("the belt %s waits: %s", self._box.box, error)
+                log.warning("the belt %s waits: %s", self._queue.queue, error)
                 await asyncio.sleep(1)
 
     async def drain(self) -> int:
         """Handle everything that is due now, and return how many mails that were."""
         handled = 0
-        while mails := await self._box.claim(
-            now=self._clock.now(), limit=self._hands, lease_seconds=self._lease_seconds
+        while jobs := await self._queue.claim(
+            now=self._clock.now(), limit=self._concurrency, lease_seconds=self._lease_seconds
         ):
-            self._held |= {mail.id: mail for mail in mails}
-            await gather_all([self._process(mail) for mail in mails])
-            handled += len(mails)
+            self._held |= {job.id: job for job in jobs}
+            await gather_all([self._process(job) for job in jobs])
+            handled += len(jobs)
         return handled
 
     async def stop(self, seconds: float) -> None:
         """Claim nothing more and let what is in hand be finished, within `seconds`."""
         self._stopping = True
-        self._box.notify()
+        self._queue.notify()
         if self._busy:
             await asyncio.wait(self._busy, timeout=seconds)
 
     async def _claim_batch(self) -> None:
-        self._health.beat(self._box.box, self._clock.now())
-        free = self._hands - len(self._busy)
+        self._heartbeats.beat(self._queue.queue, self._clock.now())
+        free = self._concurrency - len(self._busy)
         if free <= 0:
             await asyncio.wait(self._busy, timeout=POLL_INTERVAL, return_when=asyncio.FIRST_COMPLETED)
             return
         self._claimed.clear()
         try:
-            mails = await self._box.claim(now=self._clock.now(), limit=free, lease_seconds=self._lease_seconds)
-            for mail in mails:
-                is_new = mail.id not in self._held
-                self._held[mail.id] = mail
+            jobs = await self._queue.claim(now=self._clock.now(), limit=free, lease_seconds=self._lease_seconds)
+            for job in jobs:
+                is_new = job.id not in self._held
+                self._held[job.id] = job
                 if is_new:  # or its lease ran out while we work on it: this one is ours as well
-                    task = asyncio.create_task(self._process(mail))
+                    task = asyncio.create_task(self._process(job))
                     self._busy.add(task)
                     task.add_done_callback(self._busy.discard)
         finally:
             self._claimed.set()
-        if len(mails) < free and not self._stopping:  # whatever comes now rings the bell
+        if len(jobs) < free and not self._stopping:  # whatever comes now rings the bell
             await self._wait_for_work()
 
     async def _wait_for_work(self) -> None:
         """Wait for new mail, or until the next one is due."""
-        due = await self._box.next_due()
+        due = await self._queue.next_due()
         left = POLL_INTERVAL if due is None else (due - self._clock.now()).total_seconds()
-        await wait_first(self._box.wait(), self._clock.sleep(max(0.0, min(left, POLL_INTERVAL))))
+        await wait_first(self._queue.wait(), self._clock.sleep(max(0.0, min(left, POLL_INTERVAL))))
 
-    async def _process(self, mail: Job) -> None:
-        with trace(box=mail.queue, mail=mail.id):
-            verdict = await self._run_handler(mail)
+    async def _process(self, job: Job) -> None:
+        with trace(queue=job.queue, mail=job.id):
+            verdict = await self._run_handler(job)
             try:
-                words = await self._dead_letter_jobs(mail, verdict.reason) if isinstance(verdict, DeadLetter) else ()
+                words = await self._dead_letter_jobs(job, verdict.reason) if isinstance(verdict, DeadLetter) else ()
                 now = self._clock.now()
-                settled = await self._finish(mail.id, verdict, words, now)
+                settled = await self._finish(job.id, verdict, words, now)
             except DatabaseUnavailable as error:
-                log.warning("mail %s could not be settled, it comes again: %s", mail.id, error)
+                log.warning("mail %s could not be settled, it comes again: %s", job.id, error)
                 return
             finally:
-                self._held.pop(mail.id, None)
-            self._settled(mail, verdict, now)
+                self._held.pop(job.id, None)
+            self._settled(job, verdict, now)
             if settled and isinstance(verdict, Done):
-                log.info("%s is done", mail.kind)
+                log.info("%s is done", job.kind)
             if settled and isinstance(verdict, DeadLetter):
-                log.error("mail %s (%s) was set aside: %s", mail.id, mail.kind, verdict.reason)
+                log.error("mail %s (%s) was set aside: %s", job.id, job.kind, verdict.reason)
 
     async def _finish(self, number: int, verdict: Outcome, words: Sequence[NewJob], now: datetime) -> bool:
         """Settle it by the lease that we hold; False if it is another's by now.
@@ -152,35 +152,35 @@ class Worker:
         """
         while True:
             held = self._held[number]
-            settled = await self._box.finish(
-                held, verdict, now=now, also=lambda tx: self._outbox.enqueue_in(tx, *words, now=now)
+            settled = await self._queue.finish(
+                held, verdict, now=now, in_transaction=lambda tx: self._outbox.enqueue_in(tx, *words, now=now)
             )
             if not settled:
                 await self._claimed.wait()
             if settled or self._held[number] is held:
                 return settled
 
-    async def _run_handler(self, mail: Job) -> Outcome:
+    async def _run_handler(self, job: Job) -> Outcome:
         try:
             async with asyncio.timeout(JOB_TIMEOUT):
-                return await self._handle(mail)
+                return await self._handle(job)
         except DatabaseUnavailable as error:
-            log.warning("mail %s waits for the database: %s", mail.id, error)
+            log.warning("mail %s waits for the database: %s", job.id, error)
             return Snooze(2.0)
         except Exception as error:
-            log.exception("mail %s (%s) failed", mail.id, mail.kind)
-            if mail.attempts + 1 >= MAX_ATTEMPTS:
+            log.exception("mail %s (%s) failed", job.id, job.kind)
+            if job.attempts + 1 >= MAX_ATTEMPTS:
                 return DeadLetter(f"{type(error).__name__} in {MAX_ATTEMPTS} tries")
-            return Retry(type(error).__name__, 1.0 + mail.attempts * 2)
+            return Retry(type(error).__name__, 1.0 + job.attempts * 2)
 
-    async def _dead_letter_jobs(self, mail: Job, reason: str) -> Sequence[NewJob]:
+    async def _dead_letter_jobs(self, job: Job, reason: str) -> Sequence[NewJob]:
         """What is to be said of a mail that is set aside; who cannot say it does not hinder the others."""
         words: list[NewJob] = []
         for say in self._set_aside:
             try:
-                words += await say(mail, reason)
+                words += await say(job, reason)
             except DatabaseUnavailable:
                 raise
             except Exception:
-                log.exception("somebody cannot be told that mail %s is set aside", mail.id)
+                log.exception("somebody cannot be told that mail %s is set aside", job.id)
         return words

@@ -66,7 +66,7 @@ class InvitationService:
 
     def __init__(
         self,
-        team: MembershipService,
+        membership: MembershipService,
         book: InvitationRepository,
         outbox: JobQueue,
         alerts: Alerts,
@@ -75,7 +75,7 @@ class InvitationService:
         *,
         secret: bytes,
     ) -> None:
-        self._team = team
+        self._membership = membership
         self._book = book
         self._outbox = outbox
         self._alerts = alerts
@@ -94,7 +94,7 @@ class InvitationService:
         await self._outbox.enqueue(
             NewJob(f"{KIND}:{kept.token_hash}", chat_ordering_key(inviter.id), KIND, body), now=now
         )
-        if kept.role is Role.ADMIN and not await self._team.is_owner(inviter.id):
+        if kept.role is Role.ADMIN and not await self._membership.is_owner(inviter.id):
             await self._alerts.admin_invited(shop, inviter, kept.token_hash)
 
     async def is_invited(self, said: str) -> bool:
@@ -104,21 +104,21 @@ class InvitationService:
         invitation = await self._book.find(_digest(said.removeprefix(INVITE)))
         return invitation is not None and invitation.is_valid(self._clock.now())
 
-    async def join(self, said: str, person: Actor, answer: Callable[[AcceptedInvitation], NewJob]) -> None:
+    async def join(self, said: str, actor: Actor, answer: Callable[[AcceptedInvitation], NewJob]) -> None:
         """Seat the person who brings an invitation's word, and tell him and whoever invited him.
 
         Raises:
             InvitationRefused, RoleHeld: nothing was changed.
         """
         digest = _digest(said.removeprefix(INVITE))
-        name = clean_text(person.name[:LONGEST_NAME])
-        owners, now = await self._team.owners(), self._clock.now()
+        name = clean_text(actor.name[:LONGEST_NAME])
+        owners, now = await self._membership.owners(), self._clock.now()
         await self._book.accept(
             digest,
-            person.id,
+            actor.id,
             name=name,
             owners=owners,
-            say=lambda joined: (answer(joined), _accepted_notification(joined)),
+            messages=lambda joined: (answer(joined), _accepted_notification(joined)),
             now=now,
         )
 
@@ -128,7 +128,7 @@ class InvitationService:
         Raises:
             OwnersAreSet, UnknownMember, LastAdmin, NoLongerAdmin: nothing was changed.
         """
-        owners = await self._team.owners()
+        owners = await self._membership.owners()
         if user_id in owners:
             raise OwnersAreSet
         now = self._clock.now()
@@ -138,13 +138,13 @@ class InvitationService:
         """The shop's invitations that somebody can still take up."""
         return await self._book.open(shop.id, now=self._clock.now())
 
-    async def build_message(self, mail: Job) -> OutboxMessage | None:
+    async def build_message(self, job: Job) -> OutboxMessage | None:
         """The message with the link; None once the invitation is not worth anything any more.
 
         Raises:
             DeliveryFailed: the bot does not know its own name yet.
         """
-        said, wish = _read(mail)
+        said, wish = _read(job)
         word = self._token(wish.source)
         invitation = await self._book.find(_digest(word))
         if invitation is None or not invitation.is_valid(self._clock.now()):
@@ -165,22 +165,22 @@ class InvitationService:
             ChatTarget(wish.user_id), Message(words, ((share,),)), wish.message_id if wish.is_private else None
         )
 
-    async def on_sent(self, mail: Job) -> None:
+    async def on_sent(self, job: Job) -> None:
         """The link is with the inviter; where he asked in a group, say so there, and nothing more."""
-        await self._say_in_group(mail, "invite.sent_privately")
+        await self._say_in_group(job, "invite.sent_privately")
 
-    async def on_chat_unavailable(self, mail: Job) -> None:
+    async def on_chat_unavailable(self, job: Job) -> None:
         """The inviter's private chat is closed to the bot: let the invitation end, and say in the group what to do."""
-        await self._book.revoke_invitation(_read(mail)[0]["digest"], now=self._clock.now())
-        await self._say_in_group(mail, "invite.private_closed")
+        await self._book.revoke_invitation(_read(job)[0]["digest"], now=self._clock.now())
+        await self._say_in_group(job, "invite.private_closed")
 
-    async def _say_in_group(self, mail: Job, key: str) -> None:
-        _, wish = _read(mail)
+    async def _say_in_group(self, job: Job, key: str) -> None:
+        _, wish = _read(job)
         if wish.is_private:
             return
         words = html(wish.language, key, bot=f"https://t.me/{self._messenger.username}")
-        post = OutboxMessage(ChatTarget(wish.chat_id, wish.thread_id), Message(words), wish.message_id)
-        await self._outbox.enqueue(to_job(post, key=f"{wish.key}:{KIND}"), now=self._clock.now())
+        outgoing = OutboxMessage(ChatTarget(wish.chat_id, wish.thread_id), Message(words), wish.message_id)
+        await self._outbox.enqueue(to_job(outgoing, key=f"{wish.key}:{KIND}"), now=self._clock.now())
 
     def _token(self, source: str) -> str:
         made = hmac.digest(self._secret, source.encode(), "sha256")[:WORD_BYTES]
@@ -192,15 +192,15 @@ def _accepted_notification(joined: AcceptedInvitation) -> NewJob:
     shop, member = joined.shop, joined.member
     role = role_name(shop.language, member.role)
     person = display_name(member.name, member.user_id)
-    words = html(shop.language, "join.told", person=person, role=role, shop=shop.name)
-    post = OutboxMessage(ChatTarget(joined.invitation.invited_by), Message(words))
-    return to_job(post, key=f"joined:{joined.invitation.token_hash}")
+    words = html(shop.language, "join.notified", person=person, role=role, shop=shop.name)
+    outgoing = OutboxMessage(ChatTarget(joined.invitation.invited_by), Message(words))
+    return to_job(outgoing, key=f"joined:{joined.invitation.token_hash}")
 
 
 def _digest(word: str) -> str:
     return hashlib.sha256(word.encode(errors="replace")).hexdigest()
 
 
-def _read(mail: Job) -> tuple[dict[str, Any], InvitationContext]:
-    said = json.loads(mail.payload)
+def _read(job: Job) -> tuple[dict[str, Any], InvitationContext]:
+    said = json.loads(job.payload)
     return said, InvitationContext(**said.pop("wish"))

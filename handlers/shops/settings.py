@@ -37,37 +37,37 @@ PERCENT = re.compile(r"([0-9]{1,2})(?:[.,]([0-9]{1,2}))?\s*%?")
 class InvalidSetting(UserError):
     """The setting is not known, or cannot have this value."""
 
-    message_key = "error.setting_refused"
+    message_key = "error.invalid_setting"
 
 
 class InvalidName(UserError):
     """A name is empty or too long."""
 
-    message_key = "error.name_refused"
+    message_key = "error.invalid_name"
 
 
 class InvalidLimit(UserError):
     """A limit is no amount, or one that nobody could keep."""
 
-    message_key = "error.limit_refused"
+    message_key = "error.invalid_limit"
 
 
 class InvalidHours(UserError):
     """The lifetime of a request is no number of hours, or out of bounds."""
 
-    message_key = "error.hours_refused"
+    message_key = "error.invalid_hours"
 
 
 class InvalidVat(UserError):
     """The rate of VAT is no percentage."""
 
-    message_key = "error.vat_refused"
+    message_key = "error.invalid_vat"
 
 
 class InvalidSellerLine(UserError):
     """A line about the seller is empty or too long."""
 
-    message_key = "error.line_refused"
+    message_key = "error.invalid_seller_line"
 
 
 def parse_change(name: str, value: str) -> Callable[[Shop], Shop]:

@@ -40,17 +40,17 @@ def failure_message_key(code: str | None) -> str:
 def rejection_message_key(code: str | None) -> str:
     """The sentence for a request that Stripe did not take at all."""
     if code in NOT_ENABLED:
-        return "refused.not_enabled"
+        return "rejection.not_enabled"
     if code in {"amount_too_small", "amount_too_large"}:
-        return f"refused.{code}"
-    return "refused.other"
+        return f"rejection.{code}"
+    return "rejection.other"
 
 
 def error_message_key(code: str | None) -> str:
     """The sentence for a request that waits for Stripe."""
     if code in AUTH_ERRORS:
-        return "trouble.key"
-    return "trouble.mismatch" if code == INTENT_MISMATCH else "trouble.unreachable"
+        return "last_error.key"
+    return "last_error.mismatch" if code == INTENT_MISMATCH else "last_error.unreachable"
 
 
 PERMISSION_ERROR = "permission"

@@ -110,5 +110,5 @@ def _word(value: Any) -> str | None:
     return value if isinstance(value, str) and _WORD.fullmatch(value) else None
 
 
-CUSTOMER_RETURNED = "returned"
+CUSTOMER_RETURNED = "customer_returned"
 """The kind of mail that says that a customer came back from the wallet: its body is our payment's id."""

@@ -51,7 +51,7 @@ class EventBackfill:
         self,
         gateway: PaymentGateway,
         events: JobQueue,
-        directory: ShopRepository,
+        shops: ShopRepository,
         queries: PaymentQueries,
         clock: Clock,
         *,
@@ -62,7 +62,7 @@ class EventBackfill:
         """`seconds` is the time between two sweeps; `late` hears how many events were found that had not come."""
         self._gateway = gateway
         self._events = events
-        self._directory = directory
+        self._shops = shops
         self._queries = queries
         self._clock = clock
         self._seconds = seconds
@@ -94,10 +94,10 @@ class EventBackfill:
             async for batch in batches:
                 ready = list(takewhile(lambda one: not self._is_on_the_way(one[0], now), batch))
                 if ready:
-                    drafts = [draft for change, raw in ready if (draft := self._draft(change, raw))]
-                    missed += await self._events.enqueue(*drafts, now=now)
+                    jobs = [job for change, raw in ready if (job := self._draft(change, raw))]
+                    missed += await self._events.enqueue(*jobs, now=now)
                     last = ready[-1][0]
-                    await self._directory.set(CURSOR, f"{last.id} {last.created_at.isoformat()}")
+                    await self._shops.set(CURSOR, f"{last.id} {last.created_at.isoformat()}")
                 if len(ready) < len(batch):
                     break
         if missed and self._has_webhook:
@@ -105,10 +105,10 @@ class EventBackfill:
         return missed
 
     async def _read_before(self, now: datetime) -> tuple[str | None, datetime]:
-        known = await self._directory.get(CURSOR)
+        known = await self._shops.get(CURSOR)
         if known is None:
             known = f"{NOTHING_YET} {(now - FIRST_LOOK).isoformat()}"
-            await self._directory.set(CURSOR, known)
+            await self._shops.set(CURSOR, known)
         event_id, _, at = known.partition(" ")
         return None if event_id == NOTHING_YET else event_id, datetime.fromisoformat(at)
 

@@ -33,24 +33,24 @@ class StripeEventHandler:
 
     def __init__(
         self,
-        attendant: PaymentSync,
+        sync: PaymentSync,
         refunds: RefundSync,
         disputes: DisputeSync,
         queries: PaymentQueries,
         *,
         chance: Callable[[], float] = random,
     ) -> None:
-        self._attendant = attendant
+        self._sync = sync
         self._refunds = refunds
         self._disputes = disputes
         self._queries = queries
         self._chance = chance
 
-    async def handle(self, mail: Job) -> Outcome:
+    async def handle(self, job: Job) -> Outcome:
         """Look at the payment that the event points to; again later if Stripe cannot be seen."""
-        if mail.kind == CUSTOMER_RETURNED:
-            return await self._look(mail.payload.decode(), "customer", None, mail)
-        event = events.parse_event(mail.payload)
+        if job.kind == CUSTOMER_RETURNED:
+            return await self._look(job.payload.decode(), "customer", None, job)
+        event = events.parse_event(job.payload)
         payment = await self._queries.by_intent(event.intent_id) if event.intent_id else None
         if payment is None and event.payment_id:
             payment = await self._queries.payment(event.payment_id)
@@ -65,29 +65,29 @@ class StripeEventHandler:
             return Done("unknown payment")
         mark(payment=payment.reference)
         if payment.is_terminal:
-            return await self._handle_closed_payment(payment, event, mail)
-        verdict = await self._look(payment.id, "stripe", event.intent_id, mail)
+            return await self._handle_closed_payment(payment, event, job)
+        verdict = await self._look(payment.id, "stripe", event.intent_id, job)
         if verdict == Done() and _is_refund_or_dispute(event):
-            return await self._look_at_money_out(payment, event, mail)
+            return await self._look_at_money_out(payment, event, job)
         return verdict
 
-    async def _look(self, payment_id: str, actor: str, intent_id: str | None, mail: Job) -> Outcome:
-        payment, seen = await self._attendant.sync(payment_id, actor=actor, intent_id=intent_id)
+    async def _look(self, payment_id: str, actor: str, intent_id: str | None, job: Job) -> Outcome:
+        payment, seen = await self._sync.sync(payment_id, actor=actor, intent_id=intent_id)
         if seen:
             return Done()
         if payment.last_error == INTENT_MISMATCH:
             return DeadLetter(f"Stripe's intent does not fit {payment.reference}, and nothing was believed")
-        return self._retry("Stripe could not be seen", mail)
+        return self._retry("Stripe could not be seen", job)
 
-    async def _handle_closed_payment(self, payment: Payment, event: StripeEvent, mail: Job) -> Outcome:
+    async def _handle_closed_payment(self, payment: Payment, event: StripeEvent, job: Job) -> Outcome:
         """A final state stays; what goes out of it is looked at, and money that came all the same is for a human."""
         if payment.status is PaymentStatus.SUCCEEDED and _is_refund_or_dispute(event):
-            return await self._look_at_money_out(payment, event, mail)
+            return await self._look_at_money_out(payment, event, job)
         if payment.status is PaymentStatus.CANCELED and event.type == "payment_intent.succeeded":
             return DeadLetter(f"money came for {payment.reference}, which had ended")
         return Done("final already")
 
-    async def _look_at_money_out(self, payment: Payment, event: StripeEvent, mail: Job) -> Outcome:
+    async def _look_at_money_out(self, payment: Payment, event: StripeEvent, job: Job) -> Outcome:
         """Refunds, disputes and warnings are looked at by their own lists, whoever caused them."""
         try:
             if event.type.startswith(CONTESTS):
@@ -96,10 +96,10 @@ class StripeEventHandler:
                 seen = await self._refunds.sync(payment.id)
         except GatewayError as error:  # it will not pass by itself
             return DeadLetter(f"the Stripe key lacks the right to see what {event.type} is about ({error.code})")
-        return Done() if seen else self._retry("Stripe's refunds or disputes could not be seen", mail)
+        return Done() if seen else self._retry("Stripe's refunds or disputes could not be seen", job)
 
-    def _retry(self, why: str, mail: Job) -> Retry:
-        return Retry(why, 1 + self._chance() * min(LONGEST_PAUSE, 2.0 ** (mail.attempts + 1)))
+    def _retry(self, why: str, job: Job) -> Retry:
+        return Retry(why, 1 + self._chance() * min(LONGEST_PAUSE, 2.0 ** (job.attempts + 1)))
 
 
 def _is_refund_or_dispute(event: StripeEvent) -> bool:

@@ -30,8 +30,8 @@ def make_app(
     update_draft: MakeDraft,
     livemode: bool,
     pages: Pages,
-    live: LiveUpdates,
-    health: Heartbeats,
+    live_updates: LiveUpdates,
+    heartbeats: Heartbeats,
     ready: Mapping[str, Check],
     wallet_name: str = "auto",
     public_url: str | None = None,
@@ -53,11 +53,13 @@ def make_app(
     stripe = StripeWebhook(inbox, clock, bodies, secrets=webhook_secrets, livemode=livemode, came=came)
     telegram = TelegramWebhook(updates, clock, bodies, secret=update_secret, draft=update_draft)
     voice = WalletNaming(wallet_name)
-    page = PayPageRoutes(pages, live, clock, voice=voice, public_url=public_url, trusted=trusted_proxies)
-    operations = MonitoringRoutes(clock, health, ready, readings=readings, token=metrics_token)
+    page = PayPageRoutes(
+        pages, live_updates, clock, wallet_naming=voice, public_url=public_url, trusted=trusted_proxies
+    )
+    operations = MonitoringRoutes(clock, heartbeats, ready, readings=readings, token=metrics_token)
     app = web.Application(middlewares=[error_middleware()], client_max_size=MAX_BODY)
     app.on_response_prepare.append(security_headers(framed_by))
-    app.on_shutdown.append(_ending(live))
+    app.on_shutdown.append(_ending(live_updates))
     app.add_routes(
         [
             web.post("/stripe/webhook", stripe.receive),
@@ -76,10 +78,10 @@ def make_app(
     return app
 
 
-def _ending(live: LiveUpdates) -> Callable[[web.Application], Awaitable[None]]:
+def _ending(live_updates: LiveUpdates) -> Callable[[web.Application], Awaitable[None]]:
     """What lets the streams end before the server waits for them."""
 
     async def end(_: web.Application) -> None:
-        live.close()
+        live_updates.close()
 
     return end

@@ -42,7 +42,7 @@ SAID = {
     405: "page.wrong_method",
     413: "page.too_large",
     429: "page.too_many",
-    500: "page.broken",
+    500: "page.error",
     503: "page.unavailable",
 }
 """What a person is told; a status that is not here is a request that no person makes."""
@@ -106,7 +106,7 @@ def _render_error(stop: web.HTTPException, request: web.Request, mark: str) -> N
     """Say it as a page to a browser, and in one line to a program."""
     key = SAID.get(stop.status, "page.bad_request")
     if isinstance(stop, StripeUnavailableResponse):
-        key = "page.stripe_silent"
+        key = "page.stripe_unavailable"
     if "text/html" in request.headers.get("Accept", ""):
         said = {"key": key, "mark": mark if stop.status == 500 else "", "again": _again(stop, request)}
         language = negotiate_language(request, getattr(stop, "language", DEFAULT_LANGUAGE))

@@ -30,7 +30,7 @@ class MonitoringRoutes:
     def __init__(
         self,
         clock: Clock,
-        health: Heartbeats,
+        heartbeats: Heartbeats,
         ready: Mapping[str, Check],
         *,
         readings: Read | None = None,
@@ -42,12 +42,12 @@ class MonitoringRoutes:
         `readings` makes the page of `/metrics`, `token` is what has to be shown for it.
         """
         self._clock = clock
-        self._health = health
+        self._heartbeats = heartbeats
         self._ready = ready
         self._readings = readings
         self._token = token.encode()
         self._check_seconds = check_seconds
-        self._seldom = ThrottledLogger()
+        self._throttled_log = ThrottledLogger()
 
     async def healthz(self, request: web.Request) -> web.Response:
         """200 while the process can answer at all."""
@@ -57,7 +57,7 @@ class MonitoringRoutes:
         """200 when everything works, else 503; `not_ready` names what does not."""
         passed = await asyncio.gather(*(self._passes(name) for name in self._ready))
         failed = [name for name, good in zip(self._ready, passed, strict=True) if not good]
-        not_ready = failed + self._health.stale(self._clock.now())
+        not_ready = failed + self._heartbeats.stale(self._clock.now())
         if not_ready:
             said = {"ready": False, "not_ready": not_ready}
             return web.json_response(said, status=503, headers={"Retry-After": "5"})
@@ -76,7 +76,7 @@ class MonitoringRoutes:
             async with asyncio.timeout(self._check_seconds):
                 return await self._ready[name]()
         except Exception as error:  # whatever it is, the answer is the same, and the log has the reason
-            self._seldom.warning(log, "not ready: %s", f"{name} ({type(error).__name__}: {error})")
+            self._throttled_log.warning(log, "not ready: %s", f"{name} ({type(error).__name__}: {error})")
             return False
 
 

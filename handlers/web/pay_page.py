@@ -73,18 +73,18 @@ class PayPageRoutes:
     def __init__(
         self,
         pages: Pages,
-        live: LiveUpdates,
+        live_updates: LiveUpdates,
         clock: Clock,
         *,
-        voice: WalletNaming,
+        wallet_naming: WalletNaming,
         public_url: str | None,
         trusted: Networks,
     ) -> None:
         """`public_url` is where customers find this site, `trusted` are the proxies that say where they come from."""
         self._pages = pages
-        self._live = live
+        self._live_updates = live_updates
         self._clock = clock
-        self._voice = voice
+        self._wallet_naming = wallet_naming
         self._public_url = public_url
         self._trusted = trusted
         self._payments = RateLimiter(MAX_TAPS_PER_PAYMENT, RATE_LIMIT_WINDOW)
@@ -105,7 +105,7 @@ class PayPageRoutes:
             return _to(_clean(request, page))
         link = None if _is_phone(request) else self._link(page)
         values = page_context(
-            page, self._voice, self._clock.now(), negotiate_language(request, page.shop.language), link
+            page, self._wallet_naming, self._clock.now(), negotiate_language(request, page.shop.language), link
         )
         return web.Response(text=render("pay.html", **values), content_type="text/html")
 
@@ -146,7 +146,7 @@ class PayPageRoutes:
         """The paper about what was received, to be read or printed."""
         page = await self._find(request)
         refunds = await self._pages.completed_refunds(page)
-        values = receipt_values(page, refunds, self._voice, negotiate_language(request, page.shop.language))
+        values = receipt_values(page, refunds, self._wallet_naming, negotiate_language(request, page.shop.language))
         if values is None:
             raise web.HTTPNotFound
         return web.Response(text=render("receipt.html", **values), content_type="text/html")
@@ -176,7 +176,7 @@ class PayPageRoutes:
         if request.method == "HEAD":
             return web.Response(content_type=EVENT_STREAM)
         try:
-            with self._live.subscribe(page, client_address(request, self._trusted)) as topic:
+            with self._live_updates.subscribe(page, client_address(request, self._trusted)) as topic:
                 stream = web.StreamResponse(headers={"Content-Type": EVENT_STREAM, "X-Accel-Buffering": "no"})
                 await stream.prepare(request)
                 with suppress(ConnectionError):  # whoever closes the page just goes

@@ -50,11 +50,13 @@ class WalletNaming:
         return i18n.wallet_name(self.wallet_name, at, shop.time_zone)
 
 
-def page_context(page: PayPage, voice: WalletNaming, now: datetime, language: str, link: str | None) -> dict[str, Any]:
+def page_context(
+    page: PayPage, wallet_naming: WalletNaming, now: datetime, language: str, link: str | None
+) -> dict[str, Any]:
     """What `pay.html` is filled with; `link` is drawn to be scanned."""
     payment, shop = page.payment, page.shop
     currency = payment.amount.currency
-    brand = voice.wallet(now, shop).lower()
+    brand = wallet_naming.wallet(now, shop).lower()
     key, more = _sentences(page, brand)
     amount = i18n.money(language, payment.amount)
     return {
@@ -82,7 +84,7 @@ def page_context(page: PayPage, voice: WalletNaming, now: datetime, language: st
 
 
 def receipt_values(
-    page: PayPage, refunds: Sequence[Refund], voice: WalletNaming, language: str
+    page: PayPage, refunds: Sequence[Refund], wallet_naming: WalletNaming, language: str
 ) -> dict[str, Any] | None:
     """What `receipt.html` is filled with; None where nothing was received."""
     payment, shop = page.payment, page.shop
@@ -97,7 +99,7 @@ def receipt_values(
         "seller": shop.seller_name or shop.name,
         "at": i18n.format_datetime(language, receipt.at, shop.time_zone),
         "rate": None if shop.vat_rate is None else i18n.percentage(language, shop.vat_rate),
-        "paid": f"receipt.paid_{voice.wallet(receipt.at, shop).lower()}",
+        "paid": f"receipt.paid_{wallet_naming.wallet(receipt.at, shop).lower()}",
         "refunds": [
             (i18n.format_date(language, refund.settled_at or refund.requested_at, shop.time_zone), refund.amount)
             for refund in refunds

@@ -33,7 +33,7 @@ class StripeWebhook:
         self,
         inbox: JobQueue,
         clock: Clock,
-        bodies: BodyReader,
+        body_reader: BodyReader,
         *,
         secrets: Sequence[str],
         livemode: bool,
@@ -48,9 +48,9 @@ class StripeWebhook:
         self._clock = clock
         self._secrets = tuple(secret.encode() for secret in secrets)
         self._livemode = livemode
-        self._bodies = bodies
+        self._body_reader = body_reader
         self._came = came
-        self._seldom = ThrottledLogger()
+        self._throttled_log = ThrottledLogger()
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer 200 once the event is committed, was there already, or is none of ours.
@@ -59,13 +59,13 @@ class StripeWebhook:
             web.HTTPException: 400, 408, 413 or 503, and nothing is stored.
             DatabaseUnavailable: nothing is stored; Stripe sends it again after a 503.
         """
-        raw = await self._bodies.read(request)
+        raw = await self._body_reader.read(request)
         now = self._clock.now()
         try:
             verify_signature(raw, ",".join(request.headers.getall("Stripe-Signature", [])), self._secrets, now=now)
             event = events.parse_event(raw)
         except (InvalidSignature, InvalidEvent) as error:
-            self._seldom.warning(log, "refused what came to Stripe's webhook: %s", str(error))
+            self._throttled_log.warning(log, "refused what came to Stripe's webhook: %s", str(error))
             self._came("refused", None)
             raise web.HTTPBadRequest(text="This is not an event signed by Stripe.\n") from None
         try:

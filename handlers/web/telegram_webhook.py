@@ -25,14 +25,16 @@ MakeDraft = Callable[..., NewJob | None]
 class TelegramWebhook:
     """`POST /telegram/webhook`. Nobody is asked anything here: the update waits on the belt."""
 
-    def __init__(self, updates: JobQueue, clock: Clock, bodies: BodyReader, *, secret: str, draft: MakeDraft) -> None:
+    def __init__(
+        self, updates: JobQueue, clock: Clock, body_reader: BodyReader, *, secret: str, draft: MakeDraft
+    ) -> None:
         """`draft(update, raw=…)` makes the mail that keeps an update, or None where it has no `update_id`."""
         self._updates = updates
         self._clock = clock
-        self._bodies = bodies
+        self._body_reader = body_reader
         self._secret = secret.encode()
         self._draft = draft
-        self._seldom = ThrottledLogger()
+        self._throttled_log = ThrottledLogger()
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer 200 once the update is committed, or was there already.
@@ -43,13 +45,15 @@ class TelegramWebhook:
         """
         shown = request.headers.get(HEADER, "").encode(errors="replace")
         if not hmac.compare_digest(shown, self._secret):
-            self._seldom.warning(log, "refused what came to Telegram's webhook: %s", "the secret is wrong or missing")
+            self._throttled_log.warning(
+                log, "refused what came to Telegram's webhook: %s", "the secret is wrong or missing"
+            )
             raise web.HTTPForbidden(text="This is not Telegram.\n")
-        raw = await self._bodies.read(request)
-        draft = self._draft(_object(raw), raw=raw)
-        if draft is None:
+        raw = await self._body_reader.read(request)
+        job = self._draft(_object(raw), raw=raw)
+        if job is None:
             raise web.HTTPBadRequest(text="This is not an update.\n")
-        await self._updates.enqueue(draft, now=self._clock.now())
+        await self._updates.enqueue(job, now=self._clock.now())
         return web.Response(text="kept\n")
 
 

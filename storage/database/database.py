@@ -34,7 +34,7 @@ class Database:
         self._writer = sqlite.writer(self._opener)
         self._readers = sqlite.readers(self._opener)
         self._glances = sqlite.glances(self._opener)
-        self._turns = _Turns()
+        self._locks = _Turns()
         self._after_commit: dict[AsyncConnection, list[Callable[[], None]]] = {}
         self._bells: dict[str, asyncio.Event] = {}
         self._listeners: list[Callable[[str], None]] = []
@@ -64,7 +64,7 @@ class Database:
         sqlite.create(self.path)
         engine = sqlite.migrator(self._opener)
         try:
-            async with self._turns.next():
+            async with self._locks.next():
                 with _translate_errors():
                     async with engine.begin() as tx:
                         yield tx
@@ -74,7 +74,7 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections, after the writer has finished; from then on nothing is written. Twice is once."""
-        async with self._turns.last() as open_until_now:
+        async with self._locks.last() as open_until_now:
             if not open_until_now:
                 return
             await self._writer.close()
@@ -91,7 +91,7 @@ class Database:
         Raises:
             DatabaseUnavailable: locked, full or out of reach; nothing was written.
         """
-        async with self._turns.next():
+        async with self._locks.next():
             with self._writing():
                 async with self._writer.begin() as tx:
                     bells = self._after_commit[tx] = []
@@ -121,7 +121,7 @@ class Database:
         Raises:
             DatabaseUnavailable: nothing was written.
         """
-        async with self._turns.next():
+        async with self._locks.next():
             with self._writing():
                 return await self._writer.run(sqlite.insert_jobs, rows)
 
@@ -132,7 +132,7 @@ class Database:
         Raises:
             DatabaseUnavailable: out of reach.
         """
-        self._turns.refuse_if_closed()
+        self._locks.refuse_if_closed()
         with _translate_errors():
             async with self._readers.begin() as tx:
                 yield tx
@@ -144,7 +144,7 @@ class Database:
         Raises:
             DatabaseUnavailable: out of reach.
         """
-        self._turns.refuse_if_closed()
+        self._locks.refuse_if_closed()
         with _translate_errors():
             connection = self._glances.take()
             if connection is None:
@@ -194,9 +194,9 @@ class Database:
             self.is_writable = False
             raise
 
-    def event(self, box: str) -> asyncio.Event:
+    def event(self, queue: str) -> asyncio.Event:
         """Set when something happened in a box, so that nobody in this process has to look again and again."""
-        return self._bells.setdefault(box, asyncio.Event())
+        return self._bells.setdefault(queue, asyncio.Event())
 
 
 class _Turns:

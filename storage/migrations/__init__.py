@@ -6,7 +6,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-HEAD = "0005"
+HEAD = "0001"
 """The version this program speaks; known without importing Alembic, which only a migration needs."""
 
 

@@ -36,22 +36,22 @@ TERMINAL_STATUSES = frozenset(status for status, ways in TRANSITIONS.items() if 
 class CancellationReason(StrEnum):
     """Why no money came: written when it is asked for, true once Stripe has canceled."""
 
-    REQUESTED = "by_merchant"
-    EXPIRED = "ended"
-    ATTEMPTS_EXHAUSTED = "attempts_used"
+    REQUESTED = "requested"
+    EXPIRED = "expired"
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     RELEASED = "released"
-    HOLD_EXPIRED = "hold_lapsed"
+    HOLD_EXPIRED = "hold_expired"
     BY_STRIPE = "by_stripe"
-    REJECTED = "refused"
+    REJECTED = "rejected"
 
 
 class AttemptStatus(StrEnum):
     """How one confirm went: `asked` means the request is stored and Stripe's answer is not known."""
 
-    REQUESTED = "asked"
-    ACTIVE = "live"
+    REQUESTED = "requested"
+    ACTIVE = "active"
     FAILED = "failed"
-    EXPIRED = "lapsed"
+    EXPIRED = "expired"
     SUCCEEDED = "succeeded"
     CANCELED = "canceled"
 

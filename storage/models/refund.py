@@ -14,14 +14,14 @@ class RefundStatus(StrEnum):
     """Where a refund stands: Stripe's words from *pending* on, ours before that."""
 
     DRAFT = "draft"
-    AWAITING_APPROVAL = "asked"
+    AWAITING_APPROVAL = "awaiting_approval"
     APPROVED = "approved"
     PENDING = "pending"
     REQUIRES_ACTION = "requires_action"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELED = "canceled"
-    REJECTED = "refused"
+    REJECTED = "rejected"
     DECLINED = "declined"
     EXPIRED = "expired"
 
@@ -96,8 +96,8 @@ class Refund:
     stripe_id: str | None = None
     pending_reason: str | None = None
     failure_reason: str | None = None
-    trouble: str | None = None
-    trouble_count: int = 0
+    last_error: str | None = None
+    error_count: int = 0
     retry_until: datetime | None = None
     next_check_at: datetime | None = None
     settled_at: datetime | None = None

@@ -89,10 +89,12 @@ attempts = sa.Table(
     sa.Column("redirect_url", sa.Text),
     sa.Column("failure_code", sa.Text),
     sa.Column("trigger_key", sa.Text, unique=True),
-    check_in("status", "asked", "live", "failed", "lapsed", "succeeded", "canceled"),
+    check_in("status", "requested", "active", "failed", "expired", "succeeded", "canceled"),
     check_in("origin", "chat", "page"),
     sa.CheckConstraint("number BETWEEN 1 AND 8", name="number_bounded"),
-    sa.Index("uq_attempts_one_running", "payment_id", unique=True, **partial_index("status IN ('asked', 'live')")),
+    sa.Index(
+        "uq_attempts_one_running", "payment_id", unique=True, **partial_index("status IN ('requested', 'active')")
+    ),
     **STRICT,
 )
 """Each confirm with the exact parameters it is sent with; at most one of a payment is running."""

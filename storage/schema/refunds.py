@@ -47,14 +47,14 @@ refunds = sa.Table(
     check_in(
         "status",
         "draft",
-        "asked",
+        "awaiting_approval",
         "approved",
         "pending",
         "requires_action",
         "succeeded",
         "failed",
         "canceled",
-        "refused",
+        "rejected",
         "declined",
         "expired",
     ),
@@ -72,7 +72,11 @@ refunds = sa.Table(
         "ix_refunds_approved", "shop_id", "approved_by", "reserved_at", **partial_index("reserved_at IS NOT NULL")
     ),
     sa.Index(
-        "ix_refunds_second_approved", "shop_id", "second_approved_by", "reserved_at", **partial_index("reserved_at IS NOT NULL")
+        "ix_refunds_second_approved",
+        "shop_id",
+        "second_approved_by",
+        "reserved_at",
+        **partial_index("reserved_at IS NOT NULL"),
     ),
     **STRICT,
 )

@@ -46,7 +46,7 @@ async def opened(*, framed_by: str = "'none'", brisk: bool = False) -> AsyncIter
         async with fake_services.opened(flood_control=not brisk) as pair:
             seed_users.enter(pair.telegram)
             pacing = TelegramRateLimiter(BRISK, BRISK, BRISK, BRISK) if brisk else None
-            service = Service(_settings(pair, Path(folder)), pair.clock, framed_by=framed_by, pacing=pacing)
+            service = Service(_settings(pair, Path(folder)), pair.clock, framed_by=framed_by, rate_limiter=pacing)
             try:
                 await service.start()
                 await fake_services.subscribe(pair.stripe, service.base)

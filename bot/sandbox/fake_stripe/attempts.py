@@ -93,7 +93,7 @@ def decline(
 def lapse(world: World, cause: Cause, attempt: Attempt) -> None:
     """The five minutes are over; nothing happens to an attempt that ended otherwise."""
     if attempt.outcome is None:
-        attempt.end("lapsed", cause.at)
+        attempt.end("expired", cause.at)
         _fail(world, cause, attempt, world.switches.lapse_code, None)
 
 

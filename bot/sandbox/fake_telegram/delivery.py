@@ -38,24 +38,24 @@ class Delivery:
         self._webhook = webhook
         self._chance = random.Random(1)  # noqa: S311 - the same delays in every run
         self._lanes: set[tuple[int, str]] = set()
-        self._errands = Errands()
+        self._background_tasks = Errands()
         self._session: aiohttp.ClientSession | None = None
 
     def start(self) -> None:
         """Begin to look out for updates."""
-        self._errands.start(self._watch())
+        self._background_tasks.start(self._monitor())
 
     async def stop(self) -> None:
         """End every delivery; raises the first failure of a background task."""
         try:
-            await self._errands.end()
+            await self._background_tasks.end()
         finally:
             self._lanes.clear()
             if self._session is not None:
                 await self._session.close()
                 self._session = None
 
-    async def _watch(self) -> None:
+    async def _monitor(self) -> None:
         changes = self._world.updates.changes
         while True:
             seen = changes.count
@@ -70,13 +70,13 @@ class Delivery:
             busy = sum(version == self._webhook.version for version, _ in self._lanes)
             if lane not in self._lanes and busy < LANES_PER_CONNECTION * self._webhook.max_connections:
                 self._lanes.add(lane)
-                self._errands.start(self._bring(*lane))
+                self._background_tasks.start(self._bring(*lane))
 
-    async def _bring(self, version: int, lane: str) -> None:
+    async def _bring(self, version: int, ordering_key: str) -> None:
         """Bring what waits in one lane until there is nothing left or the webhook's settings are others."""
-        while self._webhook.version == version and not self._world.down and (update := self._next(lane)):
+        while self._webhook.version == version and not self._world.down and (update := self._next(ordering_key)):
             await self._bring_one(update, version)
-        self._lanes.discard((version, lane))
+        self._lanes.discard((version, ordering_key))
         self._begin_lanes()
 
     async def _bring_one(self, update: Update, version: int) -> None:
@@ -95,8 +95,8 @@ class Delivery:
             await self._world.clock.sleep(wait)
         return None
 
-    def _next(self, lane: str) -> Update | None:
-        return next((update for update in self._world.updates.pending() if update.lane == lane), None)
+    def _next(self, ordering_key: str) -> Update | None:
+        return next((update for update in self._world.updates.pending() if update.lane == ordering_key), None)
 
     async def _post(self, update: Update) -> tuple[int | None, float]:
         """The answer's status and its `Retry-After` in seconds (0 without)."""

@@ -81,7 +81,7 @@ class Params:
         """True for true, yes and 1."""
         return self.text(name).strip().lower() in ("true", "yes", "1")
 
-    def nested(self, name: str, called: str) -> Any:
+    def nested(self, name: str, on_call: str) -> Any:
         """The JSON in it, None if nothing was sent; refuses what is not JSON, by what it is `called`."""
         value = self.sent.get(name)
         if not isinstance(value, str):
@@ -91,7 +91,7 @@ class Params:
         try:
             return json.loads(value)
         except ValueError:
-            raise bad(f"can't parse {called} JSON object") from None
+            raise bad(f"can't parse {on_call} JSON object") from None
 
     def plain(self) -> Json:
         """Everything as JSON for the transcript: numbers and nested objects as such, files by name, no secret."""

@@ -106,9 +106,9 @@ class World:
         """Now, as the Bot API writes dates: whole seconds."""
         return int(self.now().timestamp())
 
-    def heard(self, kind: str, content: Json, lane: int | str) -> int | None:
+    def heard(self, kind: str, content: Json, ordering_key: int | str) -> int | None:
         """Let the bot hear of it; returns the update's number, or None if it does not want to."""
-        return self.updates.add(kind, content, str(lane))
+        return self.updates.add(kind, content, str(ordering_key))
 
     def put(self, chat: Chat, content: Json, *, thread: int | None = None, mine: bool = False) -> Json:
         """Add a message at the end of a chat; `content` is what the message is about, and who it is from."""

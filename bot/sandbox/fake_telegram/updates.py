@@ -54,7 +54,7 @@ class Updates:
         self._again: deque[Update] = deque()
         self._known: dict[int, Update] = {}
 
-    def add(self, kind: str, content: Json, lane: str) -> int | None:
+    def add(self, kind: str, content: Json, ordering_key: str) -> int | None:
         """Put one at the end and return its number; None if the bot does not want this kind."""
         if not self._wanted(kind):
             return None
@@ -62,7 +62,7 @@ class Updates:
         if now - self._last >= WEEK:
             self._next = self._chance.randrange(10**8, 9 * 10**8)
         expires = now + timedelta(seconds=KEPT_SECONDS.get(kind, DAY))
-        update = Update(self._next, kind, deepcopy(content), lane, expires)
+        update = Update(self._next, kind, deepcopy(content), ordering_key, expires)
         self._pending[update.id] = self._known[update.id] = update
         self._next, self._last = self._next + 1, now
         self.changes.tell()
@@ -102,11 +102,11 @@ class Updates:
         self._pending.clear()
         self._again.clear()
 
-    def repeat(self, number: int, times: int) -> None:
+    def repeat(self, number: int, timing: int) -> None:
         """Bring an update again so many times, one at a time; raises LookupError for an unknown number."""
         if number not in self._known:
             raise LookupError("no such update")
-        self._again.extend([self._known[number]] * times)
+        self._again.extend([self._known[number]] * timing)
         self.changes.tell()
 
     def _confirm(self, numbers: set[int]) -> None:

@@ -45,16 +45,16 @@ class Errands:
 class Alarms:
     """Things that happen at their time: on their own, and at the latest when `ring()` is called."""
 
-    def __init__(self, clock: TurnedClock, errands: Errands) -> None:
+    def __init__(self, clock: TurnedClock, background_tasks: Errands) -> None:
         self._clock = clock
-        self._errands = errands
+        self._background_tasks = background_tasks
         self._set: list[tuple[datetime, int, Callable[[datetime], None]]] = []
         self._number = count()
 
     def at(self, when: datetime, action: Callable[[datetime], None]) -> None:
         """Call `action(when)` once the clock has reached `when`."""
         heapq.heappush(self._set, (when, next(self._number), action))
-        self._errands.start(self._wake(when))
+        self._background_tasks.start(self._wake(when))
 
     async def _wake(self, when: datetime) -> None:
         while (

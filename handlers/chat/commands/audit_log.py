@@ -66,7 +66,10 @@ async def _wanted(context: Context) -> _Wanted:
 
 
 async def _named(context: Context, word: str) -> bool:
-    return await context.services.queries.by_reference(context.shop.id, arguments.normalize_reference(word)) is not None
+    return (
+        await context.services.payment_queries.by_reference(context.shop.id, arguments.normalize_reference(word))
+        is not None
+    )
 
 
 def _bounded(words: str) -> str:
@@ -79,9 +82,9 @@ def _bounded(words: str) -> str:
 async def _page(context: Context, wanted: _Wanted) -> tuple[SafeHtml, Keyboard]:
     shop, payment_id = context.shop, None
     if wanted.ref:
-        payment = await context.services.queries.by_reference(shop.id, wanted.ref)
+        payment = await context.services.payment_queries.by_reference(shop.id, wanted.ref)
         payment_id = payment.id if payment else ""
-    page = await context.services.trail.page(
+    page = await context.services.audit_log.page(
         shop.id, limit=PER_PAGE, before=wanted.before, payment_id=payment_id, words=wanted.words
     )
     names = await _names(context) if page.lines else {}
@@ -90,9 +93,9 @@ async def _page(context: Context, wanted: _Wanted) -> tuple[SafeHtml, Keyboard]:
 
 
 async def _names(context: Context) -> dict[int, str]:
-    directory = context.services.directory
-    claimed = {one.user_id: one.name for one in await directory.claimed_owners()}
-    return claimed | {member.user_id: member.name for member in await directory.members(context.shop.id)}
+    shops = context.services.shops
+    claimed = {one.user_id: one.name for one in await shops.claimed_owners()}
+    return claimed | {member.user_id: member.name for member in await shops.members(context.shop.id)}
 
 
 def _line(context: Context, line: AuditEntry, names: dict[int, str]) -> str:

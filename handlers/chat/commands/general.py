@@ -16,7 +16,7 @@ from storage.models.shop import Role
 class ClaimRefused(UserError):
     """The claim link is used up, too old, or the installation has an owner."""
 
-    message_key = "error.claim_refused"
+    message_key = "error.invalid_claim"
 
 
 async def start(context: Context) -> None:
@@ -28,20 +28,20 @@ async def start(context: Context) -> None:
         await members.accept_invitation(context)
         return
     if context.role is Role.NONE:
-        await context.reply("start.stranger", id=context.actor.id)
+        await context.reply("start.guest", id=context.actor.id)
     elif context.access.selectable_shops:
         await ask_which(context, context.access.selectable_shops)
     elif context.access.shop is None:
-        await context.reply("start.homeless")
+        await context.reply("start.unlinked_group")
     else:
         await context.reply("start.member", shop=context.shop.name, currency=context.shop.currency)
 
 
 async def _claim(context: Context) -> None:
-    team = context.services.team
-    if not context.is_private or not await team.claim(context.message.args, context.actor):
+    membership = context.services.membership
+    if not context.is_private or not await membership.claim(context.message.args, context.actor):
         raise ClaimRefused
-    shop = await team.first_shop(context.actor)
+    shop = await membership.first_shop(context.actor)
     await context.reply("claim.done", shop=shop.name, currency=shop.currency)
 
 
@@ -50,7 +50,7 @@ async def help_(context: Context, commands: Sequence[str]) -> None:
     lines = [context.html("help.head")]
     lines += [SafeHtml(f"/{name} – {context.html(f'command.{name}')}") for name in commands]
     if context.role is Role.NONE:
-        lines.append(context.html("help.stranger", id=context.actor.id))
+        lines.append(context.html("help.guest", id=context.actor.id))
     await context.send(SafeHtml("\n".join(lines)))
 
 

@@ -44,11 +44,11 @@ async def release_tapped(context: Context, payment: Payment) -> None:
     await _ask(context, payment, "release")
 
 
-async def on_capture_confirmed(context: Context, question: Prompt, choice: int) -> None:
+async def on_capture_confirmed(context: Context, prompt: Prompt, choice: int) -> None:
     """Take it, or leave it reserved."""
     context.require(Action.CAPTURE)
-    payment = await _payment(context, question)
-    if await context.record_answer(question, choice):
+    payment = await _payment(context, prompt)
+    if await context.record_answer(prompt, choice):
         await _leave(context, payment)
         return
     payment = await context.services.payments.capture(payment.id, user_id=context.actor.id)
@@ -57,11 +57,11 @@ async def on_capture_confirmed(context: Context, question: Prompt, choice: int) 
     await context.edit(context.html("capture.done" if done else "capture.pending", **holes))
 
 
-async def release_answered(context: Context, question: Prompt, choice: int) -> None:
+async def release_answered(context: Context, prompt: Prompt, choice: int) -> None:
     """Let it go, or leave it reserved."""
-    payment = await _payment(context, question)
+    payment = await _payment(context, prompt)
     _may_release(context, payment)
-    if await context.record_answer(question, choice):
+    if await context.record_answer(prompt, choice):
         await _leave(context, payment)
         return
     payment = await context.services.payments.release(payment.id, user_id=context.actor.id)
@@ -84,11 +84,11 @@ async def _ask(context: Context, payment: Payment, what: str) -> None:
         _may_release(context, payment)
     if payment.status is not PaymentStatus.AUTHORIZED:
         raise NoHold(ref=payment.reference)
-    question = await context.prompt(what, what, {"payment": payment.id})
+    prompt = await context.prompt(what, what, {"payment": payment.id})
     amount = i18n.money(context.language, payment.amount)
     keyboard = (
-        (Button(context.text(f"button.{what}", amount=amount), data=f"q:{question.id}:0", style="success"),),
-        (Button(context.text("button.leave"), data=f"q:{question.id}:1"),),
+        (Button(context.text(f"button.{what}", amount=amount), data=f"q:{prompt.id}:0", style="success"),),
+        (Button(context.text("button.leave"), data=f"q:{prompt.id}:1"),),
     )
     key = "capture.ask" if what == "capture" else "release.ask"
     said = context.html(key, amount=payment.amount, ref=payment.reference)
@@ -100,9 +100,9 @@ def _may_release(context: Context, payment: Payment) -> None:
     context.require(Action.RELEASE_OWN if own else Action.RELEASE_ANY)
 
 
-async def _payment(context: Context, question: Prompt) -> Payment:
+async def _payment(context: Context, prompt: Prompt) -> Payment:
     """The payment that was asked about, if it is still one of this chat's shop."""
-    payment = await context.services.queries.payment(question.payload["payment"])
+    payment = await context.services.payment_queries.payment(prompt.payload["payment"])
     if payment is None or payment.shop_id != context.shop.id:
         raise UnknownPayment
     return payment

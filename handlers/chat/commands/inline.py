@@ -26,7 +26,7 @@ KIND = "inline"
 class InlineLinkGone(UserError):
     """The button of an inline result belongs to nothing that is known here."""
 
-    message_key = "error.old_button"
+    message_key = "error.stale_button"
 
 
 async def on_query(context: Context, news: InlineQuery) -> None:
@@ -58,7 +58,7 @@ async def on_get_link(context: Context, result_id: str) -> None:
 
 async def _offers(context: Context, words: str) -> list[InlineResult]:
     if not is_allowed(context.role, Action.REQUEST_PAYMENT):
-        return [_explanation(context, context.text("inline.stranger", id=context.actor.id))]
+        return [_explanation(context, context.text("inline.guest", id=context.actor.id))]
     if context.access.shop is None:
         return [_explanation(context, context.text("inline.which_shop"))]
     shop = context.shop
@@ -69,8 +69,8 @@ async def _offers(context: Context, words: str) -> list[InlineResult]:
     except AmountError as refusal:
         return [_explanation(context, context.text(refusal.message_key, **refusal.params))]
     choices = reading.choices if isinstance(reading, AmbiguousAmount) else (reading,)
-    question = await _keep(context, words, choices)
-    offers = [_offer(context, f"{question.id}:{number}", choice) for number, choice in enumerate(choices)]
+    prompt = await _keep(context, words, choices)
+    offers = [_offer(context, f"{prompt.id}:{number}", choice) for number, choice in enumerate(choices)]
     return [
         offer
         for offer, choice in zip(offers, choices, strict=True)
@@ -83,15 +83,15 @@ async def _keep(context: Context, words: str, choices: tuple[RequestedAmount, ..
     shop = context.shop
     digest = hashlib.sha256(f"{shop.id}:{shop.currency}:{words}".encode(errors="replace")).hexdigest()[:32]
     body = {"shop": shop.id, **choices_payload(choices)}
-    place, key = ChatTarget(context.actor.id), f"{KIND}:{context.actor.id}:{digest}"
-    return await context.services.questions.create(key, KIND, place, context.actor.id, body, now=context.now)
+    chat, key = ChatTarget(context.actor.id), f"{KIND}:{context.actor.id}:{digest}"
+    return await context.services.prompts.create(key, KIND, chat, context.actor.id, body, now=context.now)
 
 
 def _offer(context: Context, result_id: str, choice: RequestedAmount) -> InlineResult:
     shop = context.shop
     amount = i18n.html_money(shop.language, choice.money)
     words = f" – {i18n.escaped(choice.description)}" if choice.description else ""
-    said = f"⏳ <b>{i18n.html(shop.language, 'card.making')}</b>\n<b>{amount}</b>{words}"
+    said = f"⏳ <b>{i18n.html(shop.language, 'message.creating')}</b>\n<b>{amount}</b>{words}"
     button = Button(i18n.text(shop.language, "button.get_link"), data=f"g:{result_id}")
     title = context.text("inline.offer", amount=choice.money)
     return InlineResult(result_id, title, choice.description[:80] or shop.name, Message(SafeHtml(said), ((button,),)))
@@ -104,23 +104,23 @@ def _explanation(context: Context, why: str) -> InlineResult:
 
 async def _find(context: Context, result_id: str) -> tuple[Prompt, int] | None:
     question_id, _, number = result_id.partition(":")
-    question = await context.services.questions.find(question_id)
-    if question is None or question.kind != KIND or not (number.isascii() and number.isdecimal()):
+    prompt = await context.services.prompts.find(question_id)
+    if prompt is None or prompt.kind != KIND or not (number.isascii() and number.isdecimal()):
         return None
-    return (question, int(number)) if int(number) < len(question.payload["choices"]) else None
+    return (prompt, int(number)) if int(number) < len(prompt.payload["choices"]) else None
 
 
-async def _request(context: Context, question: Prompt, number: int, inline_id: str) -> Payment:
+async def _request(context: Context, prompt: Prompt, number: int, inline_id: str) -> Payment:
     """One payment for one message, whoever comes first: the choice or the button.
 
     Raises:
         NotAllowed: the person has lost his role meanwhile, or it is another's offer.
     """
-    shop = await context.services.directory.shop(question.payload["shop"])
-    role = await context.services.team.role(question.payload["shop"], context.actor)
-    if shop is None or not is_allowed(role, Action.REQUEST_PAYMENT) or question.user_id != context.actor.id:
+    shop = await context.services.shops.shop(prompt.payload["shop"])
+    role = await context.services.membership.role(prompt.payload["shop"], context.actor)
+    if shop is None or not is_allowed(role, Action.REQUEST_PAYMENT) or prompt.user_id != context.actor.id:
         raise PermissionDenied(id=context.actor.id)
-    asked = choice_from_prompt(question, number, limit=shop.request_limit)
-    place = ChatTarget(context.actor.id, None, inline_id)
+    asked = choice_from_prompt(prompt, number, limit=shop.request_limit)
+    chat = ChatTarget(context.actor.id, None, inline_id)
     desk = context.services.payments
-    return await desk.request(shop, place, context.actor.id, asked, source=f"inline:{inline_id}")
+    return await desk.request(shop, chat, context.actor.id, asked, source=f"inline:{inline_id}")

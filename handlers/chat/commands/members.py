@@ -33,7 +33,7 @@ class NotInAGroup(UserError):
 class InvitationForwarded(UserError):
     """Somebody else took the invitation up, and this person passed his message on."""
 
-    message_key = "error.forwarded"
+    message_key = "error.forwarded_command"
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,17 @@ async def invite(context: Context) -> None:
         return
     if role is Role.OWNER:
         raise OwnersAreSet
-    place = context.chat
+    chat = context.chat
     wish = InvitationContext(
         source=context.message.request_key,
         key=context.key,
         user_id=context.actor.id,
         language=context.language,
-        chat_id=place.chat_id,
-        thread_id=place.thread_id,
+        chat_id=chat.chat_id,
+        thread_id=chat.thread_id,
         message_id=context.message.message_id,
     )
-    await context.services.colleagues.invite(context.shop, role, context.actor, wish)
+    await context.services.invitations.invite(context.shop, role, context.actor, wish)
 
 
 async def accept_invitation(context: Context) -> None:
@@ -94,7 +94,7 @@ async def accept_invitation(context: Context) -> None:
         shop, role = joined.shop, role_name(context.language, joined.member.role)
         return context.answer_job(context.html("join.done", shop=shop.name, role=role, currency=shop.currency))
 
-    await context.services.colleagues.join(context.message.args, context.actor, answer)
+    await context.services.invitations.join(context.message.args, context.actor, answer)
 
 
 async def revoke(context: Context) -> None:
@@ -109,7 +109,7 @@ async def revoke(context: Context) -> None:
         person, role = display_name(member.name, member.user_id), role_name(context.language, member.role)
         return context.answer_job(context.html("revoke.done", person=person, role=role, shop=shop.name))
 
-    await context.services.colleagues.revoke(shop, int(number), by=context.actor.id, answer=answer)
+    await context.services.invitations.revoke(shop, int(number), by=context.actor.id, answer=answer)
 
 
 def is_invitation(payload: str) -> bool:
@@ -130,7 +130,7 @@ async def _page(context: Context, number: int) -> tuple[SafeHtml, Keyboard]:
     number = min(number, (len(seats) - 1) // PER_PAGE) if seats else 0
     lines = [context.html("team.head", shop=context.shop.name)]
     lines += [_line(context, seat) for seat in seats[number * PER_PAGE : (number + 1) * PER_PAGE]]
-    waiting = await context.services.colleagues.waiting(context.shop)
+    waiting = await context.services.invitations.waiting(context.shop)
     if waiting:
         lines += [SafeHtml(""), context.html("team.invitations", number=len(waiting))]
         names = {seat.user_id: seat.name for seat in seats}
@@ -140,10 +140,10 @@ async def _page(context: Context, number: int) -> tuple[SafeHtml, Keyboard]:
 
 async def _seats(context: Context) -> list[_MemberRow]:
     """Owners first; an owner who holds a lower role as well is an owner."""
-    directory = context.services.directory
-    owners = await context.services.team.owners()
-    claimed = {one.user_id: one for one in await directory.claimed_owners()}
-    members = await directory.members(context.shop.id)
+    shops = context.services.shops
+    owners = await context.services.membership.owners()
+    claimed = {one.user_id: one for one in await shops.claimed_owners()}
+    members = await shops.members(context.shop.id)
     names = {member.user_id: member.name for member in members}
     found = [
         _MemberRow(Role.OWNER, one, claimed[one].name, claimed[one].since)

@@ -33,7 +33,7 @@ async def on_page(context: Context, where: str) -> None:
 
 
 async def _page(context: Context, where: str) -> tuple[SafeHtml, Keyboard]:
-    ask = context.services.queries.open_payments
+    ask = context.services.payment_queries.open_payments
     found = await ask(context.shop.id, limit=PER_PAGE + 1, before=_read(where))
     if not found:
         return context.html("open.none"), _buttons(context, where, ())

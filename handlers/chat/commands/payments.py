@@ -65,7 +65,7 @@ async def ask_which_amount(context: Context, reading: AmbiguousAmount, *, manual
     await _ask(context, reading.choices, "pay.which", manual=manual)
 
 
-async def on_amount_chosen(context: Context, question: Prompt, choice: int) -> None:
+async def on_amount_chosen(context: Context, prompt: Prompt, choice: int) -> None:
     """Ask for the amount that was chosen; the message that was asked about makes one payment at most.
 
     Raises:
@@ -73,12 +73,12 @@ async def on_amount_chosen(context: Context, question: Prompt, choice: int) -> N
     """
     context.require(Action.REQUEST_PAYMENT)
     limit = context.shop.request_limit
-    first = choice if question.answer is None else question.answer
-    choice_from_prompt(question, first, limit=limit)  # one that is refused leaves the other button to be tapped
-    asked = choice_from_prompt(question, await context.record_answer(question, first), limit=limit)
-    desk, source = context.services.payments, question.payload["source"]
-    manual = question.payload.get("manual", False)
-    await desk.request(context.shop, question.chat, question.user_id, asked, source=source, manual=manual)
+    first = choice if prompt.answer is None else prompt.answer
+    choice_from_prompt(prompt, first, limit=limit)  # one that is refused leaves the other button to be tapped
+    asked = choice_from_prompt(prompt, await context.record_answer(prompt, first), limit=limit)
+    desk, source = context.services.payments, prompt.payload["source"]
+    manual = prompt.payload.get("manual", False)
+    await desk.request(context.shop, prompt.chat, prompt.user_id, asked, source=source, manual=manual)
     await context.edit(context.html("pay.chosen", amount=asked.money))
 
 
@@ -87,13 +87,13 @@ def choices_payload(choices: Sequence[RequestedAmount]) -> dict[str, Any]:
     return {"choices": [{"minor": c.money.minor, "currency": c.money.currency, "text": c.description} for c in choices]}
 
 
-def choice_from_prompt(question: Prompt, choice: int, *, limit: int) -> RequestedAmount:
+def choice_from_prompt(prompt: Prompt, choice: int, *, limit: int) -> RequestedAmount:
     """The reading that was chosen.
 
     Raises:
         AmountRefused: it cannot be asked for.
     """
-    said: dict[str, Any] = question.payload["choices"][choice]
+    said: dict[str, Any] = prompt.payload["choices"][choice]
     asked = RequestedAmount(Money(said["minor"], said["currency"]), said["text"])
     check_amount(asked.money, limit=limit)
     return asked
@@ -101,9 +101,9 @@ def choice_from_prompt(question: Prompt, choice: int, *, limit: int) -> Requeste
 
 async def _ask(context: Context, choices: tuple[RequestedAmount, ...], key: str, *, manual: bool = False) -> None:
     body = {"source": context.message.request_key, "manual": manual, **choices_payload(choices)}
-    question = await context.prompt("which", "pay", body)
+    prompt = await context.prompt("which", "pay", body)
     keyboard = tuple(
-        (Button(_label(context, asked), data=f"q:{question.id}:{number}"),) for number, asked in enumerate(choices)
+        (Button(_label(context, asked), data=f"q:{prompt.id}:{number}"),) for number, asked in enumerate(choices)
     )
     await context.reply(key, keyboard=keyboard)
 
@@ -122,8 +122,8 @@ async def status(context: Context) -> None:
     payment, _ = await arguments.resolve_payment(context)
     shop = replace(context.shop, language=context.language)
     refunds = await context.services.refunds.of_payment(payment.id)
-    shown = payment_message(payment, context.services.looks.view(shop, context.now, refunds)).html
-    entries = await context.services.queries.audit_entries(payment.id)
+    shown = payment_message(payment, context.services.display.view(shop, context.now, refunds)).html
+    entries = await context.services.payment_queries.audit_entries(payment.id)
     await context.send(SafeHtml("\n".join([shown, "", *_history(context, entries)])))
 
 
@@ -158,7 +158,7 @@ async def on_new_link(context: Context, payment: Payment) -> None:
         if ends_at is None or ends_at <= context.now:
             raise
         until = i18n.format_time(context.language, ends_at, context.shop.time_zone)
-        await context.answer_callback("error.still_ending_until", alert=True, until=until)
+        await context.answer_callback("error.attempt_still_active_until", alert=True, until=until)
         return
     is_made = payment.attempt.status is AttemptStatus.ACTIVE
     await context.answer_callback("renew.done" if is_made else "renew.pending")
@@ -183,7 +183,7 @@ def _history(context: Context, entries: Sequence[AuditEntry]) -> list[str]:
     before: tuple[object, ...] = ()
     for entry in entries:
         said = entry.detail
-        now = tuple(said.get(name) for name in ("status", "attempt", "outcome", "refund", "refund_status"))
+        now = tuple(said.get(name) for name in ("status", "attempt", "attempt_status", "refund", "refund_status"))
         if now != before:
             at = i18n.format_datetime(context.language, entry.at, context.shop.time_zone)
             lines.append(f"{at} · {_line(context, said)}")
@@ -202,12 +202,12 @@ async def _health(context: Context) -> SafeHtml:
     """Three lines: what is open, what was paid today, and whether everything runs."""
     shop, zone = context.shop, context.shop.tzinfo
     midnight = datetime.combine(context.now.astimezone(zone).date(), time(), zone)
-    found = await context.services.queries.shop_summary(shop.id, midnight)
+    found = await context.services.payment_queries.shop_summary(shop.id, midnight)
     paid = ", ".join(f"{i18n.money(context.language, total)} ({number})" for number, total in found.paid)
-    silent = context.services.health.stale(context.now)
+    silent = context.services.heartbeats.stale(context.now)
     lines = [
         context.html("status.open", count=found.open),
         context.html("status.paid", sums=paid) if paid else context.html("status.paid_nothing"),
-        context.html("status.silent", parts=", ".join(silent)) if silent else context.html("status.well"),
+        context.html("status.unhealthy", parts=", ".join(silent)) if silent else context.html("status.healthy"),
     ]
     return SafeHtml("\n".join(lines))

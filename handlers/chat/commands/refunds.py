@@ -37,15 +37,15 @@ async def refund(context: Context) -> None:
     await _create_draft(context, payment, amount, reason, context.key)
 
 
-async def on_amount_chosen(context: Context, question: Prompt, choice: int) -> None:
+async def on_amount_chosen(context: Context, prompt: Prompt, choice: int) -> None:
     """One of two readings of an amount was chosen."""
     context.require(Action.REQUEST_REFUND)
-    payment = await context.services.queries.payment(question.payload["payment"])
+    payment = await context.services.payment_queries.payment(prompt.payload["payment"])
     if payment is None or payment.shop_id != context.shop.id:
         raise UnknownPayment
-    asked = question.payload["choices"][await context.record_answer(question, choice)]
+    asked = prompt.payload["choices"][await context.record_answer(prompt, choice)]
     amount = Money(asked["minor"], asked["currency"])
-    await _create_draft(context, payment, amount, asked["text"], question.id)
+    await _create_draft(context, payment, amount, asked["text"], prompt.id)
     await context.edit(context.html("refund.chosen", amount=amount, ref=payment.reference))
 
 
@@ -61,10 +61,10 @@ async def on_approve(context: Context, refund_id: str) -> None:
     if refund.is_pending_decision or refund.status is RefundStatus.EXPIRED or person not in refund.approvers:
         refund = await desk.approve(refund, payment, context.shop, user_id=person)
     if refund.status is RefundStatus.AWAITING_APPROVAL and not await _request_approval(context, refund, payment):
-        await context.edit(context.html("refund.nobody_may", amount=refund.amount, ref=payment.reference))
+        await context.edit(context.html("refund.no_approver", amount=refund.amount, ref=payment.reference))
     else:
         await context.edit(*_outcome(context, refund, payment))
-    await context.answer_callback("refund.noted")
+    await context.answer_callback("refund.recorded")
 
 
 async def decline_tapped(context: Context, refund_id: str) -> None:
@@ -77,11 +77,11 @@ async def decline_tapped(context: Context, refund_id: str) -> None:
     await context.edit(context.html("refund.now_declined", amount=refund.amount, ref=payment.reference))
     if refund.requested_by not in (None, context.actor.id) and refund.chat is not None:
         words = html(context.shop.language, "refund.was_declined", amount=refund.amount, ref=payment.reference)
-        is_ours = await context.services.rights.chat_belongs_to_shop(refund.shop_id, refund.chat)
-        place = refund.chat if is_ours else ChatTarget(refund.requested_by)
-        if place.chat_id != context.chat.chat_id:  # and if he may still hear of it, as is seen when it is sent
-            await _put(context, place, Message(words), f"refund:{refund.id}:declined")
-    await context.answer_callback("refund.noted")
+        is_ours = await context.services.authorization.chat_belongs_to_shop(refund.shop_id, refund.chat)
+        chat = refund.chat if is_ours else ChatTarget(refund.requested_by)
+        if chat.chat_id != context.chat.chat_id:  # and if he may still hear of it, as is seen when it is sent
+            await _put(context, chat, Message(words), f"refund:{refund.id}:declined")
+    await context.answer_callback("refund.recorded")
 
 
 async def retry_tapped(context: Context, refund_id: str) -> None:
@@ -92,7 +92,7 @@ async def retry_tapped(context: Context, refund_id: str) -> None:
         raise RefundAlreadyDecided  # it is being asked at this moment
     refund = await context.services.refunds.retry(refund, user_id=context.actor.id)
     await context.edit(*_outcome(context, refund, payment))
-    await context.answer_callback("refund.noted")
+    await context.answer_callback("refund.recorded")
 
 
 def _outcome(context: Context, refund: Refund, payment: Payment) -> tuple[SafeHtml, Keyboard]:
@@ -100,19 +100,21 @@ def _outcome(context: Context, refund: Refund, payment: Payment) -> tuple[SafeHt
     holes = {"amount": refund.amount, "ref": payment.reference}
     if refund.status is RefundStatus.APPROVED and refund.retry_until is not None:
         until = retry_until(refund, context.language, context.shop)
-        return context.html("refund.now_short", until=until, **holes), retry_button(refund, context.language)
+        return context.html("refund.now_insufficient_balance", until=until, **holes), retry_button(
+            refund, context.language
+        )
     return context.html(f"refund.now_{refund.status}", **holes), ()
 
 
 async def _create_draft(context: Context, payment: Payment, amount: Money | None, reason: str, source: str) -> None:
     for_others = not is_allowed(context.role, Action.APPROVE_REFUND)
-    place = ChatTarget(context.chat.chat_id, context.chat.thread_id)
-    wish = RefundRequestInput(place, context.actor.id, f"refund:{source}", amount, reason)
-    refund = await context.services.refunds.draft(payment, wish, for_others=for_others)
+    chat = ChatTarget(context.chat.chat_id, context.chat.thread_id)
+    wanted = RefundRequestInput(chat, context.actor.id, f"refund:{source}", amount, reason)
+    refund = await context.services.refunds.draft(payment, wanted, for_others=for_others)
     if for_others:
         asked = await _request_approval(context, refund, payment)
         if context.is_private:
-            key = "refund.passed_on" if asked else "refund.nobody_may"
+            key = "refund.sent_for_approval" if asked else "refund.no_approver"
             said = context.html(key, amount=refund.amount, ref=payment.reference)
             await context.send(said, _buttons(refund, context.language)[1:])  # he may take it back
         return
@@ -125,20 +127,20 @@ async def _request_approval(context: Context, refund: Refund, payment: Payment) 
     """Ask those who may approve, in the group where it was asked or each in private; False: there is nobody."""
     language, step = context.shop.language, len(refund.approvers)
     name = context.actor.name[:LONGEST_NAME]
-    said = html(language, "refund.asked", **_holes(refund, payment), name=name, reason=_reason(refund))
-    letter, key = Message(said, _buttons(refund, language)), f"refund:{refund.id}:asked:{step}"
-    people = await context.services.rights.approvers(refund.shop_id)
+    said = html(language, "refund.requested", **_holes(refund, payment), name=name, reason=_reason(refund))
+    message, key = Message(said, _buttons(refund, language)), f"refund:{refund.id}:asked:{step}"
+    people = await context.services.authorization.approvers(refund.shop_id)
     others = [person for person in people if person not in (context.actor.id, *refund.approvers)]
-    place = refund.chat
+    chat = refund.chat
     if (
-        place is not None
-        and place.chat_id < 0
-        and await context.services.rights.chat_belongs_to_shop(refund.shop_id, place)
+        chat is not None
+        and chat.chat_id < 0
+        and await context.services.authorization.chat_belongs_to_shop(refund.shop_id, chat)
     ):
-        await _put(context, place, letter, key)
+        await _put(context, chat, message, key)
     else:
         for person in others:
-            await _put(context, ChatTarget(person), letter, f"{key}:{person}")
+            await _put(context, ChatTarget(person), message, f"{key}:{person}")
     return bool(others)
 
 
@@ -148,14 +150,14 @@ async def _load_refund(context: Context, refund_id: str) -> tuple[Refund, Paymen
     In a private chat the refund itself says which shop it is about, for admins of several are asked there.
     """
     refund = await context.services.refunds.find(refund_id)
-    payment = None if refund is None else await context.services.queries.payment(refund.payment_id)
+    payment = None if refund is None else await context.services.payment_queries.payment(refund.payment_id)
     if refund is None or payment is None:
         context.require(Action.VIEW)  # a stranger does not even learn that there is none
         raise RefundAlreadyDecided
     shop = context.access.shop
     if context.is_private:
-        shop = await context.services.directory.shop(refund.shop_id)
-        context.access = ChatAccess(shop, await context.services.team.role(refund.shop_id, context.actor))
+        shop = await context.services.shops.shop(refund.shop_id)
+        context.access = ChatAccess(shop, await context.services.membership.role(refund.shop_id, context.actor))
     foreign = shop is None or shop.id != refund.shop_id
     if foreign or not is_allowed(context.role, Action.REQUEST_REFUND):
         context.denied_payment = payment
@@ -165,9 +167,9 @@ async def _load_refund(context: Context, refund_id: str) -> tuple[Refund, Paymen
 
 async def _ask_which(context: Context, payment: Payment, found: tuple[RequestedAmount, ...]) -> None:
     choices = [{"minor": one.money.minor, "currency": one.money.currency, "text": one.description} for one in found]
-    question = await context.prompt("refund", "refund", {"payment": payment.id, "choices": choices})
+    prompt = await context.prompt("refund", "refund", {"payment": payment.id, "choices": choices})
     keyboard = tuple(
-        (Button(i18n.money(context.language, one.money), data=f"q:{question.id}:{number}"),)
+        (Button(i18n.money(context.language, one.money), data=f"q:{prompt.id}:{number}"),)
         for number, one in enumerate(found)
     )
     await context.reply("pay.which", keyboard=keyboard)
@@ -196,6 +198,6 @@ def _reason(refund: Refund) -> SafeHtml:
     return SafeHtml(f"\n<i>{i18n.escaped(refund.reason)}</i>" if refund.reason else "")
 
 
-async def _put(context: Context, place: ChatTarget, letter: Message, key: str) -> None:
-    post = OutboxMessage(place, letter, shop=context.shop.id)
-    await context.services.outbox.enqueue(to_job(post, key=key), now=context.now)
+async def _put(context: Context, chat: ChatTarget, message: Message, key: str) -> None:
+    outgoing = OutboxMessage(chat, message, shop=context.shop.id)
+    await context.services.outbox.enqueue(to_job(outgoing, key=key), now=context.now)

@@ -28,13 +28,13 @@ DELAYED_AFTER = timedelta(seconds=5)
 class ChatHasOpenPayments(UserError):
     """The chat still has open requests of the shop that it acts for."""
 
-    message_key = "error.chat_is_busy"
+    message_key = "error.chat_has_open_payments"
 
 
 class ChatHasPendingMessages(UserError):
     """Messages about the shop that the chat acts for have not got out, and must not come after it has changed."""
 
-    message_key = "error.chat_waits"
+    message_key = "error.chat_has_pending_messages"
 
 
 async def setup(context: Context) -> None:
@@ -48,7 +48,7 @@ async def setup(context: Context) -> None:
         shop = await _open(context, shop_settings.parse_name(name))
         await context.reply("setup.done", shop=shop.name)
         return
-    shops = await context.services.team.shops_of(context.actor)
+    shops = await context.services.membership.shops_of(context.actor)
     if len(shops) == 1:
         await _link_chat(context, shops[0])
         await context.reply("setup.done", shop=shops[0].name)
@@ -64,8 +64,8 @@ async def ask_which(context: Context, shops: tuple[Shop, ...]) -> None:
 
 async def shop_tapped(context: Context, shop_id: str) -> None:
     """One of the shops was chosen; for a group only an owner does that."""
-    shop = await context.services.directory.shop(int(shop_id)) if SHOP_ID.fullmatch(shop_id) else None
-    role = await context.services.team.role(shop.id, context.actor) if shop else Role.NONE
+    shop = await context.services.shops.shop(int(shop_id)) if SHOP_ID.fullmatch(shop_id) else None
+    role = await context.services.membership.role(shop.id, context.actor) if shop else Role.NONE
     if shop is None or not is_allowed(role, Action.SELECT_SHOP if context.is_private else Action.LINK_CHAT):
         raise PermissionDenied(id=context.actor.id)
     await _link_chat(context, shop)
@@ -91,7 +91,7 @@ async def setting_tapped(context: Context, said: str) -> None:
 
 async def _change(context: Context, name: str, value: str) -> None:
     actor, detail = f"user:{context.actor.id}", shop_settings.audit_detail(name, value)
-    decide, change = shop_settings.parse_change(name, value), context.services.directory.update_shop
+    decide, change = shop_settings.parse_change(name, value), context.services.shops.update_shop
     shop = await change(context.shop.id, decide, actor=actor, detail=detail, now=context.now)
     context.access = replace(context.access, shop=shop)
 
@@ -108,15 +108,15 @@ async def _open(context: Context, name: str) -> Shop:
     if standing is not None and standing.name == name:
         return standing
     await _check_chat_is_idle(context)
-    like = standing or (await context.services.directory.shops() or [await _first(context)])[0]
+    like = standing or (await context.services.shops.shops() or [await _first(context)])[0]
     chat_id = context.chat.chat_id
     new = replace(Shop(0, name, like.currency, like.language, like.time_zone), request_limit=like.request_limit)
     actor = f"user:{context.actor.id}"
-    return await context.services.directory.create_shop(new, now=context.now, chat_id=chat_id, actor=actor)
+    return await context.services.shops.create_shop(new, now=context.now, chat_id=chat_id, actor=actor)
 
 
 async def _first(context: Context) -> Shop:
-    return await context.services.team.first_shop(context.actor)
+    return await context.services.membership.first_shop(context.actor)
 
 
 async def _link_chat(context: Context, shop: Shop) -> None:
@@ -127,16 +127,16 @@ async def _link_chat(context: Context, shop: Shop) -> None:
     """
     await _check_chat_is_idle(context, but=shop.id)
     actor = f"user:{context.actor.id}"
-    await context.services.directory.link_chat(context.chat.chat_id, shop.id, now=context.now, actor=actor)
+    await context.services.shops.link_chat(context.chat.chat_id, shop.id, now=context.now, actor=actor)
     context.access = replace(context.access, shop=shop, selectable_shops=())
 
 
 async def _check_chat_is_idle(context: Context, *, but: int = 0) -> None:
     """Refuse to have a group change shops, except to the one that it acts for, while something is open there."""
-    other = await context.services.directory.shop_of_chat(context.chat.chat_id)
+    other = await context.services.shops.shop_of_chat(context.chat.chat_id)
     if other is None or other.id == but or context.is_private:
         return
-    if await context.services.queries.count_open_in_chat(other.id, context.chat.chat_id):
+    if await context.services.payment_queries.count_open_in_chat(other.id, context.chat.chat_id):
         raise ChatHasOpenPayments(shop=other.name)
     since = await context.services.outbox.oldest_created_at(chat_ordering_key(context.chat.chat_id))
     if since is not None and context.now - since > DELAYED_AFTER:
