@@ -36,9 +36,9 @@ from bot.sandbox.fake_stripe import FakeStripe  # noqa: E402
 from bot.sandbox.fake_telegram import FakeTelegram  # noqa: E402
 from bot.sandbox.shared.fake_clock import TurnedClock  # noqa: E402
 from bot.settings import make_settings  # noqa: E402
-from tests.soak import Market  # noqa: E402
-from tests.torture_shops import PEOPLE, blank  # noqa: E402
-from tests.world import OWNER, World, free_port  # noqa: E402
+from tests.chaos.soak import Market  # noqa: E402
+from tests.chaos.storm_shops import PEOPLE, blank  # noqa: E402
+from tests.support.world import OWNER, World, free_port  # noqa: E402
 
 MOST_MEGABYTES, MOST_OBJECTS = 0.5, 1_000
 """For each thousand payments: half a KB and one object for each of them."""

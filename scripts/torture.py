@@ -17,8 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.torture_rounds import Order, played
-from tests.torture_storm import PACE, Report
+from tests.chaos.storm import PACE, Report
+from tests.chaos.storm_rounds import Order, played
 
 ROUND = 30
 MINUTES = 10.0

@@ -11,8 +11,8 @@ from hypothesis import settings
 
 from bot.sandbox.shared.fake_clock import TurnedClock
 from storage.database.database import Database
-from tests.laid_out import lay_out
-from tests.world import World, opened
+from tests.support.migrated_file import lay_out
+from tests.support.world import World, opened
 
 settings.register_profile("kvit", deadline=None)
 settings.load_profile("kvit")

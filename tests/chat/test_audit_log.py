@@ -1,0 +1,249 @@
+"""The history of a shop: who did what and when, in pages, searched, and never written over."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from bot.sandbox.shared.fake_clock import TurnedClock
+from handlers.chat.audit_text import ACTION_MESSAGES
+from handlers.i18n import html
+from storage.audit_log import MOST_SEARCHED, AuditLog, record
+from storage.database.database import Database
+from storage.models.payment import PaymentStatus
+from storage.models.shop import Shop
+from storage.schema.audit_log import audit_log
+from storage.shops import ShopRepository
+from tests.chat.test_shop_selection import asked, ref_of
+from tests.support.evidence import rest, rows
+from tests.support.invitations import invited, join, trail
+from tests.support.people import (
+    ADMIN,
+    COLLEAGUE,
+    GROUP,
+    MERCHANT,
+    NO_SHOP,
+    OTHER_GROUP,
+    STRANGER,
+    alerted,
+    book,
+    caught_up,
+    known,
+    open_second_shop,
+    open_shop,
+    posts,
+    press,
+    refused,
+    reply,
+    shown,
+    speak,
+)
+from tests.support.world import OWNER, Json, World, labels, opened
+
+GUEST = 70_030_001
+
+
+@pytest.fixture
+async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+    async with opened(clock, tmp_path) as running:
+        await open_shop(running)
+        yield running
+
+
+def lines(text: str) -> list[str]:
+    """The lines of a log without its head and without the times."""
+    return [line.partition(" · ")[2] for line in text.splitlines()[1:]]
+
+
+async def log(world: World, what: str = "", *, by: int = ADMIN, chat: int | None = None) -> list[str]:
+    return lines(await refused(world, f"/log {what}", by=by, chat=chat))
+
+
+async def add(world: World, shop_id: int, number: int, *, actor: str = "kvit", action: str = "shop_created") -> None:
+    """Fill a shop's history, as years would."""
+    async with book(world) as db, db.transaction() as tx:
+        for count in range(number):
+            await record(tx, shop_id, actor, action, {"row": f"r{count}"}, world.clock.now())
+
+
+async def test_what_people_kvit_and_stripe_did_stands_there_newest_first_in_plain_words(world: World) -> None:
+    ref = ref_of(await asked(world))
+    await world.decide("approve")
+    await known(world, PaymentStatus.SUCCEEDED)
+    await rest(world)
+    said = await refused(world, "/log", by=ADMIN)
+    assert said.splitlines()[0] == "What was done in Kvit, newest first:"
+    assert said.splitlines()[1].startswith("24 Nov 2026, 13:00 · ")
+    assert lines(said) == [
+        f"Stripe · looked at Stripe · Paid · #{ref}",
+        f"Mads ({MERCHANT}) · made a link · Link made · #{ref}",
+        f"Mads ({MERCHANT}) · asked for money · #{ref}",
+        "Kvit · had a chat act for the shop",
+        "Kvit · opened the shop",
+    ]
+
+
+async def test_people_and_settings_leave_their_lines(world: World) -> None:
+    payload = await invited(world)
+    world.telegram.world.person(GUEST, first_name="Gerda <b>")
+    await join(world, payload, by=GUEST)
+    await refused(world, "/settings limit 5000", by=ADMIN)
+    await refused(world, "/settings address Hemmeligvej 1", by=ADMIN)
+    await refused(world, "/setup", chat=NO_SHOP)
+    await refused(world, f"/revoke {GUEST}")
+    assert (await log(world))[:6] == [
+        f"{OWNER} · took the role merchant from {GUEST}",
+        f"{OWNER} · had a chat act for the shop",
+        f"Ada ({ADMIN}) · changed a setting: address",
+        f"Ada ({ADMIN}) · changed a setting: limit 5000",
+        f"{GUEST} · joined as merchant",
+        f"Ada ({ADMIN}) · invited somebody as merchant",
+    ]
+
+
+async def test_a_reference_or_a_reply_restricts_it_to_one_payment(world: World) -> None:
+    first, second = await asked(world), await asked(world, text="/pay 99 Cake")
+    mine = [f"Mads ({MERCHANT}) · made a link · Link made", f"Mads ({MERCHANT}) · asked for money"]
+    assert await log(world, ref_of(first).lower()) == [f"{line} · #{ref_of(first)}" for line in mine]
+    said = await reply(world, world.say("/log", by=ADMIN, chat=GROUP, reply_to=second["message_id"]), chat=GROUP)
+    assert lines(said["text"]) == [f"{line} · #{ref_of(second)}" for line in mine]
+    assert await log(world, f"{ref_of(first)} requested") == [f"{mine[1]} · #{ref_of(first)}"]
+    assert "no payment with that reference" in await refused(world, "/log Z9ZZ", by=ADMIN)
+    both = world.say(f"/log {ref_of(first)}", by=ADMIN, chat=GROUP, reply_to=second["message_id"])
+    assert "but you replied to the card of" in (await reply(world, both, chat=GROUP))["text"]
+
+
+async def test_words_are_searched_for_in_action_detail_actor_and_name(world: World) -> None:
+    await asked(world)
+    await refused(world, "/settings limit 5000", by=ADMIN)
+    changed = [f"Ada ({ADMIN}) · changed a setting: limit 5000"]
+    for words in ("setting", "LIMIT", "5000 changed", f"{ADMIN} limit", "ada setting"):
+        assert await log(world, words) == changed, words
+    assert len(await log(world, "mads")) == 2
+    for nothing in ("ada requested", "100%", "l_mit", "l%t", "\\", "nobody"):
+        assert "Nothing found." in await refused(world, f"/log {nothing}", by=ADMIN), nothing
+    for long in ("x" * 37, "æ" * 19, "word " * 20):
+        assert "too much to search for" in await refused(world, f"/log {long}", by=ADMIN)
+
+
+async def test_it_comes_ten_a_page_and_a_page_goes_on_where_the_one_before_ended(world: World) -> None:
+    await add(world, 1, 23)
+    sheet = await reply(world, world.say("/log row", by=ADMIN), chat=ADMIN)
+    seen = [labels(sheet)]
+    await add(world, 1, 5)  # what is added meanwhile moves nothing
+    texts = [sheet["text"]]
+    for label in ("Older", "Older"):
+        sheet = await turned(world, sheet, label)
+        seen.append(labels(sheet))
+        texts.append(sheet["text"])
+    assert seen == [["Older"], ["Newest", "Older"], ["Newest"]]
+    assert [len(lines(text)) for text in texts] == [10, 10, 3]
+    assert len(lines((await turned(world, sheet, "Newest"))["text"])) == 10
+
+
+async def turned(world: World, sheet: Json, label: str) -> Json:
+    """The message after one of its buttons was pressed."""
+    await world.answer(world.tap(sheet, label, by=ADMIN))
+    await rest(world)
+    return next(m for m in shown(world, ADMIN) if m["message_id"] == sheet["message_id"])
+
+
+@pytest.mark.parametrize(
+    "forged", ["l:", "l:x", "l:99999999999999999999:", "l:٣::", "l:1", "l:5:K7F3:", "l::':--", "l::Z9ZZ:x", "l:::%"]
+)
+async def test_a_forged_page_shows_nothing_but_lines_of_this_shop(world: World, forged: str) -> None:
+    await asked(world)
+    await open_second_shop(world, COLLEAGUE)
+    foreign = ref_of(await asked(world, by=COLLEAGUE, chat=OTHER_GROUP, text="/pay 99 Other"))
+    sheet = await reply(world, world.say("/log", by=ADMIN), chat=ADMIN)
+    for data in (forged, f"l::{foreign}:"):
+        assert await world.answer(press(world, sheet, data, by=ADMIN)) == ""
+        await rest(world)
+        assert not any(foreign in m["text"] or "Second" in m["text"] for m in shown(world, ADMIN))
+    assert f"Your number is {MERCHANT}" in await alerted(world, press(world, sheet, forged, by=MERCHANT))
+
+
+async def test_the_log_of_one_shop_says_nothing_of_another(world: World) -> None:
+    await open_second_shop(world, COLLEAGUE)
+    foreign = ref_of(await asked(world, by=COLLEAGUE, chat=OTHER_GROUP, text="/pay 99 Other"))
+    await asked(world)
+    assert not any(foreign in line for line in await log(world))
+    assert not any("Ada" in line or "Mads" in line for line in await log(world, by=OWNER, chat=OTHER_GROUP))
+    assert "no payment with that reference" in await refused(world, f"/log {foreign}", by=ADMIN)
+
+
+async def test_what_somebody_tried_without_the_right_to_is_written_once_a_minute_for_each_person_and_chat(
+    world: World,
+) -> None:
+    card = await asked(world)
+    for _ in range(3):
+        world.say("/pay 125", by=STRANGER, chat=GROUP)
+        await alerted(world, world.tap(card, "Cancel", by=STRANGER))
+        await alerted(world, world.tap(card, "Cancel", by=COLLEAGUE))
+    await caught_up(world, GROUP)
+    assert sorted(trail(world, "refused")) == [(f"user:{COLLEAGUE}", "refused"), (f"user:{STRANGER}", "refused")]
+    world.advance(60)
+    await alerted(world, world.tap(card, "Cancel", by=STRANGER))
+    assert (await log(world, "refused"))[0] == f"{STRANGER} · was refused a button · #{ref_of(card)}"
+    world.advance(60)
+    await refused(world, "/refund", by=STRANGER, chat=GROUP)
+    assert (await log(world, "refused"))[0] == f"{STRANGER} · was refused /refund"
+    assert len(trail(world, "refused")) == 4
+
+
+async def test_a_group_that_speaks_with_one_voice_is_written_down_too(world: World) -> None:
+    said = speak(world, "/pay 125", chat=GROUP, sender_chat=GROUP)
+    await reply(world, said, chat=GROUP)
+    assert len(trail(world, "refused")) == 1
+    assert posts(world) == []
+
+
+async def test_a_chat_that_goes_to_another_shop_is_told_to_both_and_neither_learns_of_the_other(world: World) -> None:
+    await open_second_shop(world)
+    question = await reply(world, world.say("/setup", chat=GROUP), chat=GROUP)
+    await world.answer(world.tap(question, "Second"))
+    await caught_up(world, GROUP)
+    assert (await log(world, by=OWNER, chat=GROUP))[0] == f"{OWNER} · had a chat act for the shop"
+    assert (await log(world))[0] == f"{OWNER} · took a chat from the shop"
+
+
+async def test_an_action_or_a_doer_of_a_later_version_is_shown_harmlessly(world: World) -> None:
+    await add(world, 1, 1, actor="<i>robot</i>", action="danced <b>wildly</b>")
+    assert (await log(world))[0] == "<i>robot</i> · something else (danced <b>wildly</b>)"
+
+
+@pytest.mark.parametrize("language", ["en", "da", "sv", "nb", "fi"])
+def test_every_known_action_has_its_words(language: str) -> None:
+    for key in ACTION_MESSAGES.values():
+        assert html(language, key)
+
+
+async def test_the_history_is_only_ever_added_to(world: World) -> None:
+    await asked(world)
+    before = rows(world, "SELECT * FROM audit_log")
+    replace = "REPLACE INTO audit_log SELECT id, payment_id, shop_id, at, 'nobody', action, detail FROM audit_log"
+    for statement in ("UPDATE audit_log SET actor = 'nobody'", "DELETE FROM audit_log WHERE id = 1", replace):
+        async with book(world) as db:
+            with pytest.raises(sa.exc.IntegrityError, match="only ever added to"):
+                async with db.transaction() as tx:
+                    await tx.exec_driver_sql(statement)
+    assert rows(world, "SELECT * FROM audit_log") == before != []
+
+
+async def test_a_search_ends_after_so_many_rows_and_goes_on_from_there(db: Database, clock: TurnedClock) -> None:
+    shop = await ShopRepository(db).create_shop(Shop(0, "S", "DKK", "en", "Europe/Copenhagen"), now=clock.now())
+    row = {"shop_id": shop.id, "at": clock.now(), "actor": "kvit", "action": "synced", "detail": "{}"}
+    async with db.transaction() as tx:
+        await tx.execute(audit_log.insert(), [row | {"action": "needle"}] + [row] * MOST_SEARCHED)
+    first = await AuditLog(db).page(shop.id, limit=10, words="needle")
+    assert (first.lines, first.next_cursor is None) == ([], False)
+    second = await AuditLog(db).page(shop.id, limit=10, words="needle", before=first.next_cursor)
+    assert ([line.action for line in second.lines], second.next_cursor) == (["needle"], None)
+    async with db.reading() as tx:
+        plan = await tx.execute(
+            sa.text("EXPLAIN QUERY PLAN SELECT id FROM audit_log WHERE shop_id = 1 AND id < 9 ORDER BY id DESC")
+        )
+        assert "ix_history_shop" in str(plan.all())

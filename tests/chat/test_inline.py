@@ -1,0 +1,115 @@
+"""Inline mode: offered in any chat, asked for only once it is chosen, and the message there becomes the card."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.world import OWNER, Json, World, labels
+
+GUEST = 4242
+
+
+async def offers(world: World, words: str, *, by: int = OWNER) -> tuple[str, list[Json]]:
+    """What the list shows while somebody types, and the query's id."""
+    query = (await world.control("telegram", "inline", {"from_id": by, "query": words}))["inline_query_id"]
+    answer = await world.telegram.until(lambda t: t.world.inline_queries[query].answer)
+    return query, answer["results"]
+
+
+async def choose(world: World, query: str, result: Json) -> str:
+    """Send one of the results; returns the message's id."""
+    body = {"inline_query_id": query, "result_id": result["id"]}
+    return str((await world.control("telegram", "choose", body))["inline_message_id"])
+
+
+async def shows(world: World, inline_id: str, words: str) -> Json:
+    """The message there, once it says so."""
+
+    def found() -> Json | None:
+        message: Json = world.telegram.world.inline_messages[inline_id]
+        return message if words in message["text"] else None
+
+    message: Json = await world.until(found)
+    return message
+
+
+async def test_a_chosen_result_becomes_the_card_where_it_was_sent(world: World) -> None:
+    query, [offer] = await offers(world, "125 dkk Coffee")
+    assert "125.00" in offer["title"]
+    assert offer["description"] == "Coffee"
+    assert world.stripe.ledger.intents == {}
+    card = await choose(world, query, offer)
+    assert labels(await shows(world, card, "Waiting for payment")) == ["Pay DKK 125.00", "Copy link", "Share", "Cancel"]
+    await world.decide("approve")
+    assert labels(await shows(world, card, "Paid · TEST")) == []
+    await world.card("✅ Paid:")
+    assert len(world.stripe.ledger.intents) == 1
+    assert len(world.sent()) == 1
+
+
+async def test_an_ambiguous_amount_is_two_results(world: World) -> None:
+    query, [larger, smaller] = await offers(world, "5.678 Lamp")
+    assert ("5,678.00" in larger["title"], "5.67" in smaller["title"]) == (True, True)
+    await shows(world, await choose(world, query, smaller), "Waiting for payment")
+    assert len((await offers(world, "1.234 Lamp"))[1]) == 1
+    assert world.intent()["amount"] == 567
+
+
+async def test_get_link_is_the_way_out_where_the_choice_was_not_told(world: World) -> None:
+    query, [offer] = await offers(world, "80 Cake")
+    await world.control("telegram", "down", {"down": True})
+    card = await choose(world, query, offer)
+    world.telegram.world.updates.clear()
+    await world.control("telegram", "down", {"down": False})
+    world.advance(60)
+    message = world.telegram.world.inline_messages[card]
+    [button] = [b for row in message["reply_markup"]["inline_keyboard"] for b in row]
+    assert button["text"] == "Get link"
+    data = {"inline_message_id": card, "data": button["callback_data"]}
+    stranger = await world.control("telegram", "taps", {"from_id": GUEST, **data})
+    assert "access" in await world.answer(stranger["callback_query_id"])
+    assert world.stripe.ledger.intents == {}
+    for _ in range(2):
+        tap = await world.control("telegram", "taps", {"from_id": OWNER, **data})
+        assert await world.answer(tap["callback_query_id"]) == "Here is a new link."
+    await shows(world, card, "Waiting for payment")
+    assert len(world.stripe.ledger.intents) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "by", "why"),
+    [("125 coffee", GUEST, "4242"), ("", OWNER, "Type an amount"), ("125 USD", OWNER, "USD"), ("0", OWNER, "zero")],
+)
+async def test_what_cannot_be_offered_is_explained_by_one_harmless_result(
+    world: World, words: str, by: int, why: str
+) -> None:
+    query, [only] = await offers(world, words, by=by)
+    assert why in only["description"]
+    assert "reply_markup" not in only
+    await choose(world, query, only)
+    await offers(world, "", by=by)
+    assert world.stripe.ledger.intents == {}
+
+
+async def test_buttons_under_the_card_obey_only_people_of_the_shop(world: World) -> None:
+    query, [offer] = await offers(world, "125 Coffee")
+    card = await choose(world, query, offer)
+    message = await shows(world, card, "Waiting for payment")
+    cancel = next(
+        b["callback_data"] for row in message["reply_markup"]["inline_keyboard"] for b in row if "Cancel" in b["text"]
+    )
+
+    async def tap(by: int, inline_id: str = card) -> str:
+        body: dict[str, Any] = {"inline_message_id": inline_id, "from_id": by, "data": cancel}
+        return await world.answer((await world.control("telegram", "taps", body))["callback_query_id"])
+
+    assert "access" in await tap(GUEST)
+    other_query, [other] = await offers(world, "90 Tea")
+    elsewhere = await choose(world, other_query, other)
+    await shows(world, elsewhere, "Waiting for payment")
+    assert "too old" in await tap(OWNER, elsewhere)
+    assert [intent["status"] for intent in world.stripe.ledger.intents.values()] == ["requires_action"] * 2
+    assert "canceled" in await tap(OWNER)
+    await shows(world, card, "Canceled")

@@ -1,0 +1,282 @@
+"""Which shop a chat acts for, and that nothing of one shop is seen or touched from another; `/status` and `/cancel`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bot.sandbox.shared.fake_clock import TurnedClock
+from tests.support.people import (
+    ADMIN,
+    COLLEAGUE,
+    GROUP,
+    MERCHANT,
+    NO_SHOP,
+    OTHER_GROUP,
+    STRANGER,
+    actions,
+    alerted,
+    caught_up,
+    hear,
+    open_second_shop,
+    open_shop,
+    posts,
+    press,
+    refused,
+    reply,
+    shown,
+    speak,
+)
+from tests.support.world import OWNER, Json, World, button, labels, opened
+
+
+@pytest.fixture
+async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+    async with opened(clock, tmp_path) as running:
+        await open_shop(running)
+        yield running
+
+
+def ref_of(card: Json) -> str:
+    """The reference on a card, without its `#`."""
+    return str(card["text"]).split("\n#")[1].split("\n")[0]
+
+
+async def asked(world: World, by: int = MERCHANT, chat: int = GROUP, text: str = "/pay 125 Tea") -> Json:
+    """The card of a new request."""
+    return await reply(world, world.say(text, by=by, chat=chat), "Waiting for payment", chat=chat)
+
+
+async def test_a_group_of_no_shop_answers_four_commands_and_is_silent_otherwise(world: World) -> None:
+    for text in ("/pay 125", "/status", "/cancel K7F3", "/settings", "/open", "/terms", "/frobnicate", "125 Tea"):
+        for person in (OWNER, MERCHANT, STRANGER):
+            world.say(text, by=person, chat=NO_SHOP)
+    await caught_up(world, NO_SHOP)
+    assert len(shown(world, NO_SHOP)) == 1
+    assert "belongs to no shop yet" in await refused(world, "/start", chat=NO_SHOP)
+    listed = await refused(world, "/help", chat=NO_SHOP)
+    assert {line.split()[0] for line in listed.splitlines()[1:]} >= {"/setup", "/start", "/help", "/id"}
+    assert not any(line.startswith(("/pay", "/status", "/terms")) for line in listed.splitlines())
+    assert f"Your number is {ADMIN}" in await refused(world, "/setup", by=ADMIN, chat=NO_SHOP)
+    assert f"Your number is {STRANGER}" in await refused(world, "/setup", by=STRANGER, chat=NO_SHOP)
+    assert posts(world) == []
+
+
+async def test_an_owner_ties_a_group_to_the_only_shop_and_its_people_work_there(world: World) -> None:
+    assert await refused(world, "/setup", chat=NO_SHOP) == "This chat now acts for Kvit."
+    await asked(world, chat=NO_SHOP)
+    assert len(posts(world)) == 1
+
+
+async def test_a_new_shop_is_opened_by_name_and_only_by_an_owner(world: World) -> None:
+    assert f"Your number is {ADMIN}" in await refused(world, "/setup NEW Mine", by=ADMIN, chat=GROUP)
+    assert await refused(world, "/setup new Café <b>", chat=NO_SHOP) == "This chat now acts for Café <b>."
+    assert "A name has 1 to 60 characters." in await refused(world, "/setup NEW", chat=NO_SHOP)
+    assert f"Your number is {MERCHANT}" in await refused(world, "/pay 125", by=MERCHANT, chat=NO_SHOP)
+    assert (await refused(world, "/settings", chat=NO_SHOP)).splitlines()[0] == "Café <b>"
+    assert labels(await reply(world, world.say("/setup"))) == ["Kvit", "Café <b>"]
+
+
+async def test_opening_the_same_shop_twice_in_a_chat_opens_one(world: World) -> None:
+    for _ in range(2):
+        assert await refused(world, "/setup NEW Café", chat=NO_SHOP) == "This chat now acts for Café."
+    assert labels(await reply(world, world.say("/setup"))) == ["Kvit", "Café"]
+
+
+async def test_of_several_shops_one_is_picked_by_an_owners_button_and_holds_for_that_chat(world: World) -> None:
+    await open_second_shop(world)
+    question = await reply(world, world.say("/setup", chat=NO_SHOP), "For which shop", chat=NO_SHOP)
+    assert labels(question) == ["Kvit", "Second"]
+    for person in (ADMIN, MERCHANT, STRANGER):
+        assert f"Your number is {person}" in await alerted(world, world.tap(question, "Second", by=person))
+    for data in ("s:3", "s:0", "s:x", "s:", "s:99999999999999999999", "s:٢"):
+        await alerted(world, press(world, question, data))
+    assert await world.answer(world.tap(question, "Second")) == "This chat now acts for Second."
+    await caught_up(world, NO_SHOP)
+    assert (await refused(world, "/settings", chat=NO_SHOP)).splitlines()[0] == "Second"
+    assert (await refused(world, "/settings", chat=GROUP)).splitlines()[0] == "Kvit"
+    assert (await refused(world, "/settings", chat=OTHER_GROUP)).splitlines()[0] == "Second"
+
+
+async def test_an_owner_of_several_shops_is_asked_once_in_private_and_changes_it_by_setup(world: World) -> None:
+    await open_second_shop(world)
+    for text in ("/pay 125", "/start", "125 Tea", "/settings"):
+        question = await reply(world, world.say(text), "For which shop")
+    assert "/pay" not in [line.split()[0] for line in (await refused(world, "/help")).splitlines()[1:]]
+    assert posts(world) == []
+    await world.answer(world.tap(question, "Second"))
+    await caught_up(world)
+    assert (await refused(world, "/settings")).splitlines()[0] == "Second"
+    await asked(world, by=OWNER, chat=OWNER)
+    assert world.intent()["currency"] == "eur"
+    await world.answer(world.tap(await reply(world, world.say("/setup")), "Kvit"))
+    await caught_up(world)
+    await asked(world, by=OWNER, chat=OWNER)
+    assert world.intent()["currency"] == "dkk"
+
+
+async def test_a_merchant_of_two_shops_is_asked_which_of_his_and_can_pick_no_other(world: World) -> None:
+    await open_second_shop(world, MERCHANT)
+    await refused(world, "/setup NEW Third", chat=NO_SHOP)
+    question = await reply(world, world.say("/pay 125", by=MERCHANT), chat=MERCHANT)
+    assert labels(question) == ["Kvit", "Second"]
+    third = button(question, "Second")["callback_data"].replace("2", "3")
+    assert f"Your number is {MERCHANT}" in await alerted(world, press(world, question, third, by=MERCHANT))
+    await world.answer(world.tap(question, "Second", by=MERCHANT))
+    await asked(world, chat=MERCHANT)
+    assert world.intent()["currency"] == "eur"
+
+
+async def choose(world: World, shop: str) -> None:
+    """The merchant has his private chat act for one of his shops."""
+    question = await reply(world, world.say("/setup", by=MERCHANT), "For which shop", chat=MERCHANT)
+    await world.answer(world.tap(question, shop, by=MERCHANT))
+    await reply(world, world.say("/settings", by=MERCHANT), chat=MERCHANT)  # the choice was worked off before this
+
+
+@pytest.mark.parametrize(
+    ("text", "late", "label", "says"),
+    [
+        ("/pay 125 Tea", True, "Do it now", "DKK 125.00"),
+        ("/pay 1.234 Tea", False, "1,234.00", "DKK 1,234.00"),
+        ("125 Tea", False, "125.00", "DKK 125.00"),
+    ],
+)
+async def test_what_was_asked_for_one_shop_is_not_carried_out_for_another(
+    world: World, text: str, late: bool, label: str, says: str
+) -> None:
+    await open_second_shop(world, MERCHANT)
+    await choose(world, "Kvit")
+    if late:
+        await world.stop()
+    said = speak(world, text, by=MERCHANT)
+    if late:
+        world.advance(601)
+        await world.begin()
+    question = await reply(world, said, chat=MERCHANT)
+    await choose(world, "Second")
+    assert "asked for another shop" in await alerted(world, world.tap(question, label, by=MERCHANT))
+    assert posts(world) == []
+    await choose(world, "Kvit")
+    await world.answer(world.tap(question, label, by=MERCHANT))
+    card = await reply(world, said, "Waiting for payment", chat=MERCHANT)
+    assert says in card["text"].replace("\u00a0", " ")
+    assert world.intent()["currency"] == "dkk"
+
+
+async def test_nothing_of_one_shop_is_seen_or_touched_from_a_chat_of_another(world: World) -> None:
+    await open_second_shop(world, COLLEAGUE)
+    card = await asked(world, text="/pay 125 Secret")
+    foreign = await asked(world, by=COLLEAGUE, chat=OTHER_GROUP, text="/pay 99 Other")
+    before, ref = posts(world), ref_of(card)
+    cancel = button(card, "Cancel")["callback_data"]
+    for person in (OWNER, COLLEAGUE, STRANGER):
+        for command in (f"/status {ref}", f"/cancel {ref}", f"/again {ref}"):
+            world.advance(61)  # in a group a stranger is answered once a minute
+            said = await refused(world, command, by=person, chat=OTHER_GROUP)
+            refusal = "Your number is" if person == STRANGER else "no payment with that reference here"
+            assert refusal in said
+        alert = await alerted(world, press(world, foreign, cancel, by=person))
+        assert ("Your number is" if person == STRANGER else "too old") in alert
+        await alerted(world, press(world, foreign, cancel.replace("c:", "n:"), by=person))
+    assert "0 requests" not in await refused(world, "/status", by=COLLEAGUE, chat=OTHER_GROUP)
+    assert "1 request is open." in await refused(world, "/status", by=COLLEAGUE, chat=OTHER_GROUP)
+    assert not any("Secret" in m["text"] or ref in m["text"] for m in shown(world, OTHER_GROUP))
+    assert posts(world) == before
+    assert not any(one["status"] == "canceled" for one in world.stripe.ledger.intents.values())
+    assert (f"user:{COLLEAGUE}", "refused") in await actions(world, 0)
+
+
+async def test_a_message_number_means_nothing_in_another_chat(world: World) -> None:
+    await open_second_shop(world, COLLEAGUE)
+    card = await asked(world)
+    for _ in range(card["message_id"]):
+        world.say("filling", chat=OTHER_GROUP)
+    said = world.say("/cancel", by=COLLEAGUE, chat=OTHER_GROUP, reply_to=card["message_id"])
+    assert "Which payment?" in (await reply(world, said, chat=OTHER_GROUP))["text"]
+    assert world.intent()["status"] == "requires_action"
+
+
+async def test_a_payment_is_found_by_its_reference_as_people_type_it(world: World) -> None:
+    card = await asked(world)
+    ref = ref_of(card)
+    confused = ref[0] + ref[1:].replace("0", "O").replace("1", "l")
+    for written in (ref, f"#{ref}", ref.lower(), f"  #{confused}  ", confused.upper().replace("1", "I"), f"{ref} now"):
+        said = await reply(world, world.say(f"/status {written}", by=MERCHANT, chat=GROUP), chat=GROUP)
+        assert f"#{ref}" in said["text"], written
+        assert labels(said) == []
+    history = said["text"].splitlines()[-2:]
+    assert history == ["24 Nov 2026, 13:00 · Asked for a link", "24 Nov 2026, 13:00 · Link made"]
+    for unknown in ("Z9ZZ", "hello", "125", "'; --", "#"):
+        assert "no payment with that reference" in await refused(world, f"/status {unknown}", chat=GROUP)
+
+
+async def test_the_letters_o_i_and_l_are_read_as_the_digits_they_look_like(world: World) -> None:
+    for _ in range(60):
+        ref = ref_of(await asked(world))
+        typed = ref[0] + ref[1:].replace("0", "o").replace("1", "i")
+        if typed != ref:
+            break
+    assert typed != ref
+    said = world.say(f"/status {typed}", by=MERCHANT, chat=GROUP)
+    assert f"#{ref}" in (await reply(world, said, chat=GROUP))["text"]
+
+
+async def test_a_reply_to_the_card_needs_no_reference_and_one_that_differs_is_refused(world: World) -> None:
+    first, second = await asked(world), await asked(world, text="/pay 99 Cake")
+    said = world.say("/status", by=MERCHANT, chat=GROUP, reply_to=first["message_id"])
+    assert f"#{ref_of(first)}" in (await reply(world, said, chat=GROUP))["text"]
+    both = world.say(f"/status {ref_of(first)}", by=MERCHANT, chat=GROUP, reply_to=first["message_id"])
+    assert f"#{ref_of(first)}" in (await reply(world, both, chat=GROUP))["text"]
+    for command in ("cancel", "status"):
+        said = world.say(f"/{command} {ref_of(second)}", by=MERCHANT, chat=GROUP, reply_to=first["message_id"])
+        refusal = str((await reply(world, said, chat=GROUP))["text"])
+        assert refusal.startswith(f"You wrote #{ref_of(second)}, but you replied to the card of #{ref_of(first)}.")
+    other = world.say("/cancel", by=MERCHANT, chat=GROUP, reply_to=said)
+    assert "Which payment?" in (await reply(world, other, chat=GROUP))["text"]
+    assert [one["status"] for one in world.stripe.ledger.intents.values()] == ["requires_action"] * 2
+
+
+async def test_status_alone_is_three_lines_in_the_shops_own_day(world: World) -> None:
+    assert (await refused(world, "/status", chat=GROUP)).splitlines() == [
+        "0 requests are open.",
+        "Paid today: nothing yet",
+        "Everything runs.",
+    ]
+    await asked(world)
+    await world.decide("approve")
+    await world.card("✅ Paid:", chat=GROUP)
+    await asked(world, text="/pay 1 EUR")
+    await world.decide("approve")
+    await world.card("€1.00", chat=GROUP, but="Waiting")
+    await asked(world)
+    lines = (await refused(world, "/status", chat=GROUP)).splitlines()
+    assert lines == [
+        "1 request is open.",
+        "Paid today: DKK\u00a0125.00 (1), €1.00 (1)",
+        "Everything runs.",
+    ]
+    world.advance(11 * 3600)  # midnight in Copenhagen
+    assert "Paid today: nothing yet" in await refused(world, "/status", chat=GROUP)
+
+
+async def test_status_alone_in_a_topic_is_no_reply_to_the_message_that_opened_the_topic(world: World) -> None:
+    opening: Json = {"message_id": 1, "date": 1, "chat": {"id": GROUP, "type": "group"}}
+    opening["forum_topic_created"] = {"name": "Till", "icon_color": 7322096}
+    said = hear(world, "/status", chat=GROUP, message_thread_id=1, is_topic_message=True, reply_to_message=opening)
+    assert "0 requests are open." in (await reply(world, said, chat=GROUP))["text"]
+
+
+async def test_cancel_by_reference_ends_the_request_and_one_that_was_paid_is_told_so(world: World) -> None:
+    ref = ref_of(await asked(world))
+    assert f"#{ref} is canceled." in await refused(world, f"/cancel {ref.lower()}", by=MERCHANT, chat=GROUP)
+    assert world.intent()["status"] == "canceled"
+    assert "has ended" in await refused(world, f"/cancel {ref}", by=MERCHANT, chat=GROUP)
+    ref = ref_of(await asked(world))
+    await world.control("stripe", "webhooks", {"mode": "lose"})
+    await world.decide("approve")
+    assert "has paid meanwhile" in await refused(world, f"/cancel {ref}", by=MERCHANT, chat=GROUP)
+    assert (await world.card("✅ Paid:", chat=GROUP))["text"].endswith(f"#{ref}")
+    assert "Which payment?" in await refused(world, "/cancel", by=MERCHANT, chat=GROUP)

@@ -1,0 +1,251 @@
+"""`check`: everything a newcomer gets wrong has a line of its own that says what to do, and no line shows a secret."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bot.checks.machine import LOW_FREE, MIN_FREE, address, disk
+from bot.settings import make_settings
+from storage.migrations import HEAD
+from tests.support.terminal import Terminal, failing, installed, noted, secrets_in, serving
+
+LIVE = "rk_live_51CanaryRestrictedKey"
+ENDPOINT, DELIVERY, WEBHOOK = "webhook endpoint", "webhook delivery", "telegram webhook"
+ALL = (
+    *("settings", "database", "schema", "payments of the other mode", "the bot", "owners", "disk", "public address"),
+    *("clock", "stripe key", "stripe rights", "mobilepay", "webhook secret", ENDPOINT, DELIVERY),
+    *("telegram token", WEBHOOK, "group privacy"),
+)
+
+
+@pytest.fixture
+async def terminal(tmp_path: Path) -> AsyncIterator[Terminal]:
+    async with installed(tmp_path) as running:
+        yield running
+
+
+async def test_where_nothing_is_wrong_every_line_says_so(terminal: Terminal) -> None:
+    ended = await terminal.run("check")
+    assert ended.code == 0
+    assert tuple(ended.lines) == ALL
+    notes = {name for name, line in ended.lines.items() if not line.startswith("ok")}
+    assert notes <= {DELIVERY, "group privacy", "disk"}
+    assert "test mode: no money moves" in ended.lines["stripe key"]
+    assert secrets_in(ended.said, terminal) == []
+
+
+async def test_a_program_reads_the_same_as_json(terminal: Terminal) -> None:
+    ended = await terminal.run("check", "--json")
+    found = json.loads(ended.said)
+    assert [it["name"] for it in found] == list(ALL)
+    assert all(set(it) == {"name", "ok", "detail", "remedy"} and it["ok"] is True for it in found)
+    wrong = await terminal.run("check", "--json", stripe_webhook_secrets=None)
+    (failed,) = (it for it in json.loads(wrong.said) if not it["ok"])
+    assert (wrong.code, failed["name"]) == (1, "webhook secret")
+    assert "setup-webhooks" in failed["remedy"]
+
+
+async def test_looking_changes_nothing(terminal: Terminal) -> None:
+    await terminal.run("check")
+    assert {request.method for request in terminal.stripe.ledger.requests} == {"GET"}
+    assert {entry.method for entry in terminal.telegram.transcript} == {"getMe", "getWebhookInfo"}
+
+
+async def test_settings_that_cannot_be_read_are_the_first_line_and_no_usage_error(terminal: Terminal) -> None:
+    ended = await terminal.run("check", telegram_bot_token=None, stripe_api_key="pk_test_1")
+    assert ended.code == 1
+    token, key = ended.lines["settings"].splitlines()
+    assert token.startswith("FAIL TELEGRAM_BOT_TOKEN is missing. It must be the line that @BotFather gave you")
+    assert key.startswith("FAIL STRIPE_API_KEY is a publishable key")
+    as_json = json.loads((await terminal.run("check", "--json", stripe_api_key=None)).said)
+    assert [(it["name"], it["ok"]) for it in as_json] == [("settings", False)]
+    assert as_json[0]["remedy"].startswith("It must be rk_test_…")
+
+
+async def test_before_the_first_start_there_is_no_database_and_that_is_all_right(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    (tmp_path / "kvit.db").unlink()
+    assert "`serve` makes it" in await noted(terminal, "database")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_database_that_cannot_be_made_or_written_has_its_line(terminal: Terminal, tmp_path: Path) -> None:
+    missing = await failing(terminal, "database", database_url=f"sqlite:///{tmp_path}/nowhere/deep/kvit.db")
+    assert "Make that folder" in missing
+    (tmp_path / "text.db").write_text("this is no database, and it is long enough to look at" * 20)
+    strange = await failing(terminal, "database", database_url=f"sqlite:///{tmp_path}/text.db")
+    assert "cannot be used" in strange
+
+
+async def test_the_schema_may_be_older_but_not_newer(terminal: Terminal, tmp_path: Path) -> None:
+    file = sqlite3.connect(tmp_path / "kvit.db")
+    file.execute("UPDATE alembic_version SET version_num = '0000'")
+    file.commit()
+    assert f"not {HEAD}" in await noted(terminal, "schema")
+    file.execute("UPDATE alembic_version SET version_num = '9999'")
+    file.commit()
+    file.close()
+    assert "Run the newer version of Kvit" in await failing(terminal, "schema")
+    assert "no tables yet" in await noted(terminal, "schema", database_url=f"sqlite:///{empty(tmp_path)}")
+
+
+def empty(folder: Path) -> Path:
+    (folder / "empty.db").touch()
+    return folder / "empty.db"
+
+
+@pytest.mark.parametrize(
+    ("free", "mark"), [(LOW_FREE, "ok"), (LOW_FREE - 1, "note"), (MIN_FREE, "note"), (MIN_FREE - 1, "FAIL")]
+)
+def test_a_disk_that_fills_up_is_told_before_it_is_full(free: int, mark: str) -> None:
+    assert disk(free).line.startswith(mark)
+
+
+async def test_the_disk_is_the_one_of_the_database(terminal: Terminal, tmp_path: Path) -> None:
+    told = (await terminal.run("check")).lines["disk"]
+    shown = int(told.split()[1])
+    assert abs(shown - shutil.disk_usage(tmp_path).free // 2**20) < 2048
+
+
+async def test_without_an_owner_it_says_how_to_become_one(terminal: Terminal, tmp_path: Path) -> None:
+    assert "Put your Telegram id into OWNER_IDS" in await noted(terminal, "owners", owner_ids=None)
+    file = sqlite3.connect(tmp_path / "kvit.db")
+    file.execute("INSERT INTO owners (user_id, name, since) VALUES (5, 'Olivia', 0)")
+    file.commit()
+    file.close()
+    assert (await terminal.run("check", owner_ids=None)).lines["owners"] == "ok   There is one."
+
+
+@pytest.mark.parametrize("seconds", [90, 45])
+async def test_a_clock_that_is_off_by_more_than_a_minute_is_told(terminal: Terminal, seconds: int) -> None:
+    terminal.clock.advance(seconds)
+    if seconds < 60:
+        assert (await terminal.run("check")).code == 0
+        return
+    line = await failing(terminal, "clock")
+    assert "seconds behind Stripe's. Have this machine's clock set by NTP." in line
+    assert 89 <= int(line.split()[3]) <= 95
+
+
+async def test_the_clock_is_compared_even_where_the_key_is_refused(terminal: Terminal) -> None:
+    terminal.clock.advance(600)
+    ended = await terminal.run("check", stripe_api_key="rk_test_another")
+    assert ended.lines["clock"].startswith("FAIL")
+    assert ended.lines["stripe key"].startswith("FAIL Stripe refuses the key. Copy STRIPE_API_KEY anew")
+    assert "stripe rights" not in ended.lines
+
+
+async def test_stripe_out_of_reach_is_one_line(terminal: Terminal) -> None:
+    terminal.stripe.world.down = True
+    line = await failing(terminal, "stripe key")
+    assert "Stripe cannot be reached" in line
+    assert "STRIPE_API_BASE" in line
+
+
+async def test_a_restricted_key_is_told_which_right_it_lacks(terminal: Terminal) -> None:
+    terminal.stripe.switches.lacking = ("payment_intents.read",)
+    line = await failing(terminal, "stripe rights")
+    assert "The key lacks the right PaymentIntents: Write. Give the key the right PaymentIntents: Write" in line
+
+
+@pytest.mark.parametrize(
+    ("lacking", "right"), [("refunds.read", "Refunds: Write"), ("disputes.read", "Disputes: Read")]
+)
+async def test_rights_for_money_that_goes_out_are_looked_at(terminal: Terminal, lacking: str, right: str) -> None:
+    terminal.stripe.switches.lacking = (lacking,)
+    line = await (failing if right.startswith("Refunds") else noted)(terminal, "stripe rights")
+    assert f"Give the key the right {right}" in line
+
+
+async def test_all_lacking_rights_are_named_at_once(terminal: Terminal) -> None:
+    terminal.stripe.switches.lacking = ("payment_intents.read", "events.read")
+    assert "PaymentIntents: Write and Events: Read" in await failing(terminal, "stripe rights")
+
+
+async def test_rights_that_only_this_command_uses_are_a_note(terminal: Terminal) -> None:
+    terminal.stripe.switches.lacking = ("events.read",)
+    assert "Give the key the right Events: Read" in await noted(terminal, "stripe rights")
+    terminal.stripe.switches.lacking = ("webhook_endpoints.read",)
+    assert "the right Webhook Endpoints: Read" in await noted(terminal, ENDPOINT)
+    terminal.stripe.switches.lacking = ("account.read", "payment_method_configurations.read")
+    assert "Account: Read and Payment Method Configurations: Read" in await noted(terminal, "mobilepay")
+
+
+@pytest.mark.parametrize("lacking", ["account.read", "payment_method_configurations.read"])
+async def test_one_right_is_enough_to_see_whether_mobilepay_is_on(terminal: Terminal, lacking: str) -> None:
+    terminal.stripe.switches.lacking = (lacking,)
+    assert (await terminal.run("check")).lines["mobilepay"].startswith("ok")
+    terminal.stripe.switches.mobilepay = "inactive"
+    assert "turn MobilePay on" in await failing(terminal, "mobilepay")
+
+
+async def test_mobilepay_that_is_examined_or_switched_off_has_its_line(terminal: Terminal) -> None:
+    terminal.stripe.switches.mobilepay = "pending"
+    assert "Wait for Stripe's mail" in await failing(terminal, "mobilepay")
+    terminal.stripe.switches.mobilepay = "active"
+    terminal.stripe.switches.mobilepay_offered = False
+    assert "turn MobilePay on" in await failing(terminal, "mobilepay")
+
+
+async def test_without_a_secret_every_webhook_would_be_refused(terminal: Terminal) -> None:
+    line = await failing(terminal, "webhook secret", stripe_webhook_secrets=None)
+    assert "STRIPE_WEBHOOK_SECRETS is not set" in line
+
+
+async def test_without_a_public_address_stripe_is_asked_instead(terminal: Terminal) -> None:
+    env = {"public_url": None, "stripe_webhook_secrets": None}
+    assert "Set PUBLIC_URL" in await noted(terminal, "public address", **env)
+    assert "slower" in await noted(terminal, ENDPOINT, **env)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://localhost:8080", "Telegram refuses buttons that lead to localhost, without a dot. Take a name"),
+        ("http://127.0.0.1:8080", "Only this machine can open http://127.0.0.1:8080."),
+        (None, "There is none"),
+    ],
+)
+async def test_an_address_for_this_machine_is_a_note_in_test_mode_and_wrong_in_live_mode(
+    terminal: Terminal, address: str | None, said: str
+) -> None:
+    url = f"{address}/stripe/webhook"
+    terminal.endpoint(url=url)
+    assert said in await noted(terminal, "public address", public_url=address)
+    terminal.stripe.world.key = LIVE
+    assert said in await failing(terminal, "public address", public_url=address, stripe_api_key=LIVE)
+
+
+@pytest.mark.parametrize(("port", "mark"), [(":9443", "FAIL"), (":8443", "ok"), ("", "ok")])
+def test_telegram_sends_to_few_ports_only(port: str, mark: str) -> None:
+    token, key = "7700000001:" + "x" * 35, "rk_test_1"
+    settings = make_settings(telegram_bot_token=token, stripe_api_key=key, public_url=f"https://pay.example.dk{port}")
+    assert address(settings).line.startswith(mark)
+
+
+async def test_a_live_key_on_a_database_with_open_test_payments_is_told(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (terminal, world):
+        world.say("/pay 149,50 Coffee")
+        await world.card("Waiting for payment")
+        terminal.stripe.world.key = LIVE
+        ended = await terminal.run("check", stripe_api_key=LIVE)
+        terminal.stripe.world.key = terminal.stripe.key
+    mixed = ended.lines["payments of the other mode"]
+    assert mixed.startswith("FAIL STRIPE_API_KEY is a live key, and 1 open payments or refunds need a test one.")
+    assert "live mode: real money moves" in ended.lines["stripe key"]
+
+
+async def test_a_database_of_another_bot_is_told(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (terminal, _):
+        assert (await terminal.run("check")).lines["the bot"].startswith("ok")
+        ended = await terminal.run("check", telegram_bot_token=f"424242:{'x' * 35}")
+    assert ended.lines["the bot"].startswith(
+        "FAIL TELEGRAM_BOT_TOKEN is of the bot 424242, but the database belongs to"
+    )

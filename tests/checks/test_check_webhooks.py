@@ -1,0 +1,186 @@
+"""`check` on what comes in: Stripe's endpoint and its secret, Telegram's webhook, and whether events arrive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.terminal import PUBLIC, Terminal, failing, installed, noted, serving
+from tests.support.world import World, free_port
+
+ENDPOINT, DELIVERY, WEBHOOK = "webhook endpoint", "webhook delivery", "telegram webhook"
+
+
+@pytest.fixture
+async def terminal(tmp_path: Path) -> AsyncIterator[Terminal]:
+    async with installed(tmp_path) as running:
+        yield running
+
+
+async def test_a_missing_endpoint_names_the_mode_and_what_leads_elsewhere(terminal: Terminal) -> None:
+    terminal.stripe.ledger.endpoints.clear()
+    line = await failing(terminal, ENDPOINT)
+    assert f"In test mode Stripe has none for {PUBLIC}/stripe/webhook. Run `python -m bot setup-webhooks`" in line
+    terminal.endpoint(url="https://old.example.dk/stripe/webhook")
+    assert "only one for https://old.example.dk/stripe/webhook" in await failing(terminal, ENDPOINT)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"api_version": "2024-06-20"}, "we_1 has the API version 2024-06-20, not 2026-10-28.endive."),
+        ({"api_version": None}, "we_1 has the API version of the account"),
+        ({"enabled_events": ["payment_intent.succeeded"]}, "we_1 does not bring payment_intent.requires_action"),
+        ({"status": "disabled"}, "we_1 is switched off"),
+    ],
+)
+async def test_a_wrong_endpoint_says_what_is_wrong_and_setup_webhooks_heals_it(
+    terminal: Terminal, wrong: dict[str, Any], said: str
+) -> None:
+    terminal.stripe.ledger.endpoints["we_1"] |= wrong
+    line = await failing(terminal, ENDPOINT)
+    assert said in line
+    assert "Run `python -m bot setup-webhooks`." in line
+    assert (await terminal.run("setup-webhooks")).code == 0
+    assert (await terminal.run("check")).code == 0
+
+
+async def test_too_many_events_and_a_second_endpoint_are_notes(terminal: Terminal) -> None:
+    terminal.stripe.ledger.endpoints["we_1"]["enabled_events"] = ["*"]
+    assert "brings events that Kvit does not need" in await noted(terminal, ENDPOINT)
+    terminal.endpoint(api_version="2024-06-20")
+    assert "Delete we_2" in await noted(terminal, ENDPOINT)
+
+
+async def test_a_wrong_token_is_one_line(terminal: Terminal) -> None:
+    line = await failing(terminal, "telegram token", telegram_bot_token="7700000001:" + "x" * 35)
+    assert "Copy TELEGRAM_BOT_TOKEN anew from @BotFather" in line
+
+
+async def test_telegram_out_of_reach_is_one_line(terminal: Terminal) -> None:
+    terminal.telegram.world.down = True
+    assert "Telegram cannot be reached" in await failing(terminal, "telegram token")
+
+
+async def test_a_webhook_while_polling_shows_where_it_leads_and_no_more_of_it(terminal: Terminal) -> None:
+    terminal.telegram.webhook.url = "https://elsewhere.example/hidden-word-in-the-path"
+    line = await failing(terminal, WEBHOOK)
+    assert "leads to elsewhere.example is set" in line
+    assert "--take-over-webhook" in line
+    assert "hidden-word" not in line
+
+
+async def test_a_webhook_that_is_waited_for_has_to_be_ours(terminal: Terminal) -> None:
+    mode = {"telegram_mode": "webhook"}
+    assert "is not set, and Kvit waits for it. Run `python -m bot setup-webhooks`" in await failing(
+        terminal, WEBHOOK, **mode
+    )
+    terminal.telegram.webhook.url = "https://elsewhere.example/telegram/webhook"
+    assert "leads to elsewhere.example instead of" in await failing(terminal, WEBHOOK, **mode)
+    await terminal.run("setup-webhooks", **mode)
+    assert (await terminal.run("check", **mode)).lines[WEBHOOK].startswith("ok")
+    terminal.telegram.world.updates.allowed = ["message"]
+    assert "does not bring callback_query" in await failing(terminal, WEBHOOK, **mode)
+
+
+async def test_telegrams_last_error_is_shown_and_counts_while_updates_wait(terminal: Terminal) -> None:
+    mode = {"telegram_mode": "webhook", "public_url": f"http://127.0.0.1:{free_port()}"}
+    terminal.endpoint(url=f"{mode['public_url']}/stripe/webhook")
+    assert (await terminal.run("setup-webhooks", **mode)).code == 0
+    terminal.telegram.say(terminal.telegram.chat_id, terminal.telegram.owner_id, "/pay 5")
+    await terminal.telegram.until(lambda telegram: telegram.webhook.last_error)
+    line = await failing(terminal, WEBHOOK, **mode)
+    assert "1 updates wait. See that `serve` runs" in line
+    terminal.telegram.world.updates.clear()
+    assert "0 updates wait" in await noted(terminal, WEBHOOK, **mode)
+
+
+async def test_a_webhook_with_another_secret_is_set_anew(tmp_path: Path) -> None:
+    async with serving(tmp_path, telegram_mode="webhook") as (terminal, world):
+        terminal.endpoint(url=f"{world.settings.public_url}/stripe/webhook")
+        await terminal.run("setup-webhooks", telegram_webhook_secret="another")
+        world.say("/id")
+        await terminal.telegram.until(lambda telegram: telegram.webhook.last_error)
+        assert "403" in (line := await failing(terminal, WEBHOOK))
+        assert line.endswith("Run `python -m bot setup-webhooks`.")
+        assert (await terminal.run("setup-webhooks")).code == 0
+        assert (await terminal.run("check")).lines[WEBHOOK].startswith("ok")
+
+
+async def test_privacy_mode_is_only_a_note(terminal: Terminal) -> None:
+    assert "/setprivacy" in await noted(terminal, "group privacy")
+    terminal.telegram.world.privacy = False
+    assert (await terminal.run("check")).lines["group privacy"].startswith("ok")
+
+
+async def test_beside_a_serve_that_runs_everything_is_right_and_webhooks_are_seen_to_arrive(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (terminal, world):
+        assert (await terminal.run("setup-webhooks")).code == 0
+        assert (await terminal.run("check")).code == 0
+        await paid(world, "✅ Paid:")
+        assert (await terminal.run("check")).lines[DELIVERY] == "ok   The newest event was taken."
+
+
+async def test_a_wrong_secret_is_told_from_an_address_that_leads_nowhere(tmp_path: Path) -> None:
+    async with serving(tmp_path, stripe_webhook_secrets="whsec_of_another_endpoint") as (terminal, world):
+        await terminal.run("setup-webhooks")
+        await paid(world)
+        line = (await terminal.run("check")).lines[DELIVERY]
+        assert line.startswith("FAIL 2 of the newest 2 events were not taken, though the address leads here")
+        assert "Copy the secret anew" in line
+        assert "whsec_of" not in line
+        await world.stop()
+        line = (await terminal.run("check")).lines[DELIVERY]
+        assert "does not lead here, seen from this machine. See that `serve` runs" in line
+
+
+async def test_what_was_lost_once_is_no_trouble_once_events_arrive_again(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (terminal, world):
+        await terminal.run("setup-webhooks")
+        terminal.stripe.webhooks.mode = "lose"
+        world.say("/pay 5 Tea")
+        await world.card("Waiting for payment")
+        terminal.stripe.webhooks.mode = "deliver"
+        await paid(world, "✅ Paid:")
+        assert (await terminal.run("check")).lines[DELIVERY].startswith("ok")
+
+
+async def test_what_arrived_once_says_nothing_of_what_is_lost_now(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (terminal, world):
+        await terminal.run("setup-webhooks")
+        await paid(world, "✅ Paid:")
+        terminal.stripe.webhooks.mode = "lose"
+        world.say("/pay 5 Tea")
+        await world.card("5.00")
+        world.advance(70)
+        assert (await terminal.run("check")).lines[DELIVERY].startswith("FAIL 1 of the newest 3 events")
+
+
+async def test_an_event_of_this_minute_may_still_be_on_its_way(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (terminal, world):
+        await terminal.run("setup-webhooks")
+        terminal.stripe.webhooks.mode = "lose"
+        world.say("/pay 5 Tea")
+        await world.card("Waiting for payment")
+        assert (await terminal.run("check")).lines[DELIVERY].startswith("note")
+
+
+async def paid(world: World, card: str = "Waiting for payment") -> None:
+    """A payment from beginning to end; then time goes by until its events must have arrived."""
+    world.say("/pay 149,50 Coffee")
+    await world.card("Waiting for payment")
+    await world.decide("approve")
+    await world.card(card)
+    await deliveries(world, 2)
+    world.advance(70)
+
+
+async def deliveries(world: World, number: int) -> None:
+    """Return once Stripe has tried to deliver so many events, whatever came of it."""
+    async with asyncio.timeout(10):
+        while len(world.stripe.ledger.deliveries) < number:
+            await asyncio.sleep(0.01)

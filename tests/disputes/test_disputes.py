@@ -1,0 +1,136 @@
+"""Disputes and early fraud warnings: told to the shop's admins with what they need, never counted as refunds too."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bot.sandbox.shared.fake_clock import TurnedClock
+from tests.support.evidence import rest, rows, webhooks
+from tests.support.people import ADMIN, GROUP, MERCHANT, open_second_shop, open_shop, refused
+from tests.support.refund_steps import DAY, asked, paid, ref_of, refunded, texts, told
+from tests.support.world import OWNER, World, button, opened
+
+
+@pytest.fixture
+async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+    async with opened(clock, tmp_path) as running:
+        await open_shop(running)
+        running.say("/start", by=ADMIN, chat=ADMIN)
+        running.say("/start", by=MERCHANT, chat=MERCHANT)
+        yield running
+
+
+async def disputed(world: World, **more: object) -> str:
+    """The reference of a payment in the group that the customer has disputed at the bank."""
+    ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
+    await world.control("stripe", f"intents/{world.intent()['id']}/dispute", dict(more))
+    await told(world, "disputes DKK 125.00", GROUP)
+    return ref
+
+
+async def test_the_chat_hears_that_there_is_a_dispute_and_the_admins_what_to_do(world: World) -> None:
+    ref = await disputed(world, reason="product_not_received", due_in=7 * DAY)
+    await told(world, "⚖️ The customer disputes this payment", GROUP)
+    for admin in (OWNER, ADMIN):
+        said = await told(world, f"#{ref}: the customer disputes", admin)
+        assert "nothing was delivered" in said
+        assert "before 1 Dec 2026, 13:00" in said
+    details = await world.card("nothing was delivered", chat=ADMIN)
+    assert button(details, "Dashboard")["url"] == f"https://dashboard.stripe.com/test/payments/{world.intent()['id']}"
+    await rest(world)
+    assert not [one for one in texts(world, MERCHANT) if "disputes" in one]
+    assert len([one for one in texts(world, GROUP) if one.startswith(f"⚖️ #{ref}")]) == 1
+
+
+async def test_no_refund_beside_a_dispute_that_forbids_it(world: World) -> None:
+    ref = await disputed(world)
+    assert "disputes" in await refused(world, f"/refund {ref}", by=ADMIN, chat=GROUP)
+    assert asked(world) == []
+
+
+async def test_an_inquiry_leaves_the_refund_open(world: World) -> None:
+    ref = ref_of(await paid(world))
+    await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {"status": "warning_needs_response"})
+    await told(world, "the customer's bank asks about")
+    await refunded(world, f"/refund {ref}")
+    await told(world, "↩️ Refunded:")
+
+
+@pytest.mark.parametrize(
+    ("end", "words", "left"),
+    [("won", "was won, the money is yours again", True), ("lost", "the customer has the money back", False)],
+)
+async def test_how_it_ended_is_told_and_what_was_lost_is_not_refunded_again(
+    world: World, end: str, words: str, left: bool
+) -> None:
+    ref = await disputed(world)
+    dispute = next(iter(world.stripe.ledger.disputes))
+    await world.control("stripe", f"disputes/{dispute}/update", {"status": "under_review"})
+    await told(world, "is with the bank", GROUP)
+    await world.control("stripe", f"disputes/{dispute}/close", {"status": end})
+    await told(world, words, GROUP)
+    await told(world, f"⚖️ The dispute was {end}", GROUP)
+    said = await refused(world, f"/refund {ref}", by=ADMIN, chat=GROUP)
+    assert ("Refund DKK" in said.replace("\u00a0", " ")) is left
+    assert ("took DKK 125.00 of" in said.replace("\u00a0", " ")) is not left
+    assert asked(world) == []
+
+
+@pytest.mark.parametrize("end", ["", "won", "lost"])
+async def test_a_refund_that_fails_beside_a_dispute_is_not_to_be_made_in_another_way(world: World, end: str) -> None:
+    ref = ref_of(await paid(world))
+    await refunded(world, f"/refund {ref} 25")
+    await told(world, "↩️ Refunded:")
+    await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {})
+    await told(world, "disputes DKK 100.00")
+    await world.control("stripe", f"refunds/{next(iter(world.stripe.ledger.refunds))}/fail", {})
+    said = await told(world, "the refund of DKK 25.00 failed")
+    assert "Refund nothing of it in another way" in said
+    assert "can be refunded" not in said
+    if end:
+        await world.control("stripe", f"disputes/{next(iter(world.stripe.ledger.disputes))}/close", {"status": end})
+        await told(world, f"⚖️ The dispute was {end}")
+        assert "At most" in await refused(world, f"/refund {ref} 126")
+
+
+async def test_events_of_a_dispute_that_come_twice_and_shuffled_are_told_once(world: World) -> None:
+    await world.control("stripe", "webhooks", {"mode": "hold", "double": True, "shuffle": True})
+    ref = ref_of(await paid_silently(world))
+    await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {})
+    dispute = next(iter(world.stripe.ledger.disputes))
+    await world.control("stripe", f"disputes/{dispute}/close", {"status": "lost"})
+    await world.control("stripe", "webhooks/release", {})
+    await webhooks(world, "deliver")
+    await told(world, "was lost")
+    await rest(world)
+    assert len([one for one in texts(world) if "was lost" in one and one.startswith(f"⚖️ #{ref}")]) == 2
+    assert rows(world, "SELECT dispute_status FROM payments")[0]["disputed"] == "lost"
+
+
+async def paid_silently(world: World) -> dict[str, object]:
+    """A card whose customer paid, which Kvit has not heard of yet."""
+    world.say("/pay 125 Tea")
+    card = await world.card("Waiting for payment")
+    await world.decide("approve")
+    return card
+
+
+async def test_a_fraud_warning_is_told_to_the_admins_once_with_what_it_means(world: World) -> None:
+    ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
+    await world.control("stripe", f"intents/{world.intent()['id']}/fraud_warning", {})
+    for admin in (OWNER, ADMIN):
+        assert f"#{ref}" in await told(world, "may be fraud", admin)
+    await rest(world)
+    assert not [one for one in texts(world, GROUP) + texts(world, MERCHANT) if "may be fraud" in one]
+    assert len([one for one in texts(world, ADMIN) if "may be fraud" in one]) == 1
+
+
+async def test_admins_of_another_shop_hear_nothing(world: World) -> None:
+    await open_second_shop(world, 70_010_044)
+    world.say("/start", by=70_010_044, chat=70_010_044)
+    await disputed(world)
+    await rest(world)
+    assert not [one for one in texts(world, 70_010_044) if "disputes" in one]

@@ -1,0 +1,1 @@
+"""The checker, which judges a run by its evidence, and the planted bugs that prove it."""

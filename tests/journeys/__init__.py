@@ -1,0 +1,1 @@
+"""Whole journeys: the real program over real HTTP."""

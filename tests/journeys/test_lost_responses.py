@@ -1,0 +1,185 @@
+"""What Stripe did and nobody heard, or a clock dated wrongly: no word about it is false, and nothing is made twice."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from bot.app import Service
+from bot.sandbox.fake_stripe import FakeStripe
+from bot.sandbox.shared.fake_clock import TurnedClock
+from handlers.telegram.rate_limit import TelegramRateLimiter
+from tests.support.evidence import at_stripe, eventually, fault, money, pass_time, rest, rows, webhooks
+from tests.support.people import ADMIN, GROUP, dismiss, in_time, open_shop, reply
+from tests.support.refund_steps import back, back_up, drafted, held, paid, ref_of, restore, texts, told
+from tests.support.world import BRISK, World, opened
+
+KEYS_ARE_FORGOTTEN = 21 * 3600
+
+
+@pytest.fixture
+async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+    async with opened(clock, tmp_path, request_hours="72") as running:
+        await open_shop(running)
+        yield running
+
+
+class WrongClock:
+    """A clock that is so many seconds ahead."""
+
+    def __init__(self, right: TurnedClock, ahead: float) -> None:
+        self._right = right
+        self.ahead = ahead
+
+    def now(self) -> datetime:
+        return self._right.now() + timedelta(seconds=self.ahead)
+
+    async def sleep(self, seconds: float) -> None:
+        await self._right.sleep(seconds)
+
+
+async def begin_with(world: World, clock: WrongClock) -> None:
+    """Another service on the same database, by this clock."""
+    await world.stop()
+    world.service = Service(world.settings, clock, rate_limiter=TelegramRateLimiter(BRISK, BRISK, BRISK, BRISK))
+    await world.service.start()
+
+
+async def declined(world: World) -> None:
+    """A request whose first attempt the customer declined."""
+    await reply(world, world.say("/pay 125 Tea"), "Waiting for payment")
+    await world.decide("decline")
+    await told(world, "No money was taken. Tap New link")
+    await rest(world)
+
+
+async def test_a_hold_that_came_while_cancel_waited_for_stripe_is_kept_and_told(world: World) -> None:
+    card = await reply(world, world.say("/hold 125 Bicycle"), "Waiting for payment")
+    await rest(world)
+    await webhooks(world, "lose")
+    await world.control("stripe", "down", {"down": True})
+    await reply(world, world.say(f"/cancel {ref_of(card)}"))
+    await world.control("stripe", "down", {"down": False})
+    await world.decide("approve")
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE status IN ('canceled', 'authorized')"))
+    await told(world, "🔒 Reserved:")
+    await pass_time(world, 60)
+    assert world.intent()["status"] == "requires_capture"
+    assert not [one for one in texts(world) if "nothing was done" in one]
+
+
+@pytest.mark.parametrize("verb", ["capture", "release"])
+async def test_what_was_done_unheard_is_not_called_undone_though_whoever_asked_lost_his_role(
+    world: World, verb: str
+) -> None:
+    ref = ref_of(await held(world, chat=GROUP))
+    await rest(world)
+    await webhooks(world, "lose")
+    question = await reply(world, world.say(f"/{verb} {ref}", by=ADMIN, chat=GROUP), chat=GROUP)
+    await fault(world, "capture" if verb == "capture" else "cancel", "drop", "after", timing=3)
+    world.tap(question, "Take" if verb == "capture" else "Let go", by=ADMIN)
+    await eventually(lambda: rows(world, "SELECT 1 FROM payments WHERE last_error IS NOT NULL"))
+    await world.control("stripe", "down", {"down": True})
+    await dismiss(world, ADMIN)
+    await pass_time(world, 60)
+    await world.control("stripe", "down", {"down": False})
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE status IN ('succeeded', 'canceled')"))
+    await rest(world)
+    assert not [one for one in texts(world, GROUP) if "nothing was done" in one]
+
+
+async def test_an_attempt_that_never_reached_stripe_was_not_declined(world: World) -> None:
+    await declined(world)
+    await fault(world, "confirm", "drop", timing=3)
+    world.tap(await world.card("That attempt failed"), "New link")
+    await eventually(lambda: rows(world, "SELECT 1 FROM payments WHERE last_error IS NOT NULL"))
+    await world.control("stripe", "down", {"down": True})
+    await pass_time(world, KEYS_ARE_FORGOTTEN)
+    await world.control("stripe", "down", {"down": False})
+    over = "SELECT 1 FROM attempts WHERE number = 2 AND status <> 'requested'"
+    await in_time(world, lambda: rows(world, over), step=30)
+    await rest(world)
+    assert len([one for one in texts(world) if one.startswith("❌ #")]) == 1
+    world.tap(await world.card("The link expired"), "New link")
+    await world.card("Waiting for payment")
+
+
+async def test_after_a_restore_nobody_is_said_to_have_declined_who_did_not(world: World) -> None:
+    await declined(world)
+    failed = await world.card("That attempt failed")
+    await back_up(world)
+    await world.answer(world.tap(failed, "New link"))
+    await rest(world)
+    await world.decide("decline")
+    await rest(world)
+    await restore(world)
+    await rest(world)
+    before = len(world.sent())
+    await world.answer(world.tap(await world.card("That attempt failed"), "New link"))
+    await world.card("Waiting for payment")
+    await rest(world)
+    assert not [entry for entry in world.sent()[before:] if "declined" in entry.params["text"]]
+
+
+async def test_the_key_of_another_account_says_nothing_of_a_refund_made_by_the_right_one(world: World) -> None:
+    draft = await drafted(world, f"/refund {ref_of(await paid(world))} 40")
+    await rest(world)
+    await webhooks(world, "lose")
+    await fault(world, "refund", "drop", "after", timing=3)
+    world.tap(draft, "Refund")
+    await eventually(lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
+    await world.stop()
+    assert back(world) == [(4000, "succeeded")]
+    other = FakeStripe(world.clock, key="sk_test_51OtherAccount0002PretendStripeKeyOnThisMachineOnly")
+    change = {"stripe_api_base": await other.start(), "stripe_api_key": SecretStr(other.key)}
+    right, world.settings = world.settings, world.settings.model_copy(update=change)
+    world.advance(300)
+    try:
+        await world.begin()
+        await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error = 'resource_missing'"))
+        assert not [one for one in texts(world) if "No money went back" in one]
+    finally:
+        await world.stop()
+        await other.stop()
+        world.settings = right
+    await world.begin()
+    await in_time(world, lambda: any(one.startswith("↩️ Refunded:") for one in texts(world)))
+    assert back(world) == [(4000, "succeeded")]
+
+
+async def test_after_a_clock_that_was_ahead_for_a_moment_news_is_believed(world: World) -> None:
+    own = WrongClock(world.clock, 0)
+    await begin_with(world, own)
+    await reply(world, world.say("/pay 125 Tea"), "Waiting for payment")
+    await rest(world)
+    own.ahead = 5 * 3600
+    await world.decide("decline")
+    await in_time(world, lambda: any("That attempt failed" in one for one in texts(world)), step=10)
+    own.ahead = 0
+    world.advance(5)
+    world.tap(await world.card("That attempt failed"), "New link")
+    await in_time(world, lambda: world.intent()["status"] == "requires_action")
+    await world.decide("approve")
+    await in_time(world, lambda: any("✅ Paid:" in one for one in texts(world)), step=10)
+
+
+@pytest.mark.parametrize("ahead", [120, -3600])
+async def test_a_clock_that_is_wrong_makes_no_second_intent(world: World, ahead: float) -> None:
+    await begin_with(world, WrongClock(world.clock, ahead))
+    await webhooks(world, "lose")
+    await fault(world, "create", "500", "after")
+    world.say("/pay 125 Tea")
+    await world.card("Waiting for payment")
+    assert money(world) == (1, 0)
+
+
+async def test_a_hold_that_somebody_canceled_at_stripe_did_not_lapse(world: World) -> None:
+    await held(world)
+    await rest(world)
+    await at_stripe(world, f"payment_intents/{world.intent()['id']}/cancel")
+    await told(world, "canceled at Stripe, no money was taken")
+    assert not [one for one in texts(world) if "lapsed" in one]

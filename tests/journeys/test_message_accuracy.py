@@ -1,0 +1,166 @@
+"""What is said about money is true when it is said: nothing is called undone that may be done, or stands that fell."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bot.sandbox.shared.fake_clock import TurnedClock
+from tests.support.evidence import eventually, fault, rest, rows, webhooks
+from tests.support.people import ADMIN, GROUP, break_telegram, dismiss, in_time, open_shop, press, reply
+from tests.support.refund_steps import drafted, held, paid, ref_of, texts, told
+from tests.support.world import OWNER, Json, World, button, opened
+
+
+@pytest.fixture
+async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+    async with opened(clock, tmp_path) as running:
+        await open_shop(running)
+        await reply(running, running.say("/start", by=ADMIN, chat=ADMIN), chat=ADMIN)
+        yield running
+
+
+async def held_up(world: World) -> None:
+    """Telegram has refused one edit, and the group's messages wait."""
+    await world.until(lambda: any(entry.fault == "429 before" for entry in world.telegram.transcript))
+    await rest(world)
+
+
+async def question(world: World, text: str, label: str, *, by: int = OWNER) -> Json:
+    return await reply(world, world.say(text, by=by, chat=by), label, chat=by)
+
+
+def stands(world: World, message: Json) -> str:
+    """A message as it stands now."""
+    return str(world.telegram.world.chats[message["chat"]["id"]].messages[message["message_id"]]["text"])
+
+
+async def test_while_stripe_is_silent_about_a_capture_the_card_does_not_say_that_no_money_moved(world: World) -> None:
+    take = await question(world, f"/capture {ref_of(await held(world))}", "Take")
+    await webhooks(world, "lose")
+    await fault(world, "capture", "drop", "after", timing=3)
+    world.tap(take, "Take")
+    await told(world, "Waiting for Stripe")
+    assert world.intent()["status"] == "succeeded"
+    assert "It is not known yet" in await told(world, "Waiting for Stripe")
+
+
+async def test_nor_about_a_cancel_that_the_customer_may_have_overtaken(world: World) -> None:
+    card = await question(world, "/pay 125 Tea", "Waiting for payment")
+    await rest(world)
+    await webhooks(world, "lose")
+    await world.control("stripe", "down", {"down": True})
+    world.say(f"/cancel {ref_of(card)}")
+    assert "It is not known yet" in await told(world, "Waiting for Stripe")
+
+
+async def test_nor_is_the_owner_told_so_about_a_refund_that_was_made_before_the_key_was_refused(world: World) -> None:
+    draft = await drafted(world, f"/refund {ref_of(await paid(world))} 40")
+    await webhooks(world, "lose")
+    await fault(world, "refund", "drop", "after", timing=3)
+    world.tap(draft, "Refund")
+    await eventually(lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
+    world.stripe.switches.lacking = ("refunds.write", "refunds.read", "charges.read", "events.read")
+    await in_time(world, lambda: [one for one in texts(world) if "Stripe refuses Kvit's key" in one])
+    [said] = [one for one in texts(world) if "Stripe refuses Kvit's key" in one]
+    assert "No money has moved" not in said
+
+
+@pytest.mark.parametrize("first", ["Take", "Let go"])
+async def test_of_two_who_decide_about_a_hold_the_second_is_not_told_that_stripe_was_asked(
+    world: World, first: str
+) -> None:
+    ref = ref_of(await held(world))
+    take = await question(world, f"/capture {ref}", "Take")
+    free = await question(world, f"/release {ref}", "Let go", by=ADMIN)
+    await rest(world)
+    await world.control("stripe", "down", {"down": True})
+    early, late = (take, free) if first == "Take" else (free, take)
+    labels = {take["message_id"]: ("Take", OWNER), free["message_id"]: ("Let go", ADMIN)}
+    label, by = labels[early["message_id"]]
+    world.tap(early, label, by=by)
+    await eventually(
+        lambda: rows(
+            world, "SELECT 1 FROM payments WHERE capture_requested_by IS NOT NULL OR cancel_requested_by IS NOT NULL"
+        )
+    )
+    label, by = labels[late["message_id"]]
+    assert "Somebody else has already decided" in await world.answer(world.tap(late, label, by=by))
+    await rest(world)
+    assert "asked" not in stands(world, late)
+
+
+async def test_reserved_is_not_told_after_it_was_let_go(world: World) -> None:
+    card = await reply(world, world.say("/hold 125 Bicycle", chat=GROUP), "Waiting for payment", chat=GROUP)
+    await rest(world)
+    await break_telegram(world, "editMessageText", "429", retry_after=300)
+    await world.decide("approve")
+    await held_up(world)
+    free = await question(world, f"/release {ref_of(card)}", "Let go")
+    await world.answer(world.tap(free, "Let go"))
+    await in_time(world, lambda: any("Canceled" in one for one in texts(world, GROUP)), step=20)
+    await rest(world)
+    assert not [one for one in texts(world, GROUP) if "🔒 Reserved:" in one]
+
+
+async def test_nothing_was_done_is_not_told_after_it_was_done(world: World) -> None:
+    ref = ref_of(await held(world, chat=GROUP))
+    await rest(world)
+    await world.control("stripe", "down", {"down": True})
+    world.tap(await question(world, f"/capture {ref}", "Take", by=ADMIN), "Take", by=ADMIN)
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE last_error IS NOT NULL"))
+    await rest(world)
+    await dismiss(world, ADMIN)
+    await break_telegram(world, "editMessageText", "429", retry_after=600)
+    await world.control("stripe", "down", {"down": False})
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE capture_requested_by IS NULL"))
+    await held_up(world)
+    await world.answer(world.tap(await question(world, f"/capture {ref}", "Take"), "Take"))
+    await in_time(world, lambda: any("✅ Paid:" in one for one in texts(world, GROUP)), step=20)
+    await rest(world)
+    assert not [one for one in texts(world, GROUP) if "nothing was done" in one]
+
+
+async def test_an_answer_is_not_said_to_be_needed_after_a_dispute_is_over(world: World) -> None:
+    await paid(world, chat=GROUP)
+    await rest(world)
+    await break_telegram(world, "editMessageText", "429", retry_after=300)
+    await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {})
+    await held_up(world)
+    dispute = list(world.stripe.ledger.disputes)[-1]
+    await world.control("stripe", f"disputes/{dispute}/close", {"status": "lost"})
+    await in_time(world, lambda: any("was lost" in one for one in texts(world, GROUP)), step=30)
+    await rest(world)
+    assert not [one for one in texts(world, GROUP) if "an answer is needed" in one]
+
+
+async def test_a_request_that_can_still_be_paid_has_not_ended(world: World) -> None:
+    card = await question(world, "/pay 125 Tea", "Waiting for payment")
+    await rest(world)
+    data = button(card, "Cancel")["callback_data"]
+    await world.control("stripe", "down", {"down": True})
+    await world.answer(press(world, card, data))
+    said = await world.answer(press(world, card, data.replace("c:", "n:")))
+    assert "is being canceled" in said
+
+
+async def test_leave_it_does_not_say_that_it_is_reserved_once_it_was_taken(world: World) -> None:
+    ref = ref_of(await held(world))
+    free = await question(world, f"/release {ref}", "Let go")
+    take = await question(world, f"/capture {ref}", "Take", by=ADMIN)
+    await world.answer(world.tap(take, "Take", by=ADMIN))
+    await told(world, "✅ Paid:")
+    assert "already decided" in await world.answer(world.tap(free, "Leave"))
+    await rest(world)
+    assert "stays reserved" not in stands(world, free)
+
+
+async def test_no_new_link_is_promised_where_there_is_none(world: World) -> None:
+    await question(world, "/pay 125 Tea", "Waiting for payment")
+    await world.decide("decline")
+    failed = await world.card("That attempt failed")
+    await rest(world)
+    await fault(world, "confirm", "drop", timing=3)
+    assert "has not answered yet" in await world.answer(world.tap(failed, "New link"))

@@ -1,0 +1,180 @@
+"""What the page does shows everywhere: on the card, in the history, on the receipt and on every page that is open."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bot.sandbox.shared.fake_clock import TurnedClock
+from tests.support.evidence import (
+    actions,
+    at_stripe,
+    eventually,
+    pass_time,
+    rest,
+    rows,
+    said,
+)
+from tests.support.page_world import approve, opens, page_of, paged, payment_link, state
+from tests.support.people import reply
+from tests.support.world import World, button, labels
+
+
+@pytest.fixture
+async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+    async with paged(clock, tmp_path) as running:
+        yield running
+
+
+async def test_the_card_leads_to_stripe_while_that_is_fresh_and_to_the_page_afterwards(world: World) -> None:
+    page, direct = page_of(world), payment_link(world)
+    card = await world.card("Waiting for payment")
+    assert labels(card) == ["Pay DKK 149.50", "Copy link", "Share", "QR code", "Cancel"]
+    assert (button(card, "Pay")["url"], button(card, "Copy")["copy_text"]["text"]) == (direct, page)
+    assert page in card["text"]
+    for seconds, words in ((240, "no longer fresh"), (60, "The link expired")):
+        await pass_time(world, seconds)
+        card = await world.card(words)
+        assert labels(card) == ["Pay DKK 149.50", "Copy link", "Share", "QR code", "Cancel"]
+        assert (button(card, "Pay")["url"], button(card, "Copy")["copy_text"]["text"]) == (page, page)
+        assert "New link" not in card["text"]
+    direct = await opens(world)
+    assert button(await world.card("Waiting for payment"), "Pay")["url"] == direct
+
+
+async def test_an_attempt_of_the_page_that_lapses_makes_no_sound_in_the_chat(world: World) -> None:
+    await pass_time(world, 300)
+    await rest(world)
+    told = said(world)
+    await opens(world)
+    await pass_time(world, 300)
+    assert said(world)[1:] == told[1:]
+
+
+async def test_a_success_numbers_the_receipt_without_a_gap(world: World) -> None:
+    async with world.http.get(f"{page_of(world)}/receipt") as none_yet:
+        assert none_yet.status == 404
+    for text in ("Second", "Third", "Fourth"):
+        world.say(f"/pay 20 {text}")
+        await world.card(text)
+        await rest(world)
+    for number in (2, 0, 3):
+        await world.decide("approve", number)
+        await rest(world)
+    numbered = {
+        row["description"]: row["receipt_number"]
+        for row in rows(world, "SELECT description, receipt_number FROM payments")
+    }
+    assert numbered == {"Third": 1, "Coffee": 2, "Fourth": 3, "Second": None}
+
+
+async def test_money_that_goes_back_shows_on_the_page_as_it_goes(world: World) -> None:
+    await approve(world, await opens(world))
+    await rest(world)
+    for amount, word in ((5000, "partly_refunded"), (9950, "refunded")):
+        await at_stripe(world, "refunds", payment_intent=world.intent()["id"], amount=amount)
+        await rest(world)
+        assert await state(world) == word
+    async with world.http.get(page_of(world)) as page:
+        assert "DKK\u00a0149.50 was sent back to you" in await page.text()
+    async with world.http.get(f"{page_of(world)}/receipt") as paper:
+        words = await paper.text()
+    assert "Total after refund" in words
+    assert words.count("Refunded 24 Nov 2026") == 2
+
+
+async def printed(world: World) -> str:
+    """The paper as the customer sees it, in English."""
+    async with world.http.get(f"{page_of(world)}/receipt?lang=en") as paper:
+        return (await paper.text()).replace("\u00a0", " ")
+
+
+async def settings(world: World, *wanted: str) -> None:
+    for one in wanted:
+        await reply(world, world.say(f"/settings {one}"), "Seller (seller):")
+
+
+async def test_a_receipt_keeps_the_seller_and_the_rate_of_its_day(world: World) -> None:
+    await approve(world, await opens(world))
+    await rest(world)
+    assert "Payment confirmation" in await printed(world)
+    await settings(world, "seller Noir ApS", "address Strandvejen 1", "number 12345678", "contact noir@example.dk")
+    assert "Payment confirmation" in await printed(world)
+    world.advance(3600)
+    await settings(world, "vat 25")
+    first = await printed(world)
+    assert all(words in first for words in ("Noir ApS", "Strandvejen 1", "25 %", "29.90", ">Receipt<"))
+    world.advance(3600)
+    await settings(world, "seller Blanc ApS", "address -", "vat 12")
+    assert await printed(world) == first
+
+
+async def test_a_seller_who_moves_line_by_line_is_on_each_paper_as_a_whole(world: World) -> None:
+    old = ["seller Noir ApS", "address Strandvejen 1", "number 12345678", "contact noir@example.dk", "vat 25"]
+    await settings(world, *old)
+    world.advance(3600)
+    await settings(world, "seller Blanc ApS")
+    await approve(world, await opens(world))
+    await rest(world)
+    await settings(world, "address Havnegade 22", "vat 12")
+    world.advance(899)
+    await settings(world, "address Havnegade 2", "vat none")
+    paper = await printed(world)
+    assert all(words in paper for words in ("Blanc ApS", "Havnegade 2\n", "12345678", ">Receipt<"))
+    assert "Of which VAT" not in paper
+    world.advance(900)
+    await settings(world, "address Strandvejen 1")
+    assert await printed(world) == paper
+
+
+async def test_a_seller_that_was_said_while_the_clock_was_wrong_does_not_swallow_the_next(
+    world: World,
+) -> None:
+    await settings(world, "seller Noir ApS", "address Strandvejen 1", "number 12345678", "contact noir@example.dk")
+    with closing(sqlite3.connect(world.database)) as book, book:
+        book.execute("UPDATE seller_history SET since = since + 172800000000, updated_at = updated_at + 172800000000")
+    await settings(world, "seller Blanc ApS", "vat none")
+    kept = rows(world, "SELECT name, vat_rate FROM seller_history ORDER BY since, id")
+    assert kept[0] == kept[-1] == {"name": "Blanc ApS", "vat_rate": 0}
+    assert {"name": "Noir ApS", "vat_rate": None} in kept
+
+
+async def test_the_history_names_the_customer_of_the_page(world: World) -> None:
+    await pass_time(world, 300)
+    await opens(world)
+    assert "attempt_requested" in actions(world)
+    asked = rows(world, "SELECT actor FROM audit_log WHERE action = 'attempt_requested'")
+    assert asked == [{"actor": "customer"}]
+
+
+async def test_the_stream_tells_each_change_once_and_ends_with_the_service(world: World) -> None:
+    heard: list[str] = []
+
+    async def listen() -> None:
+        headers = {"Accept": "text/event-stream"}
+        async with world.http.get(f"{page_of(world)}/state", headers=headers) as stream:
+            assert stream.content_type == "text/event-stream"
+            async for line in stream.content:
+                heard.extend([json.loads(line[6:])["state"]] if line.startswith(b"data: ") else [])
+
+    listening = asyncio.create_task(listen())
+    await eventually(lambda: heard == ["ready"])
+    await pass_time(world, 240)
+    await eventually(lambda: heard[-1] == "waiting")
+    await pass_time(world, 60)
+    await eventually(lambda: heard[-1] == "expired")
+    link = await opens(world)
+    await eventually(lambda: heard[-1] == "waiting")
+    await approve(world, link)
+    await eventually(lambda: heard[-1] == "paid")
+    await world.stop()
+    async with asyncio.timeout(1):
+        await listening
+    settling = [word for word, before in zip(heard, ["", *heard], strict=False) if word != before]
+    assert settling == ["ready", "waiting", "expired", "waiting", "paid"]

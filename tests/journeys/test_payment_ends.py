@@ -1,0 +1,236 @@
+"""How a request ends without being paid, and what happens when the customer pays in the same moment."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bot.sandbox.shared.fake_clock import TurnedClock
+from tests.support.evidence import (
+    HEALED,
+    LAPSED,
+    PAID,
+    TOLD_FAILED,
+    TOLD_LAPSED,
+    TOLD_PAID,
+    at_stripe,
+    becomes,
+    calls,
+    cards,
+    eventually,
+    fault,
+    keys,
+    money,
+    pass_time,
+    rest,
+    said,
+    versions,
+    webhooks,
+)
+from tests.support.world import World, labels, opened
+
+CANCELED = "🚫 Canceled · TEST"
+ENDED = "🏁 The request has ended · TEST"
+TOLD_ENDED = "🏁 #REF, DKK 149.50: not paid in time, the request has ended."
+THREE_MINUTES = 0.05
+
+
+@pytest.fixture
+async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+    """A request that stands for three minutes, so that it ends before its first attempt does."""
+    async with opened(clock, tmp_path, request_hours=THREE_MINUTES) as running:
+        running.say("/pay 149,50 Coffee")
+        await running.card("Waiting for payment")
+        await rest(running)
+        yield running
+
+
+async def test_a_request_whose_time_is_over_is_canceled_at_stripe_and_told_as_ended(world: World) -> None:
+    await pass_time(world, 179)
+    assert world.intent()["status"] == "requires_action"
+    await pass_time(world, 1)
+    await becomes(world, [ENDED, TOLD_ENDED])
+    assert labels(await world.card("The request has ended")) == []
+    assert (world.intent()["status"], keys(world, "cancel"), money(world)) == ("canceled", ["0"], (1, 0))
+    await pass_time(world, 7200)
+    assert (said(world), len(calls(world, "cancel"))) == ([ENDED, TOLD_ENDED], 1)
+
+
+async def test_a_request_that_lapsed_ends_in_the_end(clock: TurnedClock, tmp_path: Path) -> None:
+    async with opened(clock, tmp_path, request_hours=1) as world:
+        world.say("/pay 149,50")
+        await world.card("Waiting for payment")
+        await pass_time(world, 300)
+        await pass_time(world, 3300)
+        await becomes(world, [ENDED, TOLD_LAPSED, TOLD_ENDED])
+        assert (world.intent()["status"], len(calls(world, "cancel"))) == ("canceled", 1)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_request_that_stripe_was_never_heard_about_ends_without_a_second_intent(
+    clock: TurnedClock, tmp_path: Path, when: str
+) -> None:
+    """A day later Stripe has forgotten the key, so that the same request would make another intent."""
+    async with opened(clock, tmp_path) as world:
+        await webhooks(world, "lose")
+        await fault(world, "create", "drop", when, timing=3)
+        world.say("/pay 149,50")
+        await world.card("Waiting for Stripe")
+        await rest(world)
+        await world.stop()
+        world.advance(25 * 3600)
+        await world.begin()
+        await pass_time(world, HEALED)
+        made = 1 if when == "after" else 0
+        assert (said(world)[0], said(world)[-1], money(world)) == (ENDED, TOLD_ENDED, (made, 0))
+        assert (len(calls(world, "cancel")), len(calls(world, "create")), len(cards(world))) == (made, 3, 1)
+
+
+async def test_a_request_that_was_canceled_before_stripe_heard_of_it_can_never_be_paid(world: World) -> None:
+    await world.control("stripe", "down", {"down": True})
+    world.say("/pay 20 Tea")
+    card = await world.card("Waiting for Stripe")
+    assert "is being canceled" in await world.answer(world.tap(card, "Cancel"))
+    await world.control("stripe", "down", {"down": False})
+    await pass_time(world, HEALED)
+    await becomes(world, ["⏳ Waiting for payment · TEST", CANCELED])
+    assert [intent["status"] for intent in world.stripe.ledger.intents.values()] == ["requires_action", "canceled"]
+
+
+async def test_a_customer_who_paid_at_the_last_second_is_paid_and_not_ended(world: World) -> None:
+    await webhooks(world, "lose")
+    await pass_time(world, 179)
+    await world.decide("approve")
+    assert said(world) == ["⏳ Waiting for payment · TEST"]
+    await pass_time(world, 1)
+    await pass_time(world, 600)
+    await becomes(world, [PAID, TOLD_PAID])
+    assert not {ENDED, CANCELED} & set(versions(world))
+    assert (money(world), len(calls(world, "cancel")), len(cards(world))) == ((1, 1), 1, 1)
+
+
+async def test_a_customer_who_was_faster_than_the_merchant_has_paid(world: World) -> None:
+    await webhooks(world, "lose")
+    await world.decide("approve")
+    answer = await world.answer(world.tap(await world.card("Waiting for payment"), "Cancel"))
+    assert answer == "The customer has paid meanwhile."
+    await pass_time(world, 60)
+    assert (said(world), money(world)) == ([PAID, TOLD_PAID], (1, 1))
+    assert CANCELED not in versions(world)
+
+
+async def test_a_customer_who_pays_while_the_cancel_is_on_its_way_has_paid(world: World) -> None:
+    await world.control("stripe", "switches", {"latency": 1})
+    tap = world.tap(await world.card("Waiting for payment"), "Cancel")
+    await eventually(lambda: calls(world, "cancel"))
+    await world.decide("approve")
+    world.advance(1)
+    await eventually(lambda: calls(world, "cancel")[0].status)
+    await world.control("stripe", "switches", {"latency": 0})
+    world.advance(1)
+    assert await world.answer(tap) == "The customer has paid meanwhile."
+    await rest(world)
+    assert (said(world), money(world), len(calls(world, "cancel"))) == ([PAID, TOLD_PAID], (1, 1), 1)
+    assert CANCELED not in versions(world)
+
+
+async def test_a_merchant_who_was_faster_than_the_customer_has_canceled(world: World) -> None:
+    answer = await world.answer(world.tap(await world.card("Waiting for payment"), "Cancel"))
+    assert answer.endswith("is canceled. No money was taken.")
+    async with world.http.post(f"{world.stripe.base}/_control/intents/{world.intent()['id']}/approve") as late:
+        assert late.status == 409
+    await pass_time(world, 600)
+    assert (said(world), money(world)) == ([CANCELED], (1, 0))
+    assert (keys(world, "cancel"), world.intent()["status"]) == (["0"], "canceled")
+
+
+async def test_a_cancel_while_stripe_is_down_heals_by_itself(world: World) -> None:
+    await world.control("stripe", "down", {"down": True})
+    answer = await world.answer(world.tap(await world.card("Waiting for payment"), "Cancel"))
+    assert "is being canceled" in answer
+    await becomes(world, ["⚠️ Waiting for Stripe · TEST"])
+    await world.control("stripe", "down", {"down": False})
+    await pass_time(world, HEALED)
+    await becomes(world, [CANCELED])
+    assert (said(world), world.intent()["status"]) == ([CANCELED], "canceled")
+    assert (len(calls(world, "cancel")), money(world), len(cards(world))) == (1, (1, 0), 1)
+
+
+async def test_a_cancel_that_was_overtaken_by_the_money_while_stripe_was_down_is_paid(world: World) -> None:
+    await world.control("stripe", "down", {"down": True})
+    await world.answer(world.tap(await world.card("Waiting for payment"), "Cancel"))
+    await webhooks(world, "lose")
+    await world.decide("approve")
+    await world.control("stripe", "down", {"down": False})
+    await pass_time(world, HEALED)
+    await becomes(world, [PAID, TOLD_PAID])
+    assert money(world) == (1, 1)
+    assert CANCELED not in versions(world)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_an_intent_that_was_canceled_in_the_dashboard_is_told(world: World, lost: bool) -> None:
+    if lost:
+        await webhooks(world, "lose")
+    await at_stripe(world, f"payment_intents/{world.intent()['id']}/cancel")
+    await pass_time(world, 60)
+    await becomes(world, [CANCELED, "🚫 #REF, DKK 149.50: canceled at Stripe, no money was taken."])
+    assert "It was canceled at Stripe." in (await world.card("Canceled ·"))["text"]
+    assert money(world) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("does", "words"),
+    [
+        ("approve", [PAID, TOLD_PAID]),
+        ("decline", ["❌ That attempt failed · TEST", TOLD_FAILED]),
+        ("lapse", [LAPSED, TOLD_LAPSED]),
+    ],
+)
+async def test_what_the_customer_did_while_kvit_was_stopped_is_told_once_it_runs_again(
+    world: World, does: str, words: list[str]
+) -> None:
+    await world.stop()
+    await world.decide(does)
+    await world.begin()
+    await pass_time(world, 60)
+    assert (said(world), len(cards(world)), money(world)[0]) == (words, 1, 1)
+    await world.stop()
+    await world.begin()
+    await pass_time(world, 60)
+    assert said(world) == words
+
+
+async def test_a_whole_life_with_a_restart_after_each_step_has_one_intent_and_one_charge(
+    clock: TurnedClock, tmp_path: Path
+) -> None:
+    async with opened(clock, tmp_path) as world:
+
+        async def again() -> None:
+            await rest(world)
+            await world.stop()
+            await world.begin()
+
+        world.say("/pay 149,50")
+        await world.card("Waiting for payment")
+        await again()
+        await world.decide("decline")
+        failed = await world.card("That attempt failed")
+        await again()
+        world.tap(failed, "New link")
+        await world.card("Waiting for payment")
+        await again()
+        await pass_time(world, 300)
+        await again()
+        world.tap(await world.card("The link expired"), "New link")
+        await world.card("Waiting for payment")
+        await again()
+        await world.decide("approve")
+        await world.card("✅ Paid:")
+        await again()
+        await pass_time(world, 86_400)
+        await becomes(world, [PAID, TOLD_FAILED, TOLD_LAPSED, TOLD_PAID])
+        assert (money(world), keys(world, "create"), keys(world, "confirm")) == ((1, 1), ["1"], ["2", "3"])
+        assert (len(calls(world, "confirm")), len(cards(world))) == (2, 1)

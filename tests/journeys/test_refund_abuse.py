@@ -1,0 +1,708 @@
+"""Money that goes out under attack: slices, second hands, late words, chats that change shops, and odd answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from bot.sandbox.shared.fake_clock import TurnedClock
+from storage.models.shop import Role
+from storage.shops import ShopRepository
+from tests.support.evidence import eventually, fault, pass_time, rest, rows, webhooks
+from tests.support.people import (
+    ADMIN,
+    COLLEAGUE,
+    GROUP,
+    MERCHANT,
+    OTHER_GROUP,
+    STRANGER,
+    alerted,
+    book,
+    break_telegram,
+    dismiss,
+    in_time,
+    open_second_shop,
+    open_shop,
+    press,
+    refused,
+    reply,
+    set_aside,
+    set_down,
+)
+from tests.support.refund_steps import (
+    DAY,
+    asked,
+    back,
+    by_hand,
+    drafted,
+    fate,
+    held,
+    move,
+    paid,
+    promote,
+    ref_of,
+    refunded,
+    refunds,
+    texts,
+    told,
+)
+from tests.support.world import OWNER, World, button, labels, opened
+
+
+@pytest.fixture
+async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+    async with opened(clock, tmp_path) as running:
+        await open_shop(running)
+        yield running
+
+
+@pytest.fixture
+async def careful(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+    """A shop in which more than DKK 50 needs two people."""
+    async with opened(clock, tmp_path, refund_approval_above=5000) as running:
+        await open_shop(running)
+        yield running
+
+
+# The second person
+
+
+async def test_slices_of_one_payment_do_not_get_around_the_second_person(careful: World) -> None:
+    ref = ref_of(await paid(careful))
+    await refunded(careful, f"/refund {ref} 50")
+    await rest(careful)
+    assert back(careful) == [(5000, "succeeded")]
+    draft = await drafted(careful, f"/refund {ref} 50")
+    assert "second admin" in draft["text"]
+    await careful.answer(careful.tap(draft, "Refund"))
+    await rest(careful)
+    assert len(asked(careful)) == 1
+
+
+async def test_whoever_approved_and_taps_after_a_day_hears_that_the_time_is_over(careful: World) -> None:
+    ref = ref_of(await paid(careful, by=OWNER, chat=GROUP))
+    draft = await drafted(careful, f"/refund {ref} 60", chat=GROUP)
+    await careful.answer(careful.tap(draft, "Refund"))
+    asks = await careful.card("asks to refund", chat=GROUP)
+    await pass_time(careful, DAY + 60)
+    await told(careful, "nobody approved the refund", GROUP)
+    assert "expired" in await alerted(careful, careful.tap(asks, "Refund"))
+    assert await set_aside(careful, "updates") == []
+    assert asked(careful) == []
+
+
+# Stripe's Dashboard in the middle
+
+
+async def test_what_was_refunded_by_hand_while_stripe_was_out_of_reach_is_not_refunded_again(world: World) -> None:
+    ref = ref_of(await paid(world))
+    draft = await drafted(world, f"/refund {ref} 50")
+    await world.control("stripe", "down", {"down": True})
+    world.tap(draft, "Refund")
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
+    world.advance(3600)
+    await webhooks(world, "lose")
+    await by_hand(world, 5000)
+    await world.control("stripe", "down", {"down": False})
+    await in_time(world, lambda: [one for one in texts(world) if "was not refunded" in one])
+    assert back(world) == [(5000, "succeeded")]
+
+
+async def test_a_draft_shows_what_is_left_at_stripe_though_no_webhook_told_of_it(world: World) -> None:
+    ref = ref_of(await paid(world))
+    await webhooks(world, "lose")
+    await by_hand(world, 5000)
+    draft = await drafted(world, f"/refund {ref} 50")
+    assert "DKK 25.00 of DKK 125.00 stays" in draft["text"].replace("\u00a0", " ")
+
+
+# What is told
+
+
+async def test_success_that_could_not_be_told_before_the_refund_failed_is_not_told_after_it(world: World) -> None:
+    ref = ref_of(await paid(world))
+    await fate(world, "pending")
+    await refunded(world, f"/refund {ref} 50")
+    await told(world, "has begun but is not done")
+    await rest(world)
+    await set_down(world, True)
+    await move(world, "succeed")
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE status = 'succeeded'"))
+    await move(world, "fail")
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE status = 'failed'"))
+    await set_down(world, False)
+    await in_time(world, lambda: [one for one in texts(world) if "has not got the money" in one])
+    assert not [one for one in texts(world) if one.startswith("↩️ Refunded:")]
+
+
+async def test_nothing_of_a_shop_is_said_in_a_chat_that_went_over_to_another_shop(world: World) -> None:
+    ref = ref_of(await paid(world, chat=GROUP))
+    await open_second_shop(world)
+    which = await reply(world, world.say("/setup", chat=GROUP), chat=GROUP)
+    await world.answer(world.tap(which, "Second"))
+    await rest(world)
+    before = texts(world, GROUP)
+    await by_hand(world, 3000)
+    await pass_time(world, 60)
+    assert rows(world, "SELECT amount_refunded FROM payments")[0]["amount_refunded"] == 3000
+    assert texts(world, GROUP) == before
+    await told(world, ref, OWNER)
+
+
+async def test_an_outage_with_a_refund_under_way_costs_no_edit_for_each_try(world: World) -> None:
+    ref = ref_of(await paid(world))
+    draft = await drafted(world, f"/refund {ref} 50")
+    await world.control("stripe", "down", {"down": True})
+    world.tap(draft, "Refund")
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE error_count > 1"))
+    await rest(world)
+    edits = len([e for e in world.telegram.transcript if e.method == "editMessageText"])
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE error_count > 6"), step=30)
+    await rest(world)
+    assert len([e for e in world.telegram.transcript if e.method == "editMessageText"]) == edits
+
+
+# Holds
+
+
+async def test_a_hold_that_no_webhook_told_of_is_not_let_go_by_cancel(world: World) -> None:
+    card = await reply(world, world.say("/hold 125 Bicycle"), "Waiting for payment")
+    await webhooks(world, "lose")
+    await world.decide("approve")
+    said = await refused(world, f"/cancel {ref_of(card)}")
+    assert "has reserved the money" in said
+    assert world.intent()["status"] == "requires_capture"
+
+
+async def test_a_hold_that_no_webhook_told_of_is_not_let_go_when_the_request_ends(world: World) -> None:
+    await reply(world, world.say("/hold 125 Bicycle"), "Waiting for payment")
+    await rest(world)
+    await webhooks(world, "lose")
+    await world.decide("approve")
+    world.clock.advance(DAY + 1)
+    world.stripe.world.alarms.ring()
+    await told(world, "🔒 Reserved:")
+    assert world.intent()["status"] == "requires_capture"
+
+
+# Odd answers
+
+
+@pytest.mark.parametrize("odd", [{"amount": 0}, {"currency": "usd"}])
+async def test_one_odd_refund_at_stripe_hides_no_other(world: World, odd: dict[str, object]) -> None:
+    ref = ref_of(await paid(world))
+    await webhooks(world, "lose")
+    await by_hand(world, 1000)
+    refunds(world)[0].update(odd)
+    await refunded(world, f"/refund {ref} 40")
+    await webhooks(world, "deliver")
+    await by_hand(world, 500)
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE amount_refunded = 4500"))
+
+
+async def test_two_refunds_that_claim_to_be_the_same_one_are_two(world: World) -> None:
+    ref = ref_of(await paid(world))
+    await webhooks(world, "lose")
+    draft = await drafted(world, f"/refund {ref} 40")
+    for _ in range(2):
+        await by_hand(world, 1000)
+        refunds(world)[-1]["metadata"]["kvit_refund"] = rows(world, "SELECT id FROM refunds")[0]["id"]
+    await webhooks(world, "deliver")
+    await by_hand(world, 500)
+    assert draft
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE amount_refunded = 2500"))
+
+
+@pytest.mark.parametrize("data", ["y:\ud800", "x:" + "9" * 60, "t:", "y:%s", "k:\x00"])
+async def test_forged_buttons_about_money_out_stop_nobody(world: World, data: str) -> None:
+    card = await paid(world, chat=GROUP)
+    for person in (OWNER, COLLEAGUE, 4242):
+        assert await world.answer(press(world, card, data, by=person))
+    assert await set_aside(world, "updates") == []
+
+
+# Keys, modes and outages
+
+
+async def test_for_want_of_balance_an_admin_in_private_is_not_told_that_it_goes_on_by_itself(world: World) -> None:
+    ref = ref_of(await paid(world, by=MERCHANT, chat=MERCHANT))
+    world.say("/start", by=ADMIN, chat=ADMIN)
+    world.say(f"/refund {ref} 25", by=MERCHANT, chat=MERCHANT)
+    asks = await world.card("asks to refund", chat=ADMIN)
+    await world.control("stripe", "balance", {"available": 0, "refuse": True})
+    await world.answer(world.tap(asks, "Refund", by=ADMIN))
+    short = await world.card("Top up the balance", chat=ADMIN)
+    await world.control("stripe", "balance", {"available": None})
+    await world.answer(world.tap(short, "Try again", by=ADMIN))
+    await told(world, "done", ADMIN)
+    await told(world, "↩️ Refunded:", MERCHANT)
+    assert back(world) == [(2500, "succeeded")]
+
+
+async def test_a_key_without_the_right_to_refund_is_told_to_the_owner_once_and_costs_nothing_else(world: World) -> None:
+    ref = ref_of(await paid(world))
+    draft = await drafted(world, f"/refund {ref} 50")
+    await world.control("stripe", "switches", {"lacking": ["refunds.write"]})
+    world.tap(draft, "Refund")
+    await in_time(world, lambda: world.sent("Stripe refuses Kvit's key"), step=30)
+    for _ in range(8):
+        await pass_time(world, 3600)
+    [alarm] = world.sent("Stripe refuses Kvit's key")
+    assert f"of #{ref} waits" in alarm.params["text"]
+    assert world.sent("accepts Kvit") == []
+    assert refunds(world) == []
+    await world.control("stripe", "switches", {"lacking": []})
+    await in_time(world, lambda: [one for one in texts(world) if one.startswith("↩️ Refunded:")], step=30)
+    assert back(world) == [(5000, "succeeded")]
+
+
+async def test_an_answer_that_was_lost_before_a_day_without_stripe_is_one_refund(world: World) -> None:
+    ref = ref_of(await paid(world))
+    draft = await drafted(world, f"/refund {ref} 50")
+    await webhooks(world, "lose")
+    await fault(world, "refund", "drop", "after", timing=3)
+    world.tap(draft, "Refund")
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
+    await world.control("stripe", "down", {"down": True})
+    world.advance(25 * 3600)
+    await rest(world)
+    await world.control("stripe", "down", {"down": False})
+    await in_time(world, lambda: [one for one in texts(world) if one.startswith("↩️ Refunded:")], step=30)
+    await rest(world)
+    assert back(world) == [(5000, "succeeded")]
+
+
+async def test_what_was_paid_in_the_other_mode_is_not_promised_to_go_back(clock: TurnedClock, tmp_path: Path) -> None:
+    async with opened(clock, tmp_path) as world:
+        await open_shop(world)
+        ref = ref_of(await paid(world))
+        draft = await drafted(world, f"/refund {ref} 50")
+        await world.stop()
+        key = world.settings.stripe_api_key.get_secret_value().replace("_test_", "_live_")
+        world.settings = world.settings.model_copy(update={"stripe_api_key": SecretStr(key)})
+        await world.begin()
+        assert "wrong_stripe_mode" in await alerted(world, world.tap(draft, "Refund"))
+        assert "wrong_stripe_mode" in await refused(world, f"/refund {ref}")
+        assert rows(world, "SELECT amount_refund_pending FROM payments")[0]["amount_refund_pending"] == 0
+        assert asked(world) == []
+
+
+# Two at once
+
+
+async def test_two_admins_who_approve_and_decline_at_once_are_heard_in_one_order(world: World) -> None:
+    ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
+    world.say(f"/refund {ref} 25", by=MERCHANT, chat=GROUP)
+    asks = await world.card("asks to refund", chat=GROUP)
+    taps = [world.tap(asks, "Do not refund"), *(world.tap(asks, "Refund", by=by) for by in (ADMIN, OWNER, ADMIN))]
+    for tap in taps:
+        await world.answer(tap)
+    await rest(world)
+    row = rows(world, "SELECT status FROM refunds")[0]
+    assert (row["status"], len(asked(world))) in {("declined", 0), ("succeeded", 1)}
+
+
+async def test_a_wish_stays_answerable_though_its_group_becomes_a_supergroup(world: World) -> None:
+    ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
+    world.say(f"/refund {ref} 25", by=MERCHANT, chat=GROUP)
+    await world.card("asks to refund", chat=GROUP)
+    moved: int = (await world.control("telegram", "migrate", {"chat_id": GROUP}))["chat_id"]
+    await rest(world)
+    world.say(f"/refund {ref} 25", by=ADMIN, chat=moved)
+    draft = await world.card("Refund", chat=moved)
+    await world.answer(world.tap(draft, "Refund", by=ADMIN))
+    await told(world, "↩️ Refunded:", moved)
+    await pass_time(world, DAY + 60)
+    await told(world, "nobody approved the refund", moved)
+    assert back(world) == [(2500, "succeeded")]
+
+
+async def test_a_refund_that_comes_out_in_turns_is_told_in_each_and_counted_once(world: World) -> None:
+    ref = ref_of(await paid(world))
+    await fate(world, "pending")
+    await refunded(world, f"/refund {ref} 50")
+    await told(world, "has begun but is not done")
+    await move(world, "require_action")
+    await told(world, "has to follow an e-mail")
+    await move(world, "succeed")
+    await told(world, "↩️ Refunded:")
+    await move(world, "fail")
+    await told(world, "has not got the money")
+    await rest(world)
+    assert rows(world, "SELECT amount_refunded, amount_refund_pending FROM payments")[0] == {
+        "refunded": 0,
+        "refunding": 0,
+    }
+    for words in ("has begun", "follow an e-mail", "↩️ Refunded:", "has not got the money"):
+        assert len(world.sent(words)) == 1, words
+
+
+async def test_a_status_that_stripe_leaves_empty_is_under_way(world: World) -> None:
+    ref = ref_of(await paid(world))
+    await fate(world, "pending")
+    await refunded(world, f"/refund {ref} 50")
+    await told(world, "has begun but is not done")
+    await webhooks(world, "lose")
+    refunds(world)[0]["status"] = None
+    await pass_time(world, 3700)
+    assert rows(world, "SELECT status FROM refunds")[0]["status"] == "pending"
+    refunds(world)[0]["status"] = "pending"
+    await move(world, "succeed")
+    await in_time(world, lambda: [one for one in texts(world) if one.startswith("↩️ Refunded:")], step=300)
+
+
+async def test_two_hundred_refunds_of_one_payment_are_all_counted(world: World) -> None:
+    ref = ref_of(await paid(world, "/pay 2000,00 Sofa"))
+    await webhooks(world, "lose")
+    for _ in range(200):
+        await by_hand(world, 500)
+    draft = await drafted(world, f"/refund {ref}")
+    assert "DKK 0.00 of DKK 2,000.00 stays" in draft["text"].replace("\u00a0", " ")
+    await world.answer(world.tap(draft, "Refund"))
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE amount_refunded = 200000"))
+    assert len(refunds(world)) == 201
+
+
+@pytest.mark.parametrize("reason", ["<b>x</b>", "\u202egnp.exe", "=cmd()", "🎉" * 300, "a\x00b"])
+async def test_a_reason_is_shown_harmlessly(world: World, reason: str) -> None:
+    ref = ref_of(await paid(world))
+    await reply(world, world.say(f"/refund {ref} 5 {reason}"))
+    assert await set_aside(world, "updates") == []
+    assert await set_aside(world) == []
+
+
+async def test_whoever_is_in_two_shops_approves_for_each_what_is_its_own(world: World) -> None:
+    await open_second_shop(world)
+    ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
+    await promote(world, ADMIN)
+    async with book(world) as db:
+        second = (await ShopRepository(db).shops())[-1]
+        await ShopRepository(db).set_member(second.id, ADMIN, Role.MERCHANT, name="", now=world.clock.now())
+    world.say("/start", by=ADMIN, chat=ADMIN)
+    which = await reply(world, world.say("/setup", by=ADMIN, chat=ADMIN), chat=ADMIN)
+    await world.answer(world.tap(which, "Second", by=ADMIN))
+    world.say(f"/refund {ref} 25", by=MERCHANT, chat=GROUP)
+    asks = await world.card("asks to refund", chat=GROUP)
+    assert "no payment with that reference" in await refused(world, f"/refund {ref}", by=ADMIN, chat=ADMIN)
+    forged = press(world, which, f"y:{rows(world, 'SELECT id FROM refunds')[0]['id']}", by=ADMIN)
+    assert asks
+    await world.answer(forged)
+    await rest(world)
+    assert back(world) == [(2500, "succeeded")]
+    asked_there = await reply(world, world.say("/settings", chat=OTHER_GROUP), chat=OTHER_GROUP)
+    assert ref not in "".join(texts(world, OTHER_GROUP)) + asked_there["text"]
+
+
+async def test_an_admin_of_another_shop_learns_nothing_by_forged_buttons(world: World) -> None:
+    await open_second_shop(world, STRANGER)
+    async with book(world) as db:
+        second = (await ShopRepository(db).shops())[-1]
+        await ShopRepository(db).set_member(second.id, STRANGER, Role.ADMIN, name="", now=world.clock.now())
+    ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
+    world.say(f"/refund {ref} 25", by=MERCHANT, chat=GROUP)
+    await world.card("asks to refund", chat=GROUP)
+    refund = rows(world, "SELECT id, payment_id FROM refunds")[0]
+    mine = await reply(world, world.say("/help", by=STRANGER, chat=STRANGER), chat=STRANGER)
+    group = await reply(world, world.say("/help", by=STRANGER, chat=OTHER_GROUP), chat=OTHER_GROUP)
+    for message in (mine, group):
+        for data in ("y", "x", "t"):
+            assert "access" in await alerted(world, press(world, message, f"{data}:{refund['id']}", by=STRANGER))
+        for data in ("k", "r", "c", "n", "qr"):
+            assert await alerted(world, press(world, message, f"{data}:{refund['payment_id']}", by=STRANGER))
+    await rest(world)
+    assert asked(world) == []
+    for chat in (STRANGER, OTHER_GROUP):
+        assert ref not in "".join(texts(world, chat))
+
+
+async def test_the_chat_learns_that_a_wish_was_dropped_with_the_role_behind_it(world: World) -> None:
+    card = await held(world, by=OWNER, chat=GROUP)
+    question = await reply(world, world.say(f"/capture {ref_of(card)}", by=ADMIN, chat=GROUP), "Take", chat=GROUP)
+    await world.control("stripe", "down", {"down": True})
+    world.tap(question, "Take", by=ADMIN)
+    await eventually(lambda: rows(world, "SELECT 1 FROM payments WHERE last_error IS NOT NULL"))
+    await rest(world)
+    await dismiss(world, ADMIN)
+    await world.control("stripe", "down", {"down": False})
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE capture_requested_by IS NULL"))
+    await told(world, "has no role for that any more", GROUP)
+    assert world.intent()["status"] == "requires_capture"
+    await world.card("🔒 Reserved", chat=GROUP)
+
+
+async def test_a_dispute_of_a_chat_that_went_over_to_another_shop_is_told_to_the_admins_alone(world: World) -> None:
+    ref = ref_of(await paid(world, chat=GROUP))
+    await open_second_shop(world)
+    which = await reply(world, world.say("/setup", chat=GROUP), chat=GROUP)
+    await world.answer(world.tap(which, "Second"))
+    await rest(world)
+    before = texts(world, GROUP)
+    await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {})
+    await told(world, ref, OWNER)
+    await rest(world)
+    assert texts(world, GROUP) == before
+
+
+async def test_events_that_come_twice_and_in_any_order_tell_each_thing_once(world: World) -> None:
+    ref = ref_of(await paid(world))
+    await world.control("stripe", "webhooks", {"mode": "hold", "double": True, "shuffle": True})
+    await fate(world, "pending")
+    await refunded(world, f"/refund {ref} 50")
+    await by_hand(world, 2500)
+    await move(world, "succeed", 0)
+    await move(world, "fail", 1)
+    await world.control("stripe", "webhooks/release", {})
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE status = 'failed'"))
+    await rest(world)
+    assert rows(world, "SELECT amount_refunded, amount_refund_pending FROM payments")[0] == {
+        "refunded": 5000,
+        "refunding": 0,
+    }
+    for words in ("↩️ Refunded:", "has not got the money"):
+        assert len(world.sent(words)) == 1, words
+
+
+async def test_an_approval_from_before_a_pause_of_kvit_goes_on_once_unless_somebody_helped_himself(
+    world: World,
+) -> None:
+    first, second = [ref_of(await paid(world)) for _ in range(2)]
+    drafts = [await drafted(world, f"/refund {ref} 50") for ref in (first, second)]
+    await world.control("stripe", "down", {"down": True})
+    for draft in drafts:
+        world.tap(draft, "Refund")
+    await eventually(lambda: len(rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL")) == 2)
+    await world.stop()
+    world.advance(4 * DAY)
+    await webhooks(world, "lose")
+    await by_hand(world, 5000, 1)
+    await world.control("stripe", "down", {"down": False})
+    await world.begin()
+    await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'approved'"), step=30)
+    await rest(world)
+    assert sorted(back(world)) == [(5000, "succeeded"), (5000, "succeeded")]
+    assert {refund["payment_intent"] for refund in refunds(world)} == {world.intent(n)["id"] for n in (0, 1)}
+    assert f"#{second}" in await told(world, "was not refunded")
+
+
+async def test_slices_by_merchants_wishes_need_the_second_person_as_well(careful: World) -> None:
+    ref = ref_of(await paid(careful, by=MERCHANT, chat=GROUP))
+    for number in range(2):
+        careful.say(f"/refund {ref} 40 part {number}", by=MERCHANT, chat=GROUP)
+        asks = await careful.card(f"part {number}", chat=GROUP)
+        await careful.answer(careful.tap(asks, "Refund", by=ADMIN))
+        await rest(careful)
+    assert back(careful) == [(4000, "succeeded")]
+    asks = await careful.card("asks to refund", chat=GROUP)
+    await careful.answer(careful.tap(asks, "Refund", by=OWNER))
+    await rest(careful)
+    assert back(careful) == [(4000, "succeeded"), (4000, "succeeded")]
+
+
+async def test_a_failed_slice_counts_no_more(careful: World) -> None:
+    ref = ref_of(await paid(careful))
+    await refunded(careful, f"/refund {ref} 50")
+    await told(careful, "↩️ Refunded:")
+    await move(careful, "fail")
+    await told(careful, "has not got the money")
+    await refunded(careful, f"/refund {ref} 50")
+    await rest(careful)
+    assert back(careful) == [(5000, "failed"), (5000, "succeeded")]
+
+
+async def test_a_refund_that_was_never_made_frees_its_money_for_another(world: World) -> None:
+    ref = ref_of(await paid(world))
+    await fate(world, "refused", code="charge_not_refundable")
+    await refunded(world, f"/refund {ref}")
+    assert "DKK 125.00 can be refunded" in await told(world, "was not refunded")
+    await refunded(world, f"/refund {ref}")
+    await told(world, "↩️ Refunded:")
+    assert back(world) == [(12500, "succeeded")]
+
+
+async def test_what_a_removed_admin_approved_first_does_not_count_with_the_second_yes(careful: World) -> None:
+    ref = ref_of(await paid(careful, by=ADMIN, chat=GROUP))
+    draft = await drafted(careful, f"/refund {ref} 60", by=ADMIN, chat=GROUP)
+    await careful.answer(careful.tap(draft, "Refund", by=ADMIN))
+    asks = await careful.card("asks to refund", chat=GROUP)
+    await dismiss(careful, ADMIN)
+    await careful.answer(careful.tap(asks, "Refund", by=OWNER))
+    assert "no role for that any more" in await told(careful, "was not refunded", GROUP)
+    await rest(careful)
+    assert asked(careful) == []
+    assert rows(careful, "SELECT amount_refund_pending FROM payments")[0]["amount_refund_pending"] == 0
+
+
+async def test_old_questions_about_a_hold_do_nothing_once_it_is_taken(world: World) -> None:
+    card = await held(world)
+    ref = ref_of(card)
+    take = await reply(world, world.say(f"/capture {ref}"), "Take")
+    release = await reply(world, world.say(f"/release {ref}"), "Let go")
+    taking, letting = button(take, "Take")["callback_data"], button(release, "Let go")["callback_data"]
+    await world.answer(press(world, take, taking))
+    await told(world, "✅ Paid:")
+    assert await alerted(world, press(world, release, letting))
+    await world.answer(press(world, take, taking))  # he is told again what he did, as after a death in between
+    await rest(world)
+    assert "✅ Taken" in world.telegram.world.chats[OWNER].messages[take["message_id"]]["text"]
+    assert [request.path.rpartition("/")[2] for request in world.stripe.ledger.requests].count("capture") == 1
+
+
+async def test_whoever_let_a_hold_go_and_taps_again_is_told_that_it_is_let_go(world: World) -> None:
+    ref = ref_of(await held(world))
+    release = await reply(world, world.say(f"/release {ref}"), "Let go")
+    again = await reply(world, world.say(f"/release {ref}"), "Let go")
+    for question in (release, again):
+        await world.answer(world.tap(question, "Let go"))
+        await rest(world)
+        text = world.telegram.world.chats[OWNER].messages[question["message_id"]]["text"]
+        assert text.startswith("🚫 Let go:"), text
+    assert world.intent()["status"] == "canceled"
+
+
+async def test_a_lost_dispute_leaves_less_to_refund_in_words_and_in_deed(world: World) -> None:
+    ref = ref_of(await paid(world))
+    await refunded(world, f"/refund {ref} 25")
+    await told(world, "↩️ Refunded:")
+    await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {"amount": 5000, "refundable": True})
+    await told(world, "disputes")
+    dispute = next(iter(world.stripe.ledger.disputes))
+    await world.control("stripe", f"disputes/{dispute}/close", {"status": "lost"})
+    await told(world, "was lost")
+    await move(world, "fail")
+    assert "DKK 75.00 can be refunded" in await told(world, "has not got the money")
+    assert "At most DKK 75.00" in (await refused(world, f"/refund {ref} 100")).replace("\u00a0", " ")
+
+
+@pytest.mark.parametrize("verb", ["fail", "cancel"])
+@pytest.mark.parametrize(
+    ("by_hand_too", "says"),
+    [(12_500, "there is nothing left to do"), (10_000, "no more than DKK 25.00 can be refunded")],
+)
+async def test_nobody_is_told_to_give_money_in_another_way_that_went_back_meanwhile(
+    world: World, verb: str, by_hand_too: int, says: str
+) -> None:
+    await asked_for_a_hundred(world, verb)
+    await move(world, verb)
+    status = {"fail": "failed", "cancel": "canceled"}[verb]
+    await eventually(lambda: rows(world, f"SELECT 1 FROM refunds WHERE status = '{status}'"))
+    await by_hand(world, by_hand_too)
+    await eventually(lambda: rows(world, f"SELECT 1 FROM payments WHERE amount_refunded = {by_hand_too}"))
+    await world.control("telegram", "down", {"down": False})
+    said = await news_of_failure(world)
+    assert says in said
+    assert "has not got the money" not in said
+    assert "Agree on another way" not in said
+
+
+@pytest.mark.parametrize("verb", ["fail", "cancel"])
+async def test_nobody_is_told_to_give_money_in_another_way_that_a_bank_took_meanwhile(world: World, verb: str) -> None:
+    await asked_for_a_hundred(world, verb)
+    await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {"amount": 10_000, "refundable": True})
+    dispute = next(iter(world.stripe.ledger.disputes))
+    await world.control("stripe", f"disputes/{dispute}/close", {"status": "lost"})
+    await eventually(lambda: rows(world, "SELECT 1 FROM payments WHERE dispute_status = 'lost'"))
+    await move(world, verb)
+    await eventually(lambda: rows(world, "SELECT 1 FROM refunds WHERE status IN ('failed', 'canceled')"))
+    await world.control("telegram", "down", {"down": False})
+    said = await news_of_failure(world)
+    assert "the bank decides what he gets back" in said
+    assert "Agree on another way" not in said
+
+
+async def asked_for_a_hundred(world: World, verb: str) -> None:
+    """A refund of DKK 100.00 of 125.00 that can fail, or be canceled while it is pending; then Telegram is away."""
+    ref = ref_of(await paid(world))
+    if verb == "cancel":
+        await fate(world, "pending")
+    await refunded(world, f"/refund {ref} 100")
+    await told(world, "↩️ Refunded:" if verb == "fail" else "has begun")
+    await world.control("telegram", "down", {"down": True})
+
+
+async def news_of_failure(world: World) -> str:
+    """What is said of the refund of DKK 100.00 that the customer did not get."""
+
+    def found() -> list[str]:
+        heads = ("the refund of DKK 100.00 failed", "the refund of DKK 100.00 was canceled")
+        return [one for one in texts(world) if any(head in one for head in heads)]
+
+    await in_time(world, found)
+    [said] = found()
+    return said
+
+
+async def test_whoever_lost_his_role_hears_no_more_of_what_he_asked_for_and_the_admins_do(world: World) -> None:
+    card = await reply(world, world.say("/pay 125 Tea", by=MERCHANT), "Waiting for payment", chat=MERCHANT)
+    ref = ref_of(card)
+    await dismiss(world, MERCHANT)
+    await world.decide("approve")
+    assert "DKK 125.00" in await told(world, f"#{ref}", OWNER)
+    await in_time(world, lambda: [one for one in texts(world, MERCHANT) if "you have no role in Kvit any more" in one])
+    await by_hand(world, 3000)
+    await told(world, "↩️ Refunded: DKK 30.00", OWNER)
+    await rest(world)
+    [left] = [one for one in texts(world, MERCHANT) if ref in one]
+    assert "told to its admins" in left
+    assert "125" not in left
+
+
+async def test_an_amount_in_capitals_refunds_that_much_and_not_everything(world: World) -> None:
+    draft = await drafted(world, f"/refund {ref_of(await paid(world))} Kr 50")
+    assert "DKK 50.00" in labels(draft)[0]
+
+
+@pytest.mark.parametrize("command", ["/cancel #K7", "/cancel K7", "/release #K7", "/capture K7", "/refund #K7 50"])
+async def test_a_mistyped_reference_in_a_reply_is_not_taken_for_none(world: World, command: str) -> None:
+    card = await reply(world, world.say("/hold 125 Tea"), "Waiting for payment")
+    said = await reply(world, world.say(command, reply_to=card["message_id"]))
+    assert "no payment with that reference" in said["text"]
+    await rest(world)
+    assert world.intent()["status"] == "requires_action"
+
+
+async def test_a_group_whose_messages_are_held_up_does_not_change_shops_before_they_are_out(world: World) -> None:
+    ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
+    await open_second_shop(world)
+    which = await reply(world, world.say("/setup", chat=GROUP), chat=GROUP)
+    await rest(world)
+    before = len(texts(world, GROUP))
+    await break_telegram(world, "sendMessage", "429", retry_after=300)
+    world.say(f"/status {ref}", by=MERCHANT, chat=GROUP)
+    await world.until(lambda: any(entry.fault == "429 before" for entry in world.telegram.transcript))
+    await pass_time(world, 60)
+    assert "Telegram holds them up" in await alerted(world, world.tap(which, "Second"))
+    await in_time(world, lambda: len(texts(world, GROUP)) > before, step=30)
+    assert await world.answer(world.tap(which, "Second")) == "This chat now acts for Second."
+
+
+async def test_a_group_with_a_refund_to_decide_does_not_change_shops_before_that_is_done(world: World) -> None:
+    ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
+    await open_second_shop(world)
+    which = await reply(world, world.say("/setup", chat=GROUP), chat=GROUP)
+    world.say(f"/refund {ref} 25 sour milk", by=MERCHANT, chat=GROUP)
+    asks = await world.card("asks to refund", chat=GROUP)
+    await rest(world)
+    assert "Nothing was changed" in await alerted(world, world.tap(which, "Second"))
+    await world.answer(world.tap(asks, "Do not refund", by=ADMIN))
+    await rest(world)
+    assert await world.answer(world.tap(which, "Second")) == "This chat now acts for Second."
+
+
+async def test_whoever_lost_his_role_is_not_asked_what_waited_for_him(world: World) -> None:
+    await reply(world, world.say("/start", by=ADMIN, chat=ADMIN), chat=ADMIN)
+    ref = ref_of(await paid(world, by=MERCHANT, chat=MERCHANT))
+    await rest(world)
+    await break_telegram(world, "sendMessage", "429", retry_after=300)
+    world.say("/id", by=ADMIN, chat=ADMIN)
+    await world.until(lambda: any(entry.fault == "429 before" for entry in world.telegram.transcript))
+    world.say(f"/refund {ref} 25 sour milk", by=MERCHANT, chat=MERCHANT)
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE status = 'awaiting_approval'"), step=1)
+    await rest(world)
+    await dismiss(world, ADMIN)
+    await in_time(world, lambda: any("Your number" in one for one in texts(world, ADMIN)), step=30)
+    await rest(world)
+    assert not [one for one in texts(world, ADMIN) if ref in one]
+    assert [one for one in texts(world, OWNER) if "asks to refund" in one]

@@ -1,0 +1,294 @@
+"""How messages get out while Telegram is away, floods, breaks off or shuts the door: once and in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from bot.app import AdapterOverrides
+from bot.sandbox.shared.fake_clock import TurnedClock
+from handlers.telegram.messenger import Messenger
+from storage.models.payment import PaymentStatus
+from tests.invariants.mutations import OpenMessenger
+from tests.support.people import (
+    ADMIN,
+    GROUP,
+    MERCHANT,
+    Gate,
+    actions,
+    break_telegram,
+    calls,
+    card_row,
+    caught_up,
+    in_time,
+    kept_aside,
+    known,
+    open_shop,
+    posts,
+    press,
+    refused,
+    reply,
+    set_aside,
+    set_down,
+    shown,
+)
+from tests.support.world import OWNER, Json, World, button, labels, opened
+
+HOUR = 3600
+
+
+@pytest.fixture
+async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+    async with opened(clock, tmp_path) as running:
+        await open_shop(running)
+        yield running
+
+
+async def pay(world: World, by: int = OWNER, chat: int | None = None) -> Json:
+    """A card with a fresh link."""
+    chat = chat or by
+    return await reply(world, world.say("/pay 125 Tea", by=by, chat=chat), "Waiting for payment", chat=chat)
+
+
+def texts(world: World, chat: int = OWNER) -> list[str]:
+    """The first lines of the bot's messages in a chat as they stand now."""
+    return [str(message["text"]).splitlines()[0] for message in shown(world, chat)]
+
+
+async def test_after_a_day_without_telegram_only_how_it_ended_arrives_and_once(world: World) -> None:
+    card = await pay(world)
+    await set_down(world, True)
+    await world.decide("decline")
+    await in_time(world, lambda: world.intent()["status"] == "canceled", step=HOUR)
+    await known(world, PaymentStatus.CANCELED)
+    before = len(calls(world, "editMessageText"))
+    await set_down(world, False)
+    world.say("/id")  # whatever came before it stands there by then
+    await in_time(world, lambda: len(shown(world)) >= 3)
+    assert len(shown(world)) == 3
+    assert texts(world)[:2] == ["🏁 The request has ended · TEST", shown(world)[1]["text"]]
+    assert shown(world)[1]["text"].startswith("🏁 #")
+    assert shown(world)[1]["reply_to_message"]["message_id"] == card["message_id"]
+    assert len(calls(world, "editMessageText")) == before + 1
+    assert await set_aside(world) == []
+
+
+async def test_what_was_said_while_telegram_was_away_is_answered_in_order_and_once(world: World) -> None:
+    await pay(world)
+    await set_down(world, True)
+    await world.decide("approve")
+    for text in ("/id", "/status", "/pay 99", "/help"):
+        world.say(text)
+    for _ in range(3):
+        world.advance(HOUR)
+    await set_down(world, False)
+    world.say("/id")
+    await in_time(world, lambda: len(shown(world)) >= 7)
+    assert [said[:14] for said in texts(world)[:6]] == [
+        "✅ Paid · TEST",
+        "✅ Paid: DKK\u00a012",
+        "Your number is",
+        "0 requests are",
+        "This came late",
+        "What you can w",
+    ]
+    assert len(texts(world)) == 7
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_flood_wait_of_23_minutes_holds_one_chat_and_its_edits_become_one(
+    world: World, restarted: bool
+) -> None:
+    card = await pay(world)
+    await break_telegram(world, "editMessageText", "429", retry_after=23 * 60)
+    await world.decide("decline")
+    await world.until(lambda: any(e.fault == "429 before" for e in world.telegram.transcript))
+    if restarted:
+        await world.stop()
+        await world.begin()
+    new_link = button(card, "Cancel")["callback_data"].replace("c:", "n:")
+    assert "new link" in await world.answer(press(world, card, new_link))
+    await pay(world, MERCHANT)
+    await world.decide("approve", 0)
+    await known(world, PaymentStatus.SUCCEEDED, 0)
+    before = len(calls(world, "editMessageText"))
+    world.advance(23 * 60 - 1)
+    await pay(world, MERCHANT)
+    assert texts(world) == ["⏳ Waiting for payment · TEST"]
+    assert len(calls(world, "editMessageText")) <= before + 1  # the merchant's first link is no longer fresh
+    await in_time(world, lambda: len(shown(world)) == 2, step=1)
+    assert texts(world)[0] == "✅ Paid · TEST"
+    assert texts(world)[1].startswith("✅ Paid:")
+    edits = [e for e in calls(world, "editMessageText") if int(e.params["chat_id"]) == OWNER]
+    assert len(edits) == 1
+
+
+@pytest.mark.parametrize(("how", "when"), [("drop", "after"), ("drop", "before"), ("500", "after"), ("502", "before")])
+async def test_a_card_whose_sending_broke_off_is_repeated_once_and_the_repeat_is_counted(
+    world: World, how: str, when: str
+) -> None:
+    await break_telegram(world, "sendMessage", how, when=when)
+    world.say("/pay 125")
+    await in_time(world, lambda: len(shown(world)) == (2 if when == "after" else 1))
+    await caught_up(world)
+    row = await card_row(world)
+    assert row.send_attempts == 2
+    assert row.message_id == shown(world)[-2]["message_id"]
+    await world.decide("approve")
+    await world.card("✅ Paid:")
+    changed = [message["message_id"] for message in shown(world) if message["text"].startswith("✅ Paid · TEST")]
+    assert changed == [row.message_id]
+
+
+async def test_a_card_that_surely_was_not_sent_is_sent_again_without_counting(world: World) -> None:
+    await break_telegram(world, "sendMessage", "429", retry_after=5, timing=3)
+    world.say("/pay 125")
+    await in_time(world, lambda: shown(world))
+    await caught_up(world)
+    assert (await card_row(world)).send_attempts == 1
+    assert len(shown(world)) == 2
+
+
+async def test_a_notice_whose_sending_broke_off_is_repeated_once(world: World) -> None:
+    await pay(world)
+    await break_telegram(world, "sendMessage", "drop", when="after")
+    await world.decide("approve")
+    await in_time(world, lambda: len(shown(world)) == 3)
+    await caught_up(world)
+    assert [said.startswith("✅ Paid") for said in texts(world)] == [True, True, True, False]
+    assert await set_aside(world) == []
+
+
+async def test_an_edit_that_changes_nothing_is_a_success(world: World) -> None:
+    card = await pay(world)
+    again = button(card, "Cancel")["callback_data"].replace("c:", "n:")
+    assert "new link" in await world.answer(press(world, card, again))
+    await caught_up(world)
+    told = [e.result for e in world.telegram.transcript if e.method == "editMessageText"]
+    assert "message is not modified" in told[-1]["description"]
+    assert await set_aside(world) == []
+    await world.decide("approve")
+    await world.card("✅ Paid:")
+    assert len(shown(world)) == 3
+
+
+@pytest.mark.parametrize("chat", [MERCHANT, GROUP])
+async def test_a_chat_that_shuts_the_bot_out_is_set_aside_and_the_owner_hears_of_it_once(
+    world: World, chat: int
+) -> None:
+    card = await pay(world, MERCHANT, chat)
+    ref = card["text"].split("#")[1][:4]
+    if chat == GROUP:
+        await world.control("telegram", "kick", {"chat_id": GROUP})
+    else:
+        await world.control("telegram", "block", {"user_id": MERCHANT})
+    await world.decide("approve")
+    told = await world.card("the chat is closed")
+    assert str(chat) in told["text"]
+    await caught_up(world)
+    assert len(await set_aside(world)) == 2
+    answers = [e.result for e in world.telegram.transcript if isinstance(e.result, dict)]
+    assert len([answer for answer in answers if answer.get("error_code") == 403]) <= 1
+    assert len([said for said in texts(world) if "⚠️" in said]) == 1
+    assert "✅ Paid" in await refused(world, f"/status {ref}", by=ADMIN)
+    if chat == GROUP:
+        await world.control("telegram", "add", {"chat_id": GROUP, "from_id": MERCHANT})
+    else:
+        await world.control("telegram", "block", {"user_id": MERCHANT, "blocked": False})
+    assert "✅ Paid" in await refused(world, f"/status {ref}", by=MERCHANT, chat=chat)
+    await pay(world, MERCHANT, chat)
+    await world.decide("approve")
+    await world.until(lambda: texts(world, chat)[-1].startswith("✅ Paid:"))
+
+
+async def test_a_chat_whose_door_opened_unheard_is_open_again_as_soon_as_the_person_speaks(world: World) -> None:
+    await pay(world, MERCHANT)
+    world.telegram.world.blocked.add(MERCHANT)
+    await world.decide("approve")
+    await world.card("the chat is closed")
+    world.telegram.world.blocked.discard(MERCHANT)
+    assert "Paid today" in await refused(world, "/status", by=MERCHANT)
+
+
+async def test_an_owner_who_blocked_the_bot_is_not_told_about_himself_for_ever(world: World) -> None:
+    await pay(world)
+    await world.control("telegram", "block", {"user_id": OWNER})
+    await world.decide("approve")
+    assert len(await kept_aside(world, 3)) == 3  # the card, the notice, and the word about them
+    await caught_up(world, GROUP, by=MERCHANT)
+    assert len(await set_aside(world)) == 3
+    assert len(shown(world)) == 1
+    assert (await actions(world))[-1] == ("stripe", "synced")
+
+
+async def test_one_chat_that_is_stuck_holds_up_no_other_and_keeps_its_own_order(
+    clock: TurnedClock, tmp_path: Path
+) -> None:
+    is_open = asyncio.Event()
+    seams = AdapterOverrides(messenger=lambda inner: cast("Messenger", Gate(inner, MERCHANT, is_open)))
+    async with opened(clock, tmp_path, overrides=seams) as world:
+        await open_shop(world)
+        for text in ("/id", "/pay 125", "/status", "/help"):
+            world.say(text, by=MERCHANT)
+        for _ in range(20):
+            await refused(world, "/id")
+        await pay(world, MERCHANT, GROUP)
+        assert shown(world, MERCHANT) == []
+        is_open.set()
+        await caught_up(world, MERCHANT, by=MERCHANT)
+        starts = [said[:14] for said in texts(world, MERCHANT)[:4]]
+        assert starts == ["Your number is", "⏳ Waiting for ", "1 request is o", "What you can w"]
+
+
+class Stumbles(OpenMessenger):
+    """Nobody gets an answer to a tap, and not because of Telegram."""
+
+    async def answer_callback(self, callback_id: str, text: str = "", *, alert: bool = False) -> None:
+        raise ZeroDivisionError
+
+
+async def test_a_tap_that_fails_for_good_is_told_with_where_to_see_what_came_of_it(
+    clock: TurnedClock, tmp_path: Path
+) -> None:
+    async with opened(clock, tmp_path, overrides=AdapterOverrides(messenger=Stumbles)) as world:
+        question = await reply(world, world.say("/pay 1.234"), "Which")
+        world.tap(question, "1,234.00")
+        await in_time(world, lambda: [one for one in texts(world) if "it may have been done all the same" in one])
+        assert len(posts(world)) == 1
+
+
+async def test_every_message_keeps_its_buttons_and_shows_no_preview(world: World) -> None:
+    card = await pay(world)
+    await world.decide("decline")
+    card = await world.card("That attempt failed")
+    assert labels(card) == ["New link", "Cancel"]
+    await world.answer(world.tap(card, "New link"))
+    card = await world.card("Waiting for payment")
+    assert labels(card) == ["Pay DKK 125.00", "Copy link", "Share", "Cancel"]
+    for entry in [*calls(world, "sendMessage"), *calls(world, "editMessageText")]:
+        assert entry.params["link_preview_options"] == {"is_disabled": True}
+
+
+async def test_every_tap_is_answered_though_its_message_is_gone_and_its_data_makes_no_sense(world: World) -> None:
+    card = await pay(world)
+    cancel = button(card, "Cancel")["callback_data"]
+    await world.control("telegram", "delete", {"chat_id": OWNER, "message_id": card["message_id"]})
+    nonsense = ["?", "q:x:0", "v:", "s:", "o:", "o:1:1", "n:x", "c:", ":", "🦆" * 16, "q:" + "9" * 60]
+    taps = [press(world, card, data) for data in [*nonsense, cancel, cancel]]
+    await caught_up(world)
+    assert [tap for tap in taps if world.telegram.world.taps[tap].answer is None] == []
+    assert world.intent()["status"] == "canceled"
+    assert await set_aside(world, "updates") == []
+
+
+async def test_a_tap_whose_answer_broke_off_has_its_effect_and_holds_up_nothing(world: World) -> None:
+    card = await pay(world)
+    await break_telegram(world, "answerCallbackQuery", "drop")
+    world.tap(card, "Cancel")
+    await world.card("It was canceled here")
+    await caught_up(world)
+    assert await set_aside(world, "updates") == []

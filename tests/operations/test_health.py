@@ -1,0 +1,108 @@
+"""What watches the service learns whether it lives and whether it works, by name."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from bot.sandbox.shared.fake_clock import TurnedClock
+from handlers.runtime.heartbeats import Heartbeats
+from handlers.web.monitoring import MonitoringRoutes
+from storage.errors import DatabaseUnavailable
+from tests.support.web_server import doors
+
+
+async def good() -> bool:
+    return True
+
+
+async def bad() -> bool:
+    return False
+
+
+async def broken() -> bool:
+    raise DatabaseUnavailable("database is locked")
+
+
+async def endless() -> bool:
+    await asyncio.Event().wait()
+    return True
+
+
+async def test_a_process_that_lives_says_so_whatever_else_is_wrong(clock: TurnedClock) -> None:
+    heartbeats = Heartbeats()
+    heartbeats.register("sweep", 60)
+    async with doors(clock, heartbeats=heartbeats, ready={"database": broken}) as client:
+        assert (await client.get("/healthz")).status == 200
+        assert (await client.head("/healthz")).status == 200
+
+
+async def test_everything_works(clock: TurnedClock) -> None:
+    heartbeats = Heartbeats()
+    heartbeats.register("sweep", 60)
+    heartbeats.beat("sweep", clock.now())
+    async with doors(clock, heartbeats=heartbeats, ready={"database": good, "schema": good}) as client:
+        answer = await client.get("/readyz")
+        assert answer.status == 200
+        assert await answer.json() == {"ready": True, "not_ready": []}
+
+
+async def test_what_is_not_ready_is_named_and_the_reason_stays_in_the_log(
+    clock: TurnedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    heartbeats = Heartbeats()
+    heartbeats.register("belt inbox", 10)
+    heartbeats.register("sweep", 60)
+    heartbeats.beat("belt inbox", clock.now())
+    heartbeats.beat("sweep", clock.now())
+    clock.advance(11)
+    async with doors(clock, heartbeats=heartbeats, ready={"database": broken, "schema": bad, "disk": good}) as client:
+        answer = await client.get("/readyz")
+        assert answer.status == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        assert await answer.json() == {"ready": False, "not_ready": ["database", "schema", "belt inbox"]}
+    assert "database is locked" in caplog.text
+
+
+async def test_a_check_that_does_not_come_back_is_not_ready(clock: TurnedClock) -> None:
+    operations = MonitoringRoutes(clock, Heartbeats(), {"database": endless, "schema": good}, check_seconds=0.01)
+    assert [await operations._passes(name) for name in ("database", "schema")] == [False, True]
+
+
+def test_a_part_that_was_never_heard_of_is_silent(clock: TurnedClock) -> None:
+    heartbeats = Heartbeats()
+    heartbeats.register("outbox", 5)
+    assert heartbeats.stale(clock.now()) == ["outbox"]
+
+
+def test_silence_is_longer_than_was_allowed(clock: TurnedClock) -> None:
+    heartbeats = Heartbeats()
+    heartbeats.register("outbox", 5)
+    heartbeats.beat("outbox", clock.now())
+    assert heartbeats.stale(clock.now() + timedelta(seconds=5)) == []
+    assert heartbeats.stale(clock.now() + timedelta(seconds=5.001)) == ["outbox"]
+
+
+def test_a_part_that_nobody_expects_cannot_be_silent(clock: TurnedClock) -> None:
+    heartbeats = Heartbeats()
+    heartbeats.beat("outbox", clock.now())
+    assert heartbeats.stale(clock.now() + timedelta(days=1)) == []
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/favicon.ico", "/p/", "/p/a/qr.svg", "/healthz/"])
+async def test_what_is_not_there_is_a_404(clock: TurnedClock, path: str) -> None:
+    async with doors(clock) as client:
+        answer = await client.get(path)
+        assert answer.status == 404
+        assert await answer.text() == "Not Found\n"
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+@pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS"])
+async def test_other_methods_are_refused(clock: TurnedClock, path: str, method: str) -> None:
+    async with doors(clock) as client:
+        answer = await client.request(method, path)
+        assert answer.status == 405
+        assert set(answer.headers["Allow"].split(",")) == {"GET", "HEAD"}

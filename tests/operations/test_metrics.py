@@ -1,0 +1,210 @@
+"""The numbers of `/metrics`: who may see them, what they say of real journeys, and what they never say."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client.parser import text_string_to_metric_families
+
+from bot.sandbox.shared.fake_clock import TurnedClock
+from handlers.operations.metrics import GaugeCollector, Metrics
+from handlers.runtime.heartbeats import Heartbeats
+from handlers.web.monitoring import MonitoringRoutes
+from storage.database.database import Database
+from storage.job_queue import JobQueue
+from storage.models.job import NewJob
+from storage.statistics import Statistics
+from tests.support.evidence import rest
+from tests.support.world import OWNER, Json, World, opened
+
+TOKEN = "a-token-for-the-scraper"
+Samples = dict[str, dict[tuple[tuple[str, str], ...], float]]
+
+
+def samples(text: str) -> Samples:
+    """Every sample by its name and its labels."""
+    found: Samples = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
+    return found
+
+
+def value(found: Samples, name: str, **labels: str) -> float:
+    """One sample; 0 where it was never counted."""
+    return found.get(name, {}).get(tuple(sorted(labels.items())), 0.0)
+
+
+async def scraped(world: World, **headers: str) -> Samples:
+    async with world.http.get(f"{world.service.base}/metrics", headers=headers) as answer:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        return samples(await answer.text())
+
+
+async def pay(world: World) -> Json:
+    world.say("/pay 149,50 Coffee for Olga")
+    return await world.card("Coffee for Olga")
+
+
+@asynccontextmanager
+async def door(clock: TurnedClock, token: str = "", host: str = "127.0.0.1") -> AsyncIterator[TestClient]:  # type: ignore[type-arg]
+    async def page() -> bytes:
+        return b"kvit_up 1\n"
+
+    operations = MonitoringRoutes(clock, Heartbeats(), {}, readings=page, token=token)
+    app = web.Application()
+    app.add_routes([web.get("/metrics", operations.metrics)])
+    async with TestClient(TestServer(app, host=host)) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("shown", "status"),
+    [
+        ({"Authorization": f"Bearer {TOKEN}"}, 200),
+        ({"Authorization": f"bearer {TOKEN}", "X-Forwarded-For": "192.0.2.1"}, 200),
+        ({"Authorization": f"Bearer {TOKEN}x"}, 401),
+        ({"Authorization": f"Basic {TOKEN}"}, 401),
+        ({"Authorization": "Bearer "}, 401),
+        ({"Authorization": "Bearer \u00e6\u00f8\u00e5"}, 401),
+        ({}, 401),
+    ],
+)
+async def test_with_a_token_set_only_the_token_opens(clock: TurnedClock, shown: Mapping[str, str], status: int) -> None:
+    async with door(clock, TOKEN) as client:
+        assert (await client.get("/metrics", headers=shown)).status == status
+
+
+@pytest.mark.parametrize("name", ["Forwarded", "X-Forwarded-For", "x-forwarded-proto", "X-FORWARDED-HOST"])
+async def test_without_a_token_what_a_proxy_passes_on_is_a_404(clock: TurnedClock, name: str) -> None:
+    async with door(clock) as client:
+        assert (await client.get("/metrics")).status == 200
+        assert (await client.get("/metrics", headers={name: "127.0.0.1"})).status == 404
+        assert (await client.get("/metrics", headers={"Authorization": "Bearer x", name: "::1"})).status == 404
+
+
+def own_address() -> str | None:
+    """An address of this machine that is not loopback, found without sending anything."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return None
+        address: str = probe.getsockname()[0]
+    return None if address.startswith("127.") else address
+
+
+async def test_without_a_token_another_machine_sees_a_404(clock: TurnedClock) -> None:
+    address = own_address()
+    if address is None:
+        pytest.skip("this machine has no other address than loopback")
+    async with door(clock, host=address) as client:
+        assert (await client.get("/metrics")).status == 404
+
+
+async def test_a_sale_is_counted_from_the_webhook_to_the_card(world: World) -> None:
+    assert value(await scraped(world), "kvit_payments", state="succeeded", currency="DKK") == 0
+    await pay(world)
+    await world.decide("approve")
+    await world.card("✅ Paid:")
+    await rest(world)
+    world.clock.advance(61)
+    found = await scraped(world)
+    assert value(found, "kvit_payments", state="succeeded", currency="DKK") == 1
+    assert value(found, "kvit_stripe_events_total", outcome="kept") >= 1
+    assert value(found, "kvit_stripe_event_lag_seconds_count") >= 1
+    assert value(found, "kvit_mail_seconds_count", queue="updates", verdict="done") == 1
+    assert value(found, "kvit_mail_seconds_count", queue="outbox", verdict="done") >= 2
+    assert value(found, "kvit_vendor_seconds_count", vendor="stripe", call="POST payment_intents") == 1
+    assert value(found, "kvit_vendor_seconds_count", vendor="telegram", call="sendMessage") == 2
+    assert {dict(labels)["queue"] for labels in found["kvit_mail_waiting"]} == {"events", "updates", "outbox"}
+    assert value(found, "kvit_database_up") == 1
+    parts = {dict(labels)["part"] for labels in found["kvit_part_silence_seconds"]}
+    assert parts >= {"events", "updates", "outbox", "sweep", "watch"}
+
+
+async def test_what_is_refused_at_the_door_or_by_stripe_is_counted_too(world: World) -> None:
+    async with world.http.post(f"{world.service.base}/stripe/webhook", data=b"{}") as answer:
+        assert answer.status == 400
+    world.stripe.world.key = "sk_test_ofSomebodyElse0000000000"
+    await pay(world)
+    await rest(world)
+    found = await scraped(world)
+    assert value(found, "kvit_stripe_events_total", outcome="refused") == 1
+    failed = value(found, "kvit_vendor_failures_total", vendor="stripe", call="POST payment_intents", status="401")
+    assert failed >= 1
+
+
+async def test_payments_are_not_counted_anew_for_every_scrape(world: World) -> None:
+    await scraped(world)
+    await pay(world)
+    assert value(await scraped(world), "kvit_payments", state="open", currency="DKK") == 0
+    world.clock.advance(61)
+    assert value(await scraped(world), "kvit_payments", state="open", currency="DKK") == 1
+
+
+async def test_nothing_personal_and_nothing_of_one_payment_is_in_the_numbers(world: World) -> None:
+    card = await pay(world)
+    await world.decide("approve")
+    await world.card("✅ Paid:")
+    await rest(world)
+    world.clock.advance(61)
+    async with world.http.get(f"{world.service.base}/metrics") as answer:
+        text = await answer.text()
+    ref = re.search(r"#([A-Z0-9]{4,8})", card["text"])
+    assert ref is not None
+    secrets = [secret for secret in world.settings.secrets() if secret]
+    for word in (ref[1], str(OWNER), world.intent()["id"], "Coffee", "Olga", *secrets):
+        assert word not in text
+    labels = {name for family in samples(text).values() for pairs in family for name, _ in pairs}
+    assert labels <= {"state", "currency", "box", "verdict", "vendor", "call", "status", "outcome", "part", "le"}
+
+
+async def test_two_services_in_one_process_do_not_share_their_numbers(clock: TurnedClock) -> None:
+    one, other = Metrics(clock), Metrics(clock)
+    one.stripe_event("kept", 1.0)
+    for metrics, count in ((one, 1.0), (other, 0.0)):
+        assert (metrics.registry.get_sample_value("kvit_stripe_events_total", {"outcome": "kept"}) or 0.0) == count
+
+
+async def test_a_belt_that_waits_shows_its_depth_and_its_age(db: Database, clock: TurnedClock) -> None:
+    queue = JobQueue(db, "events")
+    readings = GaugeCollector(Metrics(clock), Statistics(db), [queue], Heartbeats(), clock)
+    await queue.enqueue(NewJob("a", "1", "k"), NewJob("b", "1", "k"), now=clock.now())
+    clock.advance(90)
+    found = samples((await readings.page()).decode())
+    assert value(found, "kvit_mail_waiting", queue="events") == 2
+    assert value(found, "kvit_mail_oldest_seconds", queue="events") == 90
+
+
+async def test_without_its_database_the_page_still_says_that_it_is_gone(clock: TurnedClock, tmp_path: Path) -> None:
+    db = Database(f"sqlite:///{tmp_path}/nowhere/kvit.db")
+    heartbeats = Heartbeats()
+    heartbeats.beat("sweep", clock.now())
+    readings = GaugeCollector(Metrics(clock), Statistics(db), [JobQueue(db, "events")], heartbeats, clock)
+    found = samples((await readings.page()).decode())
+    assert value(found, "kvit_database_up") == 0
+    assert found["kvit_part_silence_seconds"]
+    await db.close()
+
+
+async def test_counting_payments_reads_an_index_and_no_row(db: Database) -> None:
+    async with db.reading() as tx:
+        query = "EXPLAIN QUERY PLAN SELECT status, currency, count(*) FROM payments GROUP BY status, currency"
+        plan = [row["detail"] for row in (await tx.exec_driver_sql(query)).mappings()]
+    assert plan == ["SCAN payments USING COVERING INDEX ix_payments_state"]
+
+
+async def test_the_token_is_asked_for_by_the_whole_service(clock: TurnedClock, tmp_path: Path) -> None:
+    async with opened(clock, tmp_path, metrics_token=TOKEN) as world:
+        async with world.http.get(f"{world.service.base}/metrics") as answer:
+            assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+        await scraped(world, Authorization=f"Bearer {TOKEN}")

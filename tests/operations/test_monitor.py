@@ -1,0 +1,330 @@
+"""What goes wrong as a whole is told to the owner once, is told to be over once, and a restart repeats neither."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
+
+from bot.sandbox.shared.fake_clock import TurnedClock
+from storage.database.database import Database
+from storage.job_queue import JobQueue
+from storage.models.job import NewJob
+from storage.models.shop import Role, Shop
+from tests.support.evidence import alerts, event, pass_time, post_event, rest, webhooks, worked_off
+from tests.support.world import OWNER, World, free_port, opened
+
+SILENT = "⚠️ Stripe's webhooks do not arrive."
+BACK = "ℹ️ Stripe's webhooks arrive again."
+REFUSED = "⚠️ Stripe refuses Kvit's key"
+ACCEPTED = "ℹ️ Stripe accepts Kvit's key again"
+STANDS = "⚠️ Kvit does not get on with what comes in (events): the oldest has waited for 17 minutes."
+DEAF = "⚠️ What people write to the bot does not reach Kvit"
+HEARS = "ℹ️ What people write to the bot reaches Kvit again."
+MOVES = "ℹ️ Kvit gets on again with what comes in (events)."
+
+
+async def sell(world: World) -> None:
+    """One sale that Kvit learns of in whatever way it can."""
+    before = len(world.sent("✅ Paid:"))
+    world.say("/pay 149,50 Coffee")
+    await world.until(lambda: len(world.stripe.ledger.intents) > before)
+    await rest(world)
+    await world.decide("approve")
+    await pass_time(world, 61)
+    await world.until(lambda: len(world.sent("✅ Paid:")) > before)
+
+
+async def hour(world: World) -> None:
+    for _ in range(61):
+        await pass_time(world, 60)
+
+
+async def told(world: World, *beginnings: str) -> None:
+    """The owner was told this, in this order, and nothing else."""
+    await world.until(lambda: len(alerts(world)) >= len(beginnings))
+    await rest(world)
+    said = alerts(world)
+    assert [line[: len(begin)] for line, begin in zip(said, beginnings, strict=True)] == list(beginnings)
+
+
+async def again(world: World) -> None:
+    await world.stop()
+    await world.begin()
+    await rest(world)
+
+
+async def test_webhooks_that_stop_are_told_once_and_so_is_their_return(world: World) -> None:
+    await sell(world)
+    await webhooks(world, "lose")
+    for _ in range(3):
+        await sell(world)
+    assert alerts(world) == []  # an hour without one is not over
+    await hour(world)
+    await told(world, SILENT)
+    await hour(world)
+    await again(world)
+    await pass_time(world, 61)
+    await told(world, SILENT)
+    assert await post_event(world, event(world, "payment_intent.succeeded")) == 200
+    await pass_time(world, 61)
+    await told(world, SILENT, BACK)
+    await again(world)
+    await pass_time(world, 61)
+    await told(world, SILENT, BACK)
+
+
+async def test_a_quiet_shop_hears_of_no_webhook_for_hours_and_nothing_is_wrong(world: World) -> None:
+    await sell(world)
+    await hour(world)
+    await hour(world)
+    assert alerts(world) == []
+
+
+async def test_one_webhook_among_those_that_were_lost_shows_that_they_arrive(world: World) -> None:
+    await webhooks(world, "lose")
+    for _ in range(4):
+        await sell(world)
+    for _ in range(4):
+        await pass_time(world, 30 * 60)
+        assert await post_event(world, event(world, "payment_intent.succeeded")) == 200
+    assert alerts(world) == []
+
+
+async def test_who_expects_no_webhooks_is_not_told_that_none_come(clock: TurnedClock, tmp_path: Path) -> None:
+    async with opened(clock, tmp_path, webhooks=False) as world:
+        for _ in range(4):
+            await sell(world)
+        await hour(world)
+        assert alerts(world) == []
+
+
+async def key_is(world: World, accepted: bool) -> None:
+    ours = world.settings.stripe_api_key.get_secret_value()
+    world.stripe.world.key = ours if accepted else "sk_test_ofSomebodyElse0000000000"
+
+
+async def test_a_refused_key_is_told_once_however_many_days_and_once_that_it_is_over(world: World) -> None:
+    await key_is(world, accepted=False)
+    world.say("/pay 149,50 Coffee")
+    await world.card("#")
+    await pass_time(world, 120)
+    await told(world, REFUSED)
+    for _ in range(20):
+        await pass_time(world, 1800)
+    await again(world)
+    await pass_time(world, 1800)
+    await told(world, REFUSED)
+    await key_is(world, accepted=True)
+    for _ in range(4):
+        await pass_time(world, 300)
+    await told(world, REFUSED, ACCEPTED)
+    await again(world)
+    await pass_time(world, 120)
+    await told(world, REFUSED, ACCEPTED)
+
+
+async def looks(world: World, number: int) -> None:
+    """So many minutes, each with a look of the watch."""
+    for _ in range(number):
+        await pass_time(world, 61)
+
+
+async def bot_api(world: World, method: str, **params: object) -> None:
+    """Somebody else who has the bot's token calls Telegram."""
+    token = world.settings.telegram_bot_token.get_secret_value()
+    async with world.http.post(f"{world.telegram.base}/bot{token}/{method}", json=params) as answer:
+        assert answer.status == 200, await answer.text()
+
+
+async def test_a_webhook_of_somebody_else_is_told_once_and_once_that_it_is_gone(world: World) -> None:
+    await pass_time(world, 61)
+    await bot_api(world, "setWebhook", url="http://127.0.0.1:9/elsewhere")
+    await pass_time(world, 240)
+    assert alerts(world) == []
+    await looks(world, 10)
+    await told(world, DEAF)
+    await bot_api(world, "deleteWebhook")
+    await looks(world, 3)
+    await told(world, DEAF, HEARS)
+    await again(world)
+    await pass_time(world, 61)
+    await told(world, DEAF, HEARS)
+
+
+async def test_a_webhook_of_ours_that_is_replaced_is_told(clock: TurnedClock, tmp_path: Path) -> None:
+    async with opened(clock, tmp_path, telegram_mode="webhook", public_url="http://127.0.0.1:8080") as world:
+        ours = "http://127.0.0.1:8080/telegram/webhook"
+        await world.stop()
+        await bot_api(world, "setWebhook", url=ours)
+        await world.begin()
+        await pass_time(world, 61)
+        await bot_api(world, "setWebhook", url="http://127.0.0.1:9/elsewhere")
+        await looks(world, 13)
+        await told(world, DEAF)
+        await bot_api(world, "setWebhook", url=ours)
+        await looks(world, 7)
+        await told(world, DEAF, HEARS)
+
+
+class Proxy:
+    """What stands before Kvit on the internet: while it is broken, whoever comes is to come again later."""
+
+    def __init__(self, port: int) -> None:
+        self.is_broken = True
+        self.again: dict[str, str] = {}
+        self._port = port
+
+    async def pass_on(self, request: web.Request) -> web.Response:
+        if self.is_broken:
+            return web.Response(status=502, headers=self.again)
+        url, secret = f"http://127.0.0.1:{self._port}{request.path}", "X-Telegram-Bot-Api-Secret-Token"
+        async with (
+            ClientSession() as session,
+            session.post(url, data=await request.read(), headers={secret: request.headers[secret]}) as answer,
+        ):
+            return web.Response(status=answer.status)
+
+
+@asynccontextmanager
+async def behind_a_broken_proxy(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[tuple[World, Proxy]]:
+    proxy = Proxy(port := free_port())
+    site = web.Application()
+    site.router.add_post("/telegram/webhook", proxy.pass_on)
+    async with TestServer(site) as server:
+        public = str(server.make_url("")).rstrip("/")
+        async with opened(clock, tmp_path, telegram_mode="webhook", public_url=public, port=port) as world:
+            secret = world.settings.update_secret.get_secret_value()
+            await bot_api(world, "setWebhook", url=f"{public}/telegram/webhook", secret_token=secret)
+            yield world, proxy
+
+
+async def minutes(world: World, number: int) -> None:
+    """So many minutes, while Telegram may be left with updates that it cannot bring."""
+    for _ in range(number):
+        await worked_off(world)
+        world.advance(61)
+    await worked_off(world)
+
+
+async def test_updates_that_wait_are_told_until_they_come_however_long_telegram_rests(
+    clock: TurnedClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "bot")
+    async with behind_a_broken_proxy(clock, tmp_path) as (world, proxy):
+        proxy.again = {"Retry-After": "3000"}
+        world.say("/pay 80 DKK Cake")
+        await minutes(world, 13)
+        assert [line[: len(DEAF)] for line in alerts(world)] == [DEAF]
+        await minutes(world, 20)
+        world.telegram.world.updates.clear()  # Telegram keeps an update for a day
+        await world.control("telegram", "faults", {"method": "getWebhookInfo", "how": "500", "times": 2})
+        await minutes(world, 5)
+        assert [line[: len(DEAF)] for line in alerts(world)] == [DEAF]
+        assert "come in again" not in caplog.text
+        world.say("/pay 80 DKK Cake")
+        await minutes(world, 2)
+        await world.stop()
+        await world.begin()
+        await minutes(world, 2)
+        assert [line[: len(DEAF)] for line in alerts(world)] == [DEAF]
+        proxy.is_broken = False
+        await minutes(world, 20)
+        await world.card("This came late")
+        await told(world, DEAF, HEARS)
+
+
+async def test_what_failed_while_kvit_was_away_and_comes_soon_after_is_not_told(
+    clock: TurnedClock, tmp_path: Path
+) -> None:
+    async with behind_a_broken_proxy(clock, tmp_path) as (world, proxy):
+        world.say("/pay 80 DKK Cake")
+        await worked_off(world)
+        await world.stop()
+        world.advance(300)
+        await world.begin()
+        proxy.is_broken = False
+        await minutes(world, 8)
+        assert len(world.stripe.ledger.intents) == 1
+        assert alerts(world) == []
+
+
+async def test_a_look_that_telegram_does_not_answer_says_nothing(
+    clock: TurnedClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with behind_a_broken_proxy(clock, tmp_path) as (world, _):
+        await worked_off(world)
+        await world.control("telegram", "faults", {"method": "getWebhookInfo", "how": "500", "times": 3})
+        await minutes(world, 30)
+        assert "does not say whether its webhook is set" in caplog.text
+        assert "come in again" not in caplog.text
+        assert alerts(world) == []
+
+
+async def stands_still(world: World) -> JobQueue:
+    """A mail of Stripe's that waits far too long, as behind a belt that hangs."""
+    queue: JobQueue = world.service._components.queues[0]
+    assert queue.queue == "events"
+    now = world.clock.now()
+    db: Database = world.service._db
+    late = NewJob(
+        "evt_stuck", "pi_stuck", "payment_intent.succeeded", b"{}", scheduled_at=now.replace(year=now.year + 1)
+    )
+    async with db.transaction() as tx:
+        await queue.enqueue_in(tx, late, now=now)
+    return queue
+
+
+async def test_a_belt_that_stands_still_is_told_once_and_once_that_it_moves_again(world: World) -> None:
+    world.say("/id")
+    await world.card(str(OWNER))
+    await stands_still(world)
+    await pass_time(world, 14 * 60)
+    await pass_time(world, 120)
+    assert alerts(world) == []
+    await pass_time(world, 60)
+    await told(world, STANDS)
+    await pass_time(world, 3600)
+    await again(world)
+    await pass_time(world, 61)
+    await told(world, STANDS)
+    async with world.service._db.transaction() as tx:
+        await tx.exec_driver_sql("DELETE FROM jobs WHERE key = 'evt_stuck'")
+    await pass_time(world, 61)
+    await told(world, STANDS, MOVES)
+
+
+async def test_the_owner_of_a_danish_shop_is_told_in_danish(world: World) -> None:
+    world.say("/id")
+    await world.card(str(OWNER))
+    shops = world.service._components.shops
+    shop = await shops.create_shop(Shop(0, "Kaffe", "DKK", "da", "Europe/Copenhagen"), now=world.clock.now())
+    await shops.set_member(shop.id, OWNER, Role.ADMIN, name="Olga", now=world.clock.now())
+    await stands_still(world)
+    await pass_time(world, 16 * 60)
+    await pass_time(world, 60)
+    await world.until(lambda: any("kommer ikke videre" in line for line in alerts(world)))
+
+
+async def test_a_crash_between_the_note_and_the_word_does_not_swallow_the_word(world: World) -> None:
+    await stands_still(world)
+    await world.service._components.shops.set("watch:belt:events", world.clock.now().isoformat())
+    await world.stop()
+    world.advance(16 * 60)
+    await world.begin()
+    await pass_time(world, 60)
+    await told(world, STANDS)
+
+
+async def test_what_waited_while_everything_paused_is_no_sign_of_a_belt_that_stands(world: World) -> None:
+    await stands_still(world)
+    world.advance(3600)
+    await rest(world)
+    async with world.service._db.transaction() as tx:
+        await tx.exec_driver_sql("DELETE FROM jobs WHERE key = 'evt_stuck'")
+    await pass_time(world, 61)
+    assert alerts(world) == []

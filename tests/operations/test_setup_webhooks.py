@@ -1,0 +1,204 @@
+"""`setup-webhooks`: Stripe and Telegram learn where Kvit is, the bot gets its looks, and again is the same as once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.sandbox.fake_telegram.api_error import bad
+from bot.stripe.admin_client import API_VERSION
+from bot.stripe.serialization import EVENT_TYPES
+from bot.telegram.menus import menu_languages
+from bot.telegram.polling import ALLOWED_UPDATES
+from handlers.chat.routes import COMMANDS
+from handlers.i18n import text
+from tests.support.terminal import PUBLIC, SECRET, Terminal, opened, secrets_in
+
+SETUP = "setup-webhooks"
+WEBHOOK, ENDPOINT, MENUS = "telegram webhook", "webhook endpoint", "telegram menus"
+
+
+@pytest.fixture
+async def terminal(tmp_path: Path) -> AsyncIterator[Terminal]:
+    async with opened(tmp_path) as running:
+        yield running
+
+
+def endpoints(terminal: Terminal) -> list[dict[str, Any]]:
+    return list(terminal.stripe.ledger.endpoints.values())
+
+
+async def test_stripe_gets_the_endpoint_and_its_secret_is_shown_once(terminal: Terminal) -> None:
+    first = await terminal.run(SETUP, stripe_webhook_secrets=None)
+    assert first.code == 0
+    (made,) = endpoints(terminal)
+    assert made["url"] == f"{PUBLIC}/stripe/webhook"
+    assert (made["api_version"], made["enabled_events"]) == (API_VERSION, list(EVENT_TYPES))
+    assert first.lines[ENDPOINT].endswith(f"STRIPE_WEBHOOK_SECRETS={SECRET}")
+    assert first.said.count(SECRET) == 1
+    again = await terminal.run(SETUP)
+    assert (again.code, endpoints(terminal)) == (0, [made])
+    assert again.lines[ENDPOINT].startswith(f"ok   {made['id']} for {made['url']} is there already")
+    assert secrets_in(again.said, terminal) == []
+
+
+async def test_without_its_secret_the_endpoint_that_is_there_is_no_use_and_that_is_said(terminal: Terminal) -> None:
+    terminal.endpoint()
+    ended = await terminal.run(SETUP, stripe_webhook_secrets=None)
+    assert ended.code == 0
+    assert "put it into STRIPE_WEBHOOK_SECRETS" in ended.lines[ENDPOINT]
+
+
+async def test_a_second_secret_is_put_beside_the_first(terminal: Terminal) -> None:
+    ended = await terminal.run(SETUP, stripe_webhook_secrets="whsec_of_another_endpoint")
+    assert "behind what is there and a comma" in ended.lines[ENDPOINT]
+    assert "whsec_of_another_endpoint" not in ended.said
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"enabled_events": ["*"]}, {"enabled_events": ["charge.updated"]}, {"status": "disabled"}]
+)
+async def test_an_endpoint_with_other_events_or_switched_off_is_put_right(
+    terminal: Terminal, wrong: dict[str, Any]
+) -> None:
+    endpoint = terminal.endpoint(**wrong)
+    ended = await terminal.run(SETUP)
+    assert ended.code == 0
+    assert "now brings exactly Kvit's events" in ended.lines[ENDPOINT]
+    assert endpoints(terminal) == [endpoint]
+    assert (endpoint["status"], endpoint["enabled_events"]) == ("enabled", list(EVENT_TYPES))
+
+
+@pytest.mark.parametrize("version", ["2024-06-20", None])
+async def test_another_api_version_cannot_be_changed_so_there_is_a_new_one_and_one_to_delete(
+    terminal: Terminal, version: str | None
+) -> None:
+    old = terminal.endpoint(api_version=version, status="disabled")
+    ended = await terminal.run(SETUP)
+    kept, made = endpoints(terminal)
+    assert (kept, kept["api_version"], made["api_version"]) == (old, version, API_VERSION)
+    assert old["status"] == "disabled"
+    assert f"Delete {old['id']} in Stripe's Dashboard" in ended.lines[ENDPOINT]
+    assert ended.lines[ENDPOINT].endswith(f"={SECRET}")
+
+
+async def test_endpoints_of_others_are_left_alone(terminal: Terminal) -> None:
+    before = dict(terminal.endpoint(url="https://elsewhere.example/hook", enabled_events=["charge.updated"]))
+    await terminal.run(SETUP)
+    assert len(endpoints(terminal)) == 2
+    assert endpoints(terminal)[0] == before
+
+
+@pytest.mark.parametrize("address", [None, "http://127.0.0.1:8080"])
+async def test_the_real_stripe_needs_an_https_address(terminal: Terminal, address: str | None) -> None:
+    ended = await terminal.run(SETUP, public_url=address, stripe_api_base=None)
+    assert ended.code == 1
+    assert ended.lines[ENDPOINT].startswith("FAIL Stripe sends to https addresses only")
+    assert "Set PUBLIC_URL" in ended.lines[ENDPOINT]
+    assert ended.lines[MENUS].startswith("ok")
+
+
+async def test_a_pretend_stripe_on_this_machine_takes_http(terminal: Terminal) -> None:
+    ended = await terminal.run(SETUP, public_url="http://127.0.0.1:8080")
+    assert (ended.code, endpoints(terminal)[0]["url"]) == (0, "http://127.0.0.1:8080/stripe/webhook")
+
+
+async def test_a_key_that_may_not_make_endpoints_is_told_which_right_it_lacks(terminal: Terminal) -> None:
+    terminal.stripe.switches.lacking = ("webhook_endpoints.write",)
+    ended = await terminal.run(SETUP)
+    assert (ended.code, endpoints(terminal)) == (1, [])
+    assert "Give the key the right Webhook Endpoints: Write" in ended.lines[ENDPOINT]
+
+
+async def test_a_wrong_key_and_a_wrong_token_each_have_their_line(terminal: Terminal) -> None:
+    ended = await terminal.run(SETUP, stripe_api_key="rk_test_another", telegram_bot_token="7700000001:" + "x" * 35)
+    assert ended.code == 1
+    assert "Stripe refuses the key. Copy STRIPE_API_KEY anew" in ended.lines[ENDPOINT]
+    assert "Copy TELEGRAM_BOT_TOKEN anew from @BotFather" in ended.lines[MENUS]
+
+
+async def test_a_vendor_out_of_reach_is_said_of_that_one_alone(terminal: Terminal) -> None:
+    terminal.telegram.world.down = True
+    ended = await terminal.run(SETUP)
+    assert ended.code == 1
+    assert "Telegram cannot be reached" in ended.lines[MENUS]
+    assert ended.lines[ENDPOINT].startswith("note we_")
+
+
+async def test_telegram_learns_where_to_send_updates(terminal: Terminal) -> None:
+    for _ in range(2):  # Telegram takes one change a second; the second run waits for that
+        ended = await terminal.run(SETUP, telegram_mode="auto")
+        assert (ended.code, ended.lines[WEBHOOK][:2]) == (0, "ok")
+        assert terminal.telegram.webhook.secret not in ended.said
+    sent = terminal.sent("setWebhook")[-1]
+    assert (sent["url"], int(sent["max_connections"])) == (f"{PUBLIC}/telegram/webhook", 40)
+    assert sent["drop_pending_updates"] in (False, "false")
+    assert terminal.telegram.world.updates.allowed == list(ALLOWED_UPDATES)
+    assert len(terminal.telegram.webhook.secret) == 64
+    given = await terminal.run(SETUP, telegram_mode="webhook", telegram_webhook_secret="chosen")
+    assert (given.code, terminal.telegram.webhook.secret) == (0, "chosen")
+    assert "chosen" not in given.said
+
+
+async def test_where_kvit_polls_telegrams_webhook_is_left_as_it_is(terminal: Terminal) -> None:
+    terminal.telegram.webhook.url = "https://elsewhere.example/bot"
+    ended = await terminal.run(SETUP)
+    assert (ended.code, terminal.telegram.webhook.url) == (0, "https://elsewhere.example/bot")
+    assert terminal.sent("setWebhook") == terminal.sent("deleteWebhook") == []
+
+
+async def test_a_refused_webhook_says_what_telegram_needs(terminal: Terminal) -> None:
+    terminal.telegram._counter._methods["setWebhook"] = refuse
+    ended = await terminal.run(SETUP, telegram_mode="webhook")
+    assert ended.code == 1
+    assert "port 443, 80, 88 or 8443" in ended.lines[WEBHOOK]
+    assert ended.lines[MENUS].startswith("ok")
+
+
+def refuse(call: object) -> None:
+    raise bad("bad webhook: Webhook can be set up only on ports 80, 88, 443 or 8443")
+
+
+async def test_a_long_wait_that_telegram_asks_for_is_told_and_not_waited_out(terminal: Terminal) -> None:
+    order = {"method": "setMyDescription", "how": "429", "retry_after": 900}
+    terminal.telegram._counter.faults.order(order)
+    ended = await terminal.run(SETUP)
+    assert ended.code == 1
+    assert "Telegram asks to wait 900 seconds." in ended.lines[MENUS]
+
+
+async def test_the_bot_has_menus_for_every_scope_and_language(terminal: Terminal) -> None:
+    assert (await terminal.run(SETUP)).code == 0
+    menus, descriptions = terminal.telegram.world.menus, terminal.telegram.world.descriptions
+    scopes = {"default", "all_private_chats", "all_group_chats", "all_chat_administrators"}
+    codes = {code for code, _ in menu_languages()}
+    assert {"", "en"} <= codes
+    assert {(json.loads(scope)["type"], code) for scope, code in menus} == {(s, c) for s in scopes for c in codes}
+    assert {name for name, _ in descriptions} == {"description", "short_description"}
+    assert {code for _, code in descriptions} == codes
+
+
+async def test_a_menu_shows_what_can_be_used_there(terminal: Terminal) -> None:
+    await terminal.run(SETUP)
+    shown = {
+        json.loads(scope)["type"]: [it["command"] for it in menu]
+        for (scope, code), menu in terminal.telegram.world.menus.items()
+        if not code
+    }
+    assert shown["all_private_chats"] == shown["all_chat_administrators"] == list(COMMANDS)
+    assert {"pay", "status"} <= set(shown["all_group_chats"])
+    assert {"setup", "settings"}.isdisjoint(shown["all_group_chats"])
+    assert {"help", "terms"} <= set(shown["default"])
+    assert {"pay", "setup"}.isdisjoint(shown["default"])
+
+
+@pytest.mark.parametrize("language", [language for code, language in menu_languages() if code])
+def test_every_command_has_a_short_line_for_the_menu(language: str) -> None:
+    for name in COMMANDS:
+        assert 1 <= len(text(language, f"menu.{name}")) <= 60
+    assert len(text(language, "bot.description")) <= 512
+    assert len(text(language, "bot.short_description")) <= 120

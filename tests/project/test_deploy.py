@@ -1,0 +1,286 @@
+"""What lies in deploy/ is read by its programs, names files and settings that exist, and shows numbers there are."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from configparser import ConfigParser
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+from prometheus_client.registry import Collector
+
+from bot.cli import main
+from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.settings import Settings
+from bot.settings_validators import trusted_proxies
+from handlers.operations.metrics import GaugeCollector, Metrics
+from handlers.runtime.heartbeats import Heartbeats
+from storage.database.database import Database
+from storage.statistics import Statistics
+
+ROOT = Path(__file__).parent.parent.parent
+DEPLOY = ROOT / "deploy"
+SETTINGS = {name.upper() for name in Settings.model_fields}
+THEIRS = re.compile(r"(up|process_\w+)")
+PROMQL = {"sum", "max", "rate", "increase", "delta", "histogram_quantile", "absent", "and", "or", "unless"}
+UNITS = ["kvit.service", "kvit-backup.service"]
+HARDENED = {
+    "NoNewPrivileges": "yes",
+    "ProtectSystem": "strict",
+    "ProtectHome": "yes",
+    "PrivateTmp": "yes",
+    "UMask": "0077",
+    "CapabilityBoundingSet": "",
+}
+
+
+def told(name: str) -> Any:
+    return yaml.safe_load((DEPLOY / name).read_text("utf-8"))
+
+
+def unit(name: str) -> ConfigParser:
+    parser = ConfigParser(strict=False, interpolation=None, delimiters=("=",), comment_prefixes=("#",))
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read(DEPLOY / name, "utf-8")
+    return parser
+
+
+def exported() -> dict[str, set[str]]:
+    """Every sample's name that `/metrics` can show, and its labels."""
+    db = Database("sqlite:///nowhere.db")
+    clock = TurnedClock()
+    metrics = Metrics(clock)
+    GaugeCollector(metrics, Statistics(db), [], Heartbeats(), clock)
+    found: dict[str, set[str]] = {}
+    collectors: dict[Collector, list[str]] = metrics.registry._collector_to_names
+    for collector, names in collectors.items():
+        labels = set(getattr(collector, "_labelnames", ()))
+        for name in names:
+            found[name] = labels | ({"le"} if name.endswith("_bucket") else set())
+    return found
+
+
+def expressions() -> Iterator[tuple[str, str]]:
+    """Every query of the alerts and of the dashboard, by where it stands."""
+    for group in told("alerts.yml")["groups"]:
+        for rule in group["rules"]:
+            yield rule["alert"], rule["expr"]
+    board = json.loads((DEPLOY / "grafana" / "kvit.json").read_text("utf-8"))
+    for panel in board["panels"]:
+        for target in panel["targets"]:
+            yield panel["title"], target["expr"]
+
+
+@pytest.mark.parametrize(("where", "expression"), list(expressions()))
+def test_every_number_that_is_watched_exists_with_its_labels(where: str, expression: str) -> None:
+    known = exported()
+    bare = re.sub(r"\{[^}]*\}|\[[^]]*\]|by \([^)]*\)|on\(\)", "", expression)
+    named = set(re.findall(r"[a-z_][a-z0-9_]+", bare)) - PROMQL
+    assert named, where
+    for name in named:
+        assert name in known or THEIRS.fullmatch(name), f"{where} watches {name}"
+    for name, selector in re.findall(r"([a-z_0-9]+)\{([^}]*)\}", expression):
+        labels = set(re.findall(r"(\w+)(?:=~|!=|=|!~)", selector))
+        assert labels <= known.get(name, set()) | {"job"}, f"{where} selects by {labels}"
+    for opening, closing in ("()", "[]", "{}"):
+        assert expression.count(opening) == expression.count(closing), where
+
+
+def test_the_numbers_of_the_service_are_all_watched_somewhere() -> None:
+    said = " ".join(expression for _, expression in expressions())
+    ours = {re.sub(r"_(total|created|bucket|count|sum)$", "", name) for name in exported() if name.startswith("kvit_")}
+    assert {name for name in ours if name not in said} == set()
+
+
+def test_every_alert_says_what_it_means_and_how_bad_it_is() -> None:
+    rules = [rule for group in told("alerts.yml")["groups"] for rule in group["rules"]]
+    assert len({rule["alert"] for rule in rules}) == len(rules) >= 10
+    for rule in rules:
+        assert rule["labels"]["severity"] in {"page", "ticket"}
+        assert rule["annotations"].keys() == {"summary", "description"}
+
+
+def test_panels_have_each_their_own_number_and_place() -> None:
+    panels = json.loads((DEPLOY / "grafana" / "kvit.json").read_text("utf-8"))["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert at["x"] + at["w"] <= 24
+        assert taken.isdisjoint(cells), panel["title"]
+        taken |= cells
+    source = told("grafana/datasource.yml")["datasources"][0]["uid"]
+    assert {panel["datasource"]["uid"] for panel in panels} == {source}
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_runs_a_command_of_ours_with_settings_of_ours_and_little_else(name: str) -> None:
+    service = unit(name)["Service"]
+    words = shlex.split(service["ExecStart"].replace("'", ""))
+    command = words[words.index("bot") + 1]
+    assert command in main.commands
+    lines = (DEPLOY / name).read_text("utf-8").splitlines()
+    given = {line.split("=", 2)[1] for line in lines if line.startswith("Environment=")}
+    assert given - {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"} <= SETTINGS
+    assert {key: service.get(key) for key in HARDENED} == HARDENED
+    assert service["DynamicUser"] == "yes"
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_takes_its_settings_from_etc_and_reads_no_file_of_the_clone(name: str, tmp_path: Path) -> None:
+    """Its command is run as systemd would, but for its last words; an .env of the clone would stop it."""
+    places = {"/opt/kvit/.venv/bin/python": sys.executable, "/opt/kvit": f"{tmp_path}/clone", "%S": f"{tmp_path}/state"}
+    lines = (DEPLOY / name).read_text("utf-8")
+    for place, here in places.items():
+        lines = lines.replace(place, here)
+    given = dict(re.findall(r"^Environment=(\w+)=(.*)$", lines, re.MULTILINE))
+    [folder] = re.findall(r"^WorkingDirectory=(.*)$", lines, re.MULTILINE)
+    [begins] = re.findall(r"^ExecStart=(?:/bin/sh -c 'exec )?(.*) -m bot ", lines, re.MULTILINE)
+    (tmp_path / "clone").mkdir()
+    for part in ("bot", "handlers", "storage", "pyproject.toml"):
+        (tmp_path / "clone" / part).symlink_to(ROOT / part)
+    (tmp_path / "clone" / ".env").write_bytes(b"\xff")
+    (tmp_path / "state" / "kvit").mkdir(parents=True)
+    from_etc = {"TELEGRAM_BOT_TOKEN": f"7700000001:{'x' * 35}", "STRIPE_API_KEY": "rk_test_1"}
+    command = [*shlex.split(begins), "-m", "bot", "migrate"]
+    ended = subprocess.run(
+        command, cwd=folder, env=given | from_etc, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert [path.name for path in (tmp_path / "state" / "kvit").glob("*.db")] == ["kvit.db"]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here to read them")
+@pytest.mark.parametrize("name", ["kvit.service", "kvit-backup.service", "kvit-backup.timer"])
+def test_systemd_understands_every_line_of_a_unit(name: str, tmp_path: Path) -> None:
+    for path in DEPLOY.glob("kvit*"):  # with a program that is surely there
+        text = path.read_text("utf-8").replace("/opt/kvit/.venv/bin/python", "/bin/true")
+        (tmp_path / path.name).write_text(text)
+    told = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(tmp_path / name)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert [line for line in told.stderr.splitlines() if name in line] == []
+
+
+def instructions() -> list[tuple[str, str]]:
+    text = (DEPLOY / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(line.split(None, 1)[0], line.split(None, 1)[1]) for line in lines]
+
+
+def test_the_image_is_made_of_files_that_are_there_and_of_nothing_secret() -> None:
+    copied = [words.split()[:-1] for verb, words in instructions() if verb == "COPY" and "--from" not in words]
+    sources = [source for group in copied for source in group]
+    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text("utf-8").splitlines()
+    assert "*" in ignored
+    allowed = {line[1:] for line in ignored if line.startswith("!")}
+    assert set(sources) == allowed
+    for source in sources:
+        assert (ROOT / source).exists()
+    assert not any(".env" in source for source in sources)
+
+
+def test_the_image_runs_as_nobody_special_and_serves() -> None:
+    verbs = dict(instructions())
+    assert verbs["USER"] == "kvit"
+    assert json.loads(verbs["ENTRYPOINT"]) == ["python", "-m", "bot"]
+    assert json.loads(verbs["CMD"])[0] in main.commands
+    health = json.loads(verbs["HEALTHCHECK"].partition("CMD")[2])
+    compile(health[2], "HEALTHCHECK", "exec")
+    assert "/readyz" in health[2]
+    wanted = re.search(r"python:(\d+\.\d+)", verbs["FROM"])
+    assert wanted is not None
+    assert f'>={wanted[1]}"' in (ROOT / "pyproject.toml").read_text("utf-8")
+
+
+def test_compose_builds_the_image_and_keeps_its_database() -> None:
+    compose = told("compose.yaml")
+    kvit = compose["services"]["kvit"]
+    assert (DEPLOY / kvit["build"]["context"] / kvit["build"]["dockerfile"]).is_file()
+    assert set(kvit["environment"]) <= SETTINGS
+    folder = Path(kvit["environment"]["DATABASE_URL"].removeprefix("sqlite:///")).parent
+    assert kvit["volumes"] == [f"data:{folder}"]
+    assert (kvit["read_only"], kvit["cap_drop"]) == (True, ["ALL"])
+    for name, service in compose["services"].items():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+        for volume in service["volumes"]:
+            source = volume.partition(":")[0]
+            assert source in compose["volumes"] or (DEPLOY / source).is_file(), f"{name} mounts {source}"
+
+
+def test_what_compose_runs_comes_back_after_a_reboot() -> None:
+    """A container that Docker's own end killed did not fail, so `on-failure` would leave it down."""
+    assert {service["restart"] for service in told("compose.yaml")["services"].values()} == {"unless-stopped"}
+
+
+def test_a_proxy_beside_the_container_is_trusted_by_the_address_that_it_comes_from() -> None:
+    compose = told("compose.yaml")
+    [pool] = compose["networks"]["default"]["ipam"]["config"]
+    assert ip_address(pool["gateway"]) in ip_network(pool["subnet"])
+    trusted = trusted_proxies(compose["services"]["kvit"]["environment"]["TRUSTED_PROXIES"])
+    assert trusted == (ip_network("127.0.0.1"), ip_network("::1"), ip_network(pool["gateway"]))
+
+
+def test_the_backups_of_compose_are_made_and_the_old_ones_go(tmp_path: Path) -> None:
+    """Its script is run as it is, but for the places, and ends where it would sleep for an hour."""
+    backup = told("compose.yaml")["services"]["backup"]
+    assert backup["entrypoint"] == ["/bin/sh", "-c"]
+    [script] = backup["command"]
+    old = tmp_path / "backups" / "kvit-20200101T000000Z.db"
+    old.parent.mkdir()
+    old.touch()
+    os.utime(old, (0, 0))
+    for it, here in {"/data": str(tmp_path), "sleep 60": ":", "sleep 3600": "exit", "$$": "$"}.items():
+        assert it in script
+        script = script.replace(it, here)
+    url = backup["environment"]["DATABASE_URL"].replace("/data", str(tmp_path))
+    script = script.replace("python ", f"{sys.executable} ")
+    needed = {"TELEGRAM_BOT_TOKEN": f"7700000001:{'x' * 35}", "STRIPE_API_KEY": "rk_test_1", "DATABASE_URL": url}
+    environment = os.environ | needed | {"PYTHONPATH": str(ROOT)}
+    script = f"{sys.executable} -m bot migrate\n{script}"
+    subprocess.run(["/bin/sh", "-c", script], cwd=tmp_path, env=environment, check=True, timeout=60)
+    [made] = old.parent.iterdir()
+    assert re.fullmatch(r"kvit-\d{8}T\d{6}Z\.db", made.name)
+    assert made.stat().st_size
+
+
+def test_prometheus_asks_the_service_that_compose_runs_and_shows_its_token() -> None:
+    (job,) = told("prometheus.yml")["scrape_configs"]
+    compose = told("compose.yaml")
+    name, _, port = job["static_configs"][0]["targets"][0].partition(":")
+    assert compose["services"][name]["environment"]["PORT"] == port
+    assert job["metrics_path"] == "/metrics"
+    secret = Path(job["authorization"]["credentials_file"]).name
+    assert compose["secrets"][secret] == {"environment": "METRICS_TOKEN"}
+    assert compose["services"]["prometheus"]["secrets"] == [secret]
+    assert (DEPLOY / told("prometheus.yml")["rule_files"][0]).is_file()
+
+
+def test_what_the_page_for_operators_names_is_there() -> None:
+    page = ROOT / "docs" / "operations.md"
+    text = page.read_text("utf-8")
+    known = exported()
+    named = {name for name in re.findall(r"kvit_[a-z_]+", text) if not (DEPLOY / name).exists()}
+    assert named
+    assert {name for name in named if name not in known and f"{name}_count" not in known} == set()
+    assert set(re.findall(r"-m bot ([a-z-]+)", text)) <= main.commands.keys()
+    assert set(re.findall(r"`([A-Z]+_[A-Z_]+)`", text)) <= SETTINGS
+    for file in re.findall(r"`(deploy/[\w./-]+)`", text):
+        assert (ROOT / file).exists(), file
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        assert (page.parent / target).is_file(), target

@@ -1,0 +1,224 @@
+"""Refunds when something was cut short: the second admin is asked all the same, and Stripe is believed after a loss."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from bot.sandbox.shared.fake_clock import TurnedClock
+from handlers.refunds.state_machine import mark_insufficient_balance, next_look, retry, rotate_key
+from storage.models.money import Money
+from storage.models.refund import Refund, RefundStatus
+from storage.refunds import RefundLimits
+from tests.support.evidence import event, lose_events, pass_time, post_event, rest, rows
+from tests.support.people import ADMIN, GROUP, MERCHANT, alerted, dismiss, in_time, open_shop
+from tests.support.refund_steps import (
+    DAY,
+    asked,
+    back,
+    back_up,
+    drafted,
+    fate,
+    paid,
+    ref_of,
+    refunded,
+    restore,
+    texts,
+    told,
+)
+from tests.support.world import World, opened
+
+TWO: dict[str, Any] = {"refund_approval_above": "5000"}
+
+
+@pytest.fixture
+async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+    async with opened(clock, tmp_path) as running:
+        await open_shop(running)
+        yield running
+
+
+async def test_the_second_admin_has_a_day_though_the_draft_had_minutes(clock: TurnedClock, tmp_path: Path) -> None:
+    async with opened(clock, tmp_path, **TWO) as world:
+        await open_shop(world)
+        ref = ref_of(await paid(world, chat=GROUP))
+        draft = await drafted(world, f"/refund {ref} 60", chat=GROUP)
+        world.advance(500)
+        await world.answer(world.tap(draft, "Refund"))
+        asks = await world.card("within 24 hours", chat=GROUP)
+        await pass_time(world, 23 * 3600)
+        await world.answer(world.tap(asks, "Refund", by=ADMIN))
+        await told(world, "↩️ Refunded:", GROUP)
+        assert back(world) == [(6000, "succeeded")]
+
+
+async def test_after_a_day_the_second_yes_comes_too_late(clock: TurnedClock, tmp_path: Path) -> None:
+    async with opened(clock, tmp_path, **TWO) as world:
+        await open_shop(world)
+        ref = ref_of(await paid(world, chat=GROUP))
+        await world.answer(world.tap(await drafted(world, f"/refund {ref} 60", chat=GROUP), "Refund"))
+        asks = await world.card("asks to refund", chat=GROUP)
+        await pass_time(world, DAY + 60)
+        assert "nobody approved the refund" in await told(world, "⌛", GROUP)
+        assert "expired" in await alerted(world, world.tap(asks, "Refund", by=ADMIN))
+        await rest(world)
+        assert asked(world) == []
+
+
+@pytest.mark.parametrize("why", ["down", "no right"])
+async def test_a_wish_that_nobody_approved_is_over_after_a_day_though_stripe_cannot_be_asked(
+    world: World, why: str
+) -> None:
+    ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
+    world.say(f"/refund {ref} 50", by=MERCHANT, chat=GROUP)
+    await world.card("asks to refund", chat=GROUP)
+    await rest(world)
+    if why == "down":
+        await world.control("stripe", "down", {"down": True})
+    else:
+        world.stripe.switches.lacking = ("refunds.read", "refunds.write", "charges.read", "events.read")
+    world.advance(DAY + 1)
+    world.say(f"/refund {ref} 40", by=MERCHANT, chat=GROUP)
+    await in_time(
+        world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'awaiting_approval' AND amount = 5000")
+    )
+    said = await told(world, "⌛", GROUP)
+    assert "nobody approved the refund of DKK 50.00" in said
+    assert "Stripe cannot be asked" in said
+    await world.until(lambda: sum("asks to refund" in one for one in texts(world, GROUP)) == 2)
+    assert rows(world, "SELECT 1 FROM audit_log WHERE action = 'stripe_unreachable'") == []
+    await rest(world)
+    assert not [one for one in texts(world, GROUP) if "has yet to decide" in one]
+    assert rows(world, "SELECT status FROM refunds ORDER BY requested_at") == [
+        {"status": "expired"},
+        {"status": "asked"},
+    ]
+
+
+async def test_a_refund_that_the_restored_book_knows_as_a_draft_is_believed(world: World, tmp_path: Path) -> None:
+    ref = ref_of(await paid(world))
+    draft = await drafted(world, f"/refund {ref} 40")
+    await rest(world)
+    await world.stop()
+    shutil.copy(tmp_path / "kvit.db", tmp_path / "yesterday.db")
+    await world.begin()
+    await world.answer(world.tap(draft, "Refund"))
+    await told(world, "↩️ Refunded:")
+    await rest(world)
+    await world.stop()
+    for name in ("kvit.db-wal", "kvit.db-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    shutil.copy(tmp_path / "yesterday.db", tmp_path / "kvit.db")
+    await world.begin()
+    await pass_time(world, 700)
+    assert await post_event(world, event(world, "refund.created")) == 200
+    await rest(world)
+    assert rows(world, "SELECT status FROM refunds") == [{"status": "succeeded"}]
+    assert rows(world, "SELECT amount_refunded FROM payments") == [{"refunded": 4000}]
+    assert len(back(world)) == 1
+
+
+async def test_a_restored_book_does_not_call_given_up_what_was_made_by_another_try(world: World) -> None:
+    await fate(world, "refused", code="balance_insufficient")
+    await refunded(world, f"/refund {ref_of(await paid(world))} 40")
+    short = await world.card("top up the balance")
+    await rest(world)
+    await back_up(world)
+    await world.answer(world.tap(short, "Try again"))
+    await told(world, "↩️ Refunded:")
+    await rest(world)
+    await world.control("stripe", "down", {"down": True})
+    await restore(world)
+    await pass_time(world, 60)
+    await world.control("stripe", "down", {"down": False})
+    await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'approved'"))
+    await rest(world)
+    assert not [one for one in texts(world) if "was not refunded" in one]
+
+
+async def wished_before_the_backup_and_refunded_after(world: World) -> None:
+    world.say(f"/refund {ref_of(await paid(world, by=MERCHANT, chat=GROUP))} 50", by=MERCHANT, chat=GROUP)
+    asks = await world.card("asks to refund", chat=GROUP)
+    await rest(world)
+    await back_up(world)
+    await world.answer(world.tap(asks, "Refund", by=ADMIN))
+    await told(world, "↩️ Refunded:", GROUP)
+
+
+async def test_nor_unapproved_what_somebody_approved(world: World) -> None:
+    await wished_before_the_backup_and_refunded_after(world)
+    await pass_time(world, DAY)
+    await lose_events(world)
+    await restore(world)
+    await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'awaiting_approval'"))
+    await rest(world)
+    assert rows(world, "SELECT status FROM refunds") == [{"status": "succeeded"}]
+    assert not [one for one in texts(world, GROUP) if "nobody approved" in one]
+
+
+async def test_nor_that_nothing_went_back_while_stripe_cannot_be_asked(world: World) -> None:
+    await wished_before_the_backup_and_refunded_after(world)
+    await rest(world)
+    await lose_events(world)
+    await world.control("stripe", "down", {"down": True})
+    await restore(world)
+    world.advance(DAY + 1)
+    await in_time(world, lambda: any("⌛" in one for one in texts(world, GROUP)))
+    assert "No money went back" not in await told(world, "⌛", GROUP)
+    await world.control("stripe", "down", {"down": False})
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE status = 'succeeded'"), step=600)
+    await rest(world)
+    assert rows(world, "SELECT amount_refunded FROM payments") == [{"refunded": 5000}]
+    assert back(world) == [(5000, "succeeded")]
+
+
+async def test_nor_dropped_what_was_made_before_whoever_approved_it_lost_his_role(world: World) -> None:
+    draft = await drafted(world, f"/refund {ref_of(await paid(world, chat=GROUP))} 40", by=ADMIN, chat=GROUP)
+    await rest(world)
+    await world.control("stripe", "down", {"down": True})
+    world.tap(draft, "Refund", by=ADMIN)
+    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
+    await back_up(world)
+    await world.control("stripe", "down", {"down": False})
+    await in_time(world, lambda: back(world))
+    await rest(world)
+    await lose_events(world)
+    await world.control("stripe", "down", {"down": True})
+    await restore(world)
+    await dismiss(world, ADMIN)
+    await world.control("stripe", "down", {"down": False})
+    await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'approved'"))
+    await rest(world)
+    assert rows(world, "SELECT status FROM refunds") == [{"status": "succeeded"}]
+    assert not [one for one in texts(world, GROUP) if "was not refunded" in one]
+
+
+def test_a_balance_that_is_short_of_a_later_key_leaves_ten_minutes_as_well() -> None:
+    now = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    sent = Refund("R", "P", 1, "s", Money(4000, "DKK"), RefundStatus.APPROVED, requested_at=now - timedelta(days=1))
+    sent = replace(sent, expires_at=now - timedelta(hours=23), first_sent_at=now - timedelta(hours=21))
+    room = cast("RefundLimits", None)
+    anew = rotate_key(sent, room, number=1)
+    short = mark_insufficient_balance(anew, room, number=2, code="balance_insufficient", now=now)
+    assert short.retry_until == now + timedelta(minutes=10)
+    again = retry(replace(short), room, now=now + timedelta(minutes=4))
+    once_more = mark_insufficient_balance(
+        again, room, number=3, code="balance_insufficient", now=now + timedelta(minutes=5)
+    )
+    assert once_more.retry_until == now + timedelta(minutes=10), "ten minutes in all, however often"
+
+
+def test_a_refund_that_could_not_be_looked_at_is_looked_at_soon_again() -> None:
+    now = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    done = Refund("R", "P", 1, "s", Money(4000, "DKK"), RefundStatus.SUCCEEDED, requested_at=now, settled_at=now)
+    day = now + timedelta(days=1, minutes=1)
+    assert next_look(done, day) == now + timedelta(days=3)
+    missed = next_look(replace(done, last_error="connection", error_count=1), day)
+    assert missed is not None
+    assert missed - day <= timedelta(minutes=5)

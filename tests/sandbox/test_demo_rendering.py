@@ -1,0 +1,106 @@
+"""How the demo's page shows what people and Kvit write, and whether everybody can use it, on whatever screen."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from bot.sandbox import seed_users
+from bot.sandbox.demo.server import opened
+from bot.sandbox.demo.stack import Market
+from tests.support.browser import barriers, chromium, page_at, sideways
+from tests.support.demo_phones import NARROW, PAY, WIDE, asked, call, offered, phone
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+"""One browser for all of them; each has a demo and a page of its own."""
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def demo() -> AsyncIterator[tuple[str, Market]]:
+    async with opened(0, brisk=True) as running:
+        yield running
+
+
+@pytest.fixture
+def market(demo: tuple[str, Market]) -> Market:
+    return demo[1]
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(demo: tuple[str, Market], browser: Browser) -> AsyncIterator[Page]:
+    settings = {"viewport": WIDE, "permissions": ["clipboard-read", "clipboard-write"]}
+    async with page_at(browser, demo[0], **settings) as shown:
+        yield shown
+
+
+async def test_what_people_write_stays_text(page: Page) -> None:
+    card = await asked(page, "/pay 12 DKK <img src=x onerror=alert(1)> <b>bold</b>")
+    await expect(card).to_contain_text("<img src=x onerror=alert(1)> <b>bold</b>")
+    assert await page.locator("#messages img").count() == 0
+
+
+async def test_a_message_looks_as_its_entities_say(page: Page, market: Market) -> None:
+    text = (
+        "😀 <b>bold <i>both</i></b> <code>a&lt;b</code> <u>u</u><s>s</s> <tg-spoiler>hidden</tg-spoiler>\n"
+        '<blockquote>quoted</blockquote> <a href="https://kvit.example/x">a link</a> #tag @someone /help'
+    )
+    await call(market, "sendMessage", chat_id=seed_users.OWNER.id, text=text, parse_mode="HTML")
+    shown = page.locator(".message").last
+    for tag, words in (("strong em", "both"), ("code", "a<b"), ("u", "u"), ("s", "s"), ("blockquote", "quoted")):
+        await expect(shown.locator(tag)).to_have_text(words)
+    await expect(shown.locator("strong")).to_have_text("bold both")
+    await expect(shown.locator(".spoiler")).to_have_text("hidden")
+    await expect(shown.locator(".tag")).to_have_text(["#tag", "@someone"])
+    await shown.get_by_role("link", name="a link").click()
+    await expect(page.locator("#toast")).to_contain_text("leads out of the demo: https://kvit.example/x")
+    await shown.get_by_role("link", name="/help").click()
+    await expect(page.get_by_role("combobox", name="Message")).to_have_value("/help ")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+async def test_nothing_stands_in_anybodys_way(
+    demo: tuple[str, Market], browser: Browser, scheme: str, size: dict[str, int]
+) -> None:
+    async with page_at(browser, demo[0], viewport=size, color_scheme=scheme) as page:
+        await expect(page.get_by_role("group", name="Examples").get_by_role("button").first).to_be_visible()
+        assert (await barriers(page), await sideways(page)) == ([], 0)
+        card = await asked(page)
+        await asked(page, "/pay 99 999,50 DKK " + "Smørrebrødsfabrikkensleverancer" * 3)
+        assert (await barriers(page), await sideways(page)) == ([], 0)
+        await card.get_by_role("link", name=PAY).click()
+        await expect(phone(page).get_by_role("button", name="Authorize")).to_be_visible()
+        await page.locator("summary").first.click()
+        await page.get_by_role("button", name="Stripe is down").click()
+        await expect(page.locator("#stripe-weather")).to_be_visible()
+        await page.get_by_role("radio", name="Group").check(force=True)
+        await page.get_by_role("combobox", name="Message").fill("/")
+        assert (await barriers(page), await sideways(page)) == ([], 0)
+        await page.get_by_role("button", name="Stripe is down").click()
+        await page.get_by_role("button", name="Approve 125.00").click()
+        await expect(page.get_by_role("button", name="Customer disputes 125.00")).to_be_visible()
+        await page.get_by_role("radio", name="Customer", exact=True).check(force=True)
+        await offered(page, "12 500 g coffee")
+        assert (await barriers(page), await sideways(page)) == ([], 0)
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".message")).to_contain_text("Waiting")
+        assert (await barriers(page), await sideways(page)) == ([], 0)
+
+
+async def test_on_a_small_screen_the_first_step_is_in_sight_and_the_second_phone_comes_to_it(
+    demo: tuple[str, Market], browser: Browser
+) -> None:
+    async with page_at(browser, demo[0], viewport=NARROW) as page:
+        await expect(page.get_by_role("button", name="Send")).to_be_in_viewport()
+        card = await asked(page)
+        await card.get_by_role("link", name=PAY).click()
+        await expect(phone(page).get_by_role("button", name="Authorize")).to_be_in_viewport()

@@ -1,0 +1,91 @@
+"""The tour plays by itself, says what it sees, and is honest when something does not come out."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from bot.sandbox.demo.tour import JOURNEYS, PATIENCE, play
+from bot.sandbox.demo.tour_actions import Stage
+from bot.sandbox.fake_services import SandboxRefused
+from tests.support.program import ended, running
+
+SOON = 0.2
+"""Real seconds, for what never comes."""
+
+
+async def test_every_journey_comes_out_and_the_chat_is_told_as_it_happens() -> None:
+    lines: list[str] = []
+    assert await play(JOURNEYS, lines.append, patience=PATIENCE)
+    told = "\n".join(lines)
+    assert re.fullmatch(rf"tour: {len(JOURNEYS)} journeys, \d\d+ steps, all right", lines[-1])
+    in_order = [
+        "/pay 125 DKK Coffee",
+        "[Copy link]  [Share]",
+        "(opens the link and approves in MobilePay)",
+        "✅ Paid",
+        "declines",
+        "❌ That attempt failed",
+    ]
+    places = [told.index(words) for words in in_order]
+    assert places == sorted(places)
+    assert "5 minutes go by" in told
+
+
+async def test_the_program_ends_with_the_line_and_with_0() -> None:
+    async with running("demo", "--tour") as process:
+        code, out, complaints = await ended(process)
+    assert (code, complaints) == (0, "")
+    assert re.fullmatch(r"tour: \d+ journeys, \d+ steps, all right", out.splitlines()[-1])
+
+
+async def test_a_step_that_does_not_come_out_says_what_was_expected_and_what_the_chat_shows() -> None:
+    async def hopeful(stage: Stage) -> None:
+        card = await stage.asks("/pay 125 DKK Coffee")
+        stage.patience = SOON
+        await stage.shows(card, "paid")
+
+    lines: list[str] = []
+    assert not await play({"Pay by wishing": hopeful, "Never begun": hopeful}, lines.append, patience=PATIENCE)
+    last = lines[-1]
+    assert "tour: step 2 went wrong, in: Pay by wishing" in last
+    assert "expected: a card that says 'paid'" in last
+    assert "| Olivia: /pay 125 DKK Coffee" in last
+    assert "[Cancel]" in last
+    assert not any("Never begun" in line or "all right" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("a missing button", "a button 'Wish' to tap on the card"),
+        ("a silent bot", "an answer with 'nonsense'"),
+        ("a wallet that is done", "the wallet's page, then Kvit's own; there was 410"),
+        ("no such reply", "the pretend world to take messages, which says: no such message to reply to"),
+    ],
+)
+async def test_whatever_goes_wrong_is_a_step_that_failed(words: str, expected: str) -> None:
+    async def broken(stage: Stage) -> None:
+        card = await stage.asks("/pay 125 DKK Coffee")
+        stage.patience = SOON
+        match words:
+            case "a missing button":
+                await stage.taps(card, "Wish")
+            case "a silent bot":
+                await stage.answers(card.id, "nonsense")
+            case "a wallet that is done":
+                await stage.minutes_pass(5)
+                await stage.opens(card.link, "authorize")
+            case _:
+                await stage.writes("/status", reply_to=type(card)(card.shown | {"message_id": 99}))
+
+    lines: list[str] = []
+    assert not await play({words: broken}, lines.append, patience=PATIENCE)
+    assert expected in lines[-1]
+
+
+async def test_the_tour_does_not_begin_beside_a_live_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRIPE_API_KEY", "rk_live_51abc")
+    with pytest.raises(SandboxRefused, match="live key"):
+        await play({}, print, patience=PATIENCE)

@@ -1,0 +1,251 @@
+"""How colleagues come in: a link that works once, for a day, in a private chat, and is nowhere to be read again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bot.sandbox.shared.fake_clock import TurnedClock
+from tests.support.evidence import rest, rows
+from tests.support.invitations import LINK, digest, invited, join, links, seats, taken_up_again, trail
+from tests.support.people import (
+    ADMIN,
+    GROUP,
+    MERCHANT,
+    OTHER_GROUP,
+    caught_up,
+    dismiss,
+    hear,
+    open_second_shop,
+    open_shop,
+    posts,
+    refused,
+    reply,
+    shown,
+    speak,
+)
+from tests.support.world import OWNER, World, labels, opened
+
+GUEST, OTHER = 70_030_001, 70_030_002
+DAY = 24 * 3600
+REFUSED = "used up, too old or withdrawn. Nothing was changed."
+
+
+@pytest.fixture
+async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+    async with opened(clock, tmp_path) as running:
+        await open_shop(running)
+        yield running
+
+
+@pytest.mark.parametrize(("role", "number"), [("merchant", 1), ("admin", 2), ("ADMIN", 2)])
+async def test_a_link_seats_whoever_opens_it_and_his_inviter_is_told_who_it_is(
+    world: World, role: str, number: int
+) -> None:
+    payload = await invited(world, role)
+    world.telegram.world.person(GUEST, first_name="Gerda <b>")
+    said = await join(world, payload, by=GUEST)
+    assert said["text"].startswith(f"You are now {role.lower()} of Kvit.")
+    assert seats(world, GUEST) == [(1, number, ADMIN)]
+    told = (await world.card("took up your invitation", chat=ADMIN))["text"]
+    assert told.startswith(f"Gerda <b> ({GUEST}) took up your invitation and is now {role.lower()} of Kvit.")
+    await reply(world, world.say("/pay 125", by=GUEST), "Waiting", chat=GUEST)
+    assert trail(world, "invited", "joined") == [(f"user:{ADMIN}", "invited"), (f"user:{GUEST}", "joined")]
+
+
+async def test_the_link_is_telegrams_own_and_the_database_knows_only_its_digest(world: World, tmp_path: Path) -> None:
+    payload = await invited(world)
+    message = next(m for m in shown(world, ADMIN) if payload in m["text"])
+    found = LINK.search(message["text"])
+    assert found is not None
+    assert found[1] == world.telegram.world.bot["username"]
+    assert len(payload) <= 64
+    assert len(found[3]) * 6 >= 128
+    assert "until 25 Nov 2026, 13:00" in message["text"]
+    assert labels(message) == ["Share"]
+    [kept] = rows(world, "SELECT * FROM invitations")
+    assert (kept["digest"], kept["role"], kept["used_by"]) == (digest(payload), 1, None)
+    await world.stop()
+    written = b"".join(path.read_bytes() for path in tmp_path.glob("kvit.db*"))
+    assert found[3].encode() not in written
+
+
+async def test_a_link_works_once(world: World) -> None:
+    payload = await invited(world)
+    await join(world, payload, by=GUEST)
+    assert REFUSED in (await join(world, payload, by=OTHER))["text"]
+    assert REFUSED in (await join(world, payload, by=GUEST))["text"]
+    assert (len(seats(world, GUEST)), seats(world, OTHER)) == (1, [])
+
+
+async def test_of_two_who_open_a_link_at_the_same_time_one_gets_in(world: World) -> None:
+    payload = await invited(world)
+    first, second = (world.say(f"/start {payload}", by=who) for who in (GUEST, OTHER))
+    said = await asyncio.gather(reply(world, first, chat=GUEST), reply(world, second, chat=OTHER))
+    assert sorted(REFUSED in one["description"] for one in said) == [False, True]
+    assert len(seats(world, GUEST) + seats(world, OTHER)) == 1
+
+
+async def test_a_link_works_for_a_day(world: World) -> None:
+    early, late = await invited(world), await invited(world)
+    world.advance(DAY - 1)
+    assert "You are now merchant" in (await join(world, early, by=GUEST))["text"]
+    world.advance(1)
+    assert REFUSED in (await join(world, late, by=OTHER))["text"]
+    assert seats(world, OTHER) == []
+
+
+@pytest.mark.parametrize("payload", ["invite-", "invite-x", "invite-" + "A" * 32, "invite-Ω\udfff", "invite- "])
+async def test_a_word_that_nobody_was_given_is_refused(world: World, payload: str) -> None:
+    await invited(world)
+    said = await join(world, payload.encode("utf-8", "replace").decode(), by=GUEST)
+    assert REFUSED in said["text"]
+    assert seats(world, GUEST) == []
+
+
+async def test_a_link_is_refused_in_a_group_and_still_works_in_private(world: World) -> None:
+    payload = await invited(world)
+    assert "only in your private chat" in (await join(world, payload, by=GUEST, chat=GROUP))["text"]
+    assert seats(world, GUEST) == []
+    assert "You are now merchant" in (await join(world, payload, by=GUEST))["text"]
+
+
+async def test_whoever_is_many_and_whoever_passes_a_message_on_gets_no_role(world: World) -> None:
+    payload = await invited(world)
+    said = speak(world, f"/start {payload}", by=GUEST, chat=GROUP, sender_chat=GROUP)
+    assert "Write as yourself." in (await reply(world, said, chat=GROUP))["text"]
+    origin = {"type": "hidden_user", "sender_user_name": "Somebody", "date": 1}
+    said = hear(world, f"/start {payload}", by=GUEST, forward_origin=origin)
+    assert "was forwarded" in (await reply(world, said, chat=GUEST))["text"]
+    assert rows(world, "SELECT user_id FROM members WHERE invited_by IS NOT NULL") == []
+
+
+async def test_nobody_is_lowered_and_a_link_that_its_maker_tries_is_kept_for_another(world: World) -> None:
+    payload = await invited(world)
+    for person in (ADMIN, MERCHANT, OWNER):
+        said = await join(world, payload, by=person)
+        assert "already have this role in Kvit, or a higher one" in said["text"]
+    assert [seats(world, person) for person in (ADMIN, MERCHANT, OWNER)] == [[(1, 2, None)], [(1, 1, None)], []]
+    assert "You are now merchant" in (await join(world, payload, by=GUEST))["text"]
+
+
+async def test_a_merchant_rises_by_an_admins_invitation(world: World) -> None:
+    assert "You are now admin of Kvit." in (await join(world, await invited(world, "admin"), by=MERCHANT))["text"]
+    assert seats(world, MERCHANT) == [(1, 2, ADMIN)]
+    assert "Currency: DKK" in await refused(world, "/settings", by=MERCHANT)
+
+
+async def test_owners_are_made_by_owner_ids_alone(world: World) -> None:
+    for person in (ADMIN, OWNER):
+        assert "Owners are set by OWNER_IDS" in await refused(world, "/invite owner", by=person)
+    assert rows(world, "SELECT * FROM invitations") == []
+
+
+@pytest.mark.parametrize("text", ["/invite", "/invite boss", "/invite merchant admin", "/invite <b>"])
+async def test_what_names_no_role_is_answered_with_what_to_type(world: World, text: str) -> None:
+    assert "Write /invite merchant for somebody who asks for money" in await refused(world, text, by=ADMIN)
+    assert rows(world, "SELECT * FROM invitations") == []
+
+
+async def test_a_role_may_be_named_in_ones_own_language(world: World) -> None:
+    said = speak(world, "/invite sælger", by=ADMIN, language_code="da")
+    assert "bliver sælger i Kvit" in (await reply(world, said, chat=ADMIN))["text"]
+    assert rows(world, "SELECT role FROM invitations") == [{"role": 1}]
+
+
+async def test_in_a_group_the_link_goes_to_the_inviter_alone_and_the_group_gets_one_sentence(world: World) -> None:
+    await refused(world, "/id", by=ADMIN)
+    said = world.say("/invite merchant", by=ADMIN, chat=GROUP)
+    answer = await reply(world, said, chat=GROUP)
+    assert answer["text"] == (
+        "The link is in your private chat with me: whoever has it gets the role, so it is not shown here."
+    )
+    await rest(world)
+    assert (len(links(world, ADMIN)), links(world, GROUP), len(shown(world, GROUP))) == (1, [], 1)
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_whoever_cannot_be_written_to_learns_what_to_do_and_nobody_is_invited(world: World, known: bool) -> None:
+    if known:
+        await refused(world, "/id", by=ADMIN)
+    else:
+        world.telegram.world.person(ADMIN, first_name="Ada")
+    await world.control("telegram", "block", {"user_id": ADMIN, "blocked": True})
+    said = world.say("/invite admin", by=ADMIN, chat=GROUP)
+    answer = (await reply(world, said, chat=GROUP))["text"]
+    username = world.telegram.world.bot["username"]
+    assert answer == (
+        "I cannot write to you in private, so nobody was invited."
+        f" Open https://t.me/{username}, press Start, and write /invite there."
+    )
+    await rest(world)
+    assert len(shown(world, GROUP)) == 1
+    [kept] = rows(world, "SELECT expires_at - invited_at AS lasted FROM invitations")
+    assert kept["lasted"] < 60_000_000
+    await world.control("telegram", "block", {"user_id": ADMIN, "blocked": False})
+    assert "You are now admin" in (await join(world, await invited(world, "admin"), by=GUEST))["text"]
+
+
+async def test_owners_are_told_once_when_an_admin_invites_an_admin(world: World) -> None:
+    await refused(world, "/id")
+    await invited(world, "merchant")
+    await invited(world, "admin", by=OWNER)
+    await rest(world)
+    assert not any("another admin" in m["text"] for m in shown(world))
+    await invited(world, "admin")
+    told = (await world.card("another admin"))["text"]
+    assert told.startswith(f"⚠️ {world.telegram.world.users[ADMIN]['first_name']} ({ADMIN}), an admin of Kvit,")
+    await rest(world)
+    assert len([m for m in shown(world) if "another admin" in m["text"]]) == 1
+
+
+async def test_a_message_that_is_taken_up_twice_gives_one_invitation(world: World) -> None:
+    payload = await invited(world)
+    await taken_up_again(world, "/invite merchant")
+    await caught_up(world, ADMIN, by=ADMIN)
+    await rest(world)
+    assert links(world, ADMIN) == [payload]
+    assert len(rows(world, "SELECT * FROM invitations")) == 1
+    assert trail(world, "invited") == [(f"user:{ADMIN}", "invited")]
+
+
+async def test_a_link_that_is_opened_once_and_taken_up_twice_is_answered_once(world: World) -> None:
+    await join(world, await invited(world), by=GUEST)
+    await taken_up_again(world, "/start invite-")
+    await caught_up(world, GUEST, by=GUEST)
+    await rest(world)
+    assert [m["text"].partition(".")[0] for m in shown(world, GUEST)][:-1] == ["You are now merchant of Kvit"]
+    assert len([m for m in shown(world, ADMIN) if "took up your invitation" in m["text"]]) == 1
+
+
+async def test_the_word_of_an_inviter_who_lost_his_role_otherwise_is_worth_nothing(world: World) -> None:
+    payload = await invited(world)
+    await dismiss(world, ADMIN)
+    assert REFUSED in (await join(world, payload, by=GUEST))["text"]
+    assert seats(world, GUEST) == []
+
+
+async def test_the_word_of_an_owner_who_is_none_any_more_is_worth_nothing(clock: TurnedClock, tmp_path: Path) -> None:
+    async with opened(clock, tmp_path, owner_ids=f"{OWNER},{OTHER}") as world:
+        await open_shop(world)
+        payload = await invited(world, by=OTHER)
+        await world.stop()
+        world.settings = world.settings.model_copy(update={"owner_ids": frozenset({OWNER})})
+        await world.begin()
+        assert REFUSED in (await join(world, payload, by=GUEST))["text"]
+
+
+async def test_an_invitation_is_into_the_shop_of_its_chat_and_somebody_with_two_is_asked_once(world: World) -> None:
+    await open_second_shop(world)
+    payload = await invited(world, by=OWNER, chat=OTHER_GROUP)
+    assert "merchant of Second" in (await join(world, payload, by=MERCHANT))["text"]
+    assert seats(world, MERCHANT) == [(1, 1, None), (2, 1, OWNER)]
+    question = await reply(world, world.say("/pay 125", by=MERCHANT), chat=MERCHANT)
+    assert labels(question) == ["Kvit", "Second"]
+    await world.answer(world.tap(question, "Second", by=MERCHANT))
+    await reply(world, world.say("/pay 125", by=MERCHANT), "Waiting", chat=MERCHANT)
+    assert world.intent()["currency"] == "eur"
+    assert len(posts(world)) == 1

@@ -1,0 +1,1 @@
+"""Helpers of the tests: the world around the real program, people, browsers, servers."""

@@ -1,0 +1,257 @@
+"""How every action is asked for by every way in every kind of chat, and how one sees whether it was done."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from handlers.access.permissions import Action, ChatKind, Trigger
+from storage.models.shop import Role
+from storage.shops import ShopRepository
+from tests.chat.test_inline import choose, offers, shows
+from tests.support.evidence import rest, rows
+from tests.support.people import (
+    ADMIN,
+    COLLEAGUE,
+    GROUP,
+    MERCHANT,
+    NO_SHOP,
+    STRANGER,
+    book,
+    caught_up,
+    dismiss,
+    hear,
+    press,
+    reply,
+)
+from tests.support.world import OWNER, Json, World
+
+PEOPLE = {Role.NONE: STRANGER, Role.MERCHANT: MERCHANT, Role.ADMIN: ADMIN, Role.OWNER: OWNER}
+SILENT = ""
+NO = ("Your number is", "too old", "no payment with that reference", "Which payment?")
+"""What a refusal of the person, of the button or of the card says."""
+
+BOOK = ("members", "invites", "chats", "shops", "refunds", "questions")
+KEPT = "SELECT id, status, cancel_requested, capture_requested_by, attempt_number, amount_refunded, amount_refund_pending FROM payments ORDER BY id"
+
+
+@dataclass(frozen=True)
+class Asking:
+    """The words of the command, the data of the button, and what shows that it was done.
+
+    Holes: {ref} and {payment} of the card, {n} another number each time. `done` is a question to the database whose
+    answer changes by it; `says` stands in the answer. `own` is whether the card was asked for by who acts himself,
+    None where no card is needed. `asks` is the command whose question the button answers.
+    """
+
+    command: str = ""
+    data: str = ""
+    done: str = ""
+    says: str = ""
+    own: bool | None = None
+    asks: str = ""
+    late: bool = False
+    undo: tuple[str, ...] = field(default=())
+
+
+PAYMENTS = "SELECT count(*) FROM payments"
+CANCELED = "SELECT count(*) FROM payments WHERE cancel_requested IS NOT NULL"
+NO_TIES = (f"DELETE FROM shop_chats WHERE chat_id > 0 OR chat_id = {NO_SHOP}",)
+AS_BEFORE = (
+    *NO_TIES,
+    f"UPDATE shop_chats SET shop_id = 1 WHERE chat_id = {GROUP}",
+    f"INSERT INTO shop_chats VALUES ({OWNER}, 1, 0)",
+)
+
+ASKINGS: dict[Action, Asking] = {
+    Action.REQUEST_PAYMENT: Asking("/pay 125", done=PAYMENTS, asks="/pay 12,345"),
+    Action.HOLD: Asking("/hold 125", done=PAYMENTS, asks="/hold 12,345"),
+    Action.REPEAT_PAYMENT: Asking("/again {ref}", done=PAYMENTS, own=True, asks="/again {ref}", late=True),
+    Action.VIEW: Asking("/status {ref}", "o:", own=True),
+    Action.NEW_LINK: Asking(data="n:{payment}", says="Here is a new link.", own=True),
+    Action.CANCEL_OWN: Asking("/cancel {ref}", "c:{payment}", done=CANCELED, own=True),
+    Action.CANCEL_ANY: Asking("/cancel {ref}", "c:{payment}", done=CANCELED, own=False),
+    Action.SETTINGS: Asking("/settings name N{n}", "v:name:N{n}", done="SELECT name FROM shops"),
+    Action.TEAM: Asking("/team", "m:0"),
+    Action.INVITE: Asking("/invite merchant", done="SELECT count(*) FROM invitations"),
+    Action.REVOKE: Asking(f"/revoke {COLLEAGUE}", done=f"SELECT count(*) FROM members WHERE user_id = {COLLEAGUE}"),
+    Action.LOG: Asking("/log {ref}", "l::{ref}:", own=True),
+    Action.SELECT_SHOP: Asking("/setup", "s:1", done="SELECT count(*) FROM shop_chats WHERE chat_id > 0", undo=NO_TIES),
+    Action.LINK_CHAT: Asking("/setup", "s:1", says="This chat now acts for", undo=NO_TIES),
+    Action.CREATE_SHOP: Asking("/setup NEW N{n}", done="SELECT count(*) FROM shops", undo=AS_BEFORE),
+    Action.BASIC_COMMANDS: Asking("/start", says="Hello."),
+    Action.LEGAL_INFO: Asking("/privacy", says="Kvit keeps"),
+}
+"""What is sent cell by cell; the actions with money that goes out have a test of their own."""
+
+ALIKE = {Action.LINK_CHAT: Action.SELECT_SHOP, Action.SELECT_SHOP: Action.LINK_CHAT}
+"""Two actions of one command: which it is depends on the chat alone."""
+
+
+@dataclass
+class Cell:
+    """One sending of one action."""
+
+    world: World
+    asking: Asking
+    where: ChatKind
+    way: Trigger
+    person: int
+    number: int
+    about_to_act: Callable[[], Awaitable[None]] | None = None
+
+    async def send(self) -> str:
+        """Ask for it, and return what was answered: `SILENT` if nothing was."""
+        if self.way is Trigger.INLINE_RESULT:
+            return await self._result()
+        card = await self._card() if self.asking.own is not None else {}
+        if self.way is Trigger.BUTTON:
+            return await self._tap(card)
+        return await self._say(card)
+
+    @property
+    def chat(self) -> int:
+        return {ChatKind.GROUP: GROUP, ChatKind.UNLINKED_GROUP: NO_SHOP}.get(self.where, self.person)
+
+    async def _say(self, card: dict[str, Any]) -> str:
+        replies = self.way is Trigger.REPLY
+        text = self.asking.command.format(**card | {"ref": "" if replies else card.get("ref", "")}, n=self.number)
+        if replies and self.where is ChatKind.UNLINKED_GROUP:
+            card = {"message": (await self._any_message())["message_id"]}
+        to = card["message"] if replies else None
+        await self._look()
+        said = self.world.say(text.strip(), by=self.person, chat=self.chat, reply_to=to)
+        if self.where is not ChatKind.UNLINKED_GROUP:
+            return str((await reply(self.world, said, chat=self.chat))["text"])
+        await caught_up(self.world, NO_SHOP)
+        await rest(self.world)
+        messages = self.world.telegram.world.chats[NO_SHOP].messages.values()
+        answers = [m for m in messages if m.get("reply_to_message", {}).get("message_id") == said]
+        return str(answers[-1]["text"]) if answers else SILENT
+
+    async def _tap(self, card: dict[str, Any]) -> str:
+        if self.where is ChatKind.INLINE:
+            return await self._tap_inline(card)
+        message, data = await self._button(card)
+        await self._look()
+        return await self.world.answer(press(self.world, message, data, by=self.person))
+
+    async def _button(self, card: dict[str, Any]) -> tuple[Json, str]:
+        """The message whose button is pressed; it need not have such a button, for the data may be forged."""
+        if not self.asking.asks:
+            return await self._any_message(), self.asking.data.format(**card, n=self.number)
+        question = await self._question(card, GROUP if self.where is ChatKind.UNLINKED_GROUP else self.chat)
+        return (question if self.where is not ChatKind.UNLINKED_GROUP else await self._any_message()), _first_data(
+            question
+        )
+
+    async def _question(self, card: dict[str, Any], chat: int) -> Json:
+        text = self.asking.asks.format(**card)
+        early = self.world.clock.now() - timedelta(minutes=11)
+        fields: Json = {"date": int(early.timestamp())} if self.asking.late else {}
+        async with self._seated():
+            said = hear(self.world, text, by=self.person, chat=chat if chat < 0 else None, **fields)
+            return await reply(self.world, said, chat=chat)
+
+    async def _tap_inline(self, card: dict[str, Any]) -> str:
+        inline_id = card.get("inline") or await self._unheard()
+        data = await self._inline_data(card)
+        await self._look()
+        body = {"inline_message_id": inline_id, "from_id": self.person, "data": data}
+        query = await self.world.control("telegram", "taps", body)
+        return await self.world.answer(query["callback_query_id"])
+
+    async def _inline_data(self, card: dict[str, Any]) -> str:
+        if self.asking.asks and (self.asking.late or self.asking.command.startswith("/hold")):
+            return _first_data(await self._question(card, self.person))
+        if not self.asking.asks:
+            return self.asking.data.format(**card, n=self.number)
+        async with self._seated():
+            _, [offer] = await offers(self.world, f"{self.number} Tea", by=self.person)
+        return f"g:{offer['id']}"
+
+    async def _result(self) -> str:
+        query, [offer] = await offers(self.world, f"{self.number} Tea", by=self.person)
+        await self._look()
+        await choose(self.world, query, offer)
+        return str(offer["description"])
+
+    async def _unheard(self) -> str:
+        """An inline message with a button that the bot has not heard of, so no card yet."""
+        query, [offer] = await offers(self.world, f"{self.number} Cake", by=OWNER)
+        await rest(self.world)
+        await self.world.control("telegram", "down", {"down": True})
+        inline_id = await choose(self.world, query, offer)
+        self.world.telegram.world.updates.clear()
+        await self.world.control("telegram", "down", {"down": False})
+        self.world.advance(60)
+        return inline_id
+
+    async def _any_message(self) -> Json:
+        """Some message of the bot in this chat."""
+        return await reply(
+            self.world, self.world.say("/id", by=OWNER if self.chat < 0 else self.chat, chat=self.chat), chat=self.chat
+        )
+
+    async def _card(self) -> dict[str, Any]:
+        """A fresh card where it is asked about, and a payment of whom it has to be."""
+        async with self._seated():
+            if self.where is ChatKind.INLINE:
+                query, [offer] = await offers(self.world, f"{self.number} Tea", by=self.person)
+                inline_id = await choose(self.world, query, offer)
+                await shows(self.world, inline_id, "Waiting for payment")
+                card: dict[str, Any] = {"inline": inline_id}
+            else:
+                chat = GROUP if self.where is ChatKind.UNLINKED_GROUP else self.chat
+                message = await reply(
+                    self.world, self.world.say("/pay 125", by=self.person, chat=chat), "Waiting", chat=chat
+                )
+                card = {"message": message["message_id"]}
+        newest = rows(self.world, "SELECT id, reference FROM payments ORDER BY rowid DESC LIMIT 1")[0]
+        if not self.asking.own:
+            await write(self.world, f"UPDATE payments SET created_by = {COLLEAGUE} WHERE id = '{newest['id']}'")
+        return card | {"payment": newest["id"], "ref": newest["ref"]}
+
+    async def _look(self) -> None:
+        """Let whoever watches see how everything stands before the act itself."""
+        if self.about_to_act is not None:
+            await self.about_to_act()
+
+    def _seated(self) -> Seated:
+        return Seated(self.world, self.person)
+
+
+@dataclass
+class Seated:
+    """Gives a stranger a role for as long as it takes to get something that he is not to use afterwards."""
+
+    world: World
+    person: int
+
+    async def __aenter__(self) -> None:
+        if self.person == STRANGER:
+            async with book(self.world) as db:
+                await ShopRepository(db).set_member(1, STRANGER, Role.MERCHANT, name="", now=self.world.clock.now())
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.person == STRANGER:
+            await dismiss(self.world, STRANGER)
+
+
+async def write(world: World, statement: str) -> None:
+    """Change the database as somebody else's hand would."""
+    async with book(world) as db, db.transaction() as tx:
+        await tx.exec_driver_sql(statement)
+
+
+def _first_data(message: Json) -> str:
+    return str(message["reply_markup"]["inline_keyboard"][0][0]["callback_data"])
+
+
+def standing(world: World) -> list[Any]:
+    """All that a refusal must leave as it was."""
+    book_ = [rows(world, f"SELECT * FROM {table} ORDER BY 1, 2") for table in BOOK]
+    edits = sum(entry.method == "editMessageText" for entry in world.telegram.transcript)
+    return [rows(world, KEPT), book_, edits, len(world.stripe.ledger.requests)]

@@ -1,0 +1,65 @@
+"""What tests of the people of a shop share: a link as it was sent, a way in, and who sits where."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+from bot.sandbox.fake_telegram import FakeTelegram
+from tests.support.evidence import rows
+from tests.support.people import ADMIN, book, reply, shown
+from tests.support.world import PATIENCE, Json, World
+
+LINK = re.compile(r"https://t\.me/(\w+)\?start=(invite-([A-Za-z0-9_-]+))")
+
+
+def links(world: World, chat: int) -> list[str]:
+    """The start payloads of every invitation that stands in a chat, oldest first."""
+    if chat not in world.telegram.world.chats:
+        return []
+    return [found[2] for message in shown(world, chat) for found in LINK.finditer(message["text"])]
+
+
+async def invited(world: World, role: str = "merchant", *, by: int = ADMIN, chat: int | None = None) -> str:
+    """Invite somebody and return the start payload that the inviter got in his private chat."""
+    before = len(links(world, by))
+    world.say(f"/invite {role}", by=by, chat=chat)
+
+    def come(_: FakeTelegram) -> list[str]:
+        return links(world, by)[before:]
+
+    found: list[str] = await world.telegram.until(come, timeout=PATIENCE)
+    return found[0]
+
+
+async def join(world: World, payload: str, *, by: int, chat: int | None = None, **words: Any) -> Json:
+    """Open a link, and return what the bot answers."""
+    return await reply(world, world.say(f"/start {payload}", by=by, chat=chat, **words), chat=chat or by)
+
+
+def seats(world: World, person: int) -> list[tuple[int, int, int | None]]:
+    """Shop, role and inviter of each seat that a person holds."""
+    query = "SELECT shop_id, role, invited_by FROM members WHERE user_id = :person ORDER BY shop_id"
+    return [(row["shop_id"], row["role"], row["invited_by"]) for row in rows(world, query, person=person)]
+
+
+def trail(world: World, *actions: str) -> list[tuple[str, str]]:
+    """Who did what of these kinds, oldest first."""
+    found = rows(world, "SELECT actor, action FROM audit_log ORDER BY id")
+    return [(row["actor"], row["action"]) for row in found if not actions or row["action"] in actions]
+
+
+def digest(payload: str) -> str:
+    """What the database may know of a link."""
+    return hashlib.sha256(payload.removeprefix("invite-").encode()).hexdigest()
+
+
+async def taken_up_again(world: World, text: str) -> None:
+    """Have the newest message that says so come once more, as after a crash before it was settled."""
+    heard = [entry for entry in world.telegram.transcript if entry.direction == "in" and text in str(entry.params)]
+    number = heard[-1].result["update_id"]
+    async with book(world) as db, db.transaction() as tx:
+        done = await tx.exec_driver_sql("DELETE FROM jobs WHERE queue = 'updates' AND key LIKE ?", (f"%:{number}",))
+        assert done.rowcount == 1
+    await world.control("telegram", "redeliver", {"update_id": number})

@@ -1,0 +1,197 @@
+"""Both pretend services in this process on real time, and Kvit as a process of its own, for what only a process has."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from bot.sandbox.fake_services import environment, subscribe
+from bot.sandbox.fake_stripe import FakeStripe, Request
+from bot.sandbox.fake_telegram import Entry, FakeTelegram
+from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.settings import Settings
+from tests.support.world import OWNER, PATIENCE, Json, button, free_port
+
+ROOT = Path(__file__).parent.parent.parent
+SERVE = ("bot", "serve")
+
+
+@dataclass
+class Outside:
+    """What is around the process; `environment` is all that it knows of it, `folder` where it runs and keeps its file.
+
+    Every process is killed at the end, if it did not end before.
+    """
+
+    stripe: FakeStripe
+    telegram: FakeTelegram
+    http: aiohttp.ClientSession
+    folder: Path
+    port: int
+    environment: dict[str, str]
+    processes: list[Process] = field(default_factory=list)
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """What all processes wrote to stderr."""
+        return (self.folder / "stderr").read_text()
+
+    async def begin(self, *command: str, **environment: str) -> Process:
+        """Start `python -m command` and return at once."""
+        with (self.folder / "stderr").open("ab") as stderr:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-W", "error", "-m", *command),
+                cwd=self.folder,
+                env=self.environment | environment,
+                stdout=PIPE,
+                stderr=stderr,
+            )
+        self.processes.append(process)
+        return process
+
+    async def ready(self, *command: str, **environment: str) -> Process:
+        """Start it, and return once it says that it is ready."""
+        process = await self.begin(*(command or SERVE), **environment)
+        await self.is_ready(process)
+        return process
+
+    async def is_ready(self, process: Process) -> None:
+        """Return once it says so."""
+        assert process.stdout is not None
+        async with asyncio.timeout(PATIENCE):
+            line = (await process.stdout.readline()).decode()
+        assert line == f"Kvit is ready on {self.base}\n", (line, self.log)
+
+    async def ended(self, process: Process) -> tuple[int, str]:
+        """The exit code and the rest of stdout, once it has ended."""
+        async with asyncio.timeout(PATIENCE):
+            out, _ = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, out.decode()
+
+    async def stopped(self, process: Process, by: signal.Signals = signal.SIGTERM) -> None:
+        """Tell it to end, and see that it does so in peace."""
+        process.send_signal(by)
+        assert await self.ended(process) == (0, ""), self.log
+
+    async def subscribe(self, *events: str) -> None:
+        """Have Stripe's events sent here, as the operator does once."""
+        await subscribe(self.stripe, self.base, *events)
+
+    async def fault(self, base: str, method: str, how: str, *, when: str = "before", timing: int = 1) -> None:
+        """Have the next calls of a method at Stripe or Telegram go wrong."""
+        order = {"method": method, "nth": 1, "when": when, "how": how, "times": timing}
+        async with self.http.post(f"{base}/_control/faults", json=order) as answer:
+            assert answer.status == 200, await answer.text()
+
+    async def until(self, true: Callable[[], Any]) -> Any:
+        """Wait for something that shows at Telegram or at Stripe."""
+        return await self.telegram.until(lambda _: true(), timeout=PATIENCE)
+
+    async def message(self, contains: str, *, chat: int = OWNER, which: int | None = None) -> Json:
+        """The bot's newest message that says so now, or the one `which` once it does."""
+
+        def find() -> Json | None:
+            there = self.telegram.world.chats[chat]
+            numbers = sorted(there.mine, reverse=True) if which is None else [which]
+            messages = [there.messages[number] for number in numbers]
+            return next((message for message in messages if contains in message["text"]), None)
+
+        found: Json = await self.until(find)
+        return found
+
+    async def approve(self, card: Json, answer: str = "authorize") -> None:
+        """The customer opens the link on the card and answers in the wallet: authorize, or fail."""
+        link = button(card, "Pay")["url"]
+        async with self.http.post(link, data={"answer": answer}, allow_redirects=False) as landed:
+            assert landed.status == 303, await landed.text()
+
+    async def ask(self, owners: list[int]) -> None:
+        """Each of them asks for money; return once Stripe has heard of all and, if it is slow, has not answered yet."""
+        asked = len(self.created) + len(owners)
+        for owner in owners:
+            self.telegram.say(owner, owner, "/pay 149,50 Coffee")
+        await self.until(lambda: len(self.created) == asked)
+
+    @property
+    def created(self) -> list[Request]:
+        """The requests that reached Stripe to make an intent."""
+        return [r for r in self.stripe.ledger.requests if r.method == "POST" and r.path == "/v1/payment_intents"]
+
+    async def all_paid(self, process: Process, owners: list[int], *, waiting: list[int]) -> None:
+        """What was asked by those who are `waiting` is paid, and then each has been paid once; the process is ended."""
+        cards = [await self.message("Waiting for payment", chat=owner) for owner in waiting]
+        await asyncio.gather(*(self.approve(card) for card in cards))
+        for owner in owners:
+            await self.message("✅ Paid:", chat=owner)
+        await self.drained()
+        await self.stopped(process)
+        assert [charge["status"] for charge in self.stripe.ledger.charges.values()] == ["succeeded"] * len(owners)
+        assert self.rows("SELECT DISTINCT status, amount_received FROM payments") == [("succeeded", 14950)]
+
+    def tap(self, message: Json, label: str) -> str:
+        """The owner presses a button; returns the query's id."""
+        return self.telegram.tap(message["message_id"], OWNER, button(message, label)["callback_data"], OWNER)
+
+    def sent(self, contains: str = "") -> list[Entry]:
+        """Every message that the bot posted (not the edits) whose first words were these."""
+        return [e for e in self.telegram.transcript if e.method == "sendMessage" and contains in e.params["text"]]
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What the database says."""
+        with closing(sqlite3.connect(self.folder / "kvit.db")) as db:
+            return db.execute(query).fetchall()
+
+    async def drained(self) -> None:
+        """Wait until the process has nothing left to do; its boxes are in its file, so nobody can ring a bell here."""
+        async with asyncio.timeout(PATIENCE):
+            while self.rows("SELECT 1 FROM jobs WHERE state = 'pending'"):
+                await asyncio.sleep(0.02)
+        assert self.rows("SELECT kind, reason FROM jobs WHERE state = 'dead'") == []
+
+    async def end(self) -> None:
+        """Kill whatever still runs."""
+        for process in self.processes:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.communicate()
+
+
+@asynccontextmanager
+async def outside(folder: Path, **settings: str) -> AsyncIterator[Outside]:
+    """Both services running and nobody else; `settings` are Kvit's, as in the environment."""
+    folder.mkdir(exist_ok=True)
+    clock, port = TurnedClock(), free_port()
+    stripe, telegram = FakeStripe(clock), FakeTelegram(clock, owner_id=OWNER, flood_control=False)
+    stripe.world.changes = telegram.world.changes
+    inherited = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
+    await stripe.start()
+    await telegram.start()
+    given = environment(stripe, telegram) | {
+        "PYTHONPATH": str(ROOT),
+        "OWNER_IDS": str(OWNER),
+        "PORT": str(port),
+    }
+    async with aiohttp.ClientSession() as http:
+        world = Outside(stripe, telegram, http, folder, port, inherited | given | settings)
+        try:
+            yield world
+        finally:
+            await world.end()
+            await telegram.stop()
+            await stripe.stop()

@@ -1,0 +1,116 @@
+"""What the journeys of refunds, holds and disputes have in common: a paid request, a draft, and what Stripe holds."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from typing import Any
+
+from storage.models.shop import Role
+from storage.shops import ShopRepository
+from tests.support.people import book, reply
+from tests.support.world import OWNER, Json, World
+
+DAY = 86_400
+
+
+def ref_of(card: Json) -> str:
+    """The reference on a card, without its `#`."""
+    return str(re.findall(r"(?m)^#([A-Z][0-9][0-9A-Z]{2,6})$", card["text"])[0])
+
+
+async def paid(world: World, text: str = "/pay 125 Tea", *, by: int = OWNER, chat: int = OWNER) -> Json:
+    """The card of a request that the customer has paid."""
+    card = await reply(world, world.say(text, by=by, chat=chat), "Waiting for payment", chat=chat)
+    await world.decide("approve")
+    ref = ref_of(card)
+    await world.until(lambda: any(ref in one and "✅ Paid:" in one for one in texts(world, chat)))
+    return await world.card(f"#{ref}", chat=chat, but="Paid:")
+
+
+async def held(world: World, text: str = "/hold 125 Bicycle", *, by: int = OWNER, chat: int = OWNER) -> Json:
+    """The card of a request whose money the customer has reserved."""
+    card = await reply(world, world.say(text, by=by, chat=chat), "Waiting for payment", chat=chat)
+    await world.decide("approve")
+    ref = ref_of(card)
+    await world.until(lambda: any(ref in one and "🔒 Reserved:" in one for one in texts(world, chat)))
+    return await world.card(f"#{ref}", chat=chat, but="Reserved:")
+
+
+async def drafted(world: World, text: str, *, by: int = OWNER, chat: int = OWNER, says: str = "Refund ") -> Json:
+    """What `/refund …` is answered with: the message with the button that lets the money go."""
+    return await reply(world, world.say(text, by=by, chat=chat), says, chat=chat)
+
+
+async def refunded(world: World, text: str, *, by: int = OWNER, chat: int = OWNER) -> Json:
+    """A refund that one person asked for and confirmed; the message as it stands after the tap."""
+    draft = await drafted(world, text, by=by, chat=chat)
+    await world.answer(world.tap(draft, "Refund", by=by))
+    return draft
+
+
+def texts(world: World, chat: int = OWNER) -> list[str]:
+    """The bot's messages in a chat as they stand now, oldest first, with plain spaces."""
+    place = world.telegram.world.chats.get(chat)
+    found = [m["text"] for m in place.messages.values() if m["message_id"] in place.mine] if place else []
+    return [one.replace("\u00a0", " ") for one in found]
+
+
+async def told(world: World, words: str, chat: int = OWNER) -> str:
+    """The newest message of the bot that says so, once there is one."""
+    await world.until(lambda: any(words in one for one in texts(world, chat)))
+    return next(one for one in reversed(texts(world, chat)) if words in one)
+
+
+def refunds(world: World) -> list[Json]:
+    """The refunds at Stripe, oldest first."""
+    return list(world.stripe.ledger.refunds.values())
+
+
+def asked(world: World) -> list[Any]:
+    """Every request for a refund that reached Stripe, whatever became of it."""
+    return [r for r in world.stripe.ledger.requests if r.method == "POST" and r.path == "/v1/refunds"]
+
+
+def back(world: World) -> list[tuple[int, str]]:
+    """The amounts and states of the refunds at Stripe."""
+    return [(refund["amount"], refund["status"]) for refund in refunds(world)]
+
+
+async def promote(world: World, person: int) -> None:
+    """Make somebody an admin of the first shop, as another admin's hand would."""
+    async with book(world) as db:
+        shop = (await ShopRepository(db).shops())[0]
+        await ShopRepository(db).set_member(shop.id, person, Role.ADMIN, name="", now=world.clock.now())
+
+
+async def fate(world: World, status: str, **more: Any) -> None:
+    """How the next refund comes out at Stripe."""
+    await world.control("stripe", "refunds/next", {"status": status, **more})
+
+
+async def move(world: World, verb: str, number: int = -1, **body: Any) -> None:
+    """Have a refund at Stripe succeed, fail, be canceled or wait for the customer."""
+    await world.control("stripe", f"refunds/{refunds(world)[number]['id']}/{verb}", body)
+
+
+async def by_hand(world: World, minor: int, number: int = -1) -> None:
+    """Somebody refunds in Stripe's Dashboard."""
+    await world.control("stripe", f"intents/{world.intent(number)['id']}/refund", {"amount": minor})
+
+
+async def back_up(world: World) -> None:
+    """Keep a copy of the database as it is now."""
+    await world.stop()
+    shutil.copy(world.database, world.database.with_suffix(".kept"))
+    await world.begin()
+
+
+async def restore(world: World) -> None:
+    """Put the copy in the place of the database, and begin with it an hour later."""
+    await world.stop()
+    for suffix in ("db-wal", "db-shm"):
+        world.database.with_suffix(f".{suffix}").unlink(missing_ok=True)
+    shutil.copy(world.database.with_suffix(".kept"), world.database)
+    world.advance(3600)
+    await world.begin()

@@ -1,0 +1,55 @@
+"""Whatever the bot says to Telegram is a call that Telegram's documentation knows; and the judge of that can say no."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.sandbox.fake_telegram import Entry
+from bot.sandbox.shared.fake_clock import TurnedClock
+from tests.support.bot_api import faults
+from tests.support.world import opened
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+async def test_a_whole_day_in_the_chat_is_valid_call_by_call(clock: TurnedClock, tmp_path: Path) -> None:
+    async with opened(clock, tmp_path) as world:
+        for text in ("/pay", "/pay 1.234 Lamp", "/help", "/id", "/settings", "/open", "/status", "/terms", "/nonsense"):
+            world.say(text)
+        world.say("/pay 125 <b>Coffee</b> & cake")
+        card = await world.card("Waiting for payment")
+        world.tap(card, "Cancel")
+        await world.card("Canceled · TEST")
+        query = await world.control("telegram", "inline", {"from_id": world.telegram.owner_id, "query": "90 Tea"})
+        await world.telegram.until(lambda t: t.world.inline_queries[query["inline_query_id"]].answer)
+        used = {entry.method for entry in world.telegram.transcript if entry.direction == "out"}
+        assert {"getMe", "sendMessage", "editMessageText", "answerCallbackQuery", "answerInlineQuery"} <= used
+        assert faults(world.telegram.transcript) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "fault"),
+    [
+        ("sendSmoke", {}, "no such method"),
+        ("sendMessage", {"chat_id": 1}, "text"),
+        ("sendMessage", {"chat_id": 1, "text": "a", "colour": "red"}, "unknown parameter colour"),
+        ("sendMessage", {"chat_id": 1, "text": "a" * 4097}, "too long"),
+        ("answerCallbackQuery", {"callback_query_id": "1", "text": "a" * 201}, "too long"),
+        (
+            "sendMessage",
+            {
+                "chat_id": 1,
+                "text": "a",
+                "reply_markup": f'{{"inline_keyboard": [[{{"text": "b", "callback_data": "{"c" * 65}"}}]]}}',
+            },
+            "64 bytes",
+        ),
+    ],
+)
+def test_a_call_that_telegram_does_not_know_is_named(method: str, params: dict[str, Any], fault: str) -> None:
+    [said] = faults([Entry(NOON, "out", method, params, None)])
+    assert fault in said

@@ -1,0 +1,250 @@
+"""Messages out: what Telegram is asked, and what becomes of its refusals."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+from collections.abc import AsyncIterator, Awaitable
+
+import pytest
+from telegram.error import Conflict, RetryAfter
+
+from bot.telegram.http_client import AiohttpRequest
+from bot.telegram.messenger import BotTokenRejected, TelegramMessenger, to_delivery_error
+from handlers.telegram.messenger import Button, DeliveryError, Message, Messenger
+from storage.models.payment import ChatTarget
+from tests.support.scripted_telegram import TOKEN, Stand
+
+CHAT = ChatTarget(-100, 7)
+LETTER = Message("<b>125,00 kr</b>")
+SENT = {"ok": True, "result": {"message_id": 55, "date": 0, "chat": {"id": -100, "type": "supergroup"}}}
+
+
+@pytest.fixture
+async def stand() -> AsyncIterator[Stand]:
+    async with Stand() as running:
+        yield running
+
+
+@pytest.fixture
+async def messenger(stand: Stand) -> AsyncIterator[TelegramMessenger]:
+    made = TelegramMessenger(AiohttpRequest(TOKEN, base=stand.base))
+    yield made
+    await made.close()
+
+
+async def failure(call: Awaitable[object]) -> DeliveryError:
+    with pytest.raises(DeliveryError) as caught:
+        await call
+    return caught.value
+
+
+def test_it_is_what_the_use_cases_need(messenger: TelegramMessenger) -> None:
+    port: Messenger = messenger
+    assert port.username == ""
+
+
+async def test_connecting_learns_who_we_are(stand: Stand, messenger: TelegramMessenger) -> None:
+    assert messenger.bot_id == 4242
+    stand.say("<html>", 502)
+    assert not (await failure(messenger.get_me())).permanent
+    stand.say({"ok": True, "result": {"id": 4242, "is_bot": True, "first_name": "Kvit", "username": "KvitBot"}})
+    await messenger.get_me()
+    assert (messenger.username, messenger.bot_id) == ("KvitBot", 4242)
+
+
+async def test_a_message_is_html_without_preview_in_its_topic(stand: Stand, messenger: TelegramMessenger) -> None:
+    stand.say(SENT)
+    assert await messenger.send(CHAT, LETTER, reply_to=9, silent=True) == 55
+    form = stand.forms[0]
+    assert stand.paths[0].endswith("/sendMessage")
+    assert json.loads(form.pop("reply_parameters")) == {"message_id": 9, "allow_sending_without_reply": True}
+    assert json.loads(form.pop("link_preview_options")) == {"is_disabled": True}
+    assert form == {
+        "chat_id": "-100",
+        "text": "<b>125,00 kr</b>",
+        "parse_mode": "HTML",
+        "message_thread_id": "7",
+        "disable_notification": "true",
+    }
+
+
+@pytest.mark.parametrize("thread_id", [None, 1])
+async def test_the_general_topic_is_not_named(
+    stand: Stand, messenger: TelegramMessenger, thread_id: int | None
+) -> None:
+    stand.say(SENT)
+    await messenger.send(ChatTarget(-100, thread_id), LETTER)
+    assert set(stand.forms[0]) == {"chat_id", "text", "parse_mode", "link_preview_options"}
+
+
+async def test_every_kind_of_button_reaches_telegram(stand: Stand, messenger: TelegramMessenger) -> None:
+    rows = (
+        (Button("Pay", url="https://pay.example.dk/p/x", style="success"), Button("Copy", copy="https://x.dk")),
+        (Button("Cancel", data="c:1", style="danger"),),
+    )
+    stand.say(SENT)
+    await messenger.send(CHAT, Message("x", rows))
+    assert json.loads(stand.forms[0]["reply_markup"])["inline_keyboard"] == [
+        [
+            {"text": "Pay", "url": "https://pay.example.dk/p/x", "style": "success"},
+            {"text": "Copy", "copy_text": {"text": "https://x.dk"}},
+        ],
+        [{"text": "Cancel", "callback_data": "c:1", "style": "danger"}],
+    ]
+
+
+async def test_an_edit_shows_the_new_text_and_buttons(stand: Stand, messenger: TelegramMessenger) -> None:
+    stand.say(SENT)
+    await messenger.edit(CHAT, 55, Message("paid", ((Button("Refund", data="r"),),)))
+    form = stand.forms[0]
+    assert stand.paths[0].endswith("/editMessageText")
+    assert (form["chat_id"], form["message_id"], form["text"]) == ("-100", "55", "paid")
+    assert json.loads(form["reply_markup"]) == {"inline_keyboard": [[{"text": "Refund", "callback_data": "r"}]]}
+
+
+async def test_an_edit_that_changes_nothing_is_done(stand: Stand, messenger: TelegramMessenger) -> None:
+    stand.refuse(400, "Bad Request: message is not modified: specified new message content is exactly the same")
+    await messenger.edit(CHAT, 55, LETTER)
+
+
+async def test_a_tap_is_answered(stand: Stand, messenger: TelegramMessenger) -> None:
+    stand.say({"ok": True, "result": True})
+    await messenger.answer_callback("77", "Expired", alert=True)
+    assert stand.forms[0] == {"callback_query_id": "77", "text": "Expired", "show_alert": "true"}
+
+
+async def test_a_tap_that_is_too_old_is_no_failure(stand: Stand, messenger: TelegramMessenger) -> None:
+    stand.refuse(400, "Bad Request: query is too old and response timeout expired or query ID is invalid")
+    await messenger.answer_callback("77")
+
+
+async def test_a_flood_waits_as_long_as_telegram_says(stand: Stand, messenger: TelegramMessenger) -> None:
+    stand.refuse(429, "Too Many Requests: retry after 1386", retry_after=1386)
+    error = await failure(messenger.send(CHAT, LETTER))
+    assert (error.retry_after, error.permanent, error.outcome_unknown) == (1386.0, False, False)
+
+
+async def test_a_group_that_moved_tells_where(stand: Stand, messenger: TelegramMessenger) -> None:
+    stand.refuse(400, "Bad Request: group chat was upgraded to a supergroup chat", migrate_to_chat_id=-100200)
+    error = await failure(messenger.send(CHAT, LETTER))
+    assert (error.moved_to, error.permanent, error.outcome_unknown) == (-100200, False, False)
+
+
+@pytest.mark.parametrize("said", ["Forbidden: bot was blocked by the user", "Forbidden: bot was kicked from the group"])
+async def test_a_chat_that_is_closed_to_us_stays_closed(stand: Stand, messenger: TelegramMessenger, said: str) -> None:
+    stand.refuse(403, said)
+    error = await failure(messenger.send(CHAT, LETTER))
+    assert (error.permanent, error.message_gone, str(error)) == (True, False, said)
+
+
+@pytest.mark.parametrize(
+    ("said", "gone"),
+    [
+        ("Bad Request: chat not found", False),
+        ('Bad Request: can\'t parse entities: Unsupported start tag "b1"', False),
+        ("Bad Request: message to edit not found", True),
+        ("Bad Request: message can't be edited", True),
+        ("Bad Request: MESSAGE_ID_INVALID", True),
+        ("Bad Request: message thread not found", True),
+        ("Bad Request: TOPIC_DELETED", True),
+        ("Bad Request: not enough rights to send text messages to the chat", False),
+    ],
+)
+async def test_a_bad_request_is_never_tried_again(
+    stand: Stand, messenger: TelegramMessenger, said: str, gone: bool
+) -> None:
+    stand.refuse(400, said)
+    error = await failure(messenger.edit(CHAT, 55, LETTER))
+    assert (error.permanent, error.message_gone, error.outcome_unknown, error.retry_after) == (
+        True,
+        gone,
+        False,
+        None,
+    )
+
+
+async def test_a_refused_button_says_so_without_the_link(stand: Stand, messenger: TelegramMessenger) -> None:
+    stand.refuse(400, "Bad Request: inline keyboard button URL 'http://localhost/p/Secret' is invalid: Wrong HTTP URL")
+    error = await failure(messenger.send(CHAT, LETTER))
+    assert error.permanent
+    assert "button" in str(error)
+    assert "ecret" not in str(error)
+
+
+async def test_no_failure_repeats_a_link(stand: Stand, messenger: TelegramMessenger) -> None:
+    stand.refuse(400, "Bad Request: what is https://pay.example.dk/p/SECRET doing here")
+    assert str(await failure(messenger.send(CHAT, LETTER))) == "What is [link] doing here"
+
+
+@pytest.mark.parametrize("status", [401, 404])
+async def test_a_refused_token_loses_nothing(stand: Stand, messenger: TelegramMessenger, status: int) -> None:
+    stand.refuse(status, "Unauthorized")
+    error = await failure(messenger.send(CHAT, LETTER))
+    assert isinstance(error, BotTokenRejected)
+    assert (str(error), error.permanent, error.outcome_unknown) == ("token refused", False, False)
+    assert error.retry_after
+
+
+@pytest.mark.parametrize("status", [413, 429, 302, 418])
+async def test_an_answer_that_says_no_may_be_tried_again(
+    stand: Stand, messenger: TelegramMessenger, status: int
+) -> None:
+    stand.say("<html>no</html>", status)
+    error = await failure(messenger.send(CHAT, LETTER))
+    assert (error.permanent, error.outcome_unknown, error.retry_after) == (False, False, None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (Stand.RESET, 200),
+        ("<html>", 502),
+        ("{", 200),
+        ({"ok": False}, 200),
+        ({"ok": True, "result": {}}, 200),
+        ({"ok": True, "result": None}, 200),
+        ({"ok": True, "result": "yes"}, 200),
+    ],
+)
+async def test_what_may_have_been_delivered_is_unsure(
+    stand: Stand, messenger: TelegramMessenger, answer: object, status: int
+) -> None:
+    stand.say(answer, status)
+    error = await failure(messenger.send(CHAT, LETTER))
+    assert (error.permanent, error.outcome_unknown, error.retry_after) == (False, True, None)
+
+
+async def test_silence_is_unsure(stand: Stand) -> None:
+    messenger = TelegramMessenger(AiohttpRequest(TOKEN, base=stand.base, read=0.3))
+    stand.say(Stand.SILENCE)
+    error = await failure(messenger.send(CHAT, LETTER))
+    await messenger.close()
+    assert (error.permanent, error.outcome_unknown, error.retry_after) == (False, True, None)
+
+
+async def test_what_never_reached_telegram_is_sure() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        messenger = TelegramMessenger(AiohttpRequest(TOKEN, base=f"http://127.0.0.1:{taken.getsockname()[1]}"))
+        error = await failure(messenger.send(CHAT, LETTER))
+        await messenger.close()
+    assert (error.permanent, error.outcome_unknown) == (False, False)
+
+
+async def test_a_failure_shows_no_token(
+    stand: Stand, messenger: TelegramMessenger, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    stand.say(f"/bot{TOKEN}/getMe not found", 404)
+    error = await failure(messenger.get_me())
+    stand.say(f"/bot{TOKEN}/sendMessage is too large", 413)
+    other = await failure(messenger.send(CHAT, LETTER))
+    shown = f"{error!r} {error.__cause__!r} {error.__context__!r} {other!r} {other.__context__!r} {messenger!r}"
+    assert TOKEN not in shown + caplog.text
+
+
+def test_a_conflict_and_a_flood_told_in_whole_seconds_have_their_place() -> None:
+    assert not to_delivery_error(Conflict("terminated by other getUpdates request")).permanent
+    assert to_delivery_error(RetryAfter(3)).retry_after == 3.0

@@ -1,0 +1,284 @@
+"""Updates in: kept before they are confirmed, once each, and outages told once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.telegram.http_client import AiohttpRequest
+from bot.telegram.polling import Polling, WebhookConflict
+from storage.database.database import Database
+from storage.errors import DatabaseUnavailable
+from storage.job_queue import JobQueue
+from tests.support.scripted_telegram import TOKEN, Stand
+
+NO_WEBHOOK = {"ok": True, "result": {"url": ""}}
+WEBHOOK = {"ok": True, "result": {"url": "https://pay.example.dk/telegram/webhook"}}
+OTHER_POLLER = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"
+HOOK_ACTIVE = "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook first"
+
+
+def message(update_id: int, chat_id: int = 7, text: str = "/pay 10") -> dict[str, Any]:
+    return {"update_id": update_id, "message": {"message_id": 1, "chat": {"id": chat_id}, "text": text}}
+
+
+def updates(*found: object) -> dict[str, object]:
+    return {"ok": True, "result": list(found)}
+
+
+@pytest.fixture
+async def stand() -> AsyncIterator[Stand]:
+    async with Stand() as running:
+        yield running
+
+
+@pytest.fixture
+async def request_(stand: Stand) -> AsyncIterator[AiohttpRequest]:
+    request = AiohttpRequest(TOKEN, base=stand.base, connect=1)
+    yield request
+    await request.shutdown()
+
+
+@pytest.fixture
+def inbox(db: Database) -> JobQueue:
+    return JobQueue(db, "updates")
+
+
+class HastyClock(TurnedClock):
+    """Sleeps in no time, and remembers for how long it should have."""
+
+    def __init__(self) -> None:
+        super().__init__(datetime(2026, 11, 24, 12, tzinfo=UTC), frozen=True)
+        self.pauses: list[float] = []
+        self.at_the_pause: Callable[[], object] = lambda: None
+
+    async def sleep(self, seconds: float) -> None:
+        """Move on at once."""
+        self.pauses.append(seconds)
+        self.at_the_pause()
+        self.advance(seconds)
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def clock() -> HastyClock:
+    return HastyClock()
+
+
+@pytest.fixture
+def polling(request_: AiohttpRequest, inbox: JobQueue, clock: HastyClock) -> Polling:
+    return Polling(request_, inbox, clock, chance=lambda: 1.0)
+
+
+async def kept(inbox: JobQueue, clock: HastyClock) -> list[tuple[str, str, str]]:
+    jobs = await inbox.claim(now=clock.now(), limit=100, lease_seconds=60)
+    return [(job.key, job.ordering_key, job.kind) for job in jobs]
+
+
+@asynccontextmanager
+async def running(polling: Polling) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(polling.run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_updates_are_kept_as_they_came(
+    stand: Stand, polling: Polling, inbox: JobQueue, clock: HastyClock
+) -> None:
+    update = message(10, text="kaffe \U0001f36a & <te> \udc00") | {"new_field": {"a": [1, None]}}
+    stand.say(NO_WEBHOOK)
+    stand.say(updates(update))
+    assert await polling.poll_once() == 1
+    (job,) = await inbox.claim(now=clock.now(), limit=10, lease_seconds=60)
+    assert (job.key, job.ordering_key, job.kind) == ("4242:10", "7", "message")
+    assert json.loads(job.payload) == update
+
+
+async def test_telegram_is_asked_for_exactly_what_we_read(stand: Stand, polling: Polling) -> None:
+    stand.say(NO_WEBHOOK)
+    stand.say(updates())
+    await polling.poll_once()
+    asked = json.loads(stand.forms[1].pop("allowed_updates"))
+    assert asked == ["message", "callback_query", "my_chat_member", "inline_query", "chosen_inline_result"]
+    assert stand.forms[1] == {"timeout": "25"}
+
+
+async def test_an_update_is_confirmed_only_after_it_is_kept(stand: Stand, polling: Polling) -> None:
+    stand.say(NO_WEBHOOK)
+    stand.say(updates(message(10), message(11, 8)))
+    stand.say(updates())
+    stand.say(updates(message(3)))
+    stand.say(updates())
+    assert [await polling.poll_once() for _ in range(4)] == [2, 0, 1, 0]
+    assert [form.get("offset") for form in stand.forms[1:]] == [None, "12", None, "4"]
+
+
+async def test_nothing_is_confirmed_while_the_database_is_away(
+    stand: Stand,
+    request_: AiohttpRequest,
+    clock: HastyClock,
+    db: Database,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    impatient = Database(f"sqlite:///{db.path}", busy_seconds=0.01)
+    inbox = JobQueue(impatient, "updates")
+    polling = Polling(request_, inbox, clock, chance=lambda: 1.0)
+    stand.say(NO_WEBHOOK)
+    for _ in range(3):
+        stand.say(updates(message(10)))
+    with closing(sqlite3.connect(db.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseUnavailable):
+            await polling.poll_once()
+        clock.at_the_pause = lambda: other.execute("ROLLBACK")
+        stand.say(Stand.SILENCE)
+        async with running(polling):
+            await stand.requests(5)
+    assert [form.get("offset") for form in stand.forms[1:]] == [None, None, None, "11"]
+    assert clock.pauses == [1]
+    assert await kept(inbox, clock) == [("4242:10", "7", "message")]
+    assert caplog.text.count("No update is confirmed") == 1
+    await impatient.close()
+
+
+async def test_an_update_that_comes_again_is_kept_once(
+    stand: Stand, polling: Polling, inbox: JobQueue, clock: HastyClock
+) -> None:
+    stand.say(NO_WEBHOOK)
+    stand.say(updates(message(10), message(10)))
+    stand.say(updates(message(10)))
+    assert [await polling.poll_once() for _ in range(2)] == [1, 0]
+    assert len(await kept(inbox, clock)) == 1
+
+
+async def test_what_has_no_id_is_passed_over_and_hinders_nobody(
+    stand: Stand, polling: Polling, inbox: JobQueue, clock: HastyClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    stand.say(NO_WEBHOOK)
+    stand.say(updates("text", {"message": {}}, {"update_id": "9"}, {"update_id": True}, None, message(10)))
+    assert await polling.poll_once() == 1
+    assert await kept(inbox, clock) == [("4242:10", "7", "message")]
+    assert caplog.text.count("passed over") == 5
+
+
+async def test_polling_refuses_while_a_webhook_is_set(stand: Stand, polling: Polling) -> None:
+    stand.say(WEBHOOK)
+    with pytest.raises(WebhookConflict, match="take-over-webhook"):
+        await polling.ensure_no_webhook()
+    stand.say(WEBHOOK)
+    with pytest.raises(WebhookConflict):
+        await polling.poll_once()
+    assert {path.rpartition("/")[2] for path in stand.paths} == {"getWebhookInfo"}
+
+
+async def test_a_webhook_is_taken_over_when_asked_and_drops_nothing(
+    stand: Stand, request_: AiohttpRequest, inbox: JobQueue, clock: HastyClock
+) -> None:
+    polling = Polling(request_, inbox, clock, take_over=True)
+    stand.say(WEBHOOK)
+    stand.say({"ok": True, "result": True})
+    await polling.ensure_no_webhook()
+    assert stand.paths[-1].endswith("/deleteWebhook")
+    assert stand.forms[-1] == {"drop_pending_updates": "false"}
+
+
+async def test_a_webhook_set_later_is_respected_even_after_a_take_over(
+    stand: Stand, request_: AiohttpRequest, inbox: JobQueue, clock: HastyClock
+) -> None:
+    polling = Polling(request_, inbox, clock, take_over=True)
+    stand.say(NO_WEBHOOK)
+    stand.refuse(409, HOOK_ACTIVE)
+    stand.say(WEBHOOK)
+    for _ in range(2):
+        with pytest.raises(WebhookConflict):
+            await polling.poll_once()
+    assert not any("deleteWebhook" in path for path in stand.paths)
+
+
+@pytest.mark.parametrize(("said", "why"), [(HOOK_ACTIVE, "webhook is set"), (OTHER_POLLER, "another program polls")])
+async def test_a_conflict_stops_the_intake_which_says_why_and_looks_rarely(
+    stand: Stand, polling: Polling, clock: HastyClock, caplog: pytest.LogCaptureFixture, said: str, why: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    stand.say(NO_WEBHOOK)
+    answers: list[object] = [NO_WEBHOOK] if said == HOOK_ACTIVE else []
+    for _ in range(2):
+        stand.refuse(409, said)
+        for answer in answers:
+            stand.say(answer)
+    stand.say(updates())
+    stand.say(Stand.SILENCE)
+    async with running(polling):
+        await stand.requests(5 + 2 * len(answers))
+    assert clock.pauses == [60, 60]
+    assert caplog.text.count(why) == 1
+    assert caplog.text.count("come in again") == 1
+
+
+async def test_an_outage_is_told_once_and_so_is_its_end(
+    stand: Stand, polling: Polling, clock: HastyClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    stand.say("<html>", 502)
+    stand.say(Stand.RESET)
+    stand.say("nonsense")
+    stand.say({"ok": False})
+    stand.say(NO_WEBHOOK)
+    stand.say({"ok": True, "result": {}})
+    stand.say(updates("without an id"))
+    stand.say(updates())
+    stand.say(Stand.SILENCE)
+    async with running(polling):
+        await stand.requests(9)
+    assert clock.pauses == [1, 2, 4, 8, 16, 30]
+    assert caplog.text.count("No updates from Telegram") == 1
+    assert caplog.text.count("come in again") == 1
+    assert [form["timeout"] for form in stand.forms[-2:]] == ["0", "25"]
+
+
+async def test_a_flood_is_waited_out(stand: Stand, polling: Polling, clock: HastyClock) -> None:
+    stand.say(NO_WEBHOOK)
+    stand.refuse(429, "Too Many Requests: retry after 100", retry_after=100)
+    stand.say(Stand.SILENCE)
+    async with running(polling):
+        await stand.requests(3)
+    assert clock.pauses == [100]
+
+
+async def test_a_refused_token_is_told_and_tried_rarely(
+    stand: Stand, polling: Polling, clock: HastyClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    stand.refuse(401, f"Unauthorized {TOKEN}")
+    stand.say(NO_WEBHOOK)
+    stand.say(Stand.SILENCE)
+    async with running(polling):
+        await stand.requests(3)
+    assert clock.pauses == [60]
+    assert "refuses the bot's token" in caplog.text
+    assert TOKEN not in caplog.text
+
+
+async def test_stopping_returns_at_once_and_loses_nothing(
+    stand: Stand, polling: Polling, inbox: JobQueue, clock: HastyClock
+) -> None:
+    stand.say(NO_WEBHOOK)
+    stand.say(updates(message(10)))
+    stand.say(Stand.SILENCE)
+    async with running(polling) as task:
+        await stand.requests(3)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=1)
+        assert done
+    assert await kept(inbox, clock) == [("4242:10", "7", "message")]

@@ -1,0 +1,74 @@
+"""What an update is kept as: one key, one lane, and its own content."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.telegram.update_jobs import update_job
+
+
+@pytest.mark.parametrize(
+    ("content", "ordering_key"),
+    [
+        ({"message": {"chat": {"id": -5}, "from": {"id": 9}}}, "-5"),
+        ({"message": {"chat": {"id": -5}, "migrate_to_chat_id": -1005}}, "-5"),
+        ({"callback_query": {"id": "1", "from": {"id": 9}, "message": {"chat": {"id": -5}}}}, "-5"),
+        ({"callback_query": {"id": "1", "from": {"id": 9}, "inline_message_id": "x"}}, "9"),
+        ({"callback_query": {"id": "1", "from": {"id": 9}, "message": None}}, "9"),
+        ({"my_chat_member": {"chat": {"id": -5}, "from": {"id": 9}}}, "-5"),
+        ({"inline_query": {"id": "1", "from": {"id": 9}}}, "inline:9"),
+        ({"chosen_inline_result": {"result_id": "1", "from": {"id": 9}}}, "inline:9"),
+        ({"poll": {"id": "1"}}, "poll"),
+        ({"something_new": 5}, "something_new"),
+        ({"message": {"chat": {"id": "5"}, "from": {"id": True}}}, "message"),
+        ({"message": "text"}, "message"),
+    ],
+)
+def test_what_must_stay_in_order_shares_a_lane(content: dict[str, Any], ordering_key: str) -> None:
+    job = update_job({"update_id": 1, **content}, bot_id=4242)
+    assert job is not None
+    assert (job.key, job.ordering_key, job.kind) == ("4242:1", ordering_key, next(iter(content)))
+
+
+def test_the_webhooks_own_bytes_are_kept() -> None:
+    job = update_job({"update_id": 1, "message": {}}, bot_id=4242, raw=b'{ "update_id": 1, "message": {} }')
+    assert job is not None
+    assert job.payload == b'{ "update_id": 1, "message": {} }'
+
+
+@pytest.mark.parametrize("name", ["", "Message", "\ud83c", "x" * 65, "a\nb"])
+def test_a_kind_that_is_no_name_is_unknown(name: str) -> None:
+    job = update_job({"update_id": 1, name: {}}, bot_id=4242)
+    assert job is not None
+    assert (job.ordering_key, job.kind) == ("unknown", "unknown")
+
+
+def test_an_update_of_nothing_is_unknown() -> None:
+    job = update_job({"update_id": 1}, bot_id=4242)
+    assert job is not None
+    assert job.kind == "unknown"
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters()),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["chat", "from", "id", "message", "text"]), inner, max_size=4)
+    ),
+    max_leaves=10,
+)
+
+
+@given(st.integers(), st.sampled_from(["message", "callback_query", "inline_query", "new"]), anything)
+def test_whatever_comes_is_kept_whole(number: int, kind: str, content: Any) -> None:
+    update = {"update_id": number, kind: content}
+    job = update_job(update, bot_id=1)
+    assert job is not None
+    assert json.loads(job.payload) == update
+    assert job.ordering_key.encode()
+    assert job.key == f"1:{number}"

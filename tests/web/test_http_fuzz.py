@@ -1,0 +1,174 @@
+"""Whatever is sent to the service over HTTP, with a valid signature too, it is answered, never by a 500."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import string
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from bot.sandbox.fake_stripe.delivery import signature
+from bot.sandbox.shared.fake_clock import TurnedClock
+from tests.support.evidence import rest, rows
+from tests.support.people import set_aside
+from tests.support.refund_steps import paid
+from tests.support.world import World, opened
+
+ROUNDS = 250
+SEED = 20_261_125
+PATHS = (
+    "/stripe/webhook",
+    "/telegram/webhook",
+    "/p/{token}",
+    "/p/{token}/state",
+    "/p/{token}/qr.svg",
+    "/p/{token}/qr.png",
+    "/p/{token}/receipt",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/",
+    "/p",
+    "/p/",
+    "/favicon.ico",
+)
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW")
+NASTY = ("", "\x00", "\u202e", "../..", "%2e%2e%2f", "'\"<script>", "😀" * 50, "a" * 5000, "null", "-1", "1e999", "{}")
+VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    0,
+    -1,
+    2**80,
+    1.5,
+    "",
+    "\u0000",
+    "x" * 3000,
+    "\ud800",
+    [],
+    {},
+    [[]],
+    {"a": {"b": []}},
+)
+
+
+@pytest.fixture
+async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+    async with opened(clock, tmp_path) as running:
+        yield running
+
+
+def noise(chance: random.Random) -> str:
+    return chance.choice(NASTY) + "".join(chance.choices(string.printable, k=chance.randrange(12)))
+
+
+def header(chance: random.Random) -> str:
+    return "".join(c for c in noise(chance)[:2000] if c.isprintable() and ord(c) < 256)
+
+
+def bent(chance: random.Random, thing: Any, depth: int = 0) -> Any:
+    """The same JSON with something in it replaced, taken away or added."""
+    if depth > 5 or chance.random() < 0.05:
+        return chance.choice(VALUES)
+    if isinstance(thing, dict):
+        kept = {k: bent(chance, v, depth + 1) if chance.random() < 0.4 else v for k, v in thing.items()}
+        if kept and chance.random() < 0.3:
+            del kept[chance.choice(list(kept))]
+        return kept
+    if isinstance(thing, list):
+        return [bent(chance, one, depth + 1) for one in thing]
+    return chance.choice(VALUES) if chance.random() < 0.1 else thing
+
+
+async def status(world: World, method: str, path: str, headers: dict[str, str], body: bytes) -> int:
+    async with asyncio.timeout(20):
+        async with world.http.request(
+            method, f"{world.service.base}{path}", headers=headers, data=body, allow_redirects=False
+        ) as answer:
+            if "text/event-stream" not in answer.headers.get("Content-Type", ""):
+                await answer.read()
+            return answer.status
+
+
+async def test_no_request_whatever_is_answered_with_a_500(world: World) -> None:
+    chance = random.Random(SEED)
+    await paid(world)
+    token = rows(world, "SELECT page_token FROM payments")[0]["page_token"]
+    names: tuple[str, ...] = (
+        "Accept",
+        "Accept-Language",
+        "Authorization",
+        "Cookie",
+        "Content-Type",
+        "Forwarded",
+        "Origin",
+        "Referer",
+    )
+    names += ("Sec-Fetch-Site", "Stripe-Signature", "X-Forwarded-For", "X-Telegram-Bot-Api-Secret-Token", "Range")
+    for number in range(ROUNDS):
+        place = chance.choice(PATHS).format(token=chance.choice((token, token, quote(noise(chance), safe=""))))
+        query = "?" + quote(noise(chance), safe="=&") if chance.random() < 0.5 else ""
+        headers = {name: header(chance) for name in chance.sample(names, chance.randrange(5))}
+        method, body = chance.choice(METHODS), noise(chance).encode(errors="surrogatepass")
+        got = await status(world, method, place + query, headers, body)
+        assert got < 500, f"{number}: {method} {place}{query} {headers} was answered {got}"
+    assert await status(world, "GET", "/healthz", {}, b"") == 200
+
+
+def signed(world: World, body: bytes) -> dict[str, str]:
+    stamp = int(world.clock.now().timestamp())
+    return {"Stripe-Signature": signature(world.stripe.webhook_secret, stamp, body.decode())}
+
+
+async def test_validly_signed_nonsense_is_answered_and_changes_nothing(world: World) -> None:
+    chance = random.Random(SEED)
+    await paid(world)
+    await world.control("stripe", f"intents/{world.intent()['id']}/refund", {"amount": 100})
+    await rest(world)
+    before = rows(world, "SELECT status, amount_received, amount_refunded FROM payments")
+    answers: list[int] = []
+    genuine = [json.loads(json.dumps(event)) for event in world.stripe.ledger.events.values()]
+    for number in range(ROUNDS):
+        said = bent(chance, chance.choice(genuine))
+        if isinstance(said, dict) and chance.random() < 0.7:
+            said["id"] = f"evt_fuzz_{number}"
+        body = json.dumps(said).encode()
+        got = await status(world, "POST", "/stripe/webhook", signed(world, body), body)
+        assert got in {200, 400}, f"{number}: {body[:300]!r} was answered {got}"
+        answers.append(got)
+    await rest(world)
+    assert answers.count(200) > ROUNDS / 2
+    assert rows(world, "SELECT status, amount_received, amount_refunded FROM payments") == before
+    assert [one for one in await set_aside(world, "events") if "in 3 tries" in one] == []
+
+
+async def test_updates_of_any_shape_are_answered_and_none_stops_the_next(clock: TurnedClock, tmp_path: Path) -> None:
+    chance = random.Random(SEED)
+    async with opened(clock, tmp_path, telegram_mode="webhook", public_url="https://pay.example.dk") as world:
+        secret = {"X-Telegram-Bot-Api-Secret-Token": world.settings.update_secret.get_secret_value()}
+        for number in range(ROUNDS):
+            update = bent(chance, an_update(number))
+            body = json.dumps(update).encode()
+            got = await status(world, "POST", "/telegram/webhook", secret, body)
+            assert got in {200, 400}, f"{number}: {body[:300]!r} was answered {got}"
+        body = json.dumps(an_update(ROUNDS + 1, text="/id")).encode()
+        assert await status(world, "POST", "/telegram/webhook", secret, body) == 200
+        await world.until(lambda: world.sent("Your number is"))
+
+
+def an_update(number: int, text: str = "/pay 125 Tea") -> dict[str, Any]:
+    person = {"id": 70010001, "is_bot": False, "first_name": "Otto", "language_code": "en"}
+    chat = {"id": 70010001, "type": "private", "first_name": "Otto"}
+    entities = [{"type": "bot_command", "offset": 0, "length": 4}]
+    message = {"message_id": number + 1, "from": person, "chat": chat, "date": 1795521600, "text": text}
+    return {"update_id": 900_000 + number, "message": message | {"entities": entities}}
+
+
+def test_the_paths_are_those_of_the_site() -> None:
+    assert all(urlsplit(path).path == path for path in PATHS)

@@ -1,0 +1,138 @@
+"""How often *Pay* may be tapped, and by whom: counted by payment and by address, and an address cannot be made up."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from ipaddress import ip_network
+
+import pytest
+from aiohttp.test_utils import make_mocked_request
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.sandbox.shared.fake_clock import TurnedClock
+from handlers.runtime.rate_limit import RateLimiter
+from handlers.web.client_address import client_address
+from handlers.web.pay_page import MAX_TAPS_PER_ADDRESS, MAX_TAPS_PER_CLIENT, MAX_TAPS_PER_PAYMENT
+from storage.errors import StripeUnavailable
+from tests.pay_page.test_page_state import NOON, PAYMENT
+from tests.support.page_html import PAGE, Client
+from tests.support.web_server import SomePages, doors
+
+PROXY = (ip_network("127.0.0.1"), ip_network("10.0.0.0/8"))
+
+
+@pytest.fixture
+def pages() -> SomePages:
+    many = [replace(PAGE, payment=replace(PAYMENT, id=f"p{number}", page_token=f"t{number}")) for number in range(200)]
+    pages = SomePages(*many)
+    pages.answer = "https://pm-redirects.stripe.com/1"
+    return pages
+
+
+@pytest.fixture
+async def client(pages: SomePages, clock: TurnedClock) -> AsyncIterator[Client]:
+    async with doors(clock, pages, trusted_proxies=PROXY) as client:
+        yield client
+
+
+async def tap(client: Client, token: str, came_by: str = "", **headers: str) -> int:
+    forwarded = {"X-Forwarded-For": came_by} if came_by else {}
+    answer = await client.post(f"/p/{token}", headers=headers | forwarded, allow_redirects=False)
+    return answer.status
+
+
+async def test_one_payment_is_tapped_so_often_from_wherever(client: Client) -> None:
+    statuses = [await tap(client, "t1", f"192.0.2.{number}") for number in range(MAX_TAPS_PER_PAYMENT + 1)]
+    assert statuses == [303] * MAX_TAPS_PER_PAYMENT + [429]
+    assert await tap(client, "t2", "192.0.2.1") == 303
+
+
+async def test_one_address_does_not_use_up_what_others_may_tap_of_a_payment(client: Client) -> None:
+    statuses = [await tap(client, "t1", "192.0.2.1") for _ in range(MAX_TAPS_PER_PAYMENT)]
+    assert statuses == [303] * MAX_TAPS_PER_CLIENT + [429] * (MAX_TAPS_PER_PAYMENT - MAX_TAPS_PER_CLIENT)
+    assert await tap(client, "t1", "192.0.2.2") == 303
+
+
+async def test_one_address_taps_so_often_whatever_it_taps(client: Client) -> None:
+    statuses = [await tap(client, f"t{number}", "192.0.2.1") for number in range(MAX_TAPS_PER_ADDRESS + 1)]
+    assert statuses == [303] * MAX_TAPS_PER_ADDRESS + [429]
+    assert await tap(client, "t199", "192.0.2.2") == 303
+
+
+async def test_whoever_lies_about_where_he_comes_from_is_counted_where_he_is(client: Client) -> None:
+    statuses = [
+        await tap(client, f"t{number}", f"198.51.100.{number}, 192.0.2.1") for number in range(MAX_TAPS_PER_ADDRESS + 1)
+    ]
+    assert statuses[-1] == 429
+
+
+async def test_who_is_stopped_is_told_until_when_and_his_taps_are_not_passed_on(
+    client: Client, pages: SomePages, clock: TurnedClock
+) -> None:
+    for _ in range(MAX_TAPS_PER_CLIENT):
+        await tap(client, "t1")
+    clock.advance(20)
+    answer = await client.post("/p/t1", headers={"Accept": "text/html"}, allow_redirects=False)
+    assert (answer.status, answer.headers["Retry-After"]) == (429, "40")
+    assert "Try again in 40 seconds" in await answer.text()
+    assert len(pages.taps) == MAX_TAPS_PER_CLIENT
+    clock.advance(40)
+    assert await tap(client, "t1") == 303
+
+
+async def test_with_stripe_silent_the_shops_language_says_so(client: Client, pages: SomePages) -> None:
+    pages.answer = StripeUnavailable()
+    pages.pages["t1"] = replace(pages.pages["t1"], shop=replace(PAGE.shop, language="da"))
+    answer = await client.post("/p/t1", headers={"Accept": "text/html"}, allow_redirects=False)
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    assert "Stripe, som gennemfører den, svarer ikke" in await answer.text()
+
+
+async def test_the_language_that_was_picked_comes_back_from_a_tap(client: Client, pages: SomePages) -> None:
+    pages.answer = None
+    answer = await client.post("/p/t1?lang=fi&x=1", allow_redirects=False)
+    assert answer.headers["Location"] == "/p/t1?lang=fi"
+    answer = await client.get("/p/t1?lang=fi&redirect_status=succeeded", allow_redirects=False)
+    assert answer.headers["Location"] == "/p/t1?lang=fi"
+
+
+@pytest.mark.parametrize(
+    ("peer", "header", "address"),
+    [
+        ("192.0.2.9", "198.51.100.1", "192.0.2.9"),
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("127.0.0.1", "198.51.100.1", "198.51.100.1"),
+        ("127.0.0.1", "198.51.100.1:4711", "198.51.100.1"),
+        ("127.0.0.1", "6.6.6.6, 198.51.100.1", "198.51.100.1"),
+        ("127.0.0.1", "6.6.6.6, 198.51.100.1, 10.1.2.3", "198.51.100.1"),
+        ("127.0.0.1", "10.1.2.3", "10.1.2.3"),
+        ("127.0.0.1", "198.51.100.1, nonsense", "127.0.0.1"),
+        ("127.0.0.1", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("127.0.0.1", "[2001:db8:1:2::9]:80", "2001:db8:1:2::/64"),
+        ("::ffff:127.0.0.1", "::ffff:198.51.100.1", "198.51.100.1"),
+    ],
+)
+def test_the_header_is_read_from_its_end_and_only_as_far_as_our_proxies_wrote_it(
+    peer: str, header: str, address: str
+) -> None:
+    request = make_mocked_request("POST", "/", headers={"X-Forwarded-For": header} if header else {})
+    assert client_address(request.clone(remote=peer), PROXY) == address
+
+
+@given(st.text(max_size=200).filter(lambda text: "\r" not in text and "\n" not in text))
+def test_no_header_makes_it_stumble(header: str) -> None:
+    request = make_mocked_request("POST", "/", headers={"X-Forwarded-For": header})
+    assert client_address(request.clone(remote="127.0.0.1"), PROXY)
+
+
+def test_what_the_turnstile_remembers_has_its_bounds() -> None:
+    turnstile = RateLimiter(1, 60, keys=10)
+    for number in range(1000):
+        assert turnstile.retry_after(f"key {number}", NOON) == 0
+    assert len(turnstile._passed) <= 10
+    assert turnstile.retry_after("key 999", NOON) == 60
+    assert turnstile.retry_after("key 999", NOON + timedelta(seconds=59)) == 1
+    assert turnstile.retry_after("key 999", NOON + timedelta(seconds=60)) == 0

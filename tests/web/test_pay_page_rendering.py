@@ -1,0 +1,184 @@
+"""How the page looks to everybody: every state, light and dark, small and wide, and with letters twice as large."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+import pytest
+import pytest_asyncio
+from aiohttp.test_utils import TestServer
+from playwright.async_api import Browser, Page, expect
+
+from bot.sandbox.shared.fake_clock import TurnedClock
+from handlers.i18n import LANGUAGES
+from handlers.pay_page.service import PayPage as PayPage
+from handlers.pay_page.service import page_action, page_state
+from handlers.web.pay_page import MAX_TAPS_PER_CLIENT
+from storage.errors import DatabaseUnavailable, StripeUnavailable
+from storage.job_queue import JobQueue
+from storage.models.payment import AttemptStatus, CancellationReason, Origin, Payment, PaymentStatus
+from storage.models.shop import Shop
+from tests.pay_page.test_page_state import ATTEMPT, NOON, PAYMENT
+from tests.support.browser import barriers, chromium, page_at, sideways
+from tests.support.web_server import Deaf, SomePages, app
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+NARROW: dict[str, Any] = {"viewport": {"width": 360, "height": 640}, "user_agent": "Mobile"}
+WIDE: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "user_agent": "Desk"}
+SHOP = Shop(
+    id=1,
+    name="Annas Kaffebar",
+    currency="DKK",
+    language="da",
+    time_zone="Europe/Copenhagen",
+    seller_name="Annas Kaffe ApS",
+    seller_address="Torvet 1\n8000 Aarhus C",
+    seller_number="CVR 12345678",
+    seller_contact="hej@annaskaffe.dk",
+    vat_rate=25_00,
+)
+
+
+def tried(**changes: object) -> Payment:
+    return replace(PAYMENT, attempt=replace(ATTEMPT, **changes))  # type: ignore[arg-type]
+
+
+def begun(before: float) -> dict[str, datetime]:
+    start = NOON - timedelta(seconds=before)
+    return {"started_at": start, "expires_at": start + timedelta(seconds=300)}
+
+
+PAID = replace(PAYMENT, status=PaymentStatus.SUCCEEDED, amount_received=149_50, succeeded_at=NOON, receipt_number=17)
+CANCELED = replace(PAYMENT, status=PaymentStatus.CANCELED, cancellation_reason=CancellationReason.REQUESTED)
+PAYMENTS = {
+    "ready": PAYMENT,
+    "hold": replace(PAYMENT, manual_capture=True),
+    "waiting": tried(origin=Origin.PAGE),
+    "ending": tried(**begun(250)),
+    "settling": tried(status=AttemptStatus.REQUESTED, redirect_url=None, started_at=None, expires_at=None),
+    "processing": replace(PAYMENT, status=PaymentStatus.PROCESSING),
+    "paid": PAID,
+    "reserved": replace(PAYMENT, status=PaymentStatus.AUTHORIZED),
+    "failed": tried(status=AttemptStatus.FAILED),
+    "expired": tried(status=AttemptStatus.EXPIRED),
+    "over": replace(tried(status=AttemptStatus.EXPIRED), expires_at=NOON),
+    "ended": replace(CANCELED, cancellation_reason=CancellationReason.EXPIRED),
+    "canceled": CANCELED,
+    "refunded": replace(PAID, amount_refunded=149_50),
+    "partly-refunded": replace(PAID, amount_refunded=50_00, amount_refund_pending=20_00),
+    "long": replace(
+        PAYMENT, description="Smørrebrødsfabrikkensleverancer" * 20 + "\u202e<b>\u2067 " + "to linjer\n" * 40
+    ),
+}
+
+
+def shown(name: str) -> PayPage:
+    payment = replace(PAYMENTS[name], id=name, page_token=name)
+    state, until = page_state(payment, NOON)
+    return PayPage(payment, SHOP, state, until, True, page_action(payment, state, until, NOON))
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as running:
+        yield running
+
+
+class Fragile(SomePages):
+    """Some pages, one of which is out of reach."""
+
+    async def find(self, token: str) -> PayPage | None:
+        if token == "down":
+            raise DatabaseUnavailable("locked")
+        return await super().find(token)
+
+    async def pay(self, page: PayPage) -> str | None:
+        if page.payment.id == "failed":
+            raise StripeUnavailable
+        return None
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def base(clock: TurnedClock) -> AsyncIterator[str]:
+    pages = Fragile(*(shown(name) for name in PAYMENTS))
+    site = app(cast("JobQueue", Deaf()), clock, pages=pages, public_url="https://pay.example.dk")
+    async with TestServer(site) as server:
+        yield str(server.make_url("/p/"))
+
+
+async def twice_as_large(page: Page) -> None:
+    await page.evaluate("document.documentElement.style.fontSize = '200%'")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [NARROW, WIDE], ids=["narrow", "wide"])
+async def test_nothing_stands_in_anybodys_way_in_any_state(
+    base: str, browser: Browser, scheme: str, size: dict[str, object]
+) -> None:
+    async with page_at(browser, f"{base}ready", color_scheme=scheme, locale="da-DK", **size) as page:
+        for path in [*PAYMENTS, "paid/receipt", "partly-refunded/receipt"]:
+            await page.goto(base + path)
+            assert (path, await barriers(page), await sideways(page)) == (path, [], 0)
+            await twice_as_large(page)
+            assert (path, await sideways(page)) == (path, 0)
+
+
+@pytest.mark.parametrize("name", ["ready", "hold", "waiting", "failed", "paid", "long"])
+async def test_what_matters_is_in_sight_on_a_small_phone(base: str, browser: Browser, name: str) -> None:
+    async with page_at(browser, base + name, **NARROW) as page:
+        for language in LANGUAGES:
+            await page.goto(f"{base}{name}?lang={language}")
+            seen = [page.get_by_text("Annas Kaffebar", exact=True), page.get_by_text("CVR 12345678").first]
+            seen += [page.get_by_role("heading"), page.get_by_role("status"), page.locator(".button").first]
+            seen += [page.locator(".trust")] if name in {"ready", "hold", "waiting"} else []
+            for each in seen:
+                await expect(each).to_be_in_viewport(ratio=1)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_what_went_wrong_is_said_to_everybody_too(base: str, browser: Browser, scheme: str) -> None:
+    settings = NARROW | {"color_scheme": scheme, "locale": "fi-FI"}
+    context = await browser.new_context(**settings)
+    page = await context.new_page()  # the console complains of the status, rightly
+
+    async def fine() -> str:
+        assert (await barriers(page), await sideways(page)) == ([], 0)
+        await twice_as_large(page)
+        assert await sideways(page) == 0
+        return await page.get_by_role("heading").inner_text()
+
+    await page.goto(f"{base}nobody")
+    assert await fine() == "Täällä ei ole mitään"
+    await page.goto(f"{base}down")
+    assert await fine() == "Palaamme pian"
+    await page.goto(f"{base}failed")
+    await page.locator("form button").click()
+    assert await fine() == "Maksua ei voi avata juuri nyt"
+    await page.get_by_role("link").click()
+    await expect(page.locator("form button")).to_be_visible()
+    await page.goto(f"{base}ready")
+    for _ in range(MAX_TAPS_PER_CLIENT + 1):
+        await page.locator("form button").click()
+    assert await fine() == "Hieman liian nopeasti"
+    await context.close()
+
+
+async def test_what_is_tapped_is_large_enough_for_a_thumb(base: str, browser: Browser) -> None:
+    async with page_at(browser, base + "ready", **NARROW) as page:
+        for one in await page.locator("button:visible, a:visible").all():
+            box = await one.bounding_box()
+            assert box is not None
+            assert box["height"] >= 44, await one.inner_text()
+
+
+async def test_a_receipt_is_printed_without_what_is_for_the_screen(base: str, browser: Browser) -> None:
+    async with page_at(browser, base + "paid/receipt?lang=da", **WIDE) as page:
+        await expect(page.get_by_role("link", name="Tilbage til betalingen")).to_be_visible()
+        await page.emulate_media(media="print")
+        await expect(page.get_by_role("link", name="Tilbage til betalingen")).to_be_hidden()
+        await expect(page.get_by_role("navigation")).to_be_hidden()
+        await expect(page.get_by_text("Kvitteringsnummer")).to_be_visible()

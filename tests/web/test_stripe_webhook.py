@@ -1,0 +1,263 @@
+"""Stripe's events come in once they are believed, each of them once, without their secrets; and nothing else does."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import io
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse, web
+from aiohttp.test_utils import TestClient, TestServer
+
+from bot.sandbox.shared.fake_clock import TurnedClock
+from storage.database.database import Database
+from storage.job_queue import JobQueue
+from storage.models.job import Done, Job
+from tests.support.fake_stripe_shop import opened
+from tests.support.web_server import NEW, OLD, app, event, raw, signed
+
+Client = TestClient[web.Request, web.Application]
+
+
+@pytest.fixture
+def inbox(db: Database) -> JobQueue:
+    return JobQueue(db, "inbox")
+
+
+@pytest.fixture
+async def client(inbox: JobQueue, clock: TurnedClock) -> AsyncIterator[Client]:
+    async with TestClient(TestServer(app(inbox, clock))) as client:
+        yield client
+
+
+Post = Callable[..., Awaitable[ClientResponse]]
+
+
+@pytest.fixture
+def post(client: Client, clock: TurnedClock) -> Post:
+    async def post(body: bytes | None = None, header: str | None = None) -> ClientResponse:
+        body = raw() if body is None else body
+        header = signed(body, clock.now(), NEW) if header is None else header
+        headers = {"Stripe-Signature": header, "Content-Type": "application/json"}
+        return await client.post("/stripe/webhook", data=io.BytesIO(body), headers=headers)
+
+    return post
+
+
+async def kept(inbox: JobQueue, clock: TurnedClock) -> list[tuple[str, str, str]]:
+    return [
+        (job.key, job.ordering_key, job.kind) for job in await inbox.claim(now=clock.now(), limit=100, lease_seconds=60)
+    ]
+
+
+async def test_a_signed_event_is_kept_and_answered_with_200(post: Post, inbox: JobQueue, clock: TurnedClock) -> None:
+    answer = await post()
+    assert answer.status == 200
+    assert await kept(inbox, clock) == [("evt_1", "pi_1", "payment_intent.succeeded")]
+
+
+async def test_the_same_event_again_is_answered_with_200_and_kept_once(post: Post, inbox: JobQueue) -> None:
+    answers = await asyncio.gather(*(post() for _ in range(5)))
+    assert [answer.status for answer in answers] == [200] * 5
+    assert await inbox.depth() == 1
+
+
+@pytest.mark.parametrize("secrets", [(OLD,), (NEW,), (OLD, NEW), ("whsec_of_somebody", NEW)])
+async def test_while_a_secret_is_replaced_either_of_them_is_good(
+    post: Post, clock: TurnedClock, secrets: tuple[str, ...]
+) -> None:
+    assert (await post(header=signed(raw(), clock.now(), *secrets))).status == 200
+
+
+@pytest.mark.parametrize("shift", [-300, -299, -1, 0, 1, 300])
+async def test_a_signature_of_the_last_five_minutes_is_good(post: Post, clock: TurnedClock, shift: int) -> None:
+    assert (await post(header=signed(raw(), clock.now(), NEW, shift=shift))).status == 200
+
+
+@pytest.mark.parametrize("shift", [-301, -3600, -31_536_000, 301, 3600])
+async def test_a_signature_from_another_time_is_refused(
+    post: Post, inbox: JobQueue, clock: TurnedClock, shift: int
+) -> None:
+    assert (await post(header=signed(raw(), clock.now(), NEW, shift=shift))).status == 400
+    assert await inbox.depth() == 0
+
+
+GOOD = "a" * 64
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "t=",
+        "t=now,v1=" + GOOD,
+        f"v1={GOOD}",
+        "t=1795521600",
+        "t=1795521600,v1",
+        "t=1795521600,v1=",
+        f"t=1795521600,v1={GOOD}",
+        f"t=1795521600,v0={GOOD}",
+        "t=1795521600,v1=æøå",
+        f"t={'9' * 4000},v1={GOOD}",
+        f"t={'9' * 5000},v1={GOOD}",
+        "t=-1,v1=,v1=,v1=",
+        ",,,,",
+        "=" * 5000,
+    ],
+)
+async def test_a_malformed_signature_is_refused(post: Post, inbox: JobQueue, header: str) -> None:
+    answer = await post(header=header)
+    assert answer.status == 400
+    assert await answer.text() == "This is not an event signed by Stripe.\n"
+    assert await inbox.depth() == 0
+
+
+async def test_without_a_signature_nothing_is_kept(client: Client, inbox: JobQueue) -> None:
+    assert (await client.post("/stripe/webhook", data=raw())).status == 400
+    assert await inbox.depth() == 0
+
+
+async def test_a_valid_signature_of_another_scheme_counts_for_nothing(post: Post, clock: TurnedClock) -> None:
+    assert (await post(header=signed(raw(), clock.now(), NEW).replace("v1=", "v0="))).status == 400
+
+
+@pytest.mark.parametrize(
+    "changed", [raw() + b"\n", json.dumps(event()).encode(), raw().replace(b"evt_1", b"evt_2"), b"\xef\xbb\xbf" + raw()]
+)
+async def test_the_signature_is_for_these_very_bytes(post: Post, clock: TurnedClock, changed: bytes) -> None:
+    assert (await post(changed, signed(raw(), clock.now(), NEW))).status == 400
+
+
+@pytest.mark.parametrize("secrets", [(), ("",)])
+async def test_without_a_secret_everything_is_refused(
+    inbox: JobQueue, clock: TurnedClock, secrets: tuple[str, ...]
+) -> None:
+    async with TestClient(TestServer(app(inbox, clock, secrets=secrets))) as client:
+        header = signed(raw(), clock.now(), "", NEW)
+        answer = await client.post("/stripe/webhook", data=raw(), headers={"Stripe-Signature": header})
+    assert answer.status == 400
+    assert await inbox.depth() == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not json",
+        b"[]",
+        b"null",
+        b'"evt_1"',
+        b"1" * 5000,
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        raw(event(id=None)),
+        raw(event(id="")),
+        raw(event(id=7)),
+        raw(event(id="evt_\ud800")),
+        raw(event(id="evt_\x00")),
+        raw(event(id="e" * 256)),
+        raw(event(type=None)),
+        raw(event(livemode=None)),
+        raw(event(livemode="false")),
+        raw({"object": "v2.core.event", "id": "evt_1", "type": "v1.x"}),
+    ],
+)
+async def test_a_signed_body_that_is_no_event_is_refused(post: Post, inbox: JobQueue, body: bytes) -> None:
+    assert (await post(body)).status == 400
+    assert await inbox.depth() == 0
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1"])
+async def test_a_signed_body_in_another_encoding_is_refused(
+    client: Client, inbox: JobQueue, clock: TurnedClock, encoding: str
+) -> None:
+    body = json.dumps(event(note="æ"), ensure_ascii=False).encode(encoding)
+    moment = int(clock.now().timestamp())
+    signature = _hmac(f"{moment}.".encode() + body, NEW)
+    header = {"Stripe-Signature": f"t={moment},v1={signature}"}
+    assert (await client.post("/stripe/webhook", data=body, headers=header)).status == 400
+    assert await inbox.depth() == 0
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        event(livemode=True),
+        event(type="customer.created", data={"object": {"id": "cus_1", "object": "customer"}}),
+        event(data={"object": {"id": "pi_2", "object": "payment_intent", "metadata": {}}}),
+        event(data={"object": {"id": "ch_1", "object": "charge", "payment_intent": None}}),
+        event(data={"object": {"id": "cs_1", "object": "checkout.session", "payment_intent": "pi_1"}}),
+        event(data={"object": {"id": "pi_\ud800", "object": "payment_intent", "metadata": {"kvit_payment": "x"}}}),
+        event(data=None),
+        event(data={"object": []}),
+    ],
+)
+async def test_what_is_none_of_ours_is_answered_with_200_logged_and_let_go(
+    post: Post, inbox: JobQueue, said: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert (await post(raw(said))).status == 200
+    assert await inbox.depth() == 0
+    assert "evt_1" in caplog.text
+
+
+@pytest.mark.parametrize("thing", ["charge", "refund", "dispute"])
+@pytest.mark.parametrize("intent", ["pi_1", {"id": "pi_1", "object": "payment_intent"}])
+async def test_what_hangs_on_an_intent_waits_in_the_lane_of_that_intent(
+    post: Post, inbox: JobQueue, clock: TurnedClock, thing: str, intent: object
+) -> None:
+    body = raw(
+        event(type=f"{thing}.updated", data={"object": {"id": "x_1", "object": thing, "payment_intent": intent}})
+    )
+    assert (await post(body)).status == 200
+    assert await kept(inbox, clock) == [("evt_1", "pi_1", f"{thing}.updated")]
+
+
+async def test_no_client_secret_is_kept(post: Post, inbox: JobQueue, clock: TurnedClock) -> None:
+    nested = event()
+    nested["data"]["previous_attributes"] = {"deep": [{"client_secret": 'can"ary\\" \\'}], "note": "pi_9_secret_canary"}
+    nested["data"]["object"]["last_payment_error"] = {"payment_intent": {"client_secret": None, "id": "pi_1"}}
+    assert (await post(raw(nested))).status == 200
+    (job,) = await inbox.claim(now=clock.now(), limit=1, lease_seconds=60)
+    assert b"canary" not in job.payload
+    assert b"ary" not in job.payload
+    said = json.loads(job.payload)
+    assert said["data"]["object"]["client_secret"] == ""
+    assert said["data"]["object"]["last_payment_error"]["payment_intent"] == {"client_secret": None, "id": "pi_1"}
+    assert said["data"]["object"]["metadata"] == {"kvit_payment": "pay_1"}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+async def test_events_are_only_posted(client: Client, method: str) -> None:
+    answer = await client.request(method, "/stripe/webhook")
+    assert answer.status == 405
+    assert answer.headers["Allow"] == "POST"
+
+
+async def test_what_the_pretend_stripe_delivers_comes_in(client: Client, inbox: JobQueue, clock: TurnedClock) -> None:
+    async with opened(clock, webhook_secret=NEW) as shop:
+        shop.hook = str(client.make_url("/stripe/webhook"))
+        await shop.subscribe()
+        intent = await shop.create(metadata={"kvit_payment": "pay_1", "kvit_ref": "K7F3"})
+        await shop.control(f"intents/{intent.id}/approve")
+        assert intent.client_secret is not None
+        came: list[Job] = []
+        async with asyncio.timeout(10):
+            while len(came) < len(shop.kinds):
+                for job in await inbox.claim(now=clock.now(), limit=9, lease_seconds=60):
+                    came.append(job)
+                    await inbox.finish(job, Done(), now=clock.now())
+                await inbox.wait()
+        assert {job.kind for job in came} == set(shop.kinds) >= {"payment_intent.succeeded", "charge.succeeded"}
+    assert {job.ordering_key for job in came} == {intent.id}
+    assert [job for job in came if intent.client_secret.encode() in job.payload] == []
+
+
+def _hmac(message: bytes, secret: str) -> str:
+    return hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()

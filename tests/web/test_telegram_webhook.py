@@ -1,0 +1,114 @@
+"""Telegram's webhook: what shows the secret is kept before it is answered, once, and everything else leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from io import BytesIO
+from pathlib import Path
+from typing import cast
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from bot.sandbox.shared.fake_clock import TurnedClock
+from handlers.web.request_body import MAX_BODY
+from storage.database.database import Database
+from storage.job_queue import JobQueue
+from tests.support.web_server import UPDATE_SECRET, Deaf, app
+from tests.support.world import OWNER, World, free_port, opened
+
+SECRET = {"X-Telegram-Bot-Api-Secret-Token": UPDATE_SECRET}
+UPDATE = {"update_id": 7, "message": {"message_id": 1, "date": 1, "chat": {"id": 5, "type": "private"}, "text": "hi"}}
+Client = TestClient[web.Request, web.Application]
+
+
+@pytest.fixture
+async def updates(db: Database) -> JobQueue:
+    return JobQueue(db, "updates")
+
+
+@pytest.fixture
+async def client(db: Database, updates: JobQueue, clock: TurnedClock) -> AsyncIterator[Client]:
+    async with TestClient(TestServer(app(JobQueue(db, "events"), clock, updates=updates))) as client:
+        yield client
+
+
+async def test_an_update_is_kept_once_however_often_it_comes(client: Client, updates: JobQueue) -> None:
+    raw = json.dumps(UPDATE, indent=1).encode()
+    answers = await asyncio.gather(*(client.post("/telegram/webhook", data=raw, headers=SECRET) for _ in range(10)))
+    assert {answer.status for answer in answers} == {200}
+    assert await updates.depth() == 1
+    [job] = await updates.claim(now=TurnedClock().now(), limit=9, lease_seconds=1)
+    assert (job.key, job.ordering_key, job.payload) == ("4242:7", "5", raw)
+
+
+@pytest.mark.parametrize("shown", ["", "wrong", UPDATE_SECRET + "x", "ø"])
+async def test_without_the_secret_nothing_is_kept(client: Client, updates: JobQueue, shown: str) -> None:
+    headers = {"X-Telegram-Bot-Api-Secret-Token": shown} if shown else {}
+    answer = await client.post("/telegram/webhook", json=UPDATE, headers=headers)
+    assert answer.status == 403
+    assert await updates.depth() == 0
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b"null", b'{"update_id":"7"}', b'{"update_id":true}', b"\xff", b"[" * 100_000]
+)
+async def test_what_is_no_update_is_a_400(client: Client, updates: JobQueue, body: bytes) -> None:
+    answer = await client.post("/telegram/webhook", data=body, headers=SECRET)
+    assert answer.status == 400
+    assert await updates.depth() == 0
+
+
+async def test_a_body_that_is_too_large_is_a_413(client: Client, updates: JobQueue) -> None:
+    answer = await client.post("/telegram/webhook", data=BytesIO(b" " * (MAX_BODY + 1)), headers=SECRET)
+    assert answer.status == 413
+    assert await updates.depth() == 0
+
+
+async def test_while_the_database_is_out_of_reach_telegram_is_asked_to_come_again(clock: TurnedClock) -> None:
+    deaf = cast("JobQueue", Deaf())
+    async with TestClient(TestServer(app(deaf, clock))) as client:
+        answer = await client.post("/telegram/webhook", json=UPDATE, headers=SECRET)
+        assert answer.status == 503
+        assert "Retry-After" in answer.headers
+
+
+@pytest.fixture
+async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+    port = free_port()
+    public = f"http://127.0.0.1:{port}"
+    async with opened(clock, tmp_path, telegram_mode="webhook", public_url=public, port=port) as running:
+        yield running
+
+
+async def set_webhook(world: World) -> None:
+    """What the operator does once."""
+    secret = world.settings.update_secret.get_secret_value()
+    wanted = {"url": f"{world.service.base}/telegram/webhook", "secret_token": secret}
+    address = f"{world.telegram.base}/bot{world.telegram.token}/setWebhook"
+    async with world.http.post(address, data=wanted) as answer:
+        assert (await answer.json())["ok"]
+
+
+async def test_a_whole_payment_goes_by_webhooks_alone(world: World) -> None:
+    await set_webhook(world)
+    world.say("/pay 125 DKK Coffee")
+    card = await world.card("Waiting for payment")
+    await world.decide("approve")
+    await world.card("Paid · TEST")
+    assert world.telegram.polls == 0
+    assert len(world.stripe.ledger.intents) == 1
+    assert card["chat"]["id"] == OWNER
+
+
+async def test_what_was_said_while_the_service_was_away_arrives_by_itself(world: World) -> None:
+    await set_webhook(world)
+    await world.stop()
+    world.say("/pay 80 DKK Cake")
+    await world.begin()
+    world.advance(70)
+    await world.card("Waiting for payment")
+    assert len(world.stripe.ledger.intents) == 1
