@@ -58,7 +58,7 @@ def from_job(job: Job) -> OutboxMessage:
     message = said["message"]
     keyboard = tuple(tuple(Button(**button) for button in row) for row in message["keyboard"])
     return OutboxMessage(
-        ChatTarget(**said["place"]),
+        ChatTarget(**said["chat"]),
         Message(message["html"], keyboard),
         said["reply_to"],
         said["silent"],

@@ -72,7 +72,7 @@ class Recipients:
             return words.dispute_notification(payment, shop, dispute, status=detail)
         refund = await self._refunds.find(thing)
         stale = refund is None or (event.name in VALID_WHILE and refund.status is not VALID_WHILE[event.name])
-        if refund is None or stale or (event.name == "refund_short" and refund.retry_until is None):
+        if refund is None or stale or (event.name == "refund_insufficient_balance" and refund.retry_until is None):
             return None
         room = await self._refunds.limits(payment.id)
         return words.refund_notification(payment, shop, event, refund, room=room)

@@ -18,7 +18,7 @@ NOTIFIED_STATUSES = frozenset({R.PENDING, R.REQUIRES_ACTION, R.SUCCEEDED, R.FAIL
 VALID_WHILE = {
     "refund_pending": R.PENDING,
     "refund_requires_action": R.REQUIRES_ACTION,
-    "refund_short": R.APPROVED,
+    "refund_insufficient_balance": R.APPROVED,
     "refund_succeeded": R.SUCCEEDED,
     "refund_refused": R.REJECTED,
 }
@@ -43,7 +43,7 @@ def jobs_for_refund(payment: Payment, before: Refund | None, after: Refund) -> t
         elif after.status is R.EXPIRED and was is R.AWAITING_APPROVAL:
             jobs.append(notification_job(payment, PaymentEvent("refund_expired", about=after.id)))
     if after.retry_until is not None and (before is None or before.retry_until is None):
-        jobs.append(notification_job(payment, PaymentEvent("refund_short", about=f"{after.id}:{after.key_version}")))
+        jobs.append(notification_job(payment, PaymentEvent("refund_insufficient_balance", about=f"{after.id}:{after.key_version}")))
     return tuple(jobs)
 
 

@@ -110,7 +110,7 @@ def refund_notification(
         said = SafeHtml(f"{said} {html(language, 'notification.made_in_dashboard')}")
     if refund.is_recovered:
         said = SafeHtml(f"{said} {html(language, 'notification.recovered')}")
-    return Message(said, retry_button(refund, language) if event.name == "refund_short" else ())
+    return Message(said, retry_button(refund, language) if event.name == "refund_insufficient_balance" else ())
 
 
 def _what_next(refund: Refund, room: RefundLimits) -> str:

@@ -41,8 +41,12 @@ RIVAL, GONE = 70_040_001, 70_040_002
 CHANNEL = -1_001_000_000_009
 ORIGIN = {"type": "hidden_user", "sender_user_name": "Ada", "date": 1}
 MINE = "SELECT id, status, cancel_requested, capture_requested_by, attempt_number, amount_refunded, amount_refund_pending FROM payments WHERE shop_id = 1"
-DONE = "SELECT * FROM audit_log WHERE shop_id = 1 AND action <> 'refused'"
-KEPT = (MINE, DONE, *(f"SELECT * FROM {name} WHERE shop_id = 1" for name in ("members", "invites", "chats", "refunds")))
+DONE = "SELECT * FROM audit_log WHERE shop_id = 1 AND action <> 'denied'"
+KEPT = (
+    MINE,
+    DONE,
+    *(f"SELECT * FROM {name} WHERE shop_id = 1" for name in ("members", "invitations", "shop_chats", "refunds")),
+)
 
 
 def prefixes(kind: type) -> list[str]:
@@ -288,5 +292,5 @@ async def test_a_forged_press_in_a_group_of_no_shop_does_nothing_and_is_written_
     await rest(world)
     assert give_away(heard(world, since, NO_SHOP)) == []
     assert standing(world) == before
-    refusals = rows(world, "SELECT DISTINCT actor FROM audit_log WHERE action = 'refused' AND payment_id IS NOT NULL")
+    refusals = rows(world, "SELECT DISTINCT actor FROM audit_log WHERE action = 'denied' AND payment_id IS NOT NULL")
     assert {row["actor"] for row in refusals} >= {f"user:{STRANGER}"}

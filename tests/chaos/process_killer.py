@@ -37,9 +37,9 @@ class Lives:
         os.kill(self.process.pid, signal.SIGKILL)
         await self.died(self._kills)
 
-    async def died(self, timing: int = 1) -> None:
+    async def died(self, times: int = 1) -> None:
         """Wait until it was killed so often, and begun again."""
-        await self.world.until(lambda: len(self.deaths) >= timing and self._begun > len(self.deaths))
+        await self.world.until(lambda: len(self.deaths) >= times and self._begun > len(self.deaths))
 
     async def keep(self) -> None:
         """Begin it again whenever it was killed; any other end is a failure."""

@@ -71,10 +71,10 @@ class Crowd:
             await self._one()
             await asyncio.sleep(self._chance.expovariate(1 / pause))
 
-    async def finish(self, pause: float, timing: int) -> None:
+    async def finish(self, pause: float, times: int) -> None:
         """So many acts more, without a new request."""
         self._acts.pop(self._ask, None)
-        for _ in range(timing):
+        for _ in range(times):
             await self._one()
             await asyncio.sleep(self._chance.expovariate(1 / pause))
 

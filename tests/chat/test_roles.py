@@ -83,7 +83,7 @@ async def test_every_button_is_refused_to_a_stranger_with_a_row_in_the_history_a
         for data in [*forged, "s:99999999999999999999", "v:name:Mine", "\x00", "🦆" * 16]:
             assert ADDRESS in await alerted(world, press(world, place, data, by=STRANGER)), data
     assert posts(world) == before
-    assert (await actions(world)).count((f"user:{STRANGER}", "refused")) == 2  # one in each chat
+    assert (await actions(world)).count((f"user:{STRANGER}", "denied")) == 2  # one in each chat
     assert "Currency: DKK" in await refused(world, "/settings")
     assert labels(shown(world, GROUP)[0]) == labels(card)
 
@@ -134,7 +134,7 @@ async def test_old_buttons_of_somebody_who_lost_his_role_do_nothing(world: World
     assert f"Your number is {ADMIN}" in await alerted(world, world.tap(sheet, "EUR", by=ADMIN))
     assert f"Your number is {MERCHANT}" in await refused(world, "/status", by=MERCHANT)
     assert posts(world) == before
-    assert (await actions(world))[-1] == (f"user:{MERCHANT}", "refused")
+    assert (await actions(world))[-1] == (f"user:{MERCHANT}", "denied")
 
 
 @pytest.mark.parametrize("sender_chat", [GROUP, CHANNEL])

@@ -186,7 +186,7 @@ async def test_nothing_of_one_shop_is_seen_or_touched_from_a_chat_of_another(wor
     assert not any("Secret" in m["text"] or ref in m["text"] for m in shown(world, OTHER_GROUP))
     assert posts(world) == before
     assert not any(one["status"] == "canceled" for one in world.stripe.ledger.intents.values())
-    assert (f"user:{COLLEAGUE}", "refused") in await actions(world, 0)
+    assert (f"user:{COLLEAGUE}", "denied") in await actions(world, 0)
 
 
 async def test_a_message_number_means_nothing_in_another_chat(world: World) -> None:

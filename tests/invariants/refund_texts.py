@@ -15,7 +15,7 @@ _NEWS = {
     "refund_canceled": rf"🚫 {REF}: the refund of {AMOUNT} was canceled at Stripe",
     "refund_refused": rf"❌ {REF}: {AMOUNT} was not refunded",
     "refund_expired": rf"⌛ {REF}: nobody approved the refund of {AMOUNT}",
-    "refund_short": rf"⚠️ {REF}: Stripe did not refund {AMOUNT}",
+    "refund_insufficient_balance": rf"⚠️ {REF}: Stripe did not refund {AMOUNT}",
     "capture_rejected": rf"❌ {REF}: Stripe did not take the reserved {AMOUNT}",
     "hold_ends_1": rf"⏰ {REF}: the reservation of {AMOUNT} ends within a day",
     "hold_ends_2": rf"⏰ {REF}: the reservation of {AMOUNT} ends within an hour",

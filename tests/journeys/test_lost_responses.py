@@ -80,7 +80,7 @@ async def test_what_was_done_unheard_is_not_called_undone_though_whoever_asked_l
     await rest(world)
     await webhooks(world, "lose")
     question = await reply(world, world.say(f"/{verb} {ref}", by=ADMIN, chat=GROUP), chat=GROUP)
-    await fault(world, "capture" if verb == "capture" else "cancel", "drop", "after", timing=3)
+    await fault(world, "capture" if verb == "capture" else "cancel", "drop", "after", times=3)
     world.tap(question, "Take" if verb == "capture" else "Let go", by=ADMIN)
     await eventually(lambda: rows(world, "SELECT 1 FROM payments WHERE last_error IS NOT NULL"))
     await world.control("stripe", "down", {"down": True})
@@ -94,7 +94,7 @@ async def test_what_was_done_unheard_is_not_called_undone_though_whoever_asked_l
 
 async def test_an_attempt_that_never_reached_stripe_was_not_declined(world: World) -> None:
     await declined(world)
-    await fault(world, "confirm", "drop", timing=3)
+    await fault(world, "confirm", "drop", times=3)
     world.tap(await world.card("That attempt failed"), "New link")
     await eventually(lambda: rows(world, "SELECT 1 FROM payments WHERE last_error IS NOT NULL"))
     await world.control("stripe", "down", {"down": True})
@@ -129,7 +129,7 @@ async def test_the_key_of_another_account_says_nothing_of_a_refund_made_by_the_r
     draft = await drafted(world, f"/refund {ref_of(await paid(world))} 40")
     await rest(world)
     await webhooks(world, "lose")
-    await fault(world, "refund", "drop", "after", timing=3)
+    await fault(world, "refund", "drop", "after", times=3)
     world.tap(draft, "Refund")
     await eventually(lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
     await world.stop()

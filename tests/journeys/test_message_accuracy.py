@@ -40,7 +40,7 @@ def stands(world: World, message: Json) -> str:
 async def test_while_stripe_is_silent_about_a_capture_the_card_does_not_say_that_no_money_moved(world: World) -> None:
     take = await question(world, f"/capture {ref_of(await held(world))}", "Take")
     await webhooks(world, "lose")
-    await fault(world, "capture", "drop", "after", timing=3)
+    await fault(world, "capture", "drop", "after", times=3)
     world.tap(take, "Take")
     await told(world, "Waiting for Stripe")
     assert world.intent()["status"] == "succeeded"
@@ -59,7 +59,7 @@ async def test_nor_about_a_cancel_that_the_customer_may_have_overtaken(world: Wo
 async def test_nor_is_the_owner_told_so_about_a_refund_that_was_made_before_the_key_was_refused(world: World) -> None:
     draft = await drafted(world, f"/refund {ref_of(await paid(world))} 40")
     await webhooks(world, "lose")
-    await fault(world, "refund", "drop", "after", timing=3)
+    await fault(world, "refund", "drop", "after", times=3)
     world.tap(draft, "Refund")
     await eventually(lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
     world.stripe.switches.lacking = ("refunds.write", "refunds.read", "charges.read", "events.read")
@@ -162,5 +162,5 @@ async def test_no_new_link_is_promised_where_there_is_none(world: World) -> None
     await world.decide("decline")
     failed = await world.card("That attempt failed")
     await rest(world)
-    await fault(world, "confirm", "drop", timing=3)
+    await fault(world, "confirm", "drop", times=3)
     assert "has not answered yet" in await world.answer(world.tap(failed, "New link"))

@@ -123,7 +123,7 @@ async def test_who_comes_back_from_his_own_attempt_is_not_told_to_approve_what_h
     await pass_time(world, 300)
     await webhooks(world, "lose")
     await opens(world)
-    await fault(world, "retrieve", "500", timing=9)
+    await fault(world, "retrieve", "500", times=9)
     await world.decide("approve")
     async with world.http.get(page_of(world), params={"redirect_status": "succeeded"}) as page:
         words = await page.text()
@@ -142,7 +142,7 @@ async def test_a_canceled_request_opens_nothing(world: World) -> None:
 
 async def test_an_ended_request_opens_nothing_even_before_stripe_said_so(world: World) -> None:
     await pass_time(world, 300)
-    await fault(world, "cancel", "500", timing=50)
+    await fault(world, "cancel", "500", times=50)
     await pass_time(world, 24 * 3600)
     assert await state(world) in {"expired", "waiting"}
     assert (await tap(world)).headers["Location"] == f"/p/{payment(world)['token']}"
@@ -154,7 +154,7 @@ async def test_with_stripe_down_the_page_says_when_to_come_back_and_the_next_tap
     world: World, what: str
 ) -> None:
     await pass_time(world, 300)
-    await fault(world, what, "500", timing=6)
+    await fault(world, what, "500", times=6)
     answer = await tap(world, Accept="text/html")
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
     words = await answer.text()
@@ -170,7 +170,7 @@ async def test_with_stripe_down_the_page_says_when_to_come_back_and_the_next_tap
 async def test_nobody_waits_for_a_stripe_that_takes_its_time(world: World) -> None:
     await pass_time(world, 300)
     async with impatient(world):
-        await fault(world, "retrieve", "timeout", timing=20)
+        await fault(world, "retrieve", "timeout", times=20)
         async with asyncio.timeout(8):
             assert (await tap(world)).status == 503
     assert calls(world, "confirm") == []

@@ -75,7 +75,7 @@ async def test_a_request_that_stripe_was_never_heard_about_ends_without_a_second
     """A day later Stripe has forgotten the key, so that the same request would make another intent."""
     async with opened(clock, tmp_path) as world:
         await webhooks(world, "lose")
-        await fault(world, "create", "drop", when, timing=3)
+        await fault(world, "create", "drop", when, times=3)
         world.say("/pay 149,50")
         await world.card("Waiting for Stripe")
         await rest(world)

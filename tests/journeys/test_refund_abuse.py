@@ -263,7 +263,7 @@ async def test_an_answer_that_was_lost_before_a_day_without_stripe_is_one_refund
     ref = ref_of(await paid(world))
     draft = await drafted(world, f"/refund {ref} 50")
     await webhooks(world, "lose")
-    await fault(world, "refund", "drop", "after", timing=3)
+    await fault(world, "refund", "drop", "after", times=3)
     world.tap(draft, "Refund")
     await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
     await world.control("stripe", "down", {"down": True})
@@ -333,8 +333,8 @@ async def test_a_refund_that_comes_out_in_turns_is_told_in_each_and_counted_once
     await told(world, "has not got the money")
     await rest(world)
     assert rows(world, "SELECT amount_refunded, amount_refund_pending FROM payments")[0] == {
-        "refunded": 0,
-        "refunding": 0,
+        "amount_refunded": 0,
+        "amount_refund_pending": 0,
     }
     for words in ("has begun", "follow an e-mail", "↩️ Refunded:", "has not got the money"):
         assert len(world.sent(words)) == 1, words
@@ -458,8 +458,8 @@ async def test_events_that_come_twice_and_in_any_order_tell_each_thing_once(worl
     await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE status = 'failed'"))
     await rest(world)
     assert rows(world, "SELECT amount_refunded, amount_refund_pending FROM payments")[0] == {
-        "refunded": 5000,
-        "refunding": 0,
+        "amount_refunded": 5000,
+        "amount_refund_pending": 0,
     }
     for words in ("↩️ Refunded:", "has not got the money"):
         assert len(world.sent(words)) == 1, words

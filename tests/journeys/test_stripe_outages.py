@@ -123,7 +123,7 @@ async def test_whatever_breaks_on_the_way_each_wish_is_carried_out_once(
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_after_a_restart_the_same_bytes_go_out_under_the_same_key(world: World, when: str) -> None:
     await lose_events(world)
-    await fault(world, "create", "drop", when, timing=3)
+    await fault(world, "create", "drop", when, times=3)
     await pay(world)
     await becomes(world, [TROUBLE])
     await start_with_other_settings(world, 1)
@@ -131,12 +131,12 @@ async def test_after_a_restart_the_same_bytes_go_out_under_the_same_key(world: W
     await world.decide("decline")
     await pass_time(world, 60)
     card = await world.card("That attempt failed")
-    await fault(world, "confirm", "drop", when, timing=3)
+    await fault(world, "confirm", "drop", when, times=3)
     await world.answer(press(world, card, f"n:{payment(world)['id']}"))  # an old button, for there is a page now
     await start_with_other_settings(world, 2)
     told = TOLD_FAILED.replace("Tap New link on the card to try again", "The customer can try again by the same link")
     await becomes(world, [WAITING, told])
-    await fault(world, "cancel", "drop", when, timing=3)
+    await fault(world, "cancel", "drop", when, times=3)
     await world.answer(world.tap(card, "Cancel"))
     await start_with_other_settings(world, 3)
     await becomes(world, [CANCELED, told])
@@ -207,7 +207,7 @@ async def test_a_request_that_is_still_being_carried_out_is_not_made_twice(world
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_after_twenty_hours_stripe_is_searched_and_the_key_is_not_used_again(world: World, when: str) -> None:
     await lose_events(world)
-    await fault(world, "create", "drop", when, timing=3)
+    await fault(world, "create", "drop", when, times=3)
     await pay(world)
     await world.stop()
     world.advance(20 * 3600 + 5 * 60)
@@ -221,7 +221,7 @@ async def test_after_twenty_hours_stripe_is_searched_and_the_key_is_not_used_aga
 
 
 async def test_just_before_twenty_hours_the_same_key_is_used_again(world: World) -> None:
-    await fault(world, "create", "drop", timing=3)
+    await fault(world, "create", "drop", times=3)
     await pay(world)
     await world.stop()
     world.advance(20 * 3600 - 1)

@@ -92,7 +92,7 @@ async def test_where_mobilepay_is_not_enabled_the_card_says_where_to_switch_it_o
     assert labels(card) == []
     await hours(world, 1)
     assert (said(world), money(world), len(calls(world, "create"))) == ([REFUSED], (0, 0), 1)
-    assert (calls(world, "list"), payment(world)["cancellation_reason"]) == ([], "refused")
+    assert (calls(world, "list"), payment(world)["cancellation_reason"]) == ([], "rejected")
 
 
 async def test_an_amount_that_stripe_refuses_is_told_as_such(world: World) -> None:
@@ -148,7 +148,7 @@ async def test_a_key_without_the_right_to_ask_for_money_is_told_and_heals(world:
 
 async def test_a_key_that_is_refused_after_an_answer_was_lost_does_not_make_a_second_intent(world: World) -> None:
     await webhooks(world, "lose")
-    await fault(world, "create", "drop", "after", timing=3)
+    await fault(world, "create", "drop", "after", times=3)
     await pay(world)
     await key_is(world, accepted=False)
     await pass_time(world, 30)

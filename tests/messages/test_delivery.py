@@ -145,7 +145,7 @@ async def test_a_card_whose_sending_broke_off_is_repeated_once_and_the_repeat_is
 
 
 async def test_a_card_that_surely_was_not_sent_is_sent_again_without_counting(world: World) -> None:
-    await break_telegram(world, "sendMessage", "429", retry_after=5, timing=3)
+    await break_telegram(world, "sendMessage", "429", retry_after=5, times=3)
     world.say("/pay 125")
     await in_time(world, lambda: shown(world))
     await caught_up(world)

@@ -67,7 +67,7 @@ async def test_one_reference_leads_from_the_command_by_stripe_to_the_card(world:
     await world.stop()
     world.seams = AdapterOverrides(messenger=lambda inner: Clumsy(inner))  # type: ignore[arg-type,return-value]
     await world.begin()
-    await fault(world, "create", "500", timing=3)
+    await fault(world, "create", "500", times=3)
     world.say("/pay 149,50 Coffee")
     await eventually(lambda: heard.of("a message (card) did not get out"))
     ref = payment(world)["reference"]
@@ -110,7 +110,7 @@ async def test_what_the_sweep_finds_names_the_payment_too(world: World, heard: M
     world.say("/pay 149,50 Coffee")
     await world.card("Waiting for payment")
     await rest(world)
-    await fault(world, "retrieve", "500", timing=3)
+    await fault(world, "retrieve", "500", times=3)
     heard.lines.clear()
     world.advance(70)
     await eventually(lambda: heard.of("Stripe could not be asked about"))

@@ -143,7 +143,7 @@ async def unheard(world: World, requests: int) -> None:
 async def refund_unheard(world: World) -> None:
     """A refund that was sent and of which Stripe said nothing, and the service is stopped."""
     draft = await drafted(world, f"/refund {ref_of(await paid(world))} 40")
-    await fault(world, "refund", "drop", timing=3)
+    await fault(world, "refund", "drop", times=3)
     world.tap(draft, "Refund")
     await in_time(
         world, lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL AND first_sent_at IS NOT NULL")

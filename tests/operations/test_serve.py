@@ -264,7 +264,7 @@ async def test_a_whole_journey_with_accidents_leaves_no_secret_in_any_output(wor
     forged = {"Stripe-Signature": f"t=1,v1={CANARY}"}
     async with world.http.post(f"{world.base}/stripe/webhook", data=CANARY, headers=forged) as answer:
         assert answer.status == 400
-    await world.fault(world.stripe.base, "POST /v1/payment_intents", "drop", timing=3)
+    await world.fault(world.stripe.base, "POST /v1/payment_intents", "drop", times=3)
     await world.fault(world.stripe.base, "GET /v1/payment_intents/:id", "500")
     await world.fault(world.telegram.base, "sendMessage", "drop")
     await world.fault(world.telegram.base, "getUpdates", "drop")

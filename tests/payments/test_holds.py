@@ -165,7 +165,7 @@ async def test_that_a_hold_lapsed_is_found_though_its_event_is_lost(world: World
 async def test_whatever_breaks_on_the_way_the_hold_is_taken_once(world: World, how: str, when: str) -> None:
     ref = ref_of(await held(world))
     question = await reply(world, world.say(f"/capture {ref}"), "Take DKK")
-    await fault(world, "capture", how, when, timing=4)
+    await fault(world, "capture", how, when, times=4)
     world.tap(question, "Take")
     await in_time(world, lambda: [one for one in texts(world) if one.startswith("✅ Paid:")])
     await rest(world)

@@ -126,7 +126,7 @@ async def test_one_that_never_arrives_is_dropped_then_and_is_asked_for_no_more(
             await pass_time(world, 30)
         assert len(refused(world)) == 1
         assert gateway.number == 1
-        assert rows(world, "SELECT amount_refund_pending FROM payments") == [{"refunding": 0}]
+        assert rows(world, "SELECT amount_refund_pending FROM payments") == [{"amount_refund_pending": 0}]
 
 
 @pytest.mark.parametrize("arrives", [True, False])

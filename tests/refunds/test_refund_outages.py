@@ -120,7 +120,7 @@ async def test_a_refund_that_the_restored_book_knows_as_a_draft_is_believed(worl
     assert await post_event(world, event(world, "refund.created")) == 200
     await rest(world)
     assert rows(world, "SELECT status FROM refunds") == [{"status": "succeeded"}]
-    assert rows(world, "SELECT amount_refunded FROM payments") == [{"refunded": 4000}]
+    assert rows(world, "SELECT amount_refunded FROM payments") == [{"amount_refunded": 4000}]
     assert len(back(world)) == 1
 
 
@@ -174,7 +174,7 @@ async def test_nor_that_nothing_went_back_while_stripe_cannot_be_asked(world: Wo
     await world.control("stripe", "down", {"down": False})
     await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE status = 'succeeded'"), step=600)
     await rest(world)
-    assert rows(world, "SELECT amount_refunded FROM payments") == [{"refunded": 5000}]
+    assert rows(world, "SELECT amount_refunded FROM payments") == [{"amount_refunded": 5000}]
     assert back(world) == [(5000, "succeeded")]
 
 

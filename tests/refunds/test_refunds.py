@@ -270,8 +270,8 @@ async def test_a_refund_that_fails_weeks_later_is_told_and_can_be_made_again(wor
     assert "DKK 125.00 can be refunded" in said
     await rest(world)
     assert rows(world, "SELECT amount_refunded, amount_refund_pending FROM payments")[0] == {
-        "refunded": 0,
-        "refunding": 0,
+        "amount_refunded": 0,
+        "amount_refund_pending": 0,
     }
     await refunded(world, f"/refund {ref}")
     await rest(world)
@@ -334,8 +334,8 @@ async def test_a_race_with_the_dashboard_ends_in_what_stripe_has(world: World) -
     await rest(world)
     assert back(world) == [(12500, "succeeded")]
     assert rows(world, "SELECT amount_refunded, amount_refund_pending FROM payments")[0] == {
-        "refunded": 12500,
-        "refunding": 0,
+        "amount_refunded": 12500,
+        "amount_refund_pending": 0,
     }
 
 
@@ -344,7 +344,7 @@ async def test_a_race_with_the_dashboard_ends_in_what_stripe_has(world: World) -
 async def test_whatever_breaks_on_the_way_to_stripe_it_is_refunded_once(world: World, how: str, when: str) -> None:
     ref = ref_of(await paid(world))
     draft = await drafted(world, f"/refund {ref} 40")
-    await fault(world, "refund", how, when, timing=4)
+    await fault(world, "refund", how, when, times=4)
     world.tap(draft, "Refund")
     await in_time(world, lambda: [one for one in texts(world) if one.startswith("↩️ Refunded:")])
     await rest(world)

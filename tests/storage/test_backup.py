@@ -34,7 +34,7 @@ def sums(path: Path) -> tuple[int, int, int, list[str]]:
     """Payments, attempts and lines of history of a file, and what SQLite says of its soundness."""
     with closing(sqlite3.connect(path)) as db:
         payments, attempts, lines = (
-            db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("payments", "attempts", "history")
+            db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("payments", "attempts", "audit_log")
         )
         return payments, attempts, lines, [row[0] for row in db.execute("PRAGMA integrity_check")]
 

@@ -223,10 +223,10 @@ async def test_mail_put_within_a_transaction_goes_with_it(db: Database, queue: J
 async def test_every_question_of_a_belt_has_its_index(db: Database, queue: JobQueue) -> None:
     for statement in (sqlite.CLAIM, sqlite.NEXT_DUE, sqlite.OLDEST):
         plan = await _plan(db, statement)
-        assert "ix_mail_waiting (box=? AND lane>?)" in plan
+        assert "ix_jobs_pending (queue=? AND ordering_key>?)" in plan
         assert "SCAN mail" not in plan
     plan = await _plan(db, "SELECT * FROM jobs WHERE queue = :box AND state = 'dead' ORDER BY id DESC")
-    assert "ix_mail_set_aside" in plan
+    assert "ix_jobs_dead" in plan
 
 
 async def test_a_claim_takes_no_more_steps_when_thousands_are_done_or_wait_behind(tmp_path: Path) -> None:

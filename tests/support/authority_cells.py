@@ -33,7 +33,7 @@ SILENT = ""
 NO = ("Your number is", "too old", "no payment with that reference", "Which payment?")
 """What a refusal of the person, of the button or of the card says."""
 
-BOOK = ("members", "invites", "chats", "shops", "refunds", "questions")
+BOOK = ("members", "invitations", "shop_chats", "shops", "refunds", "prompts")
 KEPT = "SELECT id, status, cancel_requested, capture_requested_by, attempt_number, amount_refunded, amount_refund_pending FROM payments ORDER BY id"
 
 
@@ -212,7 +212,7 @@ class Cell:
         newest = rows(self.world, "SELECT id, reference FROM payments ORDER BY rowid DESC LIMIT 1")[0]
         if not self.asking.own:
             await write(self.world, f"UPDATE payments SET created_by = {COLLEAGUE} WHERE id = '{newest['id']}'")
-        return card | {"payment": newest["id"], "ref": newest["ref"]}
+        return card | {"payment": newest["id"], "ref": newest["reference"]}
 
     async def _look(self) -> None:
         """Let whoever watches see how everything stands before the act itself."""

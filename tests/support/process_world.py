@@ -93,9 +93,9 @@ class Outside:
         """Have Stripe's events sent here, as the operator does once."""
         await subscribe(self.stripe, self.base, *events)
 
-    async def fault(self, base: str, method: str, how: str, *, when: str = "before", timing: int = 1) -> None:
+    async def fault(self, base: str, method: str, how: str, *, when: str = "before", times: int = 1) -> None:
         """Have the next calls of a method at Stripe or Telegram go wrong."""
-        order = {"method": method, "nth": 1, "when": when, "how": how, "times": timing}
+        order = {"method": method, "nth": 1, "when": when, "how": how, "times": times}
         async with self.http.post(f"{base}/_control/faults", json=order) as answer:
             assert answer.status == 200, await answer.text()
 

@@ -98,8 +98,8 @@ def test_a_limit_of_nothing_is_refused(name: str) -> None:
         TelegramRateLimiter(**{name: 0})
 
 
-def most_within(timing: list[float], seconds: float) -> int:
-    return max((sum(start <= time < start + seconds - 1e-6 for time in timing) for start in timing), default=0)
+def most_within(times: list[float], seconds: float) -> int:
+    return max((sum(start <= time < start + seconds - 1e-6 for time in times) for start in times), default=0)
 
 
 @given(

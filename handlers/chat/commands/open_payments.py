@@ -49,7 +49,7 @@ def _line(context: Context, payment: Payment) -> str:
         else payment.description[: LONGEST_WORDS - 1] + "…"
     )
     amount = i18n.html_money(context.language, payment.amount)
-    said = f"{STATE_ICONS[state]} #{payment.reference} · <b>{amount}</b> · {context.html(f'card.{state}')}"
+    said = f"{STATE_ICONS[state]} #{payment.reference} · <b>{amount}</b> · {context.html(f'message.{state}')}"
     return f"{said} · {i18n.escaped(words)}" if words else said
 
 
