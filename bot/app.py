@@ -153,18 +153,18 @@ class Service:
         await self._db.close()
         self._lock.release()
 
-    async def reconcile(self, *, poison: bool) -> ReconcileResult:
-        """One reconciliation, also beside a service that runs; nothing else of this one is begun.
+    async def reconcile(self, *, retry_dead: bool) -> ReconcileResult:
+        """Runs one reconciliation, also beside a running service; starts nothing else of this one.
 
         Raises:
-            CannotStart: the database cannot be used.
+            StartupError: the database cannot be used.
             GatewayError: Stripe does not answer, or not to this key.
         """
         try:
             await self._check_database()
             house, now = self._components, self._clock
             return await reconcile_now(
-                house.event_backfill, house.reconciler, house.incoming_workers, house.queues, now, poison=poison
+                house.event_backfill, house.reconciler, house.incoming_workers, house.queues, now, retry_dead=retry_dead
             )
         finally:
             await self.stop()
@@ -254,7 +254,7 @@ class Service:
         loops: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             (INTAKE, self._guard.run if self._settings.uses_telegram_webhook else self._polling.run),
             (FETCH_BOT_PROFILE, self._fetch_bot_profile),
-            ("sweep", self._components.reconciler.run),
+            ("reconciler", self._components.reconciler.run),
             ("missed events", self._components.event_backfill.run),
             ("live", self._components.live_updates.run),
             ("watch", self._components.monitor.run),

@@ -89,10 +89,10 @@ def migrate() -> None:
 
 
 @main.command()
-@click.option("--poison", is_flag=True, help="Try again what was set aside for a human.")
-def sweep(poison: bool) -> None:
-    """Look for everything that was missed, now, and say what was found and repaired."""
-    _run(_sweep(_settings(), poison=poison))
+@click.option("--retry-dead", is_flag=True, help="Also retry dead jobs: those that failed for good.")
+def reconcile(retry_dead: bool) -> None:
+    """Compare payments, refunds and events with Stripe now, and print what was found and repaired."""
+    _run(_reconcile(_settings(), retry_dead=retry_dead))
 
 
 @main.command()
@@ -150,20 +150,20 @@ async def _serve(settings: Settings, *, migrate: bool, take_over: bool) -> None:
             log.info("ended")
 
 
-async def _sweep(settings: Settings, *, poison: bool) -> None:
+async def _reconcile(settings: Settings, *, retry_dead: bool) -> None:
     try:
-        swept = await Service(settings, SystemClock()).reconcile(poison=poison)
+        result = await Service(settings, SystemClock()).reconcile(retry_dead=retry_dead)
     except GatewayError as error:
-        click.echo(f"Stripe could not be asked ({error.code}), so nothing was swept: {error.message}", err=True)
+        click.echo(f"Nothing was reconciled. Stripe error {error.code}: {error.message}", err=True)
         sys.exit(FAILED)
-    click.echo(f"Events that no webhook had brought: {swept.missed}.")
-    click.echo(f"Payments and refunds that were due: {swept.attended}, changed by that: {swept.changed}.")
-    if poison:
-        click.echo(f"Tried again that had been set aside: {swept.retried}.")
-    if swept.dead:
-        click.echo(f"Set aside for a human: {swept.dead}. Once the cause is gone, `sweep --poison` tries them again.")
-    for one in swept.newest:
-        click.echo(f"  {one.finished_at:%Y-%m-%d %H:%M} UTC, mail {one.id} of {one.queue} ({one.kind}): {one.reason}")
+    click.echo(f"Stripe events that no webhook delivered: {result.backfilled}.")
+    click.echo(f"Payments and refunds checked: {result.checked}, changed: {result.changed}.")
+    if retry_dead:
+        click.echo(f"Dead jobs put back: {result.retried}.")
+    if result.dead:
+        click.echo(f"Dead jobs: {result.dead}. Fix the cause, then run `python -m bot reconcile --retry-dead`.")
+    for job in result.newest:
+        click.echo(f"  {job.finished_at:%Y-%m-%d %H:%M} UTC, job {job.id} in {job.queue} ({job.kind}): {job.reason}")
 
 
 async def _migrate(settings: Settings) -> None:

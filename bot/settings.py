@@ -99,7 +99,7 @@ class Settings(BaseSettings):
         description="hours above 0 and up to 720, a fraction like 0.5 is fine",
     )
     attempt_seconds: int = Field(default=300, ge=1, le=300, description="a whole number from 1 to 300")
-    reconcile_interval: int = Field(default=60, ge=1, le=86400, description="a whole number from 1 to 86400")
+    reconcile_seconds: int = Field(default=60, ge=1, le=86400, description="a whole number from 1 to 86400")
     refund_approval_above: int | None = Field(
         default=None,
         ge=0,

@@ -188,11 +188,11 @@ def build_components(
         belt(events, inbox.handle, on_dead_letter=(alerts.dead_letter,)),
     )
     outgoing = belt(outbox, pictures.deliver, on_dead_letter=(alerts.dead_letter,))
-    bell, seconds = db.event(PAYMENTS_CHANGED), settings.reconcile_interval
+    bell, seconds = db.event(PAYMENTS_CHANGED), settings.reconcile_seconds
     boxes = (events, updates, outbox)
     late = _on_late_events(metrics, watch)
     missed = EventBackfill(gateway, events, shops, queries, clock, seconds=seconds, has_webhook=has_webhook, late=late)
-    sweep = Reconciler(
+    reconciler = Reconciler(
         payment_sync,
         ledger,
         queries,
@@ -241,7 +241,7 @@ def build_components(
         membership=membership,
         incoming_workers=incoming,
         outgoing_worker=outgoing,
-        reconciler=sweep,
+        reconciler=reconciler,
         event_backfill=missed,
         live_updates=live,
         monitor=watch,
@@ -264,7 +264,7 @@ def _on_webhook(metrics: Metrics, monitor: Monitor) -> Callable[[str, float | No
 
     def came(outcome: str, lag: float | None) -> None:
         metrics.stripe_event(outcome, lag)
-        if outcome != "refused":
+        if outcome != "rejected":
             monitor.webhook_received()
 
     return came
@@ -289,4 +289,4 @@ def _invitation_secret(settings: Settings) -> bytes:
 def _live_check_interval(settings: Settings) -> float:
     """How often a live attempt is looked at: seldom where webhooks tell, often where nothing else does."""
     told = bool(settings.stripe_webhook_secrets)
-    return settings.reconcile_interval if told else min(settings.reconcile_interval, CHECK_INTERVAL_WITHOUT_WEBHOOK)
+    return settings.reconcile_seconds if told else min(settings.reconcile_seconds, CHECK_INTERVAL_WITHOUT_WEBHOOK)

@@ -43,7 +43,11 @@ def jobs_for_refund(payment: Payment, before: Refund | None, after: Refund) -> t
         elif after.status is R.EXPIRED and was is R.AWAITING_APPROVAL:
             jobs.append(notification_job(payment, PaymentEvent("refund_expired", about=after.id)))
     if after.retry_until is not None and (before is None or before.retry_until is None):
-        jobs.append(notification_job(payment, PaymentEvent("refund_insufficient_balance", about=f"{after.id}:{after.key_version}")))
+        jobs.append(
+            notification_job(
+                payment, PaymentEvent("refund_insufficient_balance", about=f"{after.id}:{after.key_version}")
+            )
+        )
     return tuple(jobs)
 
 

@@ -1,4 +1,4 @@
-"""Numbers for whoever watches the service from outside; nothing in them names a chat, a payment or a person."""
+"""Prometheus metrics. No name, label or value identifies a chat, a payment or a person."""
 
 from __future__ import annotations
 
@@ -14,161 +14,161 @@ from handlers.clock import Clock
 from handlers.runtime.heartbeats import Heartbeats
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import JobQueue
-from storage.models.job import Job, Outcome
+from storage.models.job import DeadLetter, Done, Job, Outcome, Retry, Snooze
 from storage.statistics import Statistics
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-RECOUNT = timedelta(seconds=60)
-"""A count walks through an index of all payments, so it is made anew once in a while, however often it is asked for."""
+RECOUNT_INTERVAL = timedelta(seconds=60)
+"""Counting payments scans an index of all of them, so scrapes within this time share one count."""
 
 STRIPE, TELEGRAM = "stripe", "telegram"
-QUICK = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25)
-SLOW = (0.05, 0.25, 1, 5, 30, 120, 600, 3600, 86400)
+CALL_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25)
+QUEUE_BUCKETS = (0.05, 0.25, 1, 5, 30, 120, 600, 3600, 86400)
+OUTCOME_LABELS: dict[type[Outcome], str] = {Done: "done", Retry: "retry", Snooze: "snooze", DeadLetter: "dead"}
 
 
 class Metrics:
-    """What is counted as it happens, in a registry of its own, so that two services in one process do not mix."""
+    """Counters and histograms that are updated as things happen.
+
+    Each instance has its own registry, so that two services in one process do not share numbers.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.stripe_accepted_at: datetime | None = None
         self._clock = clock
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self._events = Counter(
-            "kvit_stripe_events", "Stripe's webhooks by what became of them", ["outcome"], registry=registry
-        )
+        self._events = Counter("kvit_stripe_events", "Stripe webhooks by outcome", ["outcome"], registry=registry)
         self._lag = Histogram(
             "kvit_stripe_event_lag_seconds",
-            "From Stripe's time of an event to its arrival here",
-            buckets=SLOW,
+            "Time from the creation of an event at Stripe to its webhook",
+            buckets=QUEUE_BUCKETS,
             registry=registry,
         )
-        self._mails = Histogram(
-            "kvit_mail_seconds",
-            "From the arrival of a mail to the end of its handling",
-            ["box", "verdict"],
-            buckets=SLOW,
+        self._jobs = Histogram(
+            "kvit_job_seconds",
+            "Time from the creation of a job to the end of a run, by queue and outcome",
+            ["queue", "outcome"],
+            buckets=QUEUE_BUCKETS,
             registry=registry,
         )
         self._calls = Histogram(
-            "kvit_vendor_seconds",
-            "How long Stripe and Telegram took to answer",
+            "kvit_api_call_seconds",
+            "Response time of Stripe and Telegram",
             ["vendor", "call"],
-            buckets=QUICK,
+            buckets=CALL_BUCKETS,
             registry=registry,
         )
         self._failures = Counter(
-            "kvit_vendor_failures",
-            "Calls without a good answer, by HTTP status or none",
+            "kvit_api_call_failures",
+            "API calls without a 2xx response, by HTTP status or none",
             ["vendor", "call", "status"],
             registry=registry,
         )
-        self._connections = Gauge("kvit_http_connections", "Connections that are open", registry=registry)
-        self._turned_away = Counter(
-            "kvit_http_turned_away", "Connections refused or cut, by the reason", ["reason"], registry=registry
+        self._connections = Gauge("kvit_http_connections", "Open connections to the web server", registry=registry)
+        self._rejected = Counter(
+            "kvit_http_connections_rejected", "Connections rejected or closed, by reason", ["reason"], registry=registry
         )
-        self._attended = Counter("kvit_sweep_attended", "Payments that the sweep attended to", registry=registry)
+        self._checked = Counter("kvit_reconciler_checked", "Payments checked by the reconciler", registry=registry)
         self._repairs = Counter(
-            "kvit_sweep_repairs", "News that the sweep found and no webhook told", registry=registry
+            "kvit_reconciler_repairs", "Payments that the reconciler changed before a webhook did", registry=registry
         )
         self._expects_webhooks = Gauge(
-            "kvit_stripe_webhooks_expected", "Whether Stripe is to tell of events by webhooks", registry=registry
+            "kvit_stripe_webhooks_expected", "1 if a webhook secret is set, else 0", registry=registry
         )
-        self._late = Counter(
-            "kvit_stripe_events_read_late", "Events found in Stripe's list, for no webhook came", registry=registry
+        self._backfilled = Counter(
+            "kvit_stripe_events_backfilled", "Events read from Stripe's list for lack of a webhook", registry=registry
         )
 
-    def expects_webhooks(self, so: bool) -> None:
-        """Without a secret no webhook is taken, and what is found by looking is nothing that went wrong."""
-        self._expects_webhooks.set(so)
+    def expects_webhooks(self, expected: bool) -> None:
+        """Sets whether webhooks are expected. Without a secret all are rejected, and late events are no fault."""
+        self._expects_webhooks.set(expected)
 
     def connections_open(self, number: int) -> None:
-        """So many connections are open."""
+        """Sets the number of open connections."""
         self._connections.set(number)
 
-    def connection_rejected(self, why: str) -> None:
-        """A connection was refused or cut: there were too many (full, household), or it was slow."""
-        self._turned_away.labels(why).inc()
+    def connection_rejected(self, reason: str) -> None:
+        """Counts a connection that was rejected or closed: too many in all or per network, or too slow."""
+        self._rejected.labels(reason).inc()
 
     def stripe_event(self, outcome: str, lag: float | None = None) -> None:
-        """A webhook of Stripe's was kept, was there already, is none of ours, was refused, or could not be kept."""
+        """Counts a webhook: stored, duplicate, ignored, rejected or unavailable. `lag` is in seconds."""
         self._events.labels(outcome).inc()
         if lag is not None:
             self._lag.observe(max(lag, 0.0))
 
-    def job_finished(self, job: Job, verdict: Outcome, now: datetime) -> None:
-        """A belt came to a verdict about a mail."""
-        self._mails.labels(job.queue, type(verdict).__name__.lower()).observe(
-            max((now - job.created_at).total_seconds(), 0)
-        )
+    def job_finished(self, job: Job, outcome: Outcome, now: datetime) -> None:
+        """Records one run of a job."""
+        age = (now - job.created_at).total_seconds()
+        self._jobs.labels(job.queue, OUTCOME_LABELS[type(outcome)]).observe(max(age, 0))
 
     def api_call(self, vendor: str, call: str, seconds: float, status: int) -> None:
-        """A vendor answered with an HTTP status, or (0) did not."""
+        """Records one API call; status 0 means that no response arrived."""
         self._calls.labels(vendor, call).observe(seconds)
         if vendor == STRIPE and 200 <= status < 300:
             self.stripe_accepted_at = self._clock.now()
         if not 200 <= status < 300:
             self._failures.labels(vendor, call, str(status or "none")).inc()
 
-    def payment_checked(self, found_news: bool) -> None:
-        """The sweep attended to a payment."""
-        self._attended.inc()
-        if found_news:
+    def payment_checked(self, repaired: bool) -> None:
+        """Counts a payment that the reconciler checked; `repaired` if a webhook should have announced the change."""
+        self._checked.inc()
+        if repaired:
             self._repairs.inc()
 
     def late_events(self, events: int) -> None:
-        """Events were found in Stripe's list whose webhooks had not come."""
-        self._late.inc(events)
+        """Counts events that were read from Stripe's list because no webhook had delivered them."""
+        self._backfilled.inc(events)
 
 
 class GaugeCollector:
-    """What is read when somebody asks: how much there is, how long it has waited, and how the parts are."""
+    """Gauges that are read at each scrape: queue depths and ages, payments by state, heartbeats, database, disk."""
 
     def __init__(
         self, metrics: Metrics, statistics: Statistics, queues: Sequence[JobQueue], heartbeats: Heartbeats, clock: Clock
     ) -> None:
-        self._registry = metrics.registry
+        self._registry = registry = metrics.registry
         self._statistics = statistics
         self._queues = queues
         self._heartbeats = heartbeats
         self._clock = clock
-        self._counted: datetime | None = None
-        self._one_at_a_time = asyncio.Lock()
-        gauge = metrics.registry
-        self._payments = Gauge("kvit_payments", "Payments by state", ["state", "currency"], registry=gauge)
-        self._waiting = Gauge("kvit_mail_waiting", "Mails that wait on a belt", ["box"], registry=gauge)
-        self._oldest = Gauge("kvit_mail_oldest_seconds", "Age of the oldest waiting mail", ["box"], registry=gauge)
-        self._aside = Gauge("kvit_mail_set_aside", "Mails that wait for a human", ["box"], registry=gauge)
-        self._silence = Gauge(
-            "kvit_part_silence_seconds", "Since the last sign of life of a part", ["part"], registry=gauge
+        self._counted_at: datetime | None = None
+        self._lock = asyncio.Lock()
+        self._payments = Gauge("kvit_payments", "Payments by state", ["state", "currency"], registry=registry)
+        self._pending = Gauge("kvit_jobs_pending", "Pending jobs by queue", ["queue"], registry=registry)
+        self._oldest = Gauge("kvit_jobs_oldest_seconds", "Age of the oldest pending job", ["queue"], registry=registry)
+        self._dead = Gauge("kvit_jobs_dead", "Jobs that failed for good, by queue", ["queue"], registry=registry)
+        self._heartbeat_ages = Gauge(
+            "kvit_heartbeat_age_seconds", "Time since the last heartbeat of a task", ["task"], registry=registry
         )
         self._database = Gauge(
-            "kvit_database_up", "Whether the database answered just now and takes what is written", registry=gauge
+            "kvit_database_up", "1 if the database can be read and written, else 0", registry=registry
         )
-        self._disk = Gauge("kvit_disk_free_bytes", "What is free where the database is", registry=gauge)
+        self._disk = Gauge("kvit_disk_free_bytes", "Free space on the disk of the database", registry=registry)
 
     async def page(self) -> bytes:
-        """Everything in Prometheus' text format; without the database there is what needs none."""
-        async with self._one_at_a_time:
+        """All metrics in Prometheus' text format. Without a database, those that do not need one."""
+        async with self._lock:
             now = self._clock.now()
-            for part, seconds in self._heartbeats.ages(now).items():
-                self._silence.labels(part).set(seconds)
+            for task, seconds in self._heartbeats.ages(now).items():
+                self._heartbeat_ages.labels(task).set(seconds)
             try:
                 await self._read(now)
                 self._database.set(self._statistics.is_writable)
             except DatabaseUnavailable:
                 self._database.set(0)
-            with suppress(OSError):  # the folder is gone, as a mount may be, which the line above says
+            with suppress(OSError):  # a missing folder (an unmounted volume) already shows as kvit_database_up 0
                 self._disk.set(self._statistics.disk_free())
             return generate_latest(self._registry)
 
     async def _read(self, now: datetime) -> None:
         for queue in self._queues:
-            self._waiting.labels(queue.queue).set(await queue.depth())
+            self._pending.labels(queue.queue).set(await queue.depth())
             self._oldest.labels(queue.queue).set(await queue.oldest_age(now))
-            self._aside.labels(queue.queue).set(await queue.dead_count())
-        if self._counted is None or now - self._counted >= RECOUNT:
+            self._dead.labels(queue.queue).set(await queue.dead_count())
+        if self._counted_at is None or now - self._counted_at >= RECOUNT_INTERVAL:
             self._payments.clear()
             for (state, currency), number in (await self._statistics.payments()).items():
                 self._payments.labels(state, currency).set(number)
-            self._counted = now
+            self._counted_at = now

@@ -240,14 +240,14 @@ NEWEST = 20
 
 @dataclass(frozen=True)
 class ReconcileResult:
-    """What a sweep did: events that no webhook had brought, payments and refunds attended to and changed by that.
+    """What a reconciliation found: events without a webhook, payments and refunds checked, and those changed.
 
-    `put_back` is how many mails that had waited for a human were to be tried again, `aside` how many wait afterwards,
-    `newest` the newest `NEWEST` of these in each box.
+    `retried` counts the dead jobs that were put back, `dead` those that are dead afterwards; `newest` holds the newest
+    `NEWEST` of these in each queue.
     """
 
-    missed: int
-    attended: int
+    backfilled: int
+    checked: int
     changed: int
     retried: int
     dead: int
@@ -261,19 +261,19 @@ async def reconcile_now(
     queues: Sequence[JobQueue],
     clock: Clock,
     *,
-    poison: bool,
+    retry_dead: bool,
 ) -> ReconcileResult:
-    """Go through everything once; `poison` has what was set aside tried again. `belts` carry what comes in.
+    """Runs one reconciliation; `retry_dead` puts dead jobs back first. `workers` are the incoming ones.
 
     Raises:
         GatewayError: Stripe's list of events could not be read; nothing else was done.
     """
     found = await missed.run_once()
-    put_back = sum([await queue.retry_dead(now=clock.now()) for queue in queues]) if poison else 0
+    retried = sum([await queue.retry_dead(now=clock.now()) for queue in queues]) if retry_dead else 0
     for worker in workers:
         await worker.drain()
     before = reconciler.changed_count
-    attended = await reconciler.run_once()
-    aside = sum([await queue.dead_count() for queue in queues])
-    newest = tuple([one for queue in queues for one in await queue.dead_jobs(limit=NEWEST)])
-    return ReconcileResult(found, attended, reconciler.changed_count - before, put_back, aside, newest)
+    checked = await reconciler.run_once()
+    dead = sum([await queue.dead_count() for queue in queues])
+    newest = tuple([job for queue in queues for job in await queue.dead_jobs(limit=NEWEST)])
+    return ReconcileResult(found, checked, reconciler.changed_count - before, retried, dead, newest)

@@ -66,10 +66,10 @@ class StripeWebhook:
             event = events.parse_event(raw)
         except (InvalidSignature, InvalidEvent) as error:
             self._throttled_log.warning(log, "refused what came to Stripe's webhook: %s", str(error))
-            self._came("refused", None)
+            self._came("rejected", None)
             raise web.HTTPBadRequest(text="This is not an event signed by Stripe.\n") from None
         try:
-            outcome = await self._keep(event, raw, now) if self._concerns_us(event) else "foreign"
+            outcome = await self._keep(event, raw, now) if self._concerns_us(event) else "ignored"
         except DatabaseUnavailable:
             self._came("unavailable", None)
             raise
@@ -78,7 +78,7 @@ class StripeWebhook:
 
     async def _keep(self, event: StripeEvent, raw: bytes, now: datetime) -> str:
         new = await self._inbox.enqueue(events.event_job(event, raw), now=now)
-        return "kept" if new else "repeated"
+        return "stored" if new else "duplicate"
 
     def _concerns_us(self, event: StripeEvent) -> bool:
         """Whether the event is of our mode and about what Kvit may have made; others are logged and let go."""

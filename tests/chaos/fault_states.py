@@ -143,7 +143,7 @@ def lease_lost(
         own.wrong = wrong
         own.goes.clear()
         run.world.advance(seconds)
-        await Service(run.world.settings, OwnClock(own.right, wrong)).reconcile(poison=False)
+        await Service(run.world.settings, OwnClock(own.right, wrong)).reconcile(retry_dead=False)
         own.goes.set()
         run.marks.append("taken over")
         if cause is not None:

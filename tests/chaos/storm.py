@@ -16,14 +16,14 @@ from bot.sandbox.fake_telegram.transcript import LOST
 from handlers.stripe_events.backfill import RUN_EVERY_N, WEBHOOK_GRACE
 from tests.chaos.storm_judge import CANCEL, CAPTURE, CONFIRM, CREATE, LOOK, REFUND, REFUNDS
 from tests.chaos.storm_people import Crowd
-from tests.chaos.storm_world import RATE, SWEEP_SECONDS, TortureWorld, torture_world
+from tests.chaos.storm_world import RATE, RECONCILE_SECONDS, TortureWorld, torture_world
 from tests.invariants.case_file import Case, File
 from tests.invariants.checker import Evidence, given_up, repeats, violations
 
 STRIPE = (CREATE, CONFIRM, LOOK, CANCEL, CAPTURE, REFUND, REFUNDS, "GET /v1/events")
 TELEGRAM = ("sendMessage", "editMessageText", "answerCallbackQuery", "getUpdates")
 HOWS = ("timeout", "drop", "429", "500")
-FOUND_BY = WEBHOOK_GRACE + timedelta(seconds=(RUN_EVERY_N + 1) * SWEEP_SECONDS)
+FOUND_BY = WEBHOOK_GRACE + timedelta(seconds=(RUN_EVERY_N + 1) * RECONCILE_SECONDS)
 """So late an event is found whose webhook was lost."""
 
 PACE = 0.12
@@ -182,7 +182,7 @@ async def play(
         await _through(storm, crowd, pace)
         await world.heal()
         if chance.random() < 0.5:  # a new life reads Stripe's list of events at once, an old one only now and then
-            await world.quiet(WEBHOOK_GRACE.total_seconds() + SWEEP_SECONDS)
+            await world.quiet(WEBHOOK_GRACE.total_seconds() + RECONCILE_SECONDS)
             await world.restart()
             report.unrest = await world.quiet()
         else:

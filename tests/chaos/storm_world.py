@@ -37,7 +37,7 @@ from tests.support.world import OWNER, Json
 RATE = 20.0
 """A pretend minute takes three seconds: a lease of two can be slept through, and a link lapses while one waits."""
 
-ATTEMPT_SECONDS, SWEEP_SECONDS = 100, 20
+ATTEMPT_SECONDS, RECONCILE_SECONDS = 100, 20
 PATIENCE = 1.0
 """Real seconds after which Kvit gives a silent vendor up."""
 
@@ -258,7 +258,7 @@ class TortureWorld:
         while time.monotonic() < began + QUIET_WITHIN:
             await asyncio.sleep(0.1)
             calm = 0.0 if self.under_way() else calm + 0.1
-            if calm * RATE > 2.5 * SWEEP_SECONDS and (time.monotonic() - began) * RATE > at_least:
+            if calm * RATE > 2.5 * RECONCILE_SECONDS and (time.monotonic() - began) * RATE > at_least:
                 return []
         return self.under_way()
 
@@ -367,7 +367,7 @@ async def _around(folder: Path, port: int, *, pages: bool, **settings: str) -> A
         "OWNER_IDS": str(OWNER),
         "PORT": str(port),
         "ATTEMPT_SECONDS": str(ATTEMPT_SECONDS),
-        "SWEEP_SECONDS": str(SWEEP_SECONDS),
+        "RECONCILE_SECONDS": str(RECONCILE_SECONDS),
         "KVIT_ORIGIN": repr(origin),
         "KVIT_RATE": str(RATE),
         "KVIT_PATIENCE": str(PATIENCE),

@@ -168,7 +168,7 @@ async def test_kills_at_random_moments_cost_nothing_and_repeat_only_what_they_cu
 
 async def torn(folder: Path, chance: random.Random) -> None:
     """Both stories' life under a killer who strikes around the moments when something happens at a vendor."""
-    async with lives(folder, SWEEP_SECONDS="1") as living, asyncio.TaskGroup() as group:
+    async with lives(folder, RECONCILE_SECONDS="1") as living, asyncio.TaskGroup() as group:
         killer = group.create_task(killing(living, chance))
         await renewed(living)
         killer.cancel()
@@ -203,7 +203,7 @@ async def killing(living: Lives, chance: random.Random) -> None:
 
 
 async def test_money_that_came_while_it_was_dead_is_found_though_every_webhook_is_lost(tmp_path: Path) -> None:
-    async with outside(tmp_path / "kvit", SWEEP_SECONDS="1") as world:
+    async with outside(tmp_path / "kvit", RECONCILE_SECONDS="1") as world:
         process = await world.ready()
         await world.subscribe("*")
         world.stripe.webhooks.mode = "lose"
@@ -223,7 +223,7 @@ async def test_money_that_came_while_it_was_dead_is_found_though_every_webhook_i
 
 
 async def test_a_process_that_was_stopped_and_goes_on_has_lost_nothing(tmp_path: Path) -> None:
-    async with outside(tmp_path / "kvit", SWEEP_SECONDS="1") as world:
+    async with outside(tmp_path / "kvit", RECONCILE_SECONDS="1") as world:
         process = await world.ready()
         await world.subscribe("*")
         world.stripe.switches.webhook_timeout = 0.2

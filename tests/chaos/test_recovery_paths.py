@@ -32,7 +32,7 @@ async def left_with(
     clock: TurnedClock, folder: Path, *, delivers: bool = False, lists: bool = False, **more: Any
 ) -> AsyncIterator[World]:
     """A request whose link can be paid, in a world that is never swept; webhooks and the list only if it is said."""
-    async with opened(clock, folder, **({"sweep_seconds": NEVER} | more)) as world:
+    async with opened(clock, folder, **({"reconcile_seconds": NEVER} | more)) as world:
         if not delivers:
             await webhooks(world, "lose")
         if not lists:
@@ -94,7 +94,7 @@ async def test_the_list_of_events_alone_tells_after_a_start(clock: TurnedClock, 
 async def test_the_sweep_alone_tells_without_webhooks_and_without_the_list(
     clock: TurnedClock, tmp_path: Path, refused: str
 ) -> None:
-    async with left_with(clock, tmp_path, sweep_seconds="60") as world:
+    async with left_with(clock, tmp_path, reconcile_seconds="60") as world:
         if refused == "broken":
             world.stripe.switches.lacking = ()
             order = {"method": "GET /v1/events", "how": "500", "times": 1000}
@@ -109,7 +109,7 @@ async def test_the_sweep_alone_tells_without_webhooks_and_without_the_list(
 async def test_the_belts_alone_bring_a_link_though_every_first_call_breaks(
     clock: TurnedClock, tmp_path: Path, when: str
 ) -> None:
-    async with opened(clock, tmp_path, sweep_seconds=NEVER) as world:
+    async with opened(clock, tmp_path, reconcile_seconds=NEVER) as world:
         await webhooks(world, "lose")
         world.stripe.switches.lacking = ("events.read",)
         order = {"method": "sendMessage", "how": "drop", "when": when}

@@ -211,5 +211,5 @@ def blind(world: MortalWorld) -> None:
     """No event comes in, and nobody looks at Stripe of his own accord."""
     world.stripe.webhooks.mode = "lose"
     for loop in world.service._tasks:
-        if loop.get_name() in {"sweep", "missed events"}:
+        if loop.get_name() in {"reconciler", "missed events"}:
             loop.cancel()

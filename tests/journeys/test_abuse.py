@@ -89,7 +89,7 @@ async def test_the_owner_hears_of_trouble_in_the_language_of_his_shop(world: Wor
     await world.card("Language: Dansk")
     stray = await at_stripe(world, kvit_payment="lost")
     await world.control("stripe", f"intents/{stray['id']}/approve", {})
-    assert "sweep --poison" in (await world.card("Kvit ikke kunne gøre færdigt"))["text"]
+    assert "reconcile --retry-dead" in (await world.card("Kvit ikke kunne gøre færdigt"))["text"]
 
 
 async def test_a_chat_is_not_given_to_another_shop_while_requests_are_open_in_it(world: World) -> None:

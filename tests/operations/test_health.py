@@ -33,7 +33,7 @@ async def endless() -> bool:
 
 async def test_a_process_that_lives_says_so_whatever_else_is_wrong(clock: TurnedClock) -> None:
     heartbeats = Heartbeats()
-    heartbeats.register("sweep", 60)
+    heartbeats.register("reconciler", 60)
     async with doors(clock, heartbeats=heartbeats, ready={"database": broken}) as client:
         assert (await client.get("/healthz")).status == 200
         assert (await client.head("/healthz")).status == 200
@@ -41,8 +41,8 @@ async def test_a_process_that_lives_says_so_whatever_else_is_wrong(clock: Turned
 
 async def test_everything_works(clock: TurnedClock) -> None:
     heartbeats = Heartbeats()
-    heartbeats.register("sweep", 60)
-    heartbeats.beat("sweep", clock.now())
+    heartbeats.register("reconciler", 60)
+    heartbeats.beat("reconciler", clock.now())
     async with doors(clock, heartbeats=heartbeats, ready={"database": good, "schema": good}) as client:
         answer = await client.get("/readyz")
         assert answer.status == 200
@@ -54,9 +54,9 @@ async def test_what_is_not_ready_is_named_and_the_reason_stays_in_the_log(
 ) -> None:
     heartbeats = Heartbeats()
     heartbeats.register("belt inbox", 10)
-    heartbeats.register("sweep", 60)
+    heartbeats.register("reconciler", 60)
     heartbeats.beat("belt inbox", clock.now())
-    heartbeats.beat("sweep", clock.now())
+    heartbeats.beat("reconciler", clock.now())
     clock.advance(11)
     async with doors(clock, heartbeats=heartbeats, ready={"database": broken, "schema": bad, "disk": good}) as client:
         answer = await client.get("/readyz")

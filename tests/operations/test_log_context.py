@@ -115,7 +115,7 @@ async def test_what_the_sweep_finds_names_the_payment_too(world: World, heard: M
     world.advance(70)
     await eventually(lambda: heard.of("Stripe could not be asked about"))
     marks = heard.of("Stripe could not be asked about")[0]
-    assert marks == {"part": "sweep", "payment": payment(world)["reference"]}
+    assert marks == {"part": "reconciler", "payment": payment(world)["reference"]}
 
 
 async def test_marks_do_not_leak_into_the_next_piece_of_work(world: World, heard: Marked) -> None:

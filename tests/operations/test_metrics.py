@@ -119,16 +119,16 @@ async def test_a_sale_is_counted_from_the_webhook_to_the_card(world: World) -> N
     world.clock.advance(61)
     found = await scraped(world)
     assert value(found, "kvit_payments", state="succeeded", currency="DKK") == 1
-    assert value(found, "kvit_stripe_events_total", outcome="kept") >= 1
+    assert value(found, "kvit_stripe_events_total", outcome="stored") >= 1
     assert value(found, "kvit_stripe_event_lag_seconds_count") >= 1
-    assert value(found, "kvit_mail_seconds_count", queue="updates", verdict="done") == 1
-    assert value(found, "kvit_mail_seconds_count", queue="outbox", verdict="done") >= 2
-    assert value(found, "kvit_vendor_seconds_count", vendor="stripe", call="POST payment_intents") == 1
-    assert value(found, "kvit_vendor_seconds_count", vendor="telegram", call="sendMessage") == 2
-    assert {dict(labels)["queue"] for labels in found["kvit_mail_waiting"]} == {"events", "updates", "outbox"}
+    assert value(found, "kvit_job_seconds_count", queue="updates", outcome="done") == 1
+    assert value(found, "kvit_job_seconds_count", queue="outbox", outcome="done") >= 2
+    assert value(found, "kvit_api_call_seconds_count", vendor="stripe", call="POST payment_intents") == 1
+    assert value(found, "kvit_api_call_seconds_count", vendor="telegram", call="sendMessage") == 2
+    assert {dict(labels)["queue"] for labels in found["kvit_jobs_pending"]} == {"events", "updates", "outbox"}
     assert value(found, "kvit_database_up") == 1
-    parts = {dict(labels)["part"] for labels in found["kvit_part_silence_seconds"]}
-    assert parts >= {"events", "updates", "outbox", "sweep", "watch"}
+    parts = {dict(labels)["task"] for labels in found["kvit_heartbeat_age_seconds"]}
+    assert parts >= {"events", "updates", "outbox", "reconciler", "watch"}
 
 
 async def test_what_is_refused_at_the_door_or_by_stripe_is_counted_too(world: World) -> None:
@@ -138,8 +138,8 @@ async def test_what_is_refused_at_the_door_or_by_stripe_is_counted_too(world: Wo
     await pay(world)
     await rest(world)
     found = await scraped(world)
-    assert value(found, "kvit_stripe_events_total", outcome="refused") == 1
-    failed = value(found, "kvit_vendor_failures_total", vendor="stripe", call="POST payment_intents", status="401")
+    assert value(found, "kvit_stripe_events_total", outcome="rejected") == 1
+    failed = value(found, "kvit_api_call_failures_total", vendor="stripe", call="POST payment_intents", status="401")
     assert failed >= 1
 
 
@@ -165,14 +165,14 @@ async def test_nothing_personal_and_nothing_of_one_payment_is_in_the_numbers(wor
     for word in (ref[1], str(OWNER), world.intent()["id"], "Coffee", "Olga", *secrets):
         assert word not in text
     labels = {name for family in samples(text).values() for pairs in family for name, _ in pairs}
-    assert labels <= {"state", "currency", "box", "verdict", "vendor", "call", "status", "outcome", "part", "le"}
+    assert labels <= {"state", "currency", "queue", "outcome", "vendor", "call", "status", "task", "le"}
 
 
 async def test_two_services_in_one_process_do_not_share_their_numbers(clock: TurnedClock) -> None:
     one, other = Metrics(clock), Metrics(clock)
-    one.stripe_event("kept", 1.0)
+    one.stripe_event("stored", 1.0)
     for metrics, count in ((one, 1.0), (other, 0.0)):
-        assert (metrics.registry.get_sample_value("kvit_stripe_events_total", {"outcome": "kept"}) or 0.0) == count
+        assert (metrics.registry.get_sample_value("kvit_stripe_events_total", {"outcome": "stored"}) or 0.0) == count
 
 
 async def test_a_belt_that_waits_shows_its_depth_and_its_age(db: Database, clock: TurnedClock) -> None:
@@ -181,18 +181,18 @@ async def test_a_belt_that_waits_shows_its_depth_and_its_age(db: Database, clock
     await queue.enqueue(NewJob("a", "1", "k"), NewJob("b", "1", "k"), now=clock.now())
     clock.advance(90)
     found = samples((await readings.page()).decode())
-    assert value(found, "kvit_mail_waiting", queue="events") == 2
-    assert value(found, "kvit_mail_oldest_seconds", queue="events") == 90
+    assert value(found, "kvit_jobs_pending", queue="events") == 2
+    assert value(found, "kvit_jobs_oldest_seconds", queue="events") == 90
 
 
 async def test_without_its_database_the_page_still_says_that_it_is_gone(clock: TurnedClock, tmp_path: Path) -> None:
     db = Database(f"sqlite:///{tmp_path}/nowhere/kvit.db")
     heartbeats = Heartbeats()
-    heartbeats.beat("sweep", clock.now())
+    heartbeats.beat("reconciler", clock.now())
     readings = GaugeCollector(Metrics(clock), Statistics(db), [JobQueue(db, "events")], heartbeats, clock)
     found = samples((await readings.page()).decode())
     assert value(found, "kvit_database_up") == 0
-    assert found["kvit_part_silence_seconds"]
+    assert found["kvit_heartbeat_age_seconds"]
     await db.close()
 
 

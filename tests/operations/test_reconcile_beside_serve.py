@@ -109,7 +109,7 @@ async def side_by_side(world: World, ours: AdapterOverrides, theirs: AdapterOver
     world.advance(PAST_THE_KEY)
     await world.control("stripe", "down", {"down": False})
     world.seams = ours
-    sweeping = asyncio.create_task(Service(world.settings, world.clock, overrides=theirs).reconcile(poison=False))
+    sweeping = asyncio.create_task(Service(world.settings, world.clock, overrides=theirs).reconcile(retry_dead=False))
     await begin.wait()
     await world.begin()
     await sweeping
@@ -181,7 +181,7 @@ async def overlap(world: World) -> None:
     await world.control("stripe", "down", {"down": False})
     moments = Moments()
     theirs = AdapterOverrides(gateway=lambda inner: Hung(inner, moments))
-    sweeping = asyncio.create_task(Service(world.settings, world.clock, overrides=theirs).reconcile(poison=False))
+    sweeping = asyncio.create_task(Service(world.settings, world.clock, overrides=theirs).reconcile(retry_dead=False))
     await moments.asking.wait()
     world.advance(90)
     await world.begin()
@@ -246,7 +246,7 @@ async def test_a_late_word_about_an_earlier_try_says_nothing_about_the_next_one(
     world.advance(60)
     moments, heard = Moments(), asyncio.Event()
     theirs = AdapterOverrides(gateway=lambda inner: LateWord(inner, moments))
-    sweeping = asyncio.create_task(Service(world.settings, world.clock, overrides=theirs).reconcile(poison=False))
+    sweeping = asyncio.create_task(Service(world.settings, world.clock, overrides=theirs).reconcile(retry_dead=False))
     await moments.looked.wait()
     world.seams = AdapterOverrides(gateway=lambda inner: Unheard(inner, moments, heard))
     await world.begin()
@@ -254,6 +254,6 @@ async def test_a_late_word_about_an_earlier_try_says_nothing_about_the_next_one(
     world.tap(await world.card("top up the balance"), "Try again")
     await sweeping
     assert back(world) == [(4000, "succeeded")]
-    assert rows(world, "SELECT key_version, retry_until FROM refunds") == [{"number": 2, "retry_until": None}]
+    assert rows(world, "SELECT key_version, retry_until FROM refunds") == [{"key_version": 2, "retry_until": None}]
     heard.set()
     await told(world, "↩️ Refunded:")

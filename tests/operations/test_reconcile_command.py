@@ -1,4 +1,4 @@
-"""`python -m bot sweep`: what it says, and how it ends where it cannot be done."""
+"""`python -m bot reconcile`: its output and its exit codes."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ async def terminal(tmp_path: Path) -> AsyncIterator[Terminal]:
         yield running
 
 
-async def test_it_says_that_nothing_was_missed(terminal: Terminal) -> None:
-    ended = await terminal.run("sweep")
+async def test_reconcile_without_work_prints_zeros(terminal: Terminal) -> None:
+    ended = await terminal.run("reconcile")
     assert ended.code == 0
     assert ended.said.splitlines() == [
-        "Events that no webhook had brought: 0.",
-        "Payments and refunds that were due: 0, changed by that: 0.",
+        "Stripe events that no webhook delivered: 0.",
+        "Payments and refunds checked: 0, changed: 0.",
     ]
 
 
-async def test_it_also_says_what_was_tried_again(terminal: Terminal) -> None:
-    ended = await terminal.run("sweep", "--poison")
-    assert (ended.code, ended.said.splitlines()[-1]) == (0, "Tried again that had been set aside: 0.")
+async def test_retry_dead_prints_the_number_of_jobs_put_back(terminal: Terminal) -> None:
+    ended = await terminal.run("reconcile", "--retry-dead")
+    assert (ended.code, ended.said.splitlines()[-1]) == (0, "Dead jobs put back: 0.")
 
 
-async def test_it_lists_what_waits_for_a_human(terminal: Terminal, tmp_path: Path) -> None:
+async def test_dead_jobs_are_listed_with_their_reasons(terminal: Terminal, tmp_path: Path) -> None:
     at = datetime(2026, 11, 24, 12, tzinfo=UTC)
     db = Database(f"sqlite:///{tmp_path}/kvit.db")
     queue = JobQueue(db, "updates")
@@ -42,17 +42,17 @@ async def test_it_lists_what_waits_for_a_human(terminal: Terminal, tmp_path: Pat
     [job] = await queue.claim(now=at, limit=1, lease_seconds=60)
     await queue.finish(job, DeadLetter("unreadable: KeyError"), now=at)
     await db.close()
-    said = (await terminal.run("sweep")).said.splitlines()
-    assert said[-2].startswith("Set aside for a human: 1.")
-    assert said[-1] == f"  2026-11-24 12:00 UTC, mail {job.id} of updates (message): unreadable: KeyError"
+    said = (await terminal.run("reconcile")).said.splitlines()
+    assert said[-2].startswith("Dead jobs: 1.")
+    assert said[-1] == f"  2026-11-24 12:00 UTC, job {job.id} in updates (message): unreadable: KeyError"
 
 
-async def test_it_ends_with_1_where_stripe_refuses_the_key(terminal: Terminal) -> None:
-    ended = await terminal.run("sweep", stripe_api_key="sk_test_of_somebody_else")
+async def test_reconcile_with_a_rejected_key_exits_with_1(terminal: Terminal) -> None:
+    ended = await terminal.run("reconcile", stripe_api_key="sk_test_of_somebody_else")
     assert (ended.code, ended.said) == (1, "")
 
 
-async def test_it_ends_with_2_where_there_is_no_database(tmp_path: Path) -> None:
+async def test_reconcile_without_database_or_settings_exits_with_2(tmp_path: Path) -> None:
     async with opened(tmp_path) as terminal:
-        assert (await terminal.run("sweep")).code == 2
-        assert (await terminal.run("sweep", telegram_bot_token=None)).code == 2
+        assert (await terminal.run("reconcile")).code == 2
+        assert (await terminal.run("reconcile", telegram_bot_token=None)).code == 2

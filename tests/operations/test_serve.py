@@ -29,7 +29,7 @@ CANARY = "Canary0123456789abcdefghijklmnopqrstuvw"
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[Outside]:
-    async with outside(tmp_path / "kvit", OWNER_IDS=",".join(map(str, OWNERS)), SWEEP_SECONDS="1") as opened:
+    async with outside(tmp_path / "kvit", OWNER_IDS=",".join(map(str, OWNERS)), RECONCILE_SECONDS="1") as opened:
         yield opened
 
 
@@ -194,14 +194,14 @@ async def test_tables_of_another_version_are_told_apart_where_they_are_left_as_t
     assert (await world.ended(await world.begin("bot", "migrate")))[0] == 0
     with closing(sqlite3.connect(world.folder / "kvit.db", isolation_level=None)) as file:
         file.execute("UPDATE alembic_version SET version_num = ?", [version])
-    for command in (["serve", "--no-migrate"], ["sweep"]):
+    for command in (["serve", "--no-migrate"], ["reconcile"]):
         [line] = await refused(world, "bot", *command)
         assert line.startswith(f"DATABASE_URL: The tables have {said}")
 
 
 async def test_a_file_that_is_no_database_is_not_taken_for_an_old_one(world: Outside) -> None:
     (world.folder / "kvit.db").write_text("this is no database, and it is long enough to look at" * 20)
-    for command in (["serve"], ["serve", "--no-migrate"], ["sweep"], ["migrate"]):
+    for command in (["serve"], ["serve", "--no-migrate"], ["reconcile"], ["migrate"]):
         said_before = len(world.log) if (world.folder / "stderr").exists() else 0
         assert await world.ended(await world.begin("bot", *command)) == (1, "")
         assert (

@@ -54,7 +54,7 @@ def test_two_variables_are_enough(required: None) -> None:
     assert settings.stripe_webhook_secrets == ()
     assert settings.public_url is None
     assert settings.refund_approval_above is None
-    assert (settings.request_hours, settings.attempt_seconds, settings.reconcile_interval) == (24, 300, 60)
+    assert (settings.request_hours, settings.attempt_seconds, settings.reconcile_seconds) == (24, 300, 60)
 
 
 def test_each_missing_variable_has_a_line_of_its_own() -> None:
@@ -83,7 +83,7 @@ TELEGRAM_API_BASE=http://127.0.0.1:8081
 STRIPE_API_BASE=http://localhost:8082
 REQUEST_HOURS=0.5
 ATTEMPT_SECONDS=1
-SWEEP_SECONDS=1
+RECONCILE_SECONDS=1
 REFUND_APPROVAL_ABOVE=50000
 TRUSTED_PROXIES=10.0.0.0/8,::1
 WALLET_NAME=vipps
@@ -105,7 +105,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, required: None)
     assert settings.update_secret.get_secret_value() == "update-secret_1"
     assert settings.telegram_api_base == "http://127.0.0.1:8081"
     assert settings.stripe_api_base == "http://localhost:8082"
-    assert (settings.request_hours, settings.attempt_seconds, settings.reconcile_interval) == (0.5, 1, 1)
+    assert (settings.request_hours, settings.attempt_seconds, settings.reconcile_seconds) == (0.5, 1, 1)
     assert settings.refund_approval_above == 50000
     assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1"))
     assert (settings.wallet_name, settings.log_format, settings.log_level) == ("Vipps", "json", "debug")
@@ -161,7 +161,7 @@ WRONG = [
     ("ATTEMPT_SECONDS", "0", "out of range"),
     ("ATTEMPT_SECONDS", "301", "out of range"),
     ("ATTEMPT_SECONDS", "1.5", "not a whole number"),
-    ("SWEEP_SECONDS", "0", "out of range"),
+    ("RECONCILE_SECONDS", "0", "out of range"),
     ("REFUND_APPROVAL_ABOVE", "-1", "out of range"),
     ("REFUND_APPROVAL_ABOVE", "500,00", "not a whole number"),
     ("TRUSTED_PROXIES", "127.0.0.1,proxy", "neither an address nor a network"),

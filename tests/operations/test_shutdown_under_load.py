@@ -23,7 +23,7 @@ HEAD = b"POST /stripe/webhook HTTP/1.1\r\nHost: kvit\r\n"
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[Outside]:
-    settings = {"OWNER_IDS": ",".join(map(str, OWNERS)), "SWEEP_SECONDS": "1", "TELEGRAM_MODE": "polling"}
+    settings = {"OWNER_IDS": ",".join(map(str, OWNERS)), "RECONCILE_SECONDS": "1", "TELEGRAM_MODE": "polling"}
     async with outside(tmp_path, **settings, PUBLIC_URL=f"http://127.0.0.1:{free_port()}") as around:
         yield around
 

@@ -26,7 +26,7 @@ OWNERS = [OWNER + number for number in range(8)]
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[Outside]:
-    async with outside(tmp_path / "kvit", OWNER_IDS=",".join(map(str, OWNERS)), SWEEP_SECONDS="1") as opened:
+    async with outside(tmp_path / "kvit", OWNER_IDS=",".join(map(str, OWNERS)), RECONCILE_SECONDS="1") as opened:
         yield opened
 
 

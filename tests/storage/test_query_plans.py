@@ -109,7 +109,7 @@ async def a_day(world: World) -> None:
     await rest(world)
     await pass_time(world, 90_000)
     await world.stop()
-    await Service(world.settings, world.clock).reconcile(poison=True)
+    await Service(world.settings, world.clock).reconcile(retry_dead=True)
     await world.begin()
     await rest(world)
 

@@ -27,9 +27,9 @@ async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
         yield running
 
 
-async def swept(world: World, *, poison: bool = False) -> ReconcileResult:
+async def swept(world: World, *, retry_dead: bool = False) -> ReconcileResult:
     """What another process finds and does beside the service, or without it."""
-    return await Service(world.settings, world.clock).reconcile(poison=poison)
+    return await Service(world.settings, world.clock).reconcile(retry_dead=retry_dead)
 
 
 async def test_a_dashboard_refund_whose_events_are_lost_is_told_all_the_same(world: World) -> None:
@@ -73,9 +73,9 @@ async def test_a_sweep_on_demand_says_what_it_found_and_a_second_finds_nothing(w
     await world.control("stripe", f"intents/{world.intent()['id']}/refund", {})
     world.advance(3600)
     first = await swept(world)
-    assert first.missed >= 2
+    assert first.backfilled >= 2
     assert rows(world, "SELECT amount_refunded FROM payments")[0]["amount_refunded"] == 12500
-    assert await swept(world) == ReconcileResult(missed=0, attended=0, changed=0, retried=0, dead=0)
+    assert await swept(world) == ReconcileResult(backfilled=0, checked=0, changed=0, retried=0, dead=0)
     await world.begin()
     await told(world, "↩️ Refunded:")
 
@@ -85,7 +85,7 @@ async def test_a_sweep_beside_the_running_service_tells_nothing_twice(world: Wor
     await webhooks(world, "lose")
     await world.control("stripe", f"intents/{world.intent()['id']}/refund", {})
     world.clock.advance(60)
-    assert (await swept(world)).missed >= 2
+    assert (await swept(world)).backfilled >= 2
     await in_time(world, lambda: [one for one in texts(world) if one.startswith("↩️ Refunded:")])
     await pass_time(world, SEVERAL_SWEEPS)
     assert len([one for one in texts(world) if one.startswith("↩️ Refunded:")]) == 1
@@ -95,7 +95,7 @@ async def test_an_event_that_is_still_on_its_way_is_left_to_its_webhook(world: W
     await webhooks(world, "hold")
     world.say("/pay 125 Tea")
     await world.card("Waiting for payment")
-    assert (await swept(world)).missed == 0
+    assert (await swept(world)).backfilled == 0
 
 
 async def test_what_was_set_aside_is_tried_again_when_asked(world: World) -> None:
@@ -104,12 +104,12 @@ async def test_what_was_set_aside_is_tried_again_when_asked(world: World) -> Non
     assert len(await set_aside(world, "updates")) == 1
     first = await swept(world)
     assert (first.dead, [one.reason.partition(":")[0] for one in first.newest]) == (1, ["unreadable"])
-    again = await swept(world, poison=True)
+    again = await swept(world, retry_dead=True)
     assert (again.retried, again.dead) == (1, 1)
     await pass_time(world, 60)
     assert len(words_to_owner(world)) == 1
     world.advance(86_400)
-    assert (await swept(world, poison=True)).dead == 1
+    assert (await swept(world, retry_dead=True)).dead == 1
     await in_time(world, lambda: len(words_to_owner(world)) == 2)
 
 
@@ -130,7 +130,7 @@ async def test_a_long_list_is_read_on_from_where_stripe_broke_off(world: World) 
     await paid(world)
     await webhooks(world, "lose")
     await pass_time(world, 60)
-    assert (await swept(world)).missed == 0
+    assert (await swept(world)).backfilled == 0
     for _ in range(60):
         await world.control("stripe", f"intents/{world.intent()['id']}/refund", {"amount": 100})
     world.clock.advance(60)
@@ -157,12 +157,12 @@ async def test_an_event_that_is_listed_again_within_30_days_is_known_and_then_fo
     events = "SELECT key, payload FROM jobs WHERE queue = 'events' AND key LIKE 'evt%'"
     kept = rows(world, events)
     assert kept
-    assert {bytes(row["body"]) for row in kept} == {b""}
+    assert {bytes(row["payload"]) for row in kept} == {b""}
     for days in (9, 20):
         await pass_time(world, days * DAY)
         async with book(world) as db:
             await ShopRepository(db).set(CURSOR, f"{NOTHING_YET} {began.isoformat()}")
-        assert (await swept(world)).missed == 0
+        assert (await swept(world)).backfilled == 0
     assert rows(world, events) == kept
     await pass_time(world, 3 * DAY)
     await eventually(lambda: not rows(world, events))
