@@ -13,7 +13,6 @@ import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
 from bot.redaction import redactor
-from handlers.trace import current
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +79,7 @@ def _formatter(redact: Callable[[str], str], *, pretty: bool, colors: bool) -> l
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
-        _add_marks,
+        structlog.contextvars.merge_contextvars,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     shape: list[Processor]
@@ -104,10 +103,6 @@ class _Redact:
     def __call__(self, logger: WrappedLogger, name: str, line: EventDict) -> str:
         """The finished line without its secrets."""
         return self._redact(str(line))
-
-
-def _add_marks(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
-    return {**current(), **event}
 
 
 def _escape_control_chars(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from structlog.contextvars import bind_contextvars
+
 from handlers.chat import callback_dispatch, command_dispatch
 from handlers.chat.command_dispatch import AnonymousSender
 from handlers.chat.commands import inline
@@ -20,7 +22,6 @@ from handlers.chat.updates import (
     parse_update,
 )
 from handlers.telegram.messenger import DeliveryError
-from handlers.trace import mark
 from storage.errors import PermissionDenied, UserError
 from storage.models.job import DeadLetter, Done, Job, NewJob, Outcome, Retry
 
@@ -44,7 +45,7 @@ class UpdateHandler:
         except Exception as error:  # whatever Telegram may have sent: it will not become readable
             log.exception("an update cannot be read")
             return DeadLetter(f"{UNREADABLE}: {type(error).__name__}")
-        mark(update=job.key)
+        bind_contextvars(update=job.key)
         match news:
             case IncomingMessage():
                 return await self._handle_message(news, job.key)

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from structlog.contextvars import bind_contextvars
+
 from handlers.clock import Clock
 from handlers.messages import outbox_message
 from handlers.messages.payment_events import PaymentEvent, event_of_job, is_still_true
@@ -24,7 +26,6 @@ from handlers.messages.recipients import Recipients
 from handlers.runtime.concurrency import KeyedLocks
 from handlers.telegram.messenger import DeliveryError, Message, Messenger
 from handlers.telegram.rate_limit import TelegramRateLimiter
-from handlers.trace import mark
 from storage.messages import MessageRepository, PaymentMessage
 from storage.models.job import DeadLetter, Done, Job, Outcome, Retry, Snooze
 from storage.models.payment import ChatTarget, Payment
@@ -308,7 +309,7 @@ class MessageDelivery:
         shop = await self._shops.shop(payment.shop_id) if payment else None
         if payment is None or shop is None:
             raise LookupError("a mail about a payment that is not there")
-        mark(payment=payment.reference)
+        bind_contextvars(payment=payment.reference)
         return payment, shop
 
     async def _message(self, payment: Payment, shop: Shop, now: datetime) -> Message:

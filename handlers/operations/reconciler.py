@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from structlog.contextvars import bound_contextvars
+
 from handlers.clock import Clock
 from handlers.operations.alerts import Alerts
 from handlers.payments.sync import PaymentSync
@@ -18,7 +20,6 @@ from handlers.runtime.heartbeats import Heartbeats
 from handlers.runtime.rate_limit import RecentTimes
 from handlers.runtime.worker import Worker
 from handlers.stripe_events.backfill import EventBackfill
-from handlers.trace import trace
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import JobQueue
 from storage.messages import MessageRepository
@@ -102,7 +103,7 @@ class Reconciler:
         """Attend to everything that is due now, and return how many payments that were."""
         attended = 0
         while due := await self._due_work():
-            with trace(part=NAME):
+            with bound_contextvars(part=NAME):
                 await gather_all(due)
             attended += len(due)
             self._heartbeats.beat(NAME, self._clock.now())

@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 
+from structlog.contextvars import bind_contextvars
+
 from handlers.clock import Clock
 from handlers.payments import holds, state_machine
 from handlers.payments.state_machine import IntentMismatch, Step, Timing, ignore_if_stale, verify_intent
 from handlers.runtime.concurrency import KeyedLocks
 from handlers.stripe.error_codes import AUTH_ERRORS, INTENT_MISMATCH
 from handlers.stripe.gateway import GatewayError, Intent, IntentStatus, PaymentGateway
-from handlers.trace import mark
 from storage.models.payment import CancellationReason, Payment, PaymentStatus
 from storage.payment_queries import PaymentQueries
 from storage.payments import PaymentRepository
@@ -77,7 +78,7 @@ class PaymentSync:
         payment = await self._queries.payment(payment_id)
         if payment is None:
             raise LookupError("no such payment")
-        mark(payment=payment.reference)
+        bind_contextvars(payment=payment.reference)
         return payment
 
     async def was_cause(self, cause: str) -> bool:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
+from structlog.contextvars import bind_contextvars
+
 from handlers.clock import Clock
 from handlers.refunds import state_machine
 from handlers.refunds import state_machine as refund_rivals
@@ -15,7 +17,6 @@ from handlers.refunds.state_machine import NO_BALANCE, RefundStep
 from handlers.runtime.concurrency import KeyedLocks
 from handlers.stripe.error_codes import AUTH_ERRORS, INTENT_MISMATCH, PERMISSION_ERROR
 from handlers.stripe.gateway import MAX_CALL_DURATION, GatewayError, PaymentGateway
-from handlers.trace import mark
 from storage.models.payment import Payment
 from storage.models.refund import Refund, RefundStatus, StripeRefund
 from storage.payment_queries import PaymentQueries
@@ -67,7 +68,7 @@ class RefundSync:
         refund = await self._book.find(refund_id)
         if refund is None:
             raise LookupError("no such refund")
-        mark(refund=refund.id)
+        bind_contextvars(refund=refund.id)
         return refund
 
     async def advance(self, refund_id: str, *, actor: str, if_due: bool = False) -> Refund:
@@ -270,5 +271,5 @@ class RefundSync:
         payment = await self._queries.payment(payment_id)
         if payment is None:
             raise LookupError("no such payment")
-        mark(payment=payment.reference)
+        bind_contextvars(payment=payment.reference)
         return payment

@@ -7,10 +7,11 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
+from structlog.contextvars import bound_contextvars
+
 from handlers.clock import Clock
 from handlers.runtime.concurrency import gather_all, wait_first
 from handlers.runtime.heartbeats import Heartbeats
-from handlers.trace import trace
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import JobQueue
 from storage.models.job import DeadLetter, Done, Job, NewJob, Outcome, Retry, Snooze
@@ -127,7 +128,7 @@ class Worker:
         await wait_first(self._queue.wait(), self._clock.sleep(max(0.0, min(left, POLL_INTERVAL))))
 
     async def _process(self, job: Job) -> None:
-        with trace(queue=job.queue, mail=job.id):
+        with bound_contextvars(queue=job.queue, job=job.id):
             verdict = await self._run_handler(job)
             try:
                 words = await self._dead_letter_jobs(job, verdict.reason) if isinstance(verdict, DeadLetter) else ()

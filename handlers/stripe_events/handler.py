@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from random import random
 
+from structlog.contextvars import bind_contextvars
+
 from handlers.disputes.sync import DisputeSync
 from handlers.payments.sync import PaymentSync
 from handlers.refunds.sync import RefundSync
@@ -13,7 +15,6 @@ from handlers.stripe import events
 from handlers.stripe.error_codes import INTENT_MISMATCH
 from handlers.stripe.events import CUSTOMER_RETURNED, StripeEvent
 from handlers.stripe.gateway import GatewayError
-from handlers.trace import mark
 from storage.models.job import DeadLetter, Done, Job, Outcome, Retry
 from storage.models.payment import Payment, PaymentStatus
 from storage.payment_queries import PaymentQueries
@@ -63,7 +64,7 @@ class StripeEventHandler:
         if payment is None:
             log.warning("event %s (%s) is about an intent that is not in the book", event.id, event.type)
             return Done("unknown payment")
-        mark(payment=payment.reference)
+        bind_contextvars(payment=payment.reference)
         if payment.is_terminal:
             return await self._handle_closed_payment(payment, event, job)
         verdict = await self._look(payment.id, "stripe", event.intent_id, job)

@@ -10,10 +10,10 @@ from itertools import count
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from handlers.i18n import DEFAULT_LANGUAGE
 from handlers.runtime.logging import ThrottledLogger
-from handlers.trace import trace
 from handlers.web.language import negotiate_language, selected_language
 from handlers.web.templating import SCRIPT_SOURCE, STYLE_SOURCE, render
 from storage.errors import DatabaseUnavailable
@@ -84,20 +84,21 @@ def error_middleware() -> Middleware:
     @web.middleware
     async def friendly(request: web.Request, handler: Handler) -> web.StreamResponse:
         mark = f"{next(_MARKS) & 0xFFFFFFFF:08x}"
-        with trace(request=mark):
-            try:
-                return await handler(request)
-            except web.HTTPException as refusal:
-                stop = refusal
-            except DatabaseUnavailable:
-                seldom.warning(log, "%s: the database is unavailable", _route(request))
-                stop = web.HTTPServiceUnavailable(headers={"Retry-After": str(RETRY_SECONDS)})
-            except Exception:
-                log.exception("%s failed", _route(request))
-                stop = web.HTTPInternalServerError()
-            if stop.status >= 400:
-                _render_error(stop, request, mark)
-            raise stop
+        clear_contextvars()  # aiohttp serves all requests of a connection in one task
+        bind_contextvars(request=mark)
+        try:
+            return await handler(request)
+        except web.HTTPException as refusal:
+            stop = refusal
+        except DatabaseUnavailable:
+            seldom.warning(log, "%s: the database is unavailable", _route(request))
+            stop = web.HTTPServiceUnavailable(headers={"Retry-After": str(RETRY_SECONDS)})
+        except Exception:
+            log.exception("%s failed", _route(request))
+            stop = web.HTTPInternalServerError()
+        if stop.status >= 400:
+            _render_error(stop, request, mark)
+        raise stop
 
     return friendly
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.contextvars import bound_contextvars, get_contextvars
 
 from bot import logging_setup
 from bot.redaction import REDACTED, redactor
-from handlers.trace import current, trace
 
 log = logging.getLogger("handlers.somewhere")
 
@@ -80,8 +80,8 @@ def test_without_a_terminal_auto_means_json_and_with_one_the_console() -> None:
 
 def test_the_marks_of_the_work_in_hand_stand_on_each_of_its_lines() -> None:
     written = read(form="json")
-    with trace(update=5):
-        with trace(payment="pay_1"):
+    with bound_contextvars(update=5):
+        with bound_contextvars(payment="pay_1"):
             log.info("within")
         log.info("between")
     log.info("outside")
@@ -95,14 +95,14 @@ def test_the_marks_of_the_work_in_hand_stand_on_each_of_its_lines() -> None:
 async def test_tasks_keep_the_marks_they_were_begun_with() -> None:
     async def marks() -> dict[str, str | int]:
         await asyncio.sleep(0)
-        return dict(current())
+        return get_contextvars()
 
-    with trace(update=1):
+    with bound_contextvars(update=1):
         first = asyncio.create_task(marks())
-    with trace(update=2):
+    with bound_contextvars(update=2):
         second = asyncio.create_task(marks())
     assert [await first, await second] == [{"update": 1}, {"update": 2}]
-    assert current() == {}
+    assert get_contextvars() == {}
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
@@ -113,7 +113,7 @@ def test_no_secret_is_written_wherever_it_stands(form: str, secret: str) -> None
     log.info("first line\n%s\tlast word", secret)
     log.info("in a value", extra={"value": secret, "deep": {"list": [secret, secret.encode()]}})
     log.info("in an address: https://api.telegram.org/bot%s/getMe?key=%s", secret, secret)
-    with trace(mark=secret):
+    with bound_contextvars(mark=secret):
         log.info("in a mark")
     try:
         try:
