@@ -46,7 +46,8 @@ class IncomingMessage:
 class CallbackQuery:
     """A button that was pressed under a message of ours; `data` can be forged, `message_id` cannot.
 
-    Under a message of inline mode there is no `message_id`, and the place is the person's own with its `inline_id`.
+    Under an inline message there is no `message_id`; `chat` is the private chat of the person, with its
+    `inline_message_id`.
     """
 
     actor: Actor
@@ -67,11 +68,11 @@ class InlineQuery:
 
 @dataclass(frozen=True)
 class ChosenInlineResult:
-    """Somebody sent one of the results; `inline_id` is the message that it became, where Telegram tells it."""
+    """Somebody sent one of the results; `inline_message_id` is the message that it became, where Telegram tells it."""
 
     actor: Actor
     result_id: str
-    inline_id: str | None
+    inline_message_id: str | None
 
 
 @dataclass(frozen=True)

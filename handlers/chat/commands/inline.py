@@ -37,10 +37,10 @@ async def on_query(context: Context, news: InlineQuery) -> None:
 async def on_chosen(context: Context, news: ChosenInlineResult) -> None:
     """Ask for the money of the result that was sent; its message becomes the card."""
     found = await _find(context, news.result_id)
-    if found is None or news.inline_id is None:
+    if found is None or news.inline_message_id is None:
         return  # a result that explains, or a message that we could not edit
     try:
-        await _request(context, *found, news.inline_id)
+        await _request(context, *found, news.inline_message_id)
     except UserError as refusal:
         log.info("an inline request of %s was refused: %s", news.actor.id, refusal)
 
