@@ -5,6 +5,10 @@ from __future__ import annotations
 import unicodedata
 from enum import Enum
 
+COIN_SIGN = "[$¢-¥֏؋৲৳৻૱௹฿៛₠-⃀꠸﷼﹩＄￠￡￥￦]"
+WORD = rf"(?:(?:[^\W\d_]|[\u0300-\u036f])+{COIN_SIGN}?|{COIN_SIGN})"
+"""A run of letters, a currency's sign, or both (`US$`)."""
+
 KRONE = "kr"
 """Some krone or other: the shop's own, where it has one."""
 
@@ -60,5 +64,10 @@ def classify_word(word: str) -> str | WordKind:
         return WordKind.OTHER_MONEY
     if small in MULTIPLES:
         return WordKind.MULTIPLE
-    is_money = small in OTHER_MONEY and (small not in PLAIN_WORDS or plain.isupper())
-    return WordKind.OTHER_MONEY if is_money else WordKind.TEXT
+    is_other = small in OTHER_MONEY and (small not in PLAIN_WORDS or plain.isupper())
+    return WordKind.OTHER_MONEY if is_other else WordKind.TEXT
+
+
+def is_money(word: str) -> bool:
+    """Whether a word after a number makes that number a sum of money."""
+    return not word[0].isalpha() or classify_word(word) is not WordKind.TEXT

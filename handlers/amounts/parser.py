@@ -5,21 +5,26 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from handlers.amounts.currency_words import KRONE
+from handlers.amounts.currency_words import KRONE, WORD, is_money
 from handlers.amounts.errors import (
     AmountError,
     AmountTooLarge,
     AmountTooSmall,
     CurrencyMismatch,
     CurrencyRequired,
+    DescriptionTooLong,
+    NonAsciiDigits,
     UnreadableAmount,
     ZeroAmount,
 )
 from handlers.amounts.tokens import SEPARATORS, AmountTokens, has_amount_ahead, tokenize
-from handlers.text import clean_text, refuse_second_number
+from handlers.text import TextTooLong, clean_text
 from storage.models.money import DECIMALS, MIN_AMOUNT, Money
 
 MOST_DIGITS = 12
+CALCULATION = re.compile(r"(?:[+*×÷/=^]|[xX])\s*[0-9]|[%‰]")
+NUMBER = re.compile(r"[-−–—.,:'’\s]*[0-9²³¹¼-¾⅐-⅞][0-9²³¹¼-¾⅐-⅞.,'’\s]*")
+NEXT_WORD = re.compile(rf"{WORD}|(?<=[.,:])[-–—]|:[-–—]")
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,8 @@ def parse_request(text: str, *, default: str, limit: int) -> RequestedAmount | A
     """
     written = tokenize(text)
     currency = _currency(written.currency, default)
-    caption_text = clean_text(written.rest)
-    refuse_second_number(caption_text)
+    caption_text = _description(written.rest)
+    _refuse_second_number(caption_text)
     choices = [
         RequestedAmount(_money(digits, currency, limit), said) for digits, said in _readings(written, caption_text)
     ]
@@ -67,7 +72,7 @@ def parse_amount(text: str, *, currency: str, limit: int) -> Money | tuple[Money
     written = tokenize(text)
     if _currency(written.currency, currency) != currency:
         raise CurrencyMismatch(currency)
-    if clean_text(written.rest):
+    if _description(written.rest):
         raise UnreadableAmount
     found = [_money(digits, currency, limit) for digits, _ in _readings(written, "")]
     if not any(0 < money.minor <= limit for money in found):
@@ -84,12 +89,12 @@ def parse_refund(text: str, *, currency: str, limit: int) -> tuple[tuple[Request
         AmountRefused: one of its kinds; `CurrencyDiffers` when another currency than `currency` is named.
     """
     if not has_amount_ahead(text):
-        return (), clean_text(_ALL.sub("", text))
+        return (), _description(_ALL.sub("", text))
     written = tokenize(text)
     if _currency(written.currency, currency) != currency:
         raise CurrencyMismatch(currency)
-    reason = clean_text(written.rest)
-    refuse_second_number(reason)
+    reason = _description(written.rest)
+    _refuse_second_number(reason)
     found = [RequestedAmount(_money(digits, currency, limit), said) for digits, said in _readings(written, reason)]
     fitting = tuple(asked for asked in found if 0 < asked.money.minor <= limit)
     if not fitting:
@@ -146,7 +151,7 @@ def _readings(written: AmountTokens, text: str) -> list[tuple[str, str]]:
     if open_end and written.grouping == "space" and text:
         if len(groups) > 2:
             raise UnreadableAmount
-        shorter = clean_text(written.whole[len(groups[0]) :] + written.rest)
+        shorter = _description(written.whole[len(groups[0]) :] + written.rest)
         return [(whole, text), (groups[0].ljust(len(groups[0]) + DECIMALS, "0"), shorter)]
     return [(whole, text)]
 
@@ -156,3 +161,28 @@ def _money(digits: str, currency: str, limit: int) -> Money:
     if len(digits.lstrip("0")) > MOST_DIGITS:
         raise AmountTooLarge(Money(limit, currency))
     return Money(int(digits), currency)
+
+
+def _description(raw: str) -> str:
+    try:
+        return clean_text(raw)
+    except TextTooLong as error:
+        raise DescriptionTooLong(error.longest) from None
+
+
+def _refuse_second_number(text: str) -> None:
+    """Refuse a text that goes on with the amount: a bare number, a second sum of money, a calculation.
+
+    Raises:
+        AmountUnreadable, AmountForeignDigits.
+    """
+    if text[:1].isdecimal() and not text[0].isascii():
+        raise NonAsciiDigits
+    if CALCULATION.match(text):
+        raise UnreadableAmount
+    number = NUMBER.match(text)
+    if number is None:
+        return
+    word = NEXT_WORD.match(text, number.end())
+    if number.end() == len(text) or (word and is_money(word[0])):
+        raise UnreadableAmount

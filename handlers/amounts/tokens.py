@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from handlers.amounts.currency_words import KRONE, WordKind, classify_word
+from handlers.amounts.currency_words import KRONE, WORD, WordKind, classify_word, is_money
 from handlers.amounts.errors import (
     ConflictingCurrencies,
     ExponentAmount,
@@ -16,7 +16,7 @@ from handlers.amounts.errors import (
     UnknownCurrency,
     UnreadableAmount,
 )
-from handlers.text import BLANK, WORD, is_money
+from handlers.text import BLANK
 from storage.models.money import DECIMALS
 
 SPACES = "\u0020\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"

@@ -8,10 +8,10 @@ from dataclasses import replace
 from zoneinfo import available_timezones
 
 from handlers.access.membership import LONGEST_NAME
-from handlers.amounts.errors import AmountError, DescriptionTooLong
+from handlers.amounts.errors import AmountError
 from handlers.amounts.parser import parse_amount
 from handlers.i18n import LANGUAGES
-from handlers.text import clean_text
+from handlers.text import TextTooLong, clean_text
 from storage.errors import UserError
 from storage.models.money import CURRENCIES, MAX_AMOUNT, MIN_AMOUNT, Money
 from storage.models.shop import Shop
@@ -189,6 +189,6 @@ def _line(value: str, longest: int) -> str:
     """One clean line; an empty one where it is too long."""
     try:
         line = clean_text(value)
-    except DescriptionTooLong:
+    except TextTooLong:
         return ""
     return line if len(line) <= longest else ""
