@@ -23,7 +23,7 @@ from bot.sandbox.fake_stripe import FakeStripe  # noqa: E402
 from bot.sandbox.fake_telegram import FakeTelegram  # noqa: E402
 from bot.sandbox.shared.fake_clock import TurnedClock  # noqa: E402
 from handlers.operations.reconciler import EVENTS_KEPT, JOB_RETENTION  # noqa: E402
-from storage.models.payment import hash_token  # noqa: E402
+from storage.models.hashing import sha256_hex  # noqa: E402
 
 OWNER, SELLER = 90_000_000, 90_000_001
 SHOPS, CHATS_OF_A_SHOP = 100, 3
@@ -166,7 +166,7 @@ def copy(like: Row, parts: dict[str, list[Row]], n: int, number: int) -> dict[st
     own |= {
         "ref": f"B{n % 10}{n:06X}",
         "token": f"token{n:017}",
-        "token_hash": hash_token(f"token{n:017}"),
+        "token_hash": sha256_hex(f"token{n:017}"),
         "intent_id": f"pi_{n}",
     }
     moved = {key: like[key] - back for key in TIMES_OF_A_PAYMENT if like[key] is not None}

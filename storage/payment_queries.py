@@ -11,8 +11,9 @@ import sqlalchemy as sa
 
 from storage import payment_rows
 from storage.database.database import Database
+from storage.models.hashing import sha256_hex
 from storage.models.money import Money
-from storage.models.payment import Payment, PaymentStatus, hash_token
+from storage.models.payment import Payment, PaymentStatus
 from storage.models.refund import RESERVING_STATUSES
 from storage.payments import AuditEntry
 from storage.schema.audit_log import audit_log
@@ -52,7 +53,7 @@ class PaymentQueries:
 
     async def by_token(self, token: str) -> Payment | None:
         """By the secret part of its page's address."""
-        return await self._by("token_hash", hash_token(token))
+        return await self._by("token_hash", sha256_hex(token))
 
     async def by_message(self, shop_id: int, chat_id: int, message_id: int) -> Payment | None:
         """By the message that is its card, if that is one of this shop's."""

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.models.hashing import sha256_hex
 from storage.models.money import Money
 from storage.models.payment import (
     Attempt,
@@ -17,7 +18,6 @@ from storage.models.payment import (
     Origin,
     Payment,
     PaymentStatus,
-    hash_token,
 )
 from storage.schema.payments import attempts, payments
 
@@ -145,7 +145,7 @@ def payment_to_row(payment: Payment) -> dict[str, Any]:
         "shop_id": payment.shop_id,
         "reference": payment.reference,
         "page_token": payment.page_token,
-        "token_hash": hash_token(payment.page_token),
+        "token_hash": sha256_hex(payment.page_token),
         "chat_id": payment.chat.chat_id,
         "thread_id": payment.chat.thread_id,
         "inline_message_id": payment.chat.inline_message_id,

@@ -1,1 +1,1 @@
-"""Who a person is, which permissions they have, and the check before Stripe is called."""
+"""Who may do what: roles, the table of permissions, and the check before Stripe is called."""

@@ -1,4 +1,4 @@
-"""Whether those who wanted something may still want it: asked again just before Stripe is."""
+"""Checks stored requests against the roles that their authors hold now, just before Stripe is called."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from storage.shops import ShopRepository
 
 
 class Authorization:
-    """Roles as they are now, for wishes that were stored a while ago."""
+    """Decides by current roles whether a stored request may still be carried out."""
 
     def __init__(self, membership: MembershipService, shops: ShopRepository, messages: MessageRepository) -> None:
         self._membership = membership
@@ -20,41 +20,45 @@ class Authorization:
         self._messages = messages
 
     async def chat_belongs_to_shop(self, shop_id: int, chat: ChatTarget) -> bool:
-        """Whether what concerns the shop may still be said there.
+        """Whether messages about the shop may still be sent to this chat.
 
-        A group may have gone over to another shop, and a person may have lost his role.
+        A group may have been linked to another shop since, and a member may have lost the role.
         """
         if chat.chat_id > 0:
             return await self._membership.role(shop_id, Actor(chat.chat_id, "")) > Role.NONE
-        tied = await self._shops.shop_of_chat((await self._messages.chat_status(chat.chat_id)).chat_id)
-        return tied is None or tied.id == shop_id
+        linked = await self._shops.shop_of_chat((await self._messages.chat_status(chat.chat_id)).chat_id)
+        return linked is None or linked.id == shop_id
 
     async def approvers(self, shop_id: int) -> list[int]:
-        """Everybody who may approve a refund of the shop now: its admins and the owners."""
+        """The ids of all who may approve a refund of the shop now: its admins and the owners, in rising order."""
         admins = [
-            one.user_id for one in await self._shops.members(shop_id) if is_allowed(one.role, Action.APPROVE_REFUND)
+            member.user_id
+            for member in await self._shops.members(shop_id)
+            if is_allowed(member.role, Action.APPROVE_REFUND)
         ]
         return sorted({*admins, *await self._membership.owners()})
 
     async def is_request_authorized(self, payment: Payment) -> bool:
-        """Whether whoever wants the hold taken, or the request ended, may want that now."""
+        """Whether the author of the payment's pending request (capture, release or cancel) may still make it."""
         by = payment.cancel_requested_by if payment.capture_requested_by is None else payment.capture_requested_by
         if by is None:
             return True
         if payment.capture_requested_by is not None:
-            return await self._may(payment.shop_id, by, Action.CAPTURE)
-        held, own = payment.status is PaymentStatus.AUTHORIZED, payment.created_by == by
-        if held:
-            return await self._may(payment.shop_id, by, Action.RELEASE_OWN if own else Action.RELEASE_ANY)
-        return await self._may(payment.shop_id, by, Action.CANCEL_OWN if own else Action.CANCEL_ANY)
+            return await self._has_permission(payment.shop_id, by, Action.CAPTURE)
+        is_own = payment.created_by == by
+        if payment.status is PaymentStatus.AUTHORIZED:
+            action = Action.RELEASE_OWN if is_own else Action.RELEASE_ANY
+        else:
+            action = Action.CANCEL_OWN if is_own else Action.CANCEL_ANY
+        return await self._has_permission(payment.shop_id, by, action)
 
     async def is_refund_authorized(self, refund: Refund) -> bool:
-        """Whether everybody who approved a refund may approve one now, and as many did as were needed."""
-        people = refund.approvers
-        if len(set(people)) < refund.approvals_needed:
+        """Whether the refund has the approvals it needs, and every approver may still approve refunds."""
+        approvers = refund.approvers
+        if len(set(approvers)) < refund.approvals_needed:
             return False
-        allowed = [await self._may(refund.shop_id, person, Action.APPROVE_REFUND) for person in people]
+        allowed = [await self._has_permission(refund.shop_id, user_id, Action.APPROVE_REFUND) for user_id in approvers]
         return all(allowed)
 
-    async def _may(self, shop_id: int, user_id: int, action: Action) -> bool:
+    async def _has_permission(self, shop_id: int, user_id: int, action: Action) -> bool:
         return is_allowed(await self._membership.role(shop_id, Actor(user_id, "")), action)

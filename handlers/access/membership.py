@@ -1,8 +1,7 @@
-"""Who may do what, and for which shop a chat acts: looked up anew each time somebody acts."""
+"""Roles of people in shops, and the shop that a chat acts for. Both are read from the database for every action."""
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +10,14 @@ from datetime import timedelta
 from handlers.clock import Clock
 from handlers.i18n import language_of, text
 from handlers.text import clean_text
+from storage.models.hashing import sha256_hex
 from storage.models.shop import SHARED_ACCOUNT_IDS, Role, Shop
 from storage.shops import ShopRepository
 
 
 @dataclass(frozen=True)
 class Actor:
-    """Somebody who acts: Telegram's numeric id, his first name, and the language tag of his app."""
+    """The author of an update: Telegram's numeric id, first name, and the language tag of the app."""
 
     id: int
     name: str
@@ -25,15 +25,15 @@ class Actor:
 
     @property
     def is_shared_account(self) -> bool:
-        """Whether many people stand behind this id (anonymous admins, channels): it never has a role."""
+        """Whether many people share this id (anonymous admins, channels). Such an id never has a role."""
         return self.id in SHARED_ACCOUNT_IDS
 
 
 @dataclass(frozen=True)
 class ChatAccess:
-    """For which shop a chat acts and what the person may do there.
+    """The shop that a chat acts for, and the actor's role there.
 
-    `shop` is None where there is none, or where the person has to choose among `choices` first.
+    `shop` is None where there is none, or where the actor has to select one of `selectable_shops` first.
     """
 
     shop: Shop | None
@@ -41,14 +41,14 @@ class ChatAccess:
     selectable_shops: tuple[Shop, ...] = ()
 
 
-LONGEST_NAME = 60
-CLAIM = "claim-"
-CLAIM_LIFE = timedelta(minutes=15)
-NOWHERE = ChatAccess(None, Role.NONE)
+MAX_NAME_LENGTH = 60
+CLAIM_PREFIX = "claim-"
+CLAIM_TTL = timedelta(minutes=15)
+NO_ACCESS = ChatAccess(None, Role.NONE)
 
 
 class MembershipService:
-    """Roles by shop. Owners are those of the settings and those who claimed the installation."""
+    """Roles by shop. The owners are those of the settings and those who claimed the installation."""
 
     def __init__(self, shops: ShopRepository, owner_ids: frozenset[int], clock: Clock) -> None:
         self._shops = shops
@@ -56,86 +56,92 @@ class MembershipService:
         self._clock = clock
 
     async def is_owner(self, user_id: int) -> bool:
-        """Whether the whole installation is his."""
+        """Whether the user owns the installation."""
         if user_id in SHARED_ACCOUNT_IDS:
             return False
         return user_id in self._owner_ids or await self._shops.is_owner(user_id)
 
     async def owners(self) -> frozenset[int]:
-        """Everybody to whom the whole installation belongs."""
+        """The ids of all owners of the installation."""
         return self._owner_ids | await self._shops.owners()
 
     async def create_claim_link(self) -> str | None:
-        """A one-use word by which somebody becomes the first owner within 15 minutes; None where there is one."""
+        """A start payload that makes its first sender the owner, valid for 15 minutes; None if there is an owner."""
         if await self.owners():
             return None
-        word = secrets.token_urlsafe(16)
-        await self._shops.create_claim(_digest(word), until=self._clock.now() + CLAIM_LIFE)
-        return f"{CLAIM}{word}"
+        token = secrets.token_urlsafe(16)
+        await self._shops.create_claim(sha256_hex(token), until=self._clock.now() + CLAIM_TTL)
+        return f"{CLAIM_PREFIX}{token}"
 
-    async def claim(self, said: str, actor: Actor) -> bool:
-        """Make the person who brings the word the first owner; False if it is not worth anything (any more)."""
+    async def claim(self, payload: str, actor: Actor) -> bool:
+        """Makes the actor the first owner; False if the start payload is not, or no longer, valid."""
         if actor.is_shared_account or self._owner_ids:
             return False
-        digest = _digest(said.removeprefix(CLAIM))
-        return await self._shops.claim_ownership(digest, actor.id, name=actor.name, now=self._clock.now())
+        return await self._shops.claim_ownership(_token_hash(payload), actor.id, name=actor.name, now=self._clock.now())
 
-    async def is_offered(self, said: str) -> bool:
-        """Whether a word is the one by which somebody can become the first owner now."""
-        if not said.startswith(CLAIM) or self._owner_ids:
+    async def is_claim_valid(self, payload: str) -> bool:
+        """Whether `claim` would accept the start payload now."""
+        if not payload.startswith(CLAIM_PREFIX) or self._owner_ids:
             return False
-        return await self._shops.is_claim_valid(_digest(said.removeprefix(CLAIM)), now=self._clock.now())
+        return await self._shops.is_claim_valid(_token_hash(payload), now=self._clock.now())
 
     async def chat_access(self, chat_id: int, actor: Actor) -> ChatAccess:
-        """What the person may do in this chat now; a private chat acts for the shop its person belongs to."""
-        owner = await self.is_owner(actor.id)
-        tied = await self._shops.shop_of_chat(chat_id)
-        if tied is not None:
-            role = await self.role(tied.id, actor)
+        """The shop and the role that the actor has in this chat now.
+
+        A private chat acts for the shop that its user belongs to.
+        """
+        is_owner = await self.is_owner(actor.id)
+        linked = await self._shops.shop_of_chat(chat_id)
+        if linked is not None:
+            role = await self.role(linked.id, actor)
             if chat_id < 0 or role is not Role.NONE:
-                return ChatAccess(tied, role)
+                return ChatAccess(linked, role)
         if chat_id < 0:
-            return ChatAccess(None, Role.OWNER if owner else Role.NONE)
-        return await self._private(actor, owner)
+            return ChatAccess(None, Role.OWNER if is_owner else Role.NONE)
+        return await self._private_chat_access(actor, is_owner)
 
     async def role(self, shop_id: int, actor: Actor) -> Role:
-        """The role a person holds in a shop now."""
+        """The actor's role in the shop now."""
         if await self.is_owner(actor.id):
             return Role.OWNER
         return Role.NONE if actor.is_shared_account else await self._shops.role(shop_id, actor.id)
 
     async def first_shop(self, owner: Actor) -> Shop:
-        """The oldest shop, opened for this owner if there is none."""
+        """The oldest shop; creates one for this owner if there is none."""
         language = language_of(owner.language_code) or "en"
-        name = clean_text(owner.name[:LONGEST_NAME]) or "Kvit"
-        wanted = Shop(0, name, "DKK", language, "Europe/Copenhagen")
-        return await self._shops.create_shop(wanted, now=self._clock.now(), only_first=True)
+        name = clean_text(owner.name[:MAX_NAME_LENGTH]) or "Kvit"
+        new_shop = Shop(0, name, "DKK", language, "Europe/Copenhagen")
+        return await self._shops.create_shop(new_shop, now=self._clock.now(), only_first=True)
 
     async def shops_of(self, actor: Actor) -> Sequence[Shop]:
-        """The shops for which his private chat can act: all of them for an owner, else those of his roles."""
+        """The shops that the actor's private chat can act for: all of them for an owner, else those with a role."""
         if await self.is_owner(actor.id):
             return await self._shops.shops() or [await self.first_shop(actor)]
-        return [seat.shop for seat in await self._shops.memberships(actor.id)]
+        return [membership.shop for membership in await self._shops.memberships(actor.id)]
 
-    async def _private(self, actor: Actor, owner: bool) -> ChatAccess:
-        if owner:
+    async def _private_chat_access(self, actor: Actor, is_owner: bool) -> ChatAccess:
+        if is_owner:
             shops = await self.shops_of(actor)
             return ChatAccess(shops[0], Role.OWNER) if len(shops) == 1 else ChatAccess(None, Role.OWNER, tuple(shops))
-        seats = await self._shops.memberships(actor.id)
-        if len(seats) == 1:
-            return ChatAccess(seats[0].shop, seats[0].role)
-        if not seats:
-            return NOWHERE
-        return ChatAccess(None, max(seat.role for seat in seats), tuple(seat.shop for seat in seats))
+        memberships = await self._shops.memberships(actor.id)
+        if len(memberships) == 1:
+            return ChatAccess(memberships[0].shop, memberships[0].role)
+        if not memberships:
+            return NO_ACCESS
+        highest = max(membership.role for membership in memberships)
+        return ChatAccess(None, highest, tuple(membership.shop for membership in memberships))
 
 
-def _digest(word: str) -> str:
-    """What is kept of a word that opens a door."""
-    return hashlib.sha256(word.encode(errors="replace")).hexdigest()
+def _token_hash(payload: str) -> str:
+    return sha256_hex(payload.removeprefix(CLAIM_PREFIX))
 
 
 def role_name(language: str, role: Role) -> str:
-    """How a role is called."""
+    """The name of a role in this language.
+
+    Raises:
+        ValueError: `Role.NONE` has no name.
+    """
     match role:
         case Role.OWNER:
             return text(language, "role.owner")
@@ -143,9 +149,9 @@ def role_name(language: str, role: Role) -> str:
             return text(language, "role.admin")
         case Role.MERCHANT:
             return text(language, "role.merchant")
-    raise ValueError("a stranger has no role that has a name")
+    raise ValueError("Role.NONE has no name")
 
 
 def display_name(name: str, user_id: int) -> str:
-    """A person's name with his number, or the number alone."""
+    """`NAME (ID)`, or the id alone where the name is unknown."""
     return f"{name} ({user_id})" if name else str(user_id)

@@ -1,6 +1,6 @@
-"""The one table of authority: which role may do what, in which kind of chat, and by which way it can be asked for.
+"""The one table of permissions: the lowest role for each action, and the chats and triggers where it is available.
 
-Whoever acts is looked up when he acts; a door asks `may(context.role, Action.X)` and writes no role of its own.
+A handler calls `is_allowed(context.role, Action.X)` with the actor's current role and compares no roles itself.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from storage.models.shop import Role
 
 
 class ChatKind(StrEnum):
-    """The kinds of chat; what happens under a message of inline mode happens in no chat that we know."""
+    """Where an action is triggered. Telegram does not say in which chat an inline message stands."""
 
     PRIVATE = "private chat"
-    GROUP = "group of the shop"
-    UNLINKED_GROUP = "group of no shop"
+    GROUP = "shop's group"
+    UNLINKED_GROUP = "unlinked group"
     INLINE = "inline message"
 
 
 class Trigger(StrEnum):
-    """How something is asked for: a reply is a command that takes its payment from the card it replies to.
+    """What triggers an action.
 
-    A result is one that inline mode offered and that was sent.
+    A reply is a command that takes its payment from the message it replies to. A result is an inline result that was
+    sent.
     """
 
     COMMAND = "command"
@@ -33,33 +34,33 @@ class Trigger(StrEnum):
 
 
 class Action(StrEnum):
-    """What people do; each member's own words stand in the table that is printed."""
+    """What an actor can do. The values are the rows of the table in docs/authority.md."""
 
-    REQUEST_PAYMENT = "ask for money"
-    HOLD = "reserve money"
-    REPEAT_PAYMENT = "ask the same once more"
-    VIEW = "look at payments and at how the shop stands"
+    REQUEST_PAYMENT = "request a payment"
+    HOLD = "request a hold (reserve money)"
+    REPEAT_PAYMENT = "repeat a request"
+    VIEW = "view payments and the state of the shop"
     NEW_LINK = "make a new link"
     CANCEL_OWN = "cancel a request of one's own"
-    CANCEL_ANY = "cancel anybody's request"
-    CAPTURE = "take reserved money"
-    RELEASE_OWN = "let go money that one reserved oneself"
-    RELEASE_ANY = "let go money that anybody reserved"
-    REQUEST_REFUND = "ask for a refund"
-    APPROVE_REFUND = "do a refund, or approve one that was asked for"
-    SECOND_APPROVAL = "approve a refund that another admin approved"
-    SETTINGS = "see and change the shop's settings"
-    TEAM = "see who holds which role"
-    INVITE = "invite somebody"
-    REVOKE = "take a role away"
-    LOG = "see who did what"
-    SELECT_SHOP = "choose among one's own shops in a private chat"
-    LINK_CHAT = "tie a group to a shop"
-    CREATE_SHOP = "open another shop"
+    CANCEL_ANY = "cancel any request"
+    CAPTURE = "capture a hold"
+    RELEASE_OWN = "release a hold of one's own"
+    RELEASE_ANY = "release any hold"
+    REQUEST_REFUND = "request a refund"
+    APPROVE_REFUND = "refund, or approve a requested refund"
+    SECOND_APPROVAL = "approve a refund as the second admin"
+    SETTINGS = "view and change the shop's settings"
+    TEAM = "view the members and their roles"
+    INVITE = "invite a member"
+    REVOKE = "revoke a role"
+    LOG = "view the audit log"
+    SELECT_SHOP = "select a shop in a private chat"
+    LINK_CHAT = "link a group to a shop"
+    CREATE_SHOP = "create another shop"
     CLAIM_OWNERSHIP = "become the first owner by the claim link"
-    ACCEPT_INVITATION = "take up an invitation"
-    BASIC_COMMANDS = "say hello, see what can be written, see one's number"
-    LEGAL_INFO = "read the terms, whom to ask, and what is kept"
+    ACCEPT_INVITATION = "accept an invitation"
+    BASIC_COMMANDS = "start, read the help, see one's own id"
+    LEGAL_INFO = "read terms, support contact and privacy notice"
 
 
 Triggers = dict[ChatKind, frozenset[Trigger]]
@@ -67,22 +68,22 @@ Triggers = dict[ChatKind, frozenset[Trigger]]
 
 @dataclass(frozen=True)
 class Permission:
-    """The least role that may do it, and by which ways it can be asked for where."""
+    """The lowest role that may do an action, and the triggers that are available by kind of chat."""
 
     role: Role
     triggers: Triggers
 
 
-def _shop_chats(*ways: Trigger) -> Triggers:
-    return {ChatKind.PRIVATE: frozenset(ways), ChatKind.GROUP: frozenset(ways)}
+def _shop_chats(*triggers: Trigger) -> Triggers:
+    return {ChatKind.PRIVATE: frozenset(triggers), ChatKind.GROUP: frozenset(triggers)}
 
 
-def _anywhere(*ways: Trigger) -> Triggers:
-    return _shop_chats(*ways) | {ChatKind.UNLINKED_GROUP: frozenset(ways)}
+def _anywhere(*triggers: Trigger) -> Triggers:
+    return _shop_chats(*triggers) | {ChatKind.UNLINKED_GROUP: frozenset(triggers)}
 
 
 COMMAND, REPLY, BUTTON, INLINE_RESULT = Trigger
-_CARD = {ChatKind.INLINE: frozenset({BUTTON})}
+_INLINE_BUTTON = {ChatKind.INLINE: frozenset({BUTTON})}
 
 PERMISSIONS: dict[Action, Permission] = {
     Action.REQUEST_PAYMENT: Permission(
@@ -91,9 +92,9 @@ PERMISSIONS: dict[Action, Permission] = {
     Action.HOLD: Permission(Role.MERCHANT, _shop_chats(COMMAND, BUTTON)),
     Action.REPEAT_PAYMENT: Permission(Role.MERCHANT, _shop_chats(COMMAND, REPLY, BUTTON)),
     Action.VIEW: Permission(Role.MERCHANT, _shop_chats(COMMAND, REPLY, BUTTON)),
-    Action.NEW_LINK: Permission(Role.MERCHANT, _shop_chats(BUTTON) | _CARD),
-    Action.CANCEL_OWN: Permission(Role.MERCHANT, _shop_chats(COMMAND, REPLY, BUTTON) | _CARD),
-    Action.CANCEL_ANY: Permission(Role.ADMIN, _shop_chats(COMMAND, REPLY, BUTTON) | _CARD),
+    Action.NEW_LINK: Permission(Role.MERCHANT, _shop_chats(BUTTON) | _INLINE_BUTTON),
+    Action.CANCEL_OWN: Permission(Role.MERCHANT, _shop_chats(COMMAND, REPLY, BUTTON) | _INLINE_BUTTON),
+    Action.CANCEL_ANY: Permission(Role.ADMIN, _shop_chats(COMMAND, REPLY, BUTTON) | _INLINE_BUTTON),
     Action.CAPTURE: Permission(Role.ADMIN, _shop_chats(COMMAND, REPLY, BUTTON)),
     Action.RELEASE_OWN: Permission(Role.MERCHANT, _shop_chats(COMMAND, REPLY, BUTTON)),
     Action.RELEASE_ANY: Permission(Role.ADMIN, _shop_chats(COMMAND, REPLY, BUTTON)),
@@ -116,28 +117,28 @@ PERMISSIONS: dict[Action, Permission] = {
     Action.BASIC_COMMANDS: Permission(Role.NONE, _anywhere(COMMAND)),
     Action.LEGAL_INFO: Permission(Role.NONE, _shop_chats(COMMAND)),
 }
-"""Whatever somebody may do stands here once; commands, buttons, menus and docs/authority.md take it from here."""
+"""The only place that names roles: commands, buttons, menus and docs/authority.md are made from it."""
 
 
 def is_allowed(role: Role, action: Action) -> bool:
-    """Whether somebody who holds this role now may do that; whether it is his own is the door's question."""
+    """Whether the role may do the action. Whether a payment is the actor's own is for the caller to check."""
     return role >= PERMISSIONS[action].role
 
 
-def is_available(action: Action, where: ChatKind, way: Trigger) -> bool:
-    """Whether that can be asked for in such a chat by this way, by whoever may."""
-    return way in PERMISSIONS[action].triggers.get(where, frozenset())
+def is_available(action: Action, chat_kind: ChatKind, trigger: Trigger) -> bool:
+    """Whether this trigger leads to the action in such a chat, for a role that may do it."""
+    return trigger in PERMISSIONS[action].triggers.get(chat_kind, frozenset())
 
 
 def min_role(action: Action) -> Role:
-    """The least role that may do that."""
+    """The lowest role that may do the action."""
     return PERMISSIONS[action].role
 
 
 def as_markdown() -> str:
-    """The table for people, as it stands in docs/authority.md."""
-    lines = ["| what | least role | " + " | ".join(ChatKind) + " |", "|---" * (2 + len(ChatKind)) + "|"]
-    for action, rule in PERMISSIONS.items():
-        cells = [", ".join(way for way in Trigger if is_available(action, where, way)) or "–" for where in ChatKind]
-        lines.append(f"| {' | '.join([action, rule.role.name.lower(), *cells])} |")
+    """The table as docs/authority.md shows it."""
+    lines = ["| action | lowest role | " + " | ".join(ChatKind) + " |", "|---" * (2 + len(ChatKind)) + "|"]
+    for action, permission in PERMISSIONS.items():
+        cells = [", ".join(t for t in Trigger if is_available(action, chat_kind, t)) or "–" for chat_kind in ChatKind]
+        lines.append(f"| {' | '.join([action, permission.role.name.lower(), *cells])} |")
     return "\n".join(lines)

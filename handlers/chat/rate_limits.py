@@ -63,4 +63,4 @@ async def _brings_a_word(context: Context) -> bool:
     said, services = context.update, context.services
     if not isinstance(said, IncomingMessage) or said.command != "start":
         return False
-    return await services.membership.is_offered(said.args) or await services.invitations.is_invited(said.args)
+    return await services.membership.is_claim_valid(said.args) or await services.invitations.is_invited(said.args)

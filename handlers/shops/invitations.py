@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import json
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
-from handlers.access.membership import LONGEST_NAME, Actor, MembershipService, display_name, role_name
+from handlers.access.membership import MAX_NAME_LENGTH, Actor, MembershipService, display_name, role_name
 from handlers.clock import Clock
 from handlers.i18n import format_datetime, html, text
 from handlers.messages.outbox_message import OutboxMessage, chat_ordering_key, to_job
@@ -22,6 +21,7 @@ from handlers.text import clean_text
 from storage.errors import UserError
 from storage.invitations import AcceptedInvitation, InvitationRepository
 from storage.job_queue import JobQueue
+from storage.models.hashing import sha256_hex
 from storage.models.job import Job, NewJob
 from storage.models.payment import ChatTarget
 from storage.models.shop import Invitation, Member, Role, Shop
@@ -86,7 +86,7 @@ class InvitationService:
     async def invite(self, shop: Shop, role: Role, inviter: Actor, wish: InvitationContext) -> None:
         """Send the inviter a link in his private chat; the same wish again sends nothing more."""
         now = self._clock.now()
-        digest = _digest(self._token(wish.source))
+        digest = sha256_hex(self._token(wish.source))
         wanted = Invitation(digest, shop.id, role, wish.source, inviter.id, now + INVITE_LIFE)
         kept = await self._book.create(wanted, now=now)
         said = {"digest": kept.token_hash, "role": int(kept.role), "shop": shop.name, "zone": shop.time_zone}
@@ -101,7 +101,7 @@ class InvitationService:
         """Whether a word is one of an invitation that somebody can take up now."""
         if not said.startswith(INVITE):
             return False
-        invitation = await self._book.find(_digest(said.removeprefix(INVITE)))
+        invitation = await self._book.find(sha256_hex(said.removeprefix(INVITE)))
         return invitation is not None and invitation.is_valid(self._clock.now())
 
     async def join(self, said: str, actor: Actor, answer: Callable[[AcceptedInvitation], NewJob]) -> None:
@@ -110,8 +110,8 @@ class InvitationService:
         Raises:
             InvitationRefused, RoleHeld: nothing was changed.
         """
-        digest = _digest(said.removeprefix(INVITE))
-        name = clean_text(actor.name[:LONGEST_NAME])
+        digest = sha256_hex(said.removeprefix(INVITE))
+        name = clean_text(actor.name[:MAX_NAME_LENGTH])
         owners, now = await self._membership.owners(), self._clock.now()
         await self._book.accept(
             digest,
@@ -146,7 +146,7 @@ class InvitationService:
         """
         said, wish = _read(job)
         word = self._token(wish.source)
-        invitation = await self._book.find(_digest(word))
+        invitation = await self._book.find(sha256_hex(word))
         if invitation is None or not invitation.is_valid(self._clock.now()):
             return None
         if not self._messenger.username:
@@ -195,10 +195,6 @@ def _accepted_notification(joined: AcceptedInvitation) -> NewJob:
     words = html(shop.language, "join.notified", person=person, role=role, shop=shop.name)
     outgoing = OutboxMessage(ChatTarget(joined.invitation.invited_by), Message(words))
     return to_job(outgoing, key=f"joined:{joined.invitation.token_hash}")
-
-
-def _digest(word: str) -> str:
-    return hashlib.sha256(word.encode(errors="replace")).hexdigest()
 
 
 def _read(job: Job) -> tuple[dict[str, Any], InvitationContext]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from zoneinfo import available_timezones
 
-from handlers.access.membership import LONGEST_NAME
+from handlers.access.membership import MAX_NAME_LENGTH
 from handlers.amounts.errors import AmountError
 from handlers.amounts.parser import parse_amount
 from handlers.i18n import LANGUAGES
@@ -90,9 +90,9 @@ def parse_name(value: str) -> str:
     Raises:
         NameRefused: empty, or too long.
     """
-    name = _line(value, LONGEST_NAME)
+    name = _line(value, MAX_NAME_LENGTH)
     if not name:
-        raise InvalidName(longest=LONGEST_NAME)
+        raise InvalidName(longest=MAX_NAME_LENGTH)
     return name
 
 

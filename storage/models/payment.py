@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -201,8 +200,3 @@ class Payment:
 def attempt_expires_at(started_at: datetime, seconds: int) -> datetime:
     """When an attempt begun at `started_at` dies; Stripe gives MobilePay five minutes."""
     return started_at + timedelta(seconds=seconds)
-
-
-def hash_token(token: str) -> str:
-    """What a page's token is looked up by: its SHA-256 in hex."""
-    return hashlib.sha256(token.encode()).hexdigest()

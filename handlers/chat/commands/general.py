@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from handlers.access.membership import CLAIM
+from handlers.access.membership import CLAIM_PREFIX
 from handlers.chat.commands import members
 from handlers.chat.commands.shop import ask_which
 from handlers.chat.context import Context
@@ -21,7 +21,7 @@ class ClaimRefused(UserError):
 
 async def start(context: Context) -> None:
     """Say who one is, and what comes next for this person; a link gives him the role it was made for."""
-    if context.message.args.startswith(CLAIM):
+    if context.message.args.startswith(CLAIM_PREFIX):
         await _claim(context)
         return
     if members.is_invitation(context.message.args):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 
 from handlers import i18n
@@ -15,6 +14,7 @@ from handlers.chat.updates import ChosenInlineResult, InlineQuery
 from handlers.i18n import SafeHtml
 from handlers.telegram.messenger import Button, InlineResult, Message
 from storage.errors import PermissionDenied, UserError
+from storage.models.hashing import sha256_hex
 from storage.models.payment import ChatTarget, Payment
 from storage.prompts import Prompt
 
@@ -81,7 +81,7 @@ async def _offers(context: Context, words: str) -> list[InlineResult]:
 async def _keep(context: Context, words: str, choices: tuple[RequestedAmount, ...]) -> Prompt:
     """What was offered; the same words by the same person within a shop are one offer."""
     shop = context.shop
-    digest = hashlib.sha256(f"{shop.id}:{shop.currency}:{words}".encode(errors="replace")).hexdigest()[:32]
+    digest = sha256_hex(f"{shop.id}:{shop.currency}:{words}")[:32]
     body = {"shop": shop.id, **choices_payload(choices)}
     chat, key = ChatTarget(context.actor.id), f"{KIND}:{context.actor.id}:{digest}"
     return await context.services.prompts.create(key, KIND, chat, context.actor.id, body, now=context.now)

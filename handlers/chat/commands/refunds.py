@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from handlers import i18n
-from handlers.access.membership import LONGEST_NAME, ChatAccess
+from handlers.access.membership import MAX_NAME_LENGTH, ChatAccess
 from handlers.access.permissions import Action, is_allowed
 from handlers.amounts.parser import RequestedAmount, parse_refund
 from handlers.chat import arguments
@@ -126,7 +126,7 @@ async def _create_draft(context: Context, payment: Payment, amount: Money | None
 async def _request_approval(context: Context, refund: Refund, payment: Payment) -> bool:
     """Ask those who may approve, in the group where it was asked or each in private; False: there is nobody."""
     language, step = context.shop.language, len(refund.approvers)
-    name = context.actor.name[:LONGEST_NAME]
+    name = context.actor.name[:MAX_NAME_LENGTH]
     said = html(language, "refund.requested", **_holes(refund, payment), name=name, reason=_reason(refund))
     message, key = Message(said, _buttons(refund, language)), f"refund:{refund.id}:asked:{step}"
     people = await context.services.authorization.approvers(refund.shop_id)
