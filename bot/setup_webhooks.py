@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from bot.checks.findings import Finding, failure, ok, warning
+from bot.findings import Finding, failure, ok, warning
 from bot.settings import Settings
 from bot.stripe.admin_client import API_VERSION, StripeAdminClient
 from bot.stripe.error_help import DASHBOARD, explain

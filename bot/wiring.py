@@ -147,7 +147,13 @@ def build_components(
     questions = PromptRepository(db)
     secret = _invitation_secret(settings)
     colleagues = InvitationService(
-        membership, InvitationRepository(db, outbox), outbox, alerts, messenger, clock, secret=secret
+        membership,
+        InvitationRepository(db, outbox),
+        outbox,
+        messenger,
+        clock,
+        secret=secret,
+        on_admin_invited=alerts.admin_invited,
     )
     looks = DisplaySettings(settings.wallet_name, _message_base_url(settings.public_url))
     services = Services(

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bot.checks.findings import Finding, failure, ok, warning
+from bot.findings import Finding, failure, ok, warning
 from bot.settings import Settings
 from storage.database.database import Database
 from storage.errors import DatabaseUnavailable

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 
 from bot.checks import machine, stripe, telegram
-from bot.checks.findings import Finding, failure, ok
+from bot.findings import Finding, failure, ok
 from bot.redaction import redactor
 from bot.settings import InvalidSettings, Settings
 from handlers.clock import Clock

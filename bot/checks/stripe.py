@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from bot.checks.findings import Finding, failure, ok, warning
 from bot.checks.stripe_webhooks import check_webhooks
+from bot.findings import Finding, failure, ok, warning
 from bot.settings import Settings
 from bot.stripe.admin_client import StripeAdminClient
 from bot.stripe.error_help import error_of, explain, lacks_permission, permission_hint

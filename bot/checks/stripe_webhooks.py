@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import aiohttp
 
-from bot.checks.findings import Finding, failure, ok, warning
+from bot.findings import Finding, failure, ok, warning
 from bot.settings import Settings
 from bot.stripe.admin_client import API_VERSION, StripeAdminClient
 from bot.stripe.error_help import DASHBOARD, explain, lacks_permission, permission_hint

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from telegram.error import TelegramError
 
-from bot.checks.findings import Finding, failure, ok, warning
+from bot.findings import Finding, failure, ok, warning
 from bot.settings import Settings
 from bot.telegram.http_client import API, AiohttpRequest
 from bot.telegram.polling import ALLOWED_UPDATES

@@ -47,9 +47,9 @@ class AiohttpRequest(BaseRequest):
 
     __slots__ = (
         "_address",
-        "_on_call",
         "_connect",
         "_connections",
+        "_on_call",
         "_owned",
         "_read",
         "_session",

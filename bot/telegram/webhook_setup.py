@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from telegram.error import BadRequest, InvalidToken, RetryAfter, TelegramError
 
-from bot.checks.findings import Finding, failure, ok
+from bot.findings import Finding, failure, ok
 from bot.settings import Settings
 from bot.telegram.http_client import AiohttpRequest, OutcomeUnknown, RequestNotSent
 from bot.telegram.menus import call_with_retry_after, menu_languages, set_bot_menus

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
@@ -15,7 +15,6 @@ from handlers.access.membership import MAX_NAME_LENGTH, Actor, MembershipService
 from handlers.clock import Clock
 from handlers.i18n import format_datetime, html, text
 from handlers.messages.outbox_message import OutboxMessage, chat_ordering_key, to_job
-from handlers.operations.alerts import Alerts
 from handlers.telegram.messenger import Button, DeliveryError, Message, Messenger
 from handlers.text import clean_text
 from storage.errors import UserError
@@ -62,26 +61,26 @@ class InvitationContext:
 
 
 class InvitationService:
-    """Invitations and goodbyes. The word of a link is made from `secret` and what asked for it, and kept nowhere."""
+    """Invites members and revokes roles. The token of a link is derived from `secret` and is stored nowhere."""
 
     def __init__(
         self,
         membership: MembershipService,
         book: InvitationRepository,
         outbox: JobQueue,
-        alerts: Alerts,
         messenger: Messenger,
         clock: Clock,
         *,
         secret: bytes,
+        on_admin_invited: Callable[[Shop, Actor, str], Awaitable[None]],
     ) -> None:
         self._membership = membership
         self._book = book
         self._outbox = outbox
-        self._alerts = alerts
         self._messenger = messenger
         self._clock = clock
         self._secret = secret
+        self._on_admin_invited = on_admin_invited
 
     async def invite(self, shop: Shop, role: Role, inviter: Actor, wish: InvitationContext) -> None:
         """Send the inviter a link in his private chat; the same wish again sends nothing more."""
@@ -95,7 +94,7 @@ class InvitationService:
             NewJob(f"{KIND}:{kept.token_hash}", chat_ordering_key(inviter.id), KIND, body), now=now
         )
         if kept.role is Role.ADMIN and not await self._membership.is_owner(inviter.id):
-            await self._alerts.admin_invited(shop, inviter, kept.token_hash)
+            await self._on_admin_invited(shop, inviter, kept.token_hash)
 
     async def is_invited(self, said: str) -> bool:
         """Whether a word is one of an invitation that somebody can take up now."""

@@ -1,4 +1,4 @@
-"""One call of the bot, free of HTTP, and the questions that most methods begin with: which chat, which message?"""
+"""One call of a Bot API method, without HTTP: its parameters, the chat and the message that it names."""
 
 from __future__ import annotations
 
