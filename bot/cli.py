@@ -64,12 +64,12 @@ def serve(no_migrate: bool, take_over_webhook: bool) -> None:
 @click.option("--tour", is_flag=True, help="Play whole journeys by itself, and end.")
 def demo(port: int, tour: bool) -> None:
     """A market in a browser page, with a pretend Stripe and a pretend Telegram."""
-    from bot.sandbox.demo.server import demo as play
-    from bot.sandbox.demo.tour import tour as play_tour
+    from bot.sandbox.demo.server import serve_demo
+    from bot.sandbox.demo.tour import run_tour
 
     if tour:
-        sys.exit(0 if _run(play_tour()) else 1)
-    _run(play(port))
+        sys.exit(0 if _run(run_tour()) else 1)
+    _run(serve_demo(port))
 
 
 @main.command()
@@ -77,9 +77,9 @@ def demo(port: int, tour: bool) -> None:
 @click.option("--telegram-port", default=0, show_default=True, help="0 takes any free one.")
 def sandbox(stripe_port: int, telegram_port: int) -> None:
     """The pretend Stripe and the pretend Telegram alone; the first line says where they are."""
-    from bot.sandbox.standalone import sandbox as play
+    from bot.sandbox.standalone import serve_sandbox
 
-    _run(play(stripe_port, telegram_port))
+    _run(serve_sandbox(stripe_port, telegram_port))
 
 
 @main.command()

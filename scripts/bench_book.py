@@ -18,10 +18,10 @@ sys.path.insert(0, str(ROOT))
 import aiohttp  # noqa: E402
 from bench import running  # noqa: E402
 
-from bot.sandbox.fake_services import environment, subscribe  # noqa: E402
+from bot.sandbox.fake_services import create_webhook_endpoint, environment  # noqa: E402
 from bot.sandbox.fake_stripe import FakeStripe  # noqa: E402
 from bot.sandbox.fake_telegram import FakeTelegram  # noqa: E402
-from bot.sandbox.shared.fake_clock import TurnedClock  # noqa: E402
+from bot.sandbox.shared.fake_clock import FakeClock  # noqa: E402
 from handlers.operations.reconciler import EVENTS_KEPT, JOB_RETENTION  # noqa: E402
 from storage.models.hashing import sha256_hex  # noqa: E402
 
@@ -52,7 +52,7 @@ class Side:
     @classmethod
     async def made(cls, folder: Path, name: str) -> Side:
         """Its vendors, and an empty book."""
-        clock = TurnedClock()
+        clock = FakeClock()
         stripe, telegram = FakeStripe(clock), FakeTelegram(clock, flood_control=False)
         book = folder / f"{name}.db"
         await stripe.start()
@@ -70,8 +70,8 @@ class Side:
     async def asks(self, text: str) -> None:
         """The seller writes it, and has his answer."""
         before = len(self.answers())
-        self.telegram.say(SELLER, SELLER, text)
-        await self.telegram.until(lambda _: len(self.answers()) > before)
+        self.telegram.send(SELLER, SELLER, text)
+        await self.telegram.wait_until(lambda _: len(self.answers()) > before)
 
     def answers(self) -> list[Any]:
         """Every message that the seller was sent."""
@@ -80,14 +80,14 @@ class Side:
 
     def offer(self, ref: str) -> Row | None:
         """The message to the owner with the button that lets money go back."""
-        chat = self.telegram.world.chats[OWNER]
+        chat = self.telegram.state.chats[OWNER]
         said = [m for m in chat.messages.values() if ref in m.get("text", "") and "reply_markup" in m]
         return next((m for m in said if "Refund" in str(m["reply_markup"]["inline_keyboard"][0])), None)
 
     def tap(self, message: Row) -> None:
         """The owner presses its first button."""
         data = message["reply_markup"]["inline_keyboard"][0][0]["callback_data"]
-        self.telegram.tap(message["message_id"], OWNER, data, OWNER)
+        self.telegram.press_button(message["message_id"], OWNER, data, OWNER)
 
     def rows(self, query: str) -> list[Row]:
         """What the book says."""
@@ -105,21 +105,21 @@ class Side:
 async def live(side: Side) -> None:
     """One request that is paid, one that goes back in part, and one that stands, in the shop of the seller."""
     with running(["scripts/bench_service.py"], **side.settings) as program:
-        await subscribe(side.stripe, await asyncio.to_thread(program.line))
+        await create_webhook_endpoint(side.stripe, await asyncio.to_thread(program.line))
         async with aiohttp.ClientSession() as http:
             for number, text in enumerate(("Coffee", "Buns"), 1):
-                side.telegram.say(OWNER, OWNER, f"/pay 125 DKK {text}")
+                side.telegram.send(OWNER, OWNER, f"/pay 125 DKK {text}")
                 await side.has(f"SELECT 1 FROM payment_messages GROUP BY 1 HAVING count(message_id) = {number}")
-                intent = list(side.stripe.ledger.intents)[-1]
+                intent = list(side.stripe.store.intents)[-1]
                 await (await http.post(f"{side.stripe.base}/_control/intents/{intent}/approve", json={})).read()
                 await side.has(
                     f"SELECT 1 FROM payments WHERE status = 'succeeded' GROUP BY 1 HAVING count(*) = {number}"
                 )
         [back] = side.rows("SELECT reference FROM payments WHERE description = 'Buns'")
-        side.telegram.say(OWNER, OWNER, f"/refund {back['ref']} 25")
-        side.tap(await side.telegram.until(lambda _: side.offer(back["ref"])))
+        side.telegram.send(OWNER, OWNER, f"/refund {back['ref']} 25")
+        side.tap(await side.telegram.wait_until(lambda _: side.offer(back["ref"])))
         await side.has("SELECT 1 FROM refunds WHERE status = 'succeeded'")
-        side.telegram.say(OWNER, OWNER, "/pay 130 DKK Cake")
+        side.telegram.send(OWNER, OWNER, "/pay 130 DKK Cake")
         await side.has("SELECT 1 FROM payments WHERE status = 'open'")
         await side.has("SELECT 1 FROM jobs GROUP BY 1 HAVING max(state = 'pending') = 0")
 

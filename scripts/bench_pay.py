@@ -24,10 +24,10 @@ sys.path.insert(0, str(ROOT))
 import aiohttp  # noqa: E402
 from bench import Program, now, percentile, running  # noqa: E402
 
-from bot.sandbox.fake_services import environment, subscribe  # noqa: E402
+from bot.sandbox.fake_services import create_webhook_endpoint, environment  # noqa: E402
 from bot.sandbox.fake_stripe import FakeStripe  # noqa: E402
 from bot.sandbox.fake_telegram import FakeTelegram  # noqa: E402
-from bot.sandbox.shared.fake_clock import TurnedClock  # noqa: E402
+from bot.sandbox.shared.fake_clock import FakeClock  # noqa: E402
 
 FIRST_PERSON = 90_000_000
 CHATS = 100
@@ -40,7 +40,7 @@ REF = re.compile(r"#([A-Z0-9]{4,8})\b")
 
 async def main(payments: int) -> None:
     """Print CPU per payment and the delays."""
-    clock = TurnedClock()
+    clock = FakeClock()
     stripe, telegram = FakeStripe(clock), FakeTelegram(clock, flood_control=False)
     owners = ",".join(str(FIRST_PERSON + number) for number in range(CHATS))
     with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as server:
@@ -56,7 +56,7 @@ async def main(payments: int) -> None:
         }
         with running(["scripts/bench_service.py"], **settings) as kvit:
             base = await asyncio.to_thread(kvit.line)
-            await subscribe(stripe, base)
+            await create_webhook_endpoint(stripe, base)
             await ask(telegram, 20)
             idle = kvit.megabytes
             cost = await asking(kvit, telegram, payments)
@@ -77,8 +77,8 @@ async def ask(telegram: FakeTelegram, payments: int) -> None:
     before = sent(telegram)
     for number in range(payments):
         person = FIRST_PERSON + number % CHATS
-        telegram.say(person, person, "/pay 125 DKK Coffee")
-    await telegram.until(lambda t: sent(t) >= before + payments, timeout=600)
+        telegram.send(person, person, "/pay 125 DKK Coffee")
+    await telegram.wait_until(lambda t: sent(t) >= before + payments, timeout=600)
 
 
 async def asking(kvit: Program, telegram: FakeTelegram, payments: int) -> float:
@@ -100,7 +100,7 @@ async def approving(stripe: FakeStripe, telegram: FakeTelegram, payments: int) -
     """Seconds from each approval to the edit of its card, at a steady rate."""
     began: dict[str, float] = {}
     delays: list[float] = []
-    intents = list(stripe.ledger.intents.values())[-payments:]
+    intents = list(stripe.store.intents.values())[-payments:]
     links = {intent["metadata"]["kvit_ref"]: intent["id"] for intent in intents}
 
     async def watch() -> None:

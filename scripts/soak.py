@@ -31,10 +31,10 @@ sys.path.insert(0, str(ROOT))
 import aiohttp  # noqa: E402
 
 from bot.app import Service  # noqa: E402
-from bot.sandbox.fake_services import environment, subscribe  # noqa: E402
+from bot.sandbox.fake_services import create_webhook_endpoint, environment  # noqa: E402
 from bot.sandbox.fake_stripe import FakeStripe  # noqa: E402
 from bot.sandbox.fake_telegram import FakeTelegram  # noqa: E402
-from bot.sandbox.shared.fake_clock import TurnedClock  # noqa: E402
+from bot.sandbox.shared.fake_clock import FakeClock  # noqa: E402
 from bot.settings import make_settings  # noqa: E402
 from tests.chaos.soak import Market  # noqa: E402
 from tests.chaos.storm_shops import PEOPLE, blank  # noqa: E402
@@ -89,10 +89,10 @@ class FarWorld(World):
 async def main(given: argparse.Namespace) -> int:
     """Live until the time is over, and say whether anything grew."""
     samples: list[dict[str, Any]] = []
-    clock = TurnedClock()
+    clock = FakeClock()
     stripe, telegram = FakeStripe(clock), FakeTelegram(clock, owner_id=OWNER, flood_control=False)
     for person in (person for people in PEOPLE.values() for person, _, _ in people):
-        telegram.people.private_chat(person)
+        telegram.users.private_chat(person)
     await stripe.start()
     await telegram.start()
     with tempfile.TemporaryDirectory() as folder:
@@ -116,7 +116,7 @@ async def main(given: argparse.Namespace) -> int:
         )
         assert process.stdout is not None
         base = (await process.stdout.readline()).decode().strip()
-        await subscribe(stripe, base)
+        await create_webhook_endpoint(stripe, base)
         known = make_settings(**{name.lower(): value for name, value in settings.items()})
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
             service = cast("Service", SimpleNamespace(base=base))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bot import logging_setup
 from bot.app import Service
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from bot.settings import load
 from handlers.telegram.rate_limit import TelegramRateLimiter
 
@@ -29,7 +29,7 @@ async def main() -> None:
     """Serve until stdin ends; the first line is where."""
     settings = load(None)
     logging_setup.configure(level=settings.log_level)
-    clock = TurnedClock()
+    clock = FakeClock()
     service = Service(settings, clock, rate_limiter=TelegramRateLimiter(ENOUGH, ENOUGH, ENOUGH, ENOUGH))
     await service.start()
     print(service.base, flush=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from storage.database.database import Database
 from tests.support.migrated_file import lay_out
 from tests.support.world import World, opened
@@ -28,12 +28,12 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def clock() -> TurnedClock:
-    return TurnedClock(datetime(2026, 11, 24, 12, tzinfo=UTC), frozen=True)
+def clock() -> FakeClock:
+    return FakeClock(datetime(2026, 11, 24, 12, tzinfo=UTC), frozen=True)
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     """The whole of Kvit between its pretend halves; a test of other settings opens one of its own."""
     async with opened(clock, tmp_path) as running:
         yield running

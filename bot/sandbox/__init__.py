@@ -1,1 +1,1 @@
-"""The pretend world: Stripe and Telegram over real HTTP, for the demo and the tests."""
+"""The pretend state: Stripe and Telegram over real HTTP, for the demo and the tests."""

@@ -12,41 +12,43 @@ import aiohttp
 from bot.app import StartupError
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
-from bot.sandbox.shared.change_notifier import Changes
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.change_notifier import ChangeNotifier
+from bot.sandbox.shared.fake_clock import FakeClock
 
 
-class SandboxRefused(StartupError):
-    """The pretend world cannot be opened; the text is one plain sentence for the operator, the exit code is 2."""
+class SandboxStartError(StartupError):
+    """The pretend state cannot be opened; the text is one plain sentence for the operator, the exit code is 2."""
 
 
 @dataclass(frozen=True)
-class Vendors:
+class FakeServices:
     """The two fakes, running; who turns `clock` turns both, who watches `changes` watches both."""
 
-    clock: TurnedClock
+    clock: FakeClock
     stripe: FakeStripe
     telegram: FakeTelegram
 
     @property
-    def changes(self) -> Changes:
-        return self.telegram.world.changes
+    def changes(self) -> ChangeNotifier:
+        return self.telegram.state.changes
 
 
 @asynccontextmanager
-async def opened(*, stripe_port: int = 0, telegram_port: int = 0, flood_control: bool = True) -> AsyncIterator[Vendors]:
+async def start_services(
+    *, stripe_port: int = 0, telegram_port: int = 0, flood_control: bool = True
+) -> AsyncIterator[FakeServices]:
     """Both services on 127.0.0.1 for as long as the context lasts; port 0 takes any free one.
 
     Raises:
         SandboxRefused: a port cannot be had.
     """
-    clock = TurnedClock()
+    clock = FakeClock()
     stripe, telegram = FakeStripe(clock), FakeTelegram(clock, flood_control=flood_control)
-    stripe.world.changes = telegram.world.changes
+    stripe.state.changes = telegram.state.changes
     try:
-        await _bound(stripe.start, stripe_port, "--stripe-port")
-        await _bound(telegram.start, telegram_port, "--telegram-port")
-        yield Vendors(clock, stripe, telegram)
+        await _start_on_port(stripe.start, stripe_port, "--stripe-port")
+        await _start_on_port(telegram.start, telegram_port, "--telegram-port")
+        yield FakeServices(clock, stripe, telegram)
     finally:
         await telegram.stop()
         await stripe.stop()
@@ -63,7 +65,7 @@ def environment(stripe: FakeStripe, telegram: FakeTelegram) -> dict[str, str]:
     }
 
 
-async def subscribe(stripe: FakeStripe, base: str, *events: str) -> None:
+async def create_webhook_endpoint(stripe: FakeStripe, base: str, *events: str) -> None:
     """Have Stripe's webhooks sent to the Kvit at `base`, as an operator has it once: all of them, or these `events`."""
     wanted = [("url", f"{base}/stripe/webhook"), *(("enabled_events[]", event) for event in events or ("*",))]
     headers = {"Authorization": f"Bearer {stripe.key}"}
@@ -74,14 +76,14 @@ async def subscribe(stripe: FakeStripe, base: str, *events: str) -> None:
         await answer.read()
 
 
-async def _bound(start: Callable[[int], Awaitable[str]], port: int, option: str) -> None:
+async def _start_on_port(start: Callable[[int], Awaitable[str]], port: int, option: str) -> None:
     try:
         await start(port)
     except (OSError, OverflowError) as error:
-        raise SandboxRefused(why_not(port, option, error)) from error
+        raise SandboxStartError(port_error(port, option, error)) from error
 
 
-def why_not(port: int, option: str, error: Exception) -> str:
+def port_error(port: int, option: str, error: Exception) -> str:
     """Why a port cannot be had, and what to do."""
     remedy = f"choose another one with {option}, or 0 for any free one."
     match getattr(error, "errno", None):

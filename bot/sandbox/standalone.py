@@ -6,23 +6,23 @@ import json
 
 import click
 
-from bot.sandbox.fake_services import Vendors, opened
+from bot.sandbox.fake_services import FakeServices, start_services
 from bot.signals import shutdown_event
 
 
-async def sandbox(stripe_port: int, telegram_port: int) -> None:
+async def serve_sandbox(stripe_port: int, telegram_port: int) -> None:
     """Serve both until SIGINT or SIGTERM; the first line on stdout is JSON with all that one has to know.
 
     Raises:
         SandboxRefused: a port cannot be had.
     """
     with shutdown_event() as told:
-        async with opened(stripe_port=stripe_port, telegram_port=telegram_port) as vendors:
-            click.echo(json.dumps(introduced(vendors)))
+        async with start_services(stripe_port=stripe_port, telegram_port=telegram_port) as vendors:
+            click.echo(json.dumps(connection_info(vendors)))
             await told.wait()
 
 
-def introduced(vendors: Vendors) -> dict[str, str | int]:
+def connection_info(vendors: FakeServices) -> dict[str, str | int]:
     """Where the services are, and what opens them."""
     stripe, telegram = vendors.stripe, vendors.telegram
     return {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.access.permissions import PERMISSIONS, Action, ChatKind, Trigger, as_markdown, is_allowed, is_available
 from handlers.chat import routes
 from handlers.chat.routes import CALLBACKS, COMMANDS, RefundButton
@@ -33,7 +33,7 @@ BY_A_LINK = {Action.CLAIM_OWNERSHIP, Action.ACCEPT_INVITATION}
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await open_shop(running)
         for person in PEOPLE.values():  # so that the bot may write to each of them in private

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.access.permissions import Action, ChatKind, Trigger, is_allowed, is_available
 from storage.models.shop import Role
 from tests.support.authority_cells import PEOPLE, write
@@ -25,7 +25,7 @@ CHATS = {ChatKind.PRIVATE: 0, ChatKind.GROUP: GROUP, ChatKind.UNLINKED_GROUP: NO
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await open_shop(running)
         for person in PEOPLE.values():
@@ -109,7 +109,7 @@ async def test_who_may_ask_for_a_refund(world: World) -> None:
                 await write(world, "UPDATE refunds SET status = 'declined', next_check_at = NULL")
                 expected = is_allowed(role, Action.REQUEST_REFUND) and is_available(Action.REQUEST_REFUND, where, way)
                 assert done is expected, f"{role.name} by {way} in a {where}"
-    assert world.stripe.ledger.refunds == {}
+    assert world.stripe.store.refunds == {}
 
 
 @pytest.mark.parametrize("action", [Action.APPROVE_REFUND, Action.SECOND_APPROVAL])
@@ -128,5 +128,5 @@ async def test_who_may_approve_a_refund(world: World, action: Action) -> None:
             done = stand.count(YES) > before
             expected = is_allowed(role, action) and is_available(action, where, Trigger.BUTTON)
             assert done is expected, f"{role.name} in a {where}"
-    refunded = len(world.stripe.ledger.refunds)
+    refunded = len(world.stripe.store.refunds)
     assert refunded == (4 if action is Action.APPROVE_REFUND else 0)  # the first yes of two was nobody's

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bot.sandbox.fake_telegram.state import ANONYMOUS_ADMIN
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.chat.routes import CALLBACKS, COMMANDS, PaymentButton, RefundButton
 from storage.models.shop import Role
 from storage.shops import ShopRepository
@@ -79,7 +79,7 @@ CANARIES = ("Canary", "777", "Hemmeligvej", "Ada", "Mads", "Loppen")
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await open_shop(running)
         await open_second_shop(running)
@@ -121,7 +121,7 @@ def newest(world: World) -> Json:
 
 def standing(world: World) -> list[Any]:
     """The first shop's books, and what was asked of Stripe that may change something."""
-    changing = [one.path for one in world.stripe.ledger.requests if one.method == "POST"]
+    changing = [one.path for one in world.stripe.store.requests if one.method == "POST"]
     return [*(rows(world, query) for query in KEPT), rows(world, "SELECT * FROM shops WHERE id = 1"), changing]
 
 
@@ -243,13 +243,13 @@ async def test_what_an_admin_forges_under_an_inline_card_shows_the_shop_to_nobod
     asked = await reply(world, world.say("/pay 7,777 Canary", by=ADMIN), chat=ADMIN)
     own = asked["reply_markup"]["inline_keyboard"][0][0]["callback_data"]
     before = standing(world)
-    shown = dict(world.telegram.world.inline_messages[secrets.inline_id])
+    shown = dict(world.telegram.state.inline_messages[secrets.inline_id])
     for data in ("v:name:Mine", "m:0", "l::", "o:", "s:1", own, f"y:{secrets.refund}", f"x:{secrets.refund}"):
         body = {"inline_message_id": secrets.inline_id, "from_id": ADMIN, "data": data}
         query = await world.control("telegram", "taps", body)
         assert "too old" in await world.answer(query["callback_query_id"]), data
     await rest(world)
-    assert world.telegram.world.inline_messages[secrets.inline_id] == shown
+    assert world.telegram.state.inline_messages[secrets.inline_id] == shown
     assert standing(world) == before
 
 

@@ -17,10 +17,10 @@ from typing import Any
 import aiohttp
 
 from bot.app import AdapterOverrides, Service
-from bot.sandbox.fake_services import subscribe
+from bot.sandbox.fake_services import create_webhook_endpoint
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from bot.stripe.gateway import StripeGateway
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.messenger import TelegramMessenger
@@ -54,7 +54,7 @@ _DUE = (
 )
 
 
-class TickingClock(TurnedClock):
+class TickingClock(FakeClock):
     """Turned by hand, but for a microsecond each time somebody looks: so that no two things happen at the same time."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class OwnClock:
     While it does not go (`goes`), whoever sleeps by it sleeps on: the machine stands still.
     """
 
-    right: TurnedClock
+    right: FakeClock
     wrong: timedelta = timedelta()
     goes: asyncio.Event = field(default_factory=_set)
 
@@ -181,13 +181,13 @@ class MortalWorld(World):
     async def quiet(self) -> None:
         """Faults are healed, the attempt's window and two sweeps passed, and Stripe repeated what it could not say."""
         await self.pass_time(*ATTEMPT_AND_TWO_SWEEPS)
-        if any(event["pending_webhooks"] for event in self.stripe.ledger.events.values()):
+        if any(event["pending_webhooks"] for event in self.stripe.store.events.values()):
             await self.pass_time(*STRIPES_REPEATS)
 
     def evidence(self) -> Evidence:
         """What the checker reads."""
         path, above = str(self.database), self.settings.refund_approval_above
-        seen = self.stripe.ledger, self.telegram.transcript, path, frozenset({OWNER}), tuple(self.deaths)
+        seen = self.stripe.store, self.telegram.transcript, path, frozenset({OWNER}), tuple(self.deaths)
         return Evidence(*seen, approval_above=above)
 
     def _stirs(self) -> bool:
@@ -196,14 +196,14 @@ class MortalWorld(World):
 
     def _waits(self) -> bool:
         """Whether there is something to do, which may need the clock to be turned all the same."""
-        return bool(self._due() or self.telegram.world.updates.pending())
+        return bool(self._due() or self.telegram.state.updates.pending())
 
     def _on_the_way(self) -> bool:
         """Whether an event was sent and has not been answered."""
         if self.stripe.webhooks.mode != "deliver":
             return False
-        tried = {delivery.event for delivery in self.stripe.ledger.deliveries}
-        return any(e["pending_webhooks"] and e["id"] not in tried for e in self.stripe.ledger.events.values())
+        tried = {delivery.event for delivery in self.stripe.store.deliveries}
+        return any(e["pending_webhooks"] and e["id"] not in tried for e in self.stripe.store.events.values())
 
     def _due(self) -> list[tuple[str, str]]:
         now = (self.own.now() - EPOCH) // timedelta(microseconds=1)
@@ -258,7 +258,7 @@ async def mortal(
     clock = TickingClock()
     stripe, telegram = FakeStripe(clock), FakeTelegram(clock, owner_id=OWNER, flood_control=False)
     for user_id, _, _ in SHOP_PEOPLE:
-        telegram.people.private_chat(user_id)
+        telegram.users.private_chat(user_id)
     chosen = await installed(stripe, telegram, folder, **{"port": free_port(), **settings})
     async with aiohttp.ClientSession() as http:
         service = Service(chosen, clock)
@@ -268,7 +268,7 @@ async def mortal(
         world.patience = patience
         try:
             await world.begin()
-            await subscribe(stripe, world.service.base)
+            await create_webhook_endpoint(stripe, world.service.base)
             await world.rest()
             world.fate.arm(world.ends.pop(0) if world.ends else None)
             yield world

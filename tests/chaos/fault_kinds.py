@@ -99,7 +99,7 @@ def vendor(place: Place, how: str, when: str) -> Fault:
         yield
 
     def struck(run: Run) -> bool:
-        asked = [request.fault for request in run.world.stripe.ledger.requests]
+        asked = [request.fault for request in run.world.stripe.store.requests]
         return name in asked or any(entry.fault == name for entry in run.world.telegram.transcript)
 
     return Fault(struck, around, patience=SILENCE if how == "timeout" else PATIENCE, heals=False)
@@ -223,7 +223,7 @@ def overtaken(place: Place) -> Fault:
     """Stripe's event about it is there before Stripe's answer."""
 
     async def act(run: Run) -> None:
-        events = run.world.stripe.ledger.events
+        events = run.world.stripe.store.events
         assert events
         await eventually(lambda: not any(event["pending_webhooks"] for event in events.values()))
 
@@ -235,7 +235,7 @@ def outrun_look(place: Place) -> Fault:
 
     async def act(run: Run) -> None:
         await run.world.decide("approve")
-        events = run.world.stripe.ledger.events
+        events = run.world.stripe.store.events
         await eventually(lambda: not any(event["pending_webhooks"] for event in events.values()))
 
     return trapped(place.after, act, story=Story("paid while Kvit looks", ()))
@@ -299,7 +299,7 @@ def relayed(how: str) -> Fault:
             yield
 
     def struck(run: Run) -> bool:
-        tried = run.world.stripe.ledger.deliveries
+        tried = run.world.stripe.store.deliveries
         if how.isdigit():
             return tried[0].status == int(how)
         return len(tried) > 1 and (how in {"twice", "reversed"} or any(each.status is None for each in tried))
@@ -320,10 +320,10 @@ def held_back() -> Fault:
         await run.world.rest()
 
     def struck(run: Run) -> bool:
-        events = run.world.stripe.ledger.events
+        events = run.world.stripe.store.events
         late = [
             each
-            for each in run.world.stripe.ledger.deliveries
+            for each in run.world.stripe.store.deliveries
             if each.at.timestamp() - events[each.event]["created"] > 600
         ]
         return bool(late)
@@ -335,7 +335,7 @@ def redelivered() -> Fault:
     """Telegram brings the command a second time."""
 
     async def act(run: Run) -> None:
-        updates = run.world.telegram.world.updates
+        updates = run.world.telegram.state.updates
         await run.world.control("telegram", "redeliver", {"update_id": updates.pending()[0].id})
 
     return trapped(Moment(1, "before", "commit mail"), act)
@@ -365,7 +365,7 @@ def asked_again(moment: Moment | None, seconds: float) -> Fault:
             world.advance(seconds)
             await world.control("telegram", "down", {"down": False})
         question = await Stage(world, 60).message("This came late")
-        assert not world.stripe.ledger.intents
+        assert not world.stripe.store.intents
         world.tap(question, "Do it now")
         yield
 

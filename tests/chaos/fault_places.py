@@ -172,7 +172,7 @@ async def between(
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    endpoint = next(iter(world.stripe.ledger.endpoints.values()))
+    endpoint = next(iter(world.stripe.store.webhook_endpoints.values()))
     direct = endpoint["url"]
     endpoint["url"] = f"http://127.0.0.1:{runner.addresses[0][1]}/stripe/webhook"
     try:

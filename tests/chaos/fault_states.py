@@ -11,8 +11,8 @@ from datetime import timedelta
 import pytest
 
 from bot.app import RetryableStartupError, Service, StartupError
-from bot.sandbox.fake_stripe.ledger import Request
-from bot.sandbox.fake_telegram import Entry
+from bot.sandbox.fake_stripe.store import RequestRecord
+from bot.sandbox.fake_telegram import TranscriptEntry
 from tests.chaos.crash_world import MortalWorld, OwnClock
 from tests.chaos.fault_kinds import LATER, LONG_SUFFERING, OUT_OF_REACH, Fault, refuse_until_met
 from tests.chaos.fault_places import LATE, Run, full, give_up_soon
@@ -114,12 +114,12 @@ def begun_on_a_full_disk() -> Fault:
 async def _asked(run: Run) -> None:
     run.world.say("/pay 149,50 Coffee")
     await run.world.rest()
-    assert len(run.world.stripe.ledger.intents) == 1
+    assert len(run.world.stripe.store.intents) == 1
 
 
-def _creates(run: Run) -> list[Request]:
+def _creates(run: Run) -> list[RequestRecord]:
     """Every request for an intent that reached Stripe."""
-    return [r for r in run.world.stripe.ledger.requests if (r.method, r.path) == ("POST", "/v1/payment_intents")]
+    return [r for r in run.world.stripe.store.requests if (r.method, r.path) == ("POST", "/v1/payment_intents")]
 
 
 def lease_lost(
@@ -205,7 +205,7 @@ async def _paid_unseen(run: Run) -> None:
     await by_and_by(run, lambda: any("the chat is closed" in line for line in alerts(run.world)), step=30)
 
 
-def _in(run: Run, chat: int) -> list[Entry]:
+def _in(run: Run, chat: int) -> list[TranscriptEntry]:
     """What was posted in a chat."""
     accepted = [entry for entry in run.world.sent() if isinstance(entry.result, dict) and "chat" in entry.result]
     return [entry for entry in accepted if entry.result["chat"]["id"] == chat]
@@ -216,7 +216,7 @@ async def _paid_where_it_moved(run: Run) -> None:
     run.excused += [f"was asked for in chat {GROUP}"]
     if _in(run, GROUP):
         run.excused += ["card was said 1 times too often", "1 messages were repeated by"]
-    await by_and_by(run, lambda: any(_in(run, chat) for chat in run.world.telegram.world.chats if chat < GROUP * 2))
+    await by_and_by(run, lambda: any(_in(run, chat) for chat in run.world.telegram.state.chats if chat < GROUP * 2))
     if not is_payable(run):
         await _renewed(run)
     await run.world.decide("approve")
@@ -228,7 +228,12 @@ async def _renewed(run: Run) -> None:
     world = run.world
 
     def card() -> Json | None:
-        cards = [m for chat in world.telegram.world.chats.values() for n, m in chat.messages.items() if n in chat.mine]
+        cards = [
+            m
+            for chat in world.telegram.state.chats.values()
+            for n, m in chat.messages.items()
+            if n in chat.bot_message_ids
+        ]
         return next((m for m in cards if "The link expired" in m["text"]), None)
 
     await by_and_by(run, card)
@@ -238,7 +243,7 @@ async def _renewed(run: Run) -> None:
 
 def is_payable(run: Run) -> bool:
     """Whether the newest request's link can be used."""
-    ledger = run.world.stripe.ledger
+    ledger = run.world.stripe.store
     return bool(ledger.intents) and ledger.open_attempt(list(ledger.intents)[-1]) is not None
 
 
@@ -265,7 +270,7 @@ def in_the_group(
             await run.world.control("telegram", "faults", dict(order))
         run.set_trap(moment, act)
         run.world.say("/pay 149,50 Coffee", by=MERCHANT, chat=GROUP)
-        await by_and_by(run, lambda: run.world.stripe.ledger.intents)
+        await by_and_by(run, lambda: run.world.stripe.store.intents)
         if verb == "kick":
             await _paid_unseen(run)
         else:
@@ -314,11 +319,11 @@ def restored(*, again: bool = False, refused: bool = False) -> Fault:
             world.database.with_name(world.database.name + suffix).unlink(missing_ok=True)
         shutil.copy(kept, world.database)
         if refused:
-            world.stripe.switches.lacking = ("events.read",)
+            world.stripe.options.missing_permissions = ("events.read",)
         await world.begin()
         run.marks.append("struck")
         await world.pass_time(700)
-        world.stripe.switches.lacking = ()
+        world.stripe.options.missing_permissions = ()
         if again:
             assert await post_event(world, event(world, "payment_intent.succeeded")) == 200
         await by_and_by(run, lambda: alerts(world), step=60)
@@ -347,13 +352,13 @@ def key_refused(moment: Moment, story: Story | None = None, *, ends: tuple[Momen
     @asynccontextmanager
     async def around(run: Run) -> AsyncIterator[None]:
         async def act(_: Run) -> None:
-            ours = run.world.stripe.world.key
-            run.world.stripe.world.key = "sk_test_ofSomebodyElse0000000000"
+            ours = run.world.stripe.state.key
+            run.world.stripe.state.key = "sk_test_ofSomebodyElse0000000000"
             run.beside = asyncio.create_task(heal(ours))
 
         async def heal(ours: str) -> None:
             await run.world.own.sleep(400)
-            run.world.stripe.world.key = ours
+            run.world.stripe.state.key = ours
 
         run.set_trap(moment, act)
         yield
@@ -362,7 +367,7 @@ def key_refused(moment: Moment, story: Story | None = None, *, ends: tuple[Momen
 
     def struck(run: Run) -> bool:
         told = [line for line in alerts(run.world) if "refuses Kvit's key" in line]
-        return len(told) == 1 and any(request.status == 401 for request in run.world.stripe.ledger.requests)
+        return len(told) == 1 and any(request.status == 401 for request in run.world.stripe.store.requests)
 
     return Fault(struck, around, ends=ends, story=story)
 
@@ -372,12 +377,12 @@ def secret_wrong() -> Fault:
 
     @asynccontextmanager
     async def around(run: Run) -> AsyncIterator[None]:
-        right = run.world.stripe.world.webhook_secret
-        run.world.stripe.world.webhook_secret = "whsec_ofSomebodyElse"
+        right = run.world.stripe.state.webhook_secret
+        run.world.stripe.state.webhook_secret = "whsec_ofSomebodyElse"
         yield
-        run.world.stripe.world.webhook_secret = right
+        run.world.stripe.state.webhook_secret = right
 
-    return Fault(lambda run: any(each.status == 400 for each in run.world.stripe.ledger.deliveries), around)
+    return Fault(lambda run: any(each.status == 400 for each in run.world.stripe.store.deliveries), around)
 
 
 def key_of_the_other_mode() -> Fault:

@@ -46,10 +46,10 @@ class Lives:
         while True:
             code = await self.process.wait()
             assert code == -signal.SIGKILL, (code, self.world.log)
-            self.deaths.append(self.world.stripe.world.now())
+            self.deaths.append(self.world.stripe.state.now())
             self.process = await self.world.begin(*KILLABLE)
             self._begun += 1
-            self.world.stripe.world.changes.tell()
+            self.world.stripe.state.changes.notify()
 
     async def settle(self) -> None:
         """Wait until everything is done and told."""
@@ -66,7 +66,7 @@ async def lives(
     """A running Kvit whose first life ends at the call `kill`; at the end it has settled and stops in peace."""
     async with outside(folder, KVIT_CALLS=str(folder / "calls"), **settings) as world:
         # Stripe tries again within hours; here within moments, for it is the lives that are short.
-        world.stripe.switches.webhook_retries = (0.2,) * 100
+        world.stripe.options.webhook_retries = (0.2,) * 100
         (folder / "calls").touch()
         living = Lives(world, await world.ready(*KILLABLE, KVIT_KILL=kill))
         await world.subscribe(*events)

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from bot.stripe.gateway import StripeGateway
 from handlers.access.authorization import Authorization
 from handlers.access.membership import Actor, MembershipService
@@ -118,7 +118,7 @@ class Counter:
     folder: Path
     base: str
     key: str
-    clock: TurnedClock
+    clock: FakeClock
     above: int
     ill: Ill = field(default_factory=Ill)
     numbers: Any = field(default_factory=itertools.count)

@@ -127,7 +127,7 @@ async def disputed(stage: Stage) -> None:
     await stage.world.control("stripe", f"intents/{stage.world.intent()['id']}/dispute", {})
     await stage.shows("Paid", "disputes this payment")
     await stage.world.pass_time(TAKES_HIS_TIME)
-    [dispute] = stage.world.stripe.ledger.disputes
+    [dispute] = stage.world.stripe.store.disputes
     await stage.world.control("stripe", f"disputes/{dispute}/close", {"status": "won"})
     await stage.shows("Paid", "The dispute was won")
 
@@ -141,7 +141,7 @@ async def _pending(stage: Stage) -> None:
 
 async def _move(stage: Stage, verb: str) -> None:
     """Stripe's bank does something with the newest refund."""
-    await stage.world.control("stripe", f"refunds/{list(stage.world.stripe.ledger.refunds)[-1]}/{verb}", {})
+    await stage.world.control("stripe", f"refunds/{list(stage.world.stripe.store.refunds)[-1]}/{verb}", {})
 
 
 async def _in_the_dashboard(stage: Stage, amount: int | None) -> None:

@@ -134,7 +134,7 @@ class Market:
 
     def _answer(self, row: Json, label: str) -> None:
         """Tap that button on the newest message about the payment that has it."""
-        chat = self._world.telegram.world.chats[row["chat_id"]]
+        chat = self._world.telegram.state.chats[row["chat_id"]]
         messages = (chat.messages[number] for number in sorted(chat.messages, reverse=True))
         about = (
             m for m in messages if row["reference"] in m.get("text", "") and any(label in one for one in labels(m))
@@ -161,7 +161,7 @@ class Market:
         yield
         self._answer(row, "Refund")
         yield
-        refunds = self._world.stripe.ledger.refunds.values()
+        refunds = self._world.stripe.store.refunds.values()
         mine = next(one["id"] for one in reversed(refunds) if one["payment_intent"] == row["intent_id"])
         await self._world.control("stripe", f"refunds/{mine}/fail", {})
         yield
@@ -205,7 +205,7 @@ class Market:
         yield
         await self._at_stripe(row, "refund", amount=3000)
         await self._at_stripe(row, "dispute")
-        dispute = next(reversed(self._world.stripe.ledger.disputes))
+        dispute = next(reversed(self._world.stripe.store.disputes))
         yield
         await self._world.control("stripe", f"disputes/{dispute}/close", {"status": "lost"})
         yield
@@ -229,15 +229,15 @@ class Market:
 
     def _sweep_up(self) -> None:
         """Let the pretend vendors forget, so that they do not become slow: what they hold is not what is watched."""
-        telegram, stripe = self._world.telegram.world, self._world.stripe
+        telegram, stripe = self._world.telegram.state, self._world.stripe
         telegram.transcript.entries.clear()
         for chat in telegram.chats.values():
             for number in [number for number in chat.messages if number < chat.last_id - 4_000]:
                 del chat.messages[number]
-                chat.mine.discard(number)
-        ledger, now = stripe.ledger, self._world.clock.now().timestamp()
+                chat.bot_message_ids.discard(number)
+        ledger, now = stripe.store, self._world.clock.now().timestamp()
         ledger.requests.clear()
         ledger.deliveries.clear()
         for key in [key for key, event in ledger.events.items() if event["created"] < now - LISTED]:
             del ledger.events[key]
-            ledger.happened.pop(key, None)
+            ledger.event_times.pop(key, None)

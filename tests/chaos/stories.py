@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.sandbox.fake_telegram import Entry
+from bot.sandbox.fake_telegram import TranscriptEntry
 from tests.chaos.crash_world import MortalWorld
 from tests.invariants.transcript import REF_LINE, REF_WITHIN
 from tests.support.world import OWNER, Json
@@ -20,7 +20,7 @@ PATIENCE = 60
 """So often somebody looks at the chat, some seconds apart, until he stops waiting."""
 
 
-SHOWN = {"decline": "That attempt failed", "lapse": "The link expired"}
+SHOWN = {"decline": "That attempt failed", "expire": "The link expired"}
 
 
 class Stuck(AssertionError):
@@ -53,9 +53,9 @@ PAID = Story("paid", ("approve",))
 STORIES = (
     PAID,
     Story("failed, then paid", ("decline", "approve")),
-    Story("lapsed, then paid", ("lapse", "approve")),
+    Story("lapsed, then paid", ("expire", "approve")),
     Story("canceled", (), cancels=True, ends="Canceled"),
-    Story("ended by time", ("lapse",), ends="The request has ended", settings={"request_hours": 0.12}),
+    Story("ended by time", ("expire",), ends="The request has ended", settings={"request_hours": 0.12}),
 )
 
 
@@ -116,7 +116,9 @@ class Stage:
     def tap(self, message: Json, label: str, *, by: int | None = None) -> str:
         """Somebody presses the button that begins so; returns the query's id."""
         wanted = _button(message, label) or {}
-        return self.world.telegram.tap(message["message_id"], by or self.by, wanted["callback_data"], self.chat)
+        return self.world.telegram.press_button(
+            message["message_id"], by or self.by, wanted["callback_data"], self.chat
+        )
 
     async def link(self) -> None:
         """The merchant sees to it that there is a link that can be paid."""
@@ -135,7 +137,7 @@ class Stage:
 
     async def decide(self, what: str, shown: str) -> None:
         """The customer does something with the link, or nothing; the merchant sees it, and takes his time."""
-        if what == "lapse":
+        if what == "expire":
             await self.world.pass_time(300)
         else:
             await self.world.decide(what)
@@ -183,8 +185,8 @@ class Stage:
     @property
     def messages(self) -> list[Json]:
         """What the bot said in the chat, as it stands now."""
-        chat = self.world.telegram.world.chats[self.chat]
-        return [message for number, message in chat.messages.items() if number in chat.mine]
+        chat = self.world.telegram.state.chats[self.chat]
+        return [message for number, message in chat.messages.items() if number in chat.bot_message_ids]
 
     @property
     def card(self) -> Json | None:
@@ -205,11 +207,11 @@ class Stage:
     @property
     def _is_open(self) -> bool:
         """Whether the customer, who opens the newest link, can still use it."""
-        intents = list(self.world.stripe.ledger.intents)
-        return bool(intents) and self.world.stripe.ledger.open_attempt(intents[-1]) is not None
+        intents = list(self.world.stripe.store.intents)
+        return bool(intents) and self.world.stripe.store.open_attempt(intents[-1]) is not None
 
 
-def _answers(entry: Entry, said: int) -> bool:
+def _answers(entry: TranscriptEntry, said: int) -> bool:
     return isinstance(entry.result, dict) and entry.result.get("reply_to_message", {}).get("message_id") == said
 
 

@@ -231,9 +231,9 @@ def _judge(world: TortureWorld, report: Report) -> None:
     report.repeats, report.given_up = repeats(evidence), given_up(evidence)
     report.kills, report.stops, report.standstills = world.kills, len(world.sleeps), len(world.standstills)
     report.unread = sum(entry.fault == LOST for entry in evidence.transcript)
-    intents = world.stripe.ledger.intents.values()
+    intents = world.stripe.store.intents.values()
     report.paid = sum(intent["amount_received"] > 0 for intent in intents)
-    report.refunds = len(world.stripe.ledger.refunds)
+    report.refunds = len(world.stripe.store.refunds)
 
 
 FRESHNESS = re.compile(r"12: the card of #(\w+) says (open|aging) at ([\d:.]+), which is not so")
@@ -311,4 +311,4 @@ def keep(world: TortureWorld, report: Report) -> None:
     (world.folder / "report.json").write_text(json.dumps(asdict(report), indent=1))
     entries = [entry.as_json() for entry in world.telegram.transcript]
     (world.folder / "transcript.json").write_text(json.dumps(entries, indent=1, default=str))
-    (world.folder / "ledger.json").write_text(json.dumps(world.stripe.ledger.as_json(), indent=1, default=str))
+    (world.folder / "ledger.json").write_text(json.dumps(world.stripe.store.as_json(), indent=1, default=str))

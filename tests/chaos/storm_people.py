@@ -87,15 +87,15 @@ class Crowd:
         self.asked += 1
         command = "/hold" if self._chance.random() < 0.25 else "/pay"
         amount = f"{self._chance.randint(100, 999)},{self._chance.choice(desk.cents):02}"
-        self._telegram.say(desk.chat, self._chance.choice(desk.people), f"{command} {amount} Order {self.asked}")
+        self._telegram.send(desk.chat, self._chance.choice(desk.people), f"{command} {amount} Order {self.asked}")
 
     async def _pay(self) -> None:
         """A customer with a link that is open does something about it, or lets it lapse."""
-        ledger = self._stripe.ledger
-        self._stripe.world.alarms.ring()
+        ledger = self._stripe.store
+        self._stripe.state.timers.run_due()
         is_open = [key for key in ledger.intents if ledger.open_attempt(key) is not None]
         if is_open:
-            what = self._chance.choices(("approve", "decline", "lapse"), (6, 2, 1))[0]
+            what = self._chance.choices(("approve", "decline", "expire"), (6, 2, 1))[0]
             await self._world.control("stripe", f"intents/{self._chance.choice(is_open)}/{what}", {})
 
     async def _page(self) -> None:
@@ -117,29 +117,29 @@ class Crowd:
         is_group = desk.chat < 0
         by = STRANGER if is_group and self._chance.random() < 0.05 else self._chance.choice(desk.people)
         for _ in range(2 if self._chance.random() < 0.2 else 1):
-            self._telegram.tap(message["message_id"], by, data, desk.chat)
+            self._telegram.press_button(message["message_id"], by, data, desk.chat)
 
     async def _refund(self) -> None:
         """An admin or a merchant asks for some or all of the money of a payment back."""
         if found := self._card("Paid", "Partly refunded"):
             desk, ref = found
             amount = self._chance.choice(("", " 40", " 60 too much", " 10", ""))
-            self._telegram.say(desk.chat, self._chance.choice(desk.people), f"/refund {ref}{amount}")
+            self._telegram.send(desk.chat, self._chance.choice(desk.people), f"/refund {ref}{amount}")
 
     async def _hold(self) -> None:
         if found := self._card("Reserved"):
             desk, ref = found
             command = self._chance.choice(("/capture", "/capture", "/release"))
-            self._telegram.say(desk.chat, self._chance.choice(desk.people), f"{command} {ref}")
+            self._telegram.send(desk.chat, self._chance.choice(desk.people), f"{command} {ref}")
 
     async def _cancel(self) -> None:
         if found := self._card("Waiting for payment", "The link expired", "That attempt failed"):
             desk, ref = found
-            self._telegram.say(desk.chat, self._chance.choice(desk.people), f"/cancel {ref}")
+            self._telegram.send(desk.chat, self._chance.choice(desk.people), f"/cancel {ref}")
 
     async def _bank(self) -> None:
         """The next refund comes out otherwise, or one that waits or is done does."""
-        refunds = [*self._stripe.ledger.refunds]
+        refunds = [*self._stripe.store.refunds]
         if not refunds or self._chance.random() < 0.5:
             await self._world.control("stripe", "refunds/next", {"status": "pending"})
         else:
@@ -148,13 +148,13 @@ class Crowd:
 
     async def _dashboard(self) -> None:
         """Somebody gives a part back in Stripe's Dashboard."""
-        paid = [key for key, intent in self._stripe.ledger.intents.items() if intent["status"] == "succeeded"]
+        paid = [key for key, intent in self._stripe.store.intents.items() if intent["status"] == "succeeded"]
         if paid:
             await self._world.control("stripe", f"intents/{self._chance.choice(paid)}/refund", {"amount": 3000})
 
     async def _dispute(self) -> None:
         """A customer goes to his bank about money that he paid, or the bank decides."""
-        ledger = self._stripe.ledger
+        ledger = self._stripe.store
         quarrels = [key for key, dispute in ledger.disputes.items() if dispute["status"] == "needs_response"]
         charges = {dispute["charge"] for dispute in ledger.disputes.values()}
         whole = [charge for charge in ledger.charges.values() if charge["paid"] and not charge["refunded"]]
@@ -171,7 +171,7 @@ class Crowd:
             desk, ref = found
             text = self._chance.choice((f"/refund {ref}", f"/capture {ref}", f"/cancel {ref}"))
             if desk.chat < 0:
-                self._telegram.say(desk.chat, STRANGER, text)
+                self._telegram.send(desk.chat, STRANGER, text)
 
     def _card(self, *heads: str) -> tuple[Desk, str] | None:
         """Some card that says so in its first line, by its desk and reference."""
@@ -186,9 +186,9 @@ class Crowd:
 
     def _messages(self, desk: Desk) -> Iterator[Json]:
         """The newest of the bot's messages, as they stand now."""
-        chat = self._telegram.world.chats.get(desk.chat)
+        chat = self._telegram.state.chats.get(desk.chat)
         if chat is not None:
-            numbers = sorted(chat.mine)[-RECENT:]
+            numbers = sorted(chat.bot_message_ids)[-RECENT:]
             yield from (chat.messages[n] for n in numbers if n in chat.messages and "text" in chat.messages[n])
 
     def _buttons(self, desk: Desk) -> Iterator[tuple[Json, str]]:

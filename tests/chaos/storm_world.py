@@ -22,10 +22,10 @@ from typing import Any
 
 import aiohttp
 
-from bot.sandbox.fake_services import environment, subscribe
+from bot.sandbox.fake_services import create_webhook_endpoint, environment
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from bot.settings import Settings
 from tests.chaos.storm_process import REFUSED, FastClock
 from tests.chaos.storm_shops import PEOPLE, blank
@@ -69,7 +69,7 @@ class PortTaken(Exception):
     """Another program listens where the process is to; the round says nothing about Kvit."""
 
 
-class RunningClock(TurnedClock):
+class RunningClock(FakeClock):
     """The vendors' side of the fast clock."""
 
     def __init__(self, origin: float, rate: float) -> None:
@@ -77,7 +77,7 @@ class RunningClock(TurnedClock):
         self._fast, self._rate = FastClock(origin, rate), rate
 
     def now(self) -> datetime:
-        return self._fast.now() + self._advanced
+        return self._fast.now() + self._offset
 
     async def sleep(self, seconds: float) -> None:
         await self._fast.sleep(seconds)
@@ -115,7 +115,7 @@ class TortureWorld:
         return self.folder / "kvit.db"
 
     def now(self) -> datetime:
-        return self.stripe.world.now()
+        return self.stripe.state.now()
 
     async def start(self) -> None:
         """Load the program, begin its first life, and have Stripe send its events there."""
@@ -129,7 +129,7 @@ class TortureWorld:
                 stderr=stderr,
             )
         await self.begin()
-        await subscribe(self.stripe, self.base)
+        await create_webhook_endpoint(self.stripe, self.base)
         if self.has_pages:
             wanted = {"url": f"{self.base}/telegram/webhook", "secret_token": UPDATE_SECRET}
             address = f"{self.telegram.base}/bot{self.telegram.token}/setWebhook"
@@ -264,14 +264,14 @@ class TortureWorld:
 
     def under_way(self) -> list[str]:
         """What the process has still to do, or Stripe to say."""
-        self.stripe.world.alarms.ring()
-        ledger = self.stripe.ledger
+        self.stripe.state.timers.run_due()
+        ledger = self.stripe.store
         unsaid = [f"event {key}" for key, event in ledger.events.items() if event["pending_webhooks"]]
         if self.stripe.webhooks.mode != "deliver":
             unsaid = []
         lost = {key for key in ledger.events if key not in {delivery.event for delivery in ledger.deliveries}}
         unsaid = [name for name in unsaid if name.removeprefix("event ") not in lost]
-        waiting = [f"update {update}" for update in self.telegram.world.updates.pending()]
+        waiting = [f"update {update}" for update in self.telegram.state.updates.pending()]
         return unsaid + waiting + [" ".join(map(str, row)) for row in self.rows(UNDER_WAY)]
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
@@ -282,7 +282,7 @@ class TortureWorld:
 
     def evidence(self) -> Evidence:
         """What the checker reads."""
-        seen = self.stripe.ledger, self.telegram.transcript, str(self._for_the_checker()), frozenset({OWNER})
+        seen = self.stripe.store, self.telegram.transcript, str(self._for_the_checker()), frozenset({OWNER})
         return Evidence(*seen, tuple(self.deaths), approval_above=self.approval_above)
 
     def _for_the_checker(self) -> Path:
@@ -355,10 +355,10 @@ async def _around(folder: Path, port: int, *, pages: bool, **settings: str) -> A
     origin = time.time()
     clock = RunningClock(origin, RATE)
     stripe, telegram = FakeStripe(clock), FakeTelegram(clock, owner_id=OWNER, flood_control=False)
-    stripe.world.changes = telegram.world.changes
-    stripe.switches.turn({"attempt_seconds": ATTEMPT_SECONDS, "webhook_timeout": 2.0, "webhook_retries": (15.0,) * 60})
+    stripe.state.changes = telegram.state.changes
+    stripe.options.update({"attempt_seconds": ATTEMPT_SECONDS, "webhook_timeout": 2.0, "webhook_retries": (15.0,) * 60})
     for person in (person for people in PEOPLE.values() for person, _, _ in people):
-        telegram.people.private_chat(person)
+        telegram.users.private_chat(person)
     (folder / "kvit.db").write_bytes(blank())
     await stripe.start()
     await telegram.start()

@@ -35,7 +35,7 @@ Story = Callable[[Lives], Awaitable[None]]
 async def paid(living: Lives) -> None:
     """The merchant asks, the customer pays by the first link that he sees."""
     world = living.world
-    world.telegram.say(OWNER, OWNER, "/pay 149,50 Coffee")
+    world.telegram.send(OWNER, OWNER, "/pay 149,50 Coffee")
     await world.approve(await world.message("Waiting for payment"))
     await world.message("Paid · TEST")
     await world.message("✅ Paid:")
@@ -44,12 +44,12 @@ async def paid(living: Lives) -> None:
 async def renewed(living: Lives) -> None:
     """The customer breaks off, the merchant takes a new link, the customer pays by that one."""
     world = living.world
-    world.telegram.say(OWNER, OWNER, "/pay 149,50 Coffee")
+    world.telegram.send(OWNER, OWNER, "/pay 149,50 Coffee")
     await world.approve(await world.message("Waiting for payment"), "fail")
     await world.message("❌ #")
     card = await world.message("That attempt failed")
     tap = world.tap(card, "New link")
-    await world.until(lambda: world.telegram.world.taps[tap].answer)
+    await world.until(lambda: world.telegram.state.callback_queries[tap].answer)
     await world.approve(await world.message("Waiting for payment", which=card["message_id"]))
     await world.message("Paid · TEST")
     await world.message("✅ Paid:")
@@ -62,7 +62,7 @@ def said(world: Outside) -> list[str]:
 
 def check_money(world: Outside) -> None:
     """One payment is at Stripe, in the database and in the chat, and all three say the same of it."""
-    ledger = world.stripe.ledger
+    ledger = world.stripe.store
     [intent] = ledger.intents.values()
     assert [charge["status"] for charge in ledger.charges.values()].count("succeeded") == 1
     keys = {r.idempotency_key for r in ledger.requests if r.method == "POST" and r.path == "/v1/payment_intents"}
@@ -71,7 +71,7 @@ def check_money(world: Outside) -> None:
         ("succeeded", 14950, 14950, intent["id"])
     ]
     [(card_id,)] = world.rows("SELECT message_id FROM payment_messages")
-    card, notice = world.telegram.world.chats[OWNER].messages[card_id], world.sent("✅ Paid:")[-1]
+    card, notice = world.telegram.state.chats[OWNER].messages[card_id], world.sent("✅ Paid:")[-1]
     assert card["text"].startswith("✅ Paid · TEST")
     assert "149.50 – Coffee" in card["text"].replace("\u00a0", " ")
     assert labels(card) == []
@@ -105,8 +105,8 @@ async def killed(folder: Path, story: Story, kill: str, words: list[str]) -> Non
 
 def check_attempts(world: Outside) -> None:
     """Each attempt that a human asked for was begun at Stripe once, and asked for under one key of its own."""
-    [attempts] = world.stripe.ledger.attempts.values()
-    confirms = [r for r in world.stripe.ledger.requests if r.path.endswith("/confirm")]
+    [attempts] = world.stripe.store.attempts.values()
+    confirms = [r for r in world.stripe.store.requests if r.path.endswith("/confirm")]
     keys = {confirm.idempotency_key for confirm in confirms}
     begun = [confirm for confirm in confirms if confirm.status == 200 and not confirm.replayed]
     assert len(keys) == len(begun) == len(attempts) - 1 <= 1
@@ -207,7 +207,7 @@ async def test_money_that_came_while_it_was_dead_is_found_though_every_webhook_i
         process = await world.ready()
         await world.subscribe("*")
         world.stripe.webhooks.mode = "lose"
-        world.telegram.say(OWNER, OWNER, "/pay 149,50 Coffee")
+        world.telegram.send(OWNER, OWNER, "/pay 149,50 Coffee")
         card = await world.message("Waiting for payment")
         await world.drained()
         process.kill()
@@ -219,19 +219,19 @@ async def test_money_that_came_while_it_was_dead_is_found_though_every_webhook_i
         await world.stopped(process)
         check_money(world)
         check_words(world, ["card", "✅"])
-        assert world.stripe.ledger.deliveries == []
+        assert world.stripe.store.deliveries == []
 
 
 async def test_a_process_that_was_stopped_and_goes_on_has_lost_nothing(tmp_path: Path) -> None:
     async with outside(tmp_path / "kvit", RECONCILE_SECONDS="1") as world:
         process = await world.ready()
         await world.subscribe("*")
-        world.stripe.switches.webhook_timeout = 0.2
-        world.telegram.say(OWNER, OWNER, "/pay 149,50 Coffee")
+        world.stripe.options.webhook_timeout = 0.2
+        world.telegram.send(OWNER, OWNER, "/pay 149,50 Coffee")
         card = await world.message("Waiting for payment")
         process.send_signal(signal.SIGSTOP)
         await world.approve(card)
-        await world.until(lambda: [d for d in world.stripe.ledger.deliveries if d.status is None])
+        await world.until(lambda: [d for d in world.stripe.store.deliveries if d.status is None])
         process.send_signal(signal.SIGCONT)
         await world.message("✅ Paid:")
         await world.drained()

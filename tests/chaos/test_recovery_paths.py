@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.runtime.worker import LEASE_SECONDS
 from handlers.stripe import events
 from storage.job_queue import JobQueue
@@ -29,14 +29,14 @@ PAID = "✅ Paid:"
 
 @asynccontextmanager
 async def left_with(
-    clock: TurnedClock, folder: Path, *, delivers: bool = False, lists: bool = False, **more: Any
+    clock: FakeClock, folder: Path, *, delivers: bool = False, lists: bool = False, **more: Any
 ) -> AsyncIterator[World]:
     """A request whose link can be paid, in a world that is never swept; webhooks and the list only if it is said."""
     async with opened(clock, folder, **({"reconcile_seconds": NEVER} | more)) as world:
         if not delivers:
             await webhooks(world, "lose")
         if not lists:
-            world.stripe.switches.lacking = ("events.read",)
+            world.stripe.options.missing_permissions = ("events.read",)
         world.say("/pay 149,50 Coffee")
         await world.card("Waiting for payment")
         await rest(world)
@@ -57,16 +57,16 @@ async def looked(world: World) -> int:
     return len(calls(world, "retrieve"))
 
 
-async def test_webhooks_alone_tell_without_list_and_without_sweep(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_webhooks_alone_tell_without_list_and_without_sweep(clock: FakeClock, tmp_path: Path) -> None:
     async with left_with(clock, tmp_path, delivers=True) as world:
         await world.decide("approve")
         await world.card(PAID)
-        assert any(one.status == 200 for one in world.stripe.ledger.deliveries)
+        assert any(one.status == 200 for one in world.stripe.store.deliveries)
         await told_once(world)
 
 
 async def test_without_any_net_nothing_is_told_so_that_the_others_are_really_off(
-    clock: TurnedClock, tmp_path: Path
+    clock: FakeClock, tmp_path: Path
 ) -> None:
     async with left_with(clock, tmp_path) as world:
         await world.decide("approve")
@@ -75,14 +75,14 @@ async def test_without_any_net_nothing_is_told_so_that_the_others_are_really_off
         assert not any(PAID in line for line in texts(world))
 
 
-async def test_the_list_of_events_alone_tells_after_a_start(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_the_list_of_events_alone_tells_after_a_start(clock: FakeClock, tmp_path: Path) -> None:
     async with left_with(clock, tmp_path) as world:
         await world.decide("approve")
         await rest(world)
         await world.stop()
         world.advance(60)
         before = await looked(world)
-        world.stripe.switches.lacking = ()
+        world.stripe.options.missing_permissions = ()
         await world.begin()
         await world.card(PAID)
         assert await looked(world) > before
@@ -92,11 +92,11 @@ async def test_the_list_of_events_alone_tells_after_a_start(clock: TurnedClock, 
 
 @pytest.mark.parametrize("refused", ["no right to read", "broken"])
 async def test_the_sweep_alone_tells_without_webhooks_and_without_the_list(
-    clock: TurnedClock, tmp_path: Path, refused: str
+    clock: FakeClock, tmp_path: Path, refused: str
 ) -> None:
     async with left_with(clock, tmp_path, reconcile_seconds="60") as world:
         if refused == "broken":
-            world.stripe.switches.lacking = ()
+            world.stripe.options.missing_permissions = ()
             order = {"method": "GET /v1/events", "how": "500", "times": 1000}
             await world.control("stripe", "faults", order)
         await world.decide("approve")
@@ -107,11 +107,11 @@ async def test_the_sweep_alone_tells_without_webhooks_and_without_the_list(
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_the_belts_alone_bring_a_link_though_every_first_call_breaks(
-    clock: TurnedClock, tmp_path: Path, when: str
+    clock: FakeClock, tmp_path: Path, when: str
 ) -> None:
     async with opened(clock, tmp_path, reconcile_seconds=NEVER) as world:
         await webhooks(world, "lose")
-        world.stripe.switches.lacking = ("events.read",)
+        world.stripe.options.missing_permissions = ("events.read",)
         order = {"method": "sendMessage", "how": "drop", "when": when}
         await world.control("telegram", "faults", order)
         world.say("/pay 149,50 Coffee")
@@ -122,7 +122,7 @@ async def test_the_belts_alone_bring_a_link_though_every_first_call_breaks(
         assert rows(world, "SELECT count(*) AS n FROM jobs WHERE state = 'pending'")[0]["n"] == 0
 
 
-async def test_the_lease_alone_brings_back_what_a_stopped_worker_held(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_the_lease_alone_brings_back_what_a_stopped_worker_held(clock: FakeClock, tmp_path: Path) -> None:
     async with left_with(clock, tmp_path) as world:
         await world.decide("approve")
         raw = json.dumps(event(world, "payment_intent.succeeded")).encode()
@@ -131,14 +131,14 @@ async def test_the_lease_alone_brings_back_what_a_stopped_worker_held(clock: Tur
             assert await queue.enqueue(events.event_job(events.parse_event(raw), raw), now=world.clock.now()) == 1
             assert len(await queue.claim(now=world.clock.now(), limit=1, lease_seconds=LEASE_SECONDS)) == 1
         world.advance(LEASE_SECONDS - 10)
-        await world.until(lambda: world.telegram.world.changes.count)
+        await world.until(lambda: world.telegram.state.changes.count)
         assert not any(PAID in line for line in texts(world))
         world.advance(11)
         await world.card(PAID)
         await told_once(world)
 
 
-async def test_a_tap_alone_finds_out_that_the_customer_has_paid(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_a_tap_alone_finds_out_that_the_customer_has_paid(clock: FakeClock, tmp_path: Path) -> None:
     async with left_with(clock, tmp_path) as world:
         card = await world.card("Waiting for payment")
         await world.decide("approve")
@@ -148,9 +148,7 @@ async def test_a_tap_alone_finds_out_that_the_customer_has_paid(clock: TurnedClo
         await told_once(world)
 
 
-async def test_a_look_at_the_page_alone_finds_out_that_the_customer_has_paid(
-    clock: TurnedClock, tmp_path: Path
-) -> None:
+async def test_a_look_at_the_page_alone_finds_out_that_the_customer_has_paid(clock: FakeClock, tmp_path: Path) -> None:
     port = free_port()
     async with left_with(clock, tmp_path, port=port, public_url=f"http://127.0.0.1:{port}") as world:
         await world.decide("approve")

@@ -25,7 +25,7 @@ NEWS = ("payment_intent.succeeded", "payment_intent.amount_capturable_updated", 
 async def asked(living: Lives, command: str, shown: str) -> str:
     """The owner asks, the customer does his part; the reference on the card."""
     world = living.world
-    world.telegram.say(OWNER, OWNER, command)
+    world.telegram.send(OWNER, OWNER, command)
     await world.approve(await world.message("Waiting for payment"))
     card = await world.message(f"{shown} · TEST")
     await world.message(f"{shown}:")
@@ -35,7 +35,7 @@ async def asked(living: Lives, command: str, shown: str) -> str:
 async def refunded(living: Lives) -> None:
     """A part of what came is given back."""
     world, ref = living.world, await asked(living, "/pay 149,50 Coffee", "Paid")
-    world.telegram.say(OWNER, OWNER, f"/refund {ref} 40")
+    world.telegram.send(OWNER, OWNER, f"/refund {ref} 40")
     world.tap(await world.message("Refund DKK"), "Refund")
     await world.message("Partly refunded · TEST")
     await world.message("↩️ Refunded:")
@@ -44,7 +44,7 @@ async def refunded(living: Lives) -> None:
 async def captured(living: Lives) -> None:
     """What the customer reserved is taken."""
     world, ref = living.world, await asked(living, "/hold 149,50 Bicycle", "Reserved")
-    world.telegram.say(OWNER, OWNER, f"/capture {ref}")
+    world.telegram.send(OWNER, OWNER, f"/capture {ref}")
     world.tap(await world.message("Take DKK"), "Take")
     await world.message("Paid · TEST")
     await world.message("✅ Paid:")
@@ -77,7 +77,7 @@ async def test_a_kill_at_any_call_to_stripe_of_a_refund_refunds_once(tmp_path: P
 
     async def one(folder: Path, kill: str) -> None:
         living = await killed(folder, refunded, kill)
-        ledger = living.world.stripe.ledger
+        ledger = living.world.stripe.store
         [refund] = ledger.refunds.values()
         assert (refund["amount"], refund["status"]) == (4000, "succeeded")
         requests = [r for r in ledger.requests if r.method == "POST" and r.path == "/v1/refunds"]
@@ -98,7 +98,7 @@ async def test_a_kill_at_any_call_to_stripe_of_a_capture_takes_it_once(tmp_path:
 
     async def one(folder: Path, kill: str) -> None:
         living = await killed(folder, captured, kill)
-        ledger = living.world.stripe.ledger
+        ledger = living.world.stripe.store
         [intent] = ledger.intents.values()
         assert (intent["status"], intent["amount_received"]) == ("succeeded", 14950)
         made = [r for r in ledger.requests if r.path.endswith("/capture") and r.status == 200 and not r.replayed]

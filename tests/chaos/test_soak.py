@@ -9,7 +9,7 @@ from pathlib import Path
 from types import BuiltinFunctionType, CoroutineType, FunctionType, ModuleType
 from typing import Any
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.chaos.soak import Market
 from tests.chaos.storm_shops import PEOPLE, blank
 from tests.support.world import World, free_port, opened
@@ -28,12 +28,12 @@ ELSEWHERE = (asyncio.AbstractEventLoop, asyncio.Future, asyncio.BaseTransport, a
 """What leads out of the service to whatever else runs in this loop."""
 
 
-async def test_nothing_grows_with_what_was_sold(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_nothing_grows_with_what_was_sold(clock: FakeClock, tmp_path: Path) -> None:
     port = free_port()
     (tmp_path / "kvit.db").write_bytes(blank())
     async with opened(clock, tmp_path, port=port, public_url=f"http://127.0.0.1:{port}", request_hours=20) as world:
         for person in (person for people in PEOPLE.values() for person, _, _ in people):
-            world.telegram.people.private_chat(person)
+            world.telegram.users.private_chat(person)
         market = Market(world, streams=False)
         for _ in range(WARM_UP):
             await market.day(PAYMENTS)

@@ -54,7 +54,7 @@ async def test_on_a_full_disk_nothing_is_acknowledged_and_it_goes_on_by_itself(w
     await asked(world, "/pay 149,50 Coffee")
     async with world.full_disk():
         await world.control("stripe", f"intents/{intent(world)['id']}/approve", {})
-        world.telegram.say(GROUP, MERCHANT, "/pay 312,07 Cake")
+        world.telegram.send(GROUP, MERCHANT, "/pay 312,07 Cake")
         await refused_with_503(world)
         assert await alive(world)
         assert await not_ready(world) == ["database"]
@@ -67,8 +67,8 @@ async def test_while_another_program_holds_the_file_nothing_is_acknowledged_eith
     await asked(world, "/pay 149,50 Coffee")
     async with world.locked():
         await world.control("stripe", f"intents/{intent(world)['id']}/approve", {})
-        world.telegram.say(GROUP, MERCHANT, "/pay 312,07 Cake")
-        await world.telegram.until(lambda _: statuses(world), timeout=PATIENCE)
+        world.telegram.send(GROUP, MERCHANT, "/pay 312,07 Cake")
+        await world.telegram.wait_until(lambda _: statuses(world), timeout=PATIENCE)
         assert statuses(world) == [None]
         assert await alive(world)
         assert posted(world, "✅ Paid:") == posted(world, "312.07") == 0
@@ -101,20 +101,20 @@ async def test_a_port_that_was_taken_all_the_same_is_told_as_that(world: Torture
 
 async def asked(world: TortureWorld, text: str) -> None:
     """A request whose link stands in the chat."""
-    world.telegram.say(GROUP, MERCHANT, text)
-    await world.telegram.until(lambda _: posted(world, "Waiting for payment"), timeout=PATIENCE)
+    world.telegram.send(GROUP, MERCHANT, text)
+    await world.telegram.wait_until(lambda _: posted(world, "Waiting for payment"), timeout=PATIENCE)
 
 
 async def refused_with_503(world: TortureWorld) -> None:
     """Stripe was told to come again, and nothing else."""
-    await world.telegram.until(lambda _: statuses(world), timeout=PATIENCE)
+    await world.telegram.wait_until(lambda _: statuses(world), timeout=PATIENCE)
     assert set(statuses(world)) == {503}
 
 
 def statuses(world: TortureWorld) -> list[int | None]:
     """What each delivery of the news of the payment was answered with; None where nobody answered in time."""
-    [paid] = (key for key, event in world.stripe.ledger.events.items() if event["type"] == "payment_intent.succeeded")
-    return [delivery.status for delivery in world.stripe.ledger.deliveries if delivery.event == paid]
+    [paid] = (key for key, event in world.stripe.store.events.items() if event["type"] == "payment_intent.succeeded")
+    return [delivery.status for delivery in world.stripe.store.deliveries if delivery.event == paid]
 
 
 async def alive(world: TortureWorld) -> bool:
@@ -131,17 +131,19 @@ async def not_ready(world: TortureWorld) -> list[str]:
 
 async def went_on(world: TortureWorld) -> None:
     """The same life has caught up with everything: told as paid, asked for, and every invariant whole."""
-    await world.telegram.until(lambda _: posted(world, "✅ Paid:") and posted(world, "312.07"), timeout=PATIENCE)
+    await world.telegram.wait_until(lambda _: posted(world, "✅ Paid:") and posted(world, "312.07"), timeout=PATIENCE)
     assert await world.quiet() == []
     assert wrong(world) == []
     assert world.kills == 0
 
 
 def intent(world: TortureWorld) -> Json:
-    return list(world.stripe.ledger.intents.values())[-1]
+    return list(world.stripe.store.intents.values())[-1]
 
 
 def posted(world: TortureWorld, words: str) -> int:
     """How many messages of the bot say so now."""
-    chat = world.telegram.world.chats[GROUP]
-    return sum(words in chat.messages[number].get("text", "") for number in chat.mine if number in chat.messages)
+    chat = world.telegram.state.chats[GROUP]
+    return sum(
+        words in chat.messages[number].get("text", "") for number in chat.bot_message_ids if number in chat.messages
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.chat.audit_text import ACTION_MESSAGES
 from handlers.i18n import html
 from storage.audit_log import MOST_SEARCHED, AuditLog, record
@@ -47,7 +47,7 @@ GUEST = 70_030_001
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await open_shop(running)
         yield running
@@ -88,7 +88,7 @@ async def test_what_people_kvit_and_stripe_did_stands_there_newest_first_in_plai
 
 async def test_people_and_settings_leave_their_lines(world: World) -> None:
     payload = await invited(world)
-    world.telegram.world.person(GUEST, first_name="Gerda <b>")
+    world.telegram.state.ensure_user(GUEST, first_name="Gerda <b>")
     await join(world, payload, by=GUEST)
     await refused(world, "/settings limit 5000", by=ADMIN)
     await refused(world, "/settings address Hemmeligvej 1", by=ADMIN)
@@ -233,7 +233,7 @@ async def test_the_history_is_only_ever_added_to(world: World) -> None:
     assert rows(world, "SELECT * FROM audit_log") == before != []
 
 
-async def test_a_search_ends_after_so_many_rows_and_goes_on_from_there(db: Database, clock: TurnedClock) -> None:
+async def test_a_search_ends_after_so_many_rows_and_goes_on_from_there(db: Database, clock: FakeClock) -> None:
     shop = await ShopRepository(db).create_shop(Shop(0, "S", "DKK", "en", "Europe/Copenhagen"), now=clock.now())
     row = {"shop_id": shop.id, "at": clock.now(), "actor": "kvit", "action": "synced", "detail": "{}"}
     async with db.transaction() as tx:

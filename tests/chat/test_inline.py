@@ -14,7 +14,7 @@ GUEST = 4242
 async def offers(world: World, words: str, *, by: int = OWNER) -> tuple[str, list[Json]]:
     """What the list shows while somebody types, and the query's id."""
     query = (await world.control("telegram", "inline", {"from_id": by, "query": words}))["inline_query_id"]
-    answer = await world.telegram.until(lambda t: t.world.inline_queries[query].answer)
+    answer = await world.telegram.wait_until(lambda t: t.state.inline_queries[query].answer)
     return query, answer["results"]
 
 
@@ -28,7 +28,7 @@ async def shows(world: World, inline_id: str, words: str) -> Json:
     """The message there, once it says so."""
 
     def found() -> Json | None:
-        message: Json = world.telegram.world.inline_messages[inline_id]
+        message: Json = world.telegram.state.inline_messages[inline_id]
         return message if words in message["text"] else None
 
     message: Json = await world.until(found)
@@ -39,13 +39,13 @@ async def test_a_chosen_result_becomes_the_card_where_it_was_sent(world: World) 
     query, [offer] = await offers(world, "125 dkk Coffee")
     assert "125.00" in offer["title"]
     assert offer["description"] == "Coffee"
-    assert world.stripe.ledger.intents == {}
+    assert world.stripe.store.intents == {}
     card = await choose(world, query, offer)
     assert labels(await shows(world, card, "Waiting for payment")) == ["Pay DKK 125.00", "Copy link", "Share", "Cancel"]
     await world.decide("approve")
     assert labels(await shows(world, card, "Paid · TEST")) == []
     await world.card("✅ Paid:")
-    assert len(world.stripe.ledger.intents) == 1
+    assert len(world.stripe.store.intents) == 1
     assert len(world.sent()) == 1
 
 
@@ -61,21 +61,21 @@ async def test_get_link_is_the_way_out_where_the_choice_was_not_told(world: Worl
     query, [offer] = await offers(world, "80 Cake")
     await world.control("telegram", "down", {"down": True})
     card = await choose(world, query, offer)
-    world.telegram.world.updates.clear()
+    world.telegram.state.updates.clear()
     await world.control("telegram", "down", {"down": False})
     world.advance(60)
-    message = world.telegram.world.inline_messages[card]
+    message = world.telegram.state.inline_messages[card]
     [button] = [b for row in message["reply_markup"]["inline_keyboard"] for b in row]
     assert button["text"] == "Get link"
     data = {"inline_message_id": card, "data": button["callback_data"]}
     stranger = await world.control("telegram", "taps", {"from_id": GUEST, **data})
     assert "access" in await world.answer(stranger["callback_query_id"])
-    assert world.stripe.ledger.intents == {}
+    assert world.stripe.store.intents == {}
     for _ in range(2):
         tap = await world.control("telegram", "taps", {"from_id": OWNER, **data})
         assert await world.answer(tap["callback_query_id"]) == "Here is a new link."
     await shows(world, card, "Waiting for payment")
-    assert len(world.stripe.ledger.intents) == 1
+    assert len(world.stripe.store.intents) == 1
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ async def test_what_cannot_be_offered_is_explained_by_one_harmless_result(
     assert "reply_markup" not in only
     await choose(world, query, only)
     await offers(world, "", by=by)
-    assert world.stripe.ledger.intents == {}
+    assert world.stripe.store.intents == {}
 
 
 async def test_buttons_under_the_card_obey_only_people_of_the_shop(world: World) -> None:
@@ -110,6 +110,6 @@ async def test_buttons_under_the_card_obey_only_people_of_the_shop(world: World)
     elsewhere = await choose(world, other_query, other)
     await shows(world, elsewhere, "Waiting for payment")
     assert "too old" in await tap(OWNER, elsewhere)
-    assert [intent["status"] for intent in world.stripe.ledger.intents.values()] == ["requires_action"] * 2
+    assert [intent["status"] for intent in world.stripe.store.intents.values()] == ["requires_action"] * 2
     assert "canceled" in await tap(OWNER)
     await shows(world, card, "Canceled")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.app import Service
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.world import OWNER, World, labels, opened
 
 GUEST, OTHER = 4242, 4343
@@ -42,7 +42,7 @@ async def test_a_paid_request_is_not_open_any_more_and_a_stranger_sees_none(worl
     await world.card("Paid · TEST")
     world.say("/open", by=GUEST)
     await world.card("access", chat=GUEST)
-    query = world.telegram.tap(world.telegram.transcript[-1].result["message_id"], GUEST, "o:", GUEST)
+    query = world.telegram.press_button(world.telegram.transcript[-1].result["message_id"], GUEST, "o:", GUEST)
     assert "access" in await world.answer(query)
 
 
@@ -50,7 +50,7 @@ async def test_a_paid_request_is_not_open_any_more_and_a_stranger_sees_none(worl
 async def test_a_forged_page_is_the_first_page(world: World, forged: str) -> None:
     world.say("/pay 125 DKK Coffee")
     card = await world.card("Waiting for payment")
-    world.telegram.tap(card["message_id"], OWNER, forged, OWNER)
+    world.telegram.press_button(card["message_id"], OWNER, forged, OWNER)
     await world.until(lambda: any(e.method == "answerCallbackQuery" for e in world.telegram.transcript))
     assert not any("went wrong" in e.params["text"] for e in world.sent())
 
@@ -59,7 +59,7 @@ async def test_again_is_a_payment_of_its_own_with_the_same_amount_and_text(world
     world.say("/pay 149,50 Coffee")
     card = await world.card("Waiting for payment")
     message = world.say("/again", reply_to=card["message_id"])
-    again = await world.until(lambda: len(world.stripe.ledger.intents) == 2 and world.sent("149")[1:])
+    again = await world.until(lambda: len(world.stripe.store.intents) == 2 and world.sent("149")[1:])
     first, second = world.intent(0), world.intent(1)
     assert (second["amount"], second["currency"], second["description"]) == (14950, "dkk", "Coffee")
     assert first["metadata"]["kvit_payment"] != second["metadata"]["kvit_payment"]
@@ -73,7 +73,7 @@ async def test_everybody_can_read_the_texts_that_every_bot_has(world: World, com
 
 
 @pytest.fixture
-async def unowned(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[tuple[World, str]]:
+async def unowned(clock: FakeClock, tmp_path: Path) -> AsyncIterator[tuple[World, str]]:
     """An installation without an owner, and what its operator was told."""
     told: asyncio.Queue[str] = asyncio.Queue()
     async with opened(clock, tmp_path, owner_ids="") as running:

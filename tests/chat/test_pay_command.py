@@ -24,7 +24,7 @@ from tests.support.world import OWNER, World, button, labels
 
 def amounts(world: World) -> list[tuple[int, str, str]]:
     """What Stripe was asked to take, oldest first."""
-    intents = world.stripe.ledger.intents.values()
+    intents = world.stripe.store.intents.values()
     return [(one["amount"], one["currency"], one["description"] or "") for one in intents]
 
 
@@ -219,7 +219,7 @@ async def test_hostile_words_are_shown_harmlessly_and_reach_stripe_as_they_are_s
 
 @pytest.mark.parametrize("name", ["<test/>", "a & b </b>", "\u202eeviL", "N\x00ul", "\u202e", "{shop}", "x" * 64])
 async def test_a_person_with_a_hostile_name_is_served_like_everybody(world: World, name: str) -> None:
-    world.telegram.world.person(OWNER, first_name=name)
+    world.telegram.state.ensure_user(OWNER, first_name=name)
     shop = "".join(sign for sign in name if sign not in "\u202e\x00")[:60] or "Kvit"
     assert f"asks for money for {shop}." in await refused(world, "/start")
     await reply(world, world.say("/pay 125 Tea"), "Waiting for payment")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.sandbox.fake_telegram.state import ANONYMOUS_ADMIN
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.chat.routes import COMMANDS
 from storage.models.shop import Role
 from tests.support.people import (
@@ -37,7 +37,7 @@ ADDRESS = f"Your number is {STRANGER}; an admin of the shop can give you a role.
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await open_shop(running)
         yield running
@@ -161,24 +161,24 @@ async def test_the_number_that_all_anonymous_admins_share_has_no_role_whatever_i
 
 
 async def test_a_title_or_a_name_like_that_of_an_admin_gives_no_right(world: World) -> None:
-    world.telegram.world.person(STRANGER, first_name="Ada", username="ada")
+    world.telegram.state.ensure_user(STRANGER, first_name="Ada", username="ada")
     await refused(world, "/id", by=STRANGER, chat=GROUP)
     chat_of(world, GROUP).members[STRANGER] = "creator"
     assert ADDRESS in await refused(world, "/pay 125", by=STRANGER, chat=GROUP)
     assert posts(world) == []
 
 
-async def test_the_first_owner_gets_a_shop_by_himself(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_the_first_owner_gets_a_shop_by_himself(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path) as world:
-        world.telegram.world.person(OWNER, first_name="Ørjan", language_code="nn-NO")
+        world.telegram.state.ensure_user(OWNER, first_name="Ørjan", language_code="nn-NO")
         said = await refused(world, "/settings")
         assert said.splitlines()[0] == "Ørjan"
         assert [word in said for word in ("DKK", "Norsk", "Europe/Copenhagen")] == [True, True, True]
 
 
-async def test_an_owner_whose_language_is_not_ours_gets_an_english_shop(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_an_owner_whose_language_is_not_ours_gets_an_english_shop(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path) as world:
-        world.telegram.world.person(OWNER, first_name="Olga", language_code="uk")
+        world.telegram.state.ensure_user(OWNER, first_name="Olga", language_code="uk")
         assert "Language: English" in await refused(world, "/settings")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.people import (
     ADMIN,
     COLLEAGUE,
@@ -33,7 +33,7 @@ from tests.support.world import OWNER, Json, World, button, labels, opened
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await open_shop(running)
         yield running
@@ -185,7 +185,7 @@ async def test_nothing_of_one_shop_is_seen_or_touched_from_a_chat_of_another(wor
     assert "1 request is open." in await refused(world, "/status", by=COLLEAGUE, chat=OTHER_GROUP)
     assert not any("Secret" in m["text"] or ref in m["text"] for m in shown(world, OTHER_GROUP))
     assert posts(world) == before
-    assert not any(one["status"] == "canceled" for one in world.stripe.ledger.intents.values())
+    assert not any(one["status"] == "canceled" for one in world.stripe.store.intents.values())
     assert (f"user:{COLLEAGUE}", "denied") in await actions(world, 0)
 
 
@@ -236,7 +236,7 @@ async def test_a_reply_to_the_card_needs_no_reference_and_one_that_differs_is_re
         assert refusal.startswith(f"You wrote #{ref_of(second)}, but you replied to the card of #{ref_of(first)}.")
     other = world.say("/cancel", by=MERCHANT, chat=GROUP, reply_to=said)
     assert "Which payment?" in (await reply(world, other, chat=GROUP))["text"]
-    assert [one["status"] for one in world.stripe.ledger.intents.values()] == ["requires_action"] * 2
+    assert [one["status"] for one in world.stripe.store.intents.values()] == ["requires_action"] * 2
 
 
 async def test_status_alone_is_three_lines_in_the_shops_own_day(world: World) -> None:

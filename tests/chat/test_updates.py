@@ -6,8 +6,8 @@ import asyncio
 import json
 from pathlib import Path
 
-from bot.sandbox.fake_telegram.users import Words
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.fake_telegram.users import UserMessage
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.evidence import rest, rows
 from tests.support.people import (
     GROUP,
@@ -56,19 +56,19 @@ async def test_a_command_for_another_bot_is_ignored_after_a_restart_without_tele
 
 async def test_an_edited_message_never_runs_a_command(world: World) -> None:
     first = world.say("/id")
-    world.telegram.world.updates.allowed = []
+    world.telegram.state.updates.allowed = []
     for text in ("/pay 125 Tea", "/pay 300 Tea"):
         speak(world, text, edit_message_id=first)
         message = chat_of(world, OWNER).messages[first]
-        world.telegram.world.heard("edited_message", message, OWNER)
+        world.telegram.state.add_update("edited_message", message, OWNER)
     card = await reply(world, world.say("/pay 200"), "Waiting for payment")
     speak(world, "/pay 999", edit_message_id=card["reply_to_message"]["message_id"])
     await caught_up(world)
-    assert [one["amount"] for one in world.stripe.ledger.intents.values()] == [20000]
+    assert [one["amount"] for one in world.stripe.store.intents.values()] == [20000]
 
 
 async def test_a_forwarded_command_is_refused_and_a_forwarded_greeting_is_not(world: World) -> None:
-    origin = {"type": "hidden_user", "date": world.telegram.world.unix(), "sender_user_name": "Somebody"}
+    origin = {"type": "hidden_user", "date": world.telegram.state.unix_time(), "sender_user_name": "Somebody"}
     for command in ("/pay 125", "/cancel K7F3", "/settings currency EUR", "/setup NEW Mine"):
         passed_on = hear(world, command, forward_origin=origin)
         assert "forwarded, so nothing was done" in (await reply(world, passed_on))["text"]
@@ -79,8 +79,8 @@ async def test_a_forwarded_command_is_refused_and_a_forwarded_greeting_is_not(wo
 
 async def test_channels_other_bots_and_what_came_by_a_bot_are_not_heard(world: World) -> None:
     await open_shop(world)
-    another = world.telegram.world.person(70_090_001, is_bot=True, first_name="Other", username="OtherBot")
-    world.telegram.world.updates.allowed = []
+    another = world.telegram.state.ensure_user(70_090_001, is_bot=True, first_name="Other", username="OtherBot")
+    world.telegram.state.updates.allowed = []
     speak(world, "/pay 125", chat=-1_001_000_000_001, chat_type="channel")
     speak(world, "/pay 125", by=70_090_001, chat=GROUP, is_bot=True)
     hear(world, "/pay 125", via_bot=another)
@@ -94,20 +94,20 @@ async def test_channels_other_bots_and_what_came_by_a_bot_are_not_heard(world: W
 
 
 async def test_the_same_update_ten_times_is_one_payment_and_one_card(world: World) -> None:
-    said = world.telegram.people.say
+    said = world.telegram.users.send
     first = said(speaking("/pay 125 Tea"))
     await reply(world, first["message_id"], "Waiting for payment")
     await world.control("telegram", "redeliver", {"update_id": first["update_id"], "times": 10})
-    await world.until(lambda: not world.telegram.world.updates.pending())
+    await world.until(lambda: not world.telegram.state.updates.pending())
     await caught_up(world)
     assert len(posts(world)) == 1
     assert len(shown(world)) == 2
 
 
-async def test_the_same_update_ten_times_at_once_is_one_payment(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_the_same_update_ten_times_at_once_is_one_payment(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path, telegram_mode="webhook", public_url="http://127.0.0.1:8080") as world:
-        world.telegram.people.say(speaking("/pay 125 Tea"))
-        update = json.dumps(world.telegram.world.updates.pending()[0].body)
+        world.telegram.users.send(speaking("/pay 125 Tea"))
+        update = json.dumps(world.telegram.state.updates.pending()[0].body)
         secret = world.settings.update_secret.get_secret_value()
         headers = {"X-Telegram-Bot-Api-Secret-Token": secret, "Content-Type": "application/json"}
 
@@ -225,8 +225,8 @@ BROKEN: list[Json] = [
 async def test_an_update_that_nobody_can_read_holds_up_no_other_and_the_owner_hears_of_it(world: World) -> None:
     await open_shop(world)
     for content in BROKEN:
-        world.telegram.world.heard("message", content, OWNER)
-        world.telegram.world.heard("callback_query", content, OWNER)
+        world.telegram.state.add_update("message", content, OWNER)
+        world.telegram.state.add_update("callback_query", content, OWNER)
     await reply(world, world.say("/pay 125"), "Waiting for payment")
     await reply(world, world.say("/pay 125", by=MERCHANT, chat=GROUP), "Waiting for payment", chat=GROUP)
     reasons = await set_aside(world, "updates")
@@ -236,8 +236,8 @@ async def test_an_update_that_nobody_can_read_holds_up_no_other_and_the_owner_he
     assert len(posts(world)) == 2
 
 
-def speaking(text: str) -> Words:
-    return Words(OWNER, OWNER, text)
+def speaking(text: str) -> UserMessage:
+    return UserMessage(OWNER, OWNER, text)
 
 
 async def test_what_was_said_in_a_chat_is_not_kept_once_it_was_taken_up(world: World) -> None:

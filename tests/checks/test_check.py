@@ -53,7 +53,7 @@ async def test_a_program_reads_the_same_as_json(terminal: Terminal) -> None:
 
 async def test_looking_changes_nothing(terminal: Terminal) -> None:
     await terminal.run("check")
-    assert {request.method for request in terminal.stripe.ledger.requests} == {"GET"}
+    assert {request.method for request in terminal.stripe.store.requests} == {"GET"}
     assert {entry.method for entry in terminal.telegram.transcript} == {"getMe", "getWebhookInfo"}
 
 
@@ -143,14 +143,14 @@ async def test_the_clock_is_compared_even_where_the_key_is_refused(terminal: Ter
 
 
 async def test_stripe_out_of_reach_is_one_line(terminal: Terminal) -> None:
-    terminal.stripe.world.down = True
+    terminal.stripe.state.down = True
     line = await failing(terminal, "stripe key")
     assert "Stripe cannot be reached" in line
     assert "STRIPE_API_BASE" in line
 
 
 async def test_a_restricted_key_is_told_which_right_it_lacks(terminal: Terminal) -> None:
-    terminal.stripe.switches.lacking = ("payment_intents.read",)
+    terminal.stripe.options.missing_permissions = ("payment_intents.read",)
     line = await failing(terminal, "stripe rights")
     assert "The key lacks the right PaymentIntents: Write. Give the key the right PaymentIntents: Write" in line
 
@@ -159,38 +159,38 @@ async def test_a_restricted_key_is_told_which_right_it_lacks(terminal: Terminal)
     ("lacking", "right"), [("refunds.read", "Refunds: Write"), ("disputes.read", "Disputes: Read")]
 )
 async def test_rights_for_money_that_goes_out_are_looked_at(terminal: Terminal, lacking: str, right: str) -> None:
-    terminal.stripe.switches.lacking = (lacking,)
+    terminal.stripe.options.missing_permissions = (lacking,)
     line = await (failing if right.startswith("Refunds") else noted)(terminal, "stripe rights")
     assert f"Give the key the right {right}" in line
 
 
 async def test_all_lacking_rights_are_named_at_once(terminal: Terminal) -> None:
-    terminal.stripe.switches.lacking = ("payment_intents.read", "events.read")
+    terminal.stripe.options.missing_permissions = ("payment_intents.read", "events.read")
     assert "PaymentIntents: Write and Events: Read" in await failing(terminal, "stripe rights")
 
 
 async def test_rights_that_only_this_command_uses_are_a_note(terminal: Terminal) -> None:
-    terminal.stripe.switches.lacking = ("events.read",)
+    terminal.stripe.options.missing_permissions = ("events.read",)
     assert "Give the key the right Events: Read" in await noted(terminal, "stripe rights")
-    terminal.stripe.switches.lacking = ("webhook_endpoints.read",)
+    terminal.stripe.options.missing_permissions = ("webhook_endpoints.read",)
     assert "the right Webhook Endpoints: Read" in await noted(terminal, ENDPOINT)
-    terminal.stripe.switches.lacking = ("account.read", "payment_method_configurations.read")
+    terminal.stripe.options.missing_permissions = ("account.read", "payment_method_configurations.read")
     assert "Account: Read and Payment Method Configurations: Read" in await noted(terminal, "mobilepay")
 
 
 @pytest.mark.parametrize("lacking", ["account.read", "payment_method_configurations.read"])
 async def test_one_right_is_enough_to_see_whether_mobilepay_is_on(terminal: Terminal, lacking: str) -> None:
-    terminal.stripe.switches.lacking = (lacking,)
+    terminal.stripe.options.missing_permissions = (lacking,)
     assert (await terminal.run("check")).lines["mobilepay"].startswith("ok")
-    terminal.stripe.switches.mobilepay = "inactive"
+    terminal.stripe.options.mobilepay = "inactive"
     assert "turn MobilePay on" in await failing(terminal, "mobilepay")
 
 
 async def test_mobilepay_that_is_examined_or_switched_off_has_its_line(terminal: Terminal) -> None:
-    terminal.stripe.switches.mobilepay = "pending"
+    terminal.stripe.options.mobilepay = "pending"
     assert "Wait for Stripe's mail" in await failing(terminal, "mobilepay")
-    terminal.stripe.switches.mobilepay = "active"
-    terminal.stripe.switches.mobilepay_offered = False
+    terminal.stripe.options.mobilepay = "active"
+    terminal.stripe.options.mobilepay_enabled = False
     assert "turn MobilePay on" in await failing(terminal, "mobilepay")
 
 
@@ -219,7 +219,7 @@ async def test_an_address_for_this_machine_is_a_note_in_test_mode_and_wrong_in_l
     url = f"{address}/stripe/webhook"
     terminal.endpoint(url=url)
     assert said in await noted(terminal, "public address", public_url=address)
-    terminal.stripe.world.key = LIVE
+    terminal.stripe.state.key = LIVE
     assert said in await failing(terminal, "public address", public_url=address, stripe_api_key=LIVE)
 
 
@@ -234,9 +234,9 @@ async def test_a_live_key_on_a_database_with_open_test_payments_is_told(tmp_path
     async with serving(tmp_path) as (terminal, world):
         world.say("/pay 149,50 Coffee")
         await world.card("Waiting for payment")
-        terminal.stripe.world.key = LIVE
+        terminal.stripe.state.key = LIVE
         ended = await terminal.run("check", stripe_api_key=LIVE)
-        terminal.stripe.world.key = terminal.stripe.key
+        terminal.stripe.state.key = terminal.stripe.key
     mixed = ended.lines["payments of the other mode"]
     assert mixed.startswith("FAIL STRIPE_API_KEY is a live key, and 1 open payments or refunds need a test one.")
     assert "live mode: real money moves" in ended.lines["stripe key"]

@@ -22,7 +22,7 @@ async def terminal(tmp_path: Path) -> AsyncIterator[Terminal]:
 
 
 async def test_a_missing_endpoint_names_the_mode_and_what_leads_elsewhere(terminal: Terminal) -> None:
-    terminal.stripe.ledger.endpoints.clear()
+    terminal.stripe.store.webhook_endpoints.clear()
     line = await failing(terminal, ENDPOINT)
     assert f"In test mode Stripe has none for {PUBLIC}/stripe/webhook. Run `python -m bot setup-webhooks`" in line
     terminal.endpoint(url="https://old.example.dk/stripe/webhook")
@@ -41,7 +41,7 @@ async def test_a_missing_endpoint_names_the_mode_and_what_leads_elsewhere(termin
 async def test_a_wrong_endpoint_says_what_is_wrong_and_setup_webhooks_heals_it(
     terminal: Terminal, wrong: dict[str, Any], said: str
 ) -> None:
-    terminal.stripe.ledger.endpoints["we_1"] |= wrong
+    terminal.stripe.store.webhook_endpoints["we_1"] |= wrong
     line = await failing(terminal, ENDPOINT)
     assert said in line
     assert "Run `python -m bot setup-webhooks`." in line
@@ -50,7 +50,7 @@ async def test_a_wrong_endpoint_says_what_is_wrong_and_setup_webhooks_heals_it(
 
 
 async def test_too_many_events_and_a_second_endpoint_are_notes(terminal: Terminal) -> None:
-    terminal.stripe.ledger.endpoints["we_1"]["enabled_events"] = ["*"]
+    terminal.stripe.store.webhook_endpoints["we_1"]["enabled_events"] = ["*"]
     assert "brings events that Kvit does not need" in await noted(terminal, ENDPOINT)
     terminal.endpoint(api_version="2024-06-20")
     assert "Delete we_2" in await noted(terminal, ENDPOINT)
@@ -62,7 +62,7 @@ async def test_a_wrong_token_is_one_line(terminal: Terminal) -> None:
 
 
 async def test_telegram_out_of_reach_is_one_line(terminal: Terminal) -> None:
-    terminal.telegram.world.down = True
+    terminal.telegram.state.down = True
     assert "Telegram cannot be reached" in await failing(terminal, "telegram token")
 
 
@@ -83,7 +83,7 @@ async def test_a_webhook_that_is_waited_for_has_to_be_ours(terminal: Terminal) -
     assert "leads to elsewhere.example instead of" in await failing(terminal, WEBHOOK, **mode)
     await terminal.run("setup-webhooks", **mode)
     assert (await terminal.run("check", **mode)).lines[WEBHOOK].startswith("ok")
-    terminal.telegram.world.updates.allowed = ["message"]
+    terminal.telegram.state.updates.allowed = ["message"]
     assert "does not bring callback_query" in await failing(terminal, WEBHOOK, **mode)
 
 
@@ -91,11 +91,11 @@ async def test_telegrams_last_error_is_shown_and_counts_while_updates_wait(termi
     mode = {"telegram_mode": "webhook", "public_url": f"http://127.0.0.1:{free_port()}"}
     terminal.endpoint(url=f"{mode['public_url']}/stripe/webhook")
     assert (await terminal.run("setup-webhooks", **mode)).code == 0
-    terminal.telegram.say(terminal.telegram.chat_id, terminal.telegram.owner_id, "/pay 5")
-    await terminal.telegram.until(lambda telegram: telegram.webhook.last_error)
+    terminal.telegram.send(terminal.telegram.chat_id, terminal.telegram.owner_id, "/pay 5")
+    await terminal.telegram.wait_until(lambda telegram: telegram.webhook.last_error)
     line = await failing(terminal, WEBHOOK, **mode)
     assert "1 updates wait. See that `serve` runs" in line
-    terminal.telegram.world.updates.clear()
+    terminal.telegram.state.updates.clear()
     assert "0 updates wait" in await noted(terminal, WEBHOOK, **mode)
 
 
@@ -104,7 +104,7 @@ async def test_a_webhook_with_another_secret_is_set_anew(tmp_path: Path) -> None
         terminal.endpoint(url=f"{world.settings.public_url}/stripe/webhook")
         await terminal.run("setup-webhooks", telegram_webhook_secret="another")
         world.say("/id")
-        await terminal.telegram.until(lambda telegram: telegram.webhook.last_error)
+        await terminal.telegram.wait_until(lambda telegram: telegram.webhook.last_error)
         assert "403" in (line := await failing(terminal, WEBHOOK))
         assert line.endswith("Run `python -m bot setup-webhooks`.")
         assert (await terminal.run("setup-webhooks")).code == 0
@@ -113,7 +113,7 @@ async def test_a_webhook_with_another_secret_is_set_anew(tmp_path: Path) -> None
 
 async def test_privacy_mode_is_only_a_note(terminal: Terminal) -> None:
     assert "/setprivacy" in await noted(terminal, "group privacy")
-    terminal.telegram.world.privacy = False
+    terminal.telegram.state.privacy = False
     assert (await terminal.run("check")).lines["group privacy"].startswith("ok")
 
 
@@ -182,5 +182,5 @@ async def paid(world: World, card: str = "Waiting for payment") -> None:
 async def deliveries(world: World, number: int) -> None:
     """Return once Stripe has tried to deliver so many events, whatever came of it."""
     async with asyncio.timeout(10):
-        while len(world.stripe.ledger.deliveries) < number:
+        while len(world.stripe.store.deliveries) < number:
             await asyncio.sleep(0.01)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.evidence import rest, rows, webhooks
 from tests.support.people import ADMIN, GROUP, MERCHANT, open_second_shop, open_shop, refused
 from tests.support.refund_steps import DAY, asked, paid, ref_of, refunded, texts, told
@@ -15,7 +15,7 @@ from tests.support.world import OWNER, World, button, opened
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await open_shop(running)
         running.say("/start", by=ADMIN, chat=ADMIN)
@@ -67,7 +67,7 @@ async def test_how_it_ended_is_told_and_what_was_lost_is_not_refunded_again(
     world: World, end: str, words: str, left: bool
 ) -> None:
     ref = await disputed(world)
-    dispute = next(iter(world.stripe.ledger.disputes))
+    dispute = next(iter(world.stripe.store.disputes))
     await world.control("stripe", f"disputes/{dispute}/update", {"status": "under_review"})
     await told(world, "is with the bank", GROUP)
     await world.control("stripe", f"disputes/{dispute}/close", {"status": end})
@@ -86,12 +86,12 @@ async def test_a_refund_that_fails_beside_a_dispute_is_not_to_be_made_in_another
     await told(world, "↩️ Refunded:")
     await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {})
     await told(world, "disputes DKK 100.00")
-    await world.control("stripe", f"refunds/{next(iter(world.stripe.ledger.refunds))}/fail", {})
+    await world.control("stripe", f"refunds/{next(iter(world.stripe.store.refunds))}/fail", {})
     said = await told(world, "the refund of DKK 25.00 failed")
     assert "Refund nothing of it in another way" in said
     assert "can be refunded" not in said
     if end:
-        await world.control("stripe", f"disputes/{next(iter(world.stripe.ledger.disputes))}/close", {"status": end})
+        await world.control("stripe", f"disputes/{next(iter(world.stripe.store.disputes))}/close", {"status": end})
         await told(world, f"⚖️ The dispute was {end}")
         assert "At most" in await refused(world, f"/refund {ref} 126")
 
@@ -100,7 +100,7 @@ async def test_events_of_a_dispute_that_come_twice_and_shuffled_are_told_once(wo
     await world.control("stripe", "webhooks", {"mode": "hold", "double": True, "shuffle": True})
     ref = ref_of(await paid_silently(world))
     await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {})
-    dispute = next(iter(world.stripe.ledger.disputes))
+    dispute = next(iter(world.stripe.store.disputes))
     await world.control("stripe", f"disputes/{dispute}/close", {"status": "lost"})
     await world.control("stripe", "webhooks/release", {})
     await webhooks(world, "deliver")

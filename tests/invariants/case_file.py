@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
-from bot.sandbox.fake_stripe import Ledger
-from bot.sandbox.fake_telegram import Entry
+from bot.sandbox.fake_stripe import ObjectStore
+from bot.sandbox.fake_telegram import TranscriptEntry
 from tests.invariants import database_rows, stripe_ledger
 from tests.invariants import transcript as checker_chat
 from tests.invariants.database_rows import Book, Row
@@ -25,8 +25,8 @@ class Evidence:
     `approval_above` is the amount, in minor units, above which the settings want two people for a refund.
     """
 
-    ledger: Ledger
-    transcript: Sequence[Entry]
+    ledger: ObjectStore
+    transcript: Sequence[TranscriptEntry]
     database: str
     owners: frozenset[int]
     deaths: tuple[datetime, ...] = ()

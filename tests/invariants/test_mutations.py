@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bot.app import AdapterOverrides
-from bot.sandbox.fake_telegram.transcript import LOST, Entry
+from bot.sandbox.fake_telegram.transcript import LOST, TranscriptEntry
 from handlers.stripe.gateway import PaymentGateway
 from handlers.telegram.messenger import Messenger
 from tests.chaos.crash_world import MortalWorld, mortal
@@ -203,7 +203,7 @@ async def test_an_answer_that_died_with_the_process_excuses_no_second_repeat(tmp
     assert world.deaths
 
 
-def is_card(entry: Entry) -> bool:
+def is_card(entry: TranscriptEntry) -> bool:
     return REF_LINE.search(entry.params["text"]) is not None
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bot.sandbox.fake_telegram import Entry
+from bot.sandbox.fake_telegram import TranscriptEntry
 from tests.invariants import refund_texts
 
 REF = r"#([A-Z][0-9][0-9A-Z]{2,6})"
@@ -83,13 +83,13 @@ class Act:
     query: str = ""
 
 
-def said(transcript: Iterable[Entry]) -> list[Said]:
+def said(transcript: Iterable[TranscriptEntry]) -> list[Said]:
     """Everything that stood in a chat through the bot, each version at its time."""
     shown = [e for e in transcript if e.direction == "out" and e.method in {"sendMessage", "editMessageText"}]
     return [_said(entry) for entry in shown if isinstance(entry.result, dict) and "message_id" in entry.result]
 
 
-def acts(transcript: Iterable[Entry]) -> list[Act]:
+def acts(transcript: Iterable[TranscriptEntry]) -> list[Act]:
     """What people wrote and tapped."""
     found = []
     for e in transcript:
@@ -101,7 +101,7 @@ def acts(transcript: Iterable[Entry]) -> list[Act]:
     return found
 
 
-def toasts(transcript: Iterable[Entry]) -> list[tuple[datetime, str, str]]:
+def toasts(transcript: Iterable[TranscriptEntry]) -> list[tuple[datetime, str, str]]:
     """When which tap was answered with which words."""
     answers = [e for e in transcript if e.method == "answerCallbackQuery" and e.result is True]
     return [(e.at, str(e.params["callback_query_id"]), str(e.params.get("text", ""))) for e in answers]
@@ -148,7 +148,7 @@ def nonces(message: Said) -> set[str]:
     return {nonce for place in places for nonce in NONCE.findall(place)}
 
 
-def _said(entry: Entry) -> Said:
+def _said(entry: TranscriptEntry) -> Said:
     shown = entry.result
     rows = shown.get("reply_markup", {}).get("inline_keyboard", [])
     return Said(

@@ -33,7 +33,7 @@ async def at_stripe(world: World, **metadata: str) -> Json:
 async def test_a_forged_button_of_a_stranger_stops_nobody_and_alarms_nobody(world: World, data: str) -> None:
     world.say("/setup", chat=GROUP)
     tied = await world.card("acts for", chat=GROUP)
-    query = world.telegram.tap(tied["message_id"], GUEST, data, GROUP)
+    query = world.telegram.press_button(tied["message_id"], GUEST, data, GROUP)
     assert await world.answer(query)
     world.say("/pay 125 DKK Coffee", chat=GROUP)
     await world.card("Waiting for payment", chat=GROUP)
@@ -65,7 +65,7 @@ async def test_a_card_follows_its_group_and_never_overwrites_another(world: Worl
     await world.decide("approve", 0)
     paid = await world.card("Paid · TEST", chat=moved)
     assert paid["message_id"] == alpha["message_id"] != beta["message_id"]
-    assert "Beta" in world.telegram.world.chats[moved].messages[beta["message_id"]]["text"]
+    assert "Beta" in world.telegram.state.chats[moved].messages[beta["message_id"]]["text"]
     await world.card("✅ Paid:", chat=moved)
 
 

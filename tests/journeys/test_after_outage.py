@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.evidence import eventually, pass_time, rest, rows, webhooks
 from tests.support.people import calls as telegrams
 from tests.support.people import in_time, set_down
@@ -32,22 +32,22 @@ async def hours_go_by(world: World) -> None:
 
 
 async def test_when_stripe_is_back_each_request_is_asked_about_in_its_own_time_and_comes_to_its_end(
-    clock: TurnedClock, tmp_path: Path
+    clock: FakeClock, tmp_path: Path
 ) -> None:
     async with opened(clock, tmp_path, request_hours="2") as world:
         await asked(world)
         await webhooks(world, "lose")
         for number in range(MANY // 2):
             await world.decide("approve", number)
-        world.stripe.switches.lacking = ("events.read",)  # nothing but looking at each is left
+        world.stripe.options.missing_permissions = ("events.read",)  # nothing but looking at each is left
         await world.control("stripe", "down", {"down": True})
         await hours_go_by(world)
         assert len(world.sent()) == MANY
         await world.control("stripe", "down", {"down": False})
-        before, bursts = len(world.stripe.ledger.requests), Counter[int]()
+        before, bursts = len(world.stripe.store.requests), Counter[int]()
         for second in range(0, 600, 10):
             await pass_time(world, 10)
-            now = len(world.stripe.ledger.requests)
+            now = len(world.stripe.store.requests)
             bursts[second], before = now - before, now
         said = Counter(one[0] for one in texts(world)[MANY:] if one[0] != "⚠")  # the owner hears that no webhook comes
         assert said == {"✅": MANY // 2, "🏁": MANY // 2}
@@ -56,7 +56,7 @@ async def test_when_stripe_is_back_each_request_is_asked_about_in_its_own_time_a
 
 
 async def test_when_telegram_is_back_the_ends_are_told_and_what_was_overtaken_is_not(
-    clock: TurnedClock, tmp_path: Path
+    clock: FakeClock, tmp_path: Path
 ) -> None:
     async with opened(clock, tmp_path) as world:
         await asked(world)
@@ -74,14 +74,14 @@ async def test_when_telegram_is_back_the_ends_are_told_and_what_was_overtaken_is
 
 
 async def test_cards_that_telegram_held_back_for_hours_never_say_that_they_wait(
-    clock: TurnedClock, tmp_path: Path
+    clock: FakeClock, tmp_path: Path
 ) -> None:
     async with opened(clock, tmp_path, request_hours="2") as world:
         waits = {"method": "sendMessage", "how": "429", "retry_after": HOURS * 3600 + STEP}
         await world.control("telegram", "faults", waits)
         for number in range(MANY):
             world.say(f"/pay {100 + number} DKK Order {number}")
-        await eventually(lambda: len(world.stripe.ledger.intents) == MANY)
+        await eventually(lambda: len(world.stripe.store.intents) == MANY)
         for number in range(MANY // 2):
             await world.decide("approve", number)
         await hours_go_by(world)

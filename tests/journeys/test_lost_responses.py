@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from bot.app import Service
 from bot.sandbox.fake_stripe import FakeStripe
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.telegram.rate_limit import TelegramRateLimiter
 from tests.support.evidence import at_stripe, eventually, fault, money, pass_time, rest, rows, webhooks
 from tests.support.people import ADMIN, GROUP, dismiss, in_time, open_shop, reply
@@ -22,7 +22,7 @@ KEYS_ARE_FORGOTTEN = 21 * 3600
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path, request_hours="72") as running:
         await open_shop(running)
         yield running
@@ -31,7 +31,7 @@ async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
 class WrongClock:
     """A clock that is so many seconds ahead."""
 
-    def __init__(self, right: TurnedClock, ahead: float) -> None:
+    def __init__(self, right: FakeClock, ahead: float) -> None:
         self._right = right
         self.ahead = ahead
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.evidence import eventually, fault, rest, rows, webhooks
 from tests.support.people import ADMIN, GROUP, break_telegram, dismiss, in_time, open_shop, press, reply
 from tests.support.refund_steps import drafted, held, paid, ref_of, texts, told
@@ -15,7 +15,7 @@ from tests.support.world import OWNER, Json, World, button, opened
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await open_shop(running)
         await reply(running, running.say("/start", by=ADMIN, chat=ADMIN), chat=ADMIN)
@@ -34,7 +34,7 @@ async def question(world: World, text: str, label: str, *, by: int = OWNER) -> J
 
 def stands(world: World, message: Json) -> str:
     """A message as it stands now."""
-    return str(world.telegram.world.chats[message["chat"]["id"]].messages[message["message_id"]]["text"])
+    return str(world.telegram.state.chats[message["chat"]["id"]].messages[message["message_id"]]["text"])
 
 
 async def test_while_stripe_is_silent_about_a_capture_the_card_does_not_say_that_no_money_moved(world: World) -> None:
@@ -62,7 +62,7 @@ async def test_nor_is_the_owner_told_so_about_a_refund_that_was_made_before_the_
     await fault(world, "refund", "drop", "after", times=3)
     world.tap(draft, "Refund")
     await eventually(lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
-    world.stripe.switches.lacking = ("refunds.write", "refunds.read", "charges.read", "events.read")
+    world.stripe.options.missing_permissions = ("refunds.write", "refunds.read", "charges.read", "events.read")
     await in_time(world, lambda: [one for one in texts(world) if "Stripe refuses Kvit's key" in one])
     [said] = [one for one in texts(world) if "Stripe refuses Kvit's key" in one]
     assert "No money has moved" not in said
@@ -129,7 +129,7 @@ async def test_an_answer_is_not_said_to_be_needed_after_a_dispute_is_over(world:
     await break_telegram(world, "editMessageText", "429", retry_after=300)
     await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {})
     await held_up(world)
-    dispute = list(world.stripe.ledger.disputes)[-1]
+    dispute = list(world.stripe.store.disputes)[-1]
     await world.control("stripe", f"disputes/{dispute}/close", {"status": "lost"})
     await in_time(world, lambda: any("was lost" in one for one in texts(world, GROUP)), step=30)
     await rest(world)

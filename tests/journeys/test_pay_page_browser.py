@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Response, expect
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.browser import PATIENCE, chromium, page_at
 from tests.support.evidence import calls, fault, keys, money, pass_time, rest, rows
 from tests.support.page_world import page_of, paged
@@ -37,7 +37,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with paged(clock, tmp_path) as running:
         yield running
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.evidence import (
     PAID,
     book,
@@ -29,7 +29,7 @@ from tests.support.world import World, button
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with paged(clock, tmp_path) as running:
         yield running
 
@@ -81,7 +81,7 @@ async def test_many_phones_at_once_get_one_live_attempt(world: World, phones: in
     await pass_time(world, 300)
     links = await asyncio.gather(*(opens(world) for _ in range(phones)))
     assert (len(set(links)), keys(world, "confirm"), len(calls(world, "confirm"))) == (1, ["2"], 1)
-    open_now = [each for each in world.stripe.ledger.attempts[world.intent()["id"]] if each.outcome is None]
+    open_now = [each for each in world.stripe.store.attempts[world.intent()["id"]] if each.outcome is None]
     assert len(open_now) == 1
     assert links[0].endswith(open_now[0].nonce)
 
@@ -179,7 +179,7 @@ async def test_nobody_waits_for_a_stripe_that_takes_its_time(world: World) -> No
 async def test_nothing_that_is_fetched_changes_anything(world: World) -> None:
     await pass_time(world, 300)
     before = book(world)
-    asked = len(world.stripe.ledger.requests)
+    asked = len(world.stripe.store.requests)
     agents = ["TelegramBot (like TwitterBot)", "facebookexternalhit/1.1", "Mozilla/5.0 (iPhone) Mobi", "curl/8", ""]
     paths = ["", "/state", "/qr.svg", "/qr.png", "/receipt", "?lang=da", "?utm_source=x"]
     for method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"):
@@ -188,7 +188,7 @@ async def test_nothing_that_is_fetched_changes_anything(world: World) -> None:
                 async with world.http.request(method, page_of(world) + path, headers={"User-Agent": agent}) as answer:
                     assert answer.status in {200, 404, 405}
     assert book(world) == before
-    assert len(world.stripe.ledger.requests) == asked
+    assert len(world.stripe.store.requests) == asked
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "none", "nonsense"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.evidence import (
     HEALED,
     LAPSED,
@@ -38,7 +38,7 @@ THREE_MINUTES = 0.05
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     """A request that stands for three minutes, so that it ends before its first attempt does."""
     async with opened(clock, tmp_path, request_hours=THREE_MINUTES) as running:
         running.say("/pay 149,50 Coffee")
@@ -58,7 +58,7 @@ async def test_a_request_whose_time_is_over_is_canceled_at_stripe_and_told_as_en
     assert (said(world), len(calls(world, "cancel"))) == ([ENDED, TOLD_ENDED], 1)
 
 
-async def test_a_request_that_lapsed_ends_in_the_end(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_a_request_that_lapsed_ends_in_the_end(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path, request_hours=1) as world:
         world.say("/pay 149,50")
         await world.card("Waiting for payment")
@@ -70,7 +70,7 @@ async def test_a_request_that_lapsed_ends_in_the_end(clock: TurnedClock, tmp_pat
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_request_that_stripe_was_never_heard_about_ends_without_a_second_intent(
-    clock: TurnedClock, tmp_path: Path, when: str
+    clock: FakeClock, tmp_path: Path, when: str
 ) -> None:
     """A day later Stripe has forgotten the key, so that the same request would make another intent."""
     async with opened(clock, tmp_path) as world:
@@ -96,7 +96,7 @@ async def test_a_request_that_was_canceled_before_stripe_heard_of_it_can_never_b
     await world.control("stripe", "down", {"down": False})
     await pass_time(world, HEALED)
     await becomes(world, ["⏳ Waiting for payment · TEST", CANCELED])
-    assert [intent["status"] for intent in world.stripe.ledger.intents.values()] == ["requires_action", "canceled"]
+    assert [intent["status"] for intent in world.stripe.store.intents.values()] == ["requires_action", "canceled"]
 
 
 async def test_a_customer_who_paid_at_the_last_second_is_paid_and_not_ended(world: World) -> None:
@@ -122,13 +122,13 @@ async def test_a_customer_who_was_faster_than_the_merchant_has_paid(world: World
 
 
 async def test_a_customer_who_pays_while_the_cancel_is_on_its_way_has_paid(world: World) -> None:
-    await world.control("stripe", "switches", {"latency": 1})
+    await world.control("stripe", "options", {"latency": 1})
     tap = world.tap(await world.card("Waiting for payment"), "Cancel")
     await eventually(lambda: calls(world, "cancel"))
     await world.decide("approve")
     world.advance(1)
     await eventually(lambda: calls(world, "cancel")[0].status)
-    await world.control("stripe", "switches", {"latency": 0})
+    await world.control("stripe", "options", {"latency": 0})
     world.advance(1)
     assert await world.answer(tap) == "The customer has paid meanwhile."
     await rest(world)
@@ -186,7 +186,7 @@ async def test_an_intent_that_was_canceled_in_the_dashboard_is_told(world: World
     [
         ("approve", [PAID, TOLD_PAID]),
         ("decline", ["❌ That attempt failed · TEST", TOLD_FAILED]),
-        ("lapse", [LAPSED, TOLD_LAPSED]),
+        ("expire", [LAPSED, TOLD_LAPSED]),
     ],
 )
 async def test_what_the_customer_did_while_kvit_was_stopped_is_told_once_it_runs_again(
@@ -204,7 +204,7 @@ async def test_what_the_customer_did_while_kvit_was_stopped_is_told_once_it_runs
 
 
 async def test_a_whole_life_with_a_restart_after_each_step_has_one_intent_and_one_charge(
-    clock: TurnedClock, tmp_path: Path
+    clock: FakeClock, tmp_path: Path
 ) -> None:
     async with opened(clock, tmp_path) as world:
 

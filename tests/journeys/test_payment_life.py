@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.evidence import (
     LAPSED,
     PAID,
@@ -36,7 +36,7 @@ ENDED = "🏁 The request has ended · TEST"
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         running.say("/pay 149,50 Coffee")
         await running.card("Waiting for payment")
@@ -86,7 +86,7 @@ async def test_an_attempt_that_nobody_used_is_told_without_a_sound(world: World)
 
 
 async def test_an_attempt_is_over_when_stripe_says_so_and_not_when_our_clock_does(world: World) -> None:
-    await world.control("stripe", "switches", {"lapse_delay": 600})
+    await world.control("stripe", "options", {"expiry_delay": 600})
     assert await new_attempt_after_a_decline(world) == "Here is a new link."
     await pass_time(world, 310)
     await pass_time(world, 60)
@@ -149,10 +149,10 @@ async def test_no_new_link_is_made_before_the_earlier_attempt_ended_and_one_is_t
 
 
 async def test_a_new_link_is_refused_while_stripe_is_late_to_end_an_attempt_whose_time_is_over(
-    clock: TurnedClock, tmp_path: Path
+    clock: FakeClock, tmp_path: Path
 ) -> None:
     async with opened(clock, tmp_path) as world:
-        await world.control("stripe", "switches", {"lapse_delay": 90})
+        await world.control("stripe", "options", {"expiry_delay": 90})
         world.say("/pay 149,50")
         await world.card("Waiting for payment")
         await pass_time(world, 330)
@@ -173,7 +173,7 @@ async def test_a_new_link_that_is_tapped_twice_at_once_is_one_attempt(world: Wor
     assert [await world.answer(tap) for tap in taps] == ["Here is a new link."] * 2
     await rest(world)
     assert (len(calls(world, "confirm")), keys(world, "confirm")) == (1, ["2"])
-    assert [len(attempts) for attempts in world.stripe.ledger.attempts.values()] == [1, 2]
+    assert [len(attempts) for attempts in world.stripe.store.attempts.values()] == [1, 2]
     assert said(world, -100_200_300) == [WAITING, TOLD_FAILED]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from storage.models.shop import Role
 from storage.shops import ShopRepository
 from tests.support.evidence import eventually, fault, pass_time, rest, rows, webhooks
@@ -53,14 +53,14 @@ from tests.support.world import OWNER, World, button, labels, opened
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await open_shop(running)
         yield running
 
 
 @pytest.fixture
-async def careful(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def careful(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     """A shop in which more than DKK 50 needs two people."""
     async with opened(clock, tmp_path, refund_approval_above=5000) as running:
         await open_shop(running)
@@ -183,7 +183,7 @@ async def test_a_hold_that_no_webhook_told_of_is_not_let_go_when_the_request_end
     await webhooks(world, "lose")
     await world.decide("approve")
     world.clock.advance(DAY + 1)
-    world.stripe.world.alarms.ring()
+    world.stripe.state.timers.run_due()
     await told(world, "🔒 Reserved:")
     assert world.intent()["status"] == "requires_capture"
 
@@ -245,7 +245,7 @@ async def test_for_want_of_balance_an_admin_in_private_is_not_told_that_it_goes_
 async def test_a_key_without_the_right_to_refund_is_told_to_the_owner_once_and_costs_nothing_else(world: World) -> None:
     ref = ref_of(await paid(world))
     draft = await drafted(world, f"/refund {ref} 50")
-    await world.control("stripe", "switches", {"lacking": ["refunds.write"]})
+    await world.control("stripe", "options", {"missing_permissions": ["refunds.write"]})
     world.tap(draft, "Refund")
     await in_time(world, lambda: world.sent("Stripe refuses Kvit's key"), step=30)
     for _ in range(8):
@@ -254,7 +254,7 @@ async def test_a_key_without_the_right_to_refund_is_told_to_the_owner_once_and_c
     assert f"of #{ref} waits" in alarm.params["text"]
     assert world.sent("accepts Kvit") == []
     assert refunds(world) == []
-    await world.control("stripe", "switches", {"lacking": []})
+    await world.control("stripe", "options", {"missing_permissions": []})
     await in_time(world, lambda: [one for one in texts(world) if one.startswith("↩️ Refunded:")], step=30)
     assert back(world) == [(5000, "succeeded")]
 
@@ -275,7 +275,7 @@ async def test_an_answer_that_was_lost_before_a_day_without_stripe_is_one_refund
     assert back(world) == [(5000, "succeeded")]
 
 
-async def test_what_was_paid_in_the_other_mode_is_not_promised_to_go_back(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_what_was_paid_in_the_other_mode_is_not_promised_to_go_back(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path) as world:
         await open_shop(world)
         ref = ref_of(await paid(world))
@@ -546,8 +546,8 @@ async def test_old_questions_about_a_hold_do_nothing_once_it_is_taken(world: Wor
     assert await alerted(world, press(world, release, letting))
     await world.answer(press(world, take, taking))  # he is told again what he did, as after a death in between
     await rest(world)
-    assert "✅ Taken" in world.telegram.world.chats[OWNER].messages[take["message_id"]]["text"]
-    assert [request.path.rpartition("/")[2] for request in world.stripe.ledger.requests].count("capture") == 1
+    assert "✅ Taken" in world.telegram.state.chats[OWNER].messages[take["message_id"]]["text"]
+    assert [request.path.rpartition("/")[2] for request in world.stripe.store.requests].count("capture") == 1
 
 
 async def test_whoever_let_a_hold_go_and_taps_again_is_told_that_it_is_let_go(world: World) -> None:
@@ -557,7 +557,7 @@ async def test_whoever_let_a_hold_go_and_taps_again_is_told_that_it_is_let_go(wo
     for question in (release, again):
         await world.answer(world.tap(question, "Let go"))
         await rest(world)
-        text = world.telegram.world.chats[OWNER].messages[question["message_id"]]["text"]
+        text = world.telegram.state.chats[OWNER].messages[question["message_id"]]["text"]
         assert text.startswith("🚫 Let go:"), text
     assert world.intent()["status"] == "canceled"
 
@@ -568,7 +568,7 @@ async def test_a_lost_dispute_leaves_less_to_refund_in_words_and_in_deed(world: 
     await told(world, "↩️ Refunded:")
     await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {"amount": 5000, "refundable": True})
     await told(world, "disputes")
-    dispute = next(iter(world.stripe.ledger.disputes))
+    dispute = next(iter(world.stripe.store.disputes))
     await world.control("stripe", f"disputes/{dispute}/close", {"status": "lost"})
     await told(world, "was lost")
     await move(world, "fail")
@@ -601,7 +601,7 @@ async def test_nobody_is_told_to_give_money_in_another_way_that_went_back_meanwh
 async def test_nobody_is_told_to_give_money_in_another_way_that_a_bank_took_meanwhile(world: World, verb: str) -> None:
     await asked_for_a_hundred(world, verb)
     await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {"amount": 10_000, "refundable": True})
-    dispute = next(iter(world.stripe.ledger.disputes))
+    dispute = next(iter(world.stripe.store.disputes))
     await world.control("stripe", f"disputes/{dispute}/close", {"status": "lost"})
     await eventually(lambda: rows(world, "SELECT 1 FROM payments WHERE dispute_status = 'lost'"))
     await move(world, verb)

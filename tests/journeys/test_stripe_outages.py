@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from bot.sandbox.fake_stripe.ledger import Request
+from bot.sandbox.fake_stripe.store import RequestRecord
 from tests.support.evidence import (
     HEALED,
     LAPSED,
@@ -51,7 +51,7 @@ async def down(world: World, yes: bool = True) -> None:
     await world.control("stripe", "down", {"down": yes})
 
 
-def sent(request: Request) -> str:
+def sent(request: RequestRecord) -> str:
     """All that counts of a request: the same text is the same bytes under the same key."""
     return json.dumps([request.method, request.path, request.idempotency_key, request.params])
 
@@ -76,12 +76,12 @@ async def test_while_stripe_is_down_the_card_says_so_within_five_seconds_and_hea
 
 
 async def test_while_stripe_is_slow_the_card_says_so_within_five_seconds_and_the_request_goes_on(world: World) -> None:
-    await world.control("stripe", "switches", {"latency": 1})
+    await world.control("stripe", "options", {"latency": 1})
     begun = time.monotonic()
     world.say("/pay 149,50")
     await world.card("Waiting for Stripe")
     assert time.monotonic() - begun < 5
-    await world.control("stripe", "switches", {"latency": 0})
+    await world.control("stripe", "options", {"latency": 0})
     world.advance(1)
     await world.card("Waiting for payment")
     await rest(world)
@@ -117,7 +117,7 @@ async def test_whatever_breaks_on_the_way_each_wish_is_carried_out_once(
     await becomes(world, [CANCELED, TOLD_FAILED, TOLD_FAILED])
     assert (keys(world, "create"), keys(world, "confirm"), keys(world, "cancel")) == (["1"], ["2"], ["0"])
     assert (money(world), len(cards(world)), world.intent()["status"]) == ((1, 0), 1, "canceled")
-    assert [len(attempts) for attempts in world.stripe.ledger.attempts.values()] == [2]
+    assert [len(attempts) for attempts in world.stripe.store.attempts.values()] == [2]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -174,13 +174,13 @@ async def test_a_new_link_that_comes_too_late_for_a_canceled_intent_did_not_fail
     card = await world.card("That attempt failed")
     await rest(world)
     looks = len(calls(world, "retrieve"))
-    await world.control("stripe", "switches", {"latency": 1})
+    await world.control("stripe", "options", {"latency": 1})
     tap = world.tap(card, "New link")
     await eventually(lambda: len(calls(world, "retrieve")) > looks)
     world.advance(1)
     await eventually(lambda: calls(world, "confirm"))
     await webhooks(world, "lose")
-    await world.control("stripe", "switches", {"latency": 0})
+    await world.control("stripe", "options", {"latency": 0})
     await at_stripe(world, f"payment_intents/{world.intent()['id']}/cancel")
     world.advance(1)
     await world.answer(tap)
@@ -192,10 +192,10 @@ async def test_a_new_link_that_comes_too_late_for_a_canceled_intent_did_not_fail
 async def test_a_request_that_is_still_being_carried_out_is_not_made_twice(world: World) -> None:
     async with impatient(world):
         await webhooks(world, "lose")
-        await world.control("stripe", "switches", {"latency": 1})
+        await world.control("stripe", "options", {"latency": 1})
         world.say("/pay 149,50")
         await world.card("Waiting for Stripe")
-        await world.control("stripe", "switches", {"latency": 0})
+        await world.control("stripe", "options", {"latency": 0})
         await pass_time(world, 1)
         await pass_time(world, HEALED)
         await becomes(world, [WAITING])

@@ -75,7 +75,7 @@ async def pay(world: World) -> Json:
 async def key_is(world: World, accepted: bool) -> None:
     """Stripe takes our key, or another one only."""
     ours = world.settings.stripe_api_key.get_secret_value()
-    world.stripe.world.key = ours if accepted else "sk_test_ofSomebodyElse0000000000"
+    world.stripe.state.key = ours if accepted else "sk_test_ofSomebodyElse0000000000"
 
 
 async def hours(world: World, number: int) -> None:
@@ -86,7 +86,7 @@ async def hours(world: World, number: int) -> None:
 async def test_where_mobilepay_is_not_enabled_the_card_says_where_to_switch_it_on_and_nobody_tries_again(
     world: World,
 ) -> None:
-    await world.control("stripe", "switches", {"mobilepay": "inactive"})
+    await world.control("stripe", "options", {"mobilepay": "inactive"})
     card = await pay(world)
     assert "MobilePay is not switched on in the Stripe account" in card["text"]
     assert labels(card) == []
@@ -126,7 +126,7 @@ async def test_while_stripe_refuses_our_key_the_card_says_so_and_heals_when_it_i
     assert (said(world), labels(card)) == ([TROUBLE], ["Cancel"])
     assert "Stripe refuses the key of this bot." in card["text"]
     await hours(world, 1)
-    assert len(world.stripe.ledger.requests) < 20
+    assert len(world.stripe.store.requests) < 20
     assert [alert.startswith("⚠️ Stripe refuses Kvit's key") for alert in alerts(world)] == [True]
     assert (said(world), "Stripe refuses the key" in card["text"]) == ([TROUBLE], True)
     await key_is(world, accepted=True)

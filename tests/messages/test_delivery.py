@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from bot.app import AdapterOverrides
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.telegram.messenger import Messenger
 from storage.models.payment import PaymentStatus
 from tests.invariants.mutations import OpenMessenger
@@ -42,7 +42,7 @@ HOUR = 3600
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await open_shop(running)
         yield running
@@ -207,10 +207,10 @@ async def test_a_chat_that_shuts_the_bot_out_is_set_aside_and_the_owner_hears_of
 
 async def test_a_chat_whose_door_opened_unheard_is_open_again_as_soon_as_the_person_speaks(world: World) -> None:
     await pay(world, MERCHANT)
-    world.telegram.world.blocked.add(MERCHANT)
+    world.telegram.state.blocked.add(MERCHANT)
     await world.decide("approve")
     await world.card("the chat is closed")
-    world.telegram.world.blocked.discard(MERCHANT)
+    world.telegram.state.blocked.discard(MERCHANT)
     assert "Paid today" in await refused(world, "/status", by=MERCHANT)
 
 
@@ -226,7 +226,7 @@ async def test_an_owner_who_blocked_the_bot_is_not_told_about_himself_for_ever(w
 
 
 async def test_one_chat_that_is_stuck_holds_up_no_other_and_keeps_its_own_order(
-    clock: TurnedClock, tmp_path: Path
+    clock: FakeClock, tmp_path: Path
 ) -> None:
     is_open = asyncio.Event()
     seams = AdapterOverrides(messenger=lambda inner: cast("Messenger", Gate(inner, MERCHANT, is_open)))
@@ -252,7 +252,7 @@ class Stumbles(OpenMessenger):
 
 
 async def test_a_tap_that_fails_for_good_is_told_with_where_to_see_what_came_of_it(
-    clock: TurnedClock, tmp_path: Path
+    clock: FakeClock, tmp_path: Path
 ) -> None:
     async with opened(clock, tmp_path, overrides=AdapterOverrides(messenger=Stumbles)) as world:
         question = await reply(world, world.say("/pay 1.234"), "Which")
@@ -280,7 +280,7 @@ async def test_every_tap_is_answered_though_its_message_is_gone_and_its_data_mak
     nonsense = ["?", "q:x:0", "v:", "s:", "o:", "o:1:1", "n:x", "c:", ":", "🦆" * 16, "q:" + "9" * 60]
     taps = [press(world, card, data) for data in [*nonsense, cancel, cancel]]
     await caught_up(world)
-    assert [tap for tap in taps if world.telegram.world.taps[tap].answer is None] == []
+    assert [tap for tap in taps if world.telegram.state.callback_queries[tap].answer is None] == []
     assert world.intent()["status"] == "canceled"
     assert await set_aside(world, "updates") == []
 

@@ -11,7 +11,7 @@ import pytest
 
 from bot.app import AdapterOverrides
 from bot.sandbox.fake_telegram.membership import Membership
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.telegram.messenger import Messenger
 from storage.models.payment import PaymentStatus
 from tests.support.people import (
@@ -39,7 +39,7 @@ FORUM, TOPIC = -1_002_000_000_001, 77
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await open_shop(running)
         yield running
@@ -107,7 +107,7 @@ async def test_the_button_of_a_card_whose_sending_broke_off_makes_that_message_t
 
 
 async def test_the_message_that_was_stored_first_stays_the_card_though_its_repeat_arrives_later(
-    clock: TurnedClock, tmp_path: Path
+    clock: FakeClock, tmp_path: Path
 ) -> None:
     is_open = asyncio.Event()
     is_open.set()
@@ -147,8 +147,8 @@ async def moved(world: World) -> int:
 
 def moved_unheard(world: World) -> int:
     """The group becomes a supergroup, and the bot does not hear of it."""
-    new = Membership(world.telegram.world, world.telegram.people).migrate(GROUP)["chat_id"]
-    world.telegram.world.updates.clear()
+    new = Membership(world.telegram.state, world.telegram.users).migrate(GROUP)["chat_id"]
+    world.telegram.state.updates.clear()
     return int(new)
 
 
@@ -203,7 +203,7 @@ async def test_what_waits_for_a_group_arrives_in_the_supergroup_once_and_in_orde
     await world.decide("decline")
     await world.until(lambda: any(e.fault == "429 before" for e in world.telegram.transcript))
     world.say("/id", by=MERCHANT, chat=GROUP)
-    await world.until(lambda: not world.telegram.world.updates.pending())
+    await world.until(lambda: not world.telegram.state.updates.pending())
     new = await moved(world)
     await in_time(world, lambda: len(shown(world, new)) == 3, step=60)
     await caught_up(world, new)
@@ -263,7 +263,7 @@ async def test_what_waited_for_a_group_is_told_first_in_the_supergroup_that_it_b
     await world.control("stripe", f"intents/{world.intent()['id']}/refund", {"amount": 3000})
 
     def told() -> list[str]:
-        there = [message["text"] for message in shown(world, new)] if new in world.telegram.world.chats else []
+        there = [message["text"] for message in shown(world, new)] if new in world.telegram.state.chats else []
         return [one for one in there if "✅ Paid:" in one or "Refunded:" in one]
 
     await in_time(world, lambda: len(told()) == 2, step=20)

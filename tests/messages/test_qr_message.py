@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.app import AdapterOverrides
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.qr_code import qr_png, qr_svg
 from handlers.telegram.messenger import DeliveryError, Message
 from storage.models.payment import ChatTarget
@@ -28,7 +28,7 @@ class NoPictures(OpenMessenger):
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with paged(clock, tmp_path) as running:
         yield running
 
@@ -52,7 +52,7 @@ async def test_the_code_of_the_page_is_posted_as_a_reply_to_the_card(world: Worl
     page = f"{world.settings.public_url}/p/{payment(world)['token']}"
     assert picture["reply_to_message"]["message_id"] == card["message_id"]
     assert picture["caption"] == f"#{payment(world)['ref']} · DKK\u00a0149.50\nScan to pay: {page}"
-    file = world.telegram.world.files[picture["photo"][0]["file_id"]]
+    file = world.telegram.state.files[picture["photo"][0]["file_id"]]
     assert file.content == qr_png(page)
 
 
@@ -89,7 +89,7 @@ async def test_of_what_is_over_no_code_is_posted_any_more(world: World) -> None:
     card = await world.card("Waiting for payment")
     await world.decide("approve")
     await world.card("Paid · TEST")
-    world.telegram.tap(card["message_id"], OWNER, f"qr:{payment(world)['id']}", OWNER)
+    world.telegram.press_button(card["message_id"], OWNER, f"qr:{payment(world)['id']}", OWNER)
     await rest(world)
     assert calls(world, "sendPhoto") == []
 
@@ -119,7 +119,7 @@ async def test_a_picture_that_did_not_get_out_is_sent_again(world: World) -> Non
     assert len(pictures(world)) == 1
 
 
-async def test_a_chat_without_pictures_is_told_in_words_and_stays_open(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_a_chat_without_pictures_is_told_in_words_and_stays_open(clock: FakeClock, tmp_path: Path) -> None:
     port, seams = free_port(), AdapterOverrides(messenger=NoPictures)
     async with opened(clock, tmp_path, port=port, public_url=f"http://127.0.0.1:{port}", overrides=seams) as world:
         world.say("/pay 149,50 Coffee")
@@ -147,7 +147,7 @@ async def test_the_page_serves_the_same_code_as_the_chat(world: World) -> None:
 
 
 async def test_an_address_that_telegram_takes_for_no_button_is_not_on_the_card(
-    clock: TurnedClock, tmp_path: Path
+    clock: FakeClock, tmp_path: Path
 ) -> None:
     port = free_port()
     async with opened(clock, tmp_path, port=port, public_url=f"http://localhost:{port}") as world:
@@ -157,7 +157,7 @@ async def test_an_address_that_telegram_takes_for_no_button_is_not_on_the_card(
         assert labels(await world.card("That attempt failed")) == ["New link", "Cancel"]
 
 
-async def test_without_a_public_address_there_is_no_code_at_all(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_without_a_public_address_there_is_no_code_at_all(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path) as world:
         world.say("/pay 149,50 Coffee")
         assert labels(await world.card("Waiting for payment")) == ["Pay DKK 149.50", "Copy link", "Share", "Cancel"]

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.runtime.heartbeats import Heartbeats
 from handlers.web.monitoring import MonitoringRoutes
 from storage.errors import DatabaseUnavailable
@@ -31,7 +31,7 @@ async def endless() -> bool:
     return True
 
 
-async def test_a_process_that_lives_says_so_whatever_else_is_wrong(clock: TurnedClock) -> None:
+async def test_a_process_that_lives_says_so_whatever_else_is_wrong(clock: FakeClock) -> None:
     heartbeats = Heartbeats()
     heartbeats.register("reconciler", 60)
     async with doors(clock, heartbeats=heartbeats, ready={"database": broken}) as client:
@@ -39,7 +39,7 @@ async def test_a_process_that_lives_says_so_whatever_else_is_wrong(clock: Turned
         assert (await client.head("/healthz")).status == 200
 
 
-async def test_everything_works(clock: TurnedClock) -> None:
+async def test_everything_works(clock: FakeClock) -> None:
     heartbeats = Heartbeats()
     heartbeats.register("reconciler", 60)
     heartbeats.beat("reconciler", clock.now())
@@ -50,7 +50,7 @@ async def test_everything_works(clock: TurnedClock) -> None:
 
 
 async def test_what_is_not_ready_is_named_and_the_reason_stays_in_the_log(
-    clock: TurnedClock, caplog: pytest.LogCaptureFixture
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     heartbeats = Heartbeats()
     heartbeats.register("belt inbox", 10)
@@ -66,18 +66,18 @@ async def test_what_is_not_ready_is_named_and_the_reason_stays_in_the_log(
     assert "database is locked" in caplog.text
 
 
-async def test_a_check_that_does_not_come_back_is_not_ready(clock: TurnedClock) -> None:
+async def test_a_check_that_does_not_come_back_is_not_ready(clock: FakeClock) -> None:
     operations = MonitoringRoutes(clock, Heartbeats(), {"database": endless, "schema": good}, check_seconds=0.01)
     assert [await operations._passes(name) for name in ("database", "schema")] == [False, True]
 
 
-def test_a_part_that_was_never_heard_of_is_silent(clock: TurnedClock) -> None:
+def test_a_part_that_was_never_heard_of_is_silent(clock: FakeClock) -> None:
     heartbeats = Heartbeats()
     heartbeats.register("outbox", 5)
     assert heartbeats.stale(clock.now()) == ["outbox"]
 
 
-def test_silence_is_longer_than_was_allowed(clock: TurnedClock) -> None:
+def test_silence_is_longer_than_was_allowed(clock: FakeClock) -> None:
     heartbeats = Heartbeats()
     heartbeats.register("outbox", 5)
     heartbeats.beat("outbox", clock.now())
@@ -85,14 +85,14 @@ def test_silence_is_longer_than_was_allowed(clock: TurnedClock) -> None:
     assert heartbeats.stale(clock.now() + timedelta(seconds=5.001)) == ["outbox"]
 
 
-def test_a_part_that_nobody_expects_cannot_be_silent(clock: TurnedClock) -> None:
+def test_a_part_that_nobody_expects_cannot_be_silent(clock: FakeClock) -> None:
     heartbeats = Heartbeats()
     heartbeats.beat("outbox", clock.now())
     assert heartbeats.stale(clock.now() + timedelta(days=1)) == []
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/favicon.ico", "/p/", "/p/a/qr.svg", "/healthz/"])
-async def test_what_is_not_there_is_a_404(clock: TurnedClock, path: str) -> None:
+async def test_what_is_not_there_is_a_404(clock: FakeClock, path: str) -> None:
     async with doors(clock) as client:
         answer = await client.get(path)
         assert answer.status == 404
@@ -101,7 +101,7 @@ async def test_what_is_not_there_is_a_404(clock: TurnedClock, path: str) -> None
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 @pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS"])
-async def test_other_methods_are_refused(clock: TurnedClock, path: str, method: str) -> None:
+async def test_other_methods_are_refused(clock: FakeClock, path: str, method: str) -> None:
     async with doors(clock) as client:
         answer = await client.request(method, path)
         assert answer.status == 405

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.operations.metrics import GaugeCollector, Metrics
 from handlers.runtime.heartbeats import Heartbeats
 from handlers.web.monitoring import MonitoringRoutes
@@ -55,7 +55,7 @@ async def pay(world: World) -> Json:
 
 
 @asynccontextmanager
-async def door(clock: TurnedClock, token: str = "", host: str = "127.0.0.1") -> AsyncIterator[TestClient]:  # type: ignore[type-arg]
+async def door(clock: FakeClock, token: str = "", host: str = "127.0.0.1") -> AsyncIterator[TestClient]:  # type: ignore[type-arg]
     async def page() -> bytes:
         return b"kvit_up 1\n"
 
@@ -78,13 +78,13 @@ async def door(clock: TurnedClock, token: str = "", host: str = "127.0.0.1") -> 
         ({}, 401),
     ],
 )
-async def test_with_a_token_set_only_the_token_opens(clock: TurnedClock, shown: Mapping[str, str], status: int) -> None:
+async def test_with_a_token_set_only_the_token_opens(clock: FakeClock, shown: Mapping[str, str], status: int) -> None:
     async with door(clock, TOKEN) as client:
         assert (await client.get("/metrics", headers=shown)).status == status
 
 
 @pytest.mark.parametrize("name", ["Forwarded", "X-Forwarded-For", "x-forwarded-proto", "X-FORWARDED-HOST"])
-async def test_without_a_token_what_a_proxy_passes_on_is_a_404(clock: TurnedClock, name: str) -> None:
+async def test_without_a_token_what_a_proxy_passes_on_is_a_404(clock: FakeClock, name: str) -> None:
     async with door(clock) as client:
         assert (await client.get("/metrics")).status == 200
         assert (await client.get("/metrics", headers={name: "127.0.0.1"})).status == 404
@@ -102,7 +102,7 @@ def own_address() -> str | None:
     return None if address.startswith("127.") else address
 
 
-async def test_without_a_token_another_machine_sees_a_404(clock: TurnedClock) -> None:
+async def test_without_a_token_another_machine_sees_a_404(clock: FakeClock) -> None:
     address = own_address()
     if address is None:
         pytest.skip("this machine has no other address than loopback")
@@ -134,7 +134,7 @@ async def test_a_sale_is_counted_from_the_webhook_to_the_card(world: World) -> N
 async def test_what_is_refused_at_the_door_or_by_stripe_is_counted_too(world: World) -> None:
     async with world.http.post(f"{world.service.base}/stripe/webhook", data=b"{}") as answer:
         assert answer.status == 400
-    world.stripe.world.key = "sk_test_ofSomebodyElse0000000000"
+    world.stripe.state.key = "sk_test_ofSomebodyElse0000000000"
     await pay(world)
     await rest(world)
     found = await scraped(world)
@@ -168,14 +168,14 @@ async def test_nothing_personal_and_nothing_of_one_payment_is_in_the_numbers(wor
     assert labels <= {"state", "currency", "queue", "outcome", "vendor", "call", "status", "task", "le"}
 
 
-async def test_two_services_in_one_process_do_not_share_their_numbers(clock: TurnedClock) -> None:
+async def test_two_services_in_one_process_do_not_share_their_numbers(clock: FakeClock) -> None:
     one, other = Metrics(clock), Metrics(clock)
     one.stripe_event("stored", 1.0)
     for metrics, count in ((one, 1.0), (other, 0.0)):
         assert (metrics.registry.get_sample_value("kvit_stripe_events_total", {"outcome": "stored"}) or 0.0) == count
 
 
-async def test_a_belt_that_waits_shows_its_depth_and_its_age(db: Database, clock: TurnedClock) -> None:
+async def test_a_belt_that_waits_shows_its_depth_and_its_age(db: Database, clock: FakeClock) -> None:
     queue = JobQueue(db, "events")
     readings = GaugeCollector(Metrics(clock), Statistics(db), [queue], Heartbeats(), clock)
     await queue.enqueue(NewJob("a", "1", "k"), NewJob("b", "1", "k"), now=clock.now())
@@ -185,7 +185,7 @@ async def test_a_belt_that_waits_shows_its_depth_and_its_age(db: Database, clock
     assert value(found, "kvit_jobs_oldest_seconds", queue="events") == 90
 
 
-async def test_without_its_database_the_page_still_says_that_it_is_gone(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_without_its_database_the_page_still_says_that_it_is_gone(clock: FakeClock, tmp_path: Path) -> None:
     db = Database(f"sqlite:///{tmp_path}/nowhere/kvit.db")
     heartbeats = Heartbeats()
     heartbeats.beat("reconciler", clock.now())
@@ -203,7 +203,7 @@ async def test_counting_payments_reads_an_index_and_no_row(db: Database) -> None
     assert plan == ["SCAN payments USING COVERING INDEX ix_payments_state"]
 
 
-async def test_the_token_is_asked_for_by_the_whole_service(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_the_token_is_asked_for_by_the_whole_service(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path, metrics_token=TOKEN) as world:
         async with world.http.get(f"{world.service.base}/metrics") as answer:
             assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")

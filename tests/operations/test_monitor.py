@@ -10,7 +10,7 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from storage.database.database import Database
 from storage.job_queue import JobQueue
 from storage.models.job import NewJob
@@ -32,7 +32,7 @@ async def sell(world: World) -> None:
     """One sale that Kvit learns of in whatever way it can."""
     before = len(world.sent("✅ Paid:"))
     world.say("/pay 149,50 Coffee")
-    await world.until(lambda: len(world.stripe.ledger.intents) > before)
+    await world.until(lambda: len(world.stripe.store.intents) > before)
     await rest(world)
     await world.decide("approve")
     await pass_time(world, 61)
@@ -95,7 +95,7 @@ async def test_one_webhook_among_those_that_were_lost_shows_that_they_arrive(wor
     assert alerts(world) == []
 
 
-async def test_who_expects_no_webhooks_is_not_told_that_none_come(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_who_expects_no_webhooks_is_not_told_that_none_come(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path, webhooks=False) as world:
         for _ in range(4):
             await sell(world)
@@ -105,7 +105,7 @@ async def test_who_expects_no_webhooks_is_not_told_that_none_come(clock: TurnedC
 
 async def key_is(world: World, accepted: bool) -> None:
     ours = world.settings.stripe_api_key.get_secret_value()
-    world.stripe.world.key = ours if accepted else "sk_test_ofSomebodyElse0000000000"
+    world.stripe.state.key = ours if accepted else "sk_test_ofSomebodyElse0000000000"
 
 
 async def test_a_refused_key_is_told_once_however_many_days_and_once_that_it_is_over(world: World) -> None:
@@ -156,7 +156,7 @@ async def test_a_webhook_of_somebody_else_is_told_once_and_once_that_it_is_gone(
     await told(world, DEAF, HEARS)
 
 
-async def test_a_webhook_of_ours_that_is_replaced_is_told(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_a_webhook_of_ours_that_is_replaced_is_told(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path, telegram_mode="webhook", public_url="http://127.0.0.1:8080") as world:
         ours = "http://127.0.0.1:8080/telegram/webhook"
         await world.stop()
@@ -191,7 +191,7 @@ class Proxy:
 
 
 @asynccontextmanager
-async def behind_a_broken_proxy(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[tuple[World, Proxy]]:
+async def behind_a_broken_proxy(clock: FakeClock, tmp_path: Path) -> AsyncIterator[tuple[World, Proxy]]:
     proxy = Proxy(port := free_port())
     site = web.Application()
     site.router.add_post("/telegram/webhook", proxy.pass_on)
@@ -212,7 +212,7 @@ async def minutes(world: World, number: int) -> None:
 
 
 async def test_updates_that_wait_are_told_until_they_come_however_long_telegram_rests(
-    clock: TurnedClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    clock: FakeClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "bot")
     async with behind_a_broken_proxy(clock, tmp_path) as (world, proxy):
@@ -221,7 +221,7 @@ async def test_updates_that_wait_are_told_until_they_come_however_long_telegram_
         await minutes(world, 13)
         assert [line[: len(DEAF)] for line in alerts(world)] == [DEAF]
         await minutes(world, 20)
-        world.telegram.world.updates.clear()  # Telegram keeps an update for a day
+        world.telegram.state.updates.clear()  # Telegram keeps an update for a day
         await world.control("telegram", "faults", {"method": "getWebhookInfo", "how": "500", "times": 2})
         await minutes(world, 5)
         assert [line[: len(DEAF)] for line in alerts(world)] == [DEAF]
@@ -239,7 +239,7 @@ async def test_updates_that_wait_are_told_until_they_come_however_long_telegram_
 
 
 async def test_what_failed_while_kvit_was_away_and_comes_soon_after_is_not_told(
-    clock: TurnedClock, tmp_path: Path
+    clock: FakeClock, tmp_path: Path
 ) -> None:
     async with behind_a_broken_proxy(clock, tmp_path) as (world, proxy):
         world.say("/pay 80 DKK Cake")
@@ -249,12 +249,12 @@ async def test_what_failed_while_kvit_was_away_and_comes_soon_after_is_not_told(
         await world.begin()
         proxy.is_broken = False
         await minutes(world, 8)
-        assert len(world.stripe.ledger.intents) == 1
+        assert len(world.stripe.store.intents) == 1
         assert alerts(world) == []
 
 
 async def test_a_look_that_telegram_does_not_answer_says_nothing(
-    clock: TurnedClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    clock: FakeClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with behind_a_broken_proxy(clock, tmp_path) as (world, _):
         await worked_off(world)

@@ -42,6 +42,6 @@ async def test_what_may_not_be_written_is_said_at_the_start_and_is_served_once_i
             path.chmod(0o600)
         assert (folder / "kvit.db").read_bytes() == before
         process = await world.ready(*POWERLESS)
-        world.telegram.say(OWNER, OWNER, "/pay 149,50 Coffee")
+        world.telegram.send(OWNER, OWNER, "/pay 149,50 Coffee")
         await world.message("Waiting for payment")
         await world.stopped(process)

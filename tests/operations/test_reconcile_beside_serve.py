@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bot.app import AdapterOverrides, Service
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.stripe.gateway import GatewayError, Intent
 from handlers.stripe.retry import IDEMPOTENCY_KEY_TTL
 from storage.models.refund import StripeRefund
@@ -27,7 +27,7 @@ MANY = 8
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path, request_hours="72") as running:
         await open_shop(running)
         yield running
@@ -158,7 +158,7 @@ async def test_each_request_is_made_once_at_stripe(world: World, meet: bool, req
     await side_by_side(world, seams, seams, at_once())
     assert money(world) == (requests, 0)
     known = {row["intent_id"] for row in rows(world, "SELECT intent_id FROM payments")}
-    assert known == set(world.stripe.ledger.intents)
+    assert known == set(world.stripe.store.intents)
     assert sum("Waiting for payment" in one for one in texts(world)) == requests
 
 

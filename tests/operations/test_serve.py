@@ -58,16 +58,16 @@ async def test_told_to_end_with_payments_in_flight_it_ends_in_time_and_the_next_
 ) -> None:
     process = await world.ready()
     await world.subscribe("*")
-    world.stripe.switches.webhook_retries = (0.2,) * 100
-    world.stripe.switches.latency = 0.5
+    world.stripe.options.webhook_retries = (0.2,) * 100
+    world.stripe.options.latency = 0.5
     await world.ask(OWNERS[:4])
     cards = [await world.message("Waiting for payment", chat=owner) for owner in OWNERS[:4]]
     await world.ask(OWNERS[4:])
     await asyncio.gather(*(world.approve(card) for card in cards))
-    began = world.stripe.world.now()
+    began = world.stripe.state.now()
     await world.stopped(process)
-    assert (world.stripe.world.now() - began).total_seconds() < 20
-    world.stripe.switches.latency = 0
+    assert (world.stripe.state.now() - began).total_seconds() < 20
+    world.stripe.options.latency = 0
     process = await world.ready()
     await world.all_paid(process, OWNERS, waiting=OWNERS[4:])
     assert len(world.sent()) == len(world.sent("TEST")) + len(world.sent("✅ Paid:")) == 2 * len(OWNERS)
@@ -78,14 +78,14 @@ async def test_it_ends_in_time_though_stripe_does_not_answer_and_the_next_one_as
 ) -> None:
     process = await world.ready()
     await world.fault(world.stripe.base, "POST /v1/payment_intents", "timeout", when="after")
-    world.telegram.say(OWNER, OWNER, "/pay 149,50 Coffee")
-    await world.until(lambda: world.stripe.ledger.intents)
-    began = world.stripe.world.now()
+    world.telegram.send(OWNER, OWNER, "/pay 149,50 Coffee")
+    await world.until(lambda: world.stripe.store.intents)
+    began = world.stripe.state.now()
     await world.stopped(process)
-    assert (world.stripe.world.now() - began).total_seconds() < 20
+    assert (world.stripe.state.now() - began).total_seconds() < 20
     process = await world.ready()
     await world.message("Waiting for payment")
-    assert len(world.stripe.ledger.intents) == 1
+    assert len(world.stripe.store.intents) == 1
     await world.stopped(process)
 
 
@@ -150,7 +150,7 @@ async def test_a_webhook_at_telegram_is_left_alone_unless_it_is_to_be_taken_over
     assert world.telegram.webhook.url
     process = await world.ready("bot", "serve", "--take-over-webhook")
     assert not world.telegram.webhook.url
-    world.telegram.say(OWNER, OWNER, "/pay 149,50 Coffee")
+    world.telegram.send(OWNER, OWNER, "/pay 149,50 Coffee")
     await world.message("Waiting for payment")
     await world.stopped(process)
 
@@ -158,16 +158,16 @@ async def test_a_webhook_at_telegram_is_left_alone_unless_it_is_to_be_taken_over
 async def test_while_telegram_is_down_it_becomes_ready_and_takes_stripes_events(world: Outside) -> None:
     process = await world.ready()
     await world.subscribe("payment_intent.succeeded")
-    world.telegram.say(OWNER, OWNER, "/pay 149,50 Coffee")
+    world.telegram.send(OWNER, OWNER, "/pay 149,50 Coffee")
     card = await world.message("Waiting for payment")
     await world.drained()
     await world.stopped(process)
-    world.telegram.world.down = True
+    world.telegram.state.down = True
     process = await world.ready()
     await world.approve(card)
-    [delivery] = await world.until(lambda: world.stripe.ledger.deliveries)
+    [delivery] = await world.until(lambda: world.stripe.store.deliveries)
     assert delivery.status == 200
-    world.telegram.world.down = False
+    world.telegram.state.down = False
     await world.message("Paid · TEST", which=card["message_id"])
     await world.message("✅ Paid:")
     await world.stopped(process)
@@ -218,7 +218,7 @@ async def test_the_version_is_that_of_the_project(world: Outside) -> None:
 
 async def test_a_live_key_is_refused_while_test_payments_are_open(world: Outside) -> None:
     process = await world.ready()
-    world.telegram.say(OWNER, OWNER, "/pay 149,50 Coffee")
+    world.telegram.send(OWNER, OWNER, "/pay 149,50 Coffee")
     card = await world.message("Waiting for payment")
     await world.drained()
     await world.stopped(process)
@@ -235,13 +235,13 @@ async def test_a_live_key_is_refused_while_test_payments_are_open(world: Outside
 async def test_a_live_key_is_refused_while_a_test_refund_is_on_its_way(world: Outside) -> None:
     process = await world.ready()
     await world.subscribe("*")
-    world.telegram.say(OWNER, OWNER, "/pay 149,50 Coffee")
+    world.telegram.send(OWNER, OWNER, "/pay 149,50 Coffee")
     await world.approve(await world.message("Waiting for payment"))
     await world.message("✅ Paid:")
     async with world.http.post(f"{world.stripe.base}/_control/refunds/next", json={"status": "pending"}) as answer:
         assert answer.status == 200
     [ref] = (row[0] for row in world.rows("SELECT reference FROM payments"))
-    world.telegram.say(OWNER, OWNER, f"/refund {ref}")
+    world.telegram.send(OWNER, OWNER, f"/refund {ref}")
     world.tap(await world.message("Refund "), "Refund")
     await world.until(lambda: world.rows("SELECT status FROM refunds") == [("pending",)])
     await world.stopped(process)
@@ -268,7 +268,7 @@ async def test_a_whole_journey_with_accidents_leaves_no_secret_in_any_output(wor
     await world.fault(world.stripe.base, "GET /v1/payment_intents/:id", "500")
     await world.fault(world.telegram.base, "sendMessage", "drop")
     await world.fault(world.telegram.base, "getUpdates", "drop")
-    world.telegram.say(OWNER, OWNER, "/pay 149,50 Coffee")
+    world.telegram.send(OWNER, OWNER, "/pay 149,50 Coffee")
     await world.approve(await world.message("Waiting for payment"), "fail")
     card = await world.message("That attempt failed")
     world.tap(card, "New link")
@@ -283,7 +283,7 @@ async def test_a_whole_journey_with_accidents_leaves_no_secret_in_any_output(wor
 def secrets_of(world: Outside) -> dict[str, str]:
     """Everything that opens something, by its name."""
     token, key = world.telegram.token, world.stripe.key
-    [intent] = world.stripe.ledger.intents.values()
+    [intent] = world.stripe.store.intents.values()
     [(page,)] = world.rows("SELECT page_token FROM payments")
     return {
         "bot token": token.partition(":")[2],
@@ -295,5 +295,5 @@ def secrets_of(world: Outside) -> dict[str, str]:
         "token of the metrics, and what strangers sent": CANARY,
         "client secret": intent["client_secret"],
         "token of the page": page,
-        **{f"link {number}": nonce for number, nonce in enumerate(world.stripe.ledger.links)},
+        **{f"link {number}": nonce for number, nonce in enumerate(world.stripe.store.links)},
     }

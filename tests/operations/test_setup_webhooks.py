@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox.fake_telegram.api_error import bad
+from bot.sandbox.fake_telegram.api_error import bad_request
 from bot.stripe.admin_client import API_VERSION
 from bot.stripe.serialization import EVENT_TYPES
 from bot.telegram.menus import menu_languages
@@ -29,7 +29,7 @@ async def terminal(tmp_path: Path) -> AsyncIterator[Terminal]:
 
 
 def endpoints(terminal: Terminal) -> list[dict[str, Any]]:
-    return list(terminal.stripe.ledger.endpoints.values())
+    return list(terminal.stripe.store.webhook_endpoints.values())
 
 
 async def test_stripe_gets_the_endpoint_and_its_secret_is_shown_once(terminal: Terminal) -> None:
@@ -108,7 +108,7 @@ async def test_a_pretend_stripe_on_this_machine_takes_http(terminal: Terminal) -
 
 
 async def test_a_key_that_may_not_make_endpoints_is_told_which_right_it_lacks(terminal: Terminal) -> None:
-    terminal.stripe.switches.lacking = ("webhook_endpoints.write",)
+    terminal.stripe.options.missing_permissions = ("webhook_endpoints.write",)
     ended = await terminal.run(SETUP)
     assert (ended.code, endpoints(terminal)) == (1, [])
     assert "Give the key the right Webhook Endpoints: Write" in ended.lines[ENDPOINT]
@@ -122,7 +122,7 @@ async def test_a_wrong_key_and_a_wrong_token_each_have_their_line(terminal: Term
 
 
 async def test_a_vendor_out_of_reach_is_said_of_that_one_alone(terminal: Terminal) -> None:
-    terminal.telegram.world.down = True
+    terminal.telegram.state.down = True
     ended = await terminal.run(SETUP)
     assert ended.code == 1
     assert "Telegram cannot be reached" in ended.lines[MENUS]
@@ -137,7 +137,7 @@ async def test_telegram_learns_where_to_send_updates(terminal: Terminal) -> None
     sent = terminal.sent("setWebhook")[-1]
     assert (sent["url"], int(sent["max_connections"])) == (f"{PUBLIC}/telegram/webhook", 40)
     assert sent["drop_pending_updates"] in (False, "false")
-    assert terminal.telegram.world.updates.allowed == list(ALLOWED_UPDATES)
+    assert terminal.telegram.state.updates.allowed == list(ALLOWED_UPDATES)
     assert len(terminal.telegram.webhook.secret) == 64
     given = await terminal.run(SETUP, telegram_mode="webhook", telegram_webhook_secret="chosen")
     assert (given.code, terminal.telegram.webhook.secret) == (0, "chosen")
@@ -152,7 +152,7 @@ async def test_where_kvit_polls_telegrams_webhook_is_left_as_it_is(terminal: Ter
 
 
 async def test_a_refused_webhook_says_what_telegram_needs(terminal: Terminal) -> None:
-    terminal.telegram._counter._methods["setWebhook"] = refuse
+    terminal.telegram._http_api._methods["setWebhook"] = refuse
     ended = await terminal.run(SETUP, telegram_mode="webhook")
     assert ended.code == 1
     assert "port 443, 80, 88 or 8443" in ended.lines[WEBHOOK]
@@ -160,12 +160,12 @@ async def test_a_refused_webhook_says_what_telegram_needs(terminal: Terminal) ->
 
 
 def refuse(call: object) -> None:
-    raise bad("bad webhook: Webhook can be set up only on ports 80, 88, 443 or 8443")
+    raise bad_request("bad webhook: Webhook can be set up only on ports 80, 88, 443 or 8443")
 
 
 async def test_a_long_wait_that_telegram_asks_for_is_told_and_not_waited_out(terminal: Terminal) -> None:
     order = {"method": "setMyDescription", "how": "429", "retry_after": 900}
-    terminal.telegram._counter.faults.order(order)
+    terminal.telegram._http_api.faults.add(order)
     ended = await terminal.run(SETUP)
     assert ended.code == 1
     assert "Telegram asks to wait 900 seconds." in ended.lines[MENUS]
@@ -173,7 +173,7 @@ async def test_a_long_wait_that_telegram_asks_for_is_told_and_not_waited_out(ter
 
 async def test_the_bot_has_menus_for_every_scope_and_language(terminal: Terminal) -> None:
     assert (await terminal.run(SETUP)).code == 0
-    menus, descriptions = terminal.telegram.world.menus, terminal.telegram.world.descriptions
+    menus, descriptions = terminal.telegram.state.menus, terminal.telegram.state.descriptions
     scopes = {"default", "all_private_chats", "all_group_chats", "all_chat_administrators"}
     codes = {code for code, _ in menu_languages()}
     assert {"", "en"} <= codes
@@ -186,7 +186,7 @@ async def test_a_menu_shows_what_can_be_used_there(terminal: Terminal) -> None:
     await terminal.run(SETUP)
     shown = {
         json.loads(scope)["type"]: [it["command"] for it in menu]
-        for (scope, code), menu in terminal.telegram.world.menus.items()
+        for (scope, code), menu in terminal.telegram.state.menus.items()
         if not code
     }
     assert shown["all_private_chats"] == shown["all_chat_administrators"] == list(COMMANDS)

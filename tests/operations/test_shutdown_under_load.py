@@ -53,14 +53,14 @@ async def dawdlers(world: Outside) -> AsyncIterator[None]:
 async def test_it_ends_in_time_and_the_next_one_loses_and_doubles_nothing(world: Outside, signals: int) -> None:
     process = await world.ready()
     await world.subscribe("*")
-    world.stripe.switches.webhook_retries = (0.2,) * 100
+    world.stripe.options.webhook_retries = (0.2,) * 100
     await world.ask(OWNERS[:3])
     cards = [await world.message("Waiting for payment", chat=owner) for owner in OWNERS[:3]]
-    world.stripe.switches.latency = 1.0
+    world.stripe.options.latency = 1.0
     async with dawdlers(world):
         await world.ask(OWNERS[3:])
         await asyncio.gather(*(world.approve(card) for card in cards))
-        began = world.stripe.world.now()
+        began = world.stripe.state.now()
         if signals == 1:
             await world.stopped(process)
         else:
@@ -70,10 +70,10 @@ async def test_it_ends_in_time_and_the_next_one_loses_and_doubles_nothing(world:
                     await asyncio.sleep(0.01)
             process.send_signal(signal.SIGTERM)
             assert (await world.ended(process))[0] == -signal.SIGTERM
-        assert (world.stripe.world.now() - began).total_seconds() < 20
-    world.stripe.switches.latency = 0
+        assert (world.stripe.state.now() - began).total_seconds() < 20
+    world.stripe.options.latency = 0
     process = await world.ready()
     await world.all_paid(process, OWNERS, waiting=OWNERS[3:])
-    assert len(world.stripe.ledger.intents) == len(OWNERS)
+    assert len(world.stripe.store.intents) == len(OWNERS)
     if signals == 1:
         assert len(world.sent()) == 2 * len(OWNERS)

@@ -20,7 +20,7 @@ import yaml  # type: ignore[import-untyped]
 from prometheus_client.registry import Collector
 
 from bot.cli import main
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from bot.settings import Settings
 from bot.settings_validators import trusted_proxies
 from handlers.operations.metrics import GaugeCollector, Metrics
@@ -58,7 +58,7 @@ def unit(name: str) -> ConfigParser:
 def exported() -> dict[str, set[str]]:
     """Every sample's name that `/metrics` can show, and its labels."""
     db = Database("sqlite:///nowhere.db")
-    clock = TurnedClock()
+    clock = FakeClock()
     metrics = Metrics(clock)
     GaugeCollector(metrics, Statistics(db), [], Heartbeats(), clock)
     found: dict[str, set[str]] = {}

@@ -14,11 +14,11 @@ import pytest
 import stripe
 
 from bot.cli import main, our_version
-from bot.sandbox.fake_services import Vendors
+from bot.sandbox.fake_services import FakeServices
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
-from bot.sandbox.shared.fake_clock import TurnedClock
-from bot.sandbox.standalone import introduced
+from bot.sandbox.shared.fake_clock import FakeClock
+from bot.sandbox.standalone import connection_info
 from bot.settings import Settings
 from bot.stripe.gateway import StripeGateway
 from bot.stripe.serialization import EVENT_TYPES
@@ -247,8 +247,8 @@ def test_the_states_of_the_architecture_are_those_of_the_store() -> None:
 
 
 def test_the_sandbox_introduces_itself_as_the_readme_says() -> None:
-    clock = TurnedClock()
-    told = introduced(Vendors(clock, FakeStripe(clock), FakeTelegram(clock)))
+    clock = FakeClock()
+    told = connection_info(FakeServices(clock, FakeStripe(clock), FakeTelegram(clock)))
     assert told.keys() <= set(spans(SAID))
     posted = next(line for line in blocks("sh") if "/_control/messages" in line)
     assert f'"from_id": {told["owner_id"]}' in posted

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.evidence import eventually, rest, rows, webhooks
 from tests.support.people import ADMIN, GROUP, MERCHANT, in_time, open_shop, reply
 from tests.support.refund_steps import back, back_up, by_hand, drafted, paid, ref_of, refunded, restore, texts, told
@@ -17,7 +17,7 @@ from tests.support.world import Json, World, opened
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await open_shop(running)
         yield running
@@ -50,7 +50,7 @@ async def test_a_wish_is_not_paid_on_top_of_what_went_back_before_the_yes(world:
     assert back(world) == [(5000, "succeeded")]
 
 
-async def test_nor_where_no_webhook_ever_tells(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_nor_where_no_webhook_ever_tells(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path, webhooks=False) as world:
         await open_shop(world)
         card = await reply(world, world.say("/pay 125 Tea"), "Waiting for payment")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bot.app import AdapterOverrides
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from bot.stripe.gateway import StripeGateway
 from handlers.stripe.gateway import GatewayError
 from tests.invariants.mutations import OpenGateway
@@ -68,7 +68,7 @@ class Late(OpenGateway):
 
 
 @asynccontextmanager
-async def late_world(clock: TurnedClock, tmp_path: Path, kind: type[Late] = Late) -> AsyncIterator[tuple[World, Late]]:
+async def late_world(clock: FakeClock, tmp_path: Path, kind: type[Late] = Late) -> AsyncIterator[tuple[World, Late]]:
     async with opened(clock, tmp_path) as world:
         await open_shop(world)
         await world.stop()
@@ -98,7 +98,7 @@ def refused(world: World) -> list[str]:
 
 @pytest.mark.parametrize("why", ["role", "by hand"])
 async def test_a_refund_on_its_way_is_not_said_to_have_come_to_nothing(
-    clock: TurnedClock, tmp_path: Path, why: str
+    clock: FakeClock, tmp_path: Path, why: str
 ) -> None:
     async with late_world(clock, tmp_path) as (world, gateway):
         ref = await unheard_refund(world, gateway)
@@ -117,7 +117,7 @@ async def test_a_refund_on_its_way_is_not_said_to_have_come_to_nothing(
 
 @pytest.mark.parametrize("why", ["role", "by hand"])
 async def test_one_that_never_arrives_is_dropped_then_and_is_asked_for_no_more(
-    clock: TurnedClock, tmp_path: Path, why: str
+    clock: FakeClock, tmp_path: Path, why: str
 ) -> None:
     async with late_world(clock, tmp_path) as (world, gateway):
         await unheard_refund(world, gateway)
@@ -130,7 +130,7 @@ async def test_one_that_never_arrives_is_dropped_then_and_is_asked_for_no_more(
 
 
 @pytest.mark.parametrize("arrives", [True, False])
-async def test_a_capture_on_its_way_is_not_said_to_be_undone(clock: TurnedClock, tmp_path: Path, arrives: bool) -> None:
+async def test_a_capture_on_its_way_is_not_said_to_be_undone(clock: FakeClock, tmp_path: Path, arrives: bool) -> None:
     async with late_world(clock, tmp_path) as (world, gateway):
         ref = ref_of(await held(world, by=ADMIN, chat=GROUP))
         question = await reply(world, world.say(f"/capture {ref}", by=ADMIN, chat=GROUP), "Take DKK", chat=GROUP)
@@ -163,7 +163,7 @@ class Refusing(Late):
 
 @pytest.mark.parametrize("arrives", [True, False])
 async def test_a_refusal_does_not_speak_for_the_try_before_that_is_on_its_way(
-    clock: TurnedClock, tmp_path: Path, arrives: bool
+    clock: FakeClock, tmp_path: Path, arrives: bool
 ) -> None:
     async with late_world(clock, tmp_path, Refusing) as (world, gateway):
         await unheard_refund(world, gateway)

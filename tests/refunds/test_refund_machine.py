@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 )
 
 from bot.sandbox.fake_stripe import FakeStripe
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.access.permissions import Action, is_allowed
 from storage.errors import UserError
 from storage.models.payment import Payment
@@ -82,7 +82,7 @@ class MoneyOut(RuleBasedStateMachine):
     def open(self) -> None:
         self.loop, self.folder = asyncio.Runner(), Path(mkdtemp())
         (self.folder / "kvit.db").write_bytes(blank())
-        self.clock = TurnedClock(NOON, frozen=True)
+        self.clock = FakeClock(NOON, frozen=True)
         self.stripe = FakeStripe(self.clock)
         self.base = self.loop.run(self.stripe.start())
         self.desks = Counter(self.folder, self.base, self.stripe.key, self.clock, ABOVE)
@@ -270,11 +270,11 @@ class MoneyOut(RuleBasedStateMachine):
     @property
     def ledger(self) -> Any:
         """Stripe's own."""
-        return self.stripe.ledger
+        return self.stripe.store
 
     async def _turn(self, seconds: int) -> None:
         self.clock.advance(seconds)
-        self.stripe.world.alarms.ring()
+        self.stripe.state.timers.run_due()
 
     async def _tap(self, refund_id: str, by: int) -> None:
         """The door of a button: it asks who may, and the desk the rest."""

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.refunds.state_machine import mark_insufficient_balance, next_look, retry, rotate_key
 from storage.models.money import Money
 from storage.models.refund import Refund, RefundStatus
@@ -38,13 +38,13 @@ TWO: dict[str, Any] = {"refund_approval_above": "5000"}
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await open_shop(running)
         yield running
 
 
-async def test_the_second_admin_has_a_day_though_the_draft_had_minutes(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_the_second_admin_has_a_day_though_the_draft_had_minutes(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path, **TWO) as world:
         await open_shop(world)
         ref = ref_of(await paid(world, chat=GROUP))
@@ -58,7 +58,7 @@ async def test_the_second_admin_has_a_day_though_the_draft_had_minutes(clock: Tu
         assert back(world) == [(6000, "succeeded")]
 
 
-async def test_after_a_day_the_second_yes_comes_too_late(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_after_a_day_the_second_yes_comes_too_late(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path, **TWO) as world:
         await open_shop(world)
         ref = ref_of(await paid(world, chat=GROUP))
@@ -82,7 +82,7 @@ async def test_a_wish_that_nobody_approved_is_over_after_a_day_though_stripe_can
     if why == "down":
         await world.control("stripe", "down", {"down": True})
     else:
-        world.stripe.switches.lacking = ("refunds.read", "refunds.write", "charges.read", "events.read")
+        world.stripe.options.missing_permissions = ("refunds.read", "refunds.write", "charges.read", "events.read")
     world.advance(DAY + 1)
     world.say(f"/refund {ref} 40", by=MERCHANT, chat=GROUP)
     await in_time(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.evidence import fault, pass_time, rest, rows, webhooks
 from tests.support.people import ADMIN, GROUP, MERCHANT, STRANGER, alerted, dismiss, in_time, open_shop, refused, reply
 from tests.support.refund_steps import (
@@ -29,7 +29,7 @@ from tests.support.world import OWNER, World, labels, opened
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await open_shop(running)
         yield running
@@ -175,7 +175,7 @@ async def test_an_admin_declines_and_whoever_asked_learns_it(world: World) -> No
     await world.answer(world.tap(asks, "Do not refund"))
     await told(world, "was declined", MERCHANT)
     assert "decided already" in await alerted(
-        world, world.telegram.tap(asks["message_id"], OWNER, "y:" + _id(world), OWNER)
+        world, world.telegram.press_button(asks["message_id"], OWNER, "y:" + _id(world), OWNER)
     )
     assert asked(world) == []
 
@@ -193,7 +193,7 @@ async def test_a_wish_that_nobody_approves_ends_after_a_day_and_is_told(world: W
 
 
 async def test_above_the_limit_a_second_admin_has_to_approve_and_never_the_same(
-    clock: TurnedClock, tmp_path: Path
+    clock: FakeClock, tmp_path: Path
 ) -> None:
     async with opened(clock, tmp_path, refund_approval_above=5000) as world:
         await open_shop(world)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.runtime.heartbeats import Heartbeats
 from handlers.runtime.worker import LEASE_SECONDS, Worker
 from storage.database.database import Database
@@ -35,7 +35,7 @@ class Night:
         return self._verdict if self.handled[job.key] == 1 else Done()
 
 
-async def drained(queue: JobQueue, clock: TurnedClock, seconds: float = 0) -> None:
+async def drained(queue: JobQueue, clock: FakeClock, seconds: float = 0) -> None:
     """Wait until everything is settled, while so many seconds go by again and again."""
     async with asyncio.timeout(30):
         while await queue.depth():
@@ -43,7 +43,7 @@ async def drained(queue: JobQueue, clock: TurnedClock, seconds: float = 0) -> No
             await asyncio.sleep(0.001)
 
 
-async def through(db: Database, clock: TurnedClock, verdict: Outcome, again: float = 0) -> Counter[str]:
+async def through(db: Database, clock: FakeClock, verdict: Outcome, again: float = 0) -> Counter[str]:
     """How often each mail was handled, night after night."""
     queue, handled = JobQueue(db, "inbox"), Counter[str]()
     for number in range(NIGHTS):
@@ -63,12 +63,12 @@ async def through(db: Database, clock: TurnedClock, verdict: Outcome, again: flo
     return handled
 
 
-async def test_what_was_done_as_the_machine_woke_is_not_done_again(db: Database, clock: TurnedClock) -> None:
+async def test_what_was_done_as_the_machine_woke_is_not_done_again(db: Database, clock: FakeClock) -> None:
     handled = await through(db, clock, Done())
     assert len(handled) == NIGHTS * EACH
     assert {key: times for key, times in handled.items() if times > 1} == {}
 
 
-async def test_what_is_to_be_tried_again_is_tried_once_more_and_not_forgotten(db: Database, clock: TurnedClock) -> None:
+async def test_what_is_to_be_tried_again_is_tried_once_more_and_not_forgotten(db: Database, clock: FakeClock) -> None:
     handled = await through(db, clock, Retry("later", 0))
     assert {*handled.values()} == {2}

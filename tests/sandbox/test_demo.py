@@ -18,8 +18,8 @@ import aiohttp
 import pytest
 
 from bot.sandbox import seed_users
-from bot.sandbox.demo.server import opened
-from bot.sandbox.demo.stack import Market
+from bot.sandbox.demo.server import start_demo
+from bot.sandbox.demo.stack import DemoStack
 from bot.sandbox.fake_telegram import FakeTelegram
 from handlers.chat.routes import COMMANDS
 from tests.support.program import ROOT, ended, first_line, running
@@ -29,19 +29,19 @@ Json = dict[str, Any]
 
 
 @pytest.fixture
-async def demo() -> AsyncIterator[tuple[str, Market]]:
-    async with opened(0, brisk=True) as running:
+async def demo() -> AsyncIterator[tuple[str, DemoStack]]:
+    async with start_demo(0, unthrottled=True) as running:
         yield running
 
 
 @pytest.fixture
-def origin(demo: tuple[str, Market]) -> str:
+def origin(demo: tuple[str, DemoStack]) -> str:
     return demo[0]
 
 
 @pytest.fixture
-def telegram(demo: tuple[str, Market]) -> FakeTelegram:
-    return demo[1].vendors.telegram
+def telegram(demo: tuple[str, DemoStack]) -> FakeTelegram:
+    return demo[1].services.telegram
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ async def listening(http: aiohttp.ClientSession, origin: str) -> AsyncIterator[S
 
 
 def test_the_files_of_the_page_are_small_and_have_nothing_from_elsewhere() -> None:
-    parts = [path.read_text("utf-8") for path in (ROOT / "bot" / "sandbox").glob("chat_*")]
+    parts = [path.read_text("utf-8") for path in (ROOT / "bot" / "sandbox" / "demo" / "static").iterdir()]
     assert len(parts) == 5
     assert sum(len(part.encode()) for part in parts) < 60_000
     assert not re.search(r"(src|href|url|import)\W{1,3}(https?:)?//", "".join(parts))
@@ -104,7 +104,7 @@ async def test_it_says_where_it_is_ends_by_a_signal_and_leaves_nothing(told: sig
 async def test_it_takes_the_next_free_port() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        async with opened(port) as (origin, _):
+        async with start_demo(port) as (origin, _):
             assert int(origin.rpartition(":")[2]) > port
 
 
@@ -119,7 +119,9 @@ async def test_it_does_not_run_beside_a_live_key(arguments: tuple[str, ...], nam
     assert "51abc" not in complaints
 
 
-async def test_the_page_allows_itself_and_nothing_else(demo: tuple[str, Market], http: aiohttp.ClientSession) -> None:
+async def test_the_page_allows_itself_and_nothing_else(
+    demo: tuple[str, DemoStack], http: aiohttp.ClientSession
+) -> None:
     origin, market = demo
     async with http.get(origin) as answer:
         page, policy = await answer.text(), answer.headers["Content-Security-Policy"]
@@ -129,7 +131,7 @@ async def test_the_page_allows_itself_and_nothing_else(demo: tuple[str, Market],
         digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
         assert allowed[directive] == f"'sha256-{digest}'"
     assert allowed["default-src"] == allowed["base-uri"] == allowed["frame-ancestors"] == "'none'"
-    assert allowed["frame-src"].split() == [market.vendors.stripe.base, market.service.base]
+    assert allowed["frame-src"].split() == [market.services.stripe.base, market.service.base]
     assert allowed["require-trusted-types-for"] == "'script'"
 
 
@@ -147,7 +149,9 @@ async def test_other_sites_and_other_names_of_this_machine_are_turned_away(
         assert answer.status == 404
 
 
-async def test_only_the_demo_may_frame_the_pages_of_kvit(demo: tuple[str, Market], http: aiohttp.ClientSession) -> None:
+async def test_only_the_demo_may_frame_the_pages_of_kvit(
+    demo: tuple[str, DemoStack], http: aiohttp.ClientSession
+) -> None:
     origin, market = demo
     async with http.get(f"{market.service.base}/healthz") as answer:
         assert f"frame-ancestors {origin}" in answer.headers["Content-Security-Policy"]
@@ -155,15 +159,15 @@ async def test_only_the_demo_may_frame_the_pages_of_kvit(demo: tuple[str, Market
 
 
 async def test_a_page_hears_everything_first_and_then_only_what_is_new(
-    demo: tuple[str, Market], http: aiohttp.ClientSession
+    demo: tuple[str, DemoStack], http: aiohttp.ClientSession
 ) -> None:
     origin, market = demo
-    telegram = market.vendors.telegram
-    telegram.say(seed_users.OWNER.id, seed_users.OWNER.id, "/pay 125 DKK Coffee")
-    card = await telegram.until(lambda t: t.world.chats[seed_users.OWNER.id].messages.get(2), PATIENCE)
+    telegram = market.services.telegram
+    telegram.send(seed_users.OWNER.id, seed_users.OWNER.id, "/pay 125 DKK Coffee")
+    card = await telegram.wait_until(lambda t: t.state.chats[seed_users.OWNER.id].messages.get(2), PATIENCE)
     async with listening(http, origin) as stream:
         first = await stream.next()
-        assert [person["name"] for person in first["setting"]["people"]] == [player.name for player in seed_users.CAST]
+        assert [person["name"] for person in first["setting"]["people"]] == [player.name for player in seed_users.USERS]
         assert [message["message_id"] for message in first["messages"]][:2] == [1, card["message_id"]]
         assert first["weather"] == [dict.fromkeys(("stripe_down", "telegram_down", "lose", "double", "poor"), False)]
         [attempt] = first["attempts"]
@@ -175,12 +179,12 @@ async def test_a_page_hears_everything_first_and_then_only_what_is_new(
         assert "edit_date" in edited
 
 
-async def test_the_strip_tells_who_said_what_to_whom(demo: tuple[str, Market], http: aiohttp.ClientSession) -> None:
+async def test_the_strip_tells_who_said_what_to_whom(demo: tuple[str, DemoStack], http: aiohttp.ClientSession) -> None:
     origin, market = demo
-    telegram = market.vendors.telegram
-    telegram.say(seed_users.OWNER.id, seed_users.OWNER.id, "/pay 125 DKK Coffee")
-    await telegram.until(lambda _: market.vendors.stripe.ledger.deliveries, PATIENCE)
-    await telegram.until(lambda t: t.world.chats[seed_users.OWNER.id].messages.get(2), PATIENCE)
+    telegram = market.services.telegram
+    telegram.send(seed_users.OWNER.id, seed_users.OWNER.id, "/pay 125 DKK Coffee")
+    await telegram.wait_until(lambda _: market.services.stripe.store.deliveries, PATIENCE)
+    await telegram.wait_until(lambda t: t.state.chats[seed_users.OWNER.id].messages.get(2), PATIENCE)
     async with listening(http, origin) as stream:
         said = {(row["way"], row["what"]): row for row in (await stream.next())["talk"]}
     assert said["Telegram → Kvit", "message"]["said"] == ""
@@ -191,7 +195,7 @@ async def test_the_strip_tells_who_said_what_to_whom(demo: tuple[str, Market], h
 
 
 async def test_an_answer_that_is_lost_is_told_as_what_broke_it(
-    demo: tuple[str, Market], http: aiohttp.ClientSession
+    demo: tuple[str, DemoStack], http: aiohttp.ClientSession
 ) -> None:
     origin, market = demo
     async with listening(http, origin) as stream:
@@ -199,7 +203,7 @@ async def test_an_answer_that_is_lost_is_told_as_what_broke_it(
         fault = {"method": "POST /v1/payment_intents", "how": "drop", "when": "after"}
         async with http.post(f"{origin}/do/stripe/faults", json=fault) as answer:
             assert answer.status == 200
-        market.vendors.telegram.say(seed_users.OWNER.id, seed_users.OWNER.id, "/pay 125 DKK Coffee")
+        market.services.telegram.send(seed_users.OWNER.id, seed_users.OWNER.id, "/pay 125 DKK Coffee")
         rows: list[Json] = []
         while not (lost := [row for row in rows if row["said"] == "drop after"]):
             rows += await stream.until("talk")
@@ -222,9 +226,11 @@ async def test_what_was_broken_on_purpose_is_shown_until_it_is_mended(origin: st
             assert weather | shown == weather
 
 
-async def test_a_hold_can_be_let_lapse_until_it_is_over(demo: tuple[str, Market], http: aiohttp.ClientSession) -> None:
+async def test_a_hold_can_be_let_lapse_until_it_is_over(
+    demo: tuple[str, DemoStack], http: aiohttp.ClientSession
+) -> None:
     origin, market = demo
-    stripe = market.vendors.stripe
+    stripe = market.services.stripe
     form = {"amount": "500", "currency": "dkk", "capture_method": "manual", "confirm": "true"}
     form |= {"payment_method_data[type]": "mobilepay", "return_url": "https://kvit.example"}
     headers = {"Authorization": f"Bearer {stripe.key}"}
@@ -264,15 +270,15 @@ async def test_the_menu_is_the_bots_own_once_it_has_one(
 
 async def test_the_shop_knows_its_people_and_its_group_and_nobody_else(telegram: FakeTelegram) -> None:
     for player in (seed_users.MERCHANT, seed_users.ADMIN, seed_users.SECOND_ADMIN):
-        said = telegram.say(seed_users.GROUP, player.id, "/pay 125 DKK Coffee")
-        card = await telegram.until(lambda t, n=said: _answer(t, seed_users.GROUP, n), PATIENCE)  # type: ignore[misc]
+        said = telegram.send(seed_users.GROUP, player.id, "/pay 125 DKK Coffee")
+        card = await telegram.wait_until(lambda t, n=said: _answer(t, seed_users.GROUP, n), PATIENCE)  # type: ignore[misc]
         assert "reply_markup" in card
-    telegram.say(seed_users.STRANGER.id, seed_users.STRANGER.id, "/pay 125 DKK Coffee")
-    refusal = await telegram.until(lambda t: _answer(t, seed_users.STRANGER.id, 1), PATIENCE)
-    assert str(seed_users.STRANGER.id) in refusal["text"]
+    telegram.send(seed_users.GUEST.id, seed_users.GUEST.id, "/pay 125 DKK Coffee")
+    refusal = await telegram.wait_until(lambda t: _answer(t, seed_users.GUEST.id, 1), PATIENCE)
+    assert str(seed_users.GUEST.id) in refusal["text"]
 
 
 def _answer(telegram: FakeTelegram, chat_id: int, said: int) -> Json | None:
     """What the bot answered to a message."""
-    messages = telegram.world.chats[chat_id].messages.values()
+    messages = telegram.state.chats[chat_id].messages.values()
     return next((m for m in messages if m.get("reply_to_message", {}).get("message_id") == said), None)

@@ -10,8 +10,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from bot.sandbox import seed_users
-from bot.sandbox.demo.server import opened
-from bot.sandbox.demo.stack import Market
+from bot.sandbox.demo.server import start_demo
+from bot.sandbox.demo.stack import DemoStack
 from handlers.chat.routes import COMMANDS
 from tests.support.browser import PATIENCE, chromium, page_at
 from tests.support.demo_phones import PAY, WIDE, asked, call, card_on, last, offered, phone
@@ -21,13 +21,13 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def demo() -> AsyncIterator[tuple[str, Market]]:
-    async with opened(0, brisk=True) as running:
+async def demo() -> AsyncIterator[tuple[str, DemoStack]]:
+    async with start_demo(0, unthrottled=True) as running:
         yield running
 
 
 @pytest.fixture
-def market(demo: tuple[str, Market]) -> Market:
+def market(demo: tuple[str, DemoStack]) -> DemoStack:
     return demo[1]
 
 
@@ -38,7 +38,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def page(demo: tuple[str, Market], browser: Browser) -> AsyncIterator[Page]:
+async def page(demo: tuple[str, DemoStack], browser: Browser) -> AsyncIterator[Page]:
     settings = {"viewport": WIDE, "permissions": ["clipboard-read", "clipboard-write"]}
     async with page_at(browser, demo[0], **settings) as shown:
         yield shown
@@ -100,7 +100,7 @@ async def test_who_is_declined_by_fate_leaves_the_wallet_too(page: Page) -> None
     await expect(phone(page).get_by_text("Reference")).to_be_visible()
 
 
-async def test_a_link_is_shared_or_copied_and_pasted(page: Page, market: Market) -> None:
+async def test_a_link_is_shared_or_copied_and_pasted(page: Page, market: DemoStack) -> None:
     card = await asked(page)
     await card.get_by_role("link", name="Share").click()
     await expect(page.locator("#toast")).to_have_text("Sent to Clara’s phone")
@@ -158,16 +158,16 @@ async def test_a_card_is_answered_with_a_command(page: Page) -> None:
     await expect(page.locator("#replying")).to_be_hidden()
 
 
-async def test_an_alert_has_to_be_closed_by_hand(page: Page, market: Market) -> None:
+async def test_an_alert_has_to_be_closed_by_hand(page: Page, market: DemoStack) -> None:
     keyboard = {"inline_keyboard": [[{"text": "Tap me", "callback_data": "nothing"}]]}
-    await call(market, "sendMessage", chat_id=seed_users.STRANGER.id, text="first", reply_markup=keyboard)
+    await call(market, "sendMessage", chat_id=seed_users.GUEST.id, text="first", reply_markup=keyboard)
     await page.get_by_role("radio", name="Sven").check(force=True)
-    telegram = market.vendors.telegram
-    telegram.say(seed_users.STRANGER.id, seed_users.STRANGER.id, "/start")
-    await call(market, "sendMessage", chat_id=seed_users.STRANGER.id, text="A button", reply_markup=keyboard)
+    telegram = market.services.telegram
+    telegram.send(seed_users.GUEST.id, seed_users.GUEST.id, "/start")
+    await call(market, "sendMessage", chat_id=seed_users.GUEST.id, text="A button", reply_markup=keyboard)
     await market.service.stop()  # so that the tap is answered by the test
     await page.get_by_role("button", name="Tap me").click()
-    tap = await telegram.until(lambda t: next(iter(t.world.taps), None), PATIENCE / 1000)
+    tap = await telegram.wait_until(lambda t: next(iter(t.state.callback_queries), None), PATIENCE / 1000)
     await call(market, "answerCallbackQuery", callback_query_id=tap, text="Read this first", show_alert=True)
     await expect(page.get_by_role("dialog")).to_contain_text("Read this first")
     await page.get_by_role("button", name="OK", exact=True).click()
@@ -181,7 +181,7 @@ async def test_each_person_and_the_group_have_a_chat_of_their_own(page: Page) ->
     await expect(page.locator("#seller-owner")).to_have_text("Sven’s phone")
     await expect(page.locator(".message")).to_have_count(0)
     await page.get_by_role("group", name="Examples").get_by_role("button").first.click()
-    await expect(page.locator(".message").last).to_contain_text(str(seed_users.STRANGER.id))
+    await expect(page.locator(".message").last).to_contain_text(str(seed_users.GUEST.id))
     await page.get_by_role("radio", name="Mikkel").check(force=True)
     await page.get_by_role("radio", name="Group").check(force=True)
     await asked(page, "/pay 40 DKK Cake")
@@ -225,13 +225,13 @@ async def test_what_was_written_while_telegram_was_down_is_answered_afterwards(p
     await expect(last(page).get_by_role("link", name=PAY)).to_be_visible()
 
 
-async def test_in_the_customers_chat_what_the_bot_offers_becomes_the_card(page: Page, market: Market) -> None:
+async def test_in_the_customers_chat_what_the_bot_offers_becomes_the_card(page: Page, market: DemoStack) -> None:
     await page.get_by_role("radio", name="Customer", exact=True).check(force=True)
     await expect(page.locator("#inline-hint")).to_be_visible()
     await expect(page.locator("#seller-name")).to_have_text("Clara")
     offers = await offered(page, "125 coffee")
     await expect(offers).to_have_text(["Ask for DKK 125.00coffee"])
-    assert market.vendors.stripe.ledger.intents == {}
+    assert market.services.stripe.store.intents == {}
     await offers.first.click()
     card = await card_on(page)
     await expect(card).to_contain_text("via @KvitDemoBot")
@@ -266,18 +266,18 @@ async def test_what_is_offered_is_for_whoever_holds_the_phone(page: Page) -> Non
     offers = await offered(page, "125 coffee")
     await expect(offers).to_contain_text(["DKK 125.00"])
     await page.get_by_role("radio", name="Sven").check(force=True)
-    await expect(offers).to_contain_text([str(seed_users.STRANGER.id)])
+    await expect(offers).to_contain_text([str(seed_users.GUEST.id)])
 
 
-async def test_in_the_customers_chat_nothing_else_is_sent(page: Page, market: Market) -> None:
+async def test_in_the_customers_chat_nothing_else_is_sent(page: Page, market: DemoStack) -> None:
     await page.get_by_role("radio", name="Customer", exact=True).check(force=True)
     await page.get_by_role("combobox", name="Message").fill("/pay 125 DKK Coffee")
     await page.keyboard.press("Enter")
     await expect(page.locator("#toast")).to_contain_text("type @KvitDemoBot and an amount")
-    assert not any(entry.method == "message" for entry in market.vendors.telegram.transcript)
+    assert not any(entry.method == "message" for entry in market.services.telegram.transcript)
 
 
-async def test_money_is_refunded_and_comes_back_by_fate(page: Page, market: Market) -> None:
+async def test_money_is_refunded_and_comes_back_by_fate(page: Page, market: DemoStack) -> None:
     await asked(page)
     await page.get_by_role("button", name="Approve 125.00").click()
     poor = page.get_by_role("button", name="No money for refunds")
@@ -291,7 +291,7 @@ async def test_money_is_refunded_and_comes_back_by_fate(page: Page, market: Mark
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("button", name="Refund in Dashboard 125.00")).to_be_visible()
     assert await page.evaluate("document.activeElement.textContent") == "1 min"
-    [refund] = market.vendors.stripe.ledger.refunds.values()
+    [refund] = market.services.stripe.store.refunds.values()
     assert (refund["status"], refund["failure_reason"]) == ("failed", "expired_or_canceled_card")
 
 
@@ -321,7 +321,7 @@ async def test_a_hold_lapses_by_fate(page: Page) -> None:
     await expect(page.locator("#payments")).to_contain_text("Nothing is paid or held")
 
 
-async def test_a_customer_disputes_and_the_bank_decides(page: Page, market: Market) -> None:
+async def test_a_customer_disputes_and_the_bank_decides(page: Page, market: DemoStack) -> None:
     await asked(page)
     await page.get_by_role("button", name="Approve 125.00").click()
     refunds, disputes = (
@@ -333,7 +333,7 @@ async def test_a_customer_disputes_and_the_bank_decides(page: Page, market: Mark
     await page.get_by_role("button", name="Dispute won 125.00").click()
     await expect(refunds).to_be_visible()
     await expect(disputes).to_have_count(0)
-    assert [each["status"] for each in market.vendors.stripe.ledger.disputes.values()] == ["won"]
+    assert [each["status"] for each in market.services.stripe.store.disputes.values()] == ["won"]
 
 
 async def test_the_strip_opens_and_hides_what_was_said(page: Page) -> None:

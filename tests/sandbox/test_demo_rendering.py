@@ -9,8 +9,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from bot.sandbox import seed_users
-from bot.sandbox.demo.server import opened
-from bot.sandbox.demo.stack import Market
+from bot.sandbox.demo.server import start_demo
+from bot.sandbox.demo.stack import DemoStack
 from tests.support.browser import barriers, chromium, page_at, sideways
 from tests.support.demo_phones import NARROW, PAY, WIDE, asked, call, offered, phone
 
@@ -19,13 +19,13 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def demo() -> AsyncIterator[tuple[str, Market]]:
-    async with opened(0, brisk=True) as running:
+async def demo() -> AsyncIterator[tuple[str, DemoStack]]:
+    async with start_demo(0, unthrottled=True) as running:
         yield running
 
 
 @pytest.fixture
-def market(demo: tuple[str, Market]) -> Market:
+def market(demo: tuple[str, DemoStack]) -> DemoStack:
     return demo[1]
 
 
@@ -36,7 +36,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def page(demo: tuple[str, Market], browser: Browser) -> AsyncIterator[Page]:
+async def page(demo: tuple[str, DemoStack], browser: Browser) -> AsyncIterator[Page]:
     settings = {"viewport": WIDE, "permissions": ["clipboard-read", "clipboard-write"]}
     async with page_at(browser, demo[0], **settings) as shown:
         yield shown
@@ -48,7 +48,7 @@ async def test_what_people_write_stays_text(page: Page) -> None:
     assert await page.locator("#messages img").count() == 0
 
 
-async def test_a_message_looks_as_its_entities_say(page: Page, market: Market) -> None:
+async def test_a_message_looks_as_its_entities_say(page: Page, market: DemoStack) -> None:
     text = (
         "😀 <b>bold <i>both</i></b> <code>a&lt;b</code> <u>u</u><s>s</s> <tg-spoiler>hidden</tg-spoiler>\n"
         '<blockquote>quoted</blockquote> <a href="https://kvit.example/x">a link</a> #tag @someone /help'
@@ -69,7 +69,7 @@ async def test_a_message_looks_as_its_entities_say(page: Page, market: Market) -
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 async def test_nothing_stands_in_anybodys_way(
-    demo: tuple[str, Market], browser: Browser, scheme: str, size: dict[str, int]
+    demo: tuple[str, DemoStack], browser: Browser, scheme: str, size: dict[str, int]
 ) -> None:
     async with page_at(browser, demo[0], viewport=size, color_scheme=scheme) as page:
         await expect(page.get_by_role("group", name="Examples").get_by_role("button").first).to_be_visible()
@@ -97,7 +97,7 @@ async def test_nothing_stands_in_anybodys_way(
 
 
 async def test_on_a_small_screen_the_first_step_is_in_sight_and_the_second_phone_comes_to_it(
-    demo: tuple[str, Market], browser: Browser
+    demo: tuple[str, DemoStack], browser: Browser
 ) -> None:
     async with page_at(browser, demo[0], viewport=NARROW) as page:
         await expect(page.get_by_role("button", name="Send")).to_be_in_viewport()

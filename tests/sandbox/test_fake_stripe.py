@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 import stripe
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.fake_stripe_shop import Shop, opened
 
 
 @pytest.fixture
-async def shop(clock: TurnedClock) -> AsyncIterator[Shop]:
+async def shop(clock: FakeClock) -> AsyncIterator[Shop]:
     async with opened(clock) as running:
         yield running
 
@@ -121,13 +121,13 @@ async def test_confirm_while_a_link_is_open_is_refused_or_replaces_it_as_the_swi
     with pytest.raises(stripe.InvalidRequestError) as refused:
         await shop.confirm(intent.id)
     assert refused.value.code == "payment_intent_unexpected_state"
-    await shop.control("switches", {"confirm_while_open": "replace"})
+    await shop.control("options", {"confirm_while_open": "replace"})
     assert link(await shop.confirm(intent.id)) != link(intent)
-    assert [attempt.outcome for attempt in shop.fake.ledger.attempts[intent.id]] == ["replaced", None]
+    assert [attempt.outcome for attempt in shop.fake.store.attempts[intent.id]] == ["replaced", None]
 
 
 async def test_too_many_confirms_cancel_the_intent(shop: Shop) -> None:
-    await shop.control("switches", {"confirm_limit": 2})
+    await shop.control("options", {"confirm_limit": 2})
     intent = await shop.create()
     for _ in range(2):
         await shop.control(f"intents/{intent.id}/decline")
@@ -217,7 +217,7 @@ async def test_a_hold_cannot_be_refunded_but_canceled_without_any_refund(shop: S
     await shop.sdk.v1.payment_intents.cancel_async(intent.id)
     released = await shop.retrieve(intent.id)
     assert (released.status, released.amount_capturable) == ("canceled", 0)
-    assert not shop.fake.ledger.refunds
+    assert not shop.fake.store.refunds
 
 
 async def test_a_method_without_confirm_waits_for_confirmation(shop: Shop) -> None:
@@ -240,7 +240,7 @@ async def test_a_finished_intent_cannot_be_changed_and_an_open_attempt_keeps_its
         await update(intent.id, {"metadata": {"a": "b"}})
 
 
-async def test_two_runs_have_the_same_ids_even_if_one_looked_more_often(clock: TurnedClock) -> None:
+async def test_two_runs_have_the_same_ids_even_if_one_looked_more_often(clock: FakeClock) -> None:
     seen: list[str] = []
     for _ in range(2):
         async with opened(clock) as running:
@@ -252,8 +252,8 @@ async def test_two_runs_have_the_same_ids_even_if_one_looked_more_often(clock: T
     assert len(seen[0]) == 27
 
 
-async def test_a_live_key_makes_live_objects(clock: TurnedClock) -> None:
+async def test_a_live_key_makes_live_objects(clock: FakeClock) -> None:
     async with opened(clock, key="sk_live_0123456789abcdef") as running:
         intent = await running.create()
         assert intent.livemode is True
-        assert all(event["livemode"] for event in running.fake.ledger.events.values())
+        assert all(event["livemode"] for event in running.fake.store.events.values())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import stripe
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.fake_stripe_shop import RETURN_URL, Shop, opened
 
 CREATE = "amount=500&currency=dkk"
@@ -34,7 +34,7 @@ ONLY_SOMETIMES = {
 
 
 @pytest.fixture
-async def shop(clock: TurnedClock) -> AsyncIterator[Shop]:
+async def shop(clock: FakeClock) -> AsyncIterator[Shop]:
     async with opened(clock) as running:
         yield running
 
@@ -112,7 +112,7 @@ async def test_a_malformed_create_is_refused_in_stripes_words(
     assert (answer["error"].get("code"), answer["error"].get("param")) == (code, param)
     assert headers["Request-Id"].startswith("req_")
     assert headers["Stripe-Version"] == "2026-10-28.endive"
-    assert not shop.fake.ledger.intents
+    assert not shop.fake.store.intents
 
 
 async def test_only_mobilepay_can_be_asked_for_by_name(shop: Shop) -> None:
@@ -130,7 +130,7 @@ async def test_only_mobilepay_can_be_asked_for_by_name(shop: Shop) -> None:
 
 
 async def test_an_account_without_mobilepay_refuses_it_and_says_so_when_asked(shop: Shop) -> None:
-    await shop.control("switches", {"mobilepay": "inactive"})
+    await shop.control("options", {"mobilepay": "inactive"})
     with pytest.raises(stripe.InvalidRequestError) as refused:
         await shop.create()
     assert refused.value.code == "payment_method_unactivated"
@@ -187,18 +187,18 @@ async def test_intents_are_listed_newest_first_by_page_and_by_time(shop: Shop) -
     assert [intent.id for intent in first.data] == [made[4], made[3]]
     assert first.has_more is True
     assert [intent.id async for intent in first.auto_paging_iter()] == made[::-1]
-    middle = int(shop.fake.ledger.intents[made[2]]["created"])
+    middle = int(shop.fake.store.intents[made[2]]["created"])
     since = await service.list_async({"created": {"gte": middle, "lt": middle + 20}})
     assert [intent.id for intent in since.data] == [made[3], made[2]]
 
 
 async def test_events_can_be_read_on_from_the_last_one_seen_oldest_first(shop: Shop) -> None:
     await shop.create()
-    seen = list(shop.fake.ledger.events)[-1]
+    seen = list(shop.fake.store.events)[-1]
     for _ in range(3):
         await shop.create()
     page = await shop.sdk.v1.events.list_async({"ending_before": seen, "limit": 2})
-    assert [event.id async for event in page.auto_paging_iter()] == list(shop.fake.ledger.events)[2:]
+    assert [event.id async for event in page.auto_paging_iter()] == list(shop.fake.store.events)[2:]
 
 
 async def test_events_are_chosen_by_type_and_forgotten_after_thirty_days(shop: Shop) -> None:
@@ -221,13 +221,13 @@ async def test_an_event_names_the_request_and_the_key_that_caused_it(shop: Shop)
     events = (await shop.sdk.v1.events.list_async()).data
     asked = [event.request.idempotency_key for event in events if event.request is not None]
     assert asked == [None, None, "create:p1:1", "create:p1:1"]
-    assert shop.fake.ledger.requests[0].request_id == shop.fake.ledger.events[events[-1].id]["request"]["id"]
+    assert shop.fake.store.requests[0].request_id == shop.fake.store.events[events[-1].id]["request"]["id"]
 
 
 async def test_snapshots_do_not_change_with_their_object(shop: Shop) -> None:
     intent = await shop.create()
     await shop.control(f"intents/{intent.id}/approve")
-    statuses = [event["data"]["object"]["status"] for event in shop.fake.ledger.events.values()]
+    statuses = [event["data"]["object"]["status"] for event in shop.fake.store.events.values()]
     assert statuses == ["requires_payment_method", "requires_action", "succeeded", "succeeded"]
 
 

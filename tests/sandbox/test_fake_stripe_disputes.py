@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator
 import pytest
 import stripe
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.fake_stripe_shop import Shop, opened
 
 DAY = 86400
 
 
 @pytest.fixture
-async def shop(clock: TurnedClock) -> AsyncIterator[Shop]:
+async def shop(clock: FakeClock) -> AsyncIterator[Shop]:
     async with opened(clock) as running:
         yield running
 

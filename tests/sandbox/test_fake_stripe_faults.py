@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 import stripe
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.fake_stripe_shop import Shop, opened
 
 CREATE = "POST /v1/payment_intents"
@@ -17,7 +17,7 @@ BODY = "amount=500&currency=dkk"
 
 
 @pytest.fixture
-async def shop(clock: TurnedClock) -> AsyncIterator[Shop]:
+async def shop(clock: FakeClock) -> AsyncIterator[Shop]:
     async with opened(clock) as running:
         yield running
 
@@ -29,8 +29,8 @@ async def test_the_same_key_gives_the_old_answer_though_the_world_moved_on(shop:
     assert (again.id, again.status) == (intent.id, "requires_action")
     assert again.last_response is not None
     assert again.last_response.headers["Idempotent-Replayed"] == "true"
-    assert len(shop.fake.ledger.intents) == 1
-    assert [request.replayed for request in shop.fake.ledger.requests] == [False, True]
+    assert len(shop.fake.store.intents) == 1
+    assert [request.replayed for request in shop.fake.store.requests] == [False, True]
 
 
 async def test_a_key_belongs_to_one_request(shop: Shop) -> None:
@@ -62,9 +62,9 @@ async def test_a_refused_form_does_not_use_up_its_key_but_a_refused_state_does(s
 
 
 async def test_two_requests_at_once_under_one_key_are_a_conflict(shop: Shop) -> None:
-    shop.fake.switches.latency = 1
+    shop.fake.options.latency = 1
     first = asyncio.create_task(shop.create("k"))
-    while not shop.fake.ledger.requests:
+    while not shop.fake.store.requests:
         await asyncio.sleep(0)
     with pytest.raises(stripe.APIError) as conflict:
         await shop.create("k")
@@ -92,15 +92,15 @@ async def test_a_fault_strikes_the_nth_request_only(shop: Shop, when: str, how: 
     with pytest.raises(errors[how]):
         await shop.create("b")
     await shop.create("c")
-    assert len(shop.fake.ledger.intents) == (2 if when == "before" else 3)
-    assert shop.fake.ledger.requests[1].fault == f"{how} {when}"
+    assert len(shop.fake.store.intents) == (2 if when == "before" else 3)
+    assert shop.fake.store.requests[1].fault == f"{how} {when}"
 
 
 async def test_after_a_lost_answer_the_same_key_finds_what_was_made(shop: Shop) -> None:
     await shop.control("faults", {"method": CREATE, "when": "after", "how": "drop"})
     with pytest.raises(stripe.APIConnectionError):
         await shop.create("k")
-    assert [(await shop.create("k")).id] == list(shop.fake.ledger.intents)
+    assert [(await shop.create("k")).id] == list(shop.fake.store.intents)
 
 
 async def test_a_500_of_an_executed_request_is_replayed(shop: Shop) -> None:
@@ -109,7 +109,7 @@ async def test_a_500_of_an_executed_request_is_replayed(shop: Shop) -> None:
         with pytest.raises(stripe.APIError) as broken:
             await shop.create("k")
         assert broken.value.http_status == 500
-    assert len(shop.fake.ledger.intents) == 1
+    assert len(shop.fake.store.intents) == 1
 
 
 async def test_a_500_hides_a_refusal_as_well_and_is_replayed(shop: Shop) -> None:
@@ -151,15 +151,15 @@ async def test_a_timeout_holds_the_answer_until_the_client_gives_up(shop: Shop, 
     await shop.control("faults", {"method": CREATE, "when": when, "how": "timeout"})
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(shop.raw("POST", "/v1/payment_intents", BODY), 0.3)
-    assert len(shop.fake.ledger.intents) == made
-    assert shop.fake.ledger.requests[0].status is None
+    assert len(shop.fake.store.intents) == made
+    assert shop.fake.store.requests[0].status is None
 
 
-async def test_stop_lets_go_of_held_answers(clock: TurnedClock) -> None:
+async def test_stop_lets_go_of_held_answers(clock: FakeClock) -> None:
     async with opened(clock) as running:
         await running.control("faults", {"method": CREATE, "how": "timeout"})
         held = asyncio.create_task(running.create())
-        while not running.fake.ledger.requests:
+        while not running.fake.store.requests:
             await asyncio.sleep(0)
         async with asyncio.timeout(0.5):
             await running.fake.stop()
@@ -168,20 +168,20 @@ async def test_stop_lets_go_of_held_answers(clock: TurnedClock) -> None:
 
 
 async def test_a_client_that_goes_away_does_not_undo_its_request(shop: Shop) -> None:
-    shop.fake.switches.latency = 1
+    shop.fake.options.latency = 1
     asked = asyncio.create_task(shop.create("k"))
-    while not shop.fake.ledger.requests:
+    while not shop.fake.store.requests:
         await asyncio.sleep(0)
     asked.cancel()
     await asyncio.gather(asked, return_exceptions=True)
-    shop.fake.switches.latency = 0
+    shop.fake.options.latency = 0
     await shop.create("k2")
-    assert len(shop.fake.ledger.intents) == 1
+    assert len(shop.fake.store.intents) == 1
     shop.clock.advance(1)
     await shop.create("k3")
-    assert len(shop.fake.ledger.intents) == 3
+    assert len(shop.fake.store.intents) == 3
     assert (await shop.create("k")).status == "requires_action"
-    assert shop.fake.ledger.requests[-1].replayed
+    assert shop.fake.store.requests[-1].replayed
 
 
 async def test_while_stripe_is_down_nothing_answers_but_the_control_routes(shop: Shop) -> None:
@@ -201,7 +201,7 @@ async def test_while_stripe_is_down_nothing_answers_but_the_control_routes(shop:
     [
         ("intents/pi_x/approve", {}, 404),
         ("intents/pi_x/decline", {}, 404),
-        ("intents/pi_x/lapse", {}, 404),
+        ("intents/pi_x/expire", {}, 404),
         ("events/evt_x/deliver", {}, 404),
         ("clock", {"advance": "soon"}, 400),
         ("clock", {"advance": -1}, 400),
@@ -211,10 +211,10 @@ async def test_while_stripe_is_down_nothing_answers_but_the_control_routes(shop:
         ("faults", {"method": CREATE, "how": "drop", "nth": 0}, 400),
         ("faults", {"method": CREATE, "how": "drop", "soon": True}, 400),
         ("webhooks", {"mode": "sing"}, 400),
-        ("switches", {"colour": "red"}, 400),
-        ("switches", {"webhook_retries": 5}, 400),
-        ("switches", {"mobilepay": "perhaps"}, 400),
-        ("switches", {"latency": True}, 400),
+        ("options", {"colour": "red"}, 400),
+        ("options", {"webhook_retries": 5}, 400),
+        ("options", {"mobilepay": "perhaps"}, 400),
+        ("options", {"latency": True}, 400),
     ],
 )
 async def test_control_routes_refuse_what_they_do_not_understand(
@@ -231,16 +231,16 @@ async def test_control_routes_refuse_bad_json_and_what_is_too_late(shop: Shop) -
         assert answer.status == 400
     intent = await shop.create()
     await shop.control(f"intents/{intent.id}/approve")
-    await shop.control(f"intents/{intent.id}/lapse", status=409)
+    await shop.control(f"intents/{intent.id}/expire", status=409)
 
 
 async def test_the_ledger_is_shown_whole(shop: Shop) -> None:
     intent = await shop.create("k")
-    async with shop.http.get(f"{shop.fake.base}/_control/ledger") as answer:
+    async with shop.http.get(f"{shop.fake.base}/_control/store") as answer:
         ledger = await answer.json()
     assert list(ledger["intents"]) == [intent.id]
     assert ledger["requests"][0]["idempotency_key"] == "k"
     assert ledger["requests"][0]["params"]["metadata"] == {"payment": "p1"}
-    assert ledger["attempts"][intent.id][0]["ends"] == "2026-11-24T12:05:00+00:00"
+    assert ledger["attempts"][intent.id][0]["expires_at"] == "2026-11-24T12:05:00+00:00"
     async with shop.http.get(f"{shop.fake.base}/_control/intents") as answer:
         assert [each["id"] for each in await answer.json()] == [intent.id]

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import stripe
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.fake_stripe_shop import Shop, opened
 
 
 @pytest.fixture
-async def shop(clock: TurnedClock) -> AsyncIterator[Shop]:
+async def shop(clock: FakeClock) -> AsyncIterator[Shop]:
     async with opened(clock) as running:
         yield running
 
@@ -52,7 +52,7 @@ async def test_a_refund_that_waits_counts_as_given_and_succeeds_when_its_time_co
 
 
 async def test_a_refund_that_waits_may_count_only_once_it_succeeded_and_is_never_given_twice(shop: Shop) -> None:
-    await shop.control("switches", {"waiting_refunds_count": False})
+    await shop.control("options", {"pending_refunds_count": False})
     intent = await shop.paid()
     await shop.control("refunds/next", {"status": "pending"})
     made = await refund(shop, intent.id, 1000)
@@ -132,7 +132,7 @@ async def test_a_refused_refund_is_refused_again_under_its_key_and_granted_under
         with pytest.raises(stripe.InvalidRequestError) as refused:
             await refund(shop, intent.id, key="refund:1:1")
         assert refused.value.code == code
-    assert not shop.fake.ledger.refunds
+    assert not shop.fake.store.refunds
     assert (await refund(shop, intent.id, key="refund:1:2")).status == "succeeded"
 
 
@@ -158,9 +158,9 @@ async def test_without_money_a_refund_waits_until_the_balance_covers_it(shop: Sh
     assert (await look(shop, big)).status == "pending"
     await shop.control("balance", {"available": 500})
     assert (await look(shop, big)).status == "succeeded"
-    assert shop.fake.world.purse.available == 0
+    assert shop.fake.state.balance.available == 0
     await shop.control(f"refunds/{big.id}/fail")
-    assert shop.fake.world.purse.available == 500
+    assert shop.fake.state.balance.available == 500
 
 
 async def test_a_refund_that_waits_has_not_left_the_balance_yet(shop: Shop) -> None:
@@ -239,7 +239,7 @@ async def test_a_refund_whose_twin_is_under_way_is_a_conflict_and_happens_once(s
     assert conflict.value.error is not None
     assert conflict.value.error.code == "idempotency_key_in_use"
     assert (await refund(shop, intent.id, key="k")).status == "succeeded"
-    assert len(shop.fake.ledger.refunds) == 1
+    assert len(shop.fake.store.refunds) == 1
 
 
 async def test_a_locked_object_is_429_and_leaves_the_key_free(shop: Shop) -> None:

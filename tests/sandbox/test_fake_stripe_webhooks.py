@@ -8,12 +8,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.fake_stripe_shop import Shop, opened
 
 
 @pytest.fixture
-async def shop(clock: TurnedClock) -> AsyncIterator[Shop]:
+async def shop(clock: FakeClock) -> AsyncIterator[Shop]:
     async with opened(clock) as running:
         yield running
 
@@ -21,9 +21,9 @@ async def shop(clock: TurnedClock) -> AsyncIterator[Shop]:
 async def tries(shop: Shop, count: int) -> list[tuple[int, int | None]]:
     """Attempt and status of the deliveries, once there are `count` of them."""
     async with asyncio.timeout(5):
-        while len(shop.fake.ledger.deliveries) < count:
+        while len(shop.fake.store.deliveries) < count:
             await asyncio.sleep(0)
-    return [(delivery.attempt, delivery.status) for delivery in shop.fake.ledger.deliveries]
+    return [(delivery.attempt, delivery.status) for delivery in shop.fake.store.deliveries]
 
 
 async def test_events_arrive_signed_at_the_endpoint_that_asked_for_them(shop: Shop) -> None:
@@ -46,9 +46,9 @@ async def test_a_lapse_reaches_the_endpoint_without_anybody_asking(shop: Shop) -
 
 
 async def test_attempts_lapse_by_themselves_in_real_time_too() -> None:
-    async with opened(TurnedClock()) as running:
+    async with opened(FakeClock()) as running:
         await running.subscribe("payment_intent.payment_failed")
-        running.fake.switches.attempt_seconds = 0.05
+        running.fake.options.attempt_seconds = 0.05
         await running.create()
         assert len(await running.receiver.events(1)) == 1
 
@@ -79,7 +79,7 @@ async def test_lost_webhooks_are_in_the_list_and_can_be_delivered_by_hand(shop: 
     await shop.subscribe("payment_intent.created")
     await shop.control("webhooks", {"mode": "lose"})
     await shop.create()
-    lost = next(iter(shop.fake.ledger.events))
+    lost = next(iter(shop.fake.store.events))
     assert shop.receiver.bodies.empty()
     for _ in range(2):
         await shop.control(f"events/{lost}/deliver")
@@ -93,10 +93,10 @@ async def test_held_webhooks_wait_for_release_and_may_come_twice_and_out_of_orde
     await shop.control(f"intents/{intent.id}/approve")
     assert await shop.control("webhooks/release") == {"released": 4}
     arrived = [event["id"] for event in await shop.receiver.events(8)]
-    assert sorted(arrived) == sorted(2 * list(shop.fake.ledger.events))
+    assert sorted(arrived) == sorted(2 * list(shop.fake.store.events))
 
 
-async def test_delivery_can_be_off_from_the_start(clock: TurnedClock) -> None:
+async def test_delivery_can_be_off_from_the_start(clock: FakeClock) -> None:
     async with opened(clock, automatic_delivery=False) as running:
         await running.subscribe("payment_intent.created")
         await running.create()
@@ -107,7 +107,7 @@ async def test_delivery_can_be_off_from_the_start(clock: TurnedClock) -> None:
 async def page_of(shop: Shop, **changes: str) -> tuple[str, str]:
     """The id of a new intent and the address of its test page."""
     intent = await shop.create(**changes)
-    url = shop.fake.ledger.intents[intent.id]["next_action"]["redirect_to_url"]["url"]
+    url = shop.fake.store.intents[intent.id]["next_action"]["redirect_to_url"]["url"]
     return intent.id, url
 
 
@@ -126,7 +126,7 @@ async def test_the_customer_decides_on_the_page_and_is_sent_back(
         assert decided.status == 303
         query = parse_qs(urlsplit(decided.headers["Location"]).query)
     assert (await shop.retrieve(intent)).status == status
-    secret = shop.fake.ledger.intents[intent]["client_secret"]
+    secret = shop.fake.store.intents[intent]["client_secret"]
     assert query == {
         "lang": ["da"],
         "payment_intent": [intent],
@@ -172,7 +172,7 @@ async def test_a_link_nobody_made_is_not_found(shop: Shop) -> None:
 
 
 async def test_a_customer_may_be_approved_after_the_link_expired_while_stripe_has_not_noticed(shop: Shop) -> None:
-    await shop.control("switches", {"lapse_delay": 60})
+    await shop.control("options", {"expiry_delay": 60})
     intent, url = await page_of(shop)
     shop.clock.advance(330)
     assert (await shop.retrieve(intent)).status == "requires_action"

@@ -17,7 +17,7 @@ from telegram.constants import ParseMode
 from telegram.error import BadRequest, Conflict, Forbidden, InvalidToken
 
 from bot.sandbox.fake_telegram import FakeTelegram
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 
 GUEST = 4242
 PAY = InlineKeyboardMarkup([[InlineKeyboardButton("Pay", url="https://pay.example.dk/p/1")]])
@@ -25,7 +25,7 @@ CANCEL = InlineKeyboardMarkup([[InlineKeyboardButton("Cancel", callback_data="c:
 
 
 @pytest.fixture
-async def telegram(clock: TurnedClock) -> AsyncIterator[FakeTelegram]:
+async def telegram(clock: FakeClock) -> AsyncIterator[FakeTelegram]:
     fake = FakeTelegram(clock)
     await fake.start()
     yield fake
@@ -53,7 +53,7 @@ async def test_both_clients_learn_who_they_are(telegram: FakeTelegram, ptb: PtbB
 async def test_a_command_reaches_both_clients_with_its_entity(
     telegram: FakeTelegram, ptb: PtbBot, aiogram: AiogramBot
 ) -> None:
-    number = telegram.say(telegram.chat_id, telegram.owner_id, "/pay 125 two coffees")
+    number = telegram.send(telegram.chat_id, telegram.owner_id, "/pay 125 two coffees")
     ours, theirs = (await ptb.get_updates())[0].message, (await aiogram.get_updates())[0].message
     assert ours is not None
     assert theirs is not None
@@ -67,24 +67,24 @@ async def test_a_command_reaches_both_clients_with_its_entity(
 
 async def test_a_waiting_poll_wakes_when_somebody_writes(telegram: FakeTelegram, ptb: PtbBot) -> None:
     poll = asyncio.create_task(ptb.get_updates(timeout=25))
-    await telegram.until(lambda t: t.polls)
+    await telegram.wait_until(lambda t: t.open_polls)
     assert not poll.done()
-    telegram.say(telegram.chat_id, telegram.owner_id, "hello")
+    telegram.send(telegram.chat_id, telegram.owner_id, "hello")
     assert [update.message.text for update in await poll if update.message] == ["hello"]
 
 
 async def test_a_poll_ends_with_nothing_when_its_time_is_over(
-    telegram: FakeTelegram, ptb: PtbBot, clock: TurnedClock
+    telegram: FakeTelegram, ptb: PtbBot, clock: FakeClock
 ) -> None:
     poll = asyncio.create_task(ptb.get_updates(timeout=25))
-    await telegram.until(lambda t: t.polls)
+    await telegram.wait_until(lambda t: t.open_polls)
     clock.advance(25)
     assert await poll == ()
 
 
 async def test_an_update_comes_until_a_higher_offset_confirms_it(telegram: FakeTelegram, ptb: PtbBot) -> None:
-    telegram.say(telegram.chat_id, telegram.owner_id, "one")
-    telegram.say(telegram.chat_id, telegram.owner_id, "two")
+    telegram.send(telegram.chat_id, telegram.owner_id, "one")
+    telegram.send(telegram.chat_id, telegram.owner_id, "two")
     first, second = await ptb.get_updates()
     assert second.update_id == first.update_id + 1
     assert [update.update_id for update in await ptb.get_updates(offset=first.update_id)] == [
@@ -98,7 +98,7 @@ async def test_an_update_comes_until_a_higher_offset_confirms_it(telegram: FakeT
 
 async def test_a_second_poller_ends_the_first(telegram: FakeTelegram, ptb: PtbBot, aiogram: AiogramBot) -> None:
     first = asyncio.create_task(ptb.get_updates(timeout=25))
-    await telegram.until(lambda t: t.polls)
+    await telegram.wait_until(lambda t: t.open_polls)
     await aiogram.get_updates()
     with pytest.raises(Conflict, match="other getUpdates"):
         await first
@@ -113,7 +113,7 @@ async def test_a_sent_message_stands_in_the_chat_as_it_reads(telegram: FakeTeleg
         ("bold", 0, 7),
         ("italic", 11, 4),
     ]
-    shown = telegram.world.chats[telegram.chat_id].messages[sent.message_id]
+    shown = telegram.state.chats[telegram.chat_id].messages[sent.message_id]
     assert shown["reply_markup"]["inline_keyboard"][0][0]["callback_data"] == "c:1"
     entry = telegram.transcript[-1]
     assert (entry.direction, entry.method, entry.result["message_id"]) == ("out", "sendMessage", sent.message_id)
@@ -123,7 +123,7 @@ async def test_a_sent_message_stands_in_the_chat_as_it_reads(telegram: FakeTeleg
 async def test_an_edit_without_a_keyboard_takes_the_old_one_away(telegram: FakeTelegram, ptb: PtbBot) -> None:
     sent = await ptb.send_message(telegram.chat_id, "open", reply_markup=CANCEL)
     await ptb.edit_message_text("paid", telegram.chat_id, sent.message_id)
-    shown = telegram.world.chats[telegram.chat_id].messages[sent.message_id]
+    shown = telegram.state.chats[telegram.chat_id].messages[sent.message_id]
     assert shown["text"] == "paid"
     assert "reply_markup" not in shown
 
@@ -138,10 +138,10 @@ async def test_the_same_again_is_not_an_edit(telegram: FakeTelegram, ptb: PtbBot
 
 
 async def test_a_tap_carries_the_message_and_can_be_answered_once_in_time(
-    telegram: FakeTelegram, ptb: PtbBot, clock: TurnedClock
+    telegram: FakeTelegram, ptb: PtbBot, clock: FakeClock
 ) -> None:
     sent = await ptb.send_message(telegram.chat_id, "open", reply_markup=CANCEL)
-    number = telegram.tap(sent.message_id, telegram.owner_id, "c:1")
+    number = telegram.press_button(sent.message_id, telegram.owner_id, "c:1")
     [update] = await ptb.get_updates()
     assert update.callback_query is not None
     assert (update.callback_query.id, update.callback_query.data) == (number, "c:1")
@@ -153,12 +153,10 @@ async def test_a_tap_carries_the_message_and_can_be_answered_once_in_time(
         await ptb.answer_callback_query(number)
 
 
-async def test_a_tap_is_forgotten_long_before_a_message(
-    telegram: FakeTelegram, ptb: PtbBot, clock: TurnedClock
-) -> None:
+async def test_a_tap_is_forgotten_long_before_a_message(telegram: FakeTelegram, ptb: PtbBot, clock: FakeClock) -> None:
     sent = await ptb.send_message(telegram.chat_id, "open", reply_markup=CANCEL)
-    telegram.tap(sent.message_id, telegram.owner_id, "c:1")
-    telegram.say(telegram.chat_id, telegram.owner_id, "hello")
+    telegram.press_button(sent.message_id, telegram.owner_id, "c:1")
+    telegram.send(telegram.chat_id, telegram.owner_id, "hello")
     clock.advance(150)
     assert [update.message is not None for update in await ptb.get_updates()] == [True]
     clock.advance(24 * 3600)
@@ -166,7 +164,7 @@ async def test_a_tap_is_forgotten_long_before_a_message(
 
 
 async def test_a_stranger_cannot_be_written_to_and_a_wrong_token_is_refused(telegram: FakeTelegram) -> None:
-    telegram.say(-77, GUEST, "/help")
+    telegram.send(-77, GUEST, "/help")
     async with PtbBot(telegram.token, base_url=f"{telegram.base}/bot") as bot:
         with pytest.raises(BadRequest, match=r"(?i)chat not found"):
             await bot.send_message(11, "hello")
@@ -186,4 +184,4 @@ async def test_a_picture_cannot_become_a_text(telegram: FakeTelegram, ptb: PtbBo
     with pytest.raises(BadRequest, match=r"(?i)there is no text in the message to edit"):
         await ptb.edit_message_text("paid", telegram.chat_id, sent.message_id)
     await ptb.edit_message_caption(telegram.chat_id, sent.message_id, caption="Paid")
-    assert telegram.world.chats[telegram.chat_id].messages[sent.message_id]["caption"] == "Paid"
+    assert telegram.state.chats[telegram.chat_id].messages[sent.message_id]["caption"] == "Paid"

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.messenger import TelegramMessenger
 from bot.telegram.polling import Polling, WebhookConflict
@@ -22,7 +22,7 @@ CARD = Message("<b>125,00 kr.</b> open", ((Button("Cancel", data="c:1"), Button(
 
 
 @pytest.fixture
-async def talk(clock: TurnedClock) -> AsyncIterator[Talk]:
+async def talk(clock: FakeClock) -> AsyncIterator[Talk]:
     async with opened(clock) as running:
         yield running
 
@@ -54,15 +54,15 @@ async def test_a_card_lives_through_edits_and_a_tap(talk: Talk, messenger: Teleg
     await messenger.edit(ChatTarget(talk.chat), card, Message("<b>125,00 kr.</b> paid"))
     assert talk.shown(card)["text"] == "125,00 kr. paid"
     assert "reply_markup" not in talk.shown(card)
-    number = talk.fake.tap(card, talk.fake.owner_id, "c:1")
+    number = talk.fake.press_button(card, talk.fake.owner_id, "c:1")
     await messenger.answer_callback(number, "Too late")
-    assert (talk.fake.world.taps[number].answer or {})["text"] == "Too late"
+    assert (talk.fake.state.callback_queries[number].answer or {})["text"] == "Too late"
 
 
 async def test_what_will_never_arrive_is_told_apart_from_what_has_to_wait(
     talk: Talk, messenger: TelegramMessenger
 ) -> None:
-    talk.fake.say(GUEST, GUEST, "/start")
+    talk.fake.send(GUEST, GUEST, "/start")
     await talk.control("block", {"user_id": GUEST, "blocked": True})
     assert (await failure(messenger, GUEST)).permanent
     assert (await failure(messenger, 5)).permanent
@@ -75,7 +75,7 @@ async def test_what_will_never_arrive_is_told_apart_from_what_has_to_wait(
 async def test_a_group_that_moved_and_a_topic_that_is_gone_are_recognised(
     talk: Talk, messenger: TelegramMessenger
 ) -> None:
-    talk.fake.say(GROUP, GUEST, "/start")
+    talk.fake.send(GROUP, GUEST, "/start")
     moved = (await talk.control("migrate", {"chat_id": GROUP}))["chat_id"]
     assert (await failure(messenger, GROUP)).moved_to == moved
     await talk.control("messages", {"chat_id": moved, "from_id": GUEST, "text": "/start", "message_thread_id": 7})
@@ -84,7 +84,7 @@ async def test_a_group_that_moved_and_a_topic_that_is_gone_are_recognised(
 
 
 async def test_updates_are_kept_once_though_they_come_twice(
-    talk: Talk, request_to: AiohttpRequest, db: Database, clock: TurnedClock
+    talk: Talk, request_to: AiohttpRequest, db: Database, clock: FakeClock
 ) -> None:
     polling = Polling(request_to, JobQueue(db, "inbox"), clock, long_poll=0)
     said = await talk.control("messages", {"chat_id": GUEST, "from_id": GUEST, "text": "/pay 125"})

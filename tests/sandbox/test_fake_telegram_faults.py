@@ -12,14 +12,14 @@ import aiohttp
 import pytest
 
 from bot.sandbox.fake_telegram.transcript import LOST
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.fake_telegram_client import Talk, opened
 
 GROUP = -4001
 
 
 @pytest.fixture
-async def talk(clock: TurnedClock) -> AsyncIterator[Talk]:
+async def talk(clock: FakeClock) -> AsyncIterator[Talk]:
     async with opened(clock) as running:
         yield running
 
@@ -41,7 +41,7 @@ async def test_one_message_a_second_is_never_too_many(talk: Talk) -> None:
 
 
 async def test_a_group_takes_twenty_a_minute_edits_included(talk: Talk) -> None:
-    talk.fake.say(GROUP, talk.fake.owner_id, "/start")
+    talk.fake.send(GROUP, talk.fake.owner_id, "/start")
     card = await talk.send(chat_id=GROUP)
     for number in range(19):
         await talk.call("editMessageText", chat_id=GROUP, message_id=card, text=f"state {number}")
@@ -53,14 +53,14 @@ async def test_a_group_takes_twenty_a_minute_edits_included(talk: Talk) -> None:
 
 async def test_answers_to_taps_are_not_limited(talk: Talk) -> None:
     card = await talk.send()
-    number = talk.fake.tap(card, talk.fake.owner_id, "x")
+    number = talk.fake.press_button(card, talk.fake.owner_id, "x")
     for _ in range(40):
         await talk.call("answerCallbackQuery", callback_query_id=number)
 
 
 async def test_thirty_a_second_are_all_that_go_out(talk: Talk) -> None:
     for person in range(1, 32):
-        talk.fake.say(person, person, "/start")
+        talk.fake.send(person, person, "/start")
     for person in range(1, 31):
         await talk.send(chat_id=person)
     assert (await talk.answer("sendMessage", chat_id=31, text="x"))["error_code"] == 429
@@ -71,7 +71,7 @@ async def test_a_fault_before_leaves_nothing_behind_and_one_after_does_the_work(
         await talk.control("faults", {"method": "sendMessage", "nth": 1, "when": when, "how": "drop"})
         with pytest.raises(aiohttp.ClientError):
             await talk.send()
-        assert len(talk.fake.world.chats[talk.chat].messages) == count
+        assert len(talk.fake.state.chats[talk.chat].messages) == count
         assert talk.fake.transcript[-1].fault == f"drop {when}"
     await talk.send()
 
@@ -87,7 +87,7 @@ async def test_a_fault_strikes_the_nth_call_as_often_as_told(talk: Talk) -> None
 async def test_a_timeout_after_keeps_silent_though_it_was_done(talk: Talk) -> None:
     await talk.control("faults", {"method": "sendMessage", "when": "after", "how": "timeout"})
     silent = asyncio.create_task(talk.send("silence"))
-    message = await talk.fake.until(lambda t: t.world.chats[t.chat_id].messages.get(1))
+    message = await talk.fake.wait_until(lambda t: t.state.chats[t.chat_id].messages.get(1))
     assert message["text"] == "silence"
     silent.cancel()
 
@@ -96,7 +96,7 @@ async def test_telegram_down_hears_nothing_and_brings_it_later(talk: Talk) -> No
     await talk.control("down", {"down": True})
     with pytest.raises(aiohttp.ClientError):
         await talk.call("getMe")
-    talk.fake.say(talk.chat, talk.fake.owner_id, "are you there?")
+    talk.fake.send(talk.chat, talk.fake.owner_id, "are you there?")
     await talk.control("down", {"down": False})
     assert [message["text"] for message in await talk.updates()] == ["are you there?"]
 
@@ -145,7 +145,7 @@ async def test_stopping_lets_go_of_everybody_who_waits(talk: Talk) -> None:
     await talk.control("faults", {"method": "getMe", "how": "timeout"})
     silent = asyncio.create_task(talk.call("getMe"))
     poll = asyncio.create_task(talk.call("getUpdates", timeout=50))
-    await talk.fake.until(lambda t: t.polls and len(t.transcript))
+    await talk.fake.wait_until(lambda t: t.open_polls and len(t.transcript))
     await talk.fake.stop()
     assert await poll == []
     with pytest.raises(aiohttp.ClientError):
@@ -210,5 +210,5 @@ async def fault(talk: Talk, text: str) -> str:
     def noted() -> list[str]:
         return [entry.fault for entry in talk.fake.transcript if entry.params.get("text") == text]
 
-    await talk.fake.until(lambda _: noted() and (noted()[0] or text == "later"), timeout=10)
+    await talk.fake.wait_until(lambda _: noted() and (noted()[0] or text == "later"), timeout=10)
     return noted()[0]

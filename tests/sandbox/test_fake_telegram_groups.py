@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.fake_telegram_client import Json, Talk, opened
 
 GROUP = -4001
@@ -17,7 +17,7 @@ ALLOWED = ["message", "edited_message", "callback_query", "my_chat_member", "inl
 
 
 @pytest.fixture
-async def talk(clock: TurnedClock) -> AsyncIterator[Talk]:
+async def talk(clock: FakeClock) -> AsyncIterator[Talk]:
     async with opened(clock) as running:
         yield running
 
@@ -73,7 +73,7 @@ async def test_an_anonymous_admin_and_a_channel_hide_who_writes(talk: Talk) -> N
     assert anonymous["sender_chat"]["id"] == SUPERGROUP
     assert (channel["from"]["id"], channel["sender_chat"]["type"]) == (136817688, "channel")
     card = await talk.send(chat_id=SUPERGROUP)
-    talk.fake.tap(card, GUEST, "x", SUPERGROUP)
+    talk.fake.press_button(card, GUEST, "x", SUPERGROUP)
     [tap] = await talk.updates("callback_query")
     assert tap["from"]["id"] == GUEST
 
@@ -141,7 +141,7 @@ async def test_a_group_that_moved_says_where_it_is_now(talk: Talk) -> None:
 
 
 async def test_with_privacy_a_group_is_heard_only_when_it_speaks_to_the_bot(talk: Talk) -> None:
-    talk.fake.world.privacy = True
+    talk.fake.state.privacy = True
     card_chat = await write(talk, GROUP, "/start")
     assert card_chat["update_id"] is not None
     card = await talk.send(chat_id=GROUP)
@@ -153,7 +153,7 @@ async def test_members_are_those_who_spoke(talk: Talk) -> None:
     await write(talk, GROUP)
     known = await talk.call("getChatMember", chat_id=GROUP, user_id=GUEST)
     assert known["status"] == "member"
-    own = await talk.call("getChatMember", chat_id=GROUP, user_id=talk.fake.world.bot["id"])
+    own = await talk.call("getChatMember", chat_id=GROUP, user_id=talk.fake.state.bot["id"])
     assert own["status"] == "member"
     assert await talk.refused("getChatMember", chat_id=GROUP, user_id=5) == "Bad Request: user not found"
     assert await talk.call("getChatAdministrators", chat_id=GROUP) == []
@@ -163,9 +163,9 @@ async def test_members_are_those_who_spoke(talk: Talk) -> None:
 async def test_a_tap_on_a_deleted_message_brings_no_text(talk: Talk) -> None:
     card = await talk.send()
     await talk.call("deleteMessage", chat_id=talk.chat, message_id=card)
-    talk.fake.tap(card, talk.fake.owner_id, "forged", talk.chat)
+    talk.fake.press_button(card, talk.fake.owner_id, "forged", talk.chat)
     [tap] = await talk.updates("callback_query")
-    assert tap["message"] == {"chat": talk.fake.world.chats[talk.chat].info, "message_id": card, "date": 0}
+    assert tap["message"] == {"chat": talk.fake.state.chats[talk.chat].info, "message_id": card, "date": 0}
 
 
 async def test_inline_mode_creates_a_message_only_when_a_result_is_chosen(talk: Talk) -> None:
@@ -178,10 +178,10 @@ async def test_inline_mode_creates_a_message_only_when_a_result_is_chosen(talk: 
     twice = await talk.refused("answerInlineQuery", inline_query_id=query["id"], results=[result, result])
     assert twice == "Bad Request: RESULT_ID_DUPLICATE"
     await talk.call("answerInlineQuery", inline_query_id=query["id"], results=[result])
-    assert talk.fake.world.inline_messages == {}
+    assert talk.fake.state.inline_messages == {}
     chosen = await talk.control("choose", {"inline_query_id": query["id"], "result_id": "r1"})
     number = chosen["inline_message_id"]
-    assert talk.fake.world.inline_messages[number]["text"] == "125"
+    assert talk.fake.state.inline_messages[number]["text"] == "125"
     [told] = await talk.updates("chosen_inline_result")
     assert (told["inline_message_id"], told["query"]) == (number, "125 coffee")
     await talk.control("taps", {"inline_message_id": number, "from_id": 9, "data": "g"})

@@ -10,12 +10,12 @@ import aiohttp
 import pytest
 
 from bot.sandbox.fake_telegram import html_parser, links
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.fake_telegram_client import Talk, opened
 
 
 @pytest.fixture
-async def talk(clock: TurnedClock) -> AsyncIterator[Talk]:
+async def talk(clock: FakeClock) -> AsyncIterator[Talk]:
     async with opened(clock, flood_control=False) as running:
         yield running
 
@@ -85,7 +85,7 @@ async def test_broken_html_is_refused(talk: Talk, html: str, complaint: str) -> 
     ],
 )
 def test_an_address_with_a_dot_is_an_address(link: str, kept: str) -> None:
-    assert links.checked(link) == kept
+    assert links.normalize(link) == kept
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ async def test_telegram_finds_links_commands_and_hashtags_by_itself(talk: Talk) 
 
 
 async def test_only_the_bots_own_messages_can_be_edited(talk: Talk) -> None:
-    theirs = talk.fake.say(talk.chat, talk.fake.owner_id, "hello")
+    theirs = talk.fake.send(talk.chat, talk.fake.owner_id, "hello")
     said = await talk.refused("editMessageText", chat_id=talk.chat, message_id=theirs, text="x")
     assert said == "Bad Request: message can't be edited"
     gone = await talk.send()
@@ -144,7 +144,7 @@ async def test_only_the_bots_own_messages_can_be_edited(talk: Talk) -> None:
 
 
 async def test_a_reply_to_a_message_that_is_gone_may_be_sent_without(talk: Talk) -> None:
-    asked = talk.fake.say(talk.chat, talk.fake.owner_id, "/pay 10")
+    asked = talk.fake.send(talk.chat, talk.fake.owner_id, "/pay 10")
     card = await talk.send(reply_parameters={"message_id": asked})
     assert talk.shown(card)["reply_to_message"]["text"] == "/pay 10"
     said = await talk.refused("sendMessage", chat_id=talk.chat, text="x", reply_parameters={"message_id": 999})
@@ -225,7 +225,7 @@ async def test_a_text_becomes_a_picture_by_an_edit_and_never_a_text_again(talk: 
 )
 async def test_what_makes_no_sense_is_a_bad_request(talk: Talk, fields: dict[str, Any]) -> None:
     assert (await talk.refused("sendMessage", **({"chat_id": talk.chat, "text": "x"} | fields))).startswith("Bad Req")
-    assert talk.fake.world.chats[talk.chat].messages == {}
+    assert talk.fake.state.chats[talk.chat].messages == {}
 
 
 async def test_unknown_methods_and_tokens_are_refused(talk: Talk) -> None:
@@ -261,7 +261,7 @@ async def test_a_web_app_needs_https_and_a_private_chat(talk: Talk) -> None:
 
     await talk.send(reply_markup=button(web_app={"url": "https://a.dk"}))
     assert "Only HTTPS links are allowed" in await said(talk.chat, "http://a.dk")
-    talk.fake.say(-4001, talk.fake.owner_id, "/start")
+    talk.fake.send(-4001, talk.fake.owner_id, "/start")
     assert await said(-4001, "https://a.dk") == "Bad Request: BUTTON_TYPE_INVALID"
 
 
@@ -283,7 +283,7 @@ async def test_a_picture_has_limits(talk: Talk, size: tuple[int, int], caption: 
 
 async def test_a_strange_offset_confirms_little(talk: Talk) -> None:
     for word in ("one", "two", "three"):
-        talk.fake.say(talk.chat, talk.fake.owner_id, word)
+        talk.fake.send(talk.chat, talk.fake.owner_id, word)
     numbers = [update["update_id"] for update in await talk.call("getUpdates", offset=2_000_000_000)]
     assert len(numbers) == 3
     assert [update["update_id"] for update in await talk.call("getUpdates", offset=-1)] == numbers[-1:]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.fake_telegram_client import Talk, opened
 
 GUEST = 4242
@@ -36,7 +36,7 @@ class Receiver:
 
 
 @pytest.fixture
-async def talk(clock: TurnedClock) -> AsyncIterator[Talk]:
+async def talk(clock: FakeClock) -> AsyncIterator[Talk]:
     async with opened(clock) as running:
         yield running
 
@@ -56,19 +56,19 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 async def settled(talk: Talk, count: int) -> None:
     """Wait until so many requests have been answered and nothing but `count` is written down."""
-    await talk.fake.until(lambda t: len(t.delivery.requests) >= count)
+    await talk.fake.wait_until(lambda t: len(t.delivery.requests) >= count)
     await asyncio.sleep(0.05)
     assert len(talk.fake.delivery.requests) == count
 
 
 async def test_updates_come_with_the_secret_and_then_are_gone(talk: Talk, receiver: Receiver) -> None:
-    talk.fake.say(GUEST, GUEST, "before")
+    talk.fake.send(GUEST, GUEST, "before")
     await talk.call("setWebhook", url=receiver.url, secret_token="s3cret", max_connections=10)
-    talk.fake.say(GUEST, GUEST, "after")
+    talk.fake.send(GUEST, GUEST, "after")
     secret, first = await receiver.bodies.get()
     assert (secret, first["message"]["text"]) == ("s3cret", "before")
     assert (await receiver.next())["message"]["text"] == "after"
-    await talk.fake.until(lambda t: len(t.delivery.requests) == 2)
+    await talk.fake.wait_until(lambda t: len(t.delivery.requests) == 2)
     assert "s3cret" not in str(await talk.control("transcript"))
     info = await talk.call("getWebhookInfo")
     assert (info["url"], info["pending_update_count"], info["max_connections"]) == (receiver.url, 0, 10)
@@ -76,7 +76,7 @@ async def test_updates_come_with_the_secret_and_then_are_gone(talk: Talk, receiv
 
 async def test_while_a_webhook_is_set_polling_is_refused(talk: Talk, receiver: Receiver) -> None:
     poll = asyncio.create_task(talk.refused("getUpdates", timeout=25))
-    await talk.fake.until(lambda t: t.polls)
+    await talk.fake.wait_until(lambda t: t.open_polls)
     await talk.call("setWebhook", url=receiver.url)
     assert await poll == "Conflict: terminated by setWebhook request"
     assert "while webhook is active" in await talk.refused("getUpdates")
@@ -87,11 +87,11 @@ async def test_while_a_webhook_is_set_polling_is_refused(talk: Talk, receiver: R
 async def test_a_failing_update_holds_up_its_own_chat_only(talk: Talk, receiver: Receiver) -> None:
     receiver.answers = [(500, {}), (503, {})]
     await talk.call("setWebhook", url=receiver.url)
-    talk.fake.say(GUEST, GUEST, "one")
+    talk.fake.send(GUEST, GUEST, "one")
     assert (await receiver.next())["message"]["text"] == "one"
-    talk.fake.say(GUEST, GUEST, "two")
+    talk.fake.send(GUEST, GUEST, "two")
     assert (await receiver.next())["message"]["text"] == "one"
-    talk.fake.say(7, 7, "other")
+    talk.fake.send(7, 7, "other")
     assert (await receiver.next())["message"]["text"] == "other"
     await settled(talk, 3)
     info = await talk.call("getWebhookInfo")
@@ -106,19 +106,19 @@ async def test_failures_are_repeated_ever_more_slowly_until_the_update_is_too_ol
     receiver.answers = [(500, {})] * 50
     await talk.call("setWebhook", url=receiver.url)
     card = await talk.send()
-    talk.fake.tap(card, talk.fake.owner_id, "x")
+    talk.fake.press_button(card, talk.fake.owner_id, "x")
     await settled(talk, 2)
     for count, seconds in enumerate((2, 4, 8, 16, 32), start=3):
         talk.clock.advance(seconds)
         await settled(talk, count)
     talk.clock.advance(120)
-    await talk.fake.until(lambda t: not t.world.updates.pending())
+    await talk.fake.wait_until(lambda t: not t.state.updates.pending())
 
 
 async def test_retry_after_is_honoured(talk: Talk, receiver: Receiver) -> None:
     receiver.answers = [(503, {"Retry-After": "30"})]
     await talk.call("setWebhook", url=receiver.url)
-    talk.fake.say(GUEST, GUEST, "hello")
+    talk.fake.send(GUEST, GUEST, "hello")
     await settled(talk, 1)
     talk.clock.advance(29)
     await settled(talk, 1)
@@ -129,7 +129,7 @@ async def test_retry_after_is_honoured(talk: Talk, receiver: Receiver) -> None:
 async def test_what_failed_may_be_polled_after_the_webhook_is_gone(talk: Talk, receiver: Receiver) -> None:
     receiver.answers = [(500, {})] * 9
     await talk.call("setWebhook", url=receiver.url)
-    talk.fake.say(GUEST, GUEST, "hello")
+    talk.fake.send(GUEST, GUEST, "hello")
     await settled(talk, 2)
     await talk.call("deleteWebhook")
     assert [message["text"] for message in await talk.updates()] == ["hello"]
@@ -149,7 +149,7 @@ async def test_a_webhook_is_checked_before_it_is_set(talk: Talk) -> None:
 async def test_after_a_minute_of_failures_the_pause_is_one_to_two_minutes(talk: Talk, receiver: Receiver) -> None:
     receiver.answers = [(500, {})] * 50
     await talk.call("setWebhook", url=receiver.url)
-    talk.fake.say(GUEST, GUEST, "hello")
+    talk.fake.send(GUEST, GUEST, "hello")
     await settled(talk, 2)
     for count, seconds in enumerate((2, 4, 8, 16, 32), start=3):
         talk.clock.advance(seconds)
@@ -164,9 +164,9 @@ async def test_after_a_minute_of_failures_the_pause_is_one_to_two_minutes(talk: 
 async def test_a_new_address_gets_at_once_what_the_old_one_failed_to_take(talk: Talk, receiver: Receiver) -> None:
     receiver.answers = [(307, {"Location": receiver.url}), (307, {"Location": receiver.url})]
     await talk.call("setWebhook", url=receiver.url)
-    talk.fake.say(GUEST, GUEST, "hello")
+    talk.fake.send(GUEST, GUEST, "hello")
     await settled(talk, 2)
     talk.clock.advance(1)
     await talk.call("setWebhook", url=receiver.url + "?new=1")
     await settled(talk, 3)
-    assert not talk.fake.world.updates.pending()
+    assert not talk.fake.state.updates.pending()

@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 
 from bot.sandbox import fake_services
-from bot.sandbox.fake_services import SandboxRefused, Vendors
-from bot.sandbox.standalone import introduced
+from bot.sandbox.fake_services import FakeServices, SandboxStartError
+from bot.sandbox.standalone import connection_info
 from tests.support.program import ended, first_line, running
 
 Json = dict[str, Any]
@@ -29,8 +29,8 @@ ASKED = {
 
 
 @pytest.fixture
-async def pair() -> AsyncIterator[Vendors]:
-    async with fake_services.opened() as both:
+async def pair() -> AsyncIterator[FakeServices]:
+    async with fake_services.start_services() as both:
         yield both
 
 
@@ -77,18 +77,18 @@ async def test_the_first_line_tells_all_and_a_signal_ends_it_cleanly(told: signa
 
 
 async def test_a_long_poll_that_waits_does_not_hold_up_the_end(http: aiohttp.ClientSession) -> None:
-    async with fake_services.opened() as pair:
-        poll = asyncio.create_task(call(http, introduced(pair), "getUpdates", timeout=50))
-        await pair.telegram.until(lambda telegram: telegram.polls)
+    async with fake_services.start_services() as pair:
+        poll = asyncio.create_task(call(http, connection_info(pair), "getUpdates", timeout=50))
+        await pair.telegram.wait_until(lambda telegram: telegram.open_polls)
     assert await poll == []
 
 
 @pytest.mark.parametrize("option", ["--stripe-port", "--telegram-port"])
-async def test_a_port_that_is_taken_is_said_in_one_sentence(pair: Vendors, option: str) -> None:
+async def test_a_port_that_is_taken_is_said_in_one_sentence(pair: FakeServices, option: str) -> None:
     taken = int(pair.stripe.base.rpartition(":")[2])
     stripe, telegram = (taken, 0) if option == "--stripe-port" else (0, taken)
-    with pytest.raises(SandboxRefused) as refused:
-        async with fake_services.opened(stripe_port=stripe, telegram_port=telegram):
+    with pytest.raises(SandboxStartError) as refused:
+        async with fake_services.start_services(stripe_port=stripe, telegram_port=telegram):
             raise AssertionError("it opened")
     assert str(refused.value) == (
         f"Port {taken} is taken already; choose another one with {option}, or 0 for any free one."
@@ -96,12 +96,12 @@ async def test_a_port_that_is_taken_is_said_in_one_sentence(pair: Vendors, optio
 
 
 async def test_one_number_for_both_is_a_taken_port_too(unused_tcp_port: int) -> None:
-    with pytest.raises(SandboxRefused, match="--telegram-port"):
-        async with fake_services.opened(stripe_port=unused_tcp_port, telegram_port=unused_tcp_port):
+    with pytest.raises(SandboxStartError, match="--telegram-port"):
+        async with fake_services.start_services(stripe_port=unused_tcp_port, telegram_port=unused_tcp_port):
             raise AssertionError("it opened")
 
 
-async def test_the_program_says_that_sentence_and_ends_with_2(pair: Vendors) -> None:
+async def test_the_program_says_that_sentence_and_ends_with_2(pair: FakeServices) -> None:
     taken = pair.stripe.base.rpartition(":")[2]
     async with running("sandbox", "--telegram-port", taken) as process:
         code, out, complaints = await ended(process)
@@ -111,12 +111,12 @@ async def test_the_program_says_that_sentence_and_ends_with_2(pair: Vendors) -> 
 
 
 @pytest.mark.parametrize("on", ["stripe", "telegram"])
-async def test_turning_either_clock_moves_both(pair: Vendors, http: aiohttp.ClientSession, on: str) -> None:
-    known = introduced(pair)
+async def test_turning_either_clock_moves_both(pair: FakeServices, http: aiohttp.ClientSession, on: str) -> None:
+    known = connection_info(pair)
     intent = await ask(http, known)
     before = pair.clock.now()
     poll = asyncio.create_task(call(http, known, "getUpdates", timeout=50))
-    await pair.telegram.until(lambda telegram: telegram.polls)
+    await pair.telegram.wait_until(lambda telegram: telegram.open_polls)
     await post(http, f"{known[on]}/_control/clock", {"advance": 300})
     assert (pair.clock.now() - before).total_seconds() >= 300
     assert await poll == []
@@ -128,26 +128,26 @@ async def test_turning_either_clock_moves_both(pair: Vendors, http: aiohttp.Clie
 @pytest.mark.parametrize("on", ["stripe", "telegram"])
 @pytest.mark.parametrize("seconds", ["1e12", "1e300", "NaN", "-1", '"soon"', "true"])
 async def test_a_clock_that_cannot_be_turned_so_far_goes_on(
-    pair: Vendors, http: aiohttp.ClientSession, on: str, seconds: str
+    pair: FakeServices, http: aiohttp.ClientSession, on: str, seconds: str
 ) -> None:
-    address = f"{introduced(pair)[on]}/_control/clock"
+    address = f"{connection_info(pair)[on]}/_control/clock"
     async with http.post(address, data=f'{{"advance": {seconds}}}') as answer:
         assert answer.status == 400
     await post(http, address, {"advance": 1})
 
 
-async def test_the_customer_decides_by_the_control_routes(pair: Vendors, http: aiohttp.ClientSession) -> None:
-    known = introduced(pair)
-    for act, status in (("approve", "succeeded"), ("decline", "requires_payment_method"), ("lapse", None)):
+async def test_the_customer_decides_by_the_control_routes(pair: FakeServices, http: aiohttp.ClientSession) -> None:
+    known = connection_info(pair)
+    for act, status in (("approve", "succeeded"), ("decline", "requires_payment_method"), ("expire", None)):
         intent = await ask(http, known)
         decided = await post(http, f"{known['stripe']}/_control/intents/{intent['id']}/{act}", {})
         assert decided["status"] == (status or "requires_payment_method")
 
 
 async def test_endpoints_that_are_made_sign_with_the_secret_of_the_first_line(
-    pair: Vendors, http: aiohttp.ClientSession
+    pair: FakeServices, http: aiohttp.ClientSession
 ) -> None:
-    known, heard = introduced(pair), asyncio.Queue[str]()
+    known, heard = connection_info(pair), asyncio.Queue[str]()
 
     async def receive(request: web.Request) -> web.Response:
         await heard.put(request.headers["Stripe-Signature"])
@@ -169,9 +169,9 @@ async def test_endpoints_that_are_made_sign_with_the_secret_of_the_first_line(
 
 
 async def test_people_write_reply_and_tap_and_the_transcript_keeps_the_order(
-    pair: Vendors, http: aiohttp.ClientSession
+    pair: FakeServices, http: aiohttp.ClientSession
 ) -> None:
-    known = introduced(pair)
+    known = connection_info(pair)
     control = f"{known['telegram']}/_control"
     words = {"chat_id": known["chat_id"], "from_id": known["owner_id"], "text": "/pay 125"}
     said = await post(http, f"{control}/messages", words)
@@ -194,8 +194,8 @@ async def test_people_write_reply_and_tap_and_the_transcript_keeps_the_order(
     assert all(set(entry) == {"at", "direction", "method", "params", "result"} for entry in entries)
 
 
-async def test_faults_are_ordered_on_both_in_the_same_words(pair: Vendors, http: aiohttp.ClientSession) -> None:
-    known = introduced(pair)
+async def test_faults_are_ordered_on_both_in_the_same_words(pair: FakeServices, http: aiohttp.ClientSession) -> None:
+    known = connection_info(pair)
     order = {"nth": 1, "when": "before", "how": "500"}
     await post(http, f"{known['telegram']}/_control/faults", order | {"method": "getMe"})
     async with http.post(f"{known['telegram']}/bot{known['bot_token']}/getMe") as answer:
@@ -208,12 +208,12 @@ async def test_faults_are_ordered_on_both_in_the_same_words(pair: Vendors, http:
 
 
 async def test_a_poll_that_waits_hears_nothing_once_telegram_is_down(
-    pair: Vendors, http: aiohttp.ClientSession
+    pair: FakeServices, http: aiohttp.ClientSession
 ) -> None:
-    known = introduced(pair)
+    known = connection_info(pair)
     control = f"{known['telegram']}/_control"
     poll = asyncio.create_task(call(http, known, "getUpdates", timeout=50))
-    await pair.telegram.until(lambda telegram: telegram.polls)
+    await pair.telegram.wait_until(lambda telegram: telegram.open_polls)
     await post(http, f"{control}/down", {"down": True})
     with pytest.raises(aiohttp.ClientError):
         await poll

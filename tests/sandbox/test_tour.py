@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from bot.sandbox.demo.tour import JOURNEYS, PATIENCE, play
-from bot.sandbox.demo.tour_actions import Stage
-from bot.sandbox.fake_services import SandboxRefused
+from bot.sandbox.demo.tour import JOURNEYS, STEP_TIMEOUT, run_journeys
+from bot.sandbox.demo.tour_actions import TourClient
+from bot.sandbox.fake_services import SandboxStartError
 from tests.support.program import ended, running
 
 SOON = 0.2
@@ -17,7 +17,7 @@ SOON = 0.2
 
 async def test_every_journey_comes_out_and_the_chat_is_told_as_it_happens() -> None:
     lines: list[str] = []
-    assert await play(JOURNEYS, lines.append, patience=PATIENCE)
+    assert await run_journeys(JOURNEYS, lines.append, step_timeout=STEP_TIMEOUT)
     told = "\n".join(lines)
     assert re.fullmatch(rf"tour: {len(JOURNEYS)} journeys, \d\d+ steps, all right", lines[-1])
     in_order = [
@@ -41,13 +41,15 @@ async def test_the_program_ends_with_the_line_and_with_0() -> None:
 
 
 async def test_a_step_that_does_not_come_out_says_what_was_expected_and_what_the_chat_shows() -> None:
-    async def hopeful(stage: Stage) -> None:
-        card = await stage.asks("/pay 125 DKK Coffee")
-        stage.patience = SOON
-        await stage.shows(card, "paid")
+    async def hopeful(stage: TourClient) -> None:
+        card = await stage.request_payment("/pay 125 DKK Coffee")
+        stage.step_timeout = SOON
+        await stage.expect_message(card, "paid")
 
     lines: list[str] = []
-    assert not await play({"Pay by wishing": hopeful, "Never begun": hopeful}, lines.append, patience=PATIENCE)
+    assert not await run_journeys(
+        {"Pay by wishing": hopeful, "Never begun": hopeful}, lines.append, step_timeout=STEP_TIMEOUT
+    )
     last = lines[-1]
     assert "tour: step 2 went wrong, in: Pay by wishing" in last
     assert "expected: a card that says 'paid'" in last
@@ -66,26 +68,26 @@ async def test_a_step_that_does_not_come_out_says_what_was_expected_and_what_the
     ],
 )
 async def test_whatever_goes_wrong_is_a_step_that_failed(words: str, expected: str) -> None:
-    async def broken(stage: Stage) -> None:
-        card = await stage.asks("/pay 125 DKK Coffee")
-        stage.patience = SOON
+    async def broken(stage: TourClient) -> None:
+        card = await stage.request_payment("/pay 125 DKK Coffee")
+        stage.step_timeout = SOON
         match words:
             case "a missing button":
-                await stage.taps(card, "Wish")
+                await stage.press_button(card, "Wish")
             case "a silent bot":
-                await stage.answers(card.id, "nonsense")
+                await stage.expect_answer(card.id, "nonsense")
             case "a wallet that is done":
-                await stage.minutes_pass(5)
-                await stage.opens(card.link, "authorize")
+                await stage.advance_minutes(5)
+                await stage.submit_decision(card.link, "authorize")
             case _:
-                await stage.writes("/status", reply_to=type(card)(card.shown | {"message_id": 99}))
+                await stage.send("/status", reply_to=type(card)(card.message | {"message_id": 99}))
 
     lines: list[str] = []
-    assert not await play({words: broken}, lines.append, patience=PATIENCE)
+    assert not await run_journeys({words: broken}, lines.append, step_timeout=STEP_TIMEOUT)
     assert expected in lines[-1]
 
 
 async def test_the_tour_does_not_begin_beside_a_live_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRIPE_API_KEY", "rk_live_51abc")
-    with pytest.raises(SandboxRefused, match="live key"):
-        await play({}, print, patience=PATIENCE)
+    with pytest.raises(SandboxStartError, match="live key"):
+        await run_journeys({}, print, step_timeout=STEP_TIMEOUT)

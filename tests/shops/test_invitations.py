@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.evidence import rest, rows
 from tests.support.invitations import LINK, digest, invited, join, links, seats, taken_up_again, trail
 from tests.support.people import (
@@ -35,7 +35,7 @@ REFUSED = "used up, too old or withdrawn. Nothing was changed."
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await open_shop(running)
         yield running
@@ -46,7 +46,7 @@ async def test_a_link_seats_whoever_opens_it_and_his_inviter_is_told_who_it_is(
     world: World, role: str, number: int
 ) -> None:
     payload = await invited(world, role)
-    world.telegram.world.person(GUEST, first_name="Gerda <b>")
+    world.telegram.state.ensure_user(GUEST, first_name="Gerda <b>")
     said = await join(world, payload, by=GUEST)
     assert said["text"].startswith(f"You are now {role.lower()} of Kvit.")
     assert seats(world, GUEST) == [(1, number, ADMIN)]
@@ -61,7 +61,7 @@ async def test_the_link_is_telegrams_own_and_the_database_knows_only_its_digest(
     message = next(m for m in shown(world, ADMIN) if payload in m["text"])
     found = LINK.search(message["text"])
     assert found is not None
-    assert found[1] == world.telegram.world.bot["username"]
+    assert found[1] == world.telegram.state.bot["username"]
     assert len(payload) <= 64
     assert len(found[3]) * 6 >= 128
     assert "until 25 Nov 2026, 13:00" in message["text"]
@@ -172,11 +172,11 @@ async def test_whoever_cannot_be_written_to_learns_what_to_do_and_nobody_is_invi
     if known:
         await refused(world, "/id", by=ADMIN)
     else:
-        world.telegram.world.person(ADMIN, first_name="Ada")
+        world.telegram.state.ensure_user(ADMIN, first_name="Ada")
     await world.control("telegram", "block", {"user_id": ADMIN, "blocked": True})
     said = world.say("/invite admin", by=ADMIN, chat=GROUP)
     answer = (await reply(world, said, chat=GROUP))["text"]
-    username = world.telegram.world.bot["username"]
+    username = world.telegram.state.bot["username"]
     assert answer == (
         "I cannot write to you in private, so nobody was invited."
         f" Open https://t.me/{username}, press Start, and write /invite there."
@@ -197,7 +197,7 @@ async def test_owners_are_told_once_when_an_admin_invites_an_admin(world: World)
     assert not any("another admin" in m["text"] for m in shown(world))
     await invited(world, "admin")
     told = (await world.card("another admin"))["text"]
-    assert told.startswith(f"⚠️ {world.telegram.world.users[ADMIN]['first_name']} ({ADMIN}), an admin of Kvit,")
+    assert told.startswith(f"⚠️ {world.telegram.state.users[ADMIN]['first_name']} ({ADMIN}), an admin of Kvit,")
     await rest(world)
     assert len([m for m in shown(world) if "another admin" in m["text"]]) == 1
 
@@ -228,7 +228,7 @@ async def test_the_word_of_an_inviter_who_lost_his_role_otherwise_is_worth_nothi
     assert seats(world, GUEST) == []
 
 
-async def test_the_word_of_an_owner_who_is_none_any_more_is_worth_nothing(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_the_word_of_an_owner_who_is_none_any_more_is_worth_nothing(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path, owner_ids=f"{OWNER},{OTHER}") as world:
         await open_shop(world)
         payload = await invited(world, by=OTHER)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from storage.models.shop import Role
 from storage.shops import ShopRepository
 from tests.support.evidence import rest, rows
@@ -38,7 +38,7 @@ GUEST, OTHER_ADMIN = 70_030_001, 70_030_002
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await open_shop(running)
         yield running
@@ -70,7 +70,7 @@ async def test_team_shows_everybody_with_role_number_and_since_when_and_the_open
 
 async def test_a_name_in_the_team_is_shown_harmlessly(world: World) -> None:
     payload = await invited(world)
-    world.telegram.world.person(GUEST, first_name="<b>\u202eada</b>\n\x00&amp; " + "x" * 80)
+    world.telegram.state.ensure_user(GUEST, first_name="<b>\u202eada</b>\n\x00&amp; " + "x" * 80)
     await join(world, payload, by=GUEST)
     line = next(it for it in (await refused(world, "/team", by=ADMIN)).splitlines() if str(GUEST) in it)
     assert line.startswith("<b>ada</b> &amp; xxx")
@@ -136,7 +136,7 @@ async def test_one_may_go_oneself_where_somebody_is_left(world: World) -> None:
     assert f"Your number is {ADMIN}" in await refused(world, "/team", by=ADMIN)
 
 
-async def test_the_last_admin_of_a_shop_without_owners_stays(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_the_last_admin_of_a_shop_without_owners_stays(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path) as world:
         await open_shop(world)
         await world.stop()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.i18n import LANGUAGES, text
 from handlers.shops.settings import parse_change
 from storage.database.database import Database
@@ -23,7 +23,7 @@ HOUR = 3600 * 1_000_000
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await open_shop(running)
         yield running

@@ -47,7 +47,7 @@ async def test_a_backup_under_load_is_sound_and_the_service_goes_on_with_it(worl
     process = await world.ready()
     await world.subscribe("*")
     for owner in OWNERS:
-        world.telegram.say(owner, owner, "/pay 149,50 Coffee")
+        world.telegram.send(owner, owner, "/pay 149,50 Coffee")
     code, said = await backed_up(world, "first.db")
     assert (code, said.startswith("The database is copied to first.db, ")) == (0, True), world.log
     for owner in OWNERS:
@@ -71,7 +71,7 @@ async def test_a_backup_under_load_is_sound_and_the_service_goes_on_with_it(worl
     restored = await world.ready(DATABASE_URL="sqlite:///restored.db")
     await world.until(lambda: paid_in(world.folder / "restored.db") == len(OWNERS))
     await world.stopped(restored)
-    charges = world.stripe.ledger.charges.values()
+    charges = world.stripe.store.charges.values()
     assert [charge["status"] for charge in charges] == ["succeeded"] * len(OWNERS)
     assert len(world.sent("✅ Paid:")) <= 2 * len(OWNERS)  # told by the old file, and where that was not in the copy
 

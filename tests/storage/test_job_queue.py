@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from storage.database import sqlite
 from storage.database.database import Database
 from storage.job_queue import JobQueue
@@ -31,7 +31,7 @@ def draft(key: str, ordering_key: str = "lane", due_at: datetime | None = None) 
     return NewJob(key, ordering_key, "kind", b"body of " + key.encode(), due_at)
 
 
-async def claim(queue: JobQueue, clock: TurnedClock, limit: int = 10) -> list[Job]:
+async def claim(queue: JobQueue, clock: FakeClock, limit: int = 10) -> list[Job]:
     return await queue.claim(now=clock.now(), limit=limit, lease_seconds=60)
 
 
@@ -39,14 +39,14 @@ def keys(jobs: list[Job]) -> list[str]:
     return [job.key for job in jobs]
 
 
-async def test_a_claimed_mail_is_what_was_put(queue: JobQueue, clock: TurnedClock) -> None:
+async def test_a_claimed_mail_is_what_was_put(queue: JobQueue, clock: FakeClock) -> None:
     assert await queue.enqueue(draft("a"), now=NOW) == 1
     [job] = await claim(queue, clock)
     assert job == Job(job.id, "inbox", "a", "lane", "kind", b"body of a", NOW, 0, job.lease)
     assert len(job.lease) == 32
 
 
-async def test_a_key_is_put_once_whatever_became_of_it(queue: JobQueue, clock: TurnedClock) -> None:
+async def test_a_key_is_put_once_whatever_became_of_it(queue: JobQueue, clock: FakeClock) -> None:
     verdicts: dict[str, Outcome] = {
         "done": Done(),
         "aside": DeadLetter("odd"),
@@ -61,13 +61,13 @@ async def test_a_key_is_put_once_whatever_became_of_it(queue: JobQueue, clock: T
         assert await queue.enqueue(draft(key), now=NOW) == 0
 
 
-async def test_the_same_key_may_be_in_two_boxes(db: Database, queue: JobQueue, clock: TurnedClock) -> None:
+async def test_the_same_key_may_be_in_two_boxes(db: Database, queue: JobQueue, clock: FakeClock) -> None:
     other = JobQueue(db, "outbox")
     assert [await queue.enqueue(draft("a"), now=NOW), await other.enqueue(draft("a"), now=NOW)] == [1, 1]
     assert [keys(await claim(queue, clock)), keys(await claim(other, clock))] == [["a"], ["a"]]
 
 
-async def test_a_lane_gives_one_mail_at_a_time_in_the_order_they_were_put(queue: JobQueue, clock: TurnedClock) -> None:
+async def test_a_lane_gives_one_mail_at_a_time_in_the_order_they_were_put(queue: JobQueue, clock: FakeClock) -> None:
     await queue.enqueue(draft("a1", "a"), draft("b1", "b"), draft("a2", "a"), draft("c1", "c"), now=NOW)
     first = await claim(queue, clock)
     assert keys(first) == ["a1", "b1", "c1"]
@@ -76,7 +76,7 @@ async def test_a_lane_gives_one_mail_at_a_time_in_the_order_they_were_put(queue:
     assert keys(await claim(queue, clock)) == ["a2"]
 
 
-async def test_a_head_that_is_not_yet_due_holds_its_lane_back(queue: JobQueue, clock: TurnedClock) -> None:
+async def test_a_head_that_is_not_yet_due_holds_its_lane_back(queue: JobQueue, clock: FakeClock) -> None:
     await queue.enqueue(
         draft("a1", "a", due_at=NOW + timedelta(seconds=30)), draft("a2", "a"), draft("b", "b"), now=NOW
     )
@@ -88,13 +88,13 @@ async def test_a_head_that_is_not_yet_due_holds_its_lane_back(queue: JobQueue, c
     assert keys(await claim(queue, clock)) == ["a1"]
 
 
-async def test_the_oldest_mails_come_first_when_there_are_more_than_wanted(queue: JobQueue, clock: TurnedClock) -> None:
+async def test_the_oldest_mails_come_first_when_there_are_more_than_wanted(queue: JobQueue, clock: FakeClock) -> None:
     await queue.enqueue(*(draft(f"k{number}", f"lane {9 - number}") for number in range(10)), now=NOW)
     assert keys(await claim(queue, clock, limit=3)) == ["k0", "k1", "k2"]
     assert keys(await claim(queue, clock, limit=3)) == ["k3", "k4", "k5"]
 
 
-async def test_a_lost_lease_settles_nothing(queue: JobQueue, clock: TurnedClock) -> None:
+async def test_a_lost_lease_settles_nothing(queue: JobQueue, clock: FakeClock) -> None:
     await queue.enqueue(draft("a"), now=NOW)
     [slow] = await claim(queue, clock)
     clock.advance(59.9)
@@ -109,14 +109,14 @@ async def test_a_lost_lease_settles_nothing(queue: JobQueue, clock: TurnedClock)
     assert not await queue.finish(quick, Done(), now=clock.now())
 
 
-async def test_a_lease_that_nobody_took_over_still_settles(queue: JobQueue, clock: TurnedClock) -> None:
+async def test_a_lease_that_nobody_took_over_still_settles(queue: JobQueue, clock: FakeClock) -> None:
     await queue.enqueue(draft("a"), now=NOW)
     [job] = await claim(queue, clock)
     clock.advance(3600)
     assert await queue.finish(job, Done(), now=clock.now())
 
 
-async def test_a_retry_costs_a_try_and_a_snooze_does_not(queue: JobQueue, clock: TurnedClock) -> None:
+async def test_a_retry_costs_a_try_and_a_snooze_does_not(queue: JobQueue, clock: FakeClock) -> None:
     await queue.enqueue(draft("a"), now=NOW)
     tries = []
     for verdict in (Retry("no answer", 10), Snooze(10), Retry("no answer", 10), Done()):
@@ -129,7 +129,7 @@ async def test_a_retry_costs_a_try_and_a_snooze_does_not(queue: JobQueue, clock:
     assert (await queue.depth(), await queue.next_due()) == (0, None)
 
 
-async def test_a_released_mail_can_be_claimed_at_once(queue: JobQueue, clock: TurnedClock) -> None:
+async def test_a_released_mail_can_be_claimed_at_once(queue: JobQueue, clock: FakeClock) -> None:
     await queue.enqueue(draft("a"), now=NOW)
     [job] = await claim(queue, clock)
     assert await queue.release(job)
@@ -138,7 +138,7 @@ async def test_a_released_mail_can_be_claimed_at_once(queue: JobQueue, clock: Tu
     assert not await queue.finish(job, Done(), now=NOW)
 
 
-async def test_a_discarded_mail_waits_for_a_human_and_frees_its_lane(queue: JobQueue, clock: TurnedClock) -> None:
+async def test_a_discarded_mail_waits_for_a_human_and_frees_its_lane(queue: JobQueue, clock: FakeClock) -> None:
     await queue.enqueue(draft("a"), draft("b"), draft("c"), now=NOW)
     for reason in ("chat is gone", "too long"):
         [job] = await claim(queue, clock)
@@ -156,7 +156,7 @@ async def test_a_discarded_mail_waits_for_a_human_and_frees_its_lane(queue: JobQ
     assert keys(await claim(queue, clock)) == ["b"]
 
 
-async def test_next_due_is_the_end_of_a_lease_or_the_due_time_of_a_head(queue: JobQueue, clock: TurnedClock) -> None:
+async def test_next_due_is_the_end_of_a_lease_or_the_due_time_of_a_head(queue: JobQueue, clock: FakeClock) -> None:
     assert await queue.next_due() is None
     await queue.enqueue(draft("a"), draft("behind a"), now=NOW)
     assert await queue.next_due() == NOW
@@ -166,7 +166,7 @@ async def test_next_due_is_the_end_of_a_lease_or_the_due_time_of_a_head(queue: J
     assert await queue.next_due() == NOW + timedelta(seconds=20)
 
 
-async def test_depth_and_age_count_what_waits(queue: JobQueue, clock: TurnedClock) -> None:
+async def test_depth_and_age_count_what_waits(queue: JobQueue, clock: FakeClock) -> None:
     assert (await queue.depth(), await queue.oldest_age(clock.now())) == (0, 0.0)
     await queue.enqueue(draft("a"), draft("b", "other"), now=NOW)
     clock.advance(90)
@@ -176,7 +176,7 @@ async def test_depth_and_age_count_what_waits(queue: JobQueue, clock: TurnedCloc
     assert (await queue.depth(), await queue.oldest_age(clock.now())) == (0, 0.0)
 
 
-async def test_prune_forgets_only_what_was_done_before(queue: JobQueue, clock: TurnedClock) -> None:
+async def test_prune_forgets_only_what_was_done_before(queue: JobQueue, clock: FakeClock) -> None:
     await queue.enqueue(draft("old", "1"), draft("aside", "2"), draft("waiting", "3"), now=NOW)
     old, aside, _ = await claim(queue, clock)
     await queue.finish(old, Done(), now=clock.now())
@@ -187,7 +187,7 @@ async def test_prune_forgets_only_what_was_done_before(queue: JobQueue, clock: T
     assert await queue.enqueue(draft("old"), draft("aside"), draft("waiting"), now=NOW) == 1
 
 
-async def test_nobody_sleeps_through_what_was_put(db: Database, queue: JobQueue, clock: TurnedClock) -> None:
+async def test_nobody_sleeps_through_what_was_put(db: Database, queue: JobQueue, clock: FakeClock) -> None:
     await queue.enqueue(draft("a"), now=NOW)
     await asyncio.wait_for(queue.wait(), 5)
     [job] = await claim(queue, clock)
@@ -205,7 +205,7 @@ async def test_nobody_sleeps_through_what_was_put(db: Database, queue: JobQueue,
     assert keys(await claim(queue, clock)) == ["b"]
 
 
-async def test_mail_put_within_a_transaction_goes_with_it(db: Database, queue: JobQueue, clock: TurnedClock) -> None:
+async def test_mail_put_within_a_transaction_goes_with_it(db: Database, queue: JobQueue, clock: FakeClock) -> None:
     async def fail() -> None:
         async with db.transaction() as tx:
             await queue.enqueue_in(tx, draft("a"), now=NOW)
@@ -257,7 +257,7 @@ async def test_whatever_happens_each_lane_is_worked_off_in_order(
     tmp_path_factory: pytest.TempPathFactory, seed: int, verdicts: list[Outcome]
 ) -> None:
     chance = random.Random(seed)
-    clock = TurnedClock(NOW, frozen=True)
+    clock = FakeClock(NOW, frozen=True)
     db = Database(f"sqlite:///{tmp_path_factory.mktemp('belt')}/kvit.db")
     await db.migrate()
     queue = JobQueue(db, "inbox")

@@ -14,7 +14,7 @@ import pytest
 
 import storage.driver
 from bot.app import Service
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.evidence import pass_time, rest
 from tests.support.page_world import page_of
 from tests.support.people import ADMIN, GROUP, MERCHANT, STRANGER, hear, open_shop, reply
@@ -77,7 +77,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
 
 
 async def test_no_statement_reads_a_growing_table_from_end_to_end(
-    clock: TurnedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = free_port()
     with statements(monkeypatch) as heard:
@@ -99,7 +99,7 @@ async def a_day(world: World) -> None:
     world.say("/pay 12", by=STRANGER, chat=GROUP)
     world.say("/invite merchant", by=ADMIN, chat=ADMIN)
     query = (await world.control("telegram", "inline", {"from_id": MERCHANT, "query": "125 Tea"}))["inline_query_id"]
-    await world.telegram.until(lambda t: t.world.inline_queries[query].answer)
+    await world.telegram.wait_until(lambda t: t.state.inline_queries[query].answer)
     hear(world, "/start", by=OWNER, entities="nonsense")
     for address in (page_of(world), f"{page_of(world)}/state", f"{page_of(world)}/receipt", "/metrics", "/readyz"):
         async with world.http.get(address if "://" in address else f"{world.service.base}{address}") as answer:
@@ -122,7 +122,7 @@ async def sales(world: World) -> None:
     await told(world, "Canceled", GROUP)
     await reply(world, world.say("/pay 1.234 Lamp", by=MERCHANT, chat=GROUP), chat=GROUP)
     await reply(world, world.say("/pay 40 Tea", by=MERCHANT, chat=GROUP), "Waiting for payment", chat=GROUP)
-    await world.decide("lapse")
+    await world.decide("expire")
     ref = ref_of(await held(world))
     world.say(f"/capture {ref}")
     await told(world, "Take")

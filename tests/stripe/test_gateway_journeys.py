@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from bot.sandbox.fake_stripe import FakeStripe
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from bot.stripe.gateway import StripeGateway
 from handlers.stripe.gateway import GatewayError, Intent, IntentRequest, IntentStatus
 
@@ -42,13 +42,13 @@ class Sandbox:
     async def fault(self, method: str, when: str, how: str) -> None:
         await self.control("faults", {"method": method, "nth": 1, "when": when, "how": how})
 
-    async def event_types(self, cursor: str | None, clock: TurnedClock) -> list[tuple[str, str]]:
+    async def event_types(self, cursor: str | None, clock: FakeClock) -> list[tuple[str, str]]:
         found = self.gateway.list_events(cursor, clock.now())
         return [(change.id, change.type) async for change, _ in found]
 
 
 @pytest.fixture
-async def sandbox(clock: TurnedClock) -> AsyncIterator[Sandbox]:
+async def sandbox(clock: FakeClock) -> AsyncIterator[Sandbox]:
     fake = FakeStripe(clock, key=KEY, webhook_secret="whsec_journey")
     sandbox = Sandbox(fake, await fake.start())
     yield sandbox
@@ -70,7 +70,7 @@ async def test_a_request_is_opened_approved_and_paid(sandbox: Sandbox) -> None:
     ("does", "code"),
     [
         ("decline", "payment_intent_authentication_failure"),
-        ("lapse", "payment_intent_payment_attempt_expired"),
+        ("expire", "payment_intent_payment_attempt_expired"),
     ],
 )
 async def test_after_a_failed_attempt_the_same_intent_gets_a_new_link(sandbox: Sandbox, does: str, code: str) -> None:
@@ -98,18 +98,18 @@ async def test_one_request_makes_one_intent_whatever_happens_on_the_way(sandbox:
     await sandbox.fault(CREATE, when, how)
     intent = await impatient.create(impatient.create_params(COFFEE), key="create:pay_1:1")
     await impatient.close()
-    assert list(sandbox.fake.ledger.intents) == [intent.id]
+    assert list(sandbox.fake.store.intents) == [intent.id]
     assert intent.status is IntentStatus.REQUIRES_ACTION
 
 
-async def test_a_stored_500_hides_an_intent_that_is_found_by_looking(sandbox: Sandbox, clock: TurnedClock) -> None:
+async def test_a_stored_500_hides_an_intent_that_is_found_by_looking(sandbox: Sandbox, clock: FakeClock) -> None:
     await sandbox.fault(CREATE, "after", "500")
     with pytest.raises(GatewayError) as caught:
         await sandbox.ask()
     assert (caught.value.code, caught.value.retryable, caught.value.replayed) == ("server", True, True)
     found = await sandbox.gateway.find_intent("pay_1", since=clock.now(), until=clock.now())
     assert found is not None
-    assert list(sandbox.fake.ledger.intents) == [found.id]
+    assert list(sandbox.fake.store.intents) == [found.id]
 
 
 async def test_a_stored_answer_of_yesterday_does_not_hide_that_it_was_paid(sandbox: Sandbox) -> None:
@@ -125,7 +125,7 @@ async def test_a_confirm_that_was_answered_into_the_void_opens_one_link(sandbox:
     params = sandbox.gateway.confirm_params(COFFEE)
     again = await sandbox.gateway.confirm(failed.id, params, key="confirm:pay_1:2")
     assert again.status is IntentStatus.REQUIRES_ACTION
-    assert len(sandbox.fake.ledger.attempts[failed.id]) == 2
+    assert len(sandbox.fake.store.attempts[failed.id]) == 2
 
 
 async def test_a_cancel_that_comes_too_late_brings_the_paid_intent(sandbox: Sandbox) -> None:
@@ -154,7 +154,7 @@ async def test_a_wrong_key_and_an_unknown_intent_are_told_apart(sandbox: Sandbox
     await stranger.close()
 
 
-async def test_a_lost_intent_is_found_by_our_name_near_its_time(sandbox: Sandbox, clock: TurnedClock) -> None:
+async def test_a_lost_intent_is_found_by_our_name_near_its_time(sandbox: Sandbox, clock: FakeClock) -> None:
     opened = await sandbox.ask()
     other = IntentRequest("pay_2", "M2P8", 14950, "DKK", "", COFFEE.return_url)
     await sandbox.ask(other, "create:pay_2:1")
@@ -168,9 +168,7 @@ async def test_a_lost_intent_is_found_by_our_name_near_its_time(sandbox: Sandbox
     assert await sandbox.gateway.find_intent("pay_1", since=clock.now(), until=clock.now()) is None
 
 
-async def test_missed_events_are_read_once_more_in_the_order_they_happened(
-    sandbox: Sandbox, clock: TurnedClock
-) -> None:
+async def test_missed_events_are_read_once_more_in_the_order_they_happened(sandbox: Sandbox, clock: FakeClock) -> None:
     opened = await sandbox.ask()
     await sandbox.customer(opened, "decline")
     everything = await sandbox.event_types(None, clock)
@@ -184,7 +182,7 @@ async def test_missed_events_are_read_once_more_in_the_order_they_happened(
         assert json.loads(raw)["data"]["object"]["client_secret"] == ""
 
 
-async def test_more_events_than_fit_on_a_page_are_all_read(sandbox: Sandbox, clock: TurnedClock) -> None:
+async def test_more_events_than_fit_on_a_page_are_all_read(sandbox: Sandbox, clock: FakeClock) -> None:
     for number in range(120):
         await sandbox.ask(key=f"create:pay_1:{number}")
     by_time = await sandbox.event_types(None, clock)

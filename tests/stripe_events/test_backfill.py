@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.app import Service
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.operations.reconciler import ReconcileResult
 from handlers.stripe.gateway import GatewayError
 from handlers.stripe_events.backfill import CURSOR, NOTHING_YET
@@ -22,7 +22,7 @@ SEVERAL_SWEEPS = 660
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         yield running
 
@@ -42,7 +42,7 @@ async def test_a_dashboard_refund_whose_events_are_lost_is_told_all_the_same(wor
     assert len([one for one in texts(world) if one.startswith("↩️ Refunded:")]) == 1
 
 
-async def test_without_any_webhook_everything_is_told_only_slower(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_without_any_webhook_everything_is_told_only_slower(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path, webhooks=False) as world:
         world.say("/pay 125 Tea")
         await world.card("Waiting for payment")
@@ -147,7 +147,7 @@ async def test_a_long_list_is_read_on_from_where_stripe_broke_off(world: World) 
 
 def lists(world: World) -> list[str]:
     """The pages of Stripe's list of events that were read."""
-    return [request.path for request in world.stripe.ledger.requests if request.path == "/v1/events"]
+    return [request.path for request in world.stripe.store.requests if request.path == "/v1/events"]
 
 
 async def test_an_event_that_is_listed_again_within_30_days_is_known_and_then_forgotten(world: World) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.evidence import (
     LAPSED,
     PAID,
@@ -43,12 +43,12 @@ FAILED = "❌ That attempt failed · TEST"
 STEPS = [
     ("approve", [PAID, TOLD_PAID]),
     ("decline", [FAILED, TOLD_FAILED]),
-    ("lapse", [LAPSED, TOLD_LAPSED]),
+    ("expire", [LAPSED, TOLD_LAPSED]),
 ]
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await pay(running)
         yield running
@@ -114,7 +114,7 @@ async def test_events_that_are_all_delivered_at_once_and_twice_and_shuffled_are_
     await world.decide("decline")
     world.tap(await world.card("That attempt failed"), "New link")
     await world.card("Waiting for payment")
-    await world.decide("lapse")
+    await world.decide("expire")
     world.tap(await world.card("The link expired"), "New link")
     await world.card("Waiting for payment")
     await world.decide("approve")
@@ -125,13 +125,13 @@ async def test_events_that_are_all_delivered_at_once_and_twice_and_shuffled_are_
 
 
 async def test_events_that_are_faster_than_stripes_own_answer_make_neither_a_second_intent_nor_a_second_card(
-    clock: TurnedClock, tmp_path: Path
+    clock: FakeClock, tmp_path: Path
 ) -> None:
     async with opened(clock, tmp_path) as world, impatient(world):
         await webhooks(world, "hold")
         await fault(world, "create", "timeout", "after")
         world.say("/pay 149,50")
-        await eventually(lambda: world.stripe.ledger.intents)
+        await eventually(lambda: world.stripe.store.intents)
         await world.decide("approve")
         assert payment(world)["intent_id"] is None
         assert await post_event(world, event(world, "payment_intent.succeeded")) == 200
@@ -198,7 +198,7 @@ async def test_with_every_webhook_lost_the_sweep_finds_it_and_a_second_sweep_fin
 
 
 async def test_without_a_webhook_secret_events_are_refused_and_everything_becomes_true_all_the_same(
-    clock: TurnedClock, tmp_path: Path
+    clock: FakeClock, tmp_path: Path
 ) -> None:
     async with opened(clock, tmp_path, webhooks=False) as world:
         await pay(world)
@@ -219,14 +219,14 @@ async def test_without_a_webhook_secret_events_are_refused_and_everything_become
 
 
 async def test_the_way_back_from_the_wallet_is_one_look_in_ten_seconds_and_believes_nothing_it_says(
-    clock: TurnedClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    clock: FakeClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     port = free_port()
     async with opened(clock, tmp_path, port=port, public_url=f"http://127.0.0.1:{port}") as world:
         await webhooks(world, "lose")
         await pay(world)
-        page = world.stripe.ledger.attempts[world.intent()["id"]][0].return_url
+        page = world.stripe.store.attempts[world.intent()["id"]][0].return_url
         secret, looks = world.intent()["client_secret"], len(calls(world, "retrieve"))
 
         async def come_back(status: str) -> None:

@@ -127,7 +127,7 @@ class Cell:
             return str((await reply(self.world, said, chat=self.chat))["text"])
         await caught_up(self.world, NO_SHOP)
         await rest(self.world)
-        messages = self.world.telegram.world.chats[NO_SHOP].messages.values()
+        messages = self.world.telegram.state.chats[NO_SHOP].messages.values()
         answers = [m for m in messages if m.get("reply_to_message", {}).get("message_id") == said]
         return str(answers[-1]["text"]) if answers else SILENT
 
@@ -184,7 +184,7 @@ class Cell:
         await rest(self.world)
         await self.world.control("telegram", "down", {"down": True})
         inline_id = await choose(self.world, query, offer)
-        self.world.telegram.world.updates.clear()
+        self.world.telegram.state.updates.clear()
         await self.world.control("telegram", "down", {"down": False})
         self.world.advance(60)
         return inline_id
@@ -254,4 +254,4 @@ def standing(world: World) -> list[Any]:
     """All that a refusal must leave as it was."""
     book_ = [rows(world, f"SELECT * FROM {table} ORDER BY 1, 2") for table in BOOK]
     edits = sum(entry.method == "editMessageText" for entry in world.telegram.transcript)
-    return [rows(world, KEPT), book_, edits, len(world.stripe.ledger.requests)]
+    return [rows(world, KEPT), book_, edits, len(world.stripe.store.requests)]

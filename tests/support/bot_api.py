@@ -11,7 +11,7 @@ from typing import Any
 import aiogram.methods
 from pydantic import BaseModel, ValidationError
 
-from bot.sandbox.fake_telegram import Entry
+from bot.sandbox.fake_telegram import TranscriptEntry
 
 METHODS = {
     found.__api_method__.lower(): found
@@ -21,7 +21,7 @@ METHODS = {
 LONGEST_TEXT, LONGEST_DATA, LONGEST_ANSWER = 4096, 64, 200
 
 
-def faults(entries: Iterable[Entry]) -> list[str]:
+def faults(entries: Iterable[TranscriptEntry]) -> list[str]:
     """What is wrong with the bot's calls in a transcript: unknown, missing or ill-typed parameters, and lengths."""
     return [f"{e.method}: {fault}" for e in entries if e.direction == "out" for fault in _faults(e.method, e.params)]
 

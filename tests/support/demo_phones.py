@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 from playwright.async_api import FrameLocator, Locator, Page, expect
 
-from bot.sandbox.demo.stack import Market
+from bot.sandbox.demo.stack import DemoStack
 from tests.support.browser import PATIENCE
 
 WIDE = {"width": 1280, "height": 800}
@@ -48,9 +48,9 @@ async def card_on(page: Page) -> Locator:
     return page.locator(f'[data-message="{await payable.get_attribute("data-message")}"]')
 
 
-async def call(market: Market, method: str, **params: Any) -> None:
+async def call(market: DemoStack, method: str, **params: Any) -> None:
     """Let the bot say something that it never says by itself."""
-    telegram = market.vendors.telegram
+    telegram = market.services.telegram
     address = f"{telegram.base}/bot{telegram.token}/{method}"
     async with aiohttp.ClientSession() as http, http.post(address, json=params) as answer:
         await answer.read()

@@ -14,8 +14,8 @@ from typing import Any
 
 from bot.app import AdapterOverrides
 from bot.sandbox.fake_stripe.delivery import signature
-from bot.sandbox.fake_stripe.ledger import Request
-from bot.sandbox.fake_telegram import Entry
+from bot.sandbox.fake_stripe.store import RequestRecord
+from bot.sandbox.fake_telegram import TranscriptEntry
 from bot.stripe.gateway import StripeGateway
 from tests.support.world import OWNER, PATIENCE, Json, World
 
@@ -60,12 +60,12 @@ def alerts(world: World) -> list[str]:
     return [line for line in _first_lines(world, OWNER) if ALERT.match(line)]
 
 
-def cards(world: World) -> list[Entry]:
+def cards(world: World) -> list[TranscriptEntry]:
     """Every time that a card was posted: it is the only message whose reference has a line of its own."""
     return [entry for entry in world.sent() if re.search(rf"(?m)^{REF.pattern}$", entry.params["text"])]
 
 
-def notices(world: World) -> list[Entry]:
+def notices(world: World) -> list[TranscriptEntry]:
     """Every message that replies to a card."""
     posted = {entry.result["message_id"] for entry in cards(world)}
     return [e for e in world.sent() if (e.result.get("reply_to_message") or {}).get("message_id") in posted]
@@ -78,10 +78,10 @@ def versions(world: World) -> list[str]:
     return [re.sub(r"<[^>]*>", "", e.params["text"]).partition("\n")[0] for e in cards_only]
 
 
-def calls(world: World, what: str) -> list[Request]:
+def calls(world: World, what: str) -> list[RequestRecord]:
     """The requests of one kind that reached Stripe, whatever became of them."""
     method, path = CALLS[what]
-    return [r for r in world.stripe.ledger.requests if r.method == method and path.fullmatch(r.path)]
+    return [r for r in world.stripe.store.requests if r.method == method and path.fullmatch(r.path)]
 
 
 def keys(world: World, what: str) -> list[str]:
@@ -92,7 +92,7 @@ def keys(world: World, what: str) -> list[str]:
 
 def money(world: World) -> tuple[int, int]:
     """How many intents there are at Stripe, and how many charges took money."""
-    ledger = world.stripe.ledger
+    ledger = world.stripe.store
     return len(ledger.intents), sum(charge["status"] == "succeeded" for charge in ledger.charges.values())
 
 
@@ -192,7 +192,7 @@ async def webhooks(world: World, mode: str) -> None:
 async def lose_events(world: World) -> None:
     """No webhook comes, and Stripe's list of events is shut: what is found now is found by looking alone."""
     await webhooks(world, "lose")
-    world.stripe.switches.lacking = ("events.read",)
+    world.stripe.options.missing_permissions = ("events.read",)
 
 
 async def fault(world: World, what: str, how: str, when: str = "before", **more: Any) -> None:
@@ -204,7 +204,7 @@ async def fault(world: World, what: str, how: str, when: str = "before", **more:
 
 def event(world: World, kind: str) -> Json:
     """The newest event of a kind at Stripe, as it would be delivered."""
-    return deepcopy([each for each in world.stripe.ledger.events.values() if each["type"] == kind][-1])
+    return deepcopy([each for each in world.stripe.store.events.values() if each["type"] == kind][-1])
 
 
 async def post_event(world: World, event: Json, *, secret: str | None = None) -> int:
@@ -218,7 +218,7 @@ async def post_event(world: World, event: Json, *, secret: str | None = None) ->
 
 async def at_stripe(world: World, path: str, **form: Any) -> Json:
     """Somebody uses Stripe's Dashboard, with the rights of the account."""
-    headers = {"Authorization": f"Bearer {world.stripe.world.key}"}
+    headers = {"Authorization": f"Bearer {world.stripe.state.key}"}
     async with world.http.post(f"{world.stripe.base}/v1/{path}", data=form, headers=headers) as answer:
         assert answer.status == 200, await answer.text()
         found: Json = await answer.json()
@@ -226,13 +226,13 @@ async def at_stripe(world: World, path: str, **form: Any) -> Json:
 
 
 def _first_lines(world: World, chat: int) -> list[str]:
-    known = world.telegram.world.chats[chat]
-    mine = [message for number, message in known.messages.items() if number in known.mine]
+    known = world.telegram.state.chats[chat]
+    mine = [message for number, message in known.messages.items() if number in known.bot_message_ids]
     return [REF.sub("#REF", m["text"].replace("\u00a0", " ").partition("\n")[0]) for m in mine]
 
 
 def _busy(world: World) -> bool:
-    telegram = world.telegram.world
+    telegram = world.telegram.state
     unread = telegram.updates.pending() and not telegram.down
     return bool(unread or _on_the_way(world) or _left(world))
 
@@ -248,7 +248,7 @@ def _left(world: World) -> list[Json]:
 
 def _on_the_way(world: World) -> bool:
     """Whether an event was sent to Kvit and has not been answered."""
-    ledger = world.stripe.ledger
+    ledger = world.stripe.store
     if world.stripe.webhooks.mode != "deliver":
         return False
     tried = {delivery.event for delivery in ledger.deliveries}

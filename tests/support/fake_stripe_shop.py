@@ -14,7 +14,7 @@ import stripe
 from aiohttp import web
 
 from bot.sandbox.fake_stripe import FakeStripe
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 
 if TYPE_CHECKING:
     from stripe.params import PaymentIntentCreateParams, WebhookEndpointCreateParams
@@ -46,7 +46,7 @@ class Shop:
     """Everything a test touches; `sdk` is the real asynchronous SDK on the pretend Stripe."""
 
     fake: FakeStripe
-    clock: TurnedClock
+    clock: FakeClock
     sdk: stripe.StripeClient
     http: aiohttp.ClientSession
     receiver: Receiver
@@ -106,16 +106,16 @@ class Shop:
 
     def last(self, kind: str) -> Any:
         """The newest event of this type."""
-        return [event for event in self.fake.ledger.events.values() if event["type"] == kind][-1]
+        return [event for event in self.fake.store.events.values() if event["type"] == kind][-1]
 
     @property
     def kinds(self) -> list[str]:
         """The types of all events so far, oldest first."""
-        return [event["type"] for event in self.fake.ledger.events.values()]
+        return [event["type"] for event in self.fake.store.events.values()]
 
 
 @asynccontextmanager
-async def opened(clock: TurnedClock, **settings: Any) -> AsyncIterator[Shop]:
+async def opened(clock: FakeClock, **settings: Any) -> AsyncIterator[Shop]:
     """The pretend Stripe and its merchant, running; nothing is left when it ends."""
     fake = FakeStripe(clock, **settings)
     base = await fake.start()

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 
 from bot.sandbox.fake_telegram import FakeTelegram
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 
 Json = dict[str, Any]
 
@@ -21,7 +21,7 @@ class Talk:
     """`fake` and a client of it; `chat` is the owner's private chat."""
 
     fake: FakeTelegram
-    clock: TurnedClock
+    clock: FakeClock
     http: aiohttp.ClientSession
 
     @property
@@ -68,11 +68,11 @@ class Talk:
 
     def shown(self, message_id: int, chat_id: int | None = None) -> Json:
         """A message as it stands now."""
-        return self.fake.world.chats[chat_id or self.chat].messages[message_id]
+        return self.fake.state.chats[chat_id or self.chat].messages[message_id]
 
 
 @asynccontextmanager
-async def opened(clock: TurnedClock, **options: Any) -> AsyncIterator[Talk]:
+async def opened(clock: FakeClock, **options: Any) -> AsyncIterator[Talk]:
     """A pretend Telegram that runs, and a client."""
     fake = FakeTelegram(clock, **options)
     await fake.start()

@@ -16,7 +16,7 @@ LINK = re.compile(r"https://t\.me/(\w+)\?start=(invite-([A-Za-z0-9_-]+))")
 
 def links(world: World, chat: int) -> list[str]:
     """The start payloads of every invitation that stands in a chat, oldest first."""
-    if chat not in world.telegram.world.chats:
+    if chat not in world.telegram.state.chats:
         return []
     return [found[2] for message in shown(world, chat) for found in LINK.finditer(message["text"])]
 
@@ -29,7 +29,7 @@ async def invited(world: World, role: str = "merchant", *, by: int = ADMIN, chat
     def come(_: FakeTelegram) -> list[str]:
         return links(world, by)[before:]
 
-    found: list[str] = await world.telegram.until(come, timeout=PATIENCE)
+    found: list[str] = await world.telegram.wait_until(come, timeout=PATIENCE)
     return found[0]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import aiohttp
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.evidence import payment, rest, rows
 from tests.support.world import World, free_port, opened
 
@@ -16,7 +16,7 @@ PHONE = {"Sec-Fetch-Site": "same-origin"}
 
 
 @asynccontextmanager
-async def paged(clock: TurnedClock, folder: Path) -> AsyncIterator[World]:
+async def paged(clock: FakeClock, folder: Path) -> AsyncIterator[World]:
     """A request that stands, in an installation that has pages."""
     port = free_port()
     async with opened(clock, folder, port=port, public_url=f"http://127.0.0.1:{port}") as running:

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from bot.sandbox.fake_telegram import Entry, FakeTelegram
+from bot.sandbox.fake_telegram import FakeTelegram, TranscriptEntry
 from bot.sandbox.fake_telegram.state import Chat
-from bot.sandbox.fake_telegram.users import Words
+from bot.sandbox.fake_telegram.users import UserMessage
 from handlers.telegram.messenger import Message, Messenger
 from storage.database.database import Database
 from storage.job_queue import JobQueue
@@ -98,45 +98,45 @@ async def kept_aside(world: World, number: int) -> list[str]:
 
 def speak(world: World, text: str, *, by: int = OWNER, chat: int | None = None, **words: Any) -> int:
     """Write a message with everything that `Words` knows; returns its id."""
-    return int(world.telegram.people.say(Words(chat or by, by, text, **words))["message_id"])
+    return int(world.telegram.users.send(UserMessage(chat or by, by, text, **words))["message_id"])
 
 
 def hear(world: World, text: str, *, by: int = OWNER, chat: int | None = None, **fields: Any) -> int:
     """Let the bot hear a message with these raw fields of the Bot API; returns the message's id."""
-    people, around = world.telegram.people, world.telegram.world
+    people, around = world.telegram.users, world.telegram.state
     place = people.private_chat(by) if chat is None else people.group(chat, None)
-    message = around.put(place, {"from": dict(around.person(by)), "text": text} | fields)
-    around.heard("message", message, place.id)
+    message = around.add_message(place, {"from": dict(around.ensure_user(by)), "text": text} | fields)
+    around.add_update("message", message, place.id)
     return int(message["message_id"])
 
 
 def press(world: World, message: Json, data: str, *, by: int = OWNER) -> str:
     """Press a button of a message that need not be there, for the data is forged; returns the query's id."""
-    return world.telegram.tap(message["message_id"], by, data, message["chat"]["id"])
+    return world.telegram.press_button(message["message_id"], by, data, message["chat"]["id"])
 
 
 def chat_of(world: World, chat: int) -> Chat:
     """A chat as the pretend Telegram has it."""
-    return world.telegram.world.chats[chat]
+    return world.telegram.state.chats[chat]
 
 
 def shown(world: World, chat: int = OWNER) -> list[Json]:
     """The bot's messages in a chat as they stand now, oldest first."""
     found = chat_of(world, chat)
-    return [message for message in found.messages.values() if message["message_id"] in found.mine]
+    return [message for message in found.messages.values() if message["message_id"] in found.bot_message_ids]
 
 
 async def reply(world: World, to: int, contains: str = "", *, chat: int = OWNER) -> Json:
     """The bot's newest reply to a message, once there is one that says so."""
 
     def find(_: FakeTelegram) -> Json | None:
-        if chat not in world.telegram.world.chats:
+        if chat not in world.telegram.state.chats:
             return None
         fitting = [m for m in shown(world, chat) if m.get("reply_to_message", {}).get("message_id") == to]
         fitting = [m for m in fitting if contains in m["text"]]
         return fitting[-1] if fitting else None
 
-    return await world.telegram.until(find, timeout=PATIENCE)
+    return await world.telegram.wait_until(find, timeout=PATIENCE)
 
 
 async def refused(world: World, text: str, *, by: int = OWNER, chat: int | None = None) -> str:
@@ -147,7 +147,7 @@ async def refused(world: World, text: str, *, by: int = OWNER, chat: int | None 
 async def alerted(world: World, query_id: str) -> str:
     """What the alert of a tap says; a toast is none."""
     said = await world.answer(query_id)
-    assert str(world.telegram.world.taps[query_id].answer).count("show_alert"), f"no alert: {said}"
+    assert str(world.telegram.state.callback_queries[query_id].answer).count("show_alert"), f"no alert: {said}"
     return said
 
 
@@ -167,7 +167,7 @@ async def in_time(world: World, true: Callable[[], Any], *, step: float = 2, mos
     raise TimeoutError("it never came true")
 
 
-def calls(world: World, method: str) -> list[Entry]:
+def calls(world: World, method: str) -> list[TranscriptEntry]:
     """The calls of a method that Telegram carried out, oldest first."""
     made = [entry for entry in world.telegram.transcript if entry.direction == "out" and entry.method == method]
     return [entry for entry in made if isinstance(entry.result, dict) and "ok" not in entry.result]
@@ -175,7 +175,7 @@ def calls(world: World, method: str) -> list[Entry]:
 
 def posts(world: World) -> list[str]:
     """Every request that may have changed something at Stripe's payments."""
-    asked = [request for request in world.stripe.ledger.requests if request.method == "POST"]
+    asked = [request for request in world.stripe.store.requests if request.method == "POST"]
     return [request.path for request in asked if request.path.startswith("/v1/payment_intents")]
 
 

@@ -16,10 +16,10 @@ from typing import Any
 
 import aiohttp
 
-from bot.sandbox.fake_services import environment, subscribe
-from bot.sandbox.fake_stripe import FakeStripe, Request
-from bot.sandbox.fake_telegram import Entry, FakeTelegram
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.fake_services import create_webhook_endpoint, environment
+from bot.sandbox.fake_stripe import FakeStripe, RequestRecord
+from bot.sandbox.fake_telegram import FakeTelegram, TranscriptEntry
+from bot.sandbox.shared.fake_clock import FakeClock
 from bot.settings import Settings
 from tests.support.world import OWNER, PATIENCE, Json, button, free_port
 
@@ -91,7 +91,7 @@ class Outside:
 
     async def subscribe(self, *events: str) -> None:
         """Have Stripe's events sent here, as the operator does once."""
-        await subscribe(self.stripe, self.base, *events)
+        await create_webhook_endpoint(self.stripe, self.base, *events)
 
     async def fault(self, base: str, method: str, how: str, *, when: str = "before", times: int = 1) -> None:
         """Have the next calls of a method at Stripe or Telegram go wrong."""
@@ -101,14 +101,14 @@ class Outside:
 
     async def until(self, true: Callable[[], Any]) -> Any:
         """Wait for something that shows at Telegram or at Stripe."""
-        return await self.telegram.until(lambda _: true(), timeout=PATIENCE)
+        return await self.telegram.wait_until(lambda _: true(), timeout=PATIENCE)
 
     async def message(self, contains: str, *, chat: int = OWNER, which: int | None = None) -> Json:
         """The bot's newest message that says so now, or the one `which` once it does."""
 
         def find() -> Json | None:
-            there = self.telegram.world.chats[chat]
-            numbers = sorted(there.mine, reverse=True) if which is None else [which]
+            there = self.telegram.state.chats[chat]
+            numbers = sorted(there.bot_message_ids, reverse=True) if which is None else [which]
             messages = [there.messages[number] for number in numbers]
             return next((message for message in messages if contains in message["text"]), None)
 
@@ -125,13 +125,13 @@ class Outside:
         """Each of them asks for money; return once Stripe has heard of all and, if it is slow, has not answered yet."""
         asked = len(self.created) + len(owners)
         for owner in owners:
-            self.telegram.say(owner, owner, "/pay 149,50 Coffee")
+            self.telegram.send(owner, owner, "/pay 149,50 Coffee")
         await self.until(lambda: len(self.created) == asked)
 
     @property
-    def created(self) -> list[Request]:
+    def created(self) -> list[RequestRecord]:
         """The requests that reached Stripe to make an intent."""
-        return [r for r in self.stripe.ledger.requests if r.method == "POST" and r.path == "/v1/payment_intents"]
+        return [r for r in self.stripe.store.requests if r.method == "POST" and r.path == "/v1/payment_intents"]
 
     async def all_paid(self, process: Process, owners: list[int], *, waiting: list[int]) -> None:
         """What was asked by those who are `waiting` is paid, and then each has been paid once; the process is ended."""
@@ -141,14 +141,14 @@ class Outside:
             await self.message("✅ Paid:", chat=owner)
         await self.drained()
         await self.stopped(process)
-        assert [charge["status"] for charge in self.stripe.ledger.charges.values()] == ["succeeded"] * len(owners)
+        assert [charge["status"] for charge in self.stripe.store.charges.values()] == ["succeeded"] * len(owners)
         assert self.rows("SELECT DISTINCT status, amount_received FROM payments") == [("succeeded", 14950)]
 
     def tap(self, message: Json, label: str) -> str:
         """The owner presses a button; returns the query's id."""
-        return self.telegram.tap(message["message_id"], OWNER, button(message, label)["callback_data"], OWNER)
+        return self.telegram.press_button(message["message_id"], OWNER, button(message, label)["callback_data"], OWNER)
 
-    def sent(self, contains: str = "") -> list[Entry]:
+    def sent(self, contains: str = "") -> list[TranscriptEntry]:
         """Every message that the bot posted (not the edits) whose first words were these."""
         return [e for e in self.telegram.transcript if e.method == "sendMessage" and contains in e.params["text"]]
 
@@ -176,9 +176,9 @@ class Outside:
 async def outside(folder: Path, **settings: str) -> AsyncIterator[Outside]:
     """Both services running and nobody else; `settings` are Kvit's, as in the environment."""
     folder.mkdir(exist_ok=True)
-    clock, port = TurnedClock(), free_port()
+    clock, port = FakeClock(), free_port()
     stripe, telegram = FakeStripe(clock), FakeTelegram(clock, owner_id=OWNER, flood_control=False)
-    stripe.world.changes = telegram.world.changes
+    stripe.state.changes = telegram.state.changes
     inherited = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
     await stripe.start()
     await telegram.start()

@@ -51,8 +51,8 @@ async def refunded(world: World, text: str, *, by: int = OWNER, chat: int = OWNE
 
 def texts(world: World, chat: int = OWNER) -> list[str]:
     """The bot's messages in a chat as they stand now, oldest first, with plain spaces."""
-    place = world.telegram.world.chats.get(chat)
-    found = [m["text"] for m in place.messages.values() if m["message_id"] in place.mine] if place else []
+    place = world.telegram.state.chats.get(chat)
+    found = [m["text"] for m in place.messages.values() if m["message_id"] in place.bot_message_ids] if place else []
     return [one.replace("\u00a0", " ") for one in found]
 
 
@@ -64,12 +64,12 @@ async def told(world: World, words: str, chat: int = OWNER) -> str:
 
 def refunds(world: World) -> list[Json]:
     """The refunds at Stripe, oldest first."""
-    return list(world.stripe.ledger.refunds.values())
+    return list(world.stripe.store.refunds.values())
 
 
 def asked(world: World) -> list[Any]:
     """Every request for a refund that reached Stripe, whatever became of it."""
-    return [r for r in world.stripe.ledger.requests if r.method == "POST" and r.path == "/v1/refunds"]
+    return [r for r in world.stripe.store.requests if r.method == "POST" and r.path == "/v1/refunds"]
 
 
 def back(world: World) -> list[tuple[int, str]]:

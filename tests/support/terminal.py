@@ -18,7 +18,7 @@ from bot.cli import main
 from bot.sandbox.fake_services import environment
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from bot.settings import Settings
 from bot.stripe.admin_client import API_VERSION
 from bot.stripe.serialization import EVENT_TYPES
@@ -55,7 +55,7 @@ class Terminal:
 
     stripe: FakeStripe
     telegram: FakeTelegram
-    clock: TurnedClock
+    clock: FakeClock
     env: dict[str, str | None]
 
     async def run(self, *words: str, **env: str | None) -> Ended:
@@ -73,19 +73,19 @@ class Terminal:
 
     def endpoint(self, **changes: Any) -> Json:
         """Another endpoint at Stripe, the right one but for the changes."""
-        number = len(self.stripe.ledger.endpoints) + 1
+        number = len(self.stripe.store.webhook_endpoints) + 1
         made: Json = {"id": f"we_{number}", "object": "webhook_endpoint", "url": f"{PUBLIC}/stripe/webhook"}
         made |= {"api_version": API_VERSION, "enabled_events": list(EVENT_TYPES), "status": "enabled", "created": 1}
-        self.stripe.ledger.endpoints[made["id"]] = made | changes
-        return self.stripe.ledger.endpoints[made["id"]]
+        self.stripe.store.webhook_endpoints[made["id"]] = made | changes
+        return self.stripe.store.webhook_endpoints[made["id"]]
 
 
 @asynccontextmanager
 async def opened(folder: Path, *, key: str = KEY) -> AsyncIterator[Terminal]:
     """Both vendors running, and settings in which nothing is wrong."""
-    clock = TurnedClock()
+    clock = FakeClock()
     stripe, telegram = FakeStripe(clock, key=key, webhook_secret=SECRET), FakeTelegram(clock)
-    telegram.world.privacy = True
+    telegram.state.privacy = True
     await stripe.start()
     await telegram.start()
     env: dict[str, str | None] = {
@@ -117,10 +117,10 @@ async def installed(folder: Path) -> AsyncIterator[Terminal]:
 @asynccontextmanager
 async def serving(folder: Path, **changed: str) -> AsyncIterator[tuple[Terminal, World]]:
     """A terminal beside a `serve` that runs, with what differs from its settings, and no endpoint at Stripe yet."""
-    clock, port = TurnedClock(), free_port()
+    clock, port = FakeClock(), free_port()
     given: dict[str, Any] = {"public_url": f"http://127.0.0.1:{port}", "telegram_mode": "polling"} | changed
     async with worlds.opened(clock, folder, port=port, **given) as world:
-        world.stripe.ledger.endpoints.clear()
+        world.stripe.store.webhook_endpoints.clear()
         env: dict[str, str | None] = {
             **environment(world.stripe, world.telegram),
             "OWNER_IDS": "70010001",

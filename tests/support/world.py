@@ -16,10 +16,10 @@ from typing import Any
 import aiohttp
 
 from bot.app import AdapterOverrides, Service
-from bot.sandbox.fake_services import subscribe
+from bot.sandbox.fake_services import create_webhook_endpoint
 from bot.sandbox.fake_stripe import FakeStripe
-from bot.sandbox.fake_telegram import Entry, FakeTelegram
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.fake_telegram import FakeTelegram, TranscriptEntry
+from bot.sandbox.shared.fake_clock import FakeClock
 from bot.settings import Settings, make_settings
 from handlers.telegram.rate_limit import TelegramRateLimiter
 from tests.support.migrated_file import lay_out
@@ -37,7 +37,7 @@ class World:
 
     stripe: FakeStripe
     telegram: FakeTelegram
-    clock: TurnedClock
+    clock: FakeClock
     settings: Settings
     http: aiohttp.ClientSession
     service: Service
@@ -64,38 +64,38 @@ class World:
 
     def say(self, text: str, *, by: int = OWNER, chat: int | None = None, reply_to: int | None = None) -> int:
         """Somebody writes a message; returns its id."""
-        return self.telegram.say(chat or by, by, text, reply_to)
+        return self.telegram.send(chat or by, by, text, reply_to)
 
     def tap(self, message: Json, label: str, *, by: int = OWNER) -> str:
         """Somebody presses the button of a message that says `label`; returns the query's id."""
-        return self.telegram.tap(
+        return self.telegram.press_button(
             message["message_id"], by, button(message, label)["callback_data"], message["chat"]["id"]
         )
 
     async def answer(self, query_id: str) -> str:
         """The toast or alert that a tap was answered with."""
-        found = await self.telegram.until(lambda t: t.world.taps[query_id].answer)
+        found = await self.telegram.wait_until(lambda t: t.state.callback_queries[query_id].answer)
         return str(found.get("text", ""))
 
     async def card(self, contains: str, *, chat: int = OWNER, but: str | None = None) -> Json:
         """The bot's newest message in a chat that says `contains` (and not `but`), once there is one."""
 
         def find(telegram: FakeTelegram) -> Json | None:
-            messages = telegram.world.chats[chat].messages.values() if chat in telegram.world.chats else ()
-            mine = [m for m in messages if m["message_id"] in telegram.world.chats[chat].mine]
+            messages = telegram.state.chats[chat].messages.values() if chat in telegram.state.chats else ()
+            mine = [m for m in messages if m["message_id"] in telegram.state.chats[chat].bot_message_ids]
             said = [m for m in mine if "text" in m]
             fitting = [m for m in said if contains in m["text"] and (but is None or but not in m["text"])]
             return fitting[-1] if fitting else None
 
-        return await self.telegram.until(find, timeout=PATIENCE)
+        return await self.telegram.wait_until(find, timeout=PATIENCE)
 
-    def sent(self, contains: str = "") -> list[Entry]:
+    def sent(self, contains: str = "") -> list[TranscriptEntry]:
         """Every message that the bot posted so far (not the edits) that says so."""
         return [e for e in self.telegram.transcript if e.method == "sendMessage" and contains in e.params["text"]]
 
     def intent(self, number: int = -1) -> Json:
         """One of the intents at Stripe, the newest unless told otherwise."""
-        return list(self.stripe.ledger.intents.values())[number]
+        return list(self.stripe.store.intents.values())[number]
 
     async def decide(self, what: str, number: int = -1, **body: Any) -> None:
         """The customer approves, declines or lets lapse the open attempt of an intent."""
@@ -111,11 +111,11 @@ class World:
     def advance(self, seconds: float) -> None:
         """Turn the one clock of all three."""
         self.clock.advance(seconds)
-        self.stripe.world.alarms.ring()
+        self.stripe.state.timers.run_due()
 
     async def until(self, true: Callable[[], Any]) -> Any:
         """Wait for something that shows in the chat or at Telegram."""
-        return await self.telegram.until(lambda _: true(), timeout=PATIENCE)
+        return await self.telegram.wait_until(lambda _: true(), timeout=PATIENCE)
 
 
 def free_port() -> int:
@@ -170,7 +170,7 @@ async def installed(stripe: FakeStripe, telegram: FakeTelegram, folder: Path, **
 
 @asynccontextmanager
 async def opened(
-    clock: TurnedClock,
+    clock: FakeClock,
     folder: Path,
     *,
     webhooks: bool = True,
@@ -187,7 +187,7 @@ async def opened(
         try:
             await world.begin()
             if webhooks:
-                await subscribe(stripe, world.service.base)
+                await create_webhook_endpoint(stripe, world.service.base)
             yield world
         finally:
             await world.stop()

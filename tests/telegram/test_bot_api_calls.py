@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox.fake_telegram import Entry
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.fake_telegram import TranscriptEntry
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.bot_api import faults
 from tests.support.world import opened
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-async def test_a_whole_day_in_the_chat_is_valid_call_by_call(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_a_whole_day_in_the_chat_is_valid_call_by_call(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path) as world:
         for text in ("/pay", "/pay 1.234 Lamp", "/help", "/id", "/settings", "/open", "/status", "/terms", "/nonsense"):
             world.say(text)
@@ -25,7 +25,7 @@ async def test_a_whole_day_in_the_chat_is_valid_call_by_call(clock: TurnedClock,
         world.tap(card, "Cancel")
         await world.card("Canceled · TEST")
         query = await world.control("telegram", "inline", {"from_id": world.telegram.owner_id, "query": "90 Tea"})
-        await world.telegram.until(lambda t: t.world.inline_queries[query["inline_query_id"]].answer)
+        await world.telegram.wait_until(lambda t: t.state.inline_queries[query["inline_query_id"]].answer)
         used = {entry.method for entry in world.telegram.transcript if entry.direction == "out"}
         assert {"getMe", "sendMessage", "editMessageText", "answerCallbackQuery", "answerInlineQuery"} <= used
         assert faults(world.telegram.transcript) == []
@@ -51,5 +51,5 @@ async def test_a_whole_day_in_the_chat_is_valid_call_by_call(clock: TurnedClock,
     ],
 )
 def test_a_call_that_telegram_does_not_know_is_named(method: str, params: dict[str, Any], fault: str) -> None:
-    [said] = faults([Entry(NOON, "out", method, params, None)])
+    [said] = faults([TranscriptEntry(NOON, "out", method, params, None)])
     assert fault in said

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.polling import Polling, WebhookConflict
 from storage.database.database import Database
@@ -53,7 +53,7 @@ def inbox(db: Database) -> JobQueue:
     return JobQueue(db, "updates")
 
 
-class HastyClock(TurnedClock):
+class HastyClock(FakeClock):
     """Sleeps in no time, and remembers for how long it should have."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.pay_page.service import PayPage
 from storage.errors import DatabaseUnavailable
 from tests.support.web_server import NoPages, doors
@@ -22,7 +22,7 @@ class Lost(NoPages):
         raise self.error
 
 
-async def test_without_a_database_the_page_asks_to_come_back(clock: TurnedClock) -> None:
+async def test_without_a_database_the_page_asks_to_come_back(clock: FakeClock) -> None:
     async with doors(clock, Lost(DatabaseUnavailable("/srv/kvit.db is locked"))) as client:
         answer = await client.get("/p/a-token", headers={"Accept": "text/html"})
         assert answer.status == 503
@@ -33,7 +33,7 @@ async def test_without_a_database_the_page_asks_to_come_back(clock: TurnedClock)
 
 
 async def test_our_own_mistake_shows_a_mark_and_nothing_of_the_inside(
-    clock: TurnedClock, caplog: pytest.LogCaptureFixture
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with doors(clock, Lost(ZeroDivisionError("the inside"))) as client:
         answer = await client.get("/p/a-token", headers={"Accept": "text/html"})

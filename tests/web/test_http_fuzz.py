@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from bot.sandbox.fake_stripe.delivery import signature
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.evidence import rest, rows
 from tests.support.people import set_aside
 from tests.support.refund_steps import paid
@@ -59,7 +59,7 @@ VALUES: tuple[Any, ...] = (
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         yield running
 
@@ -133,7 +133,7 @@ async def test_validly_signed_nonsense_is_answered_and_changes_nothing(world: Wo
     await rest(world)
     before = rows(world, "SELECT status, amount_received, amount_refunded FROM payments")
     answers: list[int] = []
-    genuine = [json.loads(json.dumps(event)) for event in world.stripe.ledger.events.values()]
+    genuine = [json.loads(json.dumps(event)) for event in world.stripe.store.events.values()]
     for number in range(ROUNDS):
         said = bent(chance, chance.choice(genuine))
         if isinstance(said, dict) and chance.random() < 0.7:
@@ -148,7 +148,7 @@ async def test_validly_signed_nonsense_is_answered_and_changes_nothing(world: Wo
     assert [one for one in await set_aside(world, "events") if "in 3 tries" in one] == []
 
 
-async def test_updates_of_any_shape_are_answered_and_none_stops_the_next(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_updates_of_any_shape_are_answered_and_none_stops_the_next(clock: FakeClock, tmp_path: Path) -> None:
     chance = random.Random(SEED)
     async with opened(clock, tmp_path, telegram_mode="webhook", public_url="https://pay.example.dk") as world:
         secret = {"X-Telegram-Bot-Api-Secret-Token": world.settings.update_secret.get_secret_value()}

@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 from aiohttp import StreamReader
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.pay_page.live_updates import LiveUpdates, TooManySubscribers
 from handlers.pay_page.service import PageState, PayPage
 from storage.errors import DatabaseUnavailable
@@ -69,7 +69,7 @@ async def quiet(live_updates: LiveUpdates) -> None:
 
 
 async def test_a_change_is_one_look_however_many_watch_and_none_where_nobody_does(
-    pages: Counted, clock: TurnedClock
+    pages: Counted, clock: FakeClock
 ) -> None:
     live = LiveUpdates(pages.find, clock)
     async with running(live):
@@ -83,7 +83,7 @@ async def test_a_change_is_one_look_however_many_watch_and_none_where_nobody_doe
             assert (pages.looks, one.page.state) == (["t1"], PageState.PAID)
 
 
-async def test_a_change_that_says_nothing_new_wakes_nobody(pages: Counted, clock: TurnedClock) -> None:
+async def test_a_change_that_says_nothing_new_wakes_nobody(pages: Counted, clock: FakeClock) -> None:
     live = LiveUpdates(pages.find, clock)
     with live.subscribe(numbered(1), "here") as topic:
         live.notify("p1")
@@ -91,7 +91,7 @@ async def test_a_change_that_says_nothing_new_wakes_nobody(pages: Counted, clock
         assert (pages.looks, topic.count) == (["t1"], 0)
 
 
-async def test_a_change_between_the_look_and_the_watching_is_not_missed(pages: Counted, clock: TurnedClock) -> None:
+async def test_a_change_between_the_look_and_the_watching_is_not_missed(pages: Counted, clock: FakeClock) -> None:
     live = LiveUpdates(pages.find, clock)
     seen = numbered(1)
     pages.turn(1, PageState.PAID)
@@ -101,7 +101,7 @@ async def test_a_change_between_the_look_and_the_watching_is_not_missed(pages: C
         assert (topic.count, topic.page.state) == (1, PageState.PAID)
 
 
-async def test_time_alone_turns_a_page_and_nobody_asks_before_that(pages: Counted, clock: TurnedClock) -> None:
+async def test_time_alone_turns_a_page_and_nobody_asks_before_that(pages: Counted, clock: FakeClock) -> None:
     live = LiveUpdates(pages.find, clock)
     pages.pages["t1"] = replace(numbered(1), changes_at=clock.now() + timedelta(seconds=240))
     async with running(live):
@@ -117,9 +117,7 @@ async def test_time_alone_turns_a_page_and_nobody_asks_before_that(pages: Counte
             assert topic.page.state is PageState.WAITING
 
 
-async def test_a_database_that_is_out_of_reach_delays_the_word_and_loses_none(
-    pages: Counted, clock: TurnedClock
-) -> None:
+async def test_a_database_that_is_out_of_reach_delays_the_word_and_loses_none(pages: Counted, clock: FakeClock) -> None:
     live = LiveUpdates(pages.find, clock)
     async with running(live):
         with live.subscribe(numbered(1), "here") as topic:
@@ -140,7 +138,7 @@ async def test_a_database_that_is_out_of_reach_delays_the_word_and_loses_none(
     ],
 )
 async def test_there_is_room_for_so_many_and_for_the_next_one_once_somebody_went(
-    pages: Counted, clock: TurnedClock, limits: dict[str, int], first: tuple[int, str], second: tuple[int, str]
+    pages: Counted, clock: FakeClock, limits: dict[str, int], first: tuple[int, str], second: tuple[int, str]
 ) -> None:
     live = LiveUpdates(pages.find, clock, **limits)
     with (
@@ -154,7 +152,7 @@ async def test_there_is_room_for_so_many_and_for_the_next_one_once_somebody_went
     assert (live._topics, live._addresses) == ({}, {})
 
 
-async def test_the_stream_begins_with_how_it_stands_and_tells_each_change(pages: Counted, clock: TurnedClock) -> None:
+async def test_the_stream_begins_with_how_it_stands_and_tells_each_change(pages: Counted, clock: FakeClock) -> None:
     live = LiveUpdates(pages.find, clock)
     async with (
         running(live),
@@ -169,7 +167,7 @@ async def test_the_stream_begins_with_how_it_stands_and_tells_each_change(pages:
             assert (await heard(news.content))["state"] == state
 
 
-async def test_a_stream_too_many_is_told_when_to_come_back(pages: Counted, clock: TurnedClock) -> None:
+async def test_a_stream_too_many_is_told_when_to_come_back(pages: Counted, clock: FakeClock) -> None:
     live = LiveUpdates(pages.find, clock, total=1)
     async with doors(clock, pages, live_updates=live) as client, client.get("/p/t1/state", headers=STREAM):
         second = await client.get("/p/t2/state", headers=STREAM)
@@ -182,7 +180,7 @@ async def test_only_who_asks_for_events_gets_a_stream_and_who_asks_for_its_head_
     assert (plain.content_type, head.content_type) == ("application/json", "text/event-stream")
 
 
-async def test_every_stream_ends_at_once_when_the_desk_closes(pages: Counted, clock: TurnedClock) -> None:
+async def test_every_stream_ends_at_once_when_the_desk_closes(pages: Counted, clock: FakeClock) -> None:
     live = LiveUpdates(pages.find, clock)
     async with doors(clock, pages, live_updates=live) as client, client.get("/p/t1/state", headers=STREAM) as news:
         await heard(news.content)
@@ -193,7 +191,7 @@ async def test_every_stream_ends_at_once_when_the_desk_closes(pages: Counted, cl
 
 
 @pytest.fixture
-async def client(pages: Counted, clock: TurnedClock) -> AsyncIterator[Client]:
+async def client(pages: Counted, clock: FakeClock) -> AsyncIterator[Client]:
     async with doors(clock, pages) as client:
         yield client
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import JobQueue
 from storage.schema.chats import chat_status
@@ -28,7 +28,7 @@ STRANGERS = 5_000_000
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await open_shop(running)
         yield running
@@ -55,9 +55,9 @@ async def test_bad_signatures_by_the_hundred_hold_up_no_payment_and_are_one_line
     assert sum("refused what came to Stripe's webhook" in line for line in caplog.messages) == 1
 
 
-async def test_posts_to_a_page_by_the_hundred_hold_up_no_other_payment(clock: TurnedClock, tmp_path: Path) -> None:
+async def test_posts_to_a_page_by_the_hundred_hold_up_no_other_payment(clock: FakeClock, tmp_path: Path) -> None:
     async with paged(clock, tmp_path) as world:
-        page, before = page_of(world), len(world.stripe.ledger.intents)
+        page, before = page_of(world), len(world.stripe.store.intents)
 
         async def post() -> int:
             async with world.http.post(page, allow_redirects=False) as answer:
@@ -66,7 +66,7 @@ async def test_posts_to_a_page_by_the_hundred_hold_up_no_other_payment(clock: Tu
         flood = asyncio.gather(*(post() for _ in range(FLOOD)))
         await paid(world)
         assert set(await flood) <= {303, 429}
-        assert len(world.stripe.ledger.intents) == before + 1
+        assert len(world.stripe.store.intents) == before + 1
 
 
 def answered(world: World, text: str) -> list[int]:
@@ -127,11 +127,11 @@ async def test_the_taps_and_queries_of_one_stranger_are_looked_at_so_often_only(
     methods = {"answerCallbackQuery", "answerInlineQuery"}
     assert sum(entry.method in methods for entry in world.telegram.transcript) == 60
     by_admin = press(world, card, data, by=ADMIN)
-    await world.telegram.until(lambda telegram: telegram.world.taps[by_admin].answer)
+    await world.telegram.wait_until(lambda telegram: telegram.state.callback_queries[by_admin].answer)
 
 
 async def test_visits_while_the_database_is_away_are_a_line_of_each_kind(
-    clock: TurnedClock, caplog: pytest.LogCaptureFixture
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def broken() -> bool:
         raise DatabaseUnavailable("locked")

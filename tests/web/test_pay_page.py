@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.i18n import LANGUAGES
 from handlers.pay_page.service import PageState
 from tests.pay_page.test_page_state import NOON, PAYMENT
@@ -32,7 +32,7 @@ def pages() -> SomePages:
 
 
 @pytest.fixture
-async def client(pages: SomePages, clock: TurnedClock) -> AsyncIterator[Client]:
+async def client(pages: SomePages, clock: FakeClock) -> AsyncIterator[Client]:
     async with doors(clock, pages) as client:
         yield client
 

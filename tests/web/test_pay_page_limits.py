@@ -12,7 +12,7 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.runtime.rate_limit import RateLimiter
 from handlers.web.client_address import client_address
 from handlers.web.pay_page import MAX_TAPS_PER_ADDRESS, MAX_TAPS_PER_CLIENT, MAX_TAPS_PER_PAYMENT
@@ -33,7 +33,7 @@ def pages() -> SomePages:
 
 
 @pytest.fixture
-async def client(pages: SomePages, clock: TurnedClock) -> AsyncIterator[Client]:
+async def client(pages: SomePages, clock: FakeClock) -> AsyncIterator[Client]:
     async with doors(clock, pages, trusted_proxies=PROXY) as client:
         yield client
 
@@ -70,7 +70,7 @@ async def test_whoever_lies_about_where_he_comes_from_is_counted_where_he_is(cli
 
 
 async def test_who_is_stopped_is_told_until_when_and_his_taps_are_not_passed_on(
-    client: Client, pages: SomePages, clock: TurnedClock
+    client: Client, pages: SomePages, clock: FakeClock
 ) -> None:
     for _ in range(MAX_TAPS_PER_CLIENT):
         await tap(client, "t1")

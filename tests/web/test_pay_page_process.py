@@ -23,7 +23,7 @@ async def world(tmp_path: Path) -> AsyncIterator[Outside]:
 
 async def test_sigterm_ends_every_stream_and_then_the_process(world: Outside) -> None:
     process = await world.ready()
-    world.telegram.say(OWNER, OWNER, "/pay 125 DKK Coffee")
+    world.telegram.send(OWNER, OWNER, "/pay 125 DKK Coffee")
     await world.message("Waiting for payment")
     [(token,)] = world.rows("SELECT page_token FROM payments")
     headers = {"Accept": "text/event-stream"}

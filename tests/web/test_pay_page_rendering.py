@@ -12,7 +12,7 @@ import pytest_asyncio
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, Page, expect
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.i18n import LANGUAGES
 from handlers.pay_page.service import PayPage as PayPage
 from handlers.pay_page.service import page_action, page_state
@@ -103,7 +103,7 @@ class Fragile(SomePages):
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def base(clock: TurnedClock) -> AsyncIterator[str]:
+async def base(clock: FakeClock) -> AsyncIterator[str]:
     pages = Fragile(*(shown(name) for name in PAYMENTS))
     site = app(cast("JobQueue", Deaf()), clock, pages=pages, public_url="https://pay.example.dk")
     async with TestServer(site) as server:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.i18n import LANGUAGES, text
 from handlers.pay_page.service import PageState
 from handlers.web.pay_page_text import FINAL_STATES
@@ -26,7 +26,7 @@ def pages() -> SomePages:
 
 
 @pytest.fixture
-async def client(pages: SomePages, clock: TurnedClock) -> AsyncIterator[Client]:
+async def client(pages: SomePages, clock: FakeClock) -> AsyncIterator[Client]:
     async with doors(clock, pages) as client:
         yield client
 
@@ -49,7 +49,7 @@ async def test_the_wallet_has_its_name_of_the_day_in_every_language(
     pages: SomePages, language: str, wallet: str
 ) -> None:
     other = ({*BRANDS} - {wallet}).pop()
-    async with doors(TurnedClock(BRANDS[wallet], frozen=True), pages) as client:
+    async with doors(FakeClock(BRANDS[wallet], frozen=True), pages) as client:
         for state in PageState:
             page = await shown(client, pages, stands(state), **{"Accept-Language": language})
             assert (wallet in page) == (state not in FINAL_STATES), state

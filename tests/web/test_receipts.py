@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.pay_page.service import PageState
 from handlers.shops.receipts import make_receipt, missing_fields, vat_within
 from storage.models.money import Money
@@ -42,7 +42,7 @@ def pages() -> SomePages:
 
 
 @pytest.fixture
-async def client(pages: SomePages, clock: TurnedClock) -> AsyncIterator[Client]:
+async def client(pages: SomePages, clock: FakeClock) -> AsyncIterator[Client]:
     async with doors(clock, pages) as client:
         yield client
 

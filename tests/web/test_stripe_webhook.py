@@ -15,7 +15,7 @@ import pytest
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from storage.database.database import Database
 from storage.job_queue import JobQueue
 from storage.models.job import Done, Job
@@ -31,7 +31,7 @@ def inbox(db: Database) -> JobQueue:
 
 
 @pytest.fixture
-async def client(inbox: JobQueue, clock: TurnedClock) -> AsyncIterator[Client]:
+async def client(inbox: JobQueue, clock: FakeClock) -> AsyncIterator[Client]:
     async with TestClient(TestServer(app(inbox, clock))) as client:
         yield client
 
@@ -40,7 +40,7 @@ Post = Callable[..., Awaitable[ClientResponse]]
 
 
 @pytest.fixture
-def post(client: Client, clock: TurnedClock) -> Post:
+def post(client: Client, clock: FakeClock) -> Post:
     async def post(body: bytes | None = None, header: str | None = None) -> ClientResponse:
         body = raw() if body is None else body
         header = signed(body, clock.now(), NEW) if header is None else header
@@ -50,13 +50,13 @@ def post(client: Client, clock: TurnedClock) -> Post:
     return post
 
 
-async def kept(inbox: JobQueue, clock: TurnedClock) -> list[tuple[str, str, str]]:
+async def kept(inbox: JobQueue, clock: FakeClock) -> list[tuple[str, str, str]]:
     return [
         (job.key, job.ordering_key, job.kind) for job in await inbox.claim(now=clock.now(), limit=100, lease_seconds=60)
     ]
 
 
-async def test_a_signed_event_is_kept_and_answered_with_200(post: Post, inbox: JobQueue, clock: TurnedClock) -> None:
+async def test_a_signed_event_is_kept_and_answered_with_200(post: Post, inbox: JobQueue, clock: FakeClock) -> None:
     answer = await post()
     assert answer.status == 200
     assert await kept(inbox, clock) == [("evt_1", "pi_1", "payment_intent.succeeded")]
@@ -70,19 +70,19 @@ async def test_the_same_event_again_is_answered_with_200_and_kept_once(post: Pos
 
 @pytest.mark.parametrize("secrets", [(OLD,), (NEW,), (OLD, NEW), ("whsec_of_somebody", NEW)])
 async def test_while_a_secret_is_replaced_either_of_them_is_good(
-    post: Post, clock: TurnedClock, secrets: tuple[str, ...]
+    post: Post, clock: FakeClock, secrets: tuple[str, ...]
 ) -> None:
     assert (await post(header=signed(raw(), clock.now(), *secrets))).status == 200
 
 
 @pytest.mark.parametrize("shift", [-300, -299, -1, 0, 1, 300])
-async def test_a_signature_of_the_last_five_minutes_is_good(post: Post, clock: TurnedClock, shift: int) -> None:
+async def test_a_signature_of_the_last_five_minutes_is_good(post: Post, clock: FakeClock, shift: int) -> None:
     assert (await post(header=signed(raw(), clock.now(), NEW, shift=shift))).status == 200
 
 
 @pytest.mark.parametrize("shift", [-301, -3600, -31_536_000, 301, 3600])
 async def test_a_signature_from_another_time_is_refused(
-    post: Post, inbox: JobQueue, clock: TurnedClock, shift: int
+    post: Post, inbox: JobQueue, clock: FakeClock, shift: int
 ) -> None:
     assert (await post(header=signed(raw(), clock.now(), NEW, shift=shift))).status == 400
     assert await inbox.depth() == 0
@@ -123,20 +123,20 @@ async def test_without_a_signature_nothing_is_kept(client: Client, inbox: JobQue
     assert await inbox.depth() == 0
 
 
-async def test_a_valid_signature_of_another_scheme_counts_for_nothing(post: Post, clock: TurnedClock) -> None:
+async def test_a_valid_signature_of_another_scheme_counts_for_nothing(post: Post, clock: FakeClock) -> None:
     assert (await post(header=signed(raw(), clock.now(), NEW).replace("v1=", "v0="))).status == 400
 
 
 @pytest.mark.parametrize(
     "changed", [raw() + b"\n", json.dumps(event()).encode(), raw().replace(b"evt_1", b"evt_2"), b"\xef\xbb\xbf" + raw()]
 )
-async def test_the_signature_is_for_these_very_bytes(post: Post, clock: TurnedClock, changed: bytes) -> None:
+async def test_the_signature_is_for_these_very_bytes(post: Post, clock: FakeClock, changed: bytes) -> None:
     assert (await post(changed, signed(raw(), clock.now(), NEW))).status == 400
 
 
 @pytest.mark.parametrize("secrets", [(), ("",)])
 async def test_without_a_secret_everything_is_refused(
-    inbox: JobQueue, clock: TurnedClock, secrets: tuple[str, ...]
+    inbox: JobQueue, clock: FakeClock, secrets: tuple[str, ...]
 ) -> None:
     async with TestClient(TestServer(app(inbox, clock, secrets=secrets))) as client:
         header = signed(raw(), clock.now(), "", NEW)
@@ -175,7 +175,7 @@ async def test_a_signed_body_that_is_no_event_is_refused(post: Post, inbox: JobQ
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1"])
 async def test_a_signed_body_in_another_encoding_is_refused(
-    client: Client, inbox: JobQueue, clock: TurnedClock, encoding: str
+    client: Client, inbox: JobQueue, clock: FakeClock, encoding: str
 ) -> None:
     body = json.dumps(event(note="æ"), ensure_ascii=False).encode(encoding)
     moment = int(clock.now().timestamp())
@@ -210,7 +210,7 @@ async def test_what_is_none_of_ours_is_answered_with_200_logged_and_let_go(
 @pytest.mark.parametrize("thing", ["charge", "refund", "dispute"])
 @pytest.mark.parametrize("intent", ["pi_1", {"id": "pi_1", "object": "payment_intent"}])
 async def test_what_hangs_on_an_intent_waits_in_the_lane_of_that_intent(
-    post: Post, inbox: JobQueue, clock: TurnedClock, thing: str, intent: object
+    post: Post, inbox: JobQueue, clock: FakeClock, thing: str, intent: object
 ) -> None:
     body = raw(
         event(type=f"{thing}.updated", data={"object": {"id": "x_1", "object": thing, "payment_intent": intent}})
@@ -219,7 +219,7 @@ async def test_what_hangs_on_an_intent_waits_in_the_lane_of_that_intent(
     assert await kept(inbox, clock) == [("evt_1", "pi_1", f"{thing}.updated")]
 
 
-async def test_no_client_secret_is_kept(post: Post, inbox: JobQueue, clock: TurnedClock) -> None:
+async def test_no_client_secret_is_kept(post: Post, inbox: JobQueue, clock: FakeClock) -> None:
     nested = event()
     nested["data"]["previous_attributes"] = {"deep": [{"client_secret": 'can"ary\\" \\'}], "note": "pi_9_secret_canary"}
     nested["data"]["object"]["last_payment_error"] = {"payment_intent": {"client_secret": None, "id": "pi_1"}}
@@ -240,7 +240,7 @@ async def test_events_are_only_posted(client: Client, method: str) -> None:
     assert answer.headers["Allow"] == "POST"
 
 
-async def test_what_the_pretend_stripe_delivers_comes_in(client: Client, inbox: JobQueue, clock: TurnedClock) -> None:
+async def test_what_the_pretend_stripe_delivers_comes_in(client: Client, inbox: JobQueue, clock: FakeClock) -> None:
     async with opened(clock, webhook_secret=NEW) as shop:
         shop.hook = str(client.make_url("/stripe/webhook"))
         await shop.subscribe()

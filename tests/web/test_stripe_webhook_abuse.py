@@ -13,7 +13,7 @@ import pytest
 from aiohttp import ClientResponse, ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.web.request_body import MAX_BODY, SMALL, BodyReader
 from handlers.web.stripe_webhook import StripeWebhook
 from storage.database.database import Database
@@ -30,7 +30,7 @@ def inbox(db: Database) -> JobQueue:
 
 
 @pytest.fixture
-async def client(inbox: JobQueue, clock: TurnedClock) -> AsyncIterator[Client]:
+async def client(inbox: JobQueue, clock: FakeClock) -> AsyncIterator[Client]:
     async with TestClient(TestServer(app(inbox, clock))) as client:
         yield client
 
@@ -39,7 +39,7 @@ Post = Callable[..., Awaitable[ClientResponse]]
 
 
 @pytest.fixture
-def post(client: Client, clock: TurnedClock) -> Post:
+def post(client: Client, clock: FakeClock) -> Post:
     async def post(body: bytes | None = None, header: str | None = None) -> ClientResponse:
         body = raw() if body is None else body
         header = signed(body, clock.now(), NEW) if header is None else header
@@ -72,7 +72,7 @@ async def test_a_body_of_a_mebibyte_is_taken(post: Post, inbox: JobQueue) -> Non
     assert await inbox.depth() == 1
 
 
-async def test_without_a_database_stripe_is_asked_to_come_again(clock: TurnedClock) -> None:
+async def test_without_a_database_stripe_is_asked_to_come_again(clock: FakeClock) -> None:
     async with TestClient(TestServer(app(cast("JobQueue", Deaf()), clock))) as client:
         header = signed(raw(), clock.now(), NEW)
         answer = await client.post("/stripe/webhook", data=raw(), headers={"Stripe-Signature": header})
@@ -81,7 +81,7 @@ async def test_without_a_database_stripe_is_asked_to_come_again(clock: TurnedClo
         assert "locked" not in await answer.text()
 
 
-async def test_a_sender_that_dribbles_is_cut_off(inbox: JobQueue, clock: TurnedClock) -> None:
+async def test_a_sender_that_dribbles_is_cut_off(inbox: JobQueue, clock: FakeClock) -> None:
     door = StripeWebhook(inbox, clock, BodyReader(seconds=0.05), secrets=[NEW], livemode=False)
     slow = web.Application()
     slow.add_routes([web.post("/stripe/webhook", door.receive)])
@@ -99,7 +99,7 @@ async def test_a_sender_that_dribbles_is_cut_off(inbox: JobQueue, clock: TurnedC
     "how", [f"Content-Length: {SMALL + 1}", "Transfer-Encoding: chunked", "Content-Encoding: gzip"]
 )
 async def test_of_large_bodies_only_a_few_are_read_at_once_and_small_ones_all_the_same(
-    inbox: JobQueue, clock: TurnedClock, how: str
+    inbox: JobQueue, clock: FakeClock, how: str
 ) -> None:
     door = StripeWebhook(inbox, clock, BodyReader(large_at_once=1), secrets=[NEW], livemode=False)
     site = web.Application()

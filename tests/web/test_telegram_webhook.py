@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.web.request_body import MAX_BODY
 from storage.database.database import Database
 from storage.job_queue import JobQueue
@@ -31,7 +31,7 @@ async def updates(db: Database) -> JobQueue:
 
 
 @pytest.fixture
-async def client(db: Database, updates: JobQueue, clock: TurnedClock) -> AsyncIterator[Client]:
+async def client(db: Database, updates: JobQueue, clock: FakeClock) -> AsyncIterator[Client]:
     async with TestClient(TestServer(app(JobQueue(db, "events"), clock, updates=updates))) as client:
         yield client
 
@@ -41,7 +41,7 @@ async def test_an_update_is_kept_once_however_often_it_comes(client: Client, upd
     answers = await asyncio.gather(*(client.post("/telegram/webhook", data=raw, headers=SECRET) for _ in range(10)))
     assert {answer.status for answer in answers} == {200}
     assert await updates.depth() == 1
-    [job] = await updates.claim(now=TurnedClock().now(), limit=9, lease_seconds=1)
+    [job] = await updates.claim(now=FakeClock().now(), limit=9, lease_seconds=1)
     assert (job.key, job.ordering_key, job.payload) == ("4242:7", "5", raw)
 
 
@@ -68,7 +68,7 @@ async def test_a_body_that_is_too_large_is_a_413(client: Client, updates: JobQue
     assert await updates.depth() == 0
 
 
-async def test_while_the_database_is_out_of_reach_telegram_is_asked_to_come_again(clock: TurnedClock) -> None:
+async def test_while_the_database_is_out_of_reach_telegram_is_asked_to_come_again(clock: FakeClock) -> None:
     deaf = cast("JobQueue", Deaf())
     async with TestClient(TestServer(app(deaf, clock))) as client:
         answer = await client.post("/telegram/webhook", json=UPDATE, headers=SECRET)
@@ -77,7 +77,7 @@ async def test_while_the_database_is_out_of_reach_telegram_is_asked_to_come_agai
 
 
 @pytest.fixture
-async def world(clock: TurnedClock, tmp_path: Path) -> AsyncIterator[World]:
+async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     port = free_port()
     public = f"http://127.0.0.1:{port}"
     async with opened(clock, tmp_path, telegram_mode="webhook", public_url=public, port=port) as running:
@@ -99,8 +99,8 @@ async def test_a_whole_payment_goes_by_webhooks_alone(world: World) -> None:
     card = await world.card("Waiting for payment")
     await world.decide("approve")
     await world.card("Paid · TEST")
-    assert world.telegram.polls == 0
-    assert len(world.stripe.ledger.intents) == 1
+    assert world.telegram.open_polls == 0
+    assert len(world.stripe.store.intents) == 1
     assert card["chat"]["id"] == OWNER
 
 
@@ -111,4 +111,4 @@ async def test_what_was_said_while_the_service_was_away_arrives_by_itself(world:
     await world.begin()
     world.advance(70)
     await world.card("Waiting for payment")
-    assert len(world.stripe.ledger.intents) == 1
+    assert len(world.stripe.store.intents) == 1

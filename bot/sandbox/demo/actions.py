@@ -18,43 +18,43 @@ def payments(stripe: FakeStripe) -> dict[str, Json]:
             "amount": intent["amount"],
             "currency": intent["currency"].upper(),
             "text": intent["description"],
-            "fates": [{"words": words, "what": what, "body": body} for words, what, body in _fates(stripe, intent)],
+            "fates": [{"words": words, "what": what, "body": body} for words, what, body in _actions(stripe, intent)],
         }
-        for intent in stripe.ledger.intents.values()
+        for intent in stripe.store.intents.values()
         if intent["latest_charge"] is not None
     }
 
 
-def _fates(stripe: FakeStripe, intent: Json) -> list[tuple[str, str, Json]]:
+def _actions(stripe: FakeStripe, intent: Json) -> list[tuple[str, str, Json]]:
     path = f"intents/{intent['id']}"
     if intent["status"] == "requires_capture":
         return [("Hold lapses", f"{path}/expire_hold", {})]
     if intent["status"] != "succeeded":
         return []
-    charge = stripe.ledger.charges[intent["latest_charge"]]
-    disputes = [each for each in stripe.ledger.disputes.values() if each["charge"] == charge["id"]]
+    charge = stripe.store.charges[intent["latest_charge"]]
+    disputes = [each for each in stripe.store.disputes.values() if each["charge"] == charge["id"]]
     if disputes and disputes[-1]["status"] != "won":
-        return _verdicts(disputes[-1])
+        return _dispute_actions(disputes[-1])
     anew: list[tuple[str, str, Json]] = [("Refund in Dashboard", f"{path}/refund", {})]
     if not disputes:
         anew.append(("Customer disputes", f"{path}/dispute", {"reason": "product_not_received"}))
-    refunds = [each for each in stripe.ledger.refunds.values() if each["charge"] == charge["id"]]
-    return (anew if not charge["refunded"] else []) + (_turns(refunds[-1]) if refunds else [])
+    refunds = [each for each in stripe.store.refunds.values() if each["charge"] == charge["id"]]
+    return (anew if not charge["refunded"] else []) + (_refund_actions(refunds[-1]) if refunds else [])
 
 
-def _turns(refund: Json) -> list[tuple[str, str, Json]]:
+def _refund_actions(refund: Json) -> list[tuple[str, str, Json]]:
     """What may become of the newest refund."""
     path, status = f"refunds/{refund['id']}", refund["status"]
     turns: list[tuple[str, str, Json]] = []
-    if status in refund_actions.MAY["succeed"]:
+    if status in refund_actions.ALLOWED_FROM["succeed"]:
         turns.append(("Refund succeeds", f"{path}/succeed", {}))
-    if status in refund_actions.MAY["fail"]:
+    if status in refund_actions.ALLOWED_FROM["fail"]:
         turns.append(("Refund fails", f"{path}/fail", LATE_FAILURE))
     return turns
 
 
-def _verdicts(dispute: Json) -> list[tuple[str, str, Json]]:
+def _dispute_actions(dispute: Json) -> list[tuple[str, str, Json]]:
     path = f"disputes/{dispute['id']}/close"
-    if dispute["status"] in dispute_actions.ENDS:
+    if dispute["status"] in dispute_actions.CLOSED_STATUSES:
         return []
     return [("Dispute won", path, {"status": "won"}), ("Dispute lost", path, {"status": "lost"})]

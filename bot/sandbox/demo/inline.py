@@ -7,25 +7,25 @@ from typing import Any
 from bot.sandbox.fake_telegram import FakeTelegram
 
 Json = dict[str, Any]
-LATEST = 20
+MAX_QUERIES = 20
 """Queries whose offers a page may still ask for."""
 
 
-def offers(telegram: FakeTelegram) -> dict[str, Json]:
+def inline_results(telegram: FakeTelegram) -> dict[str, Json]:
     """The answers to what was typed after the bot's name, by the query's id."""
-    latest = list(telegram.world.inline_queries.values())[-LATEST:]
+    latest = list(telegram.state.inline_queries.values())[-MAX_QUERIES:]
     return {
-        query.id: {"id": query.id, "results": [_offer(each) for each in query.answer["results"]]}
+        query.id: {"id": query.id, "results": [_result(each) for each in query.answer["results"]]}
         for query in latest
         if query.answer is not None
     }
 
 
-def _offer(result: Json) -> Json:
+def _result(result: Json) -> Json:
     return {"id": result["id"], "title": result["title"], "about": result.get("description", "")}
 
 
-def messages(telegram: FakeTelegram) -> dict[str, Json]:
+def inline_messages(telegram: FakeTelegram) -> dict[str, Json]:
     """The messages that were sent by way of the bot; each stands in its sender's chat with the customer."""
     return {
         number: {
@@ -38,5 +38,5 @@ def messages(telegram: FakeTelegram) -> dict[str, Json]:
             "keyboard": message.get("reply_markup", {}).get("inline_keyboard"),
         }
         | {name: message[name] for name in ("date", "edit_date", "text", "entities") if name in message}
-        for number, message in telegram.world.inline_messages.items()
+        for number, message in telegram.state.inline_messages.items()
     }

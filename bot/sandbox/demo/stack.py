@@ -12,13 +12,13 @@ from tempfile import TemporaryDirectory
 
 from bot.app import Service
 from bot.sandbox import fake_services, seed_users
-from bot.sandbox.fake_services import SandboxRefused, Vendors
+from bot.sandbox.fake_services import FakeServices, SandboxStartError
 from bot.settings import Settings, make_settings
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.menus import set_bot_menus
 from handlers.telegram.rate_limit import TelegramRateLimiter
 
-BRISK = 1_000_000
+UNLIMITED = 1_000_000
 """Messages that may leave at once when nobody is there to read along."""
 
 APPROVAL_ABOVE = 50_000
@@ -26,38 +26,38 @@ APPROVAL_ABOVE = 50_000
 
 
 @dataclass(frozen=True)
-class Market:
+class DemoStack:
     """The pretend Stripe and Telegram, and the real service between them."""
 
-    vendors: Vendors
+    services: FakeServices
     service: Service
 
 
 @asynccontextmanager
-async def opened(*, framed_by: str = "'none'", brisk: bool = False) -> AsyncIterator[Market]:
+async def start_stack(*, framed_by: str = "'none'", unthrottled: bool = False) -> AsyncIterator[DemoStack]:
     """Everything running for as long as the context lasts; `brisk` leaves out Telegram's limits.
 
     Raises:
         SandboxRefused: there is a live key in the environment.
         CannotStart: the service says why.
     """
-    refuse_a_live_key(os.environ)
+    reject_live_key(os.environ)
     with TemporaryDirectory(prefix="kvit-", ignore_cleanup_errors=True) as folder:
-        async with fake_services.opened(flood_control=not brisk) as pair:
-            seed_users.enter(pair.telegram)
-            pacing = TelegramRateLimiter(BRISK, BRISK, BRISK, BRISK) if brisk else None
+        async with fake_services.start_services(flood_control=not unthrottled) as pair:
+            seed_users.add_users(pair.telegram)
+            pacing = TelegramRateLimiter(UNLIMITED, UNLIMITED, UNLIMITED, UNLIMITED) if unthrottled else None
             service = Service(_settings(pair, Path(folder)), pair.clock, framed_by=framed_by, rate_limiter=pacing)
             try:
                 await service.start()
-                await fake_services.subscribe(pair.stripe, service.base)
-                await service.seed(seed_users.OWNER.name, seed_users.seats(), [seed_users.GROUP])
-                await _dress(pair)
-                yield Market(pair, service)
+                await fake_services.create_webhook_endpoint(pair.stripe, service.base)
+                await service.seed(seed_users.OWNER.name, seed_users.memberships(), [seed_users.GROUP])
+                await _set_bot_menus(pair)
+                yield DemoStack(pair, service)
             finally:
                 await service.stop()
 
 
-async def _dress(pair: Vendors) -> None:
+async def _set_bot_menus(pair: FakeServices) -> None:
     """Give the bot its menus, as `setup-webhooks` would."""
     request = AiohttpRequest(pair.telegram.token, base=pair.telegram.base)
     try:
@@ -66,7 +66,7 @@ async def _dress(pair: Vendors) -> None:
         await request.shutdown()
 
 
-def refuse_a_live_key(environment: Mapping[str, str]) -> None:
+def reject_live_key(environment: Mapping[str, str]) -> None:
     """Stop whoever is about to try things out where real money is at hand.
 
     Raises:
@@ -74,13 +74,13 @@ def refuse_a_live_key(environment: Mapping[str, str]) -> None:
     """
     for name, value in environment.items():
         if name.upper() == "STRIPE_API_KEY" and value.strip().startswith(("sk_live_", "rk_live_")):
-            raise SandboxRefused(
+            raise SandboxStartError(
                 "STRIPE_API_KEY holds a live key, and the demo does not run beside real money; "
                 "start it without that variable, for example: env -u STRIPE_API_KEY make demo"
             )
 
 
-def _settings(pair: Vendors, folder: Path) -> Settings:
+def _settings(pair: FakeServices, folder: Path) -> Settings:
     port = _free_port()
     return make_settings(
         telegram_bot_token=pair.telegram.token,

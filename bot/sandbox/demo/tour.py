@@ -10,115 +10,115 @@ import click
 
 from bot import logging_setup
 from bot.sandbox.demo import stack
-from bot.sandbox.demo.tour_actions import Stage, StepFailed
-from bot.sandbox.demo.transcript_printer import Say
+from bot.sandbox.demo.tour_actions import StepFailed, TourClient
+from bot.sandbox.demo.transcript_printer import WriteLine
 
-Journey = Callable[[Stage], Awaitable[None]]
-PATIENCE = 30.0
+Journey = Callable[[TourClient], Awaitable[None]]
+STEP_TIMEOUT = 30.0
 """Real seconds that a step may take on a busy machine; usually it is a few hundredths of one."""
 
 
-async def paid(stage: Stage) -> None:
-    card = await stage.asks("/pay 125 DKK Coffee")
-    await stage.authorizes(card)
-    await stage.shows(card, "paid")
-    await stage.tells(card, "125", "paid")
+async def pay(stage: TourClient) -> None:
+    card = await stage.request_payment("/pay 125 DKK Coffee")
+    await stage.approve(card)
+    await stage.expect_message(card, "paid")
+    await stage.expect_reply(card, "125", "paid")
 
 
-async def declined(stage: Stage) -> None:
-    card = await stage.asks("/pay 89,50 DKK Lunch")
-    await stage.declines(card)
-    await stage.shows(card, "failed", button="Pay")
-    await stage.tells(card, "89", "no money was taken")
-    await stage.authorizes(card)
-    await stage.shows(card, "paid")
-    await stage.tells(card, "paid")
+async def decline_then_pay(stage: TourClient) -> None:
+    card = await stage.request_payment("/pay 89,50 DKK Lunch")
+    await stage.decline(card)
+    await stage.expect_message(card, "failed", button="Pay")
+    await stage.expect_reply(card, "89", "no money was taken")
+    await stage.approve(card)
+    await stage.expect_message(card, "paid")
+    await stage.expect_reply(card, "paid")
 
 
-async def lapsed(stage: Stage) -> None:
-    card = await stage.asks("/pay 1.250,00 SEK Lamp")
-    await stage.minutes_pass(5)
-    await stage.shows(card, "expired", button="Pay")
-    await stage.tells(card, "not approved in time")
-    await stage.authorizes(card)
-    await stage.shows(card, "paid")
-    await stage.tells(card, "paid")
+async def pay_after_expiry(stage: TourClient) -> None:
+    card = await stage.request_payment("/pay 1.250,00 SEK Lamp")
+    await stage.advance_minutes(5)
+    await stage.expect_message(card, "expired", button="Pay")
+    await stage.expect_reply(card, "not approved in time")
+    await stage.approve(card)
+    await stage.expect_message(card, "paid")
+    await stage.expect_reply(card, "paid")
 
 
-async def canceled(stage: Stage) -> None:
-    card = await stage.asks("/pay 40 NOK Postcard")
-    said = await stage.writes("/cancel", reply_to=card)
-    await stage.shows(card, "canceled")
-    await stage.answers(said, card.reference, "canceled")
+async def cancel(stage: TourClient) -> None:
+    card = await stage.request_payment("/pay 40 NOK Postcard")
+    said = await stage.send("/cancel", reply_to=card)
+    await stage.expect_message(card, "canceled")
+    await stage.expect_answer(said, card.reference, "canceled")
 
 
-async def looked_up(stage: Stage) -> None:
-    card = await stage.asks("/pay 12 EUR Two cakes")
-    await stage.authorizes(card)
-    await stage.shows(card, "paid")
-    await stage.tells(card, "paid")
-    said = await stage.writes("/status", reply_to=card)
-    await stage.answers(said, card.reference, "Two cakes")
+async def check_status(stage: TourClient) -> None:
+    card = await stage.request_payment("/pay 12 EUR Two cakes")
+    await stage.approve(card)
+    await stage.expect_message(card, "paid")
+    await stage.expect_reply(card, "paid")
+    said = await stage.send("/status", reply_to=card)
+    await stage.expect_answer(said, card.reference, "Two cakes")
 
 
-async def refunded(stage: Stage) -> None:
-    card = await stage.asks("/pay 65 DKK Cake")
-    await stage.authorizes(card)
-    await stage.shows(card, "paid")
-    await stage.tells(card, "65", "paid")
-    said = await stage.writes("/refund", reply_to=card)
-    draft = await stage.answers(said, card.reference, "65")
-    await stage.taps(draft, "Refund")
-    await stage.shows(card, "refunded")
-    await stage.tells(card, "65", "refunded")
-    await stage.shows(draft, "done")
+async def refund(stage: TourClient) -> None:
+    card = await stage.request_payment("/pay 65 DKK Cake")
+    await stage.approve(card)
+    await stage.expect_message(card, "paid")
+    await stage.expect_reply(card, "65", "paid")
+    said = await stage.send("/refund", reply_to=card)
+    draft = await stage.expect_answer(said, card.reference, "65")
+    await stage.press_button(draft, "Refund")
+    await stage.expect_message(card, "refunded")
+    await stage.expect_reply(card, "65", "refunded")
+    await stage.expect_message(draft, "done")
 
 
-async def reserved(stage: Stage) -> None:
-    card = await stage.asks("/hold 300 DKK Deposit")
-    await stage.authorizes(card)
-    await stage.shows(card, "reserved")
-    await stage.tells(card, "300", "reserved")
-    said = await stage.writes("/capture", reply_to=card)
-    question = await stage.answers(said, card.reference, "300")
-    await stage.taps(question, "Take")
-    await stage.shows(card, "paid")
-    await stage.shows(question, "taken")
+async def hold_and_capture(stage: TourClient) -> None:
+    card = await stage.request_payment("/hold 300 DKK Deposit")
+    await stage.approve(card)
+    await stage.expect_message(card, "reserved")
+    await stage.expect_reply(card, "300", "reserved")
+    said = await stage.send("/capture", reply_to=card)
+    question = await stage.expect_answer(said, card.reference, "300")
+    await stage.press_button(question, "Take")
+    await stage.expect_message(card, "paid")
+    await stage.expect_message(question, "taken")
 
 
 JOURNEYS: Mapping[str, Journey] = {
-    "Pay, approve, paid": paid,
-    "Pay, decline, failed; again by the same link, paid": declined,
-    "Pay, five minutes too late, expired; the same link, paid": lapsed,
-    "Pay, cancel": canceled,
-    "Pay, approve, and ask how it stands": looked_up,
-    "Pay, approve, and give it back": refunded,
-    "Hold, approve, and take it": reserved,
+    "Pay, approve, paid": pay,
+    "Pay, decline, failed; again by the same link, paid": decline_then_pay,
+    "Pay, five minutes too late, expired; the same link, paid": pay_after_expiry,
+    "Pay, cancel": cancel,
+    "Pay, approve, and ask how it stands": check_status,
+    "Pay, approve, and give it back": refund,
+    "Hold, approve, and take it": hold_and_capture,
 }
 
 
-async def tour() -> bool:
+async def run_tour() -> bool:
     """Play every journey and print the chat as it happens; true if each step came out right.
 
     Raises:
-        SandboxRefused, CannotStart: the pretend world cannot be opened here.
+        SandboxRefused, CannotStart: the pretend state cannot be opened here.
     """
     logging_setup.configure(level="warning")
-    return await play(JOURNEYS, click.echo, patience=PATIENCE)
+    return await run_journeys(JOURNEYS, click.echo, step_timeout=STEP_TIMEOUT)
 
 
-async def play(journeys: Mapping[str, Journey], say: Say, *, patience: float) -> bool:
+async def run_journeys(journeys: Mapping[str, Journey], write_line: WriteLine, *, step_timeout: float) -> bool:
     """Play these, one after the other, until a step fails within `patience` real seconds."""
     began = time.monotonic()
-    async with stack.opened(brisk=True) as opened, aiohttp.ClientSession() as http:
-        stage = Stage(opened, http, say, patience)
+    async with stack.start_stack(unthrottled=True) as opened, aiohttp.ClientSession() as http:
+        stage = TourClient(opened, http, write_line, step_timeout)
         for number, (name, journey) in enumerate(journeys.items(), start=1):
-            say(f"\n{number}. {name}\n")
+            write_line(f"\n{number}. {name}\n")
             try:
                 await journey(stage)
             except StepFailed as failed:
-                say(f"\ntour: step {stage.steps + 1} went wrong, in: {name}\n{failed}")
+                write_line(f"\ntour: step {stage.steps + 1} went wrong, in: {name}\n{failed}")
                 return False
-        say(f"\n({time.monotonic() - began:.1f} seconds; no money moved)")
-        say(f"tour: {len(journeys)} journeys, {stage.steps} steps, all right")
+        write_line(f"\n({time.monotonic() - began:.1f} seconds; no money moved)")
+        write_line(f"tour: {len(journeys)} journeys, {stage.steps} steps, all right")
         return True

@@ -9,8 +9,8 @@ from bot.sandbox.fake_stripe.api_error import Json
 from bot.sandbox.fake_stripe.endpoint import Call, Endpoint
 from bot.sandbox.fake_stripe.state import ACCOUNT
 
-OPENED = 1_760_000_000
-DUE: Json = {
+CREATED = 1_760_000_000
+REQUIREMENTS: Json = {
     "alternatives": [],
     "current_deadline": None,
     "currently_due": [],
@@ -31,23 +31,23 @@ def retrieve(call: Call) -> Json:
         "business_type": "company",
         "capabilities": {
             "card_payments": "active",
-            "mobilepay_payments": call.world.switches.mobilepay,
+            "mobilepay_payments": call.state.options.mobilepay,
             "transfers": "active",
         },
         "charges_enabled": True,
         "controller": {"type": "account"},
         "country": "DK",
-        "created": OPENED,
+        "created": CREATED,
         "default_currency": "dkk",
         "details_submitted": True,
         "email": "owner@kvit.example",
-        "external_accounts": objects.page([], f"/v1/accounts/{ACCOUNT}/external_accounts", has_more=False),
-        "future_requirements": DUE,
+        "external_accounts": objects.list_object([], f"/v1/accounts/{ACCOUNT}/external_accounts", has_more=False),
+        "future_requirements": REQUIREMENTS,
         "metadata": {},
         "payouts_enabled": True,
-        "requirements": DUE,
+        "requirements": REQUIREMENTS,
         "settings": settings(),
-        "tos_acceptance": {"date": OPENED, "ip": None, "user_agent": None},
+        "tos_acceptance": {"date": CREATED, "ip": None, "user_agent": None},
         "type": "standard",
     }
 
@@ -75,7 +75,7 @@ def settings() -> Json:
 def balance(call: Call) -> Json:
     """What was captured and neither given back nor disputed, all of it available, by currency; or what was ordered."""
     sums: Counter[str] = Counter({"dkk": 0})
-    ledger, ordered = call.world.ledger, call.world.purse.available
+    ledger, ordered = call.state.store, call.state.balance.available
     for charge in ledger.charges.values():
         sums[charge["currency"]] += charge["amount_captured"]
     for refund in ledger.refunds.values():
@@ -89,7 +89,7 @@ def balance(call: Call) -> Json:
     return {
         "object": "balance",
         "available": available,
-        "livemode": call.world.livemode,
+        "livemode": call.state.livemode,
         "pending": pending,
         "refund_and_dispute_prefunding": {"available": [], "pending": []},
     }
@@ -103,22 +103,22 @@ def configurations(call: Call) -> Json:
 
 def configuration(call: Call) -> Json:
     """The default configuration: cards, and MobilePay where the account may use it and shows it."""
-    switches = call.world.switches
+    switches = call.state.options
     return {
         "id": objects.CONFIGURATION,
         "object": "payment_method_configuration",
         "active": True,
         "application": None,
-        "card": _offered(available=True),
+        "card": _availability(available=True),
         "is_default": True,
-        "livemode": call.world.livemode,
-        "mobilepay": _offered(available=switches.mobilepay == "active", shown=switches.mobilepay_offered),
+        "livemode": call.state.livemode,
+        "mobilepay": _availability(available=switches.mobilepay == "active", shown=switches.mobilepay_enabled),
         "name": "Default",
         "parent": None,
     }
 
 
-def _offered(*, available: bool, shown: bool = True) -> Json:
+def _availability(*, available: bool, shown: bool = True) -> Json:
     value = "on" if available and shown else "off"
     return {
         "available": available and shown,

@@ -9,7 +9,7 @@ Json = dict[str, Any]
 DOCS = "https://docs.stripe.com/error-codes/"
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """The API answers `status` with `{"error": error}`.
 
     `stored`: execution had begun, so the answer stays under the idempotency key; a request that failed
@@ -39,20 +39,20 @@ class Refusal(Exception):
             self.error["payment_intent"] = intent
 
 
-def missing(param: str) -> Refusal:
-    return Refusal(f"Missing required param: {param}.", code="parameter_missing", param=param)
+def missing_param(param: str) -> ApiError:
+    return ApiError(f"Missing required param: {param}.", code="parameter_missing", param=param)
 
 
-def no_such(kind: str, name: str, *, param: str = "id", status: int = 404) -> Refusal:
+def not_found(kind: str, name: str, *, param: str = "id", status: int = 404) -> ApiError:
     """Unknown ids in the path are 404, in a parameter 400."""
-    return Refusal(f"No such {kind}: '{name}'", status=status, code="resource_missing", param=param)
+    return ApiError(f"No such {kind}: '{name}'", status=status, code="resource_missing", param=param)
 
 
-def unexpected_state(message: str, intent: Json) -> Refusal:
+def unexpected_state(message: str, intent: Json) -> ApiError:
     """The intent has moved on; it comes along as it is now."""
-    return Refusal(message, code="payment_intent_unexpected_state", intent=intent, stored=True)
+    return ApiError(message, code="payment_intent_unexpected_state", intent=intent, stored=True)
 
 
-def exclusive(first: str, second: str) -> Refusal:
+def mutually_exclusive(first: str, second: str) -> ApiError:
     message = f"You may only specify one of these parameters: {first}, {second}."
-    return Refusal(message, code="parameters_exclusive", param=first)
+    return ApiError(message, code="parameters_exclusive", param=first)

@@ -1,4 +1,4 @@
-"""Stripe's test page: where a customer of the pretend world authorises a payment or lets it fail."""
+"""Stripe's test page: where a customer of the pretend state authorises a payment or lets it fail."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from jinja2 import Environment
 
 from bot.sandbox.fake_stripe import attempts
 from bot.sandbox.fake_stripe.api_error import Json
-from bot.sandbox.fake_stripe.ledger import Attempt
-from bot.sandbox.fake_stripe.state import Cause, World
+from bot.sandbox.fake_stripe.state import FakeStripeState, RequestCause
+from bot.sandbox.fake_stripe.store import Attempt
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -48,21 +48,21 @@ setInterval(() => { if (left > 0) left -= 1;
 </main></body></html>
 """
 
-WORDS = {
+CLOSED_TEXTS = {
     "approved": "This payment was authorized. The link cannot be used again.",
     "declined": "This payment failed. The link cannot be used again.",
     "canceled": "This payment was canceled.",
     "replaced": "This link was replaced by a newer one.",
 }
-EXPIRED = "This link has expired: it worked for five minutes."
+EXPIRED_TEXT = "This link has expired: it worked for five minutes."
 TEMPLATE = Environment(autoescape=True).from_string(PAGE)
 
 
 class AuthorizePage:
     """GET shows, POST decides and sends the customer back to `return_url`."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, state: FakeStripeState) -> None:
+        self.state = state
 
     def routes(self) -> list[web.RouteDef]:
         path = "/test/authorize/{account}/{nonce}"
@@ -74,45 +74,45 @@ class AuthorizePage:
     async def decide(self, request: web.Request) -> web.Response:
         attempt = self._attempt(request)
         answer = (await request.post()).get("answer")
-        if not self._open(attempt):
+        if not self._is_open(attempt):
             return self._page(attempt)
         if answer not in ("authorize", "fail"):
             raise web.HTTPBadRequest(text="answer is authorize or fail\n")
-        cause = Cause(self.world.now())
+        cause = RequestCause(self.state.now())
         if answer == "authorize":
-            attempts.approve(self.world, cause, attempt)
+            attempts.approve(self.state, cause, attempt)
         else:
-            attempts.decline(self.world, cause, attempt)
-        raise web.HTTPSeeOther(returning(attempt, self.world.ledger.intents[attempt.intent]))
+            attempts.decline(self.state, cause, attempt)
+        raise web.HTTPSeeOther(return_address(attempt, self.state.store.intents[attempt.intent]))
 
     def _attempt(self, request: web.Request) -> Attempt:
-        self.world.alarms.ring()
-        attempt = self.world.ledger.links.get(request.match_info["nonce"])
+        self.state.timers.run_due()
+        attempt = self.state.store.links.get(request.match_info["nonce"])
         if attempt is None:
             raise web.HTTPNotFound(text="No such payment link.\n")
         return attempt
 
-    def _open(self, attempt: Attempt) -> bool:
-        return attempt.outcome is None and self.world.now() < attempt.ends
+    def _is_open(self, attempt: Attempt) -> bool:
+        return attempt.outcome is None and self.state.now() < attempt.expires_at
 
     def _page(self, attempt: Attempt) -> web.Response:
-        intent = self.world.ledger.intents[attempt.intent]
+        intent = self.state.store.intents[attempt.intent]
         nonce = secrets.token_urlsafe(12)
         html = TEMPLATE.render(
             amount=f"{intent['amount'] / 100:.2f} {intent['currency'].upper()}",
             description=intent["description"],
-            open=self._open(attempt),
-            left=int((attempt.ends - self.world.now()).total_seconds()),
-            words=WORDS.get(attempt.outcome or "", EXPIRED),
+            open=self._is_open(attempt),
+            left=int((attempt.expires_at - self.state.now()).total_seconds()),
+            words=CLOSED_TEXTS.get(attempt.outcome or "", EXPIRED_TEXT),
             nonce=nonce,
         )
         policy = f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; base-uri 'none'"
         headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
-        status = 200 if self._open(attempt) else 410
+        status = 200 if self._is_open(attempt) else 410
         return web.Response(status=status, text=html, content_type="text/html", headers=headers)
 
 
-def returning(attempt: Attempt, intent: Json) -> str:
+def return_address(attempt: Attempt, intent: Json) -> str:
     """`return_url` with what Stripe appends to it."""
     parts = urlsplit(attempt.return_url)
     added = {

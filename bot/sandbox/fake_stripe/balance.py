@@ -8,26 +8,26 @@ PENDING_REASONS = ("processing", "insufficient_funds", "charge_pending")
 
 
 @dataclass
-class Purse:
+class Balance:
     """What is available in minor units, one sum for all currencies; None: always enough.
 
     A refund beyond it waits as pending `insufficient_funds`, or is refused when `refuses`.
     """
 
     available: int | None = None
-    refuses: bool = False
+    rejects_refunds: bool = False
 
     def covers(self, amount: int) -> bool:
         return self.available is None or amount <= self.available
 
-    def move(self, amount: int) -> None:
+    def add(self, amount: int) -> None:
         """Put `amount` in, or take it out when it is negative; a dispute may leave less than nothing."""
         if self.available is not None:
             self.available += amount
 
 
 @dataclass(frozen=True)
-class Fate:
+class ForcedOutcome:
     """How one refund comes out: a status of Stripe's, or refused with `code`."""
 
     status: str = "succeeded"
@@ -36,14 +36,14 @@ class Fate:
     code: str = "charge_not_refundable"
 
 
-USUAL = Fate()
+DEFAULT_OUTCOME = ForcedOutcome()
 
 
 @dataclass
-class Fates:
+class OutcomeQueue:
     """The fates of the next refunds, first come first served; after them refunds succeed again."""
 
-    coming: list[Fate] = field(default_factory=list)
+    pending: list[ForcedOutcome] = field(default_factory=list)
 
-    def next(self) -> Fate:
-        return self.coming.pop(0) if self.coming else USUAL
+    def next(self) -> ForcedOutcome:
+        return self.pending.pop(0) if self.pending else DEFAULT_OUTCOME

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bot.sandbox.fake_stripe import dispute_object, fraud_warnings, refund_actions
 from bot.sandbox.fake_stripe.api_error import Json
-from bot.sandbox.fake_stripe.state import Cause, World
+from bot.sandbox.fake_stripe.state import FakeStripeState, RequestCause
 
-ENDS = ("won", "lost", "warning_closed", "prevented")
-STATUSES = (
+CLOSED_STATUSES = ("won", "lost", "warning_closed", "prevented")
+OPEN_STATUSES = (
     "needs_response",
     "under_review",
     "warning_needs_response",
@@ -17,50 +17,50 @@ STATUSES = (
 )
 
 
-def begin(world: World, cause: Cause, charge: Json, claim: Json) -> Json:
+def create(state: FakeStripeState, cause: RequestCause, charge: Json, claim: Json) -> Json:
     """The customer disputes; a mere inquiry (a warning) takes no money yet."""
-    dispute = dispute_object.dispute(world.identity("du_", cause.at), charge, claim)
-    world.ledger.disputes[dispute["id"]] = dispute
+    dispute = dispute_object.make_dispute(state.new_identity("du_", cause.at), charge, claim)
+    state.store.disputes[dispute["id"]] = dispute
     charge["disputed"] = True
-    world.emit(cause, "charge.dispute.created", dispute)
-    _take(world, cause, dispute)
-    fraud_warnings.settle(world, cause, charge)
+    state.emit(cause, "charge.dispute.created", dispute)
+    _withdraw_funds(state, cause, dispute)
+    fraud_warnings.resolve(state, cause, charge)
     return dispute
 
 
-def _take(world: World, cause: Cause, dispute: Json) -> None:
+def _withdraw_funds(state: FakeStripeState, cause: RequestCause, dispute: Json) -> None:
     """Withdraw the disputed amount, once; a refund that is still under way fails with it."""
     if dispute["status"].startswith("warning") or dispute["balance_transactions"]:
         return
-    _move(world, cause, dispute, -dispute["amount"])
-    world.emit(cause, "charge.dispute.funds_withdrawn", dispute)
+    _add_balance_transaction(state, cause, dispute, -dispute["amount"])
+    state.emit(cause, "charge.dispute.funds_withdrawn", dispute)
     if dispute["is_charge_refundable"]:
         return
-    for refund in list(world.ledger.refunds.values()):
-        if refund["charge"] == dispute["charge"] and refund["status"] in refund_actions.UNDER_WAY:
-            refund_actions.fail(world, cause, refund, "charge_for_pending_refund_disputed")
+    for refund in list(state.store.refunds.values()):
+        if refund["charge"] == dispute["charge"] and refund["status"] in refund_actions.PENDING_STATUSES:
+            refund_actions.fail(state, cause, refund, "charge_for_pending_refund_disputed")
 
 
-def _move(world: World, cause: Cause, dispute: Json, amount: int) -> None:
-    world.purse.move(amount)
-    moved = dispute_object.movement(world.identity("txn_", cause.at), dispute, amount)
+def _add_balance_transaction(state: FakeStripeState, cause: RequestCause, dispute: Json, amount: int) -> None:
+    state.balance.add(amount)
+    moved = dispute_object.make_balance_transaction(state.new_identity("txn_", cause.at), dispute, amount)
     dispute["balance_transactions"].append(moved)
 
 
-def update(world: World, cause: Cause, dispute: Json, status: str) -> None:
+def update(state: FakeStripeState, cause: RequestCause, dispute: Json, status: str) -> None:
     """The dispute goes on; an inquiry that becomes a dispute takes the money."""
     before = {"status": dispute["status"]}
     escalates = before["status"].startswith("warning") and not status.startswith("warning")
     dispute |= {"status": status} | ({"is_charge_refundable": False} if escalates else {})
-    world.emit(cause, "charge.dispute.updated", dispute, before)
-    _take(world, cause, dispute)
+    state.emit(cause, "charge.dispute.updated", dispute, before)
+    _withdraw_funds(state, cause, dispute)
 
 
-def close(world: World, cause: Cause, dispute: Json, status: str) -> None:
+def close(state: FakeStripeState, cause: RequestCause, dispute: Json, status: str) -> None:
     """The bank has decided; won money comes back."""
     before = {"status": dispute["status"], "is_charge_refundable": dispute["is_charge_refundable"]}
     dispute |= {"status": status, "is_charge_refundable": status != "lost"}
-    world.emit(cause, "charge.dispute.closed", dispute, before)
+    state.emit(cause, "charge.dispute.closed", dispute, before)
     if status == "won" and dispute["balance_transactions"]:
-        _move(world, cause, dispute, dispute["amount"])
-        world.emit(cause, "charge.dispute.funds_reinstated", dispute)
+        _add_balance_transaction(state, cause, dispute, dispute["amount"])
+        state.emit(cause, "charge.dispute.funds_reinstated", dispute)

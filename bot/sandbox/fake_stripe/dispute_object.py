@@ -15,7 +15,7 @@ EVIDENCE = """
 NETWORK_CODES = {"fraudulent": "10.4", "product_not_received": "13.1", "duplicate": "12.6"}
 
 
-def dispute(identity: Json, of: Json, claim: Json) -> Json:
+def make_dispute(identity: Json, charge: Json, claim: Json) -> Json:
     """A Dispute of the charge `of`; `claim` has amount, reason, status, due_by and refundable."""
     code = NETWORK_CODES.get(claim["reason"], "13.7")
     case = "inquiry" if claim["status"].startswith("warning") else "chargeback"
@@ -25,9 +25,9 @@ def dispute(identity: Json, of: Json, claim: Json) -> Json:
         "object": "dispute",
         "amount": claim["amount"],
         "balance_transactions": [],
-        "charge": of["id"],
+        "charge": charge["id"],
         "created": identity["created"],
-        "currency": of["currency"],
+        "currency": charge["currency"],
         "enhanced_eligibility_types": [],
         "evidence": dict.fromkeys(EVIDENCE.split()) | {"enhanced_evidence": {}},
         "evidence_details": {
@@ -43,14 +43,14 @@ def dispute(identity: Json, of: Json, claim: Json) -> Json:
         "livemode": identity["livemode"],
         "metadata": {},
         "network_reason_code": code,
-        "payment_intent": of["payment_intent"],
+        "payment_intent": charge["payment_intent"],
         "payment_method_details": {"card": card, "type": "card"},
         "reason": claim["reason"],
         "status": claim["status"],
     }
 
 
-def movement(identity: Json, of: Json, amount: int) -> Json:
+def make_balance_transaction(identity: Json, dispute: Json, amount: int) -> Json:
     """Money taken for a dispute (negative) or given back; without Stripe's own fee, which differs by country."""
     word = "withdrawal" if amount < 0 else "reversal"
     return {
@@ -60,14 +60,14 @@ def movement(identity: Json, of: Json, amount: int) -> Json:
         "available_on": identity["created"],
         "balance_type": "payments",
         "created": identity["created"],
-        "currency": of["currency"],
-        "description": f"Chargeback {word} for {of['charge']}",
+        "currency": dispute["currency"],
+        "description": f"Chargeback {word} for {dispute['charge']}",
         "exchange_rate": None,
         "fee": 0,
         "fee_details": [],
         "net": amount,
         "reporting_category": "dispute" if amount < 0 else "dispute_reversal",
-        "source": of["id"],
+        "source": dispute["id"],
         "status": "available",
         "type": "adjustment",
     }

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 
 from bot.sandbox.fake_stripe import form_params
 from bot.sandbox.fake_stripe.api_error import Json
-from bot.sandbox.fake_stripe.state import Cause, World
+from bot.sandbox.fake_stripe.state import FakeStripeState, RequestCause
 
 
 @dataclass(frozen=True)
 class Call:
     """`params` are typed and checked, `id` is the one in the path (empty where there is none)."""
 
-    world: World
-    cause: Cause
+    state: FakeStripeState
+    cause: RequestCause
     id: str
     params: Json
 
@@ -26,7 +26,7 @@ class Endpoint:
 
     method: str
     path: str
-    act: Callable[[Call], Json]
+    handler: Callable[[Call], Json]
     fields: form_params.Fields = field(default_factory=dict)
     required: tuple[str, ...] = ()
 
@@ -34,8 +34,8 @@ class Endpoint:
     def name(self) -> str:
         return f"{self.method} {self.path}"
 
-    def read(self, params: Json) -> Json:
+    def parse(self, params: Json) -> Json:
         """The typed parameters; raises Stripe's refusal of those that are unknown, missing or malformed."""
-        return form_params.read(
-            params, {"expand": form_params.each(form_params.text())} | dict(self.fields), self.required
+        return form_params.parse(
+            params, {"expand": form_params.list_of(form_params.text())} | dict(self.fields), self.required
         )

@@ -5,60 +5,60 @@ from __future__ import annotations
 from typing import Any
 
 from bot.sandbox.fake_stripe import form_params, pagination
-from bot.sandbox.fake_stripe.api_error import Json, Refusal, exclusive, no_such
+from bot.sandbox.fake_stripe.api_error import ApiError, Json, mutually_exclusive, not_found
 from bot.sandbox.fake_stripe.endpoint import Call, Endpoint
 from bot.sandbox.fake_stripe.event_types import EVENT_TYPES
 
 ROOT = "/v1/events"
-KEPT_SECONDS = 30 * 86400
+RETENTION_SECONDS = 30 * 86400
 
 
-def kept(call: Call) -> list[Json]:
-    oldest = call.cause.at.timestamp() - KEPT_SECONDS
-    return [event for event in call.world.ledger.events.values() if event["created"] >= oldest]
+def retained(call: Call) -> list[Json]:
+    oldest = call.cause.at.timestamp() - RETENTION_SECONDS
+    return [event for event in call.state.store.events.values() if event["created"] >= oldest]
 
 
 def retrieve(call: Call) -> Json:
-    event: Json | None = call.world.ledger.events.get(call.id)
+    event: Json | None = call.state.store.events.get(call.id)
     if event is None:
-        raise no_such("event", call.id)
+        raise not_found("event", call.id)
     return event
 
 
 def list_all(call: Call) -> Json:
     params = call.params
     if "type" in params and "types" in params:
-        raise exclusive("type", "types")
+        raise mutually_exclusive("type", "types")
     if len(params.get("types", [])) > 20:
-        raise Refusal("You may pass at most 20 values in `types`.", param="types")
-    found = [event for event in kept(call) if _fits(event, params)]
+        raise ApiError("You may pass at most 20 values in `types`.", param="types")
+    found = [event for event in retained(call) if _matches_filters(event, params)]
     return pagination.page(call, ROOT, "event", found)
 
 
-def _fits(event: Json, params: Json) -> bool:
+def _matches_filters(event: Json, params: Json) -> bool:
     if "types" in params and event["type"] not in params["types"]:
         return False
-    if "type" in params and not _matches(event["type"], params["type"]):
+    if "type" in params and not _matches_pattern(event["type"], params["type"]):
         return False
     return params.get("delivery_success") in (None, event["pending_webhooks"] == 0)
 
 
-def _matches(kind: str, pattern: str) -> bool:
+def _matches_pattern(kind: str, pattern: str) -> bool:
     return kind.startswith(pattern[:-1]) if pattern.endswith("*") else kind == pattern
 
 
-def known(value: Any, name: str) -> str:
+def event_type(value: Any, name: str) -> str:
     """The exact name of one of Stripe's events."""
     if value not in EVENT_TYPES:
-        raise Refusal(f"Invalid {name}: {value} is not the name of an event", param=name)
+        raise ApiError(f"Invalid {name}: {value} is not the name of an event", param=name)
     return str(value)
 
 
 FIELDS: form_params.Fields = {
     **pagination.CURSORS,
-    "created": form_params.span,
+    "created": form_params.time_range,
     "delivery_success": form_params.boolean,
     "type": form_params.text(),
-    "types": form_params.each(known),
+    "types": form_params.list_of(event_type),
 }
 ENDPOINTS = (Endpoint("GET", ROOT, list_all, FIELDS), Endpoint("GET", f"{ROOT}/:id", retrieve))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-HOWS = ("timeout", "drop", "409", "429", "500")
+KINDS = ("timeout", "drop", "409", "429", "500")
 
 
 @dataclass
@@ -25,13 +25,13 @@ class Fault:
     code: str = "rate_limit"
     seen: int = 0
 
-    def strikes(self) -> bool:
+    def count_request(self) -> bool:
         """Count one more request; true if it is one of those to be struck. Ask no more once it is `over`."""
         self.seen += 1
         return self.seen >= self.nth
 
     @property
-    def over(self) -> bool:
+    def is_used_up(self) -> bool:
         return self.seen >= self.nth + self.times - 1
 
     @property
@@ -44,33 +44,33 @@ class Faults:
 
     def __init__(self, known: Iterable[str]) -> None:
         self._known = frozenset(known)
-        self._coming: list[Fault] = []
+        self._pending: list[Fault] = []
 
-    def order(self, wanted: dict[str, Any]) -> None:
+    def add(self, fields: dict[str, Any]) -> None:
         """Take an order as the control route gives it; raises ValueError with the reason."""
-        unknown = wanted.keys() - {"method", "nth", "when", "how", "times", "code"}
+        unknown = fields.keys() - {"method", "nth", "when", "how", "times", "code"}
         if unknown:
             raise ValueError(f"unknown field: {min(unknown)}")
         fault = Fault(
-            str(wanted.get("method")),
-            _positive(wanted, "nth"),
-            str(wanted.get("when", "before")),
-            str(wanted.get("how")),
-            _positive(wanted, "times"),
-            str(wanted.get("code", "rate_limit")),
+            str(fields.get("method")),
+            _positive(fields, "nth"),
+            str(fields.get("when", "before")),
+            str(fields.get("how")),
+            _positive(fields, "times"),
+            str(fields.get("code", "rate_limit")),
         )
         if fault.method not in self._known:
             raise ValueError(f"no such method: {fault.method}")
-        if fault.when not in ("before", "after") or fault.how not in HOWS:
+        if fault.when not in ("before", "after") or fault.how not in KINDS:
             raise ValueError("when is before or after, how is timeout, drop, 409, 429 or 500")
         if fault.code not in ("rate_limit", "lock_timeout"):
             raise ValueError("code is rate_limit or lock_timeout")
-        self._coming.append(fault)
+        self._pending.append(fault)
 
-    def strike(self, method: str) -> Fault | None:
+    def next_fault(self, method: str) -> Fault | None:
         """The fault for this request, if one was ordered; every request of the kind is counted."""
-        struck = [fault for fault in self._coming if fault.method == method and fault.strikes()]
-        self._coming = [fault for fault in self._coming if not fault.over]
+        struck = [fault for fault in self._pending if fault.method == method and fault.count_request()]
+        self._pending = [fault for fault in self._pending if not fault.is_used_up]
         return struck[0] if struck else None
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from bot.sandbox.fake_stripe.api_error import Json, Refusal, missing
+from bot.sandbox.fake_stripe.api_error import ApiError, Json, missing_param
 
 Reader = Callable[[Any, str], Any]
 Fields = Mapping[str, Reader | None]
@@ -24,7 +24,7 @@ def decode(pairs: Iterable[tuple[str, str]]) -> Json:
         for part in path[:-1]:
             below = at.setdefault(part, {})
             if not isinstance(below, dict):
-                raise Refusal(f"Invalid hash: {name}", param=path[0])
+                raise ApiError(f"Invalid hash: {name}", param=path[0])
             at = below
         at[path[-1] or str(len(at))] = value
     return {name: value if name == "metadata" else _lists(value) for name, value in tree.items()}
@@ -37,20 +37,20 @@ def _lists(value: Any) -> Any:
     return list(items.values()) if list(items) == [str(n) for n in range(len(items))] else items
 
 
-def read(params: Json, fields: Fields, required: Iterable[str] = (), within: str = "") -> Json:
+def parse(params: Json, fields: Fields, required: Iterable[str] = (), prefix: str = "") -> Json:
     """The parameters, typed; raises Stripe's refusal of unknown, missing and malformed ones."""
     found = {}
     for name, value in params.items():
-        full = f"{within}[{name}]" if within else name
+        full = f"{prefix}[{name}]" if prefix else name
         if name not in fields:
-            raise Refusal(f"Received unknown parameter: {full}", code="parameter_unknown", param=full)
+            raise ApiError(f"Received unknown parameter: {full}", code="parameter_unknown", param=full)
         reader = fields[name]
         if reader is None:
-            raise Refusal(f"This pretend Stripe does not support the parameter {full}", param=full)
+            raise ApiError(f"This pretend Stripe does not support the parameter {full}", param=full)
         found[name] = reader(value, full)
     for name in required:
         if name not in found:
-            raise missing(f"{within}[{name}]" if within else name)
+            raise missing_param(f"{prefix}[{name}]" if prefix else name)
     return found
 
 
@@ -59,9 +59,9 @@ def text(limit: int = 5000) -> Reader:
 
     def reader(value: Any, name: str) -> str | None:
         if not isinstance(value, str):
-            raise Refusal(f"Invalid string: {name}", param=name)
+            raise ApiError(f"Invalid string: {name}", param=name)
         if len(value) > limit:
-            raise Refusal(f"Invalid string: {value[:20]}...; must be at most {limit} characters", param=name)
+            raise ApiError(f"Invalid string: {value[:20]}...; must be at most {limit} characters", param=name)
         return value or None
 
     return reader
@@ -72,57 +72,57 @@ def integer(value: Any, name: str) -> int:
         message = (
             f"You passed an empty string for '{name}'. We assume empty values are an attempt to unset a parameter."
         )
-        raise Refusal(message, code="parameter_invalid_empty", param=name)
+        raise ApiError(message, code="parameter_invalid_empty", param=name)
     if not isinstance(value, str) or not re.fullmatch(r"-?[0-9]{1,18}", value):
-        raise Refusal(f"Invalid integer: {value}", code="parameter_invalid_integer", param=name)
+        raise ApiError(f"Invalid integer: {value}", code="parameter_invalid_integer", param=name)
     return int(value)
 
 
 def boolean(value: Any, name: str) -> bool:
     if value not in ("true", "false"):
-        raise Refusal(f"Invalid boolean: {value}", param=name)
+        raise ApiError(f"Invalid boolean: {value}", param=name)
     return bool(value == "true")
 
 
-def one_of(*words: str) -> Reader:
+def one_of(*values: str) -> Reader:
     """One of a closed list of words."""
 
     def reader(value: Any, name: str) -> str:
-        if value not in words:
-            raise Refusal(f"Invalid {name}: must be one of {', '.join(words)}", param=name)
+        if value not in values:
+            raise ApiError(f"Invalid {name}: must be one of {', '.join(values)}", param=name)
         return str(value)
 
     return reader
 
 
-def each(item: Reader) -> Reader:
+def list_of(item: Reader) -> Reader:
     """A list, every entry read by `item`."""
 
     def reader(value: Any, name: str) -> list[Any]:
         if not isinstance(value, list):
-            raise Refusal("Invalid array", param=name)
+            raise ApiError("Invalid array", param=name)
         return [item(entry, f"{name}[{place}]") for place, entry in enumerate(value)]
 
     return reader
 
 
-def table(fields: Fields, required: Iterable[str] = ()) -> Reader:
+def hash_of(fields: Fields, required: Iterable[str] = ()) -> Reader:
     """A hash of known fields."""
 
     def reader(value: Any, name: str) -> Json:
         if not isinstance(value, dict):
-            raise Refusal("Invalid hash", param=name)
-        return read(value, fields, required, within=name)
+            raise ApiError("Invalid hash", param=name)
+        return parse(value, fields, required, prefix=name)
 
     return reader
 
 
-def span(value: Any, name: str) -> Json:
+def time_range(value: Any, name: str) -> Json:
     """A moment or a range of moments, in Unix seconds: `created=5` or `created[gte]=5`."""
     if isinstance(value, str):
         moment = integer(value, name)
         return {"gte": moment, "lte": moment}
-    return dict(table(dict.fromkeys(("gt", "gte", "lt", "lte"), integer))(value, name))
+    return dict(hash_of(dict.fromkeys(("gt", "gte", "lt", "lte"), integer))(value, name))
 
 
 def metadata(value: Any, name: str) -> Json:
@@ -130,12 +130,12 @@ def metadata(value: Any, name: str) -> Json:
     if value == "":
         return {}
     if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-        raise Refusal(f"Invalid {name}: must be a hash of strings", param=name)
+        raise ApiError(f"Invalid {name}: must be a hash of strings", param=name)
     if len(value) > 50:
-        raise Refusal("Metadata can have at most 50 keys", param=name)
+        raise ApiError("Metadata can have at most 50 keys", param=name)
     for key, item in value.items():
         if len(key) > 40:
-            raise Refusal("Metadata keys are limited to 40 characters", param=f"{name}[{key}]")
+            raise ApiError("Metadata keys are limited to 40 characters", param=f"{name}[{key}]")
         if len(item) > 500:
-            raise Refusal("Metadata values are limited to 500 characters", param=f"{name}[{key}]")
+            raise ApiError("Metadata values are limited to 500 characters", param=f"{name}[{key}]")
     return value

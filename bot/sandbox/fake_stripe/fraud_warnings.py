@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bot.sandbox.fake_stripe import form_params, pagination
-from bot.sandbox.fake_stripe.api_error import Json, no_such
+from bot.sandbox.fake_stripe.api_error import Json, not_found
 from bot.sandbox.fake_stripe.endpoint import Call, Endpoint
-from bot.sandbox.fake_stripe.state import Cause, World
+from bot.sandbox.fake_stripe.state import FakeStripeState, RequestCause
 
 ROOT = "/v1/radar/early_fraud_warnings"
-KINDS = (
+FRAUD_TYPES = (
     "card_never_received",
     "fraudulent_card_application",
     "made_with_counterfeit_card",
@@ -19,44 +19,44 @@ KINDS = (
 )
 
 
-def warn(world: World, cause: Cause, charge: Json, kind: str) -> Json:
+def create(state: FakeStripeState, cause: RequestCause, charge: Json, kind: str) -> Json:
     """A new warning; it is actionable until the charge is disputed or wholly refunded."""
-    warning: Json = world.identity("issfr_", cause.at) | {
+    warning: Json = state.new_identity("issfr_", cause.at) | {
         "object": "radar.early_fraud_warning",
         "actionable": not (charge["refunded"] or charge["disputed"]),
         "charge": charge["id"],
         "fraud_type": kind,
         "payment_intent": charge["payment_intent"],
     }
-    world.ledger.warnings[warning["id"]] = warning
-    world.emit(cause, "radar.early_fraud_warning.created", warning)
+    state.store.fraud_warnings[warning["id"]] = warning
+    state.emit(cause, "radar.early_fraud_warning.created", warning)
     return warning
 
 
-def settle(world: World, cause: Cause, charge: Json) -> None:
+def resolve(state: FakeStripeState, cause: RequestCause, charge: Json) -> None:
     """Nothing is left to do about a charge that is disputed or wholly refunded."""
-    for warning in world.ledger.warnings.values():
+    for warning in state.store.fraud_warnings.values():
         if warning["charge"] == charge["id"] and warning["actionable"] and (charge["refunded"] or charge["disputed"]):
             warning["actionable"] = False
-            world.emit(cause, "radar.early_fraud_warning.updated", warning, {"actionable": True})
+            state.emit(cause, "radar.early_fraud_warning.updated", warning, {"actionable": True})
 
 
 def retrieve(call: Call) -> Json:
-    warning: Json | None = call.world.ledger.warnings.get(call.id)
+    warning: Json | None = call.state.store.fraud_warnings.get(call.id)
     if warning is None:
-        raise no_such("early fraud warning", call.id)
+        raise not_found("early fraud warning", call.id)
     return warning
 
 
 def list_all(call: Call) -> Json:
     wanted = {name: call.params[name] for name in ("charge", "payment_intent") if name in call.params}
-    found = [each for each in call.world.ledger.warnings.values() if wanted.items() <= each.items()]
+    found = [each for each in call.state.store.fraud_warnings.values() if wanted.items() <= each.items()]
     return pagination.page(call, ROOT, "early fraud warning", found)
 
 
 LIST: form_params.Fields = {
     **pagination.CURSORS,
-    "created": form_params.span,
+    "created": form_params.time_range,
     "charge": form_params.text(),
     "payment_intent": form_params.text(),
 }

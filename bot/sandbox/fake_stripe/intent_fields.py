@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from bot.sandbox.fake_stripe import form_params
-from bot.sandbox.fake_stripe.api_error import Refusal
+from bot.sandbox.fake_stripe.api_error import ApiError
 
-BILLING = form_params.table(
+BILLING = form_params.hash_of(
     {
-        "address": form_params.table(
+        "address": form_params.hash_of(
             dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"), form_params.text()),
         ),
         **dict.fromkeys(("email", "name", "phone", "tax_id"), form_params.text()),
@@ -17,10 +17,10 @@ BILLING = form_params.table(
 )
 
 
-def no_longer(value: Any, name: str) -> None:
+def removed_param(value: Any, name: str) -> None:
     """Since 2026-09-30.endive the parameter is refused by create, update and confirm."""
     message = f"The parameter `{name}` is no longer supported. Use `automatic_payment_methods` or"
-    raise Refusal(
+    raise ApiError(
         f"{message} `allowed_payment_method_types` instead.",
         code="payment_method_types_no_longer_supported",
         param=name,
@@ -29,47 +29,47 @@ def no_longer(value: Any, name: str) -> None:
 
 def only_mobilepay(value: Any, name: str) -> str:
     if value != "mobilepay":
-        raise Refusal(f"This pretend Stripe knows the payment method type mobilepay only, not {value}", param=name)
+        raise ApiError(f"This pretend Stripe knows the payment method type mobilepay only, not {value}", param=name)
     return "mobilepay"
 
 
 def return_url(value: Any, name: str) -> str:
     found = form_params.text()(value, name)
     if not found or "://" not in found:
-        raise Refusal("Not a valid URL", code="url_invalid", param=name)
+        raise ApiError("Not a valid URL", code="url_invalid", param=name)
     return str(found)
 
 
-METHOD_DATA = form_params.table(
+METHOD_DATA = form_params.hash_of(
     {
         "type": only_mobilepay,
         "billing_details": BILLING,
         "metadata": form_params.metadata,
-        "mobilepay": form_params.table({}),
+        "mobilepay": form_params.hash_of({}),
         "allow_redisplay": form_params.one_of("always", "limited", "unspecified"),
         "radar_options": None,
     },
     ("type",),
 )
-METHOD_OPTIONS = form_params.table(
+METHOD_OPTIONS = form_params.hash_of(
     {
-        "mobilepay": form_params.table(
+        "mobilepay": form_params.hash_of(
             {"capture_method": form_params.one_of("manual", ""), "setup_future_usage": form_params.one_of("none")},
         ),
         "card": None,
     }
 )
-CAPTURE = form_params.one_of("automatic", "automatic_async", "manual")
-TYPES = form_params.each(form_params.text(100))
+CAPTURE_METHOD = form_params.one_of("automatic", "automatic_async", "manual")
+METHOD_TYPES = form_params.list_of(form_params.text(100))
 
-PAYING: form_params.Fields = {
-    "allowed_payment_method_types": TYPES,
-    "excluded_payment_method_types": TYPES,
-    "payment_method_types": no_longer,
+PAYMENT: form_params.Fields = {
+    "allowed_payment_method_types": METHOD_TYPES,
+    "excluded_payment_method_types": METHOD_TYPES,
+    "payment_method_types": removed_param,
     "payment_method": form_params.text(),
     "payment_method_data": METHOD_DATA,
     "payment_method_options": METHOD_OPTIONS,
-    "capture_method": CAPTURE,
+    "capture_method": CAPTURE_METHOD,
     "receipt_email": form_params.text(800),
     "setup_future_usage": None,
     "shipping": None,
@@ -77,7 +77,7 @@ PAYING: form_params.Fields = {
     "amount_details": None,
     "payment_details": None,
 }
-ATTEMPTING: form_params.Fields = {
+CONFIRMATION: form_params.Fields = {
     "return_url": return_url,
     "confirmation_token": None,
     "error_on_requires_action": None,
@@ -87,7 +87,7 @@ ATTEMPTING: form_params.Fields = {
     "radar_options": None,
     "use_stripe_sdk": None,
 }
-DESCRIBING: form_params.Fields = {
+DESCRIPTION: form_params.Fields = {
     "amount": form_params.integer,
     "currency": form_params.text(3),
     "description": form_params.text(1000),
@@ -102,22 +102,22 @@ DESCRIBING: form_params.Fields = {
     "payment_method_configuration": None,
 }
 CREATE: form_params.Fields = {
-    **PAYING,
-    **ATTEMPTING,
-    **DESCRIBING,
-    "automatic_payment_methods": form_params.table(
+    **PAYMENT,
+    **CONFIRMATION,
+    **DESCRIPTION,
+    "automatic_payment_methods": form_params.hash_of(
         {"enabled": form_params.boolean, "allow_redirects": form_params.one_of("always", "never")}, ("enabled",)
     ),
     "confirm": form_params.boolean,
     "confirmation_method": form_params.one_of("automatic"),
     "on_behalf_of": None,
 }
-UPDATE: form_params.Fields = {**PAYING, **DESCRIBING}
-CONFIRM: form_params.Fields = {**PAYING, **ATTEMPTING, "amount_to_confirm": form_params.integer}
+UPDATE: form_params.Fields = {**PAYMENT, **DESCRIPTION}
+CONFIRM: form_params.Fields = {**PAYMENT, **CONFIRMATION, "amount_to_confirm": form_params.integer}
 CANCEL: form_params.Fields = {
     "cancellation_reason": form_params.one_of("abandoned", "duplicate", "fraudulent", "requested_by_customer"),
 }
-CAPTURING: form_params.Fields = {
+CAPTURE: form_params.Fields = {
     "amount_to_capture": form_params.integer,
     "metadata": form_params.metadata,
     **dict.fromkeys(("final_capture", "amount_details", "application_fee_amount", "hooks", "payment_details")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bot.sandbox.fake_stripe import attempts, captures, form_params, intent_fields, objects, pagination, rules
-from bot.sandbox.fake_stripe.api_error import Json, Refusal, no_such
+from bot.sandbox.fake_stripe.api_error import ApiError, Json, not_found
 from bot.sandbox.fake_stripe.endpoint import Call, Endpoint
 
 ROOT = "/v1/payment_intents"
@@ -13,64 +13,66 @@ ROOT = "/v1/payment_intents"
 
 def find(call: Call) -> Json:
     """The intent of the path; raises 404 `resource_missing`."""
-    intent: Json | None = call.world.ledger.intents.get(call.id)
+    intent: Json | None = call.state.store.intents.get(call.id)
     if intent is None:
-        raise no_such("payment_intent", call.id, param="intent")
+        raise not_found("payment_intent", call.id, param="intent")
     return intent
 
 
 def create(call: Call) -> Json:
     params = call.params | {"currency": (call.params["currency"] or "").lower()}
-    rules.amount(params["amount"], params["currency"])
-    types = rules.types(call.world, params)
-    rules.method(call.world, types, params)
+    rules.check_amount(params["amount"], params["currency"])
+    types = rules.choose_method_types(call.state, params)
+    rules.check_payment_method(call.state, types, params)
     if params.get("confirm"):
-        rules.confirmation(call.world, params)
+        rules.check_confirm_params(call.state, params)
     elif "return_url" in params:
-        raise Refusal("`return_url` can only be used with confirm=true.", param="return_url")
-    intent = _new(call, params, types)
+        raise ApiError("`return_url` can only be used with confirm=true.", param="return_url")
+    intent = _new_intent(call, params, types)
     if params.get("confirm"):
-        rules.may_confirm(call.world, intent, params)
-    call.world.ledger.intents[intent["id"]] = intent
-    call.world.emit(call.cause, "payment_intent.created", intent)
-    _attach(call, intent)
+        rules.check_can_confirm(call.state, intent, params)
+    call.state.store.intents[intent["id"]] = intent
+    call.state.emit(call.cause, "payment_intent.created", intent)
+    _attach_payment_method(call, intent)
     if params.get("confirm"):
-        attempts.begin(call.world, call.cause, intent, params["return_url"])
+        attempts.begin(call.state, call.cause, intent, params["return_url"])
     return intent
 
 
-def _new(call: Call, params: Json, types: list[str]) -> Json:
-    identity = call.world.identity("pi_", call.cause.at)
-    identity["client_secret"] = identity["id"] + call.world.names.make("_secret_", 25)
+def _new_intent(call: Call, params: Json, types: list[str]) -> Json:
+    identity = call.state.new_identity("pi_", call.cause.at)
+    identity["client_secret"] = identity["id"] + call.state.ids.make("_secret_", 25)
     return objects.intent(identity, params, types)
 
 
-def _attach(call: Call, intent: Json) -> None:
+def _attach_payment_method(call: Call, intent: Json) -> None:
     """Make a PaymentMethod of `payment_method_data` and put it on the intent."""
     if "payment_method_data" in call.params:
-        method = objects.method(call.world.identity("pm_", call.cause.at), call.params["payment_method_data"])
-        call.world.ledger.methods[method["id"]] = method
+        method = objects.payment_method(
+            call.state.new_identity("pm_", call.cause.at), call.params["payment_method_data"]
+        )
+        call.state.store.payment_methods[method["id"]] = method
         intent |= {"payment_method": method["id"], "status": "requires_confirmation", "last_payment_error": None}
 
 
 def update(call: Call) -> Json:
     intent = find(call)
     params: Json = dict(call.params)
-    rules.may_update(intent)
-    rules.method(call.world, intent["payment_method_types"], params)
+    rules.check_can_update(intent)
+    rules.check_payment_method(call.state, intent["payment_method_types"], params)
     params["currency"] = (params.get("currency") or intent["currency"]).lower()
-    rules.amount(params["amount"] if "amount" in params else intent["amount"], params["currency"])
+    rules.check_amount(params["amount"] if "amount" in params else intent["amount"], params["currency"])
     if intent["status"] == "requires_action" and {"amount", "payment_method_data"} & params.keys():
-        raise Refusal(
+        raise ApiError(
             "An open payment attempt cannot be changed.", code="payment_intent_unexpected_state", intent=intent
         )
-    _change(intent, params)
-    _attach(call, intent)
+    _apply_changes(intent, params)
+    _attach_payment_method(call, intent)
     intent["last_payment_error"] = None
     return intent
 
 
-def _change(intent: Json, params: Json) -> None:
+def _apply_changes(intent: Json, params: Json) -> None:
     plain = ("amount", "currency", "description", "receipt_email", "capture_method", "statement_descriptor")
     for name in (*plain, "statement_descriptor_suffix", "transfer_group"):
         if name in params:
@@ -84,35 +86,35 @@ def _change(intent: Json, params: Json) -> None:
 
 def confirm(call: Call) -> Json:
     intent = find(call)
-    world = call.world
-    rules.method(world, intent["payment_method_types"], call.params)
-    rules.may_confirm(world, intent, call.params)
-    rules.confirmation(world, call.params)
+    state = call.state
+    rules.check_payment_method(state, intent["payment_method_types"], call.params)
+    rules.check_can_confirm(state, intent, call.params)
+    rules.check_confirm_params(state, call.params)
     if call.params.get("amount_to_confirm", intent["amount"]) != intent["amount"]:
-        raise Refusal("`amount_to_confirm` differs from the amount of this PaymentIntent.", param="amount_to_confirm")
-    if len(world.ledger.attempts.get(intent["id"], [])) >= world.switches.confirm_limit:
-        captures.cancel(world, call.cause, intent, "automatic")
+        raise ApiError("`amount_to_confirm` differs from the amount of this PaymentIntent.", param="amount_to_confirm")
+    if len(state.store.attempts.get(intent["id"], [])) >= state.options.confirm_limit:
+        captures.cancel(state, call.cause, intent, "automatic")
         return intent
-    if (replaced := world.ledger.open_attempt(intent["id"])) is not None:
+    if (replaced := state.store.open_attempt(intent["id"])) is not None:
         replaced.end("replaced", call.cause.at)
-    _change(intent, {name: call.params[name] for name in call.params if name != "metadata"})
-    _attach(call, intent)
-    attempts.begin(world, call.cause, intent, call.params["return_url"])
+    _apply_changes(intent, {name: call.params[name] for name in call.params if name != "metadata"})
+    _attach_payment_method(call, intent)
+    attempts.begin(state, call.cause, intent, call.params["return_url"])
     return intent
 
 
 def cancel(call: Call) -> Json:
     intent = find(call)
-    rules.may_cancel(intent)
-    captures.cancel(call.world, call.cause, intent, call.params.get("cancellation_reason"))
+    rules.check_can_cancel(intent)
+    captures.cancel(call.state, call.cause, intent, call.params.get("cancellation_reason"))
     return intent
 
 
 def capture(call: Call) -> Json:
     intent = find(call)
-    rules.may_capture(intent, call.params)
-    _change(intent, {name: call.params[name] for name in call.params if name == "metadata"})
-    captures.capture(call.world, call.cause, intent)
+    rules.check_can_capture(intent, call.params)
+    _apply_changes(intent, {name: call.params[name] for name in call.params if name == "metadata"})
+    captures.capture(call.state, call.cause, intent)
     return intent
 
 
@@ -120,19 +122,19 @@ def retrieve(call: Call) -> Json:
     intent = find(call)
     secret: Any = call.params.get("client_secret")
     if secret is not None and secret != intent["client_secret"]:
-        raise Refusal("The client_secret provided does not match this PaymentIntent.", param="client_secret")
+        raise ApiError("The client_secret provided does not match this PaymentIntent.", param="client_secret")
     return intent
 
 
 def list_all(call: Call) -> Json:
     wanted = call.params.get("customer")
-    found = [each for each in call.world.ledger.intents.values() if wanted in (None, each["customer"])]
+    found = [each for each in call.state.store.intents.values() if wanted in (None, each["customer"])]
     return pagination.page(call, ROOT, "payment_intent", found)
 
 
 LIST: form_params.Fields = {
     **pagination.CURSORS,
-    "created": form_params.span,
+    "created": form_params.time_range,
     "customer": form_params.text(),
     "customer_account": None,
 }
@@ -143,5 +145,5 @@ ENDPOINTS = (
     Endpoint("POST", f"{ROOT}/:id", update, intent_fields.UPDATE),
     Endpoint("POST", f"{ROOT}/:id/confirm", confirm, intent_fields.CONFIRM),
     Endpoint("POST", f"{ROOT}/:id/cancel", cancel, intent_fields.CANCEL),
-    Endpoint("POST", f"{ROOT}/:id/capture", capture, intent_fields.CAPTURING),
+    Endpoint("POST", f"{ROOT}/:id/capture", capture, intent_fields.CAPTURE),
 )

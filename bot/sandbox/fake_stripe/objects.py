@@ -8,7 +8,7 @@ from bot.sandbox.fake_stripe.api_error import Json
 
 API_VERSION = "2026-10-28.endive"
 
-NOBODY = {
+EMPTY_BILLING_DETAILS = {
     "address": {"city": None, "country": None, "line1": None, "line2": None, "postal_code": None, "state": None},
     "email": None,
     "name": None,
@@ -16,7 +16,7 @@ NOBODY = {
     "tax_id": None,
 }
 
-ECHOED = (
+COPIED_PARAMS = (
     "application_fee_amount",
     "customer",
     "customer_account",
@@ -43,7 +43,7 @@ def intent(identity: Json, params: Json, types: list[str]) -> Json:
         "amount_details": {"tip": {}},
         "amount_received": 0,
         "application": None,
-        "automatic_payment_methods": automatic(params),
+        "automatic_payment_methods": automatic_payment_methods(params),
         "canceled_at": None,
         "cancellation_reason": None,
         "capture_method": params.get("capture_method") or "automatic_async",
@@ -58,21 +58,23 @@ def intent(identity: Json, params: Json, types: list[str]) -> Json:
         "metadata": params.get("metadata") or {},
         "next_action": None,
         "payment_method": None,
-        "payment_method_configuration_details": {"id": CONFIGURATION, "parent": None} if automatic(params) else None,
-        "payment_method_options": options(params, types),
+        "payment_method_configuration_details": {"id": CONFIGURATION, "parent": None}
+        if automatic_payment_methods(params)
+        else None,
+        "payment_method_options": payment_method_options(params, types),
         "payment_method_types": types,
         "payment_record": None,
         "processing": None,
         "review": None,
         "source": None,
         "status": "requires_payment_method",
-    } | {name: params.get(name) for name in ECHOED}
+    } | {name: params.get(name) for name in COPIED_PARAMS}
 
 
 CONFIGURATION = "pmc_1SandboxKvitMobilePay0001"
 
 
-def automatic(params: Json) -> Json | None:
+def automatic_payment_methods(params: Json) -> Json | None:
     """Stripe turns automatic methods on unless the request chose its own (since 2023-08-16)."""
     if "allowed_payment_method_types" in params:
         return None
@@ -82,7 +84,7 @@ def automatic(params: Json) -> Json | None:
     )
 
 
-def options(params: Json, types: list[str]) -> Json:
+def payment_method_options(params: Json, types: list[str]) -> Json:
     known: Json = {
         "card": {
             "installments": None,
@@ -99,13 +101,13 @@ def options(params: Json, types: list[str]) -> Json:
     return {name: known[name] for name in types}
 
 
-def method(identity: Json, data: Json) -> Json:
+def payment_method(identity: Json, data: Json) -> Json:
     """A MobilePay PaymentMethod made from `payment_method_data`."""
     return {
         "id": identity["id"],
         "object": "payment_method",
         "allow_redisplay": "unspecified",
-        "billing_details": NOBODY | (data.get("billing_details") or {}),
+        "billing_details": EMPTY_BILLING_DETAILS | (data.get("billing_details") or {}),
         "created": identity["created"],
         "customer": None,
         "customer_account": None,
@@ -116,9 +118,9 @@ def method(identity: Json, data: Json) -> Json:
     }
 
 
-def charge(identity: Json, paid_by: Json, holder: Json, *, captured: bool) -> Json:
+def charge(identity: Json, intent: Json, payment_method: Json, *, captured: bool) -> Json:
     """A successful Charge of the intent `paid_by`; `holder` is the PaymentMethod, `captured` false for a hold."""
-    amount = paid_by["amount"]
+    amount = intent["amount"]
     copied = (
         "application_fee_amount",
         "currency",
@@ -141,7 +143,7 @@ def charge(identity: Json, paid_by: Json, holder: Json, *, captured: bool) -> Js
         "application": None,
         "application_fee": None,
         "balance_transaction": None,
-        "billing_details": holder["billing_details"],
+        "billing_details": payment_method["billing_details"],
         "calculated_statement_descriptor": "KVIT SANDBOX",
         "captured": captured,
         "created": identity["created"],
@@ -151,11 +153,11 @@ def charge(identity: Json, paid_by: Json, holder: Json, *, captured: bool) -> Js
         "failure_message": None,
         "fraud_details": {},
         "livemode": identity["livemode"],
-        "metadata": dict(paid_by["metadata"]),
+        "metadata": dict(intent["metadata"]),
         "outcome": outcome("authorized", "approved_by_network", "Payment complete."),
         "paid": True,
-        "payment_intent": paid_by["id"],
-        "payment_method": holder["id"],
+        "payment_intent": intent["id"],
+        "payment_method": payment_method["id"],
         "payment_method_details": {"mobilepay": {"card": dict(CARD)}, "type": "mobilepay"},
         "radar_options": {},
         "receipt_number": None,
@@ -165,13 +167,13 @@ def charge(identity: Json, paid_by: Json, holder: Json, *, captured: bool) -> Js
         "source": None,
         "source_transfer": None,
         "status": "succeeded",
-    } | {name: paid_by[name] for name in copied}
+    } | {name: intent[name] for name in copied}
 
 
 CARD = {"brand": "visa", "country": "DK", "exp_month": 12, "exp_year": 2030, "last4": "4242"}
 
 
-def outcome(kind: str, network: str, words: str, reason: str | None = None) -> Json:
+def outcome(kind: str, network: str, message: str, reason: str | None = None) -> Json:
     return {
         "advice_code": None,
         "network_advice_code": None,
@@ -180,14 +182,14 @@ def outcome(kind: str, network: str, words: str, reason: str | None = None) -> J
         "reason": reason,
         "risk_level": "normal",
         "risk_score": 12,
-        "seller_message": words,
+        "seller_message": message,
         "type": kind,
     }
 
 
-def failed(whole: Json, code: str, message: str, decline_code: str | None) -> Json:
+def failed_charge(charge: Json, code: str, message: str, decline_code: str | None) -> Json:
     """The same charge, declined."""
-    return whole | {
+    return charge | {
         "amount_captured": 0,
         "captured": False,
         "failure_code": code,
@@ -215,5 +217,5 @@ def event(identity: Json, kind: str, data: Json, request: Json) -> Json:
     }
 
 
-def page(data: list[Any], url: str, *, has_more: bool) -> Json:
+def list_object(data: list[Any], url: str, *, has_more: bool) -> Json:
     return {"object": "list", "data": data, "has_more": has_more, "url": url}

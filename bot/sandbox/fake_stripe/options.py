@@ -12,7 +12,7 @@ CHOICES = {
 
 
 @dataclass
-class Switches:
+class Options:
     """Times are seconds on the pretend clock.
 
     Stripe documents the five minutes and the seven days. The rest is undocumented and can be set:
@@ -26,43 +26,45 @@ class Switches:
     """
 
     attempt_seconds: float = 300
-    lapse_delay: float = 0
+    expiry_delay: float = 0
     hold_seconds: float = 7 * 86400
-    booking_seconds: float = 2
+    balance_transaction_delay: float = 2
     latency: float = 0
     confirm_limit: int = 20
     confirm_while_open: str = "refuse"
     mobilepay: str = "active"
-    mobilepay_offered: bool = True
-    lacking: tuple[str, ...] = ()
+    mobilepay_enabled: bool = True
+    missing_permissions: tuple[str, ...] = ()
     allowed_types_confirm: bool = True
     failed_charges: bool = True
-    waiting_refunds_count: bool = True
+    pending_refunds_count: bool = True
     decline_code: str = "payment_intent_authentication_failure"
-    lapse_code: str = "payment_intent_payment_attempt_expired"
+    expiry_code: str = "payment_intent_payment_attempt_expired"
     webhook_timeout: float = 10
     webhook_retries: tuple[float, ...] = (3600, 7200)
 
-    def turn(self, wanted: dict[str, Any]) -> None:
+    def update(self, values: dict[str, Any]) -> None:
         """Set the named switches; raises ValueError for an unknown name or a value of another kind."""
         now = {field.name: getattr(self, field.name) for field in fields(self)}
-        if unknown := wanted.keys() - now.keys():
+        if unknown := values.keys() - now.keys():
             raise ValueError(f"no such switch: {min(unknown)}")
-        for name, value in {name: _fitting(name, value, now[name]) for name, value in wanted.items()}.items():
+        for name, value in {name: _checked(name, value, now[name]) for name, value in values.items()}.items():
             setattr(self, name, value)
 
 
-def _fitting(name: str, value: Any, present: Any) -> Any:
+def _checked(name: str, value: Any, present: Any) -> Any:
     if name in CHOICES and value not in CHOICES[name]:
         raise ValueError(f"{name} is one of {', '.join(CHOICES[name])}")
     if isinstance(present, tuple) and isinstance(value, list | tuple):
-        return tuple(_fitting(f"an item of {name}", item, "" if name == "lacking" else 0.0) for item in value)
-    if _number(present) and _number(value) and value >= 0:
+        return tuple(
+            _checked(f"an item of {name}", item, "" if name == "missing_permissions" else 0.0) for item in value
+        )
+    if _is_number(present) and _is_number(value) and value >= 0:
         return value
-    if _number(present) or type(value) is not type(present):
+    if _is_number(present) or type(value) is not type(present):
         raise ValueError(f"{name} cannot be {value!r}")
     return value
 
 
-def _number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -3,86 +3,86 @@
 from __future__ import annotations
 
 from bot.sandbox.fake_stripe import fraud_warnings, refund_object
-from bot.sandbox.fake_stripe.api_error import Json, Refusal
-from bot.sandbox.fake_stripe.balance import Fate
-from bot.sandbox.fake_stripe.state import Cause, World
+from bot.sandbox.fake_stripe.api_error import ApiError, Json
+from bot.sandbox.fake_stripe.balance import ForcedOutcome
+from bot.sandbox.fake_stripe.state import FakeStripeState, RequestCause
 
-REFERENCE_SECONDS = 3600.0
-UNDER_WAY = ("pending", "requires_action")
-ALIVE = (*UNDER_WAY, "succeeded")
-MAY: dict[str, tuple[str, ...]] = {
-    "succeed": UNDER_WAY,
-    "fail": ALIVE,
-    "cancel": UNDER_WAY,
+BANK_REFERENCE_DELAY = 3600.0
+PENDING_STATUSES = ("pending", "requires_action")
+COUNTED_STATUSES = (*PENDING_STATUSES, "succeeded")
+ALLOWED_FROM: dict[str, tuple[str, ...]] = {
+    "succeed": PENDING_STATUSES,
+    "fail": COUNTED_STATUSES,
+    "cancel": PENDING_STATUSES,
     "require_action": ("pending",),
 }
-WORDS = {
+MESSAGES = {
     "balance_insufficient": "Insufficient funds in your Stripe balance to refund this amount.",
     "charge_already_refunded": "Charge {} has already been refunded.",
     "charge_disputed": "Charge {} has been charged back; cannot issue a refund.",
 }
 
 
-def captured(world: World, intent: Json) -> Json:
+def captured_charge(state: FakeStripeState, intent: Json) -> Json:
     """The charge of a paid intent; raises 400 for one without."""
     if intent["status"] != "succeeded":
         words = f"This PaymentIntent ({intent['id']}) does not have a successful charge to refund."
-        raise Refusal(words, code="charge_not_refundable", param="payment_intent", stored=True)
-    charge: Json = world.ledger.charges[intent["latest_charge"]]
+        raise ApiError(words, code="charge_not_refundable", param="payment_intent", stored=True)
+    charge: Json = state.store.charges[intent["latest_charge"]]
     return charge
 
 
-def make(world: World, cause: Cause, charge: Json, params: Json) -> Json:
+def create(state: FakeStripeState, cause: RequestCause, charge: Json, params: Json) -> Json:
     """The new refund of `charge`, as its fate has it; raises what Stripe refuses."""
-    amount = _amount(world, charge, params)
-    if _barred(world, charge):
-        raise _refused("charge_disputed", charge)
-    fate = world.fates.next()
+    amount = _amount(state, charge, params)
+    if _is_blocked_by_dispute(state, charge):
+        raise _rejection("charge_disputed", charge)
+    fate = state.refund_outcomes.next()
     if fate.status == "refused":
-        raise _refused(fate.code, charge)
-    if fate.status == "succeeded" and not world.purse.covers(amount):
-        if world.purse.refuses:
-            raise _refused("balance_insufficient", charge)
-        fate = Fate("pending", pending_reason="insufficient_funds")
-    refund = refund_object.refund(world.identity("re_", cause.at), charge, params | {"amount": amount})
-    world.ledger.refunds[refund["id"]] = refund
-    _come_out(world, cause, refund, fate)
-    world.emit(cause, "refund.created", refund)
+        raise _rejection(fate.code, charge)
+    if fate.status == "succeeded" and not state.balance.covers(amount):
+        if state.balance.rejects_refunds:
+            raise _rejection("balance_insufficient", charge)
+        fate = ForcedOutcome("pending", pending_reason="insufficient_funds")
+    refund = refund_object.make_refund(state.new_identity("re_", cause.at), charge, params | {"amount": amount})
+    state.store.refunds[refund["id"]] = refund
+    _apply_outcome(state, cause, refund, fate)
+    state.emit(cause, "refund.created", refund)
     if refund["status"] == "failed":
-        world.emit(cause, "refund.failed", refund)
-    _tally(world, cause, charge)
+        state.emit(cause, "refund.failed", refund)
+    _update_charge(state, cause, charge)
     return refund
 
 
-def _amount(world: World, charge: Json, params: Json) -> int:
-    left = charge["amount_captured"] - _sum(world, charge, ALIVE)
+def _amount(state: FakeStripeState, charge: Json, params: Json) -> int:
+    left = charge["amount_captured"] - _sum(state, charge, COUNTED_STATUSES)
     if left == 0:
-        raise _refused("charge_already_refunded", charge)
+        raise _rejection("charge_already_refunded", charge)
     amount: int = params.get("amount", left)
     if amount < 1:
-        raise Refusal("Invalid positive integer", code="parameter_invalid_integer", param="amount")
+        raise ApiError("Invalid positive integer", code="parameter_invalid_integer", param="amount")
     if amount > left:
         words = f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})"
-        raise Refusal(words, param="amount", stored=True)
+        raise ApiError(words, param="amount", stored=True)
     return amount
 
 
-def _barred(world: World, charge: Json) -> bool:
+def _is_blocked_by_dispute(state: FakeStripeState, charge: Json) -> bool:
     """A disputed charge is given back only where its dispute still allows it, or was won."""
-    disputes = [each for each in world.ledger.disputes.values() if each["charge"] == charge["id"]]
+    disputes = [each for each in state.store.disputes.values() if each["charge"] == charge["id"]]
     return any(each["status"] != "won" and not each["is_charge_refundable"] for each in disputes)
 
 
-def _refused(code: str, charge: Json) -> Refusal:
-    words = WORDS.get(code, "Charge {} cannot be refunded.").format(charge["id"])
-    return Refusal(words, code=code, stored=True)
+def _rejection(code: str, charge: Json) -> ApiError:
+    words = MESSAGES.get(code, "Charge {} cannot be refunded.").format(charge["id"])
+    return ApiError(words, code=code, stored=True)
 
 
-def _come_out(world: World, cause: Cause, refund: Json, fate: Fate) -> None:
+def _apply_outcome(state: FakeStripeState, cause: RequestCause, refund: Json, fate: ForcedOutcome) -> None:
     """Put the state a refund begins in on it."""
     match fate.status:
         case "succeeded":
-            _pay(world, cause, refund)
+            _pay(state, cause, refund)
         case "failed":
             refund |= {"status": "failed", "failure_reason": fate.failure_reason}
         case "requires_action":
@@ -91,81 +91,83 @@ def _come_out(world: World, cause: Cause, refund: Json, fate: Fate) -> None:
             refund |= {"status": "pending", "pending_reason": fate.pending_reason}
 
 
-def _pay(world: World, cause: Cause, refund: Json) -> None:
-    world.purse.move(-refund["amount"])
-    refund |= {"status": "succeeded", "balance_transaction": world.names.make("txn_")}
+def _pay(state: FakeStripeState, cause: RequestCause, refund: Json) -> None:
+    state.balance.add(-refund["amount"])
+    refund |= {"status": "succeeded", "balance_transaction": state.ids.make("txn_")}
     refund["destination_details"] = refund_object.destination()
-    world.later(cause, REFERENCE_SECONDS, lambda due: _referenced(world, due, refund))
+    state.call_later(cause, BANK_REFERENCE_DELAY, lambda due: _add_bank_reference(state, due, refund))
 
 
-def _referenced(world: World, cause: Cause, refund: Json) -> None:
+def _add_bank_reference(state: FakeStripeState, cause: RequestCause, refund: Json) -> None:
     """The acquirer reference number, which the customer's bank can look for."""
     if refund["status"] != "succeeded":
         return
     card = refund["destination_details"]["card"]
     before = {"destination_details": {"card": dict(card), "type": "card"}}
-    card |= {"reference": world.names.make("", 23), "reference_status": "available"}
-    world.emit(cause, "refund.updated", refund, before)
+    card |= {"reference": state.ids.make("", 23), "reference_status": "available"}
+    state.emit(cause, "refund.updated", refund, before)
 
 
-def _sum(world: World, charge: Json, statuses: tuple[str, ...]) -> int:
-    refunds = [each for each in world.ledger.refunds.values() if each["charge"] == charge["id"]]
+def _sum(state: FakeStripeState, charge: Json, statuses: tuple[str, ...]) -> int:
+    refunds = [each for each in state.store.refunds.values() if each["charge"] == charge["id"]]
     return sum(each["amount"] for each in refunds if each["status"] in statuses)
 
 
-def _tally(world: World, cause: Cause, charge: Json) -> None:
+def _update_charge(state: FakeStripeState, cause: RequestCause, charge: Json) -> None:
     """Add up what the charge has given back; whether what waits counts already is a switch."""
     before = {"amount_refunded": charge["amount_refunded"], "refunded": charge["refunded"]}
-    charge["amount_refunded"] = _sum(world, charge, ALIVE if world.switches.waiting_refunds_count else ("succeeded",))
+    charge["amount_refunded"] = _sum(
+        state, charge, COUNTED_STATUSES if state.options.pending_refunds_count else ("succeeded",)
+    )
     charge["refunded"] = charge["amount_refunded"] == charge["amount_captured"]
     if charge["amount_refunded"] > before["amount_refunded"]:
-        world.emit(cause, "charge.refunded", charge, before)
-        fraud_warnings.settle(world, cause, charge)
+        state.emit(cause, "charge.refunded", charge, before)
+        fraud_warnings.resolve(state, cause, charge)
 
 
-def _leave(refund: Json) -> Json:
+def _clear_status_fields(refund: Json) -> Json:
     """Take off what belonged to the state that is over; returns it."""
-    before = {name: refund.pop(name) for name in refund_object.PASSING if name in refund}
+    before = {name: refund.pop(name) for name in refund_object.STATUS_FIELDS if name in refund}
     return {"status": refund["status"]} | before
 
 
-def succeed(world: World, cause: Cause, refund: Json) -> None:
+def succeed(state: FakeStripeState, cause: RequestCause, refund: Json) -> None:
     """The money is on its way."""
-    before = _leave(refund)
-    _pay(world, cause, refund)
-    world.emit(cause, "refund.updated", refund, before)
-    _tally(world, cause, world.ledger.charges[refund["charge"]])
+    before = _clear_status_fields(refund)
+    _pay(state, cause, refund)
+    state.emit(cause, "refund.updated", refund, before)
+    _update_charge(state, cause, state.store.charges[refund["charge"]])
 
 
-def require_action(world: World, cause: Cause, refund: Json) -> None:
+def require_action(state: FakeStripeState, cause: RequestCause, refund: Json) -> None:
     """The customer has to say where the money shall go."""
-    before = _leave(refund)
+    before = _clear_status_fields(refund)
     refund |= {"status": "requires_action", "next_action": refund_object.email_sent(int(cause.at.timestamp()))}
-    world.emit(cause, "refund.updated", refund, before)
+    state.emit(cause, "refund.updated", refund, before)
 
 
-def cancel(world: World, cause: Cause, refund: Json) -> None:
+def cancel(state: FakeStripeState, cause: RequestCause, refund: Json) -> None:
     """Nothing is given back after all."""
-    before = _leave(refund)
+    before = _clear_status_fields(refund)
     refund["status"] = "canceled"
-    _tally(world, cause, world.ledger.charges[refund["charge"]])
-    world.emit(cause, "refund.updated", refund, before)
+    _update_charge(state, cause, state.store.charges[refund["charge"]])
+    state.emit(cause, "refund.updated", refund, before)
 
 
-def fail(world: World, cause: Cause, refund: Json, reason: str) -> None:
+def fail(state: FakeStripeState, cause: RequestCause, refund: Json, reason: str) -> None:
     """The bank sent the money back, or it never left; the charge may be refunded anew."""
-    before = _leave(refund)
+    before = _clear_status_fields(refund)
     if before["status"] == "succeeded":
-        world.purse.move(refund["amount"])
-        refund["failure_balance_transaction"] = world.names.make("txn_")
+        state.balance.add(refund["amount"])
+        refund["failure_balance_transaction"] = state.ids.make("txn_")
     refund |= {"status": "failed", "failure_reason": reason}
-    _tally(world, cause, world.ledger.charges[refund["charge"]])
-    world.emit(cause, "refund.updated", refund, before)
-    world.emit(cause, "refund.failed", refund)
+    _update_charge(state, cause, state.store.charges[refund["charge"]])
+    state.emit(cause, "refund.updated", refund, before)
+    state.emit(cause, "refund.failed", refund)
 
 
-def pay_waiting(world: World, cause: Cause) -> None:
+def pay_pending(state: FakeStripeState, cause: RequestCause) -> None:
     """Pay what waited for money, oldest first, as far as it goes."""
-    for refund in world.ledger.refunds.values():
-        if refund.get("pending_reason") == "insufficient_funds" and world.purse.covers(refund["amount"]):
-            succeed(world, cause, refund)
+    for refund in state.store.refunds.values():
+        if refund.get("pending_reason") == "insufficient_funds" and state.balance.covers(refund["amount"]):
+            succeed(state, cause, refund)

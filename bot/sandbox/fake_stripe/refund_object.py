@@ -7,23 +7,23 @@ from bot.sandbox.fake_stripe.api_error import Json
 EMAIL_DAYS = 30
 
 
-def refund(identity: Json, of: Json, params: Json) -> Json:
+def make_refund(identity: Json, charge: Json, params: Json) -> Json:
     """A Refund that is pending; `fields` gives those that come and go with the state."""
     return {
         "id": identity["id"],
         "object": "refund",
         "amount": params["amount"],
         "balance_transaction": None,
-        "charge": of["id"],
+        "charge": charge["id"],
         "created": identity["created"],
-        "currency": of["currency"],
-        "customer": of["customer"],
+        "currency": charge["currency"],
+        "customer": charge["customer"],
         "customer_account": None,
         "destination_details": {"card": {"type": "pending"}, "type": "card"},
         "failure_balance_transaction": None,
         "metadata": params.get("metadata") or {},
-        "payment_intent": of["payment_intent"],
-        "payment_method": of["payment_method"],
+        "payment_intent": charge["payment_intent"],
+        "payment_method": charge["payment_method"],
         "reason": params.get("reason"),
         "receipt_number": None,
         "source_transfer_reversal": None,
@@ -32,7 +32,7 @@ def refund(identity: Json, of: Json, params: Json) -> Json:
     }
 
 
-PASSING = ("pending_reason", "failure_reason", "next_action")
+STATUS_FIELDS = ("pending_reason", "failure_reason", "next_action")
 
 
 def destination() -> Json:

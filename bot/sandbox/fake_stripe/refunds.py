@@ -3,49 +3,49 @@
 from __future__ import annotations
 
 from bot.sandbox.fake_stripe import form_params, pagination, refund_actions
-from bot.sandbox.fake_stripe.api_error import Json, Refusal, exclusive, missing, no_such
+from bot.sandbox.fake_stripe.api_error import ApiError, Json, missing_param, mutually_exclusive, not_found
 from bot.sandbox.fake_stripe.endpoint import Call, Endpoint
 
 ROOT = "/v1/refunds"
 
 
 def create(call: Call) -> Json:
-    return refund_actions.make(call.world, call.cause, _charge(call), call.params)
+    return refund_actions.create(call.state, call.cause, _charge(call), call.params)
 
 
 def _charge(call: Call) -> Json:
     """The charge to give back: named itself, or the captured one of the named intent."""
-    ledger, params = call.world.ledger, call.params
+    ledger, params = call.state.store, call.params
     if "charge" in params and "payment_intent" in params:
-        raise exclusive("charge", "payment_intent")
+        raise mutually_exclusive("charge", "payment_intent")
     if "payment_intent" in params:
         intent = ledger.intents.get(params["payment_intent"])
         if intent is None:
-            raise no_such("payment_intent", params["payment_intent"], param="payment_intent")
-        return refund_actions.captured(call.world, intent)
+            raise not_found("payment_intent", params["payment_intent"], param="payment_intent")
+        return refund_actions.captured_charge(call.state, intent)
     if "charge" not in params:
-        raise missing("payment_intent")
+        raise missing_param("payment_intent")
     if params["charge"] not in ledger.charges:
-        raise no_such("charge", params["charge"], param="charge")
+        raise not_found("charge", params["charge"], param="charge")
     charge: Json = ledger.charges[params["charge"]]
     if not charge["captured"]:
         words = f"Charge {charge['id']} has not been captured."
-        raise Refusal(words, code="charge_not_refundable", param="charge", stored=True)
+        raise ApiError(words, code="charge_not_refundable", param="charge", stored=True)
     return charge
 
 
 def retrieve(call: Call) -> Json:
-    refund: Json | None = call.world.ledger.refunds.get(call.id)
+    refund: Json | None = call.state.store.refunds.get(call.id)
     if refund is None:
-        raise no_such("refund", call.id)
+        raise not_found("refund", call.id)
     return refund
 
 
 def update(call: Call) -> Json:
     refund = retrieve(call)
     refund["metadata"] = refund["metadata"] | call.params.get("metadata", {})
-    world = call.world
-    world.emit(call.cause, "refund.updated", refund)
+    state = call.state
+    state.emit(call.cause, "refund.updated", refund)
     return refund
 
 
@@ -53,14 +53,14 @@ def cancel(call: Call) -> Json:
     """Only a refund that still waits for its customer can be taken back through the API."""
     refund = retrieve(call)
     if refund["status"] != "requires_action":
-        raise Refusal(f"Refund {refund['id']} has a status of {refund['status']} and cannot be canceled.", stored=True)
-    refund_actions.cancel(call.world, call.cause, refund)
+        raise ApiError(f"Refund {refund['id']} has a status of {refund['status']} and cannot be canceled.", stored=True)
+    refund_actions.cancel(call.state, call.cause, refund)
     return refund
 
 
 def list_all(call: Call) -> Json:
     wanted = {name: call.params[name] for name in ("charge", "payment_intent") if name in call.params}
-    found = [each for each in call.world.ledger.refunds.values() if wanted.items() <= each.items()]
+    found = [each for each in call.state.store.refunds.values() if wanted.items() <= each.items()]
     return pagination.page(call, ROOT, "refund", found)
 
 
@@ -75,7 +75,7 @@ CREATE: form_params.Fields = {
 }
 LIST: form_params.Fields = {
     **pagination.CURSORS,
-    "created": form_params.span,
+    "created": form_params.time_range,
     "charge": form_params.text(),
     "payment_intent": form_params.text(),
 }

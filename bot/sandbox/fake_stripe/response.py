@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-from bot.sandbox.fake_stripe.api_error import Json, Refusal
+from bot.sandbox.fake_stripe.api_error import ApiError, Json
 from bot.sandbox.fake_stripe.state import ACCOUNT
 
 DASHBOARD = f"https://dashboard.stripe.com/{ACCOUNT}/test/logs/"
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiResponse:
     """HTTP status, JSON body and headers that belong to this answer alone."""
 
     status: int
@@ -20,22 +20,22 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def ok(thing: Json) -> Answer:
-    return Answer(200, json.dumps(thing, indent=2).encode())
+def success(thing: Json) -> ApiResponse:
+    return ApiResponse(200, json.dumps(thing, indent=2).encode())
 
 
-def refused(refusal: Refusal, request_id: str) -> Answer:
+def error_response(refusal: ApiError, request_id: str) -> ApiResponse:
     error = refusal.error | {"request_log_url": DASHBOARD + request_id}
-    return Answer(refusal.status, json.dumps({"error": error}, indent=2).encode())
+    return ApiResponse(refusal.status, json.dumps({"error": error}, indent=2).encode())
 
 
-def broken() -> Answer:
+def server_error() -> ApiResponse:
     """Stripe's 500; whether anything was done, it does not say."""
     error = {"message": "An unknown error occurred", "type": "api_error"}
-    return Answer(500, json.dumps({"error": error}, indent=2).encode())
+    return ApiResponse(500, json.dumps({"error": error}, indent=2).encode())
 
 
-def limited(code: str) -> Answer:
+def too_many_requests(code: str) -> ApiResponse:
     """429 `rate_limit` or `lock_timeout`; only a rate limit names its reason in the headers."""
     words = {
         "rate_limit": "Request rate limit exceeded. Learn more about rate limits at https://docs.stripe.com/rate-limits.",
@@ -44,4 +44,4 @@ def limited(code: str) -> Answer:
     }
     error = {"code": code, "message": words[code], "type": "invalid_request_error"}
     headers = {"Stripe-Rate-Limited-Reason": "endpoint-rate"} if code == "rate_limit" else {}
-    return Answer(429, json.dumps({"error": error}, indent=2).encode(), headers)
+    return ApiResponse(429, json.dumps({"error": error}, indent=2).encode(), headers)

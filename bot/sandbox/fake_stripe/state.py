@@ -9,19 +9,19 @@ from datetime import datetime, timedelta
 
 from bot.sandbox.fake_stripe import objects
 from bot.sandbox.fake_stripe.api_error import Json
-from bot.sandbox.fake_stripe.balance import Fates, Purse
-from bot.sandbox.fake_stripe.ids import Names
-from bot.sandbox.fake_stripe.ledger import Ledger
-from bot.sandbox.fake_stripe.options import Switches
-from bot.sandbox.shared.background_tasks import Alarms, Errands
-from bot.sandbox.shared.change_notifier import Changes
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.fake_stripe.balance import Balance, OutcomeQueue
+from bot.sandbox.fake_stripe.ids import IdGenerator
+from bot.sandbox.fake_stripe.options import Options
+from bot.sandbox.fake_stripe.store import ObjectStore
+from bot.sandbox.shared.background_tasks import BackgroundTasks, Timers
+from bot.sandbox.shared.change_notifier import ChangeNotifier
+from bot.sandbox.shared.fake_clock import FakeClock
 
 ACCOUNT = "acct_1SandboxKvit0001"
 
 
 @dataclass(frozen=True)
-class Cause:
+class RequestCause:
     """Why something happens: an API request, or the customer or time (then both ids are None)."""
 
     at: datetime
@@ -30,29 +30,29 @@ class Cause:
 
 
 @dataclass
-class World:
+class FakeStripeState:
     """One pretend Stripe account; `post` hands a new event to delivery, `base` is the address of the server.
 
     While it is `down`, nothing is answered.
     """
 
-    clock: TurnedClock
+    clock: FakeClock
     key: str = field(repr=False)
     webhook_secret: str = field(repr=False)
-    post: Callable[[Json], None]
+    on_event: Callable[[Json], None]
     base: str = ""
     down: bool = False
-    ledger: Ledger = field(default_factory=Ledger)
-    names: Names = field(default_factory=Names)
-    switches: Switches = field(default_factory=Switches)
-    purse: Purse = field(default_factory=Purse)
-    fates: Fates = field(default_factory=Fates)
-    errands: Errands = field(default_factory=Errands)
-    changes: Changes = field(default_factory=Changes)
-    alarms: Alarms = field(init=False)
+    store: ObjectStore = field(default_factory=ObjectStore)
+    ids: IdGenerator = field(default_factory=IdGenerator)
+    options: Options = field(default_factory=Options)
+    balance: Balance = field(default_factory=Balance)
+    refund_outcomes: OutcomeQueue = field(default_factory=OutcomeQueue)
+    background_tasks: BackgroundTasks = field(default_factory=BackgroundTasks)
+    changes: ChangeNotifier = field(default_factory=ChangeNotifier)
+    timers: Timers = field(init=False)
 
     def __post_init__(self) -> None:
-        self.alarms = Alarms(self.clock, self.errands)
+        self.timers = Timers(self.clock, self.background_tasks)
 
     @property
     def livemode(self) -> bool:
@@ -61,22 +61,22 @@ class World:
     def now(self) -> datetime:
         return self.clock.now()
 
-    def identity(self, prefix: str, at: datetime) -> Json:
+    def new_identity(self, prefix: str, at: datetime) -> Json:
         """What every object begins with."""
-        return {"id": self.names.make(prefix), "created": int(at.timestamp()), "livemode": self.livemode}
+        return {"id": self.ids.make(prefix), "created": int(at.timestamp()), "livemode": self.livemode}
 
-    def later(self, cause: Cause, seconds: float, action: Callable[[Cause], None]) -> None:
+    def call_later(self, cause: RequestCause, seconds: float, action: Callable[[RequestCause], None]) -> None:
         """Let `action` happen `seconds` after `cause`, caused by time alone."""
-        self.alarms.at(cause.at + timedelta(seconds=seconds), lambda at: action(Cause(at)))
+        self.timers.call_at(cause.at + timedelta(seconds=seconds), lambda at: action(RequestCause(at)))
 
-    def emit(self, cause: Cause, kind: str, thing: Json, previous: Json | None = None) -> None:
+    def emit(self, cause: RequestCause, kind: str, thing: Json, previous: Json | None = None) -> None:
         """Make the event `kind` with a snapshot of `thing`; `previous` holds the old values of changed fields."""
         data: Json = {"object": deepcopy(thing)}
         if previous is not None:
             data["previous_attributes"] = previous
         request = {"id": cause.request_id, "idempotency_key": cause.idempotency_key}
-        event = objects.event(self.identity("evt_", cause.at), kind, data, request)
-        self.ledger.events[event["id"]] = event
-        self.ledger.happened[event["id"]] = cause.at
-        self.changes.tell()
-        self.post(event)
+        event = objects.event(self.new_identity("evt_", cause.at), kind, data, request)
+        self.store.events[event["id"]] = event
+        self.store.event_times[event["id"]] = cause.at
+        self.changes.notify()
+        self.on_event(event)

@@ -6,38 +6,38 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bot.sandbox.fake_telegram.api_error import Json, bad, forbidden
+from bot.sandbox.fake_telegram.api_error import Json, bad_request, forbidden
 from bot.sandbox.fake_telegram.params import Params
-from bot.sandbox.fake_telegram.state import Chat, World
+from bot.sandbox.fake_telegram.state import Chat, FakeTelegramState
 
 
 @dataclass(frozen=True)
 class Call:
     """What a method gets to work with."""
 
-    world: World
+    state: FakeTelegramState
     params: Params
 
     def chat(self, name: str = "chat_id") -> Chat:
         """The chat, if the bot may look at it; refuses an unknown one."""
         if not self.params.text(name):
-            raise bad("chat_id is empty")
+            raise bad_request("chat_id is empty")
         number = self.params.number(name)
-        chat = self.world.chats.get(number)
-        if chat is None and number in self.world.users and number > 0:
+        chat = self.state.chats.get(number)
+        if chat is None and number in self.state.users and number > 0:
             raise forbidden("bot can't initiate conversation with a user")
         if chat is None:
-            raise bad("chat not found")
+            raise bad_request("chat not found")
         return chat
 
     def editable_chat(self) -> Chat:
         """The chat, unless the bot was blocked or kicked."""
         chat = self.chat()
-        if chat.id in self.world.blocked:
+        if chat.id in self.state.blocked:
             raise forbidden("bot was blocked by the user")
-        if chat.bot == "kicked":
+        if chat.bot_status == "kicked":
             raise forbidden(f"bot was kicked from the {chat.type} chat")
-        if chat.bot == "left":
+        if chat.bot_status == "left":
             raise forbidden(f"bot is not a member of the {chat.type} chat")
         return chat
 
@@ -46,16 +46,16 @@ class Call:
         chat = self.chat()
         if chat.migrated_to is not None:
             words = "group chat was upgraded to a supergroup chat"
-            raise bad(words, migrate_to_chat_id=chat.migrated_to)
+            raise bad_request(words, migrate_to_chat_id=chat.migrated_to)
         return self.editable_chat()
 
     def message(self, chat: Chat, purpose: str) -> Json:
         """The message that `message_id` names; refuses as "message to edit not found"."""
         if not self.params.text("message_id"):
-            raise bad("message identifier is not specified")
+            raise bad_request("message identifier is not specified")
         found = chat.messages.get(self.params.number("message_id"))
         if found is None:
-            raise bad(f"message to {purpose} not found")
+            raise bad_request(f"message to {purpose} not found")
         return found
 
 

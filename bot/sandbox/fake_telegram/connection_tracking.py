@@ -12,26 +12,26 @@ from bot.relay import Relay
 from bot.sandbox.fake_telegram.transcript import Transcript
 
 
-def carry(request: web.Request, transcript: Transcript, number: int | None) -> None:
+def track_response(request: web.Request, transcript: Transcript, number: int | None) -> None:
     """An answer is about to be written, about the entry `number` if any; who has gone by now will not read it."""
     transport = request.transport
     if number is not None and (transport is None or transport.is_closing()):
-        transcript.lose(number)
+        transcript.mark_lost(number)
     if transport is not None:
-        _wire(transport, transcript).last = number
+        _tracker(transport, transcript).last_entry = number
 
 
-def _wire(transport: asyncio.Transport, transcript: Transcript) -> Wire:
+def _tracker(transport: asyncio.Transport, transcript: Transcript) -> ConnectionTracker:
     """The one on this connection, put there by the first answer."""
     protocol = cast("asyncio.Protocol", transport.get_protocol())
-    if isinstance(protocol, Wire):
+    if isinstance(protocol, ConnectionTracker):
         return protocol
-    wire = Wire(protocol, transport, transcript)
+    wire = ConnectionTracker(protocol, transport, transcript)
     transport.set_protocol(wire)
     return wire
 
 
-class Wire(Relay):
+class ConnectionTracker(Relay):
     """Stands between a connection and the HTTP server. `last` is the entry that its last answer is about, if any.
 
     A client that closes with all of its answer read says so in peace; with a part of it unread, or if the answer comes
@@ -41,12 +41,12 @@ class Wire(Relay):
     def __init__(self, server: asyncio.Protocol, transport: asyncio.Transport, transcript: Transcript) -> None:
         super().__init__(server)
         self._transport, self._transcript = transport, transcript
-        self.last: int | None = None
+        self.last_entry: int | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The error may have been seen by whoever read or wrote, or wait at the socket still."""
-        if self.last is not None and (isinstance(exc, ConnectionError) or self._was_reset()):
-            self._transcript.lose(self.last)
+        if self.last_entry is not None and (isinstance(exc, ConnectionError) or self._was_reset()):
+            self._transcript.mark_lost(self.last_entry)
         super().connection_lost(exc)
 
     def _was_reset(self) -> bool:

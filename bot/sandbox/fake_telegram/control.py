@@ -11,43 +11,43 @@ from aiohttp import web
 
 from bot.sandbox.fake_telegram.api_error import Json
 from bot.sandbox.fake_telegram.faults import Faults
-from bot.sandbox.fake_telegram.inline import Inline
+from bot.sandbox.fake_telegram.inline import InlineMode
 from bot.sandbox.fake_telegram.membership import Membership
-from bot.sandbox.fake_telegram.state import World
-from bot.sandbox.fake_telegram.users import People, Words
+from bot.sandbox.fake_telegram.state import FakeTelegramState
+from bot.sandbox.fake_telegram.users import FakeUsers, UserMessage
 
-Act = Callable[[Json], Any]
-WORDS = {field.name for field in fields(Words)}
+ControlHandler = Callable[[Json], Any]
+MESSAGE_FIELDS = {field.name for field in fields(UserMessage)}
 
 
 class Control:
     """JSON in, JSON out; 404 for unknown ids, 400 for what cannot be understood or done."""
 
-    def __init__(self, world: World, people: People, faults: Faults) -> None:
-        self._world = world
-        self._people = people
-        self._members = Membership(world, people)
-        self._inline = Inline(world)
+    def __init__(self, state: FakeTelegramState, people: FakeUsers, faults: Faults) -> None:
+        self._state = state
+        self._users = people
+        self._membership = Membership(state, people)
+        self._inline = InlineMode(state)
         self._faults = faults
 
     def routes(self) -> list[web.RouteDef]:
-        posts: dict[str, Act] = {
-            "messages": self._messages,
-            "taps": self._taps,
-            "clock": self._clock,
-            "faults": self._order,
-            "delete": lambda body: self._people.delete(_whole(body, "chat_id"), _whole(body, "message_id")),
-            "block": lambda body: self._members.block(_whole(body, "user_id"), _flag(body, "blocked", True)),
-            "kick": lambda body: self._members.kick(_whole(body, "chat_id"), _maybe(body, "from_id")),
-            "add": lambda body: self._members.add(_whole(body, "chat_id"), _whole(body, "from_id")),
-            "migrate": lambda body: self._members.migrate(_whole(body, "chat_id")),
-            "topics": lambda body: self._members.close_topic(
-                _whole(body, "chat_id"), _whole(body, "message_thread_id"), _flag(body, "closed", True)
+        posts: dict[str, ControlHandler] = {
+            "messages": self._send_message,
+            "taps": self._press_button,
+            "clock": self._advance_clock,
+            "faults": self._add_fault,
+            "delete": lambda body: self._users.delete_message(_integer(body, "chat_id"), _integer(body, "message_id")),
+            "block": lambda body: self._membership.block(_integer(body, "user_id"), _flag(body, "blocked", True)),
+            "kick": lambda body: self._membership.kick(_integer(body, "chat_id"), _optional_integer(body, "from_id")),
+            "add": lambda body: self._membership.add(_integer(body, "chat_id"), _integer(body, "from_id")),
+            "migrate": lambda body: self._membership.migrate(_integer(body, "chat_id")),
+            "topics": lambda body: self._membership.close_topic(
+                _integer(body, "chat_id"), _integer(body, "message_thread_id"), _flag(body, "closed", True)
             ),
-            "inline": lambda body: self._inline.ask(_whole(body, "from_id"), _text(body, "query")),
-            "choose": lambda body: self._inline.choose(_text(body, "inline_query_id"), _text(body, "result_id")),
+            "inline": lambda body: self._inline.send_query(_integer(body, "from_id"), _text(body, "query")),
+            "choose": lambda body: self._inline.choose_result(_text(body, "inline_query_id"), _text(body, "result_id")),
             "redeliver": self._redeliver,
-            "down": self._down,
+            "down": self._set_down,
         }
         return [
             *(web.post(f"/_control/{name}", _route(act)) for name, act in posts.items()),
@@ -57,10 +57,10 @@ class Control:
             web.get("/_control/files/{id}", self._file),
         ]
 
-    def _messages(self, body: Json) -> Json:
-        if unknown := body.keys() - WORDS:
+    def _send_message(self, body: Json) -> Json:
+        if unknown := body.keys() - MESSAGE_FIELDS:
             raise ValueError(f"unknown field: {min(unknown)}")
-        numbers = {name: _whole(body, name) for name in ("chat_id", "from_id")}
+        numbers = {name: _integer(body, name) for name in ("chat_id", "from_id")}
         for name in ("language_code", "first_name", "chat_type"):
             if body.get(name) is not None:
                 _text(body, name)
@@ -68,68 +68,70 @@ class Control:
         if not _text(body, "text"):
             raise ValueError("text is a string of at least one character")
         optional = ("reply_to_message_id", "edit_message_id", "message_thread_id", "sender_chat")
-        return self._people.say(Words(**(body | numbers | {name: _maybe(body, name) for name in optional})))
+        return self._users.send(
+            UserMessage(**(body | numbers | {name: _optional_integer(body, name) for name in optional}))
+        )
 
-    def _taps(self, body: Json) -> Json:
-        from_id, data = _whole(body, "from_id"), _text(body, "data")
+    def _press_button(self, body: Json) -> Json:
+        from_id, data = _integer(body, "from_id"), _text(body, "data")
         if body.get("inline_message_id") is not None:
-            return self._people.tap_inline(_text(body, "inline_message_id"), from_id, data)
-        return self._people.tap(_whole(body, "message_id"), from_id, data, _maybe(body, "chat_id"))
+            return self._users.press_inline_button(_text(body, "inline_message_id"), from_id, data)
+        return self._users.press_button(_integer(body, "message_id"), from_id, data, _optional_integer(body, "chat_id"))
 
-    def _clock(self, body: Json) -> Json:
+    def _advance_clock(self, body: Json) -> Json:
         seconds = body.get("advance")
         if not isinstance(seconds, int | float) or isinstance(seconds, bool):
             raise ValueError("advance is a number of seconds")
-        self._world.clock.advance(seconds)
-        self._world.changes.tell()
-        return {"now": self._world.now().isoformat()}
+        self._state.clock.advance(seconds)
+        self._state.changes.notify()
+        return {"now": self._state.now().isoformat()}
 
-    def _order(self, body: Json) -> Json:
-        self._faults.order(body)
+    def _add_fault(self, body: Json) -> Json:
+        self._faults.add(body)
         return {"ordered": True}
 
     def _redeliver(self, body: Json) -> Json:
-        times = _whole(body, "times") if "times" in body else 1
-        self._world.updates.repeat(_whole(body, "update_id"), times)
+        times = _integer(body, "times") if "times" in body else 1
+        self._state.updates.redeliver(_integer(body, "update_id"), times)
         return {"redelivering": times}
 
-    def _down(self, body: Json) -> Json:
-        self._world.down = _flag(body, "down", True)
-        self._world.updates.changes.tell()
-        self._world.changes.tell()
-        return {"down": self._world.down}
+    def _set_down(self, body: Json) -> Json:
+        self._state.down = _flag(body, "down", True)
+        self._state.updates.changes.notify()
+        self._state.changes.notify()
+        return {"down": self._state.down}
 
     async def _transcript(self, _: web.Request) -> web.Response:
-        return web.json_response([entry.as_json() for entry in self._world.transcript.entries])
+        return web.json_response([entry.as_json() for entry in self._state.transcript.entries])
 
     async def _chats(self, _: web.Request) -> web.Response:
-        return web.json_response([chat.info for chat in self._world.chats.values()])
+        return web.json_response([chat.info for chat in self._state.chats.values()])
 
     async def _chat(self, request: web.Request) -> web.Response:
         """A chat as it stands: its messages in order, the bot's reactions by message id."""
         try:
-            chat = self._people.chat(int(request.match_info["id"]))
+            chat = self._users.chat(int(request.match_info["id"]))
         except (LookupError, ValueError):
-            return refused(404, "no such chat")
+            return error_response(404, "no such chat")
         shown = {"chat": chat.info, "messages": list(chat.messages.values()), "reactions": chat.reactions}
         return web.json_response(shown)
 
     async def _file(self, request: web.Request) -> web.Response:
-        file = self._world.files.get(request.match_info["id"])
+        file = self._state.files.get(request.match_info["id"])
         if file is None:
-            return refused(404, "no such file")
+            return error_response(404, "no such file")
         return web.Response(body=file.content, content_type=file.kind)
 
 
-def _whole(body: Json, name: str) -> int:
+def _integer(body: Json, name: str) -> int:
     value = body.get(name)
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{name} is a whole number")
     return value
 
 
-def _maybe(body: Json, name: str) -> int | None:
-    return None if body.get(name) is None else _whole(body, name)
+def _optional_integer(body: Json, name: str) -> int | None:
+    return None if body.get(name) is None else _integer(body, name)
 
 
 def _text(body: Json, name: str) -> str:
@@ -146,7 +148,7 @@ def _flag(body: Json, name: str, otherwise: bool) -> bool:
     return value
 
 
-def _route(act: Act) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _route(act: ControlHandler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handler(request: web.Request) -> web.StreamResponse:
         try:
             body = json.loads(await request.read() or b"{}")
@@ -154,12 +156,12 @@ def _route(act: Act) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
                 raise ValueError("the body is a JSON object")
             return web.json_response(act(body))
         except LookupError as error:
-            return refused(404, str(error.args[0]))
+            return error_response(404, str(error.args[0]))
         except (ValueError, OverflowError) as error:
-            return refused(400, str(error))
+            return error_response(400, str(error))
 
     return handler
 
 
-def refused(status: int, words: str) -> web.Response:
+def error_response(status: int, words: str) -> web.Response:
     return web.json_response({"error": words}, status=status)

@@ -9,19 +9,19 @@ from datetime import datetime, timedelta
 
 import aiohttp
 
-from bot.sandbox.fake_telegram.state import World
+from bot.sandbox.fake_telegram.state import FakeTelegramState
 from bot.sandbox.fake_telegram.updates import Update
 from bot.sandbox.fake_telegram.webhook import Webhook
-from bot.sandbox.shared.background_tasks import Errands
+from bot.sandbox.shared.background_tasks import BackgroundTasks
 
-ANSWER_SECONDS = 60
-LONGEST_RETRY_AFTER = 3600
-LANES_PER_CONNECTION = 2
+RESPONSE_TIMEOUT = 60
+MAX_RETRY_AFTER = 3600
+KEYS_PER_CONNECTION = 2
 """Telegram looks at no more lanes than this at a time, so that enough failing ones hold up everybody."""
 
 
 @dataclass(frozen=True)
-class Delivered:
+class DeliveryAttempt:
     """One request to the webhook; `status` is None if there was no answer."""
 
     at: datetime
@@ -32,71 +32,71 @@ class Delivered:
 class Delivery:
     """One task for each lane that has something to bring; the next update of a lane waits for the one before it."""
 
-    def __init__(self, world: World, webhook: Webhook) -> None:
-        self.requests: list[Delivered] = []
-        self._world = world
+    def __init__(self, state: FakeTelegramState, webhook: Webhook) -> None:
+        self.requests: list[DeliveryAttempt] = []
+        self._state = state
         self._webhook = webhook
-        self._chance = random.Random(1)  # noqa: S311 - the same delays in every run
-        self._lanes: set[tuple[int, str]] = set()
-        self._background_tasks = Errands()
+        self._random = random.Random(1)  # noqa: S311 - the same delays in every run
+        self._active: set[tuple[int, str]] = set()
+        self._background_tasks = BackgroundTasks()
         self._session: aiohttp.ClientSession | None = None
 
     def start(self) -> None:
         """Begin to look out for updates."""
-        self._background_tasks.start(self._monitor())
+        self._background_tasks.start(self._run())
 
     async def stop(self) -> None:
         """End every delivery; raises the first failure of a background task."""
         try:
-            await self._background_tasks.end()
+            await self._background_tasks.stop()
         finally:
-            self._lanes.clear()
+            self._active.clear()
             if self._session is not None:
                 await self._session.close()
                 self._session = None
 
-    async def _monitor(self) -> None:
-        changes = self._world.updates.changes
+    async def _run(self) -> None:
+        changes = self._state.updates.changes
         while True:
             seen = changes.count
-            self._begin_lanes()
-            await changes.after(seen)
+            self._start_deliveries()
+            await changes.wait_after(seen)
 
-    def _begin_lanes(self) -> None:
-        if not self._webhook.url or self._world.down:
+    def _start_deliveries(self) -> None:
+        if not self._webhook.url or self._state.down:
             return
-        for update in self._world.updates.pending():
-            lane = (self._webhook.version, update.lane)
-            busy = sum(version == self._webhook.version for version, _ in self._lanes)
-            if lane not in self._lanes and busy < LANES_PER_CONNECTION * self._webhook.max_connections:
-                self._lanes.add(lane)
-                self._background_tasks.start(self._bring(*lane))
+        for update in self._state.updates.pending():
+            lane = (self._webhook.version, update.ordering_key)
+            busy = sum(version == self._webhook.version for version, _ in self._active)
+            if lane not in self._active and busy < KEYS_PER_CONNECTION * self._webhook.max_connections:
+                self._active.add(lane)
+                self._background_tasks.start(self._deliver_all(*lane))
 
-    async def _bring(self, version: int, ordering_key: str) -> None:
+    async def _deliver_all(self, version: int, ordering_key: str) -> None:
         """Bring what waits in one lane until there is nothing left or the webhook's settings are others."""
-        while self._webhook.version == version and not self._world.down and (update := self._next(ordering_key)):
-            await self._bring_one(update, version)
-        self._lanes.discard((version, ordering_key))
-        self._begin_lanes()
+        while self._webhook.version == version and not self._state.down and (update := self._next(ordering_key)):
+            await self._deliver(update, version)
+        self._active.discard((version, ordering_key))
+        self._start_deliveries()
 
-    async def _bring_one(self, update: Update, version: int) -> None:
+    async def _deliver(self, update: Update, version: int) -> None:
         """0 s, 2, 4, 8, 16, 32, then 60 to 120 s apart, or as `Retry-After` says, until its time is over."""
         delay, failures = 1.0, 0
-        while self._webhook.version == version and not self._world.down and self._world.updates.waits(update):
+        while self._webhook.version == version and not self._state.down and self._state.updates.is_pending(update):
             status, wait = await self._post(update)
             if status is not None and 200 <= status < 300:
-                return self._world.updates.settle(update)
+                return self._state.updates.remove(update)
             if not wait and failures:
-                delay = min(self._chance.uniform(60, 120), delay * 2)
+                delay = min(self._random.uniform(60, 120), delay * 2)
                 wait = delay
             failures += 1
-            if self._world.now() + timedelta(seconds=wait) > update.expires:
-                return self._world.updates.settle(update)
-            await self._world.clock.sleep(wait)
+            if self._state.now() + timedelta(seconds=wait) > update.expires_at:
+                return self._state.updates.remove(update)
+            await self._state.clock.sleep(wait)
         return None
 
     def _next(self, ordering_key: str) -> Update | None:
-        return next((update for update in self._world.updates.pending() if update.lane == ordering_key), None)
+        return next((update for update in self._state.updates.pending() if update.ordering_key == ordering_key), None)
 
     async def _post(self, update: Update) -> tuple[int | None, float]:
         """The answer's status and its `Retry-After` in seconds (0 without)."""
@@ -104,26 +104,26 @@ class Delivery:
         headers = {"Content-Type": "application/json"}
         if self._webhook.secret:
             headers["X-Telegram-Bot-Api-Secret-Token"] = self._webhook.secret
-        timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=RESPONSE_TIMEOUT)
         body = json.dumps(update.body).encode()
         try:
             async with self._client().post(
                 self._webhook.url, data=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as answer:
-                status, wait = answer.status, _seconds(answer.headers.get("Retry-After", ""))
+                status, wait = answer.status, _retry_after(answer.headers.get("Retry-After", ""))
                 trouble = f"Wrong response from the webhook: {answer.status} {answer.reason}"
         except TimeoutError:
             trouble = "Read timeout expired"
         except (aiohttp.ClientError, OSError):
             trouble = "Connection failed"
-        self._remember(update, status, trouble)
+        self._record(update, status, trouble)
         return status, wait
 
-    def _remember(self, update: Update, status: int | None, trouble: str) -> None:
-        self.requests.append(Delivered(self._world.now(), update.id, status))
+    def _record(self, update: Update, status: int | None, trouble: str) -> None:
+        self.requests.append(DeliveryAttempt(self._state.now(), update.id, status))
         if status is None or not 200 <= status < 300:
-            self._webhook.last_error = {"last_error_date": self._world.unix(), "last_error_message": trouble}
-        self._world.changes.tell()
+            self._webhook.last_error = {"last_error_date": self._state.unix_time(), "last_error_message": trouble}
+        self._state.changes.notify()
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -132,5 +132,5 @@ class Delivery:
         return self._session
 
 
-def _seconds(header: str) -> float:
-    return min(int(header), LONGEST_RETRY_AFTER) if header.isdigit() else 0.0
+def _retry_after(header: str) -> float:
+    return min(int(header), MAX_RETRY_AFTER) if header.isdigit() else 0.0

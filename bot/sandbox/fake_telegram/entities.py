@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from bot.sandbox.fake_telegram.api_error import Json
-from bot.sandbox.fake_telegram.html_parser import units
+from bot.sandbox.fake_telegram.html_parser import utf16_length
 
 STYLES = {"bold", "italic", "underline", "strikethrough", "spoiler", "blockquote", "expandable_blockquote"}
-_FOUND = (
+_PATTERNS = (
     ("bot_command", re.compile(r"(?<![\w/<>])/[A-Za-z0-9_]{1,64}(?:@[A-Za-z0-9_]{3,32})?(?![\w/<>@])")),
     ("url", re.compile(r"(?:https?://|\bt\.me/)[^\s<>\"']*[^\s<>\"'.,;:!?)\]]")),
     ("mention", re.compile(r"(?<![\w/.])@[A-Za-z0-9_]{3,32}(?![\w@])")),
@@ -16,23 +16,23 @@ _FOUND = (
 )
 
 
-def found(text: str, given: list[Json]) -> list[Json]:
+def find_entities(text: str, given: list[Json]) -> list[Json]:
     """`given`, and the commands, links, mentions and hashtags that stand outside links and code, in order."""
     taken = [_span(entity) for entity in given if entity["type"] not in STYLES]
     entities = list(given)
-    for kind, pattern in _FOUND:
+    for kind, pattern in _PATTERNS:
         for match in pattern.finditer(text):
-            begin, length = units(text[: match.start()]), units(match[0])
+            begin, length = utf16_length(text[: match.start()]), utf16_length(match[0])
             if all(begin + length <= other or end <= begin for other, end in taken):
                 taken.append((begin, begin + length))
                 entities.append({"type": kind, "offset": begin, "length": length})
     return sorted(entities, key=lambda entity: (entity["offset"], -entity["length"]))
 
 
-def trimmed(text: str, entities: list[Json]) -> tuple[str, list[Json]]:
+def trim(text: str, entities: list[Json]) -> tuple[str, list[Json]]:
     """Without the spaces around the text; entities that lie in them only are gone."""
     short = text.strip()
-    ahead, end = units(text) - units(text.lstrip()), units(short)
+    ahead, end = utf16_length(text) - utf16_length(text.lstrip()), utf16_length(short)
     kept = []
     for entity in entities:
         first, last = (min(max(edge - ahead, 0), end) for edge in _span(entity))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bot.sandbox.fake_telegram.api_error import Json
 
-HOWS = ("timeout", "drop", "429", "500", "502")
+KINDS = ("timeout", "drop", "429", "500", "502")
 
 
 @dataclass
@@ -36,31 +36,31 @@ class Faults:
 
     def __init__(self, known: Iterable[str]) -> None:
         self._known = {name.lower(): name for name in known}
-        self._coming: list[Fault] = []
+        self._pending: list[Fault] = []
 
-    def order(self, wanted: Json) -> None:
+    def add(self, body: Json) -> None:
         """Take an order as the control route gives it; raises ValueError with the reason."""
-        unknown = wanted.keys() - {"method", "nth", "when", "how", "times", "retry_after"}
+        unknown = body.keys() - {"method", "nth", "when", "how", "times", "retry_after"}
         if unknown:
             raise ValueError(f"unknown field: {min(unknown)}")
-        method = self._known.get(str(wanted.get("method")).lower())
+        method = self._known.get(str(body.get("method")).lower())
         if method is None:
-            raise ValueError(f"no such method: {wanted.get('method')}")
-        when, how = str(wanted.get("when", "before")), str(wanted.get("how"))
-        if when not in ("before", "after") or how not in HOWS:
-            raise ValueError(f"when is before or after, how is one of {', '.join(HOWS)}")
-        nth, times, wait = (_positive(wanted, name) for name in ("nth", "times", "retry_after"))
-        self._coming.append(Fault(method, nth, when, how, times, wait))
+            raise ValueError(f"no such method: {body.get('method')}")
+        when, how = str(body.get("when", "before")), str(body.get("how"))
+        if when not in ("before", "after") or how not in KINDS:
+            raise ValueError(f"when is before or after, how is one of {', '.join(KINDS)}")
+        nth, times, wait = (_positive(body, name) for name in ("nth", "times", "retry_after"))
+        self._pending.append(Fault(method, nth, when, how, times, wait))
 
-    def strike(self, method: str) -> Fault | None:
+    def next_fault(self, method: str) -> Fault | None:
         """The fault for this call, if one was ordered; every call of the method is counted."""
         struck = None
-        for fault in [fault for fault in self._coming if fault.method == method]:
+        for fault in [fault for fault in self._pending if fault.method == method]:
             fault.seen += 1
             if fault.seen >= fault.nth:
                 struck = struck or fault
             if fault.seen >= fault.nth + fault.times - 1:
-                self._coming.remove(fault)
+                self._pending.remove(fault)
         return struck
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from bot.sandbox.fake_telegram.api_error import too_many
+from bot.sandbox.fake_telegram.api_error import too_many_requests
 
-COUNTED = ("send", "edit")
+LIMITED_PREFIXES = ("send", "edit")
 OVERALL, OVERALL_SECONDS = 30, 0.9
 GROUP, GROUP_SECONDS = 20, 58.0
 BURST = 5
@@ -28,21 +28,21 @@ class FloodControl:
 
     def check(self, method: str, chat_id: int, now: float) -> None:
         """Count a call, at `now` in seconds; raises the refusal of one too many, which does not count."""
-        if not self.enabled or not method.startswith(COUNTED) or method == "sendChatAction":
+        if not self.enabled or not method.startswith(LIMITED_PREFIXES) or method == "sendChatAction":
             return
-        wait = _room(self._overall, OVERALL, OVERALL_SECONDS, now)
+        wait = _wait_seconds(self._overall, OVERALL, OVERALL_SECONDS, now)
         group = self._groups.setdefault(chat_id, deque()) if chat_id < 0 else deque()
-        wait = max(wait, _room(group, GROUP, GROUP_SECONDS, now))
+        wait = max(wait, _wait_seconds(group, GROUP, GROUP_SECONDS, now))
         if chat_id > 0:
             wait = max(wait, self._full_at.get(chat_id, now) - (BURST - 1) - now)
         if wait > 0:
-            raise too_many(max(1, math.ceil(wait)))
+            raise too_many_requests(max(1, math.ceil(wait)))
         self._overall.append(now)
         group.append(now)
         self._full_at[chat_id] = max(self._full_at.get(chat_id, now), now) + 1
 
 
-def _room(taken: deque[float], limit: int, seconds: float, now: float) -> float:
+def _wait_seconds(taken: deque[float], limit: int, seconds: float, now: float) -> float:
     """How long until there is room for one more."""
     while taken and taken[0] + seconds <= now:
         taken.popleft()

@@ -36,7 +36,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9.\-]*")
 _SPACE = re.compile(r"\s*")
 
 
-def units(text: str) -> int:
+def utf16_length(text: str) -> int:
     """How long Telegram's entities say that a text is: UTF-16 code units."""
     return len(text) + sum(character > "\uffff" for character in text)
 
@@ -46,8 +46,8 @@ def parse(html: str) -> tuple[str, list[Json]]:
 
     Raises ValueError with TDLib's words: 'Unsupported start tag "b1" at byte offset 0'.
     """
-    reader = _Reader(html)
-    reader.read()
+    reader = _Parser(html)
+    reader.parse()
     entities = [entity for entity in reader.entities if entity is not None]
     for entity in entities:
         if entity["type"] == "code":
@@ -56,41 +56,41 @@ def parse(html: str) -> tuple[str, list[Json]]:
 
 
 @dataclass
-class _Open:
+class _OpenTag:
     tag: str
     attributes: dict[str, str]
     offset: int
-    begin: int
+    text_index: int
 
 
 @dataclass
-class _Reader:
+class _Parser:
     html: str
     at: int = 0
     offset: int = 0
     text: list[str] = field(default_factory=list)
-    opened: list[_Open] = field(default_factory=list)
+    open_tags: list[_OpenTag] = field(default_factory=list)
     entities: list[Json] = field(default_factory=list)
 
-    def read(self) -> None:
+    def parse(self) -> None:
         while self.at < len(self.html):
             if plain := _PLAIN.match(self.html, self.at):
-                self._write(plain[0], plain.end())
+                self._append(plain[0], plain.end())
             elif self.html[self.at] == "&":
-                self._write(*_character(self.html, self.at))
+                self._append(*_character(self.html, self.at))
             elif self.html.startswith("</", self.at):
                 self._end_tag()
             else:
                 self._start_tag()
-        if self.opened:
-            raise ValueError(f'Can\'t find end tag corresponding to start tag "{self.opened[-1].tag}"')
+        if self.open_tags:
+            raise ValueError(f'Can\'t find end tag corresponding to start tag "{self.open_tags[-1].tag}"')
 
-    def _write(self, text: str, end: int) -> None:
+    def _append(self, text: str, end: int) -> None:
         self.text.append(text)
-        self.offset += units(text)
+        self.offset += utf16_length(text)
         self.at = end
 
-    def _fail(self, words: str, at: int) -> ValueError:
+    def _error(self, words: str, at: int) -> ValueError:
         return ValueError(f"{words} at byte offset {len(self.html[:at].encode(errors='surrogatepass'))}")
 
     def _take(self, pattern: re.Pattern[str]) -> str:
@@ -101,7 +101,7 @@ class _Reader:
         return taken
 
     @property
-    def _ended(self) -> bool:
+    def _at_end(self) -> bool:
         return self.at >= len(self.html)
 
     def _next(self) -> str:
@@ -111,10 +111,10 @@ class _Reader:
         begin = self.at
         self.at += 1
         tag = self._take(_NAME).lower()
-        if self._ended:
-            raise self._fail("Unclosed start tag", begin)
+        if self._at_end:
+            raise self._error("Unclosed start tag", begin)
         if tag not in TYPES:
-            raise self._fail(f'Unsupported start tag "{tag}"', begin)
+            raise self._error(f'Unsupported start tag "{tag}"', begin)
         attributes: dict[str, str] = {}
         self._take(_SPACE)
         while self._next() != ">":
@@ -123,40 +123,40 @@ class _Reader:
             self._take(_SPACE)
         self.at += 1
         if tag == "span" and attributes.get("class") != "tg-spoiler":
-            raise self._fail('Tag "span" must have class "tg-spoiler"', begin)
-        self.opened.append(_Open(tag, attributes, self.offset, len(self.text)))
+            raise self._error('Tag "span" must have class "tg-spoiler"', begin)
+        self.open_tags.append(_OpenTag(tag, attributes, self.offset, len(self.text)))
 
     def _attribute(self, tag: str, begin: int) -> tuple[str, str]:
-        if self._ended:
-            raise self._fail(f'Unclosed start tag "{tag}"', begin)
+        if self._at_end:
+            raise self._error(f'Unclosed start tag "{tag}"', begin)
         name = self._take(_ATTRIBUTE)
         if not name:
-            raise self._fail(f'Empty attribute name in the tag "{tag}"', begin)
+            raise self._error(f'Empty attribute name in the tag "{tag}"', begin)
         self._take(_SPACE)
         if self._next() != "=":
             if name == "expandable" and tag == "blockquote":
                 return name, "1"
-            raise self._fail(f'Expected equal sign in declaration of an attribute of the tag "{tag}"', begin)
+            raise self._error(f'Expected equal sign in declaration of an attribute of the tag "{tag}"', begin)
         self.at += 1
         self._take(_SPACE)
-        if self._ended:
+        if self._at_end:
             raise self._fail(f'Unclosed start tag "{tag}"', begin)
-        value = self._quoted() if self._next() in "'\"" else self._bare()
-        if self._ended:
+        value = self._quoted() if self._next() in "'\"" else self._unquoted()
+        if self._at_end:
             raise self._fail("Unclosed start tag", begin)
         return name, value
 
-    def _bare(self) -> str:
+    def _unquoted(self) -> str:
         begin = self.at
         value = self._take(_TOKEN).lower()
         if self._next() != ">" and not self._next().isspace():
-            raise self._fail("Unexpected end of name token", begin)
+            raise self._error("Unexpected end of name token", begin)
         return value
 
     def _quoted(self) -> str:
         quote, value = self._next(), ""
         self.at += 1
-        while not self._ended and self._next() != quote:
+        while not self._at_end and self._next() != quote:
             text, self.at = _character(self.html, self.at)
             value += text
         self.at += 1
@@ -164,26 +164,26 @@ class _Reader:
 
     def _end_tag(self) -> None:
         begin = self.at
-        if not self.opened:
-            raise self._fail("Unexpected end tag", begin)
+        if not self.open_tags:
+            raise self._error("Unexpected end tag", begin)
         self.at += 2
         tag = self._take(_NAME).lower()
         self._take(_SPACE)
         if self._next() != ">":
-            raise self._fail("Unclosed end tag", begin)
+            raise self._error("Unclosed end tag", begin)
         self.at += 1
-        last = self.opened.pop()
+        last = self.open_tags.pop()
         if tag not in ("", last.tag):
             where = f"at byte offset {len(self.html[:begin].encode(errors='surrogatepass'))}"
             raise ValueError(f'Unmatched end tag {where}, expected "</{last.tag}>", found "</{tag}>"')
         if self.offset > last.offset:
-            self._mark(last)
+            self._add_entity(last)
 
-    def _mark(self, last: _Open) -> None:
+    def _add_entity(self, last: _OpenTag) -> None:
         entity: Json = {"type": TYPES[last.tag], "offset": last.offset, "length": self.offset - last.offset}
         match last.tag:
             case "a":
-                entity |= _link(last.attributes.get("href") or "".join(self.text[last.begin :]))
+                entity |= _link(last.attributes.get("href") or "".join(self.text[last.text_index :]))
             case "blockquote" if "expandable" in last.attributes:
                 entity["type"] = "expandable_blockquote"
             case "tg-emoji":
@@ -196,7 +196,7 @@ class _Reader:
         if entity["type"]:
             self.entities.append(entity)
 
-    def _code(self, last: _Open, entity: Json) -> Json:
+    def _code(self, last: _OpenTag, entity: Json) -> Json:
         """<pre><code class="language-x"> is one entity, whichever of the two is outside."""
         language = last.attributes.get("class", "")
         named = {"language": language[9:]} if last.tag == "code" and language.startswith("language-") else {}
@@ -211,13 +211,13 @@ class _Reader:
 def _character(html: str, at: int) -> tuple[str, int]:
     """The character that is written at `at`, and where the next one begins."""
     found = _CHARACTER.match(html, at)
-    meant = _meant(found) if found else None
+    meant = _decode(found) if found else None
     if not found or meant is None:
         return html[at], at + 1
     return meant, found.end() + html.startswith(";", found.end())
 
 
-def _meant(found: re.Match[str]) -> str | None:
+def _decode(found: re.Match[str]) -> str | None:
     hexadecimal, decimal, name = found.groups()
     if name:
         return _NAMED.get(name)
@@ -226,10 +226,10 @@ def _meant(found: re.Match[str]) -> str | None:
 
 
 def _link(url: str) -> Json:
-    if (mentioned := links.user_id(url)) is not None:
+    if (mentioned := links.mentioned_user_id(url)) is not None:
         return {"type": "text_mention", "user": {"id": mentioned}}
     try:
-        return {"url": links.checked(url)}
+        return {"url": links.normalize(url)}
     except ValueError:
         return {"type": ""}  # TDLib shows such a link as plain text
 

@@ -9,25 +9,25 @@ from typing import Any
 from aiohttp import web
 
 from bot.sandbox.fake_telegram import answer_methods, edit_methods, menu_methods, params, read_methods, send_methods
-from bot.sandbox.fake_telegram.api_error import Json, Refusal, bad, too_many
+from bot.sandbox.fake_telegram.api_error import ApiError, Json, bad_request, too_many_requests
 from bot.sandbox.fake_telegram.call import Call, Method
-from bot.sandbox.fake_telegram.connection_tracking import carry
+from bot.sandbox.fake_telegram.connection_tracking import track_response
 from bot.sandbox.fake_telegram.faults import Fault, Faults
 from bot.sandbox.fake_telegram.flood import FloodControl
 from bot.sandbox.fake_telegram.params import Params
 from bot.sandbox.fake_telegram.polling import Polling
-from bot.sandbox.fake_telegram.state import World
+from bot.sandbox.fake_telegram.state import FakeTelegramState
 from bot.sandbox.fake_telegram.webhook import Webhook
 
 _TOKEN = re.compile(r"[0-9]+:[A-Za-z0-9_-]+")
 GET_UPDATES = "getUpdates"
 
 
-class Counter:
+class HttpApi:
     """`stopping` ends long polls and lets go of the answers that a fault holds back."""
 
-    def __init__(self, world: World, token: str, webhook: Webhook, flood: FloodControl) -> None:
-        self._world = world
+    def __init__(self, state: FakeTelegramState, token: str, webhook: Webhook, flood: FloodControl) -> None:
+        self._state = state
         self._token = token
         self._flood = flood
         self.stopping = asyncio.Event()
@@ -48,77 +48,77 @@ class Counter:
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         """One call. What it changes happens at once and whole, whether or not the client waits for the answer."""
         try:
-            self._admit(request)
+            self._check_token(request)
             name = self._names.get(request.match_info["method"].lower())
             if name is None:
-                raise Refusal(404, "Not Found: method not found")
+                raise ApiError(404, "Not Found: method not found")
             sent = await params.read(request)
-        except Refusal as refusal:
-            return _answer(refusal.body())
-        fault = self.faults.strike(name)
+        except ApiError as refusal:
+            return _respond(refusal.body())
+        fault = self.faults.next_fault(name)
         if fault is not None and fault.when == "before":
-            self._write_down(request, name, sent, None, fault)
-            return await self._strike(request, fault)
-        answer = await self._perform(name, Call(self._world, sent))
-        self._write_down(request, name, sent, answer["result"] if answer["ok"] else answer, fault)
-        return await self._strike(request, fault) if fault is not None else _answer(answer)
+            self._record(request, name, sent, None, fault)
+            return await self._apply_fault(request, fault)
+        answer = await self._execute(name, Call(self._state, sent))
+        self._record(request, name, sent, answer["result"] if answer["ok"] else answer, fault)
+        return await self._apply_fault(request, fault) if fault is not None else _respond(answer)
 
-    def _admit(self, request: web.Request) -> None:
+    def _check_token(self, request: web.Request) -> None:
         token = request.match_info["token"]
         if not _TOKEN.fullmatch(token):
-            raise Refusal(404, "Not Found")
+            raise ApiError(404, "Not Found")
         if token != self._token:
-            raise Refusal(401, "Unauthorized")
+            raise ApiError(401, "Unauthorized")
 
-    async def _perform(self, name: str, call: Call) -> Json:
+    async def _execute(self, name: str, call: Call) -> Json:
         try:
             if name == GET_UPDATES:
                 return {"ok": True, "result": await self.polling.get_updates(call)}
-            self._flood.check(name, call.params.number("chat_id"), self._world.now().timestamp())
+            self._flood.check(name, call.params.number("chat_id"), self._state.now().timestamp())
             return {"ok": True, "result": self._methods[name](call)}
-        except Refusal as refusal:
+        except ApiError as refusal:
             return refusal.body()
         except UnicodeEncodeError:
-            return bad("strings must be encoded in UTF-8").body()
+            return bad_request("strings must be encoded in UTF-8").body()
 
-    def _write_down(self, request: web.Request, name: str, sent: Params, result: Any, fault: Fault | None) -> None:
+    def _record(self, request: web.Request, name: str, sent: Params, result: Any, fault: Fault | None) -> None:
         """Long polls are left out: they say nothing and there is no end of them."""
-        number, transcript = None, self._world.transcript
+        number, transcript = None, self._state.transcript
         if name != GET_UPDATES:
-            number = transcript.add(self._world.now(), "out", name, sent.plain(), result, fault.name if fault else "")
-        carry(request, transcript, number)
+            number = transcript.add(self._state.now(), "out", name, sent.to_json(), result, fault.name if fault else "")
+        track_response(request, transcript, number)
 
-    async def _strike(self, request: web.Request, fault: Fault) -> web.StreamResponse:
+    async def _apply_fault(self, request: web.Request, fault: Fault) -> web.StreamResponse:
         match fault.how:
             case "429":
-                return _answer(too_many(fault.retry_after).body())
+                return _respond(too_many_requests(fault.retry_after).body())
             case "500":
-                return _answer(Refusal(500, "Internal Server Error").body())
+                return _respond(ApiError(500, "Internal Server Error").body())
             case "502":
                 page = "<html><head><title>502 Bad Gateway</title></head></html>"
                 return web.Response(status=502, text=page, content_type="text/html")
             case "timeout":
                 await self.stopping.wait()
-        return cut(request)
+        return abort_connection(request)
 
     async def _download(self, request: web.Request) -> web.Response:
         try:
-            self._admit(request)
-        except Refusal as refusal:
-            return _answer(refusal.body())
-        file = self._world.files.get(request.match_info["file"])
+            self._check_token(request)
+        except ApiError as refusal:
+            return _respond(refusal.body())
+        file = self._state.files.get(request.match_info["file"])
         if file is None:
-            return _answer(Refusal(404, "Not Found").body())
+            return _respond(ApiError(404, "Not Found").body())
         return web.Response(body=file.content, content_type="application/octet-stream")
 
 
-def _answer(body: Json) -> web.Response:
+def _respond(body: Json) -> web.Response:
     wait = body.get("parameters", {}).get("retry_after")
     headers = {"Retry-After": str(wait)} if wait else {}
     return web.json_response(body, status=body.get("error_code", 200), headers=headers)
 
 
-def cut(request: web.Request) -> web.Response:
+def abort_connection(request: web.Request) -> web.Response:
     """Close the connection without an answer."""
     if request.transport is not None:
         request.transport.abort()

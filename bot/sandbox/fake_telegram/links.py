@@ -13,25 +13,25 @@ _HOST = re.compile(r"(?:[a-z0-9._!$,~*'();&+=\-]|%[0-9a-f]{2}|[^\x00-\x7f])+")
 _USER = re.compile(r"tg://user\?id=(\d+)", re.IGNORECASE)
 
 
-def checked(link: str, *, https_only: bool = False) -> str:
+def normalize(link: str, *, https_only: bool = False) -> str:
     """The link as Telegram keeps it (host in small letters, a path at least "/").
 
     A host needs a dot, unless it is an IPv6 address. Without a scheme it is http.
     Raises ValueError with TDLib's words: "URL 'http://localhost:8080' is invalid: Wrong HTTP URL".
     """
     try:
-        return _checked(link, https_only)
+        return _normalize(link, https_only)
     except ValueError as error:
         raise ValueError(f"URL '{link}' is invalid: {error}") from None
 
 
-def user_id(link: str) -> int | None:
+def mentioned_user_id(link: str) -> int | None:
     """The person that a tg://user?id=… link mentions."""
     found = _USER.fullmatch(link)
     return int(found[1]) if found else None
 
 
-def _checked(link: str, https_only: bool) -> str:
+def _normalize(link: str, https_only: bool) -> str:
     other = _OTHER_SCHEME.match(link)
     if other:
         if https_only:

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from bot.sandbox.fake_telegram.api_error import Json, bad
+from bot.sandbox.fake_telegram.api_error import Json, bad_request
 from bot.sandbox.fake_telegram.call import Call, Method
 
 COMMAND = re.compile(r"[a-z0-9_]{1,32}")
@@ -20,64 +20,64 @@ SCOPES = {
     "chat_administrators": ("chat_id",),
     "chat_member": ("chat_id", "user_id"),
 }
-MOST_COMMANDS = 100
+MAX_COMMANDS = 100
 
 
 def set_my_commands(call: Call) -> bool:
     listed = call.params.nested("commands", "commands")
     if not isinstance(listed, list):
-        raise bad("expected an Array of BotCommand")
-    if len(listed) > MOST_COMMANDS:
-        raise bad("BOT_COMMANDS_TOO_MUCH")
-    call.world.menus[_place(call)] = [_command(command) for command in listed]
+        raise bad_request("expected an Array of BotCommand")
+    if len(listed) > MAX_COMMANDS:
+        raise bad_request("BOT_COMMANDS_TOO_MUCH")
+    call.state.menus[_scope_key(call)] = [_command(command) for command in listed]
     return True
 
 
 def get_my_commands(call: Call) -> list[Json]:
     """The menu of exactly this scope and language."""
-    return call.world.menus.get(_place(call), [])
+    return call.state.menus.get(_scope_key(call), [])
 
 
 def delete_my_commands(call: Call) -> bool:
-    call.world.menus.pop(_place(call), None)
+    call.state.menus.pop(_scope_key(call), None)
     return True
 
 
 def set_chat_menu_button(call: Call) -> bool:
     button = call.params.nested("menu_button", "menu button") or {"type": "default"}
     if not isinstance(button, dict) or button.get("type") not in ("commands", "web_app", "default"):
-        raise bad("can't parse menu button: MenuButton has unsupported type")
-    call.world.menu_buttons[call.chat().id if call.params.text("chat_id") else None] = button
+        raise bad_request("can't parse menu button: MenuButton has unsupported type")
+    call.state.menu_buttons[call.chat().id if call.params.text("chat_id") else None] = button
     return True
 
 
 def get_chat_menu_button(call: Call) -> Json:
-    general = call.world.menu_buttons.get(None, {"type": "commands"})
-    return call.world.menu_buttons.get(call.params.number("chat_id"), general)
+    general = call.state.menu_buttons.get(None, {"type": "commands"})
+    return call.state.menu_buttons.get(call.params.number("chat_id"), general)
 
 
-def _place(call: Call) -> tuple[str, str]:
+def _scope_key(call: Call) -> tuple[str, str]:
     scope = call.params.nested("scope", "BotCommandScope") or {"type": "default"}
     if not isinstance(scope, dict) or str(scope.get("type")) not in SCOPES:
-        raise bad("can't parse BotCommandScope: unsupported type specified")
+        raise bad_request("can't parse BotCommandScope: unsupported type specified")
     return json.dumps({name: scope.get(name) for name in ("type", *SCOPES[scope["type"]])}), _language(call)
 
 
 def _language(call: Call) -> str:
     language = call.params.text("language_code")
     if not LANGUAGE.fullmatch(language):
-        raise bad("invalid language code specified")
+        raise bad_request("invalid language code specified")
     return language
 
 
 def _command(command: Any) -> Json:
     if not isinstance(command, dict):
-        raise bad("can't parse BotCommand: expected an Object")
+        raise bad_request("can't parse BotCommand: expected an Object")
     name = str(command.get("command", "")).removeprefix("/")
     if not COMMAND.fullmatch(name):
-        raise bad("BOT_COMMAND_INVALID")
+        raise bad_request("BOT_COMMAND_INVALID")
     if not 1 <= len(str(command.get("description", ""))) <= 256:
-        raise bad("BOT_COMMAND_DESCRIPTION_INVALID")
+        raise bad_request("BOT_COMMAND_DESCRIPTION_INVALID")
     return command | {"command": name}
 
 
@@ -85,8 +85,8 @@ def _setter(field: str, longest: int) -> Method:
     def act(call: Call) -> bool:
         written = call.params.text(field)
         if len(written) > longest:
-            raise bad(f"bot {field.replace('_', ' ')} is too long")
-        call.world.descriptions[field, _language(call)] = written
+            raise bad_request(f"bot {field.replace('_', ' ')} is too long")
+        call.state.descriptions[field, _language(call)] = written
         return True
 
     return act
@@ -94,7 +94,7 @@ def _setter(field: str, longest: int) -> Method:
 
 def _getter(field: str) -> Method:
     def act(call: Call) -> Json:
-        kept = call.world.descriptions
+        kept = call.state.descriptions
         return {field: kept.get((field, _language(call))) or kept.get((field, ""), "")}
 
     return act

@@ -6,53 +6,53 @@ import struct
 from typing import Any
 
 from bot.sandbox.fake_telegram import entities, html_parser, markup
-from bot.sandbox.fake_telegram.api_error import Json, bad
+from bot.sandbox.fake_telegram.api_error import Json, bad_request
 from bot.sandbox.fake_telegram.call import Call
-from bot.sandbox.fake_telegram.state import Chat, File, World
+from bot.sandbox.fake_telegram.state import Chat, FakeTelegramState, File
 
-TEXT_LIMIT = 4096
-CAPTION_LIMIT = 1024
-PHOTO_BYTES = 10 * 1024 * 1024
+MAX_TEXT = 4096
+MAX_CAPTION = 1024
+MAX_PHOTO_BYTES = 10 * 1024 * 1024
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def formatted(world: World, text: str, mode: str, given: Any) -> tuple[str, list[Json]]:
+def format_text(state: FakeTelegramState, text: str, mode: str, given: Any) -> tuple[str, list[Json]]:
     """The text as it is shown, with all entities; `given` are those that came beside it instead of a parse mode."""
     if len(text.encode(errors="surrogatepass")) > 1 << 15:
-        raise bad("text is too long")
+        raise bad_request("text is too long")
     found: list[Json] = []
     if mode.lower() == "html":
         try:
             text, found = html_parser.parse(text)
         except ValueError as error:
-            raise bad(f"can't parse entities: {error}") from None
+            raise bad_request(f"can't parse entities: {error}") from None
     elif mode and mode.lower() != "none":
-        raise bad("unsupported parse_mode")  # the pretend Telegram reads no Markdown
+        raise bad_request("unsupported parse_mode")  # the pretend Telegram reads no Markdown
     elif given:
-        found = _given(given)
-    text, found = entities.trimmed(text, [entity for entity in found if _known(world, entity)])
-    return text, entities.found(text, found)
+        found = _check_entities(given)
+    text, found = entities.trim(text, [entity for entity in found if _resolve_mention(state, entity)])
+    return text, entities.find_entities(text, found)
 
 
 def text_of(call: Call, limit_words: str) -> Json:
     """`text` and `entities` of a text message, between 1 and 4096 characters after parsing."""
     if not call.params.text("text"):
-        raise bad("message text is empty")
+        raise bad_request("message text is empty")
     given = call.params.nested("entities", "entities")
-    text, found = formatted(call.world, call.params.text("text"), call.params.text("parse_mode"), given)
+    text, found = format_text(call.state, call.params.text("text"), call.params.text("parse_mode"), given)
     if not text:
-        raise bad("text must be non-empty")
-    if len(text) > TEXT_LIMIT:
-        raise bad(limit_words)
+        raise bad_request("text must be non-empty")
+    if len(text) > MAX_TEXT:
+        raise bad_request(limit_words)
     return {"text": text} | ({"entities": found} if found else {})
 
 
-def caption_of(world: World, source: Json, limit_words: str) -> Json:
+def caption_of(state: FakeTelegramState, source: Json, limit_words: str) -> Json:
     """`caption` and `caption_entities`, at most 1024 characters after parsing; nothing without one."""
     mode, given = str(source.get("parse_mode") or ""), source.get("caption_entities")
-    text, found = formatted(world, str(source.get("caption") or ""), mode, given)
-    if len(text) > CAPTION_LIMIT:
-        raise bad(limit_words)
+    text, found = format_text(state, str(source.get("caption") or ""), mode, given)
+    if len(text) > MAX_CAPTION:
+        raise bad_request(limit_words)
     return ({"caption": text} if text else {}) | ({"caption_entities": found} if found else {})
 
 
@@ -68,31 +68,31 @@ def file_of(call: Call, name: str, source: str) -> File:
     part = source.removeprefix("attach://") if source.startswith("attach://") else name
     if upload := call.params.files.get(part):
         if not upload.content:
-            raise bad("file must be non-empty")
-        return call.world.keep(upload.name, upload.content, upload.kind)
+            raise bad_request("file must be non-empty")
+        return call.state.store_file(upload.name, upload.content, upload.kind)
     if not source:
-        raise bad(f"there is no {name} in the request")
-    if source not in call.world.files:
-        raise bad("wrong file identifier/HTTP URL specified")
-    return call.world.files[source]
+        raise bad_request(f"there is no {name} in the request")
+    if source not in call.state.files:
+        raise bad_request("wrong file identifier/HTTP URL specified")
+    return call.state.files[source]
 
 
 def photo(file: File) -> Json:
     """The field of a photo message; refuses what Telegram cannot show (more than 10 MB, or out of proportion)."""
-    if len(file.content) > PHOTO_BYTES:
-        raise bad("file is too big")
+    if len(file.content) > MAX_PHOTO_BYTES:
+        raise bad_request("file is too big")
     width, height = _size(file.content)
     if width + height > 10000 or max(width, height) > 20 * min(width, height):
-        raise bad("PHOTO_INVALID_DIMENSIONS")
-    return {"photo": [_described(file) | {"width": width, "height": height}]}
+        raise bad_request("PHOTO_INVALID_DIMENSIONS")
+    return {"photo": [_file_fields(file) | {"width": width, "height": height}]}
 
 
 def document(file: File) -> Json:
     """The field of a message with a file."""
-    return {"document": _described(file) | {"file_name": file.name, "mime_type": file.kind}}
+    return {"document": _file_fields(file) | {"file_name": file.name, "mime_type": file.kind}}
 
 
-def _described(file: File) -> Json:
+def _file_fields(file: File) -> Json:
     return {"file_id": file.id, "file_unique_id": f"u{file.id[-6:]}", "file_size": len(file.content)}
 
 
@@ -102,24 +102,24 @@ def _size(content: bytes) -> tuple[int, int]:
         return max(width, 1), max(height, 1)
     if content.startswith(b"\xff\xd8"):
         return 1280, 720  # a JPEG is believed
-    raise bad("IMAGE_PROCESS_FAILED")
+    raise bad_request("IMAGE_PROCESS_FAILED")
 
 
-def _given(listed: Any) -> list[Json]:
+def _check_entities(listed: Any) -> list[Json]:
     if not isinstance(listed, list):
-        raise bad("array expected as entities")
+        raise bad_request("array expected as entities")
     for entity in listed:
         if not isinstance(entity, dict) or not isinstance(entity.get("type"), str):
-            raise bad("can't parse MessageEntity: MessageEntity must be an Object")
+            raise bad_request("can't parse MessageEntity: MessageEntity must be an Object")
         if type(entity.get("offset")) is not int or type(entity.get("length")) is not int:
-            raise bad("can't parse MessageEntity: offset and length must be Integers")
+            raise bad_request("can't parse MessageEntity: offset and length must be Integers")
     return listed
 
 
-def _known(world: World, entity: Json) -> bool:
+def _resolve_mention(state: FakeTelegramState, entity: Json) -> bool:
     """A mention of a stranger by his id is no link."""
     if entity["type"] == "text_mention":
         named = entity.get("user", {}).get("id") if isinstance(entity.get("user"), dict) else None
-        entity["user"] = world.users.get(named) if type(named) is int else None
+        entity["user"] = state.users.get(named) if type(named) is int else None
         return entity["user"] is not None
     return True

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from bot.sandbox.fake_telegram.api_error import Json, bad
+from bot.sandbox.fake_telegram.api_error import Json, bad_request
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _NESTED = {
@@ -72,16 +72,16 @@ class Params:
         value = self.sent.get(name)
         return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
 
-    def number(self, name: str, otherwise: int = 0) -> int:
+    def number(self, name: str, default: int = 0) -> int:
         """As a whole number; what is not one counts as not sent, as on Telegram's server."""
         value = self.text(name).strip()
-        return int(value) if _WHOLE.fullmatch(value) else otherwise
+        return int(value) if _WHOLE.fullmatch(value) else default
 
     def flag(self, name: str) -> bool:
         """True for true, yes and 1."""
         return self.text(name).strip().lower() in ("true", "yes", "1")
 
-    def nested(self, name: str, on_call: str) -> Any:
+    def nested(self, name: str, label: str) -> Any:
         """The JSON in it, None if nothing was sent; refuses what is not JSON, by what it is `called`."""
         value = self.sent.get(name)
         if not isinstance(value, str):
@@ -91,16 +91,16 @@ class Params:
         try:
             return json.loads(value)
         except ValueError:
-            raise bad(f"can't parse {on_call} JSON object") from None
+            raise bad_request(f"can't parse {label} JSON object") from None
 
-    def plain(self) -> Json:
+    def to_json(self) -> Json:
         """Everything as JSON for the transcript: numbers and nested objects as such, files by name, no secret."""
-        shown = {name: _plain(name, value) for name, value in self.sent.items()}
+        shown = {name: _to_json(name, value) for name, value in self.sent.items()}
         files = {name: {"file": file.name, "bytes": len(file.content)} for name, file in self.files.items()}
         return shown | files
 
 
-def _plain(name: str, value: Any) -> Any:
+def _to_json(name: str, value: Any) -> Any:
     if name in _SECRET:
         return "…"
     if not isinstance(value, str):
@@ -134,7 +134,7 @@ async def _multipart(request: web.Request, sent: dict[str, Any], files: dict[str
     try:
         form = await request.post()
     except ValueError:
-        raise bad("can't parse the multipart body") from None
+        raise bad_request("can't parse the multipart body") from None
     for name, value in form.items():
         if isinstance(value, web.FileField):
             files[name] = Upload(value.filename, value.file.read(), value.content_type)
@@ -149,7 +149,7 @@ async def _json(request: web.Request) -> dict[str, Any]:
     try:
         found = json.loads(body)
     except ValueError:
-        raise bad("can't parse JSON object") from None
+        raise bad_request("can't parse JSON object") from None
     if not isinstance(found, dict):
-        raise bad("object expected as parameters")
+        raise bad_request("object expected as parameters")
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.sandbox.fake_telegram.api_error import Json, bad, forbidden
+from bot.sandbox.fake_telegram.api_error import Json, bad_request, forbidden
 from bot.sandbox.fake_telegram.call import Call, Method
 from bot.sandbox.fake_telegram.state import Chat
 
@@ -19,44 +19,44 @@ NO_GIFTS = (
 def get_me(call: Call) -> Json:
     able = {
         "can_join_groups": True,
-        "can_read_all_group_messages": not call.world.privacy,
+        "can_read_all_group_messages": not call.state.privacy,
         "supports_inline_queries": True,
         "can_connect_to_business": False,
         "has_main_web_app": False,
     }
-    return call.world.bot | able
+    return call.state.bot | able
 
 
 def get_chat(call: Call) -> Json:
     chat = call.chat()
-    _may_look(chat)
+    _check_not_kicked(chat)
     gifts = dict.fromkeys(NO_GIFTS, False)
     return chat.info | {"accent_color_id": 0, "max_reaction_count": 11, "accepted_gift_types": gifts}
 
 
 def get_chat_member(call: Call) -> Json:
     chat = call.chat()
-    _may_look(chat)
+    _check_not_kicked(chat)
     user = call.params.number("user_id")
-    if user == call.world.bot["id"]:
-        return member(call.world.bot, chat.bot)
-    if user not in call.world.users:
-        raise bad("user not found")
+    if user == call.state.bot["id"]:
+        return member(call.state.bot, chat.bot_status)
+    if user not in call.state.users:
+        raise bad_request("user not found")
     return _member(call, chat, user)
 
 
 def get_chat_administrators(call: Call) -> list[Json]:
     chat = call.chat()
-    _may_look(chat)
+    _check_not_kicked(chat)
     if chat.type == "private":
-        raise bad("there are no administrators in the private chat")
+        raise bad_request("there are no administrators in the private chat")
     return [_member(call, chat, user) for user, status in chat.members.items() if status in ADMINS]
 
 
 def get_file(call: Call) -> Json:
-    file = call.world.files.get(call.params.text("file_id"))
+    file = call.state.files.get(call.params.text("file_id"))
     if file is None:
-        raise bad("invalid file_id")
+        raise bad_request("invalid file_id")
     place = {"file_path": f"files/{file.id}"}
     return {"file_id": file.id, "file_unique_id": f"u{file.id[-6:]}", "file_size": len(file.content)} | place
 
@@ -68,11 +68,11 @@ def member(user: Json, status: str) -> Json:
 
 
 def _member(call: Call, chat: Chat, user: int) -> Json:
-    return member(call.world.users[user], chat.members.get(user, "left"))
+    return member(call.state.users[user], chat.members.get(user, "left"))
 
 
-def _may_look(chat: Chat) -> None:
-    if chat.bot == "kicked":
+def _check_not_kicked(chat: Chat) -> None:
+    if chat.bot_status == "kicked":
         raise forbidden(f"bot was kicked from the {chat.type} chat")
 
 

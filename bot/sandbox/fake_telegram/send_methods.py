@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bot.sandbox.fake_telegram import message_content
-from bot.sandbox.fake_telegram.api_error import Json, bad
+from bot.sandbox.fake_telegram.api_error import Json, bad_request
 from bot.sandbox.fake_telegram.call import Call, Method
 from bot.sandbox.fake_telegram.state import Chat
 
@@ -32,7 +32,7 @@ def send_message(call: Call) -> Json:
     shown = message_content.text_of(call, "message is too long")
     if preview := call.params.nested("link_preview_options", "link preview options"):
         shown["link_preview_options"] = preview
-    return _post(call, chat, thread, reply | shown)
+    return _send(call, chat, thread, reply | shown)
 
 
 def send_photo(call: Call) -> Json:
@@ -46,7 +46,7 @@ def send_document(call: Call) -> Json:
 def send_chat_action(call: Call) -> bool:
     _thread(call, call.writable_chat())
     if call.params.text("action") not in CHAT_ACTIONS:
-        raise bad("wrong parameter action in request")
+        raise bad_request("wrong parameter action in request")
     return True
 
 
@@ -56,15 +56,17 @@ def _send_file(call: Call, kind: str) -> Json:
     reply = _reply(call, chat)
     source = {name: call.params.text(name) for name in ("caption", "parse_mode")}
     given = {"caption_entities": call.params.nested("caption_entities", "entities")}
-    caption = message_content.caption_of(call.world, source | given, "message caption is too long")
+    caption = message_content.caption_of(call.state, source | given, "message caption is too long")
     file = message_content.file_of(call, kind, call.params.text(kind))
     shown = message_content.photo(file) if kind == "photo" else message_content.document(file)
-    return _post(call, chat, thread, reply | shown | caption)
+    return _send(call, chat, thread, reply | shown | caption)
 
 
-def _post(call: Call, chat: Chat, thread: int | None, shown: Json) -> Json:
-    author: Json = {"sender_chat": dict(chat.info)} if chat.type == "channel" else {"from": dict(call.world.bot)}
-    return call.world.put(chat, author | shown | message_content.keyboard_of(call, chat), thread=thread, mine=True)
+def _send(call: Call, chat: Chat, thread: int | None, shown: Json) -> Json:
+    author: Json = {"sender_chat": dict(chat.info)} if chat.type == "channel" else {"from": dict(call.state.bot)}
+    return call.state.add_message(
+        chat, author | shown | message_content.keyboard_of(call, chat), thread=thread, from_bot=True
+    )
 
 
 def _thread(call: Call, chat: Chat) -> int | None:
@@ -73,9 +75,9 @@ def _thread(call: Call, chat: Chat) -> int | None:
     if not number or (chat.type in ("group", "supergroup", "channel") and not chat.info.get("is_forum")):
         return None
     if number == GENERAL_TOPIC or number not in chat.topics:
-        raise bad("message thread not found")
-    if number in chat.closed and chat.bot != "administrator":
-        raise bad("TOPIC_CLOSED")
+        raise bad_request("message thread not found")
+    if number in chat.closed_topics and chat.bot_status != "administrator":
+        raise bad_request("TOPIC_CLOSED")
     return number
 
 
@@ -83,19 +85,19 @@ def _reply(call: Call, chat: Chat) -> Json:
     """What is replied to, as the new message shows it; a message that is gone refuses, unless it need not be there."""
     wanted = call.params.nested("reply_parameters", "reply parameters")
     if wanted is not None and not isinstance(wanted, dict):
-        raise bad("object expected as reply parameters")
+        raise bad_request("object expected as reply parameters")
     old = {name: call.params.text(name) for name in ("allow_sending_without_reply",)}
     asked: dict[str, Any] = wanted or {"message_id": call.params.number("reply_to_message_id")} | old
     number = asked.get("message_id")
     if not number:
         return {}
     if type(number) is not int:
-        raise bad('can\'t parse reply parameters: field "message_id" must be a valid Number')
+        raise bad_request('can\'t parse reply parameters: field "message_id" must be a valid Number')
     replied = chat.messages.get(number)
     if replied is None:
         if str(asked.get("allow_sending_without_reply", "")).lower() in ("true", "1", "yes"):
             return {}
-        raise bad("message to be replied not found")
+        raise bad_request("message to be replied not found")
     return {"reply_to_message": without_reply(replied)}
 
 

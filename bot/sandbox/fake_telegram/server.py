@@ -12,16 +12,16 @@ from aiohttp.typedefs import Handler
 from bot.sandbox.fake_telegram.control import Control
 from bot.sandbox.fake_telegram.delivery import Delivery
 from bot.sandbox.fake_telegram.flood import FloodControl
-from bot.sandbox.fake_telegram.http_api import Counter, cut
-from bot.sandbox.fake_telegram.state import World
-from bot.sandbox.fake_telegram.transcript import Entry
-from bot.sandbox.fake_telegram.users import People, Words
+from bot.sandbox.fake_telegram.http_api import HttpApi, abort_connection
+from bot.sandbox.fake_telegram.state import FakeTelegramState
+from bot.sandbox.fake_telegram.transcript import TranscriptEntry
+from bot.sandbox.fake_telegram.users import FakeUsers, UserMessage
 from bot.sandbox.fake_telegram.webhook import Webhook
-from bot.sandbox.shared.change_notifier import Watch
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.shared.change_notifier import ChangeIterator
+from bot.sandbox.shared.fake_clock import FakeClock
 
 TOKEN = "7700000001:AAKvitSandboxPretendTelegramToken_000"  # noqa: S105 - opens nothing but this pretend Telegram
-LARGEST_UPLOAD = 50 * 1024 * 1024
+MAX_UPLOAD = 50 * 1024 * 1024
 T = TypeVar("T")
 
 
@@ -30,7 +30,7 @@ class FakeTelegram:
 
     def __init__(
         self,
-        clock: TurnedClock,
+        clock: FakeClock,
         *,
         token: str = TOKEN,
         username: str = "KvitDemoBot",
@@ -42,31 +42,33 @@ class FakeTelegram:
         self.token, self.username, self.owner_id, self.chat_id = token, username, owner_id, owner_id
         self.base = ""
         number = int(token.partition(":")[0])
-        self.world = World(clock, {"id": number, "is_bot": True, "first_name": "Kvit", "username": username})
-        self.people = People(self.world)
+        self.state = FakeTelegramState(
+            clock, {"id": number, "is_bot": True, "first_name": "Kvit", "username": username}
+        )
+        self.users = FakeUsers(self.state)
         self.webhook = Webhook()
-        self.delivery = Delivery(self.world, self.webhook)
-        self._counter = Counter(self.world, token, self.webhook, FloodControl(flood_control))
-        self._control = Control(self.world, self.people, self._counter.faults)
+        self.delivery = Delivery(self.state, self.webhook)
+        self._http_api = HttpApi(self.state, token, self.webhook, FloodControl(flood_control))
+        self._control = Control(self.state, self.users, self._http_api.faults)
         self._runner: web.AppRunner | None = None
-        self.world.person(owner_id, first_name=owner_name, language_code="en")
-        self.people.private_chat(owner_id)
+        self.state.ensure_user(owner_id, first_name=owner_name, language_code="en")
+        self.users.private_chat(owner_id)
 
     @property
-    def transcript(self) -> list[Entry]:
+    def transcript(self) -> list[TranscriptEntry]:
         """All that was said, oldest first."""
-        return self.world.transcript.entries
+        return self.state.transcript.entries
 
     @property
-    def polls(self) -> int:
+    def open_polls(self) -> int:
         """How many long polls wait at the moment; a bot that listens has one."""
-        return self._counter.polling.waiting
+        return self._http_api.polling.open_polls
 
     async def start(self, port: int = 0, host: str = "127.0.0.1") -> str:
         """Serve on `port` (0: any free one); returns the base address, without a trailing slash and without /bot."""
-        self._counter.stopping.clear()
-        app = web.Application(middlewares=[self._up], client_max_size=LARGEST_UPLOAD)
-        app.add_routes([*self._control.routes(), *self._counter.routes()])
+        self._http_api.stopping.clear()
+        app = web.Application(middlewares=[self._abort_while_down], client_max_size=MAX_UPLOAD)
+        app.add_routes([*self._control.routes(), *self._http_api.routes()])
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port).start()
@@ -76,28 +78,28 @@ class FakeTelegram:
 
     async def stop(self) -> None:
         """End everything; long polls are answered with nothing."""
-        self._counter.stopping.set()
+        self._http_api.stopping.set()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
             await self.delivery.stop()
 
-    def say(self, chat_id: int, from_id: int, text: str, reply_to_message_id: int | None = None) -> int:
+    def send(self, chat_id: int, from_id: int, text: str, reply_to_message_id: int | None = None) -> int:
         """Write a message and return its id; chats and people appear on first use.
 
         Raises LookupError if the message to reply to is not there, ValueError if he cannot write there.
         """
-        return int(self.people.say(Words(chat_id, from_id, text, reply_to_message_id))["message_id"])
+        return int(self.users.send(UserMessage(chat_id, from_id, text, reply_to_message_id))["message_id"])
 
-    def tap(self, message_id: int, from_id: int, data: str, chat_id: int | None = None) -> str:
+    def press_button(self, message_id: int, from_id: int, data: str, chat_id: int | None = None) -> str:
         """Press a button and return the callback query's id; raises LookupError if there is no such message."""
-        return str(self.people.tap(message_id, from_id, data, chat_id)["callback_query_id"])
+        return str(self.users.press_button(message_id, from_id, data, chat_id)["callback_query_id"])
 
-    def subscribe(self) -> Watch:
+    def subscribe(self) -> ChangeIterator:
         """`async for _ in telegram.subscribe()`: one turn after every change from now on."""
-        return Watch(self.world.changes)
+        return ChangeIterator(self.state.changes)
 
-    async def until(self, found: Callable[[FakeTelegram], T | None], timeout: float = 60) -> T:  # noqa: ASYNC109
+    async def wait_until(self, found: Callable[[FakeTelegram], T | None], timeout: float = 60) -> T:  # noqa: ASYNC109
         """Return what `found(telegram)` says once it is true; raises TimeoutError after `timeout` real seconds."""
         watch = self.subscribe()
         async with asyncio.timeout(timeout):
@@ -106,9 +108,9 @@ class FakeTelegram:
         return answer
 
     @web.middleware
-    async def _up(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _abort_while_down(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """While it is down nothing is answered, a long poll that waits included."""
         if request.path.startswith("/_control/"):
             return await handler(request)
-        answer = None if self.world.down else await handler(request)
-        return cut(request) if answer is None or self.world.down else answer
+        answer = None if self.state.down else await handler(request)
+        return abort_connection(request) if answer is None or self.state.down else answer

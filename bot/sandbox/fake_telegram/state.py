@@ -8,9 +8,9 @@ from typing import Any
 
 from bot.sandbox.fake_telegram.api_error import Json
 from bot.sandbox.fake_telegram.transcript import Transcript
-from bot.sandbox.fake_telegram.updates import Updates
-from bot.sandbox.shared.change_notifier import Changes
-from bot.sandbox.shared.fake_clock import TurnedClock
+from bot.sandbox.fake_telegram.updates import UpdateQueue
+from bot.sandbox.shared.change_notifier import ChangeNotifier
+from bot.sandbox.shared.fake_clock import FakeClock
 
 ANONYMOUS_ADMIN = 1087968824
 CHANNEL_BOT = 136817688
@@ -30,12 +30,12 @@ class Chat:
     info: Json
     messages: dict[int, Json] = field(default_factory=dict)
     members: dict[int, str] = field(default_factory=dict)
-    mine: set[int] = field(default_factory=set)
-    gone: set[int] = field(default_factory=set)
+    bot_message_ids: set[int] = field(default_factory=set)
+    deleted_ids: set[int] = field(default_factory=set)
     topics: set[int] = field(default_factory=set)
-    closed: set[int] = field(default_factory=set)
+    closed_topics: set[int] = field(default_factory=set)
     reactions: dict[int, list[Json]] = field(default_factory=dict)
-    bot: str = "member"
+    bot_status: str = "member"
     migrated_to: int | None = None
     last_id: int = 0
 
@@ -59,84 +59,84 @@ class File:
 
 
 @dataclass
-class Query:
+class PendingQuery:
     """A tap or an inline query that can be answered until `until`; `answer` is what the bot said last."""
 
     id: str
     from_id: int
-    until: datetime
+    expires_at: datetime
     answer: Json | None = None
 
 
 @dataclass
-class World:
+class FakeTelegramState:
     """One bot and everybody around it. `blocked` are people who blocked the bot.
 
     While it is `down`, Telegram answers nothing and brings nothing. With `privacy` the bot hears in groups only
     commands, replies to it and service messages; without, everything.
     """
 
-    clock: TurnedClock
+    clock: FakeClock
     bot: Json
-    changes: Changes = field(default_factory=Changes)
+    changes: ChangeNotifier = field(default_factory=ChangeNotifier)
     users: dict[int, Json] = field(default_factory=dict)
     chats: dict[int, Chat] = field(default_factory=dict)
     blocked: set[int] = field(default_factory=set)
     privacy: bool = False
     down: bool = False
-    taps: dict[str, Query] = field(default_factory=dict)
-    inline_queries: dict[str, Query] = field(default_factory=dict)
+    callback_queries: dict[str, PendingQuery] = field(default_factory=dict)
+    inline_queries: dict[str, PendingQuery] = field(default_factory=dict)
     inline_messages: dict[str, Json] = field(default_factory=dict)
     files: dict[str, File] = field(default_factory=dict)
     menus: dict[tuple[str, str], list[Json]] = field(default_factory=dict)
     descriptions: dict[tuple[str, str], str] = field(default_factory=dict)
     menu_buttons: dict[int | None, Json] = field(default_factory=dict)
-    updates: Updates = field(init=False)
+    updates: UpdateQueue = field(init=False)
     transcript: Transcript = field(init=False)
 
     def __post_init__(self) -> None:
-        self.updates = Updates(self.clock)
+        self.updates = UpdateQueue(self.clock)
         self.transcript = Transcript(self.changes)
         self.users[self.bot["id"]] = self.bot
 
     def now(self) -> datetime:
         return self.clock.now()
 
-    def unix(self) -> int:
+    def unix_time(self) -> int:
         """Now, as the Bot API writes dates: whole seconds."""
         return int(self.now().timestamp())
 
-    def heard(self, kind: str, content: Json, ordering_key: int | str) -> int | None:
+    def add_update(self, kind: str, content: Json, ordering_key: int | str) -> int | None:
         """Let the bot hear of it; returns the update's number, or None if it does not want to."""
         return self.updates.add(kind, content, str(ordering_key))
 
-    def put(self, chat: Chat, content: Json, *, thread: int | None = None, mine: bool = False) -> Json:
+    def add_message(self, chat: Chat, content: Json, *, thread: int | None = None, from_bot: bool = False) -> Json:
         """Add a message at the end of a chat; `content` is what the message is about, and who it is from."""
         chat.last_id += 1
         topic = {"message_thread_id": thread, "is_topic_message": True} if thread else {}
-        message = {"message_id": chat.last_id, "date": self.unix(), "chat": dict(chat.info)} | topic | content
+        message = {"message_id": chat.last_id, "date": self.unix_time(), "chat": dict(chat.info)} | topic | content
         chat.messages[chat.last_id] = message
-        if mine:
-            chat.mine.add(chat.last_id)
-        self.changes.tell()
+        if from_bot:
+            chat.bot_message_ids.add(chat.last_id)
+        self.changes.notify()
         return message
 
-    def remove(self, chat: Chat, message_id: int) -> None:
+    def delete_message(self, chat: Chat, message_id: int) -> None:
         """Take a message away for everybody; raises LookupError if it is not there."""
         if message_id not in chat.messages:
             raise LookupError("no such message")
         del chat.messages[message_id]
-        chat.gone.add(message_id)
-        self.changes.tell()
+        chat.deleted_ids.add(message_id)
+        self.changes.notify()
 
-    def keep(self, name: str, content: bytes, kind: str) -> File:
+    def store_file(self, name: str, content: bytes, kind: str) -> File:
         """Store what was uploaded under a new file_id."""
         number = len(self.files) + 1
         file = File(f"AgACAgQAAxkDAAPretend{number:06}", name or f"file_{number}", content, kind)
         self.files[file.id] = file
         return file
 
-    def person(self, user_id: int, **known: Any) -> Json:
+    def ensure_user(self, user_id: int, **known: Any) -> Json:
         """Somebody, who appears by being named; what is `known` of him replaces what was."""
         user = self.users.setdefault(user_id, {"id": user_id, "is_bot": False, "first_name": f"User {user_id}"})
         user.update({name: value for name, value in known.items() if value is not None})

@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from bot.sandbox.fake_telegram.api_error import Json
-from bot.sandbox.shared.change_notifier import Changes
+from bot.sandbox.shared.change_notifier import ChangeNotifier
 
 LOST = "lost after"
 """No fault on order: it was carried out, and whoever asked went away before he had read the answer."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class TranscriptEntry:
     """`direction` "in": what people did (`method` is the kind of update); "out": a call of the bot, getUpdates apart.
 
     `result` of a call is Telegram's `result`, or the whole answer (`ok` false) of a refusal; None if a fault kept it
@@ -44,18 +44,18 @@ class Entry:
 class Transcript:
     """Keeps the entries as they were, whatever becomes of the messages in them."""
 
-    def __init__(self, changes: Changes) -> None:
-        self.entries: list[Entry] = []
+    def __init__(self, changes: ChangeNotifier) -> None:
+        self.entries: list[TranscriptEntry] = []
         self._changes = changes
 
     def add(self, at: datetime, direction: str, method: str, params: Json, result: Any, fault: str = "") -> int:
         """Write down what happened and tell everybody who waits; returns the number of the entry."""
-        self.entries.append(Entry(at, direction, method, deepcopy(params), deepcopy(result), fault))
-        self._changes.tell()
+        self.entries.append(TranscriptEntry(at, direction, method, deepcopy(params), deepcopy(result), fault))
+        self._changes.notify()
         return len(self.entries) - 1
 
-    def lose(self, number: int) -> None:
+    def mark_lost(self, number: int) -> None:
         """Of this entry the answer was not read; a fault on order says so already."""
         if not self.entries[number].fault:
             self.entries[number] = replace(self.entries[number], fault=LOST)
-            self._changes.tell()
+            self._changes.notify()

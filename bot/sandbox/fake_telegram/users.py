@@ -8,20 +8,27 @@ from datetime import timedelta
 from bot.sandbox.fake_telegram import entities
 from bot.sandbox.fake_telegram.api_error import Json
 from bot.sandbox.fake_telegram.send_methods import without_reply
-from bot.sandbox.fake_telegram.state import ANONYMOUS_ADMIN, CHANNEL_BOT, SUPERGROUP, Chat, Query, World
+from bot.sandbox.fake_telegram.state import (
+    ANONYMOUS_ADMIN,
+    CHANNEL_BOT,
+    SUPERGROUP,
+    Chat,
+    FakeTelegramState,
+    PendingQuery,
+)
 
-ANSWER_SECONDS = 300
+CALLBACK_TTL_SECONDS = 300
 """How long a tap can be answered; Telegram names no number, and "some minutes" is what people saw."""
 
 ANONYMOUS = (ANONYMOUS_ADMIN, "Group", "GroupAnonymousBot")
 CHANNEL = (CHANNEL_BOT, "Channel", "Channel_Bot")
 CHAT_TYPES = ("private", "group", "supergroup", "channel")
-TAP_LANE = 3 << 33
+CALLBACK_KEY_OFFSET = 3 << 33
 """Taps of one person keep their order apart from his messages (Bot API server, Client.cpp)."""
 
 
 @dataclass(frozen=True)
-class Words:
+class UserMessage:
     """What somebody writes. `edit_message_id` changes an earlier message instead.
 
     `sender_chat` is the chat in whose name he writes: the group itself for an anonymous admin. `is_bot` makes the
@@ -41,69 +48,69 @@ class Words:
     is_bot: bool | None = None
 
 
-class People:
+class FakeUsers:
     """Every act returns what the control route answers, with the `update_id` that the bot gets (None: it does not).
 
     Raises LookupError for what is not there, ValueError for what cannot be done.
     """
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._taps = 4_382_001_993_000_000_000
+    def __init__(self, state: FakeTelegramState) -> None:
+        self._state = state
+        self._last_callback_id = 4_382_001_993_000_000_000
 
-    def say(self, words: Words) -> Json:
+    def send(self, words: UserMessage) -> Json:
         """Write or edit a message; chats and people appear on first use."""
-        chat = self._enter(words)
-        user = self._world.person(
+        chat = self._chat_to_write_in(words)
+        user = self._state.ensure_user(
             words.from_id, language_code=words.language_code, first_name=words.first_name, is_bot=words.is_bot
         )
         if chat.type == "private":
             chat.info["first_name"] = user["first_name"]
         else:
             chat.members.setdefault(words.from_id, "member")
-        found = entities.found(words.text, [])
+        found = entities.find_entities(words.text, [])
         written: Json = {"text": words.text} | ({"entities": found} if found else {})
         if words.edit_message_id is not None:
             return self._edit(chat, words, written)
-        message = self._world.put(
+        message = self._state.add_message(
             chat, self._author(chat, words) | self._reply(chat, words) | written, thread=words.message_thread_id
         )
         kind = "channel_post" if chat.type == "channel" else "message"
-        return self._told(kind, chat, message, vars(words), heard=self._hears(chat, message))
+        return self._record_message(kind, chat, message, vars(words), bot_receives=self._bot_receives(chat, message))
 
-    def tap(self, message_id: int, from_id: int, data: str, chat_id: int | None = None) -> Json:
+    def press_button(self, message_id: int, from_id: int, data: str, chat_id: int | None = None) -> Json:
         """Press a button; `data` need not stand on any button of the message, for it can be forged."""
-        chat = self._holding(message_id, from_id, chat_id)
+        chat = self._chat_with_message(message_id, from_id, chat_id)
         shown = chat.messages.get(message_id)
         message: Json = shown or {"chat": dict(chat.info), "message_id": message_id, "date": 0}
         content = {"message": message, "chat_instance": str(7_000_000_000 + abs(chat.id)), "data": data}
         params = {"chat_id": chat.id, "message_id": message_id, "from_id": from_id, "data": data}
-        return self._tapped(from_id, content, params)
+        return self._add_callback_query(from_id, content, params)
 
-    def tap_inline(self, inline_message_id: str, from_id: int, data: str) -> Json:
+    def press_inline_button(self, inline_message_id: str, from_id: int, data: str) -> Json:
         """Press a button of a message that was sent by inline mode."""
-        if inline_message_id not in self._world.inline_messages:
+        if inline_message_id not in self._state.inline_messages:
             raise LookupError("no such inline message")
         content = {"inline_message_id": inline_message_id, "chat_instance": "6000000001", "data": data}
         params = {"inline_message_id": inline_message_id, "from_id": from_id, "data": data}
-        return self._tapped(from_id, content, params)
+        return self._add_callback_query(from_id, content, params)
 
-    def delete(self, chat_id: int, message_id: int) -> Json:
+    def delete_message(self, chat_id: int, message_id: int) -> Json:
         """Take a message away; a bot does not hear of it."""
-        self._world.remove(self.chat(chat_id), message_id)
-        return self._note("delete", {"chat_id": chat_id, "message_id": message_id}, {"deleted": True})
+        self._state.delete_message(self.chat(chat_id), message_id)
+        return self._record("delete", {"chat_id": chat_id, "message_id": message_id}, {"deleted": True})
 
     def chat(self, chat_id: int) -> Chat:
         """A chat that is there; raises LookupError otherwise."""
-        if chat_id not in self._world.chats:
+        if chat_id not in self._state.chats:
             raise LookupError("no such chat")
-        return self._world.chats[chat_id]
+        return self._state.chats[chat_id]
 
     def private_chat(self, user_id: int) -> Chat:
         """The chat of a person and the bot, made if need be."""
-        user = self._world.person(user_id)
+        user = self._state.ensure_user(user_id)
         info = {"id": user_id, "type": "private", "first_name": user["first_name"]}
-        return self._world.chats.setdefault(user_id, Chat(info, members={user_id: "member"}))
+        return self._state.chats.setdefault(user_id, Chat(info, members={user_id: "member"}))
 
     def group(self, chat_id: int, kind: str | None) -> Chat:
         """A group, supergroup or channel, made if need be; its id says which, as far as it can."""
@@ -113,11 +120,11 @@ class People:
         if kind == "private" or chat_id >= 0:
             raise ValueError("a private chat has its person's id, every other chat a negative one")
         info = {"id": chat_id, "type": kind, "title": f"{kind.capitalize()} {abs(chat_id)}"}
-        return self._world.chats.setdefault(chat_id, Chat(info))
+        return self._state.chats.setdefault(chat_id, Chat(info))
 
-    def _enter(self, words: Words) -> Chat:
+    def _chat_to_write_in(self, words: UserMessage) -> Chat:
         if words.chat_id > 0:
-            return self._enter_private(words)
+            return self._private_chat_to_write_in(words)
         chat = self.group(words.chat_id, words.chat_type)
         if chat.migrated_to is not None:
             raise ValueError(f"the group has moved to {chat.migrated_to}")
@@ -126,74 +133,76 @@ class People:
             chat.topics.add(words.message_thread_id)
         return chat
 
-    def _enter_private(self, words: Words) -> Chat:
+    def _private_chat_to_write_in(self, words: UserMessage) -> Chat:
         if words.chat_id != words.from_id or words.chat_type not in (None, "private"):
             raise ValueError("in a private chat only its own person writes: chat_id is from_id")
-        if words.from_id in self._world.blocked:
+        if words.from_id in self._state.blocked:
             raise ValueError("this person has blocked the bot")
         return self.private_chat(words.from_id)
 
-    def _author(self, chat: Chat, words: Words) -> Json:
+    def _author(self, chat: Chat, words: UserMessage) -> Json:
         if chat.type == "channel":
             return {"sender_chat": dict(chat.info)}
         if words.sender_chat is None:
-            return {"from": dict(self._world.users[words.from_id])}
+            return {"from": dict(self._state.users[words.from_id])}
         own = words.sender_chat == chat.id
         number, first, name = ANONYMOUS if own else CHANNEL
-        behind = self._world.person(number, is_bot=True, first_name=first, username=name)
+        behind = self._state.ensure_user(number, is_bot=True, first_name=first, username=name)
         foreign = {"id": words.sender_chat, "type": "channel", "title": f"Channel {abs(words.sender_chat)}"}
         return {"from": dict(behind), "sender_chat": dict(chat.info) if own else foreign}
 
-    def _reply(self, chat: Chat, words: Words) -> Json:
+    def _reply(self, chat: Chat, words: UserMessage) -> Json:
         if words.reply_to_message_id is None:
             return {}
         if words.reply_to_message_id not in chat.messages:
             raise LookupError("no such message to reply to")
         return {"reply_to_message": without_reply(chat.messages[words.reply_to_message_id])}
 
-    def _edit(self, chat: Chat, words: Words, written: Json) -> Json:
+    def _edit(self, chat: Chat, words: UserMessage, written: Json) -> Json:
         message = chat.messages.get(words.edit_message_id or 0)
-        if message is None or message["message_id"] in chat.mine:
+        if message is None or message["message_id"] in chat.bot_message_ids:
             raise LookupError("no such message of a person")
         message.pop("entities", None)
-        message |= written | {"edit_date": self._world.unix()}
+        message |= written | {"edit_date": self._state.unix_time()}
         kind = "edited_channel_post" if chat.type == "channel" else "edited_message"
-        return self._told(kind, chat, message, vars(words), heard=self._hears(chat, message))
+        return self._record_message(kind, chat, message, vars(words), bot_receives=self._bot_receives(chat, message))
 
-    def _hears(self, chat: Chat, message: Json) -> bool:
-        if chat.bot == "kicked" or chat.bot == "left":
+    def _bot_receives(self, chat: Chat, message: Json) -> bool:
+        if chat.bot_status == "kicked" or chat.bot_status == "left":
             return False
-        if not self._world.privacy or chat.type not in ("group", "supergroup"):
+        if not self._state.privacy or chat.type not in ("group", "supergroup"):
             return True
         replied = message.get("reply_to_message", {}).get("message_id")
-        return replied in chat.mine or message["text"].startswith("/")
+        return replied in chat.bot_message_ids or message["text"].startswith("/")
 
-    def _told(self, kind: str, chat: Chat, message: Json, params: Json, *, heard: bool) -> Json:
-        update = self._world.heard(kind, message, chat.id) if heard else None
+    def _record_message(self, kind: str, chat: Chat, message: Json, params: Json, *, bot_receives: bool) -> Json:
+        update = self._state.add_update(kind, message, chat.id) if bot_receives else None
         known = {name: value for name, value in params.items() if value is not None}
-        return self._note(kind, known, {"message_id": message["message_id"], "update_id": update})
+        return self._record(kind, known, {"message_id": message["message_id"], "update_id": update})
 
-    def _holding(self, message_id: int, from_id: int, chat_id: int | None) -> Chat:
+    def _chat_with_message(self, message_id: int, from_id: int, chat_id: int | None) -> Chat:
         """The chat that is meant: the person's own first, then any that has or had such a message of the bot."""
         if chat_id is not None:
             chat = self.chat(chat_id)
-            if message_id in chat.messages or message_id in chat.gone:
+            if message_id in chat.messages or message_id in chat.deleted_ids:
                 return chat
         else:
-            chats = sorted(self._world.chats.values(), key=lambda chat: chat.id != from_id)
-            held = [chat for chat in chats if message_id in chat.mine]
+            chats = sorted(self._state.chats.values(), key=lambda chat: chat.id != from_id)
+            held = [chat for chat in chats if message_id in chat.bot_message_ids]
             if held:
                 return held[0]
         raise LookupError("no such message")
 
-    def _tapped(self, from_id: int, content: Json, params: Json) -> Json:
-        self._taps += 1
-        query = Query(str(self._taps), from_id, self._world.now() + timedelta(seconds=ANSWER_SECONDS))
-        self._world.taps[query.id] = query
-        content = {"id": query.id, "from": dict(self._world.person(from_id))} | content
-        update = self._world.heard("callback_query", content, from_id + TAP_LANE)
-        return self._note("callback_query", params, {"callback_query_id": query.id, "update_id": update})
+    def _add_callback_query(self, from_id: int, content: Json, params: Json) -> Json:
+        self._last_callback_id += 1
+        query = PendingQuery(
+            str(self._last_callback_id), from_id, self._state.now() + timedelta(seconds=CALLBACK_TTL_SECONDS)
+        )
+        self._state.callback_queries[query.id] = query
+        content = {"id": query.id, "from": dict(self._state.ensure_user(from_id))} | content
+        update = self._state.add_update("callback_query", content, from_id + CALLBACK_KEY_OFFSET)
+        return self._record("callback_query", params, {"callback_query_id": query.id, "update_id": update})
 
-    def _note(self, method: str, params: Json, result: Json) -> Json:
-        self._world.transcript.add(self._world.now(), "in", method, params, result)
+    def _record(self, method: str, params: Json, result: Json) -> Json:
+        self._state.transcript.add(self._state.now(), "in", method, params, result)
         return result

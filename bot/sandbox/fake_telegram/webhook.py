@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from bot.sandbox.fake_telegram.api_error import Json, bad, too_many
+from bot.sandbox.fake_telegram.api_error import Json, bad_request, too_many_requests
 from bot.sandbox.fake_telegram.call import Call, Method
 
 _SECRET = re.compile(r"[A-Za-z0-9_-]*")
@@ -29,7 +29,7 @@ class Webhook:
     max_connections: int = 40
     version: int = 0
     last_error: Json | None = None
-    next_allowed: float = 0
+    next_set_at: float = 0
 
     def methods(self) -> dict[str, Method]:
         return {
@@ -43,26 +43,26 @@ class Webhook:
         url = call.params.text("url")
         if not url:
             return self.delete(call)
-        self._not_too_often(call)
+        self._check_rate(call)
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-            raise bad("bad webhook: An HTTPS URL must be provided for webhook")
+            raise bad_request("bad webhook: An HTTPS URL must be provided for webhook")
         secret = call.params.text("secret_token")
         if len(secret) > 256:
-            raise bad("secret token is too long")
+            raise bad_request("secret token is too long")
         if not _SECRET.fullmatch(secret):
-            raise bad("secret token contains unallowed characters")
-        take_allowed(call)
+            raise bad_request("secret token contains unallowed characters")
+        set_allowed_updates(call)
         self._drop_pending(call)
-        self._become(call, url, secret, min(max(call.params.number("max_connections", 40), 1), 100))
+        self._apply(call, url, secret, min(max(call.params.number("max_connections", 40), 1), 100))
         return True
 
     def delete(self, call: Call) -> bool:
         self._drop_pending(call)
-        self._become(call, "", "", 40)
+        self._apply(call, "", "", 40)
         return True
 
     def info(self, call: Call) -> Json:
-        updates = call.world.updates
+        updates = call.state.updates
         shown: Json = {
             "url": self.url,
             "has_custom_certificate": False,
@@ -74,25 +74,25 @@ class Webhook:
             shown["allowed_updates"] = list(updates.allowed)
         return shown | (self.last_error or {})
 
-    def _become(self, call: Call, url: str, secret: str, connections: int) -> None:
+    def _apply(self, call: Call, url: str, secret: str, connections: int) -> None:
         if (url, secret, connections) != (self.url, self.secret, self.max_connections):
             self.url, self.secret, self.max_connections, self.last_error = url, secret, connections, None
             self.version += 1
-        call.world.updates.changes.tell()
+        call.state.updates.changes.notify()
 
-    def _not_too_often(self, call: Call) -> None:
-        now = call.world.now().timestamp()
-        if now < self.next_allowed:
-            raise too_many(1)
-        self.next_allowed = now + 1
+    def _check_rate(self, call: Call) -> None:
+        now = call.state.now().timestamp()
+        if now < self.next_set_at:
+            raise too_many_requests(1)
+        self.next_set_at = now + 1
 
     def _drop_pending(self, call: Call) -> None:
         if call.params.flag("drop_pending_updates"):
-            call.world.updates.clear()
+            call.state.updates.clear()
 
 
-def take_allowed(call: Call) -> None:
+def set_allowed_updates(call: Call) -> None:
     """Take over `allowed_updates`; they stay as they are if it was not sent. An empty list means the usual kinds."""
     wanted: Any = call.params.nested("allowed_updates", "allowed updates")
     if isinstance(wanted, list):
-        call.world.updates.allowed = [kind for kind in wanted if isinstance(kind, str) and kind in KINDS]
+        call.state.updates.allowed = [kind for kind in wanted if isinstance(kind, str) and kind in KINDS]

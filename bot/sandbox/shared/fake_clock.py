@@ -1,15 +1,15 @@
-"""One clock for the pretend world: real or frozen time that can be moved forward by hand."""
+"""One clock for the pretend state: real or frozen time that can be moved forward by hand."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-LAST = datetime(9000, 1, 1, tzinfo=UTC)
+MAX_TIME = datetime(9000, 1, 1, tzinfo=UTC)
 """As far as a clock can be turned; what is reckoned from there still fits into the calendar."""
 
 
-class TurnedClock:
+class FakeClock:
     """A clock that can be advanced; everything asleep on it wakes when its time has come.
 
     `frozen=True` stands still between advances (tests); otherwise real time goes on as well (demo, sandbox).
@@ -17,14 +17,14 @@ class TurnedClock:
 
     def __init__(self, start: datetime | None = None, *, frozen: bool = False) -> None:
         self._start = start or datetime.now(UTC)
-        self._born = None if frozen else datetime.now(UTC)
-        self._advanced = timedelta()
-        self._turned = asyncio.Event()
+        self._started_at = None if frozen else datetime.now(UTC)
+        self._offset = timedelta()
+        self._advanced = asyncio.Event()
 
     def now(self) -> datetime:
         """The pretend time, aware UTC."""
-        real = datetime.now(UTC) - self._born if self._born else timedelta()
-        return self._start + real + self._advanced
+        real = datetime.now(UTC) - self._started_at if self._started_at else timedelta()
+        return self._start + real + self._offset
 
     def advance(self, seconds: float) -> None:
         """Move forward by `seconds`; time never goes back.
@@ -34,10 +34,10 @@ class TurnedClock:
         if seconds < 0:
             raise ValueError("a clock cannot be turned back")
         step = timedelta(seconds=seconds)
-        if step > LAST - self.now():
+        if step > MAX_TIME - self.now():
             raise OverflowError("a clock can be turned until the year 9000")
-        self._advanced += step
-        turned, self._turned = self._turned, asyncio.Event()
+        self._offset += step
+        turned, self._advanced = self._advanced, asyncio.Event()
         turned.set()
 
     async def sleep(self, seconds: float) -> None:
@@ -45,6 +45,6 @@ class TurnedClock:
         until = self.now() + timedelta(seconds=seconds)
         while (left := (until - self.now()).total_seconds()) > 0:
             try:
-                await asyncio.wait_for(self._turned.wait(), None if self._born is None else left)
+                await asyncio.wait_for(self._advanced.wait(), None if self._started_at is None else left)
             except TimeoutError:
                 return

@@ -5,33 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 from bot.sandbox.fake_stripe import events, form_params, objects, pagination
-from bot.sandbox.fake_stripe.api_error import Json, Refusal, no_such
+from bot.sandbox.fake_stripe.api_error import ApiError, Json, not_found
 from bot.sandbox.fake_stripe.endpoint import Call, Endpoint
 
 ROOT = "/v1/webhook_endpoints"
-MOST = 16
+MAX_ENDPOINTS = 16
 
 
-def subscribed(value: Any, name: str) -> str:
-    return "*" if value == "*" else events.known(value, name)
+def enabled_event(value: Any, name: str) -> str:
+    return "*" if value == "*" else events.event_type(value, name)
 
 
-def address(value: Any, name: str) -> str:
+def url(value: Any, name: str) -> str:
     """An http or https URL."""
     found = form_params.text()(value, name)
     if not found or not found.startswith(("http://", "https://")):
-        raise Refusal("Not a valid URL", code="url_invalid", param=name)
+        raise ApiError("Not a valid URL", code="url_invalid", param=name)
     return str(found)
 
 
 def create(call: Call) -> Json:
     """The new endpoint with its signing secret, which is shown here and never again."""
-    world, params = call.world, call.params
-    if len(world.ledger.endpoints) >= MOST:
-        raise Refusal(f"You have reached the maximum of {MOST} webhook endpoints.")
-    if world.livemode and not params["url"].startswith("https://"):
-        raise Refusal("Live webhook endpoints must use https.", code="url_invalid", param="url")
-    endpoint = world.identity("we_", call.cause.at) | {
+    state, params = call.state, call.params
+    if len(state.store.webhook_endpoints) >= MAX_ENDPOINTS:
+        raise ApiError(f"You have reached the maximum of {MAX_ENDPOINTS} webhook endpoints.")
+    if state.livemode and not params["url"].startswith("https://"):
+        raise ApiError("Live webhook endpoints must use https.", code="url_invalid", param="url")
+    endpoint = state.new_identity("we_", call.cause.at) | {
         "object": "webhook_endpoint",
         "api_version": params.get("api_version"),
         "application": None,
@@ -41,14 +41,14 @@ def create(call: Call) -> Json:
         "status": "enabled",
         "url": params["url"],
     }
-    world.ledger.endpoints[endpoint["id"]] = endpoint
-    return endpoint | {"secret": world.webhook_secret}
+    state.store.webhook_endpoints[endpoint["id"]] = endpoint
+    return endpoint | {"secret": state.webhook_secret}
 
 
 def find(call: Call) -> Json:
-    endpoint: Json | None = call.world.ledger.endpoints.get(call.id)
+    endpoint: Json | None = call.state.store.webhook_endpoints.get(call.id)
     if endpoint is None:
-        raise no_such("webhook endpoint", call.id)
+        raise not_found("webhook endpoint", call.id)
     return endpoint
 
 
@@ -63,17 +63,17 @@ def update(call: Call) -> Json:
 
 def delete(call: Call) -> Json:
     endpoint = find(call)
-    del call.world.ledger.endpoints[endpoint["id"]]
+    del call.state.store.webhook_endpoints[endpoint["id"]]
     return {"id": endpoint["id"], "object": "webhook_endpoint", "deleted": True}
 
 
 def list_all(call: Call) -> Json:
-    return pagination.page(call, ROOT, "webhook endpoint", call.world.ledger.endpoints.values())
+    return pagination.page(call, ROOT, "webhook endpoint", call.state.store.webhook_endpoints.values())
 
 
 CHANGEABLE: form_params.Fields = {
-    "url": address,
-    "enabled_events": form_params.each(subscribed),
+    "url": url,
+    "enabled_events": form_params.list_of(enabled_event),
     "description": form_params.text(),
     "metadata": form_params.metadata,
 }

@@ -10,7 +10,7 @@ from bot.sandbox.fake_stripe.api_error import Json
 
 
 @dataclass
-class Request:
+class RequestRecord:
     """One request as it arrived; `status` is None when no answer was given, `fault` names the reason.
 
     `replayed` marks an answer taken from the idempotency key: nothing was done. `params` are nested strings.
@@ -37,14 +37,14 @@ class Attempt:
     nonce: str
     intent: str
     number: int
-    began: datetime
-    ends: datetime
+    started_at: datetime
+    expires_at: datetime
     return_url: str
     outcome: str | None = None
-    ended: datetime | None = None
+    ended_at: datetime | None = None
 
     def end(self, outcome: str, at: datetime) -> None:
-        self.outcome, self.ended = outcome, at
+        self.outcome, self.ended_at = outcome, at
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Delivery:
 
 
 @dataclass
-class Ledger:
+class ObjectStore:
     """Stripe's objects by id, as the API shows them, oldest first.
 
     `happened` gives the exact time of each event, which Stripe itself rounds to seconds; `attempts` are kept
@@ -71,14 +71,14 @@ class Ledger:
     charges: dict[str, Json] = field(default_factory=dict)
     refunds: dict[str, Json] = field(default_factory=dict)
     disputes: dict[str, Json] = field(default_factory=dict)
-    warnings: dict[str, Json] = field(default_factory=dict)
-    methods: dict[str, Json] = field(default_factory=dict)
+    fraud_warnings: dict[str, Json] = field(default_factory=dict)
+    payment_methods: dict[str, Json] = field(default_factory=dict)
     events: dict[str, Json] = field(default_factory=dict)
-    endpoints: dict[str, Json] = field(default_factory=dict)
-    happened: dict[str, datetime] = field(default_factory=dict)
+    webhook_endpoints: dict[str, Json] = field(default_factory=dict)
+    event_times: dict[str, datetime] = field(default_factory=dict)
     attempts: dict[str, list[Attempt]] = field(default_factory=dict)
     links: dict[str, Attempt] = field(default_factory=dict)
-    requests: list[Request] = field(default_factory=list)
+    requests: list[RequestRecord] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
 
     def open_attempt(self, intent: str) -> Attempt | None:
@@ -88,18 +88,18 @@ class Ledger:
 
     def as_json(self) -> Json:
         """Everything, with times as ISO 8601 in UTC."""
-        return {name: plain(value) for name, value in vars(self).items()}
+        return {name: to_json(value) for name, value in vars(self).items()}
 
 
-def plain(value: Any) -> Any:
+def to_json(value: Any) -> Any:
     """`value` as JSON can carry it."""
     match value:
         case datetime():
             return value.isoformat()
-        case Request() | Attempt() | Delivery():
-            return plain(asdict(value))
+        case RequestRecord() | Attempt() | Delivery():
+            return to_json(asdict(value))
         case dict():
-            return {key: plain(item) for key, item in value.items()}
+            return {key: to_json(item) for key, item in value.items()}
         case list() | tuple():
-            return [plain(item) for item in value]
+            return [to_json(item) for item in value]
     return value
