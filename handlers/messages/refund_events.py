@@ -20,7 +20,7 @@ VALID_WHILE = {
     "refund_requires_action": R.REQUIRES_ACTION,
     "refund_insufficient_balance": R.APPROVED,
     "refund_succeeded": R.SUCCEEDED,
-    "refund_refused": R.REJECTED,
+    "refund_rejected": R.REJECTED,
 }
 """News that is dropped once the refund went on: what is said is true when it is said."""
 

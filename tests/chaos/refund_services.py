@@ -184,9 +184,9 @@ class Counter:
         """Attend to whatever is due now, once; who dies of it attends to nothing more."""
         with suppress(Death):
             for payment_id in await self.queries.due(self.clock.now(), limit=AT_A_TIME):
-                await self.attendant.advance(payment_id, actor="sweep")
+                await self.attendant.advance(payment_id, actor="reconciler")
             for refund_id in await self.book.due(self.clock.now(), limit=AT_A_TIME):
-                await self.refunder.advance(refund_id, actor="sweep", if_due=True)
+                await self.refunder.advance(refund_id, actor="reconciler", if_due=True)
 
     async def hear(self, payment_id: str) -> None:
         """As if an event about everything of a payment had come."""

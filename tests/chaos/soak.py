@@ -94,7 +94,7 @@ class Market:
         """Every third payment has its page open, with its stream, for as long as the block lasts."""
         streams = []
         for row in found[::3]:
-            await self._get(f"/p/{row['token']}")
+            await self._get(f"/p/{row['page_token']}")
             if not self._streams:
                 continue
             stream = await self._world.http.get(f"{self._page(row)}/state", headers=STREAM)
@@ -123,14 +123,14 @@ class Market:
             await answer.read()
 
     def _page(self, row: Json) -> str:
-        return f"{self._world.service.base}/p/{row['token']}"
+        return f"{self._world.service.base}/p/{row['page_token']}"
 
     async def _at_stripe(self, row: Json, what: str, **body: Any) -> None:
         await self._world.control("stripe", f"intents/{row['intent_id']}/{what}", body)
 
     def _say(self, row: Json, command: str, rest_of_it: str = "") -> None:
         person = next(person for chat, person in DESKS if chat == row["chat_id"])
-        self._world.say(f"{command} {row['ref']}{rest_of_it}", by=person, chat=row["chat_id"])
+        self._world.say(f"{command} {row['reference']}{rest_of_it}", by=person, chat=row["chat_id"])
 
     def _answer(self, row: Json, label: str) -> None:
         """Tap that button on the newest message about the payment that has it."""

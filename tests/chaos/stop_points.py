@@ -128,10 +128,10 @@ def attach(db: Database, fate: Fate) -> None:
         async with fate.passing(), glanced() as tx:
             yield tx
 
-    async def insert_mail(rows: list[Row]) -> set[tuple[str, str]]:
+    async def insert_jobs(rows: list[Row]) -> set[tuple[str, str]]:
         return await fate.call("commit mail", partial(insert, rows))
 
-    vars(db).update(transaction=transaction, reading=reading, glance=glance, insert_mail=insert_mail)
+    vars(db).update(transaction=transaction, reading=reading, glance=glance, insert_jobs=insert_jobs)
 
 
 class MortalGateway:

@@ -179,7 +179,7 @@ class Stage:
 
     async def _rest(self) -> None:
         await self.world.rest()
-        if any(self.world.sent(f"could not finish something (outbox, {kind})") for kind in ("card", "post")):
+        if any(self.world.sent(f"could not finish something (outbox, {kind})") for kind in ("payment_message", "message")):
             raise GivenUp
 
     @property

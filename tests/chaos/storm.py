@@ -238,7 +238,7 @@ def _judge(world: TortureWorld, report: Report) -> None:
 
 FRESHNESS = re.compile(r"12: the card of #(\w+) says (open|aging) at ([\d:.]+), which is not so")
 LAST_ATTEMPT = re.compile(r"4: the attempts of #(\w+) are \[(.*)'canceled'\] in the book and \[(.*)'\w+'\] at Stripe")
-NOT_TOLD = re.compile(r"11: nobody was told that #(\w+) was (failed|lapsed|reserved) at ([\d:.]+)")
+NOT_TOLD = re.compile(r"11: nobody was told that #(\w+) was (failed|expired|reserved) at ([\d:.]+)")
 DISPUTE_NOT_TOLD = re.compile(r"11: nobody was told that the dispute about #(\w+) is (\w+)")
 GONE_ON = re.compile(r"11: \d+ refunds of (\d+) of #(\w+) were (pending|succeeded), and (\d+) are told")
 WHOLE_SECONDS = timedelta(seconds=1)
@@ -270,7 +270,7 @@ def is_excused(line: str, evidence: Evidence, sleeps: Sequence[tuple[datetime, d
     cases = {case.row["reference"]: case for case in file.cases}
     if found := LAST_ATTEMPT.fullmatch(line):
         case = cases[found[1]]
-        return found[2] == found[3] and (case.row["cancellation_reason"] == "ended" or _ended_as_wanted(case))
+        return found[2] == found[3] and (case.row["cancellation_reason"] == "expired" or _ended_as_wanted(case))
     if found := NOT_TOLD.fullmatch(line):
         case = cases[found[1]]
         [at] = [turn.at for turn in case.turns if turn.state == found[2] and f"{turn.at:%H:%M:%S.%f}" == found[3]]

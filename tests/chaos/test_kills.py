@@ -157,7 +157,7 @@ async def test_a_kill_at_any_call_of_a_new_link_begins_one_attempt(tmp_path: Pat
         "gateway.retrieve:2",
         "gateway.confirm:1",
         "messenger.edit:2",
-        "messenger.answer:1",
+        "messenger.answer_callback:1",
     }
     await at_every(tmp_path, renewed, calls[confirm - 1 : confirm + 3], words)
 

@@ -109,7 +109,7 @@ def _is_an_end(act: Act) -> bool:
 
 def _limits(file: File) -> Iterator[str]:
     """What one person let go within any 24 hours is within the shop's limit, but for what came to nothing."""
-    limits = {row["id"]: row["refund_limit_minor"] for row in file.book.shops}
+    limits = {row["id"]: row["refund_limit"] for row in file.book.shops}
     let_go: list[tuple[int, int, str, datetime, int]] = []
     for case in file.cases:
         ended = {move.id for move in case.moves if move.state in CAME_TO_NOTHING}

@@ -52,7 +52,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        return f"#{self.row['ref']}"
+        return f"#{self.row['reference']}"
 
     def said(self, kind: str, *states: str) -> list[Claim]:
         """The claims of one kind, of these states only if there are any."""
@@ -112,7 +112,7 @@ class File:
     def is_told(self, mail: Row) -> bool:
         """Whether the owner has a word about a mail that was set aside; one is enough for all versions of a card."""
         told = [s.text for s in self.said if s.chat in self.evidence.owners and "could not finish" in s.text]
-        same = [row["id"] for row in self.set_aside if row["body"] == mail["body"] and row["kind"] == mail["kind"]]
+        same = [row["id"] for row in self.set_aside if row["payload"] == mail["payload"] and row["kind"] == mail["kind"]]
         return any(text.endswith(f"under mail {number}.") for text in told for number in same)
 
     def _case(self, row: Row) -> Case:

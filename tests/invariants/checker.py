@@ -25,7 +25,7 @@ def violations(evidence: Evidence) -> list[str]:
 
 def given_up(evidence: Evidence) -> list[str]:
     """What was set aside for a human, by box and kind."""
-    return [f"{mail['box']} ({mail['kind']}): {mail['note']}" for mail in File(evidence).set_aside]
+    return [f"{mail['queue']} ({mail['kind']}): {mail['reason']}" for mail in File(evidence).set_aside]
 
 
 def repeats(evidence: Evidence) -> int:

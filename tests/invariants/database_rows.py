@@ -10,7 +10,18 @@ from typing import Any
 
 Row = dict[str, Any]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-TABLES = ("payments", "attempts", "cards", "mail", "shops", "members", "chats", "owners", "history", "refunds")
+TABLES = (
+    "payments",
+    "attempts",
+    "payment_messages",
+    "jobs",
+    "shops",
+    "members",
+    "shop_chats",
+    "owners",
+    "audit_log",
+    "refunds",
+)
 
 
 @dataclass(frozen=True)

@@ -27,13 +27,13 @@ def judge(file: File) -> Iterator[str]:
 
 def _mail(file: File) -> Iterator[str]:
     for mail in file.book.mail:
-        name = f"{mail['box']} {mail['key']} ({mail['kind']})"
+        name = f"{mail['queue']} {mail['key']} ({mail['kind']})"
         if mail["lease"] is not None:
             yield f"14: {name} is still leased"
         elif mail["state"] == "pending":
-            yield f"14: {name} still waits: {mail['note'] or 'nothing was tried'}"
+            yield f"14: {name} still waits: {mail['reason'] or 'nothing was tried'}"
         elif mail["state"] == "dead" and not mail["key"].startswith("alert:") and not file.is_told(mail):
-            yield f"14: {name} was set aside and no owner has a word about it: {mail['note']}"
+            yield f"14: {name} was set aside and no owner has a word about it: {mail['reason']}"
 
 
 def _pending(case: Case) -> Iterator[str]:
@@ -48,7 +48,7 @@ def _pending(case: Case) -> Iterator[str]:
         yield f"14: nobody will look at {case.name} again, which is {row['status']}"
     for attempt in case.attempts:
         if attempt["status"] == "requested" or (attempt["status"] == "active" and row["status"] in FINAL):
-            yield f"14: attempt {attempt['number']} of {case.name} is still {attempt['outcome']}"
+            yield f"14: attempt {attempt['number']} of {case.name} is still {attempt['status']}"
 
 
 def _unwritten(file: File, case: Case) -> Iterator[str]:

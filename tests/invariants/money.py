@@ -46,7 +46,7 @@ def _asked(file: File) -> Iterator[str]:
     asked = {_source(act) for act in file.acts if act.text}
     for row in file.book.payments:
         if row["request_key"].startswith("message:") and row["request_key"] not in asked:
-            yield f"1: nobody asked for #{row['ref']}"
+            yield f"1: nobody asked for #{row['reference']}"
 
 
 def _orphans(file: File) -> Iterator[str]:
@@ -105,7 +105,7 @@ def _converged(file: File, case: Case) -> Iterator[str]:
         if row["status"] != STATUS[intent["status"]]:
             yield f"4: {case.name} is {row['status']} in the book and {intent['status']} at Stripe"
         if row["amount_received"] != intent["amount_received"]:
-            yield f"4: {case.name} received {row['received']} by the book, {intent['amount_received']} by Stripe"
+            yield f"4: {case.name} received {row['amount_received']} by the book, {intent['amount_received']} by Stripe"
         ours, theirs = [each["status"] for each in case.attempts], [OUTCOMES.get(a.outcome) for a in attempts]
         if ours != theirs:
             yield f"4: the attempts of {case.name} are {ours} in the book and {theirs} at Stripe"

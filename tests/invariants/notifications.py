@@ -102,8 +102,8 @@ def _buttons(message: Said) -> str:
 def _told_twice(file: File) -> Iterator[str]:
     for case in file.cases:
         posted = {claim.said.message_id for claim in case.said("card")}
-        if not case.card["lost"] and len(posted) > case.card["sends"]:
-            yield f"10: {case.name} has {len(posted)} cards, and {case.card['sends']} are counted"
+        if not case.card["is_deleted"] and len(posted) > case.card["send_attempts"]:
+            yield f"10: {case.name} has {len(posted)} cards, and {case.card['send_attempts']} are counted"
     deaths = Counter[int]()
     for repeat in repeated(file):
         unexplained = repeat.extra - repeat.doubtful

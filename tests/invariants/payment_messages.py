@@ -28,7 +28,7 @@ def judge(file: File) -> Iterator[str]:
         shown = sorted(case.said("card"), key=lambda claim: (claim.said.message_id, claim.said.at))
         for _, versions in groupby(shown, key=lambda claim: claim.said.message_id):
             yield from _in_order(case, versions)
-        if not file.is_given_up(f"{case.row['id']}:card:"):
+        if not file.is_given_up(f"{case.row['id']}:message:"):
             yield from _last(case)
 
 
@@ -66,7 +66,7 @@ def _fits(case: Case, claim: Claim, turn: Turn) -> bool:
         case "ended":
             return at >= time(case.row["expires_at"]) or len(case.attempts) >= MOST_ATTEMPTS
         case "partly refunded":
-            return f"{_shown(case.row['received'] - turn.back)} of it stays" in claim.said.text
+            return f"{_shown(case.row['amount_received'] - turn.back)} of it stays" in claim.said.text
         case _:
             return not nonces(claim.said)
 

@@ -132,7 +132,7 @@ class OldRefundCard(OpenMessenger):
 
 def desks(service: Service) -> Services:
     """What the doors of this service may ask."""
-    found: Services = service._components.workers[0]._handle.__self__._desks  # type: ignore[attr-defined]
+    found: Services = service._components.workers[0]._handle.__self__._services  # type: ignore[attr-defined]
     return found
 
 
@@ -181,7 +181,7 @@ def nobody_is_asked_again(service: Service) -> None:
     async def always(_: Refund) -> bool:
         return True
 
-    vars(desks(service).refunds._sync).update(_may_still=always)
+    vars(desks(service).refunds._sync).update(_is_authorized=always)
 
 
 class LooksThenWrites(RefundRepository):

@@ -92,7 +92,7 @@ def _converged(case: Case) -> Iterator[str]:
     done = sum(move.amount for move in theirs.values() if move.state == "succeeded")
     going = sum(move.amount for move in theirs.values() if move.state in UNDER_WAY)
     if (case.row["amount_refunded"], case.row["amount_refund_pending"]) != (done, going):
-        ours = f"{case.row['refunded']} and {case.row['refunding']}"
+        ours = f"{case.row['amount_refunded']} and {case.row['amount_refund_pending']}"
         yield f"4: of {case.name} {ours} went and goes back by the book, {done} and {going} by Stripe"
 
 
@@ -103,7 +103,7 @@ def _cards(file: File, case: Case) -> Iterator[str]:
         for (state, minor), number in Counter(refund_texts.lines(claim.said.text)).items():
             if number > held[state, minor]:
                 yield f"7: the card of {case.name} lists {minor} as {state} at {claim.said.at:%H:%M:%S.%f}, too early"
-    if not file.is_given_up(f"{case.row['id']}:card:"):
+    if not file.is_given_up(f"{case.row['id']}:message:"):
         yield from _last_card(case)
 
 

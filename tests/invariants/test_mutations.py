@@ -139,7 +139,7 @@ async def test_a_card_that_is_not_changed_when_the_money_came(tmp_path: Path) ->
 
 async def test_a_payment_that_is_called_expired_after_it_was_called_paid(tmp_path: Path) -> None:
     found = await judged(tmp_path, LAPSED, messenger=mutations.CallsPaidExpired)
-    assert names(found, 13, "was called lapsed after it was called paid"), found
+    assert names(found, 13, "was called expired after it was called paid"), found
 
 
 async def test_a_card_that_names_another_amount(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ async def test_a_card_that_names_another_amount(tmp_path: Path) -> None:
 async def test_news_that_are_put_off_for_ever(tmp_path: Path) -> None:
     found = await judged(tmp_path, PAID, messenger=mutations.Sulks)
     assert names(found, 11, "was paid"), found
-    assert names(found, 14, "(notice) still waits"), found
+    assert names(found, 14, "(notification) still waits"), found
 
 
 async def test_news_that_are_given_up_without_a_word_to_the_owner(tmp_path: Path) -> None:

@@ -117,9 +117,9 @@ def actions(world: World) -> list[str]:
 
 def book(world: World) -> dict[str, list[Json]]:
     """All that is written about payments and their mail, but for the time of the next look."""
-    tables = ("payments", "attempts", "history", "cards", "mail")
+    tables = ("payments", "attempts", "audit_log", "payment_messages", "jobs")
     found = {table: rows(world, f"SELECT * FROM {table} ORDER BY rowid") for table in tables}
-    return found | {"payments": [row | {"look_at": None} for row in found["payments"]]}
+    return found | {"payments": [row | {"next_check_at": None} for row in found["payments"]]}
 
 
 @asynccontextmanager

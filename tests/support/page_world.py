@@ -28,12 +28,12 @@ async def paged(clock: FakeClock, folder: Path) -> AsyncIterator[World]:
 
 def page_of(world: World) -> str:
     """The payment's stable address."""
-    return f"{world.service.base}/p/{payment(world)['token']}"
+    return f"{world.service.base}/p/{payment(world)['page_token']}"
 
 
 def payment_link(world: World) -> str:
     """Stripe's link of the newest attempt."""
-    return str(rows(world, "SELECT redirect_url FROM attempts ORDER BY number DESC LIMIT 1")[0]["link"])
+    return str(rows(world, "SELECT redirect_url FROM attempts ORDER BY number DESC LIMIT 1")[0]["redirect_url"])
 
 
 async def state(world: World) -> str:
