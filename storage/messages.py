@@ -79,7 +79,7 @@ class MessageRepository:
         """Chat and message of the QR code of a payment that nobody can pay any more, while it stands."""
         async with self._db.glance() as tx:
             found = (await tx.execute(_IDLE_PICTURE, {"key": payment_id})).first()
-        return None if found is None else (found.chat_id, found.picture_id)
+        return None if found is None else (found.chat_id, found.qr_message_id)
 
     async def mark_deleted(self, payment_id: str, message_id: int) -> None:
         """Write down that this message, the payment's card, is gone."""
