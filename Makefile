@@ -7,13 +7,17 @@ ARGS ?=
 # Programs are started as modules: the scripts in .venv/bin hold an absolute path, which neither spaces nor a move survive.
 VENV := .venv/bin/python
 
+# Tests start Kvit as a process many times; without its bytecode each of them would compile it again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check format lock python run-ready dev-ready
+.PHONY: help demo test test-all check format lock python run-ready dev-ready
 
 help:
 	@echo 'make demo     a market in a browser page, with a pretend Stripe and a pretend Telegram; ARGS=--tour plays by itself'
-	@echo "make test     the whole suite; ARGS='-k money' picks from it"
+	@echo "make test     the tests of every day, some minutes; ARGS='-k money' picks from them"
+	@echo 'make test-all every test, also the long matrices and storms'
 	@echo 'make check    what a change has to pass: format, lint, types, requirements, tests'
 	@echo 'make format   put the code in its usual form'
 	@echo 'make lock     make requirements/*.txt from pyproject.toml, with uv; ARGS=--upgrade takes newer versions'
@@ -23,6 +27,9 @@ demo: run-ready
 	@$(VENV) -m bot demo $(ARGS)
 
 test: dev-ready
+	@$(VENV) -m pytest -n auto -m 'not long' $(ARGS)
+
+test-all: dev-ready
 	@$(VENV) -m pytest -n auto $(ARGS)
 
 check: dev-ready

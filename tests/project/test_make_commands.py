@@ -27,7 +27,12 @@ def test_demo_sets_up_what_it_runs_with_and_passes_arguments_on(tree: FreshTree)
 
 def test_test_sets_up_the_tools_and_keeps_quoted_arguments_whole(tree: FreshTree) -> None:
     said = tree.run("make", "test", "ARGS=-k 'money or mail'").stdout.splitlines()
-    assert said == ["[scripts/bootstrap.py][dev]", "[-m][pytest][-n][auto][-k][money or mail]"]
+    assert said == ["[scripts/bootstrap.py][dev]", "[-m][pytest][-n][auto][-m][not long][-k][money or mail]"]
+
+
+def test_test_all_leaves_nothing_out(tree: FreshTree) -> None:
+    said = tree.run("make", "test-all").stdout.splitlines()
+    assert said == ["[scripts/bootstrap.py][dev]", "[-m][pytest][-n][auto]"]
 
 
 def test_check_goes_from_the_quick_to_the_slow(tree: FreshTree) -> None:
@@ -43,4 +48,4 @@ def test_make_picks_the_python_it_is_told_to(tree: FreshTree) -> None:
 
 def test_make_alone_says_what_there_is(tree: FreshTree) -> None:
     said = tree.run("make").stdout
-    assert all(f"make {name}" in said for name in ("demo", "test", "check", "format", "lock"))
+    assert all(f"make {name}" in said for name in ("demo", "test", "test-all", "check", "format", "lock"))

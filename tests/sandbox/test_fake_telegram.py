@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 import pytest
-from aiogram import Bot as AiogramBot
-from aiogram.client.session.aiohttp import AiohttpSession
-from aiogram.client.telegram import TelegramAPIServer
-from aiogram.exceptions import TelegramBadRequest
-from aiogram.types import BufferedInputFile
 from telegram import Bot as PtbBot
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.constants import ParseMode
@@ -18,6 +14,10 @@ from telegram.error import BadRequest, Conflict, Forbidden, InvalidToken
 
 from bot.sandbox.fake_telegram import FakeTelegram
 from bot.sandbox.shared.fake_clock import FakeClock
+
+if TYPE_CHECKING:
+    from aiogram import Bot as AiogramBot
+# aiogram takes several seconds to load: only the tests that use it do so.
 
 GUEST = 4242
 PAY = InlineKeyboardMarkup([[InlineKeyboardButton("Pay", url="https://pay.example.dk/p/1")]])
@@ -40,16 +40,22 @@ async def ptb(telegram: FakeTelegram) -> AsyncIterator[PtbBot]:
 
 @pytest.fixture
 async def aiogram(telegram: FakeTelegram) -> AsyncIterator[AiogramBot]:
+    from aiogram import Bot as AiogramBot
+    from aiogram.client.session.aiohttp import AiohttpSession
+    from aiogram.client.telegram import TelegramAPIServer
+
     session = AiohttpSession(api=TelegramAPIServer.from_base(telegram.base))
     async with AiogramBot(telegram.token, session=session) as bot:
         yield bot
 
 
+@pytest.mark.long
 async def test_both_clients_learn_who_they_are(telegram: FakeTelegram, ptb: PtbBot, aiogram: AiogramBot) -> None:
     assert ptb.username == telegram.username
     assert (await aiogram.me()).username == telegram.username
 
 
+@pytest.mark.long
 async def test_a_command_reaches_both_clients_with_its_entity(
     telegram: FakeTelegram, ptb: PtbBot, aiogram: AiogramBot
 ) -> None:
@@ -96,6 +102,7 @@ async def test_an_update_comes_until_a_higher_offset_confirms_it(telegram: FakeT
     assert await ptb.get_updates() == ()
 
 
+@pytest.mark.long
 async def test_a_second_poller_ends_the_first(telegram: FakeTelegram, ptb: PtbBot, aiogram: AiogramBot) -> None:
     first = asyncio.create_task(ptb.get_updates(timeout=25))
     await telegram.wait_until(lambda t: t.open_polls)
@@ -128,7 +135,10 @@ async def test_an_edit_without_a_keyboard_takes_the_old_one_away(telegram: FakeT
     assert "reply_markup" not in shown
 
 
+@pytest.mark.long
 async def test_the_same_again_is_not_an_edit(telegram: FakeTelegram, ptb: PtbBot, aiogram: AiogramBot) -> None:
+    from aiogram.exceptions import TelegramBadRequest
+
     sent = await ptb.send_message(telegram.chat_id, "open", reply_markup=CANCEL)
     with pytest.raises(BadRequest, match=r"(?i)message is not modified"):
         await ptb.edit_message_text("open", telegram.chat_id, sent.message_id, reply_markup=CANCEL)
@@ -174,7 +184,10 @@ async def test_a_stranger_cannot_be_written_to_and_a_wrong_token_is_refused(tele
             await PtbBot("1:wrong", base_url=f"{telegram.base}/bot", request=bot.request).get_me()
 
 
+@pytest.mark.long
 async def test_a_picture_cannot_become_a_text(telegram: FakeTelegram, ptb: PtbBot, aiogram: AiogramBot) -> None:
+    from aiogram.types import BufferedInputFile
+
     png = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR" + (200).to_bytes(4) * 2
     sent = await aiogram.send_photo(telegram.chat_id, BufferedInputFile(png, "qr.png"), caption="Scan me")
     assert sent.photo is not None

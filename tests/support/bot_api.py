@@ -6,18 +6,14 @@ import json
 import types
 import typing
 from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib import import_module
 from typing import Any
 
-import aiogram.methods
 from pydantic import BaseModel, ValidationError
 
 from bot.sandbox.fake_telegram import TranscriptEntry
 
-METHODS = {
-    found.__api_method__.lower(): found
-    for found in (getattr(aiogram.methods, name) for name in aiogram.methods.__all__)
-    if isinstance(getattr(found, "__api_method__", None), str)
-}
 LONGEST_TEXT, LONGEST_DATA, LONGEST_ANSWER = 4096, 64, 200
 
 
@@ -26,8 +22,18 @@ def faults(entries: Iterable[TranscriptEntry]) -> list[str]:
     return [f"{e.method}: {fault}" for e in entries if e.direction == "out" for fault in _faults(e.method, e.params)]
 
 
+@cache
+def _models() -> dict[str, type[BaseModel]]:
+    """Each method's model, by its name in lower case. aiogram is loaded here as that takes several seconds."""
+    methods = import_module("aiogram.methods")
+    found = (getattr(methods, name) for name in methods.__all__)
+    return {
+        each.__api_method__.lower(): each for each in found if isinstance(getattr(each, "__api_method__", None), str)
+    }
+
+
 def _faults(method: str, params: dict[str, Any]) -> Iterator[str]:
-    model = METHODS.get(method.lower())
+    model = _models().get(method.lower())
     if model is None:
         yield "no such method"
         return

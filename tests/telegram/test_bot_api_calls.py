@@ -13,6 +13,8 @@ from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.bot_api import faults
 from tests.support.world import opened
 
+pytestmark = pytest.mark.long
+
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
