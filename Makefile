@@ -1,4 +1,4 @@
-# Two commands on a fresh machine: `make demo` and `make test`. They take Python 3.11 and make; the rest they set up in .venv.
+# Two commands on a fresh machine: `make demo` and `make test`. They need Python 3.11 and make, and set up the rest in .venv.
 #   make test ARGS='-k money'     passes arguments on
 #   make test PY=python3.12       picks the Python; so does PY=python3.12 make test
 
@@ -7,7 +7,7 @@ ARGS ?=
 # Programs are started as modules: the scripts in .venv/bin hold an absolute path, which neither spaces nor a move survive.
 VENV := .venv/bin/python
 
-# Tests start Kvit as a process many times; without its bytecode each of them would compile it again.
+# Tests start Kvit as a process many times. Without bytecode files each process compiles it again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -16,9 +16,9 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo 'make demo     a market in a browser page, with a pretend Stripe and a pretend Telegram; ARGS=--tour plays by itself'
-	@echo "make test     the tests of every day, some minutes; ARGS='-k money' picks from them"
+	@echo "make test     the tests without the long ones; ARGS='-k money' picks from them"
 	@echo 'make test-all every test, also the long matrices and storms'
-	@echo 'make check    what a change has to pass: format, lint, types, requirements, tests'
+	@echo 'make check    what a change has to pass: format, lint, types, requirements, every test'
 	@echo 'make format   put the code in its usual form'
 	@echo 'make lock     make requirements/*.txt from pyproject.toml, with uv; ARGS=--upgrade takes newer versions'
 	@echo 'PY=/path/to/python3.11 picks the Python for any of them.'
