@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from itertools import count
 
 from aiohttp import web
 
@@ -19,6 +20,7 @@ from bot.telegram.polling import Polling, WebhookConflict
 from bot.telegram.webhook_monitor import WebhookMonitor
 from bot.wiring import build_components
 from handlers.access.membership import Actor
+from handlers.backoff import backoff
 from handlers.clock import Clock
 from handlers.operations.metrics import Metrics
 from handlers.operations.monitor import INTAKE
@@ -264,15 +266,13 @@ class Service:
 
     async def _fetch_bot_profile(self) -> None:
         """Learn our own name from Telegram, however long that takes."""
-        pause = 1.0
-        while True:
+        for failures in count():
             try:
                 await self._telegram.get_me()
                 break
             except DeliveryError as failed:
                 log.warning("Telegram does not say who we are: %s", failed)
-                await self._clock.sleep(pause)
-                pause = min(pause * 2, 60.0)
+                await self._clock.sleep(backoff(failures, first=1.0, longest=60.0))
         self._messenger.username = self._telegram.username
         await self._components.shops.set(USERNAME, self._telegram.username)
         word = await self._components.membership.create_claim_link()

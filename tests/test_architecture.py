@@ -16,7 +16,21 @@ LAYERS = ("storage", "handlers", "bot")
 """Each layer imports itself and the layers before it."""
 
 HANDLERS = (
-    *("clock", "i18n", "text", "qr_code", "stripe", "telegram", "amounts", "access", "runtime", "payments", "refunds"),
+    *(
+        "clock",
+        "i18n",
+        "text",
+        "qr_code",
+        "backoff",
+        "rate_limit",
+        "stripe",
+        "telegram",
+        "amounts",
+        "access",
+        "runtime",
+        "payments",
+        "refunds",
+    ),
     *("disputes", "messages", "shops", "stripe_events", "pay_page", "operations", "chat", "web"),
 )
 """The packages of handlers/, from the bottom up: each imports only those before it."""

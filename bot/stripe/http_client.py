@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import stripe
 
 from bot.stripe import errors
+from handlers.backoff import backoff
 from handlers.stripe.gateway import OnApiCall, nobody
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,8 @@ class StripeHttpClient(stripe.AIOHTTPClient):
 
     def _sleep_time_seconds(self, num_retries: int) -> float:
         """Full jitter, so that those who were turned away together do not come back together."""
-        return random.uniform(0, min(0.5 * 2.0 ** (num_retries - 1), LONGEST_PAUSE))  # noqa: S311 (no secret)
+        chance = random.random()  # noqa: S311 (no secret)
+        return backoff(num_retries - 1, first=0.5, longest=LONGEST_PAUSE, jitter=1.0, chance=chance)
 
 
 def _call(method: str, url: str) -> str:

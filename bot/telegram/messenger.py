@@ -58,7 +58,7 @@ class BotTokenRejected(DeliveryError):
     """
 
     def __init__(self) -> None:
-        super().__init__("token refused", wait=INVALID_TOKEN_WAIT)
+        super().__init__("token refused", retry_after=INVALID_TOKEN_WAIT)
 
 
 class TelegramMessenger:
@@ -183,8 +183,8 @@ def _button(button: Button) -> InlineKeyboardButton:
 
 
 def _article(result: InlineResult) -> InlineQueryResultArticle:
-    said = InputTextMessageContent(result.letter.html, ParseMode.HTML, link_preview_options=NO_PREVIEW)
-    keyboard = to_inline_keyboard(result.letter.keyboard)
+    said = InputTextMessageContent(result.message.html, ParseMode.HTML, link_preview_options=NO_PREVIEW)
+    keyboard = to_inline_keyboard(result.message.keyboard)
     return InlineQueryResultArticle(
         result.id, result.title, said, reply_markup=keyboard, description=result.description or None
     )
@@ -209,14 +209,16 @@ def _translate_errors() -> Iterator[None]:
         raise to_delivery_error(error) from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # "200" without a `result`, or one that PTB cannot make a message of: it may well have been sent.
-        raise DeliveryError(f"Telegram's answer makes no sense ({type(error).__name__})", unsure=True) from None
+        raise DeliveryError(
+            f"Telegram's answer makes no sense ({type(error).__name__})", outcome_unknown=True
+        ) from None
 
 
 def to_delivery_error(error: TelegramError) -> DeliveryError:
     """What a refusal of Telegram means for a message; BadRequest comes first, for PTB calls it a NetworkError."""
     match error:
         case RetryAfter():
-            return DeliveryError("too many messages", wait=retry_after_seconds(error))
+            return DeliveryError("too many messages", retry_after=retry_after_seconds(error))
         case ChatMigrated():
             return DeliveryError("the group became a supergroup", moved_to=error.new_chat_id)
         case InvalidToken():
@@ -226,11 +228,11 @@ def to_delivery_error(error: TelegramError) -> DeliveryError:
         case RequestNotSent():
             return DeliveryError(f"Telegram is out of reach: {error}")
         case OutcomeUnknown():
-            return DeliveryError(f"Telegram is silent: {error}", unsure=True)
+            return DeliveryError(f"Telegram is silent: {error}", outcome_unknown=True)
         case _:
             # A JSON answer with another status (409, 413, 429 without a time) says that it was not done; one that
             # cannot be read says nothing, and has no class of its own.
-            return DeliveryError(_plain(error), unsure=type(error) is TelegramError)
+            return DeliveryError(_plain(error), outcome_unknown=type(error) is TelegramError)
 
 
 def retry_after_seconds(error: RetryAfter) -> float:
@@ -247,9 +249,9 @@ def _rejection(error: Forbidden | BadRequest) -> DeliveryError:
     return DeliveryError(
         _plain(error),
         permanent=True,
-        gone=any(words in said for words in _GONE),
-        closed=closed,
-        closed_topic=any(words in said for words in _TOPIC),
+        message_gone=any(words in said for words in _GONE),
+        chat_unavailable=closed,
+        topic_closed=any(words in said for words in _TOPIC),
     )
 
 

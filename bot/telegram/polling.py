@@ -13,6 +13,7 @@ from telegram.error import Conflict, InvalidToken, RetryAfter, TelegramError
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.messenger import retry_after_seconds
 from bot.telegram.update_jobs import update_id, update_job
+from handlers.backoff import backoff
 from handlers.clock import Clock
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import JobQueue
@@ -163,9 +164,11 @@ class Polling:
         self._trouble = trouble
         if trouble.is_taken:
             self._arrive(False)
-        self._failures = min(self._failures + 1, 16)
-        longest = min(2.0 ** (self._failures - 1), LONGEST_PAUSE)
-        await self._clock.sleep(self._chance() * longest if trouble.seconds is None else trouble.seconds)
+        pause = trouble.seconds
+        if pause is None:
+            pause = backoff(self._failures, first=1.0, longest=LONGEST_PAUSE, jitter=1.0, chance=self._chance())
+        self._failures += 1
+        await self._clock.sleep(pause)
 
     def _recovered(self) -> None:
         if self._trouble is not None:

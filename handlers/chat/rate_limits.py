@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from handlers.chat.context import Context
 from handlers.chat.updates import IncomingMessage
-from handlers.runtime.rate_limit import RateLimiter
+from handlers.rate_limit import RateLimiter
 from storage.models.shop import Role
 
 MINUTE = 60.0
@@ -36,23 +36,23 @@ class GuestRateLimits:
         """
         if context.has_role:
             return True
-        if self._each.retry_after(str(context.actor.id), context.now):
+        if self._each.acquire(str(context.actor.id), context.now):
             return False
-        return not self._together.retry_after("", context.now) or await _brings_a_word(context)
+        return not self._together.acquire("", context.now) or await _brings_a_word(context)
 
     def allow_callback(self, context: Context) -> bool:
         """Whether a tap or an inline query is looked at; these are answered apart, and hold up no message."""
-        return context.has_role or not self._seen.retry_after(str(context.actor.id), context.now)
+        return context.has_role or not self._seen.acquire(str(context.actor.id), context.now)
 
     def allow_error_reply(self, context: Context) -> bool:
         """Whether the person is told why not: somebody without a role in a group once a minute, others always."""
         if context.is_private or context.role > Role.NONE:
             return True
-        return not self._told.retry_after(_here(context), context.now)
+        return not self._told.acquire(_here(context), context.now)
 
     def allow_audit_entry(self, context: Context) -> bool:
         """Whether the refusal is written down: once a minute for each person and chat."""
-        return not self._noted.retry_after(_here(context), context.now)
+        return not self._noted.acquire(_here(context), context.now)
 
 
 def _here(context: Context) -> str:

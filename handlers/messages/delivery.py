@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from structlog.contextvars import bind_contextvars
 
+from handlers.backoff import backoff
 from handlers.clock import Clock
 from handlers.messages import outbox_message
 from handlers.messages.payment_events import PaymentEvent, event_of_job, is_still_true
@@ -229,7 +230,7 @@ class MessageDelivery:
             await self._messenger.edit(chat, message_id, message)
         except DeliveryError as failed:
             if failed.outcome_unknown:
-                raise EditOutcomeUnknown(str(failed), unsure=True) from failed
+                raise EditOutcomeUnknown(str(failed), outcome_unknown=True) from failed
             raise
 
     async def _reach(self) -> None:
@@ -282,7 +283,7 @@ class MessageDelivery:
         if error.permanent:
             return await self._refused(job, chat_id, error)
         log.warning("a message (%s) did not get out: %s", job.kind, error)
-        pause = 1 + self._chance() * min(30.0, 2.0 ** (job.attempts + 2))
+        pause = 1 + backoff(job.attempts, first=4.0, longest=30.0, jitter=1.0, chance=self._chance())
         if not error.outcome_unknown:
             return Snooze(pause)
         if job.attempts + 1 >= (MAX_EDITS if isinstance(error, EditOutcomeUnknown) else MAX_SENDS):

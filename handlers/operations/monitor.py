@@ -72,7 +72,7 @@ class Monitor:
         self._arrives: bool | None = None
         self._deaf_since: datetime | None = None
         self._deaf_for = timedelta(0)
-        heartbeats.register(NAME, within_seconds=LOOK_SECONDS * 3)
+        heartbeats.register(NAME, stale_after_seconds=LOOK_SECONDS * 3)
 
     def webhook_received(self) -> None:
         """A webhook of Stripe's arrived, whatever it was about."""

@@ -14,10 +14,10 @@ from structlog.contextvars import bound_contextvars
 from handlers.clock import Clock
 from handlers.operations.alerts import Alerts
 from handlers.payments.sync import PaymentSync
+from handlers.rate_limit import RecentTimes
 from handlers.refunds.sync import RefundSync
 from handlers.runtime.concurrency import gather_all, wait_first
 from handlers.runtime.heartbeats import Heartbeats
-from handlers.runtime.rate_limit import RecentTimes
 from handlers.runtime.worker import Worker
 from handlers.stripe_events.backfill import EventBackfill
 from storage.errors import DatabaseUnavailable
@@ -97,7 +97,7 @@ class Reconciler:
         self.changed_count = 0
         self._tidied: datetime | None = None
         self._aged = RecentTimes(AGED_KEPT)
-        heartbeats.register(NAME, within_seconds=seconds * 3 + 120)
+        heartbeats.register(NAME, stale_after_seconds=seconds * 3 + 120)
 
     async def run_once(self) -> int:
         """Attend to everything that is due now, and return how many payments that were."""

@@ -9,8 +9,8 @@ from enum import StrEnum
 
 from handlers.clock import Clock
 from handlers.payments.service import PaymentService
+from handlers.rate_limit import RecentTimes
 from handlers.runtime.concurrency import BackgroundTasks
-from handlers.runtime.rate_limit import RecentTimes
 from handlers.shops.receipts import shop_at
 from handlers.stripe.events import CUSTOMER_RETURNED
 from storage.errors import (

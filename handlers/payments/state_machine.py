@@ -9,7 +9,7 @@ from enum import Enum
 
 from handlers.payments import holds
 from handlers.stripe.gateway import Intent, IntentStatus
-from handlers.stripe.retry import IDEMPOTENCY_KEY_TTL, SEARCH_AFTER, backoff
+from handlers.stripe.retry import IDEMPOTENCY_KEY_TTL, SEARCH_AFTER, retry_delay
 from storage.models.payment import (
     MAX_ATTEMPTS,
     Attempt,
@@ -274,7 +274,7 @@ def next_check_at(payment: Payment, *, now: datetime, timing: Timing) -> datetim
     asked = payment.cancel_requested and payment.status is not PaymentStatus.PROCESSING
     asked = asked or payment.capture_requested_by is not None
     if payment.last_error or asked or attempt.status is AttemptStatus.REQUESTED:
-        ahead.append(now + backoff(payment.id, payment.error_count))
+        ahead.append(now + retry_delay(payment.id, payment.error_count))
     elif payment.status is PaymentStatus.AUTHORIZED:
         ahead = [now + IDLE_CHECK_INTERVAL, *(at for at in holds.reminder_times(payment) if at > now)]
     elif attempt.status is AttemptStatus.ACTIVE or payment.status is PaymentStatus.PROCESSING:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
 
-from handlers.stripe.retry import IDEMPOTENCY_KEY_TTL, SEARCH_AFTER, backoff, may_still_arrive
+from handlers.stripe.retry import IDEMPOTENCY_KEY_TTL, SEARCH_AFTER, may_still_arrive, retry_delay
 from storage.errors import (
     BlockedByDispute,
     HoldNotRefundable,
@@ -77,13 +77,13 @@ def next_look(refund: Refund, now: datetime) -> datetime | None:
         case RefundStatus.DRAFT | RefundStatus.AWAITING_APPROVAL:
             return refund.expires_at
         case RefundStatus.APPROVED:
-            return refund.retry_until or now + backoff(refund.id, refund.error_count)
+            return refund.retry_until or now + retry_delay(refund.id, refund.error_count)
         case RefundStatus.PENDING | RefundStatus.REQUIRES_ACTION:
             return now + PENDING_LOOK
         case RefundStatus.EXPIRED if refund.last_error:
             return now + PENDING_LOOK
         case RefundStatus.SUCCEEDED if refund.last_error:
-            return now + backoff(refund.id, refund.error_count)
+            return now + retry_delay(refund.id, refund.error_count)
         case RefundStatus.SUCCEEDED:
             since = refund.settled_at or now
             return next((since + after for after in AFTER_SUCCESS if since + after > now), None)

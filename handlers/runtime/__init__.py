@@ -1,1 +1,1 @@
-"""Building blocks for running work: queue worker, concurrency, rate limits, heartbeats."""
+"""Building blocks for running work: queue worker, background tasks, locks, heartbeats, throttled warnings."""

@@ -1,4 +1,4 @@
-"""Work beside work: waited for together, or going on by itself until the end."""
+"""Concurrent work: waiting for several coroutines, tasks in the background, locks by key."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from weakref import WeakValueDictionary
 
 log = logging.getLogger(__name__)
 
+USER_WAIT_TIMEOUT = 3.0
+"""Seconds that a user waits for Stripe. After that the work goes on in the background, and the reply says so."""
+
 
 async def gather_all(work: Sequence[Coroutine[Any, Any, object]]) -> None:
-    """Return when all of them are over; an error of one is raised then, so that no other goes on unattended."""
+    """Returns when all of them have ended. The first exception is raised then, so that none keeps running alone."""
     for error in await asyncio.gather(*work, return_exceptions=True):
         if isinstance(error, BaseException):
             raise error
 
 
-async def wait_first(*waiting: Coroutine[Any, Any, object]) -> None:
-    """Return when the first of them does, and end the others."""
-    tasks = [asyncio.ensure_future(each) for each in waiting]
+async def wait_first(*coroutines: Coroutine[Any, Any, object]) -> None:
+    """Returns when the first of them ends, and cancels the others."""
+    tasks = [asyncio.ensure_future(each) for each in coroutines]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -30,43 +33,39 @@ async def wait_first(*waiting: Coroutine[Any, Any, object]) -> None:
 
 
 class BackgroundTasks:
-    """Work that outlives whoever began it; it is waited for at the end, and its failures are written down."""
+    """Tasks that may outlive their caller. `close` waits for them; their exceptions are logged."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
 
-    async def run_with_timeout(self, seconds: float, work: Coroutine[Any, Any, object]) -> bool:
-        """Begin the work and wait for it so long; False if it goes on by itself."""
+    async def run_with_timeout(self, timeout_seconds: float, work: Coroutine[Any, Any, object]) -> bool:
+        """Starts the work and waits this long for it; False if it goes on in the background."""
         task = asyncio.create_task(work)
         self._running.add(task)
-        task.add_done_callback(self._ended)
-        done, _ = await asyncio.wait({task}, timeout=seconds)
+        task.add_done_callback(self._on_done)
+        done, _ = await asyncio.wait({task}, timeout=timeout_seconds)
         return bool(done)
 
-    async def close(self, seconds: float) -> None:
-        """Wait for all of it; what is not done then is cut short, and the next start goes on with it."""
+    async def close(self, timeout_seconds: float) -> None:
+        """Waits for all tasks, then cancels the rest. The reconciler completes those after the next start."""
         if self._running:
-            _, late = await asyncio.wait(self._running, timeout=seconds)
+            _, late = await asyncio.wait(self._running, timeout=timeout_seconds)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
+    def _on_done(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            log.error("work that went on by itself failed", exc_info=error)
-
-
-USER_WAIT_TIMEOUT = 3.0
-"""Seconds that a person waits for Stripe; after that the card says that it takes longer, and the work goes on."""
+            log.error("a background task failed", exc_info=error)
 
 
 class KeyedLocks:
-    """A lock for each payment: Stripe locks the intent as well, and a later look is then a newer one."""
+    """One lock per key. A payment's id as the key makes each retrieve of it newer than the one before."""
 
     def __init__(self) -> None:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    def lock(self, payment_id: str) -> asyncio.Lock:
-        """The lock of one payment; it lives as long as somebody holds or awaits it."""
-        return self._locks.setdefault(payment_id, asyncio.Lock())
+    def lock(self, key: str) -> asyncio.Lock:
+        """The lock of this key. It exists while a task holds or awaits it."""
+        return self._locks.setdefault(key, asyncio.Lock())

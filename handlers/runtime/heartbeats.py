@@ -1,4 +1,4 @@
-"""Whether what should be going on still does: every loop shows a sign of life, and silence is noticed."""
+"""Heartbeats of the parts of this process, so that one that stopped is noticed."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from datetime import datetime, timedelta
 
 
 class Heartbeats:
-    """The last sign of life of each part of this process."""
+    """The time of the last heartbeat of each part."""
 
     def __init__(self) -> None:
-        self._within: dict[str, timedelta] = {}
-        self._beaten: dict[str, datetime] = {}
+        self._stale_after: dict[str, timedelta] = {}
+        self._last: dict[str, datetime] = {}
 
-    def register(self, name: str, within_seconds: float) -> None:
-        """Have `name` show a sign of life at least every `within_seconds`; until the first it counts as silent."""
-        self._within[name] = timedelta(seconds=within_seconds)
+    def register(self, name: str, stale_after_seconds: float) -> None:
+        """Expects a heartbeat of `name` at least this often. Until its first heartbeat the part is stale."""
+        self._stale_after[name] = timedelta(seconds=stale_after_seconds)
 
     def beat(self, name: str, now: datetime) -> None:
-        """A sign of life of `name` at `now` (aware UTC)."""
-        self._beaten[name] = now
+        """Records a heartbeat of `name` at `now` (aware UTC)."""
+        self._last[name] = now
 
     def stale(self, now: datetime) -> list[str]:
-        """The parts that are silent for longer than expected, in the order they were announced."""
-        return [name for name, within in self._within.items() if not self._is_fresh(name, within, now)]
+        """The registered parts whose last heartbeat is too old, in order of registration."""
+        return [name for name, limit in self._stale_after.items() if not self._is_fresh(name, limit, now)]
 
     def ages(self, now: datetime) -> dict[str, float]:
-        """Seconds since the last sign of life of each part that ever showed one."""
-        return {name: max((now - last).total_seconds(), 0.0) for name, last in self._beaten.items()}
+        """Seconds since the last heartbeat, for each part that ever sent one."""
+        return {name: max((now - last).total_seconds(), 0.0) for name, last in self._last.items()}
 
-    def _is_fresh(self, name: str, within: timedelta, now: datetime) -> bool:
-        last = self._beaten.get(name)
-        return last is not None and now - last <= within
+    def _is_fresh(self, name: str, limit: timedelta, now: datetime) -> bool:
+        last = self._last.get(name)
+        return last is not None and now - last <= limit

@@ -1,4 +1,4 @@
-"""Writes down what strangers can cause as often as they like: once a minute, with how often it was."""
+"""Warnings that a client can cause at will, logged at most once a minute each."""
 
 from __future__ import annotations
 
@@ -7,31 +7,34 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-SECONDS = 60.0
-MOST = 1000
-"""Different things that are remembered to have been said."""
+INTERVAL_SECONDS = 60.0
+MAX_DETAILS = 1000
+"""How many different details are remembered."""
 
 
 class ThrottledLogger:
-    """Keeps the log from being filled by others; in real seconds, for the disk knows no other."""
+    """Logs the same warning once per interval and counts the repetitions, so that clients cannot fill the disk.
 
-    def __init__(self, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
-        self._seconds = seconds
+    The interval is in real seconds: the disk does not follow a clock that tests turn.
+    """
+
+    def __init__(self, interval_seconds: float = INTERVAL_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        self._interval = interval_seconds
         self._clock = clock
-        self._said: dict[str, float] = {}
-        self._unsaid: Counter[str] = Counter()
+        self._logged_at: dict[str, float] = {}
+        self._suppressed: Counter[str] = Counter()
 
-    def warning(self, log: logging.Logger, sentence: str, what: str) -> None:
-        """Warn with the sentence, which has one hole for `what`; a few different ones are told apart."""
-        last, now = self._said.get(what), self._clock()
-        if last is not None and now - last < self._seconds:
-            self._unsaid[what] += 1
+    def warning(self, log: logging.Logger, message: str, detail: str) -> None:
+        """Logs the message, whose one `%s` is the detail, unless the same detail was logged within the interval."""
+        last, now = self._logged_at.get(detail), self._clock()
+        if last is not None and now - last < self._interval:
+            self._suppressed[detail] += 1
             return
-        if len(self._said) >= MOST:
-            self._said.clear()
-            self._unsaid.clear()
-        self._said[what] = now
-        if more := self._unsaid.pop(what, 0):
-            log.warning(f"{sentence}, and %s times more since it was last said", what, more)
+        if len(self._logged_at) >= MAX_DETAILS:
+            self._logged_at.clear()
+            self._suppressed.clear()
+        self._logged_at[detail] = now
+        if repeated := self._suppressed.pop(detail, 0):
+            log.warning(f"{message} (and %s more since the last line)", detail, repeated)
         else:
-            log.warning(sentence, what)
+            log.warning(message, detail)

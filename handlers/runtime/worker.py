@@ -1,4 +1,4 @@
-"""The belts' engine: claims mail, has it handled side by side, settles it, and never lets one mail stop the others."""
+"""The queue worker: claims jobs, runs a handler on several at once, and stores each outcome."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import datetime
 
 from structlog.contextvars import bound_contextvars
 
+from handlers.backoff import backoff
 from handlers.clock import Clock
 from handlers.runtime.concurrency import gather_all, wait_first
 from handlers.runtime.heartbeats import Heartbeats
@@ -18,44 +19,47 @@ from storage.models.job import DeadLetter, Done, Job, NewJob, Outcome, Retry, Sn
 
 log = logging.getLogger(__name__)
 
-Handle = Callable[[Job], Awaitable[Outcome]]
-OnSetAside = Callable[[Job, str], Awaitable[Sequence[NewJob]]]
-"""What is to be said when a mail is set aside: it is put into the outbox by the commit that sets it aside."""
+Handler = Callable[[Job], Awaitable[Outcome]]
 
-Settled = Callable[[Job, Outcome, datetime], None]
+OnDeadLetter = Callable[[Job, str], Awaitable[Sequence[NewJob]]]
+"""Returns the messages about a dead job and its reason. They are enqueued in the transaction that dead-letters it."""
+
+OnFinished = Callable[[Job, Outcome, datetime], None]
 
 CONCURRENCY = 16
 LEASE_SECONDS = 120.0
-JOB_TIMEOUT = 100.0
-POLL_INTERVAL = 15.0
-"""Seconds without a look at the box: a sign of life, and the net under a bell that was missed."""
+JOB_TIMEOUT_SECONDS = 100.0
+"""Less than the lease, so that a handler has ended before another worker can claim its job."""
 
+POLL_INTERVAL_SECONDS = 15.0
+"""The longest time without a claim: keeps the heartbeat fresh, and finds jobs whose wake-up event was missed."""
+
+DATABASE_RETRY_SECONDS = 1.0
 MAX_ATTEMPTS = 3
-
-
-def _unseen(mail: Job, verdict: Outcome, now: datetime) -> None:
-    """Nobody counts."""
+"""Attempts of a job whose handler raises an exception."""
 
 
 class Worker:
-    """One box and what is done with its mail. Mails of one lane are handled one after the other."""
+    """Works off one queue. Jobs with the same ordering key run one at a time, in order of creation."""
 
     def __init__(
         self,
         queue: JobQueue,
-        handle: Handle,
+        handle: Handler,
         clock: Clock,
         heartbeats: Heartbeats,
         *,
         concurrency: int = CONCURRENCY,
         lease_seconds: float = LEASE_SECONDS,
         outbox: JobQueue,
-        on_dead_letter: Sequence[OnSetAside],
-        on_finished: Settled = _unseen,
+        on_dead_letter: Sequence[OnDeadLetter],
+        on_finished: OnFinished,
     ) -> None:
-        """`handle` returns a verdict; what it raises is tried again `MOST_TRIES` times, then put aside for a human.
+        """`handle` returns the outcome of a job. If it raises, the job is retried, and dead-lettered after
+        `MAX_ATTEMPTS`.
 
-        `outbox` takes what `set_aside` has to say about that.
+        `outbox` takes the messages that `on_dead_letter` returns. `on_finished` is called once a job's outcome is
+        stored.
         """
         self._queue = queue
         self._handle = handle
@@ -64,26 +68,26 @@ class Worker:
         self._concurrency = concurrency
         self._lease_seconds = lease_seconds
         self._outbox = outbox
-        self._set_aside = on_dead_letter
-        self._settled = on_finished
-        self._busy: set[asyncio.Task[None]] = set()
+        self._on_dead_letter = on_dead_letter
+        self._on_finished = on_finished
+        self._running: set[asyncio.Task[None]] = set()
         self._held: dict[int, Job] = {}
-        self._claimed = asyncio.Event()
-        self._claimed.set()
+        self._no_claim_running = asyncio.Event()
+        self._no_claim_running.set()
         self._stopping = False
-        heartbeats.register(queue.queue, within_seconds=POLL_INTERVAL * 8)
+        heartbeats.register(queue.queue, stale_after_seconds=POLL_INTERVAL_SECONDS * 8)
 
     async def run(self) -> None:
-        """Handle mail as it comes, until `stop`."""
+        """Works until `stop` is called."""
         while not self._stopping:
             try:
                 await self._claim_batch()
             except DatabaseUnavailable as error:
-                log.warning("the belt %s waits: %s", self._queue.queue, error)
-                await asyncio.sleep(1)
+                log.warning("worker %s waits for the database: %s", self._queue.queue, error)
+                await asyncio.sleep(DATABASE_RETRY_SECONDS)
 
     async def drain(self) -> int:
-        """Handle everything that is due now, and return how many mails that were."""
+        """Works off all jobs that are due now, and returns how many those were."""
         handled = 0
         while jobs := await self._queue.claim(
             now=self._clock.now(), limit=self._concurrency, lease_seconds=self._lease_seconds
@@ -93,95 +97,95 @@ class Worker:
             handled += len(jobs)
         return handled
 
-    async def stop(self, seconds: float) -> None:
-        """Claim nothing more and let what is in hand be finished, within `seconds`."""
+    async def stop(self, timeout_seconds: float) -> None:
+        """Claims no more jobs, and waits for the running ones for at most `timeout_seconds`."""
         self._stopping = True
         self._queue.notify()
-        if self._busy:
-            await asyncio.wait(self._busy, timeout=seconds)
+        if self._running:
+            await asyncio.wait(self._running, timeout=timeout_seconds)
 
     async def _claim_batch(self) -> None:
         self._heartbeats.beat(self._queue.queue, self._clock.now())
-        free = self._concurrency - len(self._busy)
+        free = self._concurrency - len(self._running)
         if free <= 0:
-            await asyncio.wait(self._busy, timeout=POLL_INTERVAL, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(self._running, timeout=POLL_INTERVAL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             return
-        self._claimed.clear()
+        self._no_claim_running.clear()
         try:
             jobs = await self._queue.claim(now=self._clock.now(), limit=free, lease_seconds=self._lease_seconds)
             for job in jobs:
                 is_new = job.id not in self._held
                 self._held[job.id] = job
-                if is_new:  # or its lease ran out while we work on it: this one is ours as well
+                if is_new:  # otherwise its lease ran out while the handler runs: this claim renewed it
                     task = asyncio.create_task(self._process(job))
-                    self._busy.add(task)
-                    task.add_done_callback(self._busy.discard)
+                    self._running.add(task)
+                    task.add_done_callback(self._running.discard)
         finally:
-            self._claimed.set()
-        if len(jobs) < free and not self._stopping:  # whatever comes now rings the bell
+            self._no_claim_running.set()
+        if len(jobs) < free and not self._stopping:  # a job enqueued from now on sets the wake-up event
             await self._wait_for_work()
 
     async def _wait_for_work(self) -> None:
-        """Wait for new mail, or until the next one is due."""
-        due = await self._queue.next_due()
-        left = POLL_INTERVAL if due is None else (due - self._clock.now()).total_seconds()
-        await wait_first(self._queue.wait(), self._clock.sleep(max(0.0, min(left, POLL_INTERVAL))))
+        """Returns when a job was enqueued or the next one is due, at the latest after the poll interval."""
+        due_at = await self._queue.next_due()
+        left = POLL_INTERVAL_SECONDS if due_at is None else (due_at - self._clock.now()).total_seconds()
+        await wait_first(self._queue.wait(), self._clock.sleep(max(0.0, min(left, POLL_INTERVAL_SECONDS))))
 
     async def _process(self, job: Job) -> None:
         with bound_contextvars(queue=job.queue, job=job.id):
-            verdict = await self._run_handler(job)
+            outcome = await self._run_handler(job)
             try:
-                words = await self._dead_letter_jobs(job, verdict.reason) if isinstance(verdict, DeadLetter) else ()
+                messages = await self._dead_letter_jobs(job, outcome.reason) if isinstance(outcome, DeadLetter) else ()
                 now = self._clock.now()
-                settled = await self._finish(job.id, verdict, words, now)
+                stored = await self._finish(job.id, outcome, messages, now)
             except DatabaseUnavailable as error:
-                log.warning("mail %s could not be settled, it comes again: %s", job.id, error)
+                log.warning("the outcome of job %s could not be stored, it will run again: %s", job.id, error)
                 return
             finally:
                 self._held.pop(job.id, None)
-            self._settled(job, verdict, now)
-            if settled and isinstance(verdict, Done):
+            self._on_finished(job, outcome, now)
+            if stored and isinstance(outcome, Done):
                 log.info("%s is done", job.kind)
-            if settled and isinstance(verdict, DeadLetter):
-                log.error("mail %s (%s) was set aside: %s", job.id, job.kind, verdict.reason)
+            if stored and isinstance(outcome, DeadLetter):
+                log.error("job %s (%s) is dead-lettered: %s", job.id, job.kind, outcome.reason)
 
-    async def _finish(self, number: int, verdict: Outcome, words: Sequence[NewJob], now: datetime) -> bool:
-        """Settle it by the lease that we hold; False if it is another's by now.
+    async def _finish(self, job_id: int, outcome: Outcome, messages: Sequence[NewJob], now: datetime) -> bool:
+        """Stores the outcome under this worker's lease; False if the lease is another worker's by now.
 
-        Where a lease ran out (the machine slept), a claim of ours may be renewing it at this moment; whatever was done
-        is then settled by the new one, and not done again.
+        After the machine slept, a claim of this worker may be renewing the lease at this moment. The outcome is then
+        stored under the renewed lease, and the job does not run twice.
         """
         while True:
-            held = self._held[number]
-            settled = await self._queue.finish(
-                held, verdict, now=now, in_transaction=lambda tx: self._outbox.enqueue_in(tx, *words, now=now)
+            held = self._held[job_id]
+            stored = await self._queue.finish(
+                held, outcome, now=now, in_transaction=lambda tx: self._outbox.enqueue_in(tx, *messages, now=now)
             )
-            if not settled:
-                await self._claimed.wait()
-            if settled or self._held[number] is held:
-                return settled
+            if not stored:
+                await self._no_claim_running.wait()
+            if stored or self._held[job_id] is held:
+                return stored
 
     async def _run_handler(self, job: Job) -> Outcome:
         try:
-            async with asyncio.timeout(JOB_TIMEOUT):
+            async with asyncio.timeout(JOB_TIMEOUT_SECONDS):
                 return await self._handle(job)
         except DatabaseUnavailable as error:
-            log.warning("mail %s waits for the database: %s", job.id, error)
+            log.warning("job %s waits for the database: %s", job.id, error)
             return Snooze(2.0)
         except Exception as error:
-            log.exception("mail %s (%s) failed", job.id, job.kind)
+            log.exception("job %s (%s) failed", job.id, job.kind)
             if job.attempts + 1 >= MAX_ATTEMPTS:
-                return DeadLetter(f"{type(error).__name__} in {MAX_ATTEMPTS} tries")
-            return Retry(type(error).__name__, 1.0 + job.attempts * 2)
+                return DeadLetter(f"{type(error).__name__} in {MAX_ATTEMPTS} attempts")
+            return Retry(type(error).__name__, backoff(job.attempts, first=1.0, factor=3.0, longest=3.0))
 
     async def _dead_letter_jobs(self, job: Job, reason: str) -> Sequence[NewJob]:
-        """What is to be said of a mail that is set aside; who cannot say it does not hinder the others."""
-        words: list[NewJob] = []
-        for say in self._set_aside:
+        """The messages about a dead job. An exception in one callback does not keep the others from adding theirs."""
+        messages: list[NewJob] = []
+        for on_dead_letter in self._on_dead_letter:
             try:
-                words += await say(job, reason)
+                messages += await on_dead_letter(job, reason)
             except DatabaseUnavailable:
                 raise
             except Exception:
-                log.exception("somebody cannot be told that mail %s is set aside", job.id)
-        return words
+                log.exception("no message about dead job %s", job.id)
+        return messages

@@ -149,7 +149,7 @@ class InvitationService:
         if invitation is None or not invitation.is_valid(self._clock.now()):
             return None
         if not self._messenger.username:
-            raise DeliveryError("our own name is not known yet", wait=WAIT_FOR_NAME)
+            raise DeliveryError("our own name is not known yet", retry_after=WAIT_FOR_NAME)
         link = f"https://t.me/{self._messenger.username}?start={INVITE}{word}"
         words = html(
             wish.language,

@@ -1,35 +1,35 @@
-"""How long to leave alone what Stripe could not be asked about."""
+"""When a request to Stripe may be repeated: retry delays, and the lifetime of idempotency keys."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from zlib import crc32
 
+from handlers.backoff import backoff
 from handlers.stripe.gateway import MAX_CALL_DURATION
 
-SHORTEST = 2.0
-LONGEST = 300.0
-"""Seconds; a payment waits no longer than that for a vendor who is back."""
+FIRST_RETRY_SECONDS = 5.0
+MAX_RETRY_SECONDS = 300.0
+"""A payment is checked at the latest this long after Stripe can be reached again."""
+
+IDEMPOTENCY_KEY_TTL = timedelta(hours=20)
+"""How long an idempotency key is used: Stripe may forget it after 24 hours."""
+
+SEARCH_AFTER = IDEMPOTENCY_KEY_TTL + MAX_CALL_DURATION
+"""The age of a key at which Stripe is searched for what it created: its last request has arrived by then."""
 
 
-def backoff(key: str, failures: int) -> timedelta:
-    """Longer after each failure, up to five minutes, and spread by `key` so that many do not come back at once."""
-    longest = min(LONGEST, 5.0 * 2 ** min(failures, 8))
-    spread = crc32(f"{key}:{failures}".encode()) / 2**32
-    return timedelta(seconds=max(SHORTEST, longest * (0.5 + spread / 2)))
+def retry_delay(key: str, failures: int) -> timedelta:
+    """The delay after that many failures. The same key always gets the same one; different keys are spread out."""
+    chance = crc32(f"{key}:{failures}".encode()) / 2**32
+    return timedelta(
+        seconds=backoff(failures, first=FIRST_RETRY_SECONDS, longest=MAX_RETRY_SECONDS, jitter=0.5, chance=chance)
+    )
 
 
 def may_still_arrive(sent_at: datetime | None, now: datetime) -> bool:
-    """Whether a request that was sent last at that time may still reach Stripe.
+    """Whether a request last sent at `sent_at` may still reach Stripe.
 
-    A date that lies further ahead of `now` was made by a clock that was wrong, and says nothing.
+    False for a time that lies ahead of `now` by more than a call can take: the clock that gave it was wrong.
     """
     return sent_at is not None and abs(now - sent_at) < MAX_CALL_DURATION
-
-
-IDEMPOTENCY_KEY_TTL = timedelta(hours=20)
-"""How long an idempotency key is trusted: Stripe may forget it after 24 hours."""
-
-
-SEARCH_AFTER = IDEMPOTENCY_KEY_TTL + MAX_CALL_DURATION
-"""When Stripe is searched for what a key had asked for: its last request has arrived by then."""

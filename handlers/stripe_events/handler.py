@@ -8,6 +8,7 @@ from random import random
 
 from structlog.contextvars import bind_contextvars
 
+from handlers.backoff import backoff
 from handlers.disputes.sync import DisputeSync
 from handlers.payments.sync import PaymentSync
 from handlers.refunds.sync import RefundSync
@@ -100,7 +101,8 @@ class StripeEventHandler:
         return Done() if seen else self._retry("Stripe's refunds or disputes could not be seen", job)
 
     def _retry(self, why: str, job: Job) -> Retry:
-        return Retry(why, 1 + self._chance() * min(LONGEST_PAUSE, 2.0 ** (job.attempts + 1)))
+        delay = backoff(job.attempts, first=2.0, longest=LONGEST_PAUSE, jitter=1.0, chance=self._chance())
+        return Retry(why, 1 + delay)
 
 
 def _is_refund_or_dispute(event: StripeEvent) -> bool:

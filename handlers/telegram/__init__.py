@@ -1,1 +1,1 @@
-"""What the application needs from Telegram: the messenger protocol and its rate limits."""
+"""What the application needs from Telegram: the messenger protocol and the rate limits."""

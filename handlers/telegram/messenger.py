@@ -1,4 +1,4 @@
-"""What the application needs from Telegram: messages out, and how a delivery fails."""
+"""What the application needs from Telegram: sending and editing messages, and how that fails."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from storage.models.payment import ChatTarget
 
 @dataclass(frozen=True)
 class Button:
-    """One button under a message: exactly one of `url`, `copy` and `data` is set.
+    """One inline button. Exactly one of `url`, `copy` and `data` is set.
 
-    `data` is Telegram's callback data (1 to 64 bytes), `copy` the text a tap copies (1 to 256 characters),
+    `data` is Telegram's callback data (1 to 64 bytes), `copy` the text that a tap copies (1 to 256 characters),
     `style` one of primary, success, danger or empty.
     """
 
@@ -29,7 +29,7 @@ Keyboard = tuple[tuple[Button, ...], ...]
 
 @dataclass(frozen=True)
 class Message:
-    """A message as it is to be shown: Telegram's HTML, and rows of buttons."""
+    """The content of a message: Telegram's HTML, and rows of buttons."""
 
     html: str
     keyboard: Keyboard = ()
@@ -42,16 +42,16 @@ class InlineResult:
     id: str
     title: str
     description: str
-    letter: Message
+    message: Message
 
 
 class DeliveryError(Exception):
-    """Telegram did not take a message.
+    """Telegram did not accept a message.
 
-    `permanent`: it never will (blocked, kicked, chat not found, bad request); `wait`: seconds it asked us to wait;
-    `unsure`: it may have been delivered all the same; `moved_to`: the group's new id; `gone`: the message to edit
-    or the topic does not exist any more; `closed`: the chat as a whole does not take messages from us; `closed_topic`:
-    only this topic does not.
+    `permanent`: it never will (blocked, kicked, chat not found, bad request). `retry_after`: the seconds that Telegram
+    asked us to wait. `outcome_unknown`: the message may have been delivered. `moved_to`: the group's new id.
+    `message_gone`: the message to edit, or its topic, does not exist any more. `chat_unavailable`: the chat accepts no
+    messages from this bot. `topic_closed`: only this topic accepts none.
     """
 
     def __init__(
@@ -59,47 +59,50 @@ class DeliveryError(Exception):
         reason: str,
         *,
         permanent: bool = False,
-        wait: float | None = None,
-        unsure: bool = False,
+        retry_after: float | None = None,
+        outcome_unknown: bool = False,
         moved_to: int | None = None,
-        gone: bool = False,
-        closed: bool = False,
-        closed_topic: bool = False,
+        message_gone: bool = False,
+        chat_unavailable: bool = False,
+        topic_closed: bool = False,
     ) -> None:
         super().__init__(reason)
         self.permanent = permanent
-        self.retry_after = wait
-        self.outcome_unknown = unsure
+        self.retry_after = retry_after
+        self.outcome_unknown = outcome_unknown
         self.moved_to = moved_to
-        self.message_gone = gone
-        self.chat_unavailable = closed
-        self.topic_closed = closed_topic
+        self.message_gone = message_gone
+        self.chat_unavailable = chat_unavailable
+        self.topic_closed = topic_closed
 
 
 class Messenger(Protocol):
-    """Telegram, as far as the use cases need it. Every method raises `DeliveryFailed`."""
+    """Telegram's Bot API, as far as the application needs it. Every method raises `DeliveryError`."""
 
     username: str
 
     async def get_me(self) -> None:
-        """Ask Telegram who we are; shows that it can be reached."""
+        """Calls `getMe`, which shows that Telegram can be reached."""
 
     async def send(
         self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
     ) -> int:
-        """Post a message and return its id; a `reply_to` that is gone does not hinder it."""
+        """Sends a message and returns its id. If the message `reply_to` is gone, it is sent without a reply."""
 
     async def send_photo(self, chat: ChatTarget, png: bytes, message: Message, *, reply_to: int | None = None) -> int:
-        """Post a picture with the letter below it, and return its id; a `reply_to` that is gone does not hinder it."""
+        """Sends a picture with the message as its caption, and returns its id; `reply_to` as in `send`."""
 
     async def delete(self, chat: ChatTarget, message_id: int) -> None:
-        """Take a message of ours away; one that is gone is no failure."""
+        """Deletes one of the bot's messages. One that is gone already is no error."""
 
     async def edit(self, chat: ChatTarget, message_id: int | None, message: Message) -> None:
-        """Show this instead; "not modified" is success. A place with an `inline_id` needs no `message_id`."""
+        """Replaces the content of a message. "Not modified" is success.
+
+        A chat with an `inline_message_id` needs no `message_id`.
+        """
 
     async def answer_inline_query(self, query_id: str, results: Sequence[InlineResult]) -> None:
-        """Answer an inline query, for this person alone and unremembered; one that is too old is no failure."""
+        """Answers an inline query, uncached and for this user only. A query that is too old is no error."""
 
     async def answer_callback(self, callback_id: str, text: str = "", *, alert: bool = False) -> None:
-        """End the waiting of a tapped button; one that is too old is no failure."""
+        """Answers a callback query, which ends the button's spinner. A query that is too old is no error."""

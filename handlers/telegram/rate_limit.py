@@ -1,119 +1,102 @@
-"""Telegram's limits, kept before Telegram has to insist on them: overall, per chat, and per group."""
+"""Telegram's rate limits, kept on our side: overall, per chat, and per group."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from datetime import UTC, datetime, timedelta
 
+from handlers.rate_limit import SlidingWindow
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SECOND = 1_000_000
-"""Whole microseconds, so that whoever waits as long as told finds a place, and not a rounding error."""
-
-MINUTE = 60 * SECOND
-
-
-class _SlidingWindow:
-    """At most `limit` in any stretch of `length` microseconds."""
-
-    __slots__ = ("_length", "_limit", "_taken")
-
-    def __init__(self, limit: int, length: int) -> None:
-        self._limit = limit
-        self._length = length
-        self._taken: deque[int] = deque()
-
-    def wait(self, now: int) -> int:
-        while self._taken and self._taken[0] + self._length <= now:
-            self._taken.popleft()
-        return 0 if len(self._taken) < self._limit else self._taken[0] + self._length - now
-
-    def take(self, now: int) -> None:
-        self._taken.append(now)
-
-    def is_idle(self, now: int) -> bool:
-        return self.wait(now) == 0 and not self._taken
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
 
 
 class _ChatBucket:
-    """A few at once, then at a steady rate; `_full_at` is when the whole burst is there again."""
+    """A token bucket: a burst, then a steady rate. `_full_at` is when the whole burst is available again."""
 
-    __slots__ = ("_full_at", "_interval", "_slack", "group")
+    __slots__ = ("_burst", "_full_at", "_interval", "group")
 
-    def __init__(self, per_second: float, burst: int, group: _SlidingWindow | None) -> None:
-        self._interval = math.ceil(SECOND / per_second)
-        self._slack = (burst - 1) * self._interval
-        self._full_at = 0
+    def __init__(self, per_second: float, burst: int, group: SlidingWindow | None) -> None:
+        # Whole microseconds, so that a caller who waits as long as `acquire` said is not early by a rounding error.
+        self._interval = timedelta(microseconds=math.ceil(1_000_000 / per_second))
+        self._burst = (burst - 1) * self._interval
+        self._full_at = EPOCH
         self.group = group
 
-    def wait(self, now: int) -> int:
-        group = self.group.wait(now) if self.group else 0
-        return max(self._full_at - self._slack - now, group, 0)
+    def wait(self, now: datetime) -> timedelta:
+        group = self.group.wait(now) if self.group else timedelta(0)
+        return max(self._full_at - self._burst - now, group, timedelta(0))
 
-    def take(self, now: int) -> None:
+    def add(self, now: datetime) -> None:
         self._full_at = max(self._full_at, now) + self._interval
         if self.group:
-            self.group.take(now)
+            self.group.add(now)
 
-    def is_idle(self, now: int) -> bool:
+    def is_idle(self, now: datetime) -> bool:
         return self._full_at <= now and (self.group is None or self.group.is_idle(now))
 
 
 class TelegramRateLimiter:
-    """How long to wait before the next message to a chat, counted in this process only.
+    """Says how long to wait before the next message to a chat. Counts in this process only.
 
-    The numbers are Telegram's own advice: 30 a second overall, one a second in a chat with short bursts allowed, 20 a
-    minute in a group (https://core.telegram.org/bots/faq). Edits count like messages, answers to taps do not count.
+    The default limits are Telegram's advice: 30 messages a second overall, one a second in a chat with short bursts
+    allowed, 20 a minute in a group (https://core.telegram.org/bots/faq). Edits count like messages, answers to callback
+    queries do not count.
     """
 
     def __init__(
         self, overall: int = 30, chat_per_second: float = 1.0, chat_burst: int = 3, group_per_minute: int = 20
     ) -> None:
-        """Every number must be positive, otherwise ValueError."""
+        """`overall` is per second.
+
+        Raises:
+            ValueError: a limit is not positive.
+        """
         if min(overall, chat_per_second, chat_burst, group_per_minute) <= 0:
-            raise ValueError("a limit below one message would stop the post")
+            raise ValueError("rate limits must be positive")
         self._overall = overall
         self._chat_per_second = chat_per_second
         self._chat_burst = chat_burst
         self._group_per_minute = group_per_minute
-        self._all = _SlidingWindow(overall, SECOND)
+        self._all = SlidingWindow(overall, SECOND)
         self._chats: dict[int, _ChatBucket] = {}
-        self._last = self._swept = 0
+        self._last = self._pruned_at = EPOCH
 
     def __len__(self) -> int:
-        """How many chats are remembered; idle ones are forgotten about once a minute."""
+        """How many chats are remembered. Idle ones are dropped about once a minute."""
         return len(self._chats)
 
     def acquire(self, chat_id: int, now: datetime) -> float:
-        """0.0 and a place is taken, or the seconds until there would be one and nothing is taken.
+        """Counts a message and returns 0.0 if it may be sent now; otherwise the seconds until it may be.
 
-        `now` is aware UTC. A clock that was set back by more than a minute makes it start anew.
+        `now` is aware UTC. If the clock was set back by more than a minute, all counts start again.
         """
-        at = self._steady((now - EPOCH) // timedelta(microseconds=1))
+        now = self._monotonic(now)
         chat = self._chats.get(chat_id) or self._new_chat(chat_id)
-        if wait := max(self._all.wait(at), chat.wait(at)):
-            return wait / SECOND
-        self._all.take(at)
-        chat.take(at)
+        if wait := max(self._all.wait(now), chat.wait(now)):
+            return wait.total_seconds()
+        self._all.add(now)
+        chat.add(now)
         self._chats[chat_id] = chat
         return 0.0
 
-    def _steady(self, at: int) -> int:
-        """Time without small steps back; once a minute the idle chats go."""
-        if at < self._last - MINUTE:
-            self._forget_all(at)
-        self._last = max(self._last, at)
-        if self._last - self._swept >= MINUTE:
-            self._swept = self._last
+    def _monotonic(self, now: datetime) -> datetime:
+        """The latest time seen, so that small steps back do not count. Drops idle chats once a minute."""
+        if now < self._last - MINUTE:
+            self._reset(now)
+        self._last = max(self._last, now)
+        if self._last - self._pruned_at >= MINUTE:
+            self._pruned_at = self._last
             self._chats = {chat_id: chat for chat_id, chat in self._chats.items() if not chat.is_idle(self._last)}
         return self._last
 
-    def _forget_all(self, at: int) -> None:
-        self._all = _SlidingWindow(self._overall, SECOND)
+    def _reset(self, now: datetime) -> None:
+        self._all = SlidingWindow(self._overall, SECOND)
         self._chats = {}
-        self._last = self._swept = at
+        self._last = self._pruned_at = now
 
     def _new_chat(self, chat_id: int) -> _ChatBucket:
-        # Groups, supergroups and channels have negative ids, people positive ones.
-        group = _SlidingWindow(self._group_per_minute, MINUTE) if chat_id < 0 else None
+        # Groups, supergroups and channels have negative ids, users positive ones.
+        group = SlidingWindow(self._group_per_minute, MINUTE) if chat_id < 0 else None
         return _ChatBucket(self._chat_per_second, self._chat_burst, group)

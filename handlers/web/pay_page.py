@@ -16,7 +16,7 @@ from handlers.clock import Clock
 from handlers.pay_page.live_updates import LiveUpdates, PageSubscription, TooManySubscribers
 from handlers.pay_page.service import PayPage
 from handlers.qr_code import qr_png, qr_svg
-from handlers.runtime.rate_limit import RateLimiter
+from handlers.rate_limit import RateLimiter
 from handlers.web.client_address import Networks, client_address
 from handlers.web.language import negotiate_language, selected_language
 from handlers.web.middleware import TOKEN, StripeUnavailableResponse
@@ -165,9 +165,9 @@ class PayPageRoutes:
     def _admit(self, request: web.Request, page: PayPage) -> None:
         now = self._clock.now()
         address = client_address(request, self._trusted)
-        wait = self._addresses.retry_after(address, now)
-        wait = wait or self._each.retry_after(f"{page.payment.id} from {address}", now)
-        wait = wait or self._payments.retry_after(page.payment.id, now)
+        wait = self._addresses.acquire(address, now)
+        wait = wait or self._each.acquire(f"{page.payment.id} from {address}", now)
+        wait = wait or self._payments.acquire(page.payment.id, now)
         if wait:
             raise web.HTTPTooManyRequests(headers={"Retry-After": str(math.ceil(wait))})
 

@@ -138,7 +138,7 @@ class MortalWorld(World):
         tasks = {
             *self.service._tasks,
             *house.background_tasks._running,
-            *(task for worker in house.workers for task in worker._busy),
+            *(task for worker in house.workers for task in worker._running),
         }
         for task in tasks:
             task.cancel()

@@ -291,7 +291,7 @@ class Sulks(OpenMessenger):
         self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
     ) -> int:
         if is_notice(message):
-            raise DeliveryError("not today", wait=FAR)
+            raise DeliveryError("not today", retry_after=FAR)
         return await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
 
 

@@ -24,7 +24,7 @@ class NoPictures(OpenMessenger):
     """A chat whose admins let the bot send words alone."""
 
     async def send_photo(self, chat: ChatTarget, png: bytes, message: Message, *, reply_to: int | None = None) -> int:
-        raise DeliveryError("Not enough rights to send photos to the chat", permanent=True, closed=True)
+        raise DeliveryError("Not enough rights to send photos to the chat", permanent=True, chat_unavailable=True)
 
 
 @pytest.fixture

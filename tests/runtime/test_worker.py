@@ -1,9 +1,10 @@
-"""A belt has each mail handled once, also if the machine slept through its lease while it was in hand."""
+"""A worker runs each job once, also when the machine slept through its lease."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import datetime
 
 from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.runtime.heartbeats import Heartbeats
@@ -12,63 +13,75 @@ from storage.database.database import Database
 from storage.job_queue import JobQueue
 from storage.models.job import Done, Job, NewJob, Outcome, Retry
 
-NIGHTS, EACH = 12, 10
-SPREAD = 0.0004
-"""Real seconds between two mails that are done after a night: some are done while the belt claims them anew."""
+ROUNDS, JOBS_PER_ROUND = 12, 10
+SPREAD_SECONDS = 0.0004
+"""Real seconds between the ends of two handlers: some end while the worker renews the leases of the others."""
 
 
-class Night:
-    """Handles mails that nobody is done with before the clock is turned past their lease."""
+class LeaseExpiry:
+    """A handler whose first calls end only after the leases of their jobs have expired."""
 
-    def __init__(self, verdict: Outcome) -> None:
-        self.handled, self.in_hand = Counter[str](), 0
-        self.over, self.all_in_hand = asyncio.Event(), asyncio.Event()
-        self._verdict = verdict
+    def __init__(self, first_outcome: Outcome) -> None:
+        self.runs, self.running = Counter[str](), 0
+        self.expired, self.all_running = asyncio.Event(), asyncio.Event()
+        self._first_outcome = first_outcome
 
     async def handle(self, job: Job) -> Outcome:
-        self.handled[job.key] += 1
-        self.in_hand += 1
-        if self.in_hand == EACH:
-            self.all_in_hand.set()
-        await self.over.wait()
-        await asyncio.sleep(int(job.ordering_key) * SPREAD)
-        return self._verdict if self.handled[job.key] == 1 else Done()
+        self.runs[job.key] += 1
+        self.running += 1
+        if self.running == JOBS_PER_ROUND:
+            self.all_running.set()
+        await self.expired.wait()
+        await asyncio.sleep(int(job.ordering_key) * SPREAD_SECONDS)
+        return self._first_outcome if self.runs[job.key] == 1 else Done()
 
 
-async def drained(queue: JobQueue, clock: FakeClock, seconds: float = 0) -> None:
-    """Wait until everything is settled, while so many seconds go by again and again."""
+def ignore(job: Job, outcome: Outcome, now: datetime) -> None:
+    """An `on_finished` that counts nothing."""
+
+
+async def wait_until_empty(queue: JobQueue, clock: FakeClock, step_seconds: float) -> None:
+    """Returns when no job is pending; turns the clock by `step_seconds` until then."""
     async with asyncio.timeout(30):
         while await queue.depth():
-            clock.advance(seconds)
+            clock.advance(step_seconds)
             await asyncio.sleep(0.001)
 
 
-async def through(db: Database, clock: FakeClock, verdict: Outcome, again: float = 0) -> Counter[str]:
-    """How often each mail was handled, night after night."""
-    queue, handled = JobQueue(db, "inbox"), Counter[str]()
-    for number in range(NIGHTS):
-        night = Night(verdict)
-        worker = Worker(queue, night.handle, clock, Heartbeats(), outbox=JobQueue(db, "outbox"), on_dead_letter=())
-        going = asyncio.create_task(worker.run())
-        await queue.enqueue(
-            *(NewJob(f"{number}:{lane}", str(lane), "kind", b"") for lane in range(EACH)), now=clock.now()
+async def runs_by_job(db: Database, clock: FakeClock, first_outcome: Outcome, step_seconds: float = 0) -> Counter[str]:
+    """How often each job ran, over several rounds in which all leases expire."""
+    queue, runs = JobQueue(db, "inbox"), Counter[str]()
+    for number in range(ROUNDS):
+        expiry = LeaseExpiry(first_outcome)
+        worker = Worker(
+            queue,
+            expiry.handle,
+            clock,
+            Heartbeats(),
+            outbox=JobQueue(db, "outbox"),
+            on_dead_letter=(),
+            on_finished=ignore,
         )
-        await asyncio.wait_for(night.all_in_hand.wait(), 30)
+        running = asyncio.create_task(worker.run())
+        await queue.enqueue(
+            *(NewJob(f"{number}:{key}", str(key), "kind", b"") for key in range(JOBS_PER_ROUND)), now=clock.now()
+        )
+        await asyncio.wait_for(expiry.all_running.wait(), 30)
         clock.advance(LEASE_SECONDS + 1)
-        night.over.set()
-        await drained(queue, clock, again)
+        expiry.expired.set()
+        await wait_until_empty(queue, clock, step_seconds)
         await worker.stop(10)
-        await going
-        handled += night.handled
-    return handled
+        await running
+        runs += expiry.runs
+    return runs
 
 
-async def test_what_was_done_as_the_machine_woke_is_not_done_again(db: Database, clock: FakeClock) -> None:
-    handled = await through(db, clock, Done())
-    assert len(handled) == NIGHTS * EACH
-    assert {key: times for key, times in handled.items() if times > 1} == {}
+async def test_job_finished_after_lease_expiry_is_not_run_again(db: Database, clock: FakeClock) -> None:
+    runs = await runs_by_job(db, clock, Done())
+    assert len(runs) == ROUNDS * JOBS_PER_ROUND
+    assert {key: times for key, times in runs.items() if times > 1} == {}
 
 
-async def test_what_is_to_be_tried_again_is_tried_once_more_and_not_forgotten(db: Database, clock: FakeClock) -> None:
-    handled = await through(db, clock, Retry("later", 0))
-    assert {*handled.values()} == {2}
+async def test_job_retried_after_lease_expiry_is_run_once_more(db: Database, clock: FakeClock) -> None:
+    runs = await runs_by_job(db, clock, Retry("later", 0))
+    assert {*runs.values()} == {2}

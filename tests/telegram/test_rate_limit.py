@@ -94,7 +94,7 @@ def test_higher_limits_can_be_set() -> None:
 
 @pytest.mark.parametrize("name", ["overall", "chat_per_second", "chat_burst", "group_per_minute"])
 def test_a_limit_of_nothing_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="stop the post"):
+    with pytest.raises(ValueError, match="must be positive"):
         TelegramRateLimiter(**{name: 0})
 
 

@@ -145,7 +145,7 @@ async def test_validly_signed_nonsense_is_answered_and_changes_nothing(world: Wo
     await rest(world)
     assert answers.count(200) > ROUNDS / 2
     assert rows(world, "SELECT status, amount_received, amount_refunded FROM payments") == before
-    assert [one for one in await set_aside(world, "events") if "in 3 tries" in one] == []
+    assert [one for one in await set_aside(world, "events") if "in 3 attempts" in one] == []
 
 
 async def test_updates_of_any_shape_are_answered_and_none_stops_the_next(clock: FakeClock, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
 from ipaddress import ip_network
 
 import pytest
@@ -13,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.sandbox.shared.fake_clock import FakeClock
-from handlers.runtime.rate_limit import RateLimiter
 from handlers.web.client_address import client_address
 from handlers.web.pay_page import MAX_TAPS_PER_ADDRESS, MAX_TAPS_PER_CLIENT, MAX_TAPS_PER_PAYMENT
 from storage.errors import StripeUnavailable
-from tests.pay_page.test_page_state import NOON, PAYMENT
+from tests.pay_page.test_page_state import PAYMENT
 from tests.support.page_html import PAGE, Client
 from tests.support.web_server import SomePages, doors
 
@@ -126,13 +124,3 @@ def test_the_header_is_read_from_its_end_and_only_as_far_as_our_proxies_wrote_it
 def test_no_header_makes_it_stumble(header: str) -> None:
     request = make_mocked_request("POST", "/", headers={"X-Forwarded-For": header})
     assert client_address(request.clone(remote="127.0.0.1"), PROXY)
-
-
-def test_what_the_turnstile_remembers_has_its_bounds() -> None:
-    turnstile = RateLimiter(1, 60, keys=10)
-    for number in range(1000):
-        assert turnstile.retry_after(f"key {number}", NOON) == 0
-    assert len(turnstile._passed) <= 10
-    assert turnstile.retry_after("key 999", NOON) == 60
-    assert turnstile.retry_after("key 999", NOON + timedelta(seconds=59)) == 1
-    assert turnstile.retry_after("key 999", NOON + timedelta(seconds=60)) == 0
