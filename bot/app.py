@@ -28,12 +28,13 @@ from handlers.operations.reconciler import ReconcileResult, reconcile_now
 from handlers.stripe.gateway import PaymentGateway
 from handlers.telegram.messenger import DeliveryError, Messenger
 from handlers.telegram.rate_limit import TelegramRateLimiter
+from storage import installation, payment_queries, shops
 from storage.database.database import Database
 from storage.database.file_lock import AlreadyLocked, FileLock
 from storage.errors import DatabaseUnavailable
+from storage.installation import BOT_ID
 from storage.migrations import UnknownVersion
 from storage.models.shop import Role
-from storage.shops import BOT_ID
 
 log = logging.getLogger(__name__)
 
@@ -177,9 +178,9 @@ class Service:
         shop = await self._components.membership.first_shop(Actor(owner, owner_name))
         now = self._clock.now()
         for user_id, name, role in people:
-            await self._components.shops.set_member(shop.id, user_id, Role[role.upper()], name=name, now=now)
+            await self._db.write(shops.set_member, shop.id, user_id, Role[role.upper()], name=name, now=now)
         for chat_id in groups:
-            await self._components.shops.link_chat(chat_id, shop.id, now=now)
+            await self._db.write(shops.link_chat, chat_id, shop.id, now=now)
 
     async def _open_database(self) -> None:
         try:
@@ -202,20 +203,21 @@ class Service:
         """Refuse tables of another version, what was served by another bot, and what is under way in the other mode."""
         if (found := await check_schema(self._db)).hint:
             raise StartupError(f"DATABASE_URL: {found.detail} {found.hint}")
-        if foreign := await self._components.payment_queries.count_unfinished(livemode=not self._settings.livemode):
+        if foreign := await self._db.read(payment_queries.count_unfinished, livemode=not self._settings.livemode):
             ours, theirs = ("live", "test") if self._settings.livemode else ("test", "live")
             raise StartupError(
                 f"STRIPE_API_KEY is a {ours} key, but this database holds {foreign} open payments or refunds made "
                 f"with a {theirs} key. Run with that key until they have ended, or set DATABASE_URL to another file."
             )
         await self._check_bot_id(str(self._settings.bot_id))
-        self._messenger.username = await self._components.shops.get(USERNAME) or ""
+        username = await self._db.read(installation.get_setting, USERNAME)
+        self._messenger.username = username or ""
 
     async def _check_bot_id(self, bot_id: str) -> None:
         """Take the database for this bot's, or refuse: Telegram lets no bot see or edit what another one wrote."""
-        known = await self._components.shops.get(BOT_ID)
+        known = await self._db.read(installation.get_setting, BOT_ID)
         if known is None:
-            await self._components.shops.set(BOT_ID, bot_id)
+            await self._db.write(installation.set_setting, BOT_ID, bot_id)
         elif known != bot_id:
             raise StartupError(
                 f"TELEGRAM_BOT_TOKEN is of the bot {bot_id}, but this database belongs to the bot {known}, "
@@ -274,7 +276,7 @@ class Service:
                 log.warning("Telegram does not say who we are: %s", failed)
                 await self._clock.sleep(backoff(failures, first=1.0, longest=60.0))
         self._messenger.username = self._telegram.username
-        await self._components.shops.set(USERNAME, self._telegram.username)
+        await self._db.write(installation.set_setting, USERNAME, self._telegram.username)
         word = await self._components.membership.create_claim_link()
         if word and self._tell:
             link = f"https://t.me/{self._telegram.username}?start={word}"

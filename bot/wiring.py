@@ -35,7 +35,7 @@ from handlers.payments import state_machine
 from handlers.payments.service import PaymentDefaults, PaymentService
 from handlers.payments.state_machine import Timing
 from handlers.payments.sync import PaymentSync
-from handlers.refunds import state_machine as refund_life
+from handlers.refunds import state_machine as refund_state_machine
 from handlers.refunds.service import RefundService
 from handlers.refunds.sync import RefundSync
 from handlers.runtime.concurrency import BackgroundTasks, KeyedLocks
@@ -49,18 +49,12 @@ from handlers.stripe_events.handler import StripeEventHandler
 from handlers.telegram.messenger import Messenger
 from handlers.telegram.rate_limit import TelegramRateLimiter
 from handlers.web.app import make_app
-from storage.audit_log import AuditLog
 from storage.database.database import Database
 from storage.disputes import DisputeRepository
 from storage.invitations import InvitationRepository
 from storage.job_queue import JobQueue
-from storage.messages import MessageRepository
-from storage.payment_queries import PaymentQueries
 from storage.payments import PAYMENTS_CHANGED, PaymentRepository
-from storage.prompts import PromptRepository
 from storage.refunds import RefundRepository
-from storage.shops import ShopRepository
-from storage.statistics import Statistics
 
 CHECK_INTERVAL_WITHOUT_WEBHOOK = 10.0
 
@@ -76,8 +70,6 @@ class Components:
     background_tasks: BackgroundTasks
     queues: Sequence[JobQueue]
     updates: JobQueue
-    payment_queries: PaymentQueries
-    shops: ShopRepository
     membership: MembershipService
     incoming_workers: Sequence[Worker]
     outgoing_worker: Worker
@@ -106,118 +98,119 @@ def build_components(
     metrics: Metrics,
 ) -> Components:
     """Everything that decides, between the database and the two vendors."""
-    heartbeats, background_tasks = Heartbeats(), BackgroundTasks()
+    heartbeats, background_tasks, locks = Heartbeats(), BackgroundTasks(), KeyedLocks()
     events, updates, outbox = JobQueue(db, "events"), JobQueue(db, "updates"), JobQueue(db, "outbox")
-    queries, shops, messages = PaymentQueries(db), ShopRepository(db), MessageRepository(db)
-    times = Timing(settings.attempt_seconds, _live_check_interval(settings))
-    ledger = PaymentRepository(
-        db, outbox, jobs_for_change, lambda payment, now: state_machine.next_check_at(payment, now=now, timing=times)
+    timing = Timing(settings.attempt_seconds, _live_check_interval(settings))
+    payments = PaymentRepository(
+        db, outbox, jobs_for_change, lambda payment, now: state_machine.next_check_at(payment, now=now, timing=timing)
     )
-    locks, membership = KeyedLocks(), MembershipService(shops, settings.owner_ids, clock)
-    authorization = Authorization(membership, shops, messages)
+    refunds = RefundRepository(db, outbox, jobs_for_refund, refund_state_machine.next_look)
+    disputes = DisputeRepository(db, outbox, jobs_for_dispute, jobs_for_fraud_warning)
+    membership = MembershipService(db, settings.owner_ids, clock)
+    authorization = Authorization(db, membership)
     payment_sync = PaymentSync(
-        ledger, queries, gateway, clock, times, locks=locks, is_authorized=authorization.is_request_authorized
+        db, payments, gateway, clock, timing, locks=locks, is_authorized=authorization.is_request_authorized
     )
-    refund_book = RefundRepository(db, outbox, jobs_for_refund, refund_life.next_look)
-    dispute_book = DisputeRepository(db, outbox, jobs_for_dispute, jobs_for_fraud_warning)
-    refunder = RefundSync(
-        refund_book, queries, gateway, clock, locks=locks, is_authorized=authorization.is_refund_authorized
+    refund_sync = RefundSync(db, refunds, gateway, clock, locks=locks, is_authorized=authorization.is_refund_authorized)
+    dispute_sync = DisputeSync(db, disputes, gateway, clock, locks=locks)
+    defaults = PaymentDefaults(settings.request_hours, partial(_return_url, settings.public_url, messenger))
+    payment_service = PaymentService(db, payments, payment_sync, gateway, clock, defaults, background_tasks)
+    refund_service = RefundService(
+        db,
+        refunds,
+        refund_sync,
+        gateway,
+        clock,
+        background_tasks,
+        approval_above=settings.refund_approval_above,
     )
-    disputes = DisputeSync(dispute_book, queries, gateway, clock, locks=locks)
-    above = settings.refund_approval_above
-    refunds = RefundService(refund_book, refunder, gateway, clock, background_tasks, approval_above=above)
-    money_out = Recipients(refund_book, dispute_book, authorization, outbox, clock)
-    terms = PaymentDefaults(settings.request_hours, partial(_return_url, settings.public_url, messenger))
-    payments = PaymentService(ledger, payment_sync, gateway, clock, terms, background_tasks)
-    owners, counts = OwnerNotifier(shops, membership, outbox, clock), Statistics(db)
-    episodes = Incidents(shops, owners, clock)
-    alerts = Alerts(owners, clock, episodes)
+    recipients = Recipients(db, refunds, disputes, authorization, outbox, clock)
+    owners = OwnerNotifier(db, membership, outbox, clock)
+    incidents = Incidents(db, owners, clock)
+    alerts = Alerts(owners, clock, incidents)
     has_webhook = bool(settings.stripe_webhook_secrets)
-    watch = Monitor(
-        shops,
-        episodes,
+    monitor = Monitor(
+        db,
+        incidents,
         (events, updates),
-        counts,
         clock,
         heartbeats,
         expects_webhooks=has_webhook,
         accepted_at=lambda: metrics.stripe_accepted_at,
     )
     metrics.expects_webhooks(has_webhook)
-    questions = PromptRepository(db)
-    secret = _invitation_secret(settings)
-    colleagues = InvitationService(
+    invitations = InvitationService(
+        db,
         membership,
-        InvitationRepository(db, outbox),
+        InvitationRepository(outbox),
         outbox,
         messenger,
         clock,
-        secret=secret,
+        secret=_invitation_secret(settings),
         on_admin_invited=alerts.admin_invited,
     )
-    looks = DisplaySettings(settings.wallet_name, _message_base_url(settings.public_url))
-    services = Services(
-        payments=payments,
-        refunds=refunds,
-        authorization=authorization,
-        membership=membership,
-        payment_queries=queries,
-        shops=shops,
-        prompts=questions,
-        messages=messages,
-        outbox=outbox,
-        messenger=messenger,
-        clock=clock,
-        heartbeats=heartbeats,
-        invitations=colleagues,
-        audit_log=AuditLog(db),
-        display=looks,
+    display = DisplaySettings(settings.wallet_name, _message_base_url(settings.public_url))
+    chat = UpdateHandler(
+        Services(
+            db=db,
+            payments=payment_service,
+            refunds=refund_service,
+            authorization=authorization,
+            membership=membership,
+            outbox=outbox,
+            messenger=messenger,
+            clock=clock,
+            heartbeats=heartbeats,
+            invitations=invitations,
+            display=display,
+        )
     )
-    chat = UpdateHandler(services)
-    carrier = MessageDelivery(
-        messages,
-        queries,
-        shops,
+    delivery = MessageDelivery(
+        db,
         messenger,
         rate_limiter,
         clock,
-        show=payments.redraw,
-        display=looks,
-        recipients=money_out,
-        made={INVITATION: colleagues},
+        show=payment_service.redraw,
+        display=display,
+        recipients=recipients,
+        made={INVITATION: invitations},
     )
-    pictures = QrMessages(carrier, messages, queries, shops, messenger, clock, looks)
-    inbox = StripeEventHandler(payment_sync, refunder, disputes, queries)
-    belt = partial(Worker, clock=clock, heartbeats=heartbeats, outbox=outbox, on_finished=metrics.job_finished)
-    incoming = (
-        belt(updates, chat.handle, on_dead_letter=(chat.on_dead_letter, alerts.dead_letter)),
-        belt(events, inbox.handle, on_dead_letter=(alerts.dead_letter,)),
+    qr_messages = QrMessages(db, delivery, messenger, clock, display)
+    stripe_events = StripeEventHandler(db, payment_sync, refund_sync, dispute_sync)
+    worker = partial(Worker, clock=clock, heartbeats=heartbeats, outbox=outbox, on_finished=metrics.job_finished)
+    incoming_workers = (
+        worker(updates, chat.handle, on_dead_letter=(chat.on_dead_letter, alerts.dead_letter)),
+        worker(events, stripe_events.handle, on_dead_letter=(alerts.dead_letter,)),
     )
-    outgoing = belt(outbox, pictures.deliver, on_dead_letter=(alerts.dead_letter,))
-    bell, seconds = db.event(PAYMENTS_CHANGED), settings.reconcile_seconds
-    boxes = (events, updates, outbox)
-    late = _on_late_events(metrics, watch)
-    missed = EventBackfill(gateway, events, shops, queries, clock, seconds=seconds, has_webhook=has_webhook, late=late)
+    outgoing_worker = worker(outbox, qr_messages.deliver, on_dead_letter=(alerts.dead_letter,))
+    queues = (events, updates, outbox)
+    event_backfill = EventBackfill(
+        db,
+        gateway,
+        events,
+        clock,
+        seconds=settings.reconcile_seconds,
+        has_webhook=has_webhook,
+        late=_on_late_events(metrics, monitor),
+    )
     reconciler = Reconciler(
+        db,
         payment_sync,
-        ledger,
-        queries,
-        messages,
+        payments,
         clock,
         heartbeats,
         queues={events: EVENTS_KEPT, updates: JOB_RETENTION, outbox: JOB_RETENTION},
-        prompts=questions,
         alerts=alerts,
-        refunds=DueRefunds(refunder, refund_book, alerts, clock),
-        wake_up=bell,
-        seconds=seconds,
-        found=lambda before, after: metrics.payment_checked(watch.change_found(before, after)),
+        refunds=DueRefunds(db, refund_sync, refunds, alerts, clock),
+        wake_up=db.event(PAYMENTS_CHANGED),
+        seconds=settings.reconcile_seconds,
+        found=lambda before, after: metrics.payment_checked(monitor.change_found(before, after)),
     )
-    readings = GaugeCollector(metrics, counts, boxes, heartbeats, clock)
-    pages = PayPageService(queries, shops, events, payments, refund_book, background_tasks, clock)
-    live = LiveUpdates(pages.find, clock, total=most_connections() // 2)
-    db.on_payment_changed(live.notify)
-    app = make_app(
+    gauges = GaugeCollector(db, metrics, queues, heartbeats, clock)
+    pages = PayPageService(db, events, payment_service, refunds, background_tasks, clock)
+    live_updates = LiveUpdates(pages.find, clock, total=most_connections() // 2)
+    db.on_payment_changed(live_updates.notify)
+    web_app = make_app(
         inbox=events,
         updates=updates,
         clock=clock,
@@ -226,32 +219,30 @@ def build_components(
         update_draft=partial(update_job, bot_id=bot_id),
         livemode=settings.livemode,
         pages=pages,
-        live_updates=live,
+        live_updates=live_updates,
         heartbeats=heartbeats,
         ready={"database": db.is_reachable, "schema": db.has_current_schema},
         wallet_name=settings.wallet_name,
         public_url=settings.public_url,
         trusted_proxies=settings.trusted_proxies,
         framed_by=framed_by,
-        came=_on_webhook(metrics, watch),
-        readings=readings.page,
+        came=_on_webhook(metrics, monitor),
+        readings=gauges.page,
         metrics_token=settings.metrics_token.get_secret_value() if settings.metrics_token else "",
     )
     return Components(
         heartbeats=heartbeats,
         background_tasks=background_tasks,
-        queues=boxes,
+        queues=queues,
         updates=updates,
-        payment_queries=queries,
-        shops=shops,
         membership=membership,
-        incoming_workers=incoming,
-        outgoing_worker=outgoing,
+        incoming_workers=incoming_workers,
+        outgoing_worker=outgoing_worker,
         reconciler=reconciler,
-        event_backfill=missed,
-        live_updates=live,
-        monitor=watch,
-        web_app=app,
+        event_backfill=event_backfill,
+        live_updates=live_updates,
+        monitor=monitor,
+        web_app=web_app,
     )
 
 

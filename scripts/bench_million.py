@@ -19,6 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from storage import messages
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -30,7 +32,6 @@ from bot.app import Service  # noqa: E402
 from bot.clock import SystemClock  # noqa: E402
 from bot.settings import make_settings  # noqa: E402
 from handlers.operations.reconciler import EVENTS_KEPT, JOB_RETENTION  # noqa: E402
-from storage.messages import MessageRepository  # noqa: E402
 
 FEW = 1_000
 TIMES = 20
@@ -103,7 +104,7 @@ async def move(few: Side, many: Side) -> None:
         group = side.rows("SELECT chat_id FROM payments WHERE shop_id = 2 LIMIT 1")[0]["chat_id"]
         [known] = side.rows(f"SELECT count(*) AS n FROM payments WHERE chat_id = {group}")
         began = time.monotonic()
-        moving = asyncio.create_task(MessageRepository(service._db).migrate_chat(group, group - 10_000_000))
+        moving = asyncio.create_task(service._db.write(messages.migrate_chat, group, group - 10_000_000))
         longest, last = 0.0, began
         while not moving.done():
             await asyncio.sleep(0)

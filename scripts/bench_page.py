@@ -13,6 +13,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from storage import shops
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -26,7 +28,6 @@ from storage.models.money import Money  # noqa: E402
 from storage.models.payment import Attempt, AttemptStatus, ChatTarget, Origin, Payment, PaymentStatus  # noqa: E402
 from storage.models.shop import Shop  # noqa: E402
 from storage.payments import PaymentRepository, new_page_token  # noqa: E402
-from storage.shops import ShopRepository  # noqa: E402
 
 OPEN_PAGES = 1000
 PAGES = 500
@@ -52,13 +53,13 @@ async def book(url: str) -> list[str]:
     await db.migrate()
     now = datetime.now(UTC)
     shop = Shop(0, "Annas Kaffebar", "DKK", "da", "Europe/Copenhagen")
-    shop = await ShopRepository(db).create_shop(shop, now=now)
+    shop = await db.write(shops.create_shop, shop, now=now)
     payments = PaymentRepository(db, JobQueue(db, "outbox"), lambda before, after: (), lambda payment, at: None)
     tokens = []
     for number in range(OPEN_PAGES):
         payment = _request(shop, number, now)
-        await payments.create(payment, params=lambda _: "{}")
-        await payments.update(payment.id, _lapsed, now=now, actor="bench", action="lapsed")
+        await db.write(payments.create, payment, params=lambda _: "{}")
+        await db.write(payments.update, payment.id, _lapsed, now=now, actor="bench", action="lapsed")
         tokens.append(payment.page_token)
     await db.close()
     return tokens

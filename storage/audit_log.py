@@ -11,9 +11,8 @@ from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database.database import Database
+from storage.database.database import after_commit
 from storage.models.payment import Payment
 from storage.schema.audit_log import audit_log
 from storage.schema.payments import payments
@@ -29,14 +28,14 @@ MOST_SEARCHED = 20_000
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """One row of the history; `ref` is that of the payment it is about, if it is about one."""
+    """One row: who did what and when. `reference` is that of the payment it concerns, if it concerns one."""
 
     id: int
     at: datetime
     actor: str
     action: str
     detail: dict[str, Any]
-    ref: str | None
+    reference: str | None
 
 
 @dataclass(frozen=True)
@@ -47,57 +46,57 @@ class AuditPage:
     next_cursor: int | None
 
 
-class AuditLog:
-    """What was done in a shop, read by its people; what is written here stands by itself."""
+def record_denied(tx: sa.Connection, shop_id: int, actor: str, detail: dict[str, Any], now: datetime) -> None:
+    """Write down that somebody tried what he may not."""
+    record(tx, shop_id, actor, DENIED, detail, now)
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
 
-    async def record_denied(self, shop_id: int, actor: str, detail: dict[str, Any], now: datetime) -> None:
-        """Write down that somebody tried what he may not."""
-        async with self._db.transaction() as tx:
-            await record(tx, shop_id, actor, DENIED, detail, now)
+def record_denied_for_payment(
+    tx: sa.Connection, payment: Payment, actor: str, detail: dict[str, Any], now: datetime
+) -> None:
+    """Write down that somebody tried what he may not with a payment."""
+    record_for_payment(tx, payment, actor, DENIED, detail, now)
 
-    async def record_denied_for_payment(
-        self, payment: Payment, actor: str, detail: dict[str, Any], now: datetime
-    ) -> None:
-        """Write down that somebody tried what he may not with a payment."""
-        async with self._db.transaction() as tx:
-            await record_for_payment(self._db, tx, payment, actor, DENIED, detail, now)
 
-    async def page(
-        self, shop_id: int, *, limit: int, before: int | None = None, payment_id: str | None = None, words: str = ""
-    ) -> AuditPage:
-        """A shop's newest rows before one of them; of one payment, or those in which every word stands."""
-        rows = sa.select(audit_log.c.id).where(audit_log.c.shop_id == shop_id)
-        if payment_id is not None:
-            rows = rows.where(audit_log.c.payment_id == payment_id)
-        if before is not None:
-            rows = rows.where(audit_log.c.id < before)
-        rows = rows.order_by(audit_log.c.id.desc()).limit(MOST_SEARCHED if words else limit + 1)
-        searched = rows.subquery()
-        query = sa.select(audit_log, payments.c.reference).select_from(
-            audit_log.join(searched, searched.c.id == audit_log.c.id).outerjoin(
-                payments, payments.c.id == audit_log.c.payment_id
-            )
+def get_page(
+    tx: sa.Connection,
+    shop_id: int,
+    *,
+    limit: int,
+    before: int | None = None,
+    payment_id: str | None = None,
+    words: str = "",
+) -> AuditPage:
+    """A shop's newest rows before one of them; of one payment, or those in which every word stands."""
+    rows = sa.select(audit_log.c.id).where(audit_log.c.shop_id == shop_id)
+    if payment_id is not None:
+        rows = rows.where(audit_log.c.payment_id == payment_id)
+    if before is not None:
+        rows = rows.where(audit_log.c.id < before)
+    rows = rows.order_by(audit_log.c.id.desc()).limit(MOST_SEARCHED if words else limit + 1)
+    searched = rows.subquery()
+    query = sa.select(audit_log, payments.c.reference).select_from(
+        audit_log.join(searched, searched.c.id == audit_log.c.id).outerjoin(
+            payments, payments.c.id == audit_log.c.payment_id
         )
-        for word in words.split():
-            query = query.where(_holds(shop_id, word))
-        query = query.order_by(audit_log.c.id.desc()).limit(limit + 1)
-        async with self._db.reading() as tx:
-            found = [_to_line(row) for row in (await tx.execute(query)).mappings()]
-            if len(found) > limit:
-                return AuditPage(found[:limit], found[limit - 1].id)
-            return AuditPage(found, await self._stopped_at(tx, searched) if words else None)
-
-    async def _stopped_at(self, tx: AsyncConnection, searched: sa.Subquery) -> int | None:
-        """The last row that a search went through, if it did not come to the end."""
-        number, last = (await tx.execute(sa.select(sa.func.count(), sa.func.min(searched.c.id)))).one()
-        return last if number == MOST_SEARCHED else None
+    )
+    for word in words.split():
+        query = query.where(_holds(shop_id, word))
+    query = query.order_by(audit_log.c.id.desc()).limit(limit + 1)
+    found = [_to_line(row) for row in tx.execute(query).mappings()]
+    if len(found) > limit:
+        return AuditPage(found[:limit], found[limit - 1].id)
+    return AuditPage(found, _stopped_at(tx, searched) if words else None)
 
 
-async def record_for_payment(
-    db: Database, tx: AsyncConnection, payment: Payment, actor: str, action: str, detail: dict[str, Any], now: datetime
+def _stopped_at(tx: sa.Connection, searched: sa.Subquery) -> int | None:
+    """The last row that a search went through, if it did not come to the end."""
+    number, last = (tx.execute(sa.select(sa.func.count(), sa.func.min(searched.c.id)))).one()
+    return last if number == MOST_SEARCHED else None
+
+
+def record_for_payment(
+    tx: sa.Connection, payment: Payment, actor: str, action: str, detail: dict[str, Any], now: datetime
 ) -> None:
     """Add a line about a payment, and to the log once it is committed; `detail` is small and free of secrets."""
     said = {
@@ -106,13 +105,13 @@ async def record_for_payment(
         "attempt_status": payment.attempt.status,
         **detail,
     }
-    await record(tx, payment.shop_id, actor, action, said, now, payment_id=payment.id)
+    record(tx, payment.shop_id, actor, action, said, now, payment_id=payment.id)
     marks = {"payment": payment.reference, "shop": payment.shop_id, "detail": said}
-    db.after_commit(tx, partial(log.info, "%s, by %s", action, actor, extra=marks))
+    after_commit(tx, partial(log.info, "%s, by %s", action, actor, extra=marks))
 
 
-async def record(
-    tx: AsyncConnection,
+def record(
+    tx: sa.Connection,
     shop_id: int,
     actor: str,
     action: str,
@@ -123,7 +122,7 @@ async def record(
 ) -> None:
     """Add a line about a shop, or about one of its payments; `detail` is small and free of secrets."""
     row = {"payment_id": payment_id, "shop_id": shop_id, "at": now, "actor": actor, "action": action}
-    await tx.execute(_NEW, {**row, "detail": json.dumps(detail, sort_keys=True, ensure_ascii=False)})
+    tx.execute(_NEW, {**row, "detail": json.dumps(detail, sort_keys=True, ensure_ascii=False)})
 
 
 def _holds(shop_id: int, word: str) -> sa.ColumnElement[bool]:

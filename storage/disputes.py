@@ -7,11 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import payment_rows
 from storage.audit_log import record_for_payment
-from storage.database.database import Database
+from storage.database.database import Database, after_commit
 from storage.job_queue import JobQueue
 from storage.models.dispute import Dispute, FraudWarning, overall_status
 from storage.models.job import NewJob
@@ -37,66 +36,67 @@ class DisputeRepository:
         self._announce_warning = announce_warning
         self._wake_up = db.event(PAYMENTS_CHANGED)
 
-    async def find(self, dispute_id: str) -> Dispute | None:
+    def find(self, tx: sa.Connection, dispute_id: str) -> Dispute | None:
         """By Stripe's id."""
-        async with self._db.reading() as tx:
-            row = (await tx.execute(sa.select(disputes).where(disputes.c.id == dispute_id))).mappings().first()
+        row = tx.execute(sa.select(disputes).where(disputes.c.id == dispute_id)).mappings().first()
         return None if row is None else _to_dispute(row)
 
-    async def for_payment(self, payment_id: str) -> Sequence[Dispute]:
+    def for_payment(self, tx: sa.Connection, payment_id: str) -> Sequence[Dispute]:
         """All of a payment, in the order in which they came."""
-        async with self._db.reading() as tx:
-            return await disputes_of_payment(tx, payment_id)
+        return disputes_of_payment(tx, payment_id)
 
-    async def apply_stripe_disputes(
-        self, payment_id: str, said: Iterable[Dispute], warnings: Iterable[FraudWarning], *, now: datetime
+    def apply_stripe_disputes(
+        self,
+        tx: sa.Connection,
+        payment_id: str,
+        said: Iterable[Dispute],
+        warnings: Iterable[FraudWarning],
+        *,
+        now: datetime,
     ) -> None:
         """Write what Stripe says of a payment's disputes and warnings, and tell what is new of it."""
-        async with self._db.transaction() as tx:
-            payment = await payment_rows.get_payment_for_update(tx, payment_id)
-            if payment is None:
-                raise LookupError("no such payment")
-            known = {dispute.id: dispute for dispute in await disputes_of_payment(tx, payment_id)}
-            for dispute in said:
-                if known.get(dispute.id) != dispute:
-                    payment = await self._write(tx, payment, known.get(dispute.id), dispute, now)
-            for warning in warnings:
-                await self._save_fraud_warning(tx, payment, warning, now)
+        payment = payment_rows.get_payment_for_update(tx, payment_id)
+        if payment is None:
+            raise LookupError("no such payment")
+        known = {dispute.id: dispute for dispute in disputes_of_payment(tx, payment_id)}
+        for dispute in said:
+            if known.get(dispute.id) != dispute:
+                payment = self._write(tx, payment, known.get(dispute.id), dispute, now)
+        for warning in warnings:
+            self._save_fraud_warning(tx, payment, warning, now)
 
-    async def _write(
-        self, tx: AsyncConnection, payment: Payment, before: Dispute | None, dispute: Dispute, now: datetime
+    def _write(
+        self, tx: sa.Connection, payment: Payment, before: Dispute | None, dispute: Dispute, now: datetime
     ) -> Payment:
-        await tx.execute(disputes.delete().where(disputes.c.id == dispute.id))
-        await tx.execute(disputes.insert().values(**_row(payment, dispute), seen_at=now))
-        version, disputed = payment.version + 1, overall_status(await disputes_of_payment(tx, payment.id))
+        tx.execute(disputes.delete().where(disputes.c.id == dispute.id))
+        tx.execute(disputes.insert().values(**_row(payment, dispute), seen_at=now))
+        version, disputed = payment.version + 1, overall_status(disputes_of_payment(tx, payment.id))
         payment = replace(payment, version=version, dispute_status=disputed)
-        await tx.execute(
+        tx.execute(
             payments.update().where(payments.c.id == payment.id).values(version=version, dispute_status=disputed)
         )
         detail = {"dispute": dispute.id, "dispute_status": dispute.status, "amount": dispute.amount.minor}
-        await record_for_payment(self._db, tx, payment, "stripe", "dispute_synced", detail, now)
+        record_for_payment(tx, payment, "stripe", "dispute_synced", detail, now)
         if before is None or before.status != dispute.status:
-            await self._outbox.enqueue_in(tx, *self._announce(payment, dispute), now=now)
-        self._db.after_commit(tx, self._wake_up.set)
+            self._outbox.enqueue_in(tx, *self._announce(payment, dispute), now=now)
+        after_commit(tx, self._wake_up.set)
         self._db.notify_payment_changed(tx, payment.id)
         return payment
 
-    async def _save_fraud_warning(
-        self, tx: AsyncConnection, payment: Payment, warning: FraudWarning, now: datetime
-    ) -> None:
+    def _save_fraud_warning(self, tx: sa.Connection, payment: Payment, warning: FraudWarning, now: datetime) -> None:
         known = sa.select(fraud_warnings.c.id).where(fraud_warnings.c.id == warning.id)
-        if (await tx.execute(known)).first() is not None:
+        if tx.execute(known).first() is not None:
             return
         row = {"id": warning.id, "payment_id": payment.id, "fraud_type": warning.fraud_type, "seen_at": now}
-        await tx.execute(fraud_warnings.insert().values(**row))
-        await record_for_payment(self._db, tx, payment, "stripe", "fraud_warning", {"warning": warning.id}, now)
-        await self._outbox.enqueue_in(tx, *self._announce_warning(payment, warning), now=now)
+        tx.execute(fraud_warnings.insert().values(**row))
+        record_for_payment(tx, payment, "stripe", "fraud_warning", {"warning": warning.id}, now)
+        self._outbox.enqueue_in(tx, *self._announce_warning(payment, warning), now=now)
 
 
-async def disputes_of_payment(tx: AsyncConnection, payment_id: str) -> Sequence[Dispute]:
+def disputes_of_payment(tx: sa.Connection, payment_id: str) -> Sequence[Dispute]:
     """All disputes of a payment within a transaction, in the order in which they came."""
     query = sa.select(disputes).where(disputes.c.payment_id == payment_id).order_by(disputes.c.seen_at, disputes.c.id)
-    return [_to_dispute(row) for row in (await tx.execute(query)).mappings()]
+    return [_to_dispute(row) for row in tx.execute(query).mappings()]
 
 
 def _row(payment: Payment, dispute: Dispute) -> dict[str, object]:

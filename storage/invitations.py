@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.audit_log import record
-from storage.database.database import Database
 from storage.errors import UserError
 from storage.job_queue import JobQueue
 from storage.models.job import NewJob
@@ -64,30 +62,28 @@ class AcceptedInvitation:
 class InvitationRepository:
     """Invitations and the seats they lead to; `owners` are always all owners there are now, who need no seat."""
 
-    def __init__(self, db: Database, outbox: JobQueue) -> None:
-        self._db = db
+    def __init__(self, outbox: JobQueue) -> None:
         self._outbox = outbox
 
-    async def create(self, invitation: Invitation, *, now: datetime) -> Invitation:
+    def create(self, tx: sa.Connection, invitation: Invitation, *, now: datetime) -> Invitation:
         """Keep an invitation; the same source gives the same one."""
-        async with self._db.transaction() as tx:
-            known = await _first(tx, invitations.c.request_key == invitation.request_key)
-            if known is not None:
-                return known
-            values = {"token_hash": invitation.token_hash, "shop_id": invitation.shop_id, "role": int(invitation.role)}
-            values |= {"request_key": invitation.request_key, "invited_by": invitation.invited_by}
-            await tx.execute(invitations.insert().values(**values, invited_at=now, expires_at=invitation.expires_at))
-            detail = {"role": NAMES[invitation.role]}
-            await record(tx, invitation.shop_id, f"user:{invitation.invited_by}", "invited", detail, now)
+        known = _first(tx, invitations.c.request_key == invitation.request_key)
+        if known is not None:
+            return known
+        values = {"token_hash": invitation.token_hash, "shop_id": invitation.shop_id, "role": int(invitation.role)}
+        values |= {"request_key": invitation.request_key, "invited_by": invitation.invited_by}
+        tx.execute(invitations.insert().values(**values, invited_at=now, expires_at=invitation.expires_at))
+        detail = {"role": NAMES[invitation.role]}
+        record(tx, invitation.shop_id, f"user:{invitation.invited_by}", "invited", detail, now)
         return invitation
 
-    async def find(self, digest: str) -> Invitation | None:
+    def find(self, tx: sa.Connection, digest: str) -> Invitation | None:
         """An invitation by the digest of its word."""
-        async with self._db.reading() as tx:
-            return await _first(tx, invitations.c.token_hash == digest)
+        return _first(tx, invitations.c.token_hash == digest)
 
-    async def accept(
+    def accept(
         self,
+        tx: sa.Connection,
         digest: str,
         user_id: int,
         *,
@@ -102,44 +98,42 @@ class InvitationRepository:
             InvitationRefused: it is not worth anything (any more); whoever invited must still be allowed to.
             RoleHeld: the person has that role or a higher one, so the word is kept for somebody else.
         """
-        async with self._db.transaction() as tx:
-            found = await _first(tx, invitations.c.token_hash == digest)
-            if found is None or not found.is_valid(now):
-                raise InvalidInvitation
-            if not await _may_assign_role(tx, found.shop_id, found.invited_by, owners):
-                raise InvalidInvitation
-            shop = row_to_shop((await tx.execute(sa.select(shops).where(shops.c.id == found.shop_id))).mappings().one())
-            held = Role.OWNER if user_id in owners else await _role(tx, found.shop_id, user_id)
-            if held >= found.role:
-                raise RoleAlreadyHeld(shop=shop.name)
-            member = Member(found.shop_id, user_id, found.role, name, now, found.invited_by)
-            await _set_member(tx, member)
-            used = invitations.update().where(invitations.c.token_hash == digest)
-            await tx.execute(used.values(used_by=user_id, used_at=now))
-            detail = {"role": NAMES[found.role], "invited_by": found.invited_by}
-            await record(tx, found.shop_id, f"user:{user_id}", "joined", detail, now)
-            joined = AcceptedInvitation(shop, member, found)
-            await self._outbox.enqueue_in(tx, *messages(joined), now=now)
+        found = _first(tx, invitations.c.token_hash == digest)
+        if found is None or not found.is_valid(now):
+            raise InvalidInvitation
+        if not _may_assign_role(tx, found.shop_id, found.invited_by, owners):
+            raise InvalidInvitation
+        shop = row_to_shop(tx.execute(sa.select(shops).where(shops.c.id == found.shop_id)).mappings().one())
+        held = Role.OWNER if user_id in owners else _role(tx, found.shop_id, user_id)
+        if held >= found.role:
+            raise RoleAlreadyHeld(shop=shop.name)
+        member = Member(found.shop_id, user_id, found.role, name, now, found.invited_by)
+        _set_member(tx, member)
+        used = invitations.update().where(invitations.c.token_hash == digest)
+        tx.execute(used.values(used_by=user_id, used_at=now))
+        detail = {"role": NAMES[found.role], "invited_by": found.invited_by}
+        record(tx, found.shop_id, f"user:{user_id}", "joined", detail, now)
+        joined = AcceptedInvitation(shop, member, found)
+        self._outbox.enqueue_in(tx, *messages(joined), now=now)
         return joined
 
-    async def open(self, shop_id: int, *, now: datetime) -> Sequence[Invitation]:
+    def open(self, tx: sa.Connection, shop_id: int, *, now: datetime) -> Sequence[Invitation]:
         """The invitations of a shop that somebody can still take up, those that end first before the others."""
         waiting = (
             (invitations.c.shop_id == shop_id) & invitations.c.used_by.is_(None) & (invitations.c.expires_at > now)
         )
-        async with self._db.reading() as tx:
-            found = await tx.execute(
-                sa.select(invitations).where(waiting).order_by(invitations.c.expires_at, invitations.c.token_hash)
-            )
-            return [_to_invitation(row) for row in found.mappings()]
+        found = tx.execute(
+            sa.select(invitations).where(waiting).order_by(invitations.c.expires_at, invitations.c.token_hash)
+        )
+        return [_to_invitation(row) for row in found.mappings()]
 
-    async def revoke_invitation(self, digest: str, *, now: datetime) -> None:
+    def revoke_invitation(self, tx: sa.Connection, digest: str, *, now: datetime) -> None:
         """Let an invitation that nobody took up end now."""
-        async with self._db.transaction() as tx:
-            await _revoke(tx, invitations.c.token_hash == digest, now)
+        _revoke(tx, invitations.c.token_hash == digest, now)
 
-    async def revoke_member(
+    def revoke_member(
         self,
+        tx: sa.Connection,
         shop_id: int,
         user_id: int,
         *,
@@ -155,53 +149,50 @@ class InvitationRepository:
             UnknownMember: nobody of that number has a role here.
             LastAdmin: nobody at admin or above would be left.
         """
-        async with self._db.transaction() as tx:
-            if not await _may_assign_role(tx, shop_id, by, owners):
-                raise InviterLostRole
-            mine = (members.c.shop_id == shop_id) & (members.c.user_id == user_id)
-            row = (await tx.execute(sa.select(members).where(mine))).mappings().first()
-            if row is None:
-                raise UnknownMember(id=user_id)
-            others = sa.select(members.c.user_id).where(members.c.shop_id == shop_id, members.c.user_id != user_id)
-            others = others.where(members.c.role >= int(Role.ADMIN)).limit(1)
-            if not owners and (await tx.execute(others)).first() is None:
-                raise LastAdmin
-            member = row_to_member(row)
-            await tx.execute(members.delete().where(mine))
-            await _revoke(tx, (invitations.c.shop_id == shop_id) & (invitations.c.invited_by == user_id), now)
-            await tx.execute(
-                shop_chats.delete().where(shop_chats.c.chat_id == user_id, shop_chats.c.shop_id == shop_id)
-            )
-            detail = {"user": user_id, "role": NAMES[member.role]}
-            await record(tx, shop_id, f"user:{by}", "revoked", detail, now)
-            await self._outbox.enqueue_in(tx, *say(member), now=now)
+        if not _may_assign_role(tx, shop_id, by, owners):
+            raise InviterLostRole
+        mine = (members.c.shop_id == shop_id) & (members.c.user_id == user_id)
+        row = tx.execute(sa.select(members).where(mine)).mappings().first()
+        if row is None:
+            raise UnknownMember(id=user_id)
+        others = sa.select(members.c.user_id).where(members.c.shop_id == shop_id, members.c.user_id != user_id)
+        others = others.where(members.c.role >= int(Role.ADMIN)).limit(1)
+        if not owners and tx.execute(others).first() is None:
+            raise LastAdmin
+        member = row_to_member(row)
+        tx.execute(members.delete().where(mine))
+        _revoke(tx, (invitations.c.shop_id == shop_id) & (invitations.c.invited_by == user_id), now)
+        tx.execute(shop_chats.delete().where(shop_chats.c.chat_id == user_id, shop_chats.c.shop_id == shop_id))
+        detail = {"user": user_id, "role": NAMES[member.role]}
+        record(tx, shop_id, f"user:{by}", "revoked", detail, now)
+        self._outbox.enqueue_in(tx, *say(member), now=now)
         return member
 
 
-async def _may_assign_role(tx: AsyncConnection, shop_id: int, user_id: int, owners: frozenset[int]) -> bool:
-    return user_id in owners or await _role(tx, shop_id, user_id) >= Role.ADMIN
+def _may_assign_role(tx: sa.Connection, shop_id: int, user_id: int, owners: frozenset[int]) -> bool:
+    return user_id in owners or _role(tx, shop_id, user_id) >= Role.ADMIN
 
 
-async def _role(tx: AsyncConnection, shop_id: int, user_id: int) -> Role:
+def _role(tx: sa.Connection, shop_id: int, user_id: int) -> Role:
     query = sa.select(members.c.role).where(members.c.shop_id == shop_id, members.c.user_id == user_id)
-    return Role((await tx.execute(query)).scalar() or 0)
+    return Role(tx.execute(query).scalar() or 0)
 
 
-async def _set_member(tx: AsyncConnection, member: Member) -> None:
+def _set_member(tx: sa.Connection, member: Member) -> None:
     """Write a seat instead of a lower one."""
     mine = (members.c.shop_id == member.shop_id) & (members.c.user_id == member.user_id)
-    await tx.execute(members.delete().where(mine))
+    tx.execute(members.delete().where(mine))
     values = {"shop_id": member.shop_id, "user_id": member.user_id, "role": int(member.role), "name": member.name}
-    await tx.execute(members.insert().values(**values, since=member.since, invited_by=member.invited_by))
+    tx.execute(members.insert().values(**values, since=member.since, invited_by=member.invited_by))
 
 
-async def _revoke(tx: AsyncConnection, which: sa.ColumnElement[bool], now: datetime) -> None:
+def _revoke(tx: sa.Connection, which: sa.ColumnElement[bool], now: datetime) -> None:
     waiting = which & invitations.c.used_by.is_(None) & (invitations.c.expires_at > now)
-    await tx.execute(invitations.update().where(waiting).values(expires_at=now))
+    tx.execute(invitations.update().where(waiting).values(expires_at=now))
 
 
-async def _first(tx: AsyncConnection, which: sa.ColumnElement[bool]) -> Invitation | None:
-    row = (await tx.execute(sa.select(invitations).where(which))).mappings().first()
+def _first(tx: sa.Connection, which: sa.ColumnElement[bool]) -> Invitation | None:
+    row = tx.execute(sa.select(invitations).where(which)).mappings().first()
     return None if row is None else _to_invitation(row)
 
 

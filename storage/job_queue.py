@@ -1,74 +1,71 @@
-"""A durable belt: what is put is kept until it was dealt with, once, in order, by whoever holds its lease."""
+"""The job queue: durable jobs, strict in order per ordering key, claimed under leases with fences."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import sqlite
-from storage.database.batch_insert import BatchInserter
-from storage.database.database import CHUNK_SIZE, Database
+from storage.database.database import CHUNK_SIZE, Database, after_commit
 from storage.models.job import DeadJob, DeadLetter, Done, Job, NewJob, Outcome, Retry, Snooze
 from storage.schema.queue import jobs
 from storage.schema.types import EPOCH
 
-Also = Callable[[AsyncConnection], Awaitable[None]]
 _MICROSECOND = timedelta(microseconds=1)
 
-_WAITING = sa.literal_column("state") == sa.literal_column("'pending'")
-_SETTLE = jobs.update().where(jobs.c.id == sa.bindparam("which"), jobs.c.lease == sa.bindparam("ours"), _WAITING)
-_SETTLE_DONE = _SETTLE.values(id=sa.select(sa.func.max(jobs.c.id) + 1).scalar_subquery(), payload=b"")
+# Literals, for SQLite uses a partial index only where the statement itself has the index's condition.
+_PENDING = sa.literal_column("state") == sa.literal_column("'pending'")
 _DONE = sa.literal_column("state") == sa.literal_column("'done'")
-_SET_ASIDE = sa.literal_column("state") == sa.literal_column("'dead'")
-# Literal, for SQLite takes a partial index only where the statement itself says the index's condition.
-# A mail that loses its body gets a new id: in its old place it would keep the page that it had filled.
+_DEAD = sa.literal_column("state") == sa.literal_column("'dead'")
+_FINISH = jobs.update().where(jobs.c.id == sa.bindparam("which"), jobs.c.lease == sa.bindparam("ours"), _PENDING)
+_FINISH_DONE = _FINISH.values(id=sa.select(sa.func.max(jobs.c.id) + 1).scalar_subquery(), payload=b"")
+# A job that loses its payload gets a new id: in its old place it would keep the page that it had filled.
 
 
 class JobQueue:
-    """The mails of one box. A lane is strict: while its oldest mail waits or is leased, the later ones stay.
+    """The jobs of one queue. Jobs with the same ordering key run one at a time, in order of creation.
 
-    Of what was done only the key is kept, so that it is known if it comes again: what people wrote is theirs.
+    Of a finished job only the key is kept, so that a repetition is recognised; its payload is deleted.
     """
 
     def __init__(self, db: Database, queue: str) -> None:
         self.queue = queue
         self._db = db
         self._wake_up = db.event(queue)
-        self._commits = BatchInserter(db)
-        self.put_at: datetime | None = None
-        """When this process last kept a draft, or had it already; None before the first."""
+        self.last_enqueued_at: datetime | None = None
+        """When this process last called `enqueue`; None before the first call."""
 
-    async def enqueue(self, *drafts: NewJob, now: datetime) -> int:
-        """Keep the drafts; returns how many were new, after the commit. Calls at the same time share a commit.
+    async def enqueue(self, *new: NewJob, now: datetime) -> int:
+        """Store the jobs and return how many were new, after the commit. Calls at the same time share a commit.
 
-        A key that is there already, in whatever state, is not put again.
+        A job whose key exists, in whatever state, is not stored again.
 
         Raises:
-            DatabaseUnavailable: nothing was kept.
+            DatabaseUnavailable: nothing was stored.
         """
-        if not drafts:
+        if not new:
             return 0
-        new = await self._commits.insert(self._rows(drafts, now))
-        self.put_at = now
-        if new:
-            self.notify()
-        return new
+        number = await self._db.write(self.enqueue_in, *new, now=now)
+        self.last_enqueued_at = now
+        return number
 
-    async def enqueue_in(self, tx: AsyncConnection, *drafts: NewJob, now: datetime) -> None:
-        """Keep the drafts as a part of the transaction `tx`; whoever waits is woken after its commit."""
-        if drafts:
-            await sqlite.insert_mail(tx, self._rows(drafts, now))
-            self._db.after_commit(tx, self.notify)
+    def enqueue_in(self, tx: sa.Connection, *new: NewJob, now: datetime) -> int:
+        """Store the jobs as a part of the transaction `tx` and return how many were new; the worker wakes after it."""
+        number = 0
+        for statement, values in sqlite.insert_statements(self._rows(new, now)):
+            number += len(tx.exec_driver_sql(statement, values).all())
+        if number:
+            after_commit(tx, self.notify)
+        return number
 
     async def claim(self, *, now: datetime, limit: int, lease_seconds: float) -> list[Job]:
-        """Lease the oldest mail of each lane, if it is due and nobody holds it; at most `limit`, oldest first.
+        """Lease the oldest job of each ordering key, if it is due and not leased; at most `limit`, oldest first.
 
-        Whoever does not settle it within `lease_seconds` loses it: it can be claimed again.
+        A job that is not finished within `lease_seconds` can be claimed again.
         """
         self._wake_up.clear()
         due = await self.next_due()
@@ -82,128 +79,144 @@ class JobQueue:
             "limit": limit,
             "lease": secrets.token_hex(16),
         }
-        async with self._db.transaction() as tx:
-            found = (await tx.execute(_CLAIM, values)).all()
-        return [Job(*row) for row in sorted(found)]
+        return await self._db.write(_claim, values)
 
-    async def finish(self, job: Job, verdict: Outcome, *, now: datetime, in_transaction: Also | None = None) -> bool:
-        """Write what became of a claimed mail; False (and nothing is written) if the lease is not ours any more.
+    async def finish(
+        self,
+        job: Job,
+        outcome: Outcome,
+        *,
+        now: datetime,
+        in_transaction: Callable[[sa.Connection], object] | None = None,
+    ) -> bool:
+        """Store the outcome of a claimed job; False, and nothing is written, if the lease is not ours any more.
 
-        `also` writes in the same transaction, so that neither is there without the other.
+        `in_transaction` writes in the same transaction, so that neither exists without the other.
         """
-        change = _SETTLE_DONE if isinstance(verdict, Done) else _SETTLE
-        return await self._settle(job, _values(job, verdict, now), in_transaction, change)
-
-    async def release(self, job: Job) -> bool:
-        """Give a claimed mail back untouched; False if the lease is not ours any more."""
-        return await self._settle(job, {})
+        change = _FINISH_DONE if isinstance(outcome, Done) else _FINISH
+        lease = {"which": job.id, "ours": job.lease, "lease": None, "lease_until": None}
+        return await self._db.write(self._finish, change, {**_values(job, outcome, now), **lease}, in_transaction)
 
     async def release_leases(self) -> None:
-        """Void every lease: for whoever knows that nobody else can hold one, so that a crash costs no waiting."""
-        leased = (jobs.c.queue == self.queue) & _WAITING & jobs.c.lease.is_not(None)
-        await self._change(jobs.update().where(leased).values(lease=None, lease_until=None))
+        """End every lease: for a caller that knows that no other process can hold one, so that a crash costs no wait."""
+        await self._db.write(self._release_leases)
 
     async def next_due(self) -> datetime | None:
-        """When the next mail can be claimed at the earliest (it is due, or its lease ends); None if none waits."""
-        async with self._db.glance() as tx:
-            found: int | None = (await tx.execute(_NEXT_DUE, {"queue": self.queue})).scalar()
-        return None if found is None else _time(found)
+        """When the next job can be claimed (it is due, or its lease ends); None if none is pending."""
+        return await self._db.read(_time_of, _NEXT_DUE, self.queue)
 
     async def wait(self) -> None:
-        """Return when this process put or settled something in this box since the last `claim`."""
+        """Return when this process enqueued or finished a job of this queue since the last `claim`."""
         await self._wake_up.wait()
 
     def notify(self) -> None:
-        """Wake whoever waits; `put`, `put_within` and `settle` do so themselves."""
+        """Wake the worker; `enqueue`, `enqueue_in` and `finish` do so themselves."""
         self._wake_up.set()
 
     async def depth(self) -> int:
-        """How many mails wait, leased ones included."""
-        query = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.queue == self.queue, _WAITING)
-        async with self._db.reading() as tx:
-            return (await tx.execute(query)).scalar_one()
+        """The number of pending jobs, leased ones included."""
+        return await self._db.read(_count, self.queue, _PENDING)
 
     async def dead_count(self) -> int:
-        """How many mails wait for a human."""
-        query = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.queue == self.queue, _SET_ASIDE)
-        async with self._db.reading() as tx:
-            return (await tx.execute(query)).scalar_one()
+        """The number of dead jobs, which wait for an operator."""
+        return await self._db.read(_count, self.queue, _DEAD)
 
     async def oldest_age(self, now: datetime) -> float:
-        """For how many seconds the oldest waiting mail has been here; 0 if none waits."""
-        async with self._db.glance() as tx:
-            found: int | None = (await tx.execute(_OLDEST, {"queue": self.queue})).scalar()
-        return 0.0 if found is None else max((now - _time(found)).total_seconds(), 0.0)
+        """The age of the oldest pending job in seconds; 0 if none is pending."""
+        oldest = await self._db.read(_time_of, _OLDEST, self.queue)
+        return 0.0 if oldest is None else max((now - oldest).total_seconds(), 0.0)
 
     async def oldest_created_at(self, ordering_key: str) -> datetime | None:
-        """When the oldest mail was put that waits in a lane; None if none does."""
-        query = sa.select(sa.func.min(jobs.c.created_at)).where(
-            jobs.c.queue == self.queue, _WAITING, jobs.c.ordering_key == ordering_key
-        )
-        async with self._db.reading() as tx:
-            found: datetime | None = (await tx.execute(query)).scalar_one()
-        return found
+        """When the oldest pending job with this ordering key was created; None if there is none."""
+        return await self._db.read(_oldest_created_at, self.queue, ordering_key)
 
     async def dead_jobs(self, *, limit: int = 100, before: int | None = None) -> list[DeadJob]:
-        """The mails that wait for a human, newest first; `before` is the id that the page above ended with."""
-        query = sa.select(jobs).where(jobs.c.queue == self.queue, _SET_ASIDE).order_by(jobs.c.id.desc()).limit(limit)
-        if before is not None:
-            query = query.where(jobs.c.id < before)
-        async with self._db.reading() as tx:
-            return [_to_set_aside(row) for row in (await tx.execute(query)).mappings()]
+        """The dead jobs, newest first; `before` is the id with which the previous page ended."""
+        return await self._db.read(_dead_jobs, self.queue, limit, before)
 
     async def retry_dead(self, *, now: datetime) -> int:
-        """Have everything that was set aside tried anew, at once; returns how many mails that are."""
-        anew = {"state": "pending", "scheduled_at": now, "attempts": 0, "finished_at": None}
-        async with self._db.transaction() as tx:
-            back = (await tx.execute(jobs.update().where(jobs.c.queue == self.queue, _SET_ASIDE).values(anew))).rowcount
-            self._db.after_commit(tx, self.notify)
-        return back
+        """Make every dead job pending again, due at once; returns how many."""
+        return await self._db.write(self._retry_dead, now)
 
     async def delete_done(self, *, before: datetime) -> int:
-        """Forget what was done before that time (and its keys), at most `FEW` of it; returns how many that were."""
-        return await self._forget(_DONE, before)
+        """Delete jobs (and their keys) that were done before that time, at most `CHUNK_SIZE`; returns how many."""
+        return await self._db.write(_delete, self.queue, _DONE, before)
 
     async def delete_dead(self, *, before: datetime) -> int:
-        """The same of what was set aside, and what nobody has had tried again since."""
-        return await self._forget(_SET_ASIDE, before)
+        """Delete jobs that died before that time and were not retried, at most `CHUNK_SIZE`; returns how many."""
+        return await self._db.write(_delete, self.queue, _DEAD, before)
 
-    async def _forget(self, state: sa.ColumnElement[bool], before: datetime) -> int:
-        old = (
-            sa.select(jobs.c.id).where(jobs.c.queue == self.queue, state, jobs.c.finished_at < before).limit(CHUNK_SIZE)
-        )
-        async with self._db.transaction() as tx:
-            return (await tx.execute(jobs.delete().where(jobs.c.id.in_(old.scalar_subquery())))).rowcount
-
-    def _rows(self, drafts: tuple[NewJob, ...], now: datetime) -> list[sqlite.Row]:
+    def _rows(self, new: tuple[NewJob, ...], now: datetime) -> list[sqlite.Row]:
         at = _micros(now)
         return [
             (
                 self.queue,
-                d.key,
-                d.ordering_key,
-                d.kind,
-                d.payload,
+                job.key,
+                job.ordering_key,
+                job.kind,
+                job.payload,
                 at,
-                at if d.scheduled_at is None else _micros(d.scheduled_at),
+                at if job.scheduled_at is None else _micros(job.scheduled_at),
             )
-            for d in drafts
+            for job in new
         ]
 
-    async def _settle(
-        self, claimed: Job, values: dict[str, Any], also: Also | None = None, change: sa.Update = _SETTLE
+    def _finish(
+        self,
+        tx: sa.Connection,
+        change: sa.Update,
+        values: dict[str, Any],
+        in_transaction: Callable[[sa.Connection], object] | None,
     ) -> bool:
-        which = {"which": claimed.id, "ours": claimed.lease}
-        return await self._change(change, {**values, **which, "lease": None, "lease_until": None}, also)
-
-    async def _change(self, change: sa.Update, values: dict[str, Any] | None = None, also: Also | None = None) -> bool:
-        async with self._db.transaction() as tx:
-            changed = bool((await tx.execute(change, values)).rowcount)
-            if changed and also is not None:
-                await also(tx)
+        changed = bool(tx.execute(change, values).rowcount)
         if changed:
-            self.notify()
+            after_commit(tx, self.notify)
+            if in_transaction is not None:
+                in_transaction(tx)
         return changed
+
+    def _release_leases(self, tx: sa.Connection) -> None:
+        leased = (jobs.c.queue == self.queue) & _PENDING & jobs.c.lease.is_not(None)
+        if tx.execute(jobs.update().where(leased).values(lease=None, lease_until=None)).rowcount:
+            after_commit(tx, self.notify)
+
+    def _retry_dead(self, tx: sa.Connection, now: datetime) -> int:
+        values = {"state": "pending", "scheduled_at": now, "attempts": 0, "finished_at": None}
+        number = tx.execute(jobs.update().where(jobs.c.queue == self.queue, _DEAD).values(values)).rowcount
+        after_commit(tx, self.notify)
+        return number
+
+
+def _claim(tx: sa.Connection, values: dict[str, Any]) -> list[Job]:
+    return [Job(*row) for row in sorted(tx.execute(_CLAIM, values).all())]
+
+
+def _time_of(tx: sa.Connection, statement: sa.TextClause, queue: str) -> datetime | None:
+    found: int | None = tx.execute(statement, {"queue": queue}).scalar()
+    return None if found is None else _time(found)
+
+
+def _count(tx: sa.Connection, queue: str, state: sa.ColumnElement[bool]) -> int:
+    query = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.queue == queue, state)
+    return tx.execute(query).scalar_one()
+
+
+def _oldest_created_at(tx: sa.Connection, queue: str, ordering_key: str) -> datetime | None:
+    mine = (jobs.c.queue == queue) & _PENDING & (jobs.c.ordering_key == ordering_key)
+    found: datetime | None = tx.execute(sa.select(sa.func.min(jobs.c.created_at)).where(mine)).scalar_one()
+    return found
+
+
+def _dead_jobs(tx: sa.Connection, queue: str, limit: int, before: int | None) -> list[DeadJob]:
+    query = sa.select(jobs).where(jobs.c.queue == queue, _DEAD).order_by(jobs.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(jobs.c.id < before)
+    return [_to_dead_job(row) for row in tx.execute(query).mappings()]
+
+
+def _delete(tx: sa.Connection, queue: str, state: sa.ColumnElement[bool], before: datetime) -> int:
+    old = sa.select(jobs.c.id).where(jobs.c.queue == queue, state, jobs.c.finished_at < before).limit(CHUNK_SIZE)
+    return tx.execute(jobs.delete().where(jobs.c.id.in_(old.scalar_subquery()))).rowcount
 
 
 _CLAIM = sa.text(sqlite.CLAIM).columns(
@@ -221,19 +234,19 @@ _NEXT_DUE = sa.text(sqlite.NEXT_DUE)
 _OLDEST = sa.text(sqlite.OLDEST)
 
 
-async def move_ordering_key(tx: AsyncConnection, queue: str, ordering_key: str, to: str) -> None:
-    """Have what waits in a lane wait in another one, as a part of the transaction `tx`; it keeps its order."""
-    await tx.execute(
+def move_ordering_key(tx: sa.Connection, queue: str, ordering_key: str, to: str) -> None:
+    """Move the pending jobs of an ordering key to another one; they keep their order."""
+    tx.execute(
         jobs.update()
-        .where(jobs.c.queue == queue, jobs.c.ordering_key == ordering_key, _WAITING)
+        .where(jobs.c.queue == queue, jobs.c.ordering_key == ordering_key, _PENDING)
         .values(ordering_key=to)
     )
 
 
-def _values(claimed: Job, verdict: Outcome, now: datetime) -> dict[str, Any]:
-    match verdict:
-        case Done(note):
-            return {"state": "done", "reason": note, "finished_at": now}
+def _values(claimed: Job, outcome: Outcome, now: datetime) -> dict[str, Any]:
+    match outcome:
+        case Done(reason):
+            return {"state": "done", "reason": reason, "finished_at": now}
         case DeadLetter(reason):
             return {"state": "dead", "reason": reason, "finished_at": now}
         case Retry(reason, wait):
@@ -242,7 +255,7 @@ def _values(claimed: Job, verdict: Outcome, now: datetime) -> dict[str, Any]:
             return {"scheduled_at": now + timedelta(seconds=wait)}
 
 
-def _to_set_aside(row: Any) -> DeadJob:
+def _to_dead_job(row: Any) -> DeadJob:
     return DeadJob(
         id=row["id"],
         queue=row["queue"],

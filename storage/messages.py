@@ -2,199 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database.database import CHUNK_SIZE, Database
 from storage.job_queue import move_ordering_key
 from storage.models.payment import ChatTarget
 from storage.schema.chats import chat_status, prompts
 from storage.schema.payments import payment_messages, payments
 from storage.schema.shops import shop_chats
-
-
-@dataclass(frozen=True)
-class ChatStatus:
-    """What holds for a chat: its newest id, until when to leave it alone, and whether it is closed to us."""
-
-    chat_id: int
-    not_before: datetime | None = None
-    blocked_reason: str | None = None
-
-
-class MessageRepository:
-    """Cards and chats as Telegram has them; every change is one transaction."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-
-    async def payment_message(self, payment_id: str) -> PaymentMessage:
-        """Where the payment's one message is."""
-        async with self._db.glance() as tx:
-            return row_to_payment_message((await tx.execute(_CARD, {"key": payment_id})).mappings().one())
-
-    async def mark_sending(self, payment_id: str) -> None:
-        """Write down that the card is about to be posted, so that a repeat can be counted."""
-        await self._update_payment_message(_SENDING, payment_id)
-
-    async def mark_not_sent(self, payment_id: str) -> None:
-        """Take that back: it surely was not posted."""
-        await self._update_payment_message(_NOT_SENT, payment_id)
-
-    async def mark_sent(
-        self, payment_id: str, chat: ChatTarget, message_id: int, version: int, *, now: datetime
-    ) -> bool:
-        """Write down the card's message; the first one stored is the card of record (False if there was one)."""
-        where = {"chat_id": chat.chat_id, "thread_id": chat.thread_id, "message_id": message_id}
-        return await self._update_payment_message(_POSTED, payment_id, **where, shown_version=version, shown_at=now)
-
-    async def adopt_message(self, payment_id: str, chat: ChatTarget, message_id: int, *, now: datetime) -> None:
-        """A button of this message was pressed while no card was known: then this is it, sent before a crash.
-
-        Unless it stands in another chat than the card, or is one already, for then the press was forged.
-        """
-        card = await self.payment_message(payment_id)
-        if (
-            card.message_id is not None
-            or not card.send_attempts
-            or await self._is_payment_message(chat.chat_id, message_id)
-        ):
-            return
-        if (await self.chat_status(card.chat.chat_id)).chat_id == chat.chat_id:
-            await self.mark_sent(payment_id, chat, message_id, 0, now=now)
-
-    async def mark_shown(self, payment_id: str, version: int, *, now: datetime) -> None:
-        """Write down which version the card shows."""
-        await self._update_payment_message(_SHOWN, payment_id, version=version, shown_version=version, shown_at=now)
-
-    async def set_qr_message(self, payment_id: str, message_id: int | None) -> None:
-        """Write down which message holds the QR code, or that none does any more."""
-        await self._update_payment_message(_CHANGE, payment_id, qr_message_id=message_id)
-
-    async def stale_qr_message(self, payment_id: str) -> tuple[int, int] | None:
-        """Chat and message of the QR code of a payment that nobody can pay any more, while it stands."""
-        async with self._db.glance() as tx:
-            found = (await tx.execute(_IDLE_PICTURE, {"key": payment_id})).first()
-        return None if found is None else (found.chat_id, found.qr_message_id)
-
-    async def mark_deleted(self, payment_id: str, message_id: int) -> None:
-        """Write down that this message, the payment's card, is gone."""
-        await self._update_payment_message(
-            _LOST, payment_id, which=message_id, message_id=None, is_deleted=True, send_attempts=0
-        )
-
-    async def chat_status(self, chat_id: int) -> ChatStatus:
-        """What Telegram said about a chat, after following it to where it moved."""
-        async with self._db.glance() as tx:
-            for _ in range(4):
-                row = (await tx.execute(_STANDING, {"key": chat_id})).mappings().first()
-                if row is None:
-                    return ChatStatus(chat_id)
-                if row["moved_to"] is None:
-                    return ChatStatus(chat_id, row["not_before"], row["blocked_reason"])
-                chat_id = row["moved_to"]
-        return ChatStatus(chat_id)
-
-    async def set_retry_after(self, chat_id: int, until: datetime) -> None:
-        """Leave the chat alone until then."""
-        await self._update_chat_status(chat_id, {"not_before": until})
-
-    async def mark_blocked(self, chat_id: int, reason: str) -> bool:
-        """Note that Telegram does not let us into the chat; True if that is news."""
-        known = (await self.chat_status(chat_id)).blocked_reason
-        await self._update_chat_status(chat_id, {"blocked_reason": reason})
-        return known is None
-
-    async def mark_unblocked(self, chat_id: int) -> None:
-        """Somebody spoke to us there: the chat is open again."""
-        if (await self.chat_status(chat_id)).blocked_reason is not None:
-            await self._update_chat_status(chat_id, {"blocked_reason": None})
-
-    async def migrate_chat(self, chat_id: int, moved_to: int) -> list[str]:
-        """A group became a supergroup: its shop, its payments and what was asked there follow, once.
-
-        Messages of the old group cannot be edited any more, and their numbers mean others in the new one, so every card
-        counts as deleted. Returns the payments whose cards that were and which have not ended.
-        """
-        if chat_id == moved_to:
-            return []
-        there: dict[str, object] = {"chat_id": moved_to}
-        gone = {"message_id": None, "is_deleted": True, "send_attempts": 0, "qr_message_id": None}
-        async with self._db.transaction() as tx:
-            await _put(tx, chat_id, {"moved_to": moved_to})
-            here = sa.exists().where(
-                payment_messages.c.payment_id == payments.c.id, payment_messages.c.chat_id == chat_id
-            )
-            open_ = sa.select(payments.c.id).where(payments.c.closed_at.is_(None), here)
-            found = list((await tx.execute(open_)).scalars())
-            await _move(tx, payments.c.id, payments.c.chat_id, chat_id, there)
-            await _move(tx, prompts.c.id, prompts.c.chat_id, chat_id, there)
-            await _move(tx, payment_messages.c.payment_id, payment_messages.c.chat_id, chat_id, there | gone)
-            await _take_along(tx, chat_id, moved_to)
-            known = (await tx.execute(sa.select(shop_chats.c.chat_id).where(shop_chats.c.chat_id == moved_to))).first()
-            if known is None:
-                await tx.execute(shop_chats.update().where(shop_chats.c.chat_id == chat_id).values(chat_id=moved_to))
-        return found
-
-    async def _is_payment_message(self, chat_id: int, message_id: int) -> bool:
-        where = (payment_messages.c.chat_id == chat_id) & (payment_messages.c.message_id == message_id)
-        async with self._db.glance() as tx:
-            return (await tx.execute(sa.select(payment_messages.c.payment_id).where(where))).first() is not None
-
-    async def _update_chat_status(self, chat_id: int, values: dict[str, object]) -> None:
-        async with self._db.transaction() as tx:
-            await _put(tx, chat_id, values)
-
-    async def _update_payment_message(self, change: sa.Update, payment_id: str, **values: object) -> bool:
-        async with self._db.transaction() as tx:
-            return bool((await tx.execute(change, {"key": payment_id, **values})).rowcount)
-
-
-_CARD = sa.select(payment_messages).where(payment_messages.c.payment_id == sa.bindparam("key"))
-_STANDING = sa.select(chat_status).where(chat_status.c.chat_id == sa.bindparam("key"))
-_CHANGE = payment_messages.update().where(payment_messages.c.payment_id == sa.bindparam("key"))
-_SENDING = _CHANGE.values(send_attempts=payment_messages.c.send_attempts + 1)
-_NOT_SENT = _CHANGE.values(send_attempts=payment_messages.c.send_attempts - 1)
-_POSTED = _CHANGE.where(payment_messages.c.message_id.is_(None))
-_SHOWN = _CHANGE.where(payment_messages.c.shown_version <= sa.bindparam("version"))
-_LOST = _CHANGE.where(payment_messages.c.message_id == sa.bindparam("which"))
-_IDLE_PICTURE = (
-    sa.select(payment_messages.c.chat_id, payment_messages.c.qr_message_id)
-    .join(payments, payments.c.id == payment_messages.c.payment_id)
-    .where(payment_messages.c.payment_id == sa.bindparam("key"), payment_messages.c.qr_message_id.is_not(None))
-    .where(payments.c.status.not_in(("created", "open")))
-)
-# Made once: to put a statement together costs more than to run it.
-
-
-async def _take_along(tx: AsyncConnection, chat_id: int, moved_to: int) -> None:
-    """What waits to be sent stays ahead of what comes after, and waits as long as Telegram said."""
-    await move_ordering_key(tx, "outbox", str(chat_id), str(moved_to))
-    until = (await tx.execute(sa.select(chat_status.c.not_before).where(chat_status.c.chat_id == chat_id))).scalar()
-    if until is not None:
-        await _put(tx, moved_to, {"not_before": until})
-
-
-async def _put(tx: AsyncConnection, chat_id: int, values: dict[str, object]) -> None:
-    changed = await tx.execute(chat_status.update().where(chat_status.c.chat_id == chat_id).values(**values))
-    if not changed.rowcount:
-        await tx.execute(chat_status.insert().values(chat_id=chat_id, **values))
-
-
-async def _move(
-    tx: AsyncConnection, key: sa.Column[str], where: sa.Column[int], chat_id: int, values: dict[str, object]
-) -> None:
-    """Change the rows of a chat a few at a time, and let others have their turn in between."""
-    few = sa.select(key).where(where == chat_id).limit(CHUNK_SIZE)
-    change = key.table.update().where(key.in_(few.scalar_subquery())).values(**values)
-    moved = CHUNK_SIZE
-    while moved == CHUNK_SIZE:
-        moved = (await tx.execute(change)).rowcount
-        await asyncio.sleep(0)
 
 
 @dataclass(frozen=True)
@@ -217,6 +34,169 @@ class PaymentMessage:
     def exists(self) -> bool:
         """Whether there is a message to be edited."""
         return self.message_id is not None or self.chat.inline_message_id is not None
+
+
+@dataclass(frozen=True)
+class ChatStatus:
+    """What holds for a chat: its newest id, until when to leave it alone, and whether it is closed to us."""
+
+    chat_id: int
+    not_before: datetime | None = None
+    blocked_reason: str | None = None
+
+
+def get_payment_message(tx: sa.Connection, payment_id: str) -> PaymentMessage:
+    """Where the payment's one message is."""
+    return row_to_payment_message(tx.execute(_CARD, {"key": payment_id}).mappings().one())
+
+
+def mark_sending(tx: sa.Connection, payment_id: str) -> None:
+    """Write down that the card is about to be posted, so that a repeat can be counted."""
+    _update_payment_message(tx, _SENDING, payment_id)
+
+
+def mark_not_sent(tx: sa.Connection, payment_id: str) -> None:
+    """Take that back: it surely was not posted."""
+    _update_payment_message(tx, _NOT_SENT, payment_id)
+
+
+def mark_sent(
+    tx: sa.Connection, payment_id: str, chat: ChatTarget, message_id: int, version: int, *, now: datetime
+) -> bool:
+    """Write down the card's message; the first one stored is the card of record (False if there was one)."""
+    where = {"chat_id": chat.chat_id, "thread_id": chat.thread_id, "message_id": message_id}
+    return _update_payment_message(tx, _POSTED, payment_id, **where, shown_version=version, shown_at=now)
+
+
+def adopt_message(tx: sa.Connection, payment_id: str, chat: ChatTarget, message_id: int, *, now: datetime) -> None:
+    """A button of this message was pressed while no card was known: then this is it, sent before a crash.
+
+    Unless it stands in another chat than the card, or is one already, for then the press was forged.
+    """
+    card = get_payment_message(tx, payment_id)
+    if card.message_id is not None or not card.send_attempts or _is_payment_message(tx, chat.chat_id, message_id):
+        return
+    if get_chat_status(tx, card.chat.chat_id).chat_id == chat.chat_id:
+        mark_sent(tx, payment_id, chat, message_id, 0, now=now)
+
+
+def mark_shown(tx: sa.Connection, payment_id: str, version: int, *, now: datetime) -> None:
+    """Write down which version the card shows."""
+    _update_payment_message(tx, _SHOWN, payment_id, version=version, shown_version=version, shown_at=now)
+
+
+def set_qr_message(tx: sa.Connection, payment_id: str, message_id: int | None) -> None:
+    """Write down which message holds the QR code, or that none does any more."""
+    _update_payment_message(tx, _CHANGE, payment_id, qr_message_id=message_id)
+
+
+def stale_qr_message(tx: sa.Connection, payment_id: str) -> tuple[int, int] | None:
+    """Chat and message of the QR code of a payment that nobody can pay any more, while it stands."""
+    found = tx.execute(_IDLE_PICTURE, {"key": payment_id}).first()
+    return None if found is None else (found.chat_id, found.qr_message_id)
+
+
+def mark_deleted(tx: sa.Connection, payment_id: str, message_id: int) -> None:
+    """Write down that this message, the payment's card, is gone."""
+    _update_payment_message(tx, _LOST, payment_id, which=message_id, message_id=None, is_deleted=True, send_attempts=0)
+
+
+def get_chat_status(tx: sa.Connection, chat_id: int) -> ChatStatus:
+    """What Telegram said about a chat, after following it to where it moved."""
+    for _ in range(4):
+        row = tx.execute(_STANDING, {"key": chat_id}).mappings().first()
+        if row is None:
+            return ChatStatus(chat_id)
+        if row["moved_to"] is None:
+            return ChatStatus(chat_id, row["not_before"], row["blocked_reason"])
+        chat_id = row["moved_to"]
+    return ChatStatus(chat_id)
+
+
+def set_retry_after(tx: sa.Connection, chat_id: int, until: datetime) -> None:
+    """Leave the chat alone until then."""
+    _update_chat_status(tx, chat_id, {"not_before": until})
+
+
+def mark_blocked(tx: sa.Connection, chat_id: int, reason: str) -> bool:
+    """Note that Telegram does not let us into the chat; True if that is news."""
+    known = get_chat_status(tx, chat_id).blocked_reason
+    _update_chat_status(tx, chat_id, {"blocked_reason": reason})
+    return known is None
+
+
+def mark_unblocked(tx: sa.Connection, chat_id: int) -> None:
+    """Somebody spoke to us there: the chat is open again."""
+    if get_chat_status(tx, chat_id).blocked_reason is not None:
+        _update_chat_status(tx, chat_id, {"blocked_reason": None})
+
+
+def migrate_chat(tx: sa.Connection, chat_id: int, moved_to: int) -> list[str]:
+    """A group became a supergroup: its shop, its payments and what was asked there follow, once.
+
+    Messages of the old group cannot be edited any more, and their numbers mean others in the new one, so every card
+    counts as deleted. Returns the payments whose cards that were and which have not ended.
+    """
+    if chat_id == moved_to:
+        return []
+    there: dict[str, object] = {"chat_id": moved_to}
+    gone = {"message_id": None, "is_deleted": True, "send_attempts": 0, "qr_message_id": None}
+    _put(tx, chat_id, {"moved_to": moved_to})
+    here = sa.exists().where(payment_messages.c.payment_id == payments.c.id, payment_messages.c.chat_id == chat_id)
+    open_ = sa.select(payments.c.id).where(payments.c.closed_at.is_(None), here)
+    found = list(tx.execute(open_).scalars())
+    tx.execute(payments.update().where(payments.c.chat_id == chat_id).values(**there))
+    tx.execute(prompts.update().where(prompts.c.chat_id == chat_id).values(**there))
+    tx.execute(payment_messages.update().where(payment_messages.c.chat_id == chat_id).values(**there, **gone))
+    _take_along(tx, chat_id, moved_to)
+    known = tx.execute(sa.select(shop_chats.c.chat_id).where(shop_chats.c.chat_id == moved_to)).first()
+    if known is None:
+        tx.execute(shop_chats.update().where(shop_chats.c.chat_id == chat_id).values(chat_id=moved_to))
+    return found
+
+
+def _is_payment_message(tx: sa.Connection, chat_id: int, message_id: int) -> bool:
+    where = (payment_messages.c.chat_id == chat_id) & (payment_messages.c.message_id == message_id)
+    return tx.execute(sa.select(payment_messages.c.payment_id).where(where)).first() is not None
+
+
+def _update_chat_status(tx: sa.Connection, chat_id: int, values: dict[str, object]) -> None:
+    _put(tx, chat_id, values)
+
+
+def _update_payment_message(tx: sa.Connection, change: sa.Update, payment_id: str, **values: object) -> bool:
+    return bool(tx.execute(change, {"key": payment_id, **values}).rowcount)
+
+
+_CARD = sa.select(payment_messages).where(payment_messages.c.payment_id == sa.bindparam("key"))
+_STANDING = sa.select(chat_status).where(chat_status.c.chat_id == sa.bindparam("key"))
+_CHANGE = payment_messages.update().where(payment_messages.c.payment_id == sa.bindparam("key"))
+_SENDING = _CHANGE.values(send_attempts=payment_messages.c.send_attempts + 1)
+_NOT_SENT = _CHANGE.values(send_attempts=payment_messages.c.send_attempts - 1)
+_POSTED = _CHANGE.where(payment_messages.c.message_id.is_(None))
+_SHOWN = _CHANGE.where(payment_messages.c.shown_version <= sa.bindparam("version"))
+_LOST = _CHANGE.where(payment_messages.c.message_id == sa.bindparam("which"))
+_IDLE_PICTURE = (
+    sa.select(payment_messages.c.chat_id, payment_messages.c.qr_message_id)
+    .join(payments, payments.c.id == payment_messages.c.payment_id)
+    .where(payment_messages.c.payment_id == sa.bindparam("key"), payment_messages.c.qr_message_id.is_not(None))
+    .where(payments.c.status.not_in(("created", "open")))
+)
+# Made once: to put a statement together costs more than to run it.
+
+
+def _take_along(tx: sa.Connection, chat_id: int, moved_to: int) -> None:
+    """What waits to be sent stays ahead of what comes after, and waits as long as Telegram said."""
+    move_ordering_key(tx, "outbox", str(chat_id), str(moved_to))
+    until = tx.execute(sa.select(chat_status.c.not_before).where(chat_status.c.chat_id == chat_id)).scalar()
+    if until is not None:
+        _put(tx, moved_to, {"not_before": until})
+
+
+def _put(tx: sa.Connection, chat_id: int, values: dict[str, object]) -> None:
+    changed = tx.execute(chat_status.update().where(chat_status.c.chat_id == chat_id).values(**values))
+    if not changed.rowcount:
+        tx.execute(chat_status.insert().values(chat_id=chat_id, **values))
 
 
 def row_to_payment_message(row: sa.RowMapping) -> PaymentMessage:

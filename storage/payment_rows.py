@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.models.hashing import sha256_hex
 from storage.models.money import Money
@@ -50,19 +49,19 @@ _LOCKED = PAYMENTS.where(payments.c.id == sa.bindparam("key")).with_for_update(o
 # Made once: to put a statement together costs more than to run it.
 
 
-async def get_payment_by(tx: AsyncConnection, column: str, key: str) -> Payment | None:
+def get_payment_by(tx: sa.Connection, column: str, key: str) -> Payment | None:
     """The one payment that has `key` in a unique column: id, intent_id, source or token_hash."""
-    return _first((await tx.execute(_BY[column], {"key": key})).mappings())
+    return _first(tx.execute(_BY[column], {"key": key}).mappings())
 
 
-async def get_payment_for_update(tx: AsyncConnection, payment_id: str) -> Payment | None:
+def get_payment_for_update(tx: sa.Connection, payment_id: str) -> Payment | None:
     """The payment, which nobody else changes in this transaction."""
-    return _first((await tx.execute(_LOCKED, {"key": payment_id})).mappings())
+    return _first(tx.execute(_LOCKED, {"key": payment_id}).mappings())
 
 
-async def payment_where(tx: AsyncConnection, condition: sa.ColumnElement[bool]) -> Payment | None:
+def payment_where(tx: sa.Connection, condition: sa.ColumnElement[bool]) -> Payment | None:
     """The one payment that meets the condition."""
-    return _first((await tx.execute(PAYMENTS.where(condition))).mappings())
+    return _first(tx.execute(PAYMENTS.where(condition)).mappings())
 
 
 def _first(found: sa.MappingResult) -> Payment | None:
@@ -70,9 +69,9 @@ def _first(found: sa.MappingResult) -> Payment | None:
     return None if row is None else row_to_payment(row)
 
 
-async def payments_by(tx: AsyncConnection, query: sa.Select[Any]) -> Sequence[Payment]:
+def payments_by(tx: sa.Connection, query: sa.Select[Any]) -> Sequence[Payment]:
     """All payments of a query made from `PAYMENTS`."""
-    return [row_to_payment(row) for row in (await tx.execute(query)).mappings()]
+    return [row_to_payment(row) for row in tx.execute(query).mappings()]
 
 
 def row_to_payment(row: sa.RowMapping) -> Payment:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import payment_rows
 from storage.audit_log import record_for_payment
-from storage.database.database import Database
-from storage.errors import InvalidTransition, StaleTransition
+from storage.database.database import Database, after_commit
+from storage.errors import InvalidTransition
 from storage.job_queue import JobQueue
 from storage.models.job import NewJob
 from storage.models.payment import TRANSITIONS, Payment, PaymentStatus
@@ -33,16 +32,6 @@ ALPHABET = "0123456789" + LETTERS
 """Crockford's alphabet; a reference begins with a letter and goes on with a digit, so it never reads as an amount."""
 
 
-@dataclass(frozen=True)
-class AuditEntry:
-    """One line of a payment's history: `detail` is small and free of secrets."""
-
-    at: datetime
-    actor: str
-    action: str
-    detail: dict[str, Any]
-
-
 class PaymentRepository:
     """Payments, their attempts, cards and history; `announce` says what a change tells, `schedule` when to look."""
 
@@ -53,29 +42,27 @@ class PaymentRepository:
         self._schedule = schedule
         self._wake_up = db.event(PAYMENTS_CHANGED)
 
-    async def create(self, payment: Payment, *, params: Callable[[Payment], str]) -> Payment:
+    def create(self, tx: sa.Connection, payment: Payment, *, params: Callable[[Payment], str]) -> Payment:
         """Write the payment with its first attempt and frozen parameters; the same `source` gives the same payment.
 
         `params` makes the parameters once the payment has its reference.
         """
-        async with self._db.transaction() as tx:
-            known = await payment_rows.get_payment_by(tx, "request_key", payment.request_key)
-            if known is not None:
-                return known
-            payment = replace(payment, reference=await _generate_reference(tx, payment.shop_id))
-            payment = replace(payment, next_check_at=self._schedule(payment, payment.created_at))
-            frozen = params(payment)
-            await tx.execute(_NEW_PAYMENT, {**payment_rows.payment_to_row(payment), "create_params": frozen})
-            await tx.execute(_NEW_ATTEMPT, {**payment_rows.of_attempt(payment), "params": frozen})
-            await tx.execute(_NEW_CARD, payment_rows.new_message_row(payment))
-            await record_for_payment(
-                self._db, tx, payment, f"user:{payment.created_by}", "requested", {}, payment.created_at
-            )
-            self._db.after_commit(tx, self._wake_up.set)
+        known = payment_rows.get_payment_by(tx, "request_key", payment.request_key)
+        if known is not None:
+            return known
+        payment = replace(payment, reference=_generate_reference(tx, payment.shop_id))
+        payment = replace(payment, next_check_at=self._schedule(payment, payment.created_at))
+        frozen = params(payment)
+        tx.execute(_NEW_PAYMENT, {**payment_rows.payment_to_row(payment), "create_params": frozen})
+        tx.execute(_NEW_ATTEMPT, {**payment_rows.of_attempt(payment), "params": frozen})
+        tx.execute(_NEW_CARD, payment_rows.new_message_row(payment))
+        record_for_payment(tx, payment, f"user:{payment.created_by}", "requested", {}, payment.created_at)
+        after_commit(tx, self._wake_up.set)
         return payment
 
-    async def update(
+    def update(
         self,
+        tx: sa.Connection,
         payment_id: str,
         decide: Transition,
         *,
@@ -83,7 +70,6 @@ class PaymentRepository:
         actor: str,
         action: str,
         detail: dict[str, Any] | None = None,
-        expect: int | None = None,
         params: str | None = None,
     ) -> Payment:
         """Run a pure decision on the newest state and write what it made, its history and its announcements.
@@ -92,64 +78,57 @@ class PaymentRepository:
         parameters of a new attempt.
 
         Raises:
-            StaleTransition: the payment is not at version `expect` any more.
-            ImpossibleTransition: the decision left a state by a way that does not exist.
+            InvalidTransition: the decision left a state by a way that does not exist.
         """
-        async with self._db.transaction() as tx:
-            before = await payment_rows.get_payment_for_update(tx, payment_id)
-            if before is None:
-                raise LookupError("no such payment")
-            if expect is not None and before.version != expect:
-                raise StaleTransition
-            after = decide(before)
-            after = replace(after, next_check_at=self._schedule(after, now))
-            if after == before:
-                return after
-            self._db.after_commit(tx, self._wake_up.set)
-            if replace(after, next_check_at=before.next_check_at) == before:
-                await tx.execute(_one(payment_id).values(next_check_at=after.next_check_at))
-                return after
-            _check_transition(before, after)
-            after = await _assign_receipt_number(tx, before, replace(after, version=before.version + 1))
-            await self._write(tx, before, after, params)
-            self._db.notify_payment_changed(tx, payment_id)
-            await record_for_payment(self._db, tx, after, actor, action, detail or {}, now)
-            await self._outbox.enqueue_in(tx, *self._announce(before, after), now=now)
+        before = payment_rows.get_payment_for_update(tx, payment_id)
+        if before is None:
+            raise LookupError("no such payment")
+        after = decide(before)
+        after = replace(after, next_check_at=self._schedule(after, now))
+        if after == before:
+            return after
+        after_commit(tx, self._wake_up.set)
+        if replace(after, next_check_at=before.next_check_at) == before:
+            tx.execute(_one(payment_id).values(next_check_at=after.next_check_at))
+            return after
+        _check_transition(before, after)
+        after = _assign_receipt_number(tx, before, replace(after, version=before.version + 1))
+        self._write(tx, before, after, params)
+        self._db.notify_payment_changed(tx, payment_id)
+        record_for_payment(tx, after, actor, action, detail or {}, now)
+        self._outbox.enqueue_in(tx, *self._announce(before, after), now=now)
         return after
 
-    async def request_redraw(self, payment_id: str, *, now: datetime) -> None:
+    def request_redraw(self, tx: sa.Connection, payment_id: str, *, now: datetime) -> None:
         """Have the card shown again though nothing changed: its words depend on the time as well."""
-        async with self._db.transaction() as tx:
-            before = await payment_rows.get_payment_for_update(tx, payment_id)
-            if before is None:
-                return
-            after = replace(before, version=before.version + 1)
-            await tx.execute(_one(payment_id).values(version=after.version))
-            await self._outbox.enqueue_in(tx, *self._announce(before, after), now=now)
+        before = payment_rows.get_payment_for_update(tx, payment_id)
+        if before is None:
+            return
+        after = replace(before, version=before.version + 1)
+        tx.execute(_one(payment_id).values(version=after.version))
+        self._outbox.enqueue_in(tx, *self._announce(before, after), now=now)
 
-    async def mark_request_sent(self, payment: Payment, *, now: datetime) -> bool:
+    def mark_request_sent(self, tx: sa.Connection, payment: Payment, *, now: datetime) -> bool:
         """Note that Stripe is asked in a moment to take it or to end it; False if that is not wanted any more."""
         read = {f"read_{name}": getattr(payment, name) for name in _WISH}
-        async with self._db.transaction() as tx:
-            return bool((await tx.execute(_SEND_WISH, {"key": payment.id, "now": now, **read})).rowcount)
+        return bool(tx.execute(_SEND_WISH, {"key": payment.id, "now": now, **read}).rowcount)
 
-    async def postpone_check(self, payment_id: str, *, now: datetime) -> None:
+    def postpone_check(self, tx: sa.Connection, payment_id: str, *, now: datetime) -> None:
         """Nothing can be made of the payment at the moment: have it looked at in a while."""
         later = _one(payment_id).where(payments.c.closed_at.is_(None)).values(next_check_at=now + timedelta(minutes=5))
-        async with self._db.transaction() as tx:
-            await tx.execute(later)
+        tx.execute(later)
 
-    async def _write(self, tx: AsyncConnection, before: Payment, after: Payment, params: str | None) -> None:
-        await tx.execute(_WRITE, {**payment_rows.payment_to_row(after), "key": after.id})
+    def _write(self, tx: sa.Connection, before: Payment, after: Payment, params: str | None) -> None:
+        tx.execute(_WRITE, {**payment_rows.payment_to_row(after), "key": after.id})
         if after.attempt == before.attempt:
             return
         if after.attempt.number != before.attempt.number:
             if params is None:
                 raise ValueError("a new attempt needs its frozen parameters")
-            await tx.execute(_NEW_ATTEMPT, {**payment_rows.of_attempt(after), "params": params})
+            tx.execute(_NEW_ATTEMPT, {**payment_rows.of_attempt(after), "params": params})
             return
         which = {"key": after.id, "which": after.attempt.number}
-        await tx.execute(_WRITE_ATTEMPT, {**payment_rows.of_attempt(after), **which})
+        tx.execute(_WRITE_ATTEMPT, {**payment_rows.of_attempt(after), **which})
 
 
 def new_page_token() -> str:
@@ -166,15 +145,15 @@ def _check_transition(before: Payment, after: Payment) -> None:
         raise InvalidTransition(f"{before.status} to {after.status}")
 
 
-async def _assign_receipt_number(tx: AsyncConnection, before: Payment, after: Payment) -> Payment:
+def _assign_receipt_number(tx: sa.Connection, before: Payment, after: Payment) -> Payment:
     """The payment with the next number of its shop's receipts, if this change is the one by which it is paid."""
     if after.status is not PaymentStatus.SUCCEEDED or after.status is before.status:
         return after
-    number: int = (await tx.execute(_NEXT_RECEIPT, {"shop": after.shop_id})).scalar_one()
+    number: int = tx.execute(_NEXT_RECEIPT, {"shop": after.shop_id}).scalar_one()
     return replace(after, receipt_number=number)
 
 
-async def _generate_reference(tx: AsyncConnection, shop_id: int) -> str:
+def _generate_reference(tx: sa.Connection, shop_id: int) -> str:
     """A random reference that the shop has not used, longer as the shop fills."""
     taken = sa.select(sa.func.count()).select_from(payments).where(payments.c.shop_id == shop_id)
     size = 4
@@ -184,9 +163,9 @@ async def _generate_reference(tx: AsyncConnection, shop_id: int) -> str:
         ref = secrets.choice(LETTERS) + secrets.choice("0123456789")
         ref += "".join(secrets.choice(ALPHABET) for _ in range(size - 2))
         mine = (payments.c.shop_id == shop_id) & (payments.c.reference == ref)
-        if (await tx.execute(sa.select(payments.c.id).where(mine))).first() is None:
+        if tx.execute(sa.select(payments.c.id).where(mine)).first() is None:
             return ref
-    raise RuntimeError(f"no free reference among {(await tx.execute(taken)).scalar_one()} payments")
+    raise RuntimeError(f"no free reference among {tx.execute(taken).scalar_one()} payments")
 
 
 _NEW_PAYMENT, _NEW_ATTEMPT, _NEW_CARD = payments.insert(), attempts.insert(), payment_messages.insert()

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from storage.database.database import CHUNK_SIZE, Database
+from storage.database.database import CHUNK_SIZE
 from storage.models.payment import ChatTarget
 from storage.schema.chats import prompts
 
@@ -28,55 +28,48 @@ class Prompt:
     answer: int | None = None
 
 
-class PromptRepository:
-    """Questions by their id; every change is one transaction."""
+def create(
+    tx: sa.Connection, key: str, kind: str, chat: ChatTarget, user_id: int, body: dict[str, Any], *, now: datetime
+) -> Prompt:
+    """Keep a question to a person; the same `key` gives the same question."""
+    known = tx.execute(sa.select(prompts).where(prompts.c.key == key)).mappings().first()
+    if known is not None:
+        return _to_question(known)
+    writing = prompts.insert().returning(prompts)
+    row = tx.execute(
+        writing.values(
+            id=secrets.token_urlsafe(9),
+            key=key,
+            kind=kind,
+            chat_id=chat.chat_id,
+            thread_id=chat.thread_id,
+            user_id=user_id,
+            payload=json.dumps(body, sort_keys=True),
+            created_at=now,
+        )
+    )
+    return _to_question(row.mappings().one())
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
 
-    async def create(
-        self, key: str, kind: str, chat: ChatTarget, user_id: int, body: dict[str, Any], *, now: datetime
-    ) -> Prompt:
-        """Keep a question to a person; the same `key` gives the same question."""
-        async with self._db.transaction() as tx:
-            known = (await tx.execute(sa.select(prompts).where(prompts.c.key == key))).mappings().first()
-            if known is not None:
-                return _to_question(known)
-            writing = prompts.insert().returning(prompts)
-            row = await tx.execute(
-                writing.values(
-                    id=secrets.token_urlsafe(9),
-                    key=key,
-                    kind=kind,
-                    chat_id=chat.chat_id,
-                    thread_id=chat.thread_id,
-                    user_id=user_id,
-                    payload=json.dumps(body, sort_keys=True),
-                    created_at=now,
-                )
-            )
-            return _to_question(row.mappings().one())
+def find(tx: sa.Connection, question_id: str) -> Prompt | None:
+    """A question by its id."""
+    query = sa.select(prompts).where(prompts.c.id == question_id)
+    row = tx.execute(query).mappings().first()
+    return None if row is None else _to_question(row)
 
-    async def find(self, question_id: str) -> Prompt | None:
-        """A question by its id."""
-        async with self._db.glance() as tx:
-            query = sa.select(prompts).where(prompts.c.id == question_id)
-            row = (await tx.execute(query)).mappings().first()
-        return None if row is None else _to_question(row)
 
-    async def answer(self, question_id: str, choice: int, *, now: datetime) -> Prompt:
-        """Write the answer down and return the question with the answer that counts: the first one."""
-        which = prompts.c.id == question_id
-        async with self._db.transaction() as tx:
-            first = prompts.update().where(which, prompts.c.answer.is_(None))
-            await tx.execute(first.values(answer=choice, answered_at=now))
-            return _to_question((await tx.execute(sa.select(prompts).where(which))).mappings().one())
+def answer(tx: sa.Connection, question_id: str, choice: int, *, now: datetime) -> Prompt:
+    """Write the answer down and return the question with the answer that counts: the first one."""
+    which = prompts.c.id == question_id
+    first = prompts.update().where(which, prompts.c.answer.is_(None))
+    tx.execute(first.values(answer=choice, answered_at=now))
+    return _to_question(tx.execute(sa.select(prompts).where(which)).mappings().one())
 
-    async def prune(self, *, before: datetime) -> int:
-        """Forget the questions that were asked before that time, at most `FEW` of them; returns how many."""
-        old = sa.select(prompts.c.id).where(prompts.c.created_at < before).limit(CHUNK_SIZE)
-        async with self._db.transaction() as tx:
-            return (await tx.execute(prompts.delete().where(prompts.c.id.in_(old.scalar_subquery())))).rowcount
+
+def delete_old(tx: sa.Connection, *, before: datetime) -> int:
+    """Forget the questions that were asked before that time, at most `FEW` of them; returns how many."""
+    old = sa.select(prompts.c.id).where(prompts.c.created_at < before).limit(CHUNK_SIZE)
+    return (tx.execute(prompts.delete().where(prompts.c.id.in_(old.scalar_subquery())))).rowcount
 
 
 def _to_question(row: sa.RowMapping) -> Prompt:

@@ -8,11 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import payment_rows
 from storage.audit_log import record_for_payment
-from storage.database.database import Database
+from storage.database.database import Database, after_commit
 from storage.disputes import disputes_of_payment
 from storage.errors import InvalidTransition
 from storage.job_queue import JobQueue
@@ -68,17 +67,15 @@ class RefundRepository:
         self._schedule = schedule
         self._wake_up = db.event(PAYMENTS_CHANGED)
 
-    async def find(self, refund_id: str) -> Refund | None:
+    def find(self, tx: sa.Connection, refund_id: str) -> Refund | None:
         """By our id."""
-        async with self._db.reading() as tx:
-            return await get_refund_by(tx, "id", refund_id)
+        return get_refund_by(tx, "id", refund_id)
 
-    async def for_payment(self, payment_id: str) -> Sequence[Refund]:
+    def for_payment(self, tx: sa.Connection, payment_id: str) -> Sequence[Refund]:
         """All of a payment, oldest first, drafts too."""
-        async with self._db.reading() as tx:
-            return await refunds_of_payment(tx, payment_id)
+        return refunds_of_payment(tx, payment_id)
 
-    async def due(self, until: datetime, *, limit: int) -> Sequence[str]:
+    def due(self, tx: sa.Connection, until: datetime, *, limit: int) -> Sequence[str]:
         """The ids of those that are to be attended to by then, the longest waiting first."""
         query = (
             sa.select(refunds.c.id)
@@ -86,10 +83,9 @@ class RefundRepository:
             .order_by(refunds.c.next_check_at)
             .limit(limit)
         )
-        async with self._db.reading() as tx:
-            return (await tx.execute(query)).scalars().all()
+        return tx.execute(query).scalars().all()
 
-    async def next_due_at(self) -> datetime | None:
+    def next_due_at(self, tx: sa.Connection) -> datetime | None:
         """When the next one is due."""
         query = (
             sa.select(refunds.c.next_check_at)
@@ -97,58 +93,62 @@ class RefundRepository:
             .order_by(refunds.c.next_check_at)
             .limit(1)
         )
-        async with self._db.reading() as tx:
-            found: datetime | None = (await tx.execute(query)).scalar()
+        found: datetime | None = tx.execute(query).scalar()
         return found
 
-    async def limits(self, payment_id: str) -> RefundLimits:
+    def limits(self, tx: sa.Connection, payment_id: str) -> RefundLimits:
         """What is left of a payment now; nobody's limit is looked at.
 
         Raises:
             LookupError: there is no such payment.
         """
-        async with self._db.reading() as tx:
-            payment = await payment_rows.get_payment_by(tx, "id", payment_id)
-            if payment is None:
-                raise LookupError("no such payment")
-            return await _limits(tx, payment, (), None)
+        payment = payment_rows.get_payment_by(tx, "id", payment_id)
+        if payment is None:
+            raise LookupError("no such payment")
+        return _limits(tx, payment, (), None)
 
-    async def create_draft(self, refund: Refund, check: Decide, *, actor: str, now: datetime) -> Refund:
+    def create_draft(self, tx: sa.Connection, refund: Refund, check: Decide, *, actor: str, now: datetime) -> Refund:
         """Write a wish down, if `check` lets it pass; the same `source` gives the same one."""
-        async with self._db.transaction() as tx:
-            known = await get_refund_by(tx, "request_key", refund.request_key)
-            if known is not None:
-                return known
-            payment = await _get_payment_for_update(tx, refund.payment_id)
-            refund = check(refund, await _limits(tx, payment, (), None))
-            await self._write(tx, payment, None, refund, actor=actor, action="refund_requested", now=now)
+        known = get_refund_by(tx, "request_key", refund.request_key)
+        if known is not None:
+            return known
+        payment = _get_payment_for_update(tx, refund.payment_id)
+        refund = check(refund, _limits(tx, payment, (), None))
+        self._write(tx, payment, None, refund, actor=actor, action="refund_requested", now=now)
         return refund
 
-    async def update(
-        self, refund_id: str, decide: Decide, *, actor: str, action: str, now: datetime, person: int | None = None
+    def update(
+        self,
+        tx: sa.Connection,
+        refund_id: str,
+        decide: Decide,
+        *,
+        actor: str,
+        action: str,
+        now: datetime,
+        person: int | None = None,
     ) -> Refund:
         """Run a decision on the newest state; one that changes nothing writes nothing but the time of the next look.
 
         `person` is whoever decides: what he approved before is in the room.
         """
-        async with self._db.transaction() as tx:
-            before = await get_refund_by(tx, "id", refund_id)
-            if before is None:
-                raise LookupError("no such refund")
-            payment = await _get_payment_for_update(tx, before.payment_id)
-            before = await get_refund_by(tx, "id", refund_id) or before
-            people = {*before.approvers, *(() if person is None else (person,))}
-            after = decide(before, await _limits(tx, payment, people, now))
-            return await self._write(tx, payment, before, after, actor=actor, action=action, now=now)
+        before = get_refund_by(tx, "id", refund_id)
+        if before is None:
+            raise LookupError("no such refund")
+        payment = _get_payment_for_update(tx, before.payment_id)
+        before = get_refund_by(tx, "id", refund_id) or before
+        people = {*before.approvers, *(() if person is None else (person,))}
+        after = decide(before, _limits(tx, payment, people, now))
+        return self._write(tx, payment, before, after, actor=actor, action=action, now=now)
 
-    async def postpone_check(self, refund_id: str, *, now: datetime) -> None:
+    def postpone_check(self, tx: sa.Connection, refund_id: str, *, now: datetime) -> None:
         """Nothing can be made of it at the moment: have it looked at in a while."""
-        async with self._db.transaction() as tx:
-            later = refunds.update().where(refunds.c.id == refund_id, refunds.c.next_check_at.is_not(None))
-            await tx.execute(later.values(next_check_at=now + timedelta(minutes=5)))
+        later = refunds.update().where(refunds.c.id == refund_id, refunds.c.next_check_at.is_not(None))
+        tx.execute(later.values(next_check_at=now + timedelta(minutes=5)))
 
-    async def apply_stripe_refunds(
+    def apply_stripe_refunds(
         self,
+        tx: sa.Connection,
         payment_id: str,
         reports: Iterable[StripeRefund],
         *,
@@ -157,19 +157,18 @@ class RefundRepository:
         now: datetime,
     ) -> None:
         """Write what Stripe says of a payment's refunds; `seen` is for known ones, `found` for those that are not."""
-        async with self._db.transaction() as tx:
-            payment = await _get_payment_for_update(tx, payment_id)
-            refunds = list(await refunds_of_payment(tx, payment_id))
-            for report in reports:
-                before = _match(refunds, report)
-                after = unknown(payment, report) if before is None else known(before, report)
-                after = await self._write(tx, payment, before, after, actor="stripe", action="refund_synced", now=now)
-                refunds = [*(one for one in refunds if one is not before), after]
-                payment = await _get_payment_for_update(tx, payment_id)
+        payment = _get_payment_for_update(tx, payment_id)
+        refunds = list(refunds_of_payment(tx, payment_id))
+        for report in reports:
+            before = _match(refunds, report)
+            after = unknown(payment, report) if before is None else known(before, report)
+            after = self._write(tx, payment, before, after, actor="stripe", action="refund_synced", now=now)
+            refunds = [*(one for one in refunds if one is not before), after]
+            payment = _get_payment_for_update(tx, payment_id)
 
-    async def _write(
+    def _write(
         self,
-        tx: AsyncConnection,
+        tx: sa.Connection,
         payment: Payment,
         before: Refund | None,
         after: Refund,
@@ -182,21 +181,21 @@ class RefundRepository:
         after = replace(after, next_check_at=self._schedule(after, now))
         if after == before:
             return after
-        self._db.after_commit(tx, self._wake_up.set)
+        after_commit(tx, self._wake_up.set)
         if before is None:
-            await insert_refund(tx, after)
+            insert_refund(tx, after)
         else:
             _check_transition(before, after)
-            await update_refund(tx, after)
+            update_refund(tx, after)
             if replace(after, next_check_at=before.next_check_at, last_sent_at=before.last_sent_at) == before:
                 return after
-        payment = await _with_sums(tx, payment)
+        payment = _with_sums(tx, payment)
         self._db.notify_payment_changed(tx, payment.id)
         detail = {"refund": after.id, "amount": after.amount.minor, "currency": after.amount.currency}
         detail |= {"refund_status": after.status.value, "code": after.last_error or after.failure_reason}
         known = {name: value for name, value in detail.items() if value is not None}
-        await record_for_payment(self._db, tx, payment, actor, action, known, now)
-        await self._outbox.enqueue_in(tx, *self._announce(payment, before, after), now=now)
+        record_for_payment(tx, payment, actor, action, known, now)
+        self._outbox.enqueue_in(tx, *self._announce(payment, before, after), now=now)
         return after
 
 
@@ -213,34 +212,34 @@ def _check_transition(before: Refund, after: Refund) -> None:
         raise InvalidTransition(f"refund {before.status} to {after.status}")
 
 
-async def _get_payment_for_update(tx: AsyncConnection, payment_id: str) -> Payment:
-    payment = await payment_rows.get_payment_for_update(tx, payment_id)
+def _get_payment_for_update(tx: sa.Connection, payment_id: str) -> Payment:
+    payment = payment_rows.get_payment_for_update(tx, payment_id)
     if payment is None:
         raise LookupError("no such payment")
     return payment
 
 
-async def _with_sums(tx: AsyncConnection, payment: Payment) -> Payment:
+def _with_sums(tx: sa.Connection, payment: Payment) -> Payment:
     """The payment with its sums copied anew from the rows, and one version on."""
-    back, going = sums(await refunds_of_payment(tx, payment.id))
+    back, going = sums(refunds_of_payment(tx, payment.id))
     payment = replace(payment, amount_refunded=back, amount_refund_pending=going, version=payment.version + 1)
     values = {"amount_refunded": back, "amount_refund_pending": going, "version": payment.version}
-    await tx.execute(payments.update().where(payments.c.id == payment.id).values(**values))
+    tx.execute(payments.update().where(payments.c.id == payment.id).values(**values))
     return payment
 
 
-async def _limits(tx: AsyncConnection, payment: Payment, people: Iterable[int], now: datetime | None) -> RefundLimits:
+def _limits(tx: sa.Connection, payment: Payment, people: Iterable[int], now: datetime | None) -> RefundLimits:
     currency = payment.amount.currency
     since = None if now is None else now - LIMIT_WINDOW
     by_person = {
-        person: await approved_by_person(tx, payment.shop_id, person, currency, since)
+        person: approved_by_person(tx, payment.shop_id, person, currency, since)
         for person in people
         if since is not None
     }
-    contests = await disputes_of_payment(tx, payment.id)
+    contests = disputes_of_payment(tx, payment.id)
     lost = sum(dispute.amount.minor for dispute in contests if dispute.status == "lost")
     barred = any(not dispute.is_closed and not dispute.refundable for dispute in contests)
-    alone = [one for one in await refunds_of_payment(tx, payment.id) if one.approvals_needed == 1]
+    alone = [one for one in refunds_of_payment(tx, payment.id) if one.approvals_needed == 1]
     return RefundLimits(payment, by_person, lost, barred, sum(sums(alone)))
 
 
@@ -262,28 +261,28 @@ _WRITE = refunds.update().where(refunds.c.id == sa.bindparam("key"))
 _NOT_COUNTED = ("failed", "canceled", "rejected")
 
 
-async def get_refund_by(tx: AsyncConnection, column: str, key: str) -> Refund | None:
+def get_refund_by(tx: sa.Connection, column: str, key: str) -> Refund | None:
     """The one refund that has `key` in a unique column: id, source or stripe_id."""
-    row = (await tx.execute(_BY[column], {"key": key})).mappings().first()
+    row = tx.execute(_BY[column], {"key": key}).mappings().first()
     return None if row is None else row_to_refund(row)
 
 
-async def refunds_of_payment(tx: AsyncConnection, payment_id: str) -> Sequence[Refund]:
+def refunds_of_payment(tx: sa.Connection, payment_id: str) -> Sequence[Refund]:
     """All refunds of a payment, oldest first, drafts too."""
-    return [row_to_refund(row) for row in (await tx.execute(_OF_PAYMENT, {"key": payment_id})).mappings()]
+    return [row_to_refund(row) for row in tx.execute(_OF_PAYMENT, {"key": payment_id}).mappings()]
 
 
-async def insert_refund(tx: AsyncConnection, refund: Refund) -> None:
+def insert_refund(tx: sa.Connection, refund: Refund) -> None:
     """Write a new one."""
-    await tx.execute(_NEW, refund_to_row(refund))
+    tx.execute(_NEW, refund_to_row(refund))
 
 
-async def update_refund(tx: AsyncConnection, refund: Refund) -> None:
+def update_refund(tx: sa.Connection, refund: Refund) -> None:
     """Write one over what it was."""
-    await tx.execute(_WRITE, {**refund_to_row(refund), "key": refund.id})
+    tx.execute(_WRITE, {**refund_to_row(refund), "key": refund.id})
 
 
-async def approved_by_person(tx: AsyncConnection, shop_id: int, person: int, currency: str, since: datetime) -> int:
+def approved_by_person(tx: sa.Connection, shop_id: int, person: int, currency: str, since: datetime) -> int:
     """What a person approved in a shop since then, in minor units of a currency, but for what came to nothing."""
     mine = (refunds.c.approved_by == person) | (refunds.c.second_approved_by == person)
     query = sa.select(sa.func.coalesce(sa.func.sum(refunds.c.amount), 0)).where(
@@ -293,7 +292,7 @@ async def approved_by_person(tx: AsyncConnection, shop_id: int, person: int, cur
         refunds.c.reserved_at > since,
         refunds.c.status.not_in(_NOT_COUNTED),
     )
-    return int((await tx.execute(query)).scalar_one())
+    return int(tx.execute(query).scalar_one())
 
 
 def sums(found: Iterable[Refund]) -> tuple[int, int]:

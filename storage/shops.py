@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.audit_log import record
-from storage.database.database import Database
 from storage.models.shop import Member, Role, Seller, Shop
-from storage.schema.shops import installation_settings, members, owners, seller_history, shop_chats, shops
+from storage.schema.shops import members, seller_history, shop_chats, shops
 
 SYSTEM_ACTOR = "system"
 """Who did what nobody in particular asked for."""
 
-WRITE_PROBE = "written_at"
-"""The fact that is written over again and again, to see whether that can be done."""
-
-CLAIM = "claim"
-"""The fact that keeps the one claim that is offered."""
 
 SAME_CHANGE = timedelta(minutes=15)
 """A seller moves line by line, and a typo shows once it is read: what follows so soon belongs to the same change."""
-
-BOT_ID = "bot_id"
-"""The fact that says whose messages the database knows: their numbers mean other messages to another bot."""
 
 
 @dataclass(frozen=True)
@@ -40,174 +29,106 @@ class ShopMembership:
     role: Role
 
 
-@dataclass(frozen=True)
-class ClaimedOwner:
-    """An owner who claimed the installation, his name as it was then."""
-
-    user_id: int
-    name: str
-    since: datetime
+def get_shop(tx: sa.Connection, shop_id: int) -> Shop | None:
+    """A shop by its id."""
+    row = tx.execute(_SHOP, {"key": shop_id}).mappings().first()
+    return None if row is None else row_to_shop(row)
 
 
-class ShopRepository:
-    """Shops, members and chats; every change is one transaction."""
+def list_shops(tx: sa.Connection) -> Sequence[Shop]:
+    """All shops of this installation, oldest first."""
+    found = tx.execute(_SHOPS).mappings().all()
+    return [row_to_shop(row) for row in found]
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
 
-    async def shop(self, shop_id: int) -> Shop | None:
-        """A shop by its id."""
-        async with self._db.glance() as tx:
-            row = (await tx.execute(_SHOP, {"key": shop_id})).mappings().first()
-        return None if row is None else row_to_shop(row)
+def shop_of_chat(tx: sa.Connection, chat_id: int) -> Shop | None:
+    """The shop that a chat was tied to."""
+    row = tx.execute(_SHOP_OF_CHAT, {"key": chat_id}).mappings().first()
+    return None if row is None else row_to_shop(row)
 
-    async def shops(self) -> Sequence[Shop]:
-        """All shops of this installation, oldest first."""
-        async with self._db.glance() as tx:
-            found = (await tx.execute(_SHOPS)).mappings().all()
-        return [row_to_shop(row) for row in found]
 
-    async def shop_of_chat(self, chat_id: int) -> Shop | None:
-        """The shop that a chat was tied to."""
-        async with self._db.glance() as tx:
-            row = (await tx.execute(_SHOP_OF_CHAT, {"key": chat_id})).mappings().first()
-        return None if row is None else row_to_shop(row)
+def memberships(tx: sa.Connection, user_id: int) -> Sequence[ShopMembership]:
+    """The shops in which a person holds a role of his own, oldest first."""
+    query = sa.select(shops, members.c.role).join(members, members.c.shop_id == shops.c.id)
+    query = query.where(members.c.user_id == user_id).order_by(shops.c.id)
+    found = tx.execute(query).mappings().all()
+    return [ShopMembership(row_to_shop(row), Role(row["role"])) for row in found]
 
-    async def memberships(self, user_id: int) -> Sequence[ShopMembership]:
-        """The shops in which a person holds a role of his own, oldest first."""
-        query = sa.select(shops, members.c.role).join(members, members.c.shop_id == shops.c.id)
-        query = query.where(members.c.user_id == user_id).order_by(shops.c.id)
-        async with self._db.glance() as tx:
-            found = (await tx.execute(query)).mappings().all()
-        return [ShopMembership(row_to_shop(row), Role(row["role"])) for row in found]
 
-    async def role(self, shop_id: int, user_id: int) -> Role:
-        """The role a person holds in a shop; STRANGER where he has none."""
-        query = sa.select(members.c.role).where((members.c.shop_id == shop_id) & (members.c.user_id == user_id))
-        async with self._db.glance() as tx:
-            found = (await tx.execute(query)).scalar()
-        return Role.NONE if found is None else Role(found)
+def get_role(tx: sa.Connection, shop_id: int, user_id: int) -> Role:
+    """The role a person holds in a shop; STRANGER where he has none."""
+    query = sa.select(members.c.role).where((members.c.shop_id == shop_id) & (members.c.user_id == user_id))
+    found = tx.execute(query).scalar()
+    return Role.NONE if found is None else Role(found)
 
-    async def members(self, shop_id: int) -> Sequence[Member]:
-        """The people with a role of their own in a shop, the highest role first."""
-        query = sa.select(members).where(members.c.shop_id == shop_id)
-        query = query.order_by(members.c.role.desc(), members.c.since, members.c.user_id)
-        async with self._db.glance() as tx:
-            return [row_to_member(row) for row in (await tx.execute(query)).mappings()]
 
-    async def claimed_owners(self) -> Sequence[ClaimedOwner]:
-        """Who claimed the installation, oldest first."""
-        query = sa.select(owners).order_by(owners.c.since)
-        async with self._db.glance() as tx:
-            return [ClaimedOwner(row.user_id, row.name, row.since) for row in await tx.execute(query)]
+def list_members(tx: sa.Connection, shop_id: int) -> Sequence[Member]:
+    """The people with a role of their own in a shop, the highest role first."""
+    query = sa.select(members).where(members.c.shop_id == shop_id)
+    query = query.order_by(members.c.role.desc(), members.c.since, members.c.user_id)
+    return [row_to_member(row) for row in tx.execute(query).mappings()]
 
-    async def is_owner(self, user_id: int) -> bool:
-        """Whether a person claimed the installation."""
-        async with self._db.glance() as tx:
-            query = sa.select(owners.c.user_id).where(owners.c.user_id == user_id)
-            return (await tx.execute(query)).first() is not None
 
-    async def owners(self) -> frozenset[int]:
-        """Everybody who claimed the installation."""
-        async with self._db.glance() as tx:
-            return frozenset((await tx.execute(sa.select(owners.c.user_id))).scalars())
+def create_shop(
+    tx: sa.Connection,
+    shop: Shop,
+    *,
+    now: datetime,
+    only_first: bool = False,
+    chat_id: int | None = None,
+    actor: str = SYSTEM_ACTOR,
+) -> Shop:
+    """Write a new shop (`shop.id` is ignored), tied to a chat at once; `only_first`: the oldest if there is any."""
+    if only_first:
+        row = tx.execute(sa.select(shops).order_by(shops.c.id).limit(1)).mappings().first()
+        if row is not None:
+            return row_to_shop(row)
+    writing = shops.insert().values(**_columns(shop), created_at=now).returning(shops)
+    opened = row_to_shop(tx.execute(writing).mappings().one())
+    record(tx, opened.id, actor, "shop_created", {}, now)
+    if chat_id is not None:
+        _tie(tx, chat_id, opened.id, actor, now)
+    return opened
 
-    async def create_claim(self, digest: str, *, until: datetime) -> None:
-        """Let whoever brings what `digest` was made of become the first owner, until then; an earlier offer is void."""
-        await self.set(CLAIM, f"{digest} {until.timestamp()}")
 
-    async def is_claim_valid(self, digest: str, *, now: datetime) -> bool:
-        """Whether `claim` would make somebody the first owner."""
-        async with self._db.glance() as tx:
-            return await _is_offered(tx, digest, now)
+def update_shop(
+    tx: sa.Connection,
+    shop_id: int,
+    decide: Callable[[Shop], Shop],
+    *,
+    actor: str,
+    detail: dict[str, Any],
+    now: datetime,
+) -> Shop:
+    """Change a shop's settings as they are now, and write down who did it; a change to the same is none."""
+    row = tx.execute(sa.select(shops).where(shops.c.id == shop_id)).mappings().one()
+    before = row_to_shop(row)
+    after = decide(before)
+    if after != before:
+        tx.execute(shops.update().where(shops.c.id == shop_id).values(**_columns(after)))
+        if _seller(after) != _seller(before):
+            _keep_seller(tx, after, now)
+        record(tx, shop_id, actor, "setting_changed", detail, now)
+    return after
 
-    async def claim_ownership(self, digest: str, user_id: int, *, name: str, now: datetime) -> bool:
-        """Make this person the first owner; False if the offer is another, used up, too old, or there is an owner."""
-        async with self._db.transaction() as tx:
-            if not await _is_offered(tx, digest, now):
-                return False
-            await tx.execute(installation_settings.delete().where(installation_settings.c.name == CLAIM))
-            await tx.execute(owners.insert().values(user_id=user_id, name=name, since=now))
-        return True
 
-    async def create_shop(
-        self,
-        shop: Shop,
-        *,
-        now: datetime,
-        only_first: bool = False,
-        chat_id: int | None = None,
-        actor: str = SYSTEM_ACTOR,
-    ) -> Shop:
-        """Write a new shop (`shop.id` is ignored), tied to a chat at once; `only_first`: the oldest if there is any."""
-        async with self._db.transaction() as tx:
-            if only_first:
-                row = (await tx.execute(sa.select(shops).order_by(shops.c.id).limit(1))).mappings().first()
-                if row is not None:
-                    return row_to_shop(row)
-            writing = shops.insert().values(**_columns(shop), created_at=now).returning(shops)
-            opened = row_to_shop((await tx.execute(writing)).mappings().one())
-            await record(tx, opened.id, actor, "shop_created", {}, now)
-            if chat_id is not None:
-                await _tie(tx, chat_id, opened.id, actor, now)
-            return opened
+def list_sellers(tx: sa.Connection, shop_id: int) -> Sequence[Seller]:
+    """What the shop has said of its seller, the oldest first."""
+    found = tx.execute(_SELLERS, {"key": shop_id})
+    return [Seller(*row) for row in found]
 
-    async def update_shop(
-        self, shop_id: int, decide: Callable[[Shop], Shop], *, actor: str, detail: dict[str, Any], now: datetime
-    ) -> Shop:
-        """Change a shop's settings as they are now, and write down who did it; a change to the same is none."""
-        async with self._db.transaction() as tx:
-            row = (await tx.execute(sa.select(shops).where(shops.c.id == shop_id))).mappings().one()
-            before = row_to_shop(row)
-            after = decide(before)
-            if after != before:
-                await tx.execute(shops.update().where(shops.c.id == shop_id).values(**_columns(after)))
-                if _seller(after) != _seller(before):
-                    await _keep_seller(tx, after, now)
-                await record(tx, shop_id, actor, "setting_changed", detail, now)
-        return after
 
-    async def seller_history(self, shop_id: int) -> Sequence[Seller]:
-        """What the shop has said of its seller, the oldest first."""
-        async with self._db.glance() as tx:
-            found = await tx.execute(_SELLERS, {"key": shop_id})
-            return [Seller(*row) for row in found]
+def set_member(tx: sa.Connection, shop_id: int, user_id: int, role: Role, *, name: str, now: datetime) -> None:
+    """Give a person a role in a shop, instead of one he had there."""
+    mine = (members.c.shop_id == shop_id) & (members.c.user_id == user_id)
+    tx.execute(members.delete().where(mine))
+    values = {"shop_id": shop_id, "user_id": user_id, "role": int(role), "name": name, "since": now}
+    tx.execute(members.insert().values(**values))
 
-    async def set_member(self, shop_id: int, user_id: int, role: Role, *, name: str, now: datetime) -> None:
-        """Give a person a role in a shop, instead of one he had there."""
-        async with self._db.transaction() as tx:
-            mine = (members.c.shop_id == shop_id) & (members.c.user_id == user_id)
-            await tx.execute(members.delete().where(mine))
-            values = {"shop_id": shop_id, "user_id": user_id, "role": int(role), "name": name, "since": now}
-            await tx.execute(members.insert().values(**values))
 
-    async def link_chat(self, chat_id: int, shop_id: int, *, now: datetime, actor: str = SYSTEM_ACTOR) -> None:
-        """Have a chat act for a shop, and for no other."""
-        async with self._db.transaction() as tx:
-            await _tie(tx, chat_id, shop_id, actor, now)
-
-    async def get(self, name: str) -> str | None:
-        """A fact about this installation."""
-        async with self._db.glance() as tx:
-            found: str | None = (
-                await tx.execute(sa.select(installation_settings.c.value).where(installation_settings.c.name == name))
-            ).scalar()
-        return found
-
-    async def probe_write(self, *, now: datetime) -> None:
-        """See whether anything can be written: on a full disk reading alone shows no trouble.
-
-        Raises:
-            DatabaseUnavailable: it cannot.
-        """
-        await self.set(WRITE_PROBE, now.isoformat())
-        self._db.mark_writable()
-
-    async def set(self, name: str, value: str) -> None:
-        """Write a fact about this installation over what was known."""
-        async with self._db.transaction() as tx:
-            await tx.execute(installation_settings.delete().where(installation_settings.c.name == name))
-            await tx.execute(installation_settings.insert().values(name=name, value=value))
+def link_chat(tx: sa.Connection, chat_id: int, shop_id: int, *, now: datetime, actor: str = SYSTEM_ACTOR) -> None:
+    """Have a chat act for a shop, and for no other."""
+    _tie(tx, chat_id, shop_id, actor, now)
 
 
 _SELLERS = (
@@ -221,28 +142,19 @@ _SHOP_OF_CHAT = sa.select(shops).join(shop_chats, shop_chats.c.shop_id == shops.
 _SHOP_OF_CHAT = _SHOP_OF_CHAT.where(shop_chats.c.chat_id == sa.bindparam("key"))
 
 
-async def _is_offered(tx: AsyncConnection, digest: str, now: datetime) -> bool:
-    offer = (
-        await tx.execute(sa.select(installation_settings.c.value).where(installation_settings.c.name == CLAIM))
-    ).scalar() or " 0"
-    offered, until = offer.split(" ")
-    taken = (await tx.execute(sa.select(owners.c.user_id))).first() is not None
-    return not taken and hmac.compare_digest(offered, digest) and now.timestamp() <= float(until)
-
-
-async def _tie(tx: AsyncConnection, chat_id: int, shop_id: int, actor: str, now: datetime) -> None:
+def _tie(tx: sa.Connection, chat_id: int, shop_id: int, actor: str, now: datetime) -> None:
     """Each of the two shops learns of its own side alone."""
-    before = (await tx.execute(sa.select(shop_chats.c.shop_id).where(shop_chats.c.chat_id == chat_id))).scalar()
+    before = tx.execute(sa.select(shop_chats.c.shop_id).where(shop_chats.c.chat_id == chat_id)).scalar()
     if before == shop_id:
         return
-    await tx.execute(shop_chats.delete().where(shop_chats.c.chat_id == chat_id))
-    await tx.execute(shop_chats.insert().values(chat_id=chat_id, shop_id=shop_id, since=now))
+    tx.execute(shop_chats.delete().where(shop_chats.c.chat_id == chat_id))
+    tx.execute(shop_chats.insert().values(chat_id=chat_id, shop_id=shop_id, since=now))
     if before is not None:
-        await record(tx, before, actor, "chat_unlinked", {"chat": chat_id}, now)
-    await record(tx, shop_id, actor, "chat_linked", {"chat": chat_id}, now)
+        record(tx, before, actor, "chat_unlinked", {"chat": chat_id}, now)
+    record(tx, shop_id, actor, "chat_linked", {"chat": chat_id}, now)
 
 
-async def _keep_seller(tx: AsyncConnection, shop: Shop, now: datetime) -> None:
+def _keep_seller(tx: sa.Connection, shop: Shop, now: datetime) -> None:
     """One more version of what stands on receipts; what is said soon after another line is a part of the same one.
 
     A version that lies ahead was dated by a clock that was wrong: from its day on the new one holds as well.
@@ -251,15 +163,15 @@ async def _keep_seller(tx: AsyncConnection, shop: Shop, now: datetime) -> None:
         seller_history.c.shop_id == shop.id
     )
     newest = newest.order_by(seller_history.c.since.desc(), seller_history.c.id.desc()).limit(1)
-    last = (await tx.execute(newest)).first()
-    found = (await tx.execute(newest.where(seller_history.c.since <= now))).first()
+    last = tx.execute(newest).first()
+    found = tx.execute(newest.where(seller_history.c.since <= now)).first()
     said = {"updated_at": now, **_seller(shop)}
-    if found is not None and found.said_at is not None and timedelta(0) <= now - found.said_at < SAME_CHANGE:
-        await tx.execute(seller_history.update().where(seller_history.c.id == found.id).values(**said))
+    if found is not None and found.updated_at is not None and timedelta(0) <= now - found.updated_at < SAME_CHANGE:
+        tx.execute(seller_history.update().where(seller_history.c.id == found.id).values(**said))
     else:
-        await tx.execute(seller_history.insert().values(shop_id=shop.id, since=now, **said))
+        tx.execute(seller_history.insert().values(shop_id=shop.id, since=now, **said))
     if last is not None and last.since > now:
-        await tx.execute(seller_history.insert().values(shop_id=shop.id, since=last.since, **said))
+        tx.execute(seller_history.insert().values(shop_id=shop.id, since=last.since, **said))
 
 
 def _seller(shop: Shop) -> dict[str, object]:

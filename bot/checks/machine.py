@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 from bot.findings import Finding, failure, ok, warning
 from bot.settings import Settings
+from storage import installation, payment_queries
 from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
+from storage.installation import BOT_ID
 from storage.migrations import HEAD
-from storage.payment_queries import PaymentQueries
-from storage.shops import BOT_ID, ShopRepository
 
 DATABASE, SCHEMA, MODE, BOT, OWNERS = "database", "schema", "payments of the other mode", "the bot", "owners"
 DISK, ADDRESS = "disk", "public address"
@@ -45,8 +45,7 @@ async def check_machine(settings: Settings) -> list[Finding]:
 async def _database(db: Database, settings: Settings) -> list[Finding]:
     if not db.path.exists():
         return [await check_schema(db), _owners(settings.owner_ids)]
-    async with db.transaction():  # takes the lock that a writer takes, and writes nothing
-        pass
+    await db.write(lambda tx: None)  # takes the lock that a writer takes, and writes nothing
     opened = ok(DATABASE, f"{db.path} can be read, and nobody keeps it from being written.")
     schema = await check_schema(db)
     return [opened, schema, *(await _content(db, settings) if schema == _schema(HEAD) else [])]
@@ -81,9 +80,11 @@ def _schema(version: str | None) -> Finding:
 
 
 async def _content(db: Database, settings: Settings) -> list[Finding]:
-    shops = ShopRepository(db)
-    foreign = await PaymentQueries(db).count_unfinished(livemode=not settings.livemode)
-    known, owners = await shops.get(BOT_ID), settings.owner_ids | await shops.owners()
+    foreign = await db.read(payment_queries.count_unfinished, livemode=not settings.livemode)
+    known, owners = (
+        await db.read(installation.get_setting, BOT_ID),
+        settings.owner_ids | await db.read(installation.owner_ids),
+    )
     return [_other_mode(foreign, settings), _same_bot(known, settings), _owners(owners)]
 
 

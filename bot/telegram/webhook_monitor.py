@@ -79,8 +79,8 @@ class WebhookMonitor:
         if info.get("url") != self._url:
             return self._report(NOT_OURS)
         failed_at = int(info.get("last_error_date") or 0)
-        if self._over_until is None or self._inbox.put_at != self._came_at:
-            self._came_at, self._over_until = self._inbox.put_at, failed_at
+        if self._over_until is None or self._inbox.last_enqueued_at != self._came_at:
+            self._came_at, self._over_until = self._inbox.last_enqueued_at, failed_at
         waited, self._waits = self._waits, bool(info.get("pending_update_count"))
         is_new = failed_at > self._over_until
         if is_new and not self._waits and self._trouble not in ("", NOT_OURS):

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from handlers.access.membership import Actor, MembershipService
 from handlers.access.permissions import Action, is_allowed
-from storage.messages import MessageRepository
+from storage import messages, shops
+from storage.database.database import Database
 from storage.models.payment import ChatTarget, Payment, PaymentStatus
 from storage.models.refund import Refund
 from storage.models.shop import Role
-from storage.shops import ShopRepository
 
 
 class Authorization:
     """Decides by current roles whether a stored request may still be carried out."""
 
-    def __init__(self, membership: MembershipService, shops: ShopRepository, messages: MessageRepository) -> None:
+    def __init__(self, db: Database, membership: MembershipService) -> None:
+        self._db = db
         self._membership = membership
-        self._shops = shops
-        self._messages = messages
 
     async def chat_belongs_to_shop(self, shop_id: int, chat: ChatTarget) -> bool:
         """Whether messages about the shop may still be sent to this chat.
@@ -26,14 +25,15 @@ class Authorization:
         """
         if chat.chat_id > 0:
             return await self._membership.role(shop_id, Actor(chat.chat_id, "")) > Role.NONE
-        linked = await self._shops.shop_of_chat((await self._messages.chat_status(chat.chat_id)).chat_id)
+        status = await self._db.read(messages.get_chat_status, chat.chat_id)
+        linked = await self._db.read(shops.shop_of_chat, status.chat_id)
         return linked is None or linked.id == shop_id
 
     async def approvers(self, shop_id: int) -> list[int]:
         """The ids of all who may approve a refund of the shop now: its admins and the owners, in rising order."""
         admins = [
             member.user_id
-            for member in await self._shops.members(shop_id)
+            for member in await self._db.read(shops.list_members, shop_id)
             if is_allowed(member.role, Action.APPROVE_REFUND)
         ]
         return sorted({*admins, *await self._membership.owners()})

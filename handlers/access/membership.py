@@ -10,9 +10,10 @@ from datetime import timedelta
 from handlers.clock import Clock
 from handlers.i18n import language_of, text
 from handlers.text import clean_text
+from storage import installation, shops
+from storage.database.database import Database
 from storage.models.hashing import sha256_hex
 from storage.models.shop import SHARED_ACCOUNT_IDS, Role, Shop
-from storage.shops import ShopRepository
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ NO_ACCESS = ChatAccess(None, Role.NONE)
 class MembershipService:
     """Roles by shop. The owners are those of the settings and those who claimed the installation."""
 
-    def __init__(self, shops: ShopRepository, owner_ids: frozenset[int], clock: Clock) -> None:
-        self._shops = shops
+    def __init__(self, db: Database, owner_ids: frozenset[int], clock: Clock) -> None:
+        self._db = db
         self._owner_ids = owner_ids
         self._clock = clock
 
@@ -59,31 +60,33 @@ class MembershipService:
         """Whether the user owns the installation."""
         if user_id in SHARED_ACCOUNT_IDS:
             return False
-        return user_id in self._owner_ids or await self._shops.is_owner(user_id)
+        return user_id in self._owner_ids or await self._db.read(installation.is_owner, user_id)
 
     async def owners(self) -> frozenset[int]:
         """The ids of all owners of the installation."""
-        return self._owner_ids | await self._shops.owners()
+        return self._owner_ids | await self._db.read(installation.owner_ids)
 
     async def create_claim_link(self) -> str | None:
         """A start payload that makes its first sender the owner, valid for 15 minutes; None if there is an owner."""
         if await self.owners():
             return None
         token = secrets.token_urlsafe(16)
-        await self._shops.create_claim(sha256_hex(token), until=self._clock.now() + CLAIM_TTL)
+        await self._db.write(installation.create_claim, sha256_hex(token), until=self._clock.now() + CLAIM_TTL)
         return f"{CLAIM_PREFIX}{token}"
 
     async def claim(self, payload: str, actor: Actor) -> bool:
         """Makes the actor the first owner; False if the start payload is not, or no longer, valid."""
         if actor.is_shared_account or self._owner_ids:
             return False
-        return await self._shops.claim_ownership(_token_hash(payload), actor.id, name=actor.name, now=self._clock.now())
+        return await self._db.write(
+            installation.claim_ownership, _token_hash(payload), actor.id, name=actor.name, now=self._clock.now()
+        )
 
     async def is_claim_valid(self, payload: str) -> bool:
         """Whether `claim` would accept the start payload now."""
         if not payload.startswith(CLAIM_PREFIX) or self._owner_ids:
             return False
-        return await self._shops.is_claim_valid(_token_hash(payload), now=self._clock.now())
+        return await self._db.read(installation.is_claim_valid, _token_hash(payload), now=self._clock.now())
 
     async def chat_access(self, chat_id: int, actor: Actor) -> ChatAccess:
         """The shop and the role that the actor has in this chat now.
@@ -91,7 +94,7 @@ class MembershipService:
         A private chat acts for the shop that its user belongs to.
         """
         is_owner = await self.is_owner(actor.id)
-        linked = await self._shops.shop_of_chat(chat_id)
+        linked = await self._db.read(shops.shop_of_chat, chat_id)
         if linked is not None:
             role = await self.role(linked.id, actor)
             if chat_id < 0 or role is not Role.NONE:
@@ -104,26 +107,26 @@ class MembershipService:
         """The actor's role in the shop now."""
         if await self.is_owner(actor.id):
             return Role.OWNER
-        return Role.NONE if actor.is_shared_account else await self._shops.role(shop_id, actor.id)
+        return Role.NONE if actor.is_shared_account else await self._db.read(shops.get_role, shop_id, actor.id)
 
     async def first_shop(self, owner: Actor) -> Shop:
         """The oldest shop; creates one for this owner if there is none."""
         language = language_of(owner.language_code) or "en"
         name = clean_text(owner.name[:MAX_NAME_LENGTH]) or "Kvit"
         new_shop = Shop(0, name, "DKK", language, "Europe/Copenhagen")
-        return await self._shops.create_shop(new_shop, now=self._clock.now(), only_first=True)
+        return await self._db.write(shops.create_shop, new_shop, now=self._clock.now(), only_first=True)
 
     async def shops_of(self, actor: Actor) -> Sequence[Shop]:
         """The shops that the actor's private chat can act for: all of them for an owner, else those with a role."""
         if await self.is_owner(actor.id):
-            return await self._shops.shops() or [await self.first_shop(actor)]
-        return [membership.shop for membership in await self._shops.memberships(actor.id)]
+            return await self._db.read(shops.list_shops) or [await self.first_shop(actor)]
+        return [membership.shop for membership in await self._db.read(shops.memberships, actor.id)]
 
     async def _private_chat_access(self, actor: Actor, is_owner: bool) -> ChatAccess:
         if is_owner:
-            shops = await self.shops_of(actor)
-            return ChatAccess(shops[0], Role.OWNER) if len(shops) == 1 else ChatAccess(None, Role.OWNER, tuple(shops))
-        memberships = await self._shops.memberships(actor.id)
+            every = await self.shops_of(actor)
+            return ChatAccess(every[0], Role.OWNER) if len(every) == 1 else ChatAccess(None, Role.OWNER, tuple(every))
+        memberships = await self._db.read(shops.memberships, actor.id)
         if len(memberships) == 1:
             return ChatAccess(memberships[0].shop, memberships[0].role)
         if not memberships:

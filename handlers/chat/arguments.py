@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from handlers.chat.context import Context
+from storage import payment_queries
 from storage.errors import UnknownPayment, UserError
 from storage.models.payment import Payment
 
@@ -42,7 +43,7 @@ async def resolve_payment(context: Context, *, words: bool = False) -> tuple[Pay
         if rest.startswith("#") or (rest and not words):
             raise UnknownPayment
         return replied, rest
-    found = await context.services.payment_queries.by_reference(context.shop.id, normalize_reference(written[1]))
+    found = await context.db.read(payment_queries.by_reference, context.shop.id, normalize_reference(written[1]))
     if found is None:
         raise UnknownPayment
     if replied is not None and replied.id != found.id:
@@ -60,6 +61,6 @@ async def replied_payment(context: Context) -> Payment | None:
     """The payment whose card the command replies to; None where it replies to no card."""
     if context.message.reply_to_message_id is None:
         return None
-    return await context.services.payment_queries.by_message(
-        context.shop.id, context.chat.chat_id, context.message.reply_to_message_id
+    return await context.db.read(
+        payment_queries.by_message, context.shop.id, context.chat.chat_id, context.message.reply_to_message_id
     )

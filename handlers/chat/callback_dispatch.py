@@ -10,6 +10,7 @@ from handlers.access.permissions import Action, ChatKind, Trigger, is_allowed, i
 from handlers.chat.command_dispatch import confirm_late_command
 from handlers.chat.context import Context
 from handlers.chat.routes import CALLBACKS, PROMPTS, PaymentButton, RefundButton, ShopButton
+from storage import messages, payment_queries, prompts, shops
 from storage.errors import PermissionDenied, UserError
 from storage.models.payment import Payment
 from storage.models.shop import Role
@@ -66,7 +67,7 @@ async def dispatch_callback(context: Context) -> None:
 
 async def _payment(context: Context, payment_id: str, action: Action) -> Payment:
     """The payment of a card's button, if it is one of this chat's shop and the person may touch it."""
-    payment = await context.services.payment_queries.payment(payment_id)
+    payment = await context.db.read(payment_queries.by_id, payment_id)
     if payment is not None and context.chat.inline_message_id is not None:
         await _use_payment_shop(context, payment)
     shop = context.access.shop
@@ -78,8 +79,8 @@ async def _payment(context: Context, payment_id: str, action: Action) -> Payment
     if payment is None or foreign:
         raise StaleButton
     if context.callback.message_id is not None:
-        await context.services.messages.adopt_message(
-            payment.id, context.chat, context.callback.message_id, now=context.now
+        await context.db.write(
+            messages.adopt_message, payment.id, context.chat, context.callback.message_id, now=context.now
         )
     return payment
 
@@ -95,14 +96,14 @@ async def _use_payment_shop(context: Context, payment: Payment) -> None:
     if payment.chat.inline_message_id != context.chat.inline_message_id:
         context.denied_payment = payment
         raise StaleButton
-    shop = await context.services.shops.shop(payment.shop_id)
+    shop = await context.db.read(shops.get_shop, payment.shop_id)
     context.access = ChatAccess(shop, await context.services.membership.role(payment.shop_id, context.actor))
 
 
 async def _answer(context: Context, rest: str) -> None:
     """The answer to a question, from the person it was put to; of two answers the first counts."""
     question_id, _, number = rest.partition(":")
-    prompt = await context.services.prompts.find(question_id)
+    prompt = await context.db.read(prompts.find, question_id)
     doors = PROMPTS | {"late": confirm_late_command}
     if context.chat_kind is ChatKind.INLINE:
         raise StaleButton  # nothing is asked there

@@ -11,6 +11,7 @@ from handlers.chat.context import Context
 from handlers.chat.routes import COMMANDS, CommandRoute
 from handlers.chat.updates import IncomingMessage
 from handlers.telegram.messenger import Button
+from storage import payment_queries
 from storage.errors import PermissionDenied, UserError
 from storage.models.shop import Role
 from storage.prompts import Prompt
@@ -63,7 +64,7 @@ async def dispatch_command(context: Context) -> None:
         return
     late = command.moves_money and context.now - said.sent_at > STALE_AFTER
     if (
-        late and await context.services.payment_queries.by_source(said.request_key) is None
+        late and await context.db.read(payment_queries.by_request_key, said.request_key) is None
     ):  # else it was begun in time, and goes on
         await _ask_to_confirm(context, command)
         return

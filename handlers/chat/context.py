@@ -20,16 +20,14 @@ from handlers.refunds.service import RefundService
 from handlers.runtime.heartbeats import Heartbeats
 from handlers.shops.invitations import InvitationService
 from handlers.telegram.messenger import Keyboard, Message, Messenger
-from storage.audit_log import AuditLog
+from storage import prompts
+from storage.database.database import Database
 from storage.errors import PermissionDenied, UserError
 from storage.job_queue import JobQueue
-from storage.messages import MessageRepository
 from storage.models.job import NewJob
 from storage.models.payment import ChatTarget, Payment
 from storage.models.shop import Role, Shop
-from storage.payment_queries import PaymentQueries
-from storage.prompts import Prompt, PromptRepository
-from storage.shops import ShopRepository
+from storage.prompts import Prompt
 
 LONGEST_QUOTE = 60
 """Characters of what somebody wrote that a refusal repeats, for a message has its bounds."""
@@ -49,16 +47,12 @@ class Services:
     refunds: RefundService
     authorization: Authorization
     membership: MembershipService
-    payment_queries: PaymentQueries
-    shops: ShopRepository
-    prompts: PromptRepository
-    messages: MessageRepository
+    db: Database
     outbox: JobQueue
     messenger: Messenger
     clock: Clock
     heartbeats: Heartbeats
     invitations: InvitationService
-    audit_log: AuditLog
     display: DisplaySettings
 
 
@@ -147,6 +141,11 @@ class Context:
             raise PermissionDenied(id=self.actor.id)
 
     @property
+    def db(self) -> Database:
+        """The database: `await context.db.read(fn, ...)` and `write(fn, ...)` run repository functions."""
+        return self.services.db
+
+    @property
     def language(self) -> str:
         """The person's language if it is ours, else the shop's."""
         shop = self.access.shop
@@ -205,12 +204,13 @@ class Context:
         """
         shop = self.access.shop
         kept = {**body, "shop": None if shop is None else shop.id}
-        keep = self.services.prompts.create
-        return await keep(f"{self.key}:{name}", kind, self.chat, self.actor.id, kept, now=self.now)
+        return await self.db.write(
+            prompts.create, f"{self.key}:{name}", kind, self.chat, self.actor.id, kept, now=self.now
+        )
 
     async def record_answer(self, prompt: Prompt, choice: int) -> int:
         """Write down how a question was answered, and return the answer that counts: the first one."""
-        kept = await self.services.prompts.answer(prompt.id, choice, now=self.now)
+        kept = await self.services.db.write(prompts.answer, prompt.id, choice, now=self.now)
         return choice if kept.answer is None else kept.answer
 
     def _draft(self, outgoing: OutboxMessage, name: str = "") -> NewJob:

@@ -22,6 +22,7 @@ from handlers.chat.updates import (
     parse_update,
 )
 from handlers.telegram.messenger import DeliveryError
+from storage import audit_log, messages, shops
 from storage.errors import PermissionDenied, UserError
 from storage.models.job import DeadLetter, Done, Job, NewJob, Outcome, Retry
 
@@ -56,7 +57,7 @@ class UpdateHandler:
             case ChosenInlineResult():
                 await inline.on_chosen(await self._context(news, job.key), news)
             case ChatMigrated(old, new):
-                for payment_id in await self._services.messages.migrate_chat(old, new):
+                for payment_id in await self._services.db.write(messages.migrate_chat, old, new):
                     await self._services.payments.redraw(payment_id)
             case BotAccessChanged(chat_id, is_open):
                 await self._access(chat_id, is_open)
@@ -94,7 +95,7 @@ class UpdateHandler:
         context = await self._context(said, key)
         if not await self._rate_limits.allow_message(context):
             return Done("strangers are heard so often only")
-        await self._services.messages.mark_unblocked(said.chat.chat_id)
+        await self._services.db.write(messages.mark_unblocked, said.chat.chat_id)
         try:
             await command_dispatch.dispatch_command(context)
         except UserError as refusal:
@@ -135,9 +136,9 @@ class UpdateHandler:
             {"command": news.command} if isinstance(news, IncomingMessage) else {"button": context.callback.data[:1]}
         )
         if payment is not None:
-            await self._services.audit_log.record_denied_for_payment(payment, actor, detail, context.now)
+            await self._services.db.write(audit_log.record_denied_for_payment, payment, actor, detail, context.now)
         elif shop is not None:
-            await self._services.audit_log.record_denied(shop.id, actor, detail, context.now)
+            await self._services.db.write(audit_log.record_denied, shop.id, actor, detail, context.now)
 
     async def _context(
         self, news: IncomingMessage | CallbackQuery | InlineQuery | ChosenInlineResult, key: str
@@ -147,18 +148,20 @@ class UpdateHandler:
 
     async def _access(self, chat_id: int, is_open: bool) -> None:
         if is_open:
-            await self._services.messages.mark_unblocked(chat_id)
-        elif await self._is_ours(chat_id) and await self._services.messages.mark_blocked(
-            chat_id, "the bot was shut out"
+            await self._services.db.write(messages.mark_unblocked, chat_id)
+        elif await self._is_ours(chat_id) and await self._services.db.write(
+            messages.mark_blocked, chat_id, "the bot was shut out"
         ):
             log.warning("the bot was shut out of chat %s", chat_id)
 
     async def _is_ours(self, chat_id: int) -> bool:
         """Whether a shop speaks there; strangers come and go as they like."""
         services = self._services
-        if await services.shops.shop_of_chat(chat_id) is not None or await services.membership.is_owner(chat_id):
+        if await services.db.read(shops.shop_of_chat, chat_id) is not None or await services.membership.is_owner(
+            chat_id
+        ):
             return True
-        return bool(await services.shops.memberships(chat_id))
+        return bool(await services.db.read(shops.memberships, chat_id))
 
 
 def _chat_of(news: IncomingMessage | CallbackQuery | InlineQuery | ChosenInlineResult) -> int:

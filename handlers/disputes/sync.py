@@ -8,8 +8,9 @@ from handlers.clock import Clock
 from handlers.runtime.concurrency import KeyedLocks
 from handlers.stripe.error_codes import PERMISSION_ERROR
 from handlers.stripe.gateway import GatewayError, PaymentGateway
+from storage import payment_queries
+from storage.database.database import Database
 from storage.disputes import DisputeRepository
-from storage.payment_queries import PaymentQueries
 
 log = logging.getLogger(__name__)
 
@@ -19,15 +20,15 @@ class DisputeSync:
 
     def __init__(
         self,
+        db: Database,
         book: DisputeRepository,
-        queries: PaymentQueries,
         gateway: PaymentGateway,
         clock: Clock,
         *,
         locks: KeyedLocks,
     ) -> None:
         self._book = book
-        self._queries = queries
+        self._db = db
         self._gateway = gateway
         self._clock = clock
         self._locks = locks
@@ -39,7 +40,7 @@ class DisputeSync:
             GatewayError: our key has no right to see them.
         """
         async with self._locks.lock(payment_id):
-            payment = await self._queries.payment(payment_id)
+            payment = await self._db.read(payment_queries.by_id, payment_id)
             if payment is None or payment.intent_id is None or payment.livemode != self._gateway.livemode:
                 return False
             try:
@@ -52,5 +53,5 @@ class DisputeSync:
                     "the disputes of %s could not be seen (%s): %s", payment.reference, error.code, error.message
                 )
                 return False
-            await self._book.apply_stripe_disputes(payment_id, disputes, warned, now=self._clock.now())
+            await self._db.write(self._book.apply_stripe_disputes, payment_id, disputes, warned, now=self._clock.now())
         return True

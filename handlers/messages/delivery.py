@@ -27,12 +27,12 @@ from handlers.messages.recipients import Recipients
 from handlers.runtime.concurrency import KeyedLocks
 from handlers.telegram.messenger import DeliveryError, Message, Messenger
 from handlers.telegram.rate_limit import TelegramRateLimiter
-from storage.messages import MessageRepository, PaymentMessage
+from storage import messages, payment_queries, shops
+from storage.database.database import Database
+from storage.messages import PaymentMessage
 from storage.models.job import DeadLetter, Done, Job, Outcome, Retry, Snooze
 from storage.models.payment import ChatTarget, Payment
 from storage.models.shop import Shop
-from storage.payment_queries import PaymentQueries
-from storage.shops import ShopRepository
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +60,7 @@ class MessageDelivery:
 
     def __init__(
         self,
-        post: MessageRepository,
-        queries: PaymentQueries,
-        shops: ShopRepository,
+        db: Database,
         messenger: Messenger,
         rate_limiter: TelegramRateLimiter,
         clock: Clock,
@@ -73,9 +71,7 @@ class MessageDelivery:
         recipients: Recipients,
         made: Mapping[str, outbox_message.MessageBuilder] | None = None,
     ) -> None:
-        self._post = post
-        self._queries = queries
-        self._shops = shops
+        self._db = db
         self._messenger = messenger
         self._rate_limiter = rate_limiter
         self._clock = clock
@@ -111,7 +107,7 @@ class MessageDelivery:
     async def _update_payment_message(self, job: Job) -> Outcome:
         """Edit the card to the newest state, or post it; older versions are passed over."""
         payment, shop = await self._payment(json.loads(job.payload)["payment"])
-        shown = await self._post.payment_message(payment.id)
+        shown = await self._db.read(messages.get_payment_message, payment.id)
         if shown.exists and shown.shown_version >= payment.version:
             return Done("shown already")
         foreign = shown.chat.inline_message_id is None and await self._recipients.is_chat_detached(payment, shown.chat)
@@ -131,11 +127,11 @@ class MessageDelivery:
                 raise
             if shown.message_id is None:
                 return Done("the inline message was deleted")
-            await self._post.mark_deleted(payment.id, shown.message_id)
+            await self._db.write(messages.mark_deleted, payment.id, shown.message_id)
             if foreign or shown.is_deleted or display_state(payment, now) not in OPEN_STATES:
                 return Done("the card was deleted")
             return Snooze(0)
-        await self._post.mark_shown(payment.id, payment.version, now=now)
+        await self._db.write(messages.mark_shown, payment.id, payment.version, now=now)
         return Done()
 
     async def _send_payment_message(
@@ -150,7 +146,7 @@ class MessageDelivery:
             shown.send_attempts and not job.attempts
         ):  # begun by a process that died; a doubtful try was looked into before
             await self._reach()
-        await self._post.mark_sending(payment.id)
+        await self._db.write(messages.mark_sending, payment.id)
         now = self._clock.now()
         try:
             message_id = await self._send(
@@ -158,9 +154,9 @@ class MessageDelivery:
             )
         except DeliveryError as failed:
             if not failed.outcome_unknown:
-                await self._post.mark_not_sent(payment.id)
+                await self._db.write(messages.mark_not_sent, payment.id)
             raise
-        await self._post.mark_sent(payment.id, chat, message_id, payment.version, now=now)
+        await self._db.write(messages.mark_sent, payment.id, chat, message_id, payment.version, now=now)
         return Done()
 
     async def _send_notification(self, job: Job) -> Outcome:
@@ -170,7 +166,7 @@ class MessageDelivery:
         message = await self._words(payment, shop, event) if is_still_true(payment, event) else None
         if message is None:
             return Done("overtaken")
-        shown = await self._post.payment_message(payment.id)
+        shown = await self._db.read(messages.get_payment_message, payment.id)
         if await self._recipients.redirect_to_admins(job, payment, shown.chat, message):
             return Done("the chat is not the shop's any more")
         chat, wait = await self.acquire_slot(job, shown.chat)
@@ -256,7 +252,7 @@ class MessageDelivery:
         What was tried before without an answer is not tried again before Telegram answers at all.
         """
         now = self._clock.now()
-        state = await self._post.chat_status(chat.chat_id)
+        state = await self._db.read(messages.get_chat_status, chat.chat_id)
         chat = replace(chat, chat_id=state.chat_id)
         if state.blocked_reason and chat.inline_message_id is None:
             return chat, outbox_message.undeliverable(
@@ -274,11 +270,13 @@ class MessageDelivery:
         """What becomes of a mail that Telegram did not take; only an unsure try counts, the others surely failed."""
         chat_id = await self._chat_of(job)
         if error.moved_to is not None:
-            for payment_id in await self._post.migrate_chat(chat_id, error.moved_to):
+            for payment_id in await self._db.write(messages.migrate_chat, chat_id, error.moved_to):
                 await self._show(payment_id)
             return Snooze(0)
         if error.retry_after is not None:
-            await self._post.set_retry_after(chat_id, self._clock.now() + timedelta(seconds=error.retry_after))
+            await self._db.write(
+                messages.set_retry_after, chat_id, self._clock.now() + timedelta(seconds=error.retry_after)
+            )
             return Snooze(error.retry_after)
         if error.permanent:
             return await self._refused(job, chat_id, error)
@@ -294,20 +292,20 @@ class MessageDelivery:
         verdict = outbox_message.undeliverable(job, str(error))
         if isinstance(verdict, Done) or not error.chat_unavailable:
             return verdict
-        if await self._post.mark_blocked(chat_id, str(error)):
+        if await self._db.write(messages.mark_blocked, chat_id, str(error)):
             log.error("chat %s is closed to the bot: %s", chat_id, error)
         return DeadLetter(f"{CHAT_UNAVAILABLE} ({chat_id}): {error}")
 
     async def _chat_of(self, job: Job) -> int:
         """The chat that a mail goes to; where a card stands counts, not where it was asked for."""
         if job.kind == "message" or job.kind in self._made:
-            return (await self._post.chat_status(int(job.ordering_key))).chat_id
-        shown = await self._post.payment_message(json.loads(job.payload)["payment"])
-        return (await self._post.chat_status(shown.chat.chat_id)).chat_id
+            return (await self._db.read(messages.get_chat_status, int(job.ordering_key))).chat_id
+        shown = await self._db.read(messages.get_payment_message, json.loads(job.payload)["payment"])
+        return (await self._db.read(messages.get_chat_status, shown.chat.chat_id)).chat_id
 
     async def _payment(self, payment_id: str) -> tuple[Payment, Shop]:
-        payment = await self._queries.payment(payment_id)
-        shop = await self._shops.shop(payment.shop_id) if payment else None
+        payment = await self._db.read(payment_queries.by_id, payment_id)
+        shop = await self._db.read(shops.get_shop, payment.shop_id) if payment else None
         if payment is None or shop is None:
             raise LookupError("a mail about a payment that is not there")
         bind_contextvars(payment=payment.reference)

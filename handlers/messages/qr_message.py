@@ -12,12 +12,11 @@ from handlers.messages.outbox_message import chat_ordering_key
 from handlers.messages.payment_message import DisplaySettings, page_url
 from handlers.qr_code import qr_png
 from handlers.telegram.messenger import DeliveryError, Message, Messenger
-from storage.messages import MessageRepository
+from storage import messages, payment_queries, shops
+from storage.database.database import Database
 from storage.models.job import DeadLetter, Done, Job, NewJob, Outcome
 from storage.models.payment import ChatTarget, Payment
 from storage.models.shop import Shop
-from storage.payment_queries import PaymentQueries
-from storage.shops import ShopRepository
 
 log = logging.getLogger(__name__)
 
@@ -37,18 +36,14 @@ class QrMessages:
 
     def __init__(
         self,
+        db: Database,
         outbox: MessageDelivery,
-        post: MessageRepository,
-        queries: PaymentQueries,
-        shops: ShopRepository,
         messenger: Messenger,
         clock: Clock,
         display: DisplaySettings,
     ) -> None:
         self._outbox = outbox
-        self._post = post
-        self._queries = queries
-        self._shops = shops
+        self._db = db
         self._messenger = messenger
         self._clock = clock
         self._display = display
@@ -63,12 +58,12 @@ class QrMessages:
         return verdict
 
     async def _picture(self, job: Job) -> Outcome:
-        payment = await self._queries.payment(json.loads(job.payload)["payment"])
-        shop = await self._shops.shop(payment.shop_id) if payment else None
+        payment = await self._db.read(payment_queries.by_id, json.loads(job.payload)["payment"])
+        shop = await self._db.read(shops.get_shop, payment.shop_id) if payment else None
         page = page_url(self._display.public_url, payment) if payment else None
         if payment is None or shop is None or page is None or not _is_wanted(payment):
             return Done("there is nothing to scan any more")
-        shown = await self._post.payment_message(payment.id)
+        shown = await self._db.read(messages.get_payment_message, payment.id)
         chat, wait = await self._outbox.acquire_slot(job, shown.chat)
         if wait:
             return wait
@@ -83,7 +78,7 @@ class QrMessages:
             if not failed.permanent:
                 return await self._outbox.handle_error(job, failed)
             return await self._refused(job, shop, chat, failed)
-        await self._post.set_qr_message(payment.id, picture_id)
+        await self._db.write(messages.set_qr_message, payment.id, picture_id)
         return Done()
 
     async def _refused(self, job: Job, shop: Shop, chat: ChatTarget, error: DeliveryError) -> Outcome:
@@ -96,9 +91,9 @@ class QrMessages:
         return Done(f"no picture: {error}")
 
     async def _remove_stale(self, payment_id: str) -> None:
-        picture = await self._post.stale_qr_message(payment_id)
+        picture = await self._db.read(messages.stale_qr_message, payment_id)
         if picture is not None:
-            chat = ChatTarget((await self._post.chat_status(picture[0])).chat_id)
+            chat = ChatTarget((await self._db.read(messages.get_chat_status, picture[0])).chat_id)
             await self._remove(payment_id, chat, picture[1])
 
     async def _remove(self, payment_id: str, chat: ChatTarget, picture_id: int) -> None:
@@ -107,7 +102,7 @@ class QrMessages:
             await self._messenger.delete(chat, picture_id)
         except DeliveryError as failed:
             log.info("a picture stays: %s", failed)
-        await self._post.set_qr_message(payment_id, None)
+        await self._db.write(messages.set_qr_message, payment_id, None)
 
 
 def _is_wanted(payment: Payment) -> bool:

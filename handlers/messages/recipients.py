@@ -12,6 +12,7 @@ from handlers.messages.outbox_message import OutboxMessage, to_job
 from handlers.messages.payment_events import PaymentEvent
 from handlers.messages.refund_events import VALID_WHILE
 from handlers.telegram.messenger import Message
+from storage.database.database import Database
 from storage.disputes import DisputeRepository
 from storage.job_queue import JobQueue
 from storage.models.job import Job
@@ -26,12 +27,14 @@ class Recipients:
 
     def __init__(
         self,
+        db: Database,
         refunds: RefundRepository,
         disputes: DisputeRepository,
         authorization: Authorization,
         outbox: JobQueue,
         clock: Clock,
     ) -> None:
+        self._db = db
         self._refunds = refunds
         self._disputes = disputes
         self._authorization = authorization
@@ -40,7 +43,7 @@ class Recipients:
 
     async def of_card(self, payment: Payment) -> Sequence[Refund]:
         """The refunds that a card has to show; nothing was received, so there are none."""
-        return await self._refunds.for_payment(payment.id) if payment.amount_received else ()
+        return await self._db.read(self._refunds.for_payment, payment.id) if payment.amount_received else ()
 
     @staticmethod
     def handles(event: PaymentEvent) -> bool:
@@ -66,15 +69,15 @@ class Recipients:
         """The words of such a notice; None if it no longer holds."""
         thing, _, detail = event.about.partition(":")
         if event.name == "dispute":
-            dispute = await self._disputes.find(thing)
+            dispute = await self._db.read(self._disputes.find, thing)
             if dispute is None or dispute.status != detail:  # it has gone on, which is told by itself
                 return None
             return words.dispute_notification(payment, shop, dispute, status=detail)
-        refund = await self._refunds.find(thing)
+        refund = await self._db.read(self._refunds.find, thing)
         stale = refund is None or (event.name in VALID_WHILE and refund.status is not VALID_WHILE[event.name])
         if refund is None or stale or (event.name == "refund_insufficient_balance" and refund.retry_until is None):
             return None
-        room = await self._refunds.limits(payment.id)
+        room = await self._db.read(self._refunds.limits, payment.id)
         return words.refund_notification(payment, shop, event, refund, room=room)
 
     async def notify_admins(self, job: Job, payment: Payment, shop: Shop) -> None:
@@ -93,5 +96,5 @@ class Recipients:
         thing, _, status = about.partition(":")
         if name == "fraud_warning":
             return words.fraud_warning_details(payment, shop)
-        dispute = await self._disputes.find(thing)
+        dispute = await self._db.read(self._disputes.find, thing)
         return None if dispute is None else words.dispute_details(payment, shop, dispute, status=status)

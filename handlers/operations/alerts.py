@@ -12,12 +12,13 @@ from handlers.messages.delivery import CHAT_UNAVAILABLE
 from handlers.messages.outbox_message import OutboxMessage, to_job
 from handlers.stripe.error_codes import AUTH_ERRORS, INTENT_MISMATCH
 from handlers.telegram.messenger import Message
+from storage import installation, shops
+from storage.database.database import Database
 from storage.job_queue import JobQueue
 from storage.models.job import Job, NewJob
 from storage.models.payment import ChatTarget, Payment
 from storage.models.refund import Refund
 from storage.models.shop import Shop
-from storage.shops import ShopRepository
 
 ALERT_AFTER_ATTEMPTS = 100
 """Tries that Stripe did not answer, some hours' worth: then somebody should know."""
@@ -79,15 +80,15 @@ KEY = "key"
 class Incidents:
     """Troubles that begin and end. A fact remembers what was told, so that a restart does not tell it again."""
 
-    def __init__(self, shops: ShopRepository, owners: OwnerNotifier, clock: Clock) -> None:
-        self._shops = shops
+    def __init__(self, db: Database, owners: OwnerNotifier, clock: Clock) -> None:
+        self._db = db
         self._owners = owners
         self._clock = clock
         self._told: set[str] = set()
 
     async def opened_at(self, name: str) -> datetime | None:
         """When this trouble began; None while there is none."""
-        known = await self._shops.get(_setting_name(name))
+        known = await self._db.read(installation.get_setting, _setting_name(name))
         return datetime.fromisoformat(known) if known else None
 
     async def open(self, name: str, key: str, **params: object) -> None:
@@ -97,7 +98,7 @@ class Incidents:
         since = await self.opened_at(name)
         if since is None:
             since = self._clock.now()
-            await self._shops.set(_setting_name(name), since.isoformat())
+            await self._db.write(installation.set_setting, _setting_name(name), since.isoformat())
         await self._owners.notify(f"{name}:{since:%Y-%m-%dT%H:%M:%S}", key, **params)
         self._told.add(name)
 
@@ -106,7 +107,7 @@ class Incidents:
         since = await self.opened_at(name)
         if since is not None:
             await self._owners.notify(f"{name}:{since:%Y-%m-%dT%H:%M:%S}:over", key, **params)
-            await self._shops.set(_setting_name(name), "")
+            await self._db.write(installation.set_setting, _setting_name(name), "")
         self._told.discard(name)
 
 
@@ -121,8 +122,8 @@ ALERT = "alert:"
 class OwnerNotifier:
     """Those who look after the installation, as one addressee."""
 
-    def __init__(self, shops: ShopRepository, membership: MembershipService, outbox: JobQueue, clock: Clock) -> None:
-        self._shops = shops
+    def __init__(self, db: Database, membership: MembershipService, outbox: JobQueue, clock: Clock) -> None:
+        self._db = db
         self._membership = membership
         self._outbox = outbox
         self._clock = clock
@@ -147,6 +148,6 @@ class OwnerNotifier:
 
     async def _language(self, owner: int) -> str:
         """That of the owner's own shop, or of the only one there is; English where that does not tell."""
-        shops = [seat.shop for seat in await self._shops.memberships(owner)] or list(await self._shops.shops())
-        languages = {shop.language for shop in shops}
+        own = [membership.shop for membership in await self._db.read(shops.memberships, owner)]
+        languages = {shop.language for shop in own or await self._db.read(shops.list_shops)}
         return languages.pop() if len(languages) == 1 else "en"

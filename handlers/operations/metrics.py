@@ -12,10 +12,11 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from handlers.clock import Clock
 from handlers.runtime.heartbeats import Heartbeats
+from storage import statistics
+from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import JobQueue
 from storage.models.job import DeadLetter, Done, Job, Outcome, Retry, Snooze
-from storage.statistics import Statistics
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 RECOUNT_INTERVAL = timedelta(seconds=60)
@@ -126,10 +127,10 @@ class GaugeCollector:
     """Gauges that are read at each scrape: queue depths and ages, payments by state, heartbeats, database, disk."""
 
     def __init__(
-        self, metrics: Metrics, statistics: Statistics, queues: Sequence[JobQueue], heartbeats: Heartbeats, clock: Clock
+        self, db: Database, metrics: Metrics, queues: Sequence[JobQueue], heartbeats: Heartbeats, clock: Clock
     ) -> None:
         self._registry = registry = metrics.registry
-        self._statistics = statistics
+        self._db = db
         self._queues = queues
         self._heartbeats = heartbeats
         self._clock = clock
@@ -155,11 +156,11 @@ class GaugeCollector:
                 self._heartbeat_ages.labels(task).set(seconds)
             try:
                 await self._read(now)
-                self._database.set(self._statistics.is_writable)
+                self._database.set(self._db.is_writable)
             except DatabaseUnavailable:
                 self._database.set(0)
-            with suppress(OSError):  # a missing folder (an unmounted volume) already shows as kvit_database_up 0
-                self._disk.set(self._statistics.disk_free())
+            with suppress(OSError):  # the folder is gone, as a mount may be, which the line above says
+                self._disk.set(self._db.disk_free())
             return generate_latest(self._registry)
 
     async def _read(self, now: datetime) -> None:
@@ -169,6 +170,6 @@ class GaugeCollector:
             self._dead.labels(queue.queue).set(await queue.dead_count())
         if self._counted_at is None or now - self._counted_at >= RECOUNT_INTERVAL:
             self._payments.clear()
-            for (state, currency), number in (await self._statistics.payments()).items():
+            for (state, currency), number in (await self._db.read(statistics.count_payments)).items():
                 self._payments.labels(state, currency).set(number)
             self._counted_at = now

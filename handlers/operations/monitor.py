@@ -10,11 +10,11 @@ from handlers.clock import Clock
 from handlers.operations.alerts import KEY, Incidents
 from handlers.runtime.heartbeats import Heartbeats
 from handlers.stripe.error_codes import AUTH_ERRORS
+from storage import installation, statistics
+from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import JobQueue
 from storage.models.payment import AttemptStatus, Payment, PaymentStatus
-from storage.shops import ShopRepository
-from storage.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +46,9 @@ class Monitor:
 
     def __init__(
         self,
-        shops: ShopRepository,
+        db: Database,
         incidents: Incidents,
         incoming: Sequence[JobQueue],
-        statistics: Statistics,
         clock: Clock,
         heartbeats: Heartbeats,
         *,
@@ -57,10 +56,9 @@ class Monitor:
         accepted_at: Callable[[], datetime | None],
     ) -> None:
         """`incoming` are the boxes of what comes in; `accepted_at` is when Stripe last took our key."""
-        self._shops = shops
+        self._db = db
         self._incidents = incidents
         self._incoming = incoming
-        self._statistics = statistics
         self._clock = clock
         self._heartbeats = heartbeats
         self._expects_webhooks = expects_webhooks
@@ -100,7 +98,7 @@ class Monitor:
     async def check(self) -> None:
         """Hold the state of everything against what was told."""
         self._heartbeats.beat(NAME, self._clock.now())
-        await self._shops.probe_write(now=self._clock.now())
+        await self._db.write(installation.probe_write, now=self._clock.now())
         await self._check_webhooks()
         await self._check_updates()
         for queue in self._incoming:
@@ -147,7 +145,7 @@ class Monitor:
         since, accepted = await self._incidents.opened_at(KEY), self._accepted_at()
         if since is None or accepted is None or accepted <= since:
             return
-        if not await self._statistics.any_with_error(AUTH_ERRORS):
+        if not await self._db.read(statistics.any_with_error, AUTH_ERRORS):
             await self._incidents.resolve(KEY, "alert.key_accepted")
 
 

@@ -20,14 +20,13 @@ from handlers.runtime.concurrency import gather_all, wait_first
 from handlers.runtime.heartbeats import Heartbeats
 from handlers.runtime.worker import Worker
 from handlers.stripe_events.backfill import EventBackfill
+from storage import messages, payment_queries, prompts
+from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import JobQueue
-from storage.messages import MessageRepository
 from storage.models.job import DeadJob
 from storage.models.payment import AttemptStatus, Payment
-from storage.payment_queries import PaymentQueries
 from storage.payments import PaymentRepository
-from storage.prompts import PromptRepository
 from storage.refunds import RefundRepository
 
 log = logging.getLogger(__name__)
@@ -61,15 +60,13 @@ class Reconciler:
 
     def __init__(
         self,
+        db: Database,
         sync: PaymentSync,
         payments: PaymentRepository,
-        queries: PaymentQueries,
-        post: MessageRepository,
         clock: Clock,
         heartbeats: Heartbeats,
         *,
         queues: Mapping[JobQueue, timedelta],
-        prompts: PromptRepository,
         alerts: Alerts,
         refunds: DueRefunds,
         wake_up: asyncio.Event,
@@ -83,14 +80,12 @@ class Reconciler:
         """
         self._sync = sync
         self._payments = payments
-        self._queries = queries
-        self._post = post
+        self._db = db
         self._clock = clock
         self._heartbeats = heartbeats
         self._seconds = seconds
         self._found = found
         self._queues = queues
-        self._prompts = prompts
         self._alerts = alerts
         self._refunds = refunds
         self._wake_up = wake_up
@@ -113,7 +108,7 @@ class Reconciler:
     async def _due_work(self) -> list[Coroutine[Any, Any, None]]:
         """The work that is due now, a few pieces of it at a time."""
         turns = asyncio.Semaphore(SIDE_BY_SIDE)
-        payments = await self._queries.due(self._clock.now(), limit=AT_A_TIME)
+        payments = await self._db.read(payment_queries.due, self._clock.now(), limit=AT_A_TIME)
         refunds = await self._refunds.due(limit=AT_A_TIME)
         work = [self._check_payment(payment_id, turns) for payment_id in payments]
         return work + [self._check_refund(refund_id, turns) for refund_id in refunds]
@@ -136,7 +131,7 @@ class Reconciler:
             return True
         forgotten = [await queue.delete_done(before=now - kept) for queue, kept in self._queues.items()]
         forgotten += [await queue.delete_dead(before=now - DEAD_JOB_RETENTION) for queue in self._queues]
-        forgotten.append(await self._prompts.prune(before=now - JOB_RETENTION))
+        forgotten.append(await self._db.write(prompts.delete_old, before=now - JOB_RETENTION))
         if any(forgotten):
             return False
         self._tidied = now
@@ -150,7 +145,7 @@ class Reconciler:
             await wait_first(self._beat(), self._clock.sleep(max(SOONEST, min(left, self._seconds))))
 
     async def _next_dues(self) -> tuple[datetime | None, datetime | None]:
-        return await self._queries.next_due_at(), await self._refunds.next_due_at()
+        return await self._db.read(payment_queries.next_due_at), await self._refunds.next_due_at()
 
     async def _beat(self) -> None:
         """Return a moment after the bell: what rings it comes in bursts, and nothing is due sooner."""
@@ -169,12 +164,12 @@ class Reconciler:
                 if payment.last_error:
                     await self._alerts.payment_error(payment)
                 if payment.next_check_at is not None and payment.next_check_at <= self._clock.now():
-                    await self._payments.postpone_check(payment_id, now=self._clock.now())
+                    await self._db.write(self._payments.postpone_check, payment_id, now=self._clock.now())
             except DatabaseUnavailable:
                 raise
             except Exception:
                 log.exception("the sweep could not attend to the payment %s", payment_id)
-                await self._payments.postpone_check(payment_id, now=self._clock.now())
+                await self._db.write(self._payments.postpone_check, payment_id, now=self._clock.now())
             self._heartbeats.beat(NAME, self._clock.now())
 
     async def _check_refund(self, refund_id: str, locks: asyncio.Semaphore) -> None:
@@ -191,9 +186,9 @@ class Reconciler:
         live = payment.attempt.status is AttemptStatus.ACTIVE and not payment.is_terminal
         if not live or until is None or now < until or self._aged.get(payment.id) == until:
             return
-        card = await self._post.payment_message(payment.id)
+        card = await self._db.read(messages.get_payment_message, payment.id)
         if card.shown_at is not None and card.shown_at < until:
-            await self._payments.request_redraw(payment.id, now=now)
+            await self._db.write(self._payments.request_redraw, payment.id, now=now)
             self._aged.set(payment.id, until, now=now)
 
 
@@ -203,19 +198,20 @@ log = logging.getLogger(__name__)
 class DueRefunds:
     """Refunds by the time at which they are due."""
 
-    def __init__(self, sync: RefundSync, book: RefundRepository, alerts: Alerts, clock: Clock) -> None:
+    def __init__(self, db: Database, sync: RefundSync, refunds: RefundRepository, alerts: Alerts, clock: Clock) -> None:
+        self._db = db
         self._sync = sync
-        self._book = book
+        self._refunds = refunds
         self._alerts = alerts
         self._clock = clock
 
     async def due(self, *, limit: int) -> Sequence[str]:
         """The ids of those that are due now."""
-        return await self._book.due(self._clock.now(), limit=limit)
+        return await self._db.read(self._refunds.due, self._clock.now(), limit=limit)
 
     async def next_due_at(self) -> datetime | None:
         """When the next one is due."""
-        return await self._book.next_due_at()
+        return await self._db.read(self._refunds.next_due_at)
 
     async def advance(self, refund_id: str) -> bool:
         """Attend to one, and return whether that changed it; whatever goes wrong with it, it comes again."""
@@ -223,16 +219,16 @@ class DueRefunds:
             before = await self._sync.get(refund_id)
             refund = await self._sync.advance(refund_id, actor="reconciler", if_due=True)
             if refund.last_error:
-                room = await self._book.limits(refund.payment_id)
+                room = await self._db.read(self._refunds.limits, refund.payment_id)
                 await self._alerts.refund_error(refund, room.payment)
             if refund.next_check_at is not None and refund.next_check_at <= self._clock.now():
-                await self._book.postpone_check(refund_id, now=self._clock.now())
+                await self._db.write(self._refunds.postpone_check, refund_id, now=self._clock.now())
             return refund.status is not before.status
         except DatabaseUnavailable:
             raise
         except Exception:
             log.exception("the sweep could not attend to the refund %s", refund_id)
-            await self._book.postpone_check(refund_id, now=self._clock.now())
+            await self._db.write(self._refunds.postpone_check, refund_id, now=self._clock.now())
             return False
 
 

@@ -13,6 +13,8 @@ from handlers.rate_limit import RecentTimes
 from handlers.runtime.concurrency import BackgroundTasks
 from handlers.shops.receipts import shop_at
 from handlers.stripe.events import CUSTOMER_RETURNED
+from storage import payment_queries, shops
+from storage.database.database import Database
 from storage.errors import (
     AlreadyPaid,
     AttemptStillActive,
@@ -34,9 +36,7 @@ from storage.models.payment import (
 )
 from storage.models.refund import Refund, RefundStatus
 from storage.models.shop import Shop
-from storage.payment_queries import PaymentQueries
 from storage.refunds import RefundRepository
-from storage.shops import ShopRepository
 
 RETURN_SECONDS = 10
 
@@ -143,8 +143,7 @@ class PayPageService:
 
     def __init__(
         self,
-        queries: PaymentQueries,
-        shops: ShopRepository,
+        db: Database,
         inbox: JobQueue,
         payments: PaymentService,
         refunds: RefundRepository,
@@ -153,8 +152,7 @@ class PayPageService:
         *,
         patience: float = CUSTOMER_WAIT_TIMEOUT,
     ) -> None:
-        self._queries = queries
-        self._shops = shops
+        self._db = db
         self._inbox = inbox
         self._payments = payments
         self._refunds = refunds
@@ -166,12 +164,12 @@ class PayPageService:
 
     async def find(self, token: str) -> PayPage | None:
         """The page behind the token, or None."""
-        payment = await self._queries.by_token(token)
-        shop = await self._shops.shop(payment.shop_id) if payment else None
+        payment = await self._db.read(payment_queries.by_token, token)
+        shop = await self._db.read(shops.get_shop, payment.shop_id) if payment else None
         if payment is None or shop is None:
             return None
         if payment.succeeded_at is not None:
-            shop = shop_at(shop, await self._shops.seller_history(shop.id), payment.succeeded_at)
+            shop = shop_at(shop, await self._db.read(shops.list_sellers, shop.id), payment.succeeded_at)
         now = self._clock.now()
         state, until = page_state(payment, now)
         turns = [at for at in (payment.attempt.link_usable_until, payment.attempt.expires_at, payment.expires_at) if at]
@@ -208,7 +206,7 @@ class PayPageService:
         """What of the payment went back, the first first."""
         if not page.payment.amount_refunded:
             return ()
-        found = await self._refunds.for_payment(page.payment.id)
+        found = await self._db.read(self._refunds.for_payment, page.payment.id)
         return [refund for refund in found if refund.status is RefundStatus.SUCCEEDED]
 
     async def pay(self, page: PayPage) -> str | None:

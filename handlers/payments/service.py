@@ -14,6 +14,7 @@ from handlers.payments import holds, state_machine
 from handlers.payments.sync import PaymentSync
 from handlers.runtime.concurrency import USER_WAIT_TIMEOUT, BackgroundTasks
 from handlers.stripe.gateway import IntentRequest, PaymentGateway
+from storage.database.database import Database
 from storage.errors import (
     AlreadyPaid,
     AttemptStillActive,
@@ -50,6 +51,7 @@ class PaymentService:
 
     def __init__(
         self,
+        db: Database,
         payments: PaymentRepository,
         sync: PaymentSync,
         gateway: PaymentGateway,
@@ -59,6 +61,7 @@ class PaymentService:
         *,
         patience: float = USER_WAIT_TIMEOUT,
     ) -> None:
+        self._db = db
         self._payments = payments
         self._sync = sync
         self._gateway = gateway
@@ -72,7 +75,7 @@ class PaymentService:
     ) -> Payment:
         """Ask for money: one payment for one `source`, however often it comes. The card tells the rest."""
         new = self._new(shop, chat, user_id, asked, source, manual)
-        payment = await self._payments.create(new, params=self._params)
+        payment = await self._db.write(self._payments.create, new, params=self._params)
         if payment.status is PaymentStatus.CREATED:
             await self._advance_briefly(payment, f"user:{user_id}")
         return await self._sync.get(payment.id)
@@ -103,7 +106,7 @@ class PaymentService:
             raise StripeUnavailable
         if payment.attempt.has_usable_link(now):
             if origin is Origin.CHAT:  # whoever taps there waits for the card
-                await self._payments.request_redraw(payment.id, now=now)
+                await self._db.write(self._payments.request_redraw, payment.id, now=now)
             return payment
         if payment.attempt.status is AttemptStatus.ACTIVE or payment.status is PaymentStatus.PROCESSING:
             raise AttemptStillActive
@@ -175,7 +178,7 @@ class PaymentService:
 
     async def redraw(self, payment_id: str) -> None:
         """Have the card shown again, where it stands now."""
-        await self._payments.request_redraw(payment_id, now=self._clock.now())
+        await self._db.write(self._payments.request_redraw, payment_id, now=self._clock.now())
 
     def _new(
         self, shop: Shop, chat: ChatTarget, user_id: int, asked: RequestedAmount, source: str, manual: bool

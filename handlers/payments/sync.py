@@ -15,8 +15,9 @@ from handlers.payments.state_machine import IntentMismatch, Step, Timing, ignore
 from handlers.runtime.concurrency import KeyedLocks
 from handlers.stripe.error_codes import AUTH_ERRORS, INTENT_MISMATCH
 from handlers.stripe.gateway import GatewayError, Intent, IntentStatus, PaymentGateway
+from storage import payment_queries
+from storage.database.database import Database
 from storage.models.payment import CancellationReason, Payment, PaymentStatus
-from storage.payment_queries import PaymentQueries
 from storage.payments import PaymentRepository
 from storage.shops import SYSTEM_ACTOR
 
@@ -32,8 +33,8 @@ class PaymentSync:
 
     def __init__(
         self,
+        db: Database,
         payments: PaymentRepository,
-        queries: PaymentQueries,
         gateway: PaymentGateway,
         clock: Clock,
         timing: Timing,
@@ -43,7 +44,7 @@ class PaymentSync:
     ) -> None:
         """`may_still` says whether whoever wants money taken, or a request ended, may want that now."""
         self._payments = payments
-        self._queries = queries
+        self._db = db
         self._gateway = gateway
         self._clock = clock
         self._timing = timing
@@ -75,7 +76,7 @@ class PaymentSync:
         Raises:
             LookupError: there is none with that id.
         """
-        payment = await self._queries.payment(payment_id)
+        payment = await self._db.read(payment_queries.by_id, payment_id)
         if payment is None:
             raise LookupError("no such payment")
         bind_contextvars(payment=payment.reference)
@@ -83,7 +84,7 @@ class PaymentSync:
 
     async def was_cause(self, cause: str) -> bool:
         """Whether a tap has begun an attempt before."""
-        return await self._queries.attempt_exists_for(cause)
+        return await self._db.read(payment_queries.attempt_exists_for, cause)
 
     async def update(
         self,
@@ -98,8 +99,8 @@ class PaymentSync:
         """One transaction of the ledger, at the time it is; `detail` goes into the history."""
         known = {name: value for name, value in detail.items() if value is not None}
         now = self._clock.now()
-        return await self._payments.update(
-            payment_id, decide, now=now, actor=actor, action=action, detail=known, params=params
+        return await self._db.write(
+            self._payments.update, payment_id, decide, now=now, actor=actor, action=action, detail=known, params=params
         )
 
     async def _expire_if_due(self, payment: Payment) -> Payment:
@@ -144,7 +145,7 @@ class PaymentSync:
 
     async def _create(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
         """Create and confirm with the stored parameters and key; again is the same intent."""
-        params, began = await self._queries.create_params(payment.id), self._clock.now()
+        params, began = await self._db.read(payment_queries.create_params, payment.id), self._clock.now()
         try:
             intent = await self._gateway.create(params, key=f"create:{payment.id}:{payment.create_key_version}")
         except GatewayError as error:
@@ -181,7 +182,7 @@ class PaymentSync:
     async def _confirm(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
         """Begin the stored attempt; a refusal ends it only where Stripe says that it still wants one."""
         number, intent_id = payment.attempt.number, payment.intent_id or ""
-        params, began = await self._queries.attempt_params(payment.id, number), self._clock.now()
+        params, began = await self._db.read(payment_queries.attempt_params, payment.id, number), self._clock.now()
         try:
             intent = await self._gateway.confirm(intent_id, params, key=_confirm_key(payment))
         except GatewayError as error:
@@ -202,7 +203,7 @@ class PaymentSync:
             intent = await self._gateway.retrieve(intent_id)  # nobody wants a hold let go that came just in time
             if intent.status is IntentStatus.REQUIRES_CAPTURE:
                 return await self._apply_intent(payment, intent, actor, "synced", began), True
-        if not await self._payments.mark_request_sent(payment, now=self._clock.now()):
+        if not await self._db.write(self._payments.mark_request_sent, payment, now=self._clock.now()):
             return await self.get(payment.id), True
         try:
             intent = await self._gateway.cancel(intent_id, key=f"cancel:{payment.id}:{payment.cancel_key_version}")
@@ -219,7 +220,7 @@ class PaymentSync:
     async def _capture(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
         """Take what is reserved; where Stripe says no, what it says instead is the truth, and the wish is dropped."""
         intent_id, began = payment.intent_id or "", self._clock.now()
-        if not await self._payments.mark_request_sent(payment, now=began):
+        if not await self._db.write(self._payments.mark_request_sent, payment, now=began):
             return await self.get(payment.id), True
         try:
             intent = await self._gateway.capture(intent_id, key=f"capture:{payment.id}:{payment.capture_key_version}")
@@ -298,7 +299,9 @@ class PaymentSync:
         payment = await self.update(payment.id, withdraw, SYSTEM_ACTOR, "request_withdrawn")
         if payment.is_terminal or (payment.capture_requested_by is None and payment.cancel_requested_by is None):
             return payment, True
-        await self._payments.postpone_check(payment.id, now=self._clock.now())  # it may still be on its way
+        await self._db.write(
+            self._payments.postpone_check, payment.id, now=self._clock.now()
+        )  # it may still be on its way
         return payment, False
 
 

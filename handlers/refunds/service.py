@@ -13,6 +13,7 @@ from handlers.refunds import state_machine
 from handlers.refunds.sync import RefundSync
 from handlers.runtime.concurrency import USER_WAIT_TIMEOUT, BackgroundTasks
 from handlers.stripe.gateway import GatewayError, PaymentGateway, RefundRequest
+from storage.database.database import Database
 from storage.errors import RefundAlreadyRequested, WrongStripeMode
 from storage.models.money import Money
 from storage.models.payment import ChatTarget, Payment
@@ -37,7 +38,8 @@ class RefundService:
 
     def __init__(
         self,
-        book: RefundRepository,
+        db: Database,
+        refunds: RefundRepository,
         sync: RefundSync,
         gateway: PaymentGateway,
         clock: Clock,
@@ -47,7 +49,8 @@ class RefundService:
         patience: float = USER_WAIT_TIMEOUT,
     ) -> None:
         """More than `approval_above` of one payment, in minor units of its currency, takes two people."""
-        self._book = book
+        self._db = db
+        self._refunds = refunds
         self._sync = sync
         self._gateway = gateway
         self._clock = clock
@@ -66,7 +69,7 @@ class RefundService:
         if for_others:
             await self._refuse_another_wish(payment, wanted)
         await self._background_tasks.run_with_timeout(self._patience, self._see(payment))
-        now, room = self._clock.now(), await self._book.limits(payment.id)
+        now, room = self._clock.now(), await self._db.read(self._refunds.limits, payment.id)
         amount = Money(room.refundable, payment.amount.currency) if wanted.amount is None else wanted.amount
         refund = Refund(
             id=secrets.token_urlsafe(12),
@@ -82,12 +85,12 @@ class RefundService:
             expires_at=now + (APPROVAL_TTL if for_others else DRAFT_TTL),
         )
         check = partial(state_machine.create_draft, above=self._approval_above)
-        return await self._book.create_draft(refund, check, actor=f"user:{wanted.user_id}", now=now)
+        return await self._db.write(self._refunds.create_draft, refund, check, actor=f"user:{wanted.user_id}", now=now)
 
     async def _refuse_another_wish(self, payment: Payment, wanted: RefundRequestInput) -> None:
         """One wish at a time: the admins' chats are not to be filled, and the next one depends on this one's end."""
         now = self._clock.now()
-        for other in await self._book.for_payment(payment.id):
+        for other in await self._db.read(self._refunds.for_payment, payment.id):
             waits = (
                 other.status is RefundStatus.AWAITING_APPROVAL
                 and other.requested_by == wanted.user_id
@@ -98,11 +101,11 @@ class RefundService:
 
     async def find(self, refund_id: str) -> Refund | None:
         """By our id."""
-        return await self._book.find(refund_id)
+        return await self._db.read(self._refunds.find, refund_id)
 
     async def of_payment(self, payment_id: str) -> Sequence[Refund]:
         """All of a payment, oldest first, drafts too."""
-        return await self._book.for_payment(payment_id)
+        return await self._db.read(self._refunds.for_payment, payment_id)
 
     async def approve(self, refund: Refund, payment: Payment, shop: Shop, *, user_id: int) -> Refund:
         """One person's yes; with the last one that is needed Stripe is asked.
@@ -116,7 +119,9 @@ class RefundService:
         )
         now, actor = self._clock.now(), f"user:{user_id}"
         yes = partial(state_machine.approve, person=user_id, limit=shop.refund_limit, params=params, now=now)
-        refund = await self._book.update(refund.id, yes, actor=actor, action="refund_approved", now=now, person=user_id)
+        refund = await self._db.write(
+            self._refunds.update, refund.id, yes, actor=actor, action="refund_approved", now=now, person=user_id
+        )
         return await self._soon(refund, actor)
 
     async def decline(self, refund: Refund, *, user_id: int) -> Refund:
@@ -127,7 +132,9 @@ class RefundService:
         """
         now = self._clock.now()
         no = state_machine.decline
-        return await self._book.update(refund.id, no, actor=f"user:{user_id}", action="refund_declined", now=now)
+        return await self._db.write(
+            self._refunds.update, refund.id, no, actor=f"user:{user_id}", action="refund_declined", now=now
+        )
 
     async def retry(self, refund: Refund, *, user_id: int) -> Refund:
         """Try once more what Stripe refused for want of balance, while it is still approved.
@@ -137,7 +144,9 @@ class RefundService:
         """
         now, actor = self._clock.now(), f"user:{user_id}"
         again = partial(state_machine.retry, now=now)
-        refund = await self._book.update(refund.id, again, actor=actor, action="refund_retried", now=now)
+        refund = await self._db.write(
+            self._refunds.update, refund.id, again, actor=actor, action="refund_retried", now=now
+        )
         return await self._soon(refund, actor)
 
     async def _see(self, payment: Payment) -> None:

@@ -17,9 +17,10 @@ from handlers.refunds.state_machine import NO_BALANCE, RefundStep
 from handlers.runtime.concurrency import KeyedLocks
 from handlers.stripe.error_codes import AUTH_ERRORS, INTENT_MISMATCH, PERMISSION_ERROR
 from handlers.stripe.gateway import MAX_CALL_DURATION, GatewayError, PaymentGateway
+from storage import payment_queries
+from storage.database.database import Database
 from storage.models.payment import Payment
 from storage.models.refund import Refund, RefundStatus, StripeRefund
-from storage.payment_queries import PaymentQueries
 from storage.refunds import Decide, RefundRepository
 from storage.shops import SYSTEM_ACTOR
 
@@ -44,8 +45,8 @@ class RefundSync:
 
     def __init__(
         self,
+        db: Database,
         book: RefundRepository,
-        queries: PaymentQueries,
         gateway: PaymentGateway,
         clock: Clock,
         *,
@@ -53,7 +54,7 @@ class RefundSync:
         is_authorized: Callable[[Refund], Awaitable[bool]],
     ) -> None:
         self._book = book
-        self._queries = queries
+        self._db = db
         self._gateway = gateway
         self._clock = clock
         self._locks = locks
@@ -65,7 +66,7 @@ class RefundSync:
         Raises:
             LookupError: there is none with that id.
         """
-        refund = await self._book.find(refund_id)
+        refund = await self._db.read(self._book.find, refund_id)
         if refund is None:
             raise LookupError("no such refund")
         bind_contextvars(refund=refund.id)
@@ -143,7 +144,10 @@ class RefundSync:
             return True
         if not await self._is_authorized(refund):
             return await self._withdraw(payment, refund, APPROVER_LOST_ROLE, "authority withdrawn", began)
-        room, others = await self._book.limits(payment.id), await self._book.for_payment(payment.id)
+        room, others = (
+            await self._db.read(self._book.limits, payment.id),
+            await self._db.read(self._book.for_payment, payment.id),
+        )
         if refund_rivals.is_superseded(refund, room, others, self._clock.now()):
             why = DISPUTED if room.lost_to_disputes or room.blocked_by_dispute else REFUNDED_MEANWHILE
             return await self._withdraw(payment, refund, why, "refund_rejected", began)
@@ -183,7 +187,7 @@ class RefundSync:
         if not settled:
             decide = partial(state_machine.record_error, code=error.code)
             await self._change(refund, decide, "stripe_unreachable", actor)
-            await self._book.postpone_check(refund.id, now=self._clock.now())
+            await self._db.write(self._book.postpone_check, refund.id, now=self._clock.now())
             return False
         log.warning("Stripe refused a refund of %s (%s): %s", payment.reference, error.code, error.message)
         if error.code in NO_BALANCE:
@@ -228,7 +232,7 @@ class RefundSync:
         after = await self._change(refund, decide, action, SYSTEM_ACTOR)
         if after.status is RefundStatus.APPROVED:
             log.warning("a refund of %s that may be on its way is asked for no more: %s", payment.reference, why)
-            await self._book.postpone_check(refund.id, now=self._clock.now())
+            await self._db.write(self._book.postpone_check, refund.id, now=self._clock.now())
             return False
         log.warning("a refund of %s is dropped: %s", payment.reference, why)
         return True
@@ -258,17 +262,19 @@ class RefundSync:
             partial(state_machine.apply_stripe_refund, now=now),
             partial(state_machine.import_stripe_refund, now=now),
         )
-        await self._book.apply_stripe_refunds(payment.id, reports, known=seen, unknown=found, now=now)
+        await self._db.write(self._book.apply_stripe_refunds, payment.id, reports, known=seen, unknown=found, now=now)
 
     async def _refuse(self, refund: Refund, code: str, action: str, actor: str) -> None:
         decide = partial(state_machine.reject, number=refund.key_version, code=code, now=self._clock.now())
         await self._change(refund, decide, action, actor)
 
     async def _change(self, refund: Refund, decide: Decide, action: str, actor: str) -> Refund:
-        return await self._book.update(refund.id, decide, actor=actor, action=action, now=self._clock.now())
+        return await self._db.write(
+            self._book.update, refund.id, decide, actor=actor, action=action, now=self._clock.now()
+        )
 
     async def _payment(self, payment_id: str) -> Payment:
-        payment = await self._queries.payment(payment_id)
+        payment = await self._db.read(payment_queries.by_id, payment_id)
         if payment is None:
             raise LookupError("no such payment")
         bind_contextvars(payment=payment.reference)

@@ -17,6 +17,7 @@ from handlers.i18n import format_datetime, html, text
 from handlers.messages.outbox_message import OutboxMessage, chat_ordering_key, to_job
 from handlers.telegram.messenger import Button, DeliveryError, Message, Messenger
 from handlers.text import clean_text
+from storage.database.database import Database
 from storage.errors import UserError
 from storage.invitations import AcceptedInvitation, InvitationRepository
 from storage.job_queue import JobQueue
@@ -65,8 +66,9 @@ class InvitationService:
 
     def __init__(
         self,
+        db: Database,
         membership: MembershipService,
-        book: InvitationRepository,
+        invitations: InvitationRepository,
         outbox: JobQueue,
         messenger: Messenger,
         clock: Clock,
@@ -74,8 +76,9 @@ class InvitationService:
         secret: bytes,
         on_admin_invited: Callable[[Shop, Actor, str], Awaitable[None]],
     ) -> None:
+        self._db = db
         self._membership = membership
-        self._book = book
+        self._invitations = invitations
         self._outbox = outbox
         self._messenger = messenger
         self._clock = clock
@@ -87,7 +90,7 @@ class InvitationService:
         now = self._clock.now()
         digest = sha256_hex(self._token(wish.source))
         wanted = Invitation(digest, shop.id, role, wish.source, inviter.id, now + INVITE_LIFE)
-        kept = await self._book.create(wanted, now=now)
+        kept = await self._db.write(self._invitations.create, wanted, now=now)
         said = {"digest": kept.token_hash, "role": int(kept.role), "shop": shop.name, "zone": shop.time_zone}
         body = json.dumps(said | {"wish": asdict(wish)}).encode()
         await self._outbox.enqueue(
@@ -100,7 +103,7 @@ class InvitationService:
         """Whether a word is one of an invitation that somebody can take up now."""
         if not said.startswith(INVITE):
             return False
-        invitation = await self._book.find(sha256_hex(said.removeprefix(INVITE)))
+        invitation = await self._db.read(self._invitations.find, sha256_hex(said.removeprefix(INVITE)))
         return invitation is not None and invitation.is_valid(self._clock.now())
 
     async def join(self, said: str, actor: Actor, answer: Callable[[AcceptedInvitation], NewJob]) -> None:
@@ -112,7 +115,8 @@ class InvitationService:
         digest = sha256_hex(said.removeprefix(INVITE))
         name = clean_text(actor.name[:MAX_NAME_LENGTH])
         owners, now = await self._membership.owners(), self._clock.now()
-        await self._book.accept(
+        await self._db.write(
+            self._invitations.accept,
             digest,
             actor.id,
             name=name,
@@ -131,11 +135,19 @@ class InvitationService:
         if user_id in owners:
             raise OwnersAreSet
         now = self._clock.now()
-        await self._book.revoke_member(shop.id, user_id, by=by, owners=owners, say=lambda it: (answer(it),), now=now)
+        await self._db.write(
+            self._invitations.revoke_member,
+            shop.id,
+            user_id,
+            by=by,
+            owners=owners,
+            say=lambda it: (answer(it),),
+            now=now,
+        )
 
     async def waiting(self, shop: Shop) -> Sequence[Invitation]:
         """The shop's invitations that somebody can still take up."""
-        return await self._book.open(shop.id, now=self._clock.now())
+        return await self._db.read(self._invitations.open, shop.id, now=self._clock.now())
 
     async def build_message(self, job: Job) -> OutboxMessage | None:
         """The message with the link; None once the invitation is not worth anything any more.
@@ -145,7 +157,7 @@ class InvitationService:
         """
         said, wish = _read(job)
         word = self._token(wish.source)
-        invitation = await self._book.find(sha256_hex(word))
+        invitation = await self._db.read(self._invitations.find, sha256_hex(word))
         if invitation is None or not invitation.is_valid(self._clock.now()):
             return None
         if not self._messenger.username:
@@ -170,7 +182,7 @@ class InvitationService:
 
     async def on_chat_unavailable(self, job: Job) -> None:
         """The inviter's private chat is closed to the bot: let the invitation end, and say in the group what to do."""
-        await self._book.revoke_invitation(_read(job)[0]["digest"], now=self._clock.now())
+        await self._db.write(self._invitations.revoke_invitation, _read(job)[0]["digest"], now=self._clock.now())
         await self._say_in_group(job, "invite.private_closed")
 
     async def _say_in_group(self, job: Job, key: str) -> None:

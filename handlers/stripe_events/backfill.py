@@ -12,11 +12,11 @@ from handlers.clock import Clock
 from handlers.stripe import events as stripe_event
 from handlers.stripe.events import InvalidEvent
 from handlers.stripe.gateway import GatewayError, PaymentGateway, StripeEventRef
+from storage import installation, payment_queries
+from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import JobQueue
 from storage.models.job import NewJob
-from storage.payment_queries import PaymentQueries
-from storage.shops import ShopRepository
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +49,9 @@ class EventBackfill:
 
     def __init__(
         self,
+        db: Database,
         gateway: PaymentGateway,
         events: JobQueue,
-        shops: ShopRepository,
-        queries: PaymentQueries,
         clock: Clock,
         *,
         seconds: float,
@@ -62,8 +61,7 @@ class EventBackfill:
         """`seconds` is the time between two sweeps; `late` hears how many events were found that had not come."""
         self._gateway = gateway
         self._events = events
-        self._shops = shops
-        self._queries = queries
+        self._db = db
         self._clock = clock
         self._seconds = seconds
         self._has_webhook = has_webhook
@@ -97,7 +95,7 @@ class EventBackfill:
                     jobs = [job for change, raw in ready if (job := self._draft(change, raw))]
                     missed += await self._events.enqueue(*jobs, now=now)
                     last = ready[-1][0]
-                    await self._shops.set(CURSOR, f"{last.id} {last.created_at.isoformat()}")
+                    await self._db.write(installation.set_setting, CURSOR, f"{last.id} {last.created_at.isoformat()}")
                 if len(ready) < len(batch):
                     break
         if missed and self._has_webhook:
@@ -105,10 +103,10 @@ class EventBackfill:
         return missed
 
     async def _read_before(self, now: datetime) -> tuple[str | None, datetime]:
-        known = await self._shops.get(CURSOR)
+        known = await self._db.read(installation.get_setting, CURSOR)
         if known is None:
             known = f"{NOTHING_YET} {(now - FIRST_LOOK).isoformat()}"
-            await self._shops.set(CURSOR, known)
+            await self._db.write(installation.set_setting, CURSOR, known)
         event_id, _, at = known.partition(" ")
         return None if event_id == NOTHING_YET else event_id, datetime.fromisoformat(at)
 
@@ -129,7 +127,7 @@ class EventBackfill:
 
     async def _pause(self) -> float:
         try:
-            often = not self._has_webhook and await self._queries.next_due_at() is not None
+            often = not self._has_webhook and await self._db.read(payment_queries.next_due_at) is not None
         except DatabaseUnavailable:
             often = False
         return self._seconds if often else self._seconds * RUN_EVERY_N

@@ -16,9 +16,10 @@ from handlers.stripe import events
 from handlers.stripe.error_codes import INTENT_MISMATCH
 from handlers.stripe.events import CUSTOMER_RETURNED, StripeEvent
 from handlers.stripe.gateway import GatewayError
+from storage import payment_queries
+from storage.database.database import Database
 from storage.models.job import DeadLetter, Done, Job, Outcome, Retry
 from storage.models.payment import Payment, PaymentStatus
-from storage.payment_queries import PaymentQueries
 
 log = logging.getLogger(__name__)
 
@@ -35,17 +36,17 @@ class StripeEventHandler:
 
     def __init__(
         self,
+        db: Database,
         sync: PaymentSync,
         refunds: RefundSync,
         disputes: DisputeSync,
-        queries: PaymentQueries,
         *,
         chance: Callable[[], float] = random,
     ) -> None:
         self._sync = sync
         self._refunds = refunds
         self._disputes = disputes
-        self._queries = queries
+        self._db = db
         self._chance = chance
 
     async def handle(self, job: Job) -> Outcome:
@@ -53,9 +54,9 @@ class StripeEventHandler:
         if job.kind == CUSTOMER_RETURNED:
             return await self._look(job.payload.decode(), "customer", None, job)
         event = events.parse_event(job.payload)
-        payment = await self._queries.by_intent(event.intent_id) if event.intent_id else None
+        payment = await self._db.read(payment_queries.by_intent, event.intent_id) if event.intent_id else None
         if payment is None and event.payment_id:
-            payment = await self._queries.payment(event.payment_id)
+            payment = await self._db.read(payment_queries.by_id, event.payment_id)
         if (
             event.type in MONEY_EVENTS
             and event.payment_id

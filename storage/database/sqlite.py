@@ -1,26 +1,33 @@
-"""Everything that is said to SQLite in its own tongue: settings, transactions, errors and the belts' statements."""
+"""All that is SQLite's own: connections on threads, transactions, errors, and the statements of the job queue."""
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from collections.abc import Iterator
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
+import aiosqlite
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import StaticPool
 
-from storage.at_once import Glances, Writer, apply
-from storage.driver import Opener
+from storage.errors import DatabaseUnavailable
+
+T = TypeVar("T")
+Unit = Callable[[sa.Connection], Any]
 
 BUSY_SECONDS = 10.0
 """How long another process may hold the write lock (a command beside `serve`) before we give up."""
 
-READERS = 4
-"""Connections that read at the same time."""
+READERS = 2
+"""Connections that read at the same time: more of them gain nothing beside the interpreter's lock."""
+
+MAX_UNITS_PER_COMMIT = 64
+"""Units of work that share a commit at the most, so that the first of them does not wait long for its answer."""
 
 _SETTINGS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 """WAL lets readers pass the writer; synchronous=FULL (2) makes a commit survive a power cut."""
@@ -63,38 +70,278 @@ def create(path: Path) -> None:
         path.touch(mode=0o600)
 
 
-def writer(opener: Opener) -> Writer:
-    """The one connection that writes; its transactions take the write lock when they begin."""
-    return Writer(opener, _SETTINGS)
+class SqliteEngine:
+    """Runs units of work on one connection that writes and a few that read, each on its own thread."""
+
+    def __init__(self, path: Path, busy_seconds: float) -> None:
+        self._path = path
+        self._busy_seconds = busy_seconds
+        self._writer = _Thread(path, busy_seconds, _SETTINGS)
+        self._idle_readers = [_Thread(path, busy_seconds, _SETTINGS | {"query_only": 1}) for _ in range(READERS)]
+        self._readers = tuple(self._idle_readers)
+        self._reader_slots = asyncio.Semaphore(READERS)
+        self._write_lock = asyncio.Lock()
+        self._pending: deque[_PendingUnit] = deque()
+        self._flusher: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def write(self, unit: Unit, on_commit: Callable[[], None]) -> Any:
+        """Run a unit in a transaction, then `on_commit`; what waits at the same time shares its commit.
+
+        Raises:
+            DatabaseUnavailable: nothing was written.
+        """
+        self._check_open()
+        pending = _PendingUnit(unit, on_commit)
+        self._pending.append(pending)
+        if self._flusher is None:
+            self._flusher = asyncio.create_task(self._flush())
+        return await pending.answer
+
+    async def read(self, unit: Callable[[sa.Connection], T]) -> T:
+        """Run a unit on a snapshot.
+
+        Raises:
+            DatabaseUnavailable: the database cannot be read.
+        """
+        self._check_open()
+        async with self._reader_slots:
+            self._check_open()
+            reader = self._idle_readers.pop()  # the one used last first: its pages are in memory
+            try:
+                return await reader.run(_read, unit)
+            finally:
+                self._idle_readers.append(reader)
+
+    async def migrate(self, unit: Callable[[sa.Connection], T]) -> T:
+        """Run a unit on a connection of its own with foreign keys off, for a table is rebuilt by dropping the old one.
+
+        Raises:
+            DatabaseUnavailable: nothing was written.
+            ValueError: a row would refer to a row that is gone; nothing was written.
+        """
+        create(self._path)
+        thread = _Thread(self._path, self._busy_seconds, _SETTINGS | {"foreign_keys": 0})
+        try:
+            async with self._write_lock:
+                self._check_open()
+                return await thread.run(_migrate, unit)
+        finally:
+            await thread.close()
+
+    async def close(self) -> None:
+        """Finish what is pending and close all connections; a second call does nothing."""
+        self._closed = True
+        while self._flusher is not None:
+            await asyncio.wait([self._flusher])
+        async with self._write_lock:
+            await self._writer.close()
+            for reader in self._readers:
+                await reader.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise DatabaseUnavailable("the database was closed")
+
+    async def _flush(self) -> None:
+        """Write what is pending, batch by batch, until nothing is."""
+        batch: list[_PendingUnit] = []
+        try:
+            while self._pending:
+                size = min(len(self._pending), MAX_UNITS_PER_COMMIT)
+                batch = [self._pending.popleft() for _ in range(size)]
+                async with self._write_lock:
+                    await self._write_batch(batch)
+        finally:
+            self._flusher = None
+            for pending in (*batch, *self._pending):  # only if cancelled: the event loop ends
+                pending.fail(DatabaseUnavailable("the program is stopping"))
+            self._pending.clear()
+
+    async def _write_batch(self, batch: list[_PendingUnit]) -> None:
+        try:
+            outcomes = await self._writer.run(_write, batch)
+        except Exception as error:
+            for pending in batch:
+                pending.fail(error)
+            return
+        for pending, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, _Raised):
+                pending.fail(outcome.error)
+                continue
+            pending.on_commit()
+            if not pending.answer.done():
+                pending.answer.set_result(outcome)
 
 
-def glances(opener: Opener) -> Glances:
-    """Connections for looks that nobody has to wait for; they cannot write."""
-    return Glances(opener, _SETTINGS | {"query_only": 1})
+class _PendingUnit:
+    """A unit of work that waits for the writer, and the future of its caller."""
+
+    __slots__ = ("answer", "on_commit", "unit")
+
+    def __init__(self, unit: Unit, on_commit: Callable[[], None]) -> None:
+        self.unit = unit
+        self.on_commit = on_commit
+        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def fail(self, error: Exception) -> None:
+        """Hand the error to the caller, if it still waits."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
 
 
-def readers(opener: Opener) -> AsyncEngine:
-    """A few connections that cannot write; each transaction sees one snapshot."""
-    pool = {"pool_size": READERS, "max_overflow": 0, "pool_timeout": opener.busy_seconds}
-    return _engine(opener, "BEGIN", _SETTINGS | {"query_only": 1}, **pool)
+class _Raised:
+    """The exception of one unit, while the others of its batch go on."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
 
 
-def migrator(opener: Opener) -> AsyncEngine:
-    """A connection for one migration: foreign keys are off, for a table is rebuilt by dropping the old one."""
-    return _engine(opener, "BEGIN IMMEDIATE", _SETTINGS | {"foreign_keys": 0}, poolclass=NullPool)
+class _Thread:
+    """A connection and its thread, opened when first used. The thread runs one function after the other."""
+
+    def __init__(self, path: Path, busy_seconds: float, settings: dict[str, Any]) -> None:
+        self._path = path
+        self._busy_seconds = busy_seconds
+        self._settings = settings
+        self._opening: asyncio.Task[aiosqlite.Connection] | None = None
+        self._connection: sa.Connection | None = None
+
+    async def run(self, work: Callable[[sa.Connection, Any], T], argument: Any) -> T:
+        """Call `work(connection, argument)` on the thread. Once begun it is finished, even if the caller is cancelled.
+
+        Raises:
+            DatabaseUnavailable: locked, full or broken.
+        """
+        with _translate_errors():
+            thread = await self._open()
+            # aiosqlite has no public way to run a function on a connection's thread; this is the one place.
+            return cast("T", await thread._execute(work, self._connection, argument))  # type: ignore[no-untyped-call]
+
+    async def close(self) -> None:
+        """Close the connection after the last function, and end the thread."""
+        opening, self._opening = self._opening, None
+        if opening is None:
+            return
+        await asyncio.wait([opening])
+        if opening.exception() is None:
+            await opening.result()._execute(_close, self._connection)  # type: ignore[no-untyped-call]
+            await opening.result().close()
+
+    async def _open(self) -> aiosqlite.Connection:
+        """Open the connection once for all callers; one that is cancelled does not disturb the others."""
+        if self._opening is None or (self._opening.done() and self._opening.exception() is not None):
+            self._opening = asyncio.create_task(self._start())
+        return await asyncio.shield(self._opening)
+
+    async def _start(self) -> aiosqlite.Connection:
+        return await aiosqlite.Connection(self._connect, iter_chunk_size=64)
+
+    def _connect(self) -> sqlite3.Connection:
+        """Open the file; transactions begin only where this module begins them (`isolation_level=None`)."""
+        raw = sqlite3.connect(self._path, timeout=self._busy_seconds, isolation_level=None)
+        try:
+            _apply_pragmas(raw, self._settings)
+        except BaseException:
+            raw.close()
+            raise
+        engine = sa.create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool, hide_parameters=True)
+        self._connection = engine.connect()
+        return raw
 
 
-async def check_references(tx: AsyncConnection) -> None:
-    """Refuse to commit a migration that left a row without the row it points to."""
-    broken = (await tx.exec_driver_sql("PRAGMA foreign_key_check")).all()
-    if broken:
-        raise ValueError(f"the migration broke {len(broken)} references, the first in table {broken[0][0]}")
+def _apply_pragmas(raw: sqlite3.Connection, settings: dict[str, Any]) -> None:
+    """Set and read back: SQLite ignores a setting that it does not know or cannot have."""
+    for name, value in settings.items():
+        raw.execute(f"PRAGMA {name} = {value}")
+        found = raw.execute(f"PRAGMA {name}").fetchone()[0]
+        if found != value:
+            raise sqlite3.OperationalError(f"PRAGMA {name} is {found}, not {value}")
+
+
+def _close(connection: sa.Connection) -> None:
+    connection.close()
+
+
+def _raw(connection: sa.Connection) -> sqlite3.Connection:
+    return cast("sqlite3.Connection", connection.connection.driver_connection)
+
+
+@contextmanager
+def _transaction(connection: sa.Connection, begin: str) -> Iterator[sqlite3.Connection]:
+    """A transaction, committed at the end; a COMMIT that fails leaves it open in SQLite, so it is rolled back then."""
+    raw = _raw(connection)
+    try:
+        with connection.begin():
+            raw.execute(begin)
+            yield raw
+    finally:
+        raw.rollback()
+
+
+def _read(connection: sa.Connection, unit: Callable[[sa.Connection], T]) -> T:
+    with _transaction(connection, "BEGIN"):
+        return _run(connection, unit)
+
+
+def _migrate(connection: sa.Connection, unit: Callable[[sa.Connection], T]) -> T:
+    with _transaction(connection, "BEGIN IMMEDIATE") as raw:
+        result = _run(connection, unit)
+        broken = raw.execute("PRAGMA foreign_key_check").fetchall()
+        if broken:
+            raise ValueError(f"the migration broke {len(broken)} references, the first in table {broken[0][0]}")
+        return result
+
+
+def _write(connection: sa.Connection, batch: list[_PendingUnit]) -> list[Any]:
+    """Run the units in one transaction, each in a savepoint of its own; their results or `_Raised`, in order."""
+    with _transaction(connection, "BEGIN IMMEDIATE") as raw:
+        if len(batch) == 1:
+            return [_run(connection, batch[0].unit)]
+        return [_run_in_savepoint(connection, raw, pending) for pending in batch]
+
+
+def _run_in_savepoint(connection: sa.Connection, raw: sqlite3.Connection, pending: _PendingUnit) -> Any:
+    if pending.answer.cancelled():
+        return None
+    raw.execute("SAVEPOINT unit")
+    try:
+        result = _run(connection, pending.unit)
+    except Exception as error:
+        if is_unavailable(error) or not raw.in_transaction:  # then no other unit of the batch can be written either
+            raise
+        raw.execute("ROLLBACK TO unit")
+        result = _Raised(error)
+    raw.execute("RELEASE unit")
+    return result
+
+
+def _run(connection: sa.Connection, unit: Callable[[sa.Connection], T]) -> T:
+    try:
+        return unit(connection)
+    except StopIteration as error:  # no future can carry it
+        raise RuntimeError("a unit of work raised StopIteration") from error
+
+
+@contextmanager
+def _translate_errors() -> Iterator[None]:
+    try:
+        yield
+    except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
+        if is_unavailable(error):
+            raise DatabaseUnavailable(f"the database is out of reach: {_safe_message(error)}") from error
+        raise
+
+
+def _safe_message(error: Exception) -> str:
+    """The driver's message without the statement, whose values may be secret."""
+    return str(getattr(error, "orig", error) or type(error).__name__)
 
 
 def is_unavailable(error: Exception) -> bool:
-    """True if the database is locked, full, read-only or broken: it is not the statement that is wrong."""
-    if isinstance(error, sa.exc.TimeoutError):
-        return True
+    """Whether the database is locked, full, read-only or broken, rather than the statement wrong."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     code = getattr(getattr(error, "orig", error), "sqlite_errorcode", None)
@@ -102,35 +349,13 @@ def is_unavailable(error: Exception) -> bool:
 
 
 def insert_statements(rows: list[Row]) -> Iterator[tuple[str, tuple[object, ...]]]:
-    """Statements that insert what is not there yet and return (box, key) of the new ones."""
-    for start in range(0, len(rows), _TOGETHER):
-        part = rows[start : start + _TOGETHER]
+    """Statements that insert the jobs whose key is new and return (queue, key) of those."""
+    for start in range(0, len(rows), _ROWS_PER_STATEMENT):
+        part = rows[start : start + _ROWS_PER_STATEMENT]
         yield _INSERT.format(", ".join([_VALUES] * len(part))), tuple(value for row in part for value in row)
 
 
-async def insert_mail(tx: AsyncConnection, rows: list[Row]) -> set[tuple[str, str]]:
-    """Insert mails within a transaction; returns (box, key) of the new ones."""
-    new: set[tuple[str, str]] = set()
-    for statement, values in insert_statements(rows):
-        new.update((row["queue"], row["key"]) for row in (await tx.exec_driver_sql(statement, values)).mappings())
-    return new
-
-
-def insert_jobs(connection: sqlite3.Connection, rows: list[Row]) -> set[tuple[str, str]]:
-    """Insert mails in a transaction of their own, within one trip to the thread."""
-    new: set[tuple[str, str]] = set()
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        for statement, values in insert_statements(rows):
-            new.update(connection.execute(statement, values))
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.rollback()  # a full disk leaves the transaction open
-        raise
-    return new
-
-
-_TOGETHER = 64
+_ROWS_PER_STATEMENT = 64
 _VALUES = "(?, ?, ?, ?, ?, ?, ?, 0, 'pending', '')"
 _INSERT = (
     "INSERT INTO jobs (queue, key, ordering_key, kind, payload, created_at, scheduled_at, attempts, state, reason) VALUES {}"
@@ -163,21 +388,3 @@ _NEXT_DUE = (
 _OLDEST = "SELECT min(created_at) FROM heads JOIN jobs ON jobs.id = heads.id"
 
 CLAIM, NEXT_DUE, OLDEST = QUEUE_HEADS + _CLAIM, QUEUE_HEADS + _NEXT_DUE, QUEUE_HEADS + _OLDEST
-
-
-def _engine(opener: Opener, begin: str, settings: dict[str, Any], **pool: Any) -> AsyncEngine:
-    engine = create_async_engine("sqlite+aiosqlite:///file", async_creator=opener.connect, hide_parameters=True, **pool)
-
-    @sa.event.listens_for(engine.sync_engine, "connect")
-    def open_connection(connection: Any, _record: object) -> None:
-        try:
-            apply(connection, settings)
-        except BaseException:
-            connection.close()
-            raise
-
-    @sa.event.listens_for(engine.sync_engine, "begin")
-    def begin_transaction(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine

@@ -12,8 +12,8 @@ import pytest
 from bot.sandbox.fake_telegram.state import ANONYMOUS_ADMIN
 from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.chat.routes import CALLBACKS, COMMANDS, PaymentButton, RefundButton
+from storage import shops
 from storage.models.shop import Role
-from storage.shops import ShopRepository
 from tests.chat.test_inline import choose, offers, shows
 from tests.support.evidence import rest, rows
 from tests.support.invitations import invited
@@ -84,9 +84,9 @@ async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
         await open_shop(running)
         await open_second_shop(running)
         async with book(running) as db:
-            shops, now = ShopRepository(db), clock.now()
-            await shops.set_member(2, RIVAL, Role.ADMIN, name="Rolf", now=now)
-            await shops.set_member(1, GONE, Role.ADMIN, name="Gert", now=now)
+            now = clock.now()
+            await db.write(shops.set_member, 2, RIVAL, Role.ADMIN, name="Rolf", now=now)
+            await db.write(shops.set_member, 1, GONE, Role.ADMIN, name="Gert", now=now)
         yield running
 
 

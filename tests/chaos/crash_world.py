@@ -27,9 +27,9 @@ from bot.telegram.messenger import TelegramMessenger
 from handlers.stripe.gateway import PaymentGateway
 from handlers.telegram.messenger import Messenger
 from handlers.telegram.rate_limit import TelegramRateLimiter
+from storage import shops
 from storage.database.database import Database
 from storage.models.shop import Role, Shop
-from storage.shops import ShopRepository
 from tests.chaos.stop_points import Fate, Moment, MortalGateway, MortalMessenger, attach
 from tests.invariants.case_file import Evidence
 from tests.support.people import GROUP, SHOP_PEOPLE
@@ -235,12 +235,11 @@ def blank() -> bytes:
 async def _migrated(url: str) -> None:
     db = Database(url)
     await db.migrate()
-    shops = ShopRepository(db)
     wanted = Shop(0, "Kvit", "DKK", "en", "Europe/Copenhagen")
-    shop = await shops.create_shop(wanted, now=NOON, only_first=True)
+    shop = await db.write(shops.create_shop, wanted, now=NOON, only_first=True)
     for user_id, name, role in SHOP_PEOPLE:
-        await shops.set_member(shop.id, user_id, Role[role.upper()], name=name, now=NOON)
-    await shops.link_chat(GROUP, shop.id, now=NOON)
+        await db.write(shops.set_member, shop.id, user_id, Role[role.upper()], name=name, now=NOON)
+    await db.write(shops.link_chat, GROUP, shop.id, now=NOON)
     await db.close()
 
 

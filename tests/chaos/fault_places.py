@@ -132,8 +132,8 @@ def full(_: MortalWorld) -> Iterator[None]:
 
 async def give_up_soon(world: MortalWorld) -> None:
     """Have Kvit wait for somebody else's lock for a moment only, instead of ten seconds."""
-    async with world.service._db.transaction() as tx:
-        await tx.exec_driver_sql("PRAGMA busy_timeout = 50")
+    raw = world.service._db._engine._writer
+    await raw.run(lambda connection, _: connection.exec_driver_sql("PRAGMA busy_timeout = 50").all(), None)
 
 
 class Relay:

@@ -31,18 +31,16 @@ from handlers.refunds.service import RefundRequestInput, RefundService
 from handlers.refunds.sync import RefundSync
 from handlers.runtime.concurrency import BackgroundTasks, KeyedLocks
 from handlers.stripe.gateway import GatewayError, Intent, PaymentGateway
+from storage import payment_queries, shops
 from storage.database.database import Database
 from storage.disputes import DisputeRepository
 from storage.job_queue import JobQueue
-from storage.messages import MessageRepository
 from storage.models.money import Money
 from storage.models.payment import ChatTarget, Payment
 from storage.models.refund import Refund, StripeRefund
 from storage.models.shop import Role, Shop
-from storage.payment_queries import PaymentQueries
 from storage.payments import PaymentRepository
 from storage.refunds import RefundRepository
-from storage.shops import ShopRepository
 from tests.invariants.mutations import OpenGateway
 from tests.support.people import GROUP
 from tests.support.world import OWNER
@@ -129,29 +127,29 @@ class Counter:
         self.db = Database(f"sqlite:///{self.folder / 'kvit.db'}")
         self.stripe = StripeGateway(self.key, api_base=self.base, timeout=5)
         gateway, outbox, locks = IllGateway(self.stripe, self.ill), JobQueue(self.db, "outbox"), KeyedLocks()
-        self.queries, self.directory, self.errands = PaymentQueries(self.db), ShopRepository(self.db), BackgroundTasks()
-        self.team = MembershipService(self.directory, frozenset({OWNER}), self.clock)
-        authorization, times = Authorization(self.team, self.directory, MessageRepository(self.db)), Timing()
-        payments = PaymentRepository(self.db, outbox, jobs_for_change, partial(_next_look, timing=times))
+        self.errands = BackgroundTasks()
+        self.team = MembershipService(self.db, frozenset({OWNER}), self.clock)
+        authorization, timing = Authorization(self.db, self.team), Timing()
+        payments = PaymentRepository(self.db, outbox, jobs_for_change, partial(_next_look, timing=timing))
         self.attendant = PaymentSync(
+            self.db,
             payments,
-            self.queries,
             gateway,
             self.clock,
-            times,
+            timing,
             locks=locks,
             is_authorized=authorization.is_request_authorized,
         )
         self.book = RefundRepository(self.db, outbox, jobs_for_refund, refund_life.next_look)
         self.refunder = RefundSync(
-            self.book, self.queries, gateway, self.clock, locks=locks, is_authorized=authorization.is_refund_authorized
+            self.db, self.book, gateway, self.clock, locks=locks, is_authorized=authorization.is_refund_authorized
         )
         contests = DisputeRepository(self.db, outbox, jobs_for_dispute, jobs_for_fraud_warning)
-        self.disputes = DisputeSync(contests, self.queries, gateway, self.clock, locks=locks)
+        self.disputes = DisputeSync(self.db, contests, gateway, self.clock, locks=locks)
         terms = PaymentDefaults(24, lambda _: "https://example.com/back")
-        self.payments = PaymentService(payments, self.attendant, gateway, self.clock, terms, self.errands)
+        self.payments = PaymentService(self.db, payments, self.attendant, gateway, self.clock, terms, self.errands)
         self.refunds = RefundService(
-            self.book, self.refunder, gateway, self.clock, self.errands, approval_above=self.above
+            self.db, self.book, self.refunder, gateway, self.clock, self.errands, approval_above=self.above
         )
 
     async def end(self) -> None:
@@ -162,7 +160,7 @@ class Counter:
 
     async def shop(self) -> Shop:
         """The one shop."""
-        return (await self.directory.shops())[0]
+        return (await self.db.read(shops.list_shops))[0]
 
     async def request(self, minor: int, *, by: int, hold: bool) -> Payment:
         """`/pay` or `/hold`."""
@@ -183,9 +181,9 @@ class Counter:
     async def sweep(self) -> None:
         """Attend to whatever is due now, once; who dies of it attends to nothing more."""
         with suppress(Death):
-            for payment_id in await self.queries.due(self.clock.now(), limit=AT_A_TIME):
+            for payment_id in await self.db.read(payment_queries.due, self.clock.now(), limit=AT_A_TIME):
                 await self.attendant.advance(payment_id, actor="reconciler")
-            for refund_id in await self.book.due(self.clock.now(), limit=AT_A_TIME):
+            for refund_id in await self.db.read(self.book.due, self.clock.now(), limit=AT_A_TIME):
                 await self.refunder.advance(refund_id, actor="reconciler", if_due=True)
 
     async def hear(self, payment_id: str) -> None:

@@ -9,12 +9,11 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+import sqlalchemy as sa
 
 from handlers.stripe.gateway import Intent, IntentRequest, PaymentGateway, RefundRequest, StripeEventRef
 from handlers.telegram.messenger import InlineResult, Message, Messenger
 from storage.database.database import Database
-from storage.database.sqlite import Row
 from storage.models.dispute import Dispute, FraudWarning
 from storage.models.payment import ChatTarget
 from storage.models.refund import StripeRefund
@@ -105,33 +104,30 @@ class Fate:
 
 def attach(db: Database, fate: Fate) -> None:
     """Have every commit of this database that changes something, and of no other one, pass by the fate."""
-    begin, insert, read, glanced, written = db.transaction, db.insert_jobs, db.reading, db.glance, 0
+    run_write, run_read, loop = db.write, db.read, asyncio.get_running_loop()
 
-    @asynccontextmanager
-    async def transaction() -> AsyncIterator[AsyncConnection]:
-        nonlocal written
+    async def write(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        numbers: list[int] = []
+
+        def unit(tx: sa.Connection) -> Any:
+            before = tx.exec_driver_sql("SELECT total_changes()").scalar_one()
+            result = fn(tx, *args, **kwargs)
+            if tx.exec_driver_sql("SELECT total_changes()").scalar_one() != before:
+                # The writer's thread waits here with the transaction open, as it would stand when the process ends.
+                numbers.append(asyncio.run_coroutine_threadsafe(fate.begin("commit"), loop).result())
+            return result
+
         async with fate.passing():
-            async with begin() as tx:
-                yield tx
-                before, written = written, (await tx.exec_driver_sql("SELECT total_changes()")).scalar_one()
-                number = await fate.begin("commit") if written != before else None
-            if number is not None:
+            result = await run_write(unit)
+            for number in numbers:
                 await fate.end(number)
+            return result
 
-    @asynccontextmanager
-    async def reading() -> AsyncIterator[AsyncConnection]:
-        async with fate.passing(), read() as tx:
-            yield tx
+    async def read(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        async with fate.passing():
+            return await run_read(fn, *args, **kwargs)
 
-    @asynccontextmanager
-    async def glance() -> AsyncIterator[AsyncConnection]:
-        async with fate.passing(), glanced() as tx:
-            yield tx
-
-    async def insert_jobs(rows: list[Row]) -> set[tuple[str, str]]:
-        return await fate.call("commit mail", partial(insert, rows))
-
-    vars(db).update(transaction=transaction, reading=reading, glance=glance, insert_jobs=insert_jobs)
+    vars(db).update(write=write, read=read)
 
 
 class MortalGateway:

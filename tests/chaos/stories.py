@@ -179,7 +179,9 @@ class Stage:
 
     async def _rest(self) -> None:
         await self.world.rest()
-        if any(self.world.sent(f"could not finish something (outbox, {kind})") for kind in ("payment_message", "message")):
+        if any(
+            self.world.sent(f"could not finish something (outbox, {kind})") for kind in ("payment_message", "message")
+        ):
             raise GivenUp
 
     @property

@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from storage import shops
 from storage.database.database import Database
 from storage.models.shop import Role, Shop
-from storage.shops import ShopRepository
 from tests.support.people import ADMIN, COLLEAGUE, GROUP, MERCHANT, OTHER_GROUP
 
 OPENED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -34,10 +34,9 @@ def blank() -> bytes:
 async def _opened(path: Path) -> None:
     db = Database(f"sqlite:///{path}")
     await db.migrate()
-    shops = ShopRepository(db)
     for number, (name, currency, group) in enumerate((("Kvit", "DKK", GROUP), ("Second", "NOK", OTHER_GROUP)), 1):
-        shop = await shops.create_shop(Shop(0, name, currency, "en", "Europe/Copenhagen"), now=OPENED)
+        shop = await db.write(shops.create_shop, Shop(0, name, currency, "en", "Europe/Copenhagen"), now=OPENED)
         for user_id, first_name, role in PEOPLE[number]:
-            await shops.set_member(shop.id, user_id, role, name=first_name, now=OPENED)
-        await shops.link_chat(group, shop.id, now=OPENED)
+            await db.write(shops.set_member, shop.id, user_id, role, name=first_name, now=OPENED)
+        await db.write(shops.link_chat, group, shop.id, now=OPENED)
     await db.close()

@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.chat.audit_text import ACTION_MESSAGES
 from handlers.i18n import html
-from storage.audit_log import MOST_SEARCHED, AuditLog, record
+from storage import audit_log, shops
+from storage.audit_log import MOST_SEARCHED, record
 from storage.database.database import Database
 from storage.models.payment import PaymentStatus
 from storage.models.shop import Shop
-from storage.schema.audit_log import audit_log
-from storage.shops import ShopRepository
+from storage.schema.audit_log import audit_log as audit_log_table
 from tests.chat.test_shop_selection import asked, ref_of
 from tests.support.evidence import rest, rows
 from tests.support.invitations import invited, join, trail
@@ -64,9 +64,14 @@ async def log(world: World, what: str = "", *, by: int = ADMIN, chat: int | None
 
 async def add(world: World, shop_id: int, number: int, *, actor: str = "kvit", action: str = "shop_created") -> None:
     """Fill a shop's history, as years would."""
-    async with book(world) as db, db.transaction() as tx:
+    now = world.clock.now()
+
+    def fill(tx: sa.Connection) -> None:
         for count in range(number):
-            await record(tx, shop_id, actor, action, {"row": f"r{count}"}, world.clock.now())
+            record(tx, shop_id, actor, action, {"row": f"r{count}"}, now)
+
+    async with book(world) as db:
+        await db.write(fill)
 
 
 async def test_what_people_kvit_and_stripe_did_stands_there_newest_first_in_plain_words(world: World) -> None:
@@ -228,22 +233,19 @@ async def test_the_history_is_only_ever_added_to(world: World) -> None:
     for statement in ("UPDATE audit_log SET actor = 'nobody'", "DELETE FROM audit_log WHERE id = 1", replace):
         async with book(world) as db:
             with pytest.raises(sa.exc.IntegrityError, match="append-only"):
-                async with db.transaction() as tx:
-                    await tx.exec_driver_sql(statement)
+                await db.write(sa.Connection.exec_driver_sql, statement)
     assert rows(world, "SELECT * FROM audit_log") == before != []
 
 
 async def test_a_search_ends_after_so_many_rows_and_goes_on_from_there(db: Database, clock: FakeClock) -> None:
-    shop = await ShopRepository(db).create_shop(Shop(0, "S", "DKK", "en", "Europe/Copenhagen"), now=clock.now())
+    shop = await db.write(shops.create_shop, Shop(0, "S", "DKK", "en", "Europe/Copenhagen"), now=clock.now())
     row = {"shop_id": shop.id, "at": clock.now(), "actor": "kvit", "action": "synced", "detail": "{}"}
-    async with db.transaction() as tx:
-        await tx.execute(audit_log.insert(), [row | {"action": "needle"}] + [row] * MOST_SEARCHED)
-    first = await AuditLog(db).page(shop.id, limit=10, words="needle")
+    many = [row | {"action": "needle"}] + [row] * MOST_SEARCHED
+    await db.write(lambda tx: tx.execute(audit_log_table.insert(), many).rowcount)
+    first = await db.read(audit_log.get_page, shop.id, limit=10, words="needle")
     assert (first.lines, first.next_cursor is None) == ([], False)
-    second = await AuditLog(db).page(shop.id, limit=10, words="needle", before=first.next_cursor)
+    second = await db.read(audit_log.get_page, shop.id, limit=10, words="needle", before=first.next_cursor)
     assert ([line.action for line in second.lines], second.next_cursor) == (["needle"], None)
-    async with db.reading() as tx:
-        plan = await tx.execute(
-            sa.text("EXPLAIN QUERY PLAN SELECT id FROM audit_log WHERE shop_id = 1 AND id < 9 ORDER BY id DESC")
-        )
-        assert "ix_audit_log_shop" in str(plan.all())
+    query = "EXPLAIN QUERY PLAN SELECT id FROM audit_log WHERE shop_id = 1 AND id < 9 ORDER BY id DESC"
+    plan = await db.read(lambda tx: tx.exec_driver_sql(query).all())
+    assert "ix_audit_log_shop" in str(plan)

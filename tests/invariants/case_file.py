@@ -112,7 +112,9 @@ class File:
     def is_told(self, mail: Row) -> bool:
         """Whether the owner has a word about a mail that was set aside; one is enough for all versions of a card."""
         told = [s.text for s in self.said if s.chat in self.evidence.owners and "could not finish" in s.text]
-        same = [row["id"] for row in self.set_aside if row["payload"] == mail["payload"] and row["kind"] == mail["kind"]]
+        same = [
+            row["id"] for row in self.set_aside if row["payload"] == mail["payload"] and row["kind"] == mail["kind"]
+        ]
         return any(text.endswith(f"under mail {number}.") for text in told for number in same)
 
     def _case(self, row: Row) -> Case:

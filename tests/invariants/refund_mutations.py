@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +14,11 @@ from handlers.access.membership import Actor
 from handlers.chat.context import Services
 from handlers.stripe.gateway import Intent, IntentStatus, RefundRequest
 from handlers.telegram.messenger import Message
+from storage import shops
+from storage.database.database import Database
 from storage.models.payment import ChatTarget, Payment
 from storage.models.refund import RESERVING_STATUSES, Refund, RefundStatus, StripeRefund
 from storage.models.shop import Role, Shop
-from storage.refunds import Decide, RefundRepository
 from tests.invariants.mutations import FAR, OpenGateway, OpenMessenger
 
 
@@ -150,10 +151,10 @@ def everybody_is_an_admin(service: Service) -> None:
 def a_refund_per_click(service: Service) -> None:
     """Each click is a refund of its own, whatever became of the one before."""
     desk, clicks = desks(service).refunds, itertools.count()
-    book, gateway = desk._book, desk._gateway
+    db, repository, gateway = desk._db, desk._refunds, desk._gateway
 
     async def find(refund_id: str) -> Refund | None:
-        found = await book.find(refund_id)
+        found = await db.read(repository.find, refund_id)
         return found and replace(found, status=RefundStatus.DRAFT)
 
     async def approve(refund: Refund, payment: Payment, shop: Shop, *, user_id: int) -> Refund:
@@ -184,37 +185,43 @@ def nobody_is_asked_again(service: Service) -> None:
     vars(desks(service).refunds._sync).update(_is_authorized=always)
 
 
-class LooksThenWrites(RefundRepository):
-    """Checks in one transaction and writes in another: whoever checks at the same time sees the same room.
+class SplitsApprovals:
+    """A database that checks an approval in one transaction and writes it in another.
 
-    What he was shown is not held against what is left before Stripe is asked, which would heal it.
+    Two approvals at the same time see the same limits. The figure that the approver was shown is dropped as well, for
+    the check against it before Stripe is called would repair the fault.
     """
 
-    def __init__(self, inner: RefundRepository, both: asyncio.Barrier) -> None:
-        vars(self).update(vars(inner))
+    def __init__(self, inner: Database, both: asyncio.Barrier) -> None:
+        self._inner = inner
         self._both = both
 
-    async def update(self, refund_id: str, decide: Decide, *, person: int | None = None, **named: Any) -> Refund:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def write(self, fn: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        person = named.pop("person", None)
         if person is None:
-            return await super().update(refund_id, decide, **named)
+            return await self._inner.write(fn, *args, **named)
+        refund_id, decide = args
         seen: list[Refund] = []
 
-        def look(refund: Refund, room: Any) -> Refund:
-            seen.append(decide(refund, room))
+        def check(refund: Refund, limits: Any) -> Refund:
+            seen.append(decide(refund, limits))
             return refund
 
-        await super().update(refund_id, look, person=person, **named)
+        await self._inner.write(fn, refund_id, check, person=person, **named)
         await self._both.wait()
         blind = replace(seen[0], refundable_at_request=0)
-        return await super().update(
-            refund_id, lambda refund, _: replace(blind, next_check_at=refund.next_check_at), **named
+        return await self._inner.write(
+            fn, refund_id, lambda refund, _: replace(blind, next_check_at=refund.next_check_at), **named
         )
 
 
 def checks_and_writes_apart(service: Service) -> None:
-    """The book of refunds is that one, for two who tap at the same time."""
+    """Two approvals at the same time are checked before either is written."""
     desk = desks(service).refunds
-    vars(desk).update(_book=LooksThenWrites(desk._book, asyncio.Barrier(2)))
+    vars(desk).update(_db=SplitsApprovals(desk._db, asyncio.Barrier(2)))
 
 
 def no_limit(service: Service) -> None:
@@ -235,7 +242,7 @@ def approved_at_once(service: Service) -> None:
 
     async def draft(payment: Payment, wish: Any, *, for_others: bool) -> Refund:
         refund = await known(payment, wish, for_others=for_others)
-        shop = await desks(service).shops.shop(payment.shop_id)
+        shop = await desks(service).db.read(shops.get_shop, payment.shop_id)
         assert shop is not None
         return await desk.approve(refund, payment, shop, user_id=wish.user_id)
 

@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from bot.sandbox.shared.fake_clock import FakeClock
+from storage import shops
 from storage.models.shop import Role
-from storage.shops import ShopRepository
 from tests.support.evidence import eventually, fault, pass_time, rest, rows, webhooks
 from tests.support.people import (
     ADMIN,
@@ -379,8 +379,8 @@ async def test_whoever_is_in_two_shops_approves_for_each_what_is_its_own(world: 
     ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
     await promote(world, ADMIN)
     async with book(world) as db:
-        second = (await ShopRepository(db).shops())[-1]
-        await ShopRepository(db).set_member(second.id, ADMIN, Role.MERCHANT, name="", now=world.clock.now())
+        second = (await db.read(shops.list_shops))[-1]
+        await db.write(shops.set_member, second.id, ADMIN, Role.MERCHANT, name="", now=world.clock.now())
     world.say("/start", by=ADMIN, chat=ADMIN)
     which = await reply(world, world.say("/setup", by=ADMIN, chat=ADMIN), chat=ADMIN)
     await world.answer(world.tap(which, "Second", by=ADMIN))
@@ -399,8 +399,8 @@ async def test_whoever_is_in_two_shops_approves_for_each_what_is_its_own(world: 
 async def test_an_admin_of_another_shop_learns_nothing_by_forged_buttons(world: World) -> None:
     await open_second_shop(world, STRANGER)
     async with book(world) as db:
-        second = (await ShopRepository(db).shops())[-1]
-        await ShopRepository(db).set_member(second.id, STRANGER, Role.ADMIN, name="", now=world.clock.now())
+        second = (await db.read(shops.list_shops))[-1]
+        await db.write(shops.set_member, second.id, STRANGER, Role.ADMIN, name="", now=world.clock.now())
     ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
     world.say(f"/refund {ref} 25", by=MERCHANT, chat=GROUP)
     await world.card("asks to refund", chat=GROUP)

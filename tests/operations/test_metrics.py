@@ -20,7 +20,6 @@ from handlers.web.monitoring import MonitoringRoutes
 from storage.database.database import Database
 from storage.job_queue import JobQueue
 from storage.models.job import NewJob
-from storage.statistics import Statistics
 from tests.support.evidence import rest
 from tests.support.world import OWNER, Json, World, opened
 
@@ -177,7 +176,7 @@ async def test_two_services_in_one_process_do_not_share_their_numbers(clock: Fak
 
 async def test_a_belt_that_waits_shows_its_depth_and_its_age(db: Database, clock: FakeClock) -> None:
     queue = JobQueue(db, "events")
-    readings = GaugeCollector(Metrics(clock), Statistics(db), [queue], Heartbeats(), clock)
+    readings = GaugeCollector(db, Metrics(clock), [queue], Heartbeats(), clock)
     await queue.enqueue(NewJob("a", "1", "k"), NewJob("b", "1", "k"), now=clock.now())
     clock.advance(90)
     found = samples((await readings.page()).decode())
@@ -189,7 +188,7 @@ async def test_without_its_database_the_page_still_says_that_it_is_gone(clock: F
     db = Database(f"sqlite:///{tmp_path}/nowhere/kvit.db")
     heartbeats = Heartbeats()
     heartbeats.beat("reconciler", clock.now())
-    readings = GaugeCollector(Metrics(clock), Statistics(db), [JobQueue(db, "events")], heartbeats, clock)
+    readings = GaugeCollector(db, Metrics(clock), [JobQueue(db, "events")], heartbeats, clock)
     found = samples((await readings.page()).decode())
     assert value(found, "kvit_database_up") == 0
     assert found["kvit_heartbeat_age_seconds"]
@@ -197,9 +196,8 @@ async def test_without_its_database_the_page_still_says_that_it_is_gone(clock: F
 
 
 async def test_counting_payments_reads_an_index_and_no_row(db: Database) -> None:
-    async with db.reading() as tx:
-        query = "EXPLAIN QUERY PLAN SELECT status, currency, count(*) FROM payments GROUP BY status, currency"
-        plan = [row["detail"] for row in (await tx.exec_driver_sql(query)).mappings()]
+    query = "EXPLAIN QUERY PLAN SELECT status, currency, count(*) FROM payments GROUP BY status, currency"
+    plan = await db.read(lambda tx: [row["detail"] for row in tx.exec_driver_sql(query).mappings()])
     assert plan == ["SCAN payments USING COVERING INDEX ix_payments_state"]
 
 

@@ -11,6 +11,7 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
 from bot.sandbox.shared.fake_clock import FakeClock
+from storage import installation, shops
 from storage.database.database import Database
 from storage.job_queue import JobQueue
 from storage.models.job import NewJob
@@ -274,8 +275,7 @@ async def stands_still(world: World) -> JobQueue:
     late = NewJob(
         "evt_stuck", "pi_stuck", "payment_intent.succeeded", b"{}", scheduled_at=now.replace(year=now.year + 1)
     )
-    async with db.transaction() as tx:
-        await queue.enqueue_in(tx, late, now=now)
+    await db.write(queue.enqueue_in, late, now=now)
     return queue
 
 
@@ -292,8 +292,7 @@ async def test_a_belt_that_stands_still_is_told_once_and_once_that_it_moves_agai
     await again(world)
     await pass_time(world, 61)
     await told(world, STANDS)
-    async with world.service._db.transaction() as tx:
-        await tx.exec_driver_sql("DELETE FROM jobs WHERE key = 'evt_stuck'")
+    await world.service._db.write(lambda tx: tx.exec_driver_sql("DELETE FROM jobs WHERE key = 'evt_stuck'").rowcount)
     await pass_time(world, 61)
     await told(world, STANDS, MOVES)
 
@@ -301,9 +300,9 @@ async def test_a_belt_that_stands_still_is_told_once_and_once_that_it_moves_agai
 async def test_the_owner_of_a_danish_shop_is_told_in_danish(world: World) -> None:
     world.say("/id")
     await world.card(str(OWNER))
-    shops = world.service._components.shops
-    shop = await shops.create_shop(Shop(0, "Kaffe", "DKK", "da", "Europe/Copenhagen"), now=world.clock.now())
-    await shops.set_member(shop.id, OWNER, Role.ADMIN, name="Olga", now=world.clock.now())
+    db = world.service._db
+    shop = await db.write(shops.create_shop, Shop(0, "Kaffe", "DKK", "da", "Europe/Copenhagen"), now=world.clock.now())
+    await db.write(shops.set_member, shop.id, OWNER, Role.ADMIN, name="Olga", now=world.clock.now())
     await stands_still(world)
     await pass_time(world, 16 * 60)
     await pass_time(world, 60)
@@ -312,7 +311,7 @@ async def test_the_owner_of_a_danish_shop_is_told_in_danish(world: World) -> Non
 
 async def test_a_crash_between_the_note_and_the_word_does_not_swallow_the_word(world: World) -> None:
     await stands_still(world)
-    await world.service._components.shops.set("watch:belt:events", world.clock.now().isoformat())
+    await world.service._db.write(installation.set_setting, "watch:belt:events", world.clock.now().isoformat())
     await world.stop()
     world.advance(16 * 60)
     await world.begin()
@@ -324,7 +323,6 @@ async def test_what_waited_while_everything_paused_is_no_sign_of_a_belt_that_sta
     await stands_still(world)
     world.advance(3600)
     await rest(world)
-    async with world.service._db.transaction() as tx:
-        await tx.exec_driver_sql("DELETE FROM jobs WHERE key = 'evt_stuck'")
+    await world.service._db.write(lambda tx: tx.exec_driver_sql("DELETE FROM jobs WHERE key = 'evt_stuck'").rowcount)
     await pass_time(world, 61)
     assert alerts(world) == []

@@ -26,7 +26,6 @@ from bot.settings_validators import trusted_proxies
 from handlers.operations.metrics import GaugeCollector, Metrics
 from handlers.runtime.heartbeats import Heartbeats
 from storage.database.database import Database
-from storage.statistics import Statistics
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
@@ -60,7 +59,7 @@ def exported() -> dict[str, set[str]]:
     db = Database("sqlite:///nowhere.db")
     clock = FakeClock()
     metrics = Metrics(clock)
-    GaugeCollector(metrics, Statistics(db), [], Heartbeats(), clock)
+    GaugeCollector(db, metrics, [], Heartbeats(), clock)
     found: dict[str, set[str]] = {}
     collectors: dict[Collector, list[str]] = metrics.registry._collector_to_names
     for collector, names in collectors.items():

@@ -28,6 +28,7 @@ from hypothesis.stateful import (
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.access.permissions import Action, is_allowed
+from storage import payment_queries, shops
 from storage.errors import UserError
 from storage.models.payment import Payment
 from storage.models.refund import Refund
@@ -181,7 +182,7 @@ class MoneyOut(RuleBasedStateMachine):
         if who == OWNER:
             return  # his role stands in the settings
         shop = self.loop.run(self.desks.shop())
-        self.loop.run(self.desks.directory.set_member(shop.id, who, role, name="", now=self.clock.now()))
+        self.loop.run(self.desks.db.write(shops.set_member, shop.id, who, role, name="", now=self.clock.now()))
         self.admins = self.admins | {who} if role is Role.ADMIN else self.admins - {who}
 
     @rule(ill=ill)
@@ -249,7 +250,7 @@ class MoneyOut(RuleBasedStateMachine):
     def all_is_as_it_was_wanted(self) -> None:
         """Exactly the refunds that were approved are at Stripe, but for those that Stripe or lost authority refused."""
         theirs = {r["metadata"]["kvit_refund"]: r for r in self.ledger.refunds.values() if r["metadata"]}
-        found = [self.loop.run(self.desks.book.find(each)) for each in self.drafts]
+        found = [self.loop.run(self.desks.db.read(self.desks.book.find, each)) for each in self.drafts]
         for refund in (each for each in found if each is not None):
             assert refund.status != "approved"
             wanted = refund.reserved_at is not None and refund.status != "refused"
@@ -278,9 +279,9 @@ class MoneyOut(RuleBasedStateMachine):
 
     async def _tap(self, refund_id: str, by: int) -> None:
         """The door of a button: it asks who may, and the desk the rest."""
-        refund = await self.desks.book.find(refund_id)
+        refund = await self.desks.db.read(self.desks.book.find, refund_id)
         assert refund is not None
-        payment = await self.desks.queries.payment(refund.payment_id)
+        payment = await self.desks.db.read(payment_queries.by_id, refund.payment_id)
         if payment is None or not is_allowed(await self.desks.role(by), Action.APPROVE_REFUND):
             return
         if refund.is_pending_decision and refund.status == "draft" and refund.requested_by != by:
@@ -296,11 +297,15 @@ class MoneyOut(RuleBasedStateMachine):
     def _payments(self) -> list[Payment]:
         with closing(sqlite3.connect(f"file:{self.folder / 'kvit.db'}?mode=ro", uri=True)) as db:
             known = [row[0] for row in db.execute("SELECT id FROM payments ORDER BY rowid")]
-        found = [self.loop.run(self.desks.queries.payment(each)) for each in known]
+        found = [self.loop.run(self.desks.db.read(payment_queries.by_id, each)) for each in known]
         return [payment for payment in found if payment is not None]
 
     def _draft(self, number: int) -> Refund | None:
-        return self.loop.run(self.desks.book.find(self.drafts[number % len(self.drafts)])) if self.drafts else None
+        return (
+            self.loop.run(self.desks.db.read(self.desks.book.find, self.drafts[number % len(self.drafts)]))
+            if self.drafts
+            else None
+        )
 
     def _ail(self, ill: Trouble) -> None:
         """Have the next call go wrong: at the door, or between it and Stripe, where the SDK tries again by itself."""

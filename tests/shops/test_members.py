@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bot.sandbox.shared.fake_clock import FakeClock
+from storage import shops
 from storage.models.shop import Role
-from storage.shops import ShopRepository
 from tests.support.evidence import rest, rows
 from tests.support.invitations import invited, join, seats, taken_up_again, trail
 from tests.support.people import (
@@ -48,7 +48,7 @@ async def give(world: World, shop_id: int, *people: tuple[int, Role, str]) -> No
     """Seat people as somebody else's hand would."""
     async with book(world) as db:
         for person, role, name in people:
-            await ShopRepository(db).set_member(shop_id, person, role, name=name, now=world.clock.now())
+            await db.write(shops.set_member, shop_id, person, role, name=name, now=world.clock.now())
 
 
 async def test_team_shows_everybody_with_role_number_and_since_when_and_the_open_invitations(world: World) -> None:

@@ -11,10 +11,10 @@ import pytest
 from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.i18n import LANGUAGES, text
 from handlers.shops.settings import parse_change
+from storage import shops
 from storage.database.database import Database
 from storage.models.shop import Shop
 from storage.schema.types import EPOCH
-from storage.shops import ShopRepository
 from tests.support.evidence import rows
 from tests.support.people import ADMIN, MERCHANT, open_shop, posts, refused, reply
 from tests.support.world import World, opened
@@ -141,11 +141,12 @@ def test_the_word_for_no_vat_can_be_typed_in_the_language_in_which_it_is_shown(l
 
 
 async def test_what_one_shop_says_of_its_seller_is_nothing_to_another(db: Database) -> None:
-    directory = ShopRepository(db)
-    shops = [await directory.create_shop(Shop(0, name, "DKK", "da", "UTC"), now=EPOCH) for name in ("Noir", "Blanc")]
-    for shop in shops:
-        await directory.update_shop(
-            shop.id, parse_change("seller", f"{shop.name} ApS"), actor="user:1", detail={}, now=EPOCH
+    noir_and_blanc = [
+        await db.write(shops.create_shop, Shop(0, name, "DKK", "da", "UTC"), now=EPOCH) for name in ("Noir", "Blanc")
+    ]
+    for shop in noir_and_blanc:
+        await db.write(
+            shops.update_shop, shop.id, parse_change("seller", f"{shop.name} ApS"), actor="user:1", detail={}, now=EPOCH
         )
-    kept = [[seller.name for seller in await directory.seller_history(shop.id)] for shop in shops]
+    kept = [[seller.name for seller in await db.read(shops.list_sellers, shop.id)] for shop in noir_and_blanc]
     assert kept == [["Noir ApS"], ["Blanc ApS"]]

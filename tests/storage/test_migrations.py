@@ -166,8 +166,8 @@ async def test_what_a_shop_said_of_its_seller_is_kept_as_of_its_first_day(tmp_pa
         )
     await db.migrate()
     shops = ShopRepository(db)
-    assert await shops.seller_history(1) == []
-    assert await shops.seller_history(2) == [Seller(EPOCH + timedelta(seconds=7), "Noir ApS", "", "", "", 2500)]
+    assert await db.read(shops.list_sellers, 1) == []
+    assert await db.read(shops.list_sellers, 2) == [Seller(EPOCH + timedelta(seconds=7), "Noir ApS", "", "", "", 2500)]
     await db.close()
 
 

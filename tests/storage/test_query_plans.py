@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 import storage.driver
+
 from bot.app import Service
 from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.evidence import pass_time, rest

@@ -8,9 +8,10 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
 from storage.at_once import IDLE
+
+from storage import messages, prompts
 from storage.database.database import CHUNK_SIZE, Database
 from storage.job_queue import JobQueue
-from storage.messages import MessageRepository
 from storage.models.job import Done, NewJob
 from storage.prompts import PromptRepository
 from tests.support.evidence import eventually, rest, rows
@@ -41,7 +42,7 @@ async def ask(db: Database, number: int) -> None:
 async def test_a_group_with_much_in_it_moves_as_a_whole(db: Database) -> None:
     number = CHUNK_SIZE * 2 + 1
     await ask(db, number)
-    await MessageRepository(db).migrate_chat(-1, -100)
+    await db.write(messages.migrate_chat, -1, -100)
     async with db.reading() as tx:
         found = await tx.exec_driver_sql("SELECT chat_id, count(*) FROM prompts GROUP BY 1")
         assert [tuple(row) for row in found] == [(-100, number)]
@@ -53,7 +54,7 @@ async def test_what_is_forgotten_is_forgotten_a_few_at_a_time(db: Database) -> N
         await tx.exec_driver_sql(MAILS, (CHUNK_SIZE + 1,))
     queue, questions = JobQueue(db, "updates"), PromptRepository(db)
     assert [await queue.delete_done(before=NOW) for _ in range(3)] == [CHUNK_SIZE, 1, 0]
-    assert [await questions.prune(before=NOW) for _ in range(3)] == [CHUNK_SIZE, 1, 0]
+    assert [await db.write(prompts.delete_old, before=NOW) for _ in range(3)] == [CHUNK_SIZE, 1, 0]
 
 
 async def test_the_sweep_forgets_all_that_is_old_however_much_it_is(world: World) -> None:

@@ -12,7 +12,7 @@ from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.operations.reconciler import ReconcileResult
 from handlers.stripe.gateway import GatewayError
 from handlers.stripe_events.backfill import CURSOR, NOTHING_YET
-from storage.shops import ShopRepository
+from storage import installation
 from tests.support.evidence import eventually, pass_time, rest, rows, webhooks
 from tests.support.people import book, hear, in_time, set_aside
 from tests.support.refund_steps import DAY, paid, texts, told
@@ -161,7 +161,7 @@ async def test_an_event_that_is_listed_again_within_30_days_is_known_and_then_fo
     for days in (9, 20):
         await pass_time(world, days * DAY)
         async with book(world) as db:
-            await ShopRepository(db).set(CURSOR, f"{NOTHING_YET} {began.isoformat()}")
+            await db.write(installation.set_setting, CURSOR, f"{NOTHING_YET} {began.isoformat()}")
         assert (await swept(world)).backfilled == 0
     assert rows(world, events) == kept
     await pass_time(world, 3 * DAY)

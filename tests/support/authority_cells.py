@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 from handlers.access.permissions import Action, ChatKind, Trigger
+from storage import shops
 from storage.models.shop import Role
-from storage.shops import ShopRepository
 from tests.chat.test_inline import choose, offers, shows
 from tests.support.evidence import rest, rows
 from tests.support.people import (
@@ -233,7 +233,7 @@ class Seated:
     async def __aenter__(self) -> None:
         if self.person == STRANGER:
             async with book(self.world) as db:
-                await ShopRepository(db).set_member(1, STRANGER, Role.MERCHANT, name="", now=self.world.clock.now())
+                await db.write(shops.set_member, 1, STRANGER, Role.MERCHANT, name="", now=self.world.clock.now())
 
     async def __aexit__(self, *_: object) -> None:
         if self.person == STRANGER:
@@ -242,8 +242,8 @@ class Seated:
 
 async def write(world: World, statement: str) -> None:
     """Change the database as somebody else's hand would."""
-    async with book(world) as db, db.transaction() as tx:
-        await tx.exec_driver_sql(statement)
+    async with book(world) as db:
+        await db.write(lambda tx: tx.exec_driver_sql(statement).rowcount)
 
 
 def _first_data(message: Json) -> str:

@@ -59,7 +59,7 @@ async def taken_up_again(world: World, text: str) -> None:
     """Have the newest message that says so come once more, as after a crash before it was settled."""
     heard = [entry for entry in world.telegram.transcript if entry.direction == "in" and text in str(entry.params)]
     number = heard[-1].result["update_id"]
-    async with book(world) as db, db.transaction() as tx:
-        done = await tx.exec_driver_sql("DELETE FROM jobs WHERE queue = 'updates' AND key LIKE ?", (f"%:{number}",))
-        assert done.rowcount == 1
+    statement = "DELETE FROM jobs WHERE queue = 'updates' AND key LIKE ?"
+    async with book(world) as db:
+        assert await db.write(lambda tx: tx.exec_driver_sql(statement, (f"%:{number}",)).rowcount) == 1
     await world.control("telegram", "redeliver", {"update_id": number})

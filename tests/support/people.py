@@ -11,14 +11,13 @@ from bot.sandbox.fake_telegram import FakeTelegram, TranscriptEntry
 from bot.sandbox.fake_telegram.state import Chat
 from bot.sandbox.fake_telegram.users import UserMessage
 from handlers.telegram.messenger import Message, Messenger
+from storage import messages, payment_queries, shops
 from storage.database.database import Database
 from storage.job_queue import JobQueue
-from storage.messages import MessageRepository, PaymentMessage
+from storage.messages import PaymentMessage
 from storage.models.payment import ChatTarget, PaymentStatus
 from storage.models.shop import Role
-from storage.payment_queries import PaymentQueries
 from storage.schema.shops import members
-from storage.shops import ShopRepository
 from tests.support.evidence import worked_off
 from tests.support.world import OWNER, PATIENCE, Json, World
 
@@ -39,15 +38,15 @@ async def open_second_shop(world: World, *people: int) -> None:
     changed = world.say("/settings currency EUR", chat=OTHER_GROUP)
     await reply(world, changed, chat=OTHER_GROUP)
     async with book(world) as db:
-        second = (await ShopRepository(db).shops())[-1]
+        second = (await db.read(shops.list_shops))[-1]
         for person in people:
-            await ShopRepository(db).set_member(second.id, person, Role.MERCHANT, name="", now=world.clock.now())
+            await db.write(shops.set_member, second.id, person, Role.MERCHANT, name="", now=world.clock.now())
 
 
 async def dismiss(world: World, person: int) -> None:
     """Take every role from a person, as somebody else's hand would."""
-    async with book(world) as db, db.transaction() as tx:
-        await tx.execute(members.delete().where(members.c.user_id == person))
+    async with book(world) as db:
+        await db.write(lambda tx: tx.execute(members.delete().where(members.c.user_id == person)).rowcount)
 
 
 @asynccontextmanager
@@ -63,13 +62,13 @@ async def book(world: World) -> AsyncIterator[Database]:
 async def card_row(world: World) -> PaymentMessage:
     """What is kept of the card of the newest intent's payment."""
     async with book(world) as db:
-        return await MessageRepository(db).payment_message(world.intent()["metadata"]["kvit_payment"])
+        return await db.read(messages.get_payment_message, world.intent()["metadata"]["kvit_payment"])
 
 
 async def actions(world: World, number: int = -1) -> list[tuple[str, str]]:
     """Who did what to the payment of an intent, oldest first."""
     async with book(world) as db:
-        entries = await PaymentQueries(db).audit_entries(world.intent(number)["metadata"]["kvit_payment"])
+        entries = await db.read(payment_queries.audit_entries, world.intent(number)["metadata"]["kvit_payment"])
     return [(entry.actor, entry.action) for entry in entries]
 
 
@@ -77,7 +76,7 @@ async def known(world: World, status: PaymentStatus, number: int = -1) -> None:
     """Return once Kvit itself knows that the payment of an intent stands so."""
     async with asyncio.timeout(10), book(world) as db:
         while (
-            found := await PaymentQueries(db).by_intent(world.intent(number)["id"])
+            found := await db.read(payment_queries.by_intent, world.intent(number)["id"])
         ) is None or found.status is not status:
             await asyncio.sleep(0)
 

@@ -6,8 +6,8 @@ import re
 import shutil
 from typing import Any
 
+from storage import shops
 from storage.models.shop import Role
-from storage.shops import ShopRepository
 from tests.support.people import book, reply
 from tests.support.world import OWNER, Json, World
 
@@ -80,8 +80,8 @@ def back(world: World) -> list[tuple[int, str]]:
 async def promote(world: World, person: int) -> None:
     """Make somebody an admin of the first shop, as another admin's hand would."""
     async with book(world) as db:
-        shop = (await ShopRepository(db).shops())[0]
-        await ShopRepository(db).set_member(shop.id, person, Role.ADMIN, name="", now=world.clock.now())
+        shop = (await db.read(shops.list_shops))[0]
+        await db.write(shops.set_member, shop.id, person, Role.ADMIN, name="", now=world.clock.now())
 
 
 async def fate(world: World, status: str, **more: Any) -> None:

@@ -8,13 +8,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from bot.sandbox.shared.fake_clock import FakeClock
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import JobQueue
-from storage.schema.chats import chat_status
-from tests.support.evidence import rest
+from tests.support.evidence import rest, rows
 from tests.support.invitations import invited, join
 from tests.support.page_world import page_of, paged
 from tests.support.people import ADMIN, GROUP, book, open_shop, press
@@ -101,9 +99,9 @@ async def test_strangers_who_write_and_shut_the_bot_out_are_nobodys_trouble(
     await rest(world)
     assert world.sent("could not finish") == []
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
-    async with book(world) as db, db.reading() as tx:
+    async with book(world) as db:
         assert await JobQueue(db, "outbox").dead_count() == 0
-        assert (await tx.execute(sa.select(sa.func.count()).select_from(chat_status))).scalar_one() == 0
+    assert rows(world, "SELECT * FROM chat_status") == []
 
 
 async def test_words_that_are_none_count_and_an_invitation_gets_through(world: World) -> None:

@@ -11,6 +11,7 @@ from handlers.chat.audit_text import actor_name, describe_entry
 from handlers.chat.context import Context
 from handlers.i18n import SafeHtml
 from handlers.telegram.messenger import Button, Keyboard
+from storage import audit_log, installation, payment_queries, shops
 from storage.audit_log import AuditEntry, AuditPage
 from storage.errors import UserError
 
@@ -67,7 +68,7 @@ async def _wanted(context: Context) -> _Wanted:
 
 async def _named(context: Context, word: str) -> bool:
     return (
-        await context.services.payment_queries.by_reference(context.shop.id, arguments.normalize_reference(word))
+        await context.db.read(payment_queries.by_reference, context.shop.id, arguments.normalize_reference(word))
         is not None
     )
 
@@ -82,10 +83,10 @@ def _bounded(words: str) -> str:
 async def _page(context: Context, wanted: _Wanted) -> tuple[SafeHtml, Keyboard]:
     shop, payment_id = context.shop, None
     if wanted.ref:
-        payment = await context.services.payment_queries.by_reference(shop.id, wanted.ref)
+        payment = await context.db.read(payment_queries.by_reference, shop.id, wanted.ref)
         payment_id = payment.id if payment else ""
-    page = await context.services.audit_log.page(
-        shop.id, limit=PER_PAGE, before=wanted.before, payment_id=payment_id, words=wanted.words
+    page = await context.db.read(
+        audit_log.get_page, shop.id, limit=PER_PAGE, before=wanted.before, payment_id=payment_id, words=wanted.words
     )
     names = await _names(context) if page.lines else {}
     lines = [_line(context, line, names) for line in page.lines] or [context.html("log.none")]
@@ -93,16 +94,17 @@ async def _page(context: Context, wanted: _Wanted) -> tuple[SafeHtml, Keyboard]:
 
 
 async def _names(context: Context) -> dict[int, str]:
-    shops = context.services.shops
-    claimed = {one.user_id: one.name for one in await shops.claimed_owners()}
-    return claimed | {member.user_id: member.name for member in await shops.members(context.shop.id)}
+    claimed = {one.user_id: one.name for one in await context.db.read(installation.list_claimed_owners)}
+    return claimed | {
+        member.user_id: member.name for member in await context.db.read(shops.list_members, context.shop.id)
+    }
 
 
 def _line(context: Context, line: AuditEntry, names: dict[int, str]) -> str:
     at = i18n.format_datetime(context.language, line.at, context.shop.time_zone)
     who = i18n.escaped(actor_name(context.language, line.actor, names))
     said = f"{at} · <b>{who}</b> · {describe_entry(context.language, line)}"
-    return f"{said} · #{line.ref}" if line.ref else said
+    return f"{said} · #{line.reference}" if line.reference else said
 
 
 def _buttons(context: Context, wanted: _Wanted, page: AuditPage) -> Keyboard:

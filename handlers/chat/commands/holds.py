@@ -9,6 +9,7 @@ from handlers.chat.commands import payments
 from handlers.chat.context import Context
 from handlers.payments.holds import is_awaiting_decision
 from handlers.telegram.messenger import Button
+from storage import payment_queries
 from storage.errors import HoldAlreadyDecided, NoHold, UnknownPayment
 from storage.models.payment import Payment, PaymentStatus
 from storage.prompts import Prompt
@@ -102,7 +103,7 @@ def _may_release(context: Context, payment: Payment) -> None:
 
 async def _payment(context: Context, prompt: Prompt) -> Payment:
     """The payment that was asked about, if it is still one of this chat's shop."""
-    payment = await context.services.payment_queries.payment(prompt.payload["payment"])
+    payment = await context.db.read(payment_queries.by_id, prompt.payload["payment"])
     if payment is None or payment.shop_id != context.shop.id:
         raise UnknownPayment
     return payment

@@ -13,6 +13,7 @@ from handlers.chat.context import Context
 from handlers.chat.updates import ChosenInlineResult, InlineQuery
 from handlers.i18n import SafeHtml
 from handlers.telegram.messenger import Button, InlineResult, Message
+from storage import prompts, shops
 from storage.errors import PermissionDenied, UserError
 from storage.models.hashing import sha256_hex
 from storage.models.payment import ChatTarget, Payment
@@ -84,7 +85,7 @@ async def _keep(context: Context, words: str, choices: tuple[RequestedAmount, ..
     digest = sha256_hex(f"{shop.id}:{shop.currency}:{words}")[:32]
     body = {"shop": shop.id, **choices_payload(choices)}
     chat, key = ChatTarget(context.actor.id), f"{KIND}:{context.actor.id}:{digest}"
-    return await context.services.prompts.create(key, KIND, chat, context.actor.id, body, now=context.now)
+    return await context.db.write(prompts.create, key, KIND, chat, context.actor.id, body, now=context.now)
 
 
 def _offer(context: Context, result_id: str, choice: RequestedAmount) -> InlineResult:
@@ -104,7 +105,7 @@ def _explanation(context: Context, why: str) -> InlineResult:
 
 async def _find(context: Context, result_id: str) -> tuple[Prompt, int] | None:
     question_id, _, number = result_id.partition(":")
-    prompt = await context.services.prompts.find(question_id)
+    prompt = await context.db.read(prompts.find, question_id)
     if prompt is None or prompt.kind != KIND or not (number.isascii() and number.isdecimal()):
         return None
     return (prompt, int(number)) if int(number) < len(prompt.payload["choices"]) else None
@@ -116,7 +117,7 @@ async def _request(context: Context, prompt: Prompt, number: int, inline_id: str
     Raises:
         NotAllowed: the person has lost his role meanwhile, or it is another's offer.
     """
-    shop = await context.services.shops.shop(prompt.payload["shop"])
+    shop = await context.db.read(shops.get_shop, prompt.payload["shop"])
     role = await context.services.membership.role(prompt.payload["shop"], context.actor)
     if shop is None or not is_allowed(role, Action.REQUEST_PAYMENT) or prompt.user_id != context.actor.id:
         raise PermissionDenied(id=context.actor.id)

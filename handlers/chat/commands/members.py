@@ -12,6 +12,7 @@ from handlers.chat.context import Context
 from handlers.i18n import SafeHtml
 from handlers.shops.invitations import INVITE, InvitationContext, OwnersAreSet
 from handlers.telegram.messenger import Button, Keyboard
+from storage import installation, shops
 from storage.errors import UserError
 from storage.invitations import AcceptedInvitation
 from storage.models.job import NewJob
@@ -140,10 +141,9 @@ async def _page(context: Context, number: int) -> tuple[SafeHtml, Keyboard]:
 
 async def _seats(context: Context) -> list[_MemberRow]:
     """Owners first; an owner who holds a lower role as well is an owner."""
-    shops = context.services.shops
     owners = await context.services.membership.owners()
-    claimed = {one.user_id: one for one in await shops.claimed_owners()}
-    members = await shops.members(context.shop.id)
+    claimed = {one.user_id: one for one in await context.db.read(installation.list_claimed_owners)}
+    members = await context.db.read(shops.list_members, context.shop.id)
     names = {member.user_id: member.name for member in members}
     found = [
         _MemberRow(Role.OWNER, one, claimed[one].name, claimed[one].since)

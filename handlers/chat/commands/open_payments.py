@@ -10,6 +10,7 @@ from handlers.chat.context import Context
 from handlers.i18n import SafeHtml
 from handlers.messages.payment_message import STATE_ICONS, display_state
 from handlers.telegram.messenger import Button, Keyboard
+from storage import payment_queries
 from storage.models.payment import Payment
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,8 +34,9 @@ async def on_page(context: Context, where: str) -> None:
 
 
 async def _page(context: Context, where: str) -> tuple[SafeHtml, Keyboard]:
-    ask = context.services.payment_queries.open_payments
-    found = await ask(context.shop.id, limit=PER_PAGE + 1, before=_read(where))
+    found = await context.db.read(
+        payment_queries.open_payments, context.shop.id, limit=PER_PAGE + 1, before=_read(where)
+    )
     if not found:
         return context.html("open.none"), _buttons(context, where, ())
     lines = [context.html("open.head"), *(_line(context, payment) for payment in found[:PER_PAGE])]

@@ -18,10 +18,11 @@ from handlers.i18n import SafeHtml
 from handlers.messages.payment_message import payment_message
 from handlers.messages.qr_message import qr_message_job
 from handlers.telegram.messenger import Button
+from storage import payment_queries
+from storage.audit_log import AuditEntry
 from storage.errors import AttemptStillActive
 from storage.models.money import Money
 from storage.models.payment import AttemptStatus, Payment
-from storage.payments import AuditEntry
 from storage.prompts import Prompt
 
 EXAMPLES = (14950, 8000)
@@ -123,7 +124,7 @@ async def status(context: Context) -> None:
     shop = replace(context.shop, language=context.language)
     refunds = await context.services.refunds.of_payment(payment.id)
     shown = payment_message(payment, context.services.display.view(shop, context.now, refunds)).html
-    entries = await context.services.payment_queries.audit_entries(payment.id)
+    entries = await context.db.read(payment_queries.audit_entries, payment.id)
     await context.send(SafeHtml("\n".join([shown, "", *_history(context, entries)])))
 
 
@@ -202,7 +203,7 @@ async def _health(context: Context) -> SafeHtml:
     """Three lines: what is open, what was paid today, and whether everything runs."""
     shop, zone = context.shop, context.shop.tzinfo
     midnight = datetime.combine(context.now.astimezone(zone).date(), time(), zone)
-    found = await context.services.payment_queries.shop_summary(shop.id, midnight)
+    found = await context.db.read(payment_queries.shop_summary, shop.id, midnight)
     paid = ", ".join(f"{i18n.money(context.language, total)} ({number})" for number, total in found.paid)
     silent = context.services.heartbeats.stale(context.now)
     lines = [

@@ -13,6 +13,7 @@ from handlers.messages.outbox_message import OutboxMessage, to_job
 from handlers.messages.refund_text import retry_button, retry_until
 from handlers.refunds.service import RefundRequestInput
 from handlers.telegram.messenger import Button, Keyboard, Message
+from storage import payment_queries, shops
 from storage.errors import PermissionDenied, RefundAlreadyDecided, UnknownPayment, UserError
 from storage.models.money import MAX_AMOUNT, Money
 from storage.models.payment import ChatTarget, Payment
@@ -40,7 +41,7 @@ async def refund(context: Context) -> None:
 async def on_amount_chosen(context: Context, prompt: Prompt, choice: int) -> None:
     """One of two readings of an amount was chosen."""
     context.require(Action.REQUEST_REFUND)
-    payment = await context.services.payment_queries.payment(prompt.payload["payment"])
+    payment = await context.db.read(payment_queries.by_id, prompt.payload["payment"])
     if payment is None or payment.shop_id != context.shop.id:
         raise UnknownPayment
     asked = prompt.payload["choices"][await context.record_answer(prompt, choice)]
@@ -150,13 +151,13 @@ async def _load_refund(context: Context, refund_id: str) -> tuple[Refund, Paymen
     In a private chat the refund itself says which shop it is about, for admins of several are asked there.
     """
     refund = await context.services.refunds.find(refund_id)
-    payment = None if refund is None else await context.services.payment_queries.payment(refund.payment_id)
+    payment = None if refund is None else await context.db.read(payment_queries.by_id, refund.payment_id)
     if refund is None or payment is None:
         context.require(Action.VIEW)  # a stranger does not even learn that there is none
         raise RefundAlreadyDecided
     shop = context.access.shop
     if context.is_private:
-        shop = await context.services.shops.shop(refund.shop_id)
+        shop = await context.db.read(shops.get_shop, refund.shop_id)
         context.access = ChatAccess(shop, await context.services.membership.role(refund.shop_id, context.actor))
     foreign = shop is None or shop.id != refund.shop_id
     if foreign or not is_allowed(context.role, Action.REQUEST_REFUND):

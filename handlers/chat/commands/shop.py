@@ -13,6 +13,7 @@ from handlers.messages.outbox_message import chat_ordering_key
 from handlers.shops import settings as shop_settings
 from handlers.shops.receipts import missing_fields
 from handlers.telegram.messenger import Button, Keyboard
+from storage import payment_queries, shops
 from storage.errors import PermissionDenied, UserError
 from storage.models.money import CURRENCIES, Money
 from storage.models.shop import Role, Shop
@@ -64,7 +65,7 @@ async def ask_which(context: Context, shops: tuple[Shop, ...]) -> None:
 
 async def shop_tapped(context: Context, shop_id: str) -> None:
     """One of the shops was chosen; for a group only an owner does that."""
-    shop = await context.services.shops.shop(int(shop_id)) if SHOP_ID.fullmatch(shop_id) else None
+    shop = await context.db.read(shops.get_shop, int(shop_id)) if SHOP_ID.fullmatch(shop_id) else None
     role = await context.services.membership.role(shop.id, context.actor) if shop else Role.NONE
     if shop is None or not is_allowed(role, Action.SELECT_SHOP if context.is_private else Action.LINK_CHAT):
         raise PermissionDenied(id=context.actor.id)
@@ -91,9 +92,11 @@ async def setting_tapped(context: Context, said: str) -> None:
 
 async def _change(context: Context, name: str, value: str) -> None:
     actor, detail = f"user:{context.actor.id}", shop_settings.audit_detail(name, value)
-    decide, change = shop_settings.parse_change(name, value), context.services.shops.update_shop
-    shop = await change(context.shop.id, decide, actor=actor, detail=detail, now=context.now)
-    context.access = replace(context.access, shop=shop)
+    change = shop_settings.parse_change(name, value)
+    changed = await context.db.write(
+        shops.update_shop, context.shop.id, change, actor=actor, detail=detail, now=context.now
+    )
+    context.access = replace(context.access, shop=changed)
 
 
 async def _open(context: Context, name: str) -> Shop:
@@ -108,11 +111,11 @@ async def _open(context: Context, name: str) -> Shop:
     if standing is not None and standing.name == name:
         return standing
     await _check_chat_is_idle(context)
-    like = standing or (await context.services.shops.shops() or [await _first(context)])[0]
+    like = standing or (await context.db.read(shops.list_shops) or [await _first(context)])[0]
     chat_id = context.chat.chat_id
     new = replace(Shop(0, name, like.currency, like.language, like.time_zone), request_limit=like.request_limit)
     actor = f"user:{context.actor.id}"
-    return await context.services.shops.create_shop(new, now=context.now, chat_id=chat_id, actor=actor)
+    return await context.db.write(shops.create_shop, new, now=context.now, chat_id=chat_id, actor=actor)
 
 
 async def _first(context: Context) -> Shop:
@@ -127,16 +130,16 @@ async def _link_chat(context: Context, shop: Shop) -> None:
     """
     await _check_chat_is_idle(context, but=shop.id)
     actor = f"user:{context.actor.id}"
-    await context.services.shops.link_chat(context.chat.chat_id, shop.id, now=context.now, actor=actor)
+    await context.db.write(shops.link_chat, context.chat.chat_id, shop.id, now=context.now, actor=actor)
     context.access = replace(context.access, shop=shop, selectable_shops=())
 
 
 async def _check_chat_is_idle(context: Context, *, but: int = 0) -> None:
     """Refuse to have a group change shops, except to the one that it acts for, while something is open there."""
-    other = await context.services.shops.shop_of_chat(context.chat.chat_id)
+    other = await context.db.read(shops.shop_of_chat, context.chat.chat_id)
     if other is None or other.id == but or context.is_private:
         return
-    if await context.services.payment_queries.count_open_in_chat(other.id, context.chat.chat_id):
+    if await context.db.read(payment_queries.count_open_in_chat, other.id, context.chat.chat_id):
         raise ChatHasOpenPayments(shop=other.name)
     since = await context.services.outbox.oldest_created_at(chat_ordering_key(context.chat.chat_id))
     if since is not None and context.now - since > DELAYED_AFTER:

@@ -1,0 +1,100 @@
+"""What is known of this installation: named settings, claimed owners, and the claim that makes the first one."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from storage.schema.shops import installation_settings, owners
+
+WRITE_PROBE = "written_at"
+"""The fact that is written over again and again, to see whether that can be done."""
+
+
+CLAIM = "claim"
+"""The fact that keeps the one claim that is offered."""
+
+
+BOT_ID = "bot_id"
+"""The fact that says whose messages the database knows: their numbers mean other messages to another bot."""
+
+
+@dataclass(frozen=True)
+class ClaimedOwner:
+    """An owner who claimed the installation, his name as it was then."""
+
+    user_id: int
+    name: str
+    since: datetime
+
+
+def list_claimed_owners(tx: sa.Connection) -> Sequence[ClaimedOwner]:
+    """Who claimed the installation, oldest first."""
+    query = sa.select(owners).order_by(owners.c.since)
+    return [ClaimedOwner(row.user_id, row.name, row.since) for row in tx.execute(query)]
+
+
+def is_owner(tx: sa.Connection, user_id: int) -> bool:
+    """Whether a person claimed the installation."""
+    query = sa.select(owners.c.user_id).where(owners.c.user_id == user_id)
+    return tx.execute(query).first() is not None
+
+
+def owner_ids(tx: sa.Connection) -> frozenset[int]:
+    """Everybody who claimed the installation."""
+    return frozenset(tx.execute(sa.select(owners.c.user_id)).scalars())
+
+
+def create_claim(tx: sa.Connection, digest: str, *, until: datetime) -> None:
+    """Let whoever brings what `digest` was made of become the first owner, until then; an earlier offer is void."""
+    set_setting(tx, CLAIM, f"{digest} {until.timestamp()}")
+
+
+def is_claim_valid(tx: sa.Connection, digest: str, *, now: datetime) -> bool:
+    """Whether `claim` would make somebody the first owner."""
+    return _is_offered(tx, digest, now)
+
+
+def claim_ownership(tx: sa.Connection, digest: str, user_id: int, *, name: str, now: datetime) -> bool:
+    """Make this person the first owner; False if the offer is another, used up, too old, or there is an owner."""
+    if not _is_offered(tx, digest, now):
+        return False
+    tx.execute(installation_settings.delete().where(installation_settings.c.name == CLAIM))
+    tx.execute(owners.insert().values(user_id=user_id, name=name, since=now))
+    return True
+
+
+def get_setting(tx: sa.Connection, name: str) -> str | None:
+    """A fact about this installation."""
+    found: str | None = (
+        tx.execute(sa.select(installation_settings.c.value).where(installation_settings.c.name == name))
+    ).scalar()
+    return found
+
+
+def probe_write(tx: sa.Connection, *, now: datetime) -> None:
+    """See whether anything can be written: on a full disk reading alone shows no trouble.
+
+    Raises:
+        DatabaseUnavailable: it cannot.
+    """
+    set_setting(tx, WRITE_PROBE, now.isoformat())
+
+
+def set_setting(tx: sa.Connection, name: str, value: str) -> None:
+    """Write a fact about this installation over what was known."""
+    tx.execute(installation_settings.delete().where(installation_settings.c.name == name))
+    tx.execute(installation_settings.insert().values(name=name, value=value))
+
+
+def _is_offered(tx: sa.Connection, digest: str, now: datetime) -> bool:
+    offer = (
+        tx.execute(sa.select(installation_settings.c.value).where(installation_settings.c.name == CLAIM))
+    ).scalar() or " 0"
+    offered, until = offer.split(" ")
+    taken = tx.execute(sa.select(owners.c.user_id)).first() is not None
+    return not taken and hmac.compare_digest(offered, digest) and now.timestamp() <= float(until)
