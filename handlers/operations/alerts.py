@@ -149,5 +149,6 @@ class OwnerNotifier:
     async def _language(self, owner: int) -> str:
         """That of the owner's own shop, or of the only one there is; English where that does not tell."""
         own = [membership.shop for membership in await self._db.read(shops.memberships, owner)]
-        languages = {shop.language for shop in own or await self._db.read(shops.list_shops)}
+        every = own or [*await self._db.read(shops.list_shops)]
+        languages = {shop.language for shop in every}
         return languages.pop() if len(languages) == 1 else "en"
