@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -207,6 +207,7 @@ class _Thread:
         self._busy_seconds = busy_seconds
         self._settings = settings
         self._opening: asyncio.Task[aiosqlite.Connection] | None = None
+        self._thread: aiosqlite.Connection | None = None
         self._connection: sa.Connection | None = None
 
     async def run(self, work: Callable[[sa.Connection, Any], T], argument: Any) -> T:
@@ -215,29 +216,33 @@ class _Thread:
         Raises:
             DatabaseUnavailable: locked, full or broken.
         """
-        with _translate_errors():
-            thread = await self._open()
+        try:
+            thread = self._thread or await self._open()
             # aiosqlite has no public way to run a function on a connection's thread; this is the one place.
             return cast("T", await thread._execute(work, self._connection, argument))  # type: ignore[no-untyped-call]
+        except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
+            if is_unavailable(error):
+                raise DatabaseUnavailable(f"the database is out of reach: {_safe_message(error)}") from error
+            raise
 
     async def close(self) -> None:
         """Close the connection after the last function, and end the thread."""
-        opening, self._opening = self._opening, None
-        if opening is None:
-            return
-        await asyncio.wait([opening])
-        if opening.exception() is None:
-            await opening.result()._execute(_close, self._connection)  # type: ignore[no-untyped-call]
-            await opening.result().close()
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
+        if self._thread is not None:
+            thread, self._thread = self._thread, None
+            await thread._execute(_close, self._connection)  # type: ignore[no-untyped-call]
+            await thread.close()
 
     async def _open(self) -> aiosqlite.Connection:
         """Open the connection once for all callers; one that is cancelled does not disturb the others."""
-        if self._opening is None or (self._opening.done() and self._opening.exception() is not None):
+        if self._opening is None or self._opening.done():  # done without a thread: the last try failed
             self._opening = asyncio.create_task(self._start())
         return await asyncio.shield(self._opening)
 
     async def _start(self) -> aiosqlite.Connection:
-        return await aiosqlite.Connection(self._connect, iter_chunk_size=64)
+        self._thread = await aiosqlite.Connection(self._connect, iter_chunk_size=64)
+        return self._thread
 
     def _connect(self) -> sqlite3.Connection:
         """Open the file; transactions begin only where this module begins them (`isolation_level=None`)."""
@@ -269,38 +274,54 @@ def _raw(connection: sa.Connection) -> sqlite3.Connection:
     return cast("sqlite3.Connection", connection.connection.driver_connection)
 
 
-@contextmanager
-def _transaction(connection: sa.Connection, begin: str) -> Iterator[sqlite3.Connection]:
-    """A transaction, committed at the end; a COMMIT that fails leaves it open in SQLite, so it is rolled back then."""
-    raw = _raw(connection)
-    try:
-        with connection.begin():
-            raw.execute(begin)
-            yield raw
-    finally:
-        raw.rollback()
-
-
 def _read(connection: sa.Connection, unit: Callable[[sa.Connection], T]) -> T:
-    with _transaction(connection, "BEGIN"):
+    raw = _raw(connection)
+    raw.execute("BEGIN")
+    try:
         return _run(connection, unit)
+    finally:
+        _roll_back(connection, raw)
 
 
 def _migrate(connection: sa.Connection, unit: Callable[[sa.Connection], T]) -> T:
-    with _transaction(connection, "BEGIN IMMEDIATE") as raw:
+    raw = _raw(connection)
+    raw.execute("BEGIN IMMEDIATE")
+    try:
         result = _run(connection, unit)
         broken = raw.execute("PRAGMA foreign_key_check").fetchall()
         if broken:
             raise ValueError(f"the migration broke {len(broken)} references, the first in table {broken[0][0]}")
+        _commit(connection, raw)
         return result
+    finally:
+        _roll_back(connection, raw)
 
 
 def _write(connection: sa.Connection, batch: list[_PendingUnit]) -> list[Any]:
     """Run the units in one transaction, each in a savepoint of its own; their results or `_Raised`, in order."""
-    with _transaction(connection, "BEGIN IMMEDIATE") as raw:
+    raw = _raw(connection)
+    raw.execute("BEGIN IMMEDIATE")
+    try:
         if len(batch) == 1:
-            return [_run(connection, batch[0].unit)]
-        return [_run_in_savepoint(connection, raw, pending) for pending in batch]
+            results = [_run(connection, batch[0].unit)]
+        else:
+            results = [_run_in_savepoint(connection, raw, pending) for pending in batch]
+        _commit(connection, raw)
+        return results
+    finally:
+        _roll_back(connection, raw)
+
+
+def _commit(connection: sa.Connection, raw: sqlite3.Connection) -> None:
+    """Commit for SQLAlchemy, and for SQLite, which was told to begin without SQLAlchemy's knowledge."""
+    connection.commit()
+    raw.commit()
+
+
+def _roll_back(connection: sa.Connection, raw: sqlite3.Connection) -> None:
+    """End what is still open: nothing after a commit, but a COMMIT that failed leaves the transaction open."""
+    connection.rollback()
+    raw.rollback()
 
 
 def _run_in_savepoint(connection: sa.Connection, raw: sqlite3.Connection, pending: _PendingUnit) -> Any:
@@ -325,16 +346,6 @@ def _run(connection: sa.Connection, unit: Callable[[sa.Connection], T]) -> T:
         raise RuntimeError("a unit of work raised StopIteration") from error
 
 
-@contextmanager
-def _translate_errors() -> Iterator[None]:
-    try:
-        yield
-    except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
-        if is_unavailable(error):
-            raise DatabaseUnavailable(f"the database is out of reach: {_safe_message(error)}") from error
-        raise
-
-
 def _safe_message(error: Exception) -> str:
     """The driver's message without the statement, whose values may be secret."""
     return str(getattr(error, "orig", error) or type(error).__name__)
@@ -357,22 +368,26 @@ def insert_statements(rows: list[Row]) -> Iterator[tuple[str, tuple[object, ...]
 
 _ROWS_PER_STATEMENT = 64
 _VALUES = "(?, ?, ?, ?, ?, ?, ?, 0, 'pending', '')"
-_INSERT = (
-    "INSERT INTO jobs (queue, key, ordering_key, kind, payload, created_at, scheduled_at, attempts, state, reason) VALUES {}"
-    " ON CONFLICT (queue, key) DO NOTHING RETURNING queue, key"
-)
+_INSERT = """
+INSERT INTO jobs (queue, key, ordering_key, kind, payload, created_at, scheduled_at, attempts, state, reason)
+VALUES {} ON CONFLICT (queue, key) DO NOTHING RETURNING queue, key
+"""
 
 
 QUEUE_HEADS = """
 WITH RECURSIVE heads (ordering_key, id) AS (
-    SELECT * FROM (SELECT ordering_key, id FROM jobs WHERE queue = :queue AND state = 'pending' ORDER BY ordering_key, id LIMIT 1)
+    SELECT * FROM (
+        SELECT ordering_key, id FROM jobs WHERE queue = :queue AND state = 'pending' ORDER BY ordering_key, id LIMIT 1
+    )
     UNION ALL
     SELECT jobs.ordering_key, jobs.id FROM heads JOIN jobs ON jobs.id = (
-        SELECT id FROM jobs WHERE queue = :queue AND state = 'pending' AND ordering_key > heads.ordering_key ORDER BY ordering_key, id LIMIT 1
+        SELECT id FROM jobs
+        WHERE queue = :queue AND state = 'pending' AND ordering_key > heads.ordering_key
+        ORDER BY ordering_key, id LIMIT 1
     )
 )
 """
-"""The oldest waiting mail of each lane, by one look into the index per lane however long the lane is."""
+"""The oldest pending job of each ordering key: one index look-up per key, however many jobs it has."""
 
 _CLAIM = """
 UPDATE jobs SET lease = :lease, lease_until = :until WHERE id IN (
