@@ -461,13 +461,15 @@ def _refunds() -> None:
         sa.Column("settled_at", BigInt, nullable=True),
         sa.CheckConstraint("currency IN ('DKK', 'EUR', 'SEK', 'NOK')", name="ck_refunds_currency_known"),
         sa.CheckConstraint(
-            "status IN ('draft', 'awaiting_approval', 'approved', 'pending', 'requires_action', 'succeeded', 'failed', 'canceled', 'rejected', 'declined', 'expired')",
+            "status IN ('draft', 'awaiting_approval', 'approved', 'pending', 'requires_action', 'succeeded', 'failed',"
+            " 'canceled', 'rejected', 'declined', 'expired')",
             name="ck_refunds_status_known",
         ),
         sa.CheckConstraint("amount > 0", name="ck_refunds_amount_sane"),
         sa.CheckConstraint("approvals_needed IN (0, 1, 2)", name="ck_refunds_approvals_known"),
         sa.CheckConstraint(
-            "reserved_at IS NULL OR approvals_needed = 0 OR (approved_by IS NOT NULL AND (approvals_needed = 1 OR second_approved_by IS NOT NULL))",
+            "reserved_at IS NULL OR approvals_needed = 0 OR (approved_by IS NOT NULL AND"
+            " (approvals_needed = 1 OR second_approved_by IS NOT NULL))",
             name="ck_refunds_reserved_as_approved",
         ),
         sa.CheckConstraint(
