@@ -303,7 +303,7 @@ def _write(connection: sa.Connection, batch: list[_PendingUnit]) -> list[Any]:
     raw.execute("BEGIN IMMEDIATE")
     try:
         if len(batch) == 1:
-            results = [_run(connection, batch[0].unit)]
+            results = [None if batch[0].answer.cancelled() else _run(connection, batch[0].unit)]
         else:
             results = [_run_in_savepoint(connection, raw, pending) for pending in batch]
         _commit(connection, raw)
