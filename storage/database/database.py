@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import shutil
 from collections.abc import Callable
+from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
 import sqlalchemy as sa
@@ -57,12 +58,13 @@ class Database:
             connection.info[_AFTER_COMMIT] = calls
             return fn(connection, *args, **kwargs)
 
-        def run_calls() -> None:
+        def schedule_calls() -> None:
+            loop = asyncio.get_running_loop()
             for call in calls:
-                call()
+                loop.call_soon(call)  # the loop reports one that raises; here it would fail the rest of the batch
 
         try:
-            return cast("T", await self._engine.write(unit, run_calls))
+            return cast("T", await self._engine.write(unit, schedule_calls))
         except DatabaseUnavailable:
             self.is_writable = False
             raise
@@ -140,11 +142,15 @@ class Database:
 
     def notify_payment_changed(self, tx: sa.Connection, payment_id: str) -> None:
         """Call the listeners once the transaction `tx` is committed."""
-        after_commit(tx, lambda: [listener(payment_id) for listener in self._listeners])
+        for listener in self._listeners:
+            after_commit(tx, partial(listener, payment_id))
 
 
 def after_commit(tx: sa.Connection, call: Callable[[], object]) -> None:
-    """Call this in the event loop once the transaction `tx` is committed; never if it is rolled back."""
+    """Call this in the event loop once the transaction `tx` is committed; never if it is rolled back.
+
+    The calls run before the caller of the unit goes on. The event loop's exception handler gets what one raises.
+    """
     tx.info[_AFTER_COMMIT].append(call)
 
 
