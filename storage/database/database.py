@@ -95,6 +95,7 @@ class Database:
             DatabaseUnavailable: locked, full or broken; nothing was written.
             ValueError: a row would have lost the row it refers to; nothing was written.
         """
+        _refuse_coroutine(fn)
         return await self._engine.migrate(fn)
 
     async def close(self) -> None:
