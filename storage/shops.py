@@ -35,7 +35,7 @@ def get_shop(tx: sa.Connection, shop_id: int) -> Shop | None:
     return None if row is None else row_to_shop(row)
 
 
-def list_shops(tx: sa.Connection) -> Sequence[Shop]:
+def list_shops(tx: sa.Connection) -> list[Shop]:
     """All shops of this installation, oldest first."""
     found = tx.execute(_SHOPS).mappings().all()
     return [row_to_shop(row) for row in found]
