@@ -275,8 +275,7 @@ def _raw(connection: sa.Connection) -> sqlite3.Connection:
 
 
 def _read(connection: sa.Connection, unit: Callable[[sa.Connection], T]) -> T:
-    raw = _raw(connection)
-    raw.execute("BEGIN")
+    raw = _begin(connection, "BEGIN")
     try:
         return _run(connection, unit)
     finally:
@@ -284,8 +283,7 @@ def _read(connection: sa.Connection, unit: Callable[[sa.Connection], T]) -> T:
 
 
 def _migrate(connection: sa.Connection, unit: Callable[[sa.Connection], T]) -> T:
-    raw = _raw(connection)
-    raw.execute("BEGIN IMMEDIATE")
+    raw = _begin(connection, "BEGIN IMMEDIATE")
     try:
         result = _run(connection, unit)
         broken = raw.execute("PRAGMA foreign_key_check").fetchall()
@@ -299,8 +297,7 @@ def _migrate(connection: sa.Connection, unit: Callable[[sa.Connection], T]) -> T
 
 def _write(connection: sa.Connection, batch: list[_PendingUnit]) -> list[Any]:
     """Run the units in one transaction, each in a savepoint of its own; their results or `_Raised`, in order."""
-    raw = _raw(connection)
-    raw.execute("BEGIN IMMEDIATE")
+    raw = _begin(connection, "BEGIN IMMEDIATE")
     try:
         if len(batch) == 1:
             results = [None if batch[0].answer.cancelled() else _run(connection, batch[0].unit)]
@@ -312,8 +309,16 @@ def _write(connection: sa.Connection, batch: list[_PendingUnit]) -> list[Any]:
         _roll_back(connection, raw)
 
 
+def _begin(connection: sa.Connection, statement: str) -> sqlite3.Connection:
+    """Begin for SQLAlchemy, which then refuses a second beginning within the unit, and for SQLite."""
+    raw = _raw(connection)
+    raw.execute(statement)
+    connection.begin()
+    return raw
+
+
 def _commit(connection: sa.Connection, raw: sqlite3.Connection) -> None:
-    """Commit for SQLAlchemy, and for SQLite, which was told to begin without SQLAlchemy's knowledge."""
+    """Commit for SQLAlchemy, and for SQLite, which began without SQLAlchemy's knowledge."""
     connection.commit()
     raw.commit()
 
