@@ -39,7 +39,7 @@ def api_error(status: int, body: object, headers: Mapping[str, str], tries: Sequ
         retryable=retryable or (status in {401, 403} and _outcome_unknown(tries)),
         intent=_intent_within(said),
         request_id=headers.get("Request-Id"),
-        stored=code == "idempotency" or (status >= 500 and _is_replayed(headers)),
+        replayed=code == "idempotency" or (status >= 500 and _is_replayed(headers)),
         message=summarize(said.get("message") or f"HTTP {status} without a reason"),
     )
 

@@ -13,6 +13,7 @@ import aiohttp
 import stripe
 from stripe import _util
 
+from bot.api_calls import OnApiCall
 from bot.stripe import errors
 from bot.stripe import serialization as words
 from bot.stripe.http_client import StripeHttpClient, track_attempts
@@ -21,10 +22,8 @@ from handlers.stripe.gateway import (
     GatewayError,
     Intent,
     IntentRequest,
-    OnApiCall,
     RefundRequest,
     StripeEventRef,
-    nobody,
 )
 from storage.models.dispute import Dispute, FraudWarning
 from storage.models.refund import StripeRefund
@@ -47,13 +46,13 @@ class StripeGateway:
     """
 
     def __init__(
-        self, api_key: str, *, api_base: str | None = None, timeout: float = 20, on_call: OnApiCall = nobody
+        self, api_key: str, *, api_base: str | None = None, timeout: float = 20, on_call: OnApiCall | None = None
     ) -> None:
         self.livemode = api_key.partition("_")[2].startswith("live_")
         stripe.enable_telemetry = False  # it writes into the home directory and reports what runs here
         _keep_the_sdk_quiet()
         self._wire = StripeHttpClient(timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_TIMEOUT))
-        self._wire.called = on_call
+        self._wire.on_call = on_call
         self._client = stripe.StripeClient(
             api_key,
             http_client=self._wire,

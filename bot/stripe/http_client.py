@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import stripe
 
+from bot.api_calls import OnApiCall
 from bot.stripe import errors
 from handlers.backoff import backoff
-from handlers.stripe.gateway import OnApiCall, nobody
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +45,8 @@ class StripeHttpClient(stripe.AIOHTTPClient):
     server_date = ""
     """The `Date` of the last answer: what time it is at Stripe."""
 
-    called: OnApiCall = staticmethod(nobody)
-    """Hears of each try: whom it asked, what for, how many seconds that took, and the HTTP status, or 0 without one."""
+    on_call: OnApiCall | None = None
+    """Called after each request, repeated ones included."""
 
     async def request_async(
         self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
@@ -59,15 +59,19 @@ class StripeHttpClient(stripe.AIOHTTPClient):
             async with self._session.request(*args, allow_redirects=False, **kwargs) as response:
                 body = await response.read()
         except Exception as error:
-            self.called(STRIPE, _call(method, url), perf_counter() - began, 0)
+            self._report(_call(method, url), perf_counter() - began, 0)
             self._handle_request_error(error)  # always raises APIConnectionError
         tries[-1] = response.status
-        self.called(STRIPE, _call(method, url), perf_counter() - began, response.status)
+        self._report(_call(method, url), perf_counter() - began, response.status)
         said = response.headers.copy()
         self.server_date = said.get("Date", "")
         for notice in said.popall("Stripe-Notice", []):
             log.info("Stripe gives notice: %s", errors.summarize(notice))
         return body, response.status, said
+
+    def _report(self, call: str, seconds: float, status: int) -> None:
+        if self.on_call is not None:
+            self.on_call(STRIPE, call, seconds, status)
 
     def _should_retry(
         self,

@@ -58,12 +58,12 @@ def create_params(request: IntentRequest) -> str:
         "capture_method": "manual" if request.manual_capture else "automatic",
         "confirm": True,
         "return_url": request.return_url,
-        "metadata": {"kvit_payment": request.payment_id, "kvit_ref": request.ref},
+        "metadata": {"kvit_payment": request.payment_id, "kvit_ref": request.reference},
         **_method_params(),
     }
-    if request.text:
+    if request.description:
         # half of a surrogate pair cannot be sent at all
-        params["description"] = request.text.encode(errors="replace").decode()
+        params["description"] = request.description.encode(errors="replace").decode()
     return json.dumps(params, sort_keys=True)
 
 

@@ -16,7 +16,7 @@ from telegram.error import NetworkError, TelegramError
 from telegram.request import BaseRequest, RequestData
 from telegram.request._requestparameter import RequestParameter
 
-from handlers.stripe.gateway import OnApiCall, nobody
+from bot.api_calls import OnApiCall
 
 # PTB warns of a deprecation in the constructor of `RetryAfter` itself unless it is told that we want the new way.
 os.environ["PTB_TIMEDELTA"] = "true"
@@ -67,11 +67,11 @@ class AiohttpRequest(BaseRequest):
         connections: int = 64,
         read: float = 25.0,
         connect: float = 5.0,
-        on_call: OnApiCall = nobody,
+        on_call: OnApiCall | None = None,
     ) -> None:
         """`base` is `scheme://host:port`; `read` and `connect` are seconds, `connect` includes waiting for the pool.
 
-        `called` hears of every request.
+        `on_call` is called after each request.
 
         A `session` that is given is not closed here. Raises ValueError if the token does not look like one.
         """
@@ -149,7 +149,8 @@ class AiohttpRequest(BaseRequest):
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise OutcomeUnknown(f"no answer ({type(error).__name__})") from None
         finally:
-            self._on_call(TELEGRAM, call, perf_counter() - began, status)
+            if self._on_call is not None:
+                self._on_call(TELEGRAM, call, perf_counter() - began, status)
         if status >= 500:
             raise OutcomeUnknown(f"server error ({status})")
         return status, payload if status < 300 else payload.replace(self._token.encode(), b"[token]")

@@ -1,4 +1,4 @@
-"""Stripe's codes in plain words: which sentence tells why an attempt failed, was refused, or has to wait."""
+"""From Stripe's error codes to the message that explains them: failed attempts, rejected and waiting requests."""
 
 from __future__ import annotations
 
@@ -20,25 +20,30 @@ FAILURE_MESSAGES = {
     "processing_error": "reason.provider",
     "payment_intent_payment_attempt_failed": "reason.declined",
 }
-"""An open list: Stripe adds codes, so whatever is not here is told in general words."""
+"""Message keys by Stripe's `code` or `decline_code`. Stripe adds codes; those not listed get `reason.other`."""
 
 NOT_ENABLED = frozenset(
     {"payment_method_unactivated", "capability_not_active", "payment_method_not_available", "account_invalid"}
 )
-INTENT_MISMATCH = "mismatch"
-"""Our own code for an intent that is not the one that was asked for."""
+"""Codes of a request that the account's settings at Stripe do not allow."""
 
-AUTH_ERRORS = frozenset({"authentication", "permission"})
-"""Stripe did not take our key, or not for this."""
+INTENT_MISMATCH = "mismatch"
+"""Our own code: the intent is not the one that was requested."""
+
+PERMISSION_ERROR = "permission"
+"""The API key lacks a permission. Retries fail until the operator grants it."""
+
+AUTH_ERRORS = frozenset({"authentication", PERMISSION_ERROR})
+"""Stripe rejected the API key, or its permissions."""
 
 
 def failure_message_key(code: str | None) -> str:
-    """The sentence for an attempt that failed with Stripe's `code` or `decline_code`."""
+    """The message key for an attempt that failed with this `code` or `decline_code`."""
     return FAILURE_MESSAGES.get(code or "", "reason.other")
 
 
 def rejection_message_key(code: str | None) -> str:
-    """The sentence for a request that Stripe did not take at all."""
+    """The message key for a request that Stripe rejected for good."""
     if code in NOT_ENABLED:
         return "rejection.not_enabled"
     if code in {"amount_too_small", "amount_too_large"}:
@@ -47,11 +52,7 @@ def rejection_message_key(code: str | None) -> str:
 
 
 def error_message_key(code: str | None) -> str:
-    """The sentence for a request that waits for Stripe."""
+    """The message key for a request that waits until Stripe accepts it."""
     if code in AUTH_ERRORS:
         return "last_error.key"
     return "last_error.mismatch" if code == INTENT_MISMATCH else "last_error.unreachable"
-
-
-PERMISSION_ERROR = "permission"
-"""The code of a refusal that does not pass before somebody gives the key more rights."""

@@ -1,8 +1,8 @@
-"""What the use cases need from outside: Stripe, Telegram and the time, said in our own words."""
+"""What the application needs from Stripe: the gateway's methods, their values and their error."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -11,19 +11,12 @@ from typing import Protocol
 from storage.models.dispute import Dispute, FraudWarning
 from storage.models.refund import StripeRefund
 
-OnApiCall = Callable[[str, str, float, int], None]
-"""Told of a call to a vendor: whom, what for, how many seconds it took, and the HTTP status, or 0 without an answer."""
-
 MAX_CALL_DURATION = timedelta(minutes=5)
-"""A request that another process sent at the last moment is answered by then, all its tries taken together."""
-
-
-def nobody(vendor: str, call: str, seconds: float, status: int) -> None:
-    """Nobody counts calls."""
+"""The longest time after which a request, also one of another process, can still reach Stripe, retries included."""
 
 
 class IntentStatus(StrEnum):
-    """Stripe's own words for where a PaymentIntent stands."""
+    """Stripe's statuses of a PaymentIntent."""
 
     REQUIRES_PAYMENT_METHOD = "requires_payment_method"
     REQUIRES_CONFIRMATION = "requires_confirmation"
@@ -36,10 +29,10 @@ class IntentStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Intent:
-    """What Stripe says of one PaymentIntent. Amounts are minor units, `currency` is upper case.
+    """A PaymentIntent as Stripe returned it. Amounts are minor units, `currency` is upper case.
 
-    `link` is `next_action.redirect_to_url.url`, `error_code`/`decline_code` come from `last_payment_error`,
-    `cancellation_reason` is Stripe's.
+    `redirect_url` is `next_action.redirect_to_url.url`; `error_code` and `decline_code` come from
+    `last_payment_error`.
     """
 
     id: str
@@ -57,12 +50,12 @@ class Intent:
 
 
 class GatewayError(Exception):
-    """Stripe refused or did not answer.
+    """Stripe returned an error or no response.
 
-    `retryable`: the outcome is unknown or the refusal passes; the same request may be sent again with its key.
-    `code` is Stripe's (an open string) or ours: `connection`, `rate_limit`, `authentication`, `permission`,
-    `idempotency`, `conflict`, `server`. `intent` is the intent as it is, where the error carried it.
-    `stored`: Stripe may keep answering this to the same key (a stored 500), so look instead of sending it again.
+    `retryable`: the outcome is unknown, or the error is temporary; the same request may be sent again with its key.
+    `code` is Stripe's (an open string) or one of ours: `connection`, `rate_limit`, `authentication`, `permission`,
+    `idempotency`, `conflict`, `server`. `intent` is the intent's current state, where the error carried it.
+    `replayed`: Stripe may answer this key with this error again (a stored 500), so retrieve instead of repeating.
     """
 
     def __init__(
@@ -72,7 +65,7 @@ class GatewayError(Exception):
         retryable: bool,
         intent: Intent | None = None,
         request_id: str | None = None,
-        stored: bool = False,
+        replayed: bool = False,
         message: str = "",
     ) -> None:
         super().__init__(f"Stripe: {code}" + (f" ({request_id})" if request_id else ""))
@@ -80,13 +73,13 @@ class GatewayError(Exception):
         self.retryable = retryable
         self.intent = intent
         self.request_id = request_id
-        self.replayed = stored
+        self.replayed = replayed
         self.message = message
 
 
 @dataclass(frozen=True)
 class StripeEventRef:
-    """One of Stripe's events, as a pointer: which object changed."""
+    """An event of Stripe's, reduced to which object changed when."""
 
     id: str
     type: str
@@ -97,43 +90,43 @@ class StripeEventRef:
 
 
 class PaymentGateway(Protocol):
-    """Stripe, as far as the use cases need it. Every method raises `GatewayError`.
+    """Stripe's API, as far as the application needs it. Every method that calls Stripe raises `GatewayError`.
 
-    `params` is the frozen form of the request (JSON, made once by `create_params`/`confirm_params` and stored
-    before it is sent), `key` its idempotency key.
+    `params` are the frozen parameters of a request: JSON that a `…_params` method made once and that is stored before
+    the request is sent. `key` is its idempotency key.
     """
 
     livemode: bool
 
     def create_params(self, request: IntentRequest) -> str:
-        """The exact parameters of create-and-confirm, as JSON to be stored and replayed."""
+        """The parameters of create-and-confirm."""
 
     def confirm_params(self, request: IntentRequest) -> str:
-        """The exact parameters of a further confirm."""
+        """The parameters of a further confirm."""
 
     async def create(self, params: str, *, key: str) -> Intent:
-        """Create and confirm in one call."""
+        """Creates and confirms an intent in one call."""
 
     async def confirm(self, intent_id: str, params: str, *, key: str) -> Intent:
-        """Begin another attempt of the same intent."""
+        """Starts another attempt of the same intent."""
 
     async def retrieve(self, intent_id: str) -> Intent:
-        """What Stripe says now."""
+        """The intent's current state."""
 
     async def cancel(self, intent_id: str, *, key: str) -> Intent:
-        """End the intent; raises `payment_intent_unexpected_state` with the intent when it is too late."""
+        """Cancels the intent; if it is too late, raises `payment_intent_unexpected_state` with the intent."""
 
     async def capture(self, intent_id: str, *, key: str) -> Intent:
-        """Take all that is reserved; raises `payment_intent_unexpected_state` with the intent when it is too late."""
+        """Captures the full amount; if it is too late, raises `payment_intent_unexpected_state` with the intent."""
 
     def refund_params(self, request: RefundRequest) -> str:
-        """The exact parameters of a refund, as JSON to be stored and replayed."""
+        """The parameters of a refund."""
 
     async def refund(self, params: str, *, key: str) -> StripeRefund:
-        """Give money back; the answer is what is true now, also where an earlier try was answered unheard."""
+        """Creates a refund and returns its current state, also when the key had been answered before."""
 
     async def list_refunds(self, intent_id: str) -> Sequence[StripeRefund]:
-        """All refunds of an intent, whoever made them, newest first."""
+        """All refunds of an intent, also those made in the Dashboard, newest first."""
 
     async def list_disputes(self, intent_id: str) -> Sequence[Dispute]:
         """All disputes of an intent, newest first."""
@@ -142,28 +135,31 @@ class PaymentGateway(Protocol):
         """The early fraud warnings about an intent."""
 
     async def find_intent(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
-        """The intent made between those times that names our payment, by list and metadata; never by search."""
+        """The intent created in this time whose metadata names the payment; None if there is none.
+
+        Lists intents. Stripe's search index lags, so it is not used.
+        """
 
     def list_events(self, cursor: str | None, since: datetime) -> AsyncGenerator[tuple[StripeEventRef, str], None]:
-        """Stripe's events after `cursor` or from `since` on, oldest first: each as a pointer and as JSON."""
+        """The events after `cursor`, or without one from `since` on, oldest first, each with its JSON."""
 
 
 @dataclass(frozen=True)
 class IntentRequest:
-    """What a PaymentIntent is made from; `amount` in minor units, `currency` upper case."""
+    """What a PaymentIntent is created from. `amount` is in minor units, `currency` is upper case."""
 
     payment_id: str
-    ref: str
+    reference: str
     amount: int
     currency: str
-    text: str
+    description: str
     return_url: str
     manual_capture: bool = False
 
 
 @dataclass(frozen=True)
 class RefundRequest:
-    """What a refund is made from; `amount` in minor units."""
+    """What a refund is created from. `amount` is in minor units."""
 
     refund_id: str
     payment_id: str

@@ -51,7 +51,7 @@ TROUBLES: dict[str, Callable[[], Exception]] = {
     "drop": lambda: GatewayError("connection", retryable=True),
     "429": lambda: GatewayError("rate_limit", retryable=True),
     "500": lambda: GatewayError("server", retryable=True),
-    "stored 500": lambda: GatewayError("server", retryable=True, stored=True),
+    "stored 500": lambda: GatewayError("server", retryable=True, replayed=True),
 }
 
 
