@@ -1,4 +1,4 @@
-"""The trail of who did what: rows are only ever added, in the transaction of what they tell of."""
+"""The audit log: who did what and when. Rows are only ever added, in the transaction of the change that they record."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ log = logging.getLogger(__name__)
 DENIED = "denied"
 
 MOST_SEARCHED = 20_000
-"""Rows that one search for words goes through; it says where it stopped, and can go on from there."""
+"""Rows that one search goes through at most; the page says where it stopped, and the next one goes on from there."""
 
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """One row: who did what and when. `reference` is that of the payment it concerns, if it concerns one."""
+    """One row. `reference` is that of the payment it concerns, None if it concerns none."""
 
     id: int
     at: datetime
@@ -40,21 +40,21 @@ class AuditEntry:
 
 @dataclass(frozen=True)
 class AuditPage:
-    """Rows, newest first, and where the next page begins: None if there is nothing older."""
+    """Rows, newest first, and the id below which the next page begins; None if there is no older row."""
 
     lines: Sequence[AuditEntry]
     next_cursor: int | None
 
 
 def record_denied(tx: sa.Connection, shop_id: int, actor: str, detail: dict[str, Any], now: datetime) -> None:
-    """Write down that somebody tried what he may not."""
+    """Record that a person tried what they may not do."""
     record(tx, shop_id, actor, DENIED, detail, now)
 
 
 def record_denied_for_payment(
     tx: sa.Connection, payment: Payment, actor: str, detail: dict[str, Any], now: datetime
 ) -> None:
-    """Write down that somebody tried what he may not with a payment."""
+    """Record that a person tried what they may not do with a payment."""
     record_for_payment(tx, payment, actor, DENIED, detail, now)
 
 
@@ -67,7 +67,7 @@ def get_page(
     payment_id: str | None = None,
     words: str = "",
 ) -> AuditPage:
-    """A shop's newest rows before one of them; of one payment, or those in which every word stands."""
+    """A shop's newest rows older than `before`; only those of a payment, or those that contain every word."""
     rows = sa.select(audit_log.c.id).where(audit_log.c.shop_id == shop_id)
     if payment_id is not None:
         rows = rows.where(audit_log.c.payment_id == payment_id)
@@ -90,7 +90,7 @@ def get_page(
 
 
 def _stopped_at(tx: sa.Connection, searched: sa.Subquery) -> int | None:
-    """The last row that a search went through, if it did not come to the end."""
+    """The oldest row that a search went through, if it stopped before the end."""
     number, last = (tx.execute(sa.select(sa.func.count(), sa.func.min(searched.c.id)))).one()
     return last if number == MOST_SEARCHED else None
 
@@ -98,7 +98,7 @@ def _stopped_at(tx: sa.Connection, searched: sa.Subquery) -> int | None:
 def record_for_payment(
     tx: sa.Connection, payment: Payment, actor: str, action: str, detail: dict[str, Any], now: datetime
 ) -> None:
-    """Add a line about a payment, and to the log once it is committed; `detail` is small and free of secrets."""
+    """Add a row about a payment, and a line to the log once it is committed; `detail` is small and free of secrets."""
     said = {
         "status": payment.status,
         "attempt": payment.attempt.number,
@@ -120,13 +120,13 @@ def record(
     *,
     payment_id: str | None = None,
 ) -> None:
-    """Add a line about a shop, or about one of its payments; `detail` is small and free of secrets."""
+    """Add a row about a shop, or about one of its payments; `detail` is small and free of secrets."""
     row = {"payment_id": payment_id, "shop_id": shop_id, "at": now, "actor": actor, "action": action}
     tx.execute(_NEW, {**row, "detail": json.dumps(detail, sort_keys=True, ensure_ascii=False)})
 
 
 def _holds(shop_id: int, word: str) -> sa.ColumnElement[bool]:
-    """Whether a word stands in a row, or in the name of the member who did it."""
+    """Whether a row contains the word, or the name of the member who acted does."""
     called = sa.select(sa.literal("user:") + sa.cast(members.c.user_id, sa.Text))
     called = called.where(members.c.shop_id == shop_id, members.c.name.icontains(word, autoescape=True))
     return sa.or_(

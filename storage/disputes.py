@@ -1,4 +1,4 @@
-"""The book of disputes and fraud warnings: what Stripe says of them, and what of it is new."""
+"""Disputes and early fraud warnings as Stripe reports them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AnnounceWarning = Callable[[Payment, FraudWarning], tuple[NewJob, ...]]
 
 
 class DisputeRepository:
-    """Disputes by Stripe's id; every change is one transaction with its announcements."""
+    """Writes disputes, by Stripe's id. Its methods are units of work: pass them to `Database.read` or `write`."""
 
     def __init__(
         self, db: Database, outbox: JobQueue, announce: AnnounceDispute, announce_warning: AnnounceWarning
@@ -42,7 +42,7 @@ class DisputeRepository:
         return None if row is None else _to_dispute(row)
 
     def for_payment(self, tx: sa.Connection, payment_id: str) -> Sequence[Dispute]:
-        """All of a payment, in the order in which they came."""
+        """All disputes of a payment, in the order in which they were first seen."""
         return disputes_of_payment(tx, payment_id)
 
     def apply_stripe_disputes(
@@ -54,7 +54,7 @@ class DisputeRepository:
         *,
         now: datetime,
     ) -> None:
-        """Write what Stripe says of a payment's disputes and warnings, and tell what is new of it."""
+        """Store Stripe's disputes and fraud warnings of a payment, and enqueue a message about each change."""
         payment = payment_rows.get_payment_for_update(tx, payment_id)
         if payment is None:
             raise LookupError("no such payment")
@@ -94,7 +94,7 @@ class DisputeRepository:
 
 
 def disputes_of_payment(tx: sa.Connection, payment_id: str) -> Sequence[Dispute]:
-    """All disputes of a payment within a transaction, in the order in which they came."""
+    """All disputes of a payment, in the order in which they were first seen."""
     query = sa.select(disputes).where(disputes.c.payment_id == payment_id).order_by(disputes.c.seen_at, disputes.c.id)
     return [_to_dispute(row) for row in tx.execute(query).mappings()]
 

@@ -1,4 +1,4 @@
-"""What is known of this installation: named settings, claimed owners, and the claim that makes the first one."""
+"""Settings of this installation, claimed owners, and the claim link that makes the first owner."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import sqlalchemy as sa
 from storage.schema.shops import installation_settings, owners
 
 WRITE_PROBE = "written_at"
-"""The fact that is written over again and again, to see whether that can be done."""
+"""The setting that is overwritten regularly to see whether the database can be written."""
 
 
 CLAIM = "claim"
-"""The fact that keeps the one claim that is offered."""
+"""The setting that holds the one valid claim."""
 
 
 BOT_ID = "bot_id"
-"""The fact that says whose messages the database knows: their numbers mean other messages to another bot."""
+"""The setting that holds the bot's id: message ids in the database belong to that bot."""
 
 
 @dataclass(frozen=True)
 class ClaimedOwner:
-    """An owner who claimed the installation, his name as it was then."""
+    """An owner who claimed the installation; `name` is as it was then."""
 
     user_id: int
     name: str
@@ -33,7 +33,7 @@ class ClaimedOwner:
 
 
 def list_claimed_owners(tx: sa.Connection) -> Sequence[ClaimedOwner]:
-    """Who claimed the installation, oldest first."""
+    """Everybody who claimed the installation, oldest first."""
     query = sa.select(owners).order_by(owners.c.since)
     return [ClaimedOwner(row.user_id, row.name, row.since) for row in tx.execute(query)]
 
@@ -45,22 +45,22 @@ def is_owner(tx: sa.Connection, user_id: int) -> bool:
 
 
 def owner_ids(tx: sa.Connection) -> frozenset[int]:
-    """Everybody who claimed the installation."""
+    """The user ids of everybody who claimed the installation."""
     return frozenset(tx.execute(sa.select(owners.c.user_id)).scalars())
 
 
 def create_claim(tx: sa.Connection, digest: str, *, until: datetime) -> None:
-    """Let whoever brings what `digest` was made of become the first owner, until then; an earlier offer is void."""
+    """Let the bearer of the token with this hash become the first owner until then; an earlier claim ends."""
     set_setting(tx, CLAIM, f"{digest} {until.timestamp()}")
 
 
 def is_claim_valid(tx: sa.Connection, digest: str, *, now: datetime) -> bool:
-    """Whether `claim` would make somebody the first owner."""
+    """Whether `claim_ownership` would succeed with this token hash."""
     return _is_offered(tx, digest, now)
 
 
 def claim_ownership(tx: sa.Connection, digest: str, user_id: int, *, name: str, now: datetime) -> bool:
-    """Make this person the first owner; False if the offer is another, used up, too old, or there is an owner."""
+    """Make this person the first owner; False if the claim is unknown, used or expired, or there is an owner."""
     if not _is_offered(tx, digest, now):
         return False
     tx.execute(installation_settings.delete().where(installation_settings.c.name == CLAIM))
@@ -69,7 +69,7 @@ def claim_ownership(tx: sa.Connection, digest: str, user_id: int, *, name: str, 
 
 
 def get_setting(tx: sa.Connection, name: str) -> str | None:
-    """A fact about this installation."""
+    """The value of a setting, None if it is not set."""
     found: str | None = (
         tx.execute(sa.select(installation_settings.c.value).where(installation_settings.c.name == name))
     ).scalar()
@@ -77,16 +77,16 @@ def get_setting(tx: sa.Connection, name: str) -> str | None:
 
 
 def probe_write(tx: sa.Connection, *, now: datetime) -> None:
-    """See whether anything can be written: on a full disk reading alone shows no trouble.
+    """Write a row, for a full disk can still be read.
 
     Raises:
-        DatabaseUnavailable: it cannot.
+        DatabaseUnavailable: nothing can be written.
     """
     set_setting(tx, WRITE_PROBE, now.isoformat())
 
 
 def set_setting(tx: sa.Connection, name: str, value: str) -> None:
-    """Write a fact about this installation over what was known."""
+    """Set a setting."""
     tx.execute(installation_settings.delete().where(installation_settings.c.name == name))
     tx.execute(installation_settings.insert().values(name=name, value=value))
 

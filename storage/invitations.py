@@ -1,4 +1,4 @@
-"""Who was let in and who was shown the door: roles are given by a word that works once, and taken away at once."""
+"""Invitations, which give a role once, and the revocation of roles."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ from storage.schema.shops import invitations, members, shop_chats, shops
 from storage.shops import row_to_member, row_to_shop
 
 NAMES = {Role.MERCHANT: "merchant", Role.ADMIN: "admin", Role.OWNER: "owner"}
-"""How roles are written in the history."""
+"""How roles are written in the audit log."""
 
 
 class InvalidInvitation(UserError):
-    """The word of an invitation is unknown, used up, void or too old."""
+    """The invitation is unknown, used, revoked or expired."""
 
     message_key = "error.invalid_invitation"
 
 
 class RoleAlreadyHeld(UserError):
-    """The person holds that role in the shop, or a higher one."""
+    """The person already holds that role in the shop, or a higher one."""
 
     message_key = "error.role_already_held"
 
 
 class UnknownMember(UserError):
-    """Nobody with that number holds a role in the shop."""
+    """Nobody with that Telegram ID holds a role in the shop."""
 
     message_key = "error.unknown_member"
 
 
 class LastAdmin(UserError):
-    """Nobody would be left who may give a role."""
+    """No admin or owner would be left."""
 
     message_key = "error.last_admin"
 
 
 class InviterLostRole(UserError):
-    """Whoever acts lost his own role a moment ago."""
+    """The acting person lost their own role a moment ago."""
 
     message_key = "error.inviter_lost_role"
 
 
 @dataclass(frozen=True)
 class AcceptedInvitation:
-    """Somebody took an invitation up."""
+    """An invitation, the shop and the member that it made."""
 
     shop: Shop
     member: Member
@@ -60,13 +60,13 @@ class AcceptedInvitation:
 
 
 class InvitationRepository:
-    """Invitations and the seats they lead to; `owners` are always all owners there are now, who need no seat."""
+    """Writes invitations and roles. `owners` is always the set of all owners, who hold no row of their own."""
 
     def __init__(self, outbox: JobQueue) -> None:
         self._outbox = outbox
 
     def create(self, tx: sa.Connection, invitation: Invitation, *, now: datetime) -> Invitation:
-        """Keep an invitation; the same source gives the same one."""
+        """Store an invitation; the same request key returns the stored one."""
         known = _first(tx, invitations.c.request_key == invitation.request_key)
         if known is not None:
             return known
@@ -78,7 +78,7 @@ class InvitationRepository:
         return invitation
 
     def find(self, tx: sa.Connection, digest: str) -> Invitation | None:
-        """An invitation by the digest of its word."""
+        """An invitation by the hash of its token."""
         return _first(tx, invitations.c.token_hash == digest)
 
     def accept(
@@ -92,11 +92,11 @@ class InvitationRepository:
         messages: Callable[[AcceptedInvitation], tuple[NewJob, ...]],
         now: datetime,
     ) -> AcceptedInvitation:
-        """Seat the person who brings the word, use it up, and put what is to be said of it; all or nothing.
+        """Give the bearer of the token its role, use the invitation up, and enqueue `messages`, all in one transaction.
 
         Raises:
-            InvitationRefused: it is not worth anything (any more); whoever invited must still be allowed to.
-            RoleHeld: the person has that role or a higher one, so the word is kept for somebody else.
+            InvalidInvitation: unknown, used or expired, or the inviter may no longer invite.
+            RoleAlreadyHeld: the person has that role or a higher one; the invitation stays valid.
         """
         found = _first(tx, invitations.c.token_hash == digest)
         if found is None or not found.is_valid(now):
@@ -118,7 +118,7 @@ class InvitationRepository:
         return joined
 
     def open(self, tx: sa.Connection, shop_id: int, *, now: datetime) -> Sequence[Invitation]:
-        """The invitations of a shop that somebody can still take up, those that end first before the others."""
+        """The valid invitations of a shop, in the order in which they expire."""
         waiting = (
             (invitations.c.shop_id == shop_id) & invitations.c.used_by.is_(None) & (invitations.c.expires_at > now)
         )
@@ -128,7 +128,7 @@ class InvitationRepository:
         return [_to_invitation(row) for row in found.mappings()]
 
     def revoke_invitation(self, tx: sa.Connection, digest: str, *, now: datetime) -> None:
-        """Let an invitation that nobody took up end now."""
+        """End an unused invitation now."""
         _revoke(tx, invitations.c.token_hash == digest, now)
 
     def revoke_member(
@@ -139,15 +139,15 @@ class InvitationRepository:
         *,
         by: int,
         owners: frozenset[int],
-        say: Callable[[Member], tuple[NewJob, ...]],
+        messages: Callable[[Member], tuple[NewJob, ...]],
         now: datetime,
     ) -> Member:
-        """Take a person's role away, with the invitations he made and the tie of his private chat, and tell of it.
+        """Remove a member with the invitations they made and the link of their private chat, and enqueue messages.
 
         Raises:
-            NoLongerAdmin: whoever does it may not (any more).
-            UnknownMember: nobody of that number has a role here.
-            LastAdmin: nobody at admin or above would be left.
+            InviterLostRole: the acting person may not do this any more.
+            UnknownMember: nobody with that Telegram ID has a role here.
+            LastAdmin: no admin or owner would be left.
         """
         if not _may_assign_role(tx, shop_id, by, owners):
             raise InviterLostRole
@@ -165,7 +165,7 @@ class InvitationRepository:
         tx.execute(shop_chats.delete().where(shop_chats.c.chat_id == user_id, shop_chats.c.shop_id == shop_id))
         detail = {"user": user_id, "role": NAMES[member.role]}
         record(tx, shop_id, f"user:{by}", "revoked", detail, now)
-        self._outbox.enqueue_in(tx, *say(member), now=now)
+        self._outbox.enqueue_in(tx, *messages(member), now=now)
         return member
 
 
@@ -179,7 +179,7 @@ def _role(tx: sa.Connection, shop_id: int, user_id: int) -> Role:
 
 
 def _set_member(tx: sa.Connection, member: Member) -> None:
-    """Write a seat instead of a lower one."""
+    """Write the role instead of a lower one."""
     mine = (members.c.shop_id == member.shop_id) & (members.c.user_id == member.user_id)
     tx.execute(members.delete().where(mine))
     values = {"shop_id": member.shop_id, "user_id": member.user_id, "role": int(member.role), "name": member.name}

@@ -98,7 +98,7 @@ class JobQueue:
         return await self._db.write(self._finish, change, {**_values(job, outcome, now), **lease}, in_transaction)
 
     async def release_leases(self) -> None:
-        """End every lease: for a caller that knows that no other process can hold one, so that a crash costs no wait."""
+        """End every lease: for a caller that knows that no other process holds one, so that a crash costs no wait."""
         await self._db.write(self._release_leases)
 
     async def next_due(self) -> datetime | None:

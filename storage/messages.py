@@ -1,4 +1,4 @@
-"""What we know of messages in chats: where a card is, and what Telegram said about a chat."""
+"""Where payment messages are, and what Telegram said about each chat."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from storage.schema.shops import shop_chats
 
 @dataclass(frozen=True)
 class PaymentMessage:
-    """Where a payment's one message is; `message_id` is None until it was posted, `lost` once it was deleted.
+    """Where a payment's message is. `message_id` is None before it was sent and after it was deleted (`is_deleted`).
 
-    `picture_id` is the message with the QR code below it, while there is one.
+    `qr_message_id` is the message with the QR code below it, while there is one.
     """
 
     payment_id: str
@@ -32,13 +32,13 @@ class PaymentMessage:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a message to be edited."""
+        """Whether there is a message to edit."""
         return self.message_id is not None or self.chat.inline_message_id is not None
 
 
 @dataclass(frozen=True)
 class ChatStatus:
-    """What holds for a chat: its newest id, until when to leave it alone, and whether it is closed to us."""
+    """A chat by its newest id: when it may be sent to again (UTC), and why it cannot be sent to at all."""
 
     chat_id: int
     not_before: datetime | None = None
@@ -46,32 +46,32 @@ class ChatStatus:
 
 
 def get_payment_message(tx: sa.Connection, payment_id: str) -> PaymentMessage:
-    """Where the payment's one message is."""
-    return row_to_payment_message(tx.execute(_CARD, {"key": payment_id}).mappings().one())
+    """Where the payment's message is."""
+    return row_to_payment_message(tx.execute(_BY_PAYMENT, {"key": payment_id}).mappings().one())
 
 
 def mark_sending(tx: sa.Connection, payment_id: str) -> None:
-    """Write down that the card is about to be posted, so that a repeat can be counted."""
-    _update_payment_message(tx, _SENDING, payment_id)
+    """Count a send before it happens, so that a repeated one is known."""
+    _update_payment_message(tx, _MARK_SENDING, payment_id)
 
 
 def mark_not_sent(tx: sa.Connection, payment_id: str) -> None:
-    """Take that back: it surely was not posted."""
-    _update_payment_message(tx, _NOT_SENT, payment_id)
+    """Undo `mark_sending`: the message was surely not sent."""
+    _update_payment_message(tx, _MARK_NOT_SENT, payment_id)
 
 
 def mark_sent(
     tx: sa.Connection, payment_id: str, chat: ChatTarget, message_id: int, version: int, *, now: datetime
 ) -> bool:
-    """Write down the card's message; the first one stored is the card of record (False if there was one)."""
+    """Store the message's id; the first one stored counts, and False is returned for a later one."""
     where = {"chat_id": chat.chat_id, "thread_id": chat.thread_id, "message_id": message_id}
-    return _update_payment_message(tx, _POSTED, payment_id, **where, shown_version=version, shown_at=now)
+    return _update_payment_message(tx, _MARK_SENT, payment_id, **where, shown_version=version, shown_at=now)
 
 
 def adopt_message(tx: sa.Connection, payment_id: str, chat: ChatTarget, message_id: int, *, now: datetime) -> None:
-    """A button of this message was pressed while no card was known: then this is it, sent before a crash.
+    """Take this message as the payment's if none is stored: it was sent before a crash, and its button was pressed now.
 
-    Unless it stands in another chat than the card, or is one already, for then the press was forged.
+    A message in another chat, or of another payment, is not taken: that press was forged.
     """
     card = get_payment_message(tx, payment_id)
     if card.message_id is not None or not card.send_attempts or _is_payment_message(tx, chat.chat_id, message_id):
@@ -81,30 +81,32 @@ def adopt_message(tx: sa.Connection, payment_id: str, chat: ChatTarget, message_
 
 
 def mark_shown(tx: sa.Connection, payment_id: str, version: int, *, now: datetime) -> None:
-    """Write down which version the card shows."""
-    _update_payment_message(tx, _SHOWN, payment_id, version=version, shown_version=version, shown_at=now)
+    """Store which version of the payment the message shows."""
+    _update_payment_message(tx, _MARK_SHOWN, payment_id, version=version, shown_version=version, shown_at=now)
 
 
 def set_qr_message(tx: sa.Connection, payment_id: str, message_id: int | None) -> None:
-    """Write down which message holds the QR code, or that none does any more."""
+    """Store which message holds the QR code, None if there is none any more."""
     _update_payment_message(tx, _CHANGE, payment_id, qr_message_id=message_id)
 
 
 def stale_qr_message(tx: sa.Connection, payment_id: str) -> tuple[int, int] | None:
-    """Chat and message of the QR code of a payment that nobody can pay any more, while it stands."""
-    found = tx.execute(_IDLE_PICTURE, {"key": payment_id}).first()
+    """Chat id and message id of the QR code of a payment that can no longer be paid, while that message exists."""
+    found = tx.execute(_STALE_QR_MESSAGE, {"key": payment_id}).first()
     return None if found is None else (found.chat_id, found.qr_message_id)
 
 
 def mark_deleted(tx: sa.Connection, payment_id: str, message_id: int) -> None:
-    """Write down that this message, the payment's card, is gone."""
-    _update_payment_message(tx, _LOST, payment_id, which=message_id, message_id=None, is_deleted=True, send_attempts=0)
+    """Record that the payment's message was deleted."""
+    _update_payment_message(
+        tx, _MARK_DELETED, payment_id, which=message_id, message_id=None, is_deleted=True, send_attempts=0
+    )
 
 
 def get_chat_status(tx: sa.Connection, chat_id: int) -> ChatStatus:
-    """What Telegram said about a chat, after following it to where it moved."""
+    """What Telegram said about a chat, after following it to the id it migrated to."""
     for _ in range(4):
-        row = tx.execute(_STANDING, {"key": chat_id}).mappings().first()
+        row = tx.execute(_CHAT_STATUS, {"key": chat_id}).mappings().first()
         if row is None:
             return ChatStatus(chat_id)
         if row["moved_to"] is None:
@@ -114,41 +116,41 @@ def get_chat_status(tx: sa.Connection, chat_id: int) -> ChatStatus:
 
 
 def set_retry_after(tx: sa.Connection, chat_id: int, until: datetime) -> None:
-    """Leave the chat alone until then."""
+    """Do not send to the chat before then."""
     _update_chat_status(tx, chat_id, {"not_before": until})
 
 
 def mark_blocked(tx: sa.Connection, chat_id: int, reason: str) -> bool:
-    """Note that Telegram does not let us into the chat; True if that is news."""
+    """Record that the bot may not send to the chat; True if that was not known."""
     known = get_chat_status(tx, chat_id).blocked_reason
     _update_chat_status(tx, chat_id, {"blocked_reason": reason})
     return known is None
 
 
 def mark_unblocked(tx: sa.Connection, chat_id: int) -> None:
-    """Somebody spoke to us there: the chat is open again."""
+    """Record that the bot may send to the chat again."""
     if get_chat_status(tx, chat_id).blocked_reason is not None:
         _update_chat_status(tx, chat_id, {"blocked_reason": None})
 
 
 def migrate_chat(tx: sa.Connection, chat_id: int, moved_to: int) -> list[str]:
-    """A group became a supergroup: its shop, its payments and what was asked there follow, once.
+    """Move everything of a group that became a supergroup to its new id; a second call changes nothing.
 
-    Messages of the old group cannot be edited any more, and their numbers mean others in the new one, so every card
-    counts as deleted. Returns the payments whose cards that were and which have not ended.
+    Its messages cannot be edited any more, and their ids mean other messages in the new group, so its payment messages
+    count as deleted. Returns the ids of the open payments whose messages those were.
     """
     if chat_id == moved_to:
         return []
     there: dict[str, object] = {"chat_id": moved_to}
     gone = {"message_id": None, "is_deleted": True, "send_attempts": 0, "qr_message_id": None}
-    _put(tx, chat_id, {"moved_to": moved_to})
+    _set_chat_status(tx, chat_id, {"moved_to": moved_to})
     here = sa.exists().where(payment_messages.c.payment_id == payments.c.id, payment_messages.c.chat_id == chat_id)
     open_ = sa.select(payments.c.id).where(payments.c.closed_at.is_(None), here)
     found = list(tx.execute(open_).scalars())
     tx.execute(payments.update().where(payments.c.chat_id == chat_id).values(**there))
     tx.execute(prompts.update().where(prompts.c.chat_id == chat_id).values(**there))
     tx.execute(payment_messages.update().where(payment_messages.c.chat_id == chat_id).values(**there, **gone))
-    _take_along(tx, chat_id, moved_to)
+    _move_pending_jobs(tx, chat_id, moved_to)
     known = tx.execute(sa.select(shop_chats.c.chat_id).where(shop_chats.c.chat_id == moved_to)).first()
     if known is None:
         tx.execute(shop_chats.update().where(shop_chats.c.chat_id == chat_id).values(chat_id=moved_to))
@@ -161,46 +163,46 @@ def _is_payment_message(tx: sa.Connection, chat_id: int, message_id: int) -> boo
 
 
 def _update_chat_status(tx: sa.Connection, chat_id: int, values: dict[str, object]) -> None:
-    _put(tx, chat_id, values)
+    _set_chat_status(tx, chat_id, values)
 
 
 def _update_payment_message(tx: sa.Connection, change: sa.Update, payment_id: str, **values: object) -> bool:
     return bool(tx.execute(change, {"key": payment_id, **values}).rowcount)
 
 
-_CARD = sa.select(payment_messages).where(payment_messages.c.payment_id == sa.bindparam("key"))
-_STANDING = sa.select(chat_status).where(chat_status.c.chat_id == sa.bindparam("key"))
+_BY_PAYMENT = sa.select(payment_messages).where(payment_messages.c.payment_id == sa.bindparam("key"))
+_CHAT_STATUS = sa.select(chat_status).where(chat_status.c.chat_id == sa.bindparam("key"))
 _CHANGE = payment_messages.update().where(payment_messages.c.payment_id == sa.bindparam("key"))
-_SENDING = _CHANGE.values(send_attempts=payment_messages.c.send_attempts + 1)
-_NOT_SENT = _CHANGE.values(send_attempts=payment_messages.c.send_attempts - 1)
-_POSTED = _CHANGE.where(payment_messages.c.message_id.is_(None))
-_SHOWN = _CHANGE.where(payment_messages.c.shown_version <= sa.bindparam("version"))
-_LOST = _CHANGE.where(payment_messages.c.message_id == sa.bindparam("which"))
-_IDLE_PICTURE = (
+_MARK_SENDING = _CHANGE.values(send_attempts=payment_messages.c.send_attempts + 1)
+_MARK_NOT_SENT = _CHANGE.values(send_attempts=payment_messages.c.send_attempts - 1)
+_MARK_SENT = _CHANGE.where(payment_messages.c.message_id.is_(None))
+_MARK_SHOWN = _CHANGE.where(payment_messages.c.shown_version <= sa.bindparam("version"))
+_MARK_DELETED = _CHANGE.where(payment_messages.c.message_id == sa.bindparam("which"))
+_STALE_QR_MESSAGE = (
     sa.select(payment_messages.c.chat_id, payment_messages.c.qr_message_id)
     .join(payments, payments.c.id == payment_messages.c.payment_id)
     .where(payment_messages.c.payment_id == sa.bindparam("key"), payment_messages.c.qr_message_id.is_not(None))
     .where(payments.c.status.not_in(("created", "open")))
 )
-# Made once: to put a statement together costs more than to run it.
+# Built once: building a statement costs more than running it.
 
 
-def _take_along(tx: sa.Connection, chat_id: int, moved_to: int) -> None:
-    """What waits to be sent stays ahead of what comes after, and waits as long as Telegram said."""
+def _move_pending_jobs(tx: sa.Connection, chat_id: int, moved_to: int) -> None:
+    """Move the chat's pending messages, so that they stay ahead of later ones, and its `retry_after`."""
     move_ordering_key(tx, "outbox", str(chat_id), str(moved_to))
     until = tx.execute(sa.select(chat_status.c.not_before).where(chat_status.c.chat_id == chat_id)).scalar()
     if until is not None:
-        _put(tx, moved_to, {"not_before": until})
+        _set_chat_status(tx, moved_to, {"not_before": until})
 
 
-def _put(tx: sa.Connection, chat_id: int, values: dict[str, object]) -> None:
+def _set_chat_status(tx: sa.Connection, chat_id: int, values: dict[str, object]) -> None:
     changed = tx.execute(chat_status.update().where(chat_status.c.chat_id == chat_id).values(**values))
     if not changed.rowcount:
         tx.execute(chat_status.insert().values(chat_id=chat_id, **values))
 
 
 def row_to_payment_message(row: sa.RowMapping) -> PaymentMessage:
-    """A card from a row of `cards`."""
+    """A payment message from a row of `payment_messages`."""
     return PaymentMessage(
         payment_id=row[payment_messages.c.payment_id.name],
         chat=ChatTarget(row["chat_id"], row["thread_id"], row["inline_message_id"]),

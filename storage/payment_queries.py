@@ -1,4 +1,4 @@
-"""Read-only questions: one payment by one of its names, what is due, and how a shop stands."""
+"""Read-only queries about payments; each uses an index."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from storage.schema.refunds import refunds
 
 @dataclass(frozen=True)
 class ShopSummary:
-    """How a shop stands: requests that have not ended, and what was paid since a time, by currency: count and sum."""
+    """A shop's number of open requests, and what it was paid since a time: count and sum per currency."""
 
     open: int
     paid: tuple[tuple[int, Money], ...]
@@ -39,22 +39,22 @@ def by_intent(tx: sa.Connection, intent_id: str) -> Payment | None:
 
 
 def by_request_key(tx: sa.Connection, source: str) -> Payment | None:
-    """By what asked for it: there is one payment for one message, however often that comes."""
+    """By the key of the request that made it."""
     return _by(tx, "request_key", source)
 
 
 def by_reference(tx: sa.Connection, shop_id: int, ref: str) -> Payment | None:
-    """By the reference within a shop; a reference says nothing to another shop."""
+    """By the reference within a shop."""
     return _payment(tx, (payments.c.shop_id == shop_id) & (payments.c.reference == ref))
 
 
 def by_token(tx: sa.Connection, token: str) -> Payment | None:
-    """By the secret part of its page's address."""
+    """By the token of its page's URL."""
     return _by(tx, "token_hash", sha256_hex(token))
 
 
 def by_message(tx: sa.Connection, shop_id: int, chat_id: int, message_id: int) -> Payment | None:
-    """By the message that is its card, if that is one of this shop's."""
+    """By the id of its payment message, if the payment is one of this shop's."""
     where = (payment_messages.c.chat_id == chat_id) & (payment_messages.c.message_id == message_id)
     card = sa.select(payment_messages.c.payment_id).where(where).scalar_subquery()
     return _payment(tx, (payments.c.id == card) & (payments.c.shop_id == shop_id))
@@ -63,7 +63,7 @@ def by_message(tx: sa.Connection, shop_id: int, chat_id: int, message_id: int) -
 def open_payments(
     tx: sa.Connection, shop_id: int, *, limit: int, before: tuple[datetime, str] | None = None
 ) -> Sequence[Payment]:
-    """A shop's requests that have not ended, newest first; `before` is where the page above ended."""
+    """A shop's open requests, newest first; `before` is the position at which the previous page ended."""
     query = payment_rows.PAYMENTS.where(payments.c.shop_id == shop_id, payments.c.closed_at.is_(None))
     if before is not None:
         place = sa.tuple_(payments.c.created_at, payments.c.id)
@@ -73,20 +73,20 @@ def open_payments(
 
 
 def count_open_in_chat(tx: sa.Connection, shop_id: int, chat_id: int) -> int:
-    """How many of a shop's requests in a chat have not ended, and refunds not been decided."""
+    """The number of a shop's open requests in a chat, and of refunds that await approval there."""
     count = sa.select(sa.func.count())
     open_ = payments.c.closed_at.is_(None)
     requests = count.where(payments.c.shop_id == shop_id, payments.c.chat_id == chat_id, open_)
-    ends = refunds.c.next_check_at.is_not(None)  # as each wish does: so none is read that is over
-    wishes = count.where(
+    ends = refunds.c.next_check_at.is_not(None)  # so that the index over pending refunds serves
+    refunds_awaiting = count.where(
         ends, refunds.c.shop_id == shop_id, refunds.c.chat_id == chat_id, refunds.c.status == "awaiting_approval"
     )
-    found: int = tx.execute(requests).scalar_one() + tx.execute(wishes).scalar_one()
+    found: int = tx.execute(requests).scalar_one() + tx.execute(refunds_awaiting).scalar_one()
     return found
 
 
 def create_params(tx: sa.Connection, payment_id: str) -> str:
-    """The frozen parameters of the request that makes the intent, as JSON."""
+    """The frozen parameters of the call that creates the intent, as JSON."""
     params: str = tx.execute(_PARAMS, {"key": payment_id}).scalar_one()
     return params
 
@@ -99,24 +99,24 @@ def attempt_params(tx: sa.Connection, payment_id: str, number: int) -> str:
 
 
 def attempt_exists_for(tx: sa.Connection, cause: str) -> bool:
-    """Whether a tap has begun an attempt before."""
+    """Whether this button press has started an attempt before."""
     query = sa.select(attempts.c.number).where(attempts.c.trigger_key == cause)
     return tx.execute(query).first() is not None
 
 
 def due(tx: sa.Connection, until: datetime, *, limit: int = 100) -> Sequence[str]:
-    """The ids of payments that are to be attended to by then, the longest waiting first."""
+    """The ids of payments whose next check is due by then, the longest overdue first."""
     return list(tx.execute(_DUE, {"until": until, "most": limit}).scalars())
 
 
 def next_due_at(tx: sa.Connection) -> datetime | None:
-    """When the next payment is to be attended to."""
+    """When the next payment is due to be checked."""
     found: datetime | None = tx.execute(_NEXT_DUE).scalar()
     return found
 
 
 def count_unfinished(tx: sa.Connection, *, livemode: bool) -> int:
-    """How many payments of this mode have not ended, and how many refunds are under way."""
+    """The number of open payments and of refunds under way in this Stripe mode."""
     still_open = sa.select(sa.func.count()).select_from(payments)
     still_open = still_open.where(payments.c.closed_at.is_(None), payments.c.livemode == livemode)
     on_the_way = sa.select(sa.func.count()).select_from(refunds.join(payments))
@@ -126,7 +126,7 @@ def count_unfinished(tx: sa.Connection, *, livemode: bool) -> int:
 
 
 def audit_entries(tx: sa.Connection, payment_id: str) -> Sequence[AuditEntry]:
-    """What happened to a payment, oldest first."""
+    """The audit log of a payment, oldest first."""
     query = sa.select(audit_log).where(audit_log.c.payment_id == payment_id).order_by(audit_log.c.id)
     found = tx.execute(query).mappings().all()
     return [
@@ -135,7 +135,7 @@ def audit_entries(tx: sa.Connection, payment_id: str) -> Sequence[AuditEntry]:
 
 
 def shop_summary(tx: sa.Connection, shop_id: int, since: datetime) -> ShopSummary:
-    """Open requests of a shop and what it was paid since then."""
+    """A shop's open requests, and what it was paid since then."""
     still_open = sa.select(sa.func.count()).select_from(payments)
     still_open = still_open.where((payments.c.shop_id == shop_id) & payments.c.closed_at.is_(None))
     paid = sa.select(payments.c.currency, sa.func.count(), sa.func.sum(payments.c.amount_received))

@@ -1,4 +1,4 @@
-"""Between rows of the tables and the values that the rest of the house speaks in."""
+"""Converts between rows and payments."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ _BY = {
     for name in ("id", "intent_id", "request_key", "token_hash")
 }
 _LOCKED = PAYMENTS.where(payments.c.id == sa.bindparam("key")).with_for_update(of=payments)
-# Made once: to put a statement together costs more than to run it.
+# Built once: building a statement costs more than running it.
 
 
 def get_payment_by(tx: sa.Connection, column: str, key: str) -> Payment | None:
-    """The one payment that has `key` in a unique column: id, intent_id, source or token_hash."""
+    """The payment with this `key` in a unique column: id, intent_id, request_key or token_hash."""
     return _first(tx.execute(_BY[column], {"key": key}).mappings())
 
 
 def get_payment_for_update(tx: sa.Connection, payment_id: str) -> Payment | None:
-    """The payment, which nobody else changes in this transaction."""
+    """The payment, locked: no other transaction changes it until this one ends."""
     return _first(tx.execute(_LOCKED, {"key": payment_id}).mappings())
 
 
@@ -138,7 +138,7 @@ def _reason(word: str | None) -> CancellationReason | None:
 
 
 def payment_to_row(payment: Payment) -> dict[str, Any]:
-    """The columns of `payments`, but for the frozen parameters, which never change."""
+    """The columns of `payments`, without the frozen parameters, which never change."""
     return {
         "id": payment.id,
         "shop_id": payment.shop_id,
@@ -187,7 +187,7 @@ def payment_to_row(payment: Payment) -> dict[str, Any]:
 
 
 def of_attempt(payment: Payment) -> dict[str, Any]:
-    """The columns of `attempts` for the payment's newest attempt, but for its frozen parameters."""
+    """The columns of `attempts` for the newest attempt, without its frozen parameters."""
     attempt = payment.attempt
     return {
         "payment_id": payment.id,
@@ -204,7 +204,7 @@ def of_attempt(payment: Payment) -> dict[str, Any]:
 
 
 def new_message_row(payment: Payment) -> dict[str, Any]:
-    """The columns of `cards` before the card was posted."""
+    """The columns of `payment_messages` before the message was sent."""
     chat = payment.chat
     nothing_shown = {"message_id": None, "shown_version": 0, "shown_at": None, "send_attempts": 0, "is_deleted": False}
     where = {"chat_id": chat.chat_id, "thread_id": chat.thread_id, "inline_message_id": chat.inline_message_id}

@@ -1,4 +1,4 @@
-"""The book of payments: every change is one transaction with its history and what is to be said of it."""
+"""Writes payments: each change is one transaction with its audit log and the jobs that follow from it."""
 
 from __future__ import annotations
 
@@ -25,15 +25,18 @@ NextCheck = Callable[[Payment, datetime], datetime | None]
 Transition = Callable[[Payment], Payment]
 
 PAYMENTS_CHANGED = "book"
-"""The bell that rings when a payment changed, and with it perhaps when it is due."""
+"""The event that is set when a payment changed, and with it perhaps its next check."""
 
-LETTERS = "ABCDEFGHJKMNPQRSTVWXYZ"
-ALPHABET = "0123456789" + LETTERS
-"""Crockford's alphabet; a reference begins with a letter and goes on with a digit, so it never reads as an amount."""
+_LETTERS = "ABCDEFGHJKMNPQRSTVWXYZ"
+ALPHABET = "0123456789" + _LETTERS
+"""Crockford's alphabet. A reference begins with a letter and a digit, so it never reads as an amount."""
 
 
 class PaymentRepository:
-    """Payments, their attempts, cards and history; `announce` says what a change tells, `schedule` when to look."""
+    """Writes payments, attempts and payment messages. Its methods are units of work: pass them to `Database.write`.
+
+    `announce` gives the jobs that follow from a change, `schedule` the time of the next check.
+    """
 
     def __init__(self, db: Database, outbox: JobQueue, announce: JobsForChange, schedule: NextCheck) -> None:
         self._db = db
@@ -43,9 +46,9 @@ class PaymentRepository:
         self._wake_up = db.event(PAYMENTS_CHANGED)
 
     def create(self, tx: sa.Connection, payment: Payment, *, params: Callable[[Payment], str]) -> Payment:
-        """Write the payment with its first attempt and frozen parameters; the same `source` gives the same payment.
+        """Store the payment with its first attempt; the same request key returns the stored payment.
 
-        `params` makes the parameters once the payment has its reference.
+        `params` makes the frozen parameters once the payment has its reference.
         """
         known = payment_rows.get_payment_by(tx, "request_key", payment.request_key)
         if known is not None:
@@ -55,7 +58,7 @@ class PaymentRepository:
         frozen = params(payment)
         tx.execute(_NEW_PAYMENT, {**payment_rows.payment_to_row(payment), "create_params": frozen})
         tx.execute(_NEW_ATTEMPT, {**payment_rows.of_attempt(payment), "params": frozen})
-        tx.execute(_NEW_CARD, payment_rows.new_message_row(payment))
+        tx.execute(_NEW_MESSAGE, payment_rows.new_message_row(payment))
         record_for_payment(tx, payment, f"user:{payment.created_by}", "requested", {}, payment.created_at)
         after_commit(tx, self._wake_up.set)
         return payment
@@ -72,13 +75,13 @@ class PaymentRepository:
         detail: dict[str, Any] | None = None,
         params: str | None = None,
     ) -> Payment:
-        """Run a pure decision on the newest state and write what it made, its history and its announcements.
+        """Apply a pure decision to the newest state, and store the result, its audit log entry and its jobs.
 
-        A decision that changes nothing writes nothing but the time of the next look. `params` are the frozen
-        parameters of a new attempt.
+        A decision that changes nothing stores at most the time of the next check. `params` are the frozen parameters
+        of a new attempt.
 
         Raises:
-            InvalidTransition: the decision left a state by a way that does not exist.
+            InvalidTransition: the decision changed the status in a way that `TRANSITIONS` does not have.
         """
         before = payment_rows.get_payment_for_update(tx, payment_id)
         if before is None:
@@ -100,7 +103,7 @@ class PaymentRepository:
         return after
 
     def request_redraw(self, tx: sa.Connection, payment_id: str, *, now: datetime) -> None:
-        """Have the card shown again though nothing changed: its words depend on the time as well."""
+        """Have the payment message shown again though nothing changed: its text depends on the time too."""
         before = payment_rows.get_payment_for_update(tx, payment_id)
         if before is None:
             return
@@ -109,12 +112,12 @@ class PaymentRepository:
         self._outbox.enqueue_in(tx, *self._announce(before, after), now=now)
 
     def mark_request_sent(self, tx: sa.Connection, payment: Payment, *, now: datetime) -> bool:
-        """Note that Stripe is asked in a moment to take it or to end it; False if that is not wanted any more."""
-        read = {f"read_{name}": getattr(payment, name) for name in _WISH}
-        return bool(tx.execute(_SEND_WISH, {"key": payment.id, "now": now, **read}).rowcount)
+        """Record that Stripe is about to be asked to capture or cancel; False if that is not requested any more."""
+        read = {f"read_{name}": getattr(payment, name) for name in _REQUEST}
+        return bool(tx.execute(_MARK_SENT, {"key": payment.id, "now": now, **read}).rowcount)
 
     def postpone_check(self, tx: sa.Connection, payment_id: str, *, now: datetime) -> None:
-        """Nothing can be made of the payment at the moment: have it looked at in a while."""
+        """Check the payment again in five minutes: nothing can be done about it now."""
         later = _one(payment_id).where(payments.c.closed_at.is_(None)).values(next_check_at=now + timedelta(minutes=5))
         tx.execute(later)
 
@@ -132,7 +135,7 @@ class PaymentRepository:
 
 
 def new_page_token() -> str:
-    """The secret part of a page's address: 128 random bits."""
+    """The token of a page's URL: 128 random bits."""
     return secrets.token_urlsafe(16)
 
 
@@ -146,7 +149,7 @@ def _check_transition(before: Payment, after: Payment) -> None:
 
 
 def _assign_receipt_number(tx: sa.Connection, before: Payment, after: Payment) -> Payment:
-    """The payment with the next number of its shop's receipts, if this change is the one by which it is paid."""
+    """The payment with its shop's next receipt number, if this change is the one by which it is paid."""
     if after.status is not PaymentStatus.SUCCEEDED or after.status is before.status:
         return after
     number: int = tx.execute(_NEXT_RECEIPT, {"shop": after.shop_id}).scalar_one()
@@ -154,13 +157,13 @@ def _assign_receipt_number(tx: sa.Connection, before: Payment, after: Payment) -
 
 
 def _generate_reference(tx: sa.Connection, shop_id: int) -> str:
-    """A random reference that the shop has not used, longer as the shop fills."""
+    """A random reference that the shop has not used; longer as the shop has more payments."""
     taken = sa.select(sa.func.count()).select_from(payments).where(payments.c.shop_id == shop_id)
     size = 4
     for tries in range(64):
         if tries and tries % 3 == 0:
             size = min(size + 1, 8)
-        ref = secrets.choice(LETTERS) + secrets.choice("0123456789")
+        ref = secrets.choice(_LETTERS) + secrets.choice("0123456789")
         ref += "".join(secrets.choice(ALPHABET) for _ in range(size - 2))
         mine = (payments.c.shop_id == shop_id) & (payments.c.reference == ref)
         if tx.execute(sa.select(payments.c.id).where(mine)).first() is None:
@@ -168,7 +171,7 @@ def _generate_reference(tx: sa.Connection, shop_id: int) -> str:
     raise RuntimeError(f"no free reference among {tx.execute(taken).scalar_one()} payments")
 
 
-_NEW_PAYMENT, _NEW_ATTEMPT, _NEW_CARD = payments.insert(), attempts.insert(), payment_messages.insert()
+_NEW_PAYMENT, _NEW_ATTEMPT, _NEW_MESSAGE = payments.insert(), attempts.insert(), payment_messages.insert()
 _NEXT_RECEIPT = (
     shops.update()
     .where(shops.c.id == sa.bindparam("shop"))
@@ -176,9 +179,9 @@ _NEXT_RECEIPT = (
     .returning(shops.c.last_receipt_number)
 )
 _WRITE = payments.update().where(payments.c.id == sa.bindparam("key"))
-_WISH = ("capture_requested_by", "cancel_requested_by", "cancel_requested", "status")
-_SEND_WISH = _WRITE.where(
-    *(payments.c[name].is_not_distinct_from(sa.bindparam(f"read_{name}")) for name in _WISH)
+_REQUEST = ("capture_requested_by", "cancel_requested_by", "cancel_requested", "status")
+_MARK_SENT = _WRITE.where(
+    *(payments.c[name].is_not_distinct_from(sa.bindparam(f"read_{name}")) for name in _REQUEST)
 ).values(request_sent_at=sa.bindparam("now"))
 _WRITE_ATTEMPT = attempts.update().where(
     attempts.c.payment_id == sa.bindparam("key"), attempts.c.number == sa.bindparam("which")

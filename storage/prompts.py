@@ -1,4 +1,4 @@
-"""What Kvit asks a person by buttons, kept so that a restart, a second tap or a stranger changes nothing."""
+"""Prompts: questions with buttons, stored so that restarts, second presses and other people change nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from storage.schema.chats import prompts
 
 @dataclass(frozen=True)
 class Prompt:
-    """`kind` says what is asked, `body` is what the answer needs (JSON), `answer` the number of the chosen button."""
+    """`kind` chooses the handler, `payload` is what it needs (JSON), `answer` the index of the pressed button."""
 
     id: str
     kind: str
@@ -31,7 +31,7 @@ class Prompt:
 def create(
     tx: sa.Connection, key: str, kind: str, chat: ChatTarget, user_id: int, body: dict[str, Any], *, now: datetime
 ) -> Prompt:
-    """Keep a question to a person; the same `key` gives the same question."""
+    """Store a prompt to a person; the same `key` returns the stored one."""
     known = tx.execute(sa.select(prompts).where(prompts.c.key == key)).mappings().first()
     if known is not None:
         return _to_question(known)
@@ -52,14 +52,14 @@ def create(
 
 
 def find(tx: sa.Connection, question_id: str) -> Prompt | None:
-    """A question by its id."""
+    """A prompt by its id."""
     query = sa.select(prompts).where(prompts.c.id == question_id)
     row = tx.execute(query).mappings().first()
     return None if row is None else _to_question(row)
 
 
 def answer(tx: sa.Connection, question_id: str, choice: int, *, now: datetime) -> Prompt:
-    """Write the answer down and return the question with the answer that counts: the first one."""
+    """Store the answer if it is the first one, and return the prompt with the answer that counts."""
     which = prompts.c.id == question_id
     first = prompts.update().where(which, prompts.c.answer.is_(None))
     tx.execute(first.values(answer=choice, answered_at=now))
@@ -67,7 +67,7 @@ def answer(tx: sa.Connection, question_id: str, choice: int, *, now: datetime) -
 
 
 def delete_old(tx: sa.Connection, *, before: datetime) -> int:
-    """Forget the questions that were asked before that time, at most `FEW` of them; returns how many."""
+    """Delete prompts created before that time, at most `CHUNK_SIZE`; returns how many."""
     old = sa.select(prompts.c.id).where(prompts.c.created_at < before).limit(CHUNK_SIZE)
     return (tx.execute(prompts.delete().where(prompts.c.id.in_(old.scalar_subquery())))).rowcount
 

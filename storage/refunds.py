@@ -1,4 +1,4 @@
-"""The book of refunds: each step is one transaction with the payment's sums, its history and its announcements."""
+"""Writes refunds: each step is one transaction with the payment's sums, the audit log and the jobs that follow."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ ScheduleRefund = Callable[[Refund, datetime], datetime | None]
 
 @dataclass(frozen=True)
 class RefundLimits:
-    """What a decision about a refund has to fit into, as it is within its transaction.
+    """The bounds of a decision about a refund, read in its transaction; all amounts in minor units.
 
-    `spent` is what each of those who approve has approved in the sliding span, `lost` what disputes took away, `alone`
-    what goes or went back on one person's word, all in minor units; `contested` says that a dispute forbids a refund.
+    `approved_by_person` is what each approver has approved within the sliding window, `lost_to_disputes` what disputes
+    took, `single_approval_total` what was refunded on one approval. `blocked_by_dispute`: a dispute forbids refunds.
     """
 
     payment: Payment
@@ -50,7 +50,7 @@ class RefundLimits:
 
     @property
     def refundable(self) -> int:
-        """What can still go back, in minor units."""
+        """What can still be refunded, in minor units."""
         return max(0, self.payment.refundable - self.lost_to_disputes)
 
 
@@ -58,7 +58,10 @@ Decide = Callable[[Refund, RefundLimits], Refund]
 
 
 class RefundRepository:
-    """Refunds of all shops; `announce` says what a step tells, `schedule` when the sweep looks next."""
+    """Writes refunds. Its methods are units of work: pass them to `Database.read` or `write`.
+
+    `announce` gives the jobs that follow from a step, `schedule` the time of the next check.
+    """
 
     def __init__(self, db: Database, outbox: JobQueue, announce: AnnounceRefund, schedule: ScheduleRefund) -> None:
         self._db = db
@@ -72,11 +75,11 @@ class RefundRepository:
         return get_refund_by(tx, "id", refund_id)
 
     def for_payment(self, tx: sa.Connection, payment_id: str) -> Sequence[Refund]:
-        """All of a payment, oldest first, drafts too."""
+        """All refunds of a payment, oldest first, drafts too."""
         return refunds_of_payment(tx, payment_id)
 
     def due(self, tx: sa.Connection, until: datetime, *, limit: int) -> Sequence[str]:
-        """The ids of those that are to be attended to by then, the longest waiting first."""
+        """The ids of refunds whose next check is due by then, the longest overdue first."""
         query = (
             sa.select(refunds.c.id)
             .where(refunds.c.next_check_at <= until)
@@ -86,7 +89,7 @@ class RefundRepository:
         return tx.execute(query).scalars().all()
 
     def next_due_at(self, tx: sa.Connection) -> datetime | None:
-        """When the next one is due."""
+        """When the next refund is due to be checked."""
         query = (
             sa.select(refunds.c.next_check_at)
             .where(refunds.c.next_check_at.is_not(None))
@@ -97,7 +100,7 @@ class RefundRepository:
         return found
 
     def limits(self, tx: sa.Connection, payment_id: str) -> RefundLimits:
-        """What is left of a payment now; nobody's limit is looked at.
+        """What can be refunded of a payment now; no person's limit is read.
 
         Raises:
             LookupError: there is no such payment.
@@ -108,7 +111,7 @@ class RefundRepository:
         return _limits(tx, payment, (), None)
 
     def create_draft(self, tx: sa.Connection, refund: Refund, check: Decide, *, actor: str, now: datetime) -> Refund:
-        """Write a wish down, if `check` lets it pass; the same `source` gives the same one."""
+        """Store a draft that passes `check`; the same request key returns the stored one."""
         known = get_refund_by(tx, "request_key", refund.request_key)
         if known is not None:
             return known
@@ -128,9 +131,9 @@ class RefundRepository:
         now: datetime,
         person: int | None = None,
     ) -> Refund:
-        """Run a decision on the newest state; one that changes nothing writes nothing but the time of the next look.
+        """Apply a decision to the newest state; one that changes nothing stores at most the time of the next check.
 
-        `person` is whoever decides: what he approved before is in the room.
+        `person` is the Telegram ID of the person who decides: what they approved before is part of the limits.
         """
         before = get_refund_by(tx, "id", refund_id)
         if before is None:
@@ -142,7 +145,7 @@ class RefundRepository:
         return self._write(tx, payment, before, after, actor=actor, action=action, now=now)
 
     def postpone_check(self, tx: sa.Connection, refund_id: str, *, now: datetime) -> None:
-        """Nothing can be made of it at the moment: have it looked at in a while."""
+        """Check the refund again in five minutes: nothing can be done about it now."""
         later = refunds.update().where(refunds.c.id == refund_id, refunds.c.next_check_at.is_not(None))
         tx.execute(later.values(next_check_at=now + timedelta(minutes=5)))
 
@@ -156,7 +159,7 @@ class RefundRepository:
         unknown: Callable[[Payment, StripeRefund], Refund],
         now: datetime,
     ) -> None:
-        """Write what Stripe says of a payment's refunds; `seen` is for known ones, `found` for those that are not."""
+        """Store what Stripe lists as a payment's refunds: `known` updates ours, `unknown` imports the others."""
         payment = _get_payment_for_update(tx, payment_id)
         refunds = list(refunds_of_payment(tx, payment_id))
         for report in reports:
@@ -177,7 +180,7 @@ class RefundRepository:
         action: str,
         now: datetime,
     ) -> Refund:
-        """The row, then the payment's sums from all rows, the history, and what is told."""
+        """Store the row, the payment's sums over all rows, the audit log entry and the jobs."""
         after = replace(after, next_check_at=self._schedule(after, now))
         if after == before:
             return after
@@ -200,7 +203,7 @@ class RefundRepository:
 
 
 def _match(known: Sequence[Refund], report: StripeRefund) -> Refund | None:
-    """Our row of a refund: by Stripe's id, or by ours where we never heard Stripe's answer."""
+    """Our row of a refund: by Stripe's id, or by ours where Stripe's answer never arrived."""
     for refund in known:
         if refund.stripe_id == report.stripe_id:
             return refund
@@ -220,7 +223,7 @@ def _get_payment_for_update(tx: sa.Connection, payment_id: str) -> Payment:
 
 
 def _with_sums(tx: sa.Connection, payment: Payment) -> Payment:
-    """The payment with its sums copied anew from the rows, and one version on."""
+    """The payment with its sums computed from the rows, one version on."""
     back, going = sums(refunds_of_payment(tx, payment.id))
     payment = replace(payment, amount_refunded=back, amount_refund_pending=going, version=payment.version + 1)
     values = {"amount_refunded": back, "amount_refund_pending": going, "version": payment.version}
@@ -262,7 +265,7 @@ _NOT_COUNTED = ("failed", "canceled", "rejected")
 
 
 def get_refund_by(tx: sa.Connection, column: str, key: str) -> Refund | None:
-    """The one refund that has `key` in a unique column: id, source or stripe_id."""
+    """The refund with this `key` in a unique column: id, request_key or stripe_id."""
     row = tx.execute(_BY[column], {"key": key}).mappings().first()
     return None if row is None else row_to_refund(row)
 
@@ -273,17 +276,17 @@ def refunds_of_payment(tx: sa.Connection, payment_id: str) -> Sequence[Refund]:
 
 
 def insert_refund(tx: sa.Connection, refund: Refund) -> None:
-    """Write a new one."""
+    """Store a new refund."""
     tx.execute(_NEW, refund_to_row(refund))
 
 
 def update_refund(tx: sa.Connection, refund: Refund) -> None:
-    """Write one over what it was."""
+    """Store the refund's new state."""
     tx.execute(_WRITE, {**refund_to_row(refund), "key": refund.id})
 
 
 def approved_by_person(tx: sa.Connection, shop_id: int, person: int, currency: str, since: datetime) -> int:
-    """What a person approved in a shop since then, in minor units of a currency, but for what came to nothing."""
+    """What a person approved in a shop since then, in minor units of a currency; refunds that failed do not count."""
     mine = (refunds.c.approved_by == person) | (refunds.c.second_approved_by == person)
     query = sa.select(sa.func.coalesce(sa.func.sum(refunds.c.amount), 0)).where(
         refunds.c.shop_id == shop_id,
@@ -296,7 +299,7 @@ def approved_by_person(tx: sa.Connection, shop_id: int, person: int, currency: s
 
 
 def sums(found: Iterable[Refund]) -> tuple[int, int]:
-    """What went back and what is on its way, in minor units."""
+    """The refunded amount and the amount under way, in minor units."""
     back = going = 0
     for refund in found:
         back += refund.amount.minor if refund.status is RefundStatus.SUCCEEDED else 0

@@ -1,4 +1,4 @@
-"""Who and where: shops, their people with their roles, and the chats that act for them."""
+"""Shops, their members, the chats linked to them, and the history of their seller details."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from storage.models.shop import Member, Role, Seller, Shop
 from storage.schema.shops import members, seller_history, shop_chats, shops
 
 SYSTEM_ACTOR = "system"
-"""Who did what nobody in particular asked for."""
+"""The actor of changes that Kvit makes by itself."""
 
 
 SAME_CHANGE = timedelta(minutes=15)
-"""A seller moves line by line, and a typo shows once it is read: what follows so soon belongs to the same change."""
+"""Seller details are entered line by line, so changes within this time become one entry of the history."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ def list_shops(tx: sa.Connection) -> list[Shop]:
 
 
 def shop_of_chat(tx: sa.Connection, chat_id: int) -> Shop | None:
-    """The shop that a chat was tied to."""
+    """The shop that a chat is linked to."""
     row = tx.execute(_SHOP_OF_CHAT, {"key": chat_id}).mappings().first()
     return None if row is None else row_to_shop(row)
 
 
 def memberships(tx: sa.Connection, user_id: int) -> Sequence[ShopMembership]:
-    """The shops in which a person holds a role of his own, oldest first."""
+    """The shops in which a person is a member, oldest first."""
     query = sa.select(shops, members.c.role).join(members, members.c.shop_id == shops.c.id)
     query = query.where(members.c.user_id == user_id).order_by(shops.c.id)
     found = tx.execute(query).mappings().all()
@@ -56,14 +56,14 @@ def memberships(tx: sa.Connection, user_id: int) -> Sequence[ShopMembership]:
 
 
 def get_role(tx: sa.Connection, shop_id: int, user_id: int) -> Role:
-    """The role a person holds in a shop; STRANGER where he has none."""
+    """The role a person holds in a shop as a member; `Role.NONE` if none."""
     query = sa.select(members.c.role).where((members.c.shop_id == shop_id) & (members.c.user_id == user_id))
     found = tx.execute(query).scalar()
     return Role.NONE if found is None else Role(found)
 
 
 def list_members(tx: sa.Connection, shop_id: int) -> Sequence[Member]:
-    """The people with a role of their own in a shop, the highest role first."""
+    """The members of a shop, the highest role first."""
     query = sa.select(members).where(members.c.shop_id == shop_id)
     query = query.order_by(members.c.role.desc(), members.c.since, members.c.user_id)
     return [row_to_member(row) for row in tx.execute(query).mappings()]
@@ -78,7 +78,7 @@ def create_shop(
     chat_id: int | None = None,
     actor: str = SYSTEM_ACTOR,
 ) -> Shop:
-    """Write a new shop (`shop.id` is ignored), tied to a chat at once; `only_first`: the oldest if there is any."""
+    """Store a new shop (`shop.id` is ignored); with `only_first`, return the oldest one if there is any."""
     if only_first:
         row = tx.execute(sa.select(shops).order_by(shops.c.id).limit(1)).mappings().first()
         if row is not None:
@@ -87,7 +87,7 @@ def create_shop(
     opened = row_to_shop(tx.execute(writing).mappings().one())
     record(tx, opened.id, actor, "shop_created", {}, now)
     if chat_id is not None:
-        _tie(tx, chat_id, opened.id, actor, now)
+        _link(tx, chat_id, opened.id, actor, now)
     return opened
 
 
@@ -100,7 +100,7 @@ def update_shop(
     detail: dict[str, Any],
     now: datetime,
 ) -> Shop:
-    """Change a shop's settings as they are now, and write down who did it; a change to the same is none."""
+    """Apply a change to a shop's settings and record it; a change that changes nothing is not recorded."""
     row = tx.execute(sa.select(shops).where(shops.c.id == shop_id)).mappings().one()
     before = row_to_shop(row)
     after = decide(before)
@@ -113,13 +113,13 @@ def update_shop(
 
 
 def list_sellers(tx: sa.Connection, shop_id: int) -> Sequence[Seller]:
-    """What the shop has said of its seller, the oldest first."""
+    """The shop's seller details over time, oldest first."""
     found = tx.execute(_SELLERS, {"key": shop_id})
     return [Seller(*row) for row in found]
 
 
 def set_member(tx: sa.Connection, shop_id: int, user_id: int, role: Role, *, name: str, now: datetime) -> None:
-    """Give a person a role in a shop, instead of one he had there."""
+    """Set a person's role in a shop."""
     mine = (members.c.shop_id == shop_id) & (members.c.user_id == user_id)
     tx.execute(members.delete().where(mine))
     values = {"shop_id": shop_id, "user_id": user_id, "role": int(role), "name": name, "since": now}
@@ -127,8 +127,8 @@ def set_member(tx: sa.Connection, shop_id: int, user_id: int, role: Role, *, nam
 
 
 def link_chat(tx: sa.Connection, chat_id: int, shop_id: int, *, now: datetime, actor: str = SYSTEM_ACTOR) -> None:
-    """Have a chat act for a shop, and for no other."""
-    _tie(tx, chat_id, shop_id, actor, now)
+    """Link a chat to a shop, and to no other."""
+    _link(tx, chat_id, shop_id, actor, now)
 
 
 _SELLERS = (
@@ -142,8 +142,8 @@ _SHOP_OF_CHAT = sa.select(shops).join(shop_chats, shop_chats.c.shop_id == shops.
 _SHOP_OF_CHAT = _SHOP_OF_CHAT.where(shop_chats.c.chat_id == sa.bindparam("key"))
 
 
-def _tie(tx: sa.Connection, chat_id: int, shop_id: int, actor: str, now: datetime) -> None:
-    """Each of the two shops learns of its own side alone."""
+def _link(tx: sa.Connection, chat_id: int, shop_id: int, actor: str, now: datetime) -> None:
+    """Link the chat; each of the two shops has an audit log entry about its own side."""
     before = tx.execute(sa.select(shop_chats.c.shop_id).where(shop_chats.c.chat_id == chat_id)).scalar()
     if before == shop_id:
         return
@@ -155,9 +155,9 @@ def _tie(tx: sa.Connection, chat_id: int, shop_id: int, actor: str, now: datetim
 
 
 def _keep_seller(tx: sa.Connection, shop: Shop, now: datetime) -> None:
-    """One more version of what stands on receipts; what is said soon after another line is a part of the same one.
+    """Add an entry to the seller history, or extend the one made a moment ago.
 
-    A version that lies ahead was dated by a clock that was wrong: from its day on the new one holds as well.
+    An entry dated in the future was written under a wrong clock: from its time on the new details hold as well.
     """
     newest = sa.select(seller_history.c.id, seller_history.c.since, seller_history.c.updated_at).where(
         seller_history.c.shop_id == shop.id

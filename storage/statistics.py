@@ -1,4 +1,4 @@
-"""How much there is of what: numbers over the whole book, for whoever watches the service."""
+"""Numbers over the whole database, for monitoring."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from storage.schema.refunds import refunds
 
 
 def count_payments(tx: sa.Connection) -> dict[tuple[str, str], int]:
-    """How many payments there are, by state and currency."""
+    """The number of payments by status and currency."""
     return {(row[0], row[1]): row[2] for row in tx.execute(_PAYMENTS)}
 
 
 def any_with_error(tx: sa.Connection, troubles: Collection[str]) -> bool:
-    """Whether a payment or a refund that has not ended waits because of one of these troubles."""
+    """Whether an open payment or refund waits because of one of these errors."""
     for query in (_PAYMENT_WAITS, _REFUND_WAITS):
         if tx.execute(query, {"troubles": list(troubles)}).first() is not None:
             return True

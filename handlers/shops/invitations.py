@@ -141,7 +141,7 @@ class InvitationService:
             user_id,
             by=by,
             owners=owners,
-            say=lambda it: (answer(it),),
+            messages=lambda member: (answer(member),),
             now=now,
         )
 

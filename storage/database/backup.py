@@ -1,4 +1,4 @@
-"""A copy of the whole database while it is in use: one moment of it, checked, and either complete or not there."""
+"""A checked copy of the database while it is in use: complete, or not there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BUSY_SECONDS = 30.0
 
 
 class BackupFailed(Exception):
-    """There is no new copy; whatever was there before is untouched."""
+    """No copy was made; files that existed are untouched."""
 
 
 class TargetExists(BackupFailed):
@@ -20,12 +20,12 @@ class TargetExists(BackupFailed):
 
 
 def backup_database(database: Path, to: Path) -> int:
-    """Copy the database file to `to`, readable by its owner alone, and return how many bytes that are.
+    """Copy the database file to `to`, readable by its owner alone, and return its size in bytes.
 
-    Whoever writes meanwhile is not held up, for the copy is one snapshot, read in one go.
+    Writers are not held up: the copy is one snapshot.
 
     Raises:
-        AlreadyThere: `to` exists.
+        TargetExists: `to` exists.
         BackupFailed: it could not be read or written, or the copy is not sound.
     """
     if not database.is_file():
@@ -64,12 +64,12 @@ def _copy(database: Path, part: Path) -> None:
 
 
 def _give_name(part: Path, to: Path) -> None:
-    """Give the finished file its name, unless somebody else took that meanwhile."""
+    """Rename the finished file, unless its name was taken since."""
     try:
         os.link(part, to)
     except FileExistsError:
         raise TargetExists(f"{to.name} exists and is not overwritten") from None
-    except OSError:  # a file system without links: a moment is left in which another file could be replaced
+    except OSError:  # a file system without links: for a moment another file could be replaced
         if to.exists():
             raise TargetExists(f"{to.name} exists and is not overwritten") from None
         part.rename(to)

@@ -1,4 +1,4 @@
-"""One `serve` per database file: a lock of the operating system, gone with the process that holds it."""
+"""One `serve` per database file: a lock of the operating system, released with the process."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ else:
 
 
 class AlreadyLocked(Exception):
-    """Another process serves this database file; stop it first, or give this one a file of its own."""
+    """Another process serves this database file; stop it first, or use another file."""
 
 
 class FileLock:
-    """Held from `acquire` to `release`, or to the end of the process however it ends.
+    """Held from `acquire` to `release`, or to the end of the process.
 
-    It lies in a file beside the database (`kvit.db.lock`), which is left there: whoever removed it could let two in.
+    The lock is on a file beside the database (`kvit.db.lock`), which stays: without it two could get in.
     """
 
     def __init__(self, database: Path) -> None:
@@ -31,7 +31,7 @@ class FileLock:
         """Take the lock.
 
         Raises:
-            AlreadyServed: somebody else holds it.
+            AlreadyLocked: another process holds it.
             OSError: the file cannot be made.
         """
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
@@ -43,7 +43,7 @@ class FileLock:
         self._file = file
 
     def release(self) -> None:
-        """Give the lock back; nothing happens if it is not held."""
+        """Release the lock; does nothing if it is not held."""
         if self._file is not None:
             os.close(self._file)
             self._file = None

@@ -47,7 +47,7 @@ _OUT_OF_REACH = {
 }
 
 Row = tuple[str, str, str, str, bytes, int, int]
-"""A mail to be inserted: box, key, lane, kind, body, put_at, due_at (microseconds since 1970)."""
+"""A job to insert: queue, key, ordering key, kind, payload, created_at, scheduled_at (microseconds since 1970)."""
 
 
 def parse_url(url: str) -> Path:

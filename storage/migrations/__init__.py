@@ -1,4 +1,4 @@
-"""The versions of the tables, and the way from each to the next."""
+"""The versions of the tables, and the steps from each to the next."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 HEAD = "0001"
-"""The version this program speaks; known without importing Alembic, which only a migration needs."""
+"""The version that this program needs; stated here so that Alembic is imported only for a migration."""
 
 
 class UnknownVersion(Exception):
@@ -15,7 +15,7 @@ class UnknownVersion(Exception):
 
 
 def upgrade(connection: sa.Connection) -> None:
-    """Run the missing steps in the transaction that `connection` is in; the caller commits.
+    """Run the missing steps in the open transaction of `connection`; the caller commits.
 
     Raises:
         UnknownVersion: the tables have a version that this program does not know.

@@ -1,4 +1,4 @@
-"""What Alembic runs for a migration: the steps, inside the transaction that is already open."""
+"""Run by Alembic: the migration steps, inside the transaction that is already open."""
 
 from __future__ import annotations
 
