@@ -1,4 +1,4 @@
-"""Why Kvit says no: refusals with a code for the person and a sentence for the operator."""
+"""Errors that users can cause, each with the key of the message that explains it, and errors of the database."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import ClassVar
 
 
 class UserError(Exception):
-    """Something was refused; no money moved because of it.
+    """The action was rejected, and no money moved.
 
-    The class docstring is the operator's message. `code` is the key of the sentence that the person reads,
-    `holes` are the values of that sentence.
+    The first line of the class's docstring is the text for the log. `message_key` is the message for the user, `params`
+    fill its placeholders.
     """
 
     message_key: ClassVar[str] = "error.rejected"
@@ -26,144 +26,140 @@ class UnknownPayment(UserError):
 
 
 class PermissionDenied(UserError):
-    """The person has no role that may do this here."""
+    """The user's role does not allow this."""
 
     message_key = "error.permission_denied"
 
 
 class PaymentClosed(UserError):
-    """The payment has ended; nothing can be changed any more."""
+    """The payment is closed and cannot be changed."""
 
     message_key = "error.payment_closed"
 
 
 class AlreadyPaid(UserError):
-    """The customer has paid meanwhile; a paid request cannot be canceled."""
+    """The payment is paid and cannot be canceled."""
 
     message_key = "error.already_paid"
 
 
 class AttemptStillActive(UserError):
-    """An earlier attempt has not ended at Stripe, so a fresh one may not be confirmed yet."""
+    """An earlier attempt has not ended at Stripe, so another one cannot be confirmed yet."""
 
     message_key = "error.attempt_still_active"
 
 
 class StripeUnavailable(UserError):
-    """Stripe did not answer; what was asked is stored and is tried again."""
+    """Stripe did not answer; the request is stored and is retried."""
 
     message_key = "error.stripe_unavailable"
 
 
 class NothingPaid(UserError):
-    """Nothing was received on the payment, so nothing can go back."""
+    """No money was received on the payment, so none can be refunded."""
 
     message_key = "error.nothing_paid"
 
 
 class HoldNotRefundable(UserError):
-    """The money is only reserved: it is let go, not refunded."""
+    """The money is only reserved: a hold is released, not refunded."""
 
     message_key = "error.hold_not_refundable"
 
 
 class RefundExceedsBalance(UserError):
-    """More would be refunded than is left of what was received."""
+    """The refund is larger than the refundable amount."""
 
     message_key = "error.refund_exceeds_balance"
 
 
 class NothingRefundable(UserError):
-    """Everything that was received went back already, or is on its way."""
+    """Everything that was received is refunded, or reserved for refunds."""
 
     message_key = "error.nothing_refundable"
 
 
 class TakenByDispute(UserError):
-    """What had not gone back the customer's bank took in a dispute: `lost`, of the payment `ref`."""
+    """The customer's bank took the rest of the money in a dispute: `lost`, of the payment `ref`."""
 
     message_key = "error.taken_by_dispute"
 
 
 class BlockedByDispute(UserError):
-    """The customer disputes the payment at his bank, and Stripe allows no refund beside that."""
+    """The customer disputes the payment, and Stripe allows no refund until that is decided."""
 
     message_key = "error.blocked_by_dispute"
 
 
 class RefundAlreadyRequested(UserError):
-    """The person's earlier wish about the payment still waits for an admin."""
+    """An earlier refund request of the user for this payment still waits for an admin."""
 
     message_key = "error.refund_already_requested"
 
 
 class RefundableAmountChanged(UserError):
-    """What can go back has changed since the refund was asked for, so what was shown is not true any more."""
+    """The refundable amount has changed since the refund was requested, so the approver saw another one."""
 
     message_key = "error.refundable_amount_changed"
 
 
 class RefundAlreadyDecided(UserError):
-    """Somebody has decided about this refund before."""
+    """The refund has been approved or declined already."""
 
     message_key = "error.refund_already_decided"
 
 
 class RefundExpired(UserError):
-    """Nobody approved the refund in time."""
+    """The refund was not approved in time."""
 
     message_key = "error.refund_expired"
 
 
 class SecondApproverRequired(UserError):
-    """Somebody else has to approve a refund of this size."""
+    """A refund of this size needs the approval of a second admin."""
 
     message_key = "error.second_approver_required"
 
 
 class RefundLimitExceeded(UserError):
-    """The person would have approved more within 24 hours than the shop allows."""
+    """The user would exceed the shop's limit for refunds that one person approves within 24 hours."""
 
     message_key = "error.refund_limit_exceeded"
 
 
 class WrongStripeMode(UserError):
-    """The payment was made in Stripe's other mode, test or live, which our key does not reach."""
+    """The payment belongs to the other mode of Stripe (test or live), which our key cannot access."""
 
     message_key = "error.wrong_stripe_mode"
 
 
 class CancellationPending(UserError):
-    """It is to be canceled, and Stripe has not said yet that it is."""
+    """The cancellation is requested, and Stripe has not confirmed it yet."""
 
     message_key = "error.cancellation_pending"
 
 
 class HoldAlreadyDecided(UserError):
-    """Somebody else has had the reserved money taken, or let go, and it is on its way."""
+    """A capture or release of the hold by another user is pending."""
 
     message_key = "error.hold_already_decided"
 
 
 class NoHold(UserError):
-    """No money is reserved for the payment, so there is none to take or to let go."""
+    """No money is reserved for the payment, so there is nothing to capture or release."""
 
     message_key = "error.no_hold"
 
 
 class PaymentIsAuthorized(UserError):
-    """The customer has reserved the money; that is let go, not canceled."""
+    """The customer has reserved the money: a hold is released, not canceled."""
 
     message_key = "error.payment_is_authorized"
 
 
-class StaleTransition(Exception):
-    """The payment changed between the look and the write; look again."""
-
-
 class InvalidTransition(Exception):
-    """A decision tried to leave a state by a way that the table of states does not have."""
+    """A decision returned a status that may not follow the current one."""
 
 
 class DatabaseUnavailable(Exception):
-    """The database is locked, full or out of reach; nothing was written."""
+    """The database is locked, full or unreachable; nothing was written."""

@@ -1,4 +1,4 @@
-"""What a dispute is: a customer contests a payment at his bank, and Stripe says how that goes."""
+"""Disputes and early fraud warnings, as Stripe reports them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from datetime import datetime
 from storage.models.money import Money
 
 CLOSED_STATUSES = frozenset({"won", "lost", "warning_closed", "prevented"})
-"""Stripe's words for a dispute that is over; all others (an open list) are not."""
+"""The statuses of a closed dispute. Stripe may add statuses; those not listed count as open."""
 
 
 @dataclass(frozen=True)
 class Dispute:
-    """One dispute as Stripe has it. `status` and `reason` are Stripe's words, `due_by` when evidence has to be in.
+    """A dispute of a payment.
 
-    `refundable` says whether the charge may still be refunded beside it.
+    `status` and `reason` are Stripe's open strings, `due_by` is the deadline for evidence (aware UTC). `refundable`:
+    the charge can still be refunded.
     """
 
     id: str
@@ -28,23 +29,23 @@ class Dispute:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing more comes of it."""
+        """Whether the outcome is final."""
         return self.status in CLOSED_STATUSES
 
 
 @dataclass(frozen=True)
 class FraudWarning:
-    """A card network says that a payment may be fraud, before anybody disputes it; `fraud_type` is Stripe's word."""
+    """An early fraud warning of a card network. `fraud_type` is Stripe's open string."""
 
     id: str
     fraud_type: str
 
 
 def overall_status(disputes: Iterable[Dispute]) -> str | None:
-    """One word for all disputes of a payment: open, lost, won, or None where there was none."""
-    found = list(disputes)
-    if any(not dispute.is_closed for dispute in found):
+    """The status of all disputes of a payment together: `open`, `lost`, `won`, or None if there are none."""
+    disputes = list(disputes)
+    if any(not dispute.is_closed for dispute in disputes):
         return "open"
-    if any(dispute.status == "lost" for dispute in found):
+    if any(dispute.status == "lost" for dispute in disputes):
         return "lost"
-    return "won" if found else None
+    return "won" if disputes else None

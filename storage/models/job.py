@@ -1,4 +1,4 @@
-"""What travels on a belt, and what can become of it."""
+"""Jobs of the queue, and the outcomes that a handler returns."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class NewJob:
-    """A mail to be put. `key` is unique in its box; mails of one `lane` leave in the order they were put.
+    """A job to enqueue.
 
-    `due_at` (aware UTC) is when it may leave at the earliest; None means at once.
+    `key` is unique in its queue. Jobs with the same `ordering_key` run one at a time, in order of creation.
+    `scheduled_at` (aware UTC) is the earliest time it may run; None means at once.
     """
 
     key: str
@@ -22,7 +23,7 @@ class NewJob:
 
 @dataclass(frozen=True)
 class Job:
-    """A claimed mail. `tries` counts the earlier ones that failed; `lease` proves that the claim is still ours."""
+    """A claimed job. `attempts` counts the failed ones before this; `lease` identifies this claim."""
 
     id: int
     queue: str
@@ -37,7 +38,7 @@ class Job:
 
 @dataclass(frozen=True)
 class DeadJob:
-    """A mail that waits for a human, and why."""
+    """A dead-lettered job. It waits for the operator."""
 
     id: int
     queue: str
@@ -52,29 +53,29 @@ class DeadJob:
 
 @dataclass(frozen=True)
 class Done:
-    """It has been dealt with; its key is kept so that the same mail is not put again."""
+    """The job is done. Its key is kept, so that the same job is not enqueued again."""
 
     reason: str = ""
 
 
 @dataclass(frozen=True)
 class Retry:
-    """It failed: again in `wait` seconds, and count the try."""
+    """The attempt failed and counts. The job runs again in `delay_seconds`."""
 
     reason: str
-    wait: float
+    delay_seconds: float
 
 
 @dataclass(frozen=True)
 class Snooze:
-    """Not now: again in `wait` seconds, at no cost."""
+    """The job runs again in `delay_seconds`, without counting an attempt."""
 
-    wait: float
+    delay_seconds: float
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """It will never work: set it aside for a human."""
+    """The job cannot succeed and is not retried. The operator is notified."""
 
     reason: str
 

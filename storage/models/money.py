@@ -1,4 +1,4 @@
-"""Money as it is counted, so that no amount is ever without its currency and no cent is ever lost to a float."""
+"""Money: integer minor units with a currency, never a float."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 CURRENCIES: tuple[str, ...] = ("DKK", "EUR", "SEK", "NOK")
-"""The currencies that MobilePay takes at Stripe; each of them has two decimals."""
+"""The currencies that Stripe accepts for MobilePay. Each of them has two decimals."""
 
 DECIMALS = 2
 
 MIN_AMOUNT: dict[str, int] = {"DKK": 250, "EUR": 50, "NOK": 300, "SEK": 300}
-"""The least that Stripe charges, in minor units (docs.stripe.com/currencies, "Minimum and maximum charge amounts")."""
-
+"""Stripe's minimum charge in minor units (docs.stripe.com/currencies, "Minimum and maximum charge amounts")."""
 
 MAX_AMOUNT = 99_999_999
-"""The most that Stripe charges, in minor units, whatever the currency (the same place: eight digits)."""
+"""Stripe's maximum charge in minor units of any currency (same page: eight digits)."""
 
 
 class CurrencyMismatch(ValueError):
@@ -26,7 +25,7 @@ class CurrencyMismatch(ValueError):
 class Money:
     """An amount of one currency: `minor` in minor units (øre, cent), `currency` in upper-case ISO letters.
 
-    A difference may be negative; what is asked of a customer never is, see `handlers.amounts.parser`.
+    A difference may be negative; the amount of a request never is, see `handlers.amounts.parser`.
 
     Raises:
         TypeError: `minor` is not an int.
@@ -66,7 +65,7 @@ class Money:
         return self.minor >= self._check_currency(other)
 
     def __str__(self) -> str:
-        """The neutral form for logs and files: `125.00 DKK`."""
+        """The form for logs and files: `125.00 DKK`."""
         return f"{self.decimal:.{DECIMALS}f} {self.currency}"
 
     def _check_currency(self, other: Money) -> int:

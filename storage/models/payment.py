@@ -1,4 +1,4 @@
-"""What a payment is: its states, its attempts and the ways between them."""
+"""Payments, their statuses and transitions, and their attempts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from storage.models.money import Money
 
 
 class PaymentStatus(StrEnum):
-    """Where a payment stands; Stripe's words are in `docs/architecture.md` beside ours."""
+    """The status of a payment; docs/architecture.md maps Stripe's statuses to these."""
 
     CREATED = "created"
     OPEN = "open"
@@ -20,20 +20,31 @@ class PaymentStatus(StrEnum):
     CANCELED = "canceled"
 
 
-S = PaymentStatus
 TRANSITIONS: dict[PaymentStatus, frozenset[PaymentStatus]] = {
-    S.CREATED: frozenset({S.OPEN, S.PROCESSING, S.AUTHORIZED, S.SUCCEEDED, S.CANCELED}),
-    S.OPEN: frozenset({S.PROCESSING, S.AUTHORIZED, S.SUCCEEDED, S.CANCELED}),
-    S.PROCESSING: frozenset({S.OPEN, S.AUTHORIZED, S.SUCCEEDED, S.CANCELED}),
-    S.AUTHORIZED: frozenset({S.SUCCEEDED, S.CANCELED}),
-    S.SUCCEEDED: frozenset(),
-    S.CANCELED: frozenset(),
+    PaymentStatus.CREATED: frozenset(
+        {
+            PaymentStatus.OPEN,
+            PaymentStatus.PROCESSING,
+            PaymentStatus.AUTHORIZED,
+            PaymentStatus.SUCCEEDED,
+            PaymentStatus.CANCELED,
+        }
+    ),
+    PaymentStatus.OPEN: frozenset(
+        {PaymentStatus.PROCESSING, PaymentStatus.AUTHORIZED, PaymentStatus.SUCCEEDED, PaymentStatus.CANCELED}
+    ),
+    PaymentStatus.PROCESSING: frozenset(
+        {PaymentStatus.OPEN, PaymentStatus.AUTHORIZED, PaymentStatus.SUCCEEDED, PaymentStatus.CANCELED}
+    ),
+    PaymentStatus.AUTHORIZED: frozenset({PaymentStatus.SUCCEEDED, PaymentStatus.CANCELED}),
+    PaymentStatus.SUCCEEDED: frozenset(),
+    PaymentStatus.CANCELED: frozenset(),
 }
-TERMINAL_STATUSES = frozenset(status for status, ways in TRANSITIONS.items() if not ways)
+TERMINAL_STATUSES = frozenset(status for status, targets in TRANSITIONS.items() if not targets)
 
 
 class CancellationReason(StrEnum):
-    """Why no money came: written when it is asked for, true once Stripe has canceled."""
+    """Why a payment was canceled. Stored when the cancellation is requested, effective once Stripe has canceled."""
 
     REQUESTED = "requested"
     EXPIRED = "expired"
@@ -45,7 +56,7 @@ class CancellationReason(StrEnum):
 
 
 class AttemptStatus(StrEnum):
-    """How one confirm went: `asked` means the request is stored and Stripe's answer is not known."""
+    """The status of one confirm. `requested`: the request is stored, and Stripe's response is not known yet."""
 
     REQUESTED = "requested"
     ACTIVE = "active"
@@ -56,7 +67,7 @@ class AttemptStatus(StrEnum):
 
 
 class Origin(StrEnum):
-    """Who began an attempt: only one begun in the chat is told there when it lapses."""
+    """Where an attempt was started. The expiry of one started on the page is not announced in the chat."""
 
     CHAT = "chat"
     PAGE = "page"
@@ -67,10 +78,10 @@ MAX_ATTEMPTS = 8
 
 @dataclass(frozen=True)
 class Attempt:
-    """One confirm of the payment's intent.
+    """One confirm of the payment's intent. Times are aware UTC.
 
-    `cause` is the tap that began it, if one did. `link` is Stripe's redirect URL, `started_at` the time of the confirm,
-    `ends_at` when the link dies (both UTC).
+    `trigger_key` identifies the button press that started it, if one did: the same key starts no second attempt.
+    `started_at` is the time of the confirm, `expires_at` the end of Stripe's `redirect_url`.
     """
 
     number: int
@@ -85,18 +96,18 @@ class Attempt:
 
     @property
     def is_finished(self) -> bool:
-        """Whether Stripe said that nothing more can come of it by itself."""
+        """Whether Stripe reported its end."""
         return self.status not in {AttemptStatus.REQUESTED, AttemptStatus.ACTIVE}
 
     @property
     def link_usable_until(self) -> datetime | None:
-        """Until when the link may be handed out: the first four fifths of its life."""
+        """The end of the first four fifths of the link's lifetime. Later it may expire while being opened."""
         if self.started_at is None or self.expires_at is None:
             return None
         return self.started_at + (self.expires_at - self.started_at) * 4 / 5
 
     def has_usable_link(self, now: datetime) -> bool:
-        """Whether the link can be given to a customer now."""
+        """Whether the redirect URL may be given to a customer now."""
         until = self.link_usable_until
         return (
             self.status is AttemptStatus.ACTIVE and self.redirect_url is not None and until is not None and now < until
@@ -105,10 +116,10 @@ class Attempt:
 
 @dataclass(frozen=True)
 class ChatTarget:
-    """Where a card stands or is to be posted: a chat, and the topic of a forum if it has one.
+    """Where a message stands or is to be sent: a chat, and its topic in a forum.
 
-    A card that was put into any chat by inline mode is known by `inline_id` alone; `chat_id` is then the private chat
-    of whoever chose it.
+    An inline message is identified by its `inline_message_id` alone; `chat_id` is then the private chat of the user who
+    sent it.
     """
 
     chat_id: int
@@ -118,14 +129,15 @@ class ChatTarget:
 
 @dataclass(frozen=True)
 class Payment:
-    """One request for money and all that is known of it.
+    """A payment request and its state. Amounts are minor units of `amount.currency`; times are aware UTC.
 
-    `id` is ours (and `metadata[kvit_payment]` at Stripe), `ref` the short reference within the shop, `token` the
-    secret part of the page's address. `version` rises with every change. `refunded` is what went back, `refunding`
-    what is on its way back or kept for it, in minor units. `capture_by` and `cancel_by` are who wants a hold taken
-    or the request ended, `wish_sent_at` when Stripe was asked for that last. `receipt_number` counts, without a
-    gap, what the shop was paid. `looked_at` is when the look at Stripe began that changed it last. All times are
-    aware UTC.
+    `id` is ours, and `metadata[kvit_payment]` at Stripe. `reference` is the short reference within the shop,
+    `page_token` the secret part of the pay page's URL, `request_key` the key under which there is only one payment.
+    `version` rises with every change. `amount_refund_pending` is reserved for refunds that have not ended.
+
+    `capture_requested_by` and `cancel_requested_by` are the users whose capture or cancel is pending, `request_sent_at`
+    is when it was last sent to Stripe. `synced_at` is when the retrieve that changed the payment last was started.
+    `receipt_number` counts the shop's received payments without gaps.
     """
 
     id: str
@@ -170,33 +182,34 @@ class Payment:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the state has no way out."""
+        """Whether the status is final."""
         return self.status in TERMINAL_STATUSES
 
     @property
     def awaits_stripe(self) -> bool:
-        """Whether something was asked of Stripe and the answer is not known."""
-        if self.is_terminal:
-            return False
-        asked = self.cancel_requested is not None or self.attempt.status is AttemptStatus.REQUESTED
-        asked = asked or self.capture_requested_by is not None
-        return asked or self.status is PaymentStatus.CREATED
+        """Whether a request to Stripe is pending."""
+        return not self.is_terminal and (
+            self.status is PaymentStatus.CREATED
+            or self.attempt.status is AttemptStatus.REQUESTED
+            or self.cancel_requested is not None
+            or self.capture_requested_by is not None
+        )
 
     @property
     def refundable(self) -> int:
-        """What can still go back, in minor units."""
+        """What can still be refunded."""
         return max(0, self.amount_received - self.amount_refunded - self.amount_refund_pending)
 
     def matches_intent(self, intent_id: str | None) -> bool:
-        """Whether that intent can be this payment's one."""
+        """Whether the intent is this payment's, or may become it because the payment has none yet."""
         return self.intent_id in (None, intent_id)
 
     @property
     def is_payable(self) -> bool:
-        """Whether a customer's money can still come, as far as we know."""
+        """Whether the customer can still pay, as far as Kvit knows."""
         return self.status in {PaymentStatus.CREATED, PaymentStatus.OPEN}
 
 
 def attempt_expires_at(started_at: datetime, seconds: int) -> datetime:
-    """When an attempt begun at `started_at` dies; Stripe gives MobilePay five minutes."""
+    """When an attempt started at `started_at` expires; Stripe gives MobilePay attempts five minutes."""
     return started_at + timedelta(seconds=seconds)

@@ -1,4 +1,4 @@
-"""What a refund is: from the wish of a person, or of somebody in Stripe's Dashboard, to the money that went back."""
+"""Refunds: those requested in a chat, and those made in Stripe's Dashboard."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from storage.models.payment import ChatTarget
 
 
 class RefundStatus(StrEnum):
-    """Where a refund stands: Stripe's words from *pending* on, ours before that."""
+    """The status of a refund. From `pending` to `canceled` they are Stripe's, the others are ours."""
 
     DRAFT = "draft"
     AWAITING_APPROVAL = "awaiting_approval"
@@ -26,49 +26,58 @@ class RefundStatus(StrEnum):
     EXPIRED = "expired"
 
 
-R = RefundStatus
-STRIPE_STATUSES = frozenset({R.PENDING, R.REQUIRES_ACTION, R.SUCCEEDED, R.FAILED, R.CANCELED})
-RESERVING_STATUSES = frozenset({R.APPROVED, R.PENDING, R.REQUIRES_ACTION})
-"""What is kept for a refund, so that no other one can have it."""
+STRIPE_STATUSES = frozenset(
+    {
+        RefundStatus.PENDING,
+        RefundStatus.REQUIRES_ACTION,
+        RefundStatus.SUCCEEDED,
+        RefundStatus.FAILED,
+        RefundStatus.CANCELED,
+    }
+)
+RESERVING_STATUSES = frozenset({RefundStatus.APPROVED, RefundStatus.PENDING, RefundStatus.REQUIRES_ACTION})
+"""Statuses in which a refund reserves its amount, so that no other refund can use it."""
 
 REFUND_TRANSITIONS: dict[RefundStatus, frozenset[RefundStatus]] = {
-    R.DRAFT: STRIPE_STATUSES | {R.AWAITING_APPROVAL, R.APPROVED, R.DECLINED, R.EXPIRED},
-    R.AWAITING_APPROVAL: STRIPE_STATUSES | {R.APPROVED, R.DECLINED, R.EXPIRED},
-    R.APPROVED: STRIPE_STATUSES | {R.REJECTED},
-    R.PENDING: STRIPE_STATUSES - {R.PENDING},
-    R.REQUIRES_ACTION: STRIPE_STATUSES - {R.REQUIRES_ACTION},
-    R.SUCCEEDED: frozenset({R.FAILED, R.CANCELED}),
-    R.FAILED: frozenset(),
-    R.CANCELED: frozenset(),
-    R.REJECTED: STRIPE_STATUSES,
-    R.DECLINED: STRIPE_STATUSES,
-    R.EXPIRED: STRIPE_STATUSES,
+    RefundStatus.DRAFT: STRIPE_STATUSES
+    | {RefundStatus.AWAITING_APPROVAL, RefundStatus.APPROVED, RefundStatus.DECLINED, RefundStatus.EXPIRED},
+    RefundStatus.AWAITING_APPROVAL: STRIPE_STATUSES
+    | {RefundStatus.APPROVED, RefundStatus.DECLINED, RefundStatus.EXPIRED},
+    RefundStatus.APPROVED: STRIPE_STATUSES | {RefundStatus.REJECTED},
+    RefundStatus.PENDING: STRIPE_STATUSES - {RefundStatus.PENDING},
+    RefundStatus.REQUIRES_ACTION: STRIPE_STATUSES - {RefundStatus.REQUIRES_ACTION},
+    RefundStatus.SUCCEEDED: frozenset({RefundStatus.FAILED, RefundStatus.CANCELED}),
+    RefundStatus.FAILED: frozenset(),
+    RefundStatus.CANCELED: frozenset(),
+    RefundStatus.REJECTED: STRIPE_STATUSES,
+    RefundStatus.DECLINED: STRIPE_STATUSES,
+    RefundStatus.EXPIRED: STRIPE_STATUSES,
 }
-"""A refund that succeeded can fail for 30 days.
+"""From each status, the statuses that may follow.
 
-What we hold for never made, or not approved yet (a book restored from a backup), is believed once Stripe shows it.
+A refund that succeeded can still fail for 30 days. Rejected, declined and expired refunds, and those not approved yet,
+can turn out to exist at Stripe after the database was restored from a backup.
 """
 
 DRAFT_TTL = timedelta(minutes=10)
 APPROVAL_TTL = timedelta(hours=24)
 BALANCE_RETRY_TTL = timedelta(minutes=10)
-"""How long a refund stays approved that Stripe refused for want of balance."""
+"""How long a refund that Stripe rejected for insufficient balance stays approved."""
 
 LIMIT_WINDOW = timedelta(hours=24)
-"""The sliding span in which what one person approves is summed up."""
-
+"""The sliding window over which the amounts that one person approves are summed."""
 
 RECOVERED_PREFIX = "lost:"
-"""How the `source` begins of a refund that is found at Stripe with our metadata, and is not in the book."""
+"""Prefix of the `request_key` of a refund found at Stripe with our metadata but missing in the database."""
 
 
 @dataclass(frozen=True)
 class Refund:
-    """One wish to give money back and what became of it. `amount` is in the payment's own currency.
+    """One refund, from the request to its final status. `amount` is in the payment's currency; times are aware UTC.
 
-    `refundable_then` is what could go back when it was asked (minor units): the one who approves saw that figure.
-    `number` is part of the idempotency key, `sent_at` when the request with that number went out first, `last_sent_at`
-    when it did last. `failure` is Stripe's `failure_reason`, or the code of its refusal. All times are aware UTC.
+    `refundable_at_request` is what could be refunded when it was requested (minor units), as the approver saw it.
+    `key_version` is part of the idempotency key; `first_sent_at` and `last_sent_at` are when the request with this
+    version was sent. `failure_reason` is Stripe's, or the code of the error that rejected the refund.
     """
 
     id: str
@@ -104,37 +113,37 @@ class Refund:
 
     @property
     def is_pending_decision(self) -> bool:
-        """Whether somebody still has to decide."""
-        return self.status in {R.DRAFT, R.AWAITING_APPROVAL}
+        """Whether an admin still has to approve or decline it."""
+        return self.status in {RefundStatus.DRAFT, RefundStatus.AWAITING_APPROVAL}
 
     def is_expired(self, now: datetime) -> bool:
-        """Whether the time within which somebody has to decide is over."""
+        """Whether the time for a decision is over."""
         return self.expires_at is not None and now >= self.expires_at
 
     @property
     def reserves_money(self) -> bool:
-        """Whether its money has gone back, or is kept for it."""
-        return self.status in RESERVING_STATUSES or self.status is R.SUCCEEDED
+        """Whether its amount was refunded, or is reserved for it."""
+        return self.status in RESERVING_STATUSES or self.status is RefundStatus.SUCCEEDED
 
     @property
     def made_in_dashboard(self) -> bool:
-        """Whether it was made at Stripe and not by us."""
+        """Whether it was made in Stripe's Dashboard."""
         return self.requested_by is None and not self.is_recovered
 
     @property
     def is_recovered(self) -> bool:
-        """Whether we made it, as its metadata says, and the book has nothing of that: an older one was restored."""
+        """Whether Kvit made it, as its metadata says, before the database was restored from an older backup."""
         return self.request_key.startswith(RECOVERED_PREFIX)
 
     @property
     def approvers(self) -> tuple[int, ...]:
-        """Who approved, the first first."""
-        return tuple(person for person in (self.approved_by, self.second_approved_by) if person is not None)
+        """The ids of those who approved, in order."""
+        return tuple(user_id for user_id in (self.approved_by, self.second_approved_by) if user_id is not None)
 
 
 @dataclass(frozen=True)
 class StripeRefund:
-    """What Stripe says of one refund. `amount` is in minor units, `refund_id` our id out of its metadata, if ours."""
+    """A refund as Stripe returned it. `amount` is in minor units; `refund_id` is our id from its metadata, if any."""
 
     stripe_id: str
     status: RefundStatus

@@ -1,4 +1,4 @@
-"""Who may act: shops, the roles of their people, and the chats that belong to them."""
+"""Shops, their members and roles, and invitations."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ GROUP_ANONYMOUS_BOT = 1087968824
 CHANNEL_BOT = 136817688
 SERVICE_CHAT = 777000
 SHARED_ACCOUNT_IDS = frozenset({GROUP_ANONYMOUS_BOT, CHANNEL_BOT, SERVICE_CHAT})
-"""Ids that Telegram shares between many people; none of them can ever hold a role."""
+"""Ids that Telegram uses for many people at once. They can hold no role."""
 
 
 class Role(IntEnum):
-    """Roles in rising order, so that `role >= Role.ADMIN` reads as it is meant."""
+    """Roles in rising order: each may do what the ones below it may."""
 
     NONE = 0
     MERCHANT = 1
@@ -25,9 +25,9 @@ class Role(IntEnum):
 
 @dataclass(frozen=True)
 class Seller:
-    """Who sells, as a receipt names him, and what of the price is tax: as a shop said it from `since` on (aware UTC).
+    """A shop's seller details and VAT rate from `since` on (aware UTC), as receipts of that time show them.
 
-    `vat_rate` is in hundredths of a percent (None: nobody has said; 0: no VAT).
+    `vat_rate` is in hundredths of a percent; 0 is no VAT, None is not set.
     """
 
     since: datetime
@@ -40,10 +40,12 @@ class Seller:
 
 @dataclass(frozen=True)
 class Shop:
-    """A seller: `currency` is its own (upper-case ISO), `limit` the most one request may ask, in minor units.
+    """A shop and its settings.
 
-    `refund_limit` is the most that one person may refund within 24 hours, `request_hours` how long a request can be
-    paid (None: as the installation has it), `vat_rate` in hundredths of a percent (None: nobody has said; 0: no VAT).
+    `currency` is the default currency (upper-case ISO). `request_limit` is the largest amount of one request,
+    `refund_limit` the most that one person may approve in refunds within 24 hours, both in minor units. `request_hours`
+    is how long a request can be paid; None takes the installation's setting. `vat_rate` is in hundredths of a percent;
+    0 is no VAT, None is not set.
     """
 
     id: int
@@ -62,13 +64,13 @@ class Shop:
 
     @property
     def tzinfo(self) -> ZoneInfo:
-        """The shop's time zone, in which its days begin and end."""
+        """The time zone in which the shop's days begin and end."""
         return ZoneInfo(self.time_zone)
 
 
 @dataclass(frozen=True)
 class Member:
-    """A person's role in one shop; `user_id` is Telegram's numeric id (up to 52 bits)."""
+    """A user's role in one shop. `user_id` is Telegram's numeric id (up to 52 bits)."""
 
     shop_id: int
     user_id: int
@@ -80,9 +82,9 @@ class Member:
 
 @dataclass(frozen=True)
 class Invitation:
-    """A role that waits for whoever brings the word; of that word only the SHA-256 is known, in hex: `digest`.
+    """A role for the first user who opens the invitation link. Of its token only the SHA-256 is stored, in hex.
 
-    `source` is what asked for it: the same source gives the same invitation.
+    `request_key` identifies the command that asked for it: the same key gives the same invitation.
     """
 
     token_hash: str
@@ -94,5 +96,5 @@ class Invitation:
     used_by: int | None = None
 
     def is_valid(self, now: datetime) -> bool:
-        """Whether somebody can still take it up."""
+        """Whether the invitation can be accepted now."""
         return self.used_by is None and self.expires_at > now

@@ -1,1 +1,1 @@
-"""The tables, by subject."""
+"""The database tables, by subject."""

@@ -1,4 +1,4 @@
-"""The audit log, which the database lets nobody change."""
+"""The audit log table; triggers keep it append-only."""
 
 from __future__ import annotations
 
@@ -21,4 +21,15 @@ audit_log = sa.Table(
     sa.Index("ix_audit_log_shop", "shop_id", "id"),
     **STRICT,
 )
-"""Who did what and when, and what Stripe answered; rows are only ever added, which triggers see to."""
+"""Who did what and when, and what Stripe answered. `actor` is `user:ID`, `customer`, `stripe` or `kvit`."""
+
+for verb, when in (
+    ("UPDATE", ""),
+    ("DELETE", ""),
+    ("INSERT", " WHEN EXISTS (SELECT 1 FROM audit_log WHERE id = NEW.id)"),  # REPLACE fires no DELETE trigger
+):
+    trigger = (
+        f"CREATE TRIGGER audit_log_no_{verb.lower()} BEFORE {verb} ON audit_log{when}"
+        " BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
+    )
+    sa.event.listen(audit_log, "after_create", sa.DDL(trigger).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]

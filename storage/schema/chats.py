@@ -1,4 +1,4 @@
-"""Chats: what Telegram said about each, and prompts."""
+"""Tables about chats: their delivery status, and prompts."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ chat_status = sa.Table(
     sa.Column("blocked_reason", sa.Text),
     **STRICT,
 )
-"""What Telegram said about a chat: wait until then, it moved there, it is closed to us."""
-
+"""Telegram's errors for a chat: no messages before `not_before`, migrated to `moved_to`, bot blocked."""
 
 prompts = sa.Table(
     "prompts",
@@ -36,4 +35,4 @@ prompts = sa.Table(
     sa.Index("ix_prompts_created_at", "created_at"),
     **STRICT,
 )
-"""What Kvit asked a person by buttons; the first answer stays, and only he gives it."""
+"""Questions with buttons. Only the user who was asked can answer, and the first answer stays."""

@@ -1,4 +1,4 @@
-"""The tables: what is kept, and the keys and checks that make the impossible impossible."""
+"""Tables of payments, their attempts, and their messages in chats."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ attempts = sa.Table(
     ),
     **STRICT,
 )
-"""Each confirm with the exact parameters it is sent with; at most one of a payment is running."""
+"""The confirms, each with the exact parameters it is sent with. At most one per payment is requested or active."""
 
 payment_messages = sa.Table(
     "payment_messages",
@@ -118,4 +118,4 @@ payment_messages = sa.Table(
     ),
     **STRICT,
 )
-"""The one message that shows a payment: where it is, which version it shows, and the QR code below it."""
+"""The message that shows a payment: where it stands, the version it shows, and the QR message that belongs to it."""

@@ -1,4 +1,4 @@
-"""The job queue's table."""
+"""The table of the job queue."""
 
 from __future__ import annotations
 
@@ -30,4 +30,4 @@ jobs = sa.Table(
     sa.Index("ix_jobs_dead", "queue", "id", **partial_index("state = 'dead'")),
     **STRICT,
 )
-"""Durable belts: Stripe's events in, Telegram's updates in, messages out."""
+"""Jobs of all queues: Stripe's events, Telegram's updates, outgoing messages."""

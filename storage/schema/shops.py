@@ -1,4 +1,4 @@
-"""Whose it is: the tables of shops, of their people and of the chats that act for them."""
+"""Tables of shops, their members and invitations, and the chats linked to them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ installation_settings = sa.Table(
     sa.Column("value", sa.Text, nullable=False),
     **STRICT,
 )
-"""Facts about this installation: Stripe's mode and account, the bot's id and name, how far events were read."""
+"""Settings that Kvit keeps itself: Stripe's mode and account, the bot's id and name, the event cursor."""
 
 shops = sa.Table(
     "shops",
@@ -39,7 +39,7 @@ shops = sa.Table(
     sa.CheckConstraint(f"request_limit BETWEEN 1 AND {MAX_AMOUNT}", name="request_limit_sane"),
     **STRICT,
 )
-"""A seller. `vat_rate` is in hundredths of a percent, `receipts` the last number that a receipt was given."""
+"""Shops and their settings. `vat_rate` is in hundredths of a percent."""
 
 seller_history = sa.Table(
     "seller_history",
@@ -56,9 +56,9 @@ seller_history = sa.Table(
     sa.Index("ix_seller_history_shop_id", "shop_id", "since"),
     **STRICT,
 )
-"""What a shop said of its seller from `since` on: a receipt keeps the words and the rate of its day.
+"""The seller details of a shop from `since` on: a receipt shows those of its day.
 
-`said_at` is when the last line of it was said.
+`updated_at` is when the last of them was set.
 """
 
 owners = sa.Table(
@@ -70,7 +70,7 @@ owners = sa.Table(
     sa.CheckConstraint("user_id NOT IN (1087968824, 136817688, 777000)", name="user_id_personal"),
     **STRICT,
 )
-"""Owners who claimed the installation; those of the settings are not kept here."""
+"""Owners who claimed the installation. Those of the settings are not stored."""
 
 members = sa.Table(
     "members",
@@ -102,7 +102,7 @@ invitations = sa.Table(
     sa.CheckConstraint("(used_by IS NULL) = (used_at IS NULL)", name="used_once"),
     **STRICT,
 )
-"""Links by which somebody gets a role, once: the SHA-256 of the word in it, never the word."""
+"""Invitations, each for one user. Only the SHA-256 of the token in the link is stored."""
 
 shop_chats = sa.Table(
     "shop_chats",
@@ -112,4 +112,4 @@ shop_chats = sa.Table(
     sa.Column("since", UtcTimestamp, nullable=False),
     **STRICT,
 )
-"""Which shop a chat acts for; a chat belongs to at most one."""
+"""The shop that a chat is linked to, at most one."""

@@ -1,4 +1,4 @@
-"""What columns are made of: the types that every database compares alike, and the checks that tables share."""
+"""Column types that compare alike on every database, and checks that several tables share."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ metadata = sa.MetaData(
 )
 
 BigInt = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-"""64 bits on every database: Telegram's ids use 52 of them (STRICT tables of SQLite know INTEGER only)."""
+"""64 bits, for Telegram's ids of up to 52. STRICT tables of SQLite accept only the name INTEGER."""
 
 
 class UtcTimestamp(sa.types.TypeDecorator[datetime]):
-    """An aware UTC time, kept as whole microseconds since 1970 so that every database compares it alike."""
+    """An aware UTC time, stored as whole microseconds since 1970."""
 
     impl = BigInt
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Any) -> int | None:
-        """Refuse naive times: they would shift by the zone of the machine."""
+        """Rejects naive times: they would shift by the machine's time zone."""
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("a time without a zone")
+            raise ValueError("a time without a time zone")
         return (value - EPOCH) // timedelta(microseconds=1)
 
     def process_result_value(self, value: int | None, dialect: Any) -> datetime | None:
@@ -43,26 +43,28 @@ class UtcTimestamp(sa.types.TypeDecorator[datetime]):
 
 
 class IntBool(sa.types.TypeDecorator[bool]):
-    """A truth value kept as 0 or 1."""
+    """A boolean, stored as 0 or 1."""
 
     impl = sa.Integer
     cache_ok = True
 
     def process_bind_param(self, value: bool | None, dialect: Any) -> int | None:
-        """Only a real truth value is taken."""
+        """0 or 1."""
         return None if value is None else int(value)
 
     def process_result_value(self, value: int | None, dialect: Any) -> bool | None:
-        """The truth value."""
+        """The boolean."""
         return None if value is None else bool(value)
 
 
-def check_in(column: str, *words: str) -> sa.CheckConstraint:
-    listed = ", ".join(f"'{word}'" for word in words)
+def check_in(column: str, *values: str) -> sa.CheckConstraint:
+    """A check that the column holds one of these values."""
+    listed = ", ".join(f"'{value}'" for value in values)
     return sa.CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
 
 
 def partial_index(condition: str) -> dict[str, Any]:
+    """The arguments that restrict an index to the rows of a condition."""
     return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
 
 
