@@ -1,4 +1,4 @@
-"""The clock that the application is given, so that tests turn it by hand."""
+"""The clock of the application. Tests pass one that they turn themselves."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """The one clock of the program."""
+    """The only source of the current time below `bot/`."""
 
     def now(self) -> datetime:
-        """The time, aware UTC."""
+        """The current time, aware UTC."""
 
     async def sleep(self, seconds: float) -> None:
-        """Return once `seconds` have passed on this clock."""
+        """Returns when `seconds` have passed on this clock."""

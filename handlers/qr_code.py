@@ -1,4 +1,4 @@
-"""Draws what is scanned or printed: the QR code of a page's address, the same one everywhere."""
+"""QR codes of pay page URLs, as SVG for pages and PNG for chats."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from io import BytesIO
 import segno
 
 MASK = 2
-"""Any of the eight masks can be read; to try all of them costs seven times as much as to draw with one."""
+"""Any of the eight masks can be read. Trying them all takes seven times as long as drawing with one."""
 
-QUIET = 4
-"""Modules of white around the code, as ISO/IEC 18004 asks for."""
+QUIET_ZONE = 4
+"""Modules of white around the code, as ISO/IEC 18004 requires."""
 
-PNG_MODULE = 12
-"""Pixels of one module in the picture for the chat."""
+PNG_SCALE = 12
+"""Pixels per module: large enough for a poor camera."""
 
 
 @lru_cache(maxsize=1024)
-def qr_svg(address: str, *, alone: bool = True) -> str:
-    """The code as an SVG that fills the room it is given, black on white in every theme.
+def qr_svg(url: str, *, standalone: bool = True) -> str:
+    """The code as an SVG without a fixed size, black on white in every theme.
 
-    `alone` is for a file of its own; within a page the code needs no name of its kind.
+    `standalone` adds the XML namespace that a file needs; inline SVG in HTML does not.
     """
-    drawn = BytesIO()
-    plain = {"xmldecl": False, "svgclass": None, "lineclass": None, "nl": False}
-    _code(address).save(drawn, kind="svg", border=QUIET, omitsize=True, light="#fff", svgns=alone, **plain)
-    return drawn.getvalue().decode()
+    svg = BytesIO()
+    options = {"xmldecl": False, "svgclass": None, "lineclass": None, "nl": False}
+    _code(url).save(svg, kind="svg", border=QUIET_ZONE, omitsize=True, light="#fff", svgns=standalone, **options)
+    return svg.getvalue().decode()
 
 
 @lru_cache(maxsize=1024)
-def qr_png(address: str) -> bytes:
-    """The code as a PNG, large enough for a poor camera."""
-    drawn = BytesIO()
-    _code(address).save(drawn, kind="png", border=QUIET, scale=PNG_MODULE)
-    return drawn.getvalue()
+def qr_png(url: str) -> bytes:
+    """The code as a PNG."""
+    png = BytesIO()
+    _code(url).save(png, kind="png", border=QUIET_ZONE, scale=PNG_SCALE)
+    return png.getvalue()
 
 
-def _code(address: str) -> segno.QRCode:
-    return segno.make_qr(address, error="m", boost_error=False, mask=MASK)
+def _code(url: str) -> segno.QRCode:
+    return segno.make_qr(url, error="m", boost_error=False, mask=MASK)

@@ -1,1 +1,1 @@
-"""The amount grammar: what people type, as money and a description."""
+"""The amount grammar: parses typed text into money and a description."""

@@ -1,27 +1,27 @@
-"""Which words beside a number are money, so that no currency is taken for text and no text for a currency."""
+"""Classifies the words next to a number, so that no currency is taken for text and no text for a currency."""
 
 from __future__ import annotations
 
 import unicodedata
 from enum import Enum
 
-COIN_SIGN = "[$¢-¥֏؋৲৳৻૱௹฿៛₠-⃀꠸﷼﹩＄￠￡￥￦]"
-WORD = rf"(?:(?:[^\W\d_]|[\u0300-\u036f])+{COIN_SIGN}?|{COIN_SIGN})"
-"""A run of letters, a currency's sign, or both (`US$`)."""
+CURRENCY_SIGN = "[$¢-¥֏؋৲৳৻૱௹฿៛₠-⃀꠸﷼﹩＄￠￡￥￦]"
+WORD = rf"(?:(?:[^\W\d_]|[\u0300-\u036f])+{CURRENCY_SIGN}?|{CURRENCY_SIGN})"
+"""A run of letters, a currency sign, or both (`US$`)."""
 
 KRONE = "kr"
-"""Some krone or other: the shop's own, where it has one."""
+"""A krone without its country: the shop's own currency, if that is a krone."""
 
 
 class WordKind(Enum):
-    """What a word beside a number can be when it is no currency of ours."""
+    """The kinds of words next to a number that are no supported currency."""
 
     TEXT = "text"
     OTHER_MONEY = "other money"
     MULTIPLE = "multiple"
 
 
-OURS: dict[str, str] = {
+SUPPORTED: dict[str, str] = {
     **dict.fromkeys(("kr", "krone", "kroner", "krona", "kronor", "kruunu", "kruunua"), KRONE),
     **dict.fromkeys(("dkk", "dkr"), "DKK"),
     **dict.fromkeys(("sek", "skr"), "SEK"),
@@ -37,34 +37,34 @@ ISO_4217 = """
     sar sbd scr sdg sgd shp sle sos srd ssp std stn svc syp szl thb tjs tmt tnd top try ttd twd tzs uah ugx usd uyu
     uzs ves vnd vuv wst xaf xcd xof xpf yer zar zmw zwl btc eth usdt usdc"""
 ISO_CODES = frozenset(ISO_4217.split())
-"""ISO 4217's active codes besides ours, and the few of no country that people ask for."""
+"""ISO 4217's active codes without the supported ones, and a few cryptocurrencies."""
 
-ALSO_WORDS = "all bam bob cop cup ern gel lak mad mop mur pen php ron sos std stn top try"
-PLAIN_WORDS = frozenset(ALSO_WORDS.split())
-"""Codes that are words of our five languages too (Danish "mad" is food): currencies only in capitals."""
+WORD_CODES = "all bam bob cop cup ern gel lak mad mop mur pen php ron sos std stn top try"
+AMBIGUOUS_CODES = frozenset(WORD_CODES.split())
+"""Codes that are also words of the five languages (Danish "mad" is food): currencies only in capitals."""
 
-OTHER_COINS = "dollar dollars pound pounds pund punta puntaa yen ikr øre öre cent cents senttiä bitcoin"
-MANY = """
+OTHER_CURRENCY_WORDS = "dollar dollars pound pounds pund punta puntaa yen ikr øre öre cent cents senttiä bitcoin"
+MULTIPLE_WORDS = """
     k tkr mio million millions millioner miljon miljoner miljoona miljoonaa thousand tusind tusinde tusen
     tuhat tuhatta hundred hundrede hundre hundra sata sataa"""
-OTHER_MONEY = ISO_CODES | frozenset(OTHER_COINS.split())
-MULTIPLES = frozenset(MANY.split())
+OTHER_MONEY = ISO_CODES | frozenset(OTHER_CURRENCY_WORDS.split())
+MULTIPLES = frozenset(MULTIPLE_WORDS.split())
 
 
 def classify_word(word: str) -> str | WordKind:
-    """What `word` (letters, a currency sign, or both) means beside a number.
+    """What `word` (letters, a currency sign, or both) means next to a number.
 
-    Returns an ISO code of ours, `KRONE`, or what else it is.
+    Returns a supported ISO code, `KRONE`, or the kind of word.
     """
-    plain = unicodedata.normalize("NFKC", word)
-    small = plain.lower()
-    if small in OURS:
-        return OURS[small]
-    if any(unicodedata.category(sign) == "Sc" for sign in plain):
+    normalized = unicodedata.normalize("NFKC", word)
+    lower = normalized.lower()
+    if lower in SUPPORTED:
+        return SUPPORTED[lower]
+    if any(unicodedata.category(char) == "Sc" for char in normalized):
         return WordKind.OTHER_MONEY
-    if small in MULTIPLES:
+    if lower in MULTIPLES:
         return WordKind.MULTIPLE
-    is_other = small in OTHER_MONEY and (small not in PLAIN_WORDS or plain.isupper())
+    is_other = lower in OTHER_MONEY and (lower not in AMBIGUOUS_CODES or normalized.isupper())
     return WordKind.OTHER_MONEY if is_other else WordKind.TEXT
 
 

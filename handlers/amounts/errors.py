@@ -1,4 +1,4 @@
-"""Why an amount that somebody typed is not taken, one class for each sentence that he is told."""
+"""Why a typed amount is rejected: one error for each message."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from storage.models.money import Money
 
 
 class AmountError(UserError):
-    """What was typed is not an amount that Kvit can ask for."""
+    """The typed text is not an amount that can be requested."""
 
     message_key = "error.unreadable_amount"
 
 
 class MissingAmount(AmountError):
-    """No amount was typed."""
+    """There is no amount."""
 
     message_key = "error.missing_amount"
 
 
 class UnreadableAmount(AmountError):
-    """What was typed cannot be read as one amount."""
+    """The text cannot be parsed as one amount."""
 
     message_key = "error.unreadable_amount"
 
 
 class SignedAmount(AmountError):
-    """The amount has a plus or a minus."""
+    """The amount has a sign."""
 
     message_key = "error.signed_amount"
 
@@ -55,7 +55,7 @@ class ZeroAmount(AmountError):
 
 
 class AmountTooSmall(AmountError):
-    """The amount is below the least that Stripe charges."""
+    """The amount is below Stripe's minimum charge."""
 
     message_key = "error.amount_too_small"
 
@@ -75,7 +75,7 @@ class AmountTooLarge(AmountError):
 
 
 class UnknownCurrency(AmountError):
-    """The currency is none of those that Kvit takes."""
+    """The currency is not supported."""
 
     message_key = "error.unknown_currency"
 
@@ -85,19 +85,19 @@ class UnknownCurrency(AmountError):
 
 
 class CurrencyRequired(AmountError):
-    """Kroner were typed where the shop has no krone of its own."""
+    """The currency is `kr`, and the shop's own is no krone."""
 
     message_key = "error.currency_required"
 
 
 class ConflictingCurrencies(AmountError):
-    """More than one currency was typed."""
+    """There is more than one currency."""
 
     message_key = "error.conflicting_currencies"
 
 
-class CurrencyMismatch(AmountError):
-    """The currency is another than the payment's own."""
+class WrongCurrency(AmountError):
+    """The currency is not the payment's."""
 
     message_key = "error.currency_mismatch"
 
@@ -107,7 +107,7 @@ class CurrencyMismatch(AmountError):
 
 
 class DescriptionTooLong(AmountError):
-    """The text after the amount is longer than a card can show."""
+    """The text after the amount is too long."""
 
     message_key = "error.description_too_long"
 

@@ -1,4 +1,4 @@
-"""Amounts as people type them: read in every usual way of writing, and asked back or refused instead of guessed."""
+"""Parses typed amounts in all usual notations. What is ambiguous gives two readings or an error, never a guess."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from handlers.amounts.errors import (
     AmountError,
     AmountTooLarge,
     AmountTooSmall,
-    CurrencyMismatch,
     CurrencyRequired,
     DescriptionTooLong,
     NonAsciiDigits,
     UnreadableAmount,
+    WrongCurrency,
     ZeroAmount,
 )
 from handlers.amounts.tokens import SEPARATORS, AmountTokens, has_amount_ahead, tokenize
 from handlers.text import TextTooLong, clean_text
 from storage.models.money import DECIMALS, MIN_AMOUNT, Money
 
-MOST_DIGITS = 12
+MAX_DIGITS = 12
 CALCULATION = re.compile(r"(?:[+*×÷/=^]|[xX])\s*[0-9]|[%‰]")
 NUMBER = re.compile(r"[-−–—.,:'’\s]*[0-9²³¹¼-¾⅐-⅞][0-9²³¹¼-¾⅐-⅞.,'’\s]*")
 NEXT_WORD = re.compile(rf"{WORD}|(?<=[.,:])[-–—]|:[-–—]")
+ALL = re.compile(r"\s*all(?=\s|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class RequestedAmount:
-    """One reading of what was typed: how much, and the text on the card (one line, may be empty)."""
+    """One reading of the typed text: the amount, and the description (one line, may be empty)."""
 
     money: Money
     description: str
@@ -37,90 +38,90 @@ class RequestedAmount:
 
 @dataclass(frozen=True)
 class AmbiguousAmount:
-    """Two readings, the larger first. The one that is chosen must still pass `check`."""
+    """Two readings, the larger first. The one that is chosen must still pass `check_amount`."""
 
     choices: tuple[RequestedAmount, RequestedAmount]
 
 
 def parse_request(text: str, *, default: str, limit: int) -> RequestedAmount | AmbiguousAmount:
-    """Read `AMOUNT [CURRENCY] [TEXT]`; the currency may also stand before the amount.
+    """Parses `AMOUNT [CURRENCY] [TEXT]`. The currency may also stand before the amount.
 
-    `default` is the shop's currency, `limit` the most it asks for, in minor units of whichever currency.
+    `default` is the shop's currency, `limit` its maximum in minor units of whichever currency.
 
     Raises:
-        AmountRefused: one of its kinds, with the reason.
+        AmountError: the subclass tells the reason.
     """
-    written = tokenize(text)
-    currency = _currency(written.currency, default)
-    caption_text = _description(written.rest)
-    _refuse_second_number(caption_text)
+    tokens = tokenize(text)
+    currency = _currency(tokens.currency, default)
+    description = _description(tokens.rest)
+    _reject_second_number(description)
     choices = [
-        RequestedAmount(_money(digits, currency, limit), said) for digits, said in _readings(written, caption_text)
+        RequestedAmount(_money(digits, currency, limit), rest) for digits, rest in _readings(tokens, description)
     ]
-    refusals = [refusal for refusal in (_refusal(asked.money, limit) for asked in choices) if refusal]
-    if len(refusals) == len(choices):
-        raise refusals[0]
+    errors = [error for error in (_amount_error(choice.money, limit) for choice in choices) if error]
+    if len(errors) == len(choices):
+        raise errors[0]
     return choices[0] if len(choices) == 1 else AmbiguousAmount((choices[0], choices[1]))
 
 
 def parse_amount(text: str, *, currency: str, limit: int) -> Money | tuple[Money, Money]:
-    """Read an amount alone, as of a refund: two readings where it is ambiguous; Stripe's minimum does not apply.
+    """Parses an amount without a description: one reading, or two if it is ambiguous.
+
+    Stripe's minimum does not apply. `limit` is the maximum in minor units.
 
     Raises:
-        AmountRefused: one of its kinds; `CurrencyDiffers` when another currency than `currency` is named.
+        AmountError: the subclass tells the reason; `WrongCurrency` if another currency is named.
     """
-    written = tokenize(text)
-    if _currency(written.currency, currency) != currency:
-        raise CurrencyMismatch(currency)
-    if _description(written.rest):
+    tokens = tokenize(text)
+    if _currency(tokens.currency, currency) != currency:
+        raise WrongCurrency(currency)
+    if _description(tokens.rest):
         raise UnreadableAmount
-    found = [_money(digits, currency, limit) for digits, _ in _readings(written, "")]
-    if not any(0 < money.minor <= limit for money in found):
-        raise AmountTooLarge(Money(limit, currency)) if found[0].minor else ZeroAmount
-    return found[0] if len(found) == 1 else (found[0], found[1])
+    readings = [_money(digits, currency, limit) for digits, _ in _readings(tokens, "")]
+    if not any(0 < money.minor <= limit for money in readings):
+        raise AmountTooLarge(Money(limit, currency)) if readings[0].minor else ZeroAmount
+    return readings[0] if len(readings) == 1 else (readings[0], readings[1])
 
 
 def parse_refund(text: str, *, currency: str, limit: int) -> tuple[tuple[RequestedAmount, ...], str]:
-    """Read `[AMOUNT] [REASON]`: no, one or two readings, each with its reason, and the reason where there is none.
+    """Parses `[AMOUNT] [REASON]` into the readings of the amount, and the reason if there is no amount.
 
-    Words alone, or the word *all*, mean no amount: whatever is left. `limit` is the most that can go back.
+    There are one or two readings, each with its reason, or none: words alone or `all` mean the whole refundable amount.
+    `limit` is the maximum in minor units.
 
     Raises:
-        AmountRefused: one of its kinds; `CurrencyDiffers` when another currency than `currency` is named.
+        AmountError: the subclass tells the reason; `WrongCurrency` if another currency is named.
     """
     if not has_amount_ahead(text):
-        return (), _description(_ALL.sub("", text))
-    written = tokenize(text)
-    if _currency(written.currency, currency) != currency:
-        raise CurrencyMismatch(currency)
-    reason = _description(written.rest)
-    _refuse_second_number(reason)
-    found = [RequestedAmount(_money(digits, currency, limit), said) for digits, said in _readings(written, reason)]
-    fitting = tuple(asked for asked in found if 0 < asked.money.minor <= limit)
-    if not fitting:
-        raise AmountTooLarge(Money(limit, currency)) if found[0].money.minor else ZeroAmount
-    return fitting, ""
-
-
-_ALL = re.compile(r"\s*all(?=\s|$)", re.IGNORECASE)
+        return (), _description(ALL.sub("", text))
+    tokens = tokenize(text)
+    if _currency(tokens.currency, currency) != currency:
+        raise WrongCurrency(currency)
+    reason = _description(tokens.rest)
+    _reject_second_number(reason)
+    readings = [RequestedAmount(_money(digits, currency, limit), rest) for digits, rest in _readings(tokens, reason)]
+    valid = tuple(reading for reading in readings if 0 < reading.money.minor <= limit)
+    if not valid:
+        raise AmountTooLarge(Money(limit, currency)) if readings[0].money.minor else ZeroAmount
+    return valid, ""
 
 
 def check_amount(money: Money, *, limit: int) -> None:
-    """Refuse an amount that cannot be asked for; `limit` in minor units.
+    """Rejects an amount that cannot be requested; `limit` is in minor units.
 
     Raises:
-        AmountZero, AmountTooSmall, AmountTooLarge.
+        ZeroAmount, AmountTooSmall, AmountTooLarge.
     """
-    if refusal := _refusal(money, limit):
-        raise refusal
+    if error := _amount_error(money, limit):
+        raise error
 
 
 def is_valid_amount(money: Money, *, limit: int) -> bool:
-    """Whether `check` would let the amount pass."""
-    return _refusal(money, limit) is None
+    """Whether `check_amount` accepts the amount."""
+    return _amount_error(money, limit) is None
 
 
-def _refusal(money: Money, limit: int) -> AmountError | None:
+def _amount_error(money: Money, limit: int) -> AmountError | None:
     if money.minor <= 0:
         return ZeroAmount()
     if money.minor < MIN_AMOUNT[money.currency]:
@@ -130,35 +131,36 @@ def _refusal(money: Money, limit: int) -> AmountError | None:
     return None
 
 
-def _currency(written: str | None, default: str) -> str:
-    if written != KRONE:
-        return written or default
+def _currency(typed: str | None, default: str) -> str:
+    if typed != KRONE:
+        return typed or default
     if default == "EUR":
         raise CurrencyRequired
     return default
 
 
-def _readings(written: AmountTokens, text: str) -> list[tuple[str, str]]:
-    """The one or two ways to read it: digits with two decimals, and the text that remains.
+def _readings(tokens: AmountTokens, description: str) -> list[tuple[str, str]]:
+    """The one or two readings: digits with two decimals, and the description that remains.
 
-    Two groups alone can be a thousand or decimals too many, or, by a space, an amount and a text with a number.
+    Two groups without more can be thousands or too many decimals; separated by a space, also an amount followed by a
+    description that starts with a number.
     """
-    groups = written.groups
-    whole = "".join(groups) + written.decimals.ljust(DECIMALS, "0")
-    open_end = not written.decimals and not written.settled
-    if open_end and written.grouping in SEPARATORS and len(groups) == 2:
-        return [(whole, text), (groups[0] + groups[1][:DECIMALS], text)]
-    if open_end and written.grouping == "space" and text:
+    groups = tokens.groups
+    whole = "".join(groups) + tokens.decimals.ljust(DECIMALS, "0")
+    is_open = not tokens.decimals and not tokens.is_complete
+    if is_open and tokens.grouping in SEPARATORS and len(groups) == 2:
+        return [(whole, description), (groups[0] + groups[1][:DECIMALS], description)]
+    if is_open and tokens.grouping == "space" and description:
         if len(groups) > 2:
             raise UnreadableAmount
-        shorter = _description(written.whole[len(groups[0]) :] + written.rest)
-        return [(whole, text), (groups[0].ljust(len(groups[0]) + DECIMALS, "0"), shorter)]
-    return [(whole, text)]
+        longer = _description(tokens.whole[len(groups[0]) :] + tokens.rest)
+        return [(whole, description), (groups[0].ljust(len(groups[0]) + DECIMALS, "0"), longer)]
+    return [(whole, description)]
 
 
 def _money(digits: str, currency: str, limit: int) -> Money:
-    """Digits with their two decimals as money; so many that no limit allows them are not even counted."""
-    if len(digits.lstrip("0")) > MOST_DIGITS:
+    """The digits, the last two of them decimals, as money."""
+    if len(digits.lstrip("0")) > MAX_DIGITS:  # above every limit, and perhaps too long for int()
         raise AmountTooLarge(Money(limit, currency))
     return Money(int(digits), currency)
 
@@ -170,19 +172,19 @@ def _description(raw: str) -> str:
         raise DescriptionTooLong(error.longest) from None
 
 
-def _refuse_second_number(text: str) -> None:
-    """Refuse a text that goes on with the amount: a bare number, a second sum of money, a calculation.
+def _reject_second_number(description: str) -> None:
+    """Rejects a description that continues the amount: a bare number, a second sum of money, a calculation.
 
     Raises:
-        AmountUnreadable, AmountForeignDigits.
+        UnreadableAmount, NonAsciiDigits.
     """
-    if text[:1].isdecimal() and not text[0].isascii():
+    if description[:1].isdecimal() and not description[0].isascii():
         raise NonAsciiDigits
-    if CALCULATION.match(text):
+    if CALCULATION.match(description):
         raise UnreadableAmount
-    number = NUMBER.match(text)
+    number = NUMBER.match(description)
     if number is None:
         return
-    word = NEXT_WORD.match(text, number.end())
-    if number.end() == len(text) or (word and is_money(word[0])):
+    word = NEXT_WORD.match(description, number.end())
+    if number.end() == len(description) or (word and is_money(word[0])):
         raise UnreadableAmount

@@ -1,4 +1,4 @@
-"""The signs of a typed amount, one after the other: digits, grouping, decimals, marks and currency."""
+"""Splits a typed amount into its tokens: digits, grouping, decimals, end marks and currency."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from handlers.text import BLANK
 from storage.models.money import DECIMALS
 
 SPACES = "\u0020\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
-SIGNS = "+\\-−–—±﹢﹣＋－"
+SIGN_CHARS = "+\\-−–—±﹢﹣＋－"
 BEFORE = re.compile(rf"(?P<word>{WORD})(?P<dot>\.?)\s*")
 WHOLE = re.compile(
     rf"(?:(?P<space>[1-9][0-9]{{0,2}}(?:[{SPACES}]+[0-9]{{3}})+)"
@@ -29,38 +29,38 @@ WHOLE = re.compile(
     r"|(?P<comma>[1-9][0-9]{0,2}(?:,[0-9]{3})+)"
     r"|(?P<plain>[0-9]+))(?![0-9])"
 )
-REST = re.compile(r"(?P<separator>[.,])(?P<decimals>[0-9]+)|(?P<sign>[.,:])[-–—]")
+DECIMALS_OR_MARK = re.compile(r"(?P<separator>[.,])(?P<decimals>[0-9]+)|(?P<mark>[.,:])[-–—]")
 AFTER = re.compile(rf"\s*(?P<word>{WORD})")
 END_OF_CURRENCY = re.compile(r"(?:[.,:][-–—]?|;)?(?=\s|$)|(?=[(\"'“„«☀-➿\U0001f300-\U0001faff])")
-SIGNED = re.compile(rf"[{SIGNS}]\s*(?:{WORD}\.?\s*)?[0-9]")
-EXPONENT = re.compile(rf"[eE][{SIGNS}]?[0-9]")
+SIGNED = re.compile(rf"[{SIGN_CHARS}]\s*(?:{WORD}\.?\s*)?[0-9]")
+EXPONENT = re.compile(rf"[eE][{SIGN_CHARS}]?[0-9]")
 OPENING = "+-−–—±﹢﹣＋－.,:"
 SEPARATORS = {"dot": ".", "comma": ","}
 
 
 @dataclass(frozen=True)
 class AmountTokens:
-    """What stands there, before it is known which amount it means.
+    """A typed amount before its interpretation.
 
-    `whole` as typed with its grouping, `decimals` without separator, `settled` when a mark such as `,-` says that
-    the number ends there, `currency` an ISO code, `KRONE` or None, `rest` all that follows.
+    `whole` is as typed, with its grouping; `grouping` names the separator; `decimals` has none. `is_complete`: a mark
+    such as `,-` ends the number. `currency` is an ISO code, `KRONE` or None; `rest` is the text that follows.
     """
 
     whole: str
     grouping: str
     decimals: str
-    settled: bool
+    is_complete: bool
     currency: str | None
     rest: str
 
     @property
     def groups(self) -> list[str]:
-        """The digits between the grouping signs."""
+        """The digits between the separators."""
         return re.findall("[0-9]+", self.whole)
 
 
 def has_amount_ahead(text: str) -> bool:
-    """Whether a text begins as if an amount were meant, readable or not: a digit of any script, a sign, a currency."""
+    """Whether the text starts like an amount, valid or not: with a digit of any script, a sign or a currency."""
     text = text.strip()
     word = BEFORE.match(text)
     if word is not None and not text[0].isnumeric():
@@ -70,42 +70,42 @@ def has_amount_ahead(text: str) -> bool:
 
 
 def tokenize(text: str) -> AmountTokens:
-    """Take apart what was typed, from left to right; every sign up to the text must be accounted for.
+    """Splits the text from left to right. Every character before the description must belong to the amount.
 
     Raises:
-        AmountRefused: one of its kinds, with the reason.
+        AmountError: the subclass tells the reason.
     """
     text = text.strip()
-    _refuse_start(text)
+    _reject_start(text)
     before, start = _currency_before(text)
-    _refuse_start(text[start:])
+    _reject_start(text[start:])
     whole = WHOLE.match(text, start)
     if whole is None:
         raise UnreadableAmount
     grouping = str(whole.lastgroup)
-    decimals, settled, end = _decimals(text, whole.end(), SEPARATORS.get(grouping))
-    _refuse_continuation(text[end:])
+    decimals, is_complete, end = _decimals(text, whole.end(), SEPARATORS.get(grouping))
+    _reject_continuation(text[end:])
     after, end = _currency_after(text, end)
     if before and after:
         raise ConflictingCurrencies
-    settled = settled or (grouping == "space" and bool(before or after))
-    return AmountTokens(whole[0], grouping, decimals, settled, before or after, text[end:])
+    is_complete = is_complete or (grouping == "space" and bool(before or after))
+    return AmountTokens(whole[0], grouping, decimals, is_complete, before or after, text[end:])
 
 
 def _currency_before(text: str) -> tuple[str | None, int]:
-    found = BEFORE.match(text)
-    if found is None:
+    match = BEFORE.match(text)
+    if match is None:
         return None, 0
-    currency = classify_word(found["word"])
+    currency = classify_word(match["word"])
     if currency is WordKind.OTHER_MONEY:
-        raise UnknownCurrency(found["word"])
-    if isinstance(currency, WordKind) or (found["dot"] and currency != KRONE):
+        raise UnknownCurrency(match["word"])
+    if isinstance(currency, WordKind) or (match["dot"] and currency != KRONE):
         raise UnreadableAmount
-    return currency, found.end()
+    return currency, match.end()
 
 
-def _refuse_start(text: str) -> None:
-    """Say why a text cannot begin an amount, where it cannot."""
+def _reject_start(text: str) -> None:
+    """Rejects a text that cannot start an amount."""
     if not text:
         raise MissingAmount
     if SIGNED.match(text):
@@ -115,20 +115,20 @@ def _refuse_start(text: str) -> None:
 
 
 def _decimals(text: str, start: int, grouped_by: str | None) -> tuple[str, bool, int]:
-    """The decimals, whether a mark stands in their place, and where they end."""
-    found = REST.match(text, start)
-    if found is None:
+    """The decimals, whether an end mark stands in their place, and the position after them."""
+    match = DECIMALS_OR_MARK.match(text, start)
+    if match is None:
         return "", False, start
-    if grouped_by and grouped_by in (found["separator"], found["sign"]):
+    if grouped_by and grouped_by in (match["separator"], match["mark"]):
         raise UnreadableAmount
-    decimals = found["decimals"] or ""
+    decimals = match["decimals"] or ""
     if len(decimals) > DECIMALS:
         raise TooManyDecimals
-    return decimals, found["sign"] is not None, found.end()
+    return decimals, match["mark"] is not None, match.end()
 
 
-def _refuse_continuation(text: str) -> None:
-    """Refuse what sticks to the number and is neither a space nor, perhaps, a currency."""
+def _reject_continuation(text: str) -> None:
+    """Rejects what follows the number directly, unless it is a space or may be a currency."""
     if EXPONENT.match(text):
         raise ExponentAmount
     if text[:1].isnumeric() and not text[0].isascii():
@@ -140,15 +140,15 @@ def _refuse_continuation(text: str) -> None:
 
 
 def _currency_after(text: str, start: int) -> tuple[str | None, int]:
-    found = AFTER.match(text, start)
-    if found is None:
+    match = AFTER.match(text, start)
+    if match is None:
         return None, start
-    currency = classify_word(found["word"])
+    currency = classify_word(match["word"])
     if currency is WordKind.TEXT and text[start].isspace():
         return None, start
     if currency is WordKind.OTHER_MONEY:
-        raise UnknownCurrency(found["word"])
-    end = END_OF_CURRENCY.match(text, found.end())
+        raise UnknownCurrency(match["word"])
+    end = END_OF_CURRENCY.match(text, match.end())
     if isinstance(currency, WordKind) or end is None:
         raise UnreadableAmount
     following = AFTER.match(text, end.end())

@@ -79,7 +79,7 @@ def page_context(
         "turn": _seconds_to_turn(page, now),
         "paper": _paper(page),
         "seller": shop.seller_name or shop.name,
-        "qr": qr_svg(link, alone=False) if link and page.state in SCANNED else "",
+        "qr": qr_svg(link, standalone=False) if link and page.state in SCANNED else "",
     }
 
 

@@ -15,7 +15,7 @@ from handlers.amounts.parser import (
     parse_refund,
     parse_request,
 )
-from handlers.text import LONGEST_TEXT
+from handlers.text import MAX_TEXT_LENGTH
 from storage.models.money import CURRENCIES, MIN_AMOUNT, Money
 
 LIMIT = 10_000_000
@@ -201,7 +201,7 @@ REFUSED: dict[type[refusals.AmountError], list[str]] = {
         "€125€",
         "125 kr. kr.",
     ],
-    refusals.DescriptionTooLong: ["125 " + "x" * (LONGEST_TEXT + 1)],
+    refusals.DescriptionTooLong: ["125 " + "x" * (MAX_TEXT_LENGTH + 1)],
 }
 
 
@@ -263,7 +263,7 @@ def test_a_refund_s_amount_is_read_in_the_payment_s_own_currency() -> None:
     assert parse_amount("1.239", currency="EUR", limit=LIMIT) == (Money(123_900, "EUR"), Money(123, "EUR"))
     assert parse_amount("5 kr", currency="NOK", limit=LIMIT) == Money(500, "NOK")
     for text, reason in {
-        "5 EUR": refusals.CurrencyMismatch,
+        "5 EUR": refusals.WrongCurrency,
         "5 kr please": refusals.UnreadableAmount,
         "1,01": refusals.AmountTooLarge,
         "1.234": refusals.AmountTooLarge,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from handlers.amounts import errors as refusals
 from handlers.amounts.parser import AmbiguousAmount, RequestedAmount, check_amount
-from handlers.text import LONGEST_TEXT
+from handlers.text import MAX_TEXT_LENGTH
 from tests.amounts.test_parser import LIMIT, read
 
 
@@ -75,7 +75,7 @@ def test_any_text_is_read_or_refused_and_nothing_else_happens(text: str) -> None
         return
     for choice in found.choices if isinstance(found, AmbiguousAmount) else (found,):
         choice.description.encode()
-        assert len(choice.description) <= LONGEST_TEXT
+        assert len(choice.description) <= MAX_TEXT_LENGTH
         assert not any(unicodedata.category(sign) in {"Cc", "Cs", "Zl", "Zp"} for sign in choice.description)
     if isinstance(found, RequestedAmount):
         check_amount(found.money, limit=LIMIT)
