@@ -92,7 +92,7 @@ def _check_permission(context: Context, command: CommandRoute) -> None:
     if said.is_anonymous or said.actor.is_shared_account:
         raise AnonymousSender
     if not command.is_available(context.role, context.chat_kind):
-        log.info("refused /%s to %s in chat %s", command.name, said.actor.id, said.chat.chat_id)
+        log.info("denied /%s to %s in chat %s", command.name, said.actor.id, said.chat.chat_id)
         raise PermissionDenied(id=said.actor.id)
     if said.forwarded and command.role > Role.NONE:
         raise ForwardedCommand

@@ -86,14 +86,14 @@ class Context:
     def message(self) -> IncomingMessage:
         """The message, in a door for commands."""
         if not isinstance(self.update, IncomingMessage):
-            raise TypeError("a door for commands was given a tap")
+            raise TypeError("a command handler was given a button press")
         return self.update
 
     @property
     def callback(self) -> CallbackQuery:
         """The tap, in a door for buttons."""
         if not isinstance(self.update, CallbackQuery):
-            raise TypeError("a door for buttons was given a message")
+            raise TypeError("a button handler was given a message")
         return self.update
 
     @property

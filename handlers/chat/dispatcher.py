@@ -44,7 +44,7 @@ class UpdateHandler:
         try:
             news = parse_update(job.payload)
         except Exception as error:  # whatever Telegram may have sent: it will not become readable
-            log.exception("an update cannot be read")
+            log.exception("an update cannot be parsed")
             return DeadLetter(f"{UNREADABLE}: {type(error).__name__}")
         bind_contextvars(update=job.key)
         match news:
@@ -87,14 +87,14 @@ class UpdateHandler:
         username = self._services.messenger.username
         if said.addressed_bot is not None:
             if not username:
-                return Retry("our own name is not known yet", 2)
+                return Retry("the bot's username is not known yet", 2)
             if said.addressed_bot.lower() != username.lower():
-                return Done("for another bot")
+                return Done("addressed to another bot")
         if said.command is None and said.chat.chat_id < 0:
-            return Done("not for us")
+            return Done("not addressed to the bot")
         context = await self._context(said, key)
         if not await self._rate_limits.allow_message(context):
-            return Done("strangers are heard so often only")
+            return Done("rate limit for guests")
         await self._services.db.write(messages.mark_unblocked, said.chat.chat_id)
         try:
             await command_dispatch.dispatch_command(context)
@@ -107,13 +107,13 @@ class UpdateHandler:
     async def _handle_callback(self, tapped: CallbackQuery, key: str) -> Outcome:
         context = await self._context(tapped, key)
         if not self._rate_limits.allow_callback(context):
-            return Done("strangers are seen so often only")
+            return Done("rate limit for guests")
         try:
             await self._run_callback(context)
             if not context.answered:
                 await self._services.messenger.answer_callback(tapped.query_id)
         except DeliveryError as failed:
-            log.info("the tap could not be answered: %s", failed)
+            log.info("a button press could not be answered: %s", failed)
         return Done()
 
     async def _run_callback(self, context: Context) -> None:
@@ -150,9 +150,9 @@ class UpdateHandler:
         if is_open:
             await self._services.db.write(messages.mark_unblocked, chat_id)
         elif await self._is_ours(chat_id) and await self._services.db.write(
-            messages.mark_blocked, chat_id, "the bot was shut out"
+            messages.mark_blocked, chat_id, "the bot was removed"
         ):
-            log.warning("the bot was shut out of chat %s", chat_id)
+            log.warning("the bot was removed from chat %s", chat_id)
 
     async def _is_ours(self, chat_id: int) -> bool:
         """Whether a shop speaks there; strangers come and go as they like."""

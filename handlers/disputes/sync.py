@@ -1,4 +1,4 @@
-"""Looks at a payment's disputes and fraud warnings at Stripe, and believes what it sees."""
+"""Retrieves a payment's disputes and fraud warnings from Stripe and applies them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class DisputeSync:
-    """Kvit does nothing about a dispute but tell: evidence is handed in by people, in Stripe's Dashboard."""
+    """Kvit only reports disputes: evidence is submitted by people in Stripe's Dashboard."""
 
     def __init__(
         self,
@@ -34,10 +34,10 @@ class DisputeSync:
         self._locks = locks
 
     async def sync(self, payment_id: str, *, warnings: bool) -> bool:
-        """Look at the disputes, or at the `warnings` instead; False if nothing could be seen.
+        """Retrieve and apply the disputes, or the fraud `warnings` instead; False if they could not be retrieved.
 
         Raises:
-            GatewayError: our key has no right to see them.
+            GatewayError: the API key lacks the permission.
         """
         async with self._locks.lock(payment_id):
             payment = await self._db.read(payment_queries.by_id, payment_id)

@@ -1,4 +1,4 @@
-"""Brings messages out: cards as they stand now, each fact once, in order per chat and within Telegram's limits."""
+"""Delivers the outbox: payment messages in their newest state, each notification once, in order per chat."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ from storage.models.shop import Shop
 log = logging.getLogger(__name__)
 
 MAX_SENDS = 2
-"""So often a new message is sent without hearing how it ended: one repeat is the worst, then a human decides."""
+"""Sends of a new message without a known outcome, at most: one repeat is tolerated, then an operator decides."""
 
 MAX_EDITS = 10
-"""So often an edit is tried that gets no answer, though Telegram can be reached; it must not hold its chat for ever."""
+"""Tries of an edit without a response, at most, so that it does not hold its chat up for ever."""
 
 OPEN_STATES = frozenset(
     {"ready", "failed", "expired", "ending", "creating", "requested", "error", "canceling", "processing", "reserved"}
 )
-"""States in which a deleted card is worth posting anew."""
+"""States in which a deleted payment message is sent again."""
 
-CHAT_UNAVAILABLE = "the chat is closed"
-"""How the reason begins for which a mail to a chat that does not let us in is set aside."""
+CHAT_UNAVAILABLE = "the chat is unavailable"
+"""How the reason begins for which a job to a chat that the bot cannot send to is dead-lettered."""
 
 
 class EditOutcomeUnknown(DeliveryError):
-    """An edit that may or may not have been shown."""
+    """An edit whose outcome is unknown."""
 
 
 class MessageDelivery:
-    """What happens to each mail of the outbox; the belt knows the rest."""
+    """Handles each job of the outbox; the worker does the rest."""
 
     def __init__(
         self,
@@ -83,13 +83,13 @@ class MessageDelivery:
         self._locks = KeyedLocks()
 
     async def handle(self, job: Job) -> Outcome:
-        """Send or edit what the mail stands for."""
+        """Send or edit what the job is about."""
         try:
             match job.kind:
                 case "payment_message":
                     async with self._locks.lock(
                         json.loads(job.payload)["payment"]
-                    ):  # of two, in two lanes, one posts it
+                    ):  # two jobs with two ordering keys: one of them sends it
                         return await self._update_payment_message(job)
                 case "notification":
                     return await self._send_notification(job)
@@ -100,19 +100,19 @@ class MessageDelivery:
                 case kind if kind in self._made:
                     return await self._build_and_send(job, self._made[kind])
                 case _:
-                    return DeadLetter(f"no such kind of mail: {job.kind}")
+                    return DeadLetter(f"unknown kind of job: {job.kind}")
         except DeliveryError as failed:
             return await self.handle_error(job, failed)
 
     async def _update_payment_message(self, job: Job) -> Outcome:
-        """Edit the card to the newest state, or post it; older versions are passed over."""
+        """Edit the payment message to the newest state, or send it; jobs for older versions do nothing."""
         payment, shop = await self._payment(json.loads(job.payload)["payment"])
         shown = await self._db.read(messages.get_payment_message, payment.id)
         if shown.exists and shown.shown_version >= payment.version:
-            return Done("shown already")
+            return Done("already shown")
         foreign = shown.chat.inline_message_id is None and await self._recipients.is_chat_detached(payment, shown.chat)
         if foreign and (shown.chat.chat_id < 0 or shown.message_id is None):
-            return Done("the chat is not the shop's any more")
+            return Done("the chat is not linked to the shop any more")
         chat, wait = await self.acquire_slot(job, shown.chat)
         if wait:
             return wait
@@ -129,7 +129,7 @@ class MessageDelivery:
                 return Done("the inline message was deleted")
             await self._db.write(messages.mark_deleted, payment.id, shown.message_id)
             if foreign or shown.is_deleted or display_state(payment, now) not in OPEN_STATES:
-                return Done("the card was deleted")
+                return Done("the payment message was deleted")
             return Snooze(0)
         await self._db.write(messages.mark_shown, payment.id, payment.version, now=now)
         return Done()
@@ -137,14 +137,14 @@ class MessageDelivery:
     async def _send_payment_message(
         self, job: Job, payment: Payment, shop: Shop, shown: PaymentMessage, chat: ChatTarget
     ) -> Outcome:
-        """Post the card. That it is begun is written down first, so that a repeat is counted."""
+        """Send the payment message. The send is counted before it happens, so that a repeated one is known."""
         if shown.is_deleted and display_state(payment, self._clock.now()) not in OPEN_STATES:
-            return Done("the card was deleted")
+            return Done("the payment message was deleted")
         if shown.send_attempts >= MAX_SENDS:
-            return DeadLetter("the card was sent without an answer too often")
+            return DeadLetter("the payment message was sent too often without a response")
         if (
             shown.send_attempts and not job.attempts
-        ):  # begun by a process that died; a doubtful try was looked into before
+        ):  # counted by a process that crashed; an unknown outcome was handled before
             await self._reach()
         await self._db.write(messages.mark_sending, payment.id)
         now = self._clock.now()
@@ -160,15 +160,15 @@ class MessageDelivery:
         return Done()
 
     async def _send_notification(self, job: Job) -> Outcome:
-        """Send a notice as a reply to the card, unless it no longer holds."""
+        """Send a notification as a reply to the payment message, unless it is not true any more."""
         payment_id, event = event_of_job(job)
         payment, shop = await self._payment(payment_id)
         message = await self._words(payment, shop, event) if is_still_true(payment, event) else None
         if message is None:
-            return Done("overtaken")
+            return Done("not true any more")
         shown = await self._db.read(messages.get_payment_message, payment.id)
         if await self._recipients.redirect_to_admins(job, payment, shown.chat, message):
-            return Done("the chat is not the shop's any more")
+            return Done("the chat is not linked to the shop any more")
         chat, wait = await self.acquire_slot(job, shown.chat)
         if wait:
             return wait
@@ -176,22 +176,22 @@ class MessageDelivery:
         return Done()
 
     async def _words(self, payment: Payment, shop: Shop, event: PaymentEvent) -> Message | None:
-        """What a notice says; None if that no longer holds."""
+        """The notification's text; None if it is not true any more."""
         if self._recipients.handles(event):
             return await self._recipients.notice(payment, shop, event)
         return payment_notification(payment, event, self._display.view(shop, self._clock.now()))
 
     async def _tell_admins(self, job: Job) -> Outcome:
-        """Put a message to each admin of the shop; they are sent like any other."""
+        """Enqueue a message to each admin of the shop."""
         payment, shop = await self._payment(json.loads(job.payload)["payment"])
         await self._recipients.notify_admins(job, payment, shop)
         return Done()
 
     async def _build_and_send(self, job: Job, maker: outbox_message.MessageBuilder) -> Outcome:
-        """Send a message whose words are made now; its maker learns how it ended."""
+        """Build a message now and send it; its builder learns the outcome."""
         outgoing = await maker.build_message(job)
         if outgoing is None:
-            return Done("not wanted any more")
+            return Done("not needed any more")
         try:
             verdict = await self._send_post(job, outgoing)
         except DeliveryError as failed:
@@ -206,13 +206,13 @@ class MessageDelivery:
         return verdict
 
     async def _send_post(self, job: Job, outgoing: outbox_message.OutboxMessage) -> Outcome:
-        """Send or edit a message whose words are settled."""
+        """Send or edit a message whose text is stored."""
         if not await self._recipients.may_receive(outgoing):
-            return Done("the chat is not the shop's any more")
+            return Done("the chat is not linked to the shop any more")
         chat, wait = await self.acquire_slot(job, outgoing.chat)
         if wait:
             return wait
-        moved = chat.chat_id != outgoing.chat.chat_id  # then numbers of messages mean others
+        moved = chat.chat_id != outgoing.chat.chat_id  # then message ids mean other messages
         if outgoing.edit_message_id is not None:
             if not moved:
                 await self._edit(chat, outgoing.edit_message_id, outgoing.message)
@@ -221,7 +221,7 @@ class MessageDelivery:
         return Done()
 
     async def _edit(self, chat: ChatTarget, message_id: int | None, message: Message) -> None:
-        """Edit; twice is as good as once, so a doubtful one is tried more often than a new message."""
+        """Edit. An edit can be repeated, so one with an unknown outcome is tried more often than a new message."""
         try:
             await self._messenger.edit(chat, message_id, message)
         except DeliveryError as failed:
@@ -230,7 +230,7 @@ class MessageDelivery:
             raise
 
     async def _reach(self) -> None:
-        """Before a doubtful message is sent once more: make sure that Telegram answers at all."""
+        """Before a message with an unknown outcome is sent again, make sure that Telegram answers at all."""
         try:
             await self._messenger.get_me()
         except DeliveryError as failed:
@@ -238,7 +238,7 @@ class MessageDelivery:
             raise
 
     async def _send(self, chat: ChatTarget, message: Message, reply_to: int | None, *, silent: bool = False) -> int:
-        """Send; a topic that was closed meanwhile does not keep money news back."""
+        """Send; if the topic was closed, send money news outside of it."""
         try:
             return await self._messenger.send(chat, message, reply_to=reply_to, silent=silent)
         except DeliveryError as failed:
@@ -247,9 +247,11 @@ class MessageDelivery:
             return await self._messenger.send(replace(chat, thread_id=None), message, silent=silent)
 
     async def acquire_slot(self, job: Job, chat: ChatTarget) -> tuple[ChatTarget, Snooze | DeadLetter | Done | None]:
-        """Where the chat is now, and whether it has to wait: Telegram's own word first, then our own pace.
+        """The chat's newest id, and the outcome if it has to wait.
 
-        What was tried before without an answer is not tried again before Telegram answers at all.
+        For Telegram's `retry_after`, then for our rate limit.
+
+         A job whose last try had no response waits until Telegram answers.
         """
         now = self._clock.now()
         state = await self._db.read(messages.get_chat_status, chat.chat_id)
@@ -267,7 +269,7 @@ class MessageDelivery:
         return chat, None
 
     async def handle_error(self, job: Job, error: DeliveryError) -> Outcome:
-        """What becomes of a mail that Telegram did not take; only an unsure try counts, the others surely failed."""
+        """The outcome of a job that Telegram did not accept; only tries without a response are limited in number."""
         chat_id = await self._chat_of(job)
         if error.moved_to is not None:
             for payment_id in await self._db.write(messages.migrate_chat, chat_id, error.moved_to):
@@ -280,12 +282,12 @@ class MessageDelivery:
             return Snooze(error.retry_after)
         if error.permanent:
             return await self._refused(job, chat_id, error)
-        log.warning("a message (%s) did not get out: %s", job.kind, error)
+        log.warning("a message (%s) was not delivered: %s", job.kind, error)
         pause = 1 + backoff(job.attempts, first=4.0, longest=30.0, jitter=1.0, chance=self._chance())
         if not error.outcome_unknown:
             return Snooze(pause)
         if job.attempts + 1 >= (MAX_EDITS if isinstance(error, EditOutcomeUnknown) else MAX_SENDS):
-            return DeadLetter(f"tried {job.attempts + 1} times without an answer")
+            return DeadLetter(f"no response in {job.attempts + 1} attempts")
         return Retry(str(error), pause)
 
     async def _refused(self, job: Job, chat_id: int, error: DeliveryError) -> Outcome:
@@ -293,11 +295,11 @@ class MessageDelivery:
         if isinstance(verdict, Done) or not error.chat_unavailable:
             return verdict
         if await self._db.write(messages.mark_blocked, chat_id, str(error)):
-            log.error("chat %s is closed to the bot: %s", chat_id, error)
+            log.error("the bot cannot send to chat %s: %s", chat_id, error)
         return DeadLetter(f"{CHAT_UNAVAILABLE} ({chat_id}): {error}")
 
     async def _chat_of(self, job: Job) -> int:
-        """The chat that a mail goes to; where a card stands counts, not where it was asked for."""
+        """The chat that a job goes to: where the payment message is, not where the payment was requested."""
         if job.kind == "message" or job.kind in self._made:
             return (await self._db.read(messages.get_chat_status, int(job.ordering_key))).chat_id
         shown = await self._db.read(messages.get_payment_message, json.loads(job.payload)["payment"])
@@ -307,7 +309,7 @@ class MessageDelivery:
         payment = await self._db.read(payment_queries.by_id, payment_id)
         shop = await self._db.read(shops.get_shop, payment.shop_id) if payment else None
         if payment is None or shop is None:
-            raise LookupError("a mail about a payment that is not there")
+            raise LookupError("a job about an unknown payment")
         bind_contextvars(payment=payment.reference)
         return payment, shop
 

@@ -1,4 +1,4 @@
-"""How a message waits in the outbox: what it says and where it goes, as JSON, so that a restart sends the same one."""
+"""A message in the outbox: its text and target as JSON, so that a restart sends the same one."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from storage.models.payment import ChatTarget
 
 @dataclass(frozen=True)
 class OutboxMessage:
-    """One message to be sent (`edits` is None) or to be shown instead of the message `edits`.
+    """A message to send, or to show instead of the message `edit_message_id`.
 
-    With a `shop` it is said only where that shop may still be spoken of by then. What is said in `passing` is nobody's
-    trouble if it cannot be said.
+     With a `shop` it is sent only if the chat may still read about that shop. A `best_effort` message is not missed if
+    it cannot be sent.
     """
 
     chat: ChatTarget
@@ -29,31 +29,31 @@ class OutboxMessage:
 
 
 class MessageBuilder(Protocol):
-    """Makes the words of a kind of mail when it is sent, because they must not be kept."""
+    """Builds the message of a kind of job when it is sent, because its text must not be stored."""
 
     async def build_message(self, mail: Job) -> OutboxMessage | None:
-        """The message; None if it is not wanted any more."""
+        """The message; None if it is not needed any more."""
 
     async def on_sent(self, mail: Job) -> None:
-        """It was sent."""
+        """Called once it was sent."""
 
     async def on_chat_unavailable(self, mail: Job) -> None:
-        """The chat it should go to does not let us in."""
+        """Called if the bot cannot send to the chat."""
 
 
 def chat_ordering_key(chat_id: int) -> str:
-    """Messages of one chat leave in the order they were put."""
+    """The ordering key of a chat: its messages are sent in order of creation."""
     return str(chat_id)
 
 
 def to_job(outgoing: OutboxMessage, *, key: str) -> NewJob:
-    """The mail that keeps the message; the same `key` is sent once."""
+    """The job for the message; the same `key` is sent once."""
     body = json.dumps(asdict(outgoing), ensure_ascii=False, separators=(",", ":"))
     return NewJob(key, chat_ordering_key(outgoing.chat.chat_id), "message", body.encode(errors="replace"))
 
 
 def from_job(job: Job) -> OutboxMessage:
-    """The message that a mail keeps."""
+    """The message of a job."""
     said = json.loads(job.payload)
     message = said["message"]
     keyboard = tuple(tuple(Button(**button) for button in row) for row in message["keyboard"])
@@ -69,7 +69,7 @@ def from_job(job: Job) -> OutboxMessage:
 
 
 def undeliverable(job: Job, reason: str) -> Done | DeadLetter:
-    """What becomes of a message that Telegram refuses: no human has to see to an edit, or to a word in passing."""
+    """The outcome of a message that Telegram rejects: edits and best-effort messages need no operator."""
     outgoing = from_job(job) if job.kind == "message" else None
     may_be_lost = outgoing is not None and (outgoing.edit_message_id is not None or outgoing.best_effort)
-    return Done(f"not said: {reason}") if may_be_lost else DeadLetter(reason)
+    return Done(f"not sent: {reason}") if may_be_lost else DeadLetter(reason)

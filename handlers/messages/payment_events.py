@@ -1,4 +1,4 @@
-"""What a change of a payment tells the chat: the card when its looks change, and each fact once as a notice."""
+"""Which jobs a change of a payment causes: the payment message is edited, and each event is notified once."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from storage.models.payment import AttemptStatus, CancellationReason, Origin, Pa
 SHOWN_BY_MESSAGE_ONLY = frozenset(
     {CancellationReason.REQUESTED, CancellationReason.RELEASED, CancellationReason.REJECTED}
 )
-"""Ends that somebody in the chat just asked for, or that the card says a moment after he asked."""
+"""Reasons that the chat has just been told by an answer or sees in the payment message."""
 
 
 @dataclass(frozen=True)
 class PaymentEvent:
-    """Something worth a sound: `name` is unique for the payment, `number` the attempt it is about (0: none).
+    """An event worth a notification. `name` is unique for the payment; `number` is the attempt it concerns (0: none).
 
-    `about` is the refund, dispute or warning that it is about, if it is about one.
+    `about` is the refund, dispute or fraud warning it concerns, if any.
     """
 
     name: str
@@ -36,20 +36,20 @@ class PaymentEvent:
 
 
 def jobs_for_change(before: Payment, after: Payment) -> tuple[NewJob, ...]:
-    """The card as one mail if it has to be shown anew, then a mail for each fact."""
+    """One job to edit the payment message if it looks different, then one for each event."""
     jobs = [message_update_job(after)] if _looks_different(before, after) else []
     return (*jobs, *(notification_job(after, event) for event in events_of_change(before, after)))
 
 
 def notification_job(payment: Payment, event: PaymentEvent) -> NewJob:
-    """The mail that tells a fact, as a reply to the card."""
+    """The job of a notification, sent as a reply to the payment message."""
     body = {"payment": payment.id, "name": event.name, "number": event.number, "about": event.about}
     lane = chat_ordering_key(payment.chat.chat_id)
     return NewJob(f"{payment.id}:{event.key}", lane, "notification", json.dumps(body).encode())
 
 
 def message_update_job(payment: Payment) -> NewJob:
-    """The mail that has the card shown in this version or a newer one."""
+    """The job that shows the payment message in this version or a newer one."""
     key = f"{payment.id}:message:{payment.version}"
     return NewJob(
         key, chat_ordering_key(payment.chat.chat_id), "payment_message", json.dumps({"payment": payment.id}).encode()
@@ -81,23 +81,23 @@ def events_of_change(before: Payment, after: Payment) -> Iterator[PaymentEvent]:
 
 
 def _wish_was_dropped(before: Payment, after: Payment) -> bool:
-    """Whether what somebody asked for is not done after all, and nothing else came of it either."""
+    """Whether a capture, release or cancel request was withdrawn and nothing else came of it."""
     dropped = before.capture_requested_by is not None and after.capture_requested_by is None
-    if after.status is not before.status:  # what came of it is told instead
+    if after.status is not before.status:  # that change is notified instead
         return False
     return dropped or (before.cancel_requested_by is not None and after.cancel_requested_by is None)
 
 
 def event_of_job(job: Job) -> tuple[str, PaymentEvent]:
-    """The payment's id and the fact that a notice is about."""
+    """The payment's id and the event of a notification job."""
     said = json.loads(job.payload)
     return said["payment"], PaymentEvent(said["name"], said["number"], said.get("about", ""))
 
 
 def is_still_true(payment: Payment, event: PaymentEvent) -> bool:
-    """Whether a notice may still be sent: news of an attempt, a hold or a wish is stale once the payment went on.
+    """Whether a notification is still true: news of an attempt, hold or request is stale once the payment moved on.
 
-    That money came, or that the request is over, never is.
+    That money was received, or that the request is closed, stays true.
     """
     if event.name.startswith("hold_expiring") or event.name == "authorized":
         return payment.status is PaymentStatus.AUTHORIZED
@@ -110,9 +110,9 @@ def is_still_true(payment: Payment, event: PaymentEvent) -> bool:
 
 
 def _looks_different(before: Payment, after: Payment) -> bool:
-    """Whether the card says something else; a version that rose alone asks for the card to be shown again.
+    """Whether the payment message looks different; a version that rose alone asks for it to be shown again.
 
-    What was only just asked of Stripe is not worth an edit: the answer comes in a moment, or trouble does.
+    A call to Stripe that has just begun is not worth an edit: its response, or an error, follows in a moment.
     """
     if after.attempt.status is AttemptStatus.REQUESTED and not (after.last_error or after.cancel_requested):
         return False

@@ -1,4 +1,4 @@
-"""What a card says and which buttons it has: one message that shows a payment as it is now."""
+"""The payment message and its buttons: one message that shows a payment as it is now."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ STATE_ICONS = {
     "canceled": "🚫",
     "rejected": "❌",
 }
-"""A mark for each state, of its own shape, so that nobody has to tell colours apart; the words say it as well."""
+"""An icon for each state, each of its own shape, so that colours need not be told apart; the text says it as well."""
 
 
 @dataclass(frozen=True)
 class MessageContext:
-    """What a card needs to know besides the payment; `public_url` is where its page is, if it has one."""
+    """What the payment message shows besides the payment. `public_url` is where its page is, None without pages."""
 
     shop: Shop
     now: datetime
@@ -53,31 +53,31 @@ class MessageContext:
 
 @dataclass(frozen=True)
 class DisplaySettings:
-    """What holds for all cards here: how the wallet is named (auto, MobilePay or Vipps), and where the pages are."""
+    """Settings of all payment messages: the wallet's name (auto, MobilePay or Vipps), and where the pages are."""
 
     wallet_name: str = "auto"
     public_url: str | None = None
 
     def view(self, shop: Shop, now: datetime, refunds: Sequence[Refund] = ()) -> MessageContext:
-        """The view of a card of this shop at `now`."""
+        """The context of a payment message of this shop at `now`."""
         return MessageContext(
             shop, now, i18n.wallet_name(self.wallet_name, now, shop.time_zone), refunds, self.public_url
         )
 
 
 def access_removed_message(payment: Payment, shop: Shop) -> Message:
-    """What stays of a card in the private chat of somebody who has no role in the shop any more."""
+    """What remains of a payment message in the private chat of a person who lost their role in the shop."""
     return Message(html(shop.language, "message.access_removed", ref=payment.reference, shop=shop.name))
 
 
 def request_message_id(payment: Payment, chat: ChatTarget) -> int | None:
-    """The message that asked for the payment, if it is one of this chat: a group that moved counts anew."""
+    """The message that requested the payment, if it is in this chat; in a migrated group ids mean other messages."""
     kind, chat_id, message_id = [*payment.request_key.split(":"), "", ""][:3]
     return int(message_id) if kind == "message" and chat_id == str(chat.chat_id) else None
 
 
 def payment_message(payment: Payment, view: MessageContext) -> Message:
-    """The card of the payment as it stands at `view.now`."""
+    """The payment message as of `view.now`."""
     state = display_state(payment, view.now)
     head = html(view.shop.language, f"message.{state}")
     lines = [
@@ -94,7 +94,7 @@ def payment_message(payment: Payment, view: MessageContext) -> Message:
 
 
 def display_state(payment: Payment, now: datetime) -> str:
-    """One word for what the card shows, the second half of the key of its headline."""
+    """The state that the message shows: the second half of its headline's message id."""
     match payment.status:
         case PaymentStatus.SUCCEEDED if payment.amount_refunded:
             return "refunded" if payment.amount_refunded >= payment.amount_received else "partly_refunded"
@@ -131,7 +131,7 @@ def _end(reason: CancellationReason | None) -> str:
 
 
 def _dash(said: str) -> SafeHtml:
-    """The request's text behind the amount, harmless and set apart."""
+    """The request's description behind the amount, escaped."""
     return SafeHtml(f" – {i18n.escaped(said)}" if said else "")
 
 
@@ -172,7 +172,7 @@ def _details(payment: Payment, state: str, view: MessageContext) -> list[str]:
 
 
 def _keyboard(payment: Payment, state: str, view: MessageContext) -> Keyboard:
-    """The buttons that make sense now; none once the payment has ended."""
+    """The buttons that make sense now; none once the payment is closed."""
     language, page = view.shop.language, page_url(view.public_url, payment)
     rows = [*(page_buttons(payment, state, page, language) if page else link_buttons(payment, state, language))]
     if state == "reserved":
@@ -183,7 +183,7 @@ def _keyboard(payment: Payment, state: str, view: MessageContext) -> Keyboard:
 
 
 LONGEST_COPY = 256
-"""Characters that Telegram lets a button copy."""
+"""Characters that Telegram lets a copy button copy."""
 
 
 PAYABLE_STATES = {
@@ -192,16 +192,16 @@ PAYABLE_STATES = {
     "failed": "message.page_failed_more",
     "expired": "message.page_expired_more",
 }
-"""States in which a customer may be sent to the page, and what the card says of it."""
+"""States in which a customer can be sent to the page, and the line that goes with it."""
 
 
 def page_url(public_url: str | None, payment: Payment) -> str | None:
-    """The stable address of the payment's page; None where nobody can reach one."""
+    """The stable URL of the payment's page; None if no customer can reach it."""
     return f"{public_url}/p/{payment.page_token}" if public_url else None
 
 
 def page_lines(payment: Payment, state: str, page: str, *, language: str, wallet: str, time_zone: str) -> list[str]:
-    """What to do with the page's link, and the link; nothing where it leads to no payment any more."""
+    """The page's URL and what to do with it; nothing if the payment cannot be paid any more."""
     if state not in PAYABLE_STATES:
         return []
     until = i18n.format_datetime(language, payment.expires_at, time_zone)
@@ -210,7 +210,7 @@ def page_lines(payment: Payment, state: str, page: str, *, language: str, wallet
 
 
 def page_buttons(payment: Payment, state: str, page: str, language: str) -> Keyboard:
-    """*Pay* by the shortest way that works now; everything that is passed on carries the page's link."""
+    """*Pay* by the shortest way that works now; the buttons that pass the link on carry the page's URL."""
     if state not in PAYABLE_STATES:
         return ()
     direct = payment.attempt.redirect_url if state == "ready" else None
@@ -219,7 +219,7 @@ def page_buttons(payment: Payment, state: str, page: str, language: str) -> Keyb
 
 
 def link_buttons(payment: Payment, state: str, language: str) -> Keyboard:
-    """The same without a page: Stripe's link while it is fresh, then a button that asks for another."""
+    """The same without a page: Stripe's link while it is usable, then a button for another one."""
     link = payment.attempt.redirect_url
     if state == "ready" and link:
         return _rows(payment, link, link, language)
@@ -229,7 +229,7 @@ def link_buttons(payment: Payment, state: str, language: str) -> Keyboard:
 
 
 def share_url(link: str, payment: Payment, language: str) -> str:
-    """Telegram's own way to pass a link on into another chat (core.telegram.org/widgets/share)."""
+    """Telegram's link for sharing a URL (core.telegram.org/widgets/share)."""
     said = text(
         language, "message.share", amount=i18n.money(language, payment.amount), text=payment.description
     ).strip()
@@ -244,7 +244,7 @@ def _rows(payment: Payment, pay: str, link: str, language: str, more: tuple[Butt
 
 
 def payment_notification(payment: Payment, event: PaymentEvent, view: MessageContext) -> Message:
-    """What a fact says about the payment as it is now."""
+    """The text of an event, about the payment as it is now."""
     language = view.shop.language
     holes = {"ref": payment.reference, "amount": payment.amount, "wallet": view.wallet}
     if event.name in {"failed", "expired"}:

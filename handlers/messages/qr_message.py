@@ -1,4 +1,4 @@
-"""The QR code in the chat: posted below the card when somebody asks for it, and taken away when the payment is over."""
+"""The QR code in the chat: sent below the payment message on request, and deleted when the payment is closed."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from storage.models.shop import Shop
 log = logging.getLogger(__name__)
 
 QR_MESSAGE = "qr_message"
-"""The kind of mail that has the code of a payment's page posted."""
+"""The kind of job that sends the QR code of a payment's page."""
 
 
 def qr_message_job(payment: Payment, *, key: str) -> NewJob:
-    """The mail that has the code posted, once for each `key`."""
+    """The job that sends the code, once for each `key`."""
     return NewJob(
         key, chat_ordering_key(payment.chat.chat_id), QR_MESSAGE, json.dumps({"payment": payment.id}).encode()
     )
 
 
 class QrMessages:
-    """Stands before the outbox, which brings everything else out."""
+    """Handles jobs about QR codes and passes all others to `MessageDelivery`."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class QrMessages:
         self._display = display
 
     async def deliver(self, job: Job) -> Outcome:
-        """Post a code; and after a card was shown, take the code away that leads to nothing any more."""
+        """Send a code; after a payment message was edited, delete a code that leads to nothing any more."""
         if job.kind == QR_MESSAGE:
             return await self._picture(job)
         verdict = await self._outbox.handle(job)
@@ -62,7 +62,7 @@ class QrMessages:
         shop = await self._db.read(shops.get_shop, payment.shop_id) if payment else None
         page = page_url(self._display.public_url, payment) if payment else None
         if payment is None or shop is None or page is None or not _is_wanted(payment):
-            return Done("there is nothing to scan any more")
+            return Done("the payment cannot be paid any more")
         shown = await self._db.read(messages.get_payment_message, payment.id)
         chat, wait = await self._outbox.acquire_slot(job, shown.chat)
         if wait:
@@ -82,8 +82,8 @@ class QrMessages:
         return Done()
 
     async def _refused(self, job: Job, shop: Shop, chat: ChatTarget, error: DeliveryError) -> Outcome:
-        """A chat that takes no pictures may well take words; so it is told in words, and the chat stays open."""
-        log.warning("a picture was not taken: %s", error)
+        """A chat that accepts no pictures may accept text, so the answer is a text and the chat counts as available."""
+        log.warning("Telegram did not accept a QR code: %s", error)
         try:
             await self._messenger.send(chat, Message(html(shop.language, "qr.refused")))
         except DeliveryError as closed:
@@ -97,14 +97,14 @@ class QrMessages:
             await self._remove(payment_id, chat, picture[1])
 
     async def _remove(self, payment_id: str, chat: ChatTarget, picture_id: int) -> None:
-        """Delete it; one that stays for whatever reason does no harm, for its page is right whenever it is opened."""
+        """Delete it; if that fails no harm is done, for its page is right whenever it is opened."""
         try:
             await self._messenger.delete(chat, picture_id)
         except DeliveryError as failed:
-            log.info("a picture stays: %s", failed)
+            log.info("a QR code could not be deleted: %s", failed)
         await self._db.write(messages.set_qr_message, payment_id, None)
 
 
 def _is_wanted(payment: Payment) -> bool:
-    """Whether somebody may still scan it to pay."""
+    """Whether the payment can still be paid by scanning it."""
     return payment.is_payable and payment.cancel_requested is None

@@ -1,4 +1,4 @@
-"""What the outbox has to know of refunds and disputes to show and tell them, looked up at the moment of sending."""
+"""Who may read about a refund or dispute, decided at the moment of sending."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from storage.refunds import RefundRepository
 
 
 class Recipients:
-    """Refunds and disputes as messages."""
+    """Looks up refunds and disputes when their messages are sent, and who may receive them."""
 
     def __init__(
         self,
@@ -42,35 +42,35 @@ class Recipients:
         self._clock = clock
 
     async def of_card(self, payment: Payment) -> Sequence[Refund]:
-        """The refunds that a card has to show; nothing was received, so there are none."""
+        """The refunds that a payment message lists; none if nothing was received."""
         return await self._db.read(self._refunds.for_payment, payment.id) if payment.amount_received else ()
 
     @staticmethod
     def handles(event: PaymentEvent) -> bool:
-        """Whether a notice is about money that goes out."""
+        """Whether a notification is about a refund, dispute or fraud warning."""
         return event.name.startswith(("refund_", "dispute"))
 
     async def is_chat_detached(self, payment: Payment, chat: ChatTarget) -> bool:
-        """Whether the payment's chat is not the shop's any more, so that nothing of it is said there."""
+        """Whether the payment's chat is linked to another shop, or its member has lost their role, so that it gets no news."""
         return not await self._authorization.chat_belongs_to_shop(payment.shop_id, chat)
 
     async def may_receive(self, outgoing: OutboxMessage) -> bool:
-        """Whether a message may still be said where it was to go: who was to read it may have lost his role."""
+        """Whether the message may still be sent to its chat: its reader may have lost the role."""
         return outgoing.shop is None or await self._authorization.chat_belongs_to_shop(outgoing.shop, outgoing.chat)
 
     async def redirect_to_admins(self, job: Job, payment: Payment, chat: ChatTarget, message: Message) -> bool:
-        """Have each admin of the shop told what cannot be said in the payment's chat any more; False if it can."""
+        """Send a notification to each admin instead if the payment's chat may not have it; False if it may."""
         if not await self.is_chat_detached(payment, chat):
             return False
         await self._to_each(job, payment.shop_id, message)
         return True
 
     async def notice(self, payment: Payment, shop: Shop, event: PaymentEvent) -> Message | None:
-        """The words of such a notice; None if it no longer holds."""
+        """The text of such a notification; None if it is not true any more."""
         thing, _, detail = event.about.partition(":")
         if event.name == "dispute":
             dispute = await self._db.read(self._disputes.find, thing)
-            if dispute is None or dispute.status != detail:  # it has gone on, which is told by itself
+            if dispute is None or dispute.status != detail:  # it has changed since, which has a notification of its own
                 return None
             return words.dispute_notification(payment, shop, dispute, status=detail)
         refund = await self._db.read(self._refunds.find, thing)
@@ -81,7 +81,7 @@ class Recipients:
         return words.refund_notification(payment, shop, event, refund, room=room)
 
     async def notify_admins(self, job: Job, payment: Payment, shop: Shop) -> None:
-        """Put a message to each admin of the shop; the same mail puts the same messages."""
+        """Enqueue the message for each admin of the shop; the same job enqueues the same messages."""
         said = json.loads(job.payload)
         message = await self._details(payment, shop, said["name"], said["about"])
         if message is not None:

@@ -1,4 +1,4 @@
-"""What refunds, disputes and warnings tell: the card anew, a notice in the chat, a word to the shop's admins."""
+"""Which jobs refunds, disputes and fraud warnings cause: an edit, a notification, messages to admins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from storage.models.refund import Refund, RefundStatus
 
 R = RefundStatus
 VISIBLE_STATUSES = frozenset({R.APPROVED, R.PENDING, R.REQUIRES_ACTION, R.SUCCEEDED, R.FAILED, R.CANCELED, R.REJECTED})
-"""Refunds that a card shows: those that were approved, whatever became of them."""
+"""Refunds that a payment message lists: those that were approved, whatever became of them."""
 
 NOTIFIED_STATUSES = frozenset({R.PENDING, R.REQUIRES_ACTION, R.SUCCEEDED, R.FAILED, R.CANCELED, R.REJECTED})
 VALID_WHILE = {
@@ -22,16 +22,16 @@ VALID_WHILE = {
     "refund_succeeded": R.SUCCEEDED,
     "refund_rejected": R.REJECTED,
 }
-"""News that is dropped once the refund went on: what is said is true when it is said."""
+"""Notifications that are dropped once the refund has another status."""
 
 NOTIFY_ADMINS = "notify_admins"
-"""The kind of mail that tells each admin of a shop in private."""
+"""The kind of job that sends a message to each admin of a shop in private."""
 
 
 def jobs_for_refund(payment: Payment, before: Refund | None, after: Refund) -> tuple[NewJob, ...]:
-    """The card as it is now, and what has become true of the refund, each once.
+    """One job to edit the payment message, and one for each event of the refund.
 
-    What was only just asked of Stripe is not worth an edit: the answer comes in a moment, or trouble does.
+    A call to Stripe that has just begun is not worth an edit: its response, or an error, follows in a moment.
     """
     only_asked = after.status is R.APPROVED and after.last_error is None
     is_news = after.status in VISIBLE_STATUSES and not only_asked and _looks_different(before, after)
@@ -52,7 +52,7 @@ def jobs_for_refund(payment: Payment, before: Refund | None, after: Refund) -> t
 
 
 def _looks_different(before: Refund | None, after: Refund) -> bool:
-    """Whether the card says something else of it; how often Stripe was out of reach is not on the card."""
+    """Whether the payment message shows the refund differently; Stripe's errors are not shown there."""
     return before is None or _shown(before) != _shown(after)
 
 
@@ -62,18 +62,18 @@ def _shown(refund: Refund) -> tuple[object, ...]:
 
 
 def jobs_for_dispute(payment: Payment, dispute: Dispute) -> tuple[NewJob, ...]:
-    """A dispute that is new or went on: shortly in the chat, with its reason and deadline to the admins."""
+    """A new or changed dispute: a short notification in the chat, reason and deadline to the admins."""
     event = PaymentEvent("dispute", about=f"{dispute.id}:{dispute.status}")
     return message_update_job(payment), notification_job(payment, event), admin_notification_job(payment, event)
 
 
 def jobs_for_fraud_warning(payment: Payment, warning: FraudWarning) -> tuple[NewJob, ...]:
-    """A fraud warning is the admins' business."""
+    """A fraud warning: to the admins alone."""
     return (admin_notification_job(payment, PaymentEvent("fraud_warning", about=warning.id)),)
 
 
 def admin_notification_job(payment: Payment, event: PaymentEvent) -> NewJob:
-    """The mail that becomes a message to each admin of the shop."""
+    """The job that becomes a message to each admin of the shop."""
     body = {"payment": payment.id, "name": event.name, "number": 0, "about": event.about}
     return NewJob(
         f"{payment.id}:{NOTIFY_ADMINS}:{event.key}",

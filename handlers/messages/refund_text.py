@@ -1,4 +1,4 @@
-"""The words of refunds, holds and disputes: a line on the card, a notice in the chat, the details for admins."""
+"""Texts about refunds, holds and disputes: lines of the payment message, notifications, details for admins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from storage.models.shop import Shop
 from storage.refunds import RefundLimits
 
 MOST_LINES = 6
-"""Refunds that a card lists; the sums above them hold for all."""
+"""Refunds that a payment message lists at most; the sums above them include all."""
 
 PENDING_REASONS = frozenset({"insufficient_funds", "charge_pending", "processing"})
 REFUND_FAILURES = frozenset(
@@ -37,7 +37,7 @@ REFUND_FAILURES = frozenset(
         "refunded_meanwhile",
     }
 )
-"""Open lists of Stripe's; whatever is not here is told in general words."""
+"""Open lists of Stripe's; a value that is not here gets a general text."""
 
 DISPUTE_REASONS = frozenset(
     {
@@ -69,7 +69,7 @@ DASHBOARD = "https://dashboard.stripe.com/"
 
 
 def refund_lines(payment: Payment, refunds: Iterable[Refund], language: str) -> list[str]:
-    """What a card says below its headline of money that went or goes back, and of a dispute."""
+    """The lines of a payment message about refunds and disputes."""
     lines: list[str] = []
     if payment.dispute_status:
         lines.append(html(language, f"message.disputed_{payment.dispute_status}"))
@@ -82,7 +82,7 @@ def refund_lines(payment: Payment, refunds: Iterable[Refund], language: str) -> 
 
 
 def hold_buttons(payment: Payment, language: str) -> tuple[tuple[Button, ...], ...]:
-    """Take it or let it go, each with the amount; a tap asks once more before it does anything."""
+    """Capture and release, each with the amount; a press asks for confirmation first."""
     amount = i18n.money(language, payment.amount)
     return (
         (Button(text(language, "button.capture", amount=amount), data=f"k:{payment.id}", style="success"),),
@@ -93,7 +93,7 @@ def hold_buttons(payment: Payment, language: str) -> tuple[tuple[Button, ...], .
 def refund_notification(
     payment: Payment, shop: Shop, event: PaymentEvent, refund: Refund, *, room: RefundLimits
 ) -> Message:
-    """What has become of a refund, for the chat, and what can still go back."""
+    """What became of a refund, for the chat, and what can still be refunded."""
     language, left = shop.language, Money(room.refundable, payment.amount.currency)
     unseen = event.name == "refund_expired" and refund.last_error is not None
     said = html(
@@ -114,9 +114,9 @@ def refund_notification(
 
 
 def _what_next(refund: Refund, room: RefundLimits) -> str:
-    """What to do about a refund that the customer did not get: whoever gives it in another way must not pay it twice.
+    """What to do about a refund that the customer did not get, so that it is not paid twice.
 
-    Where less can go back than was to go back, something of it has gone back otherwise meanwhile.
+    If less can be refunded than this refund, something was refunded elsewhere since.
     """
     is_covered = room.refundable < refund.amount.minor
     if room.blocked_by_dispute or (is_covered and room.lost_to_disputes > 0):
@@ -127,12 +127,12 @@ def _what_next(refund: Refund, room: RefundLimits) -> str:
 
 
 def retry_until(refund: Refund, language: str, shop: Shop) -> str:
-    """Until when it can be tried again, on the shop's clock; nothing where that is over."""
+    """Until when it can be tried again, in the shop's time zone; nothing if that is over."""
     return i18n.format_time(language, refund.retry_until, shop.time_zone) if refund.retry_until else ""
 
 
 def dispute_notification(payment: Payment, shop: Shop, dispute: Dispute, *, status: str) -> Message:
-    """That there is a dispute and how it stood, for the chat; the details go to the admins."""
+    """The dispute and its status, for the chat; the details go to the admins."""
     state = _known(status, DISPUTE_STATES, "open")
     return Message(html(shop.language, f"notification.dispute_{state}", ref=payment.reference, amount=dispute.amount))
 
@@ -157,18 +157,18 @@ def fraud_warning_details(payment: Payment, shop: Shop) -> Message:
 
 
 def _dashboard(payment: Payment, language: str) -> Keyboard:
-    """The payment's page in Stripe's Dashboard, where evidence is handed in."""
+    """The payment's page in Stripe's Dashboard, where evidence is submitted."""
     mode = "" if payment.livemode else "test/"
     return ((Button(text(language, "button.dashboard"), url=f"{DASHBOARD}{mode}payments/{payment.intent_id}"),),)
 
 
 def retry_button(refund: Refund, language: str) -> Keyboard:
-    """The button that has Stripe asked once more, while the refund is still approved."""
+    """The button that tries the refund again while it is still approved."""
     return ((Button(text(language, "button.retry"), data=f"t:{refund.id}", style="primary"),),)
 
 
 def _why(refund: Refund, language: str) -> SafeHtml:
-    """Why a refund waits or failed, in words."""
+    """Why a refund waits or failed."""
     if refund.status is RefundStatus.PENDING:
         return html(language, f"pending.{_known(refund.pending_reason, PENDING_REASONS, 'processing')}")
     if refund.status is RefundStatus.APPROVED and refund.retry_until is not None:

@@ -1,4 +1,4 @@
-"""Tells the owners, once, what Kvit could not finish by itself."""
+"""Notifies the owners, once each, of what needs an operator."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from storage.models.refund import Refund
 from storage.models.shop import Shop
 
 ALERT_AFTER_ATTEMPTS = 100
-"""Tries that Stripe did not answer, some hours' worth: then somebody should know."""
+"""Tries without an answer from Stripe, some hours' worth, after which the owners are notified."""
 
 
 class Alerts:
-    """What is worth a word to those who look after the installation."""
+    """Decides what is worth a message to the owners."""
 
     def __init__(self, owners: OwnerNotifier, clock: Clock, incidents: Incidents) -> None:
         self._owners = owners
@@ -33,10 +33,10 @@ class Alerts:
         self._incidents = incidents
 
     async def dead_letter(self, job: Job, reason: str) -> Sequence[NewJob]:
-        """What the owners are to hear of a mail that waits for a human: where and why, a word a day.
+        """The message about a dead job: where and why, once a day.
 
-        One that was tried again in vain is told again; all versions of a card, and all that waits at one closed door,
-        are one thing.
+         A job that was retried and died again is reported again; all versions of a payment message, and all jobs to one
+        chat, are one report.
         """
         if job.key.startswith(ALERT):
             return ()
@@ -48,11 +48,14 @@ class Alerts:
 
     @property
     def _today(self) -> str:
-        """An outage is told once a day, and not once for all that waits for its end."""
+        """An outage is reported once a day, not once for each payment that waits."""
         return f"{self._clock.now():%Y-%m-%d}"
 
     async def payment_error(self, payment: Payment) -> None:
-        """A payment waits for something that will not pass by itself: for a key once until it is over, else daily."""
+        """A payment waits for something that needs an operator.
+
+        A rejected key is reported once, everything else daily.
+        """
         if payment.last_error in AUTH_ERRORS:
             await self._incidents.open(KEY, "alert.key", ref=payment.reference)
         elif payment.last_error == INTENT_MISMATCH:
@@ -61,12 +64,12 @@ class Alerts:
             await self._owners.notify(f"trouble:{self._today}", "alert.payment_error", ref=payment.reference)
 
     async def admin_invited(self, shop: Shop, inviter: Actor, digest: str) -> None:
-        """Somebody who is no owner invites somebody who may do almost everything: once per invitation."""
+        """A person who is no owner invites an admin: reported once per invitation."""
         holes = {"shop": shop.name, "name": inviter.name, "id": inviter.id}
         await self._owners.notify(f"invited:{digest}", "alert.admin_invited", **holes)
 
     async def refund_error(self, refund: Refund, payment: Payment) -> None:
-        """A refund waits for something that will not pass by itself; one that waits for balance is told in the chat."""
+        """A refund waits for something that needs an operator; insufficient balance is reported in the chat."""
         if refund.last_error in AUTH_ERRORS:
             await self._incidents.open(KEY, "alert.refund_key", ref=payment.reference, amount=refund.amount)
         elif refund.error_count >= ALERT_AFTER_ATTEMPTS:
@@ -78,7 +81,7 @@ KEY = "key"
 
 
 class Incidents:
-    """Troubles that begin and end. A fact remembers what was told, so that a restart does not tell it again."""
+    """Incidents that open and resolve. A setting records what was reported, so that a restart does not repeat it."""
 
     def __init__(self, db: Database, owners: OwnerNotifier, clock: Clock) -> None:
         self._db = db
@@ -87,12 +90,15 @@ class Incidents:
         self._told: set[str] = set()
 
     async def opened_at(self, name: str) -> datetime | None:
-        """When this trouble began; None while there is none."""
+        """When this incident opened (UTC); None while it is not open."""
         known = await self._db.read(installation.get_setting, _setting_name(name))
         return datetime.fromisoformat(known) if known else None
 
     async def open(self, name: str, key: str, **params: object) -> None:
-        """It is so: tell it unless that was done. The fact comes first, so a crash in between tells it once as well."""
+        """Open the incident and report it, unless it is open.
+
+        The setting is written first, so a crash repeats nothing.
+        """
         if name in self._told:
             return
         since = await self.opened_at(name)
@@ -103,7 +109,7 @@ class Incidents:
         self._told.add(name)
 
     async def resolve(self, name: str, key: str, **params: object) -> None:
-        """It is not so any more: tell it if its beginning was told."""
+        """Resolve the incident and report that, if it was open."""
         since = await self.opened_at(name)
         if since is not None:
             await self._owners.notify(f"{name}:{since:%Y-%m-%dT%H:%M:%S}:over", key, **params)
@@ -116,11 +122,11 @@ def _setting_name(name: str) -> str:
 
 
 ALERT = "alert:"
-"""How the keys of such mails begin; one that cannot be delivered is no reason for another."""
+"""How the keys of these jobs begin; one that cannot be delivered is no reason for another."""
 
 
 class OwnerNotifier:
-    """Those who look after the installation, as one addressee."""
+    """Sends messages to all owners."""
 
     def __init__(self, db: Database, membership: MembershipService, outbox: JobQueue, clock: Clock) -> None:
         self._db = db
@@ -129,15 +135,15 @@ class OwnerNotifier:
         self._clock = clock
 
     async def notify(self, subject: str, key: str, **params: object) -> None:
-        """Put the sentence `key` of the catalogues for each of them, once per `subject`.
+        """Enqueue the text `key` of the catalogues for each owner, once per `subject`.
 
         Raises:
-            DatabaseUnavailable: nobody was told.
+            DatabaseUnavailable: nothing was enqueued.
         """
         await self._outbox.enqueue(*await self.notification_jobs(subject, key, **params), now=self._clock.now())
 
     async def notification_jobs(self, subject: str, key: str, **params: object) -> list[NewJob]:
-        """What `tell` puts, for whoever has to put it together with something else."""
+        """The jobs that `notify` enqueues, for callers that enqueue them with others."""
         return [
             to_job(
                 OutboxMessage(ChatTarget(owner), Message(html(await self._language(owner), key, **params))),
@@ -147,7 +153,7 @@ class OwnerNotifier:
         ]
 
     async def _language(self, owner: int) -> str:
-        """That of the owner's own shop, or of the only one there is; English where that does not tell."""
+        """The language of the owner's shops if they share one, else of all shops; otherwise English."""
         own = [membership.shop for membership in await self._db.read(shops.memberships, owner)]
         every = own or [*await self._db.read(shops.list_shops)]
         languages = {shop.language for shop in every}

@@ -1,4 +1,4 @@
-"""Tells the owners when something as a whole goes wrong, once, and once when it is over, also across restarts."""
+"""Reports to the owners when something as a whole fails, once, and once when it is over, also across restarts."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ log = logging.getLogger(__name__)
 NAME = "watch"
 LOOK_SECONDS = 60.0
 QUEUE_STALLED_AFTER = timedelta(minutes=15)
-"""A mail that came in waits so long only if nobody handles any, or Stripe does not answer."""
+"""An incoming job is this old only if none is handled, or Stripe does not answer."""
 
 INTAKE_DOWN_AFTER = timedelta(minutes=6)
-"""Between the first and the last look that found it so: a new version beside the old one takes seconds."""
+"""Between the first and the last check that found it: an update with two versions side by side takes seconds."""
 
 WEBHOOKS_SILENT_AFTER = timedelta(hours=1)
 MAX_UNANNOUNCED_CHANGES = 3
-"""So much news in a row that no webhook told is no accident any more."""
+"""Changes in a row that no webhook announced, after which that is no accident any more."""
 
 WEBHOOKS = "webhooks"
 UPDATES = "updates"
 INTAKE = "intake"
-"""The part that brings updates in, as `/metrics` names it."""
+"""The heartbeat of the component that receives updates."""
 
 _MONEY = frozenset({PaymentStatus.SUCCEEDED, PaymentStatus.AUTHORIZED})
 
 
 class Monitor:
-    """Looks once a minute whether webhooks and updates arrive, the belts get on, and Stripe takes the key.
+    """Checks once a minute whether webhooks and updates arrive, queues move, and Stripe accepts the key.
 
-    It writes something each time, so that a disk that is full shows though nobody asks for anything.
+    It writes a row each time, so that a full disk shows even if nothing else is written.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Monitor:
         expects_webhooks: bool,
         accepted_at: Callable[[], datetime | None],
     ) -> None:
-        """`incoming` are the boxes of what comes in; `accepted_at` is when Stripe last took our key."""
+        """`incoming` are the queues of what arrives; `accepted_at` gives when Stripe last accepted the API key."""
         self._db = db
         self._incidents = incidents
         self._incoming = incoming
@@ -77,17 +77,17 @@ class Monitor:
         self._heard, self._finds = self._clock.now(), 0
 
     def change_found(self, before: Payment, after: Payment) -> bool:
-        """Count what the sweep found by looking, if it is news that a webhook should have told."""
+        """Count a change that the reconciler found, if a webhook should have announced it."""
         is_news = _is_unannounced(before, after)
         self._finds += is_news
         return is_news
 
     def late_events_found(self, events: int) -> None:
-        """Count events that were found in Stripe's list, for no webhook had brought them."""
+        """Count events that were found in Stripe's list because no webhook had brought them."""
         self._finds += events
 
     def updates_reachable(self, arrive: bool) -> None:
-        """Whether what people write reaches the bot, as its intake knows by now."""
+        """Record whether updates reach the bot, as polling or the webhook monitor knows."""
         now = self._clock.now()
         self._arrives = arrive
         if arrive:
@@ -96,7 +96,7 @@ class Monitor:
         self._deaf_for = now - (self._deaf_since or now)
 
     async def check(self) -> None:
-        """Hold the state of everything against what was told."""
+        """Compare the state of everything with what was reported."""
         self._heartbeats.beat(NAME, self._clock.now())
         await self._db.write(installation.probe_write, now=self._clock.now())
         await self._check_webhooks()
@@ -106,12 +106,12 @@ class Monitor:
         await self._check_api_key()
 
     async def run(self) -> None:
-        """Look every minute."""
+        """Check every minute."""
         while True:
             try:
                 await self.check()
             except DatabaseUnavailable as error:
-                log.warning("the watch waits: %s", error)
+                log.warning("the monitor waits for the database: %s", error)
             await self._clock.sleep(LOOK_SECONDS)
 
     async def _check_webhooks(self) -> None:
@@ -128,7 +128,10 @@ class Monitor:
             await self._incidents.resolve(UPDATES, "alert.intake_up")
 
     async def _check_queue(self, queue: JobQueue) -> None:
-        """Old mail alone is no sign: after a pause of everything it is old as well, and gone a moment later."""
+        """An old job alone is no sign.
+
+        After a pause of the whole process it is old as well, and handled a moment later.
+        """
         age, was_late = timedelta(seconds=await queue.oldest_age(self._clock.now())), queue.queue in self._late
         if age >= QUEUE_STALLED_AFTER:
             self._late.add(queue.queue)
@@ -141,7 +144,7 @@ class Monitor:
             await self._incidents.resolve(f"belt:{queue.queue}", "alert.queue_recovered", queue=queue.queue)
 
     async def _check_api_key(self) -> None:
-        """That it is refused is told by whoever is refused; here it is seen that this is over."""
+        """A rejection is reported where it happens; here the end of it is."""
         since, accepted = await self._incidents.opened_at(KEY), self._accepted_at()
         if since is None or accepted is None or accepted <= since:
             return
@@ -150,7 +153,7 @@ class Monitor:
 
 
 def _is_unannounced(before: Payment, after: Payment) -> bool:
-    """Whether Stripe sends an event about what became of the payment; what Kvit did itself is no news."""
+    """Whether Stripe sends an event about this change; what Kvit did itself needs none."""
     if after.status in _MONEY and after.status is not before.status:
         return True
     same = after.attempt.number == before.attempt.number

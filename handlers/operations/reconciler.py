@@ -1,4 +1,4 @@
-"""The sweep: attends to whatever is due, so that a lost event, a crash or an outage leaves nothing unfinished."""
+"""The reconciler: checks whatever is due, so that lost events, crashes and outages leave nothing unfinished."""
 
 from __future__ import annotations
 
@@ -35,28 +35,28 @@ SIDE_BY_SIDE = 8
 AT_A_TIME = 100
 NAME = "reconciler"
 JOB_RETENTION = timedelta(days=8)
-"""How long mail that was dealt with keeps its key, and questions are kept; Telegram repeats an update for a day."""
+"""How long done jobs keep their key, and prompts are kept; Telegram repeats an update for a day."""
 
 EVENTS_KEPT = timedelta(days=31)
-"""The same for Stripe's events: it repeats one for three days, and lists it for 30."""
+"""The same for Stripe's events: Stripe repeats one for three days, and lists it for 30."""
 
 DEAD_JOB_RETENTION = timedelta(days=92)
-"""How long a mail waits for a human; Stripe lists its events for 30 days, and a chat that was left stays left."""
+"""How long a dead job is kept for an operator; Stripe lists its events for 30 days."""
 
 BETWEEN_TIDYING = timedelta(hours=1)
 SOONEST = 0.2
 AGED_KEPT = timedelta(hours=1)
-"""How long it remembers that a card was shown without its link; to forget it costs an edit."""
+"""How long it remembers that a message was shown without its link; forgetting costs one edit."""
 
 Found = Callable[[Payment, Payment], None]
 
 
 def _ignore_change(before: Payment, after: Payment) -> None:
-    """Nobody counts."""
+    """Ignores the change."""
 
 
 class Reconciler:
-    """Payments carry the time at which they are due; there is no recovery besides attending to them then."""
+    """Checks payments and refunds at the time that each carries; there is no other recovery."""
 
     def __init__(
         self,
@@ -73,10 +73,9 @@ class Reconciler:
         seconds: float,
         found: Found = _ignore_change,
     ) -> None:
-        """`bell` rings when a payment changed; `seconds` is how long it sleeps at the most between two looks.
+        """`wake_up` is set when a payment changed; `seconds` is the longest time between two runs.
 
-        `boxes` says how long each keeps what was done. `found` hears what each payment was before it was attended to,
-        and after.
+        `queues` gives how long each keeps done jobs. `found` is called with each payment before and after its check.
         """
         self._sync = sync
         self._payments = payments
@@ -95,7 +94,7 @@ class Reconciler:
         heartbeats.register(NAME, stale_after_seconds=seconds * 3 + 120)
 
     async def run_once(self) -> int:
-        """Attend to everything that is due now, and return how many payments that were."""
+        """Check everything that is due now; returns the number of payments and refunds."""
         attended = 0
         while due := await self._due_work():
             with bound_contextvars(part=NAME):
@@ -106,7 +105,7 @@ class Reconciler:
         return attended
 
     async def _due_work(self) -> list[Coroutine[Any, Any, None]]:
-        """The work that is due now, a few pieces of it at a time."""
+        """The work that is due now, with a limit on how much runs at a time."""
         turns = asyncio.Semaphore(SIDE_BY_SIDE)
         payments = await self._db.read(payment_queries.due, self._clock.now(), limit=AT_A_TIME)
         refunds = await self._refunds.due(limit=AT_A_TIME)
@@ -114,18 +113,18 @@ class Reconciler:
         return work + [self._check_refund(refund_id, turns) for refund_id in refunds]
 
     async def run(self) -> None:
-        """Sweep when something is due, and every so often in any case."""
+        """Run when something is due, and at least every interval."""
         while True:
             try:
                 await self.run_once()
                 if await self._delete_old_rows():
                     await self._sleep_until_due()
             except DatabaseUnavailable as error:
-                log.warning("the sweep waits: %s", error)
+                log.warning("the reconciler waits for the database: %s", error)
                 await asyncio.sleep(1)
 
     async def _delete_old_rows(self) -> bool:
-        """Forget, about once an hour, what was done long ago; False if there is more of it than one turn takes."""
+        """About once an hour, delete old rows; False if more of them remain than one turn deletes."""
         now = self._clock.now()
         if self._tidied is not None and now - self._tidied < BETWEEN_TIDYING:
             return True
@@ -148,12 +147,12 @@ class Reconciler:
         return await self._db.read(payment_queries.next_due_at), await self._refunds.next_due_at()
 
     async def _beat(self) -> None:
-        """Return a moment after the bell: what rings it comes in bursts, and nothing is due sooner."""
+        """Return a moment after the wake-up: changes come in bursts, and nothing is due sooner."""
         await self._wake_up.wait()
         await asyncio.sleep(SOONEST)
 
     async def _check_payment(self, payment_id: str, locks: asyncio.Semaphore) -> None:
-        """Attend to one; whatever goes wrong with it, the others have their turn, and it comes again."""
+        """Check one payment; if that fails, the others go on and it is checked again."""
         async with locks:
             try:
                 before = await self._sync.get(payment_id)
@@ -168,7 +167,7 @@ class Reconciler:
             except DatabaseUnavailable:
                 raise
             except Exception:
-                log.exception("the sweep could not attend to the payment %s", payment_id)
+                log.exception("the reconciler failed on payment %s", payment_id)
                 await self._db.write(self._payments.postpone_check, payment_id, now=self._clock.now())
             self._heartbeats.beat(NAME, self._clock.now())
 
@@ -178,9 +177,9 @@ class Reconciler:
             self._heartbeats.beat(NAME, self._clock.now())
 
     async def _redraw_if_link_expired(self, payment: Payment) -> None:
-        """A link is shown only while it is fresh, though nothing happened when it ceased to be; once is enough.
+        """Redraw a payment message whose link stopped being usable although nothing happened; once.
 
-        The version does not tell whether the card is up to date: it also rises by what no card shows.
+        The version does not tell: it also rises by changes that no message shows.
         """
         until, now = payment.attempt.link_usable_until, self._clock.now()
         live = payment.attempt.status is AttemptStatus.ACTIVE and not payment.is_terminal
@@ -210,11 +209,11 @@ class DueRefunds:
         return await self._db.read(self._refunds.due, self._clock.now(), limit=limit)
 
     async def next_due_at(self) -> datetime | None:
-        """When the next one is due."""
+        """When the next one is due (UTC)."""
         return await self._db.read(self._refunds.next_due_at)
 
     async def advance(self, refund_id: str) -> bool:
-        """Attend to one, and return whether that changed it; whatever goes wrong with it, it comes again."""
+        """Advance one refund; True if its status changed. If that fails, it is tried again."""
         try:
             before = await self._sync.get(refund_id)
             refund = await self._sync.advance(refund_id, actor="reconciler", if_due=True)
@@ -227,7 +226,7 @@ class DueRefunds:
         except DatabaseUnavailable:
             raise
         except Exception:
-            log.exception("the sweep could not attend to the refund %s", refund_id)
+            log.exception("the reconciler failed on refund %s", refund_id)
             await self._db.write(self._refunds.postpone_check, refund_id, now=self._clock.now())
             return False
 

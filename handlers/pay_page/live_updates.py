@@ -1,4 +1,4 @@
-"""Tells open pages that their payment changed: one look per change, however many watch, and none while nothing does."""
+"""Pushes changes to open pages: one read per change however many watch, and none while nothing changes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ PAUSE_SECONDS = 1.0
 
 
 class TooManySubscribers(Exception):
-    """So many pages are open that one more is not kept up to date."""
+    """The number of open pages after which one more gets no updates."""
 
 
 class PageSubscription:
-    """One payment that somebody watches: how its page stands, and a bell for those who want the next."""
+    """One watched payment: its page, and a wake-up for those that wait for the next state."""
 
     def __init__(self, page: PayPage) -> None:
         self.page = page
@@ -36,20 +36,20 @@ class PageSubscription:
         self._turned = asyncio.Event()
 
     async def after(self, count: int) -> int:
-        """Wait until the page says something else than it did at `count`, or all is over; returns the new count."""
+        """Wait until the page differs from that at `count`, or updates end; returns the new count."""
         while self.count == count and not self.over:
             await self._turned.wait()
         return self.count
 
     def publish(self, page: PayPage) -> None:
-        """Show this page; those who watch hear of it if it says something else."""
+        """Publish this page; subscribers wake if it differs."""
         before, self.page = self.page, page
         if _said(before) != _said(page):
             self.count += 1
             self._ring()
 
     def end(self) -> None:
-        """Let everybody go."""
+        """End all subscriptions."""
         self.over = True
         self._ring()
 
@@ -59,12 +59,12 @@ class PageSubscription:
 
 
 class LiveUpdates:
-    """The desk of open pages. `tell` is called with each payment that changed; `forever` has to run beside it."""
+    """The open pages. `notify` is called with each changed payment; `run` has to run beside it."""
 
     def __init__(
         self, look: Look, clock: Clock, *, total: int = 2000, per_payment: int = 50, per_address: int = 200
     ) -> None:
-        """`look` finds the page behind a token; the rest is how many may watch at once."""
+        """`look` finds the page behind a token; the rest limits how many may watch at once."""
         self._look = look
         self._clock = clock
         self._total = total
@@ -78,10 +78,10 @@ class LiveUpdates:
 
     @contextmanager
     def subscribe(self, page: PayPage, address: str) -> Iterator[PageSubscription]:
-        """Watch this page for as long as the context lasts; `address` is where the watcher is.
+        """Watch this page while the context lasts; `address` is the client's network.
 
         Raises:
-            TooManyWatchers: of this payment, from this address, or of all.
+            TooManySubscribers: of this payment, from this address, or of all.
         """
         key = page.payment.id
         topic = self._topics.get(key) or PageSubscription(page)
@@ -91,7 +91,7 @@ class LiveUpdates:
         self._topics[key] = topic
         topic.watchers += 1
         self._addresses[address] += 1
-        self._rung.add(key)  # it may have changed since it was looked at, and nobody was told
+        self._rung.add(key)  # it may have changed since it was read, without a notification
         self._news.set()
         try:
             yield topic
@@ -104,26 +104,26 @@ class LiveUpdates:
                 self._topics.pop(key, None)
 
     def notify(self, payment_id: str) -> None:
-        """This payment changed; costs nothing where nobody watches it."""
+        """This payment changed; costs nothing if no page of it is open."""
         if payment_id in self._topics:
             self._rung.add(payment_id)
             self._news.set()
 
     def close(self) -> None:
-        """Let every watcher go, and take no new ones."""
+        """End all subscriptions and accept no new ones."""
         self._over = True
         for topic in self._topics.values():
             topic.end()
 
     async def run(self) -> None:
-        """Look at what changed, or turned by time, until this is canceled."""
+        """Publish what changed, or what changes by time, until cancelled."""
         while True:
             await self.run_once()
             if not self._rung:
                 await wait_first(self._news.wait(), self._clock.sleep(self._pause()))
 
     async def run_once(self) -> int:
-        """Look once at each watched payment that changed or whose time has come; returns how many that were."""
+        """Read each watched payment that changed or whose time has come, once; returns how many."""
         self._news.clear()
         now = self._clock.now()
         rung, self._rung = self._rung, set()
@@ -145,14 +145,14 @@ class LiveUpdates:
             topic.publish(page)
 
     def _pause(self) -> float:
-        """Seconds until time alone turns a page that is watched."""
+        """Seconds until time alone changes a page that is watched."""
         times = [topic.page.changes_at for topic in self._topics.values() if topic.page.changes_at]
         left = (min(times) - self._clock.now()).total_seconds() if times else LONGEST_WAIT
         return max(0.01, min(left, LONGEST_WAIT))
 
 
 def _said(page: PayPage) -> tuple[object, ...]:
-    """What those who watch are told."""
+    """What subscribers are told."""
     return (page.state, page.until)
 
 

@@ -1,4 +1,4 @@
-"""What a pay page shows and does: one word for where the payment stands, and the next attempt when it is asked for."""
+"""The pay page: the payment's state as the customer sees it, and the next attempt when they ask for one."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ from storage.refunds import RefundRepository
 RETURN_SECONDS = 10
 
 AWAITED = timedelta(hours=1)
-"""For so long it is remembered that somebody came back from an attempt, which lives some minutes."""
+"""How long it is remembered that a customer returned from an attempt, which lives some minutes."""
 
 CUSTOMER_WAIT_TIMEOUT = 4.0
 """Seconds that a customer waits for Stripe; after that the page says so, and the work goes on."""
 
 
 class PageState(StrEnum):
-    """Where a payment stands, as its customer is told; programs read these words too."""
+    """The payment's state as its customer is told; programs read these values too."""
 
     READY = "ready"
     WAITING = "waiting"
@@ -64,7 +64,7 @@ class PageState(StrEnum):
 
 
 class PageAction(StrEnum):
-    """What the customer can do on the page now: begin, or open once more what is begun."""
+    """What the customer can do on the page now: start an attempt, or open the running one again."""
 
     PAY = "pay"
     OPEN = "open"
@@ -72,9 +72,9 @@ class PageAction(StrEnum):
 
 @dataclass(frozen=True)
 class PayPage:
-    """A payment as its page shows it. `until` is aware UTC, `test` says that no real money moves.
+    """A payment as its page shows it. `until` is aware UTC, `test` means that no real money moves.
 
-    `turns_at` is when time alone may make something else of it.
+    `changes_at` is when time alone may change the page.
     """
 
     payment: Payment
@@ -87,9 +87,10 @@ class PayPage:
 
 
 def page_state(payment: Payment, now: datetime) -> tuple[PageState, datetime | None]:
-    """The page's word for the payment, and until when: it can be paid, or an attempt has to be waited for.
+    """The page's state, and until when: it can be paid, or an attempt has to be waited for.
 
-    Only Stripe ends a payment: one whose time is over stays *waiting* or what its attempt was until Stripe canceled.
+     Only Stripe closes a payment: one whose time is over stays *waiting*, or what its attempt was, until Stripe
+    canceled it.
     """
     match payment.status:
         case PaymentStatus.SUCCEEDED:
@@ -113,8 +114,10 @@ def _received(payment: Payment) -> PageState:
 
 
 def _while_open(attempt: Attempt, payable_until: datetime | None, now: datetime) -> tuple[PageState, datetime | None]:
-    """A link that the chat gave and that is fresh is *ready*; one that the customer opened, or a stale one, is waited
-    for until it dies; the rest is over, and can be begun anew while the request can be paid.
+    """The state of an open payment. A usable link made in the chat is *ready*.
+
+    A link that the customer opened, or that is too old, is waited for until it expires; after that the payment can be
+    started again while the request is open.
     """
     again = payable_until if attempt.number < MAX_ATTEMPTS else None
     match attempt.status:
@@ -139,7 +142,7 @@ def page_action(payment: Payment, state: PageState, until: datetime | None, now:
 
 
 class PayPageService:
-    """Finds the payment behind a page, passes on that its customer came back, and begins what he asks for."""
+    """Finds the payment behind a page, records that its customer returned, and starts attempts."""
 
     def __init__(
         self,
@@ -175,7 +178,7 @@ class PayPageService:
         turns = [at for at in (payment.attempt.link_usable_until, payment.attempt.expires_at, payment.expires_at) if at]
         open_still = state in {PageState.READY, PageState.WAITING}
         if open_still and (until_seen := _ends(self._awaited.get(_attempt_of(payment)), now)):
-            state, until = PageState.WAITING, None  # Stripe is being asked; a moment later the page knows more
+            state, until = PageState.WAITING, None  # the call to Stripe runs; a moment later the page knows more
             turns.append(until_seen)
         return PayPage(
             payment,
@@ -188,10 +191,10 @@ class PayPageService:
         )
 
     async def customer_returned(self, page: PayPage) -> None:
-        """Have the belt look at Stripe, at most once per payment in `RETURN_SECONDS`.
+        """Have the payment retrieved from Stripe, at most once per `RETURN_SECONDS`.
 
-        The page waits for that look once per attempt: anybody can come back as often as he likes, and must not keep
-        the others from paying.
+         The page waits for it once per attempt: anybody can return as often as they like, and must not keep others from
+        paying.
         """
         payment, now = page.payment, self._clock.now()
         if payment.is_terminal or payment.intent_id is None or _ends(self._returned.get(payment.id), now):
@@ -203,17 +206,17 @@ class PayPageService:
         await self._inbox.enqueue(NewJob(key, payment.intent_id, CUSTOMER_RETURNED, payment.id.encode()), now=now)
 
     async def completed_refunds(self, page: PayPage) -> Sequence[Refund]:
-        """What of the payment went back, the first first."""
+        """The refunds that were completed, oldest first."""
         if not page.payment.amount_refunded:
             return ()
         found = await self._db.read(self._refunds.for_payment, page.payment.id)
         return [refund for refund in found if refund.status is RefundStatus.SUCCEEDED]
 
     async def pay(self, page: PayPage) -> str | None:
-        """The live link, after a look at Stripe and by another attempt where there is none; None: see the page.
+        """The wallet's link, after a retrieve and by another attempt if there is none; None: see the page.
 
         Raises:
-            StripeUnavailable: Stripe does not answer in time. What was begun goes on by itself.
+            StripeUnavailable: Stripe does not answer in time. What was started goes on by itself.
         """
         answers: list[str | StripeUnavailable | None] = []
 
@@ -238,16 +241,16 @@ def _attempt_of(payment: Payment) -> str:
 
 
 def _ends(came_back: datetime | None, now: datetime) -> datetime | None:
-    """When `RETURN_SECONDS` are over since somebody came back; None if they are."""
+    """When `RETURN_SECONDS` since the customer's return are over; None if they are."""
     until = came_back and came_back + timedelta(seconds=RETURN_SECONDS)
     return until if until and now < until else None
 
 
 def wallet_url(payment: Payment, now: datetime) -> str | None:
-    """The link that opens the wallet, once an attempt was wanted; None where none does any more.
+    """The link that opens the wallet, once an attempt was requested; None if there is none.
 
     Raises:
-        StripeUnavailable: the attempt is asked for, and Stripe has not answered yet.
+        StripeUnavailable: the attempt is requested, and Stripe has not answered yet.
     """
     if payment.attempt.status is AttemptStatus.REQUESTED:
         raise StripeUnavailable

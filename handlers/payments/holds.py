@@ -1,4 +1,4 @@
-"""Pure decisions about money that is only reserved: taking it, who wanted that, and how long it can be counted on."""
+"""Pure decisions about holds, payments whose money is reserved first: capture, release and expiry."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from handlers.stripe.retry import may_still_arrive
 from storage.models.payment import AttemptStatus, Payment, PaymentStatus
 
 HOLD_TTL = timedelta(days=6, hours=12)
-"""How long a hold is counted on: MobilePay names no figure, cards give 7 days, and half a day is kept for surprises."""
+"""How long a hold is relied on. MobilePay states no figure, cards give 7 days; half a day is kept in reserve."""
 
 STRIPES_OWN = frozenset({"automatic", "expired"})
-"""Values of an intent's `cancellation_reason` that only Stripe itself gives."""
+"""Values of an intent's `cancellation_reason` that only Stripe itself sets."""
 
 REMINDERS = (timedelta(days=1), timedelta(hours=1))
-"""How long before a hold lapses the chat is reminded."""
+"""How long before a hold expires the chat is reminded."""
 
 
 def mark_authorized(payment: Payment, now: datetime) -> Payment:
-    """Reserved, at the earliest when the attempt began: the deadline must not come too late.
+    """Mark the payment as reserved, at the earliest when the attempt began, so that the deadline is not set too late.
 
-    A wish to end the open request, or its time, is not meant for money that the customer has reserved meanwhile.
+    A pending request to end the open payment is dropped: it was not made about money that is reserved.
     """
     if payment.status is not PaymentStatus.AUTHORIZED:
         payment = replace(payment, cancel_requested=None, cancel_requested_by=None, request_sent_at=None)
@@ -37,7 +37,7 @@ def mark_authorized(payment: Payment, now: datetime) -> Payment:
 
 
 def has_expired(payment: Payment, reason: str | None, now: datetime) -> bool:
-    """Whether a hold that is canceled at Stripe ran out of time: Stripe says so, or gives no reason when it is due."""
+    """Whether a hold canceled at Stripe expired: Stripe says so, or gives no reason at the time when it is due."""
     if payment.status is not PaymentStatus.AUTHORIZED:
         return False
     due = payment.capture_before is not None and now >= payment.capture_before
@@ -45,18 +45,18 @@ def has_expired(payment: Payment, reason: str | None, now: datetime) -> bool:
 
 
 def is_awaiting_decision(payment: Payment) -> bool:
-    """Whether money is reserved, and nobody wants it taken or let go yet."""
+    """Whether money is reserved and neither capture nor release is requested."""
     wanted = payment.capture_requested_by is not None or payment.cancel_requested is not None
     return payment.status is PaymentStatus.AUTHORIZED and not wanted
 
 
 def request_capture(payment: Payment, *, by: int) -> Payment:
-    """The wish to take what is reserved; of this and the wish to let it go the first counts."""
+    """Request a capture; of a capture and a release the first request stands."""
     return replace(payment, capture_requested_by=by) if is_awaiting_decision(payment) else payment
 
 
 def reject_capture(payment: Payment) -> Payment:
-    """Stripe will not take the money by that request: the wish is dropped, and the next one needs another key."""
+    """Drop the capture request that Stripe rejected; the next one uses another idempotency key."""
     if payment.is_terminal or payment.capture_requested_by is None:
         return payment
     return replace(
@@ -65,7 +65,7 @@ def reject_capture(payment: Payment) -> Payment:
 
 
 def withdraw_request(payment: Payment, *, now: datetime) -> Payment:
-    """Whoever wanted it may not want it any more; it stands as long as its last request may still reach Stripe."""
+    """Drop the request of a person who lost the right to it, unless its last call may still reach Stripe."""
     if payment.is_terminal or may_still_arrive(payment.request_sent_at, now):
         return payment
     if payment.capture_requested_by is not None:
@@ -76,7 +76,7 @@ def withdraw_request(payment: Payment, *, now: datetime) -> Payment:
 
 
 def advance_reminders(payment: Payment, *, now: datetime) -> Payment:
-    """How many reminders of a hold's end are due by now; those that were missed are passed over."""
+    """How many reminders of the hold's end are due by now; missed ones are skipped."""
     if payment.status is not PaymentStatus.AUTHORIZED or payment.capture_before is None:
         return payment
     due = sum(now >= payment.capture_before - before for before in REMINDERS)

@@ -1,4 +1,4 @@
-"""The desk of payments: asks for money, gives out new links and cancels; each wish is stored, then attended to."""
+"""Use cases of payments: request, renew the link, cancel, capture, release. Each is stored first, then carried out."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ from storage.payments import PaymentRepository, new_page_token
 
 @dataclass(frozen=True)
 class PaymentDefaults:
-    """What holds for every request here: how long it can be paid, and where its customer comes back to."""
+    """Defaults of this installation: how many hours a request can be paid, and where its customer returns to."""
 
     request_hours: float
     return_url: Callable[[str], str]
 
 
 class PaymentService:
-    """What people want of payments. Nothing here talks to Stripe itself: `Attendant` does, for the sweep as well."""
+    """Stores what people request of payments and has `PaymentSync` carry it out; it never calls Stripe itself."""
 
     def __init__(
         self,
@@ -73,7 +73,10 @@ class PaymentService:
     async def request(
         self, shop: Shop, chat: ChatTarget, user_id: int, asked: RequestedAmount, *, source: str, manual: bool = False
     ) -> Payment:
-        """Ask for money: one payment for one `source`, however often it comes. The card tells the rest."""
+        """Request a payment.
+
+        The same `source` (request key) returns the same payment. The payment message shows the rest.
+        """
         new = self._new(shop, chat, user_id, asked, source, manual)
         payment = await self._db.write(self._payments.create, new, params=self._params)
         if payment.status is PaymentStatus.CREATED:
@@ -83,14 +86,14 @@ class PaymentService:
     async def renew_link(
         self, payment_id: str, *, user_id: int, origin: Origin = Origin.CHAT, cause: str | None = None
     ) -> Payment:
-        """Make sure that a fresh link exists, by one more attempt of the same intent where Stripe wants one.
+        """Make sure that the payment has a usable link, by one more attempt of the same intent where Stripe needs one.
 
-        The same `cause` (a tap) begins one attempt at most, however often it is taken up.
+        The same `cause` (a button press) starts one attempt at most.
 
         Raises:
-            StripeUnavailable: nothing was begun.
-            StillEnding: the earlier attempt has not ended at Stripe.
-            AlreadyPaid, HoldStands, BeingCanceled, AlreadyFinal: there is nothing to pay any more.
+            StripeUnavailable: no attempt was started.
+            AttemptStillActive: the earlier attempt has not ended at Stripe.
+            AlreadyPaid, PaymentIsAuthorized, CancellationPending, PaymentClosed: the payment cannot be paid any more.
         """
         payment, seen = await self._sync_briefly(payment_id)
         if payment.status is PaymentStatus.AUTHORIZED:
@@ -105,7 +108,7 @@ class PaymentService:
         if not seen:
             raise StripeUnavailable
         if payment.attempt.has_usable_link(now):
-            if origin is Origin.CHAT:  # whoever taps there waits for the card
+            if origin is Origin.CHAT:  # the merchant sees the result in the payment message
                 await self._db.write(self._payments.request_redraw, payment.id, now=now)
             return payment
         if payment.attempt.status is AttemptStatus.ACTIVE or payment.status is PaymentStatus.PROCESSING:
@@ -115,15 +118,15 @@ class PaymentService:
         return await self._begin_attempt(payment, user_id, origin, cause)
 
     async def cancel(self, payment_id: str, *, user_id: int) -> Payment:
-        """End the request at Stripe. While Stripe does not answer it stays wanted, and the card says so.
+        """Cancel the request at Stripe. While Stripe does not answer it stays requested, as the payment message shows.
 
         Raises:
-            AlreadyPaid: the customer was faster.
-            AlreadyFinal: it had ended before.
-            HoldStands: the customer has reserved the money.
+            AlreadyPaid: the customer paid first.
+            PaymentClosed: it was closed before.
+            PaymentIsAuthorized: the customer has reserved the money.
         """
         before = await self._sync.get(payment_id)
-        if before.manual_capture and before.is_payable and before.intent_id:  # to cancel would let a hold go unseen
+        if before.manual_capture and before.is_payable and before.intent_id:  # a hold may exist unseen
             before, _ = await self._sync_briefly(payment_id)
         _refuse_ended(before)
         if before.status is PaymentStatus.AUTHORIZED:
@@ -136,16 +139,16 @@ class PaymentService:
         return payment
 
     async def release(self, payment_id: str, *, user_id: int) -> Payment:
-        """Let reserved money go; the customer is not charged.
+        """Release reserved money; the customer is not charged.
 
         Raises:
-            NotAHold: nothing is reserved.
-            HoldDecided: it is being taken.
-            AlreadyPaid, AlreadyFinal: it is too late.
+            NoHold: nothing is reserved.
+            HoldAlreadyDecided: a capture is under way.
+            AlreadyPaid, PaymentClosed: it is too late.
         """
         before = await self._sync.get(payment_id)
         if before.cancellation_reason is CancellationReason.RELEASED and before.cancel_requested_by == user_id:
-            return before  # whoever was cut short before he was told is told now
+            return before  # answered before a crash; the answer is given again
         _refuse_ended(before)
         if before.status is not PaymentStatus.AUTHORIZED:
             raise NoHold(ref=before.reference)
@@ -157,12 +160,14 @@ class PaymentService:
         return payment
 
     async def capture(self, payment_id: str, *, user_id: int) -> Payment:
-        """Take the whole of the reserved money. While Stripe does not answer it stays wanted, and the card says so.
+        """Capture all of the reserved money.
+
+        While Stripe does not answer it stays requested, as the payment message shows.
 
         Raises:
-            NotAHold: nothing is reserved.
-            HoldDecided: it is being let go.
-            AlreadyPaid, AlreadyFinal: it is too late.
+            NoHold: nothing is reserved.
+            HoldAlreadyDecided: a release is under way.
+            AlreadyPaid, PaymentClosed: it is too late.
         """
         before = await self._sync.get(payment_id)
         if before.status is PaymentStatus.SUCCEEDED and before.capture_requested_by == user_id:
@@ -177,13 +182,13 @@ class PaymentService:
         return await self._advance_and_reload(payment, actor)
 
     async def redraw(self, payment_id: str) -> None:
-        """Have the card shown again, where it stands now."""
+        """Have the payment message edited to show the payment as it is now."""
         await self._db.write(self._payments.request_redraw, payment_id, now=self._clock.now())
 
     def _new(
         self, shop: Shop, chat: ChatTarget, user_id: int, asked: RequestedAmount, source: str, manual: bool
     ) -> Payment:
-        """The payment before Stripe knows of it; the ledger gives it its reference."""
+        """The new payment, before Stripe knows it; the repository assigns its reference."""
         now = self._clock.now()
         return Payment(
             id=secrets.token_urlsafe(12),
@@ -204,7 +209,7 @@ class PaymentService:
         )
 
     def _params(self, payment: Payment) -> str:
-        """The frozen parameters of create-and-confirm."""
+        """The frozen parameters of the call that creates and confirms the intent."""
         return self._gateway.create_params(self._intent_request(payment))
 
     def _intent_request(self, payment: Payment) -> IntentRequest:
@@ -219,13 +224,13 @@ class PaymentService:
         )
 
     async def _begin_attempt(self, payment: Payment, user_id: int, origin: Origin, cause: str | None) -> Payment:
-        """Store the next attempt with its parameters, then ask for it; of two at once one is stored."""
+        """Store the next attempt with its parameters, then run it; of two at the same time one is stored."""
         now, params = self._clock.now(), self._gateway.confirm_params(self._intent_request(payment))
         decide = partial(state_machine.start_attempt, origin=origin, now=now, cause=cause)
         actor = f"user:{user_id}" if user_id else "customer"
         payment = await self._sync.update(payment.id, decide, actor, "attempt_requested", params=params)
         if payment.attempt.is_finished:
-            raise PaymentClosed  # the last attempt is used; the sweep ends it
+            raise PaymentClosed  # the last attempt is used; the reconciler cancels it
         await self._advance_briefly(payment, actor)
         return await self._sync.get(payment.id)
 
@@ -235,21 +240,21 @@ class PaymentService:
         return await self._advance_and_reload(payment, actor)
 
     async def _advance_and_reload(self, payment: Payment, actor: str) -> Payment:
-        """What Stripe makes of a wish, as far as it is known after a moment."""
+        """The payment after its pending step, as far as Stripe answers within the wait."""
         if payment.is_terminal:
             return payment
         await self._advance_briefly(payment, actor)
         return await self._sync.get(payment.id)
 
     async def _advance_briefly(self, payment: Payment, actor: str) -> None:
-        """Attend, but keep nobody waiting: after a while the card says that Stripe is slow, and the work goes on."""
+        """Advance the payment, but wait for a limited time: after it the work goes on in the background."""
         if await self._background_tasks.run_with_timeout(self._patience, self._sync.advance(payment.id, actor=actor)):
             return
         slow = partial(state_machine.mark_waiting, code="slow")
         await self._sync.update(payment.id, slow, "kvit", "stripe_slow")
 
     async def _sync_briefly(self, payment_id: str) -> tuple[Payment, bool]:
-        """A look by which a person waits: what could not be seen in time counts as not seen."""
+        """Retrieve the payment from Stripe within the wait; what takes longer counts as not retrieved."""
         seen: list[bool] = []
 
         async def look() -> None:

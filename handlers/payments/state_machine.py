@@ -1,4 +1,4 @@
-"""Pure decisions: what a look at Stripe, an answer or a wish makes of a payment. No input, no output, no clock."""
+"""Pure decisions: what Stripe's state, a response or a request makes of a payment. No I/O and no clock."""
 
 from __future__ import annotations
 
@@ -22,23 +22,26 @@ from storage.models.payment import (
 )
 
 EXPIRY_CODES = frozenset({"payment_intent_payment_attempt_expired", "payment_method_provider_timeout"})
-"""Stripe's codes for an attempt that nobody used in time; every other code is a failure."""
+"""Stripe's codes for an attempt that timed out unused; every other code is a failure."""
 
 
 IDLE_CHECK_INTERVAL = timedelta(hours=1)
-"""How often a payment is looked at in which nothing should happen: a Dashboard may cancel it, and events get lost."""
+"""How often a payment is checked of which nothing is expected.
+
+It may be canceled in the Dashboard, and events get lost.
+"""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """The times of this installation, in seconds: how long an attempt lives, how often a live one is looked at."""
+    """Durations of this installation, in seconds: the life of an attempt, and how often an active one is checked."""
 
     attempt_seconds: int = 300
     check_interval: float = 60
 
 
 class Step(Enum):
-    """What has to be said to Stripe next."""
+    """The next call to Stripe."""
 
     NOTHING = "nothing"
     CREATE = "make"
@@ -50,9 +53,9 @@ class Step(Enum):
 
 
 def next_step(payment: Payment, now: datetime) -> Step:
-    """The one call that brings the payment forward; whoever was cut short goes on by the same question.
+    """The next call that advances the payment; the same after a crash.
 
-    A request is sent again only while Stripe surely knows its key, and searched for once the last one has arrived.
+    A call is repeated only while Stripe surely knows its idempotency key; after that Stripe is searched first.
     """
     if payment.is_terminal:
         return Step.NOTHING
@@ -72,7 +75,7 @@ def next_step(payment: Payment, now: datetime) -> Step:
 
 
 def apply_intent(payment: Payment, *, intent: Intent, now: datetime, timing: Timing) -> Payment:
-    """What a look at Stripe makes of the payment: Stripe's status decides, final states stay."""
+    """Apply a retrieved intent: Stripe's status decides, terminal statuses stay."""
     if payment.is_terminal:
         return payment
     payment = replace(payment, intent_id=intent.id, last_error=None, error_count=0)
@@ -93,7 +96,7 @@ def apply_intent(payment: Payment, *, intent: Intent, now: datetime, timing: Tim
 
 
 def apply_attempt_response(payment: Payment, *, number: int, intent: Intent, now: datetime, timing: Timing) -> Payment:
-    """What Stripe's answer to attempt `number` makes of the payment; an answer that is overtaken is a plain look."""
+    """Apply Stripe's response to attempt `number`; if a newer attempt exists it is treated as a plain retrieve."""
     if (
         not payment.is_terminal
         and payment.attempt.number == number
@@ -134,7 +137,7 @@ def _canceled(payment: Payment, intent: Intent, now: datetime) -> Payment:
 
 
 def _live(attempt: Attempt, intent: Intent, timing: Timing) -> Attempt:
-    """The attempt while Stripe waits for the customer; one whose answer we never heard begins when it was asked."""
+    """The attempt while Stripe waits for the customer; one without a known response starts when it was requested."""
     if attempt.status is AttemptStatus.ACTIVE and attempt.redirect_url == intent.redirect_url:
         return attempt
     return _begun(
@@ -145,18 +148,18 @@ def _live(attempt: Attempt, intent: Intent, timing: Timing) -> Attempt:
 
 
 def _begun(attempt: Attempt, intent: Intent, timing: Timing) -> Attempt:
-    """The attempt with its times. The first began with the intent; a later one not before it was asked for."""
+    """The attempt with its times. The first started with the intent, a later one not before it was requested."""
     began = intent.created_at if attempt.number == 1 and intent.created_at else attempt.requested_at
     started_at = attempt.started_at or began
     return replace(attempt, started_at=started_at, expires_at=attempt_expires_at(started_at, timing.attempt_seconds))
 
 
 def _over(attempt: Attempt, intent: Intent, now: datetime) -> Attempt:
-    """The attempt once Stripe wants another payment method.
+    """The attempt once Stripe needs another payment method.
 
-    A later attempt that is only asked for may not have reached Stripe yet, so a look cannot end it before its last
-    request has arrived; then it is over with no word, for nobody had its link, and the error may be of the one before.
-    The first was made in the same call as the intent, so it is over.
+     A later attempt whose call may still be under way cannot be ended by a retrieve before that call has arrived; then
+    it expires without a message, for nobody had its link, and the error may be of the attempt before. The first attempt
+    was made by the call that created the intent, so it is over.
     """
     unheard = attempt.status is AttemptStatus.REQUESTED and attempt.number > 1
     if attempt.is_finished or (unheard and now - attempt.requested_at < SEARCH_AFTER):
@@ -169,19 +172,19 @@ def _over(attempt: Attempt, intent: Intent, now: datetime) -> Attempt:
 
 
 def record_error(payment: Payment, *, code: str) -> Payment:
-    """Stripe did not answer or passed us by; remember it for the card and wait longer each time."""
+    """Record that Stripe did not answer or refused for now; the wait before the next try grows."""
     return replace(payment, last_error=code, error_count=payment.error_count + 1)
 
 
 def mark_waiting(payment: Payment, *, code: str) -> Payment:
-    """Stripe takes its time; nothing is known to be wrong where no answer is owed."""
+    """Record that Stripe is slow; no error is recorded where no response is due."""
     return record_error(payment, code=code) if payment.awaits_stripe else payment
 
 
 def invalidate_key(payment: Payment, *, code: str) -> Payment:
-    """Stripe refused our key before it looked at the request, but an earlier try may have got through unheard.
+    """Record that Stripe rejected the API key; an earlier call may have got through without a known response.
 
-    So the request counts as too old to be sent again: Stripe is searched first, once it lets us in.
+    The request counts as too old to repeat: Stripe is searched first, once it accepts the key again.
     """
     if payment.status is not PaymentStatus.CREATED or payment.intent_id is not None:
         return payment
@@ -190,7 +193,7 @@ def invalidate_key(payment: Payment, *, code: str) -> Payment:
 
 
 def reject(payment: Payment, *, code: str, now: datetime) -> Payment:
-    """Stripe refused to make the intent: it never existed, so no money can come."""
+    """Record that Stripe rejected the request for the intent: it does not exist, so no money can arrive."""
     if payment.status is not PaymentStatus.CREATED or payment.intent_id is not None:
         return payment
     return replace(_never_existed(payment, CancellationReason.REJECTED, now), last_error=code)
@@ -207,10 +210,10 @@ def _never_existed(payment: Payment, reason: CancellationReason, now: datetime) 
 
 
 def handle_not_found(payment: Payment, *, number: int, now: datetime) -> Payment:
-    """A look by list found no intent of ours: end the payment if that is wanted, else ask again with a new key.
+    """Record that no intent of ours was found: close the payment if that is requested, else use a new key.
 
-    `number` is that of the key that was looked for: another process may have gone on to the next one meanwhile, and
-    what that key makes was not there to be found.
+     `number` is the version of the key that was searched for: another process may have moved to the next one since,
+    whose intent could not be found.
     """
     if payment.status is not PaymentStatus.CREATED or payment.intent_id is not None:
         return payment
@@ -223,7 +226,7 @@ def handle_not_found(payment: Payment, *, number: int, now: datetime) -> Payment
 
 
 def start_attempt(payment: Payment, *, origin: Origin, now: datetime, cause: str | None = None) -> Payment:
-    """The intention of one more attempt, where Stripe is known to want one; otherwise the payment as it is."""
+    """The payment with one more attempt, if Stripe needs one; otherwise unchanged."""
     if payment.status is not PaymentStatus.OPEN or not payment.attempt.is_finished or payment.cancel_requested:
         return payment
     if payment.attempt.number >= MAX_ATTEMPTS:
@@ -233,7 +236,7 @@ def start_attempt(payment: Payment, *, origin: Origin, now: datetime, cause: str
 
 
 def reject_attempt(payment: Payment, *, number: int, code: str) -> Payment:
-    """Stripe finally refused the confirm of attempt `number`: it is over and nothing was opened."""
+    """Record that Stripe rejected the confirm of attempt `number`: it failed and nothing was opened."""
     attempt = payment.attempt
     if payment.is_terminal or attempt.number != number or attempt.status is not AttemptStatus.REQUESTED:
         return payment
@@ -241,7 +244,7 @@ def reject_attempt(payment: Payment, *, number: int, code: str) -> Payment:
 
 
 def request_cancel(payment: Payment, *, reason: CancellationReason, by: int | None = None) -> Payment:
-    """The wish to end the request, true only once Stripe says so: the first one stays, and a hold takes a release."""
+    """Request cancellation, which is true once Stripe confirms it. The first request stays; a hold is released."""
     held = payment.status is PaymentStatus.AUTHORIZED and reason is not CancellationReason.RELEASED
     if payment.is_terminal or payment.cancel_requested or payment.capture_requested_by is not None or held:
         return payment
@@ -249,19 +252,19 @@ def request_cancel(payment: Payment, *, reason: CancellationReason, by: int | No
 
 
 def rotate_cancel_key(payment: Payment) -> Payment:
-    """A stored refusal sits on the cancel's key: the next one needs another."""
+    """Move to the next cancel key: Stripe stored a rejection under this one."""
     return replace(payment, cancel_key_version=payment.cancel_key_version + 1)
 
 
 def is_expired(payment: Payment, now: datetime) -> bool:
-    """Whether the request's own time is over, or its last attempt is, so that it must be canceled at Stripe."""
+    """Whether the request's time or its attempts are used up, so that it must be canceled at Stripe."""
     if not payment.is_payable or payment.cancel_requested:
         return False
     return now >= payment.expires_at or (payment.attempt.number >= MAX_ATTEMPTS and payment.attempt.is_finished)
 
 
 def next_check_at(payment: Payment, *, now: datetime, timing: Timing) -> datetime | None:
-    """When the sweep should attend to the payment next; None where nothing can change any more."""
+    """When the reconciler checks the payment next (UTC); None if nothing can change any more."""
     if payment.is_terminal:
         return None
     soonest = now + timedelta(seconds=1)
@@ -282,15 +285,15 @@ def next_check_at(payment: Payment, *, now: datetime, timing: Timing) -> datetim
     return max(min(ahead, default=now), soonest)
 
 
-class IntentMismatch(Exception):  # a fact for a human
-    """Stripe's intent is not the one this payment asked for; nothing is written."""
+class IntentMismatch(Exception):
+    """Stripe's intent is not the one this payment requested; nothing is written, and an operator has to look."""
 
 
 def verify_intent(payment: Payment, intent: Intent) -> None:
-    """Refuse an intent whose amount, currency, mode or name is not ours.
+    """Check that amount, currency, mode and metadata of an intent are the payment's.
 
     Raises:
-        Mismatch: with the fields that differ, without their values.
+        IntentMismatch: with the names of the fields that differ, not their values.
     """
     ours = (payment.amount.minor, payment.amount.currency, payment.livemode, payment.id)
     theirs = (intent.amount, intent.currency, intent.livemode, intent.metadata.get("kvit_payment"))
@@ -305,9 +308,9 @@ def verify_intent(payment: Payment, intent: Intent) -> None:
 
 
 def ignore_if_stale(decide: Callable[[Payment], Payment], began: datetime, now: datetime, payment: Payment) -> Payment:
-    """What a look makes of the payment, unless one that began later, in whatever process, has changed it before.
+    """Apply a retrieve, unless one that began later, in any process, was applied before.
 
-    A look that lies ahead of `now` was dated by a clock that was wrong, and says nothing.
+    A retrieve dated after `now` was made under a wrong clock and is ignored.
     """
     if payment.synced_at is not None and began < payment.synced_at <= now:
         return payment

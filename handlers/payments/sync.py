@@ -1,4 +1,4 @@
-"""Says to Stripe what has to be said about a payment next, and believes what Stripe answers, one call at a time."""
+"""Advances a payment: runs the next Stripe call and applies the response."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ MAX_STEPS = 6
 
 
 class PaymentSync:
-    """What was wanted is stored before; so whoever was cut short, by a crash too, goes on by `attend`."""
+    """The only way from a payment to Stripe.
+
+    Every request is stored first, so `advance` also continues after a crash.
+    """
 
     def __init__(
         self,
@@ -42,7 +45,7 @@ class PaymentSync:
         locks: KeyedLocks,
         is_authorized: MayStill,
     ) -> None:
-        """`may_still` says whether whoever wants money taken, or a request ended, may want that now."""
+        """`is_authorized` says whether the author of the pending request may still make it."""
         self._payments = payments
         self._db = db
         self._gateway = gateway
@@ -52,13 +55,16 @@ class PaymentSync:
         self._is_authorized = is_authorized
 
     async def sync(self, payment_id: str, *, actor: str, intent_id: str | None = None) -> tuple[Payment, bool]:
-        """Look at Stripe now; False if it could not be seen. `intent_id` is a hint from an event."""
+        """Retrieve the intent from Stripe and apply it.
+
+        False if it could not be retrieved. `intent_id` is an event's hint.
+        """
         async with self._locks.lock(payment_id):
             payment = await self.get(payment_id)
             return await self._look(payment, actor, payment.intent_id or intent_id)
 
     async def advance(self, payment_id: str, *, actor: str) -> Payment:
-        """Do what has to be done next at Stripe, and go on until nothing has, or Stripe cannot be reached."""
+        """Run the steps that are due at Stripe, until none is or Stripe cannot be reached."""
         async with self._locks.lock(payment_id):
             payment = await self._expire_if_due(await self.get(payment_id))
             for number in range(MAX_STEPS):
@@ -71,7 +77,7 @@ class PaymentSync:
             return await self._send_reminder(payment)
 
     async def get(self, payment_id: str) -> Payment:
-        """The payment as we know it.
+        """The stored payment.
 
         Raises:
             LookupError: there is none with that id.
@@ -83,7 +89,7 @@ class PaymentSync:
         return payment
 
     async def was_cause(self, cause: str) -> bool:
-        """Whether a tap has begun an attempt before."""
+        """Whether this button press has started an attempt before."""
         return await self._db.read(payment_queries.attempt_exists_for, cause)
 
     async def update(
@@ -96,7 +102,7 @@ class PaymentSync:
         params: str | None = None,
         **detail: str | None,
     ) -> Payment:
-        """One transaction of the ledger, at the time it is; `detail` goes into the history."""
+        """Apply a decision in one transaction, now; `detail` goes into the audit log."""
         known = {name: value for name, value in detail.items() if value is not None}
         now = self._clock.now()
         return await self._db.write(
@@ -104,7 +110,7 @@ class PaymentSync:
         )
 
     async def _expire_if_due(self, payment: Payment) -> Payment:
-        """What the time alone asks for: the end of a request whose time or tries are over."""
+        """Request cancellation if the request's time or attempts are used up."""
         now = self._clock.now()
         if not state_machine.is_expired(payment, now):
             return payment
@@ -114,15 +120,15 @@ class PaymentSync:
         )
 
     async def _send_reminder(self, payment: Payment) -> Payment:
-        """Have the chat reminded that a hold ends soon, once a look has shown that it still stands."""
+        """Remind the chat that a hold ends soon, once a retrieve has shown that it still exists."""
         remind = partial(holds.advance_reminders, now=self._clock.now())
         is_due = not payment.last_error and remind(payment) != payment
         return await self.update(payment.id, remind, SYSTEM_ACTOR, "hold_expiring") if is_due else payment
 
     async def _run_step(self, step: Step, payment: Payment, actor: str) -> tuple[Payment, bool]:
-        """One call to Stripe and what it makes of the payment; False if it has to be tried again later."""
+        """Run one step and apply its response; False if it has to be tried again later."""
         if payment.livemode != self._gateway.livemode:
-            log.warning("payment %s is of the other mode (test or live) and is left alone", payment.reference)
+            log.warning("payment %s was made in the other Stripe mode and is not touched", payment.reference)
             return await self.update(payment.id, lambda p: p, SYSTEM_ACTOR, "wrong_stripe_mode"), False
         if not await self._is_authorized(payment):
             return await self._withdraw_request(payment, actor)
@@ -144,7 +150,7 @@ class PaymentSync:
             return await self._record_error(payment, error, actor), False
 
     async def _create(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
-        """Create and confirm with the stored parameters and key; again is the same intent."""
+        """Create and confirm with the stored parameters and key; a repetition returns the same intent."""
         params, began = await self._db.read(payment_queries.create_params, payment.id), self._clock.now()
         try:
             intent = await self._gateway.create(params, key=f"create:{payment.id}:{payment.create_key_version}")
@@ -155,7 +161,10 @@ class PaymentSync:
     async def _not_made(
         self, payment: Payment, error: GatewayError, actor: str, began: datetime
     ) -> tuple[Payment, bool]:
-        """What a failed create means: it exists all the same, is to be looked for, waits, or never was."""
+        """Handle a failed create.
+
+        The intent exists all the same, has to be searched for, has to wait, or was rejected.
+        """
         if error.intent is not None:
             return await self._apply_attempt(payment, error.intent, actor, began)
         if error.replayed:
@@ -164,14 +173,17 @@ class PaymentSync:
             raise error
         if error.code in AUTH_ERRORS:
             search = partial(state_machine.invalidate_key, code=error.code)
-            log.error("Stripe refuses the key (%s): %s", error.code, error.message)
+            log.error("Stripe rejects the API key (%s): %s", error.code, error.message)
             return await self.update(payment.id, search, actor, "stripe_auth_error", code=error.code), False
-        log.error("Stripe refused to make payment %s (%s): %s", payment.reference, error.code, error.message)
+        log.error("Stripe rejected payment %s (%s): %s", payment.reference, error.code, error.message)
         decide = partial(state_machine.reject, code=error.code, now=self._clock.now())
         return await self.update(payment.id, decide, actor, "stripe_rejected", code=error.code), True
 
     async def _search(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
-        """The key is of no use: search by list for an intent of ours; what does not exist is asked for anew."""
+        """Search Stripe by list for an intent of ours, for the key is not reliable any more.
+
+        If there is none, use a new key.
+        """
         began = self._clock.now()
         intent = await self._gateway.find_intent(payment.id, since=payment.created_at, until=self._clock.now())
         if intent is not None:
@@ -180,7 +192,7 @@ class PaymentSync:
         return await self.update(payment.id, decide, actor, "not_found_at_stripe"), True
 
     async def _confirm(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
-        """Begin the stored attempt; a refusal ends it only where Stripe says that it still wants one."""
+        """Confirm the stored attempt; an error ends it only where Stripe still needs a payment method."""
         number, intent_id = payment.attempt.number, payment.intent_id or ""
         params, began = await self._db.read(payment_queries.attempt_params, payment.id, number), self._clock.now()
         try:
@@ -190,17 +202,17 @@ class PaymentSync:
                 raise
             intent = error.intent or await self._gateway.retrieve(intent_id)
             if intent.status is IntentStatus.REQUIRES_PAYMENT_METHOD and not error.replayed:
-                log.warning("Stripe refused attempt %s of %s (%s)", number, payment.reference, error.code)
+                log.warning("Stripe rejected attempt %s of %s (%s)", number, payment.reference, error.code)
                 lost = partial(state_machine.reject_attempt, number=number, code=error.code)
                 await self.update(payment.id, lost, actor, "attempt_rejected", code=error.code)
                 return await self._apply_intent(payment, intent, actor, "synced", began), True
         return await self._apply_attempt(payment, intent, actor, began)
 
     async def _cancel(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
-        """Cancel at Stripe; too late is no error, for what Stripe says instead is the truth."""
+        """Cancel at Stripe; if that is too late, Stripe's state is applied instead."""
         intent_id, began = payment.intent_id or "", self._clock.now()
         if payment.manual_capture and payment.status is not PaymentStatus.AUTHORIZED:
-            intent = await self._gateway.retrieve(intent_id)  # nobody wants a hold let go that came just in time
+            intent = await self._gateway.retrieve(intent_id)  # do not release a hold that was authorized just in time
             if intent.status is IntentStatus.REQUIRES_CAPTURE:
                 return await self._apply_intent(payment, intent, actor, "synced", began), True
         if not await self._db.write(self._payments.mark_request_sent, payment, now=self._clock.now()):
@@ -218,7 +230,7 @@ class PaymentSync:
         raise GatewayError("slow", retryable=True, message=f"not canceled, the intent is {intent.status}")
 
     async def _capture(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
-        """Take what is reserved; where Stripe says no, what it says instead is the truth, and the wish is dropped."""
+        """Capture the reserved money; if Stripe rejects it, its state is applied and the request is dropped."""
         intent_id, began = payment.intent_id or "", self._clock.now()
         if not await self._db.write(self._payments.mark_request_sent, payment, now=began):
             return await self.get(payment.id), True
@@ -233,7 +245,7 @@ class PaymentSync:
         return await self._apply_intent(payment, intent, actor, "captured", began), True
 
     async def _look(self, payment: Payment, actor: str, intent_id: str | None) -> tuple[Payment, bool]:
-        """Retrieve the intent and believe it."""
+        """Retrieve the intent and apply it."""
         if intent_id is None:
             return payment, False
         began = self._clock.now()
@@ -246,7 +258,7 @@ class PaymentSync:
     async def _apply_attempt(
         self, payment: Payment, intent: Intent, actor: str, began: datetime
     ) -> tuple[Payment, bool]:
-        """Stripe's answer to the attempt in hand."""
+        """Apply Stripe's response to the current attempt."""
         number, timing = payment.attempt.number, self._timing
         decide = partial(
             state_machine.apply_attempt_response, number=number, intent=intent, now=self._clock.now(), timing=timing
@@ -268,7 +280,7 @@ class PaymentSync:
         action: str,
         began: datetime,
     ) -> Payment:
-        """Write what a look that `began` then has seen, unless the intent is not the one that the book wants by now."""
+        """Apply what a retrieve that began then returned, unless the intent does not match the payment."""
 
         def believed(newest: Payment) -> Payment:
             verify_intent(newest, intent)
@@ -282,30 +294,30 @@ class PaymentSync:
             raise GatewayError(INTENT_MISMATCH, retryable=False, message=str(mismatch)) from mismatch
 
     async def _record_error(self, payment: Payment, error: GatewayError, actor: str) -> Payment:
-        """Remember that Stripe could not be asked, so that it is tried again later, and later each time."""
-        log.warning("Stripe could not be asked about %s (%s): %s", payment.reference, error.code, error.message)
+        """Record that Stripe could not be reached; the next try comes later each time."""
+        log.warning("Stripe could not be called for %s (%s): %s", payment.reference, error.code, error.message)
         decide = partial(state_machine.record_error, code=error.code)
         return await self.update(payment.id, decide, actor, "stripe_unreachable", code=error.code)
 
     async def _withdraw_request(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
-        """Drop the wish of somebody who lost his role meanwhile, unless Stripe carries it out unheard."""
+        """Drop the request of a person who lost the role for it, unless its call may still reach Stripe."""
         began = self._clock.now()
         if payment.intent_id is not None:
             payment, seen = await self._look(payment, actor, payment.intent_id)
             if not seen or payment.is_terminal:
                 return payment, seen
-        log.warning("what was asked about %s is dropped: who asked has no right to it any more", payment.reference)
+        log.warning("the request about %s is withdrawn: its author lost the permission", payment.reference)
         withdraw = partial(holds.withdraw_request, now=began)
         payment = await self.update(payment.id, withdraw, SYSTEM_ACTOR, "request_withdrawn")
         if payment.is_terminal or (payment.capture_requested_by is None and payment.cancel_requested_by is None):
             return payment, True
         await self._db.write(
             self._payments.postpone_check, payment.id, now=self._clock.now()
-        )  # it may still be on its way
+        )  # its call may still arrive
         return payment, False
 
 
 def _confirm_key(payment: Payment) -> str:
-    """The key of an attempt: in a book that was restored, another attempt may have the number of a lost one."""
+    """The idempotency key of an attempt; it holds the time, for in a restored database a number can be used again."""
     asked_at = round(payment.attempt.requested_at.timestamp() * 1000)
     return f"confirm:{payment.id}:{asked_at}:{payment.attempt.number}"

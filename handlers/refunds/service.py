@@ -1,4 +1,4 @@
-"""The desk of refunds: a wish is written down, approved by those who may, and only then asked of Stripe."""
+"""Use cases of refunds: draft, approve, decline, retry. Each is stored first, then carried out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from storage.refunds import RefundRepository
 
 @dataclass(frozen=True)
 class RefundRequestInput:
-    """What a person typed: `amount` is None for everything that is left; `source` makes the same message one wish."""
+    """What a person typed. `amount` is None for all that is left; the same request key is one refund."""
 
     place: ChatTarget
     user_id: int
@@ -34,7 +34,7 @@ class RefundRequestInput:
 
 
 class RefundService:
-    """What people want of refunds. Nothing here talks to Stripe: `RefundAttendant` does, for the sweep as well."""
+    """Stores what people request of refunds and has `RefundSync` carry it out; it never calls Stripe itself."""
 
     def __init__(
         self,
@@ -48,7 +48,10 @@ class RefundService:
         approval_above: int | None,
         patience: float = USER_WAIT_TIMEOUT,
     ) -> None:
-        """More than `approval_above` of one payment, in minor units of its currency, takes two people."""
+        """`approval_above` (minor units): a refund of more than this of one payment takes two approvals; None.
+
+        Never.
+        """
         self._db = db
         self._refunds = refunds
         self._sync = sync
@@ -59,11 +62,11 @@ class RefundService:
         self._patience = patience
 
     async def draft(self, payment: Payment, wanted: RefundRequestInput, *, for_others: bool) -> Refund:
-        """Write the wish down; no money moves and none is kept. `for_others`: whoever asks may not approve it himself.
+        """Store a draft; no money moves and none is reserved. `for_others`: the author may not approve it.
 
         Raises:
-            OtherMode, AlreadyAsked, RefundOfHold, NothingPaid, DisputeForbids, LostToDispute, NothingLeft,
-            RefundExceedsBalance.
+            WrongStripeMode, RefundAlreadyRequested, HoldNotRefundable, NothingPaid, BlockedByDispute, TakenByDispute,
+            NothingRefundable, RefundExceedsBalance.
         """
         self._refuse_other_mode(payment)
         if for_others:
@@ -88,7 +91,7 @@ class RefundService:
         return await self._db.write(self._refunds.create_draft, refund, check, actor=f"user:{wanted.user_id}", now=now)
 
     async def _refuse_another_wish(self, payment: Payment, wanted: RefundRequestInput) -> None:
-        """One wish at a time: the admins' chats are not to be filled, and the next one depends on this one's end."""
+        """Allow one pending request per payment: admins are not flooded, and the next depends on how this one ends."""
         now = self._clock.now()
         for other in await self._db.read(self._refunds.for_payment, payment.id):
             waits = (
@@ -104,14 +107,15 @@ class RefundService:
         return await self._db.read(self._refunds.find, refund_id)
 
     async def of_payment(self, payment_id: str) -> Sequence[Refund]:
-        """All of a payment, oldest first, drafts too."""
+        """All refunds of a payment, oldest first, drafts too."""
         return await self._db.read(self._refunds.for_payment, payment_id)
 
     async def approve(self, refund: Refund, payment: Payment, shop: Shop, *, user_id: int) -> Refund:
-        """One person's yes; with the last one that is needed Stripe is asked.
+        """Record one approval; with the last that is needed Stripe is called.
 
         Raises:
-            RefundDecided, RefundExpired, SecondPersonNeeded, RefundChanged, OverRefundLimit, and those of `draft`.
+            RefundAlreadyDecided, RefundExpired, SecondApproverRequired, RefundableAmountChanged, RefundLimitExceeded,
+            and those of `draft`.
         """
         self._refuse_other_mode(payment)
         params = self._gateway.refund_params(
@@ -125,10 +129,10 @@ class RefundService:
         return await self._soon(refund, actor)
 
     async def decline(self, refund: Refund, *, user_id: int) -> Refund:
-        """Somebody says no; nothing was kept and nothing goes back.
+        """Decline the refund; nothing was reserved and no money moves.
 
         Raises:
-            RefundDecided: it is too late.
+            RefundAlreadyDecided: it is too late.
         """
         now = self._clock.now()
         no = state_machine.decline
@@ -137,10 +141,10 @@ class RefundService:
         )
 
     async def retry(self, refund: Refund, *, user_id: int) -> Refund:
-        """Try once more what Stripe refused for want of balance, while it is still approved.
+        """Try again a refund that Stripe rejected for insufficient balance, while it is still approved.
 
         Raises:
-            RefundDecided, RefundExpired: there is nothing to be tried any more.
+            RefundAlreadyDecided, RefundExpired: it cannot be tried any more.
         """
         now, actor = self._clock.now(), f"user:{user_id}"
         again = partial(state_machine.retry, now=now)
@@ -150,8 +154,8 @@ class RefundService:
         return await self._soon(refund, actor)
 
     async def _see(self, payment: Payment) -> None:
-        """A look at what went back: a refund by hand, of which no event came, is not to be made once more."""
-        with suppress(GatewayError):  # our key has no right to look, which the look itself has logged
+        """Read the payment's refunds from Stripe, so that one made in the Dashboard is not made once more."""
+        with suppress(GatewayError):  # the key lacks the permission, which is logged there
             await self._sync.sync(payment.id)
 
     def _refuse_other_mode(self, payment: Payment) -> None:
@@ -159,7 +163,7 @@ class RefundService:
             raise WrongStripeMode(ref=payment.reference)
 
     async def _soon(self, refund: Refund, actor: str) -> Refund:
-        """Ask Stripe, but keep nobody waiting: what takes longer goes on by itself, and the card tells."""
+        """Advance the refund, but wait for a limited time: what takes longer goes on in the background."""
         if refund.status is RefundStatus.APPROVED:
             await self._background_tasks.run_with_timeout(self._patience, self._sync.advance(refund.id, actor=actor))
             return await self._sync.get(refund.id)

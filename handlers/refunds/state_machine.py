@@ -1,4 +1,4 @@
-"""Pure decisions about refunds: who may let one pass, what Stripe's word makes of it, and what comes next."""
+"""Pure decisions about refunds: who may approve, what Stripe's state makes of a refund, and the next step."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ from storage.models.refund import (
 from storage.refunds import RefundLimits
 
 NO_BALANCE = frozenset({"balance_insufficient", "insufficient_funds"})
-"""Stripe's codes for a refund that the seller's balance does not cover."""
+"""Stripe's codes for a refund that the account's balance does not cover."""
 
 AFTER_SUCCESS = tuple(timedelta(days=days) for days in (1, 3, 7, 14, 30, 35))
-"""When a refund that succeeded is looked at again: it may fail for 30 days, and events get lost."""
+"""When a succeeded refund is checked again: it may fail for 30 days, and events get lost."""
 
 PENDING_LOOK = timedelta(hours=1)
 
 
 class RefundStep(Enum):
-    """What has to be done about a refund next."""
+    """The next step of a refund."""
 
     NOTHING = "nothing"
     EXPIRE = "expire"
@@ -56,7 +56,7 @@ class RefundStep(Enum):
 
 
 def next_step(refund: Refund, now: datetime) -> RefundStep:
-    """The one thing that brings the refund forward; whoever was cut short goes on by the same question."""
+    """The next step that advances the refund; the same after a crash."""
     if refund.is_pending_decision:
         return RefundStep.EXPIRE if refund.is_expired(now) else RefundStep.NOTHING
     if refund.status is RefundStatus.APPROVED:
@@ -72,7 +72,7 @@ def next_step(refund: Refund, now: datetime) -> RefundStep:
 
 
 def next_look(refund: Refund, now: datetime) -> datetime | None:
-    """When the sweep should attend to the refund next; None where nothing can change any more."""
+    """When the reconciler checks the refund next (UTC); None if nothing can change any more."""
     match refund.status:
         case RefundStatus.DRAFT | RefundStatus.AWAITING_APPROVAL:
             return refund.expires_at
@@ -92,10 +92,10 @@ def next_look(refund: Refund, now: datetime) -> datetime | None:
 
 
 def check_refundable(refund: Refund, room: RefundLimits) -> Refund:
-    """The refund, if that much can go back at all.
+    """The refund, if that much can be refunded.
 
     Raises:
-        RefundOfHold, NothingPaid, DisputeForbids, LostToDispute, NothingLeft, RefundExceedsBalance.
+        HoldNotRefundable, NothingPaid, BlockedByDispute, TakenByDispute, NothingRefundable, RefundExceedsBalance.
     """
     payment, left = room.payment, room.refundable
     if payment.status is PaymentStatus.AUTHORIZED:
@@ -114,9 +114,9 @@ def check_refundable(refund: Refund, room: RefundLimits) -> Refund:
 
 
 def create_draft(refund: Refund, room: RefundLimits, *, above: int | None) -> Refund:
-    """A wish as it is written down: with what could go back at that moment, which is what people are shown.
+    """A draft with the refundable amount of this moment, which is what people are shown.
 
-    If more than `above` of the payment would go back on one person's word, slices and all, a second one is needed.
+    If more than `above` of the payment would be refunded on single approvals, all parts together, two are needed.
     """
     check_refundable(refund, room)
     two = above is not None and room.single_approval_total + refund.amount.minor > above
@@ -124,10 +124,11 @@ def create_draft(refund: Refund, room: RefundLimits, *, above: int | None) -> Re
 
 
 def approve(refund: Refund, room: RefundLimits, *, person: int, limit: int, params: str, now: datetime) -> Refund:
-    """One more person's yes; with the last one that is needed the money is kept for the refund.
+    """Record one more approval; with the last that is needed the money is reserved for the refund.
 
     Raises:
-        RefundDecided, RefundExpired, SecondPersonNeeded, RefundChanged, OverRefundLimit, and those of `fitting`.
+        RefundAlreadyDecided, RefundExpired, SecondApproverRequired, RefundableAmountChanged, RefundLimitExceeded, and
+        those of `check_refundable`.
     """
     if refund.status is RefundStatus.EXPIRED or (refund.is_pending_decision and refund.is_expired(now)):
         raise RefundExpired
@@ -152,10 +153,10 @@ def approve(refund: Refund, room: RefundLimits, *, person: int, limit: int, para
 
 
 def decline(refund: Refund, _: RefundLimits) -> Refund:
-    """Somebody said no.
+    """Record that the refund was declined.
 
     Raises:
-        RefundDecided, RefundExpired: it is too late.
+        RefundAlreadyDecided, RefundExpired: it is too late.
     """
     if refund.status is RefundStatus.EXPIRED:
         raise RefundExpired
@@ -165,28 +166,28 @@ def decline(refund: Refund, _: RefundLimits) -> Refund:
 
 
 def expire(refund: Refund, _: RefundLimits, *, now: datetime, unseen: str | None = None) -> Refund:
-    """Nobody said yes in time. `unseen` is the code for why Stripe could not be asked whether it was made anyhow."""
+    """End a refund that was not approved in time. `unseen` is the error that kept Stripe from being searched for it."""
     if not refund.is_pending_decision or not refund.is_expired(now):
         return refund
     return replace(refund, status=RefundStatus.EXPIRED, last_error=unseen)
 
 
 def record_sync(refund: Refund, _: RefundLimits, *, unseen: str | None) -> Refund:
-    """A wish that is over was looked for at Stripe once more, and was not there; or it could not be seen again."""
+    """Record that a refund that is over was searched for at Stripe and not found, or could not be searched for."""
     return replace(refund, last_error=unseen) if refund.status is RefundStatus.EXPIRED else refund
 
 
 def mark_sent(refund: Refund, _: RefundLimits, *, now: datetime) -> Refund:
-    """The request goes out in a moment, for the first time or again; from now on it may have happened."""
+    """Record that the request is about to be sent, for the first time or again; from now on it may have happened."""
     if refund.status is not RefundStatus.APPROVED:
         return refund
     return replace(refund, first_sent_at=refund.first_sent_at or now, last_sent_at=now)
 
 
 def rotate_key(refund: Refund, _: RefundLimits, *, number: int) -> Refund:
-    """What was sent came to nothing, so the next request needs another key.
+    """Move to the next key: request `number` came to nothing.
 
-    `number` is that of the key that came to nothing: another process may have gone on to the next one meanwhile.
+    Another process may have moved to the next key since; then nothing changes.
     """
     if refund.status is not RefundStatus.APPROVED or refund.key_version != number:
         return refund
@@ -195,7 +196,7 @@ def rotate_key(refund: Refund, _: RefundLimits, *, number: int) -> Refund:
 
 
 def mark_insufficient_balance(refund: Refund, _: RefundLimits, *, number: int, code: str, now: datetime) -> Refund:
-    """Stripe refused request `number` for want of balance: it stays approved for a while, to be tried again."""
+    """Record that Stripe rejected request `number` for insufficient balance: it stays approved for a while."""
     if refund.status is not RefundStatus.APPROVED or refund.key_version != number:
         return refund
     until = refund.retry_until or now + BALANCE_RETRY_TTL
@@ -205,10 +206,10 @@ def mark_insufficient_balance(refund: Refund, _: RefundLimits, *, number: int, c
 
 
 def retry(refund: Refund, room: RefundLimits, *, now: datetime) -> Refund:
-    """Somebody wants it tried once more.
+    """Try again now.
 
     Raises:
-        RefundDecided: there is nothing to be tried.
+        RefundAlreadyDecided: there is nothing to try.
         RefundExpired: its time is over.
     """
     if refund.status is not RefundStatus.APPROVED or refund.retry_until is None:
@@ -216,11 +217,11 @@ def retry(refund: Refund, room: RefundLimits, *, now: datetime) -> Refund:
     if now >= refund.retry_until:
         raise RefundExpired
     anew = rotate_key(refund, room, number=refund.key_version)
-    return replace(anew, expires_at=refund.retry_until)  # ten minutes in all, however often
+    return replace(anew, expires_at=refund.retry_until)  # ten minutes in all, however many tries
 
 
 def reject(refund: Refund, _: RefundLimits, *, number: int, code: str, now: datetime) -> Refund:
-    """It will not be made, unless request `number` was not the last: nothing went back, what was kept is free again."""
+    """Record that the refund will not be made, unless request `number` was not the last: its reservation ends."""
     if refund.status is not RefundStatus.APPROVED or refund.key_version != number:
         return refund
     return replace(
@@ -229,19 +230,19 @@ def reject(refund: Refund, _: RefundLimits, *, number: int, code: str, now: date
 
 
 def withdraw(refund: Refund, room: RefundLimits, *, number: int, code: str, now: datetime) -> Refund:
-    """What was approved holds no more; it stays as it is as long as its last request may still reach Stripe."""
+    """Withdraw an approved refund, unless its last request may still reach Stripe."""
     if may_still_arrive(refund.last_sent_at, now):
         return refund
     return reject(refund, room, number=number, code=code, now=now)
 
 
 def record_error(refund: Refund, _: RefundLimits, *, code: str) -> Refund:
-    """Stripe did not answer, or not to us; it is tried again later, and later each time."""
+    """Record that Stripe did not answer; the next try comes later each time."""
     return replace(refund, last_error=code, error_count=refund.error_count + 1)
 
 
 def apply_stripe_refund(refund: Refund, report: StripeRefund, *, now: datetime) -> Refund:
-    """What Stripe says of a refund that we know; it never falls back to an earlier step."""
+    """Apply Stripe's state of a refund that we know; it never returns to an earlier step."""
     if refund.status is RefundStatus.SUCCEEDED and report.status in RESERVING_STATUSES:
         return replace(refund, last_error=None, error_count=0)
     if refund.status in {RefundStatus.FAILED, RefundStatus.CANCELED}:
@@ -265,12 +266,12 @@ def apply_stripe_refund(refund: Refund, report: StripeRefund, *, now: datetime) 
 
 
 def matches_payment(payment: Payment, report: StripeRefund) -> bool:
-    """Whether a refund can be one of this payment's at all."""
+    """Whether a refund can belong to this payment."""
     return report.currency == payment.amount.currency and 0 < report.amount <= payment.amount_received
 
 
 def import_stripe_refund(payment: Payment, report: StripeRefund, *, now: datetime) -> Refund:
-    """A refund that we did not ask for: somebody made it in Stripe's Dashboard, or our book was restored."""
+    """A refund that was not requested here: it was made in Stripe's Dashboard, or our database was restored."""
     bare = Refund(
         id=secrets.token_urlsafe(12),
         payment_id=payment.id,
@@ -287,10 +288,10 @@ def import_stripe_refund(payment: Payment, report: StripeRefund, *, now: datetim
 
 
 def is_superseded(refund: Refund, room: RefundLimits, others: Iterable[Refund], now: datetime) -> bool:
-    """Whether somebody's hand at Stripe or a dispute has taken of what whoever approved it was shown.
+    """Whether a refund at Stripe or a dispute took from the amount that the approvers were shown.
 
-    What was approved here since then took its share knowingly, and is no reason. What came to nothing since then makes
-    room again, but does not undo that somebody helped himself.
+     What was approved here since then was approved knowingly and does not count. What failed since then makes room
+    again, but does not undo a refund that was made elsewhere.
     """
     others = [one for one in others if one.reserves_money and one.id != refund.id]
     if any(_came_since(one, refund, now) for one in others):
@@ -307,12 +308,12 @@ def _approved_since(one: Refund, refund: Refund) -> bool:
 
 
 def _came_since(one: Refund, refund: Refund, now: datetime) -> bool:
-    """Whether it was seen at Stripe since then, though nobody here had approved it by what the book says.
+    """Whether it was found at Stripe since then although it was not approved here, as far as the database knows.
 
-    What lies ahead of `now` was dated by a clock that was wrong, and says nothing.
+    What is dated after `now` was found under a wrong clock and is ignored.
     """
     if one.params or refund.reserved_at is None:
         return False
-    # Older versions reserved nothing for what they found; nor is it for a wish that a restored book knows as undecided.
+    # Nothing is reserved for a found refund, nor for a request that a restored database holds as undecided.
     counted_at = one.reserved_at or (one.requested_at if one.requested_by is None else one.settled_at)
     return counted_at is not None and refund.reserved_at < counted_at <= now

@@ -1,4 +1,4 @@
-"""Says to Stripe what has to be said about a refund next, and believes what Stripe answers, one call at a time."""
+"""Advances a refund: runs the next Stripe call and applies the response."""
 
 from __future__ import annotations
 
@@ -28,20 +28,23 @@ log = logging.getLogger(__name__)
 
 MOST_STEPS = 4
 APPROVER_LOST_ROLE = "authority_withdrawn"
-"""Our own code for a refund whose approvers have lost their roles before Stripe was asked."""
+"""Our own code: the approvers lost their roles before Stripe was called."""
 
 REFUNDED_MEANWHILE = "refunded_meanwhile"
-"""Our own code for a refund that was approved before anybody here knew what went back by hand at Stripe."""
+"""Our own code: the refund was approved before a refund made at Stripe was known here."""
 
 UNKNOWN_PAYMENT = "resource_missing"
-"""Stripe knows no such payment: the key is of another account, and what was done under the right one is not known."""
+"""Stripe knows no such payment: the API key is of another account, and what happened under the right one is unknown."""
 
 DISPUTED = "charge_disputed"
-"""As Stripe calls it."""
+"""Stripe's name for it."""
 
 
 class RefundSync:
-    """What was approved is stored before; whoever was cut short, by a crash too, goes on by `attend`."""
+    """The only way from a refund to Stripe.
+
+    Every approval is stored first, so `advance` also continues after a crash.
+    """
 
     def __init__(
         self,
@@ -61,7 +64,7 @@ class RefundSync:
         self._is_authorized = is_authorized
 
     async def get(self, refund_id: str) -> Refund:
-        """The refund as we know it.
+        """The stored refund.
 
         Raises:
             LookupError: there is none with that id.
@@ -73,9 +76,9 @@ class RefundSync:
         return refund
 
     async def advance(self, refund_id: str, *, actor: str, if_due: bool = False) -> Refund:
-        """Do what has to be done next at Stripe, and go on until nothing has, or Stripe cannot be reached.
+        """Run the steps that are due at Stripe, until none is or Stripe cannot be reached.
 
-        `if_due`: only if it is still due once the turn has come; another may have attended to it meanwhile.
+        `if_due`: only if it is still due once the payment's lock is held; another task may have advanced it.
         """
         refund = await self.get(refund_id)
         async with self._locks.lock(refund.payment_id):
@@ -91,10 +94,10 @@ class RefundSync:
         return await self.get(refund_id)
 
     async def sync(self, payment_id: str) -> bool:
-        """Look at all refunds of a payment at Stripe and believe what is seen; False if nothing could be seen.
+        """Retrieve all refunds of a payment from Stripe and apply them; False if they could not be retrieved.
 
         Raises:
-            GatewayError: our key has no right to see them.
+            GatewayError: the API key lacks the permission.
         """
         async with self._locks.lock(payment_id):
             payment = await self._payment(payment_id)
@@ -106,11 +109,11 @@ class RefundSync:
         return error is None
 
     async def _take(self, step: RefundStep, refund: Refund, actor: str) -> bool:
-        """One step; False if it has to be tried again later."""
+        """Run one step; False if it has to be tried again later."""
         payment = await self._payment(refund.payment_id)
         ends = step in {RefundStep.EXPIRE, RefundStep.ABANDON}
         if payment.livemode != self._gateway.livemode and not ends:
-            log.warning("a refund of %s is of the other mode (test or live) and is left alone", payment.reference)
+            log.warning("a refund of %s was made in the other Stripe mode and is not touched", payment.reference)
             return False
         try:
             if ends:
@@ -135,9 +138,11 @@ class RefundSync:
         return True
 
     async def _create(self, payment: Payment, refund: Refund, actor: str) -> bool:
-        """Send the stored parameters with the stored key; again is the same refund. False if it has to wait.
+        """Send the stored parameters with the stored key.
 
-        What has gone back is looked at before, for nobody may be refunded on top of what somebody did by hand.
+        A repetition returns the same refund. False if it has to wait.
+
+         Stripe's refunds are retrieved first, so that nothing is refunded on top of a refund made in the Dashboard.
         """
         began = self._clock.now()
         if await self._exists_at_stripe(payment, refund):
@@ -156,7 +161,7 @@ class RefundSync:
             refund, partial(state_machine.mark_sent, now=self._clock.now()), "refund_sent", actor
         )
         if refund.key_version != number or refund.status is not RefundStatus.APPROVED:
-            return True  # another process looked as well, and asks by the next key or has seen how it ended
+            return True  # another process has moved on to the next key, or knows how it ended
         try:
             report = await self._gateway.refund(refund.params, key=f"refund:{refund.id}:{refund.key_version}")
         except GatewayError as error:
@@ -173,9 +178,9 @@ class RefundSync:
     async def _handle_rejection(
         self, payment: Payment, refund: Refund, error: GatewayError, actor: str, *, settled: bool
     ) -> bool:
-        """What a refusal means: it exists all the same, has to be asked with another key, or was never made.
+        """Handle a rejection: the refund exists all the same, needs another key, or was not made.
 
-        Unless it is `settled` that no try before may still arrive, it is asked once more after a while. False then.
+        Unless `settled`, an earlier request may still arrive, so it is sent once more after a while; then False.
         """
         if error.replayed:
             await self._find(payment, refund, actor)
@@ -189,7 +194,7 @@ class RefundSync:
             await self._change(refund, decide, "stripe_unreachable", actor)
             await self._db.write(self._book.postpone_check, refund.id, now=self._clock.now())
             return False
-        log.warning("Stripe refused a refund of %s (%s): %s", payment.reference, error.code, error.message)
+        log.warning("Stripe rejected a refund of %s (%s): %s", payment.reference, error.code, error.message)
         if error.code in NO_BALANCE:
             now = self._clock.now()
             decide = partial(
@@ -201,16 +206,19 @@ class RefundSync:
         return True
 
     async def _find(self, payment: Payment, refund: Refund, actor: str) -> None:
-        """The key is of no use any more: look for our refund, and ask anew only where there is none."""
+        """Search Stripe for our refund, for the key is not reliable any more.
+
+        If there is none, send it with a new key.
+        """
         if not await self._exists_at_stripe(payment, refund):
             anew = partial(state_machine.rotate_key, number=refund.key_version)
             await self._change(refund, anew, "refund_not_found_at_stripe", actor)
 
     async def _end(self, payment: Payment, refund: Refund) -> None:
-        """Its time is over, unless it was made all the same: of that a book that was restored knows nothing.
+        """End a refund whose time is over, unless Stripe has it, which a restored database would not know.
 
-        What nobody approved ends though Stripe cannot be asked; what was approved is not said to have come to nothing
-        before. Nothing is told of a draft, and the other mode shows nothing.
+         One that was not approved ends even if Stripe cannot be searched; one that was approved is not reported as
+        failed before that. A draft ends without a message, and in the wrong mode Stripe is not searched.
         """
         can_be_seen = refund.status is not RefundStatus.DRAFT and payment.livemode == self._gateway.livemode
         if refund.is_pending_decision:
@@ -224,17 +232,17 @@ class RefundSync:
         await self._refuse(refund, why or "balance_insufficient", "refund_abandoned", SYSTEM_ACTOR)
 
     async def _withdraw(self, payment: Payment, refund: Refund, why: str, action: str, began: datetime) -> bool:
-        """What was approved holds no more. A look that `began` then found nothing of it, but it may be on its way.
+        """Withdraw an approved refund. A retrieve that `began` then did not find it, but its request may still arrive.
 
-        False if that has to be waited for: what is kept for it stays kept.
+        False if that has to be waited for: its money stays reserved.
         """
         decide = partial(state_machine.withdraw, number=refund.key_version, code=why, now=began)
         after = await self._change(refund, decide, action, SYSTEM_ACTOR)
         if after.status is RefundStatus.APPROVED:
-            log.warning("a refund of %s that may be on its way is asked for no more: %s", payment.reference, why)
+            log.warning("a refund of %s whose request may still arrive is not sent again: %s", payment.reference, why)
             await self._db.write(self._book.postpone_check, refund.id, now=self._clock.now())
             return False
-        log.warning("a refund of %s is dropped: %s", payment.reference, why)
+        log.warning("a refund of %s is withdrawn: %s", payment.reference, why)
         return True
 
     async def _exists_at_stripe(self, payment: Payment, refund: Refund) -> bool:
@@ -242,11 +250,13 @@ class RefundSync:
         return (await self.get(refund.id)).status is not RefundStatus.APPROVED
 
     async def _look_if_possible(self, payment: Payment) -> GatewayError | None:
-        """A look; why nothing could be seen."""
+        """Retrieve the refunds; the error if they could not be retrieved."""
         try:
             await self._look(payment)
         except GatewayError as error:
-            log.warning("the refunds of %s could not be seen (%s): %s", payment.reference, error.code, error.message)
+            log.warning(
+                "the refunds of %s could not be retrieved (%s): %s", payment.reference, error.code, error.message
+            )
             return error
         return None
 

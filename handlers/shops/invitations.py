@@ -1,4 +1,4 @@
-"""The desk of colleagues: somebody is invited by a link that works once, joins by it, and can be shown the door."""
+"""Use cases of membership: invite by a link that works once, join by it, revoke a role."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from storage.models.payment import ChatTarget
 from storage.models.shop import Invitation, Member, Role, Shop
 
 KIND = "invitation"
-"""How the outbox knows the mail whose link is made when it is sent."""
+"""The kind of job whose link is made when it is sent."""
 
 INVITE = "invite-"
 INVITE_LIFE = timedelta(days=1)
 WORD_BYTES = 24
-"""192 of the digest's bits: 32 characters, so that the start payload stays below Telegram's 64."""
+"""192 bits of the digest: 32 characters, so that the start payload stays below Telegram's 64."""
 
 WAIT_FOR_NAME = 2.0
 
 
 class OwnersAreSet(UserError):
-    """Owners are those of OWNER_IDS, so nobody is made or unmade one in the chat."""
+    """Owners are set by OWNER_IDS, so no chat can make or remove one."""
 
     message_key = "error.owners_are_set"
 
 
 @dataclass(frozen=True)
 class InvitationContext:
-    """Who wants to invite, from where, and how he is to be answered; kept with the mail, without the word."""
+    """Who invites, from which chat, and how to answer them; stored with the job, without the token."""
 
     source: str
     key: str
@@ -57,7 +57,7 @@ class InvitationContext:
 
     @property
     def is_private(self) -> bool:
-        """Whether the wish was said where nobody else reads along."""
+        """Whether the invitation was requested in a private chat."""
         return self.chat_id > 0
 
 
@@ -86,7 +86,7 @@ class InvitationService:
         self._on_admin_invited = on_admin_invited
 
     async def invite(self, shop: Shop, role: Role, inviter: Actor, wish: InvitationContext) -> None:
-        """Send the inviter a link in his private chat; the same wish again sends nothing more."""
+        """Send the inviter a link in their private chat; the same request again sends nothing more."""
         now = self._clock.now()
         digest = sha256_hex(self._token(wish.source))
         wanted = Invitation(digest, shop.id, role, wish.source, inviter.id, now + INVITE_LIFE)
@@ -100,17 +100,17 @@ class InvitationService:
             await self._on_admin_invited(shop, inviter, kept.token_hash)
 
     async def is_invited(self, said: str) -> bool:
-        """Whether a word is one of an invitation that somebody can take up now."""
+        """Whether the text is the token of a valid invitation."""
         if not said.startswith(INVITE):
             return False
         invitation = await self._db.read(self._invitations.find, sha256_hex(said.removeprefix(INVITE)))
         return invitation is not None and invitation.is_valid(self._clock.now())
 
     async def join(self, said: str, actor: Actor, answer: Callable[[AcceptedInvitation], NewJob]) -> None:
-        """Seat the person who brings an invitation's word, and tell him and whoever invited him.
+        """Make the bearer of an invitation's token a member, and notify them and the inviter.
 
         Raises:
-            InvitationRefused, RoleHeld: nothing was changed.
+            InvalidInvitation, RoleAlreadyHeld: nothing was changed.
         """
         digest = sha256_hex(said.removeprefix(INVITE))
         name = clean_text(actor.name[:MAX_NAME_LENGTH])
@@ -126,10 +126,10 @@ class InvitationService:
         )
 
     async def revoke(self, shop: Shop, user_id: int, *, by: int, answer: Callable[[Member], NewJob]) -> None:
-        """Take a person's role in the shop away at once.
+        """Revoke a person's role in the shop at once.
 
         Raises:
-            OwnersAreSet, UnknownMember, LastAdmin, NoLongerAdmin: nothing was changed.
+            OwnersAreSet, UnknownMember, LastAdmin, InviterLostRole: nothing was changed.
         """
         owners = await self._membership.owners()
         if user_id in owners:
@@ -146,14 +146,14 @@ class InvitationService:
         )
 
     async def waiting(self, shop: Shop) -> Sequence[Invitation]:
-        """The shop's invitations that somebody can still take up."""
+        """The shop's valid invitations."""
         return await self._db.read(self._invitations.open, shop.id, now=self._clock.now())
 
     async def build_message(self, job: Job) -> OutboxMessage | None:
-        """The message with the link; None once the invitation is not worth anything any more.
+        """The message with the link; None if the invitation is not valid any more.
 
         Raises:
-            DeliveryFailed: the bot does not know its own name yet.
+            DeliveryError: the bot's username is not known yet.
         """
         said, wish = _read(job)
         word = self._token(wish.source)
@@ -161,7 +161,7 @@ class InvitationService:
         if invitation is None or not invitation.is_valid(self._clock.now()):
             return None
         if not self._messenger.username:
-            raise DeliveryError("our own name is not known yet", retry_after=WAIT_FOR_NAME)
+            raise DeliveryError("the bot's username is not known yet", retry_after=WAIT_FOR_NAME)
         link = f"https://t.me/{self._messenger.username}?start={INVITE}{word}"
         words = html(
             wish.language,
@@ -177,11 +177,11 @@ class InvitationService:
         )
 
     async def on_sent(self, job: Job) -> None:
-        """The link is with the inviter; where he asked in a group, say so there, and nothing more."""
+        """The inviter has the link; if they asked in a group, say so there, without the link."""
         await self._say_in_group(job, "invite.sent_privately")
 
     async def on_chat_unavailable(self, job: Job) -> None:
-        """The inviter's private chat is closed to the bot: let the invitation end, and say in the group what to do."""
+        """The bot cannot send to the inviter's private chat: end the invitation and tell the group what to do."""
         await self._db.write(self._invitations.revoke_invitation, _read(job)[0]["digest"], now=self._clock.now())
         await self._say_in_group(job, "invite.private_closed")
 
@@ -199,7 +199,7 @@ class InvitationService:
 
 
 def _accepted_notification(joined: AcceptedInvitation) -> NewJob:
-    """The word to whoever invited, in the language of the shop."""
+    """The notification to the inviter, in the shop's language."""
     shop, member = joined.shop, joined.member
     role = role_name(shop.language, member.role)
     person = display_name(member.name, member.user_id)

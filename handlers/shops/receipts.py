@@ -1,4 +1,4 @@
-"""What a receipt says: whole sums in minor units, who sold, and whether it may be called a receipt at all."""
+"""Receipts: the sums in minor units, the seller, and whether the document may be called a receipt."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from storage.models.payment import Payment
 from storage.models.shop import Seller, Shop
 
 WHOLE = 100_00
-"""A hundred percent, in the hundredths in which a rate is kept."""
+"""One hundred percent, in hundredths of a percent."""
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """A paper about money that was received. `vat` is the part of `amount` that is tax, None where there is no rate.
+    """A receipt for received money. `vat` is the part of `amount` that is tax, None without a rate.
 
-    A seller without VAT may not write any on a paper, not even a nought.
+    A seller without VAT may not print any, not even zero.
 
-    `number` counts without a gap within the shop, `at` is aware UTC, `kept` is what is left after what went back.
+    `number` counts without a gap within the shop, `at` is aware UTC, `net_amount` is what remains after refunds.
     """
 
     number: int | None
@@ -35,7 +35,7 @@ class Receipt:
 
 
 def make_receipt(payment: Payment, shop: Shop) -> Receipt | None:
-    """The paper about this payment; None unless money was received."""
+    """The receipt of this payment; None unless money was received."""
     if not payment.amount_received or payment.succeeded_at is None:
         return None
     currency = payment.amount.currency
@@ -57,10 +57,9 @@ def make_receipt(payment: Payment, shop: Shop) -> Receipt | None:
 
 
 def shop_at(shop: Shop, sellers: Sequence[Seller], at: datetime) -> Shop:
-    """The shop with the seller whom the paper about money of that time names, whatever the shop says later.
+    """The shop with the seller details that held at that time, whatever they are now.
 
-    That is who it was then; where something was lacking then, the first of whom all is known. `sellers` are all that
-    the shop has had, the oldest first.
+    Where details were missing then, the first complete ones hold. `sellers` is the shop's history, oldest first.
     """
     then = [one for one in sellers if one.since <= at][-1:]
     later = [one for one in sellers if one.since > at]
@@ -80,7 +79,7 @@ def _named(shop: Shop, seller: Seller) -> Shop:
 
 
 def missing_fields(shop: Shop) -> list[str]:
-    """The settings about the seller, as `/settings` names them, without which the law has no receipt."""
+    """The seller settings, by their names in `/settings`, without which the law knows no receipt."""
     missing = [name for name, kept in SELLER_FIELDS.items() if not getattr(shop, kept).strip()]
     return [*missing, "vat"] if shop.vat_rate is None else missing
 

@@ -1,4 +1,4 @@
-"""What a shop can be set to: each setting is read from text, bounded and cleaned, or refused with the reason."""
+"""A shop's settings: each is parsed from text, bounded and cleaned, or rejected with the reason."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ SELLER_FIELDS = {
     "number": "seller_number",
     "contact": "seller_contact",
 }
-"""What stands on a receipt, and where it is kept."""
+"""The lines about the seller on a receipt, and the fields that hold them."""
 
 CLEAR = "-"
 NO_VAT = frozenset({"none", "ingen", "ei ole"})
-"""As `/settings` shows a rate of 0, in whichever language."""
+"""How `/settings` shows a rate of 0, in each language."""
 
 HOURS = re.compile(r"[0-9]{1,3}")
 PERCENT = re.compile(r"([0-9]{1,2})(?:[.,]([0-9]{1,2}))?\s*%?")
 
 
 class InvalidSetting(UserError):
-    """The setting is not known, or cannot have this value."""
+    """The setting is unknown, or cannot have this value."""
 
     message_key = "error.invalid_setting"
 
@@ -47,19 +47,19 @@ class InvalidName(UserError):
 
 
 class InvalidLimit(UserError):
-    """A limit is no amount, or one that nobody could keep."""
+    """A limit is no amount, or is out of bounds."""
 
     message_key = "error.invalid_limit"
 
 
 class InvalidHours(UserError):
-    """The lifetime of a request is no number of hours, or out of bounds."""
+    """The lifetime of a request is no number of hours, or is out of bounds."""
 
     message_key = "error.invalid_hours"
 
 
 class InvalidVat(UserError):
-    """The rate of VAT is no percentage."""
+    """The VAT rate is no percentage."""
 
     message_key = "error.invalid_vat"
 
@@ -71,16 +71,16 @@ class InvalidSellerLine(UserError):
 
 
 def parse_change(name: str, value: str) -> Callable[[Shop], Shop]:
-    """How a shop is with one setting changed; the returned function refuses what the shop cannot be.
+    """The function that changes one setting of a shop; it rejects what the shop cannot have.
 
     Raises:
-        SettingRefused, NameRefused, LimitRefused, HoursRefused, VatRefused, LineRefused: nothing was changed.
+        InvalidSetting, InvalidName, InvalidLimit, InvalidHours, InvalidVat, InvalidSellerLine: nothing was changed.
     """
     return lambda shop: _with(shop, name, value)
 
 
 def audit_detail(name: str, value: str) -> dict[str, str]:
-    """What the history keeps of a change: the value as well, unless it is text about a person or a place."""
+    """What the audit log stores of a change: the value too, unless it is text about a person or a place."""
     return {"setting": name} if name in SELLER_FIELDS or name == "name" else {"setting": name, "value": value}
 
 
@@ -88,7 +88,7 @@ def parse_name(value: str) -> str:
     """A shop's name.
 
     Raises:
-        NameRefused: empty, or too long.
+        InvalidName: empty, or too long.
     """
     name = _line(value, MAX_NAME_LENGTH)
     if not name:
@@ -97,7 +97,7 @@ def parse_name(value: str) -> str:
 
 
 def percent(rate: int) -> str:
-    """A rate in hundredths of a percent as it is written: `25`, `12,5`."""
+    """A rate in hundredths of a percent as it is typed: `25`, `12,5`."""
     whole, part = divmod(rate, 100)
     return f"{whole},{part:02}".rstrip("0") if part else str(whole)
 
@@ -145,7 +145,7 @@ def _with_seller(shop: Shop, name: str, line: str) -> Shop:
 
 
 def _amount(shop: Shop, value: str, least: int) -> int:
-    """A limit in minor units; one that can be read in two ways is refused, for it is set once and then forgotten."""
+    """A limit in minor units; one that can be read in two ways is rejected, for it is set once and then forgotten."""
     refusal = InvalidLimit(least=Money(least, shop.currency), most=Money(MAX_AMOUNT, shop.currency))
     try:
         money = parse_amount(value, currency=shop.currency, limit=MAX_AMOUNT)
@@ -165,7 +165,7 @@ def _hours(value: str) -> int | None:
 
 
 def _rate(value: str) -> int | None:
-    """A seller without VAT has said so as well: his rate is 0."""
+    """The rate; a seller without VAT has the rate 0."""
     if value == CLEAR:
         return None
     if value.lower() in NO_VAT:
@@ -186,7 +186,7 @@ def _about_seller(value: str, longest: int) -> str:
 
 
 def _line(value: str, longest: int) -> str:
-    """One clean line; an empty one where it is too long."""
+    """One clean line; empty if it is too long."""
     try:
         line = clean_text(value)
     except TextTooLong:

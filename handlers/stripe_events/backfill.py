@@ -1,4 +1,4 @@
-"""Reads on in Stripe's own list of events, so that one whose webhook was lost is dealt with all the same."""
+"""Reads Stripe's list of events, so that an event whose webhook was lost is processed all the same."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from storage.models.job import NewJob
 log = logging.getLogger(__name__)
 
 CURSOR = "stripe_events"
-"""The fact that keeps how far the list was read: the last event's id, and when it happened."""
+"""The installation setting that holds how far the list was read: the last event's id and time."""
 
 NOTHING_YET = "-"
-"""Stands for the last event where there was none yet."""
+"""Stands for the last event where there is none yet."""
 
 FIRST_LOOK = timedelta(days=1)
-"""How far back an installation reads that never read before."""
+"""How far back an installation reads that has never read the list."""
 
 WEBHOOK_GRACE = timedelta(seconds=30)
-"""An event younger than this may still come by its webhook, and is left for the next time."""
+"""A younger event may still arrive by its webhook and is left for the next run."""
 
 RUN_EVERY_N = 10
-"""Where webhooks tell, or nothing is open, only every so many sweeps look: Stripe counts what is read."""
+"""Where webhooks work, or nothing is open, the list is read every so many runs only: Stripe counts reads."""
 
 
 BATCH = 100
-"""Events that are kept with one commit, as many as Stripe lists on a page."""
+"""Events stored per commit, as many as Stripe lists on a page."""
 
 
 def _not_at_all(events: int) -> None:
-    """Nobody counts."""
+    """Ignores the count."""
 
 
 class EventBackfill:
-    """Each event goes into the box that its webhook would, with the same key: one that came already stays one."""
+    """Enqueues each listed event with the key that its webhook uses, so one that arrived is not repeated."""
 
     def __init__(
         self,
@@ -58,7 +58,10 @@ class EventBackfill:
         has_webhook: bool,
         late: Callable[[int], None] = _not_at_all,
     ) -> None:
-        """`seconds` is the time between two sweeps; `late` hears how many events were found that had not come."""
+        """`seconds` is the time between two runs.
+
+        `late` is called with the number of events that no webhook had brought.
+        """
         self._gateway = gateway
         self._events = events
         self._db = db
@@ -68,21 +71,21 @@ class EventBackfill:
         self._late = late
 
     async def run(self) -> None:
-        """Read on at once, and again every so often; beside the sweep, which must not wait for it."""
+        """Run at once, then at each interval; beside the reconciler, which must not wait for it."""
         while True:
             try:
                 self._late(await self.run_once())
             except GatewayError as error:
                 log.warning("Stripe's list of events could not be read (%s): %s", error.code, error.message)
             except DatabaseUnavailable as error:
-                log.warning("Stripe's list of events waits: %s", error)
+                log.warning("reading Stripe's list of events waits for the database: %s", error)
             await self._clock.sleep(await self._pause())
 
     async def run_once(self) -> int:
-        """Read on from where it was read before, oldest first; returns how many events were new.
+        """Read on from the stored position, oldest first; returns how many events were new.
 
         Raises:
-            GatewayError: what was read until then is kept.
+            GatewayError: what was read until then is stored.
         """
         now = self._clock.now()
         cursor, since = await self._read_before(now)
@@ -99,7 +102,7 @@ class EventBackfill:
                 if len(ready) < len(batch):
                     break
         if missed and self._has_webhook:
-            log.warning("%s events were found in Stripe's list whose webhooks had not come", missed)
+            log.warning("%s events of Stripe's list had not arrived by webhook", missed)
         return missed
 
     async def _read_before(self, now: datetime) -> tuple[str | None, datetime]:
@@ -114,12 +117,12 @@ class EventBackfill:
         return self._has_webhook and now - change.created_at < WEBHOOK_GRACE
 
     def _draft(self, change: StripeEventRef, raw: str) -> NewJob | None:
-        """The mail that its webhook would have made; None for what does not concern us."""
+        """The job that the event's webhook would have made; None if the event does not concern us."""
         body = raw.encode()
         try:
             event = stripe_event.parse_event(body)
         except InvalidEvent:
-            log.warning("an event in Stripe's list cannot be read: %s", change.id)
+            log.warning("an event of Stripe's list cannot be parsed: %s", change.id)
             return None
         if event.livemode != self._gateway.livemode or not event.is_ours:
             return None
@@ -136,7 +139,7 @@ class EventBackfill:
 async def _batches(
     newer: AsyncIterator[tuple[StripeEventRef, str]],
 ) -> AsyncGenerator[list[tuple[StripeEventRef, str]], None]:
-    """The same in lists of at most `BATCH`; what had come before Stripe failed is handed on first."""
+    """The same in lists of at most `BATCH`; events read before Stripe failed are yielded first."""
     batch: list[tuple[StripeEventRef, str]] = []
     try:
         async for one in newer:

@@ -1,4 +1,4 @@
-"""What Stripe's events do: each only says where to look, and Stripe itself says what is true."""
+"""What Stripe's events do: an event says which payment to retrieve, and the retrieved state decides."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ REFUNDS = ("refund.", "charge.refund")
 WARNING = "radar.early_fraud_warning."
 CONTESTS = ("charge.dispute.", WARNING)
 MONEY_EVENTS = frozenset({"payment_intent.succeeded", "payment_intent.amount_capturable_updated"})
-"""Events that must not pass without a word, whatever intent they are about."""
+"""Events about received money, which may not pass unnoticed even if their intent is unknown."""
 
 
 class StripeEventHandler:
-    """The handling of one stored event. Events that come twice, late or out of order cost a look and change nothing."""
+    """Handles one stored event. Repeated, late or reordered events cost a retrieve and change nothing."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class StripeEventHandler:
         self._chance = chance
 
     async def handle(self, job: Job) -> Outcome:
-        """Look at the payment that the event points to; again later if Stripe cannot be seen."""
+        """Retrieve the payment that the event points to; later again if Stripe cannot be reached."""
         if job.kind == CUSTOMER_RETURNED:
             return await self._look(job.payload.decode(), "customer", None, job)
         event = events.parse_event(job.payload)
@@ -62,9 +62,9 @@ class StripeEventHandler:
             and event.payment_id
             and (payment is None or not payment.matches_intent(event.intent_id))
         ):
-            return DeadLetter("money came on an intent that is not in the book")
+            return DeadLetter("money was received on an intent that the database does not have")
         if payment is None:
-            log.warning("event %s (%s) is about an intent that is not in the book", event.id, event.type)
+            log.warning("event %s (%s) is about an unknown intent", event.id, event.type)
             return Done("unknown payment")
         bind_contextvars(payment=payment.reference)
         if payment.is_terminal:
@@ -79,26 +79,29 @@ class StripeEventHandler:
         if seen:
             return Done()
         if payment.last_error == INTENT_MISMATCH:
-            return DeadLetter(f"Stripe's intent does not fit {payment.reference}, and nothing was believed")
+            return DeadLetter(f"Stripe's intent does not match {payment.reference}, and nothing was applied")
         return self._retry("Stripe could not be seen", job)
 
     async def _handle_closed_payment(self, payment: Payment, event: StripeEvent, job: Job) -> Outcome:
-        """A final state stays; what goes out of it is looked at, and money that came all the same is for a human."""
+        """A closed payment stays closed.
+
+        Its refunds and disputes are retrieved, and unexpected money needs an operator.
+        """
         if payment.status is PaymentStatus.SUCCEEDED and _is_refund_or_dispute(event):
             return await self._look_at_money_out(payment, event, job)
         if payment.status is PaymentStatus.CANCELED and event.type == "payment_intent.succeeded":
-            return DeadLetter(f"money came for {payment.reference}, which had ended")
-        return Done("final already")
+            return DeadLetter(f"money was received for {payment.reference}, which was closed")
+        return Done("payment is closed")
 
     async def _look_at_money_out(self, payment: Payment, event: StripeEvent, job: Job) -> Outcome:
-        """Refunds, disputes and warnings are looked at by their own lists, whoever caused them."""
+        """Retrieve refunds, disputes or fraud warnings from their own lists."""
         try:
             if event.type.startswith(CONTESTS):
                 seen = await self._disputes.sync(payment.id, warnings=event.type.startswith(WARNING))
             else:
                 seen = await self._refunds.sync(payment.id)
-        except GatewayError as error:  # it will not pass by itself
-            return DeadLetter(f"the Stripe key lacks the right to see what {event.type} is about ({error.code})")
+        except GatewayError as error:  # it needs an operator
+            return DeadLetter(f"the Stripe key lacks the permission to read what {event.type} is about ({error.code})")
         return Done() if seen else self._retry("Stripe's refunds or disputes could not be seen", job)
 
     def _retry(self, why: str, job: Job) -> Retry:

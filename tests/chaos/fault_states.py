@@ -201,8 +201,8 @@ async def _paid_unseen(run: Run) -> None:
     """Nobody sees a card there any more; whoever has the link may pay, and the owner is told of the chat."""
     if is_payable(run):
         await run.world.decide("approve")
-    run.excused += ["it gave up", "nobody was told that", "no owner has a word about it: the chat is closed"]
-    await by_and_by(run, lambda: any("the chat is closed" in line for line in alerts(run.world)), step=30)
+    run.excused += ["it gave up", "nobody was told that", "no owner has a word about it: the chat is unavailable"]
+    await by_and_by(run, lambda: any("the chat is unavailable" in line for line in alerts(run.world)), step=30)
 
 
 def _in(run: Run, chat: int) -> list[TranscriptEntry]:

@@ -187,7 +187,7 @@ async def test_a_chat_that_shuts_the_bot_out_is_set_aside_and_the_owner_hears_of
     else:
         await world.control("telegram", "block", {"user_id": MERCHANT})
     await world.decide("approve")
-    told = await world.card("the chat is closed")
+    told = await world.card("the chat is unavailable")
     assert str(chat) in told["text"]
     await caught_up(world)
     assert len(await set_aside(world)) == 2
@@ -209,7 +209,7 @@ async def test_a_chat_whose_door_opened_unheard_is_open_again_as_soon_as_the_per
     await pay(world, MERCHANT)
     world.telegram.state.blocked.add(MERCHANT)
     await world.decide("approve")
-    await world.card("the chat is closed")
+    await world.card("the chat is unavailable")
     world.telegram.state.blocked.discard(MERCHANT)
     assert "Paid today" in await refused(world, "/status", by=MERCHANT)
 

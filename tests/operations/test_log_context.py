@@ -71,12 +71,12 @@ async def test_log_lines_of_command_stripe_call_and_message_delivery_carry_the_s
     await world.begin()
     await fault(world, "create", "500", times=3)
     world.say("/pay 149,50 Coffee")
-    await eventually(lambda: recorder.of("a message (payment_message) did not get out"))
+    await eventually(lambda: recorder.of("a message (payment_message) was not delivered"))
     ref = payment(world)["reference"]
-    call = recorder.of("Stripe could not be asked about")[0]
+    call = recorder.of("Stripe could not be called for")[0]
     assert (call["payment"], call["queue"]) == (ref, "updates")
     assert "update" in call
-    delivery = recorder.of("a message (payment_message) did not get out")[0]
+    delivery = recorder.of("a message (payment_message) was not delivered")[0]
     assert (delivery["payment"], delivery["queue"]) == (ref, "outbox")
 
 
@@ -116,8 +116,8 @@ async def test_log_lines_of_the_reconciler_carry_the_reference(world: World, rec
     await fault(world, "retrieve", "500", times=3)
     recorder.lines.clear()
     world.advance(70)
-    await eventually(lambda: recorder.of("Stripe could not be asked about"))
-    context = recorder.of("Stripe could not be asked about")[0]
+    await eventually(lambda: recorder.of("Stripe could not be called for"))
+    context = recorder.of("Stripe could not be called for")[0]
     assert context == {"part": "reconciler", "payment": payment(world)["reference"]}
 
 

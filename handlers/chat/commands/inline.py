@@ -43,7 +43,7 @@ async def on_chosen(context: Context, news: ChosenInlineResult) -> None:
     try:
         await _request(context, *found, news.inline_message_id)
     except UserError as refusal:
-        log.info("an inline request of %s was refused: %s", news.actor.id, refusal)
+        log.info("an inline request of %s was rejected: %s", news.actor.id, refusal)
 
 
 async def on_get_link(context: Context, result_id: str) -> None:
