@@ -1,1 +1,1 @@
-"""The doors of the chat: a command or a tap comes in, a desk is asked, an answer goes out."""
+"""The Telegram chat: updates come in, commands and buttons call services, answers go out."""

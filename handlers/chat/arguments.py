@@ -1,4 +1,4 @@
-"""Text after a command as typed arguments: a reference, or the card that the command replies to."""
+"""Arguments of commands: a reference, or the payment message that the command replies to."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ LOOKALIKES = str.maketrans("OIL", "011")
 
 
 class PaymentNotSpecified(UserError):
-    """Neither a reference nor a reply to a card says which payment is meant."""
+    """Neither a reference nor a reply to a payment message names the payment."""
 
     message_key = "error.payment_not_specified"
 
 
 class ReferenceMismatch(UserError):
-    """The reference is of another payment than the card that the command replies to."""
+    """The reference names another payment than the payment message that the command replies to."""
 
     message_key = "error.reference_mismatch"
 
 
 async def resolve_payment(context: Context, *, words: bool = False) -> tuple[Payment, str]:
-    """The payment that a command is about, and what else was written; only with `words` is that something.
+    """The payment that a command is about, and the remaining text; text is accepted only with `words`.
 
-    In a reply, words that are no reference are taken for one that was mistyped, where the command has no other.
+    In a reply, text that is no reference counts as a mistyped one if the command takes no other text.
 
     Raises:
-        WhichPayment, RefDiffers, UnknownPayment.
+        PaymentNotSpecified, ReferenceMismatch, UnknownPayment.
     """
     rest = context.message.args
     written = REFERENCE.match(rest)
@@ -52,13 +52,13 @@ async def resolve_payment(context: Context, *, words: bool = False) -> tuple[Pay
 
 
 def normalize_reference(ref: str) -> str:
-    """A reference as people type it, in the form it is kept in."""
+    """A reference as people type it, in the stored form."""
     ref = ref.upper()
     return ref[0] + ref[1:].translate(LOOKALIKES)
 
 
 async def replied_payment(context: Context) -> Payment | None:
-    """The payment whose card the command replies to; None where it replies to no card."""
+    """The payment whose message the command replies to; None if it replies to none."""
     if context.message.reply_to_message_id is None:
         return None
     return await context.db.read(

@@ -1,4 +1,4 @@
-"""What a line of the history says to people: who did it, what it was, and what came of it."""
+"""The text of audit log entries: who did it, what it was, and what came of it."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ ACTION_MESSAGES = {
     "chat_linked": "log.chat_linked",
     "chat_unlinked": "log.chat_unlinked",
 }
-"""What is said of an action that needs nothing of its detail; `OTHER` of one that is not known here."""
+"""Messages of actions that need no detail; `OTHER` is for an unknown action."""
 
 OTHER = "log.other"
 LOOKS = frozenset({"synced", "canceled", "captured", "attempt_started", "found_at_stripe"})
-"""Answers of Stripe: what they made of the payment is said as well."""
+"""Actions that applied a response of Stripe: the payment's resulting state is shown as well."""
 
 
 def actor_name(language: str, actor: str, names: Mapping[int, str]) -> str:
-    """Who did it: a member by name and number, everybody else in plain words."""
+    """Who acted: a member by name and Telegram ID, all others in words."""
     kind, _, number = actor.partition(":")
     if kind == "user" and number.isdecimal():
         return display_name(names.get(int(number), ""), int(number))
@@ -93,7 +93,7 @@ def describe_entry(language: str, line: AuditEntry) -> SafeHtml:
 
 
 def state_message_key(detail: Mapping[str, Any]) -> str:
-    """The key of the sentence for how a payment stood after what the line tells of."""
+    """The message id for the payment's state after the entry."""
     status = detail.get("status")
     if status in {PaymentStatus.CREATED, PaymentStatus.OPEN}:
         return f"history.{detail.get('attempt_status')}"

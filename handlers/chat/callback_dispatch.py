@@ -1,4 +1,4 @@
-"""Takes a tap up: the button's data can be forged, so everything is checked against what we know, at the tap."""
+"""Dispatches button presses. Callback data can be forged, so everything is checked against the database."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ QUESTION_LIFE = timedelta(hours=24)
 
 
 class StaleButton(UserError):
-    """The button belongs to nothing that stands here, or its time is over."""
+    """The button belongs to nothing that exists here, or it has expired."""
 
     message_key = "error.stale_button"
 
 
 class NotYourPrompt(UserError):
-    """The question was put to somebody else."""
+    """The prompt was for another person."""
 
     message_key = "error.not_your_prompt"
 
 
 class ShopChanged(UserError):
-    """The chat has gone over to another shop since the question was put."""
+    """The chat was linked to another shop after the prompt was made."""
 
     message_key = "error.shop_changed"
 
 
 async def dispatch_callback(context: Context) -> None:
-    """Do what a button stands for.
+    """Run the handler of a button.
 
     Raises:
-        PaymentError: the person is told why not, in an alert.
+        UserError: shown to the person as an alert.
     """
     prefix, _, rest = context.callback.data.partition(":")
     if context.actor.is_shared_account:
@@ -66,7 +66,7 @@ async def dispatch_callback(context: Context) -> None:
 
 
 async def _payment(context: Context, payment_id: str, action: Action) -> Payment:
-    """The payment of a card's button, if it is one of this chat's shop and the person may touch it."""
+    """The payment of a button under a payment message, if it is the chat's shop's and the person may act on it."""
     payment = await context.db.read(payment_queries.by_id, payment_id)
     if payment is not None and context.chat.inline_message_id is not None:
         await _use_payment_shop(context, payment)
@@ -86,13 +86,13 @@ async def _payment(context: Context, payment_id: str, action: Action) -> Payment
 
 
 def _refuse_elsewhere(context: Context, action: Action) -> None:
-    """A button that such a chat never shows was forged."""
+    """Reject a button that such a chat never shows: it was forged."""
     if not is_available(action, context.chat_kind, Trigger.BUTTON):
         raise StaleButton
 
 
 async def _use_payment_shop(context: Context, payment: Payment) -> None:
-    """Under a card of inline mode the chat says nothing of the shop: the card's own payment does."""
+    """Under an inline message the chat names no shop, so the payment's shop is used."""
     if payment.chat.inline_message_id != context.chat.inline_message_id:
         context.denied_payment = payment
         raise StaleButton
@@ -101,12 +101,12 @@ async def _use_payment_shop(context: Context, payment: Payment) -> None:
 
 
 async def _answer(context: Context, rest: str) -> None:
-    """The answer to a question, from the person it was put to; of two answers the first counts."""
+    """Answer a prompt; only the person it was for may, and the first of two answers counts."""
     question_id, _, number = rest.partition(":")
     prompt = await context.db.read(prompts.find, question_id)
     doors = PROMPTS | {"late": confirm_late_command}
     if context.chat_kind is ChatKind.INLINE:
-        raise StaleButton  # nothing is asked there
+        raise StaleButton  # no prompt is shown there
     if prompt is None or prompt.chat.chat_id != context.chat.chat_id or prompt.kind not in doors:
         raise StaleButton
     if number not in {str(choice) for choice in range(len(prompt.payload.get("choices", (0, 1))))}:
@@ -115,7 +115,7 @@ async def _answer(context: Context, rest: str) -> None:
         raise NotYourPrompt
     if context.access.shop is not None and prompt.payload.get("shop") not in {context.access.shop.id, None}:
         raise ShopChanged
-    context.require(Action.VIEW)  # whoever holds a role at all; the door asks for what it is about
+    context.require(Action.VIEW)  # any role; the handler checks the permission for what it does
     if context.now - prompt.created_at > QUESTION_LIFE:
         raise StaleButton
     await doors[prompt.kind](context, prompt, int(number))

@@ -1,4 +1,7 @@
-"""Takes a message up: is it for us, may this person do that here, is it still wanted; then its door is opened."""
+"""Dispatches messages: is it a command for the bot, may this person use it here, is it recent enough.
+
+Then its handler.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +23,17 @@ log = logging.getLogger(__name__)
 
 LONGEST_SHOWN = 200
 STALE_AFTER = timedelta(minutes=10)
-"""A command about money that is older than this when it is seen is asked about before it is carried out."""
+"""A command that moves money and is older than this when it arrives is confirmed first."""
 
 
 class AnonymousSender(UserError):
-    """Many people stand behind the sender, so he has no role."""
+    """Several people share the sender's account, so it has no role."""
 
     message_key = "error.anonymous_sender"
 
 
 class ForwardedCommand(UserError):
-    """Somebody else wrote the command, and this person passed it on."""
+    """Another person wrote the command and this one forwarded it."""
 
     message_key = "error.forwarded_command"
 
@@ -42,10 +45,10 @@ class UnknownCommand(UserError):
 
 
 async def dispatch_command(context: Context) -> None:
-    """Open the door of a command; in a group only what is meant for us is answered.
+    """Run the handler of a command; in a group only messages addressed to the bot are answered.
 
     Raises:
-        PaymentError: the person is told why not.
+        UserError: shown to the person as a reply.
     """
     said = context.message
     if said.command is None:
@@ -57,7 +60,7 @@ async def dispatch_command(context: Context) -> None:
             raise UnknownCommand(command=said.command)
         return
     if context.access.shop is None and not context.is_private and not command.allowed_in_unlinked_group:
-        return  # a group of no shop: whatever is said there is not for us
+        return  # a group that is linked to no shop
     _check_permission(context, command)
     if context.access.shop is None and command.needs_shop:
         await shop.ask_which(context, context.access.selectable_shops)
@@ -65,14 +68,14 @@ async def dispatch_command(context: Context) -> None:
     late = command.moves_money and context.now - said.sent_at > STALE_AFTER
     if (
         late and await context.db.read(payment_queries.by_request_key, said.request_key) is None
-    ):  # else it was begun in time, and goes on
+    ):  # otherwise it began in time and continues
         await _ask_to_confirm(context, command)
         return
     await command.handler(context)
 
 
 async def confirm_late_command(context: Context, prompt: Prompt, choice: int) -> None:
-    """The late command is carried out after all, or dropped."""
+    """Run the late command after all, or drop it."""
     if await context.record_answer(prompt, choice):
         await context.edit(context.html("late.dropped"))
         return
@@ -99,7 +102,7 @@ def _check_permission(context: Context, command: CommandRoute) -> None:
 
 
 async def _handle_plain_text(context: Context) -> None:
-    """An amount that a merchant types in his private chat is offered as a request; other words get a hint."""
+    """Offer a request for an amount that a merchant types in a private chat; answer other text with a hint."""
     if not context.is_private:
         return
     if not is_allowed(context.role, Action.REQUEST_PAYMENT):
@@ -125,7 +128,7 @@ async def _ask_to_confirm(context: Context, command: CommandRoute) -> None:
 
 
 def _as_said(context: Context, kept: dict[str, object]) -> IncomingMessage:
-    """The late message as if it were said now, by whom it was said."""
+    """The late message as if it were sent now by the same person."""
     return IncomingMessage(
         actor=context.actor,
         chat=context.chat,

@@ -1,4 +1,4 @@
-"""What a door has in hand: who acts where, for which shop, and the ways to answer."""
+"""The context of a command or button handler: who acts where, for which shop, and the ways to answer."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from storage.models.shop import Role, Shop
 from storage.prompts import Prompt
 
 LONGEST_QUOTE = 60
-"""Characters of what somebody wrote that a refusal repeats, for a message has its bounds."""
+"""Characters of a person's text that an error message repeats at most."""
 
 
 class NoShop(UserError):
-    """The chat acts for no shop, or the person has to say for which of several."""
+    """The chat is linked to no shop, or the person has to select one of several."""
 
     message_key = "error.no_shop"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """What the doors may ask; the same for every update."""
+    """What handlers use; the same for every update."""
 
     payments: PaymentService
     refunds: RefundService
@@ -58,7 +58,7 @@ class Services:
 
 @dataclass
 class Context:
-    """One update on its way through a door. `key` is the update's own, so that its answers are sent once."""
+    """One update on its way to its handler. `key` is unique to the update, so its answers are sent once."""
 
     services: Services
     key: str
@@ -67,38 +67,38 @@ class Context:
     now: datetime
     answered: bool = False
     denied_payment: Payment | None = None
-    """A payment that the person may not touch: the refusal is remembered with it."""
+    """A payment that the person may not act on: the denial is recorded with it."""
     _number: int = 0
 
     @property
     def actor(self) -> Actor:
-        """Who acts."""
+        """The person who acts."""
         return self.update.actor
 
     @property
     def chat(self) -> ChatTarget:
-        """Where he acts; in inline mode that is his own private chat, as far as we know."""
+        """The chat of the update; in inline mode the person's private chat."""
         return (
             self.update.chat if isinstance(self.update, IncomingMessage | CallbackQuery) else ChatTarget(self.actor.id)
         )
 
     @property
     def message(self) -> IncomingMessage:
-        """The message, in a door for commands."""
+        """The message, in a command handler."""
         if not isinstance(self.update, IncomingMessage):
             raise TypeError("a command handler was given a button press")
         return self.update
 
     @property
     def callback(self) -> CallbackQuery:
-        """The tap, in a door for buttons."""
+        """The button press, in a button handler."""
         if not isinstance(self.update, CallbackQuery):
             raise TypeError("a button handler was given a message")
         return self.update
 
     @property
     def shop(self) -> Shop:
-        """The shop that this chat acts for.
+        """The shop of this chat.
 
         Raises:
             NoShop: there is none.
@@ -109,22 +109,22 @@ class Context:
 
     @property
     def role(self) -> Role:
-        """What the person may do here, as it was when the update was taken up."""
+        """The person's role here when the update arrived."""
         return self.access.role
 
     @property
     def has_role(self) -> bool:
-        """Whether the person holds a role, here or in a shop that he has still to pick."""
+        """Whether the person holds a role, here or in a shop they have yet to select."""
         return self.role > Role.NONE or bool(self.access.selectable_shops)
 
     @property
     def is_private(self) -> bool:
-        """Whether nobody else reads along."""
+        """Whether it is a private chat."""
         return self.chat.chat_id > 0
 
     @property
     def chat_kind(self) -> ChatKind:
-        """In which kind of chat he acts."""
+        """The kind of chat."""
         if self.chat.inline_message_id is not None:
             return ChatKind.INLINE
         if self.is_private:
@@ -132,10 +132,10 @@ class Context:
         return ChatKind.UNLINKED_GROUP if self.access.shop is None else ChatKind.GROUP
 
     def require(self, action: Action) -> None:
-        """Refuse whoever may not do that now.
+        """Check that the person may do this now.
 
         Raises:
-            NotAllowed: with his number, which an admin needs to give him a role.
+            PermissionDenied: with their Telegram ID, which an admin needs to give them a role.
         """
         if not is_allowed(self.role, action):
             raise PermissionDenied(id=self.actor.id)
@@ -147,30 +147,30 @@ class Context:
 
     @property
     def language(self) -> str:
-        """The person's language if it is ours, else the shop's."""
+        """The person's language if Kvit speaks it, else the shop's."""
         shop = self.access.shop
         return language_of(self.actor.language_code) or (shop.language if shop else "en")
 
     def html(self, key: str, **params: object) -> SafeHtml:
-        """A sentence for this person."""
+        """A text for this person, as HTML."""
         return html(self.language, key, **params)
 
     def text(self, key: str, **params: object) -> str:
-        """A sentence without markup, for buttons and toasts."""
+        """A text without markup, for buttons and alerts."""
         return text(self.language, key, **params)
 
     async def reply(self, key: str, *, keyboard: Keyboard = (), **params: object) -> None:
-        """Answer with a sentence, as a reply to the message."""
+        """Answer with a text of the catalogue, as a reply to the message."""
         await self.send(self.html(key, **params), keyboard)
 
     async def send(self, said: SafeHtml, keyboard: Keyboard = ()) -> None:
-        """Answer with these words. The same update sends the same answer once, however often it is taken up."""
+        """Answer with this text. The same update sends the same answer once, however often it is handled."""
         await self.services.outbox.enqueue(self.answer_job(said, keyboard), now=self.now)
 
     def answer_job(self, said: SafeHtml, keyboard: Keyboard = (), *, name: str = "") -> NewJob:
-        """The answer as a mail, for a desk that keeps it in the transaction of what it tells.
+        """The answer as a job, for a service that enqueues it in its own transaction.
 
-        `name` sets one apart from the answers that an earlier try of the update may have given.
+        `name` keeps it apart from answers that an earlier try of the update may have given.
         """
         reply_to = self.update.message_id if isinstance(self.update, IncomingMessage) else None
         return self._draft(
@@ -178,19 +178,19 @@ class Context:
         )
 
     async def edit(self, said: SafeHtml, keyboard: Keyboard = ()) -> None:
-        """Show this instead of the message whose button was tapped."""
+        """Show this in place of the message whose button was pressed."""
         showing = OutboxMessage(self.chat, Message(said, keyboard), edit_message_id=self.callback.message_id)
         await self.services.outbox.enqueue(self._draft(showing), now=self.now)
 
     async def answer_callback(self, key: str, /, *, alert: bool = False, **params: object) -> None:
-        """End the waiting of the tapped button with a sentence that only the person who tapped sees."""
+        """Answer the button press with a text that only the person who pressed sees."""
         self.answered = True
         await self.services.messenger.answer_callback(
             self.callback.query_id, self.text(key, **params)[:200], alert=alert
         )
 
     async def send_error(self, refusal: UserError) -> None:
-        """Say why not: as a reply to a message, as an alert to a tap."""
+        """Answer with an error: as a reply to a message, as an alert to a button press."""
         holes = {name: _short(hole) for name, hole in refusal.params.items()}
         if isinstance(self.update, IncomingMessage):
             await self.send(self.html(refusal.message_key, **holes))
@@ -198,9 +198,9 @@ class Context:
             await self.answer_callback(refusal.message_key, alert=True, **holes)
 
     async def prompt(self, name: str, kind: str, body: Mapping[str, Any]) -> Prompt:
-        """Keep a question to this person, here, about the shop that the chat acts for; `name` is its own in the update.
+        """Store a prompt to this person about this chat's shop; `name` is unique within the update.
 
-        Another shop that the chat acts for by the time of the answer is not meant by it.
+        If the chat is linked to another shop when the answer comes, the answer is rejected.
         """
         shop = self.access.shop
         kept = {**body, "shop": None if shop is None else shop.id}
@@ -209,7 +209,7 @@ class Context:
         )
 
     async def record_answer(self, prompt: Prompt, choice: int) -> int:
-        """Write down how a question was answered, and return the answer that counts: the first one."""
+        """Store the answer to a prompt and return the one that counts: the first."""
         kept = await self.services.db.write(prompts.answer, prompt.id, choice, now=self.now)
         return choice if kept.answer is None else kept.answer
 

@@ -1,4 +1,4 @@
-"""What happens to one stored update: it is read and led to its door, and every refusal is told in one place."""
+"""Handles one stored update: parses it, runs its handler, and answers every error in one place."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from storage.models.job import DeadLetter, Done, Job, NewJob, Outcome, Retry
 log = logging.getLogger(__name__)
 
 UNREADABLE = "unreadable"
-"""How the reason begins for which an update is set aside that nobody can be answered."""
+"""How the reason begins for which an update that cannot be parsed is dead-lettered."""
 
 
 class UpdateHandler:
-    """The handling of updates. Done twice it has the effects of once: all of them have keys made of the update's."""
+    """Handles updates. A repeated update has the effect of one: all keys are made from the update."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._rate_limits = GuestRateLimits()
 
     async def handle(self, job: Job) -> Outcome:
-        """Lead the update to its door."""
+        """Parse the update and run its handler."""
         try:
             news = parse_update(job.payload)
-        except Exception as error:  # whatever Telegram may have sent: it will not become readable
+        except Exception as error:  # it will not become parseable
             log.exception("an update cannot be parsed")
             return DeadLetter(f"{UNREADABLE}: {type(error).__name__}")
         bind_contextvars(update=job.key)
@@ -64,7 +64,7 @@ class UpdateHandler:
         return Done()
 
     async def on_dead_letter(self, job: Job, reason: str) -> Sequence[NewJob]:
-        """The update could not be dealt with in all its tries: do not leave the person without a word."""
+        """The answer to an update that failed in all its tries, so that the person is not left without one."""
         if reason.startswith(UNREADABLE):
             return ()
         news = parse_update(job.payload)
@@ -74,7 +74,7 @@ class UpdateHandler:
         return (context.answer_job(context.html("error.broken"), name="broken"),)
 
     async def _inline_asked(self, asked: InlineQuery, key: str) -> None:
-        """Nobody waits long for results: what cannot be answered now is not worth another try."""
+        """Answer an inline query; a failed answer is not repeated, for the person has typed on."""
         context = await self._context(asked, key)
         if not self._rate_limits.allow_callback(context):
             return
@@ -124,7 +124,7 @@ class UpdateHandler:
             await context.send_error(refusal)
 
     async def _audit_denied(self, context: Context, refusal: UserError) -> None:
-        """Write into the history that somebody tried what he may not: that of the shop whose payment he reached for."""
+        """Record a denied action in the audit log of the shop that it was aimed at."""
         payment, shop = context.denied_payment, context.access.shop
         forbidden = payment is not None or (
             shop is not None and isinstance(refusal, PermissionDenied | AnonymousSender)
@@ -155,7 +155,7 @@ class UpdateHandler:
             log.warning("the bot was removed from chat %s", chat_id)
 
     async def _is_ours(self, chat_id: int) -> bool:
-        """Whether a shop speaks there; strangers come and go as they like."""
+        """Whether a shop uses this chat; guests come and go."""
         services = self._services
         if await services.db.read(shops.shop_of_chat, chat_id) is not None or await services.membership.is_owner(
             chat_id

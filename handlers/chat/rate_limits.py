@@ -1,4 +1,4 @@
-"""Keeps strangers from filling a chat, the disk, or the way out: few messages get through there, and money is first."""
+"""Rate limits of guests, so that they cannot fill a chat, the disk or the outbox."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from storage.models.shop import Role
 
 MINUTE = 60.0
 MESSAGES_PER_MINUTE = 10
-"""Messages of one stranger that are answered in a minute."""
+"""Messages of one guest that are answered per minute."""
 
 HEARD_TOGETHER = 40
 TOGETHER_SECONDS = 10.0
-"""The same of all strangers together: a seventh of what Telegram lets out, and a card waits two seconds for them."""
+"""The same for all guests together: a seventh of what Telegram lets the bot send."""
 
 CALLBACKS_PER_MINUTE = 60
-"""Taps and inline queries of one stranger that are looked at in a minute."""
+"""Button presses and inline queries of one guest that are handled per minute."""
 
 
 class GuestRateLimits:
-    """Who was refused when, in this process only; forgetting it costs a sentence, or a line in the history."""
+    """Counts per guest, in this process only; forgetting them costs a message or an audit log entry."""
 
     def __init__(self) -> None:
         self._each = RateLimiter(MESSAGES_PER_MINUTE, MINUTE)
@@ -30,9 +30,9 @@ class GuestRateLimits:
         self._noted = RateLimiter(1, MINUTE)
 
     async def allow_message(self, context: Context) -> bool:
-        """Whether what a stranger says is answered at all, for all answers go out in the order in which they came.
+        """Whether the message is answered; all answers share one outbox.
 
-        One who brings the word of a link that we gave is not held up by the others.
+        A guest with a valid invitation or claim is not limited by the others.
         """
         if context.has_role:
             return True
@@ -41,17 +41,17 @@ class GuestRateLimits:
         return not self._together.acquire("", context.now) or await _brings_a_word(context)
 
     def allow_callback(self, context: Context) -> bool:
-        """Whether a tap or an inline query is looked at; these are answered apart, and hold up no message."""
+        """Whether a button press or inline query is handled; these are answered directly and delay no message."""
         return context.has_role or not self._seen.acquire(str(context.actor.id), context.now)
 
     def allow_error_reply(self, context: Context) -> bool:
-        """Whether the person is told why not: somebody without a role in a group once a minute, others always."""
+        """Whether the person gets an error reply: a guest in a group once per minute, others always."""
         if context.is_private or context.role > Role.NONE:
             return True
         return not self._told.acquire(_here(context), context.now)
 
     def allow_audit_entry(self, context: Context) -> bool:
-        """Whether the refusal is written down: once a minute for each person and chat."""
+        """Whether the denial is recorded: once per minute for each person and chat."""
         return not self._noted.acquire(_here(context), context.now)
 
 

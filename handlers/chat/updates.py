@@ -1,4 +1,4 @@
-"""Reads a raw update of Telegram: a command, plain words, a tap, or news about a chat; anything else is nothing."""
+"""Parses a raw Telegram update into our types: message, button press, inline query, chat changes; None for others."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SHUT_OUT = frozenset({ChatMemberStatus.LEFT, ChatMemberStatus.BANNED})
 
 @dataclass(frozen=True)
 class IncomingMessage:
-    """A message. `command` is None for plain words; `to_bot` whether it names a bot, `at` when Telegram took it in.
+    """A message. `command` is None for plain text, `addressed_bot` the bot it names, `sent_at` Telegram's time (UTC).
 
-    `rest` is what stands behind the command. `answers` is the message it replies to.
+    `args` is the text behind the command, `reply_to_message_id` the message it replies to.
     """
 
     actor: Actor
@@ -38,16 +38,15 @@ class IncomingMessage:
 
     @property
     def request_key(self) -> str:
-        """What a payment that is asked for by this message is made from."""
+        """The key of the payment that this message requests."""
         return f"message:{self.chat.chat_id}:{self.message_id}"
 
 
 @dataclass(frozen=True)
 class CallbackQuery:
-    """A button that was pressed under a message of ours; `data` can be forged, `message_id` cannot.
+    """A pressed button of one of our messages; `data` can be forged, `message_id` cannot.
 
-    Under an inline message there is no `message_id`; `chat` is the private chat of the person, with its
-    `inline_message_id`.
+    Under an inline message there is no `message_id`; `chat` is the person's private chat with the `inline_message_id`.
     """
 
     actor: Actor
@@ -59,7 +58,7 @@ class CallbackQuery:
 
 @dataclass(frozen=True)
 class InlineQuery:
-    """Somebody types behind the bot's name, in any chat."""
+    """A person types behind the bot's name, in any chat."""
 
     actor: Actor
     query_id: str
@@ -68,7 +67,7 @@ class InlineQuery:
 
 @dataclass(frozen=True)
 class ChosenInlineResult:
-    """Somebody sent one of the results; `inline_message_id` is the message that it became, where Telegram tells it."""
+    """A person sent one of the results; `inline_message_id` is the message that it became, if Telegram says so."""
 
     actor: Actor
     result_id: str
@@ -85,7 +84,7 @@ class ChatMigrated:
 
 @dataclass(frozen=True)
 class BotAccessChanged:
-    """The bot was let into a chat or shut out of it."""
+    """The bot was added to a chat or removed from it."""
 
     chat_id: int
     open: bool
@@ -95,14 +94,14 @@ Update = IncomingMessage | CallbackQuery | InlineQuery | ChosenInlineResult | Ch
 
 
 LARGEST = 2**63
-"""Ids are below it on every database; Telegram's own have 52 bits."""
+"""Ids are below this on every database; Telegram's own have 52 bits."""
 
 
 def parse_update(raw: bytes) -> Update:
-    """What the update says, in our words.
+    """The update as one of our types; None if Kvit has no use for it.
 
     Raises:
-        Exception: of whatever kind; it is none of Telegram's.
+        Exception: of any kind; it is no update of Telegram's.
     """
     update = _read(telegram.Update.de_json(json.loads(raw), None))
     if update is not None:
@@ -111,7 +110,7 @@ def parse_update(raw: bytes) -> Update:
 
 
 def _refuse_odd(said: dict[str, Any]) -> None:
-    """Numbers that no database keeps, and things that stand where a number or a word should."""
+    """Reject numbers that no database stores, and values of the wrong type."""
     for name, value in said.items():
         if isinstance(value, dict):
             _refuse_odd(value)
@@ -124,7 +123,7 @@ def _refuse_odd(said: dict[str, Any]) -> None:
 
 
 WORDS = frozenset({"query_id", "inline_message_id", "result_id"})
-"""Ids that are words."""
+"""Ids that are strings."""
 
 
 def _read(update: telegram.Update) -> Update:
@@ -169,7 +168,7 @@ def _message(message: telegram.Message) -> Update:
 
 
 def _replied_message_id(message: telegram.Message) -> int | None:
-    """The message it replies to; in a topic every message seems to reply to the one that opened it."""
+    """The message it replies to; in a topic every message seems to reply to the one that opened the topic."""
     replied = message.reply_to_message
     if replied is None or replied.forum_topic_created is not None:
         return None
@@ -191,7 +190,7 @@ def _callback(query: telegram.CallbackQuery) -> Update:
         chat=ChatTarget(query.message.chat.id, thread if topical else None),
         message_id=query.message.message_id,
         query_id=query.id,
-        data=query.data.encode(errors="replace").decode(),  # half a character can be kept nowhere
+        data=query.data.encode(errors="replace").decode(),  # a lone surrogate cannot be stored
     )
 
 

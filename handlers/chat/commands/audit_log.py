@@ -1,4 +1,4 @@
-"""`/log`: who did what and when, newest first, in pages; of one payment, or of what some words name."""
+"""`/log`: the audit log, newest first, in pages; of one payment, or of entries that contain some words."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from storage.errors import UserError
 
 PER_PAGE = 10
 LONGEST_WORDS = 36
-"""Bytes of the words that are searched for: a page's button carries them, and Telegram gives it 64."""
+"""Bytes of the searched words at most: a button carries them, and Telegram gives it 64."""
 
 ROW = re.compile(r"[0-9]{1,15}")
-"""A number that a button names; it can be forged, so it has to fit."""
+"""A number in callback data; it can be forged, so its length is limited."""
 
 
 class TooManyWords(UserError):
-    """The words to be searched for do not fit into a button."""
+    """The searched words do not fit into a button."""
 
     message_key = "error.too_many_words"
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """Which lines: of the payment of a reference, with these words, or all; before one of them."""
+    """Which entries: of the payment of a reference, with these words, or all; older than one of them."""
 
     ref: str = ""
     words: str = ""
@@ -39,13 +39,13 @@ class _Wanted:
 
 
 async def log(context: Context) -> None:
-    """The newest lines."""
+    """Show the newest entries."""
     said, keyboard = await _page(context, await _wanted(context))
     await context.send(said, keyboard)
 
 
 async def log_page_tapped(context: Context, where: str) -> None:
-    """Another page of the same lines, in the same message."""
+    """Show another page of the same entries in the same message."""
     number, _, rest = where.partition(":")
     ref, _, words = rest.partition(":")
     before = int(number) if ROW.fullmatch(number) else None
@@ -54,9 +54,9 @@ async def log_page_tapped(context: Context, where: str) -> None:
 
 
 async def _wanted(context: Context) -> _Wanted:
-    """What was typed: a reference or a reply to a card names a payment, the rest is searched for.
+    """What was typed: a reference or a reply names a payment, the rest is searched for.
 
-    A word such as `coffee` reads as a reference as well, so only one with a digit has to be one.
+    A word such as `coffee` also reads as a reference, so only one with a digit has to be one.
     """
     words = context.message.args
     written, replied = arguments.REFERENCE.match(words), await arguments.replied_payment(context)
@@ -108,7 +108,7 @@ def _line(context: Context, line: AuditEntry, names: dict[int, str]) -> str:
 
 
 def _buttons(context: Context, wanted: _Wanted, page: AuditPage) -> Keyboard:
-    """The words stand last in a button, so whatever is in them cannot be taken for the rest."""
+    """The words come last in the callback data, so nothing in them can be read as another part."""
     rest = f"{wanted.ref}:{wanted.words}"
     first = (Button(context.text("open.first"), data=f"l::{rest}"),) if wanted.before else ()
     older = (Button(context.text("open.next"), data=f"l:{page.next_cursor}:{rest}"),) if page.next_cursor else ()

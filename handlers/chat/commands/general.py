@@ -1,4 +1,4 @@
-"""What Telegram's users expect of every bot: who it is, what it can do, and on which terms."""
+"""What Telegram users expect of every bot: /start, /help, /id, /terms, /paysupport, /privacy."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from storage.models.shop import Role
 
 
 class ClaimRefused(UserError):
-    """The claim link is used up, too old, or the installation has an owner."""
+    """The claim link is used or expired, or the installation has an owner."""
 
     message_key = "error.invalid_claim"
 
 
 async def start(context: Context) -> None:
-    """Say who one is, and what comes next for this person; a link gives him the role it was made for."""
+    """Greet the person and say what comes next for them; a link gives them the role it was made for."""
     if context.message.args.startswith(CLAIM_PREFIX):
         await _claim(context)
         return
@@ -46,7 +46,7 @@ async def _claim(context: Context) -> None:
 
 
 async def help_(context: Context, commands: Sequence[str]) -> None:
-    """These commands, a line each: the ones that this person may use here."""
+    """List these commands, a line each: the ones that this person may use here."""
     lines = [context.html("help.head")]
     lines += [SafeHtml(f"/{name} – {context.html(f'command.{name}')}") for name in commands]
     if context.role is Role.NONE:
@@ -55,13 +55,13 @@ async def help_(context: Context, commands: Sequence[str]) -> None:
 
 
 async def id_(context: Context) -> None:
-    """The numbers that an admin or an operator asks for."""
+    """The ids that an admin or an operator asks for."""
     key = "id.private" if context.is_private else "id.group"
     await context.reply(key, id=context.actor.id, chat=context.chat.chat_id)
 
 
 async def terms(context: Context) -> None:
-    """On which terms the bot is used; Telegram asks every bot that takes money for them."""
+    """The terms of use; Telegram requires them of every bot that takes payments."""
     await context.reply("terms.text")
 
 
@@ -71,5 +71,5 @@ async def paysupport(context: Context) -> None:
 
 
 async def privacy(context: Context) -> None:
-    """What is kept about whom."""
+    """What is stored about whom."""
     await context.reply("privacy.text")

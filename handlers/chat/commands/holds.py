@@ -1,4 +1,4 @@
-"""`/hold`, `/capture`, `/release`: money that is only reserved, and the tap that takes it or lets it go."""
+"""`/hold`, `/capture`, `/release`: money is reserved first, then charged or released after a confirmation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from storage.prompts import Prompt
 
 
 async def hold(context: Context) -> None:
-    """Ask for money that is only reserved, or show what to type and when that is the right way."""
+    """Request a reservation, or show what to type and when that is the right way."""
     if not context.message.args:
         await context.reply("hold.how", currency=context.shop.currency)
         return
@@ -24,29 +24,29 @@ async def hold(context: Context) -> None:
 
 
 async def capture(context: Context) -> None:
-    """Ask whether to take what is reserved."""
+    """Ask for confirmation of a capture."""
     payment, _ = await arguments.resolve_payment(context)
     await _ask(context, payment, "capture")
 
 
 async def release(context: Context) -> None:
-    """Ask whether to let go what is reserved."""
+    """Ask for confirmation of a release."""
     payment, _ = await arguments.resolve_payment(context)
     await _ask(context, payment, "release")
 
 
 async def on_capture(context: Context, payment: Payment) -> None:
-    """The card's button: it asks once more, for money moves."""
+    """The *Capture* button: it asks for confirmation, for money moves."""
     await _ask(context, payment, "capture")
 
 
 async def release_tapped(context: Context, payment: Payment) -> None:
-    """The card's button: it asks once more, for a hold that was let go does not come back."""
+    """The *Release* button: it asks for confirmation, for a released hold does not come back."""
     await _ask(context, payment, "release")
 
 
 async def on_capture_confirmed(context: Context, prompt: Prompt, choice: int) -> None:
-    """Take it, or leave it reserved."""
+    """Capture, or leave the money reserved."""
     context.require(Action.CAPTURE)
     payment = await _payment(context, prompt)
     if await context.record_answer(prompt, choice):
@@ -59,7 +59,7 @@ async def on_capture_confirmed(context: Context, prompt: Prompt, choice: int) ->
 
 
 async def release_answered(context: Context, prompt: Prompt, choice: int) -> None:
-    """Let it go, or leave it reserved."""
+    """Release, or leave the money reserved."""
     payment = await _payment(context, prompt)
     _may_release(context, payment)
     if await context.record_answer(prompt, choice):
@@ -71,14 +71,14 @@ async def release_answered(context: Context, prompt: Prompt, choice: int) -> Non
 
 
 async def _leave(context: Context, payment: Payment) -> None:
-    """Nothing is done on this answer; somebody else may have done something meanwhile."""
+    """This answer does nothing; another person's answer may have done something since."""
     if not is_awaiting_decision(payment):
         raise HoldAlreadyDecided(ref=payment.reference)
     await context.edit(context.html("hold.left", ref=payment.reference))
 
 
 async def _ask(context: Context, payment: Payment, what: str) -> None:
-    """Name the amount and ask; only whoever asked may answer."""
+    """Name the amount and ask; only the person who asked may answer."""
     if what == "capture":
         context.require(Action.CAPTURE)
     else:
@@ -102,7 +102,7 @@ def _may_release(context: Context, payment: Payment) -> None:
 
 
 async def _payment(context: Context, prompt: Prompt) -> Payment:
-    """The payment that was asked about, if it is still one of this chat's shop."""
+    """The payment of the prompt, if it is still one of this chat's shop."""
     payment = await context.db.read(payment_queries.by_id, prompt.payload["payment"])
     if payment is None or payment.shop_id != context.shop.id:
         raise UnknownPayment

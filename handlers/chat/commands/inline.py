@@ -1,4 +1,4 @@
-"""Inline mode: `@Bot 125 dkk coffee` in any chat offers the request, and only the chosen one is asked for."""
+"""Inline mode: `@Bot 125 dkk coffee` in any chat offers requests, and the chosen one becomes a payment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KIND = "inline"
 
 
 class InlineLinkGone(UserError):
-    """The button of an inline result belongs to nothing that is known here."""
+    """The button of an inline result belongs to nothing known here."""
 
     message_key = "error.stale_button"
 
@@ -36,10 +36,10 @@ async def on_query(context: Context, news: InlineQuery) -> None:
 
 
 async def on_chosen(context: Context, news: ChosenInlineResult) -> None:
-    """Ask for the money of the result that was sent; its message becomes the card."""
+    """Make the payment of the result that was sent; its message becomes the payment message."""
     found = await _find(context, news.result_id)
     if found is None or news.inline_message_id is None:
-        return  # a result that explains, or a message that we could not edit
+        return  # an explanation was sent, or the message cannot be edited
     try:
         await _request(context, *found, news.inline_message_id)
     except UserError as refusal:
@@ -47,7 +47,7 @@ async def on_chosen(context: Context, news: ChosenInlineResult) -> None:
 
 
 async def on_get_link(context: Context, result_id: str) -> None:
-    """The button *Get link*: the way out where Telegram did not tell that the result was chosen."""
+    """The *Get link* button, for when Telegram did not report the chosen result."""
     found = await _find(context, result_id)
     if found is None or context.chat.inline_message_id is None:
         raise InlineLinkGone
@@ -80,7 +80,7 @@ async def _offers(context: Context, words: str) -> list[InlineResult]:
 
 
 async def _keep(context: Context, words: str, choices: tuple[RequestedAmount, ...]) -> Prompt:
-    """What was offered; the same words by the same person within a shop are one offer."""
+    """The prompt that holds the offer; the same text by the same person within a shop is one offer."""
     shop = context.shop
     digest = sha256_hex(f"{shop.id}:{shop.currency}:{words}")[:32]
     body = {"shop": shop.id, **choices_payload(choices)}
@@ -99,7 +99,7 @@ def _offer(context: Context, result_id: str, choice: RequestedAmount) -> InlineR
 
 
 def _explanation(context: Context, why: str) -> InlineResult:
-    """A result that says why there is no other; sent by mistake, it does no harm."""
+    """A result that explains why there is no other; sent by mistake, it does no harm."""
     return InlineResult("why", context.text("inline.why"), why[:200], Message(SafeHtml(i18n.escaped(why))))
 
 
@@ -112,10 +112,10 @@ async def _find(context: Context, result_id: str) -> tuple[Prompt, int] | None:
 
 
 async def _request(context: Context, prompt: Prompt, number: int, inline_id: str) -> Payment:
-    """One payment for one message, whoever comes first: the choice or the button.
+    """One payment for one message, whichever comes first: the chosen result or the button.
 
     Raises:
-        NotAllowed: the person has lost his role meanwhile, or it is another's offer.
+        PermissionDenied: the person lost their role, or it is another person's offer.
     """
     shop = await context.db.read(shops.get_shop, prompt.payload["shop"])
     role = await context.services.membership.role(prompt.payload["shop"], context.actor)

@@ -1,4 +1,4 @@
-"""`/team`, `/invite` and `/revoke`: who may do what in a shop, and how that changes."""
+"""`/team`, `/invite` and `/revoke`: members, their roles, and how these change."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ PER_PAGE = 20
 MOST_INVITATIONS = 10
 PERSON = re.compile(r"[0-9]{1,15}")
 PAGE = re.compile(r"[0-9]{1,4}")
-"""A number that a button names; it can be forged, so it has to fit."""
+"""A number in callback data; it can be forged, so its length is limited."""
 
 
 class NotInAGroup(UserError):
-    """The link of an invitation was shown to a whole group."""
+    """The invitation's link was shown in a group."""
 
     message_key = "error.invitation_in_group"
 
 
 class InvitationForwarded(UserError):
-    """Somebody else took the invitation up, and this person passed his message on."""
+    """The message with the invitation was forwarded."""
 
     message_key = "error.forwarded_command"
 
 
 @dataclass(frozen=True)
 class _MemberRow:
-    """Somebody with a role, as the list shows him; who stands in OWNER_IDS has neither name nor date."""
+    """A person with a role; owners of OWNER_IDS have neither name nor date."""
 
     role: Role
     user_id: int
@@ -48,19 +48,19 @@ class _MemberRow:
 
 
 async def team(context: Context) -> None:
-    """Who holds which role here, and the invitations that are open."""
+    """List the members and the valid invitations."""
     said, keyboard = await _page(context, 0)
     await context.send(said, keyboard)
 
 
 async def team_page_tapped(context: Context, number: str) -> None:
-    """Another page of the list, in the same message."""
+    """Show another page of the list in the same message."""
     said, keyboard = await _page(context, int(number) if PAGE.fullmatch(number) else 0)
     await context.edit(said, keyboard)
 
 
 async def invite(context: Context) -> None:
-    """Send whoever asks a link by which one person gets a role."""
+    """Send the admin a link that gives one person a role."""
     role = _role(context, context.message.args)
     if role is None:
         await context.reply("invite.how")
@@ -81,10 +81,10 @@ async def invite(context: Context) -> None:
 
 
 async def accept_invitation(context: Context) -> None:
-    """Take an invitation up: only the person himself does, where nobody else reads along.
+    """Accept an invitation, in a private chat only.
 
     Raises:
-        NotInAGroup, InvitationForwarded, InvitationRefused, RoleHeld: nothing was changed.
+        InvitationInGroup, InvitationForwarded, InvalidInvitation, RoleAlreadyHeld: nothing was changed.
     """
     if not context.is_private:
         raise NotInAGroup
@@ -99,7 +99,7 @@ async def accept_invitation(context: Context) -> None:
 
 
 async def revoke(context: Context) -> None:
-    """Take a role away at once, also one's own."""
+    """Revoke a role at once; one's own too."""
     number = context.message.args
     if not PERSON.fullmatch(number):
         await context.reply("revoke.how")
@@ -114,12 +114,12 @@ async def revoke(context: Context) -> None:
 
 
 def is_invitation(payload: str) -> bool:
-    """Whether what stands behind `/start` is the word of an invitation."""
+    """Whether the text behind `/start` is an invitation."""
     return payload.startswith(INVITE)
 
 
 def _role(context: Context, written: str) -> Role | None:
-    """The role that is meant, by its English name or by that of the person's language."""
+    """The role of this name, in English or in the person's language."""
     for role in (Role.MERCHANT, Role.ADMIN, Role.OWNER):
         if written.casefold() in {role.name.casefold(), role_name(context.language, role).casefold()}:
             return role
@@ -140,7 +140,7 @@ async def _page(context: Context, number: int) -> tuple[SafeHtml, Keyboard]:
 
 
 async def _seats(context: Context) -> list[_MemberRow]:
-    """Owners first; an owner who holds a lower role as well is an owner."""
+    """Members, owners first; an owner who is also a member is listed as an owner."""
     owners = await context.services.membership.owners()
     claimed = {one.user_id: one for one in await context.db.read(installation.list_claimed_owners)}
     members = await context.db.read(shops.list_members, context.shop.id)

@@ -1,4 +1,4 @@
-"""`/open`: lists in pages, each found by where the one before it ended."""
+"""`/open`: the open payments, in pages."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ LONGEST_WORDS = 40
 
 
 async def open_payments(context: Context) -> None:
-    """What has not been paid yet, newest first."""
+    """List the open payments, newest first."""
     said, keyboard = await _page(context, "")
     await context.send(said, keyboard)
 
 
 async def on_page(context: Context, where: str) -> None:
-    """Another page of the list, in the same message."""
+    """Show another page in the same message."""
     said, keyboard = await _page(context, where)
     await context.edit(said, keyboard)
 
@@ -63,7 +63,7 @@ def _buttons(context: Context, where: str, found: Sequence[Payment]) -> Keyboard
 
 
 def _written(payment: Payment) -> str:
-    """Where a page ends, short enough for a button."""
+    """The position at which a page ends, short enough for a button."""
     return f"{(payment.created_at - EPOCH) // timedelta(microseconds=1)}:{payment.id}"
 
 

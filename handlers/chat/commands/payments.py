@@ -1,4 +1,4 @@
-"""`/pay`: reads the amount, asks back where it can be read in two ways, and asks for the money."""
+"""`/pay`, `/status`, `/again`, `/cancel` and the buttons of a payment message."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from storage.models.payment import AttemptStatus, Payment
 from storage.prompts import Prompt
 
 EXAMPLES = (14950, 8000)
-"""Minor units of the two examples that are shown where no amount was typed."""
+"""Minor units of the two examples that are shown if no amount was typed."""
 
 
 async def pay(context: Context) -> None:
-    """Ask for money, or show what to type."""
+    """Request a payment, or show what to type."""
     shop = context.shop
     if not context.message.args:
         first, second = (i18n.plain_amount(context.language, Money(minor, shop.currency)) for minor in EXAMPLES)
@@ -40,7 +40,7 @@ async def pay(context: Context) -> None:
 
 
 async def request(context: Context, *, manual: bool = False) -> None:
-    """Ask for the money that was typed, once it can be read in one way; `manual`: it is only reserved."""
+    """Request the typed amount if it has one reading; with `manual` it is only reserved."""
     shop = context.shop
     reading = parse_request(context.message.args, default=shop.currency, limit=shop.request_limit)
     if isinstance(reading, AmbiguousAmount):
@@ -51,7 +51,7 @@ async def request(context: Context, *, manual: bool = False) -> None:
 
 
 async def offer_request(context: Context) -> None:
-    """Plain words like `125 coffee` in a private chat: offer the request by one button, and do nothing yet."""
+    """Plain text like `125 coffee` in a private chat: offer the request by one button, and do nothing yet."""
     try:
         reading = parse_request(context.message.args, default=context.shop.currency, limit=context.shop.request_limit)
     except AmountError:
@@ -67,15 +67,15 @@ async def ask_which_amount(context: Context, reading: AmbiguousAmount, *, manual
 
 
 async def on_amount_chosen(context: Context, prompt: Prompt, choice: int) -> None:
-    """Ask for the amount that was chosen; the message that was asked about makes one payment at most.
+    """Request the chosen amount; the message that was asked about makes one payment at most.
 
     Raises:
-        AmountRefused: the chosen one cannot be asked for.
+        AmountError: the amount cannot be requested.
     """
     context.require(Action.REQUEST_PAYMENT)
     limit = context.shop.request_limit
     first = choice if prompt.answer is None else prompt.answer
-    choice_from_prompt(prompt, first, limit=limit)  # one that is refused leaves the other button to be tapped
+    choice_from_prompt(prompt, first, limit=limit)  # if rejected, the other button still works
     asked = choice_from_prompt(prompt, await context.record_answer(prompt, first), limit=limit)
     desk, source = context.services.payments, prompt.payload["source"]
     manual = prompt.payload.get("manual", False)
@@ -84,15 +84,15 @@ async def on_amount_chosen(context: Context, prompt: Prompt, choice: int) -> Non
 
 
 def choices_payload(choices: Sequence[RequestedAmount]) -> dict[str, Any]:
-    """How the readings of an amount are kept with a question."""
+    """The readings of an amount as a prompt's payload."""
     return {"choices": [{"minor": c.money.minor, "currency": c.money.currency, "text": c.description} for c in choices]}
 
 
 def choice_from_prompt(prompt: Prompt, choice: int, *, limit: int) -> RequestedAmount:
-    """The reading that was chosen.
+    """The chosen reading.
 
     Raises:
-        AmountRefused: it cannot be asked for.
+        AmountError: it cannot be requested.
     """
     said: dict[str, Any] = prompt.payload["choices"][choice]
     asked = RequestedAmount(Money(said["minor"], said["currency"]), said["text"])
@@ -116,7 +116,7 @@ def _label(context: Context, asked: RequestedAmount) -> str:
 
 
 async def status(context: Context) -> None:
-    """How one payment stands and what happened to it; without a reference, how the shop stands."""
+    """Show a payment's state and history; without a reference, the shop's summary."""
     if not context.message.args and context.message.reply_to_message_id is None:
         await context.send(await _health(context))
         return
@@ -129,7 +129,7 @@ async def status(context: Context) -> None:
 
 
 async def repeat(context: Context) -> None:
-    """The same request once more, as a payment of its own."""
+    """Request the same once more, as a payment of its own."""
     before, _ = await arguments.resolve_payment(context)
     check_amount(before.amount, limit=context.shop.request_limit)
     asked = RequestedAmount(before.amount, before.description)
@@ -138,20 +138,20 @@ async def repeat(context: Context) -> None:
 
 
 async def cancel(context: Context) -> None:
-    """End an open request."""
+    """Cancel an open request."""
     payment, _ = await arguments.resolve_payment(context)
     payment = await _cancel(context, payment)
     await context.reply("cancel.done" if payment.is_terminal else "cancel.pending", ref=payment.reference)
 
 
 async def cancel_tapped(context: Context, payment: Payment) -> None:
-    """The button *Cancel* of a card."""
+    """The *Cancel* button."""
     payment = await _cancel(context, payment)
     await context.answer_callback("cancel.done" if payment.is_terminal else "cancel.pending", ref=payment.reference)
 
 
 async def on_new_link(context: Context, payment: Payment) -> None:
-    """The button *New link* of a card: a fresh attempt of the same intent, or when to try again."""
+    """The *New link* button: another attempt of the same intent, or when to try again."""
     try:
         payment = await context.services.payments.renew_link(payment.id, user_id=context.actor.id, cause=context.key)
     except AttemptStillActive:
@@ -166,20 +166,20 @@ async def on_new_link(context: Context, payment: Payment) -> None:
 
 
 async def qr_tapped(context: Context, payment: Payment) -> None:
-    """The button *QR code* of a card: the code is posted below it."""
+    """The *QR code* button: the code is sent below the payment message."""
     await context.services.outbox.enqueue(qr_message_job(payment, key=f"{context.key}:picture"), now=context.now)
     await context.answer_callback("qr.coming")
 
 
 async def _cancel(context: Context, payment: Payment) -> Payment:
-    """A merchant ends what he asked for himself, an admin everything."""
+    """Cancel; a merchant their own requests, an admin any."""
     if payment.created_by != context.actor.id:
         context.require(Action.CANCEL_ANY)
     return await context.services.payments.cancel(payment.id, user_id=context.actor.id)
 
 
 def _history(context: Context, entries: Sequence[AuditEntry]) -> list[str]:
-    """A line each time something changed, not each time somebody looked."""
+    """One line per change, not per check."""
     lines: list[str] = []
     before: tuple[object, ...] = ()
     for entry in entries:
@@ -193,14 +193,14 @@ def _history(context: Context, entries: Sequence[AuditEntry]) -> list[str]:
 
 
 def _line(context: Context, said: dict[str, Any]) -> SafeHtml:
-    """A refund is told with its amount, everything else by where the payment stood then."""
+    """A line about a refund with its amount, about anything else with the payment's state."""
     if "refund" not in said:
         return context.html(state_message_key(said))
     return context.html(f"history.refund_{said['refund_status']}", amount=Money(said["amount"], said["currency"]))
 
 
 async def _health(context: Context) -> SafeHtml:
-    """Three lines: what is open, what was paid today, and whether everything runs."""
+    """Three lines: open requests, received today, and whether everything works."""
     shop, zone = context.shop, context.shop.tzinfo
     midnight = datetime.combine(context.now.astimezone(zone).date(), time(), zone)
     found = await context.db.read(payment_queries.shop_summary, shop.id, midnight)

@@ -1,4 +1,4 @@
-"""`/refund`: what will go back is shown first, and only a tap by somebody who may lets it go."""
+"""`/refund`: the refund is shown first, and only an authorized press of its button makes it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from storage.prompts import Prompt
 
 
 class NotYourDraft(UserError):
-    """The draft is another person's; he alone can let it go."""
+    """The draft is another person's, who alone can confirm it."""
 
     message_key = "error.not_your_draft"
 
 
 async def refund(context: Context) -> None:
-    """Show what goes back and what stays, or pass the wish on to the admins."""
+    """Show what is refunded and what remains, or send the request to the admins."""
     payment, rest = await arguments.resolve_payment(context, words=True)
     found, reason = parse_refund(rest, currency=payment.amount.currency, limit=MAX_AMOUNT)
     if len(found) > 1:
@@ -51,14 +51,14 @@ async def on_amount_chosen(context: Context, prompt: Prompt, choice: int) -> Non
 
 
 async def on_approve(context: Context, refund_id: str) -> None:
-    """Yes: with the last yes that is needed the money goes back."""
+    """The *Refund* button: with the last approval needed the refund is made."""
     refund, payment = await _load_refund(context, refund_id)
     context.require(Action.APPROVE_REFUND)
     if refund.status is RefundStatus.DRAFT and refund.requested_by != context.actor.id:
         raise NotYourDraft
     desk, person = context.services.refunds, context.actor.id
     if refund.status is RefundStatus.AWAITING_APPROVAL and person in refund.approvers:
-        await _request_approval(context, refund, payment)  # whoever was cut short after his yes has asked nobody yet
+        await _request_approval(context, refund, payment)  # after a crash behind the approval nobody was asked yet
     if refund.is_pending_decision or refund.status is RefundStatus.EXPIRED or person not in refund.approvers:
         refund = await desk.approve(refund, payment, context.shop, user_id=person)
     if refund.status is RefundStatus.AWAITING_APPROVAL and not await _request_approval(context, refund, payment):
@@ -69,7 +69,7 @@ async def on_approve(context: Context, refund_id: str) -> None:
 
 
 async def decline_tapped(context: Context, refund_id: str) -> None:
-    """No: by whoever may approve, or by whoever asked."""
+    """The *Decline* button, for those who may approve and for the person who asked."""
     refund, payment = await _load_refund(context, refund_id)
     if refund.requested_by != context.actor.id:
         context.require(Action.APPROVE_REFUND)
@@ -80,24 +80,24 @@ async def decline_tapped(context: Context, refund_id: str) -> None:
         words = html(context.shop.language, "refund.was_declined", amount=refund.amount, ref=payment.reference)
         is_ours = await context.services.authorization.chat_belongs_to_shop(refund.shop_id, refund.chat)
         chat = refund.chat if is_ours else ChatTarget(refund.requested_by)
-        if chat.chat_id != context.chat.chat_id:  # and if he may still hear of it, as is seen when it is sent
+        if chat.chat_id != context.chat.chat_id:  # whether they may still read it is checked at sending
             await _put(context, chat, Message(words), f"refund:{refund.id}:declined")
     await context.answer_callback("refund.recorded")
 
 
 async def retry_tapped(context: Context, refund_id: str) -> None:
-    """Once more, after Stripe refused it for want of balance."""
+    """The *Try again* button, after Stripe rejected the refund for insufficient balance."""
     refund, payment = await _load_refund(context, refund_id)
     context.require(Action.APPROVE_REFUND)
     if refund.status is RefundStatus.APPROVED and refund.retry_until is None:
-        raise RefundAlreadyDecided  # it is being asked at this moment
+        raise RefundAlreadyDecided  # the call to Stripe is running
     refund = await context.services.refunds.retry(refund, user_id=context.actor.id)
     await context.edit(*_outcome(context, refund, payment))
     await context.answer_callback("refund.recorded")
 
 
 def _outcome(context: Context, refund: Refund, payment: Payment) -> tuple[SafeHtml, Keyboard]:
-    """How it stands after a tap; whoever tapped may be in another chat than the card and not see what that says."""
+    """The refund's state after a press; the chat may be another one than the payment message's."""
     holes = {"amount": refund.amount, "ref": payment.reference}
     if refund.status is RefundStatus.APPROVED and refund.retry_until is not None:
         until = retry_until(refund, context.language, context.shop)
@@ -117,7 +117,7 @@ async def _create_draft(context: Context, payment: Payment, amount: Money | None
         if context.is_private:
             key = "refund.sent_for_approval" if asked else "refund.no_approver"
             said = context.html(key, amount=refund.amount, ref=payment.reference)
-            await context.send(said, _buttons(refund, context.language)[1:])  # he may take it back
+            await context.send(said, _buttons(refund, context.language)[1:])  # the author may withdraw it
         return
     key = "refund.draft" if refund.approvals_needed < 2 else "refund.draft_of_two"
     said = context.html(key, **_holes(refund, payment), reason=_reason(refund))
@@ -125,7 +125,7 @@ async def _create_draft(context: Context, payment: Payment, amount: Money | None
 
 
 async def _request_approval(context: Context, refund: Refund, payment: Payment) -> bool:
-    """Ask those who may approve, in the group where it was asked or each in private; False: there is nobody."""
+    """Ask those who may approve, in the group where it was requested or each in private; False if there is nobody."""
     language, step = context.shop.language, len(refund.approvers)
     name = context.actor.name[:MAX_NAME_LENGTH]
     said = html(language, "refund.requested", **_holes(refund, payment), name=name, reason=_reason(refund))
@@ -146,14 +146,14 @@ async def _request_approval(context: Context, refund: Refund, payment: Payment) 
 
 
 async def _load_refund(context: Context, refund_id: str) -> tuple[Refund, Payment]:
-    """The refund of a button, if it is one of a shop that this chat and this person have to do with.
+    """The refund of a button, if it is one of a shop of this chat and this person.
 
-    In a private chat the refund itself says which shop it is about, for admins of several are asked there.
+    In a private chat the refund says which shop it is of, for admins of several shops are asked there.
     """
     refund = await context.services.refunds.find(refund_id)
     payment = None if refund is None else await context.db.read(payment_queries.by_id, refund.payment_id)
     if refund is None or payment is None:
-        context.require(Action.VIEW)  # a stranger does not even learn that there is none
+        context.require(Action.VIEW)  # a guest does not learn whether it exists
         raise RefundAlreadyDecided
     shop = context.access.shop
     if context.is_private:

@@ -1,4 +1,4 @@
-"""`/setup` and `/settings`: which shop a chat acts for, and what that shop is like."""
+"""`/setup` and `/settings`: the shop that a chat is linked to, and that shop's settings."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from storage.models.shop import Role, Shop
 
 ZONES = ("Europe/Copenhagen", "Europe/Helsinki", "Europe/Stockholm", "Europe/Oslo")
 SHOP_ID = re.compile(r"[0-9]{1,15}")
-"""A number that a button names; it can be forged, so it has to fit."""
+"""A number in callback data; it can be forged, so its length is limited."""
 
 DELAYED_AFTER = timedelta(seconds=5)
-"""A message that has waited longer does not go out at once."""
+"""A message pending for longer than this is not about to be sent."""
 
 
 class ChatHasOpenPayments(UserError):
-    """The chat still has open requests of the shop that it acts for."""
+    """The chat has open requests of the shop that it is linked to."""
 
     message_key = "error.chat_has_open_payments"
 
 
 class ChatHasPendingMessages(UserError):
-    """Messages about the shop that the chat acts for have not got out, and must not come after it has changed."""
+    """Messages about the chat's shop are pending and must not be sent after the link has changed."""
 
     message_key = "error.chat_has_pending_messages"
 
 
 async def setup(context: Context) -> None:
-    """Tie this chat to a shop: the only one, one of several by a button, or a new one.
+    """Link this chat to a shop: the only one, one of several by a button, or a new one.
 
-    An owner has all of them; others choose, for their private chats, among those in which they hold a role.
+    An owner can choose among all shops; members, for their private chats, among their own.
     """
     word, _, name = context.message.args.partition(" ")
     if word.upper() == "NEW":
@@ -58,13 +58,13 @@ async def setup(context: Context) -> None:
 
 
 async def ask_which(context: Context, shops: tuple[Shop, ...]) -> None:
-    """Ask for which of several shops this chat acts."""
+    """Ask to which of several shops this chat is linked."""
     keyboard = tuple((Button(shop.name, data=f"s:{shop.id}"),) for shop in shops)
     await context.reply("setup.which", keyboard=keyboard)
 
 
 async def shop_tapped(context: Context, shop_id: str) -> None:
-    """One of the shops was chosen; for a group only an owner does that."""
+    """One of the shops was chosen; for a group only an owner may choose."""
     shop = await context.db.read(shops.get_shop, int(shop_id)) if SHOP_ID.fullmatch(shop_id) else None
     role = await context.services.membership.role(shop.id, context.actor) if shop else Role.NONE
     if shop is None or not is_allowed(role, Action.SELECT_SHOP if context.is_private else Action.LINK_CHAT):
@@ -100,12 +100,12 @@ async def _change(context: Context, name: str, value: str) -> None:
 
 
 async def _open(context: Context, name: str) -> Shop:
-    """Another shop for this chat, with the settings of the one before it where there is one.
+    """Create another shop for this chat, with the settings of the present one.
 
-    A chat that acts for a shop of that name keeps it, so that a command which is taken up twice opens one.
+    A chat whose shop has that name keeps it, so that a repeated command creates one shop.
 
     Raises:
-        ChatIsBusy: requests of another shop are open there; nothing was opened.
+        ChatHasOpenPayments: requests of another shop are open there; nothing was created.
     """
     standing = context.access.shop
     if standing is not None and standing.name == name:
@@ -123,10 +123,10 @@ async def _first(context: Context) -> Shop:
 
 
 async def _link_chat(context: Context, shop: Shop) -> None:
-    """Have the chat act for the shop, once nothing of another shop can be told there any more.
+    """Link the chat to the shop, once nothing of another shop can be sent there any more.
 
     Raises:
-        ChatIsBusy: requests of another shop are open there.
+        ChatHasOpenPayments: requests of another shop are open there.
     """
     await _check_chat_is_idle(context, but=shop.id)
     actor = f"user:{context.actor.id}"
@@ -135,7 +135,7 @@ async def _link_chat(context: Context, shop: Shop) -> None:
 
 
 async def _check_chat_is_idle(context: Context, *, but: int = 0) -> None:
-    """Refuse to have a group change shops, except to the one that it acts for, while something is open there."""
+    """Check that nothing of another shop is open or pending in the group."""
     other = await context.db.read(shops.shop_of_chat, context.chat.chat_id)
     if other is None or other.id == but or context.is_private:
         return
@@ -178,7 +178,7 @@ def _shown(context: Context) -> SafeHtml:
 
 
 def _buttons(shop: Shop) -> Keyboard:
-    """Two rows for what has few values; the zones of the four countries below."""
+    """Two rows of buttons for settings with few values; the zones of the four countries below."""
 
     def button(label: str, name: str, value: str, now: str) -> Button:
         return Button(f"✓ {label}" if value == now else label, data=f"v:{name}:{value}")
