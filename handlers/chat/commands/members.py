@@ -25,7 +25,7 @@ PAGE = re.compile(r"[0-9]{1,4}")
 """A number in callback data; it can be forged, so its length is limited."""
 
 
-class NotInAGroup(UserError):
+class InvitationInGroup(UserError):
     """The invitation's link was shown in a group."""
 
     message_key = "error.invitation_in_group"
@@ -87,7 +87,7 @@ async def accept_invitation(context: Context) -> None:
         InvitationInGroup, InvitationForwarded, InvalidInvitation, RoleAlreadyHeld: nothing was changed.
     """
     if not context.is_private:
-        raise NotInAGroup
+        raise InvitationInGroup
     if context.message.forwarded:
         raise InvitationForwarded
 
