@@ -31,13 +31,13 @@ class OutboxMessage:
 class MessageBuilder(Protocol):
     """Builds the message of a kind of job when it is sent, because its text must not be stored."""
 
-    async def build_message(self, mail: Job) -> OutboxMessage | None:
+    async def build_message(self, job: Job) -> OutboxMessage | None:
         """The message; None if it is not needed any more."""
 
-    async def on_sent(self, mail: Job) -> None:
+    async def on_sent(self, job: Job) -> None:
         """Called once it was sent."""
 
-    async def on_chat_unavailable(self, mail: Job) -> None:
+    async def on_chat_unavailable(self, job: Job) -> None:
         """Called if the bot cannot send to the chat."""
 
 

@@ -121,5 +121,5 @@ def _looks_different(before: Payment, after: Payment) -> bool:
 
 def _shown(payment: Payment) -> tuple[object, ...]:
     attempt = payment.attempt
-    trouble = payment.last_error if payment.awaits_stripe else None
-    return (payment.status, attempt.number, attempt.status, attempt.redirect_url, attempt.failure_code, trouble)
+    error = payment.last_error if payment.awaits_stripe else None
+    return (payment.status, attempt.number, attempt.status, attempt.redirect_url, attempt.failure_code, error)

@@ -246,13 +246,13 @@ def _rows(payment: Payment, pay: str, link: str, language: str, more: tuple[Butt
 def payment_notification(payment: Payment, event: PaymentEvent, view: MessageContext) -> Message:
     """The text of an event, about the payment as it is now."""
     language = view.shop.language
-    holes = {"ref": payment.reference, "amount": payment.amount, "wallet": view.wallet}
+    params = {"ref": payment.reference, "amount": payment.amount, "wallet": view.wallet}
     if event.name in {"failed", "expired"}:
         key = f"notification.page_{event.name}" if view.public_url else f"notification.{event.name}"
         return Message(
-            html(language, key, why=html(language, failure_message_key(payment.attempt.failure_code)), **holes)
+            html(language, key, why=html(language, failure_message_key(payment.attempt.failure_code)), **params)
         )
     if event.name == "canceled":
         reason = payment.cancellation_reason or CancellationReason.BY_STRIPE
-        return Message(html(language, f"notification.canceled_{reason}", **holes))
-    return Message(html(language, f"notification.{event.name}", **holes))
+        return Message(html(language, f"notification.canceled_{reason}", **params))
+    return Message(html(language, f"notification.{event.name}", **params))

@@ -43,8 +43,8 @@ class Alerts:
         subject = job.payload.decode() if job.kind == "payment_message" else str(job.id)
         if reason.startswith(CHAT_UNAVAILABLE):
             subject = f"closed:{job.ordering_key}"
-        holes = {"box": job.queue, "kind": job.kind, "reason": reason, "mail": job.id}
-        return await self._owners.notification_jobs(f"{subject}:{self._today}", "alert.dead_letter", **holes)
+        params = {"queue": job.queue, "kind": job.kind, "reason": reason, "job": job.id}
+        return await self._owners.notification_jobs(f"{subject}:{self._today}", "alert.dead_letter", **params)
 
     @property
     def _today(self) -> str:
@@ -61,20 +61,20 @@ class Alerts:
         elif payment.last_error == INTENT_MISMATCH:
             await self._owners.notify(f"mismatch:{payment.id}", "alert.mismatch", ref=payment.reference)
         elif payment.last_error and payment.error_count >= ALERT_AFTER_ATTEMPTS:
-            await self._owners.notify(f"trouble:{self._today}", "alert.payment_error", ref=payment.reference)
+            await self._owners.notify(f"payment_error:{self._today}", "alert.payment_error", ref=payment.reference)
 
     async def admin_invited(self, shop: Shop, inviter: Actor, digest: str) -> None:
         """A person who is no owner invites an admin: reported once per invitation."""
-        holes = {"shop": shop.name, "name": inviter.name, "id": inviter.id}
-        await self._owners.notify(f"invited:{digest}", "alert.admin_invited", **holes)
+        params = {"shop": shop.name, "name": inviter.name, "id": inviter.id}
+        await self._owners.notify(f"invited:{digest}", "alert.admin_invited", **params)
 
     async def refund_error(self, refund: Refund, payment: Payment) -> None:
         """A refund waits for something that needs an operator; insufficient balance is reported in the chat."""
         if refund.last_error in AUTH_ERRORS:
             await self._incidents.open(KEY, "alert.refund_key", ref=payment.reference, amount=refund.amount)
         elif refund.error_count >= ALERT_AFTER_ATTEMPTS:
-            holes = {"ref": payment.reference, "amount": refund.amount}
-            await self._owners.notify(f"refund:{self._today}", "alert.refund_error", **holes)
+            params = {"ref": payment.reference, "amount": refund.amount}
+            await self._owners.notify(f"refund:{self._today}", "alert.refund_error", **params)
 
 
 KEY = "key"

@@ -138,10 +138,11 @@ class Monitor:
             if not was_late:
                 return
             minutes = int(age / timedelta(minutes=1))
-            await self._incidents.open(f"belt:{queue.queue}", "alert.queue_stalled", queue=queue.queue, minutes=minutes)
+            name = queue.queue
+            await self._incidents.open(f"queue:{name}", "alert.queue_stalled", queue=name, minutes=minutes)
         else:
             self._late.discard(queue.queue)
-            await self._incidents.resolve(f"belt:{queue.queue}", "alert.queue_recovered", queue=queue.queue)
+            await self._incidents.resolve(f"queue:{queue.queue}", "alert.queue_recovered", queue=queue.queue)
 
     async def _check_api_key(self) -> None:
         """A rejection is reported where it happens; here the end of it is."""

@@ -282,15 +282,15 @@ class PaymentSync:
     ) -> Payment:
         """Apply what a retrieve that began then returned, unless the intent does not match the payment."""
 
-        def believed(newest: Payment) -> Payment:
+        def applied(newest: Payment) -> Payment:
             verify_intent(newest, intent)
             return ignore_if_stale(decide, began, self._clock.now(), newest)
 
         detail = {"stripe": intent.status.value, "code": intent.decline_code or intent.error_code}
         try:
-            return await self.update(payment.id, believed, actor, action, **detail)
+            return await self.update(payment.id, applied, actor, action, **detail)
         except IntentMismatch as mismatch:
-            log.critical("nothing is believed: %s", mismatch)
+            log.critical("the intent is not applied: %s", mismatch)
             raise GatewayError(INTENT_MISMATCH, retryable=False, message=str(mismatch)) from mismatch
 
     async def _record_error(self, payment: Payment, error: GatewayError, actor: str) -> Payment:

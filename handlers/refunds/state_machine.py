@@ -91,21 +91,21 @@ def next_look(refund: Refund, now: datetime) -> datetime | None:
             return None
 
 
-def check_refundable(refund: Refund, room: RefundLimits) -> Refund:
+def check_refundable(refund: Refund, limits: RefundLimits) -> Refund:
     """The refund, if that much can be refunded.
 
     Raises:
         HoldNotRefundable, NothingPaid, BlockedByDispute, TakenByDispute, NothingRefundable, RefundExceedsBalance.
     """
-    payment, left = room.payment, room.refundable
+    payment, left = limits.payment, limits.refundable
     if payment.status is PaymentStatus.AUTHORIZED:
         raise HoldNotRefundable(ref=payment.reference)
     if not payment.amount_received:
         raise NothingPaid
-    if room.blocked_by_dispute:
+    if limits.blocked_by_dispute:
         raise BlockedByDispute(ref=payment.reference)
-    if left <= 0 and room.lost_to_disputes:
-        raise TakenByDispute(ref=payment.reference, lost=Money(room.lost_to_disputes, payment.amount.currency))
+    if left <= 0 and limits.lost_to_disputes:
+        raise TakenByDispute(ref=payment.reference, lost=Money(limits.lost_to_disputes, payment.amount.currency))
     if left <= 0:
         raise NothingRefundable(ref=payment.reference)
     if refund.amount.minor > left:
@@ -113,17 +113,17 @@ def check_refundable(refund: Refund, room: RefundLimits) -> Refund:
     return refund
 
 
-def create_draft(refund: Refund, room: RefundLimits, *, above: int | None) -> Refund:
+def create_draft(refund: Refund, limits: RefundLimits, *, above: int | None) -> Refund:
     """A draft with the refundable amount of this moment, which is what people are shown.
 
     If more than `above` of the payment would be refunded on single approvals, all parts together, two are needed.
     """
-    check_refundable(refund, room)
-    two = above is not None and room.single_approval_total + refund.amount.minor > above
-    return replace(refund, refundable_at_request=room.refundable, approvals_needed=2 if two else 1)
+    check_refundable(refund, limits)
+    two = above is not None and limits.single_approval_total + refund.amount.minor > above
+    return replace(refund, refundable_at_request=limits.refundable, approvals_needed=2 if two else 1)
 
 
-def approve(refund: Refund, room: RefundLimits, *, person: int, limit: int, params: str, now: datetime) -> Refund:
+def approve(refund: Refund, limits: RefundLimits, *, person: int, limit: int, params: str, now: datetime) -> Refund:
     """Record one more approval; with the last that is needed the money is reserved for the refund.
 
     Raises:
@@ -137,11 +137,11 @@ def approve(refund: Refund, room: RefundLimits, *, person: int, limit: int, para
     own_wish = refund.status is RefundStatus.AWAITING_APPROVAL and refund.requested_by == person
     if own_wish or person in refund.approvers:
         raise SecondApproverRequired
-    check_refundable(refund, room)
-    if room.refundable != refund.refundable_at_request:
-        raise RefundableAmountChanged(left=Money(room.refundable, refund.amount.currency))
+    check_refundable(refund, limits)
+    if limits.refundable != refund.refundable_at_request:
+        raise RefundableAmountChanged(left=Money(limits.refundable, refund.amount.currency))
     for one in {person, *refund.approvers}:
-        if room.approved_by_person.get(one, 0) + refund.amount.minor > limit:
+        if limits.approved_by_person.get(one, 0) + refund.amount.minor > limit:
             raise RefundLimitExceeded(limit=Money(limit, refund.amount.currency))
     if refund.approved_by is None:
         refund = replace(refund, approved_by=person, approved_at=now)
@@ -191,8 +191,8 @@ def rotate_key(refund: Refund, _: RefundLimits, *, number: int) -> Refund:
     """
     if refund.status is not RefundStatus.APPROVED or refund.key_version != number:
         return refund
-    anew = replace(refund, key_version=refund.key_version + 1, first_sent_at=None, last_sent_at=None)
-    return replace(anew, retry_until=None, expires_at=None, last_error=None)
+    rotated = replace(refund, key_version=refund.key_version + 1, first_sent_at=None, last_sent_at=None)
+    return replace(rotated, retry_until=None, expires_at=None, last_error=None)
 
 
 def mark_insufficient_balance(refund: Refund, _: RefundLimits, *, number: int, code: str, now: datetime) -> Refund:
@@ -205,7 +205,7 @@ def mark_insufficient_balance(refund: Refund, _: RefundLimits, *, number: int, c
     return replace(refund, last_error=code, retry_until=until)
 
 
-def retry(refund: Refund, room: RefundLimits, *, now: datetime) -> Refund:
+def retry(refund: Refund, limits: RefundLimits, *, now: datetime) -> Refund:
     """Try again now.
 
     Raises:
@@ -216,8 +216,8 @@ def retry(refund: Refund, room: RefundLimits, *, now: datetime) -> Refund:
         raise RefundAlreadyDecided
     if now >= refund.retry_until:
         raise RefundExpired
-    anew = rotate_key(refund, room, number=refund.key_version)
-    return replace(anew, expires_at=refund.retry_until)  # ten minutes in all, however many tries
+    rotated = rotate_key(refund, limits, number=refund.key_version)
+    return replace(rotated, expires_at=refund.retry_until)  # ten minutes in all, however many tries
 
 
 def reject(refund: Refund, _: RefundLimits, *, number: int, code: str, now: datetime) -> Refund:
@@ -229,11 +229,11 @@ def reject(refund: Refund, _: RefundLimits, *, number: int, code: str, now: date
     )
 
 
-def withdraw(refund: Refund, room: RefundLimits, *, number: int, code: str, now: datetime) -> Refund:
+def withdraw(refund: Refund, limits: RefundLimits, *, number: int, code: str, now: datetime) -> Refund:
     """Withdraw an approved refund, unless its last request may still reach Stripe."""
     if may_still_arrive(refund.last_sent_at, now):
         return refund
-    return reject(refund, room, number=number, code=code, now=now)
+    return reject(refund, limits, number=number, code=code, now=now)
 
 
 def record_error(refund: Refund, _: RefundLimits, *, code: str) -> Refund:
@@ -287,17 +287,17 @@ def import_stripe_refund(payment: Payment, report: StripeRefund, *, now: datetim
     return apply_stripe_refund(bare, report, now=now)
 
 
-def is_superseded(refund: Refund, room: RefundLimits, others: Iterable[Refund], now: datetime) -> bool:
+def is_superseded(refund: Refund, limits: RefundLimits, others: Iterable[Refund], now: datetime) -> bool:
     """Whether a refund at Stripe or a dispute took from the amount that the approvers were shown.
 
-     What was approved here since then was approved knowingly and does not count. What failed since then makes room
+     What was approved here since then was approved knowingly and does not count. What failed since then makes limits
     again, but does not undo a refund that was made elsewhere.
     """
     others = [one for one in others if one.reserves_money and one.id != refund.id]
     if any(_came_since(one, refund, now) for one in others):
         return True
     since = [one for one in others if _approved_since(one, refund)]
-    left = room.payment.refundable - room.lost_to_disputes + refund.amount.minor
+    left = limits.payment.refundable - limits.lost_to_disputes + refund.amount.minor
     return left + sum(one.amount.minor for one in since) < refund.refundable_at_request
 
 

@@ -149,12 +149,12 @@ class RefundSync:
             return True
         if not await self._is_authorized(refund):
             return await self._withdraw(payment, refund, APPROVER_LOST_ROLE, "authority withdrawn", began)
-        room, others = (
+        limits, others = (
             await self._db.read(self._book.limits, payment.id),
             await self._db.read(self._book.for_payment, payment.id),
         )
-        if refund_rivals.is_superseded(refund, room, others, self._clock.now()):
-            why = DISPUTED if room.lost_to_disputes or room.blocked_by_dispute else REFUNDED_MEANWHILE
+        if refund_rivals.is_superseded(refund, limits, others, self._clock.now()):
+            why = DISPUTED if limits.lost_to_disputes or limits.blocked_by_dispute else REFUNDED_MEANWHILE
             return await self._withdraw(payment, refund, why, "refund_rejected", began)
         number, sent_before = refund.key_version, refund.last_sent_at
         refund = await self._change(
@@ -211,8 +211,8 @@ class RefundSync:
         If there is none, send it with a new key.
         """
         if not await self._exists_at_stripe(payment, refund):
-            anew = partial(state_machine.rotate_key, number=refund.key_version)
-            await self._change(refund, anew, "refund_not_found_at_stripe", actor)
+            rotate = partial(state_machine.rotate_key, number=refund.key_version)
+            await self._change(refund, rotate, "refund_not_found_at_stripe", actor)
 
     async def _end(self, payment: Payment, refund: Refund) -> None:
         """End a refund whose time is over, unless Stripe has it, which a restored database would not know.

@@ -85,34 +85,34 @@ class InvitationService:
         self._secret = secret
         self._on_admin_invited = on_admin_invited
 
-    async def invite(self, shop: Shop, role: Role, inviter: Actor, wish: InvitationContext) -> None:
+    async def invite(self, shop: Shop, role: Role, inviter: Actor, request: InvitationContext) -> None:
         """Send the inviter a link in their private chat; the same request again sends nothing more."""
         now = self._clock.now()
-        digest = sha256_hex(self._token(wish.source))
-        wanted = Invitation(digest, shop.id, role, wish.source, inviter.id, now + INVITE_LIFE)
+        digest = sha256_hex(self._token(request.source))
+        wanted = Invitation(digest, shop.id, role, request.source, inviter.id, now + INVITE_LIFE)
         kept = await self._db.write(self._invitations.create, wanted, now=now)
-        said = {"digest": kept.token_hash, "role": int(kept.role), "shop": shop.name, "zone": shop.time_zone}
-        body = json.dumps(said | {"wish": asdict(wish)}).encode()
+        stored = {"digest": kept.token_hash, "role": int(kept.role), "shop": shop.name, "zone": shop.time_zone}
+        body = json.dumps(stored | {"request": asdict(request)}).encode()
         await self._outbox.enqueue(
             NewJob(f"{KIND}:{kept.token_hash}", chat_ordering_key(inviter.id), KIND, body), now=now
         )
         if kept.role is Role.ADMIN and not await self._membership.is_owner(inviter.id):
             await self._on_admin_invited(shop, inviter, kept.token_hash)
 
-    async def is_invited(self, said: str) -> bool:
+    async def is_invited(self, stored: str) -> bool:
         """Whether the text is the token of a valid invitation."""
-        if not said.startswith(INVITE):
+        if not stored.startswith(INVITE):
             return False
-        invitation = await self._db.read(self._invitations.find, sha256_hex(said.removeprefix(INVITE)))
+        invitation = await self._db.read(self._invitations.find, sha256_hex(stored.removeprefix(INVITE)))
         return invitation is not None and invitation.is_valid(self._clock.now())
 
-    async def join(self, said: str, actor: Actor, answer: Callable[[AcceptedInvitation], NewJob]) -> None:
+    async def join(self, stored: str, actor: Actor, answer: Callable[[AcceptedInvitation], NewJob]) -> None:
         """Make the bearer of an invitation's token a member, and notify them and the inviter.
 
         Raises:
             InvalidInvitation, RoleAlreadyHeld: nothing was changed.
         """
-        digest = sha256_hex(said.removeprefix(INVITE))
+        digest = sha256_hex(stored.removeprefix(INVITE))
         name = clean_text(actor.name[:MAX_NAME_LENGTH])
         owners, now = await self._membership.owners(), self._clock.now()
         await self._db.write(
@@ -155,25 +155,25 @@ class InvitationService:
         Raises:
             DeliveryError: the bot's username is not known yet.
         """
-        said, wish = _read(job)
-        word = self._token(wish.source)
-        invitation = await self._db.read(self._invitations.find, sha256_hex(word))
+        stored, request = _read(job)
+        token = self._token(request.source)
+        invitation = await self._db.read(self._invitations.find, sha256_hex(token))
         if invitation is None or not invitation.is_valid(self._clock.now()):
             return None
         if not self._messenger.username:
             raise DeliveryError("the bot's username is not known yet", retry_after=WAIT_FOR_NAME)
-        link = f"https://t.me/{self._messenger.username}?start={INVITE}{word}"
+        link = f"https://t.me/{self._messenger.username}?start={INVITE}{token}"
         words = html(
-            wish.language,
+            request.language,
             "invite.link",
-            shop=said["shop"],
-            role=role_name(wish.language, Role(said["role"])),
-            until=format_datetime(wish.language, invitation.expires_at, said["zone"]),
+            shop=stored["shop"],
+            role=role_name(request.language, Role(stored["role"])),
+            until=format_datetime(request.language, invitation.expires_at, stored["zone"]),
             link=link,
         )
-        share = Button(text(wish.language, "button.share"), url=f"https://t.me/share/url?url={quote(link, safe='')}")
+        share = Button(text(request.language, "button.share"), url=f"https://t.me/share/url?url={quote(link, safe='')}")
         return OutboxMessage(
-            ChatTarget(wish.user_id), Message(words, ((share,),)), wish.message_id if wish.is_private else None
+            ChatTarget(request.user_id), Message(words, ((share,),)), request.message_id if request.is_private else None
         )
 
     async def on_sent(self, job: Job) -> None:
@@ -186,12 +186,12 @@ class InvitationService:
         await self._say_in_group(job, "invite.private_closed")
 
     async def _say_in_group(self, job: Job, key: str) -> None:
-        _, wish = _read(job)
-        if wish.is_private:
+        _, request = _read(job)
+        if request.is_private:
             return
-        words = html(wish.language, key, bot=f"https://t.me/{self._messenger.username}")
-        outgoing = OutboxMessage(ChatTarget(wish.chat_id, wish.thread_id), Message(words), wish.message_id)
-        await self._outbox.enqueue(to_job(outgoing, key=f"{wish.key}:{KIND}"), now=self._clock.now())
+        words = html(request.language, key, bot=f"https://t.me/{self._messenger.username}")
+        outgoing = OutboxMessage(ChatTarget(request.chat_id, request.thread_id), Message(words), request.message_id)
+        await self._outbox.enqueue(to_job(outgoing, key=f"{request.key}:{KIND}"), now=self._clock.now())
 
     def _token(self, source: str) -> str:
         made = hmac.digest(self._secret, source.encode(), "sha256")[:WORD_BYTES]
@@ -209,5 +209,5 @@ def _accepted_notification(joined: AcceptedInvitation) -> NewJob:
 
 
 def _read(job: Job) -> tuple[dict[str, Any], InvitationContext]:
-    said = json.loads(job.payload)
-    return said, InvitationContext(**said.pop("wish"))
+    stored = json.loads(job.payload)
+    return stored, InvitationContext(**stored.pop("request"))

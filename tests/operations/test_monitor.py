@@ -311,7 +311,7 @@ async def test_the_owner_of_a_danish_shop_is_told_in_danish(world: World) -> Non
 
 async def test_a_crash_between_the_note_and_the_word_does_not_swallow_the_word(world: World) -> None:
     await stands_still(world)
-    await world.service._db.write(installation.set_setting, "watch:belt:events", world.clock.now().isoformat())
+    await world.service._db.write(installation.set_setting, "watch:queue:events", world.clock.now().isoformat())
     await world.stop()
     world.advance(16 * 60)
     await world.begin()

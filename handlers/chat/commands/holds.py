@@ -54,8 +54,8 @@ async def on_capture_confirmed(context: Context, prompt: Prompt, choice: int) ->
         return
     payment = await context.services.payments.capture(payment.id, user_id=context.actor.id)
     done = payment.status is PaymentStatus.SUCCEEDED
-    holes = {"ref": payment.reference, "amount": payment.amount}
-    await context.edit(context.html("capture.done" if done else "capture.pending", **holes))
+    params = {"ref": payment.reference, "amount": payment.amount}
+    await context.edit(context.html("capture.done" if done else "capture.pending", **params))
 
 
 async def release_answered(context: Context, prompt: Prompt, choice: int) -> None:
@@ -66,8 +66,8 @@ async def release_answered(context: Context, prompt: Prompt, choice: int) -> Non
         await _leave(context, payment)
         return
     payment = await context.services.payments.release(payment.id, user_id=context.actor.id)
-    holes = {"ref": payment.reference, "amount": payment.amount}
-    await context.edit(context.html("release.done" if payment.is_terminal else "release.pending", **holes))
+    params = {"ref": payment.reference, "amount": payment.amount}
+    await context.edit(context.html("release.done" if payment.is_terminal else "release.pending", **params))
 
 
 async def _leave(context: Context, payment: Payment) -> None:

@@ -121,7 +121,7 @@ async def _request(context: Context, prompt: Prompt, number: int, inline_id: str
     role = await context.services.membership.role(prompt.payload["shop"], context.actor)
     if shop is None or not is_allowed(role, Action.REQUEST_PAYMENT) or prompt.user_id != context.actor.id:
         raise PermissionDenied(id=context.actor.id)
-    asked = choice_from_prompt(prompt, number, limit=shop.request_limit)
+    amount = choice_from_prompt(prompt, number, limit=shop.request_limit)
     chat = ChatTarget(context.actor.id, None, inline_id)
-    desk = context.services.payments
-    return await desk.request(shop, chat, context.actor.id, asked, source=f"inline:{inline_id}")
+    service = context.services.payments
+    return await service.request(shop, chat, context.actor.id, amount, source=f"inline:{inline_id}")

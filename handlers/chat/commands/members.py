@@ -68,7 +68,7 @@ async def invite(context: Context) -> None:
     if role is Role.OWNER:
         raise OwnersAreSet
     chat = context.chat
-    wish = InvitationContext(
+    invitation_context = InvitationContext(
         source=context.message.request_key,
         key=context.key,
         user_id=context.actor.id,
@@ -77,7 +77,7 @@ async def invite(context: Context) -> None:
         thread_id=chat.thread_id,
         message_id=context.message.message_id,
     )
-    await context.services.invitations.invite(context.shop, role, context.actor, wish)
+    await context.services.invitations.invite(context.shop, role, context.actor, invitation_context)
 
 
 async def accept_invitation(context: Context) -> None:

@@ -46,8 +46,8 @@ async def request(context: Context, *, manual: bool = False) -> None:
     if isinstance(reading, AmbiguousAmount):
         await ask_which_amount(context, reading, manual=manual)
         return
-    desk, source = context.services.payments, context.message.request_key
-    await desk.request(shop, context.chat, context.actor.id, reading, source=source, manual=manual)
+    service, request_key = context.services.payments, context.message.request_key
+    await service.request(shop, context.chat, context.actor.id, reading, source=request_key, manual=manual)
 
 
 async def offer_request(context: Context) -> None:
@@ -67,7 +67,7 @@ async def ask_which_amount(context: Context, reading: AmbiguousAmount, *, manual
 
 
 async def on_amount_chosen(context: Context, prompt: Prompt, choice: int) -> None:
-    """Request the chosen amount; the message that was asked about makes one payment at most.
+    """Request the chosen amount; the message that was amount about makes one payment at most.
 
     Raises:
         AmountError: the amount cannot be requested.
@@ -76,11 +76,11 @@ async def on_amount_chosen(context: Context, prompt: Prompt, choice: int) -> Non
     limit = context.shop.request_limit
     first = choice if prompt.answer is None else prompt.answer
     choice_from_prompt(prompt, first, limit=limit)  # if rejected, the other button still works
-    asked = choice_from_prompt(prompt, await context.record_answer(prompt, first), limit=limit)
-    desk, source = context.services.payments, prompt.payload["source"]
+    amount = choice_from_prompt(prompt, await context.record_answer(prompt, first), limit=limit)
+    service, request_key = context.services.payments, prompt.payload["source"]
     manual = prompt.payload.get("manual", False)
-    await desk.request(context.shop, prompt.chat, prompt.user_id, asked, source=source, manual=manual)
-    await context.edit(context.html("pay.chosen", amount=asked.money))
+    await service.request(context.shop, prompt.chat, prompt.user_id, amount, source=request_key, manual=manual)
+    await context.edit(context.html("pay.chosen", amount=amount.money))
 
 
 def choices_payload(choices: Sequence[RequestedAmount]) -> dict[str, Any]:
@@ -95,24 +95,24 @@ def choice_from_prompt(prompt: Prompt, choice: int, *, limit: int) -> RequestedA
         AmountError: it cannot be requested.
     """
     said: dict[str, Any] = prompt.payload["choices"][choice]
-    asked = RequestedAmount(Money(said["minor"], said["currency"]), said["text"])
-    check_amount(asked.money, limit=limit)
-    return asked
+    amount = RequestedAmount(Money(said["minor"], said["currency"]), said["text"])
+    check_amount(amount.money, limit=limit)
+    return amount
 
 
 async def _ask(context: Context, choices: tuple[RequestedAmount, ...], key: str, *, manual: bool = False) -> None:
     body = {"source": context.message.request_key, "manual": manual, **choices_payload(choices)}
     prompt = await context.prompt("which", "pay", body)
     keyboard = tuple(
-        (Button(_label(context, asked), data=f"q:{prompt.id}:{number}"),) for number, asked in enumerate(choices)
+        (Button(_label(context, amount), data=f"q:{prompt.id}:{number}"),) for number, amount in enumerate(choices)
     )
     await context.reply(key, keyboard=keyboard)
 
 
-def _label(context: Context, asked: RequestedAmount) -> str:
-    amount = i18n.money(context.language, asked.money)
-    words = asked.description if len(asked.description) <= 24 else asked.description[:23] + "…"
-    return f"{amount} – {words}" if words else amount
+def _label(context: Context, requested: RequestedAmount) -> str:
+    amount, description = i18n.money(context.language, requested.money), requested.description
+    shortened = description if len(description) <= 24 else description[:23] + "…"
+    return f"{amount} – {shortened}" if shortened else amount
 
 
 async def status(context: Context) -> None:
@@ -132,9 +132,9 @@ async def repeat(context: Context) -> None:
     """Request the same once more, as a payment of its own."""
     before, _ = await arguments.resolve_payment(context)
     check_amount(before.amount, limit=context.shop.request_limit)
-    asked = RequestedAmount(before.amount, before.description)
-    desk, source, manual = context.services.payments, context.message.request_key, before.manual_capture
-    await desk.request(context.shop, context.chat, context.actor.id, asked, source=source, manual=manual)
+    amount = RequestedAmount(before.amount, before.description)
+    service, request_key, manual = context.services.payments, context.message.request_key, before.manual_capture
+    await service.request(context.shop, context.chat, context.actor.id, amount, source=request_key, manual=manual)
 
 
 async def cancel(context: Context) -> None:

@@ -56,11 +56,11 @@ async def on_approve(context: Context, refund_id: str) -> None:
     context.require(Action.APPROVE_REFUND)
     if refund.status is RefundStatus.DRAFT and refund.requested_by != context.actor.id:
         raise NotYourDraft
-    desk, person = context.services.refunds, context.actor.id
-    if refund.status is RefundStatus.AWAITING_APPROVAL and person in refund.approvers:
+    service, user_id = context.services.refunds, context.actor.id
+    if refund.status is RefundStatus.AWAITING_APPROVAL and user_id in refund.approvers:
         await _request_approval(context, refund, payment)  # after a crash behind the approval nobody was asked yet
-    if refund.is_pending_decision or refund.status is RefundStatus.EXPIRED or person not in refund.approvers:
-        refund = await desk.approve(refund, payment, context.shop, user_id=person)
+    if refund.is_pending_decision or refund.status is RefundStatus.EXPIRED or user_id not in refund.approvers:
+        refund = await service.approve(refund, payment, context.shop, user_id=user_id)
     if refund.status is RefundStatus.AWAITING_APPROVAL and not await _request_approval(context, refund, payment):
         await context.edit(context.html("refund.no_approver", amount=refund.amount, ref=payment.reference))
     else:
@@ -98,13 +98,13 @@ async def retry_tapped(context: Context, refund_id: str) -> None:
 
 def _outcome(context: Context, refund: Refund, payment: Payment) -> tuple[SafeHtml, Keyboard]:
     """The refund's state after a press; the chat may be another one than the payment message's."""
-    holes = {"amount": refund.amount, "ref": payment.reference}
+    params = {"amount": refund.amount, "ref": payment.reference}
     if refund.status is RefundStatus.APPROVED and refund.retry_until is not None:
         until = retry_until(refund, context.language, context.shop)
-        return context.html("refund.now_insufficient_balance", until=until, **holes), retry_button(
+        return context.html("refund.now_insufficient_balance", until=until, **params), retry_button(
             refund, context.language
         )
-    return context.html(f"refund.now_{refund.status}", **holes), ()
+    return context.html(f"refund.now_{refund.status}", **params), ()
 
 
 async def _create_draft(context: Context, payment: Payment, amount: Money | None, reason: str, source: str) -> None:
