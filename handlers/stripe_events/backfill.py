@@ -126,7 +126,7 @@ class EventBackfill:
             return None
         if event.livemode != self._gateway.livemode or not event.is_ours:
             return None
-        return stripe_event.event_job(event, body)
+        return stripe_event.event_job(event)
 
     async def _pause(self) -> float:
         try:

@@ -53,7 +53,7 @@ class StripeEventHandler:
         """Retrieve the payment that the event points to; later again if Stripe cannot be reached."""
         if job.kind == CUSTOMER_RETURNED:
             return await self._look(job.payload.decode(), "customer", None, job)
-        event = events.parse_event(job.payload)
+        event = events.event_of_job(job)
         payment = await self._db.read(payment_queries.by_intent, event.intent_id) if event.intent_id else None
         if payment is None and event.payment_id:
             payment = await self._db.read(payment_queries.by_id, event.payment_id)

@@ -69,15 +69,15 @@ class StripeWebhook:
             self._came("rejected", None)
             raise web.HTTPBadRequest(text="This is not an event signed by Stripe.\n") from None
         try:
-            outcome = await self._keep(event, raw, now) if self._concerns_us(event) else "ignored"
+            outcome = await self._keep(event, now) if self._concerns_us(event) else "ignored"
         except DatabaseUnavailable:
             self._came("unavailable", None)
             raise
         self._came(outcome, None if event.created is None else now.timestamp() - event.created)
         return web.Response(text="kept\n")
 
-    async def _keep(self, event: StripeEvent, raw: bytes, now: datetime) -> str:
-        new = await self._inbox.enqueue(events.event_job(event, raw), now=now)
+    async def _keep(self, event: StripeEvent, now: datetime) -> str:
+        new = await self._inbox.enqueue(events.event_job(event), now=now)
         return "stored" if new else "duplicate"
 
     def _concerns_us(self, event: StripeEvent) -> bool:

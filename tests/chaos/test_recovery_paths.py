@@ -128,7 +128,7 @@ async def test_the_lease_alone_brings_back_what_a_stopped_worker_held(clock: Fak
         raw = json.dumps(event(world, "payment_intent.succeeded")).encode()
         async with book(world) as db:
             queue = JobQueue(db, "events")
-            assert await queue.enqueue(events.event_job(events.parse_event(raw), raw), now=world.clock.now()) == 1
+            assert await queue.enqueue(events.event_job(events.parse_event(raw)), now=world.clock.now()) == 1
             assert len(await queue.claim(now=world.clock.now(), limit=1, lease_seconds=LEASE_SECONDS)) == 1
         world.advance(LEASE_SECONDS - 10)
         await world.until(lambda: world.telegram.state.changes.count)

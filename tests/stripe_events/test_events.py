@@ -79,7 +79,7 @@ async def test_an_event_that_comes_ten_times_is_told_once(
     await rest(world)
     assert (book(world), said(world), len(cards(world))) == (written, words, 1)
     fact = "succeeded" if does == "approve" else "attempt:1:failed"
-    told = rows(world, "SELECT key FROM jobs WHERE kind = 'notice'")
+    told = rows(world, "SELECT key FROM jobs WHERE kind = 'notification'")
     assert told == [{"key": f"{payment(world)['id']}:{fact}"}]
 
 
@@ -250,4 +250,4 @@ async def test_the_way_back_from_the_wallet_is_one_look_in_ten_seconds_and_belie
         await come_back("succeeded")
         assert len(calls(world, "retrieve")) - looks == 2
         assert secret not in caplog.text
-        assert secret.encode() not in b"".join(row["body"] for row in rows(world, "SELECT payload FROM jobs"))
+        assert secret.encode() not in b"".join(row["payload"] for row in rows(world, "SELECT payload FROM jobs"))

@@ -1,17 +1,13 @@
-"""Our verification says what the SDK's says, and blanking takes client secrets out and nothing else."""
+"""Our signature check agrees with the SDK's."""
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
-from typing import Any
 
-import pytest
 import stripe
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.stripe.events import strip_client_secrets
 from handlers.web.stripe_signature import InvalidSignature, verify_signature
 
 SECRETS = st.sampled_from(["whsec_a", "whsec_b", "whsec_ø"])
@@ -44,15 +40,6 @@ def test_no_header_or_body_makes_the_verification_stumble(header: str, body: byt
     assert _ours(header, body, "whsec_a") is False
 
 
-@pytest.mark.parametrize(
-    "piece", [b"a", b"a_", b"aa_A", b'"client_secret":"', b'"client_secret"  ', b"_secret_", b"\\"]
-)
-@pytest.mark.timeout(30)  # a search that tried every start anew would take hours
-def test_blanking_a_mebibyte_of_malice_comes_to_an_end(piece: bytes) -> None:
-    body = piece * (1024**2 // len(piece)) + b"_secret_"
-    assert strip_client_secrets(body)
-
-
 def _ours(header: str, body: bytes, secret: str) -> bool:
     try:
         verify_signature(body, header, [secret.encode()], now=NOW)
@@ -69,36 +56,3 @@ def _theirs(header: str, body: bytes, secret: str) -> bool:
         return False
     sent_at, _ = stripe.WebhookSignature._get_timestamp_and_signatures(header, "v1")
     return bool(sent_at >= NOW.timestamp() - 300)
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.just("client_secret"), inner, max_size=3)
-    ),
-    max_leaves=20,
-)
-
-
-@given(JSON, st.booleans(), st.sampled_from([None, 1]))
-def test_blanking_changes_nothing_but_client_secrets(said: Any, ascii_only: bool, indent: int | None) -> None:
-    body = json.dumps(said, ensure_ascii=ascii_only, indent=indent).encode("utf-8", "surrogatepass")
-    assert _read(strip_client_secrets(body)) == _blanked(_read(body))
-
-
-def _read(body: bytes) -> Any:
-    return json.loads(body.decode("utf-8", "surrogatepass"))
-
-
-def _blanked(said: Any) -> Any:
-    match said:
-        case dict():
-            return {key: "" if _is_secret(key, value) else _blanked(value) for key, value in said.items()}
-        case list():
-            return [_blanked(value) for value in said]
-        case _:
-            return said
-
-
-def _is_secret(key: str, value: Any) -> bool:
-    return key == "client_secret" and isinstance(value, str)
