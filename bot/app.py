@@ -11,13 +11,13 @@ from itertools import count
 from aiohttp import web
 
 from bot.checks.machine import check_schema
-from bot.front import Front, behind
 from bot.settings import Settings
 from bot.stripe.gateway import StripeGateway
 from bot.telegram.http_client import API, AiohttpRequest
 from bot.telegram.messenger import TelegramMessenger
 from bot.telegram.polling import Polling, WebhookConflict
 from bot.telegram.webhook_monitor import WebhookMonitor
+from bot.web_server import make_runner
 from bot.wiring import build_components
 from handlers.access.membership import Actor
 from handlers.backoff import backoff
@@ -118,8 +118,6 @@ class Service:
         webhook = f"{settings.public_url}/telegram/webhook"
         self._guard = WebhookMonitor(self._request, webhook, self._components.updates, clock, arrive=arrive)
         self._runner: web.AppRunner | None = None
-        self._server: asyncio.Server | None = None
-        self._metrics = metrics
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -141,8 +139,6 @@ class Service:
     async def stop(self) -> None:
         """Take nothing more in, finish what is in hand, close everything; twice is once."""
         await _cancel_tasks([loop for loop in self._tasks if loop.get_name() in INTAKE_TASKS])
-        if self._server is not None:
-            self._server.close()
         ending = [worker.stop(SHUTDOWN_TIMEOUT / 2) for worker in self._components.workers]
         if self._runner is not None:
             ending.append(self._runner.cleanup())
@@ -226,19 +222,15 @@ class Service:
 
     async def _listen(self) -> None:
         host, port = self._settings.host, self._settings.port
-        self._runner = behind(self._components.web_app)
+        self._runner = make_runner(self._components.web_app)
         await self._runner.setup()
-        metrics, server = self._metrics, self._runner.server
-        assert server is not None  # noqa: S101 (it was set up)
-        front = Front(
-            server, self._settings.trusted_proxies, opened=metrics.connections_open, refused=metrics.connection_rejected
-        )
+        site = web.TCPSite(self._runner, host, port, backlog=BACKLOG)
         try:
-            self._server = await asyncio.get_running_loop().create_server(front, host, port, backlog=BACKLOG)
+            await site.start()
         except OSError as error:
             raise StartupError(f"HOST and PORT: cannot listen on {host}:{port} ({error.strerror}).") from error
         shown = f"[{host}]" if ":" in host else host
-        self.base = f"http://{shown}:{self._server.sockets[0].getsockname()[1]}"
+        self.base = f"http://{shown}:{site.port}"
 
     async def _check_no_webhook(self) -> None:
         """Refuse at once where a webhook is set; while Telegram is down this is found out later, by the intake."""

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from bot.front import most_connections
 from bot.settings import Settings
 from bot.telegram.update_jobs import update_job
+from bot.web_server import max_open_pages
 from handlers.access.authorization import Authorization
 from handlers.access.membership import MembershipService
 from handlers.chat.context import Services
@@ -208,7 +208,7 @@ def build_components(
     )
     gauges = GaugeCollector(db, metrics, queues, heartbeats, clock)
     pages = PayPageService(db, events, payment_service, refunds, background_tasks, clock)
-    live_updates = LiveUpdates(pages.find, clock, total=most_connections() // 2)
+    live_updates = LiveUpdates(pages.find, clock, total=max_open_pages())
     db.on_payment_changed(live_updates.notify)
     web_app = make_app(
         inbox=events,

@@ -66,10 +66,6 @@ class Metrics:
             ["vendor", "call", "status"],
             registry=registry,
         )
-        self._connections = Gauge("kvit_http_connections", "Open connections to the web server", registry=registry)
-        self._rejected = Counter(
-            "kvit_http_connections_rejected", "Connections rejected or closed, by reason", ["reason"], registry=registry
-        )
         self._checked = Counter("kvit_reconciler_checked", "Payments checked by the reconciler", registry=registry)
         self._repairs = Counter(
             "kvit_reconciler_repairs", "Payments that the reconciler changed before a webhook did", registry=registry
@@ -84,14 +80,6 @@ class Metrics:
     def expects_webhooks(self, expected: bool) -> None:
         """Sets whether webhooks are expected. Without a secret all are rejected, and late events are no fault."""
         self._expects_webhooks.set(expected)
-
-    def connections_open(self, number: int) -> None:
-        """Sets the number of open connections."""
-        self._connections.set(number)
-
-    def connection_rejected(self, reason: str) -> None:
-        """Counts a connection that was rejected or closed: too many in all or per network, or too slow."""
-        self._rejected.labels(reason).inc()
 
     def stripe_event(self, outcome: str, lag: float | None = None) -> None:
         """Counts a webhook: stored, duplicate, ignored, rejected or unavailable. `lag` is in seconds."""

@@ -142,15 +142,3 @@ async def test_visits_while_the_database_is_away_are_a_line_of_each_kind(
         "GET /p/{token}: the database is unavailable",
         "not ready: database (DatabaseUnavailable: locked)",
     ]
-
-
-async def test_the_service_counts_who_is_connected(world: World) -> None:
-    reader, writer = await asyncio.open_connection(*world.service.base.removeprefix("http://").split(":"))
-    before = (await numbers(world))["kvit_http_connections"]
-    writer.write(b"GET /healthz HTTP/1.1\r\nHost: kvit\r\nConnection: close\r\n\r\n")
-    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-    await reader.read()
-    writer.close()
-    async with asyncio.timeout(10):
-        while (await numbers(world))["kvit_http_connections"] >= before:
-            await asyncio.sleep(0.01)

@@ -8,7 +8,6 @@ from typing import cast
 
 from aiohttp import web
 
-from bot.relay import Relay
 from bot.sandbox.fake_telegram.transcript import Transcript
 
 
@@ -31,7 +30,7 @@ def _tracker(transport: asyncio.Transport, transcript: Transcript) -> Connection
     return wire
 
 
-class ConnectionTracker(Relay):
+class ConnectionTracker(asyncio.Protocol):
     """Stands between a connection and the HTTP server. `last` is the entry that its last answer is about, if any.
 
     A client that closes with all of its answer read says so in peace; with a part of it unread, or if the answer comes
@@ -39,15 +38,34 @@ class ConnectionTracker(Relay):
     """
 
     def __init__(self, server: asyncio.Protocol, transport: asyncio.Transport, transcript: Transcript) -> None:
-        super().__init__(server)
-        self._transport, self._transcript = transport, transcript
+        self._server, self._transport, self._transcript = server, transport, transcript
         self.last_entry: int | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Passed on."""
+        self._server.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Passed on."""
+        self._server.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """Passed on."""
+        return self._server.eof_received()
+
+    def pause_writing(self) -> None:
+        """Passed on."""
+        self._server.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Passed on."""
+        self._server.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The error may have been seen by whoever read or wrote, or wait at the socket still."""
         if self.last_entry is not None and (isinstance(exc, ConnectionError) or self._was_reset()):
             self._transcript.mark_lost(self.last_entry)
-        super().connection_lost(exc)
+        self._server.connection_lost(exc)
 
     def _was_reset(self) -> bool:
         wire = self._transport.get_extra_info("socket")
