@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 from collections.abc import Coroutine
@@ -138,6 +139,8 @@ async def _serve(settings: Settings, *, migrate: bool, take_over: bool) -> None:
     service = Service(settings, SystemClock(), migrate=migrate, take_over=take_over, tell=click.echo)
     with shutdown_event() as told:
         await service.start()
+        gc.collect()
+        gc.freeze()  # what exists now stays until the end: the collector need not visit it again
         try:
             mode = "live" if settings.livemode else "test"
             by = "webhook" if settings.uses_telegram_webhook else "polling"

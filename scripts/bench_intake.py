@@ -11,6 +11,7 @@ that run (the events are about intents that the database does not know).
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import hmac
 import json
@@ -241,6 +242,8 @@ async def started(kind: str, folder: Path) -> Service:
         await add_payments(db)
     await db.close()
     await service.start()
+    gc.collect()
+    gc.freeze()  # as `serve` does
     return service
 
 
