@@ -1,4 +1,4 @@
-"""What the documents say is true: every command is understood, every link leads somewhere, every list is the code's."""
+"""The documents match the code: commands parse, links resolve, tables and lists are those of the code."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ from bot.stripe.gateway import StripeGateway
 from bot.stripe.serialization import EVENT_TYPES
 from handlers.chat.routes import COMMANDS
 from storage.models.payment import TRANSITIONS
+from storage.models.refund import REFUND_TRANSITIONS, STRIPE_STATUSES
+from tests.test_architecture import HANDLERS
 
 ROOT = Path(__file__).parent.parent.parent
-FLOORS = ("bot", "handlers", "storage")
 README, ARCHITECTURE, CHANGELOG = (ROOT / name for name in ("README.md", "docs/architecture.md", "CHANGELOG.md"))
-SECURITY = ROOT / "SECURITY.md"
-PAGES = (README, ARCHITECTURE, CHANGELOG, SECURITY)
-SAID = README.read_text("utf-8")
-BUILT, _, TO_COME = SAID.partition("## What is not there yet\n")
-TO_COME, _, REST = TO_COME.partition("\n## ")
+CONTRIBUTING, SECURITY = ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"
+PAGES = (README, CHANGELOG, CONTRIBUTING, SECURITY, *sorted((ROOT / "docs").glob("*.md")))
+README_TEXT = README.read_text("utf-8")
+BUILT, _, PLANNED = README_TEXT.partition("## What is not there yet\n")
+PLANNED, _, REST = PLANNED.partition("\n## ")
 BUILT += REST
 
-BOTFATHERS = {"newbot", "setprivacy", "setjoingroups", "setinline", "setinlinefeedback"}
-OURS_OVER_HTTP = {"healthz", "readyz", "metrics"}
+BOTFATHER_COMMANDS = {"newbot", "setprivacy", "setjoingroups", "setinline", "setinlinefeedback"}
+HTTP_ROUTES = {"healthz", "readyz", "metrics"}
 RIGHTS = {
     "create": {("PaymentIntents", "Write"), ("PaymentMethods", "Write")},
     "confirm": {("PaymentIntents", "Write"), ("PaymentMethods", "Write")},
@@ -51,57 +52,57 @@ RIGHTS = {
     "list_events": {("Events", "Read")},
     "account": {("Account", "Read")},
 }
-"""What each of the gateway's calls needs of a restricted key; in Stripe's Dashboard Write includes Read."""
+"""The rights that each call of the gateway needs; in Stripe's Dashboard Write includes Read."""
 
 
 def blocks(kind: str) -> list[str]:
-    """The lines of all code blocks of the README that are of this kind."""
-    found = re.findall(rf"^ *```{kind}\n(.*?)^ *```$", SAID, re.MULTILINE | re.DOTALL)
+    """The lines of all code blocks of this kind in the README."""
+    found = re.findall(rf"^ *```{kind}\n(.*?)^ *```$", README_TEXT, re.MULTILINE | re.DOTALL)
     return [line.strip() for block in found for line in block.splitlines() if line.strip()]
 
 
 def spans(text: str) -> list[str]:
-    """What stands in backticks within sentences."""
+    """The inline code of a text, without code blocks."""
     return re.findall(r"`([^`]+)`", re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL))
 
 
 def command_lines() -> list[str]:
-    """Every line that a reader may copy into his shell, from blocks and from sentences."""
+    """Every shell command of the README, in code blocks and inline."""
     begins = ("make ", "python3 ", ".venv/bin/python ")
-    return blocks("sh") + [span for span in spans(SAID) if span.startswith(begins) and "…" not in span]
+    return blocks("sh") + [span for span in spans(README_TEXT) if span.startswith(begins) and "…" not in span]
 
 
 def chat_commands(text: str) -> set[str]:
-    """The commands `/name` that a text shows."""
+    """The chat commands `/name` in a text."""
     named = {found[1] for span in spans(text) if (found := re.match(r"/([a-z]+)(?:@YourBot)?(?: |$)", span))}
-    return named - BOTFATHERS - OURS_OVER_HTTP
+    return named - BOTFATHER_COMMANDS - HTTP_ROUTES
 
 
 def targets() -> set[str]:
-    """What can be made, by the Makefile's own list; what only other targets need is left out."""
+    """The targets of the Makefile without those that only other targets need."""
     named = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert named is not None
     return set(named[1].split()) - {"python", "run-ready", "dev-ready"}
 
 
-def made(line: str) -> tuple[str, dict[str, str]]:
+def parse_make(line: str) -> tuple[str, dict[str, str]]:
     """The target of a make command and its variables."""
     _, target, *rest = shlex.split(line)
     return target, dict(word.split("=", 1) for word in rest)
 
 
 @pytest.mark.parametrize("line", command_lines())
-def test_every_command_line_of_the_readme_is_understood(line: str) -> None:
+def test_readme_command_line_can_be_parsed(line: str) -> None:
     words = shlex.split(line)
     match words:
         case ["make", *_]:
-            target, variables = made(line)
+            target, variables = parse_make(line)
             assert target in targets()
             assert variables.keys() <= {"ARGS", "PY"}
             if target == "demo":
-                understood(["demo", *shlex.split(variables.get("ARGS", ""))])
+                parse_command(["demo", *shlex.split(variables.get("ARGS", ""))])
         case [".venv/bin/python", "-m", "bot", *rest]:
-            understood(rest)
+            parse_command(rest)
         case ["python3", script, "run"]:
             assert (ROOT / script).is_file()
         case ["cp", source, ".env"]:
@@ -109,11 +110,11 @@ def test_every_command_line_of_the_readme_is_understood(line: str) -> None:
         case ["chmod", "600", ".env"] | ["curl", *_]:
             pass
         case _:
-            pytest.fail(f"the README shows {line!r}, and nobody has looked whether that is right")
+            pytest.fail(f"the README shows {line!r}, which no case above checks")
 
 
-def understood(words: list[str]) -> None:
-    """Have click read these words, as far as it can without doing anything."""
+def parse_command(words: list[str]) -> None:
+    """Has click parse a command without running it."""
     if words in (["--help"], ["--version"]):
         return
     assert words[0] in main.commands
@@ -121,11 +122,11 @@ def understood(words: list[str]) -> None:
     command.make_context(words[0], words[1:])
 
 
-def test_what_does_no_harm_is_run_as_the_readme_writes_it() -> None:
-    said = {line: run(line) for line in ("--version", "--help")}
-    assert said["--version"] == f"kvit {our_version()}\n"
+def test_version_and_help_print_what_the_readme_says() -> None:
+    printed = {line: run(line) for line in ("--version", "--help")}
+    assert printed["--version"] == f"kvit {our_version()}\n"
     for name in main.commands:
-        assert re.search(rf"^  {name} ", said["--help"], re.MULTILINE)
+        assert re.search(rf"^  {name} ", printed["--help"], re.MULTILINE)
 
 
 def run(option: str) -> str:
@@ -133,142 +134,184 @@ def run(option: str) -> str:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def test_every_command_of_the_program_is_in_the_readme() -> None:
+def test_readme_shows_every_command_of_the_program() -> None:
     shown = {word for line in command_lines() for word in shlex.split(line)} | set(spans(BUILT))
     assert main.commands.keys() <= shown
 
 
-def test_commands_of_the_program_that_are_to_come_are_not_there() -> None:
-    to_come = {span for span in spans(TO_COME) if re.fullmatch(r"[a-z]+(-[a-z]+)*", span)}
+def test_planned_commands_of_the_program_do_not_exist() -> None:
+    to_come = {span for span in spans(PLANNED) if re.fullmatch(r"[a-z]+(-[a-z]+)*", span)}
     assert to_come.isdisjoint(main.commands)
 
 
-def test_the_readme_shows_every_command_of_the_chat_and_no_other() -> None:
+def test_readme_shows_exactly_the_chat_commands() -> None:
     assert chat_commands(BUILT) == set(COMMANDS)
 
 
-def test_commands_of_the_chat_that_are_to_come_are_not_there() -> None:
-    assert chat_commands(TO_COME).isdisjoint(COMMANDS)
+def test_planned_chat_commands_do_not_exist() -> None:
+    assert chat_commands(PLANNED).isdisjoint(COMMANDS)
 
 
-def test_the_list_of_events_is_what_kvit_asks_for() -> None:
+def test_readme_event_list_is_that_of_the_webhook_endpoint() -> None:
     assert tuple(blocks("text")) == EVENT_TYPES
 
 
-def test_the_version_of_stripes_api_is_that_of_the_sdk() -> None:
-    assert f"`{stripe.api_version}`" in SAID
+def test_readme_api_version_is_that_of_the_sdk() -> None:
+    assert f"`{stripe.api_version}`" in README_TEXT
 
 
-def test_the_rights_of_the_restricted_key_are_those_of_the_calls_that_are_made() -> None:
+def test_readme_key_rights_are_those_of_the_calls_in_use() -> None:
     calls = {name for name, it in vars(StripeGateway).items() if name[0] != "_" and "async" in inspect.getsource(it)}
-    assert calls - {"close"} == set(RIGHTS), "say in RIGHTS what the new call needs, and in the README"
-    sources = [path for folder in ("bot", "handlers") for path in (ROOT / folder).glob("*.py")]
+    assert calls - {"close"} == set(RIGHTS), "add the new call to RIGHTS, and its right to the README"
+    sources = [path for folder in ("bot", "handlers") for path in (ROOT / folder).rglob("*.py")]
     text = "".join(path.read_text("utf-8") for path in sources)
     needed = [RIGHTS[name] for name in RIGHTS if re.search(rf"gateway\.{name}\(", text)]
-    table = re.findall(r"^ *\| (\w+) \| (Write|Read) \|", SAID, re.MULTILINE)
+    table = re.findall(r"^ *\| (\w+) \| (Write|Read) \|", README_TEXT, re.MULTILINE)
     assert set(table) == set().union(*needed)
 
 
-def test_every_setting_is_in_env_example_and_those_of_the_readme_exist() -> None:
+def test_env_example_has_every_setting_and_readme_settings_exist() -> None:
     explained = set(re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / ".env.example").read_text("utf-8"), re.MULTILINE))
     assert explained == {name.upper() for name in Settings.model_fields}
-    named = {span.partition("=")[0] for span in spans(SAID) if re.match(r"[A-Z]+_[A-Z_]+(=|$)", span)}
+    named = {span.partition("=")[0] for span in spans(README_TEXT) if re.match(r"[A-Z]+_[A-Z_]+(=|$)", span)}
     assert named
     assert named <= explained
 
 
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as the platforms that show Markdown make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
-    text = page.read_text("utf-8")
-    headings = {
-        re.sub(r"[^a-z -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    }
-    for target in re.findall(r"\]\(([^)]+)\)", text):
-        if target.startswith("#"):
-            assert target[1:] in headings
-        elif not target.startswith("https://"):
-            assert (page.parent / target.partition("#")[0]).is_file(), f"{page.name} leads to {target}"
+def test_links_to_files_and_headings_resolve(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text("utf-8")):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        linked = page.parent / name if name else page
+        assert linked.is_file(), f"{page.name} links to {target}"
+        assert not anchor or anchor in anchors(linked), f"{page.name} links to {target}"
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
-def test_every_page_can_be_found_from_the_readme(page: Path) -> None:
-    assert f"](docs/{page.name})" in SAID
+def test_readme_links_to_every_page(page: Path) -> None:
+    assert f"](docs/{page.name})" in README_TEXT
 
 
-def test_security_is_reported_where_nobody_reads_along_and_by_no_address_that_may_not_exist() -> None:
+def test_security_page_offers_private_reports_and_no_email_address() -> None:
     text = SECURITY.read_text("utf-8")
-    assert f"]({SECURITY.name})" in SAID
+    assert f"]({SECURITY.name})" in README_TEXT
     assert "Report a vulnerability" in text
     assert re.findall(r"\w@\w+\.|mailto:", text) == []
 
 
-def test_the_readme_says_which_command_makes_the_database() -> None:
-    assert "`serve` makes its database" in SAID
+def test_readme_says_which_command_makes_the_database() -> None:
+    assert "`serve` makes its database" in README_TEXT
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_no_page_names_a_place_on_somebodys_machine(page: Path) -> None:
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "operations.md"], ids=lambda page: page.name)
+def test_page_names_no_path_outside_the_checkout(page: Path) -> None:
     places = r"(?:^|[\s(`'\"])(/(?:work|home|root|tmp|usr|var|opt|etc|Users)(?:/|\b)|[A-Z]:\\|~/)"
     assert re.findall(places, page.read_text("utf-8"), re.MULTILINE) == []
 
 
-def test_the_rooms_of_the_architecture_exist() -> None:
-    text = ARCHITECTURE.read_text("utf-8")
-    names = {span for span in spans(text) if re.fullmatch(r"[\w/]+(\.py|/)", span) and "*" not in span}
-    known = {str(path.relative_to(ROOT)) for folder in FLOORS for path in known_in(folder)}
-    missing = [name for name in names if not any(f"/{path}".endswith(f"/{name.rstrip('/')}") for path in known)]
-    assert missing == []
+def layer_tables() -> dict[str, list[str]]:
+    """The names in the first column of each table of packages, by layer."""
+    _, _, section = ARCHITECTURE.read_text("utf-8").partition("\n## Packages\n")
+    tables = re.split(r"\n\n(?=\|)", section.partition("\n## ")[0])[1:]
+    rows = [re.findall(r"^\| (`[^|]+`) \| ([^|]+) \|$", table, re.MULTILINE) for table in tables]
+    for names, contents in (row for table in rows for row in table):
+        several = len(spans(names)) if " · " in contents else 1
+        assert len(contents.split(" · ")) == several, f"{names}: one part of the description each"
+    return dict(
+        zip(("handlers", "storage", "bot"), ([s for row in t for s in spans(row[0])] for t in rows), strict=True)
+    )
 
 
-def test_every_module_has_one_place_in_the_architecture() -> None:
-    """Of what lies in a folder that is named itself, the folder is enough."""
-    _, _, rooms = ARCHITECTURE.read_text("utf-8").partition("\n## Rooms\n")
-    rows = re.findall(r"^\| (`[^|]+`) \| ([^|]+) \|$", rooms.partition("\n## ")[0], re.MULTILINE)
-    named = [span for names, _ in rows for span in spans(names)]
-    whole = tuple(name for name in named if name.endswith("/"))
-    paths = [path.relative_to(ROOT).as_posix() for floor in FLOORS for path in (ROOT / floor).rglob("*.py")]
-    modules = [path for path in paths if not path.startswith(whole) and "/__" not in path]
-    assert sorted(name for name in named if name not in whole) == sorted(modules)
-    for names, told in rows:
-        assert len(told.split(" · ")) == len(spans(names)), f"{names} are not told one by one"
+@pytest.mark.parametrize("layer", ["handlers", "storage", "bot"])
+def test_architecture_table_names_every_module_and_package_of_a_layer_once(layer: str) -> None:
+    modules = {path.name for path in (ROOT / layer).glob("*.py")} - {"__init__.py"}
+    packages = {f"{path.parent.name}/" for path in (ROOT / layer).glob("*/__init__.py")}
+    named = [name for name in layer_tables()[layer] if name != f"{layer}/"]
+    assert sorted(named) == sorted(modules | packages)
 
 
-def known_in(folder: str) -> list[Path]:
-    return [ROOT / folder, *(ROOT / folder).rglob("*.py"), *(p for p in (ROOT / folder).rglob("*") if p.is_dir())]
+def test_architecture_lists_packages_of_handlers_in_the_order_of_imports() -> None:
+    assert [name.removesuffix("/").removesuffix(".py") for name in layer_tables()["handlers"]] == list(HANDLERS)
 
 
-def test_the_states_of_the_architecture_are_those_of_the_store() -> None:
-    rows = re.findall(r"^\| (\w+) \|.*\| ([^|]+) \|$", ARCHITECTURE.read_text("utf-8"), re.MULTILINE)
-    said = {state: ways for state, ways in rows if state in set(TRANSITIONS)}
-    assert said.keys() == {str(state) for state in TRANSITIONS}
+def test_files_named_by_architecture_and_contributing_exist() -> None:
+    for page in (ARCHITECTURE, CONTRIBUTING):
+        names = {span for span in spans(page.read_text("utf-8")) if re.fullmatch(r"[\w/]+(\.py|\.po|/)", span)}
+        known = [f"/{path}" for path in tracked_files()]
+        assert names
+        for name in names:
+            assert any(path.endswith(f"/{name}") or f"/{name}" in path for path in known), f"{page.name}: {name}"
+
+
+def tracked_files() -> list[str]:
+    folders = ("bot", "handlers", "storage", "tests", "docs", "scripts", "deploy")
+    return [path.relative_to(ROOT).as_posix() for folder in folders for path in (ROOT / folder).rglob("*.*")]
+
+
+def state_rows() -> dict[str, str]:
+    """The last column of the tables of states, by state; of a refund's the key is `refund.STATE`."""
+    _, _, section = ARCHITECTURE.read_text("utf-8").partition("\n## States\n")
+    payments, _, refunds = section.partition("\n## ")[0].partition("\n| refund |")
+    rows = re.compile(r"^\| `(\w+)` \|.*\| ([^|]+) \|$", re.MULTILINE)
+    return dict(rows.findall(payments)) | {f"refund.{state}": ways for state, ways in rows.findall(refunds)}
+
+
+def test_payment_states_and_transitions_are_those_of_the_models() -> None:
+    documented = {state: ways for state, ways in state_rows().items() if "." not in state}
+    assert documented.keys() == {str(state) for state in TRANSITIONS}
     for state, ways in TRANSITIONS.items():
-        if said[state] != "any of the others":
-            assert set(said[state].replace("–", "").split(", ")) - {""} == {str(way) for way in ways}
+        others = {str(other) for other in TRANSITIONS if other is not state}
+        names = others if documented[state] == "any other" else set(documented[state].split(", ")) - {"–"}
+        assert names == {str(way) for way in ways}, state
 
 
-def test_the_sandbox_introduces_itself_as_the_readme_says() -> None:
+def test_refund_states_and_transitions_are_those_of_the_models() -> None:
+    documented = {state[7:]: ways for state, ways in state_rows().items() if state.startswith("refund.")}
+    assert documented.keys() == {str(state) for state in REFUND_TRANSITIONS}
+    for state, ways in REFUND_TRANSITIONS.items():
+        names = set(documented[state].split(", ")) - {"–"}
+        if "*" in names:
+            names = (names - {"*"}) | {str(status) for status in STRIPE_STATUSES if status is not state}
+        assert names == {str(way) for way in ways}, state
+
+
+def test_glossary_has_at_most_20_terms() -> None:
+    _, _, glossary = ARCHITECTURE.read_text("utf-8").partition("\n## Glossary\n")
+    terms = re.findall(r"^\| (?!term|---)([^|]+) \|", glossary, re.MULTILINE)
+    assert 0 < len(set(terms)) == len(terms) <= 20
+
+
+def test_readme_lists_the_fields_of_the_sandbox_info() -> None:
     clock = FakeClock()
-    told = connection_info(FakeServices(clock, FakeStripe(clock), FakeTelegram(clock)))
-    assert told.keys() <= set(spans(SAID))
-    posted = next(line for line in blocks("sh") if "/_control/messages" in line)
-    assert f'"from_id": {told["owner_id"]}' in posted
-    assert f'"chat_id": {told["chat_id"]}' in posted
+    info = connection_info(FakeServices(clock, FakeStripe(clock), FakeTelegram(clock)))
+    assert info.keys() <= set(spans(README_TEXT))
+    command = next(line for line in blocks("sh") if "/_control/messages" in line)
+    assert f'"from_id": {info["owner_id"]}' in command
+    assert f'"chat_id": {info["chat_id"]}' in command
 
 
-def test_make_help_tells_of_every_target_and_of_no_other() -> None:
-    said = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
-    assert set(re.findall(r"^make ([\w-]+)", said.stdout, re.MULTILINE)) == targets() - {"help"}
-    for target, options in re.findall(r"^make (\w+) .*ARGS=(--\w+)", said.stdout, re.MULTILINE):
+def test_make_help_lists_exactly_the_targets() -> None:
+    printed = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert set(re.findall(r"^make ([\w-]+)", printed.stdout, re.MULTILINE)) == targets() - {"help"}
+    for target, options in re.findall(r"^make (\w+) .*ARGS=(--\w+)", printed.stdout, re.MULTILINE):
         if target == "demo":
-            understood([target, options])
+            parse_command([target, options])
 
 
-def test_the_changelog_tells_of_what_is_not_released_yet_first() -> None:
+def test_changelog_begins_with_unreleased_changes() -> None:
     headings = re.findall(r"^## (.+)$", CHANGELOG.read_text("utf-8"), re.MULTILINE)
     assert headings[0] == "[Unreleased]"
     assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", heading) for heading in headings[1:])
 
 
-def test_commands_are_read_by_click() -> None:
+def test_unknown_option_is_not_parsed() -> None:
     with pytest.raises(click.UsageError):
-        understood(["demo", "--turn"])
+        parse_command(["demo", "--turn"])
