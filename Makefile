@@ -4,7 +4,7 @@
 
 PY ?= python3
 ARGS ?=
-# Programs are started as modules: the scripts in .venv/bin hold an absolute path, which neither spaces nor a move survive.
+# Programs are started as modules: the scripts in .venv/bin contain an absolute path, which breaks with spaces or a move.
 VENV := .venv/bin/python
 
 # Tests start Kvit as a process many times. Without bytecode files each process compiles it again.
@@ -15,13 +15,13 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo test test-all check format lock python run-ready dev-ready
 
 help:
-	@echo 'make demo     a market in a browser page, with a pretend Stripe and a pretend Telegram; ARGS=--tour plays by itself'
-	@echo "make test     the tests without the long ones; ARGS='-k money' picks from them"
-	@echo 'make test-all every test, also the long matrices and storms'
-	@echo 'make check    what a change has to pass: format, lint, types, requirements, every test'
-	@echo 'make format   put the code in its usual form'
-	@echo 'make lock     make requirements/*.txt from pyproject.toml, with uv; ARGS=--upgrade takes newer versions'
-	@echo 'PY=/path/to/python3.11 picks the Python for any of them.'
+	@echo 'make demo     run the demo in a browser, with a fake Stripe and Telegram; ARGS=--tour plays by itself'
+	@echo "make test     run the tests, without the long ones; ARGS='-k money' selects some"
+	@echo 'make test-all run every test, also the long matrices and storms'
+	@echo 'make check    run what a change has to pass: format, lint, types, requirements, every test'
+	@echo 'make format   format the code'
+	@echo 'make lock     write requirements/*.txt from pyproject.toml, with uv; ARGS=--upgrade takes newer versions'
+	@echo 'PY=/path/to/python3.11 selects the Python for any of them.'
 
 demo: run-ready
 	@$(VENV) -m bot demo $(ARGS)

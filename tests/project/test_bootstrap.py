@@ -1,4 +1,4 @@
-"""The set-up on a fresh machine, tried with real Pythons and small packages made here; no network."""
+"""scripts/bootstrap.py on a fresh machine, with real Pythons and small local packages; no network."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import pytest
 
 from tests.support.fresh_tree import BASE, ROOT, FreshTree, fresh_tree, put_program
 
-# What a Python does that comes without its venv package: it leaves half an environment, and says so in Debian's words.
+# Debian's Python without its venv package: creates half an environment and exits with Debian's message.
 VENV_WITHOUT_ENSUREPIP = """
 import pathlib, sys
 half = pathlib.Path(sys.argv[-1], "bin"); half.mkdir(parents=True); (half / "python").symlink_to(sys.executable)
 sys.exit("The virtual environment was not created successfully because ensurepip is not available.")
 """
-# Making an environment takes seconds, most of them for its pip; a copy of one that is made takes none.
+# Creating an environment takes seconds, mostly for pip; copying one takes none.
 VENV_BY_COPY = """
 import shutil, sys
 shutil.copytree({made!r}, sys.argv[-1], symlinks=True, dirs_exist_ok=True)
@@ -53,7 +53,7 @@ def set_up_once(tmp_path_factory: pytest.TempPathFactory) -> FreshTree:
 
 @pytest.fixture(scope="module")
 def quick(set_up_once: FreshTree) -> str:
-    """A PYTHONPATH on which `python -m venv` copies the environment of `set_up_once`."""
+    """A PYTHONPATH with which `python -m venv` copies the environment of `set_up_once`."""
     made = str(set_up_once.root / ".venv")
     return put_venv_module(set_up_once.shelf, VENV_BY_COPY.format(made=made))
 
@@ -67,7 +67,7 @@ def put_venv_module(folder: Path, text: str) -> str:
 
 @pytest.fixture
 def ready(set_up_once: FreshTree, tmp_path: Path) -> FreshTree:
-    """A tree that was set up, then moved here."""
+    """A tree that was set up and then moved."""
     shutil.copytree(set_up_once.root, tmp_path / "moved to Fåborg", symlinks=True)
     return FreshTree(tmp_path / "moved to Fåborg", set_up_once.shelf)
 
@@ -76,43 +76,45 @@ def imports(tree: FreshTree, *packages: str) -> bool:
     return tree.run(str(tree.python), "-c", f"import {', '.join(packages)}").returncode == 0
 
 
-def test_an_old_python_is_named_in_one_sentence_with_the_remedy(tree: FreshTree) -> None:
-    told = tree.run(BASE, "-c", OLD_PYTHON)
-    assert told.returncode == 1
-    assert told.stderr == (
+def test_old_python_is_refused_with_the_remedy(tree: FreshTree) -> None:
+    result = tree.run(BASE, "-c", OLD_PYTHON)
+    assert result.returncode == 1
+    assert result.stderr == (
         "Kvit needs Python 3.11 or newer, and this is Python 3.8.10 (/usr/bin/python3.8). "
         "Set PY=/path/to/python3.11 before the command.\n"
     )
 
 
-def test_an_old_python_can_read_the_way_in_down_to_that_sentence() -> None:
+def test_bootstrap_parses_on_old_pythons_up_to_the_version_check() -> None:
     source = (ROOT / "scripts" / "bootstrap.py").read_text()
     nodes = list(ast.walk(ast.parse(source, feature_version=(3, 4))))
     assert not [node for node in nodes if isinstance(node, ast.JoinedStr | ast.FunctionDef)]
     imported = [node for node in nodes if isinstance(node, ast.ImportFrom)]
-    assert [node.module for node in imported] == ["environment"], "what old Pythons cannot read comes after the check"
+    assert [node.module for node in imported] == ["environment"], (
+        "code that old Pythons cannot parse is imported after the check"
+    )
 
 
-def test_a_set_that_is_not_known_gets_the_usage(tree: FreshTree) -> None:
+def test_unknown_requirement_set_prints_the_usage(tree: FreshTree) -> None:
     assert "usage: python3 scripts/bootstrap.py run|dev" in tree.bootstrap("tset").stderr
 
 
-def test_a_set_up_tree_has_what_dev_and_so_what_run_lists(set_up_once: FreshTree) -> None:
+def test_dev_setup_installs_run_and_dev_packages(set_up_once: FreshTree) -> None:
     assert imports(set_up_once, "tiny", "tool")
 
 
-def test_a_second_run_does_nothing_and_says_nothing(ready: FreshTree) -> None:
+def test_second_setup_does_nothing_and_prints_nothing(ready: FreshTree) -> None:
     for name in ("dev", "run"):
         again = ready.bootstrap(name, PIP_FIND_LINKS="/nowhere")
         assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
 
 
-def test_a_moved_tree_still_works(ready: FreshTree) -> None:
+def test_environment_works_after_the_tree_moved(ready: FreshTree) -> None:
     assert imports(ready, "tiny", "tool")
     assert ready.run(str(ready.python), "-m", "pip", "--version").returncode == 0
 
 
-def test_a_changed_list_is_installed_into_the_same_environment(ready: FreshTree) -> None:
+def test_changed_requirements_are_installed_into_the_same_environment(ready: FreshTree) -> None:
     (ready.root / ".venv" / "kept").touch()
     ready.require("tiny", "another", to="run")
     assert ready.bootstrap("run").returncode == 0
@@ -120,7 +122,7 @@ def test_a_changed_list_is_installed_into_the_same_environment(ready: FreshTree)
     assert (ready.root / ".venv" / "kept").exists()
 
 
-def test_a_failed_install_says_so_and_the_next_run_goes_on(ready: FreshTree) -> None:
+def test_failed_install_is_reported_and_continued_by_the_next_run(ready: FreshTree) -> None:
     ready.require("tiny", "late", to="run")
     failed = ready.bootstrap("run", PIP_FIND_LINKS="/nowhere")
     assert failed.returncode == 1
@@ -129,7 +131,7 @@ def test_a_failed_install_says_so_and_the_next_run_goes_on(ready: FreshTree) -> 
     assert imports(ready, "late")
 
 
-def test_a_package_with_another_hash_is_refused(ready: FreshTree) -> None:
+def test_package_with_another_hash_is_refused(ready: FreshTree) -> None:
     listed = ready.root / "requirements" / "run.txt"
     ready.require("forged", to="run")
     listed.write_text(listed.read_text().replace("sha256:", "sha256:" + "0" * 64)[:-65] + "\n")
@@ -137,7 +139,7 @@ def test_a_package_with_another_hash_is_refused(ready: FreshTree) -> None:
     assert not imports(ready, "forged")
 
 
-def test_going_back_to_an_earlier_list_installs_that_again(ready: FreshTree) -> None:
+def test_reverted_requirements_are_installed_again_after_a_failure(ready: FreshTree) -> None:
     earlier = (ready.root / "requirements" / "run.txt").read_text()
     ready.require("tiny", "late", to="run")
     assert ready.bootstrap("run", PIP_FIND_LINKS="/nowhere").returncode == 1
@@ -146,7 +148,7 @@ def test_going_back_to_an_earlier_list_installs_that_again(ready: FreshTree) -> 
 
 
 @pytest.mark.parametrize("harm", ["cut short", "interpreter gone", "another kind of machine"])
-def test_a_broken_environment_is_made_anew(ready: FreshTree, quick: str, harm: str) -> None:
+def test_broken_environment_is_replaced(ready: FreshTree, quick: str, harm: str) -> None:
     if harm == "cut short":
         (ready.root / ".venv" / ".installed").unlink()
         (ready.root / ".venv" / ".unfinished").touch()
@@ -164,7 +166,7 @@ def test_a_broken_environment_is_made_anew(ready: FreshTree, quick: str, harm: s
     assert not (ready.root / ".venv" / "rubbish").exists()
 
 
-def test_another_python_gets_an_environment_of_its_own(ready: FreshTree, quick: str) -> None:
+def test_other_python_version_replaces_the_environment(ready: FreshTree, quick: str) -> None:
     (ready.root / ".venv" / "of the first").touch()
     done = ready.run(BASE, "-c", ANOTHER_PYTHON, PYTHONPATH=quick)
     assert done.returncode == 0, done.stderr
@@ -172,51 +174,51 @@ def test_another_python_gets_an_environment_of_its_own(ready: FreshTree, quick: 
     assert not (ready.root / ".venv" / "of the first").exists()
 
 
-def test_a_missing_venv_module_is_told_in_one_sentence_and_leaves_nothing(tree: FreshTree, tmp_path: Path) -> None:
-    told = tree.bootstrap("run", PYTHONPATH=put_venv_module(tmp_path, VENV_WITHOUT_ENSUREPIP))
-    assert told.returncode == 1
-    assert "sudo apt install python3-venv" in told.stderr.splitlines()[-1]
-    assert "Traceback" not in told.stderr
+def test_missing_venv_module_is_reported_and_leaves_no_environment(tree: FreshTree, tmp_path: Path) -> None:
+    result = tree.bootstrap("run", PYTHONPATH=put_venv_module(tmp_path, VENV_WITHOUT_ENSUREPIP))
+    assert result.returncode == 1
+    assert "sudo apt install python3-venv" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
     assert not (tree.root / ".venv").exists()
 
 
-def as_one_without_powers() -> list[str]:
-    """For root nothing is read-only, unless it gives that power away."""
+def unprivileged() -> list[str]:
+    """A command prefix that drops root's power to write read-only files."""
     return ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
 
 
-def test_an_environment_that_one_may_not_change_is_left_alone_with_a_remedy(ready: FreshTree) -> None:
+def test_read_only_environment_is_left_alone_with_a_remedy(ready: FreshTree) -> None:
     ready.require("tiny", "late", to="run")
     ready.python.parent.chmod(0o555)
-    told = ready.run(*as_one_without_powers(), BASE, "scripts/bootstrap.py", "run")
+    result = ready.run(*unprivileged(), BASE, "scripts/bootstrap.py", "run")
     ready.python.parent.chmod(0o755)
-    assert told.returncode == 1
-    assert "sudo rm -rf" in told.stderr
-    assert len(told.stderr.splitlines()) == 1
+    assert result.returncode == 1
+    assert "sudo rm -rf" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_tree_that_one_may_not_write_in_is_told_plainly(tree: FreshTree) -> None:
+def test_read_only_tree_is_reported_in_one_line(tree: FreshTree) -> None:
     tree.root.chmod(0o555)
-    told = tree.run(*as_one_without_powers(), BASE, "scripts/bootstrap.py", "run")
+    result = tree.run(*unprivileged(), BASE, "scripts/bootstrap.py", "run")
     tree.root.chmod(0o755)
-    assert told.returncode == 1
-    assert told.stderr.startswith(f"You may not write in {tree.root}")
-    assert len(told.stderr.splitlines()) == 1
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"You may not write in {tree.root}")
+    assert len(result.stderr.splitlines()) == 1
 
 
-def test_uv_is_given_this_python_and_the_machines_certificates(tree: FreshTree, tmp_path: Path) -> None:
-    said = tmp_path / "said"
+def test_uv_gets_this_python_and_the_system_certificates(tree: FreshTree, tmp_path: Path) -> None:
+    recorded = tmp_path / "recorded"
     makes = f'if [ "$1" = venv ]; then exec "{BASE}" -m venv --without-pip "{tree.root}/.venv"; fi'
-    put_program(tmp_path / "tools", "uv", f'echo "$UV_SYSTEM_CERTS$UV_COMPILE_BYTECODE" "$@" >> "{said}"\n{makes}')
+    put_program(tmp_path / "tools", "uv", f'echo "$UV_SYSTEM_CERTS$UV_COMPILE_BYTECODE" "$@" >> "{recorded}"\n{makes}')
     assert tree.bootstrap("run", NO_UV="", PATH=f"{tmp_path}/tools:/usr/bin:/bin").returncode == 0
-    made, synced = said.read_text().splitlines()
+    made, synced = recorded.read_text().splitlines()
     assert made.startswith("11 venv ")
     assert f"--no-python-downloads --python {BASE} " in made
     assert synced.startswith("11 pip sync --quiet --require-hashes ")
     assert synced.endswith(f"{tree.root}/requirements/run.txt")
 
 
-def test_a_uv_that_fails_leaves_the_work_to_pip(tree: FreshTree, quick: str, tmp_path: Path) -> None:
+def test_failing_uv_falls_back_to_pip(tree: FreshTree, quick: str, tmp_path: Path) -> None:
     put_program(tmp_path / "tools", "uv", "exit 2")
     done = tree.bootstrap("run", NO_UV="", PATH=f"{tmp_path}/tools:/usr/bin:/bin", PYTHONPATH=quick)
     assert done.returncode == 0, done.stderr
@@ -224,11 +226,11 @@ def test_a_uv_that_fails_leaves_the_work_to_pip(tree: FreshTree, quick: str, tmp
     assert imports(tree, "tiny")
 
 
-def test_two_commands_at_once_set_up_one_environment(ready: FreshTree) -> None:
+def test_two_setups_at_once_create_one_environment(ready: FreshTree) -> None:
     ready.require("tiny", "twice", to="run")
     env = {"PATH": "/usr/bin:/bin", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(ready.shelf), "NO_UV": "1"}
     command = [sys.executable, str(ready.root / "scripts" / "bootstrap.py"), "run"]
     both = [subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [process.communicate(timeout=100)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], told
-    assert sum("Setting up .venv" in words for words in told) == 1
+    result = [process.communicate(timeout=100)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], result
+    assert sum("Setting up .venv" in words for words in result) == 1

@@ -1,4 +1,4 @@
-"""What lies in deploy/ is read by its programs, names files and settings that exist, and shows numbers there are."""
+"""deploy/: the files parse, name files and settings that exist, and use metrics that exist."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from storage.database.database import Database
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
 SETTINGS = {name.upper() for name in Settings.model_fields}
-THEIRS = re.compile(r"(up|process_\w+)")
+FOREIGN_METRICS = re.compile(r"(up|process_\w+)")
 PROMQL = {"sum", "max", "rate", "increase", "delta", "histogram_quantile", "absent", "and", "or", "unless"}
 UNITS = ["kvit.service", "kvit-backup.service"]
 HARDENED = {
@@ -43,7 +43,7 @@ HARDENED = {
 }
 
 
-def told(name: str) -> Any:
+def load_yaml(name: str) -> Any:
     return yaml.safe_load((DEPLOY / name).read_text("utf-8"))
 
 
@@ -55,7 +55,7 @@ def unit(name: str) -> ConfigParser:
 
 
 def exported() -> dict[str, set[str]]:
-    """Every sample's name that `/metrics` can show, and its labels."""
+    """The name of every sample that `/metrics` can show, with its labels."""
     db = Database("sqlite:///nowhere.db")
     clock = FakeClock()
     metrics = Metrics(clock)
@@ -70,8 +70,8 @@ def exported() -> dict[str, set[str]]:
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """Every query of the alerts and of the dashboard, by where it stands."""
-    for group in told("alerts.yml")["groups"]:
+    """Every query of the alerts and the dashboard, with the alert or panel it belongs to."""
+    for group in load_yaml("alerts.yml")["groups"]:
         for rule in group["rules"]:
             yield rule["alert"], rule["expr"]
     board = json.loads((DEPLOY / "grafana" / "kvit.json").read_text("utf-8"))
@@ -81,13 +81,13 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("where", "expression"), list(expressions()))
-def test_every_number_that_is_watched_exists_with_its_labels(where: str, expression: str) -> None:
+def test_query_uses_only_existing_metrics_and_labels(where: str, expression: str) -> None:
     known = exported()
     bare = re.sub(r"\{[^}]*\}|\[[^]]*\]|by \([^)]*\)|on\(\)", "", expression)
     named = set(re.findall(r"[a-z_][a-z0-9_]+", bare)) - PROMQL
     assert named, where
     for name in named:
-        assert name in known or THEIRS.fullmatch(name), f"{where} watches {name}"
+        assert name in known or FOREIGN_METRICS.fullmatch(name), f"{where} uses {name}"
     for name, selector in re.findall(r"([a-z_0-9]+)\{([^}]*)\}", expression):
         labels = set(re.findall(r"(\w+)(?:=~|!=|=|!~)", selector))
         assert labels <= known.get(name, set()) | {"job"}, f"{where} selects by {labels}"
@@ -95,21 +95,21 @@ def test_every_number_that_is_watched_exists_with_its_labels(where: str, express
         assert expression.count(opening) == expression.count(closing), where
 
 
-def test_the_numbers_of_the_service_are_all_watched_somewhere() -> None:
-    said = " ".join(expression for _, expression in expressions())
+def test_every_metric_is_used_by_an_alert_or_a_panel() -> None:
+    queries = " ".join(expression for _, expression in expressions())
     ours = {re.sub(r"_(total|created|bucket|count|sum)$", "", name) for name in exported() if name.startswith("kvit_")}
-    assert {name for name in ours if name not in said} == set()
+    assert {name for name in ours if name not in queries} == set()
 
 
-def test_every_alert_says_what_it_means_and_how_bad_it_is() -> None:
-    rules = [rule for group in told("alerts.yml")["groups"] for rule in group["rules"]]
+def test_every_alert_has_severity_summary_and_description() -> None:
+    rules = [rule for group in load_yaml("alerts.yml")["groups"] for rule in group["rules"]]
     assert len({rule["alert"] for rule in rules}) == len(rules) >= 10
     for rule in rules:
         assert rule["labels"]["severity"] in {"page", "ticket"}
         assert rule["annotations"].keys() == {"summary", "description"}
 
 
-def test_panels_have_each_their_own_number_and_place() -> None:
+def test_panels_have_unique_ids_and_do_not_overlap() -> None:
     panels = json.loads((DEPLOY / "grafana" / "kvit.json").read_text("utf-8"))["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     taken: set[tuple[int, int]] = set()
@@ -119,12 +119,12 @@ def test_panels_have_each_their_own_number_and_place() -> None:
         assert at["x"] + at["w"] <= 24
         assert taken.isdisjoint(cells), panel["title"]
         taken |= cells
-    source = told("grafana/datasource.yml")["datasources"][0]["uid"]
+    source = load_yaml("grafana/datasource.yml")["datasources"][0]["uid"]
     assert {panel["datasource"]["uid"] for panel in panels} == {source}
 
 
 @pytest.mark.parametrize("name", UNITS)
-def test_a_unit_runs_a_command_of_ours_with_settings_of_ours_and_little_else(name: str) -> None:
+def test_unit_runs_a_known_command_with_known_settings_and_hardening(name: str) -> None:
     service = unit(name)["Service"]
     words = shlex.split(service["ExecStart"].replace("'", ""))
     command = words[words.index("bot") + 1]
@@ -137,8 +137,8 @@ def test_a_unit_runs_a_command_of_ours_with_settings_of_ours_and_little_else(nam
 
 
 @pytest.mark.parametrize("name", UNITS)
-def test_a_unit_takes_its_settings_from_etc_and_reads_no_file_of_the_clone(name: str, tmp_path: Path) -> None:
-    """Its command is run as systemd would, but for its last words; an .env of the clone would stop it."""
+def test_unit_reads_no_settings_from_the_clone(name: str, tmp_path: Path) -> None:
+    """Runs the unit's command line with `migrate`; the unreadable .env of the clone would make it fail."""
     places = {"/opt/kvit/.venv/bin/python": sys.executable, "/opt/kvit": f"{tmp_path}/clone", "%S": f"{tmp_path}/state"}
     lines = (DEPLOY / name).read_text("utf-8")
     for place, here in places.items():
@@ -160,20 +160,20 @@ def test_a_unit_takes_its_settings_from_etc_and_reads_no_file_of_the_clone(name:
     assert [path.name for path in (tmp_path / "state" / "kvit").glob("*.db")] == ["kvit.db"]
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here to read them")
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 @pytest.mark.parametrize("name", ["kvit.service", "kvit-backup.service", "kvit-backup.timer"])
-def test_systemd_understands_every_line_of_a_unit(name: str, tmp_path: Path) -> None:
-    for path in DEPLOY.glob("kvit*"):  # with a program that is surely there
+def test_systemd_accepts_every_line_of_a_unit(name: str, tmp_path: Path) -> None:
+    for path in DEPLOY.glob("kvit*"):  # with a program that exists everywhere
         text = path.read_text("utf-8").replace("/opt/kvit/.venv/bin/python", "/bin/true")
         (tmp_path / path.name).write_text(text)
-    told = subprocess.run(
+    result = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(tmp_path / name)],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
-    assert [line for line in told.stderr.splitlines() if name in line] == []
+    assert [line for line in result.stderr.splitlines() if name in line] == []
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -182,7 +182,7 @@ def instructions() -> list[tuple[str, str]]:
     return [(line.split(None, 1)[0], line.split(None, 1)[1]) for line in lines]
 
 
-def test_the_image_is_made_of_files_that_are_there_and_of_nothing_secret() -> None:
+def test_image_copies_existing_files_and_no_secrets() -> None:
     copied = [words.split()[:-1] for verb, words in instructions() if verb == "COPY" and "--from" not in words]
     sources = [source for group in copied for source in group]
     ignored = (DEPLOY / "Dockerfile.dockerignore").read_text("utf-8").splitlines()
@@ -194,7 +194,7 @@ def test_the_image_is_made_of_files_that_are_there_and_of_nothing_secret() -> No
     assert not any(".env" in source for source in sources)
 
 
-def test_the_image_runs_as_nobody_special_and_serves() -> None:
+def test_image_runs_serve_as_an_unprivileged_user() -> None:
     verbs = dict(instructions())
     assert verbs["USER"] == "kvit"
     assert json.loads(verbs["ENTRYPOINT"]) == ["python", "-m", "bot"]
@@ -207,8 +207,8 @@ def test_the_image_runs_as_nobody_special_and_serves() -> None:
     assert f'>={wanted[1]}"' in (ROOT / "pyproject.toml").read_text("utf-8")
 
 
-def test_compose_builds_the_image_and_keeps_its_database() -> None:
-    compose = told("compose.yaml")
+def test_compose_builds_the_image_and_keeps_the_database_on_a_volume() -> None:
+    compose = load_yaml("compose.yaml")
     kvit = compose["services"]["kvit"]
     assert (DEPLOY / kvit["build"]["context"] / kvit["build"]["dockerfile"]).is_file()
     assert set(kvit["environment"]) <= SETTINGS
@@ -222,22 +222,22 @@ def test_compose_builds_the_image_and_keeps_its_database() -> None:
             assert source in compose["volumes"] or (DEPLOY / source).is_file(), f"{name} mounts {source}"
 
 
-def test_what_compose_runs_comes_back_after_a_reboot() -> None:
-    """A container that Docker's own end killed did not fail, so `on-failure` would leave it down."""
-    assert {service["restart"] for service in told("compose.yaml")["services"].values()} == {"unless-stopped"}
+def test_compose_services_restart_after_a_reboot() -> None:
+    """A container that was stopped by Docker's shutdown did not fail, so `on-failure` would not restart it."""
+    assert {service["restart"] for service in load_yaml("compose.yaml")["services"].values()} == {"unless-stopped"}
 
 
-def test_a_proxy_beside_the_container_is_trusted_by_the_address_that_it_comes_from() -> None:
-    compose = told("compose.yaml")
+def test_proxy_on_the_host_of_the_container_is_trusted() -> None:
+    compose = load_yaml("compose.yaml")
     [pool] = compose["networks"]["default"]["ipam"]["config"]
     assert ip_address(pool["gateway"]) in ip_network(pool["subnet"])
     trusted = trusted_proxies(compose["services"]["kvit"]["environment"]["TRUSTED_PROXIES"])
     assert trusted == (ip_network("127.0.0.1"), ip_network("::1"), ip_network(pool["gateway"]))
 
 
-def test_the_backups_of_compose_are_made_and_the_old_ones_go(tmp_path: Path) -> None:
-    """Its script is run as it is, but for the places, and ends where it would sleep for an hour."""
-    backup = told("compose.yaml")["services"]["backup"]
+def test_compose_backup_script_makes_a_backup_and_deletes_old_ones(tmp_path: Path) -> None:
+    """Runs the script with other paths; it exits where it would sleep for an hour."""
+    backup = load_yaml("compose.yaml")["services"]["backup"]
     assert backup["entrypoint"] == ["/bin/sh", "-c"]
     [script] = backup["command"]
     old = tmp_path / "backups" / "kvit-20200101T000000Z.db"
@@ -258,19 +258,19 @@ def test_the_backups_of_compose_are_made_and_the_old_ones_go(tmp_path: Path) -> 
     assert made.stat().st_size
 
 
-def test_prometheus_asks_the_service_that_compose_runs_and_shows_its_token() -> None:
-    (job,) = told("prometheus.yml")["scrape_configs"]
-    compose = told("compose.yaml")
+def test_prometheus_scrapes_the_compose_service_with_its_token() -> None:
+    (job,) = load_yaml("prometheus.yml")["scrape_configs"]
+    compose = load_yaml("compose.yaml")
     name, _, port = job["static_configs"][0]["targets"][0].partition(":")
     assert compose["services"][name]["environment"]["PORT"] == port
     assert job["metrics_path"] == "/metrics"
     secret = Path(job["authorization"]["credentials_file"]).name
     assert compose["secrets"][secret] == {"environment": "METRICS_TOKEN"}
     assert compose["services"]["prometheus"]["secrets"] == [secret]
-    assert (DEPLOY / told("prometheus.yml")["rule_files"][0]).is_file()
+    assert (DEPLOY / load_yaml("prometheus.yml")["rule_files"][0]).is_file()
 
 
-def test_what_the_page_for_operators_names_is_there() -> None:
+def test_operations_page_names_only_existing_metrics_commands_settings_and_files() -> None:
     page = ROOT / "docs" / "operations.md"
     text = page.read_text("utf-8")
     known = exported()

@@ -1,4 +1,4 @@
-"""The requirements files against pyproject.toml, and the check that guards them against planted faults; no network."""
+"""requirements/*.txt match pyproject.toml, and `scripts/requirements.py check` finds planted faults; no network."""
 
 from __future__ import annotations
 
@@ -44,48 +44,48 @@ def replace(path: Path, old: str, new: str) -> None:
 
 
 @pytest.mark.parametrize("dependency", RUN + DEV)
-def test_a_direct_dependency_has_a_floor_so_that_no_resolver_digs_up_an_old_one(dependency: str) -> None:
+def test_direct_dependency_has_a_lower_bound(dependency: str) -> None:
     assert any(limit.operator in (">=", "==", "~=") for limit in Requirement(dependency).specifier)
 
 
 @pytest.mark.parametrize(
     ("name", "dependency"), [("run", line) for line in RUN] + [("dev", line) for line in RUN + DEV]
 )
-def test_what_is_pinned_is_what_pyproject_allows(name: str, dependency: str) -> None:
+def test_pinned_version_is_allowed_by_pyproject(name: str, dependency: str) -> None:
     wanted = Requirement(dependency)
     assert wanted.specifier.contains(pins(name)[canonicalize_name(wanted.name)])
 
 
-def test_the_tools_come_on_top_of_the_same_packages_that_run() -> None:
+def test_dev_pins_include_the_run_pins() -> None:
     assert pins("run").items() <= pins("dev").items()
 
 
 @pytest.mark.parametrize("name", ["run", "dev"])
-def test_no_address_option_or_path_stands_in_a_file_and_every_pin_has_a_hash(name: str) -> None:
+def test_requirements_file_holds_only_pins_with_hashes(name: str) -> None:
     header, *entries = re.split(r"^(?=[^#\s])", (ROOT / "requirements" / f"{name}.txt").read_text(), flags=re.MULTILINE)
     assert not re.search(r"://|(?:^|\s)[-/~]|\.\./", header)
     whole = re.compile(r"[a-z0-9-]+==[^ /]+( ; [^/]+?)?( \\\n    --hash=sha256:[0-9a-f]{64})+\n")
     assert [entry for entry in entries if not whole.fullmatch(entry)] == []
 
 
-def test_the_check_is_content_with_the_files_as_they_are(copy: Path) -> None:
+def test_check_accepts_the_current_files(copy: Path) -> None:
     done = check(copy)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_the_check_notices_a_dependency_that_was_added_later(copy: Path) -> None:
+def test_check_finds_an_added_dependency(copy: Path) -> None:
     replace(copy / "pyproject.toml", "dependencies = [", 'dependencies = [\n    "left-pad>=1",')
-    told = check(copy)
-    assert told.returncode == 1
-    assert "requirements/run.txt was not made from today's pyproject.toml." in told.stderr
-    assert "Remedy: make lock" in told.stderr
+    result = check(copy)
+    assert result.returncode == 1
+    assert "requirements/run.txt was not made from today's pyproject.toml." in result.stderr
+    assert "Remedy: make lock" in result.stderr
 
 
-def test_the_check_notices_a_tool_that_was_added_later_and_leaves_run_alone(copy: Path) -> None:
+def test_check_finds_an_added_tool_in_dev_only(copy: Path) -> None:
     replace(copy / "pyproject.toml", "dev = [", 'dev = [\n    "left-pad>=1",')
-    told = check(copy).stderr
-    assert "requirements/dev.txt" in told
-    assert "requirements/run.txt" not in told
+    result = check(copy).stderr
+    assert "requirements/dev.txt" in result
+    assert "requirements/run.txt" not in result
 
 
 @pytest.mark.parametrize(
@@ -99,28 +99,28 @@ def test_the_check_notices_a_tool_that_was_added_later_and_leaves_run_alone(copy
         "left-pad==1.0 \\\n",
     ],
 )
-def test_the_check_notices_what_is_neither_a_pin_nor_its_hash(copy: Path, planted: str) -> None:
+def test_check_finds_lines_that_are_neither_pin_nor_hash(copy: Path, planted: str) -> None:
     with (copy / "requirements" / "run.txt").open("a") as listed:
         listed.write(planted)
-    told = check(copy)
-    assert told.returncode == 1
-    assert "requirements/run.txt" in told.stderr
+    result = check(copy)
+    assert result.returncode == 1
+    assert "requirements/run.txt" in result.stderr
 
 
-def test_the_check_notices_another_version_for_the_tools(copy: Path) -> None:
+def test_check_finds_different_versions_in_run_and_dev(copy: Path) -> None:
     replace(copy / "requirements" / "dev.txt", f"stripe=={pins('dev')['stripe']}", "stripe==16.0.9")
-    told = check(copy)
-    assert told.returncode == 1
-    assert "requirements/dev.txt lacks what requirements/run.txt has: stripe." in told.stderr
+    result = check(copy)
+    assert result.returncode == 1
+    assert "requirements/dev.txt lacks what requirements/run.txt has: stripe." in result.stderr
 
 
-def test_the_check_notices_a_file_that_is_missing(copy: Path) -> None:
+def test_check_finds_a_missing_file(copy: Path) -> None:
     (copy / "requirements" / "dev.txt").unlink()
     assert "requirements/dev.txt is missing." in check(copy).stderr
 
 
-def test_making_the_files_without_uv_says_how_to_get_it(copy: Path) -> None:
+def test_lock_without_uv_says_how_to_install_it(copy: Path) -> None:
     command = [sys.executable, "scripts/requirements.py", "lock"]
-    told = subprocess.run(command, cwd=copy, env={"PATH": "/nowhere"}, capture_output=True, text=True, check=False)
-    assert told.returncode == 1
-    assert "pip install uv" in told.stderr
+    result = subprocess.run(command, cwd=copy, env={"PATH": "/nowhere"}, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "pip install uv" in result.stderr
