@@ -39,18 +39,18 @@ async def check_stripe(settings: Settings, clock: Clock) -> list[Finding]:
 async def _check_account(
     stripe: StripeAdminClient, settings: Settings, clock: Clock, refusal: GatewayError | None
 ) -> list[Finding]:
-    now = stripe.date or clock.now()
+    now = stripe.server_date or clock.now()
     events = await error_of(stripe.delivery_results(now - DAY, now))
-    refunds, disputes = await error_of(stripe.look_at_refunds()), await error_of(stripe.look_at_disputes())
+    refunds, disputes = await error_of(stripe.probe_refunds()), await error_of(stripe.probe_disputes())
     rights = _rights({INTENTS: refusal, REFUNDS: refunds, DISPUTES: disputes, EVENTS: events})
     return [rights, await _mobilepay(stripe, settings), *(await check_webhooks(stripe, settings, now))]
 
 
 def _clock(stripe: StripeAdminClient, clock: Clock) -> list[Finding]:
     """Signatures of webhooks grow old by this machine's clock; nothing where Stripe did not say what time it is."""
-    if stripe.date is None:
+    if stripe.server_date is None:
         return []
-    apart = clock.now() - stripe.date
+    apart = clock.now() - stripe.server_date
     seconds = f"{abs(apart.total_seconds()):.0f} seconds"
     if abs(apart) <= MAX_CLOCK_SKEW:
         return [ok(CLOCK, f"It is within {MAX_CLOCK_SKEW.seconds} seconds of Stripe's.")]

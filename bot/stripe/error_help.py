@@ -1,4 +1,4 @@
-"""What an operator is told when Stripe does not do what he asked for, and what he can do about it."""
+"""What an operator can do about an error of Stripe's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DASHBOARD = "Stripe's Dashboard, Developers"
 
 
 async def error_of(call: Awaitable[object]) -> GatewayError | None:
-    """Ask only to see whether Stripe answers."""
+    """The error that the call raises; None if it succeeds."""
     try:
         await call
     except GatewayError as error:
@@ -19,26 +19,26 @@ async def error_of(call: Awaitable[object]) -> GatewayError | None:
 
 
 def lacks_permission(error: GatewayError | None) -> bool:
-    """Whether the key was taken, and is not allowed to do this."""
+    """Whether Stripe accepted the key but not this call."""
     return error is not None and error.code == "permission"
 
 
 def permission_hint(*rights: str) -> str:
-    """How to give a restricted key rights that it lacks."""
+    """How to give a restricted key the rights that it lacks."""
     return f"Give the key the right {' and '.join(rights)} ({DASHBOARD}, API keys, Edit key)."
 
 
 def explain(error: GatewayError, right: str = "that it needs") -> tuple[str, str]:
-    """What went wrong, and what to do; `right` is what the call needs of a restricted key."""
+    """What failed, and a hint; `right` is what the call needs of a restricted key."""
     match error.code:
         case "authentication":
-            remedy = f"Copy STRIPE_API_KEY anew from {DASHBOARD}, API keys; one that was rolled or deleted is refused."
-            return "Stripe refuses the key.", remedy
+            hint = f"Copy STRIPE_API_KEY from {DASHBOARD}, API keys, again; a rolled or deleted key is rejected."
+            return "Stripe rejects the key.", hint
         case "permission":
             return f"The key lacks the right {right}.", permission_hint(right)
         case "connection":
-            remedy = "See that this machine reaches api.stripe.com, or what STRIPE_API_BASE names; then try again."
-            return f"Stripe cannot be reached: {error.message}.", remedy
+            hint = "Check that this machine reaches api.stripe.com, or the address in STRIPE_API_BASE; then try again."
+            return f"Stripe cannot be reached: {error.message}.", hint
         case _:
-            remedy = "Try again in a while; status.stripe.com says whether others have trouble too."
-            return f"Stripe says: {error.message.rstrip('.') or error.code}.", remedy
+            hint = "Try again later; status.stripe.com lists current problems."
+            return f"Stripe returned an error: {error.message.rstrip('.') or error.code}.", hint

@@ -1,4 +1,4 @@
-"""What it means when Stripe refuses or does not answer, said in our words and without anything secret."""
+"""Stripe's errors and missing responses as `GatewayError`, without secrets."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from bot.stripe.serialization import parse_intent
 from handlers.stripe.gateway import GatewayError, Intent
 
-NO_ANSWER = 0
-"""How a try ended that broke before its answer was read; the others ended with an HTTP status."""
+NO_RESPONSE = 0
+"""The status of an attempt that ended before its response was read."""
 
 PARSE_ERRORS = (AttributeError, KeyError, OSError, OverflowError, TypeError, ValueError)
 UNEXPECTED_STATE = "payment_intent_unexpected_state"
@@ -18,37 +18,37 @@ UNEXPECTED_STATE = "payment_intent_unexpected_state"
 _SECRET = re.compile(r"\b(?:sk|rk|pk|whsec)_\S+|\b\w+_secret_\w+")
 
 
-def connection_error(error: BaseException, tries: Sequence[int]) -> GatewayError:
-    """The connection failed or the time was up: it may have happened."""
-    message = f"no answer after {len(tries)} tries: {type(error).__name__}"
+def connection_error(error: BaseException, statuses: Sequence[int]) -> GatewayError:
+    """The connection failed or timed out: Stripe may have carried out the request."""
+    message = f"no response after {len(statuses)} attempts: {type(error).__name__}"
     return GatewayError("connection", retryable=True, message=message)
 
 
 def invalid_response(error: Exception) -> GatewayError:
-    """A good status with a body of another shape: it may have happened."""
-    return GatewayError("server", retryable=True, message=f"an answer of an unknown shape: {type(error).__name__}")
+    """A success status with an unexpected body: Stripe may have carried out the request."""
+    return GatewayError("server", retryable=True, message=f"unexpected response body: {type(error).__name__}")
 
 
-def api_error(status: int, body: object, headers: Mapping[str, str], tries: Sequence[int]) -> GatewayError:
-    """An error that Stripe answered; `body` is its JSON, or anything else where something between us answered."""
-    said = body["error"] if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping) else {}
-    code, retryable = _verdict(status, said.get("type"), said.get("code"))
+def api_error(status: int, body: object, headers: Mapping[str, str], statuses: Sequence[int]) -> GatewayError:
+    """An error response. `body` is Stripe's JSON, or anything else where something in between responded."""
+    details = body["error"] if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping) else {}
+    code, retryable = _classify(status, details.get("type"), details.get("code"))
     return GatewayError(
         code,
-        # a refused key says nothing of an earlier try that may have got through with it
-        retryable=retryable or (status in {401, 403} and _outcome_unknown(tries)),
-        intent=_intent_within(said),
+        # A rejected key says nothing about an earlier attempt that may have been carried out.
+        retryable=retryable or (status in {401, 403} and _outcome_unknown(statuses)),
+        intent=_parse_attached_intent(details),
         request_id=headers.get("Request-Id"),
         replayed=code == "idempotency" or (status >= 500 and _is_replayed(headers)),
-        message=summarize(said.get("message") or f"HTTP {status} without a reason"),
+        message=summarize(details.get("message") or f"HTTP {status} without a message"),
     )
 
 
-def _verdict(status: int, kind: str | None, code: str | None) -> tuple[str, bool]:
-    """The code in our words, and whether the same request may be sent again.
+def _classify(status: int, kind: str | None, code: str | None) -> tuple[str, bool]:
+    """The code of the `GatewayError`, and whether the same request may be sent again.
 
-    `kind` and `code` are the error's `type` and `code`, both None where the body was not Stripe's. A 424, a redirect
-    and a body that nobody understands leave the outcome as unknown as a 500 does.
+    `kind` and `code` are the error's `type` and `code`, both None where the body was not Stripe's. After a 424, a
+    redirect or an unexpected body the outcome is as unknown as after a 500.
     """
     if status == 429 or code == "rate_limit":
         return code or "rate_limit", True
@@ -63,28 +63,28 @@ def _verdict(status: int, kind: str | None, code: str | None) -> tuple[str, bool
     return code or "server", True
 
 
-def _intent_within(said: Mapping[str, Any]) -> Intent | None:
-    """The intent as it was when the error was said; half an intent is as good as none, the error must be told."""
+def _parse_attached_intent(details: Mapping[str, Any]) -> Intent | None:
+    """The intent as it was at the time of the error; None if it cannot be parsed, so that the error is reported."""
     try:
-        return parse_intent(said["payment_intent"])
+        return parse_intent(details["payment_intent"])
     except PARSE_ERRORS:
         return None
 
 
-def may_be_replayed(headers: Mapping[str, str], tries: Sequence[int]) -> bool:
-    """Whether an answer may be the stored one of an earlier try: Stripe says so, or we tried more than once."""
-    return _is_replayed(headers) or _outcome_unknown(tries)
+def may_be_replayed(headers: Mapping[str, str], statuses: Sequence[int]) -> bool:
+    """Whether a response may be the stored one of an earlier request: by its header, or after several attempts."""
+    return _is_replayed(headers) or _outcome_unknown(statuses)
 
 
 def _is_replayed(headers: Mapping[str, str]) -> bool:
     return headers.get("Idempotent-Replayed", "").lower() == "true"
 
 
-def _outcome_unknown(tries: Sequence[int]) -> bool:
-    """Whether a try before the last may have been carried out unheard; a 429 surely was not."""
-    return any(status != 429 for status in tries[:-1])
+def _outcome_unknown(statuses: Sequence[int]) -> bool:
+    """Whether an attempt before the last may have been carried out; one with status 429 was not."""
+    return any(status != 429 for status in statuses[:-1])
 
 
 def summarize(message: str) -> str:
-    """A line fit for a log: one line, at most 200 characters, no key and no client secret."""
+    """The message for a log: one line of at most 200 characters, without keys and client secrets."""
     return _SECRET.sub("…", " ".join(str(message).split()))[:200]

@@ -1,4 +1,7 @@
-"""What Kvit says to Stripe and how it reads the answer, as plain JSON that needs no vendor and no network."""
+"""Parameters of requests to Stripe, and the parsing of its objects, as plain JSON.
+
+A `parse_…` function raises KeyError, TypeError or ValueError for JSON that is not such an object.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +37,14 @@ EVENT_TYPES = (
     "charge.dispute.funds_reinstated",
     "radar.early_fraud_warning.created",
 )
-"""What a webhook endpoint is subscribed to and what is asked for after an outage; the list takes at most 20."""
+"""The events of a webhook endpoint and of the backfill; a list request takes at most 20 types."""
 
 _MOBILEPAY = {"type": "mobilepay"}
 
 
 @dataclass(frozen=True)
 class Account:
-    """Whose key it is; `mobilepay` is active, inactive or pending, None where the account never asked for it."""
+    """A Stripe account. `mobilepay` is active, inactive or pending; None where the account never requested it."""
 
     id: str
     country: str | None
@@ -50,7 +53,7 @@ class Account:
 
 
 def create_params(request: IntentRequest) -> str:
-    """The parameters of create-and-confirm as JSON with sorted keys, so that the same request is the same bytes."""
+    """The parameters of create-and-confirm, as JSON with sorted keys: the same request is the same bytes."""
     params: dict[str, Any] = {
         "amount": request.amount,
         "currency": request.currency.lower(),
@@ -62,52 +65,48 @@ def create_params(request: IntentRequest) -> str:
         **_method_params(),
     }
     if request.description:
-        # half of a surrogate pair cannot be sent at all
+        # a lone surrogate cannot be encoded
         params["description"] = request.description.encode(errors="replace").decode()
     return json.dumps(params, sort_keys=True)
 
 
 def confirm_params(request: IntentRequest) -> str:
-    """The parameters of a further confirm: the last attempt's payment method is detached, so a new one is given."""
+    """The parameters of a further confirm, with new payment method data: Stripe detached the last payment method."""
     return json.dumps({"payment_method_data": _MOBILEPAY, "return_url": request.return_url}, sort_keys=True)
 
 
 def _method_params() -> dict[str, Any]:
-    """How the intent is bound to a payment method; `payment_method_types` is refused since 2026-09-30.endive.
+    """Which payment methods the intent allows; `payment_method_types` is rejected since API version 2026-09-30.endive.
 
-    Stripe's page for MobilePay sends this. `{"allowed_payment_method_types": ["mobilepay"]}` would be tighter, but
-    nobody has seen it accepted together with `payment_method_data` and `confirm`; the two exclude each other.
+    From Stripe's page on MobilePay. `{"allowed_payment_method_types": ["mobilepay"]}` would be stricter, but whether
+    it may be combined with `payment_method_data` and `confirm` is unverified; the two exclude each other.
     """
     return {"automatic_payment_methods": {"enabled": True}}
 
 
-def parse_intent(said: Mapping[str, Any]) -> Intent:
-    """Read a PaymentIntent's JSON.
-
-    Raises:
-        KeyError, TypeError, ValueError: it is not one, or its status is a word that we do not know.
-    """
-    redirect = (said.get("next_action") or {}).get("redirect_to_url") or {}
-    failure = said.get("last_payment_error") or {}
-    created = said.get("created")
+def parse_intent(body: Mapping[str, Any]) -> Intent:
+    """A PaymentIntent. An unknown status is a ValueError."""
+    redirect = (body.get("next_action") or {}).get("redirect_to_url") or {}
+    failure = body.get("last_payment_error") or {}
+    created = body.get("created")
     return Intent(
-        id=said["id"],
-        status=IntentStatus(said["status"]),
-        amount=said["amount"],
-        currency=said["currency"].upper(),
-        amount_received=said.get("amount_received") or 0,
-        livemode=said["livemode"],
-        metadata=dict(said.get("metadata") or {}),
+        id=body["id"],
+        status=IntentStatus(body["status"]),
+        amount=body["amount"],
+        currency=body["currency"].upper(),
+        amount_received=body.get("amount_received") or 0,
+        livemode=body["livemode"],
+        metadata=dict(body.get("metadata") or {}),
         redirect_url=redirect.get("url"),
         error_code=failure.get("code"),
         decline_code=failure.get("decline_code"),
-        cancellation_reason=said.get("cancellation_reason"),
+        cancellation_reason=body.get("cancellation_reason"),
         created_at=_timestamp(created),
     )
 
 
 def refund_params(request: RefundRequest) -> str:
-    """The parameters of a refund; `fraudulent` as a reason would block the customer's card and mail for ever."""
+    """The parameters of a refund. The reason `fraudulent` would block the customer's card and email address."""
     params = {
         "payment_intent": request.intent_id,
         "amount": request.amount,
@@ -117,44 +116,36 @@ def refund_params(request: RefundRequest) -> str:
     return json.dumps(params, sort_keys=True)
 
 
-def parse_refund(said: Mapping[str, Any]) -> StripeRefund:
-    """Read a Refund's JSON.
-
-    Raises:
-        KeyError, TypeError, ValueError: it is not one, or its status is a word that we do not know.
-    """
+def parse_refund(body: Mapping[str, Any]) -> StripeRefund:
+    """A Refund. An unknown status is a ValueError."""
     return StripeRefund(
-        stripe_id=said["id"],
-        status=RefundStatus(said["status"] or "pending"),
-        amount=said["amount"],
-        currency=said["currency"].upper(),
-        refund_id=(said.get("metadata") or {}).get("kvit_refund"),
-        pending_reason=said.get("pending_reason"),
-        failure_reason=said.get("failure_reason"),
-        created_at=_timestamp(said.get("created")),
+        stripe_id=body["id"],
+        status=RefundStatus(body["status"] or "pending"),
+        amount=body["amount"],
+        currency=body["currency"].upper(),
+        refund_id=(body.get("metadata") or {}).get("kvit_refund"),
+        pending_reason=body.get("pending_reason"),
+        failure_reason=body.get("failure_reason"),
+        created_at=_timestamp(body.get("created")),
     )
 
 
-def parse_dispute(said: Mapping[str, Any]) -> Dispute:
-    """Read a Dispute's JSON; `due_by` is 0 where no answer is possible.
-
-    Raises:
-        KeyError, TypeError, ValueError: it is not one.
-    """
-    due_by = (said.get("evidence_details") or {}).get("due_by")
+def parse_dispute(body: Mapping[str, Any]) -> Dispute:
+    """A Dispute. Stripe's `due_by` is 0 where no response is possible."""
+    due_by = (body.get("evidence_details") or {}).get("due_by")
     return Dispute(
-        id=said["id"],
-        amount=Money(said["amount"], said["currency"].upper()),
-        status=said["status"],
-        reason=said["reason"],
+        id=body["id"],
+        amount=Money(body["amount"], body["currency"].upper()),
+        status=body["status"],
+        reason=body["reason"],
         due_by=_timestamp(due_by or None),
-        refundable=bool(said.get("is_charge_refundable")),
+        refundable=bool(body.get("is_charge_refundable")),
     )
 
 
-def parse_fraud_warning(said: Mapping[str, Any]) -> FraudWarning:
-    """Read an early fraud warning's JSON."""
-    return FraudWarning(said["id"], said["fraud_type"])
+def parse_fraud_warning(body: Mapping[str, Any]) -> FraudWarning:
+    """An early fraud warning."""
+    return FraudWarning(body["id"], body["fraud_type"])
 
 
 def _timestamp(seconds: int | None) -> datetime | None:
@@ -162,36 +153,33 @@ def _timestamp(seconds: int | None) -> datetime | None:
 
 
 def parse_event(event: Mapping[str, Any]) -> StripeEventRef:
-    """Read an event's JSON as a pointer: the intent it is about, and our payment where its object names one.
+    """An event, with the intent that its object belongs to and the payment that its metadata names.
 
-    An object that cannot be read names neither: one odd event must not hide those that come after it.
-
-    Raises:
-        KeyError, TypeError, ValueError: it is not an event.
+    Both are None for an object that cannot be parsed: one odd event must not hide those that come after it.
     """
-    thing = events.event_object(event)
+    about = events.event_object(event)
     return StripeEventRef(
         id=event["id"],
         type=event["type"],
-        intent_id=events.intent_of(thing),
-        payment_id=events.payment_of(thing),
+        intent_id=events.intent_of(about),
+        payment_id=events.payment_of(about),
         livemode=event["livemode"],
         created_at=datetime.fromtimestamp(event["created"], UTC),
     )
 
 
-def parse_account(said: Mapping[str, Any]) -> Account:
-    """Read an account's JSON."""
-    capabilities = said.get("capabilities") or {}
+def parse_account(body: Mapping[str, Any]) -> Account:
+    """An account."""
+    capabilities = body.get("capabilities") or {}
     return Account(
-        said["id"], said.get("country"), capabilities.get("mobilepay_payments"), bool(said.get("charges_enabled"))
+        body["id"], body.get("country"), capabilities.get("mobilepay_payments"), bool(body.get("charges_enabled"))
     )
 
 
-def strip_client_secrets(said: Any) -> Any:
-    """The same JSON with every `client_secret` blanked: whoever holds one may act as the customer."""
-    if isinstance(said, Mapping):
+def strip_client_secrets(body: Any) -> Any:
+    """The same JSON with every `client_secret` emptied: with one, a program can act as the customer."""
+    if isinstance(body, Mapping):
         return {
-            key: "" if key == "client_secret" and value else strip_client_secrets(value) for key, value in said.items()
+            key: "" if key == "client_secret" and value else strip_client_secrets(value) for key, value in body.items()
         }
-    return [strip_client_secrets(value) for value in said] if isinstance(said, list) else said
+    return [strip_client_secrets(value) for value in body] if isinstance(body, list) else body

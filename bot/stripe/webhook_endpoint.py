@@ -1,4 +1,4 @@
-"""Stripe's webhook endpoints as plain data: which one is ours, and how it should be."""
+"""Stripe's webhook endpoints: which one is Kvit's, and whether it is set up right."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ALL_EVENTS = "*"
 
 @dataclass(frozen=True)
 class WebhookEndpoint:
-    """One that Stripe knows; without an `api_version` its events have the shape of the account's own."""
+    """A webhook endpoint. Without an `api_version` its events have that of the account."""
 
     id: str
     url: str
@@ -25,27 +25,23 @@ class WebhookEndpoint:
 
     @property
     def missing(self) -> list[str]:
-        """The events that Kvit needs and this endpoint does not bring."""
+        """Kvit's events that this endpoint does not receive."""
         return [] if ALL_EVENTS in self.events else [kind for kind in EVENT_TYPES if kind not in self.events]
 
     @property
     def has_exact_events(self) -> bool:
-        """Whether it is on, and brings what Kvit needs and nothing else."""
+        """Whether it is enabled for Kvit's events and no others."""
         return self.enabled and self.events == set(EVENT_TYPES)
 
 
-def parse_endpoint(said: Mapping[str, Any]) -> WebhookEndpoint:
-    """Read a webhook endpoint's JSON.
-
-    Raises:
-        KeyError, TypeError: it is not one.
-    """
-    events = frozenset(said["enabled_events"])
-    return WebhookEndpoint(said["id"], said["url"], said.get("api_version"), events, said["status"] == "enabled")
+def parse_endpoint(body: Mapping[str, Any]) -> WebhookEndpoint:
+    """An endpoint from Stripe's JSON. Raises KeyError or TypeError for anything else."""
+    events = frozenset(body["enabled_events"])
+    return WebhookEndpoint(body["id"], body["url"], body.get("api_version"), events, body["status"] == "enabled")
 
 
 def url_of(settings: Settings) -> str | None:
-    """Where Stripe is to send its events; None where it could not reach us: the real one sends to https only."""
+    """The webhook URL; None where Stripe cannot reach it: the real Stripe sends to https only."""
     address = settings.public_url or ""
     reachable = address.startswith("https://") or (address and settings.stripe_api_base)
     return f"{address}{ROUTE}" if reachable else None
@@ -54,9 +50,9 @@ def url_of(settings: Settings) -> str | None:
 def partition_endpoints(
     endpoints: Iterable[WebhookEndpoint], url: str, version: str
 ) -> tuple[WebhookEndpoint | None, list[WebhookEndpoint]]:
-    """Our endpoint and those at the same address that are too many.
+    """Kvit's endpoint, and others with the same URL, which are too many.
 
-    Ours has our API version, which cannot be changed afterwards; of several the one that needs the least change.
+    Kvit's has this API version, which cannot be changed later; of several, the one that needs the least change.
     """
     here = [endpoint for endpoint in endpoints if endpoint.url == url]
     fitting = [endpoint for endpoint in here if endpoint.api_version == version]

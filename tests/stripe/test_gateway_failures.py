@@ -189,7 +189,7 @@ async def test_a_silent_stripe_runs_into_the_timeout(stripe: ScriptedStripe) -> 
     assert (failure.code, failure.retryable, failure.message) == (
         "connection",
         True,
-        "no answer after 3 tries: TimeoutError",
+        "no response after 3 attempts: TimeoutError",
     )
 
 
