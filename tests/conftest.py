@@ -8,10 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from hypothesis import settings
+from playwright.async_api import Browser
 
 from bot.sandbox.shared.fake_clock import FakeClock
 from storage.database.database import Database
+from tests.support.browser import chromium
 from tests.support.migrated_file import lay_out
 from tests.support.world import World, opened
 
@@ -54,4 +57,11 @@ def clock() -> FakeClock:
 async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     """A running service between its pretend vendors; a test that needs other settings opens its own."""
     async with opened(clock, tmp_path) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """One browser for all tests of a worker. They run in the session's event loop, each with a page of its own."""
+    async with chromium() as running:
         yield running

@@ -12,12 +12,12 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, Response, expect
 
 from bot.sandbox.shared.fake_clock import FakeClock
-from tests.support.browser import PATIENCE, chromium, page_at
+from tests.support.browser import PATIENCE, page_at
 from tests.support.evidence import calls, fault, keys, money, pass_time, rest, rows
 from tests.support.page_world import page_of, paged
 from tests.support.world import World
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 """One browser for all of them; each has a world of its own."""
 
 PHONE: dict[str, Any] = {
@@ -30,19 +30,13 @@ PAY = re.compile("^Pay DKK.149.50 with MobilePay$")
 expect.set_options(timeout=PATIENCE)
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as running:
-        yield running
-
-
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with paged(clock, tmp_path) as running:
         yield running
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def phone(browser: Browser, world: World) -> AsyncIterator[Page]:
     async with page_at(browser, page_of(world), **PHONE) as page:
         yield page

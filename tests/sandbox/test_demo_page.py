@@ -13,14 +13,14 @@ from bot.sandbox import seed_users
 from bot.sandbox.demo.server import start_demo
 from bot.sandbox.demo.stack import DemoStack
 from handlers.chat.routes import COMMANDS
-from tests.support.browser import PATIENCE, chromium, page_at
+from tests.support.browser import PATIENCE, page_at
 from tests.support.demo_phones import PAY, WIDE, asked, call, card_on, last, offered, phone
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 """One browser for all of them; each has a demo and a page of its own."""
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def demo() -> AsyncIterator[tuple[str, DemoStack]]:
     async with start_demo(0, unthrottled=True) as running:
         yield running
@@ -31,13 +31,7 @@ def market(demo: tuple[str, DemoStack]) -> DemoStack:
     return demo[1]
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as running:
-        yield running
-
-
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(demo: tuple[str, DemoStack], browser: Browser) -> AsyncIterator[Page]:
     settings = {"viewport": WIDE, "permissions": ["clipboard-read", "clipboard-write"]}
     async with page_at(browser, demo[0], **settings) as shown:

@@ -11,14 +11,14 @@ from playwright.async_api import Browser, Page, expect
 from bot.sandbox import seed_users
 from bot.sandbox.demo.server import start_demo
 from bot.sandbox.demo.stack import DemoStack
-from tests.support.browser import barriers, chromium, page_at, sideways
+from tests.support.browser import barriers, page_at, sideways
 from tests.support.demo_phones import NARROW, PAY, WIDE, asked, call, offered, phone
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 """One browser for all of them; each has a demo and a page of its own."""
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def demo() -> AsyncIterator[tuple[str, DemoStack]]:
     async with start_demo(0, unthrottled=True) as running:
         yield running
@@ -29,13 +29,7 @@ def market(demo: tuple[str, DemoStack]) -> DemoStack:
     return demo[1]
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as running:
-        yield running
-
-
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(demo: tuple[str, DemoStack], browser: Browser) -> AsyncIterator[Page]:
     settings = {"viewport": WIDE, "permissions": ["clipboard-read", "clipboard-write"]}
     async with page_at(browser, demo[0], **settings) as shown:
@@ -66,8 +60,8 @@ async def test_a_message_looks_as_its_entities_say(page: Page, market: DemoStack
     await expect(page.get_by_role("combobox", name="Message")).to_have_value("/help ")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
+@pytest.mark.parametrize("size", [NARROW, pytest.param(WIDE, marks=pytest.mark.long)], ids=["narrow", "wide"])
 async def test_nothing_stands_in_anybodys_way(
     demo: tuple[str, DemoStack], browser: Browser, scheme: str, size: dict[str, int]
 ) -> None:

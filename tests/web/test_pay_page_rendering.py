@@ -22,10 +22,10 @@ from storage.job_queue import JobQueue
 from storage.models.payment import AttemptStatus, CancellationReason, Origin, Payment, PaymentStatus
 from storage.models.shop import Shop
 from tests.pay_page.test_page_state import ATTEMPT, NOON, PAYMENT
-from tests.support.browser import barriers, chromium, page_at, sideways
+from tests.support.browser import barriers, page_at, sideways
 from tests.support.web_server import Deaf, SomePages, app
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 NARROW: dict[str, Any] = {"viewport": {"width": 360, "height": 640}, "user_agent": "Mobile"}
 WIDE: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "user_agent": "Desk"}
@@ -82,12 +82,6 @@ def shown(name: str) -> PayPage:
     return PayPage(payment, SHOP, state, until, True, page_action(payment, state, until, NOON))
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as running:
-        yield running
-
-
 class Fragile(SomePages):
     """Some pages, one of which is out of reach."""
 
@@ -102,7 +96,7 @@ class Fragile(SomePages):
         return None
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def base(clock: FakeClock) -> AsyncIterator[str]:
     pages = Fragile(*(shown(name) for name in PAYMENTS))
     site = app(cast("JobQueue", Deaf()), clock, pages=pages, public_url="https://pay.example.dk")
@@ -114,8 +108,8 @@ async def twice_as_large(page: Page) -> None:
     await page.evaluate("document.documentElement.style.fontSize = '200%'")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [NARROW, WIDE], ids=["narrow", "wide"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
+@pytest.mark.parametrize("size", [NARROW, pytest.param(WIDE, marks=pytest.mark.long)], ids=["narrow", "wide"])
 async def test_nothing_stands_in_anybodys_way_in_any_state(
     base: str, browser: Browser, scheme: str, size: dict[str, object]
 ) -> None:
@@ -139,7 +133,7 @@ async def test_what_matters_is_in_sight_on_a_small_phone(base: str, browser: Bro
                 await expect(each).to_be_in_viewport(ratio=1)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 async def test_what_went_wrong_is_said_to_everybody_too(base: str, browser: Browser, scheme: str) -> None:
     settings = NARROW | {"color_scheme": scheme, "locale": "fi-FI"}
     context = await browser.new_context(**settings)
