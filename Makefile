@@ -27,17 +27,17 @@ demo: run-ready
 	@$(VENV) -m bot demo $(ARGS)
 
 test: dev-ready
-	@$(VENV) -m pytest -n auto -m 'not long' $(ARGS)
+	@$(VENV) -m pytest -n auto --dist worksteal -m 'not long' $(ARGS)
 
 test-all: dev-ready
-	@$(VENV) -m pytest -n auto $(ARGS)
+	@$(VENV) -m pytest -n auto --dist worksteal $(ARGS)
 
 check: dev-ready
 	$(VENV) -m ruff format --check .
 	$(VENV) -m ruff check .
 	$(VENV) -m mypy
 	$(VENV) scripts/requirements.py check
-	$(VENV) -m pytest -n auto -W error
+	$(VENV) -m pytest -n auto --dist worksteal -W error
 
 format: dev-ready
 	$(VENV) -m ruff check --fix .

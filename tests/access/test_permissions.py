@@ -41,6 +41,14 @@ async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
         yield running
 
 
+LONG = {Action.CANCEL_ANY, Action.LOG, Action.REPEAT_PAYMENT, Action.REQUEST_PAYMENT, Action.VIEW}
+"""Each takes several seconds, and has an action like it that does not: CANCEL_OWN, SETTINGS, NEW_LINK, HOLD, TEAM."""
+
+
+def marks(action: Action) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.long] if action in LONG else []
+
+
 def cells(action: Action) -> list[tuple[ChatKind, Trigger]]:
     """Every way by which the action could be asked for, in every kind of chat in which one can ask so."""
     ways = {way for of_where in PERMISSIONS[action].triggers.values() for way in of_where}
@@ -56,7 +64,7 @@ def is_the_other(action: Action, where: ChatKind, way: Trigger) -> bool:
     return action in ALIKE and is_available(ALIKE[action], where, way)
 
 
-@pytest.mark.parametrize("action", ASKINGS, ids=lambda action: action.name.lower())
+@pytest.mark.parametrize("action", [pytest.param(a, id=a.name.lower(), marks=marks(a)) for a in ASKINGS])
 async def test_whoever_may_does_it_and_nobody_else(world: World, action: Action) -> None:
     number = 100
     for where, way in cells(action):

@@ -40,6 +40,7 @@ async def test_two_troubles_at_once_leave_a_request_as_whole_as_none(tmp_path: P
     await survives(tmp_path, [(PAID, together(chance, len(calls), ON_PAY, 2)) for _ in range(PAIRS)])
 
 
+@pytest.mark.long
 @pytest.mark.timeout(3600 if FULL else 120)
 async def test_chance_finds_no_way_to_break_an_invariant(tmp_path: Path) -> None:
     await play_by_chance(tmp_path, STORIES, METHODS, runs=200 if FULL else 4)

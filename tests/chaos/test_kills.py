@@ -136,6 +136,7 @@ async def each_of(folder: Path, calls: Iterable[str], play: Callable[[Path, str]
         raise ExceptionGroup(f"wrong after a kill at {', '.join(failures)}", list(failures.values()))
 
 
+@pytest.mark.long
 async def test_a_kill_at_any_call_from_the_command_to_the_paid_card_costs_nothing(tmp_path: Path) -> None:
     calls, words = await recorded(tmp_path / "clean", paid)
     assert calls == [
@@ -149,6 +150,7 @@ async def test_a_kill_at_any_call_from_the_command_to_the_paid_card_costs_nothin
     await at_every(tmp_path, paid, calls, words)
 
 
+@pytest.mark.long
 async def test_a_kill_at_any_call_of_a_new_link_begins_one_attempt(tmp_path: Path) -> None:
     calls, words = await recorded(tmp_path / "clean", renewed)
     assert words == ["card", "❌", "✅"]
@@ -162,6 +164,7 @@ async def test_a_kill_at_any_call_of_a_new_link_begins_one_attempt(tmp_path: Pat
     await at_every(tmp_path, renewed, calls[confirm - 1 : confirm + 3], words)
 
 
+@pytest.mark.long
 async def test_kills_at_random_moments_cost_nothing_and_repeat_only_what_they_cut_short(tmp_path: Path) -> None:
     await asyncio.gather(*(torn(tmp_path / str(seed), random.Random(seed)) for seed in range(3)))
 

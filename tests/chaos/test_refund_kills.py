@@ -14,6 +14,7 @@ from tests.chaos.test_kills import Story, each_of
 from tests.support.world import OWNER
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL"),
     pytest.mark.timeout(300),
 ]

@@ -46,6 +46,7 @@ async def stormy(folder: Path, climate: Climate) -> None:
     assert report.payments == PAYMENTS
 
 
+@pytest.mark.long
 async def test_a_market_in_a_storm_leaves_every_invariant_whole(tmp_path: Path) -> None:
     await asyncio.gather(*(stormy(tmp_path, climate) for climate in CLIMATES if climate.name in SEEDS))
 
@@ -63,6 +64,7 @@ async def test_on_a_full_disk_nothing_is_acknowledged_and_it_goes_on_by_itself(w
     assert await not_ready(world) == []
 
 
+@pytest.mark.long
 async def test_while_another_program_holds_the_file_nothing_is_acknowledged_either(world: TortureWorld) -> None:
     await asked(world, "/pay 149,50 Coffee")
     async with world.locked():
@@ -75,6 +77,7 @@ async def test_while_another_program_holds_the_file_nothing_is_acknowledged_eith
     await went_on(world)
 
 
+@pytest.mark.long
 def test_a_round_without_an_end_is_ended_told_and_kept(tmp_path: Path) -> None:
     report = played(Order(PAYMENTS, PACE, pages=False, kept=tmp_path, limit=0.1, telling=0.7), seed=5)
     assert report.hung
@@ -84,6 +87,7 @@ def test_a_round_without_an_end_is_ended_told_and_kept(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "5" / "report.json").read_text())["hung"]
 
 
+@pytest.mark.long
 async def test_nobody_is_given_the_port_while_the_process_is_dead(world: TortureWorld) -> None:
     for _ in range(2):
         await world.end_life()
@@ -92,6 +96,7 @@ async def test_nobody_is_given_the_port_while_the_process_is_dead(world: Torture
         await world.begin()
 
 
+@pytest.mark.long
 async def test_a_port_that_was_taken_all_the_same_is_told_as_that(world: TortureWorld) -> None:
     await world.end_life()
     with socket.create_server(("127.0.0.1", world.port)), pytest.raises(PortTaken):

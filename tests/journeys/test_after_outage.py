@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.evidence import eventually, pass_time, rest, rows, webhooks
 from tests.support.people import calls as telegrams
@@ -31,6 +33,7 @@ async def hours_go_by(world: World) -> None:
         await pass_time(world, STEP)
 
 
+@pytest.mark.long
 async def test_when_stripe_is_back_each_request_is_asked_about_in_its_own_time_and_comes_to_its_end(
     clock: FakeClock, tmp_path: Path
 ) -> None:

@@ -354,6 +354,7 @@ async def test_a_status_that_stripe_leaves_empty_is_under_way(world: World) -> N
     await in_time(world, lambda: [one for one in texts(world) if one.startswith("↩️ Refunded:")], step=300)
 
 
+@pytest.mark.long
 async def test_two_hundred_refunds_of_one_payment_are_all_counted(world: World) -> None:
     ref = ref_of(await paid(world, "/pay 2000,00 Sofa"))
     await webhooks(world, "lose")
@@ -576,7 +577,7 @@ async def test_a_lost_dispute_leaves_less_to_refund_in_words_and_in_deed(world: 
     assert "At most DKK 75.00" in (await refused(world, f"/refund {ref} 100")).replace("\u00a0", " ")
 
 
-@pytest.mark.parametrize("verb", ["fail", "cancel"])
+@pytest.mark.parametrize("verb", ["fail", pytest.param("cancel", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("by_hand_too", "says"),
     [(12_500, "there is nothing left to do"), (10_000, "no more than DKK 25.00 can be refunded")],
@@ -597,7 +598,7 @@ async def test_nobody_is_told_to_give_money_in_another_way_that_went_back_meanwh
     assert "Agree on another way" not in said
 
 
-@pytest.mark.parametrize("verb", ["fail", "cancel"])
+@pytest.mark.parametrize("verb", ["fail", pytest.param("cancel", marks=pytest.mark.long)])
 async def test_nobody_is_told_to_give_money_in_another_way_that_a_bank_took_meanwhile(world: World, verb: str) -> None:
     await asked_for_a_hundred(world, verb)
     await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {"amount": 10_000, "refundable": True})

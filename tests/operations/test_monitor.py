@@ -79,6 +79,7 @@ async def test_webhooks_that_stop_are_told_once_and_so_is_their_return(world: Wo
     await told(world, SILENT, BACK)
 
 
+@pytest.mark.long
 async def test_a_quiet_shop_hears_of_no_webhook_for_hours_and_nothing_is_wrong(world: World) -> None:
     await sell(world)
     await hour(world)
@@ -96,6 +97,7 @@ async def test_one_webhook_among_those_that_were_lost_shows_that_they_arrive(wor
     assert alerts(world) == []
 
 
+@pytest.mark.long
 async def test_who_expects_no_webhooks_is_not_told_that_none_come(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path, webhooks=False) as world:
         for _ in range(4):

@@ -23,6 +23,7 @@ REFUSALS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("what", "refusal"), REFUSALS.items(), ids=REFUSALS.keys())
 async def test_what_may_not_be_written_is_said_at_the_start_and_is_served_once_it_may(
     tmp_path: Path, what: str, refusal: tuple[int, str]

@@ -41,7 +41,7 @@ async def refused(world: Outside, *command: str, **environment: str) -> list[str
     return world.log[said_before:].splitlines()
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("told", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 async def test_it_says_where_it_is_once_it_is_ready_logs_elsewhere_and_ends_when_told(
     world: Outside, told: signal.Signals
 ) -> None:
@@ -73,6 +73,7 @@ async def test_told_to_end_with_payments_in_flight_it_ends_in_time_and_the_next_
     assert len(world.sent()) == len(world.sent("TEST")) + len(world.sent("✅ Paid:")) == 2 * len(OWNERS)
 
 
+@pytest.mark.long
 async def test_it_ends_in_time_though_stripe_does_not_answer_and_the_next_one_asks_for_the_same_again(
     world: Outside,
 ) -> None:
@@ -97,6 +98,7 @@ async def test_a_second_one_on_the_same_file_and_one_on_a_taken_port_are_refused
     assert re.fullmatch(rf"HOST and PORT: cannot listen on 127\.0\.0\.1:{world.port} \(.*\)\.", line)
 
 
+@pytest.mark.long
 async def test_a_database_that_another_program_holds_locked_ends_it_by_1_so_that_it_is_begun_again(
     world: Outside,
 ) -> None:
@@ -108,6 +110,7 @@ async def test_a_database_that_another_program_holds_locked_ends_it_by_1_so_that
     await world.stopped(await world.ready())
 
 
+@pytest.mark.long
 async def test_a_folder_that_is_not_there_is_a_wrong_setting(world: Outside) -> None:
     [line] = await refused(world, DATABASE_URL="sqlite:///nowhere/kvit.db")
     assert line.startswith("DATABASE_URL: [Errno 2] No such file or directory")
@@ -127,6 +130,7 @@ async def test_wrong_settings_are_refused_with_a_line_for_each_and_without_their
     assert CANARY not in world.log
 
 
+@pytest.mark.long
 async def test_missing_settings_are_named_each_in_a_line(world: Outside) -> None:
     lines = await refused(world, TELEGRAM_BOT_TOKEN="", STRIPE_API_KEY=" ")
     assert [line[: line.index(". It must be")] for line in lines] == [
@@ -135,6 +139,7 @@ async def test_missing_settings_are_named_each_in_a_line(world: Outside) -> None
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "value"), [("DATABASE_URL", "postgresql://kvit@db/kvit"), ("TELEGRAM_MODE", "webhook")]
 )
@@ -143,6 +148,7 @@ async def test_what_cannot_work_here_is_refused(world: Outside, name: str, value
     assert line.startswith(f"{name} asks for ")
 
 
+@pytest.mark.long
 async def test_a_webhook_at_telegram_is_left_alone_unless_it_is_to_be_taken_over(world: Outside) -> None:
     world.telegram.webhook.url = "https://elsewhere.example/bot"
     [line] = await refused(world)
@@ -155,6 +161,7 @@ async def test_a_webhook_at_telegram_is_left_alone_unless_it_is_to_be_taken_over
     await world.stopped(process)
 
 
+@pytest.mark.long
 async def test_while_telegram_is_down_it_becomes_ready_and_takes_stripes_events(world: Outside) -> None:
     process = await world.ready()
     await world.subscribe("payment_intent.succeeded")
@@ -173,6 +180,7 @@ async def test_while_telegram_is_down_it_becomes_ready_and_takes_stripes_events(
     await world.stopped(process)
 
 
+@pytest.mark.long
 async def test_without_migrating_it_refuses_an_empty_file_and_takes_a_migrated_one(world: Outside) -> None:
     [line] = await refused(world, "bot", "serve", "--no-migrate")
     assert line == "DATABASE_URL: There is no kvit.db yet. `serve` makes it, and so does `python -m bot migrate`."
@@ -181,6 +189,7 @@ async def test_without_migrating_it_refuses_an_empty_file_and_takes_a_migrated_o
     await world.stopped(await world.ready("bot", "serve", "--no-migrate"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("version", "said"),
     [
@@ -199,6 +208,7 @@ async def test_tables_of_another_version_are_told_apart_where_they_are_left_as_t
         assert line.startswith(f"DATABASE_URL: The tables have {said}")
 
 
+@pytest.mark.long
 async def test_a_file_that_is_no_database_is_not_taken_for_an_old_one(world: Outside) -> None:
     (world.folder / "kvit.db").write_text("this is no database, and it is long enough to look at" * 20)
     for command in (["serve"], ["serve", "--no-migrate"], ["reconcile"], ["migrate"]):
@@ -216,6 +226,7 @@ async def test_the_version_is_that_of_the_project(world: Outside) -> None:
     assert re.fullmatch(r"kvit \d+\.\d+\.\d+\S*\n", said)
 
 
+@pytest.mark.long
 async def test_a_live_key_is_refused_while_test_payments_are_open(world: Outside) -> None:
     process = await world.ready()
     world.telegram.send(OWNER, OWNER, "/pay 149,50 Coffee")
@@ -249,6 +260,7 @@ async def test_a_live_key_is_refused_while_a_test_refund_is_on_its_way(world: Ou
     assert line.startswith("STRIPE_API_KEY is a live key, but this database holds 1 open payments or refunds made with")
 
 
+@pytest.mark.long
 async def test_another_bot_is_refused_for_the_messages_are_not_its_own(world: Outside) -> None:
     await world.stopped(await world.ready())
     [line] = await refused(world, TELEGRAM_BOT_TOKEN=f"424242:{CANARY}")

@@ -27,12 +27,15 @@ def test_make_demo_sets_up_first_and_passes_arguments_on(tree: FreshTree) -> Non
 
 def test_make_test_sets_up_tools_and_keeps_quoted_arguments_whole(tree: FreshTree) -> None:
     printed = tree.run("make", "test", "ARGS=-k 'money or jobs'").stdout.splitlines()
-    assert printed == ["[scripts/bootstrap.py][dev]", "[-m][pytest][-n][auto][-m][not long][-k][money or jobs]"]
+    assert printed == [
+        "[scripts/bootstrap.py][dev]",
+        "[-m][pytest][-n][auto][--dist][worksteal][-m][not long][-k][money or jobs]",
+    ]
 
 
 def test_make_test_all_runs_every_test(tree: FreshTree) -> None:
     printed = tree.run("make", "test-all").stdout.splitlines()
-    assert printed == ["[scripts/bootstrap.py][dev]", "[-m][pytest][-n][auto]"]
+    assert printed == ["[scripts/bootstrap.py][dev]", "[-m][pytest][-n][auto][--dist][worksteal]"]
 
 
 def test_make_check_runs_quick_checks_first(tree: FreshTree) -> None:

@@ -327,13 +327,15 @@ class MoneyOut(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(3600 if FULL else 180)
-def test_each_approved_refund_happens_once_and_nothing_else_does() -> None:
-    examples, steps = (400, 60) if FULL else (15, 30)
+@pytest.mark.parametrize(
+    "examples", [3, pytest.param(400 if FULL else 15, marks=pytest.mark.long)], ids=["few", "many"]
+)
+def test_each_approved_refund_happens_once_and_nothing_else_does(examples: int) -> None:
     run_state_machine_as_test(
         MoneyOut,
         settings=settings(
             max_examples=examples,
-            stateful_step_count=steps,
+            stateful_step_count=60 if FULL else 30,
             deadline=None,
             derandomize=not FULL,
             suppress_health_check=list(HealthCheck),

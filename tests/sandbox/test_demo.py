@@ -86,7 +86,7 @@ def test_the_files_of_the_page_are_small_and_have_nothing_from_elsewhere() -> No
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", "".join(parts))
 
 
-@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("told", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 async def test_it_says_where_it_is_ends_by_a_signal_and_leaves_nothing(told: signal.Signals, tmp_path: Path) -> None:
     surroundings = {"TMPDIR": str(tmp_path), "STRIPE_API_KEY": "sk_test_51other", "PORT": "nonsense"}
     surroundings |= {"OWNER_IDS": "7", "DATABASE_URL": f"sqlite:///{tmp_path}/other.db", "PUBLIC_URL": "ftp://x"}
@@ -108,6 +108,7 @@ async def test_it_takes_the_next_free_port() -> None:
             assert int(origin.rpartition(":")[2]) > port
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arguments", [("demo", "--port", "0"), ("demo", "--tour")])
 @pytest.mark.parametrize(("name", "key"), [("STRIPE_API_KEY", "sk_live_51abc"), ("stripe_api_key", " rk_live_51abc")])
 async def test_it_does_not_run_beside_a_live_key(arguments: tuple[str, ...], name: str, key: str) -> None:

@@ -62,7 +62,7 @@ async def call(http: aiohttp.ClientSession, known: Json, method: str, **params: 
         return (await answer.json())["result"]
 
 
-@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("told", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 async def test_the_first_line_tells_all_and_a_signal_ends_it_cleanly(told: signal.Signals) -> None:
     async with running("sandbox") as process:
         known = json.loads(await first_line(process))
@@ -101,6 +101,7 @@ async def test_one_number_for_both_is_a_taken_port_too(unused_tcp_port: int) -> 
             raise AssertionError("it opened")
 
 
+@pytest.mark.long
 async def test_the_program_says_that_sentence_and_ends_with_2(pair: FakeServices) -> None:
     taken = pair.stripe.base.rpartition(":")[2]
     async with running("sandbox", "--telegram-port", taken) as process:

@@ -33,6 +33,7 @@ async def test_every_journey_comes_out_and_the_chat_is_told_as_it_happens() -> N
     assert "5 minutes go by" in told
 
 
+@pytest.mark.long
 async def test_the_program_ends_with_the_line_and_with_0() -> None:
     async with running("demo", "--tour") as process:
         code, out, complaints = await ended(process)

@@ -148,6 +148,7 @@ async def test_validly_signed_nonsense_is_answered_and_changes_nothing(world: Wo
     assert [one for one in await set_aside(world, "events") if "in 3 attempts" in one] == []
 
 
+@pytest.mark.long
 async def test_updates_of_any_shape_are_answered_and_none_stops_the_next(clock: FakeClock, tmp_path: Path) -> None:
     chance = random.Random(SEED)
     async with opened(clock, tmp_path, telegram_mode="webhook", public_url="https://pay.example.dk") as world:
