@@ -211,12 +211,12 @@ def build_components(
     live_updates = LiveUpdates(pages.find, clock, total=max_open_pages())
     db.on_payment_changed(live_updates.notify)
     web_app = make_app(
-        inbox=events,
+        events=events,
         updates=updates,
         clock=clock,
         webhook_secrets=[secret.get_secret_value() for secret in settings.stripe_webhook_secrets],
         update_secret=settings.update_secret.get_secret_value(),
-        update_draft=partial(update_job, bot_id=bot_id),
+        make_update_job=partial(update_job, bot_id=bot_id),
         livemode=settings.livemode,
         pages=pages,
         live_updates=live_updates,
@@ -225,9 +225,9 @@ def build_components(
         wallet_name=settings.wallet_name,
         public_url=settings.public_url,
         trusted_proxies=settings.trusted_proxies,
-        framed_by=framed_by,
-        came=_on_webhook(metrics, monitor),
-        readings=gauges.page,
+        frame_ancestors=framed_by,
+        on_stripe_event=_on_webhook(metrics, monitor),
+        metrics_page=gauges.page,
         metrics_token=settings.metrics_token.get_secret_value() if settings.metrics_token else "",
     )
     return Components(
@@ -257,14 +257,14 @@ def _on_late_events(metrics: Metrics, monitor: Monitor) -> Callable[[int], None]
 
 
 def _on_webhook(metrics: Metrics, monitor: Monitor) -> Callable[[str, float | None], None]:
-    """Who hears of a webhook; one that was refused is none of Stripe's."""
+    """A callback that counts a webhook request, and reports it to the monitor unless it was not Stripe's."""
 
-    def came(outcome: str, lag: float | None) -> None:
+    def on_webhook(outcome: str, lag: float | None) -> None:
         metrics.stripe_event(outcome, lag)
         if outcome != "rejected":
             monitor.webhook_received()
 
-    return came
+    return on_webhook
 
 
 def _message_base_url(public_url: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Which address a visitor comes from: a header is believed only where a proxy of ours wrote it."""
+"""The client's address. `X-Forwarded-For` counts only as far as trusted proxies wrote it."""
 
 from __future__ import annotations
 
@@ -9,51 +9,51 @@ from aiohttp import web
 
 Networks = Sequence[IPv4Network | IPv6Network]
 IPV6_PREFIX = 64
-"""Bits of an IPv6 address that name a household; it changes the rest as it likes."""
+"""Bits of an IPv6 address that identify a client. The client can change the others at will."""
 
-NOWHERE = "?"
+UNKNOWN = "?"
 
 
-def client_address(request: web.Request, trusted: Networks) -> str:
-    """The visitor's address, of IPv6 its /64.
+def client_address(request: web.Request, trusted_proxies: Networks) -> str:
+    """The client's address; for IPv6 its /64 network.
 
-    `X-Forwarded-For` is read from its end, for as long as the one who wrote the entry is a proxy in `trusted`.
+    `X-Forwarded-For` is read from its end, for as long as the address that wrote the entry is a trusted proxy.
     """
-    found = _read(request.remote or "")
+    address = _parse(request.remote or "")
     entries = [entry for line in request.headers.getall("X-Forwarded-For", []) for entry in line.split(",")]
-    while found is not None and entries and any(found in network for network in trusted):
-        before = _read(entries.pop().strip())
-        if before is None:
+    while address is not None and entries and any(address in network for network in trusted_proxies):
+        forwarded = _parse(entries.pop().strip())
+        if forwarded is None:
             break
-        found = before
-    return _household(found)
+        address = forwarded
+    return _network(address)
 
 
-def client_network(written: str) -> str:
-    """An address as it is counted: of IPv6 its /64."""
-    return _household(_read(written))
+def client_network(address: str) -> str:
+    """The address as it is counted: for IPv6 its /64 network."""
+    return _network(_parse(address))
 
 
 def is_in_networks(address: str, networks: Networks) -> bool:
-    """Whether an address is of one of these networks."""
-    found = _read(address)
-    return found is not None and any(found in network for network in networks)
+    """Whether the address belongs to one of the networks."""
+    parsed = _parse(address)
+    return parsed is not None and any(parsed in network for network in networks)
 
 
-def _household(found: IPv4Address | IPv6Address | None) -> str:
-    if found is None:
-        return NOWHERE
-    return str(found) if found.version == 4 else str(ip_network((found, IPV6_PREFIX), strict=False))
+def _network(address: IPv4Address | IPv6Address | None) -> str:
+    if address is None:
+        return UNKNOWN
+    return str(address) if address.version == 4 else str(ip_network((address, IPV6_PREFIX), strict=False))
 
 
-def _read(written: str) -> IPv4Address | IPv6Address | None:
-    """An address, perhaps with a port behind it as some proxies write it; None where it is none."""
-    if written.startswith("["):
-        written = written[1:].partition("]")[0]
-    elif written.count(":") == 1:
-        written = written.partition(":")[0]
+def _parse(text: str) -> IPv4Address | IPv6Address | None:
+    """The address in the text, which may have a port as some proxies write it; None if there is none."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
     try:
-        read = ip_address(written)
+        address = ip_address(text)
     except ValueError:
         return None
-    return getattr(read, "ipv4_mapped", None) or read
+    return getattr(address, "ipv4_mapped", None) or address

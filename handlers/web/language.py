@@ -1,4 +1,4 @@
-"""Which language a visitor reads: the one picked on the page, else the first of ours that the browser asks for."""
+"""The visitor's language: the one selected on the page, else the browser's preference among the supported ones."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from handlers.i18n import DEFAULT_LANGUAGE, LANGUAGES, language_of
 
 
 def selected_language(request: web.Request) -> str | None:
-    """The language that the address asks for (`?lang=da`), if it is one of ours."""
-    wanted = request.query.get("lang", "")
-    return wanted if wanted in LANGUAGES else None
+    """The supported language in the query (`?lang=da`); None if there is none."""
+    language = request.query.get("lang", "")
+    return language if language in LANGUAGES else None
 
 
-def negotiate_language(request: web.Request, otherwise: str = DEFAULT_LANGUAGE) -> str:
-    """What was picked, else what `Accept-Language` (RFC 9110, 12.5.4) likes best, else `otherwise`."""
-    if chosen := selected_language(request):
-        return chosen
-    wanted: list[tuple[float, str]] = []
+def negotiate_language(request: web.Request, fallback: str = DEFAULT_LANGUAGE) -> str:
+    """The selected language, else the best supported one of `Accept-Language` (RFC 9110, 12.5.4), else `fallback`."""
+    if selected := selected_language(request):
+        return selected
+    accepted: list[tuple[float, str]] = []
     for item in request.headers.get("Accept-Language", "").split(","):
-        tag, _, weight = item.strip().partition(";")
+        tag, _, parameter = item.strip().partition(";")
         language = language_of(tag.strip())
-        if language and (liking := _liking(weight)) > 0:
-            wanted.append((liking, language))
-    return max(wanted, key=lambda wish: wish[0])[1] if wanted else otherwise
+        if language and (quality := _quality(parameter)) > 0:
+            accepted.append((quality, language))
+    return max(accepted, key=lambda each: each[0])[1] if accepted else fallback
 
 
-def _liking(weight: str) -> float:
-    name, _, value = weight.replace(" ", "").partition("=")
+def _quality(parameter: str) -> float:
+    """The value of `q=…`; 1 without one, 0 if it is not a number."""
+    name, _, value = parameter.replace(" ", "").partition("=")
     try:
         return float(value) if name == "q" else 1.0
     except ValueError:

@@ -1,4 +1,4 @@
-"""What every answer has, whichever door it comes from: strict headers, a plain error page, a mark in the log."""
+"""What every response gets: security headers, an error page that reveals nothing, and a request id in the log."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from storage.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
-RETRY_SECONDS = 5
-_MARKS = count(secrets.randbits(32))
-"""Counted from a random start: asking the system for each would cost a request more than its signature does."""
+RETRY_AFTER_SECONDS = 5
+
+_request_numbers = count(secrets.randbits(32))
+"""Counts from a random start. A random id per request would take longer than verifying its signature."""
 
 TOKEN = re.compile(r"[A-Za-z0-9_-]{1,128}")
-"""What a page's token is made of; anything else needs no look into the database."""
+"""The form of a page token. Anything else is not looked up in the database."""
 
-ALWAYS = {
+SECURITY_HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -37,7 +38,7 @@ ALWAYS = {
     "X-Robots-Tag": "noindex, nofollow",
 }
 
-SAID = {
+ERROR_MESSAGES = {
     404: "page.not_found",
     405: "page.wrong_method",
     413: "page.too_large",
@@ -45,87 +46,93 @@ SAID = {
     500: "page.error",
     503: "page.unavailable",
 }
-"""What a person is told; a status that is not here is a request that no person makes."""
+"""Message keys by HTTP status; other statuses get `page.bad_request`."""
 
 
 class StripeUnavailableResponse(web.HTTPServiceUnavailable):
-    """Stripe does not answer, so nothing can be begun now; `language` is the shop's."""
+    """503: Stripe does not answer, so no attempt can be started. `language` is the shop's."""
 
     def __init__(self, language: str) -> None:
-        super().__init__(headers={"Retry-After": str(RETRY_SECONDS)})
+        super().__init__(headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
         self.language = language
 
 
-def content_security_policy(framed_by: str) -> str:
-    """The content security policy of every answer.
+def content_security_policy(frame_ancestors: str) -> str:
+    """The content security policy of every response.
 
-    There is no `form-action`: browsers apply it to every hop of the way to the wallet, and the names on it change.
+    It has no `form-action`: browsers apply that to every redirect on the way to the wallet, whose hosts change.
     """
     sources = f"default-src 'none'; style-src {STYLE_SOURCE}; script-src {SCRIPT_SOURCE}; connect-src 'self'"
-    return f"{sources}; img-src 'self' data:; base-uri 'none'; frame-ancestors {framed_by}"
+    return f"{sources}; img-src 'self' data:; base-uri 'none'; frame-ancestors {frame_ancestors}"
 
 
-def security_headers(framed_by: str) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """What puts the headers on an answer just before it leaves, errors included."""
-    always = ALWAYS | {"Content-Security-Policy": content_security_policy(framed_by)}
-    if framed_by == "'none'":
-        always["X-Frame-Options"] = "DENY"
+def security_headers(frame_ancestors: str) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """A signal handler that sets the security headers of every response, also of errors."""
+    headers = SECURITY_HEADERS | {"Content-Security-Policy": content_security_policy(frame_ancestors)}
+    if frame_ancestors == "'none'":
+        headers["X-Frame-Options"] = "DENY"
 
-    async def secure(request: web.Request, response: web.StreamResponse) -> None:
-        response.headers.update(always)
+    async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(headers)
 
-    return secure
+    return set_headers
 
 
 def error_middleware() -> Middleware:
-    """What turns every refusal and every error into a plain answer that tells nothing of the inside."""
-    seldom = ThrottledLogger()
+    """A middleware that turns every exception into a plain response without internal details."""
+    throttled_log = ThrottledLogger()
 
     @web.middleware
-    async def friendly(request: web.Request, handler: Handler) -> web.StreamResponse:
-        mark = f"{next(_MARKS) & 0xFFFFFFFF:08x}"
+    async def handle_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request_id = f"{next(_request_numbers) & 0xFFFFFFFF:08x}"
         clear_contextvars()  # aiohttp serves all requests of a connection in one task
-        bind_contextvars(request=mark)
+        bind_contextvars(request=request_id)
         try:
             return await handler(request)
-        except web.HTTPException as refusal:
-            stop = refusal
+        except web.HTTPException as raised:
+            response = raised
         except DatabaseUnavailable:
-            seldom.warning(log, "%s: the database is unavailable", _route(request))
-            stop = web.HTTPServiceUnavailable(headers={"Retry-After": str(RETRY_SECONDS)})
+            throttled_log.warning(log, "%s: the database is unavailable", _route(request))
+            response = web.HTTPServiceUnavailable(headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
         except Exception:
             log.exception("%s failed", _route(request))
-            stop = web.HTTPInternalServerError()
-        if stop.status >= 400:
-            _render_error(stop, request, mark)
-        raise stop
+            response = web.HTTPInternalServerError()
+        if response.status >= 400:
+            _render_error(response, request, request_id)
+        raise response
 
-    return friendly
+    return handle_errors
 
 
-def _render_error(stop: web.HTTPException, request: web.Request, mark: str) -> None:
-    """Say it as a page to a browser, and in one line to a program."""
-    key = SAID.get(stop.status, "page.bad_request")
-    if isinstance(stop, StripeUnavailableResponse):
+def _render_error(response: web.HTTPException, request: web.Request, request_id: str) -> None:
+    """Fills the response: a page for a browser, one line of text for a program."""
+    key = ERROR_MESSAGES.get(response.status, "page.bad_request")
+    if isinstance(response, StripeUnavailableResponse):
         key = "page.stripe_unavailable"
     if "text/html" in request.headers.get("Accept", ""):
-        said = {"key": key, "mark": mark if stop.status == 500 else "", "again": _again(stop, request)}
-        language = negotiate_language(request, getattr(stop, "language", DEFAULT_LANGUAGE))
-        stop.text = render("notice.html", language, seconds=stop.headers.get("Retry-After", ""), **said)
-        stop.content_type = "text/html"
-    elif stop.text in (None, f"{stop.status}: {stop.reason}"):
-        stop.text = f"{stop.reason}\n"
+        response.text = render(
+            "notice.html",
+            negotiate_language(request, getattr(response, "language", DEFAULT_LANGUAGE)),
+            key=key,
+            request_id=request_id if response.status == 500 else "",
+            retry_after=response.headers.get("Retry-After", ""),
+            retry_url=_retry_url(response, request),
+        )
+        response.content_type = "text/html"
+    elif response.text in (None, f"{response.status}: {response.reason}"):
+        response.text = f"{response.reason}\n"
 
 
-def _again(stop: web.HTTPException, request: web.Request) -> str:
-    """Where to try again what failed for now: the page itself; empty where there is none."""
+def _retry_url(response: web.HTTPException, request: web.Request) -> str:
+    """The pay page, where a request to it failed temporarily; otherwise empty."""
     token = request.match_info.get("token", "")
-    passing = stop.status in {429, 500, 503} and TOKEN.fullmatch(token)
-    chosen = selected_language(request)
-    return f"/p/{token}" + (f"?lang={chosen}" if chosen else "") if passing else ""
+    if response.status not in {429, 500, 503} or not TOKEN.fullmatch(token):
+        return ""
+    language = selected_language(request)
+    return f"/p/{token}" + (f"?lang={language}" if language else "")
 
 
 def _route(request: web.Request) -> str:
-    """The route as it stands in the table: the address itself may hold a page's token."""
+    """Method and route pattern. The path itself may contain a page's token."""
     resource = request.match_info.route.resource
-    return f"{request.method} {resource.canonical if resource else 'elsewhere'}"
+    return f"{request.method} {resource.canonical if resource else '(no route)'}"

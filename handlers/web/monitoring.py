@@ -1,4 +1,4 @@
-"""What watches the service asks here: whether the process lives, and whether it can do its work."""
+"""Health, readiness and metrics, for the operator's monitoring."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from handlers.runtime.logging import ThrottledLogger
 
 log = logging.getLogger(__name__)
 
-Read = Callable[[], Awaitable[bytes]]
+MetricsPage = Callable[[], Awaitable[bytes]]
 Check = Callable[[], Awaitable[bool]]
-"""Answers whether something is as it has to be; an error means that it is not."""
+"""Returns whether a part is ready. An exception counts as not ready."""
 
-CHECK_SECONDS = 2.0
-PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+CHECK_TIMEOUT_SECONDS = 2.0
+PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class MonitoringRoutes:
-    """`GET /healthz`, `GET /readyz` and `GET /metrics`; none of them asks Stripe or Telegram."""
+    """`GET /healthz`, `GET /readyz` and `GET /metrics`. None of them calls Stripe or Telegram."""
 
     def __init__(
         self,
@@ -33,64 +33,63 @@ class MonitoringRoutes:
         heartbeats: Heartbeats,
         ready: Mapping[str, Check],
         *,
-        readings: Read | None = None,
+        metrics_page: MetricsPage | None = None,
         token: str = "",
-        check_seconds: float = CHECK_SECONDS,
+        check_timeout_seconds: float = CHECK_TIMEOUT_SECONDS,
     ) -> None:
-        """`ready` are checks by the name that is shown when they fail, `check_seconds` how long each may take.
+        """`ready` are the checks of `/readyz` by name; each may take `check_timeout_seconds`.
 
-        `readings` makes the page of `/metrics`, `token` is what has to be shown for it.
+        `metrics_page` makes the page of `/metrics`; `token` is the bearer token that it requires.
         """
         self._clock = clock
         self._heartbeats = heartbeats
         self._ready = ready
-        self._readings = readings
+        self._metrics_page = metrics_page
         self._token = token.encode()
-        self._check_seconds = check_seconds
+        self._check_timeout = check_timeout_seconds
         self._throttled_log = ThrottledLogger()
 
     async def healthz(self, request: web.Request) -> web.Response:
-        """200 while the process can answer at all."""
+        """200 while the process responds."""
         return web.json_response({"alive": True})
 
     async def readyz(self, request: web.Request) -> web.Response:
-        """200 when everything works, else 503; `not_ready` names what does not."""
+        """200 if everything is ready, else 503; `not_ready` names the parts that are not."""
         passed = await asyncio.gather(*(self._passes(name) for name in self._ready))
-        failed = [name for name, good in zip(self._ready, passed, strict=True) if not good]
+        failed = [name for name, is_ready in zip(self._ready, passed, strict=True) if not is_ready]
         not_ready = failed + self._heartbeats.stale(self._clock.now())
         if not_ready:
-            said = {"ready": False, "not_ready": not_ready}
-            return web.json_response(said, status=503, headers={"Retry-After": "5"})
+            body = {"ready": False, "not_ready": not_ready}
+            return web.json_response(body, status=503, headers={"Retry-After": "5"})
         return web.json_response({"ready": True, "not_ready": []})
 
     async def metrics(self, request: web.Request) -> web.Response:
-        """The numbers: to whoever shows the token, or where none is set to this machine itself, by no detour."""
-        if self._readings is None or not (self._token or _is_this_machine(request)):
+        """The metrics, for requests with the token; if none is set, for direct requests from this machine only."""
+        if self._metrics_page is None or not (self._token or _is_from_this_machine(request)):
             raise web.HTTPNotFound
-        if self._token and not hmac.compare_digest(_shown(request), self._token):
+        if self._token and not hmac.compare_digest(_bearer_token(request), self._token):
             raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})
-        return web.Response(body=await self._readings(), headers={"Content-Type": PROMETHEUS})
+        return web.Response(body=await self._metrics_page(), headers={"Content-Type": PROMETHEUS_TEXT})
 
     async def _passes(self, name: str) -> bool:
         try:
-            async with asyncio.timeout(self._check_seconds):
+            async with asyncio.timeout(self._check_timeout):
                 return await self._ready[name]()
-        except Exception as error:  # whatever it is, the answer is the same, and the log has the reason
+        except Exception as error:  # any error means not ready; the log has the reason
             self._throttled_log.warning(log, "not ready: %s", f"{name} ({type(error).__name__}: {error})")
             return False
 
 
-def _shown(request: web.Request) -> bytes:
-    """The token that a request shows."""
+def _bearer_token(request: web.Request) -> bytes:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip().encode(errors="replace") if scheme.lower() == "bearer" else b""
 
 
-def _is_this_machine(request: web.Request) -> bool:
-    """Whether a program of this machine asks for itself; what a proxy passes on has a header that says so."""
-    passed_on = any(name.lower() == "forwarded" or name.lower().startswith("x-forwarded-") for name in request.headers)
+def _is_from_this_machine(request: web.Request) -> bool:
+    """Whether the client is a program on this machine, and not a proxy, which adds forwarding headers."""
+    is_proxied = any(name.lower() == "forwarded" or name.lower().startswith("x-forwarded-") for name in request.headers)
     peer = request.transport.get_extra_info("peername") if request.transport else None
-    if passed_on or not isinstance(peer, tuple):
+    if is_proxied or not isinstance(peer, tuple):
         return False
     address = ip_address(peer[0].partition("%")[0])
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback

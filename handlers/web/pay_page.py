@@ -1,4 +1,4 @@
-"""The page behind a payment's address: says where the payment stands, and opens the wallet when the customer asks."""
+"""The routes of the pay page, which shows a payment's state and opens the wallet at the customer's request."""
 
 from __future__ import annotations
 
@@ -20,55 +20,55 @@ from handlers.rate_limit import RateLimiter
 from handlers.web.client_address import Networks, client_address
 from handlers.web.language import negotiate_language, selected_language
 from handlers.web.middleware import TOKEN, StripeUnavailableResponse
-from handlers.web.pay_page_text import WalletNaming, page_context, receipt_values
+from handlers.web.pay_page_text import WalletNaming, page_context, receipt_context
 from handlers.web.templating import render
 from storage.errors import StripeUnavailable
 from storage.models.refund import Refund
 
-FROM_STRIPE = frozenset({"payment_intent", "payment_intent_client_secret", "redirect_status"})
-"""What Stripe puts behind the return address. None of it is believed: anybody can type it."""
+STRIPE_RETURN_PARAMS = frozenset({"payment_intent", "payment_intent_client_secret", "redirect_status"})
+"""What Stripe appends to the return URL. The values are never used: anyone can forge them."""
 
-RATE_LIMIT_WINDOW = 60.0
+RATE_LIMIT_SECONDS = 60.0
 MAX_TAPS_PER_PAYMENT = 12
 MAX_TAPS_PER_ADDRESS = 60
-"""How often *Pay* may be tapped in a minute; a market's visitors may share one address."""
+"""Taps on *Pay* per minute. The visitors of a market may share one address."""
 
 MAX_TAPS_PER_CLIENT = 8
-"""The same of one payment from one address, so that somebody else who has the link can tap too."""
+"""Taps per minute on one payment from one address, so that one visitor cannot use up the payment's taps."""
 
 HEARTBEAT_INTERVAL = 15.0
-"""After so long without news a stream says that it still lives, so that a dead one is noticed."""
+"""Seconds without an event after which a stream sends a comment, so that a broken connection is noticed."""
 
-RETRY_AFTER_SECONDS = "30"
+STREAM_RETRY_AFTER_SECONDS = 30
 EVENT_STREAM = "text/event-stream"
 
 
 class Pages(Protocol):
-    """What the page asks."""
+    """The use cases of the pay page."""
 
     async def find(self, token: str) -> PayPage | None:
-        """The page behind the token, or None.
+        """The page of this token, or None.
 
         Raises:
-            DatabaseUnavailable: it cannot be known now.
+            DatabaseUnavailable: the payment cannot be read now.
         """
 
     async def customer_returned(self, page: PayPage) -> None:
-        """The customer came back from the wallet: have Stripe looked at once, bounded in number and time."""
+        """Has a worker retrieve the intent, because the customer came back from the wallet; at most once in 10 s."""
 
     async def pay(self, page: PayPage) -> str | None:
-        """The link that opens the wallet now, or None where there is nothing to open.
+        """The URL that opens the wallet now, or None if there is nothing to open.
 
         Raises:
             StripeUnavailable: Stripe does not answer in time.
         """
 
     async def completed_refunds(self, page: PayPage) -> Sequence[Refund]:
-        """What of the payment went back, the first first."""
+        """The succeeded refunds of the payment, oldest first."""
 
 
 class PayPageRoutes:
-    """Everything below `/p/TOKEN`."""
+    """All routes below `/p/TOKEN`."""
 
     def __init__(
         self,
@@ -78,75 +78,78 @@ class PayPageRoutes:
         *,
         wallet_naming: WalletNaming,
         public_url: str | None,
-        trusted: Networks,
+        trusted_proxies: Networks,
     ) -> None:
-        """`public_url` is where customers find this site, `trusted` are the proxies that say where they come from."""
+        """`public_url` is where customers reach this site; `trusted_proxies` may set `X-Forwarded-For`."""
         self._pages = pages
         self._live_updates = live_updates
         self._clock = clock
         self._wallet_naming = wallet_naming
         self._public_url = public_url
-        self._trusted = trusted
-        self._payments = RateLimiter(MAX_TAPS_PER_PAYMENT, RATE_LIMIT_WINDOW)
-        self._addresses = RateLimiter(MAX_TAPS_PER_ADDRESS, RATE_LIMIT_WINDOW)
-        self._each = RateLimiter(MAX_TAPS_PER_CLIENT, RATE_LIMIT_WINDOW)
+        self._trusted_proxies = trusted_proxies
+        self._taps_by_payment = RateLimiter(MAX_TAPS_PER_PAYMENT, RATE_LIMIT_SECONDS)
+        self._taps_by_address = RateLimiter(MAX_TAPS_PER_ADDRESS, RATE_LIMIT_SECONDS)
+        self._taps_by_client = RateLimiter(MAX_TAPS_PER_CLIENT, RATE_LIMIT_SECONDS)
 
     async def show(self, request: web.Request) -> web.Response:
-        """The page in the visitor's language; 303 to the clean address for who comes back from the wallet.
+        """The page in the visitor's language. With Stripe's return parameters, 303 to the URL without them.
 
         Raises:
-            web.HTTPNotFound: no payment has that token.
-            DatabaseUnavailable: it cannot be known now.
+            web.HTTPNotFound: no payment has this token.
+            DatabaseUnavailable: the payment cannot be read now.
         """
         page = await self._find(request)
-        if FROM_STRIPE & request.query.keys():
+        if STRIPE_RETURN_PARAMS & request.query.keys():
             if request.method == "GET":
                 await self._pages.customer_returned(page)
-            return _to(_clean(request, page))
-        link = None if _is_phone(request) else self._link(page)
+            return _see_other(_page_path(request, page))
+        qr_url = None if _is_phone(request) else self._public_page_url(page)
         values = page_context(
-            page, self._wallet_naming, self._clock.now(), negotiate_language(request, page.shop.language), link
+            page, self._wallet_naming, self._clock.now(), negotiate_language(request, page.shop.language), qr_url
         )
         return web.Response(text=render("pay.html", **values), content_type="text/html")
 
     async def pay(self, request: web.Request) -> web.Response:
-        """303 to the wallet, or back to the page where there is nothing to open; it says why.
+        """303 to the wallet, or back to the page if there is nothing to open; the page tells why.
 
         Raises:
-            web.HTTPTooManyRequests: tapped too often.
-            StripeSilent: Stripe does not answer; nothing is lost.
+            web.HTTPTooManyRequests: too many taps.
+            StripeUnavailableResponse: Stripe does not answer.
         """
         page = await self._find(request)
         if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
-            return _to(_clean(request, page))
-        self._admit(request, page)
+            return _see_other(_page_path(request, page))
+        self._check_rate_limits(request, page)
         try:
-            link = await self._pages.pay(page)
+            wallet_url = await self._pages.pay(page)
         except StripeUnavailable:
             raise StripeUnavailableResponse(page.shop.language) from None
-        return _to(link or _clean(request, page))
+        return _see_other(wallet_url or _page_path(request, page))
 
     async def state(self, request: web.Request) -> web.StreamResponse:
-        """The state as JSON: `state` is a word of `PageState`, `until` RFC 3339 in UTC or null; or each as it comes."""
+        """The state as JSON: `state` is a `PageState`, `until` is RFC 3339 in UTC or null.
+
+        With `Accept: text/event-stream`, the same as a stream of events.
+        """
         page = await self._find(request)
         if EVENT_STREAM in request.headers.get("Accept", ""):
             return await self._stream(request, page)
-        return web.json_response(_told(page))
+        return web.json_response(_state_json(page))
 
     async def qr(self, request: web.Request) -> web.Response:
-        """The code of the page's address, as a picture; there is none while nobody has said what the address is."""
-        link = self._link(await self._find(request))
-        if link is None:
+        """The QR code of the page's URL. Without a `PUBLIC_URL` there is none."""
+        url = self._public_page_url(await self._find(request))
+        if url is None:
             raise web.HTTPNotFound
         if request.path.endswith(".png"):
-            return web.Response(body=qr_png(link), content_type="image/png")
-        return web.Response(text=qr_svg(link), content_type="image/svg+xml")
+            return web.Response(body=qr_png(url), content_type="image/png")
+        return web.Response(text=qr_svg(url), content_type="image/svg+xml")
 
     async def receipt(self, request: web.Request) -> web.Response:
-        """The paper about what was received, to be read or printed."""
+        """The receipt of a paid payment, for reading and printing; 404 while nothing is received."""
         page = await self._find(request)
         refunds = await self._pages.completed_refunds(page)
-        values = receipt_values(page, refunds, self._wallet_naming, negotiate_language(request, page.shop.language))
+        values = receipt_context(page, refunds, self._wallet_naming, negotiate_language(request, page.shop.language))
         if values is None:
             raise web.HTTPNotFound
         return web.Response(text=render("receipt.html", **values), content_type="text/html")
@@ -158,63 +161,64 @@ class PayPageRoutes:
             raise web.HTTPNotFound
         return page
 
-    def _link(self, page: PayPage) -> str | None:
-        """The page's address as the world knows it: from the settings alone, never from what a visitor says."""
+    def _public_page_url(self, page: PayPage) -> str | None:
+        """The page's public URL, from the settings alone and never from the request's headers."""
         return f"{self._public_url}/p/{page.payment.page_token}" if self._public_url else None
 
-    def _admit(self, request: web.Request, page: PayPage) -> None:
+    def _check_rate_limits(self, request: web.Request, page: PayPage) -> None:
         now = self._clock.now()
-        address = client_address(request, self._trusted)
-        wait = self._addresses.acquire(address, now)
-        wait = wait or self._each.acquire(f"{page.payment.id} from {address}", now)
-        wait = wait or self._payments.acquire(page.payment.id, now)
+        address = client_address(request, self._trusted_proxies)
+        wait = self._taps_by_address.acquire(address, now)
+        wait = wait or self._taps_by_client.acquire(f"{page.payment.id} from {address}", now)
+        wait = wait or self._taps_by_payment.acquire(page.payment.id, now)
         if wait:
             raise web.HTTPTooManyRequests(headers={"Retry-After": str(math.ceil(wait))})
 
     async def _stream(self, request: web.Request, page: PayPage) -> web.StreamResponse:
-        """Server-sent events, until the visitor goes or we stop."""
+        """Server-sent events, until the client disconnects or the server shuts down."""
         if request.method == "HEAD":
             return web.Response(content_type=EVENT_STREAM)
         try:
-            with self._live_updates.subscribe(page, client_address(request, self._trusted)) as topic:
+            address = client_address(request, self._trusted_proxies)
+            with self._live_updates.subscribe(page, address) as subscription:
                 stream = web.StreamResponse(headers={"Content-Type": EVENT_STREAM, "X-Accel-Buffering": "no"})
                 await stream.prepare(request)
-                with suppress(ConnectionError):  # whoever closes the page just goes
-                    await _tell(stream, topic)
+                with suppress(ConnectionError):  # the client disconnected
+                    await _send_events(stream, subscription)
                 return stream
         except TooManySubscribers:
-            raise web.HTTPTooManyRequests(headers={"Retry-After": RETRY_AFTER_SECONDS}) from None
+            raise web.HTTPTooManyRequests(headers={"Retry-After": str(STREAM_RETRY_AFTER_SECONDS)}) from None
 
 
-async def _tell(stream: web.StreamResponse, topic: PageSubscription) -> None:
-    told = None
-    seen = topic.count
-    while not topic.over:
-        said = json.dumps(_told(topic.page))
-        await stream.write(f"data: {said}\n\n".encode() if said != told else b": still here\n\n")
-        told = said
+async def _send_events(stream: web.StreamResponse, subscription: PageSubscription) -> None:
+    sent = None
+    seen = subscription.count
+    while not subscription.over:
+        event = json.dumps(_state_json(subscription.page))
+        await stream.write(f"data: {event}\n\n".encode() if event != sent else b": heartbeat\n\n")
+        sent = event
         with suppress(TimeoutError):
             async with asyncio.timeout(HEARTBEAT_INTERVAL):
-                seen = await topic.after(seen)
+                seen = await subscription.after(seen)
 
 
-def _told(page: PayPage) -> dict[str, str | None]:
+def _state_json(page: PayPage) -> dict[str, str | None]:
     return {"state": page.state.value, "until": _rfc_3339(page.until)}
 
 
-def _to(place: str) -> web.Response:
-    """See Other, to this place to the letter."""
-    return web.Response(status=303, headers={"Location": place})
+def _see_other(location: str) -> web.Response:
+    """303 with exactly this `Location`; aiohttp's own exception would normalize the URL."""
+    return web.Response(status=303, headers={"Location": location})
 
 
-def _clean(request: web.Request, page: PayPage) -> str:
-    """The page's own address, in the language that was picked, and nothing else of what was asked for."""
-    chosen = selected_language(request)
-    return f"/p/{page.payment.page_token}" + (f"?lang={chosen}" if chosen else "")
+def _page_path(request: web.Request, page: PayPage) -> str:
+    """The page's path, with the selected language and nothing else of the query."""
+    language = selected_language(request)
+    return f"/p/{page.payment.page_token}" + (f"?lang={language}" if language else "")
 
 
 def _is_phone(request: web.Request) -> bool:
-    """Whether the page is looked at on what would have to scan it (MDN: look for "Mobi")."""
+    """Whether the browser runs on a phone, which cannot scan its own screen (MDN: look for "Mobi")."""
     return "Mobi" in request.headers.get("User-Agent", "")
 
 

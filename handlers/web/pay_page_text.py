@@ -1,4 +1,4 @@
-"""Chooses the words of a page and of a receipt: which sentence fits, in which language, by which name of the wallet."""
+"""The template values of the pay page and the receipt: messages, amounts and times in the visitor's language."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ from storage.models.shop import Shop
 REFRESH_SECONDS = 5
 
 AUTO_REFRESH_STATES = frozenset({PageState.WAITING, PageState.PROCESSING})
-"""The states in which a page without script looks again by itself."""
+"""The states in which a page without JavaScript reloads by itself."""
 
-S = PageState
-FINAL_STATES = frozenset({S.PAID, S.ENDED, S.CANCELED, S.REFUNDED, S.PARTLY_REFUNDED})
-"""The states in which nobody waits for the next one."""
+FINAL_STATES = frozenset(
+    {PageState.PAID, PageState.ENDED, PageState.CANCELED, PageState.REFUNDED, PageState.PARTLY_REFUNDED}
+)
+"""The states in which the page does not wait for a change."""
 
-SCANNED = frozenset({PageState.READY, PageState.FAILED, PageState.EXPIRED, PageState.WAITING})
+QR_STATES = frozenset({PageState.READY, PageState.FAILED, PageState.EXPIRED, PageState.WAITING})
+"""The states in which a page on a large screen shows its QR code."""
 
-MARKS = {
+STATE_ICONS = {
     PageState.READY: "›",
     PageState.WAITING: "…",
     PageState.PROCESSING: "…",
@@ -36,57 +38,57 @@ MARKS = {
     PageState.REFUNDED: "↩",
     PageState.PARTLY_REFUNDED: "↩",
 }
-"""A mark of its own shape, so that nobody has to tell colours apart; the rest is over, and has a cross."""
+"""Icons that differ in shape, not only in colour. The other states have a cross."""
 
 
 @dataclass(frozen=True)
 class WalletNaming:
-    """How this installation names the wallet: auto, MobilePay or Vipps."""
+    """How this installation names the wallet: `auto`, `MobilePay` or `Vipps`."""
 
-    wallet_name: str
+    setting: str
 
-    def wallet(self, at: datetime, shop: Shop) -> str:
-        """Its name at an aware `at`."""
-        return i18n.wallet_name(self.wallet_name, at, shop.time_zone)
+    def name(self, at: datetime, shop: Shop) -> str:
+        """The wallet's name at an aware `at`."""
+        return i18n.wallet_name(self.setting, at, shop.time_zone)
 
 
 def page_context(
-    page: PayPage, wallet_naming: WalletNaming, now: datetime, language: str, link: str | None
+    page: PayPage, wallet_naming: WalletNaming, now: datetime, language: str, qr_url: str | None
 ) -> dict[str, Any]:
-    """What `pay.html` is filled with; `link` is drawn to be scanned."""
+    """The values of `pay.html`. `qr_url` is shown as a QR code, None shows none."""
     payment, shop = page.payment, page.shop
     currency = payment.amount.currency
-    brand = wallet_naming.wallet(now, shop).lower()
-    key, more = _sentences(page, brand)
+    brand = wallet_naming.name(now, shop).lower()
+    headline, detail = _message_keys(page, brand)
     amount = i18n.money(language, payment.amount)
     return {
         "language": language,
         "page": page,
-        "button": f"page.{_verb(page)}_{brand}",
-        "hold": payment.manual_capture and page.action is not None,
+        "button": f"page.{_button_verb(page)}_{brand}",
+        "is_hold": payment.manual_capture and page.action is not None,
         "trust": f"page.trust_{brand}",
         "sender": f"page.sender_{brand}",
         "amount": amount,
-        "code": "" if currency in amount else currency,
-        "key": key,
-        "more": more,
-        "mark": MARKS.get(page.state, "×"),
+        "currency": "" if currency in amount else currency,
+        "headline": headline,
+        "detail": detail,
+        "icon": STATE_ICONS.get(page.state, "×"),
         "refunded": Money(payment.amount_refunded, currency),
-        "refunding": Money(payment.amount_refund_pending, currency) if payment.amount_refund_pending else None,
-        "until": page.until and _time(page)(language, page.until, shop.time_zone),
-        "refresh": REFRESH_SECONDS if page.state in AUTO_REFRESH_STATES else None,
-        "live": page.state not in FINAL_STATES,
-        "turn": _seconds_to_turn(page, now),
-        "paper": _paper(page),
+        "refund_pending": Money(payment.amount_refund_pending, currency) if payment.amount_refund_pending else None,
+        "until": page.until and _format_until(page)(language, page.until, shop.time_zone),
+        "refresh_seconds": REFRESH_SECONDS if page.state in AUTO_REFRESH_STATES else None,
+        "is_live": page.state not in FINAL_STATES,
+        "reload_seconds": _reload_seconds(page, now),
+        "receipt": _receipt_title(page),
         "seller": shop.seller_name or shop.name,
-        "qr": qr_svg(link, standalone=False) if link and page.state in SCANNED else "",
+        "qr": qr_svg(qr_url, standalone=False) if qr_url and page.state in QR_STATES else "",
     }
 
 
-def receipt_values(
+def receipt_context(
     page: PayPage, refunds: Sequence[Refund], wallet_naming: WalletNaming, language: str
 ) -> dict[str, Any] | None:
-    """What `receipt.html` is filled with; None where nothing was received."""
+    """The values of `receipt.html`; None while nothing is received."""
     payment, shop = page.payment, page.shop
     receipt = make_receipt(payment, shop)
     if receipt is None:
@@ -95,11 +97,11 @@ def receipt_values(
         "language": language,
         "page": page,
         "receipt": receipt,
-        "title": "receipt.title" if receipt.is_receipt else "receipt.confirmation",
+        "title": _receipt_title(page),
         "seller": shop.seller_name or shop.name,
         "at": i18n.format_datetime(language, receipt.at, shop.time_zone),
         "rate": None if shop.vat_rate is None else i18n.percentage(language, shop.vat_rate),
-        "paid": f"receipt.paid_{wallet_naming.wallet(receipt.at, shop).lower()}",
+        "paid": f"receipt.paid_{wallet_naming.name(receipt.at, shop).lower()}",
         "refunds": [
             (i18n.format_date(language, refund.settled_at or refund.requested_at, shop.time_zone), refund.amount)
             for refund in refunds
@@ -108,16 +110,16 @@ def receipt_values(
     }
 
 
-def _time(page: PayPage) -> Callable[[str, datetime, str], str]:
-    """How a time is written: an attempt ends within minutes, a request perhaps another day."""
+def _format_until(page: PayPage) -> Callable[[str, datetime, str], str]:
+    """How `until` is formatted: an attempt ends within minutes, a request perhaps on another day."""
     return i18n.format_time if page.state is PageState.WAITING else i18n.format_datetime
 
 
-def _sentences(page: PayPage, brand: str) -> tuple[str, str]:
-    """The keys of the headline and of the sentence below it."""
+def _message_keys(page: PayPage, brand: str) -> tuple[str, str]:
+    """The message keys of the headline and of the sentence below it."""
     state = page.state
     if state is PageState.WAITING:
-        return _while_waiting(page, brand)
+        return _waiting_message_keys(page, brand)
     if state is PageState.READY:
         return "page.ready", f"page.ready_more_{brand}"
     if state in {PageState.FAILED, PageState.EXPIRED} and page.action is None:
@@ -125,29 +127,29 @@ def _sentences(page: PayPage, brand: str) -> tuple[str, str]:
     return f"page.{state}", f"page.{state}_more"
 
 
-def _while_waiting(page: PayPage, brand: str) -> tuple[str, str]:
-    """An attempt that can be opened, one that has to end first, or an answer that Stripe owes."""
+def _waiting_message_keys(page: PayPage, brand: str) -> tuple[str, str]:
+    """As `_message_keys`: the attempt can be opened, or has to end first, or Stripe's response is missing."""
     if page.action is PageAction.OPEN:
         return "page.waiting", f"page.waiting_more_{brand}"
-    again = page.until is not None and page.until < page.payment.expires_at
-    if again and page.payment.cancel_requested is None:
+    can_start_again = page.until is not None and page.until < page.payment.expires_at
+    if can_start_again and page.payment.cancel_requested is None:
         return "page.ending", f"page.ending_more_{brand}"
     return "page.settling", "page.settling_more"
 
 
-def _verb(page: PayPage) -> str:
-    """What the button does, in the words that its customer is bound by: money that is only reserved is not paid yet."""
-    begins = page.action is PageAction.PAY
-    return "reserve" if begins and page.payment.manual_capture else str(page.action)
+def _button_verb(page: PayPage) -> str:
+    """The verb in the button's message key. With a hold the customer reserves the money and does not pay yet."""
+    starts_attempt = page.action is PageAction.PAY
+    return "reserve" if starts_attempt and page.payment.manual_capture else str(page.action)
 
 
-def _seconds_to_turn(page: PayPage, now: datetime) -> int | None:
-    """How long an attempt can be opened: that this ends is no change of the state, so nobody tells the page."""
+def _reload_seconds(page: PayPage, now: datetime) -> int | None:
+    """Seconds until the attempt's link is no longer usable. The state does not change then, so no event is sent."""
     until = page.payment.attempt.link_usable_until if page.action is PageAction.OPEN else None
     return math.ceil((until - now).total_seconds()) if until else None
 
 
-def _paper(page: PayPage) -> str:
-    """What the paper about this payment is called; empty where there is none."""
+def _receipt_title(page: PayPage) -> str:
+    """The message key of the receipt's title; empty while nothing is received."""
     receipt = make_receipt(page.payment, page.shop)
     return "" if receipt is None else "receipt.title" if receipt.is_receipt else "receipt.confirmation"

@@ -1,4 +1,4 @@
-"""Reads what a sender sends, within bounds of size and time, and never so much at once that it fills the memory."""
+"""Reads request bodies, with limits on size, time and memory."""
 
 from __future__ import annotations
 
@@ -7,48 +7,48 @@ import asyncio
 from aiohttp import web
 
 MAX_BODY = 1024**2
-"""Bytes of a body; events and updates are some kilobytes."""
+"""The largest body, in bytes. Events and updates have some kilobytes."""
 
-SMALL = 64 * 1024
-LARGE_AT_ONCE = 32
-"""How many bodies that are, or may become, larger than `SMALL` are read at the same time, by all doors together."""
+SMALL_BODY = 64 * 1024
+MAX_LARGE_BODIES = 32
+"""How many bodies that may be larger than `SMALL_BODY` are read at once, in the whole process."""
 
 READ_SECONDS = 15.0
-AGAIN_SECONDS = 5
+RETRY_AFTER_SECONDS = 5
 
 
 class BodyReader:
-    """Reads bodies. Whoever finds too many large ones on their way is asked to come again, as the vendors do."""
+    """Reads bodies. While too many large ones are being read, another large one gets 503; Stripe and Telegram retry."""
 
-    def __init__(self, *, seconds: float = READ_SECONDS, large_at_once: int = LARGE_AT_ONCE) -> None:
-        """`seconds` is how long a sender may take for one."""
+    def __init__(self, *, seconds: float = READ_SECONDS, max_large_bodies: int = MAX_LARGE_BODIES) -> None:
+        """A client may take `seconds` for one body."""
         self._seconds = seconds
-        self._large_at_once = large_at_once
+        self._max_large = max_large_bodies
         self._large = 0
 
     async def read(self, request: web.Request) -> bytes:
-        """The raw bytes of a body.
+        """The raw bytes of the body.
 
         Raises:
-            web.HTTPException: 413 over `LARGEST`, 408 after `seconds`, 400 for one that breaks off, 503 for a large
-                one while there are too many.
+            web.HTTPException: 413 over `MAX_BODY`, 408 after `seconds`, 400 if it ends early, 503 if it may be large
+                while there are too many.
         """
         if (request.content_length or 0) > MAX_BODY:
             raise web.HTTPRequestEntityTooLarge(MAX_BODY)
         if _is_small(request):
-            came_whole = request.content.is_eof()  # with its headers, as nearly all do: nothing to wait for
-            return await (request.read() if came_whole else self._in_time(request))
-        if self._large >= self._large_at_once:
-            busy = web.HTTPServiceUnavailable(headers={"Retry-After": str(AGAIN_SECONDS)})
-            busy.force_close()  # or what is left of the body would still be read
+            is_complete = request.content.is_eof()  # it came with the headers, as nearly all do
+            return await (request.read() if is_complete else self._read_in_time(request))
+        if self._large >= self._max_large:
+            busy = web.HTTPServiceUnavailable(headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+            busy.force_close()  # otherwise aiohttp reads the rest of the body
             raise busy
         self._large += 1
         try:
-            return await self._in_time(request)
+            return await self._read_in_time(request)
         finally:
             self._large -= 1
 
-    async def _in_time(self, request: web.Request) -> bytes:
+    async def _read_in_time(self, request: web.Request) -> bytes:
         try:
             async with asyncio.timeout(self._seconds):
                 return await request.read()
@@ -61,6 +61,6 @@ class BodyReader:
 
 
 def _is_small(request: web.Request) -> bool:
-    """Whether it says so: without a length, or packed, it can become as large as any."""
+    """Whether its headers rule out a large body; without a length or compressed it can have any size."""
     length = request.content_length
-    return length is not None and length <= SMALL and "Content-Encoding" not in request.headers
+    return length is not None and length <= SMALL_BODY and "Content-Encoding" not in request.headers

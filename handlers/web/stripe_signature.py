@@ -1,4 +1,4 @@
-"""Whether Stripe sent it: the HMAC over the raw bytes, checked without the SDK and held against it by a test."""
+"""Verifies Stripe's signature: an HMAC over the raw bytes. A test compares it with the SDK's."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from collections.abc import Sequence
 from datetime import datetime
 
 TOLERANCE = 300
-"""Seconds that a signature may be old, or ahead of our clock; the first is Stripe's own default."""
+"""Seconds that a signature may be old, which is Stripe's default, or ahead of our clock."""
 
 
 class InvalidSignature(Exception):
-    """The signature is missing, malformed, too old or too new, or made with none of the secrets."""
+    """The signature is missing, malformed, too old, too new, or made with another secret."""
 
 
 def verify_signature(raw: bytes, header: str, secrets: Sequence[bytes], *, now: datetime) -> None:
-    """Return if `header` (`t=SECONDS,v1=HEX[,v1=HEX…]`) signs exactly these bytes with one of the secrets.
+    """Returns if `header` (`t=SECONDS,v1=HEX[,v1=HEX…]`) signs exactly these bytes with one of the secrets.
 
-    Other schemes than `v1` count for nothing. While a secret is replaced, Stripe sends one `v1` for each.
+    Schemes other than `v1` are ignored. While a secret is being rotated, Stripe sends a `v1` for each.
 
     Raises:
-        BadSignature: in every other case, with a reason that repeats nothing of what was sent.
+        InvalidSignature: in every other case; its reason contains nothing of the request.
     """
-    sent_at, signatures = _read(header)
+    sent_at, signatures = _parse(header)
     signed = b"%d." % sent_at + raw
-    valid = [hmac.digest(secret, signed, "sha256").hex().encode() for secret in secrets if secret]
-    if not any(hmac.compare_digest(ours, theirs) for ours in valid for theirs in signatures):
-        raise InvalidSignature("none of the signatures is made with one of the secrets")
+    expected = [hmac.digest(secret, signed, "sha256").hex().encode() for secret in secrets if secret]
+    if not any(hmac.compare_digest(ours, theirs) for ours in expected for theirs in signatures):
+        raise InvalidSignature("no signature is made with one of the secrets")
     if not now.timestamp() - TOLERANCE <= sent_at <= now.timestamp() + TOLERANCE:
         raise InvalidSignature("the signature's time is too far from ours")
 
 
-def _read(header: str) -> tuple[int, list[bytes]]:
+def _parse(header: str) -> tuple[int, list[bytes]]:
     """The header's time and its `v1` signatures."""
     if not header.isascii():
         raise InvalidSignature("the header is not ASCII")

@@ -1,4 +1,4 @@
-"""Takes Stripe's events in: believes the signature, keeps the event, answers 200, and decides nothing."""
+"""Stripe's webhook: verifies the signature, enqueues the event, answers 200."""
 
 from __future__ import annotations
 
@@ -19,45 +19,44 @@ from storage.job_queue import JobQueue
 
 log = logging.getLogger(__name__)
 
-Came = Callable[[str, float | None], None]
+OnStripeEvent = Callable[[str, float | None], None]
+"""Called for each request with its outcome, and the seconds since Stripe created the event (None: unknown).
 
-
-def nobody(outcome: str, lag: float | None) -> None:
-    """Nobody counts."""
+The outcome is stored, duplicate, ignored, rejected or unavailable.
+"""
 
 
 class StripeWebhook:
-    """`POST /stripe/webhook`. Neither Stripe nor Telegram is asked anything here: the event waits on the belt."""
+    """`POST /stripe/webhook`. It calls neither Stripe nor Telegram: a worker handles the event."""
 
     def __init__(
         self,
-        inbox: JobQueue,
+        queue: JobQueue,
         clock: Clock,
         body_reader: BodyReader,
         *,
         secrets: Sequence[str],
         livemode: bool,
-        came: Came = nobody,
+        on_event: OnStripeEvent,
     ) -> None:
-        """`secrets` may be several while one replaces another; with none everything is refused.
+        """There are several `secrets` while one is being rotated; with none, every request is rejected.
 
-        `livemode` is that of our key. `came` is told of each event what became of it and how many seconds after
-        Stripe's own time it came.
+        `livemode` is that of our key: events of the other mode are ignored.
         """
-        self._inbox = inbox
+        self._queue = queue
         self._clock = clock
         self._secrets = tuple(secret.encode() for secret in secrets)
         self._livemode = livemode
         self._body_reader = body_reader
-        self._came = came
+        self._on_event = on_event
         self._throttled_log = ThrottledLogger()
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Answer 200 once the event is committed, was there already, or is none of ours.
+        """Answers 200 once the event is committed, was stored before, or does not concern Kvit.
 
         Raises:
-            web.HTTPException: 400, 408, 413 or 503, and nothing is stored.
-            DatabaseUnavailable: nothing is stored; Stripe sends it again after a 503.
+            web.HTTPException: 400, 408, 413 or 503; nothing is stored.
+            DatabaseUnavailable: nothing is stored; after the 503 Stripe sends the event again.
         """
         raw = await self._body_reader.read(request)
         now = self._clock.now()
@@ -65,27 +64,27 @@ class StripeWebhook:
             verify_signature(raw, ",".join(request.headers.getall("Stripe-Signature", [])), self._secrets, now=now)
             event = events.parse_event(raw)
         except (InvalidSignature, InvalidEvent) as error:
-            self._throttled_log.warning(log, "refused what came to Stripe's webhook: %s", str(error))
-            self._came("rejected", None)
+            self._throttled_log.warning(log, "rejected a request to Stripe's webhook: %s", str(error))
+            self._on_event("rejected", None)
             raise web.HTTPBadRequest(text="This is not an event signed by Stripe.\n") from None
         try:
-            outcome = await self._keep(event, now) if self._concerns_us(event) else "ignored"
+            outcome = await self._enqueue(event, now) if self._is_relevant(event) else "ignored"
         except DatabaseUnavailable:
-            self._came("unavailable", None)
+            self._on_event("unavailable", None)
             raise
-        self._came(outcome, None if event.created is None else now.timestamp() - event.created)
-        return web.Response(text="kept\n")
+        self._on_event(outcome, None if event.created is None else now.timestamp() - event.created)
+        return web.Response(text="ok\n")
 
-    async def _keep(self, event: StripeEvent, now: datetime) -> str:
-        new = await self._inbox.enqueue(events.event_job(event), now=now)
-        return "stored" if new else "duplicate"
+    async def _enqueue(self, event: StripeEvent, now: datetime) -> str:
+        is_new = await self._queue.enqueue(events.event_job(event), now=now)
+        return "stored" if is_new else "duplicate"
 
-    def _concerns_us(self, event: StripeEvent) -> bool:
-        """Whether the event is of our mode and about what Kvit may have made; others are logged and let go."""
+    def _is_relevant(self, event: StripeEvent) -> bool:
+        """Whether the event is of our mode and may be about an intent of Kvit's. Other events are logged."""
         if event.livemode != self._livemode:
-            log.info("event %s (%s) is of the other mode, livemode %s", event.id, event.type, event.livemode)
+            log.info("ignored event %s (%s) of the other mode, livemode %s", event.id, event.type, event.livemode)
         elif not event.is_ours:
-            log.info("event %s (%s) is about nothing that Kvit made", event.id, event.type)
+            log.info("ignored event %s (%s), which is about no intent of Kvit's", event.id, event.type)
         else:
             return True
         return False

@@ -1,4 +1,4 @@
-"""Takes Telegram's updates in where it sends them: believes the secret, keeps the update, answers 200."""
+"""Telegram's webhook: compares the secret, enqueues the update, answers 200."""
 
 from __future__ import annotations
 
@@ -18,47 +18,47 @@ from storage.models.job import NewJob
 
 log = logging.getLogger(__name__)
 
-HEADER = "X-Telegram-Bot-Api-Secret-Token"
-MakeDraft = Callable[..., NewJob | None]
+TOKEN_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 (the name of a header)
+MakeUpdateJob = Callable[..., NewJob | None]
+"""Makes the job of an update from its parsed JSON and `raw=`; None if it has no `update_id`."""
 
 
 class TelegramWebhook:
-    """`POST /telegram/webhook`. Nobody is asked anything here: the update waits on the belt."""
+    """`POST /telegram/webhook`. It calls neither Stripe nor Telegram: a worker handles the update."""
 
     def __init__(
-        self, updates: JobQueue, clock: Clock, body_reader: BodyReader, *, secret: str, draft: MakeDraft
+        self, queue: JobQueue, clock: Clock, body_reader: BodyReader, *, secret: str, make_job: MakeUpdateJob
     ) -> None:
-        """`draft(update, raw=…)` makes the mail that keeps an update, or None where it has no `update_id`."""
-        self._updates = updates
+        self._queue = queue
         self._clock = clock
         self._body_reader = body_reader
         self._secret = secret.encode()
-        self._draft = draft
+        self._make_job = make_job
         self._throttled_log = ThrottledLogger()
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Answer 200 once the update is committed, or was there already.
+        """Answers 200 once the update is committed, or was stored before.
 
         Raises:
-            web.HTTPException: 400, 403, 408, 413 or 503, and nothing is stored.
-            DatabaseUnavailable: nothing is stored; Telegram sends it again after a 503.
+            web.HTTPException: 400, 403, 408, 413 or 503; nothing is stored.
+            DatabaseUnavailable: nothing is stored; after the 503 Telegram sends the update again.
         """
-        shown = request.headers.get(HEADER, "").encode(errors="replace")
-        if not hmac.compare_digest(shown, self._secret):
+        secret = request.headers.get(TOKEN_HEADER, "").encode(errors="replace")
+        if not hmac.compare_digest(secret, self._secret):
             self._throttled_log.warning(
-                log, "refused what came to Telegram's webhook: %s", "the secret is wrong or missing"
+                log, "rejected a request to Telegram's webhook: %s", "the secret is wrong or missing"
             )
             raise web.HTTPForbidden(text="This is not Telegram.\n")
         raw = await self._body_reader.read(request)
-        job = self._draft(_object(raw), raw=raw)
+        job = self._make_job(_parse(raw), raw=raw)
         if job is None:
             raise web.HTTPBadRequest(text="This is not an update.\n")
-        await self._updates.enqueue(job, now=self._clock.now())
-        return web.Response(text="kept\n")
+        await self._queue.enqueue(job, now=self._clock.now())
+        return web.Response(text="ok\n")
 
 
-def _object(raw: bytes) -> Any:
-    """The body's JSON; None where it is none, or none that we read."""
+def _parse(raw: bytes) -> Any:
+    """The body's JSON; None if it is not JSON, or nested too deeply."""
     try:
         return json.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Turns templates into pages: everything is escaped, and its one style and one script are allowed by hash."""
+"""Renders the templates. All values are escaped; the content security policy allows style and script by hash."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from handlers.i18n import LANGUAGE_NAMES, text
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_PAGES = Environment(
+_ENVIRONMENT = Environment(
     loader=FileSystemLoader(_TEMPLATES),
     autoescape=True,
     undefined=StrictUndefined,
@@ -22,17 +22,17 @@ _PAGES = Environment(
 )
 
 
-def _source(template: str) -> str:
-    """How the content security policy names what a template writes (CSP level 3, hash-source)."""
-    written = _PAGES.get_template(template).render().encode()
-    return f"'sha256-{base64.b64encode(hashlib.sha256(written).digest()).decode()}'"
+def hash_source(content: str) -> str:
+    """The source of a content security policy that allows exactly this inline style or script (CSP level 3)."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
-STYLE_SOURCE = _source("page.css")
-SCRIPT_SOURCE = _source("page.js")
+STYLE_SOURCE = hash_source(_ENVIRONMENT.get_template("page.css").render())
+SCRIPT_SOURCE = hash_source(_ENVIRONMENT.get_template("page.js").render())
 
 
 def render(template: str, language: str, **values: object) -> str:
-    """The page in that language; in a template `t(key, …)` says a sentence."""
-    page = _PAGES.get_template(template)
-    return page.render(language=language, languages=LANGUAGE_NAMES, t=partial(text, language), **values)
+    """The rendered page. In a template, `t(key, …)` is the message in the language."""
+    return _ENVIRONMENT.get_template(template).render(
+        language=language, languages=LANGUAGE_NAMES, t=partial(text, language), **values
+    )

@@ -191,7 +191,7 @@ async def test_where_nothing_may_be_copied_silently_the_link_is_copied_all_the_s
     await phone.get_by_role("button", name="Copy link").click()
     await expect(phone.get_by_role("button", name="Copied")).to_be_visible()
     await phone.evaluate("() => { document.execCommand = () => false; }")
-    await phone.locator(".quiet").click()
+    await phone.locator(".link-button").click()
     await expect(phone.get_by_role("textbox")).to_have_value(page_of(world))
 
 

@@ -67,7 +67,9 @@ async def test_what_is_not_ready_is_named_and_the_reason_stays_in_the_log(
 
 
 async def test_a_check_that_does_not_come_back_is_not_ready(clock: FakeClock) -> None:
-    operations = MonitoringRoutes(clock, Heartbeats(), {"database": endless, "schema": good}, check_seconds=0.01)
+    operations = MonitoringRoutes(
+        clock, Heartbeats(), {"database": endless, "schema": good}, check_timeout_seconds=0.01
+    )
     assert [await operations._passes(name) for name in ("database", "schema")] == [False, True]
 
 

@@ -129,4 +129,4 @@ async def test_log_context_of_a_job_does_not_leak_into_the_next(world: World, re
     assert get_contextvars() == {}
     async with world.http.post(f"{world.service.base}/stripe/webhook", data=b"{}") as answer:
         assert answer.status == 400
-    assert recorder.of("refused what came to Stripe's webhook")[0].keys() == {"request"}
+    assert recorder.of("rejected a request to Stripe's webhook")[0].keys() == {"request"}

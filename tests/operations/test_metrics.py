@@ -58,7 +58,7 @@ async def door(clock: FakeClock, token: str = "", host: str = "127.0.0.1") -> As
     async def page() -> bytes:
         return b"kvit_up 1\n"
 
-    operations = MonitoringRoutes(clock, Heartbeats(), {}, readings=page, token=token)
+    operations = MonitoringRoutes(clock, Heartbeats(), {}, metrics_page=page, token=token)
     app = web.Application()
     app.add_routes([web.get("/metrics", operations.metrics)])
     async with TestClient(TestServer(app, host=host)) as client:

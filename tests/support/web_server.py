@@ -102,11 +102,15 @@ class SomePages:
         return self.refunds
 
 
-class Deaf:
-    """A mailbox whose database cannot be reached."""
+class UnreachableQueue:
+    """A queue whose database cannot be reached."""
 
-    async def put(self, *drafts: object, now: datetime) -> int:
+    async def enqueue(self, *jobs: object, now: datetime) -> int:
         raise DatabaseUnavailable("database is locked")
+
+
+def ignore(outcome: str, lag: float | None) -> None:
+    """Counts no events."""
 
 
 def app(
@@ -123,10 +127,10 @@ def app(
 ) -> web.Application:
     """The whole site, with nothing behind those doors that are not given."""
     return make_app(
-        inbox=inbox,
+        events=inbox,
         updates=updates or inbox,
         update_secret=UPDATE_SECRET,
-        update_draft=partial(update_job, bot_id=4242),
+        make_update_job=partial(update_job, bot_id=4242),
         clock=clock,
         webhook_secrets=secrets,
         livemode=False,
@@ -134,10 +138,10 @@ def app(
         live_updates=live_updates or LiveUpdates((pages or NoPages()).find, clock),
         heartbeats=heartbeats or Heartbeats(),
         ready=ready or {},
-        **more,
+        **{"on_stripe_event": ignore} | more,
     )
 
 
 def doors(clock: Clock, pages: Pages | None = None, **more: Any) -> TestClient[web.Request, web.Application]:
     """A visitor of the site; nothing can be kept in it."""
-    return TestClient(TestServer(app(cast("JobQueue", Deaf()), clock, pages=pages, **more)))
+    return TestClient(TestServer(app(cast("JobQueue", UnreachableQueue()), clock, pages=pages, **more)))

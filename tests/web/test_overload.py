@@ -50,7 +50,7 @@ async def test_bad_signatures_by_the_hundred_hold_up_no_payment_and_are_one_line
     flood = asyncio.gather(*(forge() for _ in range(FLOOD)))
     await paid(world)
     assert set(await flood) == {400}
-    assert sum("refused what came to Stripe's webhook" in line for line in caplog.messages) == 1
+    assert sum("rejected a request to Stripe's webhook" in line for line in caplog.messages) == 1
 
 
 async def test_posts_to_a_page_by_the_hundred_hold_up_no_other_payment(clock: FakeClock, tmp_path: Path) -> None:

@@ -105,13 +105,13 @@ async def test_the_page_can_be_read_by_everybody(client: Client, pages: SomePage
 async def test_every_colour_of_both_themes_can_be_read(client: Client, pages: SomePages) -> None:
     page = await shown(client, pages, PAGE)
     light, dark = (
-        dict(re.findall(r"--(\w+):(#[0-9a-f]+)", block)) for block in re.findall(r":root\{[^}]*\}", page)[:2]
+        dict(re.findall(r"--([a-z-]+):(#[0-9a-f]+)", block)) for block in re.findall(r":root\{[^}]*\}", page)[:2]
     )
     for theme in (light, dark):
-        for front in ("ink", "soft", "good", "bad", "wait", "link", "act"):
-            for back in ("card", "tint", "back"):
+        for front in ("text", "muted", "success", "error", "warning", "link", "primary"):
+            for back in ("surface", "subtle", "background"):
                 assert _contrast(theme[front], theme[back]) >= 4.5, (front, back)
-        assert _contrast(theme["on"], theme["act"]) >= 4.5
+        assert _contrast(theme["on-primary"], theme["primary"]) >= 4.5
 
 
 PATHS = ["/p/a-token", *(f"/p/a-token/{leaf}" for leaf in ("state", "qr.svg", "qr.png", "receipt")), "/p/nobody"]

@@ -23,7 +23,7 @@ from storage.models.payment import AttemptStatus, CancellationReason, Origin, Pa
 from storage.models.shop import Shop
 from tests.pay_page.test_page_state import ATTEMPT, NOON, PAYMENT
 from tests.support.browser import barriers, page_at, sideways
-from tests.support.web_server import Deaf, SomePages, app
+from tests.support.web_server import SomePages, UnreachableQueue, app
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -99,7 +99,7 @@ class Fragile(SomePages):
 @pytest_asyncio.fixture(loop_scope="session")
 async def base(clock: FakeClock) -> AsyncIterator[str]:
     pages = Fragile(*(shown(name) for name in PAYMENTS))
-    site = app(cast("JobQueue", Deaf()), clock, pages=pages, public_url="https://pay.example.dk")
+    site = app(cast("JobQueue", UnreachableQueue()), clock, pages=pages, public_url="https://pay.example.dk")
     async with TestServer(site) as server:
         yield str(server.make_url("/p/"))
 

@@ -14,12 +14,12 @@ from aiohttp import ClientResponse, ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from bot.sandbox.shared.fake_clock import FakeClock
-from handlers.web.request_body import MAX_BODY, SMALL, BodyReader
+from handlers.web.request_body import MAX_BODY, SMALL_BODY, BodyReader
 from handlers.web.stripe_webhook import StripeWebhook
 from storage.database.database import Database
 from storage.job_queue import JobQueue
 from tests.support.evidence import eventually
-from tests.support.web_server import NEW, Deaf, app, event, raw, signed
+from tests.support.web_server import NEW, UnreachableQueue, app, event, ignore, raw, signed
 
 Client = TestClient[web.Request, web.Application]
 
@@ -73,7 +73,7 @@ async def test_a_body_of_a_mebibyte_is_taken(post: Post, inbox: JobQueue) -> Non
 
 
 async def test_without_a_database_stripe_is_asked_to_come_again(clock: FakeClock) -> None:
-    async with TestClient(TestServer(app(cast("JobQueue", Deaf()), clock))) as client:
+    async with TestClient(TestServer(app(cast("JobQueue", UnreachableQueue()), clock))) as client:
         header = signed(raw(), clock.now(), NEW)
         answer = await client.post("/stripe/webhook", data=raw(), headers={"Stripe-Signature": header})
         assert answer.status == 503
@@ -82,7 +82,7 @@ async def test_without_a_database_stripe_is_asked_to_come_again(clock: FakeClock
 
 
 async def test_a_sender_that_dribbles_is_cut_off(inbox: JobQueue, clock: FakeClock) -> None:
-    door = StripeWebhook(inbox, clock, BodyReader(seconds=0.05), secrets=[NEW], livemode=False)
+    door = StripeWebhook(inbox, clock, BodyReader(seconds=0.05), secrets=[NEW], livemode=False, on_event=ignore)
     slow = web.Application()
     slow.add_routes([web.post("/stripe/webhook", door.receive)])
     async with TestServer(slow) as server:
@@ -96,12 +96,12 @@ async def test_a_sender_that_dribbles_is_cut_off(inbox: JobQueue, clock: FakeClo
 
 
 @pytest.mark.parametrize(
-    "how", [f"Content-Length: {SMALL + 1}", "Transfer-Encoding: chunked", "Content-Encoding: gzip"]
+    "how", [f"Content-Length: {SMALL_BODY + 1}", "Transfer-Encoding: chunked", "Content-Encoding: gzip"]
 )
 async def test_of_large_bodies_only_a_few_are_read_at_once_and_small_ones_all_the_same(
     inbox: JobQueue, clock: FakeClock, how: str
 ) -> None:
-    door = StripeWebhook(inbox, clock, BodyReader(large_at_once=1), secrets=[NEW], livemode=False)
+    door = StripeWebhook(inbox, clock, BodyReader(max_large_bodies=1), secrets=[NEW], livemode=False, on_event=ignore)
     site = web.Application()
     site.add_routes([web.post("/stripe/webhook", door.receive)])
     length = "\r\nContent-Length: 100" if "gzip" in how else ""

@@ -17,7 +17,7 @@ from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.web.request_body import MAX_BODY
 from storage.database.database import Database
 from storage.job_queue import JobQueue
-from tests.support.web_server import UPDATE_SECRET, Deaf, app
+from tests.support.web_server import UPDATE_SECRET, UnreachableQueue, app
 from tests.support.world import OWNER, World, free_port, opened
 
 SECRET = {"X-Telegram-Bot-Api-Secret-Token": UPDATE_SECRET}
@@ -69,7 +69,7 @@ async def test_a_body_that_is_too_large_is_a_413(client: Client, updates: JobQue
 
 
 async def test_while_the_database_is_out_of_reach_telegram_is_asked_to_come_again(clock: FakeClock) -> None:
-    deaf = cast("JobQueue", Deaf())
+    deaf = cast("JobQueue", UnreachableQueue())
     async with TestClient(TestServer(app(deaf, clock))) as client:
         answer = await client.post("/telegram/webhook", json=UPDATE, headers=SECRET)
         assert answer.status == 503

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -17,6 +15,7 @@ from aiohttp.typedefs import Handler
 
 from bot.sandbox.demo.feed import Feed
 from bot.sandbox.demo.stack import DemoStack
+from handlers.web.templating import hash_source
 
 STATIC = Path(__file__).parent / "static"
 SCRIPTS = ("page.js", "chat.js", "controls.js")
@@ -122,7 +121,7 @@ def _build_page(market: DemoStack) -> tuple[str, dict[str, str]]:
     script = "".join((STATIC / name).read_text("utf-8") for name in SCRIPTS)
     page = (STATIC / "page.html").read_text("utf-8").replace("/*style*/", style).replace("/*script*/", script)
     policy = (
-        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; connect-src 'self'; "
+        f"default-src 'none'; style-src {hash_source(style)}; script-src {hash_source(script)}; connect-src 'self'; "
         f"img-src 'self' data:; frame-src {market.services.stripe.base} {market.service.base}; base-uri 'none'; "
         "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
     )
@@ -133,7 +132,3 @@ def _build_page(market: DemoStack) -> tuple[str, dict[str, str]]:
         "X-Content-Type-Options": "nosniff",
     }
     return page, headers
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
