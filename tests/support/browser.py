@@ -1,4 +1,4 @@
-"""A real browser for the tests of pages: Debian's Chromium, driven by Playwright, which brings none of its own."""
+"""A browser for tests of pages: Debian's Chromium, driven by Playwright."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ ARGUMENTS = [
 ]
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 PATIENCE = 60_000
-"""Milliseconds that a page may take for something on a busy machine."""
+"""Milliseconds that a step may take on a busy machine."""
 
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    """The browser; the test is skipped where there is none, and fails there if KVIT_BROWSER=required is set."""
+    """A running browser. Without one the test is skipped, or fails if KVIT_BROWSER=required is set."""
     if not CHROMIUM.exists():
-        words = f"there is no {CHROMIUM} here: apt-get install chromium"
-        pytest.fail(words) if os.environ.get("KVIT_BROWSER") == "required" else pytest.skip(words)
+        reason = f"there is no {CHROMIUM} here: apt-get install chromium"
+        pytest.fail(reason) if os.environ.get("KVIT_BROWSER") == "required" else pytest.skip(reason)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         try:
@@ -43,33 +43,33 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def page_at(browser: Browser, address: str, **settings: Any) -> AsyncIterator[Page]:
-    """A page of its own, without animations; what it complains about on the console fails the test."""
+    """A new page at `address`, without animations. Errors and warnings on its console fail the test."""
     context = await browser.new_context(**({"reduced_motion": "reduce"} | settings))
     context.set_default_timeout(PATIENCE)
     page = await context.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda said: complaints.append(said.text) if _is_complaint(said, address) else None)
+    page.on("console", lambda entry: complaints.append(entry.text) if _is_complaint(entry, address) else None)
     await page.goto(address)
     yield page
     assert not complaints, "\n".join(complaints)
     await context.close()
 
 
-def _is_complaint(said: ConsoleMessage, address: str) -> bool:
-    """Whether it comes from the page itself: not from a frame in it, nor from a tool that looks at it."""
-    return said.type in ("error", "warning") and said.location["url"].startswith(address)
+def _is_complaint(entry: ConsoleMessage, address: str) -> bool:
+    """Whether it is an error or a warning of the page itself: not of a frame in it, nor of axe."""
+    return entry.type in ("error", "warning") and entry.location["url"].startswith(address)
 
 
 async def barriers(page: Page) -> list[str]:
-    """What axe finds on the page as it stands, one line for each rule that is broken."""
-    found = await Axe().run(page, options={"runOnly": RULES})
+    """The accessibility rules that the page breaks now, according to axe, one line each."""
+    result = await Axe().run(page, options={"runOnly": RULES})
     return [
         f"{rule['id']}: {rule['help']}: {[node['html'][:120] for node in rule['nodes'][:3]]}"
-        for rule in found.response["violations"]
+        for rule in result.response["violations"]
     ]
 
 
 async def sideways(page: Page) -> int:
-    """By how many pixels the page is wider than its window."""
+    """By how many pixels the page is wider than the viewport."""
     return int(await page.evaluate("document.documentElement.scrollWidth - innerWidth"))

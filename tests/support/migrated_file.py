@@ -1,4 +1,4 @@
-"""A file with all tables, made once by the migrations and then copied: most tests begin where those have ended."""
+"""A migrated SQLite file. The migrations run once for each worker; tests get copies."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from tempfile import TemporaryDirectory
 
 from storage.database.database import Database
 
-_MADE: list[bytes] = []
+_migrated: list[bytes] = []
 
 
 async def lay_out(path: Path) -> None:
-    """Put an empty database of the newest version there, unless there is a file."""
+    """Creates an empty database with the newest schema at `path`, unless the file exists."""
     if path.exists():
         return
-    if not _MADE:
+    if not _migrated:
         with TemporaryDirectory() as folder:
             made = Path(folder) / "kvit.db"
             database = Database(f"sqlite:///{made}")
             await database.migrate()
             await database.close()
-            _MADE.append(made.read_bytes())
+            _migrated.append(made.read_bytes())
     path.touch(0o600)
-    path.write_bytes(_MADE[0])
+    path.write_bytes(_migrated[0])

@@ -1,4 +1,4 @@
-"""Both pretend services in this process on real time, and Kvit as a process of its own, for what only a process has."""
+"""Both fake vendors in this process, in real time, and Kvit as a process: for signals, exit codes, output and files."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ SERVE = ("bot", "serve")
 
 @dataclass
 class Outside:
-    """What is around the process; `environment` is all that it knows of it, `folder` where it runs and keeps its file.
+    """The vendors and files around a process. It runs in `folder`, keeps its database there, and gets `environment`.
 
-    Every process is killed at the end, if it did not end before.
+    Processes that still run at the end are killed.
     """
 
     stripe: FakeStripe
@@ -48,11 +48,11 @@ class Outside:
 
     @property
     def log(self) -> str:
-        """What all processes wrote to stderr."""
+        """What all processes wrote to stderr so far."""
         return (self.folder / "stderr").read_text()
 
     async def begin(self, *command: str, **environment: str) -> Process:
-        """Start `python -m command` and return at once."""
+        """Starts `python -m command` without waiting for it."""
         with (self.folder / "stderr").open("ab") as stderr:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-W", "error", "-m", *command),
@@ -65,64 +65,64 @@ class Outside:
         return process
 
     async def ready(self, *command: str, **environment: str) -> Process:
-        """Start it, and return once it says that it is ready."""
+        """Starts `command`, by default `serve`, and waits until it is ready."""
         process = await self.begin(*(command or SERVE), **environment)
         await self.is_ready(process)
         return process
 
     async def is_ready(self, process: Process) -> None:
-        """Return once it says so."""
+        """Waits until the process has printed that it is ready."""
         assert process.stdout is not None
         async with asyncio.timeout(PATIENCE):
             line = (await process.stdout.readline()).decode()
         assert line == f"Kvit is ready on {self.base}\n", (line, self.log)
 
     async def ended(self, process: Process) -> tuple[int, str]:
-        """The exit code and the rest of stdout, once it has ended."""
+        """Waits for the end of the process. Returns its exit code and the rest of stdout."""
         async with asyncio.timeout(PATIENCE):
             out, _ = await process.communicate()
         assert process.returncode is not None
         return process.returncode, out.decode()
 
     async def stopped(self, process: Process, by: signal.Signals = signal.SIGTERM) -> None:
-        """Tell it to end, and see that it does so in peace."""
+        """Sends a signal and checks that the process exits with 0 and prints nothing more."""
         process.send_signal(by)
         assert await self.ended(process) == (0, ""), self.log
 
     async def subscribe(self, *events: str) -> None:
-        """Have Stripe's events sent here, as the operator does once."""
+        """Creates the webhook endpoint at Stripe, as the operator does once."""
         await create_webhook_endpoint(self.stripe, self.base, *events)
 
     async def fault(self, base: str, method: str, how: str, *, when: str = "before", times: int = 1) -> None:
-        """Have the next calls of a method at Stripe or Telegram go wrong."""
+        """Makes the next calls of a method fail at Stripe or Telegram."""
         order = {"method": method, "nth": 1, "when": when, "how": how, "times": times}
         async with self.http.post(f"{base}/_control/faults", json=order) as answer:
             assert answer.status == 200, await answer.text()
 
     async def until(self, true: Callable[[], Any]) -> Any:
-        """Wait for something that shows at Telegram or at Stripe."""
+        """Waits for a condition that changes with the state of Telegram or Stripe. Returns its value."""
         return await self.telegram.wait_until(lambda _: true(), timeout=PATIENCE)
 
     async def message(self, contains: str, *, chat: int = OWNER, which: int | None = None) -> Json:
-        """The bot's newest message that says so now, or the one `which` once it does."""
+        """The newest message of the bot that contains `contains`, or message `which`, once its text contains it."""
 
         def find() -> Json | None:
-            there = self.telegram.state.chats[chat]
-            numbers = sorted(there.bot_message_ids, reverse=True) if which is None else [which]
-            messages = [there.messages[number] for number in numbers]
+            state = self.telegram.state.chats[chat]
+            ids = sorted(state.bot_message_ids, reverse=True) if which is None else [which]
+            messages = [state.messages[message_id] for message_id in ids]
             return next((message for message in messages if contains in message["text"]), None)
 
-        found: Json = await self.until(find)
-        return found
+        message: Json = await self.until(find)
+        return message
 
     async def approve(self, card: Json, answer: str = "authorize") -> None:
-        """The customer opens the link on the card and answers in the wallet: authorize, or fail."""
+        """Opens the link of a payment message as the customer, and answers in the wallet: `authorize` or `fail`."""
         link = button(card, "Pay")["url"]
         async with self.http.post(link, data={"answer": answer}, allow_redirects=False) as landed:
             assert landed.status == 303, await landed.text()
 
     async def ask(self, owners: list[int]) -> None:
-        """Each of them asks for money; return once Stripe has heard of all and, if it is slow, has not answered yet."""
+        """Sends `/pay` as each owner. Returns when Stripe has received all requests."""
         asked = len(self.created) + len(owners)
         for owner in owners:
             self.telegram.send(owner, owner, "/pay 149,50 Coffee")
@@ -130,11 +130,11 @@ class Outside:
 
     @property
     def created(self) -> list[RequestRecord]:
-        """The requests that reached Stripe to make an intent."""
+        """The requests to create an intent that reached Stripe."""
         return [r for r in self.stripe.store.requests if r.method == "POST" and r.path == "/v1/payment_intents"]
 
     async def all_paid(self, process: Process, owners: list[int], *, waiting: list[int]) -> None:
-        """What was asked by those who are `waiting` is paid, and then each has been paid once; the process is ended."""
+        """Pays the requests of `waiting`, checks that each owner was paid exactly once, and stops the process."""
         cards = [await self.message("Waiting for payment", chat=owner) for owner in waiting]
         await asyncio.gather(*(self.approve(card) for card in cards))
         for owner in owners:
@@ -145,27 +145,27 @@ class Outside:
         assert self.rows("SELECT DISTINCT status, amount_received FROM payments") == [("succeeded", 14950)]
 
     def tap(self, message: Json, label: str) -> str:
-        """The owner presses a button; returns the query's id."""
+        """Presses a button as the owner. Returns the id of the callback query."""
         return self.telegram.press_button(message["message_id"], OWNER, button(message, label)["callback_data"], OWNER)
 
     def sent(self, contains: str = "") -> list[TranscriptEntry]:
-        """Every message that the bot posted (not the edits) whose first words were these."""
+        """The messages sent so far, without edits, whose text contains `contains`."""
         return [e for e in self.telegram.transcript if e.method == "sendMessage" and contains in e.params["text"]]
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """What the database says."""
+        """The result of a query of the database."""
         with closing(sqlite3.connect(self.folder / "kvit.db")) as db:
             return db.execute(query).fetchall()
 
     async def drained(self) -> None:
-        """Wait until the process has nothing left to do; its boxes are in its file, so nobody can ring a bell here."""
+        """Waits until no job is pending. It polls: another process changes the queue."""
         async with asyncio.timeout(PATIENCE):
             while self.rows("SELECT 1 FROM jobs WHERE state = 'pending'"):
                 await asyncio.sleep(0.02)
         assert self.rows("SELECT kind, reason FROM jobs WHERE state = 'dead'") == []
 
     async def end(self) -> None:
-        """Kill whatever still runs."""
+        """Kills the processes that still run."""
         for process in self.processes:
             with suppress(ProcessLookupError):
                 process.kill()
@@ -174,7 +174,7 @@ class Outside:
 
 @asynccontextmanager
 async def outside(folder: Path, **settings: str) -> AsyncIterator[Outside]:
-    """Both services running and nobody else; `settings` are Kvit's, as in the environment."""
+    """Both vendors, and no process yet. `settings` go to the environment of each process."""
     folder.mkdir(exist_ok=True)
     clock, port = FakeClock(), free_port()
     stripe, telegram = FakeStripe(clock), FakeTelegram(clock, owner_id=OWNER, flood_control=False)
@@ -182,13 +182,13 @@ async def outside(folder: Path, **settings: str) -> AsyncIterator[Outside]:
     inherited = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
     await stripe.start()
     await telegram.start()
-    given = environment(stripe, telegram) | {
+    own = environment(stripe, telegram) | {
         "PYTHONPATH": str(ROOT),
         "OWNER_IDS": str(OWNER),
         "PORT": str(port),
     }
     async with aiohttp.ClientSession() as http:
-        world = Outside(stripe, telegram, http, folder, port, inherited | given | settings)
+        world = Outside(stripe, telegram, http, folder, port, inherited | own | settings)
         try:
             yield world
         finally:

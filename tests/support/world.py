@@ -1,4 +1,4 @@
-"""The whole of Kvit between its pretend halves, over real HTTP, on a clock that only the test turns."""
+"""A running service between a fake Stripe and a fake Telegram, over real HTTP, on a clock that only tests advance."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ Json = dict[str, Any]
 BRISK = 1_000_000
 OWNER = 70_010_001
 PATIENCE = 60
-"""Real seconds that anything may take on a busy machine: only what never comes fails."""
+"""Real seconds that a step may take on a busy machine. Only what never happens fails."""
 
 
 @dataclass
 class World:
-    """`service` is running; `stop` and `begin` let it die and live again on the same database."""
+    """`service` is running. `stop` and `begin` restart it on the same database."""
 
     stripe: FakeStripe
     telegram: FakeTelegram
@@ -45,11 +45,11 @@ class World:
 
     @property
     def database(self) -> Path:
-        """The database's file."""
+        """The database file."""
         return Path(self.settings.database_url.removeprefix("sqlite:///"))
 
     async def begin(self) -> None:
-        """Start another service on the same database."""
+        """Starts a new service on the same database."""
         self.service = Service(
             self.settings,
             self.clock,
@@ -59,70 +59,71 @@ class World:
         await self.service.start()
 
     async def stop(self) -> None:
-        """Stop the service, as SIGTERM would."""
+        """Stops the service as SIGTERM does."""
         await self.service.stop()
 
     def say(self, text: str, *, by: int = OWNER, chat: int | None = None, reply_to: int | None = None) -> int:
-        """Somebody writes a message; returns its id."""
+        """Sends a message as a person. Returns its id."""
         return self.telegram.send(chat or by, by, text, reply_to)
 
     def tap(self, message: Json, label: str, *, by: int = OWNER) -> str:
-        """Somebody presses the button of a message that says `label`; returns the query's id."""
+        """Presses the button of a message whose label contains `label`. Returns the id of the callback query."""
         return self.telegram.press_button(
             message["message_id"], by, button(message, label)["callback_data"], message["chat"]["id"]
         )
 
     async def answer(self, query_id: str) -> str:
-        """The toast or alert that a tap was answered with."""
-        found = await self.telegram.wait_until(lambda t: t.state.callback_queries[query_id].answer)
-        return str(found.get("text", ""))
+        """The toast or alert that answered a tap."""
+        answer = await self.telegram.wait_until(lambda t: t.state.callback_queries[query_id].answer)
+        return str(answer.get("text", ""))
 
     async def card(self, contains: str, *, chat: int = OWNER, but: str | None = None) -> Json:
-        """The bot's newest message in a chat that says `contains` (and not `but`), once there is one."""
+        """The newest message of the bot in a chat that contains `contains` and not `but`, once there is one."""
 
         def find(telegram: FakeTelegram) -> Json | None:
             messages = telegram.state.chats[chat].messages.values() if chat in telegram.state.chats else ()
-            mine = [m for m in messages if m["message_id"] in telegram.state.chats[chat].bot_message_ids]
-            said = [m for m in mine if "text" in m]
-            fitting = [m for m in said if contains in m["text"] and (but is None or but not in m["text"])]
-            return fitting[-1] if fitting else None
+            sent = [
+                m for m in messages if m["message_id"] in telegram.state.chats[chat].bot_message_ids and "text" in m
+            ]
+            matches = [m for m in sent if contains in m["text"] and (but is None or but not in m["text"])]
+            return matches[-1] if matches else None
 
         return await self.telegram.wait_until(find, timeout=PATIENCE)
 
     def sent(self, contains: str = "") -> list[TranscriptEntry]:
-        """Every message that the bot posted so far (not the edits) that says so."""
+        """The messages sent so far, without edits, whose text contains `contains`."""
         return [e for e in self.telegram.transcript if e.method == "sendMessage" and contains in e.params["text"]]
 
     def intent(self, number: int = -1) -> Json:
-        """One of the intents at Stripe, the newest unless told otherwise."""
+        """An intent at Stripe, by default the newest."""
         return list(self.stripe.store.intents.values())[number]
 
     async def decide(self, what: str, number: int = -1, **body: Any) -> None:
-        """The customer approves, declines or lets lapse the open attempt of an intent."""
+        """Ends the active attempt of an intent as the customer does: approve, decline or expire."""
         await self.control("stripe", f"intents/{self.intent(number)['id']}/{what}", body)
 
-    async def control(self, whose: str, path: str, body: Json) -> Any:
-        """Ask a control route of `stripe` or `telegram`."""
-        base = self.stripe.base if whose == "stripe" else self.telegram.base
+    async def control(self, vendor: str, path: str, body: Json) -> Any:
+        """Calls a control route of `stripe` or `telegram`. Returns the JSON of the response."""
+        base = self.stripe.base if vendor == "stripe" else self.telegram.base
         async with self.http.post(f"{base}/_control/{path}", json=body) as answer:
             assert answer.status == 200, await answer.text()
             return await answer.json()
 
     def advance(self, seconds: float) -> None:
-        """Turn the one clock of all three."""
+        """Advances the clock that the service and both vendors share."""
         self.clock.advance(seconds)
         self.stripe.state.timers.run_due()
 
     async def until(self, true: Callable[[], Any]) -> Any:
-        """Wait for something that shows in the chat or at Telegram."""
+        """Waits for a condition that changes with the chat or with another state of Telegram. Returns its value."""
         return await self.telegram.wait_until(lambda _: true(), timeout=PATIENCE)
 
 
 def free_port() -> int:
-    """A port that stays the same when the service begins again, as Stripe's webhooks expect.
+    """A port that the service keeps across restarts, as Stripe's webhooks expect.
 
-    Nobody is given it while the service is down: clients get theirs from 32768 on, each of the processes that play the
-    suite side by side (pytest-xdist) has a thousand of its own, and of these each comes round again last.
+    No other process gets it while the service is down: client ports begin at 32768, each pytest-xdist worker has a
+    range of 1,000, and a port of the range is used again only after all others.
     """
     for port in islice(_ports(), 100):
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
@@ -132,7 +133,7 @@ def free_port() -> int:
 
 @cache
 def _ports() -> Iterator[int]:
-    """The ports of this process in an order of its own, round and round."""
+    """The ports of this process in random order, endlessly."""
     first = 15_000 + 1_000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw15")[2:]) % 16)
     return cycle(random.SystemRandom().sample(range(first, first + 1_000), 1_000))
 
@@ -144,7 +145,7 @@ def button(message: Json, label: str) -> Json:
 
 
 def labels(message: Json) -> list[str]:
-    """The labels of all buttons of a message, with plain spaces."""
+    """The labels of all buttons of a message. No-break spaces become spaces."""
     return [
         b["text"].replace("\u00a0", " ")
         for row in message.get("reply_markup", {}).get("inline_keyboard", [])
@@ -153,8 +154,8 @@ def labels(message: Json) -> list[str]:
 
 
 async def installed(stripe: FakeStripe, telegram: FakeTelegram, folder: Path, **settings: Any) -> Settings:
-    """Start both, and give the settings of a Kvit between them; `settings` are written as in the environment."""
-    given: Json = {
+    """Starts both vendors. Returns settings for a service between them; `settings` override them."""
+    defaults: Json = {
         "stripe_api_base": await stripe.start(),
         "telegram_api_base": await telegram.start(),
         "telegram_bot_token": telegram.token,
@@ -165,7 +166,7 @@ async def installed(stripe: FakeStripe, telegram: FakeTelegram, folder: Path, **
         "port": free_port(),
     }
     await lay_out(folder / "kvit.db")
-    return make_settings(**(given | settings))
+    return make_settings(**(defaults | settings))
 
 
 @asynccontextmanager
@@ -177,13 +178,13 @@ async def opened(
     overrides: AdapterOverrides | None = None,
     **settings: Any,
 ) -> AsyncIterator[World]:
-    """Everything running; without `webhooks` no event reaches Kvit. `settings` are Kvit's, as in the environment."""
+    """A world with a running service. Without `webhooks`, Stripe sends it no events. `settings`: see `installed`."""
     stripe, telegram = FakeStripe(clock), FakeTelegram(clock, owner_id=OWNER, flood_control=False)
     secret = stripe.webhook_secret if webhooks else ""
-    chosen = await installed(stripe, telegram, folder, **{"stripe_webhook_secrets": secret, **settings})
+    installed_settings = await installed(stripe, telegram, folder, **{"stripe_webhook_secrets": secret, **settings})
     async with aiohttp.ClientSession() as http:
-        service = Service(chosen, clock)
-        world = World(stripe, telegram, clock, chosen, http, service, overrides)
+        service = Service(installed_settings, clock)
+        world = World(stripe, telegram, clock, installed_settings, http, service, overrides)
         try:
             await world.begin()
             if webhooks:
