@@ -246,7 +246,7 @@ class _Thread:
 
     def _connect(self) -> sqlite3.Connection:
         """Open the file; transactions begin only where this module begins them (`isolation_level=None`)."""
-        raw = sqlite3.connect(self._path, timeout=self._busy_seconds, isolation_level=None)
+        raw = sqlite3.connect(self._path, timeout=self._busy_seconds, isolation_level=None, factory=_Connection)
         try:
             _apply_pragmas(raw, self._settings)
         except BaseException:
@@ -255,6 +255,24 @@ class _Thread:
         engine = sa.create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool, hide_parameters=True)
         self._connection = engine.connect()
         return raw
+
+
+class _Connection(sqlite3.Connection):
+    """Can end its statements: one whose rows were not all read keeps its snapshot beyond the transaction."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._cursors: list[sqlite3.Cursor] = []
+
+    def cursor(self, *args: Any) -> Any:
+        cursor = super().cursor(*args)
+        self._cursors.append(cursor)
+        return cursor
+
+    def close_cursors(self) -> None:
+        """End all statements; unread rows are lost."""
+        while self._cursors:
+            self._cursors.pop().close()
 
 
 def _apply_pragmas(raw: sqlite3.Connection, settings: dict[str, Any]) -> None:
@@ -270,8 +288,8 @@ def _close(connection: sa.Connection) -> None:
     connection.close()
 
 
-def _raw(connection: sa.Connection) -> sqlite3.Connection:
-    return cast("sqlite3.Connection", connection.connection.driver_connection)
+def _raw(connection: sa.Connection) -> _Connection:
+    return cast("_Connection", connection.connection.driver_connection)
 
 
 def _read(connection: sa.Connection, unit: Callable[[sa.Connection], T]) -> T:
@@ -309,7 +327,7 @@ def _write(connection: sa.Connection, batch: list[_PendingUnit]) -> list[Any]:
         _roll_back(connection, raw)
 
 
-def _begin(connection: sa.Connection, statement: str) -> sqlite3.Connection:
+def _begin(connection: sa.Connection, statement: str) -> _Connection:
     """Begin for SQLAlchemy, which then refuses a second beginning within the unit, and for SQLite."""
     raw = _raw(connection)
     raw.execute(statement)
@@ -317,14 +335,16 @@ def _begin(connection: sa.Connection, statement: str) -> sqlite3.Connection:
     return raw
 
 
-def _commit(connection: sa.Connection, raw: sqlite3.Connection) -> None:
+def _commit(connection: sa.Connection, raw: _Connection) -> None:
     """Commit for SQLAlchemy, and for SQLite, which began without SQLAlchemy's knowledge."""
+    raw.close_cursors()
     connection.commit()
     raw.commit()
 
 
-def _roll_back(connection: sa.Connection, raw: sqlite3.Connection) -> None:
+def _roll_back(connection: sa.Connection, raw: _Connection) -> None:
     """End what is still open: nothing after a commit, but a COMMIT that failed leaves the transaction open."""
+    raw.close_cursors()
     connection.rollback()
     raw.rollback()
 
