@@ -38,7 +38,10 @@ class Database:
         self._events: dict[str, asyncio.Event] = {}
         self._listeners: list[Callable[[str], None]] = []
         self.is_writable = True
-        """Whether the last write succeeded: a full disk can still be read."""
+        """Whether the last write succeeded: a full disk can still be read.
+
+        Only a write that changed a row counts as a success: an empty transaction succeeds on a full disk, too.
+        """
 
     async def write(self, fn: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `fn(connection, ...)` as one transaction: committed when it returns, rolled back when it raises.
@@ -53,18 +56,24 @@ class Database:
         _refuse_coroutine(fn)
 
         calls: list[Callable[[], object]] = []
+        changed_rows = 0
 
         def unit(connection: sa.Connection) -> T:
+            nonlocal changed_rows
             connection.info[_AFTER_COMMIT] = calls
-            return fn(connection, *args, **kwargs)
+            before = sqlite.count_changes(connection)
+            result = fn(connection, *args, **kwargs)
+            changed_rows = sqlite.count_changes(connection) - before
+            return result
 
-        def schedule_calls() -> None:
+        def on_commit() -> None:
+            self.is_writable = self.is_writable or changed_rows > 0
             loop = asyncio.get_running_loop()
             for call in calls:
                 loop.call_soon(call)  # the loop reports one that raises; here it would fail the rest of the batch
 
         try:
-            return cast("T", await self._engine.write(unit, schedule_calls))
+            return cast("T", await self._engine.write(unit, on_commit))
         except DatabaseUnavailable:
             self.is_writable = False
             raise
@@ -113,10 +122,6 @@ class Database:
         except DatabaseUnavailable:
             return False
         return self.is_writable
-
-    def mark_writable(self) -> None:
-        """Record that a row was surely written: a transaction that changes nothing succeeds on a full disk as well."""
-        self.is_writable = True
 
     async def has_current_schema(self) -> bool:
         """Whether the database can be read and its tables have the version of this program."""

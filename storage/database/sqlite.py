@@ -327,6 +327,11 @@ def _write(connection: sa.Connection, batch: list[_PendingUnit]) -> list[Any]:
         _roll_back(connection, raw)
 
 
+def count_changes(connection: sa.Connection) -> int:
+    """The number of rows that this connection has inserted, updated or deleted since it was opened."""
+    return _raw(connection).total_changes
+
+
 def _begin(connection: sa.Connection, statement: str) -> _Connection:
     """Begin for SQLAlchemy, which then refuses a second beginning within the unit, and for SQLite."""
     raw = _raw(connection)
