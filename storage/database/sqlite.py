@@ -209,6 +209,7 @@ class _Thread:
         self._opening: asyncio.Task[aiosqlite.Connection] | None = None
         self._thread: aiosqlite.Connection | None = None
         self._connection: sa.Connection | None = None
+        self._error: Exception | None = None
 
     async def run(self, work: Callable[[sa.Connection, Any], T], argument: Any) -> T:
         """Call `work(connection, argument)` on the thread. Once begun it is finished, even if the caller is cancelled.
@@ -241,8 +242,26 @@ class _Thread:
         return await asyncio.shield(self._opening)
 
     async def _start(self) -> aiosqlite.Connection:
-        self._thread = await aiosqlite.Connection(self._connect, iter_chunk_size=64)
-        return self._thread
+        opening = aiosqlite.Connection(self._try_to_connect, iter_chunk_size=64)
+        opening._thread.daemon = True  # as SQLAlchemy does: a database that is not closed keeps no program from its end
+        thread = await opening
+        error, self._error = self._error, None
+        if error is not None:
+            await thread.close()
+            raise error
+        self._thread = thread
+        return thread
+
+    def _try_to_connect(self) -> sqlite3.Connection:
+        """Open the file, or a stand-in and keep the error.
+
+        aiosqlite does not wait for the thread of a connection that raised, which then outlives the event loop.
+        """
+        try:
+            return self._connect()
+        except Exception as error:
+            self._error = error
+            return sqlite3.connect(":memory:")
 
     def _connect(self) -> sqlite3.Connection:
         """Open the file; transactions begin only where this module begins them (`isolation_level=None`)."""
