@@ -120,14 +120,14 @@ class SqliteEngine:
             DatabaseUnavailable: nothing was written.
             ValueError: a row would refer to a row that is gone; nothing was written.
         """
-        create(self._path)
-        thread = _Thread(self._path, self._busy_seconds, _SETTINGS | {"foreign_keys": 0})
-        try:
-            async with self._write_lock:
-                self._check_open()
+        async with self._write_lock:
+            self._check_open()
+            create(self._path)
+            thread = _Thread(self._path, self._busy_seconds, _SETTINGS | {"foreign_keys": 0})
+            try:
                 return await thread.run(_migrate, unit)
-        finally:
-            await thread.close()
+            finally:
+                await thread.close()
 
     async def close(self) -> None:
         """Finish what is pending and close all connections; a second call does nothing."""
