@@ -147,6 +147,16 @@ async def migrate(path: str) -> None:
     await db.close()
 
 
+@program
+async def end_without_closing(path: str, error: str) -> None:
+    """Use the database and end by an error without closing it."""
+    db = Database(f"sqlite:///{path}")
+    await db.migrate()
+    await db.write(increment)
+    await db.read(setting_names)
+    raise {"SystemExit": SystemExit, "KeyError": KeyError}[error](7)
+
+
 def upgrade_to_newer(tx: sa.Connection, folder: str) -> None:
     """Run the program's steps and then those in `folder`, as a newer program would."""
     config = Config(attributes={"connection": tx})
