@@ -120,8 +120,8 @@ async def fill_the_disk_at_commit(path: str) -> None:
 
 
 @program
-async def migrate_until_killed(path: str, statements: str, newer_versions: str = "") -> None:
-    """Migrate, and die after so many statements; `newer_versions` is a folder with further steps."""
+async def migrate_until_killed(path: str, statements: str, version: str) -> None:
+    """Migrate to this program's version or to the `next` one, and die after so many statements that write."""
     left = int(statements)
 
     @sa.event.listens_for(sa.Engine, "after_cursor_execute")
@@ -132,10 +132,7 @@ async def migrate_until_killed(path: str, statements: str, newer_versions: str =
             os.kill(os.getpid(), signal.SIGKILL)
 
     db = Database(f"sqlite:///{path}")
-    if newer_versions:
-        await db.run_migration(lambda tx: upgrade_to_newer(tx, newer_versions))
-    else:
-        await db.migrate()
+    await (db.run_migration(upgrade_to_next_version) if version == "next" else db.migrate())
     await db.close()
 
 
@@ -157,12 +154,12 @@ async def end_without_closing(path: str, error: str) -> None:
     raise {"SystemExit": SystemExit, "KeyError": KeyError}[error](7)
 
 
-def upgrade_to_newer(tx: sa.Connection, folder: str) -> None:
-    """Run the program's steps and then those in `folder`, as a newer program would."""
+def upgrade_to_next_version(tx: sa.Connection) -> None:
+    """Run the steps of this program and then the made-up one, as a newer program would."""
     config = Config(attributes={"connection": tx})
     config.set_main_option("script_location", "storage:migrations")
     config.set_main_option("path_separator", "newline")
-    config.set_main_option("version_locations", f"storage:migrations/versions\n{folder}")
+    config.set_main_option("version_locations", "storage:migrations/versions\ntests.storage:next_version")
     alembic.upgrade(config, "head")
 
 
