@@ -18,7 +18,7 @@ from storage.database import sqlite
 from storage.database.database import Database
 from storage.job_queue import JobQueue, move_ordering_key
 from storage.models.job import DeadLetter, Done, Job, NewJob, Outcome, Retry, Snooze
-from tests.storage.units_of_work import TIMEOUT, Pause, add_setting, setting_names
+from tests.storage.units_of_work import TIMEOUT, Pause, add_done_jobs, add_setting, setting_names
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -313,7 +313,7 @@ async def test_claim_takes_no_more_steps_when_thousands_of_jobs_are_done_or_wait
         db = Database(f"sqlite:///{tmp_path}/{size}.db")
         await db.migrate()
         queue = JobQueue(db, "inbox")
-        await db.write(add_done_jobs, size)
+        await db.write(add_done_jobs, "inbox", size)
         await queue.enqueue(*(new_job(f"{number}") for number in range(size)), now=NOW)
         steps[size] = vm_steps(db.path, sqlite.CLAIM) + vm_steps(db.path, sqlite.NEXT_DUE)
         await db.close()
@@ -385,14 +385,3 @@ def vm_steps(path: Path, statement: str) -> int:
     connection.rollback()
     connection.close()
     return taken
-
-
-def add_done_jobs(tx: sa.Connection, number: int) -> None:
-    """Insert so many finished jobs."""
-    insert = """
-        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
-        INSERT INTO jobs (queue, key, ordering_key, kind, payload, created_at, scheduled_at, attempts, state, reason,
-            finished_at)
-        SELECT 'inbox', 'old' || i, 'old' || i, 'k', x'', 1, 1, 0, 'done', '', 1 FROM n
-    """
-    tx.exec_driver_sql(insert, (number,))
