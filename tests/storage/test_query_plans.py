@@ -1,17 +1,15 @@
-"""Every statement that a day of a shop brings finds its rows by an index, however much was sold before."""
+"""Every statement of a day in a shop finds its rows by an index, however many payments there are."""
 
 from __future__ import annotations
 
 import re
 import sqlite3
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-import storage.driver
+import sqlalchemy as sa
 
 from bot.app import Service
 from bot.sandbox.shared.fake_clock import FakeClock
@@ -33,22 +31,22 @@ SMALL = frozenset(
         "sqlite_schema",
     }
 )
-"""Tables with a row for each shop, person or chat: they do not grow with what is sold."""
+"""Tables with a row for each shop, person or chat: they do not grow with the payments."""
 
 SHORT = frozenset(
     {
         "ix_payments_next_check_at",
         "ix_payments_open",
         "uq_attempts_one_running",
-        "ix_refunds_look_at",
+        "ix_refunds_next_check_at",
         "ix_jobs_pending",
         "ix_jobs_dead",
     }
 )
-"""Indexes that hold only what is under way; one of all that was ever paid is not among them."""
+"""Indexes that hold only what is in progress; none of them holds every payment."""
 
 BOUNDED = frozenset({"heads", "anon_1"})
-"""What a LIMIT, or the number of lanes in which something waits, keeps short."""
+"""Sets of rows that a LIMIT, or the number of ordering keys with pending jobs, keeps short."""
 
 COUNTED = {
     "SELECT payments.status, payments.currency, count(*) AS count_1 FROM payments GROUP BY": "metrics, once a minute",
@@ -60,42 +58,44 @@ SCAN = re.compile(r"SCAN (?!\d+ CONSTANT)(?P<table>\w+)(?: USING (?:COVERING )?I
 
 
 @contextmanager
-def statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
-    """All that Kvit asks of SQLite by connections that it makes meanwhile, with the values that were bound."""
-    heard: set[str] = set()
-    connect = sqlite3.connect
+def recorded_statements() -> Iterator[dict[str, Any]]:
+    """Every statement that SQLAlchemy gives to SQLite within the block, with parameters it was run with."""
+    statements: dict[str, Any] = {}
 
-    def listening(*arguments: Any, **more: Any) -> sqlite3.Connection:
-        connection: sqlite3.Connection = connect(*arguments, **more)
-        if sys._getframe(1).f_globals["__name__"] == storage.driver.__name__:
-            connection.set_trace_callback(heard.add)
-        return connection
+    def record(
+        connection: object, cursor: object, statement: str, parameters: Any, context: object, many: bool
+    ) -> None:
+        statements[statement] = parameters[0] if many else parameters
 
-    with monkeypatch.context() as patch:
-        patch.setattr(sqlite3, "connect", listening)
-        yield heard
+    sa.event.listen(sa.Engine, "before_cursor_execute", record)
+    try:
+        yield statements
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", record)
 
 
-async def test_no_statement_reads_a_growing_table_from_end_to_end(
-    clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_no_statement_scans_a_table_that_grows_with_the_payments(clock: FakeClock, tmp_path: Path) -> None:
     port = free_port()
-    with statements(monkeypatch) as heard:
+    with recorded_statements() as recorded:
         async with opened(clock, tmp_path, port=port, public_url=f"http://127.0.0.1:{port}") as world:
-            heard.clear()  # the migrations read whole tables, and may
-            await a_day(world)
-    asked = {said for said in heard if re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)", said, re.IGNORECASE)}
-    assert len({LITERAL.sub("?", said) for said in asked}) > 100
-    assert slow(world.database, asked) == {}
+            recorded.clear()  # the migrations scan whole tables, and may
+            await day_in_a_shop(world)
+    statements = {
+        statement: parameters
+        for statement, parameters in recorded.items()
+        if re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)", statement, re.IGNORECASE)
+    }
+    assert len({LITERAL.sub("?", statement) for statement in statements}) > 100
+    assert scans(world.database, statements) == {}
 
 
-async def a_day(world: World) -> None:
-    """Most of what can happen to a shop: sales, money that goes back, people, pages, troubles and lists."""
+async def day_in_a_shop(world: World) -> None:
+    """Most of what can happen to a shop: payments, refunds, people, pages, faults and lists."""
     await open_shop(world)
-    await sales(world)
-    await money_back(world)
-    for said in ("/open", "/status", "/log", "/log tea", "/team", "/settings", "/again", "/help", "/id"):
-        await reply(world, world.say(said, by=ADMIN, chat=GROUP), chat=GROUP)
+    await request_payments(world)
+    await refund_payments(world)
+    for text in ("/open", "/status", "/log", "/log tea", "/team", "/settings", "/again", "/help", "/id"):
+        await reply(world, world.say(text, by=ADMIN, chat=GROUP), chat=GROUP)
     world.say("/pay 12", by=STRANGER, chat=GROUP)
     world.say("/invite merchant", by=ADMIN, chat=ADMIN)
     query = (await world.control("telegram", "inline", {"from_id": MERCHANT, "query": "125 Tea"}))["inline_query_id"]
@@ -114,11 +114,13 @@ async def a_day(world: World) -> None:
     await rest(world)
 
 
-async def sales(world: World) -> None:
-    """A request that is canceled, one that lapses, one whose name is misread, and a hold that is taken."""
-    card = await reply(world, world.say("/pay 125 Tea", by=MERCHANT, chat=GROUP), "Waiting for payment", chat=GROUP)
-    await reply(world, world.say(f"/status {ref_of(card)}", by=MERCHANT, chat=GROUP), chat=GROUP)
-    world.say(f"/cancel {ref_of(card)}", by=MERCHANT, chat=GROUP)
+async def request_payments(world: World) -> None:
+    """A payment that is canceled, one that expires, one whose amount is ambiguous, and a hold that is captured."""
+    payment_message = await reply(
+        world, world.say("/pay 125 Tea", by=MERCHANT, chat=GROUP), "Waiting for payment", chat=GROUP
+    )
+    await reply(world, world.say(f"/status {ref_of(payment_message)}", by=MERCHANT, chat=GROUP), chat=GROUP)
+    world.say(f"/cancel {ref_of(payment_message)}", by=MERCHANT, chat=GROUP)
     await told(world, "Canceled", GROUP)
     await reply(world, world.say("/pay 1.234 Lamp", by=MERCHANT, chat=GROUP), chat=GROUP)
     await reply(world, world.say("/pay 40 Tea", by=MERCHANT, chat=GROUP), "Waiting for payment", chat=GROUP)
@@ -128,8 +130,8 @@ async def sales(world: World) -> None:
     await told(world, "Take")
 
 
-async def money_back(world: World) -> None:
-    """A sale that is refunded by hand and in part, fails later, and is disputed."""
+async def refund_payments(world: World) -> None:
+    """A payment that is refunded in part and in the Dashboard, whose refund fails later, and that is disputed."""
     ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
     world.say(f"/refund {ref} 5", by=MERCHANT, chat=GROUP)
     await told(world, "asks to refund", GROUP)
@@ -144,15 +146,15 @@ async def money_back(world: World) -> None:
     await told(world, "the customer disputes")
 
 
-def slow(database: Path, asked: set[str]) -> dict[str, str]:
-    """The statements that read too much, each with how SQLite goes about it."""
+def scans(database: Path, statements: dict[str, Any]) -> dict[str, str]:
+    """The statements that read too much, each with the step of its plan that does."""
     found: dict[str, str] = {}
     with closing(sqlite3.connect(database)) as db:
-        for said in asked:
-            shape = " ".join(LITERAL.sub("?", said).split())
-            for *_, step in db.execute(f"EXPLAIN QUERY PLAN {said}"):
+        for statement, parameters in statements.items():
+            shape = " ".join(LITERAL.sub("?", statement).split())
+            for *_, step in db.execute(f"EXPLAIN QUERY PLAN {statement}", parameters):
                 scan = SCAN.match(step)
                 is_fine = scan is None or scan["table"] in SMALL | BOUNDED or scan["index"] in SHORT
-                if not is_fine and not any(shape.startswith(one) for one in COUNTED):
+                if not is_fine and not any(shape.startswith(counted) for counted in COUNTED):
                     found[shape] = step
     return found
