@@ -96,7 +96,8 @@ async def fill_the_disk_at_commit(path: str) -> None:
     db = Database(f"sqlite:///{path}")
     await db.migrate()
     await db.write(increment)
-    returned, called = [], []
+    returned: list[None] = []
+    called: list[str] = []
 
     def unit(tx: sa.Connection) -> None:
         tx.exec_driver_sql("INSERT INTO installation_settings VALUES (?, ?)", (f"{len(returned)}", "x" * 9_000))
