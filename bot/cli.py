@@ -114,7 +114,7 @@ def setup_webhooks() -> None:
     """Tell Stripe and Telegram where Kvit is, and give the bot its menus."""
     from bot.setup_webhooks import set_up
 
-    if not _run(set_up(_settings(), click.echo)):
+    if not _run(set_up(_settings(), click.echo, now=SystemClock().now())):
         sys.exit(FAILED)
 
 

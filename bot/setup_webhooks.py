@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from functools import partial
 
 from bot.findings import Finding, failure, ok, warning
@@ -12,13 +13,14 @@ from bot.stripe.error_help import DASHBOARD, explain
 from bot.stripe.webhook_endpoint import WebhookEndpoint, partition_endpoints, url_of
 from bot.telegram.http_client import API, AiohttpRequest
 from bot.telegram.webhook_setup import set_menus, set_webhook
+from handlers.i18n import DEFAULT_TIME_ZONE, wallet_name
 from handlers.stripe.gateway import GatewayError
 
 ENDPOINT = "webhook endpoint"
 RIGHT = "Webhook Endpoints: Write"
 
 
-async def set_up(settings: Settings, tell: Callable[[str], None]) -> bool:
+async def set_up(settings: Settings, tell: Callable[[str], None], *, now: datetime) -> bool:
     """Take every step and `tell` a line about each; false if one of them failed, the others are taken all the same."""
     stripe = StripeAdminClient(settings.stripe_api_key.get_secret_value(), api_base=settings.stripe_api_base)
     token, base = settings.telegram_bot_token.get_secret_value(), settings.telegram_api_base or API
@@ -26,7 +28,7 @@ async def set_up(settings: Settings, tell: Callable[[str], None]) -> bool:
     steps: tuple[Callable[[], Awaitable[Finding]], ...] = (
         partial(_subscribe, stripe, settings),
         partial(set_webhook, request, settings),
-        partial(set_menus, request),
+        partial(set_menus, request, wallet=wallet_name(settings.wallet_name, now, DEFAULT_TIME_ZONE)),
     )
     good = True
     try:

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from babel import Locale, dates
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_currency, format_decimal
+from babel.numbers import format_currency, format_decimal, format_percent
 
 from storage.models.money import Money
 
@@ -32,7 +32,11 @@ LOCAL_CURRENCY = {"da": "DKK", "sv": "SEK", "nb": "NOK"}
 
 CODE_FIRST = "¤¤\u00a0#,##0.00"
 CODE_LAST = "#,##0.00\u00a0¤¤"
-DATE_TIME_SEPARATOR = {"en": ", ", "nb": ", "}
+DATE_TIME_SEPARATOR = {"en": ", ", "fi": " klo "}
+"""What stands between a date and a time; ` kl. ` in the other languages (CLDR, dateTimeFormat of type atTime)."""
+
+DEFAULT_TIME_ZONE = "Europe/Copenhagen"
+"""The time zone of texts that belong to no shop, such as the bot's description."""
 
 VIPPS_SINCE = date(2027, 1, 12)
 """The day on which MobilePay is renamed to Vipps (vippsmobilepay.com), from midnight in the shop's time zone."""
@@ -40,6 +44,12 @@ VIPPS_SINCE = date(2027, 1, 12)
 
 class SafeHtml(str):
     """HTML for Telegram or a page, which `html` and `escaped` leave as it is."""
+
+    __slots__ = ()
+
+
+class MessageKey(str):
+    """A parameter that is itself a message key; it is shown in the language of the message around it."""
 
     __slots__ = ()
 
@@ -81,8 +91,8 @@ def plain_amount(language: str, amount: Money) -> str:
 
 
 def percentage(language: str, hundredths: int) -> str:
-    """A rate given in hundredths of a percent, without the percent sign: `25`, `25,5`."""
-    return format_decimal(Decimal(hundredths).scaleb(-2), format="0.##", locale=_locale(language))
+    """A rate in hundredths of a percent, with the language's decimal sign and percent sign: `25%`, `25,5 %`."""
+    return format_percent(Decimal(hundredths).scaleb(-4), locale=_locale(language), decimal_quantization=False)
 
 
 def html_money(language: str, amount: Money) -> SafeHtml:
@@ -91,8 +101,8 @@ def html_money(language: str, amount: Money) -> SafeHtml:
 
 
 def format_datetime(language: str, at: datetime, time_zone: str) -> str:
-    """Date and time of an aware `at` in the time zone: `24. nov. 2026 14.05`."""
-    separator = DATE_TIME_SEPARATOR.get(language, " ")
+    """Date and time of an aware `at` in the time zone: `24. nov. 2026 kl. 14.05`."""
+    separator = DATE_TIME_SEPARATOR.get(language, " kl. ")
     return f"{format_date(language, at, time_zone)}{separator}{format_time(language, at, time_zone)}"
 
 
@@ -140,10 +150,20 @@ def _format(language: str, key: str, params: dict[str, object], show: Callable[[
     message = _message(language, key, params.get("count"))
     shown: dict[str, str] = {}
     for name, value in params.items():
-        shown[name] = show(money(language, value) if isinstance(value, Money) else value)
+        shown[name] = show(_localize(language, value))
         if isinstance(value, Money) and shown[name].endswith("."):
             message = re.sub(rf"(\{{{name}\}}(?:</\w+>)*)\.(?!\.)", r"\1", message)
     return message.format(**shown)
+
+
+def _localize(language: str, value: object) -> object:
+    match value:
+        case Money():
+            return money(language, value)
+        case MessageKey():
+            return text(language, value)
+        case _:
+            return value
 
 
 def _message(language: str, key: str, count: object) -> str:

@@ -38,6 +38,11 @@ def clean_text(raw: str) -> str:
     return text
 
 
+def shorten(text: str, max_length: int) -> str:
+    """The text, or its beginning with `…` so that it has at most `max_length` characters."""
+    return text if len(text) <= max_length else f"{text[: max_length - 1].rstrip()}…"
+
+
 def is_printable(char: str) -> bool:
     """Whether a character is kept. Of the invisible ones only the joiners are, which emoji need."""
     return char in JOINERS or (unicodedata.category(char) not in HIDDEN_CATEGORIES and char not in NONCHARACTERS)

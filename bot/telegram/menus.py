@@ -25,8 +25,8 @@ SCOPES = {
 LONGEST_WAIT = 10.0
 
 
-async def set_bot_menus(request: AiohttpRequest) -> None:
-    """Set menus and descriptions; the same again changes nothing.
+async def set_bot_menus(request: AiohttpRequest, *, wallet: str) -> None:
+    """Set menus and descriptions, which name the wallet; the same again changes nothing.
 
     Raises:
         TelegramError: Telegram is out of reach or refuses; what was set before stays set.
@@ -35,7 +35,8 @@ async def set_bot_menus(request: AiohttpRequest) -> None:
         for scope, shown_to in SCOPES.items():
             commands, place = menu_commands(language, *shown_to), {"type": scope}
             await call_with_retry_after(request, "setMyCommands", commands=commands, scope=place, language_code=code)
-        description, short = text(language, "bot.description"), text(language, "bot.short_description")
+        description = text(language, "bot.description", wallet=wallet)
+        short = text(language, "bot.short_description", wallet=wallet)
         await call_with_retry_after(request, "setMyDescription", description=description, language_code=code)
         await call_with_retry_after(request, "setMyShortDescription", short_description=short, language_code=code)
 

@@ -39,10 +39,10 @@ async def set_webhook(request: AiohttpRequest, settings: Settings) -> Finding:
     return ok(WEBHOOK, f"Telegram sends its updates to {url}.")
 
 
-async def set_menus(request: AiohttpRequest) -> Finding:
-    """Give the bot its menus and descriptions."""
+async def set_menus(request: AiohttpRequest, *, wallet: str) -> Finding:
+    """Give the bot its menus and descriptions, which name the wallet."""
     try:
-        await set_bot_menus(request)
+        await set_bot_menus(request, wallet=wallet)
     except TelegramError as error:
         return failure(MENUS, *explain(error))
     codes = ", ".join(code for code, _ in menu_languages() if code)

@@ -47,7 +47,7 @@ async def resolve_payment(context: Context, *, words: bool = False) -> tuple[Pay
     if found is None:
         raise UnknownPayment
     if replied is not None and replied.id != found.id:
-        raise ReferenceMismatch(written=found.reference, card=replied.reference)
+        raise ReferenceMismatch(written=found.reference, replied=replied.reference)
     return found, context.message.args[written.end() :].strip()
 
 

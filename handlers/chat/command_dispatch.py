@@ -106,7 +106,7 @@ async def _handle_plain_text(context: Context) -> None:
     if not context.is_private:
         return
     if not is_allowed(context.role, Action.REQUEST_PAYMENT):
-        await context.reply("start.guest", id=context.actor.id)
+        await context.reply("start.guest", id=context.actor.id, wallet=context.wallet)
         return
     if context.access.shop is None:
         await shop.ask_which(context, context.access.selectable_shops)

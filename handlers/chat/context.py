@@ -20,6 +20,7 @@ from handlers.refunds.service import RefundService
 from handlers.runtime.heartbeats import Heartbeats
 from handlers.shops.invitations import InvitationService
 from handlers.telegram.messenger import Keyboard, Message, Messenger
+from handlers.text import shorten
 from storage import prompts
 from storage.database.database import Database
 from storage.errors import PermissionDenied, UserError
@@ -31,6 +32,10 @@ from storage.prompts import Prompt
 
 LONGEST_QUOTE = 60
 """Characters of a person's text that an error message repeats at most."""
+
+
+MAX_CALLBACK_ANSWER = 200
+"""Characters of the answer to a callback (core.telegram.org/bots/api#answercallbackquery)."""
 
 
 class NoShop(UserError):
@@ -151,6 +156,11 @@ class Context:
         shop = self.access.shop
         return language_of(self.actor.language_code) or (shop.language if shop else "en")
 
+    @property
+    def wallet(self) -> str:
+        """The wallet's name today."""
+        return self.services.display.wallet(self.now, self.access.shop)
+
     def html(self, key: str, **params: object) -> SafeHtml:
         """A text for this person, as HTML."""
         return html(self.language, key, **params)
@@ -185,9 +195,8 @@ class Context:
     async def answer_callback(self, key: str, /, *, alert: bool = False, **params: object) -> None:
         """Answer the button press with a text that only the person who pressed sees."""
         self.answered = True
-        await self.services.messenger.answer_callback(
-            self.callback.query_id, self.text(key, **params)[:200], alert=alert
-        )
+        shown = shorten(self.text(key, **params), MAX_CALLBACK_ANSWER)
+        await self.services.messenger.answer_callback(self.callback.query_id, shown, alert=alert)
 
     async def send_error(self, refusal: UserError) -> None:
         """Answer with an error: as a reply to a message, as an alert to a button press."""
@@ -219,4 +228,4 @@ class Context:
 
 
 def _short(hole: object) -> object:
-    return f"{hole[:LONGEST_QUOTE]}…" if isinstance(hole, str) and len(hole) > LONGEST_QUOTE else hole
+    return shorten(hole, LONGEST_QUOTE) if isinstance(hole, str) else hole

@@ -60,9 +60,11 @@ class DisplaySettings:
 
     def view(self, shop: Shop, now: datetime, refunds: Sequence[Refund] = ()) -> MessageContext:
         """The context of a payment message of this shop at `now`."""
-        return MessageContext(
-            shop, now, i18n.wallet_name(self.wallet_name, now, shop.time_zone), refunds, self.public_url
-        )
+        return MessageContext(shop, now, self.wallet(now, shop), refunds, self.public_url)
+
+    def wallet(self, now: datetime, shop: Shop | None) -> str:
+        """The wallet's name at `now` in the shop's time zone, or in the default one if there is no shop."""
+        return i18n.wallet_name(self.wallet_name, now, shop.time_zone if shop else i18n.DEFAULT_TIME_ZONE)
 
 
 def access_removed_message(payment: Payment, shop: Shop) -> Message:
@@ -240,7 +242,8 @@ def _rows(payment: Payment, pay: str, link: str, language: str, more: tuple[Butt
     amount = i18n.money(language, payment.amount)
     copy = (Button(text(language, "button.copy"), copy=link),) if len(link) <= LONGEST_COPY else ()
     share = Button(text(language, "button.share"), url=share_url(link, payment, language))
-    return ((Button(text(language, "button.pay", amount=amount), url=pay, style="success"),), (*copy, share, *more))
+    label = "button.reserve" if payment.manual_capture else "button.pay"
+    return ((Button(text(language, label, amount=amount), url=pay, style="success"),), (*copy, share, *more))
 
 
 def payment_notification(payment: Payment, event: PaymentEvent, view: MessageContext) -> Message:

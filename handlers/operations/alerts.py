@@ -7,7 +7,7 @@ from datetime import datetime
 
 from handlers.access.membership import Actor, MembershipService
 from handlers.clock import Clock
-from handlers.i18n import html
+from handlers.i18n import MessageKey, html
 from handlers.messages.delivery import CHAT_UNAVAILABLE
 from handlers.messages.outbox_message import OutboxMessage, to_job
 from handlers.stripe.error_codes import AUTH_ERRORS, INTENT_MISMATCH
@@ -43,7 +43,8 @@ class Alerts:
         subject = job.payload.decode() if job.kind == "payment_message" else str(job.id)
         if reason.startswith(CHAT_UNAVAILABLE):
             subject = f"closed:{job.ordering_key}"
-        params = {"queue": job.queue, "kind": job.kind, "reason": reason, "job": job.id}
+        queue = MessageKey(f"part.{job.queue}")
+        params = {"queue": queue, "kind": job.kind, "reason": reason, "job": job.id}
         return await self._owners.notification_jobs(f"{subject}:{self._today}", "alert.dead_letter", **params)
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from handlers.clock import Clock
+from handlers.i18n import MessageKey
 from handlers.operations.alerts import KEY, Incidents
 from handlers.runtime.heartbeats import Heartbeats
 from handlers.stripe.error_codes import AUTH_ERRORS
@@ -133,16 +134,16 @@ class Monitor:
         After a pause of the whole process it is old as well, and handled a moment later.
         """
         age, was_late = timedelta(seconds=await queue.oldest_age(self._clock.now())), queue.queue in self._late
+        part = MessageKey(f"part.{queue.queue}")
         if age >= QUEUE_STALLED_AFTER:
             self._late.add(queue.queue)
             if not was_late:
                 return
             minutes = int(age / timedelta(minutes=1))
-            name = queue.queue
-            await self._incidents.open(f"queue:{name}", "alert.queue_stalled", queue=name, minutes=minutes)
+            await self._incidents.open(f"queue:{queue.queue}", "alert.queue_stalled", queue=part, minutes=minutes)
         else:
             self._late.discard(queue.queue)
-            await self._incidents.resolve(f"queue:{queue.queue}", "alert.queue_recovered", queue=queue.queue)
+            await self._incidents.resolve(f"queue:{queue.queue}", "alert.queue_recovered", queue=part)
 
     async def _check_api_key(self) -> None:
         """A rejection is reported where it happens; here the end of it is."""

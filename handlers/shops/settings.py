@@ -96,12 +96,6 @@ def parse_name(value: str) -> str:
     return name
 
 
-def percent(rate: int) -> str:
-    """A rate in hundredths of a percent as it is typed: `25`, `12,5`."""
-    whole, part = divmod(rate, 100)
-    return f"{whole},{part:02}".rstrip("0") if part else str(whole)
-
-
 def _with(shop: Shop, name: str, value: str) -> Shop:
     match name:
         case "name":

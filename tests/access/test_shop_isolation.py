@@ -175,10 +175,10 @@ async def test_in_the_shops_own_group_whoever_has_no_role_there_gets_nothing_don
                     f"/{name} {secrets.ref if to is None else ''}".strip(), by=person, chat=GROUP, reply_to=to
                 )
                 if to is None:
-                    assert f"Your number is {person}" in (await reply(world, said, chat=GROUP))["text"], name
+                    assert f"Your Telegram ID is {person}" in (await reply(world, said, chat=GROUP))["text"], name
     for data in secrets.data:
         said_to_tap = await world.answer(press(world, secrets.card, data, by=person))
-        assert any(words in said_to_tap for words in ("Your number is", "too old", "somebody else")), data
+        assert any(words in said_to_tap for words in ("Your Telegram ID is", "expired", "someone else")), data
     await rest(world)
     assert looks_aside(standing(world)) == looks_aside(before)
 
@@ -208,7 +208,7 @@ async def test_whoever_speaks_for_many_gets_nothing_done(world: World, secrets: 
         speak(world, f"/{name} {secrets.ref}", by=ADMIN, chat=GROUP, sender_chat=sender_chat)
     for data in secrets.data:
         said = await world.answer(press(world, secrets.card, data, by=ANONYMOUS_ADMIN))
-        assert f"Your number is {ANONYMOUS_ADMIN}" in said
+        assert f"Your Telegram ID is {ANONYMOUS_ADMIN}" in said
     await rest(world)
     assert standing(world) == before
 
@@ -232,7 +232,7 @@ async def test_under_an_inline_card_only_its_own_buttons_obey_and_only_people_of
         body = {"inline_message_id": secrets.inline_id, "from_id": person, "data": data}
         query = await world.control("telegram", "taps", body)
         said = await world.answer(query["callback_query_id"])
-        assert any(words in said for words in ("Your number is", "too old", "somebody else")), (data, said)
+        assert any(words in said for words in ("Your Telegram ID is", "expired", "someone else")), (data, said)
     assert give_away(heard(world, since, person)) == []
     assert standing(world) == before
 
@@ -247,7 +247,7 @@ async def test_what_an_admin_forges_under_an_inline_card_shows_the_shop_to_nobod
     for data in ("v:name:Mine", "m:0", "l::", "o:", "s:1", own, f"y:{secrets.refund}", f"x:{secrets.refund}"):
         body = {"inline_message_id": secrets.inline_id, "from_id": ADMIN, "data": data}
         query = await world.control("telegram", "taps", body)
-        assert "too old" in await world.answer(query["callback_query_id"]), data
+        assert "expired" in await world.answer(query["callback_query_id"]), data
     await rest(world)
     assert world.telegram.state.inline_messages[secrets.inline_id] == shown
     assert standing(world) == before

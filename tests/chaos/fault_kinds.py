@@ -364,9 +364,9 @@ def asked_again(moment: Moment | None, seconds: float) -> Fault:
             world.say("/pay 149,50 Coffee")
             world.advance(seconds)
             await world.control("telegram", "down", {"down": False})
-        question = await Stage(world, 60).message("This came late")
+        question = await Stage(world, 60).message("This command arrived late")
         assert not world.stripe.store.intents
         world.tap(question, "Do it now")
         yield
 
-    return Fault(lambda run: run.world.sent("This came late"), around, story=LATER)
+    return Fault(lambda run: run.world.sent("This command arrived late"), around, story=LATER)

@@ -366,7 +366,7 @@ def key_refused(moment: Moment, story: Story | None = None, *, ends: tuple[Momen
         await run.beside
 
     def struck(run: Run) -> bool:
-        told = [line for line in alerts(run.world) if "refuses Kvit's key" in line]
+        told = [line for line in alerts(run.world) if "does not accept Kvit's key" in line]
         return len(told) == 1 and any(request.status == 401 for request in run.world.stripe.store.requests)
 
     return Fault(struck, around, ends=ends, story=story)

@@ -107,35 +107,35 @@ async def short_of_balance(stage: Stage) -> None:
 
 async def captured(stage: Stage) -> None:
     said = stage.say(f"/capture {stage.ref}")
-    stage.tap(await stage.message("Take DKK", since=said), "Take")
+    stage.tap(await stage.message("Charge DKK", since=said), "Charge")
     await stage.shows("Paid")
 
 
 async def released(stage: Stage) -> None:
     said = stage.say(f"/release {stage.ref}")
-    stage.tap(await stage.message("Let go of DKK", since=said), "Let go")
-    await stage.shows("Canceled")
+    stage.tap(await stage.message("Release DKK", since=said), "Release")
+    await stage.shows("Cancelled")
 
 
 async def lapsed(stage: Stage) -> None:
     await stage.world.control("stripe", f"intents/{stage.world.intent()['id']}/expire_hold", {})
-    await stage.shows("Canceled")
+    await stage.shows("Cancelled")
 
 
 async def disputed(stage: Stage) -> None:
     """The customer goes to his bank, and the merchant wins."""
     await stage.world.control("stripe", f"intents/{stage.world.intent()['id']}/dispute", {})
-    await stage.shows("Paid", "disputes this payment")
+    await stage.shows("Paid", "disputed this payment")
     await stage.world.pass_time(TAKES_HIS_TIME)
     [dispute] = stage.world.stripe.store.disputes
     await stage.world.control("stripe", f"disputes/{dispute}/close", {"status": "won"})
-    await stage.shows("Paid", "The dispute was won")
+    await stage.shows("Paid", "The shop won the dispute")
 
 
 async def _pending(stage: Stage) -> None:
     await stage.world.control("stripe", "refunds/next", {"status": "pending"})
     stage.tap(await drafted(stage, "40"), "Refund")
-    await stage.shows("Paid", "DKK 40.00: on its way back")
+    await stage.shows("Paid", "DKK 40.00: refund not finished yet")
     await stage.world.pass_time(TAKES_HIS_TIME)
 
 

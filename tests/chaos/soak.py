@@ -189,7 +189,7 @@ class Market:
         yield
         self._say(row, "/capture")
         yield
-        self._answer(row, "Take")
+        self._answer(row, "Charge")
         yield
 
     async def _let_go(self, row: Json) -> AsyncIterator[None]:
@@ -197,7 +197,7 @@ class Market:
         yield
         self._say(row, "/release")
         yield
-        self._answer(row, "Let go")
+        self._answer(row, "Release")
         yield
 
     async def _disputed(self, row: Json) -> AsyncIterator[None]:

@@ -11,7 +11,7 @@ from typing import Any
 from bot.sandbox.fake_telegram import TranscriptEntry
 from tests.chaos.crash_world import MortalWorld
 from tests.invariants.transcript import REF_LINE, REF_WITHIN
-from tests.support.world import OWNER, Json
+from tests.support.world import OWNER, PAY_LABELS, Json
 
 HESITATION = 130
 """Seconds after which a merchant goes on: by then everything is told."""
@@ -20,11 +20,15 @@ PATIENCE = 60
 """So often somebody looks at the chat, some seconds apart, until he stops waiting."""
 
 
-SHOWN = {"decline": "That attempt failed", "expire": "The link expired"}
+SHOWN = {"decline": "Payment attempt failed", "expire": "The link expired"}
 
 
 class Stuck(AssertionError):
     """The story does not go on."""
+
+
+GIVEN_UP_KINDS = ("payment_message", "message")
+"""Kinds of jobs without which a story cannot go on."""
 
 
 class GivenUp(Exception):  # the story ends early, and rightly so
@@ -54,8 +58,8 @@ STORIES = (
     PAID,
     Story("failed, then paid", ("decline", "approve")),
     Story("lapsed, then paid", ("expire", "approve")),
-    Story("canceled", (), cancels=True, ends="Canceled"),
-    Story("ended by time", ("expire",), ends="The request has ended", settings={"request_hours": 0.12}),
+    Story("canceled", (), cancels=True, ends="Cancelled"),
+    Story("ended by time", ("expire",), ends="Request closed", settings={"request_hours": 0.12}),
 )
 
 
@@ -125,12 +129,12 @@ class Stage:
         for _ in range(self.patience):
             await self._rest()
             card = self.card or {}
-            if _button(card, "Pay") and self._is_open:
+            if _button(card, *PAY_LABELS) and self._is_open:
                 return
             if _button(card, "New link"):
                 self.tap(card, "New link")
                 await self.world.rest()
-                if _button(self.card or {}, "Pay"):
+                if _button(self.card or {}, *PAY_LABELS):
                     continue
             await self.world.pass_time(10)
         raise Stuck(f"there is no link: {self.card}")
@@ -179,9 +183,8 @@ class Stage:
 
     async def _rest(self) -> None:
         await self.world.rest()
-        if any(
-            self.world.sent(f"could not finish something (outbox, {kind})") for kind in ("payment_message", "message")
-        ):
+        alerts = self.world.sent("could not finish a task (sending messages)")
+        if any(f"({kind}) in the log" in alert.params["text"] for alert in alerts for kind in GIVEN_UP_KINDS):
             raise GivenUp
 
     @property
@@ -222,5 +225,5 @@ def _rows(message: Json) -> list[list[Json]]:
     return rows
 
 
-def _button(message: Json, label: str) -> Json | None:
-    return next((button for row in _rows(message) for button in row if button["text"].startswith(label)), None)
+def _button(message: Json, *labels: str) -> Json | None:
+    return next((button for row in _rows(message) for button in row if button["text"].startswith(labels)), None)

@@ -133,7 +133,7 @@ class Crowd:
             self._telegram.send(desk.chat, self._chance.choice(desk.people), f"{command} {ref}")
 
     async def _cancel(self) -> None:
-        if found := self._card("Waiting for payment", "The link expired", "That attempt failed"):
+        if found := self._card("Waiting for payment", "The link expired", "Payment attempt failed"):
             desk, ref = found
             self._telegram.send(desk.chat, self._chance.choice(desk.people), f"/cancel {ref}")
 

@@ -180,7 +180,7 @@ async def test_a_request_that_was_begun_before_a_death_goes_on_however_late_and_
         world.advance(LATE)
         await world.begin()
         await world.quiet()
-        assert (world.sent("This came late"), len(world.sent("The link expired"))) == ([], 1)
+        assert (world.sent("This command arrived late"), len(world.sent("The link expired"))) == ([], 1)
         assert violations(world.evidence()) == []
 
 

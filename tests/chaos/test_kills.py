@@ -47,7 +47,7 @@ async def renewed(living: Lives) -> None:
     world.telegram.send(OWNER, OWNER, "/pay 149,50 Coffee")
     await world.approve(await world.message("Waiting for payment"), "fail")
     await world.message("❌ #")
-    card = await world.message("That attempt failed")
+    card = await world.message("Payment attempt failed")
     tap = world.tap(card, "New link")
     await world.until(lambda: world.telegram.state.callback_queries[tap].answer)
     await world.approve(await world.message("Waiting for payment", which=card["message_id"]))

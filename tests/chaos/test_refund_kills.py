@@ -46,7 +46,7 @@ async def captured(living: Lives) -> None:
     """What the customer reserved is taken."""
     world, ref = living.world, await asked(living, "/hold 149,50 Bicycle", "Reserved")
     world.telegram.send(OWNER, OWNER, f"/capture {ref}")
-    world.tap(await world.message("Take DKK"), "Take")
+    world.tap(await world.message("Charge DKK"), "Charge")
     await world.message("Paid · TEST")
     await world.message("✅ Paid:")
 

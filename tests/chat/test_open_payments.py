@@ -35,7 +35,7 @@ async def test_open_requests_are_listed_in_pages_newest_first(world: World) -> N
 
 async def test_a_paid_request_is_not_open_any_more_and_a_stranger_sees_none(world: World) -> None:
     world.say("/open")
-    await world.card("No request is open")
+    await world.card("There are no open requests")
     world.say("/pay 125 DKK Coffee")
     await world.card("Waiting for payment")
     await world.decide("approve")
@@ -66,7 +66,7 @@ async def test_again_is_a_payment_of_its_own_with_the_same_amount_and_text(world
     assert again[0].result["reply_to_message"]["message_id"] == message
 
 
-@pytest.mark.parametrize(("command", "words"), [("terms", "physical"), ("paysupport", "refund"), ("privacy", "keeps")])
+@pytest.mark.parametrize(("command", "words"), [("terms", "Physical"), ("paysupport", "refund"), ("privacy", "stores")])
 async def test_everybody_can_read_the_texts_that_every_bot_has(world: World, command: str, words: str) -> None:
     world.say(f"/{command}", by=GUEST)
     await world.card(words, chat=GUEST)
@@ -116,5 +116,5 @@ async def test_where_there_is_an_owner_no_link_is_printed(world: World) -> None:
     await world.service.start()
     await world.until(lambda: sum(entry.method == "getMe" for entry in world.telegram.transcript) >= 2)
     world.say("/id")
-    await world.card("Your number")
+    await world.card("Your Telegram ID")
     assert told == []

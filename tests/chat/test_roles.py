@@ -33,7 +33,7 @@ from tests.support.people import (
 from tests.support.world import OWNER, World, button, labels, opened
 
 CHANNEL = -1_001_000_000_009
-ADDRESS = f"Your number is {STRANGER}; an admin of the shop can give you a role."
+ADDRESS = f"Your Telegram ID is {STRANGER}; an admin of the shop can give you a role."
 
 
 @pytest.fixture
@@ -61,13 +61,13 @@ async def test_a_stranger_is_refused_every_command_in_one_friendly_line_with_his
 
 
 async def test_a_stranger_may_say_hello_and_learn_his_number(world: World) -> None:
-    assert f"give your number {STRANGER} to an admin" in await refused(world, "/start", by=STRANGER)
+    assert f"give your Telegram ID {STRANGER} to an admin" in await refused(world, "/start", by=STRANGER)
     listed = await refused(world, "/help", by=STRANGER)
     assert [line.split()[0] for line in listed.splitlines()[1:-1]] == [
         f"/{name}" for name, command in COMMANDS.items() if command.role is Role.NONE
     ]
     assert listed.endswith(ADDRESS)
-    assert await refused(world, "/id", by=STRANGER) == f"Your number is {STRANGER}."
+    assert await refused(world, "/id", by=STRANGER) == f"Your Telegram ID is {STRANGER}."
     assert await refused(world, "/frobnicate", by=STRANGER) == "There is no command /frobnicate. See /help."
 
 
@@ -104,7 +104,7 @@ async def test_help_lists_only_what_the_person_may_use_and_the_rest_is_refused(
         named = {line.split()[0][1:] for line in listed.splitlines()[1:]}
         assert named == {name for name in COMMANDS if name not in withheld}
         for name in sorted(withheld):
-            assert f"Your number is {person}" in await refused(world, f"/{name}", by=person, chat=chat)
+            assert f"Your Telegram ID is {person}" in await refused(world, f"/{name}", by=person, chat=chat)
 
 
 async def test_a_merchant_cancels_his_own_request_and_an_admin_every_one(world: World) -> None:
@@ -115,11 +115,11 @@ async def test_a_merchant_cancels_his_own_request_and_an_admin_every_one(world: 
         said = world.say("/cancel", by=by, chat=GROUP, reply_to=card["message_id"])
         by_reply = str((await reply(world, said, chat=GROUP))["text"])
         if allowed:
-            assert "is canceled. No money was taken." in by_reply
+            assert "is cancelled. No money was taken." in by_reply
             assert world.intent()["status"] == "canceled"
         else:
-            assert f"Your number is {by}" in by_button
-            assert f"Your number is {by}" in by_reply
+            assert f"Your Telegram ID is {by}" in by_button
+            assert f"Your Telegram ID is {by}" in by_reply
             assert posts(world) == before
             assert world.intent()["status"] == "requires_action"
 
@@ -130,9 +130,9 @@ async def test_old_buttons_of_somebody_who_lost_his_role_do_nothing(world: World
     before = posts(world)
     await dismiss(world, MERCHANT)
     await dismiss(world, ADMIN)
-    assert f"Your number is {MERCHANT}" in await alerted(world, world.tap(card, "Cancel", by=MERCHANT))
-    assert f"Your number is {ADMIN}" in await alerted(world, world.tap(sheet, "EUR", by=ADMIN))
-    assert f"Your number is {MERCHANT}" in await refused(world, "/status", by=MERCHANT)
+    assert f"Your Telegram ID is {MERCHANT}" in await alerted(world, world.tap(card, "Cancel", by=MERCHANT))
+    assert f"Your Telegram ID is {ADMIN}" in await alerted(world, world.tap(sheet, "EUR", by=ADMIN))
+    assert f"Your Telegram ID is {MERCHANT}" in await refused(world, "/status", by=MERCHANT)
     assert posts(world) == before
     assert (await actions(world))[-1] == (f"user:{MERCHANT}", "denied")
 
@@ -154,7 +154,9 @@ async def test_the_number_that_all_anonymous_admins_share_has_no_role_whatever_i
 ) -> None:
     card = await reply(world, world.say("/pay 125", by=MERCHANT, chat=GROUP), "Waiting", chat=GROUP)
     before = posts(world)
-    assert f"Your number is {ANONYMOUS_ADMIN}" in await alerted(world, world.tap(card, "Cancel", by=ANONYMOUS_ADMIN))
+    assert f"Your Telegram ID is {ANONYMOUS_ADMIN}" in await alerted(
+        world, world.tap(card, "Cancel", by=ANONYMOUS_ADMIN)
+    )
     said = speak(world, "/pay 125", by=ANONYMOUS_ADMIN, chat=GROUP)
     assert "Write as yourself." in (await reply(world, said, chat=GROUP))["text"]
     assert posts(world) == before
@@ -184,9 +186,9 @@ async def test_an_owner_whose_language_is_not_ours_gets_an_english_shop(clock: F
 
 async def test_everybody_learns_his_number_and_that_of_the_chat(world: World) -> None:
     for person in (OWNER, MERCHANT, STRANGER):
-        assert await refused(world, "/id", by=person) == f"Your number is {person}."
+        assert await refused(world, "/id", by=person) == f"Your Telegram ID is {person}."
         said = await refused(world, "/id", by=person, chat=GROUP)
-        assert said == f"Your number is {person}, this chat's is {GROUP}."
+        assert said == f"Your Telegram ID is {person}; this chat's ID is {GROUP}."
 
 
 async def test_an_unknown_command_is_answered_in_private_or_when_it_names_this_bot(world: World) -> None:
@@ -201,7 +203,7 @@ async def test_an_unknown_command_is_answered_in_private_or_when_it_names_this_b
 async def test_the_settings_are_an_admins_by_words_and_by_buttons(world: World) -> None:
     sheet = await reply(world, world.say("/settings", by=ADMIN, chat=GROUP), chat=GROUP)
     assert "✓ DKK" in labels(sheet)
-    assert f"Your number is {MERCHANT}" in await alerted(world, world.tap(sheet, "EUR", by=MERCHANT))
+    assert f"Your Telegram ID is {MERCHANT}" in await alerted(world, world.tap(sheet, "EUR", by=MERCHANT))
     for label in ("EUR", "Suomi", "Helsinki"):
         await world.answer(world.tap(sheet, label, by=ADMIN))
     await caught_up(world, GROUP)
@@ -232,7 +234,7 @@ async def test_a_setting_that_does_not_exist_changes_nothing(world: World) -> No
     for written in WRONG:
         assert "Nothing was changed." in await refused(world, f"/settings {written}"), written
     for name in ("", " ", "x" * 61, "x" * 500, "\u202e\x00"):
-        assert "A name has 1 to 60 characters." in await refused(world, f"/settings name {name}")
+        assert "A name must have 1 to 60 characters." in await refused(world, f"/settings name {name}")
     sheet = await reply(world, world.say("/settings"))
     for data in ("v:currency:USD", "v:zone:Nowhere", "v:", "v:name:", "v:limits:1"):
         assert "Nothing was changed." in await alerted(world, press(world, sheet, data))

@@ -55,45 +55,45 @@ async def test_a_group_of_no_shop_answers_four_commands_and_is_silent_otherwise(
             world.say(text, by=person, chat=NO_SHOP)
     await caught_up(world, NO_SHOP)
     assert len(shown(world, NO_SHOP)) == 1
-    assert "belongs to no shop yet" in await refused(world, "/start", chat=NO_SHOP)
+    assert "is not linked to a shop yet" in await refused(world, "/start", chat=NO_SHOP)
     listed = await refused(world, "/help", chat=NO_SHOP)
     assert {line.split()[0] for line in listed.splitlines()[1:]} >= {"/setup", "/start", "/help", "/id"}
     assert not any(line.startswith(("/pay", "/status", "/terms")) for line in listed.splitlines())
-    assert f"Your number is {ADMIN}" in await refused(world, "/setup", by=ADMIN, chat=NO_SHOP)
-    assert f"Your number is {STRANGER}" in await refused(world, "/setup", by=STRANGER, chat=NO_SHOP)
+    assert f"Your Telegram ID is {ADMIN}" in await refused(world, "/setup", by=ADMIN, chat=NO_SHOP)
+    assert f"Your Telegram ID is {STRANGER}" in await refused(world, "/setup", by=STRANGER, chat=NO_SHOP)
     assert posts(world) == []
 
 
 async def test_an_owner_ties_a_group_to_the_only_shop_and_its_people_work_there(world: World) -> None:
-    assert await refused(world, "/setup", chat=NO_SHOP) == "This chat now acts for Kvit."
+    assert await refused(world, "/setup", chat=NO_SHOP) == "This chat now belongs to Kvit."
     await asked(world, chat=NO_SHOP)
     assert len(posts(world)) == 1
 
 
 async def test_a_new_shop_is_opened_by_name_and_only_by_an_owner(world: World) -> None:
-    assert f"Your number is {ADMIN}" in await refused(world, "/setup NEW Mine", by=ADMIN, chat=GROUP)
-    assert await refused(world, "/setup new Café <b>", chat=NO_SHOP) == "This chat now acts for Café <b>."
-    assert "A name has 1 to 60 characters." in await refused(world, "/setup NEW", chat=NO_SHOP)
-    assert f"Your number is {MERCHANT}" in await refused(world, "/pay 125", by=MERCHANT, chat=NO_SHOP)
+    assert f"Your Telegram ID is {ADMIN}" in await refused(world, "/setup NEW Mine", by=ADMIN, chat=GROUP)
+    assert await refused(world, "/setup new Café <b>", chat=NO_SHOP) == "This chat now belongs to Café <b>."
+    assert "A name must have 1 to 60 characters." in await refused(world, "/setup NEW", chat=NO_SHOP)
+    assert f"Your Telegram ID is {MERCHANT}" in await refused(world, "/pay 125", by=MERCHANT, chat=NO_SHOP)
     assert (await refused(world, "/settings", chat=NO_SHOP)).splitlines()[0] == "Café <b>"
     assert labels(await reply(world, world.say("/setup"))) == ["Kvit", "Café <b>"]
 
 
 async def test_opening_the_same_shop_twice_in_a_chat_opens_one(world: World) -> None:
     for _ in range(2):
-        assert await refused(world, "/setup NEW Café", chat=NO_SHOP) == "This chat now acts for Café."
+        assert await refused(world, "/setup NEW Café", chat=NO_SHOP) == "This chat now belongs to Café."
     assert labels(await reply(world, world.say("/setup"))) == ["Kvit", "Café"]
 
 
 async def test_of_several_shops_one_is_picked_by_an_owners_button_and_holds_for_that_chat(world: World) -> None:
     await open_second_shop(world)
-    question = await reply(world, world.say("/setup", chat=NO_SHOP), "For which shop", chat=NO_SHOP)
+    question = await reply(world, world.say("/setup", chat=NO_SHOP), "Which shop", chat=NO_SHOP)
     assert labels(question) == ["Kvit", "Second"]
     for person in (ADMIN, MERCHANT, STRANGER):
-        assert f"Your number is {person}" in await alerted(world, world.tap(question, "Second", by=person))
+        assert f"Your Telegram ID is {person}" in await alerted(world, world.tap(question, "Second", by=person))
     for data in ("s:3", "s:0", "s:x", "s:", "s:99999999999999999999", "s:٢"):
         await alerted(world, press(world, question, data))
-    assert await world.answer(world.tap(question, "Second")) == "This chat now acts for Second."
+    assert await world.answer(world.tap(question, "Second")) == "This chat now belongs to Second."
     await caught_up(world, NO_SHOP)
     assert (await refused(world, "/settings", chat=NO_SHOP)).splitlines()[0] == "Second"
     assert (await refused(world, "/settings", chat=GROUP)).splitlines()[0] == "Kvit"
@@ -103,7 +103,7 @@ async def test_of_several_shops_one_is_picked_by_an_owners_button_and_holds_for_
 async def test_an_owner_of_several_shops_is_asked_once_in_private_and_changes_it_by_setup(world: World) -> None:
     await open_second_shop(world)
     for text in ("/pay 125", "/start", "125 Tea", "/settings"):
-        question = await reply(world, world.say(text), "For which shop")
+        question = await reply(world, world.say(text), "Which shop")
     assert "/pay" not in [line.split()[0] for line in (await refused(world, "/help")).splitlines()[1:]]
     assert posts(world) == []
     await world.answer(world.tap(question, "Second"))
@@ -123,7 +123,7 @@ async def test_a_merchant_of_two_shops_is_asked_which_of_his_and_can_pick_no_oth
     question = await reply(world, world.say("/pay 125", by=MERCHANT), chat=MERCHANT)
     assert labels(question) == ["Kvit", "Second"]
     third = button(question, "Second")["callback_data"].replace("2", "3")
-    assert f"Your number is {MERCHANT}" in await alerted(world, press(world, question, third, by=MERCHANT))
+    assert f"Your Telegram ID is {MERCHANT}" in await alerted(world, press(world, question, third, by=MERCHANT))
     await world.answer(world.tap(question, "Second", by=MERCHANT))
     await asked(world, chat=MERCHANT)
     assert world.intent()["currency"] == "eur"
@@ -131,7 +131,7 @@ async def test_a_merchant_of_two_shops_is_asked_which_of_his_and_can_pick_no_oth
 
 async def choose(world: World, shop: str) -> None:
     """The merchant has his private chat act for one of his shops."""
-    question = await reply(world, world.say("/setup", by=MERCHANT), "For which shop", chat=MERCHANT)
+    question = await reply(world, world.say("/setup", by=MERCHANT), "Which shop", chat=MERCHANT)
     await world.answer(world.tap(question, shop, by=MERCHANT))
     await reply(world, world.say("/settings", by=MERCHANT), chat=MERCHANT)  # the choice was worked off before this
 
@@ -157,7 +157,7 @@ async def test_what_was_asked_for_one_shop_is_not_carried_out_for_another(
         await world.begin()
     question = await reply(world, said, chat=MERCHANT)
     await choose(world, "Second")
-    assert "asked for another shop" in await alerted(world, world.tap(question, label, by=MERCHANT))
+    assert "for a different shop" in await alerted(world, world.tap(question, label, by=MERCHANT))
     assert posts(world) == []
     await choose(world, "Kvit")
     await world.answer(world.tap(question, label, by=MERCHANT))
@@ -176,10 +176,10 @@ async def test_nothing_of_one_shop_is_seen_or_touched_from_a_chat_of_another(wor
         for command in (f"/status {ref}", f"/cancel {ref}", f"/again {ref}"):
             world.advance(61)  # in a group a stranger is answered once a minute
             said = await refused(world, command, by=person, chat=OTHER_GROUP)
-            refusal = "Your number is" if person == STRANGER else "no payment with that reference here"
+            refusal = "Your Telegram ID is" if person == STRANGER else "no payment with that reference here"
             assert refusal in said
         alert = await alerted(world, press(world, foreign, cancel, by=person))
-        assert ("Your number is" if person == STRANGER else "too old") in alert
+        assert ("Your Telegram ID is" if person == STRANGER else "expired") in alert
         await alerted(world, press(world, foreign, cancel.replace("c:", "n:"), by=person))
     assert "0 requests" not in await refused(world, "/status", by=COLLEAGUE, chat=OTHER_GROUP)
     assert "1 request is open." in await refused(world, "/status", by=COLLEAGUE, chat=OTHER_GROUP)
@@ -208,7 +208,7 @@ async def test_a_payment_is_found_by_its_reference_as_people_type_it(world: Worl
         assert f"#{ref}" in said["text"], written
         assert labels(said) == []
     history = said["text"].splitlines()[-2:]
-    assert history == ["24 Nov 2026, 13:00 · Asked for a link", "24 Nov 2026, 13:00 · Link made"]
+    assert history == ["24 Nov 2026, 13:00 · Link requested", "24 Nov 2026, 13:00 · Link created"]
     for unknown in ("Z9ZZ", "hello", "125", "'; --", "#"):
         assert "no payment with that reference" in await refused(world, f"/status {unknown}", chat=GROUP)
 
@@ -233,7 +233,9 @@ async def test_a_reply_to_the_card_needs_no_reference_and_one_that_differs_is_re
     for command in ("cancel", "status"):
         said = world.say(f"/{command} {ref_of(second)}", by=MERCHANT, chat=GROUP, reply_to=first["message_id"])
         refusal = str((await reply(world, said, chat=GROUP))["text"])
-        assert refusal.startswith(f"You wrote #{ref_of(second)}, but you replied to the card of #{ref_of(first)}.")
+        assert refusal.startswith(
+            f"You wrote #{ref_of(second)} but replied to the payment message of #{ref_of(first)}."
+        )
     other = world.say("/cancel", by=MERCHANT, chat=GROUP, reply_to=said)
     assert "Which payment?" in (await reply(world, other, chat=GROUP))["text"]
     assert [one["status"] for one in world.stripe.store.intents.values()] == ["requires_action"] * 2
@@ -243,7 +245,7 @@ async def test_status_alone_is_three_lines_in_the_shops_own_day(world: World) ->
     assert (await refused(world, "/status", chat=GROUP)).splitlines() == [
         "0 requests are open.",
         "Paid today: nothing yet",
-        "Everything runs.",
+        "Everything is working.",
     ]
     await asked(world)
     await world.decide("approve")
@@ -256,7 +258,7 @@ async def test_status_alone_is_three_lines_in_the_shops_own_day(world: World) ->
     assert lines == [
         "1 request is open.",
         "Paid today: DKK\u00a0125.00 (1), €1.00 (1)",
-        "Everything runs.",
+        "Everything is working.",
     ]
     world.advance(11 * 3600)  # midnight in Copenhagen
     assert "Paid today: nothing yet" in await refused(world, "/status", chat=GROUP)
@@ -271,12 +273,12 @@ async def test_status_alone_in_a_topic_is_no_reply_to_the_message_that_opened_th
 
 async def test_cancel_by_reference_ends_the_request_and_one_that_was_paid_is_told_so(world: World) -> None:
     ref = ref_of(await asked(world))
-    assert f"#{ref} is canceled." in await refused(world, f"/cancel {ref.lower()}", by=MERCHANT, chat=GROUP)
+    assert f"#{ref} is cancelled." in await refused(world, f"/cancel {ref.lower()}", by=MERCHANT, chat=GROUP)
     assert world.intent()["status"] == "canceled"
-    assert "has ended" in await refused(world, f"/cancel {ref}", by=MERCHANT, chat=GROUP)
+    assert "is closed" in await refused(world, f"/cancel {ref}", by=MERCHANT, chat=GROUP)
     ref = ref_of(await asked(world))
     await world.control("stripe", "webhooks", {"mode": "lose"})
     await world.decide("approve")
-    assert "has paid meanwhile" in await refused(world, f"/cancel {ref}", by=MERCHANT, chat=GROUP)
+    assert "has already paid" in await refused(world, f"/cancel {ref}", by=MERCHANT, chat=GROUP)
     assert (await world.card("✅ Paid:", chat=GROUP))["text"].endswith(f"#{ref}")
     assert "Which payment?" in await refused(world, "/cancel", by=MERCHANT, chat=GROUP)

@@ -72,7 +72,7 @@ async def test_a_forwarded_command_is_refused_and_a_forwarded_greeting_is_not(wo
     for command in ("/pay 125", "/cancel K7F3", "/settings currency EUR", "/setup NEW Mine"):
         passed_on = hear(world, command, forward_origin=origin)
         assert "forwarded, so nothing was done" in (await reply(world, passed_on))["text"]
-    assert "Your number is" in (await reply(world, hear(world, "/id", forward_origin=origin)))["text"]
+    assert "Your Telegram ID is" in (await reply(world, hear(world, "/id", forward_origin=origin)))["text"]
     assert "Currency: DKK" in await refused(world, "/settings")
     assert posts(world) == []
 
@@ -126,8 +126,8 @@ async def test_one_press_that_arrives_as_ten_updates_cancels_once(world: World) 
     card = await reply(world, world.say("/pay 125"), "Waiting for payment")
     data = button(card, "Cancel")["callback_data"]
     answers = [await world.answer(query) for query in [press(world, card, data) for _ in range(10)]]
-    assert "is canceled" in answers[0]
-    assert all("ended" in answer for answer in answers[1:])
+    assert "is cancelled" in answers[0]
+    assert all("is closed" in answer for answer in answers[1:])
     assert [path.rpartition("/")[2] for path in posts(world)].count("cancel") == 1
 
 
@@ -148,55 +148,55 @@ async def test_a_command_of_ten_minutes_ago_is_still_carried_out(world: World) -
 
 async def test_an_older_command_is_asked_about_and_carried_out_once_after_a_yes(world: World) -> None:
     question = await reply(world, await late(world, "/pay 125 <b>Tea</b>"), "This came late: /pay 125 <b>Tea</b>")
-    assert labels(question) == ["Do it now", "Leave it"]
+    assert labels(question) == ["Do it now", "Skip it"]
     assert posts(world) == []
-    yes, no = (button(question, label)["callback_data"] for label in ("Do it now", "Leave it"))
+    yes, no = (button(question, label)["callback_data"] for label in ("Do it now", "Skip it"))
     for query in [press(world, question, data) for data in (yes, no, yes)]:
         await world.answer(query)
     card = await world.card("Waiting for payment")
     await caught_up(world)
     assert card["reply_to_message"]["message_id"] == question["reply_to_message"]["message_id"]
-    assert labels(await world.card("Taken up now")) == []
+    assert labels(await world.card("Handled now")) == []
     assert len(posts(world)) == 1
 
 
 async def test_an_older_command_is_dropped_for_ever_after_a_no(world: World) -> None:
-    question = await reply(world, await late(world, "/pay 125"), "This came late")
-    yes, no = (button(question, label)["callback_data"] for label in ("Do it now", "Leave it"))
+    question = await reply(world, await late(world, "/pay 125"), "This command arrived late")
+    yes, no = (button(question, label)["callback_data"] for label in ("Do it now", "Skip it"))
     for query in [press(world, question, data) for data in (no, yes, yes)]:
         await world.answer(query)
-    await world.card("Left.")
+    await world.card("Not done.")
     await caught_up(world)
     assert posts(world) == []
 
 
 async def test_a_late_cancel_ends_the_request_it_replied_to_and_a_late_status_just_answers(world: World) -> None:
     card = await reply(world, world.say("/pay 125"), "Waiting for payment")
-    question = await reply(world, await late(world, "/cancel", reply_to_message_id=card["message_id"]), "came late")
+    question = await reply(world, await late(world, "/cancel", reply_to_message_id=card["message_id"]), "arrived late")
     await world.answer(world.tap(question, "Do it now"))
-    await world.card("It was canceled here")
-    await reply(world, await late(world, "/status"), "Everything runs.")
+    await world.card("It was cancelled by the shop")
+    await reply(world, await late(world, "/status"), "Everything is working.")
 
 
 async def test_a_late_command_that_cannot_be_done_says_why_however_long_it_is(world: World) -> None:
-    question = await reply(world, await late(world, "/pay 125 " + "🦆" * 4080), "This came late")
+    question = await reply(world, await late(world, "/pay 125 " + "🦆" * 4080), "This command arrived late")
     assert "at most 200 characters" in await alerted(world, world.tap(question, "Do it now"))
     assert posts(world) == []
 
 
 async def test_a_late_command_of_somebody_who_lost_his_role_is_refused_at_the_tap(world: World) -> None:
     await open_shop(world)
-    question = await reply(world, await late(world, "/pay 125", by=MERCHANT, chat=GROUP), "came late", chat=GROUP)
-    assert "put to somebody else" in await alerted(world, world.tap(question, "Do it now", by=OWNER))
+    question = await reply(world, await late(world, "/pay 125", by=MERCHANT, chat=GROUP), "arrived late", chat=GROUP)
+    assert "for someone else" in await alerted(world, world.tap(question, "Do it now", by=OWNER))
     await dismiss(world, MERCHANT)
-    assert f"Your number is {MERCHANT}" in await alerted(world, world.tap(question, "Do it now", by=MERCHANT))
+    assert f"Your Telegram ID is {MERCHANT}" in await alerted(world, world.tap(question, "Do it now", by=MERCHANT))
     assert posts(world) == []
 
 
 async def test_an_amount_without_a_command_is_offered_by_one_button_in_a_private_chat_only(world: World) -> None:
     await open_shop(world)
     world.say("125 coffee", chat=GROUP)
-    offer = await reply(world, world.say("125 coffee"), "Ask for this amount?")
+    offer = await reply(world, world.say("125 coffee"), "Request this amount?")
     assert labels(offer) == ["DKK 125.00 – coffee"]
     assert posts(world) == []
     await world.answer(world.tap(offer, "125.00"))
@@ -207,7 +207,7 @@ async def test_an_amount_without_a_command_is_offered_by_one_button_in_a_private
         "DKK 12,500.00 – g coffee",
         "DKK 12.00 – 500 g coffee",
     ]
-    assert f"give your number {STRANGER} to an admin" in await refused(world, "125 coffee", by=STRANGER)
+    assert f"give your Telegram ID {STRANGER} to an admin" in await refused(world, "125 coffee", by=STRANGER)
     await caught_up(world, GROUP)
     assert len(shown(world, GROUP)) == 1
     assert len(posts(world)) == 1
@@ -232,7 +232,7 @@ async def test_an_update_that_nobody_can_read_holds_up_no_other_and_the_owner_he
     reasons = await set_aside(world, "updates")
     assert len(reasons) >= len(BROKEN)
     assert all("unreadable" in reason for reason in reasons)
-    await world.card("Kvit could not finish something (updates, message)")
+    await world.card("Kvit could not finish a task (receiving Telegram messages)")
     assert len(posts(world)) == 2
 
 

@@ -27,41 +27,41 @@ async def disputed(world: World, **more: object) -> str:
     """The reference of a payment in the group that the customer has disputed at the bank."""
     ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
     await world.control("stripe", f"intents/{world.intent()['id']}/dispute", dict(more))
-    await told(world, "disputes DKK 125.00", GROUP)
+    await told(world, "disputed DKK 125.00", GROUP)
     return ref
 
 
 async def test_the_chat_hears_that_there_is_a_dispute_and_the_admins_what_to_do(world: World) -> None:
     ref = await disputed(world, reason="product_not_received", due_in=7 * DAY)
-    await told(world, "⚖️ The customer disputes this payment", GROUP)
+    await told(world, "⚖️ The customer has disputed this payment", GROUP)
     for admin in (OWNER, ADMIN):
-        said = await told(world, f"#{ref}: the customer disputes", admin)
+        said = await told(world, f"#{ref}: the customer has disputed", admin)
         assert "nothing was delivered" in said
         assert "before 1 Dec 2026, 13:00" in said
     details = await world.card("nothing was delivered", chat=ADMIN)
     assert button(details, "Dashboard")["url"] == f"https://dashboard.stripe.com/test/payments/{world.intent()['id']}"
     await rest(world)
-    assert not [one for one in texts(world, MERCHANT) if "disputes" in one]
+    assert not [one for one in texts(world, MERCHANT) if "disputed" in one]
     assert len([one for one in texts(world, GROUP) if one.startswith(f"⚖️ #{ref}")]) == 1
 
 
 async def test_no_refund_beside_a_dispute_that_forbids_it(world: World) -> None:
     ref = await disputed(world)
-    assert "disputes" in await refused(world, f"/refund {ref}", by=ADMIN, chat=GROUP)
+    assert "disputed" in await refused(world, f"/refund {ref}", by=ADMIN, chat=GROUP)
     assert asked(world) == []
 
 
 async def test_an_inquiry_leaves_the_refund_open(world: World) -> None:
     ref = ref_of(await paid(world))
     await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {"status": "warning_needs_response"})
-    await told(world, "the customer's bank asks about")
+    await told(world, "the customer's bank is asking about")
     await refunded(world, f"/refund {ref}")
     await told(world, "↩️ Refunded:")
 
 
 @pytest.mark.parametrize(
     ("end", "words", "left"),
-    [("won", "was won, the money is yours again", True), ("lost", "the customer has the money back", False)],
+    [("won", "The money is yours again", True), ("lost", "The customer has the money back", False)],
 )
 async def test_how_it_ended_is_told_and_what_was_lost_is_not_refunded_again(
     world: World, end: str, words: str, left: bool
@@ -69,10 +69,10 @@ async def test_how_it_ended_is_told_and_what_was_lost_is_not_refunded_again(
     ref = await disputed(world)
     dispute = next(iter(world.stripe.store.disputes))
     await world.control("stripe", f"disputes/{dispute}/update", {"status": "under_review"})
-    await told(world, "is with the bank", GROUP)
+    await told(world, "the bank has your answer", GROUP)
     await world.control("stripe", f"disputes/{dispute}/close", {"status": end})
     await told(world, words, GROUP)
-    await told(world, f"⚖️ The dispute was {end}", GROUP)
+    await told(world, f"⚖️ The shop {end} the dispute", GROUP)
     said = await refused(world, f"/refund {ref}", by=ADMIN, chat=GROUP)
     assert ("Refund DKK" in said.replace("\u00a0", " ")) is left
     assert ("took DKK 125.00 of" in said.replace("\u00a0", " ")) is not left
@@ -85,14 +85,14 @@ async def test_a_refund_that_fails_beside_a_dispute_is_not_to_be_made_in_another
     await refunded(world, f"/refund {ref} 25")
     await told(world, "↩️ Refunded:")
     await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {})
-    await told(world, "disputes DKK 100.00")
+    await told(world, "disputed DKK 100.00")
     await world.control("stripe", f"refunds/{next(iter(world.stripe.store.refunds))}/fail", {})
     said = await told(world, "the refund of DKK 25.00 failed")
-    assert "Refund nothing of it in another way" in said
+    assert "Do not pay any of it back in another way" in said
     assert "can be refunded" not in said
     if end:
         await world.control("stripe", f"disputes/{next(iter(world.stripe.store.disputes))}/close", {"status": end})
-        await told(world, f"⚖️ The dispute was {end}")
+        await told(world, f"⚖️ The shop {end} the dispute")
         assert "At most" in await refused(world, f"/refund {ref} 126")
 
 
@@ -133,4 +133,4 @@ async def test_admins_of_another_shop_hear_nothing(world: World) -> None:
     world.say("/start", by=70_010_044, chat=70_010_044)
     await disputed(world)
     await rest(world)
-    assert not [one for one in texts(world, 70_010_044) if "disputes" in one]
+    assert not [one for one in texts(world, 70_010_044) if "disputed" in one]

@@ -14,7 +14,7 @@ from handlers.i18n import LANGUAGES, LOCALES_DIR, text
 
 ROOT = LOCALES_DIR.parent.parent
 KEY = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)+")
-SPEAKERS = {"text", "html", "reply"}
+SPEAKERS = {"text", "html", "reply", "answer_callback"}
 IN_A_TEMPLATE = re.compile(r"\b(?:text|html|t|_)\(\s*[\"']([a-z0-9_.]+)[\"']")
 HOLE = re.compile(r"\{([^{}]*)\}")
 TAG = re.compile(r"</?[a-z-]+")
@@ -102,7 +102,7 @@ def keys_said() -> set[str]:
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and called(node) in SPEAKERS:
                 said |= {word for argument in node.args for word in literals(argument)}
-            elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value and assigned(node) == "code":
+            elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value and assigned(node) == "message_key":
                 said |= {word for word in literals(node.value) if word.startswith("error.")}
     return said
 

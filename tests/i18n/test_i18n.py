@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from handlers import i18n
 from handlers.amounts.parser import RequestedAmount, parse_amount, parse_request
-from handlers.i18n import LANGUAGES, SafeHtml, language_of
+from handlers.i18n import LANGUAGES, MessageKey, SafeHtml, language_of
 from storage.models.money import CURRENCIES, MIN_AMOUNT, Money
 
 LIMIT = 10_000_000
@@ -28,10 +28,10 @@ WRITTEN = {
 }
 MOMENTS = {
     "en": "24 Nov 2026, 14:05",
-    "da": "24. nov. 2026 14.05",
-    "sv": "24 nov. 2026 14:05",
-    "nb": "24. nov. 2026, 14:05",
-    "fi": "24.11.2026 14.05",
+    "da": "24. nov. 2026 kl. 14.05",
+    "sv": "24 nov. 2026 kl. 14:05",
+    "nb": "24. nov. 2026 kl. 14:05",
+    "fi": "24.11.2026 klo 14.05",
 }
 
 
@@ -63,6 +63,21 @@ def test_a_moment_is_written_in_the_shop_s_zone(language: str) -> None:
     assert i18n.format_datetime(language, AFTERNOON, COPENHAGEN) == MOMENTS[language]
     assert i18n.format_time(language, AFTERNOON, "Europe/Helsinki").replace(".", ":") == "15:05"
     assert MOMENTS[language].startswith(i18n.format_date(language, AFTERNOON, COPENHAGEN))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_percentage_has_the_decimal_sign_and_the_percent_sign_of_its_language(language: str) -> None:
+    written = [i18n.percentage(language, rate) for rate in (2500, 1250, 805)]
+    if language == "en":
+        assert written == ["25%", "12.5%", "8.05%"]
+    else:
+        assert written == ["25\u00a0%", "12,5\u00a0%", "8,05\u00a0%"]
+
+
+def test_message_key_as_a_parameter_is_shown_in_the_language_of_its_sentence() -> None:
+    key = MessageKey("part.outbox")
+    assert i18n.text("en", "alert.queue_recovered", queue=key).endswith("sending messages.")
+    assert i18n.html("da", "alert.queue_recovered", queue=key).endswith("afsendelse af beskeder.")
 
 
 def test_a_day_begins_at_the_shop_s_midnight() -> None:
@@ -120,7 +135,7 @@ def test_a_wallet_of_another_name_is_refused() -> None:
 def test_a_sentence_has_its_holes_filled() -> None:
     assert i18n.text("en", "error.description_too_long", longest=200) == "The text may have at most 200 characters."
     least = i18n.text("en", "error.amount_too_small", minimum=Money(250, "DKK"))
-    assert least == "The least that can be asked for is DKK\u00a02.50."
+    assert least == "The smallest amount you can request is DKK\u00a02.50."
 
 
 def test_a_danish_amount_does_not_end_a_sentence_with_two_stops() -> None:

@@ -115,7 +115,7 @@ class File:
         same = [
             row["id"] for row in self.set_aside if row["payload"] == mail["payload"] and row["kind"] == mail["kind"]
         ]
-        return any(text.endswith(f"under mail {number}.") for text in told for number in same)
+        return any(f"See job {number} (" in text for text in told for number in same)
 
     def _case(self, row: Row) -> Case:
         intents = stripe_ledger.intents_of(self.ledger, row["id"])
@@ -146,7 +146,7 @@ class File:
         for claim in claims:
             if claim.kind != "question":
                 continue
-            what = "capture" if claim.said.text.startswith("Take ") else "release"
+            what = "capture" if claim.said.text.startswith("Charge ") else "release"
             yes = str(claim.said.buttons[0].get("callback_data"))
             yield from (replace(act, text=what) for act in self.acts if act.data == yes)
 

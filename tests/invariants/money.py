@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from tests.invariants.case_file import MOST_ATTEMPTS, Case, File
 from tests.invariants.stripe_ledger import ROOT, charges, confirms, open_at
 from tests.invariants.transcript import Act, amount
+from tests.support.world import PAY_LABELS
 
 PAY = re.compile(r"/(?:pay|hold) (\d+)(?:[.,](\d\d))?(?: (DKK|EUR|NOK|SEK))?(?: (?!\d).*)?", re.DOTALL)
 STATUS = {
@@ -94,7 +95,7 @@ def _faithful(file: File, case: Case) -> Iterator[str]:
         if (shown := amount(claim.said.text)) != ours:
             yield f"3: {case.name} is {ours}, and its {claim.kind} says {shown}"
         for button in claim.said.buttons:
-            if button["text"].startswith("Pay") and amount(button["text"]) != ours:
+            if button["text"].startswith(PAY_LABELS) and amount(button["text"]) != ours:
                 yield f"3: {case.name} is {ours}, and its button says {button['text']!r}"
 
 

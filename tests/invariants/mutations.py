@@ -267,7 +267,7 @@ class CallsPaidExpired(OpenMessenger):
     ) -> int:
         sent = await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
         if is_notice(message) and message.html.startswith("✅"):
-            late = message.html.replace("✅ Paid:", "⌛") + ": the link was not used in time."
+            late = message.html.replace("✅ Paid:", "⌛") + ": the link expired before it was paid."
             await self.inner.send(chat, Message(late), reply_to=reply_to, silent=True)
         return sent
 

@@ -19,7 +19,7 @@ LOUD = frozenset({"paid", "reserved", "failed", "expired", "canceled"})
 OVER = frozenset({"failed", "expired"})
 ASKED_IN_THE_CHAT = frozenset({"requested", "released", "rejected"})
 MONEY_OUT = frozenset({"news", "details", "draft", "question"})
-PAID_MEANWHILE = "The customer has paid meanwhile."
+PAID_MEANWHILE = "The customer has already paid, so nothing was changed. To pay the money back, use /refund."
 
 
 class Repeat(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import groupby
 
@@ -66,7 +67,8 @@ def _fits(case: Case, claim: Claim, turn: Turn) -> bool:
         case "ended":
             return at >= time(case.row["expires_at"]) or len(case.attempts) >= MOST_ATTEMPTS
         case "partly refunded":
-            return f"{_shown(case.row['amount_received'] - turn.back)} of it stays" in claim.said.text
+            left = re.escape(_shown(case.row["amount_received"] - turn.back))
+            return re.search(rf"Total after refund: \D*{left}\.$", claim.said.text, re.MULTILINE) is not None
         case _:
             return not nonces(claim.said)
 

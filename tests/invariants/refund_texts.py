@@ -9,32 +9,32 @@ REF = r"#(?P<ref>[A-Z][0-9][0-9A-Z]{2,6})"
 AMOUNT = r"(?P<amount>(?:DKK|EUR|NOK|SEK)\s[\d,]+\.\d\d)"
 _NEWS = {
     "refund_succeeded": rf"↩️ Refunded: {AMOUNT} of {REF}",
-    "refund_pending": rf"↩️ {REF}: the refund of {AMOUNT} has begun",
+    "refund_pending": rf"↩️ {REF}: the refund of {AMOUNT} has started",
     "refund_requires_action": rf"↩️ {REF}: to get {AMOUNT} back",
     "refund_failed": rf"❌ {REF}: the refund of {AMOUNT} failed",
-    "refund_canceled": rf"🚫 {REF}: the refund of {AMOUNT} was canceled at Stripe",
+    "refund_canceled": rf"🚫 {REF}: the refund of {AMOUNT} was cancelled at Stripe",
     "refund_rejected": rf"❌ {REF}: {AMOUNT} was not refunded",
     "refund_expired": rf"⌛ {REF}: nobody approved the refund of {AMOUNT}",
     "refund_insufficient_balance": rf"⚠️ {REF}: Stripe did not refund {AMOUNT}",
-    "capture_rejected": rf"❌ {REF}: Stripe did not take the reserved {AMOUNT}",
-    "hold_ends_1": rf"⏰ {REF}: the reservation of {AMOUNT} ends within a day",
+    "capture_rejected": rf"❌ {REF}: Stripe did not charge the reserved {AMOUNT}",
+    "hold_ends_1": rf"⏰ {REF}: the reservation of {AMOUNT} ends within 24 hours",
     "hold_ends_2": rf"⏰ {REF}: the reservation of {AMOUNT} ends within an hour",
-    "dispute_needs_response": rf"⚖️ {REF}: the customer disputes {AMOUNT} at the bank. The bank has taken",
-    "dispute_under_review": rf"⚖️ {REF}: the answer to the dispute about {AMOUNT}",
-    "dispute_won": rf"⚖️ {REF}: the dispute about {AMOUNT} was won",
-    "dispute_lost": rf"⚖️ {REF}: the dispute about {AMOUNT} was lost",
-    "dispute_warning_needs_response": rf"⚖️ {REF}: the customer's bank asks about {AMOUNT}",
+    "dispute_needs_response": rf"⚖️ {REF}: the customer has disputed {AMOUNT} with their bank. The bank has taken",
+    "dispute_under_review": rf"⚖️ {REF}: the bank has your answer to the dispute about {AMOUNT}",
+    "dispute_won": rf"⚖️ {REF}: the shop won the dispute about {AMOUNT}",
+    "dispute_lost": rf"⚖️ {REF}: the shop lost the dispute about {AMOUNT}",
+    "dispute_warning_needs_response": rf"⚖️ {REF}: the customer's bank is asking about {AMOUNT}",
     "dispute_warning_closed": rf"⚖️ {REF}: the bank's question about {AMOUNT} is closed",
 }
 _ANSWERS = {
     "refund_approved": rf"⏳ Refund of {AMOUNT} of {REF}: approved",
-    "refund_pending": rf"↩️ Refund of {AMOUNT} of {REF}: begun",
+    "refund_pending": rf"↩️ Refund of {AMOUNT} of {REF}: started at Stripe",
     "refund_succeeded": rf"↩️ Refund of {AMOUNT} of {REF}: done",
     "refund_failed": rf"❌ Refund of {AMOUNT} of {REF}: it failed",
     "refund_rejected": rf"❌ Refund of {AMOUNT} of {REF}: not made",
     "refund_declined": rf"🚫 (?:Refund of|The refund of) {AMOUNT} of {REF}(?:: | that you asked for was )declined",
-    "paid": rf"✅ Taken: {AMOUNT} for {REF}",
-    "canceled": rf"🚫 Let go: {AMOUNT} for {REF}",
+    "paid": rf"✅ Charged: {AMOUNT} for {REF}",
+    "canceled": rf"🚫 Released: {AMOUNT} for {REF}",
 }
 _SENTENCES = [
     (kind, state, re.compile(words))
@@ -43,12 +43,12 @@ _SENTENCES = [
 ]
 _WHAT = {
     "refunded": "succeeded",
-    "on its way back": "pending",
+    "refund not finished yet": "pending",
     "refund failed": "failed",
-    "refund canceled": "canceled",
+    "refund cancelled": "canceled",
 }
 _LINE = re.compile(rf"^(?:↩️|❌|🚫) {AMOUNT}: (?P<what>{'|'.join(_WHAT)})", re.MULTILINE)
-_LEFT = re.compile(rf"{AMOUNT} can be refunded")
+_LEFT = re.compile(rf"{AMOUNT} can (?:still )?be refunded")
 
 
 class Sentence(NamedTuple):

@@ -153,7 +153,7 @@ def _too_early(case: Case, claim: Claim, state: str, minor: int) -> Iterator[str
 
 def _grown_again(case: Case, claim: Claim, since: datetime) -> Iterator[str]:
     """What a failure says can be refunded is what Stripe would let go back at some time since; or it is disputed."""
-    if "The customer disputes this payment" in claim.said.text:
+    if "The customer has disputed this payment" in claim.said.text:
         if not any(move.at <= claim.said.at for move in case.disputes):
             yield f"7: a failure speaks of a dispute about {case.name}, and there was none"
         return
@@ -161,7 +161,7 @@ def _grown_again(case: Case, claim: Claim, since: datetime) -> Iterator[str]:
     taken = case.row["amount_received"]
     times = [since, *(move.at for move in case.moves if since <= move.at <= at)]
     most, least = (of(taken - not_failed(case.moves, time) for time in times) for of in (max, min))
-    if "by other refunds meanwhile" in claim.said.text:
+    if "by other refunds in the meantime" in claim.said.text:
         on_its_way = any(row["reserved_at"] is not None for row in case.refunds)
         if least and not on_its_way:
             yield f"7: after a failure all of {case.name} is said to be back, and {least} was not"

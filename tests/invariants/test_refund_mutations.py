@@ -8,8 +8,6 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from bot.app import AdapterOverrides
 from handlers.stripe.gateway import PaymentGateway
 from handlers.telegram.messenger import Messenger
@@ -34,8 +32,6 @@ from tests.invariants.checker import violations
 from tests.invariants.test_mutations import IMPATIENT, names
 from tests.support.people import ADMIN, GROUP, MERCHANT
 from tests.support.world import OWNER
-
-pytestmark = pytest.mark.long
 
 Before = Callable[[MortalWorld], None]
 
@@ -197,7 +193,7 @@ async def test_a_hold_that_is_let_go_without_a_tap(tmp_path: Path) -> None:
 async def test_a_merchant_who_takes_a_hold(tmp_path: Path) -> None:
     async def by_a_merchant(stage: Stage) -> None:
         said = stage.say(f"/capture {stage.ref}", by=MERCHANT)
-        stage.tap(await stage.message("Take DKK", since=said), "Take", by=MERCHANT)
+        stage.tap(await stage.message("Charge DKK", since=said), "Charge", by=MERCHANT)
         await stage.shows("Paid")
 
     story = replace(CAPTURED, chat=GROUP, after=by_a_merchant)

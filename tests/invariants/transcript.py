@@ -17,22 +17,22 @@ REF_WITHIN = re.compile(REF)
 AMOUNT = re.compile(r"\b(DKK|EUR|NOK|SEK)\s(\d[\d,]*)\.(\d\d)\b")
 NONCE = re.compile(r"pa_nonce_\w+")
 CARD_STATES = {
-    "Making the link": "creating",
-    "Making a new link": "requested",
+    "Creating link": "creating",
+    "Creating new link": "requested",
     "Waiting for Stripe": "error",
     "Waiting for payment": "open",
-    "The link is no longer fresh": "aging",
-    "That attempt failed": "failed",
+    "The link is expiring": "aging",
+    "Payment attempt failed": "failed",
     "The link expired": "expired",
-    "Approved, on its way": "processing",
+    "Approved, not confirmed yet": "processing",
     "Reserved": "reserved",
     "Paid": "paid",
-    "Taking the money": "capturing",
+    "Charging the reserved amount": "capturing",
     "Partly refunded": "partly refunded",
     "Refunded": "refunded",
-    "Canceling": "canceling",
-    "Canceled": "canceled",
-    "The request has ended": "ended",
+    "Cancelling": "canceling",
+    "Cancelled": "canceled",
+    "Request closed": "ended",
     "Stripe did not accept this request": "rejected",
 }
 NOTICE_STATES = {"✅": "paid", "🔒": "reserved", "❌": "failed", "⌛": "expired", "🏁": "ended", "🚫": "canceled"}
@@ -125,7 +125,7 @@ def claims(messages: Iterable[Said], people: Iterable[Act]) -> Iterator[Claim]:
         elif within and mark in NOTICE_STATES:
             yield Claim(message, "notice", within[1], NOTICE_STATES[mark])
         elif within:
-            yield Claim(message, "answer", within[1], "canceled" if " is canceled" in message.text else "")
+            yield Claim(message, "answer", within[1], "canceled" if " is cancelled" in message.text else "")
 
 
 def _wants_a_tap(message: Said) -> str:

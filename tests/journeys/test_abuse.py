@@ -32,7 +32,7 @@ async def at_stripe(world: World, **metadata: str) -> Json:
 )
 async def test_a_forged_button_of_a_stranger_stops_nobody_and_alarms_nobody(world: World, data: str) -> None:
     world.say("/setup", chat=GROUP)
-    tied = await world.card("acts for", chat=GROUP)
+    tied = await world.card("belongs to", chat=GROUP)
     query = world.telegram.press_button(tied["message_id"], GUEST, data, GROUP)
     assert await world.answer(query)
     world.say("/pay 125 DKK Coffee", chat=GROUP)
@@ -55,7 +55,7 @@ async def test_a_message_that_is_never_answered_is_repeated_once_and_then_told_t
 
 async def test_a_card_follows_its_group_and_never_overwrites_another(world: World) -> None:
     world.say("/setup", chat=GROUP)
-    await world.card("acts for", chat=GROUP)
+    await world.card("belongs to", chat=GROUP)
     world.say("/pay 100 DKK Alpha", chat=GROUP)
     await world.card("Alpha", chat=GROUP)
     moved: int = (await world.control("telegram", "migrate", {"chat_id": GROUP}))["chat_id"]
@@ -89,12 +89,12 @@ async def test_the_owner_hears_of_trouble_in_the_language_of_his_shop(world: Wor
     await world.card("Language: Dansk")
     stray = await at_stripe(world, kvit_payment="lost")
     await world.control("stripe", f"intents/{stray['id']}/approve", {})
-    assert "reconcile --retry-dead" in (await world.card("Kvit ikke kunne gøre færdigt"))["text"]
+    assert "reconcile --retry-dead" in (await world.card("Kvit kunne ikke gøre en opgave færdig"))["text"]
 
 
 async def test_a_chat_is_not_given_to_another_shop_while_requests_are_open_in_it(world: World) -> None:
     world.say("/setup", chat=GROUP)
-    await world.card("acts for", chat=GROUP)
+    await world.card("belongs to", chat=GROUP)
     world.say("/pay 100 DKK Coffee", chat=GROUP)
     await world.card("Waiting for payment", chat=GROUP)
     world.say("/setup NEW Other Shop", chat=GROUP)
@@ -107,7 +107,7 @@ async def test_a_chat_is_not_given_to_another_shop_while_requests_are_open_in_it
 
 async def test_a_stranger_who_repeats_himself_in_a_group_is_refused_once_a_minute(world: World) -> None:
     world.say("/setup", chat=GROUP)
-    await world.card("acts for", chat=GROUP)
+    await world.card("belongs to", chat=GROUP)
     for _ in range(5):
         world.say("/pay 1", by=GUEST, chat=GROUP)
     world.say("/pay 100 DKK Coffee", chat=GROUP)
@@ -124,4 +124,4 @@ async def test_a_late_request_with_a_long_text_is_still_asked_about(world: World
     world.advance(11 * 60)
     await world.control("telegram", "down", {"down": False})
     world.advance(60)
-    assert labels(await world.card("This came late")) == ["Do it now", "Leave it"]
+    assert labels(await world.card("This command arrived late")) == ["Do it now", "Skip it"]

@@ -28,4 +28,4 @@ async def test_status_names_the_wallet_as_the_card_does(clock: FakeClock, tmp_pa
         world.say("/pay 149,50 Coffee")
         card = await world.card("approves in Vipps")
         world.say("/status", reply_to=card["message_id"])
-        assert "approves in Vipps" in (await world.card("Link made"))["text"]
+        assert "approves in Vipps" in (await world.card("Link created"))["text"]

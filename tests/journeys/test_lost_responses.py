@@ -81,7 +81,7 @@ async def test_what_was_done_unheard_is_not_called_undone_though_whoever_asked_l
     await webhooks(world, "lose")
     question = await reply(world, world.say(f"/{verb} {ref}", by=ADMIN, chat=GROUP), chat=GROUP)
     await fault(world, "capture" if verb == "capture" else "cancel", "drop", "after", times=3)
-    world.tap(question, "Take" if verb == "capture" else "Let go", by=ADMIN)
+    world.tap(question, "Charge" if verb == "capture" else "Release", by=ADMIN)
     await eventually(lambda: rows(world, "SELECT 1 FROM payments WHERE last_error IS NOT NULL"))
     await world.control("stripe", "down", {"down": True})
     await dismiss(world, ADMIN)
@@ -95,7 +95,7 @@ async def test_what_was_done_unheard_is_not_called_undone_though_whoever_asked_l
 async def test_an_attempt_that_never_reached_stripe_was_not_declined(world: World) -> None:
     await declined(world)
     await fault(world, "confirm", "drop", times=3)
-    world.tap(await world.card("That attempt failed"), "New link")
+    world.tap(await world.card("Payment attempt failed"), "New link")
     await eventually(lambda: rows(world, "SELECT 1 FROM payments WHERE last_error IS NOT NULL"))
     await world.control("stripe", "down", {"down": True})
     await pass_time(world, KEYS_ARE_FORGOTTEN)
@@ -110,7 +110,7 @@ async def test_an_attempt_that_never_reached_stripe_was_not_declined(world: Worl
 
 async def test_after_a_restore_nobody_is_said_to_have_declined_who_did_not(world: World) -> None:
     await declined(world)
-    failed = await world.card("That attempt failed")
+    failed = await world.card("Payment attempt failed")
     await back_up(world)
     await world.answer(world.tap(failed, "New link"))
     await rest(world)
@@ -119,7 +119,7 @@ async def test_after_a_restore_nobody_is_said_to_have_declined_who_did_not(world
     await restore(world)
     await rest(world)
     before = len(world.sent())
-    await world.answer(world.tap(await world.card("That attempt failed"), "New link"))
+    await world.answer(world.tap(await world.card("Payment attempt failed"), "New link"))
     await world.card("Waiting for payment")
     await rest(world)
     assert not [entry for entry in world.sent()[before:] if "declined" in entry.params["text"]]
@@ -158,10 +158,10 @@ async def test_after_a_clock_that_was_ahead_for_a_moment_news_is_believed(world:
     await rest(world)
     own.ahead = 5 * 3600
     await world.decide("decline")
-    await in_time(world, lambda: any("That attempt failed" in one for one in texts(world)), step=10)
+    await in_time(world, lambda: any("Payment attempt failed" in one for one in texts(world)), step=10)
     own.ahead = 0
     world.advance(5)
-    world.tap(await world.card("That attempt failed"), "New link")
+    world.tap(await world.card("Payment attempt failed"), "New link")
     await in_time(world, lambda: world.intent()["status"] == "requires_action")
     await world.decide("approve")
     await in_time(world, lambda: any("✅ Paid:" in one for one in texts(world)), step=10)
@@ -181,5 +181,5 @@ async def test_a_hold_that_somebody_canceled_at_stripe_did_not_lapse(world: Worl
     await held(world)
     await rest(world)
     await at_stripe(world, f"payment_intents/{world.intent()['id']}/cancel")
-    await told(world, "canceled at Stripe, no money was taken")
-    assert not [one for one in texts(world) if "lapsed" in one]
+    await told(world, "cancelled at Stripe. No money was taken")
+    assert not [one for one in texts(world) if "the reservation expired" in one]

@@ -38,10 +38,10 @@ def stands(world: World, message: Json) -> str:
 
 
 async def test_while_stripe_is_silent_about_a_capture_the_card_does_not_say_that_no_money_moved(world: World) -> None:
-    take = await question(world, f"/capture {ref_of(await held(world))}", "Take")
+    take = await question(world, f"/capture {ref_of(await held(world))}", "Charge")
     await webhooks(world, "lose")
     await fault(world, "capture", "drop", "after", times=3)
-    world.tap(take, "Take")
+    world.tap(take, "Charge")
     await told(world, "Waiting for Stripe")
     assert world.intent()["status"] == "succeeded"
     assert "It is not known yet" in await told(world, "Waiting for Stripe")
@@ -63,22 +63,22 @@ async def test_nor_is_the_owner_told_so_about_a_refund_that_was_made_before_the_
     world.tap(draft, "Refund")
     await eventually(lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
     world.stripe.options.missing_permissions = ("refunds.write", "refunds.read", "charges.read", "events.read")
-    await in_time(world, lambda: [one for one in texts(world) if "Stripe refuses Kvit's key" in one])
-    [said] = [one for one in texts(world) if "Stripe refuses Kvit's key" in one]
+    await in_time(world, lambda: [one for one in texts(world) if "Stripe does not accept Kvit's key" in one])
+    [said] = [one for one in texts(world) if "Stripe does not accept Kvit's key" in one]
     assert "No money has moved" not in said
 
 
-@pytest.mark.parametrize("first", ["Take", "Let go"])
+@pytest.mark.parametrize("first", ["Charge", "Release"])
 async def test_of_two_who_decide_about_a_hold_the_second_is_not_told_that_stripe_was_asked(
     world: World, first: str
 ) -> None:
     ref = ref_of(await held(world))
-    take = await question(world, f"/capture {ref}", "Take")
-    free = await question(world, f"/release {ref}", "Let go", by=ADMIN)
+    take = await question(world, f"/capture {ref}", "Charge")
+    free = await question(world, f"/release {ref}", "Release", by=ADMIN)
     await rest(world)
     await world.control("stripe", "down", {"down": True})
-    early, late = (take, free) if first == "Take" else (free, take)
-    labels = {take["message_id"]: ("Take", OWNER), free["message_id"]: ("Let go", ADMIN)}
+    early, late = (take, free) if first == "Charge" else (free, take)
+    labels = {take["message_id"]: ("Charge", OWNER), free["message_id"]: ("Release", ADMIN)}
     label, by = labels[early["message_id"]]
     world.tap(early, label, by=by)
     await eventually(
@@ -87,7 +87,7 @@ async def test_of_two_who_decide_about_a_hold_the_second_is_not_told_that_stripe
         )
     )
     label, by = labels[late["message_id"]]
-    assert "Somebody else has already decided" in await world.answer(world.tap(late, label, by=by))
+    assert "Someone else has already decided" in await world.answer(world.tap(late, label, by=by))
     await rest(world)
     assert "asked" not in stands(world, late)
 
@@ -98,9 +98,9 @@ async def test_reserved_is_not_told_after_it_was_let_go(world: World) -> None:
     await break_telegram(world, "editMessageText", "429", retry_after=300)
     await world.decide("approve")
     await held_up(world)
-    free = await question(world, f"/release {ref_of(card)}", "Let go")
-    await world.answer(world.tap(free, "Let go"))
-    await in_time(world, lambda: any("Canceled" in one for one in texts(world, GROUP)), step=20)
+    free = await question(world, f"/release {ref_of(card)}", "Release")
+    await world.answer(world.tap(free, "Release"))
+    await in_time(world, lambda: any("Cancelled" in one for one in texts(world, GROUP)), step=20)
     await rest(world)
     assert not [one for one in texts(world, GROUP) if "🔒 Reserved:" in one]
 
@@ -109,7 +109,7 @@ async def test_nothing_was_done_is_not_told_after_it_was_done(world: World) -> N
     ref = ref_of(await held(world, chat=GROUP))
     await rest(world)
     await world.control("stripe", "down", {"down": True})
-    world.tap(await question(world, f"/capture {ref}", "Take", by=ADMIN), "Take", by=ADMIN)
+    world.tap(await question(world, f"/capture {ref}", "Charge", by=ADMIN), "Charge", by=ADMIN)
     await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE last_error IS NOT NULL"))
     await rest(world)
     await dismiss(world, ADMIN)
@@ -117,7 +117,7 @@ async def test_nothing_was_done_is_not_told_after_it_was_done(world: World) -> N
     await world.control("stripe", "down", {"down": False})
     await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE capture_requested_by IS NULL"))
     await held_up(world)
-    await world.answer(world.tap(await question(world, f"/capture {ref}", "Take"), "Take"))
+    await world.answer(world.tap(await question(world, f"/capture {ref}", "Charge"), "Charge"))
     await in_time(world, lambda: any("✅ Paid:" in one for one in texts(world, GROUP)), step=20)
     await rest(world)
     assert not [one for one in texts(world, GROUP) if "nothing was done" in one]
@@ -131,9 +131,9 @@ async def test_an_answer_is_not_said_to_be_needed_after_a_dispute_is_over(world:
     await held_up(world)
     dispute = list(world.stripe.store.disputes)[-1]
     await world.control("stripe", f"disputes/{dispute}/close", {"status": "lost"})
-    await in_time(world, lambda: any("was lost" in one for one in texts(world, GROUP)), step=30)
+    await in_time(world, lambda: any("lost the dispute" in one for one in texts(world, GROUP)), step=30)
     await rest(world)
-    assert not [one for one in texts(world, GROUP) if "an answer is needed" in one]
+    assert not [one for one in texts(world, GROUP) if "you need to answer" in one]
 
 
 async def test_a_request_that_can_still_be_paid_has_not_ended(world: World) -> None:
@@ -143,24 +143,24 @@ async def test_a_request_that_can_still_be_paid_has_not_ended(world: World) -> N
     await world.control("stripe", "down", {"down": True})
     await world.answer(press(world, card, data))
     said = await world.answer(press(world, card, data.replace("c:", "n:")))
-    assert "is being canceled" in said
+    assert "is being cancelled" in said
 
 
 async def test_leave_it_does_not_say_that_it_is_reserved_once_it_was_taken(world: World) -> None:
     ref = ref_of(await held(world))
-    free = await question(world, f"/release {ref}", "Let go")
-    take = await question(world, f"/capture {ref}", "Take", by=ADMIN)
-    await world.answer(world.tap(take, "Take", by=ADMIN))
+    free = await question(world, f"/release {ref}", "Release")
+    take = await question(world, f"/capture {ref}", "Charge", by=ADMIN)
+    await world.answer(world.tap(take, "Charge", by=ADMIN))
     await told(world, "✅ Paid:")
-    assert "already decided" in await world.answer(world.tap(free, "Leave"))
+    assert "already decided" in await world.answer(world.tap(free, "Keep"))
     await rest(world)
-    assert "stays reserved" not in stands(world, free)
+    assert "is still reserved" not in stands(world, free)
 
 
 async def test_no_new_link_is_promised_where_there_is_none(world: World) -> None:
     await question(world, "/pay 125 Tea", "Waiting for payment")
     await world.decide("decline")
-    failed = await world.card("That attempt failed")
+    failed = await world.card("Payment attempt failed")
     await rest(world)
     await fault(world, "confirm", "drop", times=3)
     assert "has not answered yet" in await world.answer(world.tap(failed, "New link"))

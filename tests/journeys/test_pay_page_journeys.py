@@ -68,7 +68,7 @@ async def test_in_its_last_fifth_the_link_is_waited_out_and_then_begun_anew(worl
     answer = await tap(world)
     assert (before, answer.status, answer.headers["Location"]) == ("waiting", 303, f"/p/{payment(world)['token']}")
     async with world.http.get(page_of(world)) as page:
-        assert "An earlier attempt is still ending" in await page.text()
+        assert "An earlier attempt is still open" in await page.text()
     assert calls(world, "confirm") == []
     await pass_time(world, 50)
     assert await state(world) == "expired"
@@ -133,7 +133,7 @@ async def test_who_comes_back_from_his_own_attempt_is_not_told_to_approve_what_h
 
 async def test_a_canceled_request_opens_nothing(world: World) -> None:
     world.say("/cancel", reply_to=(await world.card("Waiting for payment"))["message_id"])
-    await world.card("Canceled")
+    await world.card("Cancelled")
     await rest(world)
     answer = await tap(world)
     assert (answer.headers["Location"], await state(world)) == (f"/p/{payment(world)['token']}", "canceled")

@@ -38,7 +38,7 @@ async def test_the_card_leads_to_stripe_while_that_is_fresh_and_to_the_page_afte
     assert labels(card) == ["Pay DKK 149.50", "Copy link", "Share", "QR code", "Cancel"]
     assert (button(card, "Pay")["url"], button(card, "Copy")["copy_text"]["text"]) == (direct, page)
     assert page in card["text"]
-    for seconds, words in ((240, "no longer fresh"), (60, "The link expired")):
+    for seconds, words in ((240, "is expiring"), (60, "The link expired")):
         await pass_time(world, seconds)
         card = await world.card(words)
         assert labels(card) == ["Pay DKK 149.50", "Copy link", "Share", "QR code", "Cancel"]
@@ -97,7 +97,7 @@ async def printed(world: World) -> str:
 
 async def settings(world: World, *wanted: str) -> None:
     for one in wanted:
-        await reply(world, world.say(f"/settings {one}"), "Seller (seller):")
+        await reply(world, world.say(f"/settings {one}"), "Legal name (seller):")
 
 
 async def test_a_receipt_keeps_the_seller_and_the_rate_of_its_day(world: World) -> None:
@@ -109,7 +109,7 @@ async def test_a_receipt_keeps_the_seller_and_the_rate_of_its_day(world: World) 
     world.advance(3600)
     await settings(world, "vat 25")
     first = await printed(world)
-    assert all(words in first for words in ("Noir ApS", "Strandvejen 1", "25 %", "29.90", ">Receipt<"))
+    assert all(words in first for words in ("Noir ApS", "Strandvejen 1", "25%", "29.90", ">Receipt<"))
     world.advance(3600)
     await settings(world, "seller Blanc ApS", "address -", "vat 12")
     assert await printed(world) == first

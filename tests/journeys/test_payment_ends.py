@@ -31,9 +31,9 @@ from tests.support.evidence import (
 )
 from tests.support.world import World, labels, opened
 
-CANCELED = "🚫 Canceled · TEST"
-ENDED = "🏁 The request has ended · TEST"
-TOLD_ENDED = "🏁 #REF, DKK 149.50: not paid in time, the request has ended."
+CANCELED = "🚫 Cancelled · TEST"
+ENDED = "🏁 Request closed · TEST"
+TOLD_ENDED = "🏁 #REF, DKK 149.50: not paid in time. No money was taken. The request is closed."
 THREE_MINUTES = 0.05
 
 
@@ -52,7 +52,7 @@ async def test_a_request_whose_time_is_over_is_canceled_at_stripe_and_told_as_en
     assert world.intent()["status"] == "requires_action"
     await pass_time(world, 1)
     await becomes(world, [ENDED, TOLD_ENDED])
-    assert labels(await world.card("The request has ended")) == []
+    assert labels(await world.card("Request closed")) == []
     assert (world.intent()["status"], keys(world, "cancel"), money(world)) == ("canceled", ["0"], (1, 0))
     await pass_time(world, 7200)
     assert (said(world), len(calls(world, "cancel"))) == ([ENDED, TOLD_ENDED], 1)
@@ -92,7 +92,7 @@ async def test_a_request_that_was_canceled_before_stripe_heard_of_it_can_never_b
     await world.control("stripe", "down", {"down": True})
     world.say("/pay 20 Tea")
     card = await world.card("Waiting for Stripe")
-    assert "is being canceled" in await world.answer(world.tap(card, "Cancel"))
+    assert "is being cancelled" in await world.answer(world.tap(card, "Cancel"))
     await world.control("stripe", "down", {"down": False})
     await pass_time(world, HEALED)
     await becomes(world, ["⏳ Waiting for payment · TEST", CANCELED])
@@ -115,7 +115,7 @@ async def test_a_customer_who_was_faster_than_the_merchant_has_paid(world: World
     await webhooks(world, "lose")
     await world.decide("approve")
     answer = await world.answer(world.tap(await world.card("Waiting for payment"), "Cancel"))
-    assert answer == "The customer has paid meanwhile."
+    assert answer == "The customer has already paid, so nothing was changed. To pay the money back, use /refund."
     await pass_time(world, 60)
     assert (said(world), money(world)) == ([PAID, TOLD_PAID], (1, 1))
     assert CANCELED not in versions(world)
@@ -130,7 +130,10 @@ async def test_a_customer_who_pays_while_the_cancel_is_on_its_way_has_paid(world
     await eventually(lambda: calls(world, "cancel")[0].status)
     await world.control("stripe", "options", {"latency": 0})
     world.advance(1)
-    assert await world.answer(tap) == "The customer has paid meanwhile."
+    assert (
+        await world.answer(tap)
+        == "The customer has already paid, so nothing was changed. To pay the money back, use /refund."
+    )
     await rest(world)
     assert (said(world), money(world), len(calls(world, "cancel"))) == ([PAID, TOLD_PAID], (1, 1), 1)
     assert CANCELED not in versions(world)
@@ -138,7 +141,7 @@ async def test_a_customer_who_pays_while_the_cancel_is_on_its_way_has_paid(world
 
 async def test_a_merchant_who_was_faster_than_the_customer_has_canceled(world: World) -> None:
     answer = await world.answer(world.tap(await world.card("Waiting for payment"), "Cancel"))
-    assert answer.endswith("is canceled. No money was taken.")
+    assert answer.endswith("is cancelled. No money was taken.")
     async with world.http.post(f"{world.stripe.base}/_control/intents/{world.intent()['id']}/approve") as late:
         assert late.status == 409
     await pass_time(world, 600)
@@ -149,7 +152,7 @@ async def test_a_merchant_who_was_faster_than_the_customer_has_canceled(world: W
 async def test_a_cancel_while_stripe_is_down_heals_by_itself(world: World) -> None:
     await world.control("stripe", "down", {"down": True})
     answer = await world.answer(world.tap(await world.card("Waiting for payment"), "Cancel"))
-    assert "is being canceled" in answer
+    assert "is being cancelled" in answer
     await becomes(world, ["⚠️ Waiting for Stripe · TEST"])
     await world.control("stripe", "down", {"down": False})
     await pass_time(world, HEALED)
@@ -176,8 +179,8 @@ async def test_an_intent_that_was_canceled_in_the_dashboard_is_told(world: World
         await webhooks(world, "lose")
     await at_stripe(world, f"payment_intents/{world.intent()['id']}/cancel")
     await pass_time(world, 60)
-    await becomes(world, [CANCELED, "🚫 #REF, DKK 149.50: canceled at Stripe, no money was taken."])
-    assert "It was canceled at Stripe." in (await world.card("Canceled ·"))["text"]
+    await becomes(world, [CANCELED, "🚫 #REF, DKK 149.50: cancelled at Stripe. No money was taken."])
+    assert "It was cancelled at Stripe." in (await world.card("Cancelled ·"))["text"]
     assert money(world) == (1, 0)
 
 
@@ -185,7 +188,7 @@ async def test_an_intent_that_was_canceled_in_the_dashboard_is_told(world: World
     ("does", "words"),
     [
         ("approve", [PAID, TOLD_PAID]),
-        ("decline", ["❌ That attempt failed · TEST", TOLD_FAILED]),
+        ("decline", ["❌ Payment attempt failed · TEST", TOLD_FAILED]),
         ("expire", [LAPSED, TOLD_LAPSED]),
     ],
 )
@@ -217,7 +220,7 @@ async def test_a_whole_life_with_a_restart_after_each_step_has_one_intent_and_on
         await world.card("Waiting for payment")
         await again()
         await world.decide("decline")
-        failed = await world.card("That attempt failed")
+        failed = await world.card("Payment attempt failed")
         await again()
         world.tap(failed, "New link")
         await world.card("Waiting for payment")

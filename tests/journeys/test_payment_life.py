@@ -30,9 +30,9 @@ from tests.support.evidence import (
 from tests.support.world import OWNER, World, button, labels, opened
 
 MIA = 70_010_002
-AGING = "⏳ The link is no longer fresh · TEST"
+AGING = "⏳ The link is expiring · TEST"
 WAITING = "⏳ Waiting for payment · TEST"
-ENDED = "🏁 The request has ended · TEST"
+ENDED = "🏁 Request closed · TEST"
 
 
 @pytest.fixture
@@ -56,18 +56,20 @@ async def test_a_declined_attempt_is_told_with_its_reason_and_a_new_link_of_the_
 ) -> None:
     first = button(await world.card("Waiting for payment"), "Pay")["url"]
     await world.decide("decline", code="card_declined", decline_code="insufficient_funds")
-    failed = await world.card("That attempt failed")
-    assert "has not enough money" in failed["text"]
+    failed = await world.card("Payment attempt failed")
+    assert "There is not enough money" in failed["text"]
     assert labels(failed) == ["New link", "Cancel"]
-    notice = await world.card("Tap New link on the card to try again")
+    notice = await world.card("Tap New link on the payment message to try again")
     assert notice["reply_to_message"]["message_id"] == failed["message_id"]
     assert await new_link(world) == "Here is a new link."
     assert button(await world.card("Waiting for payment"), "Pay")["url"] != first
     await world.decide("approve")
     await world.card("✅ Paid:")
     await rest(world)
-    why = "The customer's card has not enough money or has reached its limit. No money was taken."
-    await becomes(world, [PAID, f"❌ #REF, DKK 149.50: {why} Tap New link on the card to try again.", TOLD_PAID])
+    why = "There is not enough money on the customer's card, or the card's limit has been reached. No money was taken."
+    await becomes(
+        world, [PAID, f"❌ #REF, DKK 149.50: {why} Tap New link on the payment message to try again.", TOLD_PAID]
+    )
     assert (money(world), keys(world, "create"), keys(world, "confirm")) == ((1, 1), ["1"], ["2"])
     assert (len(cards(world)), len(calls(world, "confirm"))) == (1, 1)
 
@@ -101,7 +103,7 @@ async def test_an_attempt_is_over_when_stripe_says_so_and_not_when_our_clock_doe
 
 async def new_attempt_after_a_decline(world: World) -> str:
     await world.decide("decline")
-    await world.card("That attempt failed")
+    await world.card("Payment attempt failed")
     return await new_link(world)
 
 
@@ -132,7 +134,10 @@ async def test_money_that_came_unseen_before_the_new_link_was_tapped_is_seen_by_
     await pass_time(world, 240)
     await world.decide("approve")
     await becomes(world, [AGING])
-    assert await new_link(world) == "The customer has paid meanwhile."
+    assert (
+        await new_link(world)
+        == "The customer has already paid, so nothing was changed. To pay the money back, use /refund."
+    )
     await rest(world)
     await becomes(world, [PAID, TOLD_PAID])
     assert (money(world), calls(world, "confirm")) == ((1, 1), [])
@@ -140,7 +145,7 @@ async def test_money_that_came_unseen_before_the_new_link_was_tapped_is_seen_by_
 
 async def test_no_new_link_is_made_before_the_earlier_attempt_ended_and_one_is_told_when_to_try(world: World) -> None:
     await pass_time(world, 250)
-    assert await new_link(world) == "The earlier link is still ending. Try again at 13:05."
+    assert await new_link(world) == "The previous link is still closing. Try again at 13:05."
     assert (calls(world, "confirm"), said(world)) == ([], [AGING])
     await pass_time(world, 50)
     assert await new_link(world) == "Here is a new link."
@@ -156,7 +161,7 @@ async def test_a_new_link_is_refused_while_stripe_is_late_to_end_an_attempt_whos
         world.say("/pay 149,50")
         await world.card("Waiting for payment")
         await pass_time(world, 330)
-        assert await new_link(world) == "The earlier link is still ending. Try again in a minute."
+        assert await new_link(world) == "The previous link is still closing. Try again in a minute."
         assert (calls(world, "confirm"), said(world)) == ([], [AGING])
         await pass_time(world, 60)
         await becomes(world, [LAPSED, TOLD_LAPSED])
@@ -168,7 +173,7 @@ async def test_a_new_link_that_is_tapped_twice_at_once_is_one_attempt(world: Wor
     world.say("/pay 149,50", chat=-100_200_300)
     card = await world.card("Waiting for payment", chat=-100_200_300)
     await world.decide("decline")
-    await world.card("That attempt failed", chat=-100_200_300)
+    await world.card("Payment attempt failed", chat=-100_200_300)
     taps = [world.tap(card, "New link", by=by) for by in (OWNER, MIA if who == "two people" else OWNER)]
     assert [await world.answer(tap) for tap in taps] == ["Here is a new link."] * 2
     await rest(world)
@@ -182,11 +187,14 @@ async def test_after_the_eighth_attempt_the_intent_is_canceled_and_the_chat_is_t
         assert await new_attempt_after_a_decline(world) == "Here is a new link."
         await world.card("Waiting for payment")
     await world.decide("decline")
-    await world.card("That attempt failed")
+    await world.card("Payment attempt failed")
     await pass_time(world, 5)
-    over = "🏁 #REF, DKK 149.50: every attempt was used, the request has ended. Ask anew if it is still wanted."
+    over = (
+        "🏁 #REF, DKK 149.50: all attempts have been used. No money was taken. The request is closed."
+        " Send a new one if you still want the payment."
+    )
     await becomes(world, [ENDED, *[TOLD_FAILED] * 8, over])
-    assert labels(await world.card("Every attempt was used")) == []
+    assert labels(await world.card("All attempts have been used")) == []
     assert (world.intent()["status"], keys(world, "cancel"), money(world)) == ("canceled", ["0"], (1, 0))
     assert keys(world, "confirm") == ["2", "3", "4", "5", "6", "7", "8"]
     assert len(calls(world, "confirm")) == 7

@@ -37,8 +37,8 @@ from tests.support.world import Json, World, labels
 
 TROUBLE = "⚠️ Waiting for Stripe · TEST"
 WAITING = "⏳ Waiting for payment · TEST"
-CANCELED = "🚫 Canceled · TEST"
-FAILED = "❌ That attempt failed · TEST"
+CANCELED = "🚫 Cancelled · TEST"
+FAILED = "❌ Payment attempt failed · TEST"
 
 
 async def pay(world: World) -> None:
@@ -62,7 +62,7 @@ async def test_while_stripe_is_down_the_card_says_so_within_five_seconds_and_hea
     world.say("/pay 149,50")
     card = await world.card("Waiting for Stripe")
     assert time.monotonic() - begun < 5
-    assert "Stripe does not answer right now" in card["text"]
+    assert "Stripe is not answering right now" in card["text"]
     assert labels(card) == ["Cancel"]
     await pass_time(world, 300)
     await down(world, False)
@@ -102,7 +102,7 @@ async def test_whatever_breaks_on_the_way_each_wish_is_carried_out_once(
         await pass_time(world, HEALED)
         await becomes(world, [WAITING])
         await world.decide("decline")
-        card = await world.card("That attempt failed")
+        card = await world.card("Payment attempt failed")
         await fault(world, "confirm", how, when, **more)
         await world.answer(world.tap(card, "New link"))
         await pass_time(world, HEALED)
@@ -130,11 +130,13 @@ async def test_after_a_restart_the_same_bytes_go_out_under_the_same_key(world: W
     await becomes(world, [WAITING])
     await world.decide("decline")
     await pass_time(world, 60)
-    card = await world.card("That attempt failed")
+    card = await world.card("Payment attempt failed")
     await fault(world, "confirm", "drop", when, times=3)
     await world.answer(press(world, card, f"n:{payment(world)['id']}"))  # an old button, for there is a page now
     await start_with_other_settings(world, 2)
-    told = TOLD_FAILED.replace("Tap New link on the card to try again", "The customer can try again by the same link")
+    told = TOLD_FAILED.replace(
+        "Tap New link on the payment message to try again", "The customer can try again with the same link"
+    )
     await becomes(world, [WAITING, told])
     await fault(world, "cancel", "drop", when, times=3)
     await world.answer(world.tap(card, "Cancel"))
@@ -171,7 +173,7 @@ async def test_a_stored_500_is_looked_up_by_list_and_not_replayed(world: World) 
 async def test_a_new_link_that_comes_too_late_for_a_canceled_intent_did_not_fail(world: World) -> None:
     await pay(world)
     await world.decide("decline")
-    card = await world.card("That attempt failed")
+    card = await world.card("Payment attempt failed")
     await rest(world)
     looks = len(calls(world, "retrieve"))
     await world.control("stripe", "options", {"latency": 1})
@@ -185,7 +187,7 @@ async def test_a_new_link_that_comes_too_late_for_a_canceled_intent_did_not_fail
     world.advance(1)
     await world.answer(tap)
     await rest(world)
-    await becomes(world, [CANCELED, TOLD_FAILED, "🚫 #REF, DKK 149.50: canceled at Stripe, no money was taken."])
+    await becomes(world, [CANCELED, TOLD_FAILED, "🚫 #REF, DKK 149.50: cancelled at Stripe. No money was taken."])
     assert rows(world, "SELECT key FROM jobs WHERE key LIKE '%attempt:2%'") == []
 
 

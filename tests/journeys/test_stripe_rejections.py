@@ -33,7 +33,7 @@ from tests.support.world import Json, World, labels
 
 TROUBLE = "⚠️ Waiting for Stripe · TEST"
 WAITING = "⏳ Waiting for payment · TEST"
-CANCELED = "🚫 Canceled · TEST"
+CANCELED = "🚫 Cancelled · TEST"
 REFUSED = "❌ Stripe did not accept this request · TEST"
 
 
@@ -88,7 +88,7 @@ async def test_where_mobilepay_is_not_enabled_the_card_says_where_to_switch_it_o
 ) -> None:
     await world.control("stripe", "options", {"mobilepay": "inactive"})
     card = await pay(world)
-    assert "MobilePay is not switched on in the Stripe account" in card["text"]
+    assert "MobilePay is not turned on in the Stripe account" in card["text"]
     assert labels(card) == []
     await hours(world, 1)
     assert (said(world), money(world), len(calls(world, "create"))) == ([REFUSED], (0, 0), 1)
@@ -108,12 +108,12 @@ async def test_a_new_link_that_stripe_refuses_for_good_is_a_failed_attempt_and_n
     async with impatient(world, Unwilling):
         card = await pay(world)
         await world.decide("decline", code="card_declined", decline_code="insufficient_funds")
-        await world.card("That attempt failed")
+        await world.card("Payment attempt failed")
         await world.answer(world.tap(card, "New link"))
         await hours(world, 1)
-    failed = "❌ #REF, DKK 149.50: {} No money was taken. Tap New link on the card to try again."
+    failed = "❌ #REF, DKK 149.50: {} No money was taken. Tap New link on the payment message to try again."
     assert said(world)[1:] == [
-        failed.format("The customer's card has not enough money or has reached its limit."),
+        failed.format("There is not enough money on the customer's card, or the card's limit has been reached."),
         failed.format("The payment did not go through."),
     ]
     assert labels(card) == ["New link", "Cancel"]
@@ -124,11 +124,11 @@ async def test_while_stripe_refuses_our_key_the_card_says_so_and_heals_when_it_i
     await key_is(world, accepted=False)
     card = await pay(world)
     assert (said(world), labels(card)) == ([TROUBLE], ["Cancel"])
-    assert "Stripe refuses the key of this bot." in card["text"]
+    assert "Stripe does not accept this bot's key." in card["text"]
     await hours(world, 1)
     assert len(world.stripe.store.requests) < 20
-    assert [alert.startswith("⚠️ Stripe refuses Kvit's key") for alert in alerts(world)] == [True]
-    assert (said(world), "Stripe refuses the key" in card["text"]) == ([TROUBLE], True)
+    assert [alert.startswith("⚠️ Stripe does not accept Kvit's key") for alert in alerts(world)] == [True]
+    assert (said(world), "Stripe does not accept this bot's key" in card["text"]) == ([TROUBLE], True)
     await key_is(world, accepted=True)
     await pass_time(world, 300)
     assert (said(world), money(world), len(cards(world))) == ([WAITING], (1, 0), 1)
@@ -137,7 +137,7 @@ async def test_while_stripe_refuses_our_key_the_card_says_so_and_heals_when_it_i
 async def test_a_key_without_the_right_to_ask_for_money_is_told_and_heals(world: World) -> None:
     async with impatient(world, Forbidding):
         card = await pay(world)
-        assert (said(world), "Stripe refuses the key of this bot." in card["text"]) == ([TROUBLE], True)
+        assert (said(world), "Stripe does not accept this bot's key." in card["text"]) == ([TROUBLE], True)
         await hours(world, 1)
         await becomes(world, [TROUBLE])
     world.seams = None
@@ -164,15 +164,15 @@ async def test_a_key_that_is_refused_after_an_answer_was_lost_does_not_make_a_se
 async def test_new_links_and_cancels_wait_for_a_key_that_is_accepted(world: World) -> None:
     card = await pay(world)
     await world.decide("decline")
-    await world.card("That attempt failed")
+    await world.card("Payment attempt failed")
     await rest(world)
     await key_is(world, accepted=False)
     assert await world.answer(world.tap(card, "New link")) == (
-        "Stripe does not answer right now. Kvit keeps trying by itself."
+        "Stripe is not answering right now, so there is no new link yet. Try again in a minute."
     )
-    assert "is being canceled" in await world.answer(world.tap(card, "Cancel"))
+    assert "is being cancelled" in await world.answer(world.tap(card, "Cancel"))
     await rest(world)
-    assert (said(world), "Stripe refuses the key" in card["text"]) == ([TROUBLE, TOLD_FAILED], True)
+    assert (said(world), "Stripe does not accept this bot's key" in card["text"]) == ([TROUBLE, TOLD_FAILED], True)
     await key_is(world, accepted=True)
     await pass_time(world, 300)
     await becomes(world, [CANCELED, TOLD_FAILED])
@@ -189,7 +189,7 @@ async def test_an_intent_that_differs_from_the_request_is_never_believed(world: 
     await world.decide("approve")
     await pass_time(world, 60)
     assert (said(world), payment(world)["status"], payment(world)["amount_received"]) == ([WAITING], "open", 0)
-    assert any("does not fit" in alert for alert in alerts(world))
+    assert any("does not match" in alert for alert in alerts(world))
     intent |= truth | {"amount_received": 14950}
     await pass_time(world, 300)
     assert (said(world), payment(world)["amount_received"]) == ([PAID, TOLD_PAID], 14950)
@@ -200,7 +200,7 @@ async def test_an_answer_over_another_amount_gives_no_link_and_the_card_says_tha
     async with impatient(world, Lying):
         card = await pay(world)
         assert (said(world), labels(card)) == ([TROUBLE], ["Cancel"])
-        assert "Stripe's answer does not fit this request, so nothing was believed." in card["text"]
+        assert "Stripe's answer does not match this request, so Kvit has ignored it." in card["text"]
         await hours(world, 1)
         assert (said(world), keys(world, "create"), money(world)) == ([TROUBLE], ["1"], (1, 0))
         assert len(calls(world, "create")) < 20

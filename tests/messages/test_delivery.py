@@ -70,7 +70,7 @@ async def test_after_a_day_without_telegram_only_how_it_ended_arrives_and_once(w
     world.say("/id")  # whatever came before it stands there by then
     await in_time(world, lambda: len(shown(world)) >= 3)
     assert len(shown(world)) == 3
-    assert texts(world)[:2] == ["🏁 The request has ended · TEST", shown(world)[1]["text"]]
+    assert texts(world)[:2] == ["🏁 Request closed · TEST", shown(world)[1]["text"]]
     assert shown(world)[1]["text"].startswith("🏁 #")
     assert shown(world)[1]["reply_to_message"]["message_id"] == card["message_id"]
     assert len(calls(world, "editMessageText")) == before + 1
@@ -91,9 +91,9 @@ async def test_what_was_said_while_telegram_was_away_is_answered_in_order_and_on
     assert [said[:14] for said in texts(world)[:6]] == [
         "✅ Paid · TEST",
         "✅ Paid: DKK\u00a012",
-        "Your number is",
+        "Your Telegram ",
         "0 requests are",
-        "This came late",
+        "This command a",
         "What you can w",
     ]
     assert len(texts(world)) == 7
@@ -241,7 +241,7 @@ async def test_one_chat_that_is_stuck_holds_up_no_other_and_keeps_its_own_order(
         is_open.set()
         await caught_up(world, MERCHANT, by=MERCHANT)
         starts = [said[:14] for said in texts(world, MERCHANT)[:4]]
-        assert starts == ["Your number is", "⏳ Waiting for ", "1 request is o", "What you can w"]
+        assert starts == ["Your Telegram ", "⏳ Waiting for ", "1 request is o", "What you can w"]
 
 
 class Stumbles(OpenMessenger):
@@ -257,14 +257,14 @@ async def test_a_tap_that_fails_for_good_is_told_with_where_to_see_what_came_of_
     async with opened(clock, tmp_path, overrides=AdapterOverrides(messenger=Stumbles)) as world:
         question = await reply(world, world.say("/pay 1.234"), "Which")
         world.tap(question, "1,234.00")
-        await in_time(world, lambda: [one for one in texts(world) if "it may have been done all the same" in one])
+        await in_time(world, lambda: [one for one in texts(world) if "It may still have been done" in one])
         assert len(posts(world)) == 1
 
 
 async def test_every_message_keeps_its_buttons_and_shows_no_preview(world: World) -> None:
     card = await pay(world)
     await world.decide("decline")
-    card = await world.card("That attempt failed")
+    card = await world.card("Payment attempt failed")
     assert labels(card) == ["New link", "Cancel"]
     await world.answer(world.tap(card, "New link"))
     card = await world.card("Waiting for payment")
@@ -289,6 +289,6 @@ async def test_a_tap_whose_answer_broke_off_has_its_effect_and_holds_up_nothing(
     card = await pay(world)
     await break_telegram(world, "answerCallbackQuery", "drop")
     world.tap(card, "Cancel")
-    await world.card("It was canceled here")
+    await world.card("It was cancelled by the shop")
     await caught_up(world)
     assert await set_aside(world, "updates") == []

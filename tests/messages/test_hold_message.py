@@ -27,4 +27,4 @@ async def test_the_deleted_card_of_a_hold_is_posted_anew(world: World) -> None:
     await world.decide("approve")
     await told(world, "🔒 Reserved:")
     await rest(world)
-    assert [one for one in shown(world) if "Take" in str(labels(one))]
+    assert [one for one in shown(world) if "Charge" in str(labels(one))]

@@ -61,8 +61,8 @@ async def test_a_deleted_card_is_posted_anew_once_while_something_can_be_done_wi
     card = await pay(world)
     await delete(world, card)
     await world.decide("decline")
-    notice = await world.card("No money was taken. Tap New link on the card")
-    anew = await world.card("That attempt failed")
+    notice = await world.card("No money was taken. Tap New link on the payment message")
+    anew = await world.card("Payment attempt failed")
     assert labels(anew) == ["New link", "Cancel"]
     assert anew["reply_to_message"]["message_id"] == card["reply_to_message"]["message_id"]
     assert notice["reply_to_message"]["message_id"] == anew["message_id"]
@@ -99,7 +99,7 @@ async def test_the_button_of_a_card_whose_sending_broke_off_makes_that_message_t
     world.say("/pay 125")
     orphan = await world.card("Waiting for payment")
     await world.answer(press(world, orphan, button(orphan, "Cancel")["callback_data"]))
-    await in_time(world, lambda: "Canceled" in shown(world)[0]["text"], step=1)
+    await in_time(world, lambda: "Cancelled" in shown(world)[0]["text"], step=1)
     await caught_up(world)
     row = await card_row(world)
     assert (row.message_id, row.send_attempts) == (orphan["message_id"], 1)
@@ -120,11 +120,11 @@ async def test_the_message_that_was_stored_first_stays_the_card_though_its_repea
         await in_time(world, lambda: world.telegram.transcript[-1].method == "getMe", step=1)
         await world.answer(press(world, orphan, button(orphan, "Cancel")["callback_data"]))
         is_open.set()
-        await world.card("It was canceled here")
+        await world.card("It was cancelled by the shop")
         await caught_up(world)
         row = await card_row(world)
         assert (row.message_id, row.send_attempts) == (orphan["message_id"], 2)
-        assert ["Canceled" in message["text"] for message in shown(world)] == [True, False, False]
+        assert ["Cancelled" in message["text"] for message in shown(world)] == [True, False, False]
 
 
 async def test_a_forged_button_makes_no_other_message_the_card(world: World) -> None:
@@ -157,12 +157,14 @@ async def test_the_people_and_the_cards_of_a_group_follow_it_when_it_becomes_a_s
     new = await moved(world)
     await pay(world, MERCHANT, new)
     await world.decide("decline", 0)
-    anew = await world.card("That attempt failed", chat=new)
+    anew = await world.card("Payment attempt failed", chat=new)
     assert "reply_to_message" not in anew
-    assert (await world.card("❌", chat=new, but="That"))["reply_to_message"]["message_id"] == anew["message_id"]
+    assert (await world.card("❌", chat=new, but="Payment attempt"))["reply_to_message"]["message_id"] == anew[
+        "message_id"
+    ]
     said = world.say("/status", by=MERCHANT, chat=new, reply_to=anew["message_id"])
     assert card["text"].split("#")[1][:4] in (await reply(world, said, chat=new))["text"]
-    assert "is canceled" in await world.answer(world.tap(anew, "Cancel", by=MERCHANT))
+    assert "is cancelled" in await world.answer(world.tap(anew, "Cancel", by=MERCHANT))
     await caught_up(world, new)
     assert [m["text"].splitlines()[0] for m in shown(world, GROUP)] == ["⏳ Waiting for payment · TEST"]
     assert await set_aside(world) == []
@@ -223,7 +225,7 @@ async def test_a_topic_keeps_its_cards_notices_and_answers(world: World) -> None
     await world.decide("approve", 0)
     await world.card("✅ Paid:", chat=FORUM)
     speak(world, "/status", by=MERCHANT, chat=FORUM, message_thread_id=TOPIC)
-    await world.card("Everything runs.", chat=FORUM)
+    await world.card("Everything is working.", chat=FORUM)
     assert {message.get("message_thread_id") for message in shown(world, FORUM)} == {TOPIC}
     assert len(shown(world, FORUM)) == 5
 

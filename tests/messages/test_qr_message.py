@@ -64,7 +64,7 @@ async def test_asked_for_again_it_is_there_once_and_lowest(world: World) -> None
     assert picture["message_id"] == calls(world, "sendPhoto")[1].result["message_id"]
 
 
-@pytest.mark.parametrize(("what", "word"), [("approve", "Paid · TEST"), ("cancel", "Canceled · TEST")])
+@pytest.mark.parametrize(("what", "word"), [("approve", "Paid · TEST"), ("cancel", "Cancelled · TEST")])
 async def test_it_is_taken_away_when_the_payment_is_over(world: World, what: str, word: str) -> None:
     card = await ask_for_code(world)
     if what == "approve":
@@ -80,7 +80,7 @@ async def test_it_is_taken_away_when_the_payment_is_over(world: World, what: str
 async def test_it_stays_while_an_attempt_fails_or_lapses_for_its_page_works_on(world: World) -> None:
     await ask_for_code(world)
     await world.decide("decline")
-    await world.card("That attempt failed")
+    await world.card("Payment attempt failed")
     await rest(world)
     assert len(pictures(world)) == 1
 
@@ -154,7 +154,7 @@ async def test_an_address_that_telegram_takes_for_no_button_is_not_on_the_card(
         world.say("/pay 149,50 Coffee")
         assert labels(await world.card("Waiting for payment")) == ["Pay DKK 149.50", "Copy link", "Share", "Cancel"]
         await world.decide("decline")
-        assert labels(await world.card("That attempt failed")) == ["New link", "Cancel"]
+        assert labels(await world.card("Payment attempt failed")) == ["New link", "Cancel"]
 
 
 async def test_without_a_public_address_there_is_no_code_at_all(clock: FakeClock, tmp_path: Path) -> None:

@@ -19,14 +19,14 @@ from storage.models.shop import Role, Shop
 from tests.support.evidence import alerts, event, pass_time, post_event, rest, webhooks, worked_off
 from tests.support.world import OWNER, World, free_port, opened
 
-SILENT = "⚠️ Stripe's webhooks do not arrive."
-BACK = "ℹ️ Stripe's webhooks arrive again."
-REFUSED = "⚠️ Stripe refuses Kvit's key"
+SILENT = "⚠️ Stripe's webhooks are not arriving."
+BACK = "ℹ️ Stripe's webhooks are arriving again."
+REFUSED = "⚠️ Stripe does not accept Kvit's key"
 ACCEPTED = "ℹ️ Stripe accepts Kvit's key again"
 STANDS = "⚠️ Kvit does not get on with what comes in (events): the oldest has waited for 17 minutes."
-DEAF = "⚠️ What people write to the bot does not reach Kvit"
-HEARS = "ℹ️ What people write to the bot reaches Kvit again."
-MOVES = "ℹ️ Kvit gets on again with what comes in (events)."
+DEAF = "⚠️ Messages to the bot are not reaching Kvit"
+HEARS = "ℹ️ Messages to the bot reach Kvit again."
+MOVES = "ℹ️ Kvit is no longer stuck on this: Stripe events."
 
 
 async def sell(world: World) -> None:
@@ -237,7 +237,7 @@ async def test_updates_that_wait_are_told_until_they_come_however_long_telegram_
         assert [line[: len(DEAF)] for line in alerts(world)] == [DEAF]
         proxy.is_broken = False
         await minutes(world, 20)
-        await world.card("This came late")
+        await world.card("This command arrived late")
         await told(world, DEAF, HEARS)
 
 

@@ -282,7 +282,7 @@ async def test_a_whole_journey_with_accidents_leaves_no_secret_in_any_output(wor
     await world.fault(world.telegram.base, "getUpdates", "drop")
     world.telegram.send(OWNER, OWNER, "/pay 149,50 Coffee")
     await world.approve(await world.message("Waiting for payment"), "fail")
-    card = await world.message("That attempt failed")
+    card = await world.message("Payment attempt failed")
     world.tap(card, "New link")
     await world.approve(await world.message("Waiting for payment", which=card["message_id"]))
     await world.message("✅ Paid:")

@@ -36,24 +36,24 @@ async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
 async def test_a_hold_is_reserved_and_says_until_when(world: World) -> None:
     card = await held(world)
     assert "before 1 Dec 2026, 01:00" in card["text"]
-    assert labels(card) == ["Take DKK 125.00", "Let go DKK 125.00"]
+    assert labels(card) == ["Charge DKK 125.00", "Release DKK 125.00"]
     assert world.intent()["capture_method"] == "manual"
     assert rows(world, "SELECT amount_received FROM payments")[0]["amount_received"] == 0
 
 
 async def test_hold_alone_says_what_to_type_and_when_it_is_the_right_way(world: World) -> None:
     said = await refused(world, "/hold")
-    assert "/hold 149,50 DKK" in said
-    assert "may not take the money before the goods are sent" in said
+    assert "/hold 149.50 DKK" in said
+    assert "may not charge before the goods are sent" in said
 
 
 async def test_taking_it_needs_one_more_tap_that_names_the_amount(world: World) -> None:
     ref = ref_of(await held(world))
-    question = await reply(world, world.say(f"/capture {ref}"), "Take DKK")
-    assert labels(question) == ["Take DKK 125.00", "Leave it as it is"]
+    question = await reply(world, world.say(f"/capture {ref}"), "Charge DKK")
+    assert labels(question) == ["Charge DKK 125.00", "Keep it reserved"]
     await rest(world)
     assert calls(world, "capture") == []
-    await world.answer(world.tap(question, "Take"))
+    await world.answer(world.tap(question, "Charge"))
     await told(world, "✅ Paid:")
     await told(world, "✅ Paid · TEST")
     assert world.intent()["status"] == "succeeded"
@@ -62,21 +62,21 @@ async def test_taking_it_needs_one_more_tap_that_names_the_amount(world: World) 
 
 async def test_the_card_s_own_buttons_ask_as_well(world: World) -> None:
     card = await held(world)
-    world.tap(card, "Let go")
-    question = await world.card("Let go of DKK")
-    await world.answer(world.tap(question, "Let go"))
-    await told(world, "🚫 Canceled · TEST")
+    world.tap(card, "Release")
+    question = await world.card("Release DKK")
+    await world.answer(world.tap(question, "Release"))
+    await told(world, "🚫 Cancelled · TEST")
     await told(world, "The customer was not charged")
     assert world.intent()["status"] == "canceled"
 
 
 async def test_left_as_it_is_nothing_happens_and_it_can_be_taken_later(world: World) -> None:
     ref = ref_of(await held(world))
-    question = await reply(world, world.say(f"/capture {ref}"), "Take DKK")
-    await world.answer(world.tap(question, "Leave"))
-    await told(world, "stays reserved")
-    again = await reply(world, world.say(f"/capture {ref}"), "Take DKK")
-    await world.answer(world.tap(again, "Take"))
+    question = await reply(world, world.say(f"/capture {ref}"), "Charge DKK")
+    await world.answer(world.tap(question, "Keep"))
+    await told(world, "is still reserved")
+    again = await reply(world, world.say(f"/capture {ref}"), "Charge DKK")
+    await world.answer(world.tap(again, "Charge"))
     await told(world, "✅ Paid:")
 
 
@@ -85,10 +85,10 @@ async def test_a_merchant_lets_his_own_hold_go_and_takes_none(world: World) -> N
     for person in (MERCHANT, COLLEAGUE):
         assert "access" in await refused(world, f"/capture {ref}", by=person, chat=GROUP)
     assert "access" in await refused(world, f"/release {ref}", by=COLLEAGUE, chat=GROUP)
-    question = await reply(world, world.say(f"/release {ref}", by=MERCHANT, chat=GROUP), "Let go of", chat=GROUP)
-    assert "somebody else" in await alerted(world, world.tap(question, "Let go", by=ADMIN))
-    await world.answer(world.tap(question, "Let go", by=MERCHANT))
-    await told(world, "🚫 Canceled · TEST", GROUP)
+    question = await reply(world, world.say(f"/release {ref}", by=MERCHANT, chat=GROUP), "Release", chat=GROUP)
+    assert "someone else" in await alerted(world, world.tap(question, "Release", by=ADMIN))
+    await world.answer(world.tap(question, "Release", by=MERCHANT))
+    await told(world, "🚫 Cancelled · TEST", GROUP)
 
 
 async def test_a_hold_is_neither_canceled_nor_refunded_and_a_payment_is_no_hold(world: World) -> None:
@@ -107,12 +107,12 @@ async def test_whoever_wants_a_new_link_meanwhile_is_told_that_the_money_is_rese
 ) -> None:
     card = await reply(world, world.say("/hold 125 Bicycle"), "Waiting for payment")
     await world.decide("decline")
-    await world.answer(world.tap(await world.card("That attempt failed"), "New link"))
+    await world.answer(world.tap(await world.card("Payment attempt failed"), "New link"))
     await world.card("Waiting for payment")
     await world.decide("approve")
     data = f"n:{world.intent()['metadata']['kvit_payment']}"
     answer = await world.answer(press(world, card, data))
-    assert answer.startswith(f"The customer has reserved the money for #{ref_of(card)}.")
+    assert answer.startswith(f"The money for #{ref_of(card)} is reserved.")
 
 
 async def test_the_chat_is_reminded_a_day_and_an_hour_before_the_end_and_told_the_end(world: World) -> None:
@@ -120,11 +120,11 @@ async def test_the_chat_is_reminded_a_day_and_an_hour_before_the_end_and_told_th
     await pass_time(world, 5.5 * DAY - 60)
     assert not [one for one in texts(world) if one.startswith("⏰")]
     await pass_time(world, 120)
-    await told(world, "ends within a day")
+    await told(world, "ends within 24 hours")
     await pass_time(world, DAY - 3600)
     await told(world, "ends within an hour")
     await pass_time(world, DAY / 2 + 3600)
-    await told(world, "the reservation lapsed")
+    await told(world, "the reservation expired")
     await rest(world)
     assert len([one for one in texts(world) if one.startswith("⏰")]) == 2
 
@@ -157,16 +157,16 @@ async def test_that_a_hold_lapsed_is_found_though_its_event_is_lost(world: World
     await held(world)
     await webhooks(world, "lose")
     await pass_time(world, 7 * DAY + 7200)
-    await told(world, "the reservation lapsed")
+    await told(world, "the reservation expired")
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("how", ["drop", "500", "429"])
 async def test_whatever_breaks_on_the_way_the_hold_is_taken_once(world: World, how: str, when: str) -> None:
     ref = ref_of(await held(world))
-    question = await reply(world, world.say(f"/capture {ref}"), "Take DKK")
+    question = await reply(world, world.say(f"/capture {ref}"), "Charge DKK")
     await fault(world, "capture", how, when, times=4)
-    world.tap(question, "Take")
+    world.tap(question, "Charge")
     await in_time(world, lambda: [one for one in texts(world) if one.startswith("✅ Paid:")])
     await rest(world)
     assert world.intent()["amount_received"] == 12500
@@ -175,19 +175,19 @@ async def test_whatever_breaks_on_the_way_the_hold_is_taken_once(world: World, h
 
 async def test_a_hold_that_lapsed_at_the_moment_of_the_tap_is_told_as_lapsed(world: World) -> None:
     ref = ref_of(await held(world))
-    question = await reply(world, world.say(f"/capture {ref}"), "Take DKK")
+    question = await reply(world, world.say(f"/capture {ref}"), "Charge DKK")
     await webhooks(world, "lose")
     await world.control("stripe", f"intents/{world.intent()['id']}/expire_hold", {})
-    world.tap(question, "Take")
-    await told(world, "the reservation lapsed")
+    world.tap(question, "Charge")
+    await told(world, "the reservation expired")
     assert rows(world, "SELECT amount_received, status FROM payments")[0] == {"received": 0, "status": "canceled"}
 
 
 async def test_whoever_lost_his_role_meanwhile_takes_nothing(world: World) -> None:
     ref = ref_of(await held(world, by=ADMIN, chat=GROUP))
-    question = await reply(world, world.say(f"/capture {ref}", by=ADMIN, chat=GROUP), "Take DKK", chat=GROUP)
+    question = await reply(world, world.say(f"/capture {ref}", by=ADMIN, chat=GROUP), "Charge DKK", chat=GROUP)
     await world.control("stripe", "down", {"down": True})
-    world.tap(question, "Take", by=ADMIN)
+    world.tap(question, "Charge", by=ADMIN)
     await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE error_count > 1"))
     await dismiss(world, ADMIN)
     await world.control("stripe", "down", {"down": False})

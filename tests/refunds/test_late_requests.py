@@ -133,8 +133,8 @@ async def test_one_that_never_arrives_is_dropped_then_and_is_asked_for_no_more(
 async def test_a_capture_on_its_way_is_not_said_to_be_undone(clock: FakeClock, tmp_path: Path, arrives: bool) -> None:
     async with late_world(clock, tmp_path) as (world, gateway):
         ref = ref_of(await held(world, by=ADMIN, chat=GROUP))
-        question = await reply(world, world.say(f"/capture {ref}", by=ADMIN, chat=GROUP), "Take DKK", chat=GROUP)
-        world.tap(question, "Take", by=ADMIN)
+        question = await reply(world, world.say(f"/capture {ref}", by=ADMIN, chat=GROUP), "Charge DKK", chat=GROUP)
+        world.tap(question, "Charge", by=ADMIN)
         await gateway.sent.wait()
         await dismiss(world, ADMIN)
         for _ in range(SOON // 30):

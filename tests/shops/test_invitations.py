@@ -31,7 +31,7 @@ from tests.support.world import OWNER, World, labels, opened
 
 GUEST, OTHER = 70_030_001, 70_030_002
 DAY = 24 * 3600
-REFUSED = "used up, too old or withdrawn. Nothing was changed."
+REFUSED = "has been used, is too old or was withdrawn. Nothing was changed."
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ async def test_a_link_seats_whoever_opens_it_and_his_inviter_is_told_who_it_is(
     said = await join(world, payload, by=GUEST)
     assert said["text"].startswith(f"You are now {role.lower()} of Kvit.")
     assert seats(world, GUEST) == [(1, number, ADMIN)]
-    told = (await world.card("took up your invitation", chat=ADMIN))["text"]
+    told = (await world.card("accepted your invitation", chat=ADMIN))["text"]
     assert told.startswith(f"Gerda <b> ({GUEST}) took up your invitation and is now {role.lower()} of Kvit.")
     await reply(world, world.say("/pay 125", by=GUEST), "Waiting", chat=GUEST)
     assert trail(world, "invited", "joined") == [(f"user:{ADMIN}", "invited"), (f"user:{GUEST}", "joined")]
@@ -140,13 +140,13 @@ async def test_a_merchant_rises_by_an_admins_invitation(world: World) -> None:
 
 async def test_owners_are_made_by_owner_ids_alone(world: World) -> None:
     for person in (ADMIN, OWNER):
-        assert "Owners are set by OWNER_IDS" in await refused(world, "/invite owner", by=person)
+        assert "Owners are set with OWNER_IDS" in await refused(world, "/invite owner", by=person)
     assert rows(world, "SELECT * FROM invitations") == []
 
 
 @pytest.mark.parametrize("text", ["/invite", "/invite boss", "/invite merchant admin", "/invite <b>"])
 async def test_what_names_no_role_is_answered_with_what_to_type(world: World, text: str) -> None:
-    assert "Write /invite merchant for somebody who asks for money" in await refused(world, text, by=ADMIN)
+    assert "Write /invite merchant for someone who requests payments" in await refused(world, text, by=ADMIN)
     assert rows(world, "SELECT * FROM invitations") == []
 
 
@@ -161,7 +161,7 @@ async def test_in_a_group_the_link_goes_to_the_inviter_alone_and_the_group_gets_
     said = world.say("/invite merchant", by=ADMIN, chat=GROUP)
     answer = await reply(world, said, chat=GROUP)
     assert answer["text"] == (
-        "The link is in your private chat with me: whoever has it gets the role, so it is not shown here."
+        "The link is in your private chat with me. Anyone who has it gets the role, so it is not shown here."
     )
     await rest(world)
     assert (len(links(world, ADMIN)), links(world, GROUP), len(shown(world, GROUP))) == (1, [], 1)
@@ -179,7 +179,7 @@ async def test_whoever_cannot_be_written_to_learns_what_to_do_and_nobody_is_invi
     username = world.telegram.state.bot["username"]
     assert answer == (
         "I cannot write to you in private, so nobody was invited."
-        f" Open https://t.me/{username}, press Start, and write /invite there."
+        f" Open https://t.me/{username}, tap Start and write /invite there."
     )
     await rest(world)
     assert len(shown(world, GROUP)) == 1
@@ -218,7 +218,7 @@ async def test_a_link_that_is_opened_once_and_taken_up_twice_is_answered_once(wo
     await caught_up(world, GUEST, by=GUEST)
     await rest(world)
     assert [m["text"].partition(".")[0] for m in shown(world, GUEST)][:-1] == ["You are now merchant of Kvit"]
-    assert len([m for m in shown(world, ADMIN) if "took up your invitation" in m["text"]]) == 1
+    assert len([m for m in shown(world, ADMIN) if "accepted your invitation" in m["text"]]) == 1
 
 
 async def test_the_word_of_an_inviter_who_lost_his_role_otherwise_is_worth_nothing(world: World) -> None:

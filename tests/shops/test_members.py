@@ -55,7 +55,7 @@ async def test_team_shows_everybody_with_role_number_and_since_when_and_the_open
     await invited(world, "admin")
     lines = (await refused(world, "/team", by=ADMIN)).splitlines()
     assert lines == [
-        "People of Kvit:",
+        "People in Kvit:",
         f"{OWNER} · owner, set by OWNER_IDS",
         f"Ada {ADMIN} · admin, since 24 Nov 2026",
         f"Mads {MERCHANT} · merchant, since 24 Nov 2026",
@@ -97,12 +97,12 @@ async def test_a_role_is_taken_away_at_once_with_its_invitations_and_the_tie_of_
     payload = await invited(world, "admin")
     sheet = await reply(world, world.say("/settings", by=ADMIN), chat=ADMIN)
     said = await refused(world, f"/revoke {ADMIN}", by=OWNER, chat=GROUP)
-    assert said == f"Ada ({ADMIN}) is no longer admin of Kvit. Open invitations by this person are void."
+    assert said == f"Ada ({ADMIN}) is no longer admin of Kvit. Invitations that this person sent no longer work."
     assert seats(world, ADMIN) == []
     assert rows(world, "SELECT * FROM shop_chats WHERE chat_id = :a", a=ADMIN) == []
-    assert f"Your number is {ADMIN}" in await alerted(world, world.tap(sheet, "EUR", by=ADMIN))
-    assert f"Your number is {ADMIN}" in await refused(world, "/pay 125", by=ADMIN)
-    assert f"give your number {ADMIN}" in await refused(world, "/start", by=ADMIN)
+    assert f"Your Telegram ID is {ADMIN}" in await alerted(world, world.tap(sheet, "EUR", by=ADMIN))
+    assert f"Your Telegram ID is {ADMIN}" in await refused(world, "/pay 125", by=ADMIN)
+    assert f"give your Telegram ID {ADMIN}" in await refused(world, "/start", by=ADMIN)
     assert "withdrawn. Nothing was changed." in (await join(world, payload, by=GUEST))["text"]
     await give(world, 1, (ADMIN, Role.ADMIN, "Ada"))
     assert "Open invitations" not in await refused(world, "/team", by=ADMIN)
@@ -115,25 +115,25 @@ async def test_an_admin_takes_roles_from_merchants_and_admins_but_not_from_owner
     await give(world, 1, (OTHER_ADMIN, Role.ADMIN, "Åse"), (OWNER, Role.MERCHANT, "Olaf"))
     for person, name in ((MERCHANT, "Mads"), (OTHER_ADMIN, "Åse")):
         assert f"{name} ({person}) is no longer" in await refused(world, f"/revoke {person}", by=ADMIN)
-    assert "Owners are set by OWNER_IDS" in await refused(world, f"/revoke {OWNER}", by=ADMIN)
+    assert "Owners are set with OWNER_IDS" in await refused(world, f"/revoke {OWNER}", by=ADMIN)
     assert "Currency: DKK" in await refused(world, "/settings", by=OWNER)
 
 
 @pytest.mark.parametrize("number", [STRANGER, 0, 1087968824, 999_999_999_999_999])
 async def test_a_number_that_holds_no_role_is_refused(world: World, number: int) -> None:
     said = await refused(world, f"/revoke {number}", by=ADMIN)
-    assert said.startswith(f"Nobody with the number {number} has a role in this shop. Nothing was changed.")
+    assert said.startswith(f"Nobody with Telegram ID {number} has a role in this shop. Nothing was changed.")
 
 
 @pytest.mark.parametrize("rest", ["", " Mads", " -1", " ٣", " 1234567890123456", f" {MERCHANT} now", " @mads"])
 async def test_what_is_no_number_is_answered_with_what_to_type(world: World, rest: str) -> None:
-    assert "Whose role? Write the number" in await refused(world, f"/revoke{rest}", by=ADMIN)
+    assert "Whose role? Write the Telegram ID" in await refused(world, f"/revoke{rest}", by=ADMIN)
     assert len(seats(world, MERCHANT)) == 1
 
 
 async def test_one_may_go_oneself_where_somebody_is_left(world: World) -> None:
     assert f"Ada ({ADMIN}) is no longer admin" in await refused(world, f"/revoke {ADMIN}", by=ADMIN)
-    assert f"Your number is {ADMIN}" in await refused(world, "/team", by=ADMIN)
+    assert f"Your Telegram ID is {ADMIN}" in await refused(world, "/team", by=ADMIN)
 
 
 async def test_the_last_admin_of_a_shop_without_owners_stays(clock: FakeClock, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ async def test_a_role_in_another_shop_stays(world: World) -> None:
     await reply(world, world.say("/pay 125", by=MERCHANT), "Waiting", chat=MERCHANT)
     assert world.intent()["currency"] == "eur"
     said = await refused(world, f"/revoke {MERCHANT}", by=ADMIN)
-    assert said.startswith(f"Nobody with the number {MERCHANT}")
+    assert said.startswith(f"Nobody with Telegram ID {MERCHANT}")
 
 
 async def test_somebody_of_two_shops_chooses_again_in_private_among_his_own_alone(world: World) -> None:
@@ -187,7 +187,7 @@ async def test_somebody_of_two_shops_chooses_again_in_private_among_his_own_alon
         await reply(world, world.say("/pay 125", by=MERCHANT), "Waiting", chat=MERCHANT)
         assert world.intent()["currency"] == currency
         world.advance(1)
-    assert f"Your number is {MERCHANT}" in await alerted(world, press(world, question, "s:3", by=MERCHANT))
+    assert f"Your Telegram ID is {MERCHANT}" in await alerted(world, press(world, question, "s:3", by=MERCHANT))
     assert rows(world, "SELECT shop_id FROM shop_chats WHERE chat_id = :a", a=MERCHANT) == [{"shop_id": 1}]
 
 
@@ -195,8 +195,8 @@ async def test_in_a_group_and_for_another_shop_only_an_owner_sets_up(world: Worl
     await open_second_shop(world, MERCHANT)
     for person in (MERCHANT, ADMIN):
         for chat in (GROUP, NO_SHOP):
-            assert f"Your number is {person}" in await refused(world, "/setup", by=person, chat=chat)
-        assert f"Your number is {person}" in await refused(world, "/setup NEW Mine", by=person)
-    assert f"Your number is {STRANGER}" in await refused(world, "/setup", by=STRANGER)
+            assert f"Your Telegram ID is {person}" in await refused(world, "/setup", by=person, chat=chat)
+        assert f"Your Telegram ID is {person}" in await refused(world, "/setup NEW Mine", by=person)
+    assert f"Your Telegram ID is {STRANGER}" in await refused(world, "/setup", by=STRANGER)
     assert [row["name"] for row in rows(world, "SELECT name FROM shops")] == ["Kvit", "Second"]
     assert rows(world, "SELECT shop_id FROM shop_chats WHERE chat_id = :a", a=OTHER_GROUP) == [{"shop_id": 2}]

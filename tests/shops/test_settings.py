@@ -42,15 +42,15 @@ SET = [
     ("refunds 2000", "refund_limit_minor", 200000, "(refunds): DKK\u00a02,000.00"),
     ("hours 1", "request_hours", 1, "(hours): 1"),
     ("hours 168", "request_hours", 168, "(hours): 168"),
-    ("hours default", "request_hours", None, "(hours): as set for this bot"),
-    ("seller Café <Noir> ApS", "seller_name", "Café <Noir> ApS", "Seller (seller): Café <Noir> ApS"),
+    ("hours default", "request_hours", None, "(hours): default for this bot"),
+    ("seller Café <Noir> ApS", "seller_name", "Café <Noir> ApS", "Legal name (seller): Café <Noir> ApS"),
     ("address  Strandvejen 1\n2900\tHellerup ", "seller_address", "Strandvejen 1 2900 Hellerup", "Strandvejen 1 2900"),
-    ("number DK-12 34 56 78", "seller_number", "DK-12 34 56 78", "Business id (number): DK-12 34 56 78"),
+    ("number DK-12 34 56 78", "seller_number", "DK-12 34 56 78", "Business ID (number): DK-12 34 56 78"),
     ("contact hej@noir.dk, +45 12 34 56 78", "seller_contact", "hej@noir.dk, +45 12 34 56 78", "hej@noir.dk"),
-    ("seller -", "seller_name", "", "Seller (seller): not set"),
-    ("vat 25", "vat_rate", 2500, "VAT (vat): 25 %"),
-    ("vat 25,5%", "vat_rate", 2550, "VAT (vat): 25,5 %"),
-    ("vat 8.05", "vat_rate", 805, "VAT (vat): 8,05 %"),
+    ("seller -", "seller_name", "", "Legal name (seller): not set"),
+    ("vat 25", "vat_rate", 2500, "VAT (vat): 25%"),
+    ("vat 25,5%", "vat_rate", 2550, "VAT (vat): 25.5%"),
+    ("vat 8.05", "vat_rate", 805, "VAT (vat): 8.05%"),
     ("vat 0", "vat_rate", 0, "VAT (vat): none"),
     ("vat none", "vat_rate", 0, "VAT (vat): none"),
     ("vat Ingen", "vat_rate", 0, "VAT (vat): none"),
@@ -86,20 +86,20 @@ async def test_a_value_that_makes_no_sense_is_refused_with_the_reason(world: Wor
 
 
 async def test_what_a_receipt_lacks_is_said(world: World) -> None:
-    assert "A receipt still lacks: seller, address, number, contact, vat." in await refused(
+    assert "Still missing for a receipt: seller, address, number, contact, vat." in await refused(
         world, "/settings", by=ADMIN
     )
     await refused(world, "/settings seller Noir ApS", by=ADMIN)
     await refused(world, "/settings number 12345678", by=ADMIN)
-    assert "A receipt still lacks: address, contact, vat." in await refused(world, "/settings", by=ADMIN)
+    assert "Still missing for a receipt: address, contact, vat." in await refused(world, "/settings", by=ADMIN)
     await refused(world, "/settings address Strandvejen 1", by=ADMIN)
     await refused(world, "/settings contact noir@example.dk", by=ADMIN)
-    assert "lacks" not in await refused(world, "/settings vat none", by=ADMIN)
+    assert "Still missing" not in await refused(world, "/settings vat none", by=ADMIN)
 
 
 async def test_the_limit_holds_for_the_next_request(world: World) -> None:
     await refused(world, "/settings limit 100", by=ADMIN)
-    assert "The most that can be asked for is DKK\u00a0100.00." in await refused(world, "/pay 100,01", by=MERCHANT)
+    assert "The largest amount you can request is DKK\u00a0100.00." in await refused(world, "/pay 100,01", by=MERCHANT)
     assert posts(world) == []
     await reply(world, world.say("/pay 100", by=MERCHANT), "Waiting", chat=MERCHANT)
 

@@ -115,19 +115,19 @@ async def day_in_a_shop(world: World) -> None:
 
 
 async def request_payments(world: World) -> None:
-    """A payment that is canceled, one that expires, one whose amount is ambiguous, and a hold that is captured."""
+    """A payment that is cancelled, one that expires, one whose amount is ambiguous, and a hold that is captured."""
     payment_message = await reply(
         world, world.say("/pay 125 Tea", by=MERCHANT, chat=GROUP), "Waiting for payment", chat=GROUP
     )
     await reply(world, world.say(f"/status {ref_of(payment_message)}", by=MERCHANT, chat=GROUP), chat=GROUP)
     world.say(f"/cancel {ref_of(payment_message)}", by=MERCHANT, chat=GROUP)
-    await told(world, "Canceled", GROUP)
+    await told(world, "Cancelled", GROUP)
     await reply(world, world.say("/pay 1.234 Lamp", by=MERCHANT, chat=GROUP), chat=GROUP)
     await reply(world, world.say("/pay 40 Tea", by=MERCHANT, chat=GROUP), "Waiting for payment", chat=GROUP)
     await world.decide("expire")
     ref = ref_of(await held(world))
     world.say(f"/capture {ref}")
-    await told(world, "Take")
+    await told(world, "Charge")
 
 
 async def refund_payments(world: World) -> None:

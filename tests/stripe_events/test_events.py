@@ -39,7 +39,7 @@ from tests.support.evidence import (
 from tests.support.world import Json, World, free_port, opened
 
 WAITING = "⏳ Waiting for payment · TEST"
-FAILED = "❌ That attempt failed · TEST"
+FAILED = "❌ Payment attempt failed · TEST"
 STEPS = [
     ("approve", [PAID, TOLD_PAID]),
     ("decline", [FAILED, TOLD_FAILED]),
@@ -93,7 +93,7 @@ async def test_in_whatever_order_events_come_an_older_one_says_nothing_of_the_ne
     late = {"begun": event(world, "payment_intent.requires_action")}
     late["failed"] = event(world, "payment_intent.payment_failed")
     await pass_time(world, 60)
-    world.tap(await world.card("That attempt failed"), "New link")
+    world.tap(await world.card("Payment attempt failed"), "New link")
     await world.card("Waiting for payment")
     await rest(world)
     words = [WAITING, TOLD_FAILED]
@@ -112,7 +112,7 @@ async def test_in_whatever_order_events_come_an_older_one_says_nothing_of_the_ne
 async def test_events_that_are_all_delivered_at_once_and_twice_and_shuffled_are_told_in_order(world: World) -> None:
     await world.control("stripe", "webhooks", {"mode": "deliver", "double": True, "shuffle": True})
     await world.decide("decline")
-    world.tap(await world.card("That attempt failed"), "New link")
+    world.tap(await world.card("Payment attempt failed"), "New link")
     await world.card("Waiting for payment")
     await world.decide("expire")
     world.tap(await world.card("The link expired"), "New link")
@@ -206,7 +206,7 @@ async def test_without_a_webhook_secret_events_are_refused_and_everything_become
         assert await post_event(world, event(world, "payment_intent.payment_failed")) == 400
         assert rows(world, "SELECT key FROM jobs WHERE queue = 'events'") == []
         await pass_time(world, 10)
-        world.tap(await world.card("That attempt failed"), "New link")
+        world.tap(await world.card("Payment attempt failed"), "New link")
         await world.card("Waiting for payment")
         await pass_time(world, 300)
         world.tap(await world.card("The link expired"), "New link")

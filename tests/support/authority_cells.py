@@ -30,7 +30,7 @@ from tests.support.world import OWNER, Json, World
 
 PEOPLE = {Role.NONE: STRANGER, Role.MERCHANT: MERCHANT, Role.ADMIN: ADMIN, Role.OWNER: OWNER}
 SILENT = ""
-NO = ("Your number is", "too old", "no payment with that reference", "Which payment?")
+NO = ("Your Telegram ID is", "expired", "no payment with that reference", "Which payment?")
 """What a refusal of the person, of the button or of the card says."""
 
 BOOK = ("members", "invitations", "shop_chats", "shops", "refunds", "prompts")
@@ -79,7 +79,7 @@ ASKINGS: dict[Action, Asking] = {
     Action.REVOKE: Asking(f"/revoke {COLLEAGUE}", done=f"SELECT count(*) FROM members WHERE user_id = {COLLEAGUE}"),
     Action.LOG: Asking("/log {ref}", "l::{ref}:", own=True),
     Action.SELECT_SHOP: Asking("/setup", "s:1", done="SELECT count(*) FROM shop_chats WHERE chat_id > 0", undo=NO_TIES),
-    Action.LINK_CHAT: Asking("/setup", "s:1", says="This chat now acts for", undo=NO_TIES),
+    Action.LINK_CHAT: Asking("/setup", "s:1", says="This chat now belongs to", undo=NO_TIES),
     Action.CREATE_SHOP: Asking("/setup NEW N{n}", done="SELECT count(*) FROM shops", undo=AS_BEFORE),
     Action.BASIC_COMMANDS: Asking("/start", says="Hello."),
     Action.LEGAL_INFO: Asking("/privacy", says="Kvit keeps"),

@@ -36,10 +36,13 @@ PAID = "✅ Paid · TEST"
 LAPSED = "⌛ The link expired · TEST"
 TOLD_PAID = "✅ Paid: DKK 149.50 · #REF"
 TOLD_FAILED = (
-    "❌ #REF, DKK 149.50: The customer declined or broke it off. No money was taken."
-    " Tap New link on the card to try again."
+    "❌ #REF, DKK 149.50: The customer declined the payment or did not complete it. No money was taken."
+    " Tap New link on the payment message to try again."
 )
-TOLD_LAPSED = "⌛ #REF, DKK 149.50: the link was not used in time. Tap New link on the card when the customer is ready."
+TOLD_LAPSED = (
+    "⌛ #REF, DKK 149.50: the link expired before it was paid. No money was taken."
+    " Tap New link on the payment message when the customer is ready."
+)
 HEALED = 45
 """Seconds within which what failed once or twice is tried again."""
 

@@ -1,4 +1,4 @@
-"""A bare HTTP client for the tests of the fake Telegram: its Bot API and its control routes."""
+"""A bare HTTP client for the tests of the pretend Telegram: its Bot API, and the control routes beside it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Json = dict[str, Any]
 
 
 @dataclass
-class FakeTelegramClient:
-    """A running `fake` and an HTTP client; `chat` is the owner's private chat."""
+class Talk:
+    """`fake` and a client of it; `chat` is the owner's private chat."""
 
     fake: FakeTelegram
     clock: FakeClock
@@ -29,58 +29,55 @@ class FakeTelegramClient:
         return self.fake.chat_id
 
     async def call(self, method: str, **params: Any) -> Any:
-        """The `result` of a successful call; nested parameters are sent as JSON strings in a form."""
-        response = await self.response(method, **params)
-        assert response["ok"], response
-        return response["result"]
+        """The `result` of a call, nested parameters as JSON strings in a form."""
+        answer = await self.answer(method, **params)
+        assert answer["ok"], answer
+        return answer["result"]
 
-    async def error_of(self, method: str, **params: Any) -> str:
-        """The `description` of a call that fails."""
-        response = await self.response(method, **params)
-        assert not response["ok"], response
-        return str(response["description"])
+    async def refused(self, method: str, **params: Any) -> str:
+        """What Telegram says instead of doing it."""
+        answer = await self.answer(method, **params)
+        assert not answer["ok"], answer
+        return str(answer["description"])
 
-    async def response(self, method: str, **params: Any) -> Json:
-        """The whole response of a call."""
+    async def answer(self, method: str, **params: Any) -> Json:
         form = {name: value if isinstance(value, str) else json.dumps(value) for name, value in params.items()}
-        url = f"{self.fake.base}/bot{self.fake.token}/{method}"
-        async with self.http.post(url, data=form) as response:
-            body: Json = await response.json()
-            assert response.status == body.get("error_code", 200)
+        async with self.http.post(f"{self.fake.base}/bot{self.fake.token}/{method}", data=form) as answer:
+            body: Json = await answer.json()
+            assert answer.status == body.get("error_code", 200)
             return body
 
     async def send(self, text: str = "open", **more: Any) -> int:
-        """Send a message as the bot, by default to the owner; returns its id."""
+        """Post a message, by default in the owner's chat, and return its id."""
         message = await self.call("sendMessage", **({"chat_id": self.chat, "text": text} | more))
         return int(message["message_id"])
 
     async def control(self, path: str, body: Any = None) -> Any:
-        """The JSON of a control route: POST with a body, GET without."""
-        return (await self.control_response(path, body))[1]
+        """Ask a control route, by POST if there is a body."""
+        return (await self.control_answer(path, body))[1]
 
-    async def control_response(self, path: str, body: Any = None) -> tuple[int, Any]:
-        """Status and JSON of a control route."""
+    async def control_answer(self, path: str, body: Any = None) -> tuple[int, Any]:
         method = "GET" if body is None else "POST"
         data = body if isinstance(body, str) else json.dumps(body)
-        async with self.http.request(method, f"{self.fake.base}/_control/{path}", data=data) as response:
-            return response.status, await response.json()
+        async with self.http.request(method, f"{self.fake.base}/_control/{path}", data=data) as answer:
+            return answer.status, await answer.json()
 
     async def updates(self, kind: str = "message") -> list[Json]:
-        """The content of all pending updates of this kind; they stay pending."""
+        """Everything of this kind that waits, which stays there."""
         return [update[kind] for update in await self.call("getUpdates") if kind in update]
 
-    def message(self, message_id: int, chat_id: int | None = None) -> Json:
-        """A message as Telegram has it now."""
+    def shown(self, message_id: int, chat_id: int | None = None) -> Json:
+        """A message as it stands now."""
         return self.fake.state.chats[chat_id or self.chat].messages[message_id]
 
 
 @asynccontextmanager
-async def start_client(clock: FakeClock, **options: Any) -> AsyncIterator[FakeTelegramClient]:
-    """Run a fake Telegram with a client while the context is open."""
+async def opened(clock: FakeClock, **options: Any) -> AsyncIterator[Talk]:
+    """A pretend Telegram that runs, and a client."""
     fake = FakeTelegram(clock, **options)
     await fake.start()
     try:
         async with aiohttp.ClientSession() as http:
-            yield FakeTelegramClient(fake, clock, http)
+            yield Talk(fake, clock, http)
     finally:
         await fake.stop()

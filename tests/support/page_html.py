@@ -22,13 +22,13 @@ MOVING = {PageState.WAITING, PageState.PROCESSING}
 WORDS = {
     PageState.READY: "Ready to pay",
     PageState.WAITING: "Waiting for your approval",
-    PageState.PROCESSING: "On its way",
+    PageState.PROCESSING: "Payment in progress",
     PageState.PAID: "Paid",
     PageState.RESERVED: "Reserved",
-    PageState.FAILED: "That did not work",
-    PageState.EXPIRED: "It was not approved in time",
-    PageState.ENDED: "The request has ended",
-    PageState.CANCELED: "Canceled",
+    PageState.FAILED: "Payment failed",
+    PageState.EXPIRED: "The payment was not approved in time",
+    PageState.ENDED: "Request closed",
+    PageState.CANCELED: "Cancelled",
     PageState.REFUNDED: "Refunded",
     PageState.PARTLY_REFUNDED: "Partly refunded",
 }

@@ -21,7 +21,7 @@ from bot.sandbox.fake_stripe import FakeStripe, RequestRecord
 from bot.sandbox.fake_telegram import FakeTelegram, TranscriptEntry
 from bot.sandbox.shared.fake_clock import FakeClock
 from bot.settings import Settings
-from tests.support.world import OWNER, PATIENCE, Json, button, free_port
+from tests.support.world import OWNER, PATIENCE, Json, button, free_port, pay_url
 
 ROOT = Path(__file__).parent.parent.parent
 SERVE = ("bot", "serve")
@@ -117,7 +117,7 @@ class Outside:
 
     async def approve(self, card: Json, answer: str = "authorize") -> None:
         """Opens the link of a payment message as the customer, and answers in the wallet: `authorize` or `fail`."""
-        link = button(card, "Pay")["url"]
+        link = pay_url(card)
         async with self.http.post(link, data={"answer": answer}, allow_redirects=False) as landed:
             assert landed.status == 303, await landed.text()
 

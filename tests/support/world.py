@@ -138,10 +138,20 @@ def _ports() -> Iterator[int]:
     return cycle(random.SystemRandom().sample(range(first, first + 1_000), 1_000))
 
 
+PAY_LABELS = ("Pay ", "Reserve ")
+"""How the button of an open request begins, in English; of a hold the money is only reserved."""
+
+
 def button(message: Json, label: str) -> Json:
     """The button of a message whose label contains `label`."""
     rows: list[list[Json]] = message.get("reply_markup", {}).get("inline_keyboard", [])
     return next(b for row in rows for b in row if label in b["text"])
+
+
+def pay_url(message: Json) -> str:
+    """Where the button that pays or reserves leads."""
+    rows: list[list[Json]] = message.get("reply_markup", {}).get("inline_keyboard", [])
+    return next(str(b["url"]) for row in rows for b in row if b["text"].startswith(PAY_LABELS))
 
 
 def labels(message: Json) -> list[str]:

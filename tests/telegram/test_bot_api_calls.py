@@ -25,7 +25,7 @@ async def test_a_whole_day_in_the_chat_is_valid_call_by_call(clock: FakeClock, t
         world.say("/pay 125 <b>Coffee</b> & cake")
         card = await world.card("Waiting for payment")
         world.tap(card, "Cancel")
-        await world.card("Canceled · TEST")
+        await world.card("Cancelled · TEST")
         query = await world.control("telegram", "inline", {"from_id": world.telegram.owner_id, "query": "90 Tea"})
         await world.telegram.wait_until(lambda t: t.state.inline_queries[query["inline_query_id"]].answer)
         used = {entry.method for entry in world.telegram.transcript if entry.direction == "out"}

@@ -160,7 +160,7 @@ async def test_updates_of_any_shape_are_answered_and_none_stops_the_next(clock: 
             assert got in {200, 400}, f"{number}: {body[:300]!r} was answered {got}"
         body = json.dumps(an_update(ROUNDS + 1, text="/id")).encode()
         assert await status(world, "POST", "/telegram/webhook", secret, body) == 200
-        await world.until(lambda: world.sent("Your number is"))
+        await world.until(lambda: world.sent("Your Telegram ID is"))
 
 
 def an_update(number: int, text: str = "/pay 125 Tea") -> dict[str, Any]:

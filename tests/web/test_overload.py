@@ -79,14 +79,14 @@ async def test_strangers_in_private_chats_are_answered_so_often_only_and_members
         world.say("/id", by=STRANGERS)
     await paid(world)
     await rest(world)
-    heard = answered(world, "Your number is")
+    heard = answered(world, "Your Telegram ID is")
     assert len(heard) == 40
     for _ in range(2):
         world.advance(61)
         for _ in range(30):
             world.say("/id", by=STRANGERS)
         await rest(world)
-    assert answered(world, "Your number is").count(STRANGERS) == 21
+    assert answered(world, "Your Telegram ID is").count(STRANGERS) == 21
 
 
 async def test_strangers_who_write_and_shut_the_bot_out_are_nobodys_trouble(

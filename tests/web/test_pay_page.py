@@ -208,7 +208,7 @@ async def test_an_unknown_token_is_a_friendly_404(client: Client, path: str) -> 
     assert await plain.text() == "Not Found\n"
     page = await client.get(path, allow_redirects=False, headers={"Accept": "text/html,*/*"})
     assert page.status == 404
-    assert "There is nothing here" in await page.text()
+    assert "Page not found" in await page.text()
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"])

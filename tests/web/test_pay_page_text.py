@@ -91,7 +91,7 @@ async def test_what_was_given_back_and_what_is_on_its_way_are_told_apart(client:
     back = replace(PAYMENT, amount_received=149_50, amount_refunded=50_00, amount_refund_pending=10_00)
     said = await shown(client, pages, replace(stands(PageState.PARTLY_REFUNDED), payment=back))
     assert "DKK\u00a050.00 of DKK\u00a0149.50 was sent back" in said
-    assert "A refund of DKK\u00a010.00 has been asked for and is not through yet." in said
+    assert "A refund of DKK\u00a010.00 has been started but is not complete yet." in said
 
 
 async def test_the_seller_says_who_he_is(client: Client, pages: SomePages) -> None:

@@ -66,9 +66,9 @@ async def test_it_says_who_sold_what_when_and_for_how_much(client: Client) -> No
     assert "Annas Kaffe ApS\nTorvet 1\n8000 Aarhus C\nCVR 12345678\nhej@annaskaffe.dk" in said
     for words, value in (
         ("Kvitteringsnummer", "17"),
-        ("Dato", "1. jan. 2027 00.30"),
+        ("Dato", "1. jan. 2027 kl. 00.30"),
         ("Reference", "K7F3"),
-        ("For", "Coffee"),
+        ("Beskrivelse", "Coffee"),
         ("I alt", "149,50 kr."),
         ("Heraf moms (25 %)", "29,90 kr."),
     ):

@@ -1,4 +1,4 @@
-"""The real service between both fakes, over HTTP and on a temporary database."""
+"""The whole of Kvit between its two pretend halves, over real HTTP and on a database that is gone afterwards."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from bot.sandbox.fake_services import FakeServices, SandboxStartError
 from bot.settings import Settings, make_settings
 from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.menus import set_bot_menus
+from handlers.i18n import DEFAULT_TIME_ZONE, wallet_name
 from handlers.telegram.rate_limit import TelegramRateLimiter
 
 UNLIMITED = 1_000_000
-"""Messages per period when Telegram's limits are switched off."""
+"""Messages that may leave at once when nobody is there to read along."""
 
 APPROVAL_ABOVE = 50_000
-"""Refunds above 500.00 (any currency) need a second admin, so that the demo shows both flows. Minor units."""
+"""Refunds beyond 500 of whatever currency need a second admin, so that both ways can be tried."""
 
 
 @dataclass(frozen=True)
 class DemoStack:
-    """The fake services, and the real service that uses them."""
+    """The pretend Stripe and Telegram, and the real service between them."""
 
     services: FakeServices
     service: Service
@@ -35,70 +36,69 @@ class DemoStack:
 
 @asynccontextmanager
 async def start_stack(*, framed_by: str = "'none'", unthrottled: bool = False) -> AsyncIterator[DemoStack]:
-    """Run the stack while the context is open; `unthrottled` switches off Telegram's rate limits.
+    """Everything running for as long as the context lasts; `brisk` leaves out Telegram's limits.
 
     Raises:
-        SandboxStartError: a live key is in the environment.
-        StartupError: the service cannot start.
+        SandboxRefused: there is a live key in the environment.
+        CannotStart: the service says why.
     """
     reject_live_key(os.environ)
     with TemporaryDirectory(prefix="kvit-", ignore_cleanup_errors=True) as folder:
-        async with fake_services.start_services(flood_control=not unthrottled) as services:
-            seed_users.add_users(services.telegram)
-            limiter = TelegramRateLimiter(UNLIMITED, UNLIMITED, UNLIMITED, UNLIMITED) if unthrottled else None
-            settings = _settings(services, Path(folder))
-            service = Service(settings, services.clock, framed_by=framed_by, rate_limiter=limiter)
+        async with fake_services.start_services(flood_control=not unthrottled) as pair:
+            seed_users.add_users(pair.telegram)
+            pacing = TelegramRateLimiter(UNLIMITED, UNLIMITED, UNLIMITED, UNLIMITED) if unthrottled else None
+            service = Service(_settings(pair, Path(folder)), pair.clock, framed_by=framed_by, rate_limiter=pacing)
             try:
                 await service.start()
-                await fake_services.create_webhook_endpoint(services.stripe, service.base)
+                await fake_services.create_webhook_endpoint(pair.stripe, service.base)
                 await service.seed(seed_users.OWNER.name, seed_users.memberships(), [seed_users.GROUP])
-                await _set_bot_menus(services)
-                yield DemoStack(services, service)
+                await _set_bot_menus(pair)
+                yield DemoStack(pair, service)
             finally:
                 await service.stop()
 
 
-async def _set_bot_menus(services: FakeServices) -> None:
-    """Set the command menus, as `setup-webhooks` does."""
-    request = AiohttpRequest(services.telegram.token, base=services.telegram.base)
+async def _set_bot_menus(pair: FakeServices) -> None:
+    """Give the bot its menus, as `setup-webhooks` would."""
+    request = AiohttpRequest(pair.telegram.token, base=pair.telegram.base)
     try:
-        await set_bot_menus(request)
+        await set_bot_menus(request, wallet=wallet_name("auto", pair.clock.now(), DEFAULT_TIME_ZONE))
     finally:
         await request.shutdown()
 
 
 def reject_live_key(environment: Mapping[str, str]) -> None:
-    """Refuse to start where a live Stripe key is set.
+    """Stop whoever is about to try things out where real money is at hand.
 
     Raises:
-        SandboxStartError: `STRIPE_API_KEY` is a live key.
+        SandboxRefused: there is a live key.
     """
     for name, value in environment.items():
         if name.upper() == "STRIPE_API_KEY" and value.strip().startswith(("sk_live_", "rk_live_")):
             raise SandboxStartError(
-                "STRIPE_API_KEY is a live key, and the demo does not start where real money could move; "
+                "STRIPE_API_KEY holds a live key, and the demo does not run beside real money; "
                 "start it without that variable, for example: env -u STRIPE_API_KEY make demo"
             )
 
 
-def _settings(services: FakeServices, folder: Path) -> Settings:
+def _settings(pair: FakeServices, folder: Path) -> Settings:
     port = _free_port()
     return make_settings(
-        telegram_bot_token=services.telegram.token,
-        stripe_api_key=services.stripe.key,
-        stripe_webhook_secrets=services.stripe.webhook_secret,
-        owner_ids=str(services.telegram.owner_id),
+        telegram_bot_token=pair.telegram.token,
+        stripe_api_key=pair.stripe.key,
+        stripe_webhook_secrets=pair.stripe.webhook_secret,
+        owner_ids=str(pair.telegram.owner_id),
         public_url=f"http://127.0.0.1:{port}",
         database_url=f"sqlite:///{folder / 'kvit.db'}",
         refund_approval_above=APPROVAL_ABOVE,
         port=port,
         telegram_mode="polling",
-        telegram_api_base=services.telegram.base,
-        stripe_api_base=services.stripe.base,
+        telegram_api_base=pair.telegram.base,
+        stripe_api_base=pair.stripe.base,
     )
 
 
 def _free_port() -> int:
-    """A port that is free now. The public URL is a setting, so the port must be known before the service starts."""
+    """A port that is free now: the public address has to be known before the service has one."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])

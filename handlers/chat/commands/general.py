@@ -28,7 +28,7 @@ async def start(context: Context) -> None:
         await members.accept_invitation(context)
         return
     if context.role is Role.NONE:
-        await context.reply("start.guest", id=context.actor.id)
+        await context.reply("start.guest", id=context.actor.id, wallet=context.wallet)
     elif context.access.selectable_shops:
         await ask_which(context, context.access.selectable_shops)
     elif context.access.shop is None:

@@ -205,10 +205,10 @@ async def _health(context: Context) -> SafeHtml:
     midnight = datetime.combine(context.now.astimezone(zone).date(), time(), zone)
     found = await context.db.read(payment_queries.shop_summary, shop.id, midnight)
     paid = ", ".join(f"{i18n.money(context.language, total)} ({number})" for number, total in found.paid)
-    silent = context.services.heartbeats.stale(context.now)
+    parts = ", ".join(context.text(f"part.{name}") for name in context.services.heartbeats.stale(context.now))
     lines = [
         context.html("status.open", count=found.open),
         context.html("status.paid", sums=paid) if paid else context.html("status.paid_nothing"),
-        context.html("status.unhealthy", parts=", ".join(silent)) if silent else context.html("status.healthy"),
+        context.html("status.unhealthy", parts=parts) if parts else context.html("status.healthy"),
     ]
     return SafeHtml("\n".join(lines))

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from handlers.access.permissions import Action, is_allowed
 from handlers.chat.context import Context
-from handlers.i18n import LANGUAGE_NAMES, LANGUAGES, SafeHtml
+from handlers.i18n import LANGUAGE_NAMES, LANGUAGES, SafeHtml, percentage
 from handlers.messages.outbox_message import chat_ordering_key
 from handlers.shops import settings as shop_settings
 from handlers.shops.receipts import missing_fields
@@ -193,4 +193,4 @@ def _buttons(shop: Shop) -> Keyboard:
 def _rate(context: Context, rate: int | None) -> str:
     if not rate:
         return context.text("settings.unset" if rate is None else "settings.no_vat")
-    return f"{shop_settings.percent(rate)} %"
+    return percentage(context.language, rate)
