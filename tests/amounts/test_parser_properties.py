@@ -1,4 +1,4 @@
-"""No input whatever makes a wrong amount: what is read is held against another way of reading it."""
+"""No input gives a wrong amount: readings are compared with a second, independent parser."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from handlers.amounts import errors as refusals
+from handlers.amounts import errors
 from handlers.amounts.parser import AmbiguousAmount, RequestedAmount, check_amount
 from handlers.text import MAX_TEXT_LENGTH
-from tests.amounts.test_parser import LIMIT, read
+from tests.amounts.test_parser import LIMIT, parse
 
 
-def minor_by_hand(number: str) -> int | None:
-    """Another way to the amount: from the right, sign by sign; None where the number is not clear."""
+def independent_minor(number: str) -> int | None:
+    """The amount in minor units, parsed from the right; None if the number is ambiguous or malformed."""
     tail = re.search(r"[.,](\d{1,2})$", number)
     decimals = tail[1] if tail else ""
     body = number[: -len(tail[0])] if tail else number
-    signs = {sign for sign in body if not sign.isdigit()}
-    kinds = {" " if unicodedata.category(sign) == "Zs" else "'" if sign in "'’" else sign for sign in signs}
+    separators = {char for char in body if not char.isdigit()}
+    kinds = {" " if unicodedata.category(char) == "Zs" else "'" if char in "'’" else char for char in separators}
     parts = re.split(r"\D+", body)
     grouped = len(parts) > 1
     wrong_groups = grouped and (len(parts[0]) > 3 or parts[0][0] == "0" or any(len(part) != 3 for part in parts[1:]))
@@ -38,66 +38,66 @@ def minor_by_hand(number: str) -> int | None:
     return kroner * 10 * 10 + oere + ("0123456789".index(decimals[1]) if len(decimals) == 2 else 0)
 
 
-NUMBERISH = st.text(alphabet="0123456789" * 3 + ".,' \u00a0\u202f’_-e−\u200b٣½", min_size=1, max_size=14)
+NUMBER_LIKE = st.text(alphabet="0123456789" * 3 + ".,' \u00a0\u202f’_-e−\u200b٣½", min_size=1, max_size=14)
 TAILS = st.sampled_from(["", " ", "kr", " kr.", "€", " DKK", " USD", ",-", " Coffee", "\ncoffee", " 2 cups", " kr x"])
 
 
-@given(NUMBERISH, TAILS)
+@given(NUMBER_LIKE, TAILS)
 @example("1.234", "")
 @example("0.500", " kr")
-def test_no_input_makes_a_wrong_amount(number: str, tail: str) -> None:
+def test_parsed_amount_agrees_with_an_independent_parser(number: str, tail: str) -> None:
     try:
-        found = read(number + tail, limit=10**15)
-    except refusals.AmountError:
+        reading = parse(number + tail, limit=10**15)
+    except errors.AmountError:
         return
-    if isinstance(found, AmbiguousAmount):
-        assert found.choices[0].money > found.choices[1].money
+    if isinstance(reading, AmbiguousAmount):
+        assert reading.choices[0].money > reading.choices[1].money
         assert re.match(r"[1-9]\d{0,2}\D+\d{3}(?!\d)", (number + tail).strip())
         return
     typed = (number + tail).replace("\u200b", "").replace("\n", " ").strip()
-    consumed = typed.removesuffix(found.description)
+    consumed = typed.removesuffix(reading.description)
     digits = re.match(r"\d[\d.,'’ \u00a0\u202f]*", consumed, re.ASCII)
     assert digits is not None
     plain = digits[0].rstrip()
-    settled = consumed[len(plain) :].startswith("-") and plain[-1] in ",."
-    by_hand = minor_by_hand(plain[:-1] + ",00" if settled else plain)
-    assert found.money.minor == by_hand
+    is_complete = consumed[len(plain) :].startswith("-") and plain[-1] in ",."
+    expected = independent_minor(plain[:-1] + ",00" if is_complete else plain)
+    assert reading.money.minor == expected
 
 
 @given(st.text(max_size=40))
 @example("9" * 4400)
 @example("1" + " 000" * 1000)
 @example("kr" * 2000)
-def test_any_text_is_read_or_refused_and_nothing_else_happens(text: str) -> None:
+def test_any_text_is_parsed_or_rejected(text: str) -> None:
     try:
-        found = read(text)
-    except refusals.AmountError:
+        reading = parse(text)
+    except errors.AmountError:
         return
-    for choice in found.choices if isinstance(found, AmbiguousAmount) else (found,):
+    for choice in reading.choices if isinstance(reading, AmbiguousAmount) else (reading,):
         choice.description.encode()
         assert len(choice.description) <= MAX_TEXT_LENGTH
-        assert not any(unicodedata.category(sign) in {"Cc", "Cs", "Zl", "Zp"} for sign in choice.description)
-    if isinstance(found, RequestedAmount):
-        check_amount(found.money, limit=LIMIT)
+        assert not any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in choice.description)
+    if isinstance(reading, RequestedAmount):
+        check_amount(reading.money, limit=LIMIT)
 
 
 @given(st.text(alphabet=st.characters(whitelist_categories=("Nd", "Nl", "No")), min_size=1, max_size=4))
-def test_only_the_ten_ascii_digits_make_an_amount(digits: str) -> None:
+def test_only_ascii_digits_make_an_amount(digits: str) -> None:
     if all(digit in string.digits for digit in digits):
         return
     for text in (digits, f"12{digits}", f"{digits} kr", f"DKK {digits}", f"12,{digits}"):
         if not text.isascii():
-            with pytest.raises(refusals.AmountError):
-                read(text)
+            with pytest.raises(errors.AmountError):
+                parse(text)
 
 
-def test_the_machine_s_locale_changes_nothing() -> None:
-    kept = locale.setlocale(locale.LC_ALL)
+def test_parsing_does_not_depend_on_the_machines_locale() -> None:
+    saved = locale.setlocale(locale.LC_ALL)
     texts = ["1.234,50", "1,234.50", "1 234,50", "125 kr"]
-    plain = [read(text) for text in texts]
+    expected = [parse(text) for text in texts]
     try:
         for name in ("C", "C.UTF-8", ""):
             locale.setlocale(locale.LC_ALL, name)
-            assert [read(text) for text in texts] == plain
+            assert [parse(text) for text in texts] == expected
     finally:
-        locale.setlocale(locale.LC_ALL, kept)
+        locale.setlocale(locale.LC_ALL, saved)

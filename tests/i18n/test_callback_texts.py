@@ -20,7 +20,7 @@ from handlers.shops.settings import MOST_HOURS
 from handlers.text import MAX_TEXT_LENGTH, shorten
 from storage.errors import UserError
 from storage.models.money import CURRENCIES, MAX_AMOUNT, Money
-from tests.i18n.test_catalogues import called, literals, modules, sentences
+from tests.i18n.test_catalogues import called, literal_keys, modules, messages
 
 LONGEST_REFERENCE = "K7F3QXYZ"
 MONEY = frozenset({"amount", "least", "left", "limit", "lost", "minimum"})
@@ -62,7 +62,7 @@ def callback_message_keys() -> set[str]:
     for _, tree in modules():
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and called(node) == "answer_callback":
-                keys |= {key for argument in node.args[:1] for key in literals(argument)}
+                keys |= {key for argument in node.args[:1] for key in literal_keys(argument)}
     return keys
 
 
@@ -72,7 +72,7 @@ CALLBACK_KEYS = sorted(callback_message_keys())
 def longest_params(language: str, key: str) -> dict[str, object]:
     """The placeholders of a text, each with the longest value that it can have."""
     params: dict[str, object] = {}
-    for name in re.findall(r"{(\w+)}", sentences(language)[key][0]):
+    for name in re.findall(r"{(\w+)}", messages(language)[key][0]):
         if name in MONEY or (name == "most" and "least" in params):
             amounts = [Money(MAX_AMOUNT, currency) for currency in CURRENCIES]
             params[name] = max(amounts, key=lambda amount: len(money(language, amount)))

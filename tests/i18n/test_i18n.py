@@ -1,4 +1,4 @@
-"""Every language says the same, and writes money and time as its readers do."""
+"""Messages, amounts, dates and the wallet's name in every language."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ LIMIT = 10_000_000
 COPENHAGEN = "Europe/Copenhagen"
 AFTERNOON = datetime(2026, 11, 24, 13, 5, 59, tzinfo=UTC)
 
-WRITTEN = {
+AMOUNTS = {
     "en": ("DKK~1,234.50", "€1,234.50", "SEK~1,234.50", "NOK~1,234.50"),
     "da": ("1.234,50~kr.", "1.234,50~€", "1.234,50~SEK", "1.234,50~NOK"),
     "sv": ("1~234,50~DKK", "1~234,50~€", "1~234,50~kr", "1~234,50~NOK"),
     "nb": ("1~234,50~DKK", "1~234,50~€", "1~234,50~SEK", "1~234,50~kr"),
     "fi": ("1~234,50~DKK", "1~234,50~€", "1~234,50~SEK", "1~234,50~NOK"),
 }
-MOMENTS = {
+DATE_TIMES = {
     "en": "24 Nov 2026, 14:05",
     "da": "24. nov. 2026 kl. 14.05",
     "sv": "24 nov. 2026 kl. 14:05",
@@ -36,13 +36,13 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_an_amount_is_written_as_its_readers_write_it(language: str) -> None:
+def test_money_has_the_languages_format(language: str) -> None:
     written = tuple(i18n.money(language, Money(123450, currency)) for currency in CURRENCIES)
-    assert written == tuple(form.replace("~", "\u00a0") for form in WRITTEN[language])
+    assert written == tuple(form.replace("~", "\u00a0") for form in AMOUNTS[language])
 
 
 @given(st.sampled_from(LANGUAGES), st.sampled_from(CURRENCIES), st.integers(1, LIMIT), st.sampled_from(CURRENCIES))
-def test_what_we_write_is_read_back_to_the_last_cent(language: str, currency: str, minor: int, other: str) -> None:
+def test_formatted_money_is_parsed_back_exactly(language: str, currency: str, minor: int, other: str) -> None:
     amount = Money(minor, currency)
     written = i18n.money(language, amount)
     shop = currency if "kr" in written else other
@@ -54,15 +54,15 @@ def test_what_we_write_is_read_back_to_the_last_cent(language: str, currency: st
 
 
 @given(st.integers(1, LIMIT), st.sampled_from(CURRENCIES))
-def test_the_form_of_logs_and_files_is_read_back_too(minor: int, currency: str) -> None:
+def test_money_as_text_is_parsed_back_exactly(minor: int, currency: str) -> None:
     assert parse_amount(str(Money(minor, currency)), currency=currency, limit=LIMIT) == Money(minor, currency)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_moment_is_written_in_the_shop_s_zone(language: str) -> None:
-    assert i18n.format_datetime(language, AFTERNOON, COPENHAGEN) == MOMENTS[language]
+def test_time_is_formatted_in_the_shops_time_zone(language: str) -> None:
+    assert i18n.format_datetime(language, AFTERNOON, COPENHAGEN) == DATE_TIMES[language]
     assert i18n.format_time(language, AFTERNOON, "Europe/Helsinki").replace(".", ":") == "15:05"
-    assert MOMENTS[language].startswith(i18n.format_date(language, AFTERNOON, COPENHAGEN))
+    assert DATE_TIMES[language].startswith(i18n.format_date(language, AFTERNOON, COPENHAGEN))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -80,13 +80,13 @@ def test_message_key_as_a_parameter_is_shown_in_the_language_of_its_sentence() -
     assert i18n.html("da", "alert.queue_recovered", queue=key).endswith("afsendelse af beskeder.")
 
 
-def test_a_day_begins_at_the_shop_s_midnight() -> None:
+def test_date_changes_at_the_shops_midnight() -> None:
     before_midnight = datetime(2026, 11, 24, 22, 30, tzinfo=UTC)
     assert i18n.format_date("da", before_midnight, COPENHAGEN) == "24. nov. 2026"
     assert i18n.format_date("da", before_midnight, "Europe/Helsinki") == "25. nov. 2026"
 
 
-def test_a_time_without_a_zone_is_not_shown() -> None:
+def test_time_without_a_time_zone_is_rejected() -> None:
     with pytest.raises(ValueError, match="zone"):
         i18n.format_datetime("da", AFTERNOON.replace(tzinfo=None), COPENHAGEN)
     with pytest.raises(ZoneInfoNotFoundError):
@@ -109,17 +109,17 @@ TAGS = {
 }
 
 
-@pytest.mark.parametrize(("tag", "ours"), TAGS.items())
-def test_a_person_s_language_tag_finds_ours(tag: str, ours: str | None) -> None:
-    assert language_of(tag) == ours
+@pytest.mark.parametrize(("tag", "language"), TAGS.items())
+def test_language_tag_selects_a_supported_language(tag: str, language: str | None) -> None:
+    assert language_of(tag) == language
 
 
-def test_a_person_without_a_language_tag_has_none_of_ours() -> None:
+def test_missing_language_tag_selects_none() -> None:
     assert language_of(None) is None
 
 
 @pytest.mark.parametrize("zone", ["Europe/Copenhagen", "Europe/Helsinki"])
-def test_the_wallet_changes_its_name_at_the_shop_s_midnight(zone: str) -> None:
+def test_wallet_is_renamed_at_the_shops_midnight(zone: str) -> None:
     midnight = datetime(2027, 1, 12, tzinfo=ZoneInfo(zone)).astimezone(UTC)
     assert i18n.wallet_name("auto", midnight - timedelta(seconds=1), zone) == "MobilePay"
     assert i18n.wallet_name("auto", midnight, zone) == "Vipps"
@@ -127,37 +127,37 @@ def test_the_wallet_changes_its_name_at_the_shop_s_midnight(zone: str) -> None:
     assert i18n.wallet_name("MobilePay", midnight, zone) == "MobilePay"
 
 
-def test_a_wallet_of_another_name_is_refused() -> None:
+def test_unknown_wallet_setting_is_rejected() -> None:
     with pytest.raises(ValueError, match="WALLET_NAME"):
         i18n.wallet_name("mobilepay", AFTERNOON, COPENHAGEN)
 
 
-def test_a_sentence_has_its_holes_filled() -> None:
+def test_placeholders_are_filled() -> None:
     assert i18n.text("en", "error.description_too_long", longest=200) == "The text may have at most 200 characters."
     least = i18n.text("en", "error.amount_too_small", minimum=Money(250, "DKK"))
     assert least == "The smallest amount you can request is DKK\u00a02.50."
 
 
-def test_a_danish_amount_does_not_end_a_sentence_with_two_stops() -> None:
-    for say in (i18n.text, i18n.html):
-        sentence = say("da", "error.amount_too_small", minimum=Money(250, "DKK"))
+def test_danish_amount_at_the_end_of_a_sentence_has_one_full_stop() -> None:
+    for function in (i18n.text, i18n.html):
+        sentence = function("da", "error.amount_too_small", minimum=Money(250, "DKK"))
         assert sentence.endswith("2,50\u00a0kr.")
         assert not sentence.endswith("..")
 
 
-def test_a_language_we_do_not_have_is_answered_in_english() -> None:
+def test_unsupported_language_gets_english() -> None:
     assert i18n.text("xx", "error.zero_amount") == i18n.text("en", "error.zero_amount")
 
 
-def test_a_sentence_that_nobody_wrote_is_an_error() -> None:
-    for say in (i18n.text, i18n.html):
+def test_unknown_key_and_missing_parameter_are_errors() -> None:
+    for function in (i18n.text, i18n.html):
         with pytest.raises(KeyError):
-            say("da", "no.such_key")
+            function("da", "no.such_key")
         with pytest.raises(KeyError):
-            say("en", "error.unknown_currency")
+            function("en", "error.unknown_currency")
 
 
-def test_a_hole_cannot_bring_html_or_another_hole_along() -> None:
+def test_parameters_are_escaped_and_not_formatted_again() -> None:
     hostile = '<b>{limit}</b> & "co"'
     shown = i18n.html("en", "error.unknown_currency", written=hostile)
     assert markup.escape(hostile, quote=False) in shown

@@ -1,4 +1,4 @@
-"""An amount keeps its currency and its last cent."""
+"""Money: exact minor units, one currency, and no floats in the product."""
 
 from __future__ import annotations
 
@@ -13,56 +13,56 @@ from hypothesis import strategies as st
 from storage.models.money import CURRENCIES, MIN_AMOUNT, CurrencyMismatch, Money
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PRETEND = ROOT / "bot" / "sandbox"
-FLOORS = ("storage", "handlers", "bot")
+SANDBOX = ROOT / "bot" / "sandbox"
+LAYERS = ("storage", "handlers", "bot")
 any_money = st.builds(Money, st.integers(-(10**15), 10**15), st.sampled_from(CURRENCIES))
 
 
-def test_an_amount_says_its_currency_in_logs() -> None:
+def test_money_as_text_has_its_currency() -> None:
     assert str(Money(12500, "DKK")) == "125.00 DKK"
     assert str(Money(5, "EUR")) == "0.05 EUR"
     assert str(Money(-150, "SEK")) == "-1.50 SEK"
 
 
 @given(any_money)
-def test_the_logged_form_holds_every_cent(money: Money) -> None:
+def test_money_as_text_has_every_cent(money: Money) -> None:
     digits, currency = str(money).split(" ")
     assert Money(int(digits.replace(".", "")), currency) == money
 
 
 @pytest.mark.parametrize("minor", [1.0, True, "1", None])
-def test_an_amount_that_is_not_an_int_cannot_be_made(minor: Any) -> None:
+def test_money_of_a_non_integer_is_rejected(minor: Any) -> None:
     with pytest.raises(TypeError):
         Money(minor, "DKK")
 
 
 @pytest.mark.parametrize("currency", ["dkk", "USD", "", "kr", "ISK", None])
-def test_an_unknown_currency_cannot_be_made(currency: Any) -> None:
+def test_money_of_an_unknown_currency_is_rejected(currency: Any) -> None:
     with pytest.raises(ValueError):
         Money(100, currency)
 
 
 @given(st.integers(), st.integers(), st.sampled_from(CURRENCIES))
-def test_amounts_of_one_currency_count_like_their_minor_units(a: int, b: int, currency: str) -> None:
+def test_money_of_one_currency_calculates_in_minor_units(a: int, b: int, currency: str) -> None:
     left, right = Money(a, currency), Money(b, currency)
     assert (left + right).minor == a + b
     assert (left - right).minor == a - b
     assert (left < right, left <= right, left > right, left >= right) == (a < b, a <= b, a > b, a >= b)
 
 
-def test_two_currencies_never_mix() -> None:
+def test_money_of_two_currencies_is_never_mixed() -> None:
     krone, euro = Money(100, "DKK"), Money(100, "EUR")
     assert krone != euro
-    for mix in (Money.__add__, Money.__sub__, Money.__lt__, Money.__le__, Money.__gt__, Money.__ge__):
+    for operation in (Money.__add__, Money.__sub__, Money.__lt__, Money.__le__, Money.__gt__, Money.__ge__):
         with pytest.raises(CurrencyMismatch):
-            mix(krone, euro)
+            operation(krone, euro)
 
 
 def test_every_currency_has_a_minimum() -> None:
     assert set(MIN_AMOUNT) == set(CURRENCIES)
 
 
-def test_no_module_turns_kroner_into_oere_by_hand() -> None:
+def test_no_module_converts_to_minor_units_itself() -> None:
     scaled = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path, tree in modules()
@@ -73,20 +73,20 @@ def test_no_module_turns_kroner_into_oere_by_hand() -> None:
     assert scaled == []
 
 
-def test_no_float_comes_near_an_amount() -> None:
-    near = [
+def test_money_modules_use_no_float() -> None:
+    floats = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path, tree in modules()
-        if path.name == "money.py" or path.name.startswith("amount") or path.name == "i18n.py"
+        if path.name in {"money.py", "i18n.py"} or path.parent.name == "amounts"
         for node in ast.walk(tree)
         if (isinstance(node, ast.Constant) and isinstance(node.value, float))
         or (isinstance(node, ast.Name) and node.id == "float")
     ]
-    assert near == []
+    assert floats == []
 
 
-def test_no_floor_makes_a_float_of_text_or_of_an_amount() -> None:
-    made = [
+def test_no_module_converts_an_amount_to_float() -> None:
+    conversions = [
         f"{path.relative_to(ROOT)}:{call.lineno}"
         for path, tree in modules()
         for call in ast.walk(tree)
@@ -95,24 +95,24 @@ def test_no_floor_makes_a_float_of_text_or_of_an_amount() -> None:
         and call.func.id in {"float", "round"}
         and any(is_amount(inner) for argument in call.args for inner in ast.walk(argument))
     ]
-    assert made == []
+    assert conversions == []
 
 
 def modules() -> list[tuple[Path, ast.Module]]:
-    """Every module of the three floors; the pretend Stripe counts in its own way, lest it share our mistakes."""
-    paths = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
-    return [(path, ast.parse(path.read_text("utf-8"))) for path in paths if PRETEND not in path.parents]
+    """Every module of the product without the sandbox, whose own arithmetic does not share our mistakes."""
+    paths = sorted(path for floor in LAYERS for path in (ROOT / floor).rglob("*.py"))
+    return [(path, ast.parse(path.read_text("utf-8"))) for path in paths if SANDBOX not in path.parents]
 
 
 def is_scaling(node: ast.BinOp) -> bool:
-    """Whether something is multiplied or divided by a hundred; a status may be asked for its hundreds."""
+    """Whether the expression multiplies or divides by 100. `status // 100` is no amount."""
     if 100 not in [side.value for side in (node.left, node.right) if isinstance(side, ast.Constant)]:
         return False
-    counts_money = any(is_amount(inner) for inner in ast.walk(node))
-    return isinstance(node.op, ast.Mult | ast.Div) or (isinstance(node.op, ast.FloorDiv | ast.Mod) and counts_money)
+    is_about_money = any(is_amount(inner) for inner in ast.walk(node))
+    return isinstance(node.op, ast.Mult | ast.Div) or (isinstance(node.op, ast.FloorDiv | ast.Mod) and is_about_money)
 
 
 def is_amount(node: ast.AST) -> bool:
-    """Whether a name speaks of money."""
+    """Whether the node is a name of an amount."""
     name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-    return name in {"minor", "amount", "money", "received", "refunded", "decimal"}
+    return name in {"minor", "money", "refundable", "decimal"} or name.startswith("amount")

@@ -1,4 +1,4 @@
-"""The page when something is wrong on our side: plain words, and nothing of the inside."""
+"""Error pages: they say what to do, and reveal no internal details."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from storage.errors import DatabaseUnavailable
 from tests.support.web_server import NoPages, doors
 
 
-class Lost(NoPages):
-    """The database is out of reach, or the code is wrong."""
+class FailingPages(NoPages):
+    """Pages that raise an error."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -22,28 +22,28 @@ class Lost(NoPages):
         raise self.error
 
 
-async def test_without_a_database_the_page_asks_to_come_back(clock: FakeClock) -> None:
-    async with doors(clock, Lost(DatabaseUnavailable("/srv/kvit.db is locked"))) as client:
+async def test_page_without_database_is_503_with_retry_after(clock: FakeClock) -> None:
+    async with doors(clock, FailingPages(DatabaseUnavailable("/srv/kvit.db is locked"))) as client:
         answer = await client.get("/p/a-token", headers={"Accept": "text/html"})
         assert answer.status == 503
         assert int(answer.headers["Retry-After"]) > 0
-        said = await answer.text()
-    assert "Back in a moment" in said
-    assert "kvit.db" not in said
+        page = await answer.text()
+    assert "Back in a moment" in page
+    assert "kvit.db" not in page
 
 
-async def test_our_own_mistake_shows_a_mark_and_nothing_of_the_inside(
+async def test_unexpected_error_shows_a_request_id_and_no_internal_details(
     clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with doors(clock, Lost(ZeroDivisionError("the inside"))) as client:
+    async with doors(clock, FailingPages(ZeroDivisionError("internal detail"))) as client:
         answer = await client.get("/p/a-token", headers={"Accept": "text/html"})
         assert answer.status == 500
-        said = await answer.text()
+        page = await answer.text()
         plain = await (await client.get("/p/a-token")).text()
-    assert re.search(r"Reference [0-9a-f]{8}", said)
+    assert re.search(r"Reference [0-9a-f]{8}", page)
     assert plain == "Internal Server Error\n"
-    for hidden in ("the inside", "Traceback", "ZeroDivisionError"):
-        assert hidden not in said
+    for hidden in ("internal detail", "Traceback", "ZeroDivisionError"):
+        assert hidden not in page
     assert "a-token" not in caplog.text
     logged = [record.getMessage() for record in caplog.records]
     assert logged == ["GET /p/{token} failed"] * 2

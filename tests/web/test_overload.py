@@ -1,4 +1,4 @@
-"""Strangers in floods: payments go through meanwhile, and the log stays readable."""
+"""Floods of requests and messages from strangers: payments still go through, and the log stays short."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.support.people import ADMIN, GROUP, book, open_shop, press
 from tests.support.refund_steps import paid
 from tests.support.web_server import doors
 from tests.support.world import World, opened
-from tests.web.test_error_pages import Lost
+from tests.web.test_error_pages import FailingPages
 
 FLOOD = 200
-STRANGERS = 5_000_000
+GUESTS = 5_000_000
 
 
 @pytest.fixture
@@ -32,14 +32,7 @@ async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
         yield running
 
 
-async def numbers(world: World) -> dict[str, float]:
-    """What `/metrics` says."""
-    async with world.http.get(f"{world.service.base}/metrics") as answer:
-        lines = (await answer.text()).splitlines()
-    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
-
-
-async def test_bad_signatures_by_the_hundred_hold_up_no_payment_and_are_one_line_in_the_log(
+async def test_flood_of_bad_signatures_delays_no_payment_and_is_logged_once(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def forge() -> int:
@@ -53,7 +46,7 @@ async def test_bad_signatures_by_the_hundred_hold_up_no_payment_and_are_one_line
     assert sum("rejected a request to Stripe's webhook" in line for line in caplog.messages) == 1
 
 
-async def test_posts_to_a_page_by_the_hundred_hold_up_no_other_payment(clock: FakeClock, tmp_path: Path) -> None:
+async def test_flood_of_taps_on_one_page_delays_no_other_payment(clock: FakeClock, tmp_path: Path) -> None:
     async with paged(clock, tmp_path) as world:
         page, before = page_of(world), len(world.stripe.store.intents)
 
@@ -67,34 +60,34 @@ async def test_posts_to_a_page_by_the_hundred_hold_up_no_other_payment(clock: Fa
         assert len(world.stripe.store.intents) == before + 1
 
 
-def answered(world: World, text: str) -> list[int]:
-    """The strangers who were answered with that, one by one."""
-    return [int(e.params["chat_id"]) for e in world.sent(text) if int(e.params["chat_id"]) >= STRANGERS]
+def guests_answered(world: World, text: str) -> list[int]:
+    """The ids of the guests who got this answer, one per message."""
+    return [int(e.params["chat_id"]) for e in world.sent(text) if int(e.params["chat_id"]) >= GUESTS]
 
 
-async def test_strangers_in_private_chats_are_answered_so_often_only_and_members_always(world: World) -> None:
+async def test_guests_are_answered_within_limits_and_members_always(world: World) -> None:
     for number in range(60):
-        world.say("/id", by=STRANGERS + number)
+        world.say("/id", by=GUESTS + number)
     for _ in range(30):
-        world.say("/id", by=STRANGERS)
+        world.say("/id", by=GUESTS)
     await paid(world)
     await rest(world)
-    heard = answered(world, "Your Telegram ID is")
-    assert len(heard) == 40
+    answered = guests_answered(world, "Your Telegram ID is")
+    assert len(answered) == 40
     for _ in range(2):
         world.advance(61)
         for _ in range(30):
-            world.say("/id", by=STRANGERS)
+            world.say("/id", by=GUESTS)
         await rest(world)
-    assert answered(world, "Your Telegram ID is").count(STRANGERS) == 21
+    assert guests_answered(world, "Your Telegram ID is").count(GUESTS) == 21
 
 
-async def test_strangers_who_write_and_shut_the_bot_out_are_nobodys_trouble(
+async def test_guests_who_block_the_bot_cause_no_warnings_and_no_dead_jobs(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number in range(30):
-        world.say("/id", by=STRANGERS + number)
-        await world.control("telegram", "block", {"user_id": STRANGERS + number})
+        world.say("/id", by=GUESTS + number)
+        await world.control("telegram", "block", {"user_id": GUESTS + number})
     await paid(world)
     await rest(world)
     assert world.sent("could not finish") == []
@@ -104,37 +97,37 @@ async def test_strangers_who_write_and_shut_the_bot_out_are_nobodys_trouble(
     assert rows(world, "SELECT * FROM chat_status") == []
 
 
-async def test_words_that_are_none_count_and_an_invitation_gets_through(world: World) -> None:
-    word = await invited(world)
+async def test_invalid_start_payloads_count_and_a_valid_invitation_gets_through(world: World) -> None:
+    token = await invited(world)
     for number in range(50):
-        world.say(f"/start invite-{number:032}", by=STRANGERS + number)
-        world.say(f"/start claim-{number:022}", by=STRANGERS + number)
+        world.say(f"/start invite-{number:032}", by=GUESTS + number)
+        world.say(f"/start claim-{number:022}", by=GUESTS + number)
     await rest(world)
-    assert len(answered(world, "Nothing was changed")) == 40
-    assert (await join(world, word, by=STRANGERS + 99))["text"].startswith("You are now merchant of Kvit.")
+    assert len(guests_answered(world, "Nothing was changed")) == 40
+    assert (await join(world, token, by=GUESTS + 99))["text"].startswith("You are now merchant of Kvit.")
 
 
-async def test_the_taps_and_queries_of_one_stranger_are_looked_at_so_often_only(world: World) -> None:
+async def test_callbacks_and_inline_queries_of_one_guest_are_limited(world: World) -> None:
     world.say("/pay 125", chat=GROUP)
-    card = await world.card("Waiting for payment", chat=GROUP)
-    data = card["reply_markup"]["inline_keyboard"][-1][-1]["callback_data"]
+    payment_message = await world.card("Waiting for payment", chat=GROUP)
+    data = payment_message["reply_markup"]["inline_keyboard"][-1][-1]["callback_data"]
     for number in range(50):
-        press(world, card, data, by=STRANGERS)
-        await world.control("telegram", "inline", {"from_id": STRANGERS, "query": f"{number} DKK"})
+        press(world, payment_message, data, by=GUESTS)
+        await world.control("telegram", "inline", {"from_id": GUESTS, "query": f"{number} DKK"})
     await rest(world)
     methods = {"answerCallbackQuery", "answerInlineQuery"}
     assert sum(entry.method in methods for entry in world.telegram.transcript) == 60
-    by_admin = press(world, card, data, by=ADMIN)
+    by_admin = press(world, payment_message, data, by=ADMIN)
     await world.telegram.wait_until(lambda telegram: telegram.state.callback_queries[by_admin].answer)
 
 
-async def test_visits_while_the_database_is_away_are_a_line_of_each_kind(
+async def test_requests_while_the_database_is_unavailable_are_logged_once_per_kind(
     clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def broken() -> bool:
         raise DatabaseUnavailable("locked")
 
-    async with doors(clock, Lost(DatabaseUnavailable("locked")), ready={"database": broken}) as client:
+    async with doors(clock, FailingPages(DatabaseUnavailable("locked")), ready={"database": broken}) as client:
         for _ in range(20):
             assert (await client.get("/p/a-token")).status == 503
             assert (await client.get("/readyz")).status == 503

@@ -1,4 +1,4 @@
-"""How often *Pay* may be tapped, and by whom: counted by payment and by address, and an address cannot be made up."""
+"""Rate limits of taps on *Pay*, by payment and by address, and the client address behind proxies."""
 
 from __future__ import annotations
 
@@ -36,38 +36,38 @@ async def client(pages: SomePages, clock: FakeClock) -> AsyncIterator[Client]:
         yield client
 
 
-async def tap(client: Client, token: str, came_by: str = "", **headers: str) -> int:
-    forwarded = {"X-Forwarded-For": came_by} if came_by else {}
+async def tap(client: Client, token: str, forwarded_for: str = "", **headers: str) -> int:
+    forwarded = {"X-Forwarded-For": forwarded_for} if forwarded_for else {}
     answer = await client.post(f"/p/{token}", headers=headers | forwarded, allow_redirects=False)
     return answer.status
 
 
-async def test_one_payment_is_tapped_so_often_from_wherever(client: Client) -> None:
+async def test_taps_on_one_payment_are_limited_over_all_addresses(client: Client) -> None:
     statuses = [await tap(client, "t1", f"192.0.2.{number}") for number in range(MAX_TAPS_PER_PAYMENT + 1)]
     assert statuses == [303] * MAX_TAPS_PER_PAYMENT + [429]
     assert await tap(client, "t2", "192.0.2.1") == 303
 
 
-async def test_one_address_does_not_use_up_what_others_may_tap_of_a_payment(client: Client) -> None:
+async def test_one_address_cannot_use_up_the_taps_of_a_payment(client: Client) -> None:
     statuses = [await tap(client, "t1", "192.0.2.1") for _ in range(MAX_TAPS_PER_PAYMENT)]
     assert statuses == [303] * MAX_TAPS_PER_CLIENT + [429] * (MAX_TAPS_PER_PAYMENT - MAX_TAPS_PER_CLIENT)
     assert await tap(client, "t1", "192.0.2.2") == 303
 
 
-async def test_one_address_taps_so_often_whatever_it_taps(client: Client) -> None:
+async def test_taps_from_one_address_are_limited_over_all_payments(client: Client) -> None:
     statuses = [await tap(client, f"t{number}", "192.0.2.1") for number in range(MAX_TAPS_PER_ADDRESS + 1)]
     assert statuses == [303] * MAX_TAPS_PER_ADDRESS + [429]
     assert await tap(client, "t199", "192.0.2.2") == 303
 
 
-async def test_whoever_lies_about_where_he_comes_from_is_counted_where_he_is(client: Client) -> None:
+async def test_forged_forwarded_addresses_do_not_evade_the_limit(client: Client) -> None:
     statuses = [
         await tap(client, f"t{number}", f"198.51.100.{number}, 192.0.2.1") for number in range(MAX_TAPS_PER_ADDRESS + 1)
     ]
     assert statuses[-1] == 429
 
 
-async def test_who_is_stopped_is_told_until_when_and_his_taps_are_not_passed_on(
+async def test_tap_beyond_the_limit_is_429_with_retry_after_and_starts_no_attempt(
     client: Client, pages: SomePages, clock: FakeClock
 ) -> None:
     for _ in range(MAX_TAPS_PER_CLIENT):
@@ -81,7 +81,9 @@ async def test_who_is_stopped_is_told_until_when_and_his_taps_are_not_passed_on(
     assert await tap(client, "t1") == 303
 
 
-async def test_with_stripe_silent_the_shops_language_says_so(client: Client, pages: SomePages) -> None:
+async def test_error_page_while_stripe_is_unavailable_is_in_the_shops_language(
+    client: Client, pages: SomePages
+) -> None:
     pages.answer = StripeUnavailable()
     pages.pages["t1"] = replace(pages.pages["t1"], shop=replace(PAGE.shop, language="da"))
     answer = await client.post("/p/t1", headers={"Accept": "text/html"}, allow_redirects=False)
@@ -89,7 +91,7 @@ async def test_with_stripe_silent_the_shops_language_says_so(client: Client, pag
     assert "Stripe, som gennemfører den, svarer ikke" in await answer.text()
 
 
-async def test_the_language_that_was_picked_comes_back_from_a_tap(client: Client, pages: SomePages) -> None:
+async def test_redirects_keep_the_selected_language(client: Client, pages: SomePages) -> None:
     pages.answer = None
     answer = await client.post("/p/t1?lang=fi&x=1", allow_redirects=False)
     assert answer.headers["Location"] == "/p/t1?lang=fi"
@@ -113,7 +115,7 @@ async def test_the_language_that_was_picked_comes_back_from_a_tap(client: Client
         ("::ffff:127.0.0.1", "::ffff:198.51.100.1", "198.51.100.1"),
     ],
 )
-def test_the_header_is_read_from_its_end_and_only_as_far_as_our_proxies_wrote_it(
+def test_client_address_trusts_forwarded_for_only_as_far_as_proxies_wrote_it(
     peer: str, header: str, address: str
 ) -> None:
     request = make_mocked_request("POST", "/", headers={"X-Forwarded-For": header} if header else {})
@@ -121,6 +123,6 @@ def test_the_header_is_read_from_its_end_and_only_as_far_as_our_proxies_wrote_it
 
 
 @given(st.text(max_size=200).filter(lambda text: "\r" not in text and "\n" not in text))
-def test_no_header_makes_it_stumble(header: str) -> None:
+def test_client_address_accepts_any_header(header: str) -> None:
     request = make_mocked_request("POST", "/", headers={"X-Forwarded-For": header})
     assert client_address(request.clone(remote="127.0.0.1"), PROXY)

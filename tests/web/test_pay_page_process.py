@@ -1,4 +1,4 @@
-"""The page of a process of its own: open streams do not hold up its end."""
+"""Open event streams do not delay the shutdown of the process."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 from tests.support.process_world import Outside, outside
 from tests.support.world import OWNER, free_port
 
-AT_ONCE = 10
-"""Real seconds, on a busy machine; a stream that is not told would be torn off in the middle."""
+STREAM_END_SECONDS = 10
+"""Real seconds, on a busy machine. A stream that is not closed would be cut off in the middle."""
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[Outside]:
-    async with outside(tmp_path, TELEGRAM_MODE="polling", PUBLIC_URL=f"http://127.0.0.1:{free_port()}") as around:
-        yield around
+    async with outside(tmp_path, TELEGRAM_MODE="polling", PUBLIC_URL=f"http://127.0.0.1:{free_port()}") as running:
+        yield running
 
 
 async def test_sigterm_ends_every_stream_and_then_the_process(world: Outside) -> None:
@@ -30,8 +30,8 @@ async def test_sigterm_ends_every_stream_and_then_the_process(world: Outside) ->
     streams = [await world.http.get(f"{world.base}/p/{token}/state", headers=headers) for _ in range(20)]
     for stream in streams:
         assert (await stream.content.readline()).startswith(b"data: ")
-    ending = asyncio.create_task(world.stopped(process))
+    stopping = asyncio.create_task(world.stopped(process))
     for stream in streams:
-        async with asyncio.timeout(AT_ONCE):
+        async with asyncio.timeout(STREAM_END_SECONDS):
             assert (await stream.content.read()).strip() == b""
-    await ending
+    await stopping

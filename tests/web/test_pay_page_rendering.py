@@ -1,4 +1,4 @@
-"""How the page looks to everybody: every state, light and dark, small and wide, and with letters twice as large."""
+"""The rendered page in a browser: every state, light and dark, narrow and wide, and with text at 200 %."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ SHOP = Shop(
 )
 
 
-def tried(**changes: object) -> Payment:
+def with_attempt(**changes: object) -> Payment:
     return replace(PAYMENT, attempt=replace(ATTEMPT, **changes))  # type: ignore[arg-type]
 
 
-def begun(before: float) -> dict[str, datetime]:
-    start = NOON - timedelta(seconds=before)
+def started(seconds_ago: float) -> dict[str, datetime]:
+    start = NOON - timedelta(seconds=seconds_ago)
     return {"started_at": start, "expires_at": start + timedelta(seconds=300)}
 
 
@@ -57,15 +57,15 @@ CANCELED = replace(PAYMENT, status=PaymentStatus.CANCELED, cancellation_reason=C
 PAYMENTS = {
     "ready": PAYMENT,
     "hold": replace(PAYMENT, manual_capture=True),
-    "waiting": tried(origin=Origin.PAGE),
-    "ending": tried(**begun(250)),
-    "settling": tried(status=AttemptStatus.REQUESTED, redirect_url=None, started_at=None, expires_at=None),
+    "waiting": with_attempt(origin=Origin.PAGE),
+    "ending": with_attempt(**started(250)),
+    "settling": with_attempt(status=AttemptStatus.REQUESTED, redirect_url=None, started_at=None, expires_at=None),
     "processing": replace(PAYMENT, status=PaymentStatus.PROCESSING),
     "paid": PAID,
     "reserved": replace(PAYMENT, status=PaymentStatus.AUTHORIZED),
-    "failed": tried(status=AttemptStatus.FAILED),
-    "expired": tried(status=AttemptStatus.EXPIRED),
-    "over": replace(tried(status=AttemptStatus.EXPIRED), expires_at=NOON),
+    "failed": with_attempt(status=AttemptStatus.FAILED),
+    "expired": with_attempt(status=AttemptStatus.EXPIRED),
+    "over": replace(with_attempt(status=AttemptStatus.EXPIRED), expires_at=NOON),
     "ended": replace(CANCELED, cancellation_reason=CancellationReason.EXPIRED),
     "canceled": CANCELED,
     "refunded": replace(PAID, amount_refunded=149_50),
@@ -76,14 +76,14 @@ PAYMENTS = {
 }
 
 
-def shown(name: str) -> PayPage:
+def page_named(name: str) -> PayPage:
     payment = replace(PAYMENTS[name], id=name, page_token=name)
     state, until = page_state(payment, NOON)
     return PayPage(payment, SHOP, state, until, True, page_action(payment, state, until, NOON))
 
 
-class Fragile(SomePages):
-    """Some pages, one of which is out of reach."""
+class PartlyFailingPages(SomePages):
+    """Pages, one of which cannot be read, and one for which Stripe is unavailable."""
 
     async def find(self, token: str) -> PayPage | None:
         if token == "down":
@@ -98,78 +98,80 @@ class Fragile(SomePages):
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def base(clock: FakeClock) -> AsyncIterator[str]:
-    pages = Fragile(*(shown(name) for name in PAYMENTS))
+    pages = PartlyFailingPages(*(page_named(name) for name in PAYMENTS))
     site = app(cast("JobQueue", UnreachableQueue()), clock, pages=pages, public_url="https://pay.example.dk")
     async with TestServer(site) as server:
         yield str(server.make_url("/p/"))
 
 
-async def twice_as_large(page: Page) -> None:
+async def double_text_size(page: Page) -> None:
     await page.evaluate("document.documentElement.style.fontSize = '200%'")
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 @pytest.mark.parametrize("size", [NARROW, pytest.param(WIDE, marks=pytest.mark.long)], ids=["narrow", "wide"])
-async def test_nothing_stands_in_anybodys_way_in_any_state(
+async def test_page_is_accessible_and_does_not_scroll_sideways(
     base: str, browser: Browser, scheme: str, size: dict[str, object]
 ) -> None:
     async with page_at(browser, f"{base}ready", color_scheme=scheme, locale="da-DK", **size) as page:
         for path in [*PAYMENTS, "paid/receipt", "partly-refunded/receipt"]:
             await page.goto(base + path)
             assert (path, await barriers(page), await sideways(page)) == (path, [], 0)
-            await twice_as_large(page)
+            await double_text_size(page)
             assert (path, await sideways(page)) == (path, 0)
 
 
 @pytest.mark.parametrize("name", ["ready", "hold", "waiting", "failed", "paid", "long"])
-async def test_what_matters_is_in_sight_on_a_small_phone(base: str, browser: Browser, name: str) -> None:
+async def test_essentials_are_visible_on_a_small_phone_without_scrolling(
+    base: str, browser: Browser, name: str
+) -> None:
     async with page_at(browser, base + name, **NARROW) as page:
         for language in LANGUAGES:
             await page.goto(f"{base}{name}?lang={language}")
-            seen = [page.get_by_text("Annas Kaffebar", exact=True), page.get_by_text("CVR 12345678").first]
-            seen += [page.get_by_role("heading"), page.get_by_role("status"), page.locator(".button").first]
-            seen += [page.locator(".trust")] if name in {"ready", "hold", "waiting"} else []
-            for each in seen:
+            visible = [page.get_by_text("Annas Kaffebar", exact=True), page.get_by_text("CVR 12345678").first]
+            visible += [page.get_by_role("heading"), page.get_by_role("status"), page.locator(".button").first]
+            visible += [page.locator(".trust")] if name in {"ready", "hold", "waiting"} else []
+            for each in visible:
                 await expect(each).to_be_in_viewport(ratio=1)
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
-async def test_what_went_wrong_is_said_to_everybody_too(base: str, browser: Browser, scheme: str) -> None:
+async def test_error_pages_are_accessible(base: str, browser: Browser, scheme: str) -> None:
     settings = NARROW | {"color_scheme": scheme, "locale": "fi-FI"}
     context = await browser.new_context(**settings)
-    page = await context.new_page()  # the console complains of the status, rightly
+    page = await context.new_page()  # page_at would fail on the console error about the status
 
-    async def fine() -> str:
+    async def checked_heading() -> str:
         assert (await barriers(page), await sideways(page)) == ([], 0)
-        await twice_as_large(page)
+        await double_text_size(page)
         assert await sideways(page) == 0
         return await page.get_by_role("heading").inner_text()
 
     await page.goto(f"{base}nobody")
-    assert await fine() == "Täällä ei ole mitään"
+    assert await checked_heading() == "Täällä ei ole mitään"
     await page.goto(f"{base}down")
-    assert await fine() == "Palaamme pian"
+    assert await checked_heading() == "Palaamme pian"
     await page.goto(f"{base}failed")
     await page.locator("form button").click()
-    assert await fine() == "Maksua ei voi avata juuri nyt"
+    assert await checked_heading() == "Maksua ei voi avata juuri nyt"
     await page.get_by_role("link").click()
     await expect(page.locator("form button")).to_be_visible()
     await page.goto(f"{base}ready")
     for _ in range(MAX_TAPS_PER_CLIENT + 1):
         await page.locator("form button").click()
-    assert await fine() == "Hieman liian nopeasti"
+    assert await checked_heading() == "Hieman liian nopeasti"
     await context.close()
 
 
-async def test_what_is_tapped_is_large_enough_for_a_thumb(base: str, browser: Browser) -> None:
+async def test_buttons_and_links_are_large_enough_to_tap(base: str, browser: Browser) -> None:
     async with page_at(browser, base + "ready", **NARROW) as page:
-        for one in await page.locator("button:visible, a:visible").all():
-            box = await one.bounding_box()
+        for element in await page.locator("button:visible, a:visible").all():
+            box = await element.bounding_box()
             assert box is not None
-            assert box["height"] >= 44, await one.inner_text()
+            assert box["height"] >= 44, await element.inner_text()
 
 
-async def test_a_receipt_is_printed_without_what_is_for_the_screen(base: str, browser: Browser) -> None:
+async def test_receipt_is_printed_without_links_and_navigation(base: str, browser: Browser) -> None:
     async with page_at(browser, base + "paid/receipt?lang=da", **WIDE) as page:
         await expect(page.get_by_role("link", name="Tilbage til betalingen")).to_be_visible()
         await page.emulate_media(media="print")

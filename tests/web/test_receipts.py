@@ -1,4 +1,4 @@
-"""The receipt: whole sums, the tax within them, and the name of a receipt only where the seller is known."""
+"""Receipts: amounts and VAT, refunds, and the title that needs a complete seller."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.pay_page.test_page_state import PAYMENT
 from tests.support.page_html import PAGE, SHOP, Client, Read
 from tests.support.web_server import SomePages, doors
 
-KNOWN = replace(
+COMPLETE_SHOP = replace(
     SHOP,
     name="Annas Kaffe",
     seller_name="Annas Kaffe ApS",
@@ -30,15 +30,13 @@ KNOWN = replace(
     seller_contact="hej@annaskaffe.dk",
     vat_rate=25_00,
 )
-MIDNIGHT = datetime(2026, 12, 31, 23, 30, tzinfo=UTC)
-PAID = replace(
-    PAYMENT, status=PaymentStatus.SUCCEEDED, amount_received=149_50, succeeded_at=MIDNIGHT, receipt_number=17
-)
+PAID_AT = datetime(2026, 12, 31, 23, 30, tzinfo=UTC)
+PAID = replace(PAYMENT, status=PaymentStatus.SUCCEEDED, amount_received=149_50, succeeded_at=PAID_AT, receipt_number=17)
 
 
 @pytest.fixture
 def pages() -> SomePages:
-    return SomePages(replace(PAGE, payment=PAID, shop=KNOWN, state=PageState.PAID))
+    return SomePages(replace(PAGE, payment=PAID, shop=COMPLETE_SHOP, state=PageState.PAID))
 
 
 @pytest.fixture
@@ -48,22 +46,20 @@ async def client(pages: SomePages, clock: FakeClock) -> AsyncIterator[Client]:
 
 
 def refund(minor: int, days: int) -> Refund:
-    """Some of it, that many days later."""
-    then = MIDNIGHT + timedelta(days=days)
-    return Refund(
-        f"r{days}", PAID.id, 1, f"s{days}", Money(minor, "DKK"), RefundStatus.SUCCEEDED, then, settled_at=then
-    )
+    """A succeeded refund of this amount, so many days after the payment."""
+    at = PAID_AT + timedelta(days=days)
+    return Refund(f"r{days}", PAID.id, 1, f"s{days}", Money(minor, "DKK"), RefundStatus.SUCCEEDED, at, settled_at=at)
 
 
-async def paper(client: Client, language: str = "da") -> list[str]:
+async def receipt_texts(client: Client, language: str = "da") -> list[str]:
     answer = await client.get(f"/p/a-token/receipt?lang={language}")
     assert answer.status == 200
     return [words.replace("\u00a0", " ") for words in Read(await answer.text()).words if words]
 
 
-async def test_it_says_who_sold_what_when_and_for_how_much(client: Client) -> None:
-    said = await paper(client)
-    assert "Annas Kaffe ApS\nTorvet 1\n8000 Aarhus C\nCVR 12345678\nhej@annaskaffe.dk" in said
+async def test_receipt_shows_seller_number_date_reference_and_amounts(client: Client) -> None:
+    texts = await receipt_texts(client)
+    assert "Annas Kaffe ApS\nTorvet 1\n8000 Aarhus C\nCVR 12345678\nhej@annaskaffe.dk" in texts
     for words, value in (
         ("Kvitteringsnummer", "17"),
         ("Dato", "1. jan. 2027 kl. 00.30"),
@@ -72,61 +68,63 @@ async def test_it_says_who_sold_what_when_and_for_how_much(client: Client) -> No
         ("I alt", "149,50 kr."),
         ("Heraf moms (25 %)", "29,90 kr."),
     ):
-        assert said[said.index(words) + 1] == value
-    assert "Refunderet" not in said
+        assert texts[texts.index(words) + 1] == value
+    assert "Refunderet" not in texts
 
 
-async def test_what_went_back_is_subtracted_and_so_is_its_tax(client: Client, pages: SomePages) -> None:
-    back = replace(PAID, amount_refunded=49_50)
+async def test_receipt_subtracts_refunds_and_their_vat(client: Client, pages: SomePages) -> None:
+    refunded = replace(PAID, amount_refunded=49_50)
     pages.refunds = [refund(40_00, 1), refund(9_50, 2)]
-    pages.pages["a-token"] = replace(PAGE, payment=back, shop=KNOWN, state=PageState.PARTLY_REFUNDED)
-    said = await paper(client)
-    assert said[said.index("Refunderet 2. jan. 2027") + 1] == "40,00 kr."
-    assert said[said.index("Refunderet 3. jan. 2027") + 1] == "9,50 kr."
-    assert said[said.index("Refunderet") + 1] == "49,50 kr."
-    assert said[said.index("I alt efter refundering") + 1 :][:3] == ["100,00 kr.", "Heraf moms (25 %)", "20,00 kr."]
+    pages.pages["a-token"] = replace(PAGE, payment=refunded, shop=COMPLETE_SHOP, state=PageState.PARTLY_REFUNDED)
+    texts = await receipt_texts(client)
+    assert texts[texts.index("Refunderet 2. jan. 2027") + 1] == "40,00 kr."
+    assert texts[texts.index("Refunderet 3. jan. 2027") + 1] == "9,50 kr."
+    assert texts[texts.index("Refunderet") + 1] == "49,50 kr."
+    assert texts[texts.index("I alt efter refundering") + 1 :][:3] == ["100,00 kr.", "Heraf moms (25 %)", "20,00 kr."]
 
 
-@pytest.mark.parametrize("lacks", ["seller_name", "seller_address", "seller_number", "seller_contact", "vat_rate"])
-async def test_without_all_of_the_sellers_profile_it_is_a_confirmation_without_a_number(
-    client: Client, pages: SomePages, lacks: str
+@pytest.mark.parametrize("missing", ["seller_name", "seller_address", "seller_number", "seller_contact", "vat_rate"])
+async def test_incomplete_seller_details_make_it_a_confirmation_without_a_number(
+    client: Client, pages: SomePages, missing: str
 ) -> None:
-    shop = replace(KNOWN, **{lacks: None if lacks == "vat_rate" else "  "})  # type: ignore[arg-type]
+    shop = replace(COMPLETE_SHOP, **{missing: None if missing == "vat_rate" else "  "})  # type: ignore[arg-type]
     assert len(missing_fields(shop)) == 1
     pages.pages["a-token"] = replace(PAGE, payment=PAID, shop=shop, state=PageState.PAID)
-    said = await paper(client)
-    assert "Betalingsbekræftelse" in said
-    assert not {"Kvittering", "Kvitteringsnummer", "17"} & set(said)
-    assert ("Heraf moms (25 %)" in said) == (lacks != "vat_rate")
+    texts = await receipt_texts(client)
+    assert "Betalingsbekræftelse" in texts
+    assert not {"Kvittering", "Kvitteringsnummer", "17"} & set(texts)
+    assert ("Heraf moms (25 %)" in texts) == (missing != "vat_rate")
     page = Read(await (await client.get("/p/a-token?lang=da")).text())
     assert "Betalingsbekræftelse" in page.words
 
 
 @pytest.mark.parametrize("status", [status for status in PaymentStatus if status is not PaymentStatus.SUCCEEDED])
-async def test_while_no_money_was_received_there_is_no_paper(
+async def test_payment_without_received_money_has_no_receipt(
     client: Client, pages: SomePages, status: PaymentStatus
 ) -> None:
-    pages.pages["a-token"] = replace(PAGE, payment=replace(PAYMENT, status=status), shop=KNOWN)
+    pages.pages["a-token"] = replace(PAGE, payment=replace(PAYMENT, status=status), shop=COMPLETE_SHOP)
     assert (await client.get("/p/a-token/receipt")).status == 404
     assert "/receipt" not in await (await client.get("/p/a-token")).text()
 
 
-async def test_what_was_typed_stays_text_on_paper(client: Client, pages: SomePages) -> None:
+async def test_hostile_description_is_shown_as_text_on_the_receipt(client: Client, pages: SomePages) -> None:
     hostile = "<script>alert(1)</script>\u202e" + "x" * 4000
-    pages.pages["a-token"] = replace(PAGE, payment=replace(PAID, description=hostile), shop=KNOWN, state=PageState.PAID)
+    pages.pages["a-token"] = replace(
+        PAGE, payment=replace(PAID, description=hostile), shop=COMPLETE_SHOP, state=PageState.PAID
+    )
     answer = await (await client.get("/p/a-token/receipt")).text()
     assert "<script>" not in answer
     assert hostile in Read(answer).words
 
 
 @given(st.integers(1, 99_999_999), st.integers(0, 100_00))
-def test_the_tax_is_the_part_that_decimal_arithmetic_says(minor: int, rate: int) -> None:
+def test_vat_agrees_with_decimal_arithmetic(minor: int, rate: int) -> None:
     exact = Decimal(minor) * rate / (100_00 + rate)
     assert vat_within(minor, rate) == int(exact.quantize(Decimal(1), ROUND_HALF_UP))
 
 
-def test_a_sum_is_the_payments_own_currency_throughout() -> None:
-    receipt = make_receipt(replace(PAID, amount=Money(149_50, "EUR"), amount_refunded=1), KNOWN)
+def test_receipt_amounts_are_in_the_payments_currency() -> None:
+    receipt = make_receipt(replace(PAID, amount=Money(149_50, "EUR"), amount_refunded=1), COMPLETE_SHOP)
     assert receipt is not None
-    sums = (receipt.amount, receipt.refunded, receipt.net_amount, receipt.vat, receipt.net_vat)
-    assert {each.currency for each in sums if each} == {"EUR"}
+    amounts = (receipt.amount, receipt.refunded, receipt.net_amount, receipt.vat, receipt.net_vat)
+    assert {each.currency for each in amounts if each} == {"EUR"}

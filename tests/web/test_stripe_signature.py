@@ -16,7 +16,7 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 @st.composite
 def headers(draw: st.DrawFn) -> tuple[str, bytes, str]:
-    """A header, right or wrong in many ways; the body that came; the secret that is configured."""
+    """A valid or invalid header, the received body, and the configured secret."""
     body = draw(st.text(st.characters(codec="utf-8"), max_size=20))
     at = int(NOW.timestamp()) + draw(st.sampled_from([0, -1, -299, -300, -301, 10, 300]))
     good = stripe.WebhookSignature._compute_signature(f"{at}.{body}", draw(SECRETS))
@@ -25,22 +25,22 @@ def headers(draw: st.DrawFn) -> tuple[str, bytes, str]:
     )
     parts = draw(st.permutations([f"t={draw(st.sampled_from([str(at), f' {at}', f'+{at}', 'x', '']))}", f"v1={good}"]))
     parts = parts + draw(st.lists(odd, max_size=2))
-    came = draw(st.sampled_from([body, body + " "]))
-    return ",".join(draw(st.permutations(parts))), came.encode(), draw(SECRETS)
+    received = draw(st.sampled_from([body, body + " "]))
+    return ",".join(draw(st.permutations(parts))), received.encode(), draw(SECRETS)
 
 
 @given(headers())
-def test_our_verdict_on_a_signature_is_that_of_the_sdk(given: tuple[str, bytes, str]) -> None:
+def test_signature_check_agrees_with_the_sdk(given: tuple[str, bytes, str]) -> None:
     header, body, secret = given
-    assert _ours(header, body, secret) == _theirs(header, body, secret)
+    assert _is_valid(header, body, secret) == _is_valid_for_sdk(header, body, secret)
 
 
 @given(st.text(max_size=40), st.binary(max_size=10))
-def test_no_header_or_body_makes_the_verification_stumble(header: str, body: bytes) -> None:
-    assert _ours(header, body, "whsec_a") is False
+def test_signature_check_rejects_any_other_header_or_body(header: str, body: bytes) -> None:
+    assert _is_valid(header, body, "whsec_a") is False
 
 
-def _ours(header: str, body: bytes, secret: str) -> bool:
+def _is_valid(header: str, body: bytes, secret: str) -> bool:
     try:
         verify_signature(body, header, [secret.encode()], now=NOW)
     except InvalidSignature:
@@ -48,8 +48,8 @@ def _ours(header: str, body: bytes, secret: str) -> bool:
     return True
 
 
-def _theirs(header: str, body: bytes, secret: str) -> bool:
-    """The SDK's verdict; the time is left to be compared here, for it looks at the machine's clock."""
+def _is_valid_for_sdk(header: str, body: bytes, secret: str) -> bool:
+    """The SDK's result. It would check the time against the machine's clock, so the time is checked here."""
     try:
         stripe.WebhookSignature.verify_header(body, header, secret)
     except stripe.SignatureVerificationError:

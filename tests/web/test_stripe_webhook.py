@@ -1,4 +1,4 @@
-"""Stripe's events come in once they are believed, each of them once, without their secrets; and nothing else does."""
+"""Stripe's webhook stores each correctly signed, relevant event once, and nothing else."""
 
 from __future__ import annotations
 
@@ -51,38 +51,38 @@ def post(client: Client, clock: FakeClock) -> Post:
     return post
 
 
-async def kept(inbox: JobQueue, clock: FakeClock) -> list[tuple[str, str, str]]:
+async def stored(inbox: JobQueue, clock: FakeClock) -> list[tuple[str, str, str]]:
     return [
         (job.key, job.ordering_key, job.kind) for job in await inbox.claim(now=clock.now(), limit=100, lease_seconds=60)
     ]
 
 
-async def test_a_signed_event_is_kept_and_answered_with_200(post: Post, inbox: JobQueue, clock: FakeClock) -> None:
+async def test_signed_event_is_stored_and_answered_with_200(post: Post, inbox: JobQueue, clock: FakeClock) -> None:
     answer = await post()
     assert answer.status == 200
-    assert await kept(inbox, clock) == [("evt_1", "pi_1", "payment_intent.succeeded")]
+    assert await stored(inbox, clock) == [("evt_1", "pi_1", "payment_intent.succeeded")]
 
 
-async def test_the_same_event_again_is_answered_with_200_and_kept_once(post: Post, inbox: JobQueue) -> None:
+async def test_repeated_event_is_answered_with_200_and_stored_once(post: Post, inbox: JobQueue) -> None:
     answers = await asyncio.gather(*(post() for _ in range(5)))
     assert [answer.status for answer in answers] == [200] * 5
     assert await inbox.depth() == 1
 
 
 @pytest.mark.parametrize("secrets", [(OLD,), (NEW,), (OLD, NEW), ("whsec_of_somebody", NEW)])
-async def test_while_a_secret_is_replaced_either_of_them_is_good(
+async def test_either_secret_is_accepted_during_rotation(
     post: Post, clock: FakeClock, secrets: tuple[str, ...]
 ) -> None:
     assert (await post(header=signed(raw(), clock.now(), *secrets))).status == 200
 
 
 @pytest.mark.parametrize("shift", [-300, -299, -1, 0, 1, 300])
-async def test_a_signature_of_the_last_five_minutes_is_good(post: Post, clock: FakeClock, shift: int) -> None:
+async def test_signature_within_five_minutes_is_accepted(post: Post, clock: FakeClock, shift: int) -> None:
     assert (await post(header=signed(raw(), clock.now(), NEW, shift=shift))).status == 200
 
 
 @pytest.mark.parametrize("shift", [-301, -3600, -31_536_000, 301, 3600])
-async def test_a_signature_from_another_time_is_refused(
+async def test_signature_from_another_time_is_rejected(
     post: Post, inbox: JobQueue, clock: FakeClock, shift: int
 ) -> None:
     assert (await post(header=signed(raw(), clock.now(), NEW, shift=shift))).status == 400
@@ -112,31 +112,31 @@ GOOD = "a" * 64
         "=" * 5000,
     ],
 )
-async def test_a_malformed_signature_is_refused(post: Post, inbox: JobQueue, header: str) -> None:
+async def test_malformed_signature_is_rejected(post: Post, inbox: JobQueue, header: str) -> None:
     answer = await post(header=header)
     assert answer.status == 400
     assert await answer.text() == "This is not an event signed by Stripe.\n"
     assert await inbox.depth() == 0
 
 
-async def test_without_a_signature_nothing_is_kept(client: Client, inbox: JobQueue) -> None:
+async def test_request_without_signature_is_rejected(client: Client, inbox: JobQueue) -> None:
     assert (await client.post("/stripe/webhook", data=raw())).status == 400
     assert await inbox.depth() == 0
 
 
-async def test_a_valid_signature_of_another_scheme_counts_for_nothing(post: Post, clock: FakeClock) -> None:
+async def test_signature_of_another_scheme_is_rejected(post: Post, clock: FakeClock) -> None:
     assert (await post(header=signed(raw(), clock.now(), NEW).replace("v1=", "v0="))).status == 400
 
 
 @pytest.mark.parametrize(
     "changed", [raw() + b"\n", json.dumps(event()).encode(), raw().replace(b"evt_1", b"evt_2"), b"\xef\xbb\xbf" + raw()]
 )
-async def test_the_signature_is_for_these_very_bytes(post: Post, clock: FakeClock, changed: bytes) -> None:
+async def test_signature_covers_the_exact_bytes(post: Post, clock: FakeClock, changed: bytes) -> None:
     assert (await post(changed, signed(raw(), clock.now(), NEW))).status == 400
 
 
 @pytest.mark.parametrize("secrets", [(), ("",)])
-async def test_without_a_secret_everything_is_refused(
+async def test_without_a_secret_every_request_is_rejected(
     inbox: JobQueue, clock: FakeClock, secrets: tuple[str, ...]
 ) -> None:
     async with TestClient(TestServer(app(inbox, clock, secrets=secrets))) as client:
@@ -169,25 +169,25 @@ async def test_without_a_secret_everything_is_refused(
         raw({"object": "v2.core.event", "id": "evt_1", "type": "v1.x"}),
     ],
 )
-async def test_a_signed_body_that_is_no_event_is_refused(post: Post, inbox: JobQueue, body: bytes) -> None:
+async def test_signed_body_that_is_no_event_is_rejected(post: Post, inbox: JobQueue, body: bytes) -> None:
     assert (await post(body)).status == 400
     assert await inbox.depth() == 0
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1"])
-async def test_a_signed_body_in_another_encoding_is_refused(
+async def test_signed_body_in_another_encoding_is_rejected(
     client: Client, inbox: JobQueue, clock: FakeClock, encoding: str
 ) -> None:
     body = json.dumps(event(note="æ"), ensure_ascii=False).encode(encoding)
-    moment = int(clock.now().timestamp())
-    signature = _hmac(f"{moment}.".encode() + body, NEW)
-    header = {"Stripe-Signature": f"t={moment},v1={signature}"}
+    timestamp = int(clock.now().timestamp())
+    signature = _hmac(f"{timestamp}.".encode() + body, NEW)
+    header = {"Stripe-Signature": f"t={timestamp},v1={signature}"}
     assert (await client.post("/stripe/webhook", data=body, headers=header)).status == 400
     assert await inbox.depth() == 0
 
 
 @pytest.mark.parametrize(
-    "said",
+    "irrelevant",
     [
         event(livemode=True),
         event(type="customer.created", data={"object": {"id": "cus_1", "object": "customer"}}),
@@ -199,25 +199,23 @@ async def test_a_signed_body_in_another_encoding_is_refused(
         event(data={"object": []}),
     ],
 )
-async def test_what_is_none_of_ours_is_answered_with_200_logged_and_let_go(
-    post: Post, inbox: JobQueue, said: dict[str, Any], caplog: pytest.LogCaptureFixture
+async def test_irrelevant_event_is_answered_with_200_logged_and_not_stored(
+    post: Post, inbox: JobQueue, irrelevant: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    assert (await post(raw(said))).status == 200
+    assert (await post(raw(irrelevant))).status == 200
     assert await inbox.depth() == 0
     assert "evt_1" in caplog.text
 
 
-@pytest.mark.parametrize("thing", ["charge", "refund", "dispute"])
+@pytest.mark.parametrize("kind", ["charge", "refund", "dispute"])
 @pytest.mark.parametrize("intent", ["pi_1", {"id": "pi_1", "object": "payment_intent"}])
-async def test_what_hangs_on_an_intent_waits_in_the_lane_of_that_intent(
-    post: Post, inbox: JobQueue, clock: FakeClock, thing: str, intent: object
+async def test_event_of_a_related_object_has_the_intents_ordering_key(
+    post: Post, inbox: JobQueue, clock: FakeClock, kind: str, intent: object
 ) -> None:
-    body = raw(
-        event(type=f"{thing}.updated", data={"object": {"id": "x_1", "object": thing, "payment_intent": intent}})
-    )
+    body = raw(event(type=f"{kind}.updated", data={"object": {"id": "x_1", "object": kind, "payment_intent": intent}}))
     assert (await post(body)).status == 200
-    assert await kept(inbox, clock) == [("evt_1", "pi_1", f"{thing}.updated")]
+    assert await stored(inbox, clock) == [("evt_1", "pi_1", f"{kind}.updated")]
 
 
 async def test_stored_event_holds_only_what_it_points_at(post: Post, inbox: JobQueue, clock: FakeClock) -> None:
@@ -232,29 +230,29 @@ async def test_stored_event_holds_only_what_it_points_at(post: Post, inbox: JobQ
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
-async def test_events_are_only_posted(client: Client, method: str) -> None:
+async def test_other_methods_are_405(client: Client, method: str) -> None:
     answer = await client.request(method, "/stripe/webhook")
     assert answer.status == 405
     assert answer.headers["Allow"] == "POST"
 
 
-async def test_what_the_pretend_stripe_delivers_comes_in(client: Client, inbox: JobQueue, clock: FakeClock) -> None:
+async def test_events_of_the_fake_stripe_are_stored(client: Client, inbox: JobQueue, clock: FakeClock) -> None:
     async with opened(clock, webhook_secret=NEW) as shop:
         shop.hook = str(client.make_url("/stripe/webhook"))
         await shop.subscribe()
         intent = await shop.create(metadata={"kvit_payment": "pay_1", "kvit_ref": "K7F3"})
         await shop.control(f"intents/{intent.id}/approve")
         assert intent.client_secret is not None
-        came: list[Job] = []
+        received: list[Job] = []
         async with asyncio.timeout(10):
-            while len(came) < len(shop.kinds):
+            while len(received) < len(shop.kinds):
                 for job in await inbox.claim(now=clock.now(), limit=9, lease_seconds=60):
-                    came.append(job)
+                    received.append(job)
                     await inbox.finish(job, Done(), now=clock.now())
                 await inbox.wait()
-        assert {job.kind for job in came} == set(shop.kinds) >= {"payment_intent.succeeded", "charge.succeeded"}
-    assert {job.ordering_key for job in came} == {intent.id}
-    assert [job for job in came if intent.client_secret.encode() in job.payload] == []
+        assert {job.kind for job in received} == set(shop.kinds) >= {"payment_intent.succeeded", "charge.succeeded"}
+    assert {job.ordering_key for job in received} == {intent.id}
+    assert [job for job in received if intent.client_secret.encode() in job.payload] == []
 
 
 def _hmac(message: bytes, secret: str) -> str:

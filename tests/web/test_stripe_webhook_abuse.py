@@ -1,4 +1,4 @@
-"""Whoever sends what is too large, too slow or broken is cut off in bounds; without a database nothing is kept."""
+"""Requests to Stripe's webhook that are too large, too slow or broken, or come while the database is unavailable."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def post(client: Client, clock: FakeClock) -> Post:
     return post
 
 
-async def test_a_body_over_a_mebibyte_is_refused(post: Post, inbox: JobQueue) -> None:
+async def test_body_over_one_mebibyte_is_413(post: Post, inbox: JobQueue) -> None:
     body = raw(event(padding="x" * MAX_BODY))
     assert (await post(body)).status == 413
     assert await inbox.depth() == 0
 
 
-async def test_a_body_over_a_mebibyte_that_does_not_say_so_is_refused(client: Client, inbox: JobQueue) -> None:
+async def test_chunked_body_over_one_mebibyte_is_413(client: Client, inbox: JobQueue) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(17):
             yield b" " * 65536
@@ -64,7 +64,7 @@ async def test_a_body_over_a_mebibyte_that_does_not_say_so_is_refused(client: Cl
     assert await inbox.depth() == 0
 
 
-async def test_a_body_of_a_mebibyte_is_taken(post: Post, inbox: JobQueue) -> None:
+async def test_body_of_one_mebibyte_is_stored(post: Post, inbox: JobQueue) -> None:
     small = json.dumps(event(padding="")).encode()
     body = json.dumps(event(padding="x" * (MAX_BODY - len(small)))).encode()
     assert len(body) == MAX_BODY
@@ -72,7 +72,7 @@ async def test_a_body_of_a_mebibyte_is_taken(post: Post, inbox: JobQueue) -> Non
     assert await inbox.depth() == 1
 
 
-async def test_without_a_database_stripe_is_asked_to_come_again(clock: FakeClock) -> None:
+async def test_unavailable_database_is_503_with_retry_after(clock: FakeClock) -> None:
     async with TestClient(TestServer(app(cast("JobQueue", UnreachableQueue()), clock))) as client:
         header = signed(raw(), clock.now(), NEW)
         answer = await client.post("/stripe/webhook", data=raw(), headers={"Stripe-Signature": header})
@@ -81,11 +81,11 @@ async def test_without_a_database_stripe_is_asked_to_come_again(clock: FakeClock
         assert "locked" not in await answer.text()
 
 
-async def test_a_sender_that_dribbles_is_cut_off(inbox: JobQueue, clock: FakeClock) -> None:
-    door = StripeWebhook(inbox, clock, BodyReader(seconds=0.05), secrets=[NEW], livemode=False, on_event=ignore)
-    slow = web.Application()
-    slow.add_routes([web.post("/stripe/webhook", door.receive)])
-    async with TestServer(slow) as server:
+async def test_slow_body_is_408(inbox: JobQueue, clock: FakeClock) -> None:
+    webhook = StripeWebhook(inbox, clock, BodyReader(seconds=0.05), secrets=[NEW], livemode=False, on_event=ignore)
+    app_with_timeout = web.Application()
+    app_with_timeout.add_routes([web.post("/stripe/webhook", webhook.receive)])
+    async with TestServer(app_with_timeout) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(b"POST /stripe/webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
         assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
@@ -96,17 +96,19 @@ async def test_a_sender_that_dribbles_is_cut_off(inbox: JobQueue, clock: FakeClo
 
 
 @pytest.mark.parametrize(
-    "how", [f"Content-Length: {SMALL_BODY + 1}", "Transfer-Encoding: chunked", "Content-Encoding: gzip"]
+    "header", [f"Content-Length: {SMALL_BODY + 1}", "Transfer-Encoding: chunked", "Content-Encoding: gzip"]
 )
-async def test_of_large_bodies_only_a_few_are_read_at_once_and_small_ones_all_the_same(
-    inbox: JobQueue, clock: FakeClock, how: str
+async def test_large_bodies_beyond_the_limit_are_503_and_small_ones_are_read(
+    inbox: JobQueue, clock: FakeClock, header: str
 ) -> None:
-    door = StripeWebhook(inbox, clock, BodyReader(max_large_bodies=1), secrets=[NEW], livemode=False, on_event=ignore)
-    site = web.Application()
-    site.add_routes([web.post("/stripe/webhook", door.receive)])
-    length = "\r\nContent-Length: 100" if "gzip" in how else ""
-    head = f"POST /stripe/webhook HTTP/1.1\r\nHost: x\r\n{how}{length}\r\nExpect: 100-continue\r\n\r\n".encode()
-    async with TestClient(TestServer(site)) as client:
+    webhook = StripeWebhook(
+        inbox, clock, BodyReader(max_large_bodies=1), secrets=[NEW], livemode=False, on_event=ignore
+    )
+    limited_app = web.Application()
+    limited_app.add_routes([web.post("/stripe/webhook", webhook.receive)])
+    length = "\r\nContent-Length: 100" if "gzip" in header else ""
+    head = f"POST /stripe/webhook HTTP/1.1\r\nHost: x\r\n{header}{length}\r\nExpect: 100-continue\r\n\r\n".encode()
+    async with TestClient(TestServer(limited_app)) as client:
         first, second = [await asyncio.open_connection("127.0.0.1", client.port) for _ in range(2)]
         first[1].write(head)
         assert (await first[0].readline()).startswith(b"HTTP/1.1 100 ")  # it is being read
@@ -118,10 +120,10 @@ async def test_of_large_bodies_only_a_few_are_read_at_once_and_small_ones_all_th
         first[1].close()
         await first[1].wait_closed()
         second[1].close()
-        await eventually(lambda: door._body_reader._large == 0)
+        await eventually(lambda: webhook._body_reader._large == 0)
 
 
-async def test_a_sender_that_hangs_up_in_the_middle_leaves_nothing_behind(
+async def test_disconnect_during_the_body_stores_and_logs_nothing(
     client: Client, inbox: JobQueue, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", client.port)
@@ -134,7 +136,7 @@ async def test_a_sender_that_hangs_up_in_the_middle_leaves_nothing_behind(
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-async def test_a_broken_chunk_or_compression_is_a_bad_request(client: Client) -> None:
+async def test_broken_compression_is_400(client: Client) -> None:
     url = client.make_url("/stripe/webhook")
     async with ClientSession() as session:
         answer = await session.post(url, data=b"not gzip", headers={"Content-Encoding": "gzip"}, skip_auto_headers=[])

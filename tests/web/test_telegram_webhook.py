@@ -1,4 +1,4 @@
-"""Telegram's webhook: what shows the secret is kept before it is answered, once, and everything else leaves nothing."""
+"""Telegram's webhook stores an update with the right secret once, before it answers, and rejects all other requests."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def client(db: Database, updates: JobQueue, clock: FakeClock) -> AsyncIter
         yield client
 
 
-async def test_an_update_is_kept_once_however_often_it_comes(client: Client, updates: JobQueue) -> None:
+async def test_repeated_update_is_stored_once(client: Client, updates: JobQueue) -> None:
     raw = json.dumps(UPDATE, indent=1).encode()
     answers = await asyncio.gather(*(client.post("/telegram/webhook", data=raw, headers=SECRET) for _ in range(10)))
     assert {answer.status for answer in answers} == {200}
@@ -45,9 +45,9 @@ async def test_an_update_is_kept_once_however_often_it_comes(client: Client, upd
     assert (job.key, job.ordering_key, job.payload) == ("4242:7", "5", raw)
 
 
-@pytest.mark.parametrize("shown", ["", "wrong", UPDATE_SECRET + "x", "ø"])
-async def test_without_the_secret_nothing_is_kept(client: Client, updates: JobQueue, shown: str) -> None:
-    headers = {"X-Telegram-Bot-Api-Secret-Token": shown} if shown else {}
+@pytest.mark.parametrize("secret", ["", "wrong", UPDATE_SECRET + "x", "ø"])
+async def test_request_without_the_secret_is_403(client: Client, updates: JobQueue, secret: str) -> None:
+    headers = {"X-Telegram-Bot-Api-Secret-Token": secret} if secret else {}
     answer = await client.post("/telegram/webhook", json=UPDATE, headers=headers)
     assert answer.status == 403
     assert await updates.depth() == 0
@@ -56,21 +56,21 @@ async def test_without_the_secret_nothing_is_kept(client: Client, updates: JobQu
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"{}", b"null", b'{"update_id":"7"}', b'{"update_id":true}', b"\xff", b"[" * 100_000]
 )
-async def test_what_is_no_update_is_a_400(client: Client, updates: JobQueue, body: bytes) -> None:
+async def test_body_that_is_no_update_is_400(client: Client, updates: JobQueue, body: bytes) -> None:
     answer = await client.post("/telegram/webhook", data=body, headers=SECRET)
     assert answer.status == 400
     assert await updates.depth() == 0
 
 
-async def test_a_body_that_is_too_large_is_a_413(client: Client, updates: JobQueue) -> None:
+async def test_body_that_is_too_large_is_413(client: Client, updates: JobQueue) -> None:
     answer = await client.post("/telegram/webhook", data=BytesIO(b" " * (MAX_BODY + 1)), headers=SECRET)
     assert answer.status == 413
     assert await updates.depth() == 0
 
 
-async def test_while_the_database_is_out_of_reach_telegram_is_asked_to_come_again(clock: FakeClock) -> None:
-    deaf = cast("JobQueue", UnreachableQueue())
-    async with TestClient(TestServer(app(deaf, clock))) as client:
+async def test_unavailable_database_is_503_with_retry_after(clock: FakeClock) -> None:
+    unreachable = cast("JobQueue", UnreachableQueue())
+    async with TestClient(TestServer(app(unreachable, clock))) as client:
         answer = await client.post("/telegram/webhook", json=UPDATE, headers=SECRET)
         assert answer.status == 503
         assert "Retry-After" in answer.headers
@@ -85,26 +85,26 @@ async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def set_webhook(world: World) -> None:
-    """What the operator does once."""
+    """Sets the webhook, as the operator does once."""
     secret = world.settings.update_secret.get_secret_value()
-    wanted = {"url": f"{world.service.base}/telegram/webhook", "secret_token": secret}
+    data = {"url": f"{world.service.base}/telegram/webhook", "secret_token": secret}
     address = f"{world.telegram.base}/bot{world.telegram.token}/setWebhook"
-    async with world.http.post(address, data=wanted) as answer:
+    async with world.http.post(address, data=data) as answer:
         assert (await answer.json())["ok"]
 
 
-async def test_a_whole_payment_goes_by_webhooks_alone(world: World) -> None:
+async def test_payment_works_with_webhooks_alone(world: World) -> None:
     await set_webhook(world)
     world.say("/pay 125 DKK Coffee")
-    card = await world.card("Waiting for payment")
+    payment_message = await world.card("Waiting for payment")
     await world.decide("approve")
     await world.card("Paid · TEST")
     assert world.telegram.open_polls == 0
     assert len(world.stripe.store.intents) == 1
-    assert card["chat"]["id"] == OWNER
+    assert payment_message["chat"]["id"] == OWNER
 
 
-async def test_what_was_said_while_the_service_was_away_arrives_by_itself(world: World) -> None:
+async def test_updates_during_downtime_are_delivered_after_the_restart(world: World) -> None:
     await set_webhook(world)
     await world.stop()
     world.say("/pay 80 DKK Cake")
