@@ -1,1 +1,1 @@
-"""The pretend state: Stripe and Telegram over real HTTP, for the demo and the tests."""
+"""The sandbox: fake Stripe and fake Telegram over HTTP, for the demo and the tests."""

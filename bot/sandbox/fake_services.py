@@ -1,4 +1,4 @@
-"""Both pretend services on one clock: what the sandbox, the demo and the tour have in common."""
+"""Both fake services on one clock; the sandbox command, the demo and the tour start them here."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from bot.sandbox.shared.fake_clock import FakeClock
 
 
 class SandboxStartError(StartupError):
-    """The pretend state cannot be opened; the text is one plain sentence for the operator, the exit code is 2."""
+    """The sandbox cannot start. The text is one sentence for the operator; the command exits with 2."""
 
 
 @dataclass(frozen=True)
 class FakeServices:
-    """The two fakes, running; who turns `clock` turns both, who watches `changes` watches both."""
+    """The running fakes. They share `clock` and `changes`."""
 
     clock: FakeClock
     stripe: FakeStripe
@@ -37,10 +37,10 @@ class FakeServices:
 async def start_services(
     *, stripe_port: int = 0, telegram_port: int = 0, flood_control: bool = True
 ) -> AsyncIterator[FakeServices]:
-    """Both services on 127.0.0.1 for as long as the context lasts; port 0 takes any free one.
+    """Run both services on 127.0.0.1 while the context is open; port 0 means any free port.
 
     Raises:
-        SandboxRefused: a port cannot be had.
+        SandboxStartError: a port cannot be used.
     """
     clock = FakeClock()
     stripe, telegram = FakeStripe(clock), FakeTelegram(clock, flood_control=flood_control)
@@ -55,7 +55,7 @@ async def start_services(
 
 
 def environment(stripe: FakeStripe, telegram: FakeTelegram) -> dict[str, str]:
-    """The variables by which a Kvit finds both, which run already, and may ask them."""
+    """The environment variables with which Kvit uses the two running fakes."""
     return {
         "STRIPE_API_BASE": stripe.base,
         "TELEGRAM_API_BASE": telegram.base,
@@ -66,14 +66,14 @@ def environment(stripe: FakeStripe, telegram: FakeTelegram) -> dict[str, str]:
 
 
 async def create_webhook_endpoint(stripe: FakeStripe, base: str, *events: str) -> None:
-    """Have Stripe's webhooks sent to the Kvit at `base`, as an operator has it once: all of them, or these `events`."""
-    wanted = [("url", f"{base}/stripe/webhook"), *(("enabled_events[]", event) for event in events or ("*",))]
+    """Create a webhook endpoint for the Kvit at `base`, for all events or for `events`."""
+    form = [("url", f"{base}/stripe/webhook"), *(("enabled_events[]", event) for event in events or ("*",))]
     headers = {"Authorization": f"Bearer {stripe.key}"}
     async with (
         aiohttp.ClientSession(raise_for_status=True) as http,
-        http.post(f"{stripe.base}/v1/webhook_endpoints", data=wanted, headers=headers) as answer,
+        http.post(f"{stripe.base}/v1/webhook_endpoints", data=form, headers=headers) as response,
     ):
-        await answer.read()
+        await response.read()
 
 
 async def _start_on_port(start: Callable[[int], Awaitable[str]], port: int, option: str) -> None:
@@ -84,12 +84,12 @@ async def _start_on_port(start: Callable[[int], Awaitable[str]], port: int, opti
 
 
 def port_error(port: int, option: str, error: Exception) -> str:
-    """Why a port cannot be had, and what to do."""
-    remedy = f"choose another one with {option}, or 0 for any free one."
+    """One sentence: why the port cannot be used, and which option changes it."""
+    hint = f"choose another port with {option}, or 0 for any free port."
     match getattr(error, "errno", None):
         case errno.EADDRINUSE:
-            return f"Port {port} is taken already; {remedy}"
+            return f"Port {port} is in use; {hint}"
         case errno.EACCES:
-            return f"Port {port} needs more rights than this program has; {remedy}"
+            return f"Port {port} needs more permissions than this program has; {hint}"
         case _:
-            return f"Port {port} cannot be used; {remedy}"
+            return f"Port {port} cannot be used; {hint}"

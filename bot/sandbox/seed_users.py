@@ -1,4 +1,4 @@
-"""The people of the pretend state and the group they share: somebody for each thing that one may be."""
+"""The users of the sandbox, one for each role, and their group."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bot.sandbox.fake_telegram import FakeTelegram
 
 @dataclass(frozen=True)
 class SandboxUser:
-    """Somebody on Telegram; `part` is the role that Kvit knows, or customer or stranger."""
+    """A Telegram user; `role` is the role in the shop, or customer or guest."""
 
     id: int
     name: str
@@ -20,9 +20,9 @@ OWNER = SandboxUser(70_010_001, "Olivia", "owner")
 MERCHANT = SandboxUser(70_010_002, "Mikkel", "merchant")
 ADMIN = SandboxUser(70_010_003, "Astrid", "admin")
 CUSTOMER = SandboxUser(70_010_004, "Clara", "customer")
-GUEST = SandboxUser(70_010_005, "Sven", "stranger")
+GUEST = SandboxUser(70_010_005, "Sven", "guest")
 SECOND_ADMIN = SandboxUser(70_010_006, "Birgit", "admin")
-"""What one admin asks for beyond the limit, another one has to approve."""
+"""Approves refunds above the limit that another admin requests."""
 
 USERS = (OWNER, MERCHANT, ADMIN, SECOND_ADMIN, CUSTOMER, GUEST)
 
@@ -35,23 +35,23 @@ GROUP_MEMBERS = {
     MERCHANT: "member",
     CUSTOMER: "member",
 }
-"""Who is in the group, and as what; the stranger is not."""
+"""The members of the group with their Telegram status; the guest is not one of them."""
 
 
 def add_users(telegram: FakeTelegram) -> None:
-    """Let everybody be known to Telegram, and the group be there with the bot in it.
+    """Create the users, and the group with the bot in it.
 
-    The shop's people have pressed Start, as all do who follow an invitation; else the bot could not write to them.
+    Shop members have started the bot, as an accepted invitation does; otherwise the bot could not write to them.
     """
-    for player in USERS:
-        telegram.state.ensure_user(player.id, first_name=player.name, language_code="en")
+    for user in USERS:
+        telegram.state.ensure_user(user.id, first_name=user.name, language_code="en")
     for user_id, _, _ in memberships():
         telegram.users.private_chat(user_id)
     group = telegram.users.group(GROUP, "supergroup")
     group.info["title"] = GROUP_TITLE
-    group.members.update({player.id: status for player, status in GROUP_MEMBERS.items()})
+    group.members.update({user.id: status for user, status in GROUP_MEMBERS.items()})
 
 
 def memberships() -> list[tuple[int, str, str]]:
-    """Whom the shop knows besides its owner: id, name, role."""
-    return [(player.id, player.name, player.role) for player in (MERCHANT, ADMIN, SECOND_ADMIN)]
+    """The shop's members besides the owner: id, name, role."""
+    return [(user.id, user.name, user.role) for user in (MERCHANT, ADMIN, SECOND_ADMIN)]

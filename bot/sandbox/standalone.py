@@ -1,4 +1,4 @@
-"""The two pretend services without Kvit, for whoever brings a Kvit of his own, by hand or by program."""
+"""`python -m bot sandbox`: both fake services without Kvit, for another Kvit or any other program."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from bot.signals import shutdown_event
 
 
 async def serve_sandbox(stripe_port: int, telegram_port: int) -> None:
-    """Serve both until SIGINT or SIGTERM; the first line on stdout is JSON with all that one has to know.
+    """Serve both until SIGINT or SIGTERM; the first line on stdout is `connection_info` as JSON.
 
     Raises:
-        SandboxRefused: a port cannot be had.
+        SandboxStartError: a port cannot be used.
     """
-    with shutdown_event() as told:
-        async with start_services(stripe_port=stripe_port, telegram_port=telegram_port) as vendors:
-            click.echo(json.dumps(connection_info(vendors)))
-            await told.wait()
+    with shutdown_event() as shutdown:
+        async with start_services(stripe_port=stripe_port, telegram_port=telegram_port) as services:
+            click.echo(json.dumps(connection_info(services)))
+            await shutdown.wait()
 
 
-def connection_info(vendors: FakeServices) -> dict[str, str | int]:
-    """Where the services are, and what opens them."""
-    stripe, telegram = vendors.stripe, vendors.telegram
+def connection_info(services: FakeServices) -> dict[str, str | int]:
+    """The addresses and credentials of the services."""
+    stripe, telegram = services.stripe, services.telegram
     return {
         "stripe": stripe.base,
         "telegram": telegram.base,

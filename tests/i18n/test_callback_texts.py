@@ -20,7 +20,7 @@ from handlers.shops.settings import MOST_HOURS
 from handlers.text import MAX_TEXT_LENGTH, shorten
 from storage.errors import UserError
 from storage.models.money import CURRENCIES, MAX_AMOUNT, Money
-from tests.i18n.test_catalogues import called, literal_keys, modules, messages
+from tests.i18n.test_catalogues import called, literal_keys, messages, modules
 
 LONGEST_REFERENCE = "K7F3QXYZ"
 MONEY = frozenset({"amount", "least", "left", "limit", "lost", "minimum"})

@@ -8,6 +8,8 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from bot.app import AdapterOverrides
 from handlers.stripe.gateway import PaymentGateway
 from handlers.telegram.messenger import Messenger
@@ -32,6 +34,8 @@ from tests.invariants.checker import violations
 from tests.invariants.test_mutations import IMPATIENT, names
 from tests.support.people import ADMIN, GROUP, MERCHANT
 from tests.support.world import OWNER
+
+pytestmark = pytest.mark.long
 
 Before = Callable[[MortalWorld], None]
 

@@ -109,11 +109,13 @@ def test_second_setup_does_nothing_and_prints_nothing(ready: FreshTree) -> None:
         assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
 
 
+@pytest.mark.long
 def test_environment_works_after_the_tree_moved(ready: FreshTree) -> None:
     assert imports(ready, "tiny", "tool")
     assert ready.run(str(ready.python), "-m", "pip", "--version").returncode == 0
 
 
+@pytest.mark.long
 def test_changed_requirements_are_installed_into_the_same_environment(ready: FreshTree) -> None:
     (ready.root / ".venv" / "kept").touch()
     ready.require("tiny", "another", to="run")
@@ -122,6 +124,7 @@ def test_changed_requirements_are_installed_into_the_same_environment(ready: Fre
     assert (ready.root / ".venv" / "kept").exists()
 
 
+@pytest.mark.long
 def test_failed_install_is_reported_and_continued_by_the_next_run(ready: FreshTree) -> None:
     ready.require("tiny", "late", to="run")
     failed = ready.bootstrap("run", PIP_FIND_LINKS="/nowhere")
@@ -131,6 +134,7 @@ def test_failed_install_is_reported_and_continued_by_the_next_run(ready: FreshTr
     assert imports(ready, "late")
 
 
+@pytest.mark.long
 def test_package_with_another_hash_is_refused(ready: FreshTree) -> None:
     listed = ready.root / "requirements" / "run.txt"
     ready.require("forged", to="run")
@@ -139,6 +143,7 @@ def test_package_with_another_hash_is_refused(ready: FreshTree) -> None:
     assert not imports(ready, "forged")
 
 
+@pytest.mark.long
 def test_reverted_requirements_are_installed_again_after_a_failure(ready: FreshTree) -> None:
     earlier = (ready.root / "requirements" / "run.txt").read_text()
     ready.require("tiny", "late", to="run")
@@ -147,6 +152,7 @@ def test_reverted_requirements_are_installed_again_after_a_failure(ready: FreshT
     assert "Setting up .venv" in ready.bootstrap("run").stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("harm", ["cut short", "interpreter gone", "another kind of machine"])
 def test_broken_environment_is_replaced(ready: FreshTree, quick: str, harm: str) -> None:
     if harm == "cut short":
@@ -166,6 +172,7 @@ def test_broken_environment_is_replaced(ready: FreshTree, quick: str, harm: str)
     assert not (ready.root / ".venv" / "rubbish").exists()
 
 
+@pytest.mark.long
 def test_other_python_version_replaces_the_environment(ready: FreshTree, quick: str) -> None:
     (ready.root / ".venv" / "of the first").touch()
     done = ready.run(BASE, "-c", ANOTHER_PYTHON, PYTHONPATH=quick)
@@ -218,6 +225,7 @@ def test_uv_gets_this_python_and_the_system_certificates(tree: FreshTree, tmp_pa
     assert synced.endswith(f"{tree.root}/requirements/run.txt")
 
 
+@pytest.mark.long
 def test_failing_uv_falls_back_to_pip(tree: FreshTree, quick: str, tmp_path: Path) -> None:
     put_program(tmp_path / "tools", "uv", "exit 2")
     done = tree.bootstrap("run", NO_UV="", PATH=f"{tmp_path}/tools:/usr/bin:/bin", PYTHONPATH=quick)
@@ -226,6 +234,7 @@ def test_failing_uv_falls_back_to_pip(tree: FreshTree, quick: str, tmp_path: Pat
     assert imports(tree, "tiny")
 
 
+@pytest.mark.long
 def test_two_setups_at_once_create_one_environment(ready: FreshTree) -> None:
     ready.require("tiny", "twice", to="run")
     env = {"PATH": "/usr/bin:/bin", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(ready.shelf), "NO_UV": "1"}

@@ -235,6 +235,7 @@ def test_proxy_on_the_host_of_the_container_is_trusted() -> None:
     assert trusted == (ip_network("127.0.0.1"), ip_network("::1"), ip_network(pool["gateway"]))
 
 
+@pytest.mark.long
 def test_compose_backup_script_makes_a_backup_and_deletes_old_ones(tmp_path: Path) -> None:
     """Runs the script with other paths; it exits where it would sleep for an hour."""
     backup = load_yaml("compose.yaml")["services"]["backup"]

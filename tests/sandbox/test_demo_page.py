@@ -1,4 +1,4 @@
-"""The demo's page as a person has it in the browser: two phones, and what can befall those who hold them."""
+"""The demo page in a browser: the merchant's phone, the customer's phone, and the controls."""
 
 from __future__ import annotations
 
@@ -14,10 +14,19 @@ from bot.sandbox.demo.server import start_demo
 from bot.sandbox.demo.stack import DemoStack
 from handlers.chat.routes import COMMANDS
 from tests.support.browser import PATIENCE, page_at
-from tests.support.demo_phones import PAY, WIDE, asked, call, card_on, last, offered, phone
+from tests.support.demo_phones import (
+    PAY,
+    WIDE,
+    call_bot_api,
+    customer_page,
+    inline_results,
+    last_bot_message,
+    payment_message_on,
+    request_payment,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-"""One browser for all of them; each has a demo and a page of its own."""
+"""All tests share one browser; each has its own demo and page."""
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -27,7 +36,7 @@ async def demo() -> AsyncIterator[tuple[str, DemoStack]]:
 
 
 @pytest.fixture
-def market(demo: tuple[str, DemoStack]) -> DemoStack:
+def stack(demo: tuple[str, DemoStack]) -> DemoStack:
     return demo[1]
 
 
@@ -38,82 +47,82 @@ async def page(demo: tuple[str, DemoStack], browser: Browser) -> AsyncIterator[P
         yield shown
 
 
-async def test_a_sale_is_made_on_the_two_phones(page: Page) -> None:
+async def test_payment_is_requested_and_approved_on_the_two_phones(page: Page) -> None:
     await page.get_by_role("group", name="Examples").get_by_role("button").first.click()
-    card = await card_on(page)
-    await card.get_by_role("link", name=PAY).click()
+    payment_message = await payment_message_on(page)
+    await payment_message.get_by_role("link", name=PAY).click()
     await expect(page.locator("#toast")).to_have_text("Opened on Clara’s phone")
-    await expect(phone(page).get_by_text("Ends in")).to_contain_text(re.compile("[45]:[0-5][0-9]"))
-    await phone(page).get_by_role("button", name="Authorize").click()
-    await expect(phone(page).get_by_text("Reference")).to_be_visible()
-    await expect(card).to_contain_text("Paid")
-    await expect(card).to_contain_text("edited")
-    await expect(card.get_by_role("link")).to_have_count(0)
+    await expect(customer_page(page).get_by_text("Ends in")).to_contain_text(re.compile("[45]:[0-5][0-9]"))
+    await customer_page(page).get_by_role("button", name="Authorize").click()
+    await expect(customer_page(page).get_by_text("Reference")).to_be_visible()
+    await expect(payment_message).to_contain_text("Paid")
+    await expect(payment_message).to_contain_text("edited")
+    await expect(payment_message.get_by_role("link")).to_have_count(0)
     await expect(page.locator(".message").last.locator(".cite")).to_contain_text("Kvit")
 
 
-async def test_a_declined_link_is_followed_by_another_try_on_the_page(page: Page) -> None:
-    card = await asked(page)
+async def test_declined_payment_is_paid_by_the_same_link(page: Page) -> None:
+    payment_message = await request_payment(page)
     await page.get_by_role("button", name="Decline 125.00 DKK Coffee").click()
-    await expect(card).to_contain_text("Payment attempt failed")
-    await card.get_by_role("link", name=PAY).click()
-    await phone(page).get_by_role("button", name=PAY).click()
-    await phone(page).get_by_role("button", name="Authorize").click()
-    await expect(card).to_contain_text("Paid")
+    await expect(payment_message).to_contain_text("Payment attempt failed")
+    await payment_message.get_by_role("link", name=PAY).click()
+    await customer_page(page).get_by_role("button", name=PAY).click()
+    await customer_page(page).get_by_role("button", name="Authorize").click()
+    await expect(payment_message).to_contain_text("Paid")
 
 
-async def test_five_minutes_later_the_link_is_dead_on_both_phones(page: Page) -> None:
-    card = await asked(page)
-    await card.get_by_role("link", name=PAY).click()
-    await expect(phone(page).get_by_role("button", name="Authorize")).to_be_visible()
+async def test_link_expires_on_both_phones_after_five_minutes(page: Page) -> None:
+    payment_message = await request_payment(page)
+    await payment_message.get_by_role("link", name=PAY).click()
+    await expect(customer_page(page).get_by_role("button", name="Authorize")).to_be_visible()
     before = await page.locator(".clock").first.text_content()
     await page.get_by_role("button", name="Skip 5 min").click()
-    await expect(card).to_contain_text("expired")
-    await expect(phone(page).get_by_text("This link has expired")).to_be_visible()
+    await expect(payment_message).to_contain_text("expired")
+    await expect(customer_page(page).get_by_text("This link has expired")).to_be_visible()
     await expect(page.locator(".clock").first).not_to_have_text(before or "")
     await expect(page.locator("#links")).to_contain_text("No link is open")
 
 
-async def test_the_customer_who_is_done_is_on_the_page_of_kvit_whatever_befalls_him(page: Page) -> None:
-    card = await asked(page)
-    await card.get_by_role("link", name=PAY).click()
-    await phone(page).get_by_role("button", name="Authorize").click()
-    await expect(last(page)).to_contain_text("Paid: DKK 125.00")
+async def test_customer_stays_on_the_pay_page_after_payment_time_jump_and_reload(page: Page) -> None:
+    payment_message = await request_payment(page)
+    await payment_message.get_by_role("link", name=PAY).click()
+    await customer_page(page).get_by_role("button", name="Authorize").click()
+    await expect(last_bot_message(page)).to_contain_text("Paid: DKK 125.00")
     await expect(page.get_by_role("textbox", name="Address")).to_have_value(re.compile("/p/"))
     await page.get_by_role("button", name="Skip 1 hour").click()
-    await expect(phone(page).get_by_text("Thank you")).to_be_visible()
-    await page.get_by_role("button", name="Check again").click()
-    await expect(phone(page).get_by_text("Thank you")).to_be_visible()
+    await expect(customer_page(page).get_by_text("Thank you")).to_be_visible()
+    await page.get_by_role("button", name="Reload").click()
+    await expect(customer_page(page).get_by_text("Thank you")).to_be_visible()
 
 
-async def test_who_is_declined_by_fate_leaves_the_wallet_too(page: Page) -> None:
-    card = await asked(page)
-    await card.get_by_role("link", name=PAY).click()
-    await expect(phone(page).get_by_role("button", name="Authorize")).to_be_visible()
+async def test_customer_leaves_the_wallet_when_the_controls_decline(page: Page) -> None:
+    payment_message = await request_payment(page)
+    await payment_message.get_by_role("link", name=PAY).click()
+    await expect(customer_page(page).get_by_role("button", name="Authorize")).to_be_visible()
     await page.get_by_role("button", name="Decline 125.00 DKK Coffee").click()
-    await expect(phone(page).get_by_text("Reference")).to_be_visible()
+    await expect(customer_page(page).get_by_text("Reference")).to_be_visible()
 
 
-async def test_a_link_is_shared_or_copied_and_pasted(page: Page, market: DemoStack) -> None:
-    card = await asked(page)
-    await card.get_by_role("link", name="Share").click()
+async def test_link_can_be_shared_or_copied_and_pasted(page: Page, stack: DemoStack) -> None:
+    payment_message = await request_payment(page)
+    await payment_message.get_by_role("link", name="Share").click()
     await expect(page.locator("#toast")).to_have_text("Sent to Clara’s phone")
-    await phone(page).get_by_role("button", name=PAY).click()
-    await expect(phone(page).get_by_role("button", name="Authorize")).to_be_visible()
+    await customer_page(page).get_by_role("button", name=PAY).click()
+    await expect(customer_page(page).get_by_role("button", name="Authorize")).to_be_visible()
     await page.get_by_role("button", name="Close the page").click()
     await expect(page.locator("#screen iframe")).to_have_count(0)
-    await card.get_by_role("button", name="Copy link").click()
+    await payment_message.get_by_role("button", name="Copy link").click()
     await expect(page.locator("#toast")).to_contain_text("Copied")
     await page.get_by_role("textbox", name="Address").focus()
     await page.keyboard.press("Control+v")
     await page.keyboard.press("Enter")
-    await expect(phone(page).get_by_role("button", name=PAY)).to_be_visible()
+    await expect(customer_page(page).get_by_role("button", name=PAY)).to_be_visible()
     await page.get_by_role("textbox", name="Address").fill("https://example.com/")
     await page.keyboard.press("Enter")
     await expect(page.locator("#buyer-toast")).to_contain_text("Only links of this demo")
 
 
-async def test_commands_complete_by_the_keyboard_alone(page: Page) -> None:
+async def test_commands_are_completed_by_keyboard(page: Page) -> None:
     words = page.get_by_role("combobox", name="Message")
     await words.focus()
     await page.keyboard.type("/")
@@ -132,45 +141,45 @@ async def test_commands_complete_by_the_keyboard_alone(page: Page) -> None:
     await expect(page.locator(".message:not(.own)")).to_have_count(1)
 
 
-async def test_a_tap_by_keyboard_keeps_its_place_though_the_card_changes(page: Page) -> None:
-    card = await asked(page)
-    await card.get_by_role("button", name="Cancel").focus()
+async def test_focus_stays_in_the_message_when_a_pressed_button_edits_it(page: Page) -> None:
+    payment_message = await request_payment(page)
+    await payment_message.get_by_role("button", name="Cancel").focus()
     await page.keyboard.press("Enter")
-    await expect(card).to_contain_text("Cancelled")
+    await expect(payment_message).to_contain_text("Cancelled")
     assert await page.evaluate("document.activeElement.closest('.message') !== null")
 
 
-async def test_a_card_is_answered_with_a_command(page: Page) -> None:
-    card = await asked(page)
-    await card.hover()
-    await card.get_by_role("button", name="Reply to").click()
+async def test_reply_to_the_payment_message_sends_a_command(page: Page) -> None:
+    payment_message = await request_payment(page)
+    await payment_message.hover()
+    await payment_message.get_by_role("button", name="Reply to").click()
     await expect(page.locator("#replying")).to_contain_text("Reply to Kvit")
     await page.keyboard.type("/cancel")
     await page.keyboard.press("Enter")
     await expect(page.locator(".message.own").last.locator(".cite")).to_contain_text("Coffee")
-    await expect(card).to_contain_text("Cancelled")
+    await expect(payment_message).to_contain_text("Cancelled")
     await expect(page.locator("#replying")).to_be_hidden()
 
 
-async def test_an_alert_has_to_be_closed_by_hand(page: Page, market: DemoStack) -> None:
+async def test_alert_answer_opens_a_dialog_until_it_is_closed(page: Page, stack: DemoStack) -> None:
     keyboard = {"inline_keyboard": [[{"text": "Tap me", "callback_data": "nothing"}]]}
-    await call(market, "sendMessage", chat_id=seed_users.GUEST.id, text="first", reply_markup=keyboard)
+    await call_bot_api(stack, "sendMessage", chat_id=seed_users.GUEST.id, text="first", reply_markup=keyboard)
     await page.get_by_role("radio", name="Sven").check(force=True)
-    telegram = market.services.telegram
+    telegram = stack.services.telegram
     telegram.send(seed_users.GUEST.id, seed_users.GUEST.id, "/start")
-    await call(market, "sendMessage", chat_id=seed_users.GUEST.id, text="A button", reply_markup=keyboard)
-    await market.service.stop()  # so that the tap is answered by the test
+    await call_bot_api(stack, "sendMessage", chat_id=seed_users.GUEST.id, text="A button", reply_markup=keyboard)
+    await stack.service.stop()  # so that the tap is answered by the test
     await page.get_by_role("button", name="Tap me").click()
     tap = await telegram.wait_until(lambda t: next(iter(t.state.callback_queries), None), PATIENCE / 1000)
-    await call(market, "answerCallbackQuery", callback_query_id=tap, text="Read this first", show_alert=True)
+    await call_bot_api(stack, "answerCallbackQuery", callback_query_id=tap, text="Read this first", show_alert=True)
     await expect(page.get_by_role("dialog")).to_contain_text("Read this first")
     await page.get_by_role("button", name="OK", exact=True).click()
     await expect(page.get_by_role("dialog")).to_be_hidden()
     await expect(page.get_by_role("button", name="Tap me")).not_to_have_attribute("aria-busy", "true")
 
 
-async def test_each_person_and_the_group_have_a_chat_of_their_own(page: Page) -> None:
-    await asked(page)
+async def test_each_user_and_the_group_have_separate_chats(page: Page) -> None:
+    await request_payment(page)
     await page.get_by_role("radio", name="Sven").check(force=True)
     await expect(page.locator("#seller-owner")).to_have_text("Sven’s phone")
     await expect(page.locator(".message")).to_have_count(0)
@@ -178,103 +187,103 @@ async def test_each_person_and_the_group_have_a_chat_of_their_own(page: Page) ->
     await expect(page.locator(".message").last).to_contain_text(str(seed_users.GUEST.id))
     await page.get_by_role("radio", name="Mikkel").check(force=True)
     await page.get_by_role("radio", name="Group").check(force=True)
-    await asked(page, "/pay 40 DKK Cake")
+    await request_payment(page, "/pay 40 DKK Cake")
     await page.get_by_role("radio", name="Clara").check(force=True)
     await expect(page.locator(".message .name").first).to_have_text("Mikkel")
-    await expect(await card_on(page)).to_contain_text("Cake")
+    await expect(await payment_message_on(page)).to_contain_text("Cake")
 
 
-async def test_news_in_another_chat_is_marked_until_it_is_read(page: Page) -> None:
-    await asked(page)
+async def test_chat_with_new_messages_is_marked_until_it_is_opened(page: Page) -> None:
+    await request_payment(page)
     await page.get_by_role("radio", name="Astrid").check(force=True)
     await page.get_by_role("button", name="Approve 125.00").click()
-    olivia = page.locator("#people label", has_text="Olivia")
-    await expect(olivia).to_have_class(re.compile("news"))
+    olivia = page.locator("#users label", has_text="Olivia")
+    await expect(olivia).to_have_class(re.compile("unread"))
     await page.get_by_role("radio", name="Olivia").check(force=True)
-    await expect(olivia).not_to_have_class(re.compile("news"))
-    await expect(last(page)).to_contain_text("Paid: DKK 125.00")
+    await expect(olivia).not_to_have_class(re.compile("unread"))
+    await expect(last_bot_message(page)).to_contain_text("Paid: DKK 125.00")
 
 
-async def test_lost_webhooks_are_found_a_minute_later(page: Page) -> None:
-    card = await asked(page)
+async def test_payment_is_found_without_webhooks(page: Page) -> None:
+    payment_message = await request_payment(page)
     lose = page.get_by_role("button", name="Webhooks get lost")
     await lose.click()
     await expect(lose).to_have_attribute("aria-pressed", "true")
     await page.get_by_role("button", name="Approve 125.00").click()
     await expect(page.locator("#links")).to_contain_text("No link is open")
-    await expect(card).to_contain_text("Waiting")
+    await expect(payment_message).to_contain_text("Waiting")
     await page.get_by_role("button", name="Skip 1 min").click()
     await page.get_by_role("button", name="Skip 5 min").click()
-    await expect(card).to_contain_text("Paid")
+    await expect(payment_message).to_contain_text("Paid")
 
 
-async def test_what_was_written_while_telegram_was_down_is_answered_afterwards(page: Page) -> None:
+async def test_message_sent_while_telegram_is_down_is_answered_afterwards(page: Page) -> None:
     await page.get_by_role("button", name="Telegram is down").click()
-    await expect(page.locator("#telegram-weather")).to_be_visible()
+    await expect(page.locator("#telegram-fault")).to_be_visible()
     await page.get_by_role("group", name="Examples").get_by_role("button").first.click()
     await expect(page.locator(".message.own")).to_have_count(1)
     await page.get_by_role("button", name="Telegram is down").click()
-    await expect(page.locator("#telegram-weather")).to_be_hidden()
+    await expect(page.locator("#telegram-fault")).to_be_hidden()
     await page.get_by_role("button", name="Skip 1 min").click()
-    await expect(last(page).get_by_role("link", name=PAY)).to_be_visible()
+    await expect(last_bot_message(page).get_by_role("link", name=PAY)).to_be_visible()
 
 
-async def test_in_the_customers_chat_what_the_bot_offers_becomes_the_card(page: Page, market: DemoStack) -> None:
+async def test_inline_result_becomes_a_payment_message_in_the_customers_chat(page: Page, stack: DemoStack) -> None:
     await page.get_by_role("radio", name="Customer", exact=True).check(force=True)
     await expect(page.locator("#inline-hint")).to_be_visible()
     await expect(page.locator("#seller-name")).to_have_text("Clara")
-    offers = await offered(page, "125 coffee")
+    offers = await inline_results(page, "125 coffee")
     await expect(offers).to_have_text(["Request DKK 125.00coffee"])
-    assert market.services.stripe.store.intents == {}
+    assert stack.services.stripe.store.intents == {}
     await offers.first.click()
-    card = await card_on(page)
-    await expect(card).to_contain_text("via @KvitDemoBot")
+    payment_message = await payment_message_on(page)
+    await expect(payment_message).to_contain_text("via @KvitDemoBot")
     await expect(page.get_by_role("combobox", name="Message")).to_have_value("")
     await page.get_by_role("radio", name="Clara").check(force=True)
-    await expect(card).to_contain_text("Olivia via @KvitDemoBot")
-    await card.get_by_role("link", name=PAY).click()
-    await phone(page).get_by_role("button", name="Authorize").click()
-    await expect(card).to_contain_text("Paid")
+    await expect(payment_message).to_contain_text("Olivia via @KvitDemoBot")
+    await payment_message.get_by_role("link", name=PAY).click()
+    await customer_page(page).get_by_role("button", name="Authorize").click()
+    await expect(payment_message).to_contain_text("Paid")
     await page.get_by_role("radio", name="Mikkel").check(force=True)
     await expect(page.locator(".message")).to_have_count(0)
 
 
-async def test_a_card_in_the_customers_chat_is_tapped_where_it_stands_and_found_again(page: Page) -> None:
+async def test_inline_payment_message_is_payable_and_survives_a_reload(page: Page) -> None:
     await page.get_by_role("radio", name="Customer", exact=True).check(force=True)
     await page.get_by_role("group", name="Examples").get_by_role("button").first.click()
     await expect(page.get_by_role("option")).to_have_count(1)
     await page.get_by_role("button", name="Send").click()
-    card = await card_on(page)
+    payment_message = await payment_message_on(page)
     await page.get_by_role("button", name="Decline 125.00").click()
-    await expect(card).to_contain_text("Payment attempt failed")
-    await card.get_by_role("link", name=PAY).click()
-    await phone(page).get_by_role("button", name=PAY).click()
-    await expect(phone(page).get_by_role("button", name="Authorize")).to_be_visible()
+    await expect(payment_message).to_contain_text("Payment attempt failed")
+    await payment_message.get_by_role("link", name=PAY).click()
+    await customer_page(page).get_by_role("button", name=PAY).click()
+    await expect(customer_page(page).get_by_role("button", name="Authorize")).to_be_visible()
     await page.reload()
     await page.get_by_role("radio", name="Customer", exact=True).check(force=True)
     await expect(page.locator(".message")).to_contain_text("Waiting")
 
 
-async def test_what_is_offered_is_for_whoever_holds_the_phone(page: Page) -> None:
+async def test_inline_results_depend_on_the_selected_user(page: Page) -> None:
     await page.get_by_role("radio", name="Customer", exact=True).check(force=True)
-    offers = await offered(page, "125 coffee")
+    offers = await inline_results(page, "125 coffee")
     await expect(offers).to_contain_text(["DKK 125.00"])
     await page.get_by_role("radio", name="Sven").check(force=True)
     await expect(offers).to_contain_text([str(seed_users.GUEST.id)])
 
 
-async def test_in_the_customers_chat_nothing_else_is_sent(page: Page, market: DemoStack) -> None:
+async def test_plain_message_is_not_sent_in_the_customers_chat(page: Page, stack: DemoStack) -> None:
     await page.get_by_role("radio", name="Customer", exact=True).check(force=True)
     await page.get_by_role("combobox", name="Message").fill("/pay 125 DKK Coffee")
     await page.keyboard.press("Enter")
     await expect(page.locator("#toast")).to_contain_text("type @KvitDemoBot and an amount")
-    assert not any(entry.method == "message" for entry in market.services.telegram.transcript)
+    assert not any(entry.method == "message" for entry in stack.services.telegram.transcript)
 
 
-async def test_money_is_refunded_and_comes_back_by_fate(page: Page, market: DemoStack) -> None:
-    await asked(page)
+async def test_dashboard_refund_waits_for_the_balance_succeeds_and_fails_later(page: Page, stack: DemoStack) -> None:
+    await request_payment(page)
     await page.get_by_role("button", name="Approve 125.00").click()
-    poor = page.get_by_role("button", name="No money for refunds")
+    poor = page.get_by_role("button", name="Balance is empty")
     await poor.click()
     await expect(poor).to_have_attribute("aria-pressed", "true")
     await page.get_by_role("button", name="Refund in Dashboard 125.00").click()
@@ -285,38 +294,38 @@ async def test_money_is_refunded_and_comes_back_by_fate(page: Page, market: Demo
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("button", name="Refund in Dashboard 125.00")).to_be_visible()
     assert await page.evaluate("document.activeElement.textContent") == "1 min"
-    [refund] = market.services.stripe.store.refunds.values()
+    [refund] = stack.services.stripe.store.refunds.values()
     assert (refund["status"], refund["failure_reason"]) == ("failed", "expired_or_canceled_card")
 
 
-async def test_a_large_refund_needs_the_yes_of_another_admin(page: Page) -> None:
-    card = await asked(page, "/pay 900 DKK Chair")
+async def test_refund_above_the_limit_needs_another_admin(page: Page) -> None:
+    payment_message = await request_payment(page, "/pay 900 DKK Chair")
     await page.get_by_role("button", name="Approve 900.00").click()
-    await expect(card).to_contain_text("Paid")
-    await card.hover()
-    await card.get_by_role("button", name="Reply to").click()
+    await expect(payment_message).to_contain_text("Paid")
+    await payment_message.hover()
+    await payment_message.get_by_role("button", name="Reply to").click()
     await page.keyboard.type("/refund")
     await page.keyboard.press("Enter")
     yes = page.get_by_role("button", name="Refund DKK 900.00", exact=True)
     await yes.click()
-    await expect(last(page)).to_contain_text("another admin")
+    await expect(last_bot_message(page)).to_contain_text("another admin")
     await page.get_by_role("radio", name="Birgit").check(force=True)
     await yes.click()
     await page.get_by_role("radio", name="Olivia").check(force=True)
-    await expect(card).to_contain_text("Refunded")
+    await expect(payment_message).to_contain_text("Refunded")
 
 
-async def test_a_hold_lapses_by_fate(page: Page) -> None:
-    card = await asked(page, "/hold 300 DKK Deposit")
+async def test_hold_expires_by_the_controls(page: Page) -> None:
+    payment_message = await request_payment(page, "/hold 300 DKK Deposit")
     await page.get_by_role("button", name="Approve 300.00").click()
-    await expect(card).to_contain_text("Reserved")
-    await page.get_by_role("button", name="Hold lapses 300.00").click()
-    await expect(card.get_by_role("button", name="Charge")).to_have_count(0)
+    await expect(payment_message).to_contain_text("Reserved")
+    await page.get_by_role("button", name="Hold expires 300.00").click()
+    await expect(payment_message.get_by_role("button", name="Charge")).to_have_count(0)
     await expect(page.locator("#payments")).to_contain_text("Nothing is paid or held")
 
 
-async def test_a_customer_disputes_and_the_bank_decides(page: Page, market: DemoStack) -> None:
-    await asked(page)
+async def test_dispute_is_opened_and_won_by_the_controls(page: Page, stack: DemoStack) -> None:
+    await request_payment(page)
     await page.get_by_role("button", name="Approve 125.00").click()
     refunds, disputes = (
         page.get_by_role("button", name=f"{words} 125.00 DKK Coffee", exact=True)
@@ -327,11 +336,11 @@ async def test_a_customer_disputes_and_the_bank_decides(page: Page, market: Demo
     await page.get_by_role("button", name="Dispute won 125.00").click()
     await expect(refunds).to_be_visible()
     await expect(disputes).to_have_count(0)
-    assert [each["status"] for each in market.services.stripe.store.disputes.values()] == ["won"]
+    assert [each["status"] for each in stack.services.stripe.store.disputes.values()] == ["won"]
 
 
-async def test_the_strip_opens_and_hides_what_was_said(page: Page) -> None:
-    await asked(page)
+async def test_traffic_rows_can_be_filtered_and_expanded(page: Page) -> None:
+    await request_payment(page)
     rows = page.locator("#rows li:visible")
     await expect(rows.filter(has_text="Stripe → Kvit").first).to_be_visible()
     await page.get_by_role("button", name="Webhooks", exact=True).click()
@@ -341,11 +350,11 @@ async def test_the_strip_opens_and_hides_what_was_said(page: Page) -> None:
     await expect(row.locator("pre")).to_contain_text("12500")
 
 
-async def test_whoever_opens_the_page_later_finds_everything(page: Page) -> None:
-    card = await asked(page)
+async def test_reloaded_page_shows_the_earlier_messages_and_traffic(page: Page) -> None:
+    payment_message = await request_payment(page)
     await page.get_by_role("button", name="Decline 125.00").click()
-    await expect(card).to_contain_text("Payment attempt failed")
+    await expect(payment_message).to_contain_text("Payment attempt failed")
     await page.reload()
-    await expect(card).to_contain_text("Payment attempt failed")
+    await expect(payment_message).to_contain_text("Payment attempt failed")
     await expect(page.locator("#rows")).to_contain_text("charge.failed")
     assert await page.locator("#toast.up").count() == 0

@@ -1,4 +1,4 @@
-"""How the demo's page shows what people and Kvit write, and whether everybody can use it, on whatever screen."""
+"""Rendering of the demo page: message entities, accessibility, small screens."""
 
 from __future__ import annotations
 
@@ -12,10 +12,18 @@ from bot.sandbox import seed_users
 from bot.sandbox.demo.server import start_demo
 from bot.sandbox.demo.stack import DemoStack
 from tests.support.browser import barriers, page_at, sideways
-from tests.support.demo_phones import NARROW, PAY, WIDE, asked, call, offered, phone
+from tests.support.demo_phones import (
+    NARROW,
+    PAY,
+    WIDE,
+    call_bot_api,
+    customer_page,
+    inline_results,
+    request_payment,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-"""One browser for all of them; each has a demo and a page of its own."""
+"""All tests share one browser; each has its own demo and page."""
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -25,7 +33,7 @@ async def demo() -> AsyncIterator[tuple[str, DemoStack]]:
 
 
 @pytest.fixture
-def market(demo: tuple[str, DemoStack]) -> DemoStack:
+def stack(demo: tuple[str, DemoStack]) -> DemoStack:
     return demo[1]
 
 
@@ -36,18 +44,18 @@ async def page(demo: tuple[str, DemoStack], browser: Browser) -> AsyncIterator[P
         yield shown
 
 
-async def test_what_people_write_stays_text(page: Page) -> None:
-    card = await asked(page, "/pay 12 DKK <img src=x onerror=alert(1)> <b>bold</b>")
-    await expect(card).to_contain_text("<img src=x onerror=alert(1)> <b>bold</b>")
+async def test_markup_in_user_text_is_shown_as_text(page: Page) -> None:
+    payment_message = await request_payment(page, "/pay 12 DKK <img src=x onerror=alert(1)> <b>bold</b>")
+    await expect(payment_message).to_contain_text("<img src=x onerror=alert(1)> <b>bold</b>")
     assert await page.locator("#messages img").count() == 0
 
 
-async def test_a_message_looks_as_its_entities_say(page: Page, market: DemoStack) -> None:
+async def test_message_entities_are_rendered(page: Page, stack: DemoStack) -> None:
     text = (
         "😀 <b>bold <i>both</i></b> <code>a&lt;b</code> <u>u</u><s>s</s> <tg-spoiler>hidden</tg-spoiler>\n"
         '<blockquote>quoted</blockquote> <a href="https://kvit.example/x">a link</a> #tag @someone /help'
     )
-    await call(market, "sendMessage", chat_id=seed_users.OWNER.id, text=text, parse_mode="HTML")
+    await call_bot_api(stack, "sendMessage", chat_id=seed_users.OWNER.id, text=text, parse_mode="HTML")
     shown = page.locator(".message").last
     for tag, words in (("strong em", "both"), ("code", "a<b"), ("u", "u"), ("s", "s"), ("blockquote", "quoted")):
         await expect(shown.locator(tag)).to_have_text(words)
@@ -62,20 +70,20 @@ async def test_a_message_looks_as_its_entities_say(page: Page, market: DemoStack
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 @pytest.mark.parametrize("size", [NARROW, pytest.param(WIDE, marks=pytest.mark.long)], ids=["narrow", "wide"])
-async def test_nothing_stands_in_anybodys_way(
+async def test_page_is_accessible_and_never_scrolls_sideways(
     demo: tuple[str, DemoStack], browser: Browser, scheme: str, size: dict[str, int]
 ) -> None:
     async with page_at(browser, demo[0], viewport=size, color_scheme=scheme) as page:
         await expect(page.get_by_role("group", name="Examples").get_by_role("button").first).to_be_visible()
         assert (await barriers(page), await sideways(page)) == ([], 0)
-        card = await asked(page)
-        await asked(page, "/pay 99 999,50 DKK " + "Smørrebrødsfabrikkensleverancer" * 3)
+        payment_message = await request_payment(page)
+        await request_payment(page, "/pay 99 999,50 DKK " + "Smørrebrødsfabrikkensleverancer" * 3)
         assert (await barriers(page), await sideways(page)) == ([], 0)
-        await card.get_by_role("link", name=PAY).click()
-        await expect(phone(page).get_by_role("button", name="Authorize")).to_be_visible()
+        await payment_message.get_by_role("link", name=PAY).click()
+        await expect(customer_page(page).get_by_role("button", name="Authorize")).to_be_visible()
         await page.locator("summary").first.click()
         await page.get_by_role("button", name="Stripe is down").click()
-        await expect(page.locator("#stripe-weather")).to_be_visible()
+        await expect(page.locator("#stripe-fault")).to_be_visible()
         await page.get_by_role("radio", name="Group").check(force=True)
         await page.get_by_role("combobox", name="Message").fill("/")
         assert (await barriers(page), await sideways(page)) == ([], 0)
@@ -83,18 +91,18 @@ async def test_nothing_stands_in_anybodys_way(
         await page.get_by_role("button", name="Approve 125.00").click()
         await expect(page.get_by_role("button", name="Customer disputes 125.00")).to_be_visible()
         await page.get_by_role("radio", name="Customer", exact=True).check(force=True)
-        await offered(page, "12 500 g coffee")
+        await inline_results(page, "12 500 g coffee")
         assert (await barriers(page), await sideways(page)) == ([], 0)
         await page.keyboard.press("Enter")
         await expect(page.locator(".message")).to_contain_text("Waiting")
         assert (await barriers(page), await sideways(page)) == ([], 0)
 
 
-async def test_on_a_small_screen_the_first_step_is_in_sight_and_the_second_phone_comes_to_it(
+async def test_narrow_page_shows_the_message_field_and_scrolls_to_the_opened_pay_page(
     demo: tuple[str, DemoStack], browser: Browser
 ) -> None:
     async with page_at(browser, demo[0], viewport=NARROW) as page:
         await expect(page.get_by_role("button", name="Send")).to_be_in_viewport()
-        card = await asked(page)
-        await card.get_by_role("link", name=PAY).click()
-        await expect(phone(page).get_by_role("button", name="Authorize")).to_be_in_viewport()
+        payment_message = await request_payment(page)
+        await payment_message.get_by_role("link", name=PAY).click()
+        await expect(customer_page(page).get_by_role("button", name="Authorize")).to_be_in_viewport()

@@ -1,4 +1,4 @@
-"""The pretend Stripe's refusals, lists and objects, held against the SDK and against what Stripe documents."""
+"""The fake Stripe's errors, lists and objects, compared with the SDK and with Stripe's documentation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import stripe
 
 from bot.sandbox.shared.fake_clock import FakeClock
-from tests.support.fake_stripe_shop import RETURN_URL, Shop, opened
+from tests.support.fake_stripe_shop import RETURN_URL, Shop, start_shop
 
 CREATE = "amount=500&currency=dkk"
 METHOD = "payment_method_data[type]=mobilepay"
@@ -35,16 +35,16 @@ ONLY_SOMETIMES = {
 
 @pytest.fixture
 async def shop(clock: FakeClock) -> AsyncIterator[Shop]:
-    async with opened(clock) as running:
+    async with start_shop(clock) as running:
         yield running
 
 
 def keys(kind: type[stripe.StripeObject]) -> set[str]:
-    """The fields that an object of this kind always has, by the SDK's annotations."""
+    """The fields that every object of this kind has, by the annotations of the SDK."""
     return set(kind.__annotations__) - {"OBJECT_NAME"} - ONLY_SOMETIMES[kind]
 
 
-async def test_objects_have_exactly_the_fields_of_this_api_version(shop: Shop) -> None:
+async def test_objects_have_exactly_the_fields_of_the_api_version(shop: Shop) -> None:
     intent = await shop.create()
     await shop.control(f"intents/{intent.id}/approve")
     paid = await shop.retrieve(intent.id)
@@ -59,11 +59,11 @@ async def test_objects_have_exactly_the_fields_of_this_api_version(shop: Shop) -
         await shop.sdk.v1.accounts.retrieve_current_async(),
     ]
     assert isinstance(paid.latest_charge, stripe.Charge)
-    for thing in [*found, paid.latest_charge]:
-        assert set(thing.to_dict()) == keys(type(thing)), type(thing)
+    for item in [*found, paid.latest_charge]:
+        assert set(item.to_dict()) == keys(type(item)), type(item)
 
 
-async def test_a_failed_attempt_has_fields_the_sdk_knows(shop: Shop) -> None:
+async def test_failed_attempt_has_only_fields_that_the_sdk_knows(shop: Shop) -> None:
     intent = await shop.create()
     await shop.control(f"intents/{intent.id}/decline")
     failed = (await shop.retrieve(intent.id)).last_payment_error
@@ -103,19 +103,17 @@ async def test_a_failed_attempt_has_fields_the_sdk_knows(shop: Shop) -> None:
         ),
     ],
 )
-async def test_a_malformed_create_is_refused_in_stripes_words(
-    shop: Shop, body: str, code: str | None, param: str
-) -> None:
-    status, answer, headers = await shop.raw("POST", "/v1/payment_intents", body)
+async def test_malformed_create_returns_stripes_error(shop: Shop, body: str, code: str | None, param: str) -> None:
+    status, response, headers = await shop.raw("POST", "/v1/payment_intents", body)
     assert status == 400
-    assert answer["error"]["type"] == "invalid_request_error"
-    assert (answer["error"].get("code"), answer["error"].get("param")) == (code, param)
+    assert response["error"]["type"] == "invalid_request_error"
+    assert (response["error"].get("code"), response["error"].get("param")) == (code, param)
     assert headers["Request-Id"].startswith("req_")
     assert headers["Stripe-Version"] == "2026-10-28.endive"
     assert not shop.fake.store.intents
 
 
-async def test_only_mobilepay_can_be_asked_for_by_name(shop: Shop) -> None:
+async def test_mobilepay_can_be_the_only_allowed_method_type(shop: Shop) -> None:
     intent = await shop.sdk.v1.payment_intents.create_async(
         {
             "amount": 500,
@@ -129,11 +127,11 @@ async def test_only_mobilepay_can_be_asked_for_by_name(shop: Shop) -> None:
     assert (intent.payment_method_types, intent.automatic_payment_methods) == (["mobilepay"], None)
 
 
-async def test_an_account_without_mobilepay_refuses_it_and_says_so_when_asked(shop: Shop) -> None:
+async def test_account_without_mobilepay_rejects_it_and_reports_it_inactive(shop: Shop) -> None:
     await shop.control("options", {"mobilepay": "inactive"})
-    with pytest.raises(stripe.InvalidRequestError) as refused:
+    with pytest.raises(stripe.InvalidRequestError) as error:
         await shop.create()
-    assert refused.value.code == "payment_method_unactivated"
+    assert error.value.code == "payment_method_unactivated"
     account = await shop.sdk.v1.accounts.retrieve_current_async()
     assert account.capabilities is not None
     assert account.capabilities.mobilepay_payments == "inactive"
@@ -143,20 +141,20 @@ async def test_an_account_without_mobilepay_refuses_it_and_says_so_when_asked(sh
 
 
 @pytest.mark.parametrize(
-    ("authorization", "words"),
+    ("authorization", "message"),
     [
         ("", "You did not provide an API key"),
-        ("Bearer sk_test_somebody_elses_key", r"Invalid API Key provided: sk_test_\*+_key"),
+        ("Bearer sk_test_another_accounts_key", r"Invalid API Key provided: sk_test_\*+_key"),
         ("Basic !!!", "You did not provide an API key"),
     ],
 )
-async def test_without_the_right_key_there_is_no_answer(shop: Shop, authorization: str, words: str) -> None:
-    status, answer, _ = await shop.raw("GET", "/v1/balance", Authorization=authorization)
+async def test_wrong_api_key_returns_401(shop: Shop, authorization: str, message: str) -> None:
+    status, response, _ = await shop.raw("GET", "/v1/balance", Authorization=authorization)
     assert status == 401
-    assert re.match(words, answer["error"]["message"])
+    assert re.match(message, response["error"]["message"])
 
 
-async def test_unknown_ids_and_addresses_are_404(shop: Shop) -> None:
+async def test_unknown_ids_and_paths_return_404(shop: Shop) -> None:
     for path in (
         "payment_intents/pi_x",
         "charges/ch_x",
@@ -165,34 +163,36 @@ async def test_unknown_ids_and_addresses_are_404(shop: Shop) -> None:
         "events/evt_x",
         "webhook_endpoints/we_x",
     ):
-        status, answer, _ = await shop.raw("GET", f"/v1/{path}")
-        assert (status, answer["error"]["code"]) == (404, "resource_missing")
-    status, answer, _ = await shop.raw("GET", "/v1/nothing")
-    assert (status, "Unrecognized request URL" in answer["error"]["message"]) == (404, True)
+        status, response, _ = await shop.raw("GET", f"/v1/{path}")
+        assert (status, response["error"]["code"]) == (404, "resource_missing")
+    status, response, _ = await shop.raw("GET", "/v1/nothing")
+    assert (status, "Unrecognized request URL" in response["error"]["message"]) == (404, True)
 
 
-async def test_a_json_body_is_refused(shop: Shop) -> None:
-    status, answer, _ = await shop.raw("POST", "/v1/payment_intents", '{"amount": 5}', Content_Type="application/json")
+async def test_json_body_is_rejected(shop: Shop) -> None:
+    status, response, _ = await shop.raw(
+        "POST", "/v1/payment_intents", '{"amount": 5}', Content_Type="application/json"
+    )
     assert status == 400
-    assert "application/x-www-form-urlencoded" in answer["error"]["message"]
+    assert "application/x-www-form-urlencoded" in response["error"]["message"]
 
 
-async def test_intents_are_listed_newest_first_by_page_and_by_time(shop: Shop) -> None:
-    made = []
+async def test_intents_are_listed_newest_first_with_pages_and_time_ranges(shop: Shop) -> None:
+    created = []
     for _ in range(5):
-        made.append((await shop.create()).id)
+        created.append((await shop.create()).id)
         shop.clock.advance(10)
     service = shop.sdk.v1.payment_intents
     first = await service.list_async({"limit": 2})
-    assert [intent.id for intent in first.data] == [made[4], made[3]]
+    assert [intent.id for intent in first.data] == [created[4], created[3]]
     assert first.has_more is True
-    assert [intent.id async for intent in first.auto_paging_iter()] == made[::-1]
-    middle = int(shop.fake.store.intents[made[2]]["created"])
+    assert [intent.id async for intent in first.auto_paging_iter()] == created[::-1]
+    middle = int(shop.fake.store.intents[created[2]]["created"])
     since = await service.list_async({"created": {"gte": middle, "lt": middle + 20}})
-    assert [intent.id for intent in since.data] == [made[3], made[2]]
+    assert [intent.id for intent in since.data] == [created[3], created[2]]
 
 
-async def test_events_can_be_read_on_from_the_last_one_seen_oldest_first(shop: Shop) -> None:
+async def test_events_after_a_cursor_can_be_paged_oldest_first(shop: Shop) -> None:
     await shop.create()
     seen = list(shop.fake.store.events)[-1]
     for _ in range(3):
@@ -201,7 +201,7 @@ async def test_events_can_be_read_on_from_the_last_one_seen_oldest_first(shop: S
     assert [event.id async for event in page.auto_paging_iter()] == list(shop.fake.store.events)[2:]
 
 
-async def test_events_are_chosen_by_type_and_forgotten_after_thirty_days(shop: Shop) -> None:
+async def test_events_are_filtered_by_type_and_retained_for_thirty_days(shop: Shop) -> None:
     intent = await shop.create()
     await shop.control(f"intents/{intent.id}/approve")
     wanted = await shop.sdk.v1.events.list_async({"types": ["payment_intent.succeeded", "charge.succeeded"]})
@@ -210,21 +210,21 @@ async def test_events_are_chosen_by_type_and_forgotten_after_thirty_days(shop: S
     assert len(by_pattern.data) == 3
     shop.clock.advance(31 * 86400)
     assert [event.type for event in (await shop.sdk.v1.events.list_async()).data] == []
-    with pytest.raises(stripe.InvalidRequestError) as refused:
+    with pytest.raises(stripe.InvalidRequestError) as error:
         await shop.sdk.v1.events.list_async({"ending_before": wanted.data[0].id})
-    assert (refused.value.code, refused.value.param) == ("resource_missing", "ending_before")
+    assert (error.value.code, error.value.param) == ("resource_missing", "ending_before")
 
 
-async def test_an_event_names_the_request_and_the_key_that_caused_it(shop: Shop) -> None:
+async def test_event_has_the_request_id_and_idempotency_key_of_its_cause(shop: Shop) -> None:
     intent = await shop.create("create:p1:1")
     await shop.control(f"intents/{intent.id}/approve")
     events = (await shop.sdk.v1.events.list_async()).data
-    asked = [event.request.idempotency_key for event in events if event.request is not None]
-    assert asked == [None, None, "create:p1:1", "create:p1:1"]
+    causes = [event.request.idempotency_key for event in events if event.request is not None]
+    assert causes == [None, None, "create:p1:1", "create:p1:1"]
     assert shop.fake.store.requests[0].request_id == shop.fake.store.events[events[-1].id]["request"]["id"]
 
 
-async def test_snapshots_do_not_change_with_their_object(shop: Shop) -> None:
+async def test_event_snapshots_do_not_change_with_the_object(shop: Shop) -> None:
     intent = await shop.create()
     await shop.control(f"intents/{intent.id}/approve")
     statuses = [event["data"]["object"]["status"] for event in shop.fake.store.events.values()]
@@ -241,11 +241,11 @@ async def test_charges_are_listed_by_intent_and_expanded_in_lists(shop: Shop) ->
     assert (await shop.sdk.v1.charges.retrieve_async(charges.data[0].id)).paid is True
     listed = await shop.sdk.v1.payment_intents.list_async({"expand": ["data.latest_charge"]})
     assert isinstance(listed.data[0].latest_charge, stripe.Charge)
-    status, answer, _ = await shop.raw("GET", f"/v1/payment_intents/{intent.id}?expand[]=colour")
-    assert (status, answer["error"]["message"]) == (400, "This property cannot be expanded (colour).")
+    status, response, _ = await shop.raw("GET", f"/v1/payment_intents/{intent.id}?expand[]=colour")
+    assert (status, response["error"]["message"]) == (400, "This property cannot be expanded (colour).")
 
 
-async def test_the_balance_is_what_was_captured_and_not_given_back(shop: Shop) -> None:
+async def test_balance_is_captured_minus_refunded(shop: Shop) -> None:
     intent = await shop.create()
     await shop.control(f"intents/{intent.id}/approve")
     await shop.sdk.v1.refunds.create_async({"payment_intent": intent.id, "amount": 234})
@@ -253,16 +253,16 @@ async def test_the_balance_is_what_was_captured_and_not_given_back(shop: Shop) -
     assert [(entry.amount, entry.currency) for entry in balance.available] == [(1000, "dkk")]
 
 
-async def test_endpoints_are_kept_changed_and_deleted_and_show_their_secret_once(shop: Shop) -> None:
+async def test_webhook_endpoints_can_be_changed_and_deleted_and_return_the_secret_once(shop: Shop) -> None:
     service = shop.sdk.v1.webhook_endpoints
-    made = await shop.subscribe("payment_intent.succeeded")
-    assert made.secret == shop.fake.webhook_secret
-    kept = await service.retrieve_async(made.id)
-    assert "secret" not in kept
-    changed = await service.update_async(made.id, {"enabled_events": ["*"], "disabled": True})
+    created = await shop.subscribe("payment_intent.succeeded")
+    assert created.secret == shop.fake.webhook_secret
+    retrieved = await service.retrieve_async(created.id)
+    assert "secret" not in retrieved
+    changed = await service.update_async(created.id, {"enabled_events": ["*"], "disabled": True})
     assert (changed.enabled_events, changed.status) == (["*"], "disabled")
-    assert [endpoint.id for endpoint in (await service.list_async()).data] == [made.id]
-    assert (await service.delete_async(made.id)).deleted is True
+    assert [endpoint.id for endpoint in (await service.list_async()).data] == [created.id]
+    assert (await service.delete_async(created.id)).deleted is True
     body: Any = {"url": shop.hook, "enabled_events": ["payment_intent.failed"]}
     with pytest.raises(stripe.InvalidRequestError, match=r"payment_intent\.failed is not the name of an event"):
         await service.create_async(body)

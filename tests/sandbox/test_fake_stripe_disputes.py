@@ -1,4 +1,4 @@
-"""Disputes, early fraud warnings and holds that end by themselves on the pretend Stripe, through the real SDK."""
+"""Disputes, early fraud warnings and expiring holds of the fake Stripe, with the real SDK."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import pytest
 import stripe
 
 from bot.sandbox.shared.fake_clock import FakeClock
-from tests.support.fake_stripe_shop import Shop, opened
+from tests.support.fake_stripe_shop import Shop, start_shop
 
 DAY = 86400
 
 
 @pytest.fixture
 async def shop(clock: FakeClock) -> AsyncIterator[Shop]:
-    async with opened(clock) as running:
+    async with start_shop(clock) as running:
         yield running
 
 
-async def test_a_dispute_takes_the_money_and_a_won_one_gives_it_back(shop: Shop) -> None:
+async def test_dispute_withdraws_the_amount_and_a_won_dispute_reinstates_it(shop: Shop) -> None:
     intent = await shop.paid()
-    made = await shop.control(f"intents/{intent.id}/dispute", {"reason": "product_not_received", "due_in": DAY})
+    created = await shop.control(f"intents/{intent.id}/dispute", {"reason": "product_not_received", "due_in": DAY})
     found = (await shop.sdk.v1.disputes.list_async({"payment_intent": intent.id})).data[0]
-    assert (found.id, found.amount, found.currency, found.status) == (made["id"], 1234, "dkk", "needs_response")
+    assert (found.id, found.amount, found.currency, found.status) == (created["id"], 1234, "dkk", "needs_response")
     assert found.evidence_details.due_by == int(shop.clock.now().timestamp()) + DAY
-    assert [moved.net for moved in found.balance_transactions] == [-1234]
+    assert [transaction.net for transaction in found.balance_transactions] == [-1234]
     assert shop.kinds[4:] == ["charge.dispute.created", "charge.dispute.funds_withdrawn"]
     paid = await shop.retrieve(intent.id)
     assert isinstance(paid.latest_charge, stripe.Charge)
@@ -33,36 +33,36 @@ async def test_a_dispute_takes_the_money_and_a_won_one_gives_it_back(shop: Shop)
     await shop.control(f"disputes/{found.id}/update", {"status": "under_review"})
     await shop.control(f"disputes/{found.id}/close", {"status": "won"})
     won = await shop.sdk.v1.disputes.retrieve_async(found.id)
-    assert (won.status, [moved.net for moved in won.balance_transactions]) == ("won", [-1234, 1234])
-    assert shop.kinds[6:] == [f"charge.dispute.{word}" for word in ("updated", "closed", "funds_reinstated")]
+    assert (won.status, [transaction.net for transaction in won.balance_transactions]) == ("won", [-1234, 1234])
+    assert shop.kinds[6:] == [f"charge.dispute.{name}" for name in ("updated", "closed", "funds_reinstated")]
     assert (await shop.sdk.v1.refunds.create_async({"payment_intent": intent.id})).status == "succeeded"
 
 
-async def test_a_lost_dispute_gives_nothing_back_and_bars_refunds(shop: Shop) -> None:
+async def test_lost_dispute_keeps_the_amount_withdrawn_and_blocks_refunds(shop: Shop) -> None:
     intent = await shop.paid()
     dispute = await shop.control(f"intents/{intent.id}/dispute")
     await shop.control(f"disputes/{dispute['id']}/close", {"status": "lost"})
     assert shop.kinds[-1] == "charge.dispute.closed"
-    with pytest.raises(stripe.InvalidRequestError) as refused:
+    with pytest.raises(stripe.InvalidRequestError) as error:
         await shop.sdk.v1.refunds.create_async({"payment_intent": intent.id})
-    assert refused.value.code == "charge_disputed"
+    assert error.value.code == "charge_disputed"
     balance = await shop.sdk.v1.balance.retrieve_async()
     assert [entry.amount for entry in balance.available] == [0]
     await shop.control(f"disputes/{dispute['id']}/close", {"status": "won"}, status=409)
     await shop.control(f"disputes/{dispute['id']}/update", status=409)
 
 
-async def test_a_disputed_charge_is_refunded_only_where_its_dispute_allows_it(shop: Shop) -> None:
-    barred, free = await shop.paid(), await shop.paid()
-    await shop.control(f"intents/{barred.id}/dispute")
-    await shop.control(f"intents/{free.id}/dispute", {"refundable": True})
-    with pytest.raises(stripe.InvalidRequestError, match="charged back") as refused:
-        await shop.sdk.v1.refunds.create_async({"payment_intent": barred.id})
-    assert refused.value.code == "charge_disputed"
-    assert (await shop.sdk.v1.refunds.create_async({"payment_intent": free.id})).status == "succeeded"
+async def test_disputed_charge_can_be_refunded_only_if_the_dispute_allows_it(shop: Shop) -> None:
+    blocked, allowed = await shop.paid(), await shop.paid()
+    await shop.control(f"intents/{blocked.id}/dispute")
+    await shop.control(f"intents/{allowed.id}/dispute", {"refundable": True})
+    with pytest.raises(stripe.InvalidRequestError, match="charged back") as error:
+        await shop.sdk.v1.refunds.create_async({"payment_intent": blocked.id})
+    assert error.value.code == "charge_disputed"
+    assert (await shop.sdk.v1.refunds.create_async({"payment_intent": allowed.id})).status == "succeeded"
 
 
-async def test_an_inquiry_takes_no_money_until_it_becomes_a_dispute(shop: Shop) -> None:
+async def test_inquiry_withdraws_nothing_until_it_becomes_a_dispute(shop: Shop) -> None:
     intent = await shop.paid()
     dispute = await shop.control(f"intents/{intent.id}/dispute", {"status": "warning_needs_response", "due_in": 0})
     assert (dispute["is_charge_refundable"], dispute["evidence_details"]["due_by"]) == (True, 0)
@@ -73,16 +73,16 @@ async def test_an_inquiry_takes_no_money_until_it_becomes_a_dispute(shop: Shop) 
     assert shop.kinds[-2:] == ["charge.dispute.updated", "charge.dispute.funds_withdrawn"]
 
 
-async def test_a_refund_that_waits_fails_when_the_customer_disputes(shop: Shop) -> None:
+async def test_pending_refund_fails_when_the_charge_is_disputed(shop: Shop) -> None:
     intent = await shop.paid()
     await shop.control("refunds/next", {"status": "pending"})
-    made = await shop.sdk.v1.refunds.create_async({"payment_intent": intent.id, "amount": 234})
+    created = await shop.sdk.v1.refunds.create_async({"payment_intent": intent.id, "amount": 234})
     await shop.control(f"intents/{intent.id}/dispute")
-    found = await shop.sdk.v1.refunds.retrieve_async(made.id)
+    found = await shop.sdk.v1.refunds.retrieve_async(created.id)
     assert (found.status, found.failure_reason) == ("failed", "charge_for_pending_refund_disputed")
 
 
-async def test_there_is_one_dispute_at_a_time_and_none_of_what_was_given_back(shop: Shop) -> None:
+async def test_second_dispute_and_dispute_of_a_refunded_amount_are_rejected(shop: Shop) -> None:
     disputed, returned, partly = await shop.paid(), await shop.paid(), await shop.paid()
     await shop.control(f"intents/{disputed.id}/dispute", {"amount": 100})
     await shop.control(f"intents/{disputed.id}/dispute", status=409)
@@ -94,45 +94,47 @@ async def test_there_is_one_dispute_at_a_time_and_none_of_what_was_given_back(sh
 
 
 async def test_disputes_are_listed_by_charge_and_time(shop: Shop) -> None:
-    made = []
+    created = []
     for _ in range(3):
         intent = await shop.paid()
-        made.append(await shop.control(f"intents/{intent.id}/dispute"))
+        created.append(await shop.control(f"intents/{intent.id}/dispute"))
         shop.clock.advance(10)
     disputes = shop.sdk.v1.disputes
-    assert [each.id for each in (await disputes.list_async({"charge": made[1]["charge"]})).data] == [made[1]["id"]]
-    since = await disputes.list_async({"created": {"gte": made[1]["created"]}, "expand": ["data.charge"]})
-    assert [each.id for each in since.data] == [made[2]["id"], made[1]["id"]]
+    assert [item.id for item in (await disputes.list_async({"charge": created[1]["charge"]})).data] == [
+        created[1]["id"]
+    ]
+    since = await disputes.list_async({"created": {"gte": created[1]["created"]}, "expand": ["data.charge"]})
+    assert [item.id for item in since.data] == [created[2]["id"], created[1]["id"]]
     assert isinstance(since.data[0].charge, stripe.Charge)
-    status, answer, _ = await shop.raw("GET", "/v1/disputes/du_x")
-    assert (status, answer["error"]["code"]) == (404, "resource_missing")
+    status, response, _ = await shop.raw("GET", "/v1/disputes/du_x")
+    assert (status, response["error"]["code"]) == (404, "resource_missing")
 
 
-async def test_a_fraud_warning_can_be_acted_on_until_the_money_is_given_back(shop: Shop) -> None:
+async def test_fraud_warning_is_actionable_until_the_charge_is_refunded(shop: Shop) -> None:
     intent = await shop.paid()
-    made = await shop.control(f"intents/{intent.id}/fraud_warning", {"fraud_type": "made_with_lost_card"})
+    created = await shop.control(f"intents/{intent.id}/fraud_warning", {"fraud_type": "made_with_lost_card"})
     warnings = shop.sdk.v1.radar.early_fraud_warnings
     found = (await warnings.list_async({"payment_intent": intent.id})).data
-    assert [(each.id, each.actionable, each.fraud_type) for each in found] == [
-        (made["id"], True, "made_with_lost_card")
+    assert [(item.id, item.actionable, item.fraud_type) for item in found] == [
+        (created["id"], True, "made_with_lost_card")
     ]
     assert (await warnings.list_async({"charge": "ch_x"})).data == []
     assert shop.kinds[-1] == "radar.early_fraud_warning.created"
     await shop.sdk.v1.refunds.create_async({"payment_intent": intent.id})
-    assert (await warnings.retrieve_async(made["id"])).actionable is False
+    assert (await warnings.retrieve_async(created["id"])).actionable is False
     assert shop.kinds[-1] == "radar.early_fraud_warning.updated"
 
 
-async def test_a_dispute_settles_a_fraud_warning_once(shop: Shop) -> None:
+async def test_dispute_makes_a_fraud_warning_not_actionable_once(shop: Shop) -> None:
     intent = await shop.paid()
-    made = await shop.control(f"intents/{intent.id}/fraud_warning")
+    created = await shop.control(f"intents/{intent.id}/fraud_warning")
     await shop.control(f"intents/{intent.id}/dispute", {"refundable": True})
-    assert (await shop.sdk.v1.radar.early_fraud_warnings.retrieve_async(made["id"])).actionable is False
+    assert (await shop.sdk.v1.radar.early_fraud_warnings.retrieve_async(created["id"])).actionable is False
     await shop.sdk.v1.refunds.create_async({"payment_intent": intent.id})
     assert shop.kinds.count("radar.early_fraud_warning.updated") == 1
 
 
-async def test_disputes_and_warnings_have_exactly_the_fields_of_this_api_version(shop: Shop) -> None:
+async def test_disputes_and_fraud_warnings_have_exactly_the_fields_of_the_api_version(shop: Shop) -> None:
     intent = await shop.paid()
     await shop.control(f"intents/{intent.id}/fraud_warning")
     await shop.control(f"intents/{intent.id}/dispute")
@@ -140,44 +142,46 @@ async def test_disputes_and_warnings_have_exactly_the_fields_of_this_api_version
     warning = (await shop.sdk.v1.radar.early_fraud_warnings.list_async()).data[0]
     nested: list[stripe.StripeObject] = [dispute.evidence, dispute.evidence_details, *dispute.balance_transactions]
     nested += [dispute, warning]
-    for thing in nested:
-        assert set(thing.to_dict()) == set(type(thing).__annotations__) - {"OBJECT_NAME"}, type(thing)
+    for item in nested:
+        assert set(item.to_dict()) == set(type(item).__annotations__) - {"OBJECT_NAME"}, type(item)
     assert dispute.payment_method_details is not None
     assert set(dispute.payment_method_details.to_dict()) <= set(stripe.Dispute.PaymentMethodDetails.__annotations__)
 
 
-async def test_a_hold_can_be_made_to_lapse_at_once(shop: Shop) -> None:
+async def test_hold_can_be_expired_at_once_by_the_control_route(shop: Shop) -> None:
     intent = await shop.create(capture_method="manual")
     await shop.control(f"intents/{intent.id}/expire_hold", status=409)
     await shop.control(f"intents/{intent.id}/approve")
     await shop.control(f"intents/{intent.id}/expire_hold")
-    lapsed = await shop.retrieve(intent.id)
-    assert (lapsed.status, lapsed.cancellation_reason) == ("canceled", "automatic")
+    expired = await shop.retrieve(intent.id)
+    assert (expired.status, expired.cancellation_reason) == ("canceled", "automatic")
     assert shop.kinds[4:] == ["charge.expired", "payment_intent.canceled"]
     await shop.control("clock", {"advance": 8 * DAY})
     assert shop.kinds[6:] == []
 
 
-async def test_a_hold_is_captured_once(shop: Shop) -> None:
+async def test_second_capture_of_a_hold_is_rejected(shop: Shop) -> None:
     intent = await shop.create(capture_method="manual")
     await shop.control(f"intents/{intent.id}/approve")
     await shop.sdk.v1.payment_intents.capture_async(intent.id)
-    with pytest.raises(stripe.InvalidRequestError, match="already been captured") as refused:
+    with pytest.raises(stripe.InvalidRequestError, match="already been captured") as error:
         await shop.sdk.v1.payment_intents.capture_async(intent.id)
-    assert refused.value.code == "payment_intent_unexpected_state"
-    assert refused.value.error is not None
-    assert refused.value.error.payment_intent is not None
-    assert refused.value.error.payment_intent.status == "succeeded"
+    assert error.value.code == "payment_intent_unexpected_state"
+    assert error.value.error is not None
+    assert error.value.error.payment_intent is not None
+    assert error.value.error.payment_intent.status == "succeeded"
     await shop.control(f"intents/{intent.id}/expire_hold", status=409)
 
 
 @pytest.mark.parametrize("verb", ["confirm", "cancel", "capture"])
 @pytest.mark.parametrize(("how", "code"), [("409", "idempotency_key_in_use"), ("429", "lock_timeout")])
-async def test_a_move_of_an_intent_can_meet_a_conflict_or_a_lock(shop: Shop, verb: str, how: str, code: str) -> None:
+async def test_injected_conflict_or_lock_leaves_the_intent_unchanged(
+    shop: Shop, verb: str, how: str, code: str
+) -> None:
     intent = await shop.create()
     path = f"/v1/payment_intents/{intent.id}/{verb}"
-    order = {"method": f"POST /v1/payment_intents/:id/{verb}", "how": how}
-    await shop.control("faults", order | ({"code": code} if how == "429" else {}))
-    status, answer, _ = await shop.raw("POST", path, Idempotency_Key="k")
-    assert (status, answer["error"]["code"]) == (int(how), code)
+    fault = {"method": f"POST /v1/payment_intents/:id/{verb}", "how": how}
+    await shop.control("faults", fault | ({"code": code} if how == "429" else {}))
+    status, response, _ = await shop.raw("POST", path, Idempotency_Key="k")
+    assert (status, response["error"]["code"]) == (int(how), code)
     assert (await shop.retrieve(intent.id)).status == "requires_action"

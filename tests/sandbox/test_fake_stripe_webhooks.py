@@ -1,4 +1,4 @@
-"""Webhooks of the pretend Stripe, and the page on which its customers decide."""
+"""Webhooks of the fake Stripe, and its test page."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from bot.sandbox.shared.fake_clock import FakeClock
-from tests.support.fake_stripe_shop import Shop, opened
+from tests.support.fake_stripe_shop import Shop, start_shop
 
 
 @pytest.fixture
 async def shop(clock: FakeClock) -> AsyncIterator[Shop]:
-    async with opened(clock) as running:
+    async with start_shop(clock) as running:
         yield running
 
 
-async def tries(shop: Shop, count: int) -> list[tuple[int, int | None]]:
-    """Attempt and status of the deliveries, once there are `count` of them."""
+async def delivery_attempts(shop: Shop, count: int) -> list[tuple[int, int | None]]:
+    """Attempt number and status of the deliveries, once there are `count`."""
     async with asyncio.timeout(5):
         while len(shop.fake.store.deliveries) < count:
             await asyncio.sleep(0)
     return [(delivery.attempt, delivery.status) for delivery in shop.fake.store.deliveries]
 
 
-async def test_events_arrive_signed_at_the_endpoint_that_asked_for_them(shop: Shop) -> None:
+async def test_signed_events_are_delivered_to_the_subscribed_endpoint(shop: Shop) -> None:
     await shop.subscribe("payment_intent.succeeded", "payment_intent.requires_action")
     intent = await shop.create()
     await shop.control(f"intents/{intent.id}/approve")
@@ -36,7 +36,7 @@ async def test_events_arrive_signed_at_the_endpoint_that_asked_for_them(shop: Sh
     assert shop.receiver.bodies.empty()
 
 
-async def test_a_lapse_reaches_the_endpoint_without_anybody_asking(shop: Shop) -> None:
+async def test_expiry_is_delivered_without_an_api_request(shop: Shop) -> None:
     await shop.subscribe("payment_intent.payment_failed")
     await shop.create()
     shop.clock.advance(300)
@@ -45,37 +45,37 @@ async def test_a_lapse_reaches_the_endpoint_without_anybody_asking(shop: Shop) -
     assert error["code"] == "payment_intent_payment_attempt_expired"
 
 
-async def test_attempts_lapse_by_themselves_in_real_time_too() -> None:
-    async with opened(FakeClock()) as running:
+async def test_attempt_expires_in_real_time() -> None:
+    async with start_shop(FakeClock()) as running:
         await running.subscribe("payment_intent.payment_failed")
         running.fake.options.attempt_seconds = 0.05
         await running.create()
         assert len(await running.receiver.events(1)) == 1
 
 
-async def test_a_refused_webhook_is_sent_three_times_over_a_few_hours(shop: Shop) -> None:
+async def test_failed_delivery_is_attempted_three_times_over_hours(shop: Shop) -> None:
     await shop.subscribe("payment_intent.created")
     shop.receiver.status = 503
     await shop.create()
-    assert await tries(shop, 1) == [(1, 503)]
+    assert await delivery_attempts(shop, 1) == [(1, 503)]
     pending = await shop.sdk.v1.events.list_async({"delivery_success": False})
     assert [event.type for event in pending.data] == ["payment_intent.created"]
     shop.clock.advance(3600)
-    assert await tries(shop, 2) == [(1, 503), (2, 503)]
+    assert await delivery_attempts(shop, 2) == [(1, 503), (2, 503)]
     shop.receiver.status = 200
     shop.clock.advance(7200)
-    assert await tries(shop, 3) == [(1, 503), (2, 503), (3, 200)]
+    assert await delivery_attempts(shop, 3) == [(1, 503), (2, 503), (3, 200)]
     assert (await shop.sdk.v1.events.list_async({"delivery_success": False})).data == []
 
 
-async def test_an_endpoint_that_is_not_there_is_tried_and_recorded(shop: Shop) -> None:
+async def test_delivery_to_an_unreachable_endpoint_is_recorded(shop: Shop) -> None:
     shop.hook = "http://127.0.0.1:9/hook"
     await shop.subscribe("payment_intent.created")
     await shop.create()
-    assert await tries(shop, 1) == [(1, None)]
+    assert await delivery_attempts(shop, 1) == [(1, None)]
 
 
-async def test_lost_webhooks_are_in_the_list_and_can_be_delivered_by_hand(shop: Shop) -> None:
+async def test_lost_event_is_listed_and_can_be_delivered_by_the_control_route(shop: Shop) -> None:
     await shop.subscribe("payment_intent.created")
     await shop.control("webhooks", {"mode": "lose"})
     await shop.create()
@@ -86,7 +86,7 @@ async def test_lost_webhooks_are_in_the_list_and_can_be_delivered_by_hand(shop: 
     assert [event["id"] for event in await shop.receiver.events(2)] == [lost, lost]
 
 
-async def test_held_webhooks_wait_for_release_and_may_come_twice_and_out_of_order(shop: Shop) -> None:
+async def test_held_events_are_delivered_on_release_doubled_and_shuffled(shop: Shop) -> None:
     await shop.subscribe()
     await shop.control("webhooks", {"mode": "hold", "double": True, "shuffle": True})
     intent = await shop.create()
@@ -96,8 +96,8 @@ async def test_held_webhooks_wait_for_release_and_may_come_twice_and_out_of_orde
     assert sorted(arrived) == sorted(2 * list(shop.fake.store.events))
 
 
-async def test_delivery_can_be_off_from_the_start(clock: FakeClock) -> None:
-    async with opened(clock, automatic_delivery=False) as running:
+async def test_automatic_delivery_can_be_off_from_the_start(clock: FakeClock) -> None:
+    async with start_shop(clock, automatic_delivery=False) as running:
         await running.subscribe("payment_intent.created")
         await running.create()
         assert await running.control("webhooks/release") == {"released": 2}
@@ -105,7 +105,7 @@ async def test_delivery_can_be_off_from_the_start(clock: FakeClock) -> None:
 
 
 async def page_of(shop: Shop, **changes: str) -> tuple[str, str]:
-    """The id of a new intent and the address of its test page."""
+    """The id of a new intent and the URL of its test page."""
     intent = await shop.create(**changes)
     url = shop.fake.store.intents[intent.id]["next_action"]["redirect_to_url"]["url"]
     return intent.id, url
@@ -115,13 +115,13 @@ async def page_of(shop: Shop, **changes: str) -> tuple[str, str]:
     ("answer", "status", "redirect"),
     [("authorize", "succeeded", "succeeded"), ("fail", "requires_payment_method", "failed")],
 )
-async def test_the_customer_decides_on_the_page_and_is_sent_back(
+async def test_decision_on_the_test_page_redirects_to_the_return_url(
     shop: Shop, answer: str, status: str, redirect: str
 ) -> None:
     intent, url = await page_of(shop)
     async with shop.http.get(url) as shown:
         html = await shown.text()
-    assert all(words in html for words in ("12.34 DKK", "Two coffees", "Authorize test payment", "Fail test payment"))
+    assert all(text in html for text in ("12.34 DKK", "Two coffees", "Authorize test payment", "Fail test payment"))
     async with shop.http.post(url, data={"answer": answer}, allow_redirects=False) as decided:
         assert decided.status == 303
         query = parse_qs(urlsplit(decided.headers["Location"]).query)
@@ -135,7 +135,7 @@ async def test_the_customer_decides_on_the_page_and_is_sent_back(
     }
 
 
-async def test_looking_at_the_page_changes_nothing(shop: Shop) -> None:
+async def test_get_of_the_test_page_changes_nothing(shop: Shop) -> None:
     intent, url = await page_of(shop)
     before = list(shop.kinds)
     for method in ("GET", "HEAD"):
@@ -144,7 +144,7 @@ async def test_looking_at_the_page_changes_nothing(shop: Shop) -> None:
     assert (shop.kinds, (await shop.retrieve(intent)).status) == (before, "requires_action")
 
 
-async def test_a_used_or_expired_link_says_so_and_does_nothing(shop: Shop) -> None:
+async def test_used_or_expired_link_returns_410(shop: Shop) -> None:
     intent, url = await page_of(shop)
     shop.clock.advance(300)
     async with shop.http.post(url, data={"answer": "authorize"}) as late:
@@ -158,7 +158,7 @@ async def test_a_used_or_expired_link_says_so_and_does_nothing(shop: Shop) -> No
         assert (again.status, "cannot be used again" in await again.text()) == (410, True)
 
 
-async def test_the_page_shows_what_merchants_write_as_text(shop: Shop) -> None:
+async def test_test_page_escapes_the_description(shop: Shop) -> None:
     _, url = await page_of(shop, description="<script>alert(1)</script>")
     async with shop.http.get(url) as shown:
         html = await shown.text()
@@ -166,12 +166,12 @@ async def test_the_page_shows_what_merchants_write_as_text(shop: Shop) -> None:
     assert "&lt;script&gt;alert(1)" in html
 
 
-async def test_a_link_nobody_made_is_not_found(shop: Shop) -> None:
+async def test_unknown_link_returns_404(shop: Shop) -> None:
     async with shop.http.get(f"{shop.fake.base}/test/authorize/acct_x/pa_nonce_x") as shown:
         assert shown.status == 404
 
 
-async def test_a_customer_may_be_approved_after_the_link_expired_while_stripe_has_not_noticed(shop: Shop) -> None:
+async def test_approval_is_possible_between_expiry_and_its_delayed_detection(shop: Shop) -> None:
     await shop.control("options", {"expiry_delay": 60})
     intent, url = await page_of(shop)
     shop.clock.advance(330)

@@ -1,4 +1,4 @@
-"""The pretend Telegram as two real clients meet it: python-telegram-bot and aiogram, and a bare HTTP client."""
+"""The fake Telegram with two real clients: python-telegram-bot and aiogram."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ async def aiogram(telegram: FakeTelegram) -> AsyncIterator[AiogramBot]:
 
 
 @pytest.mark.long
-async def test_both_clients_learn_who_they_are(telegram: FakeTelegram, ptb: PtbBot, aiogram: AiogramBot) -> None:
+async def test_get_me_returns_the_bot_to_both_clients(telegram: FakeTelegram, ptb: PtbBot, aiogram: AiogramBot) -> None:
     assert ptb.username == telegram.username
     assert (await aiogram.me()).username == telegram.username
 
 
 @pytest.mark.long
-async def test_a_command_reaches_both_clients_with_its_entity(
+async def test_command_is_received_by_both_clients_with_its_entity(
     telegram: FakeTelegram, ptb: PtbBot, aiogram: AiogramBot
 ) -> None:
     number = telegram.send(telegram.chat_id, telegram.owner_id, "/pay 125 two coffees")
@@ -71,7 +71,7 @@ async def test_a_command_reaches_both_clients_with_its_entity(
         assert [(entity.type, entity.offset, entity.length) for entity in message.entities] == [("bot_command", 0, 4)]
 
 
-async def test_a_waiting_poll_wakes_when_somebody_writes(telegram: FakeTelegram, ptb: PtbBot) -> None:
+async def test_long_poll_returns_when_a_message_is_sent(telegram: FakeTelegram, ptb: PtbBot) -> None:
     poll = asyncio.create_task(ptb.get_updates(timeout=25))
     await telegram.wait_until(lambda t: t.open_polls)
     assert not poll.done()
@@ -79,7 +79,7 @@ async def test_a_waiting_poll_wakes_when_somebody_writes(telegram: FakeTelegram,
     assert [update.message.text for update in await poll if update.message] == ["hello"]
 
 
-async def test_a_poll_ends_with_nothing_when_its_time_is_over(
+async def test_long_poll_returns_nothing_after_its_timeout(
     telegram: FakeTelegram, ptb: PtbBot, clock: FakeClock
 ) -> None:
     poll = asyncio.create_task(ptb.get_updates(timeout=25))
@@ -88,7 +88,7 @@ async def test_a_poll_ends_with_nothing_when_its_time_is_over(
     assert await poll == ()
 
 
-async def test_an_update_comes_until_a_higher_offset_confirms_it(telegram: FakeTelegram, ptb: PtbBot) -> None:
+async def test_update_is_returned_until_a_higher_offset_confirms_it(telegram: FakeTelegram, ptb: PtbBot) -> None:
     telegram.send(telegram.chat_id, telegram.owner_id, "one")
     telegram.send(telegram.chat_id, telegram.owner_id, "two")
     first, second = await ptb.get_updates()
@@ -103,7 +103,9 @@ async def test_an_update_comes_until_a_higher_offset_confirms_it(telegram: FakeT
 
 
 @pytest.mark.long
-async def test_a_second_poller_ends_the_first(telegram: FakeTelegram, ptb: PtbBot, aiogram: AiogramBot) -> None:
+async def test_second_poll_ends_the_first_with_a_conflict(
+    telegram: FakeTelegram, ptb: PtbBot, aiogram: AiogramBot
+) -> None:
     first = asyncio.create_task(ptb.get_updates(timeout=25))
     await telegram.wait_until(lambda t: t.open_polls)
     await aiogram.get_updates()
@@ -111,7 +113,7 @@ async def test_a_second_poller_ends_the_first(telegram: FakeTelegram, ptb: PtbBo
         await first
 
 
-async def test_a_sent_message_stands_in_the_chat_as_it_reads(telegram: FakeTelegram, ptb: PtbBot) -> None:
+async def test_sent_message_is_stored_with_parsed_entities(telegram: FakeTelegram, ptb: PtbBot) -> None:
     sent = await ptb.send_message(
         telegram.chat_id, "<b>125 kr.</b> 🙂 <i>open</i>", parse_mode=ParseMode.HTML, reply_markup=CANCEL
     )
@@ -127,7 +129,7 @@ async def test_a_sent_message_stands_in_the_chat_as_it_reads(telegram: FakeTeleg
     assert entry.params["chat_id"] == telegram.chat_id
 
 
-async def test_an_edit_without_a_keyboard_takes_the_old_one_away(telegram: FakeTelegram, ptb: PtbBot) -> None:
+async def test_edit_without_a_keyboard_removes_it(telegram: FakeTelegram, ptb: PtbBot) -> None:
     sent = await ptb.send_message(telegram.chat_id, "open", reply_markup=CANCEL)
     await ptb.edit_message_text("paid", telegram.chat_id, sent.message_id)
     shown = telegram.state.chats[telegram.chat_id].messages[sent.message_id]
@@ -136,7 +138,7 @@ async def test_an_edit_without_a_keyboard_takes_the_old_one_away(telegram: FakeT
 
 
 @pytest.mark.long
-async def test_the_same_again_is_not_an_edit(telegram: FakeTelegram, ptb: PtbBot, aiogram: AiogramBot) -> None:
+async def test_edit_without_changes_is_rejected(telegram: FakeTelegram, ptb: PtbBot, aiogram: AiogramBot) -> None:
     from aiogram.exceptions import TelegramBadRequest
 
     sent = await ptb.send_message(telegram.chat_id, "open", reply_markup=CANCEL)
@@ -147,7 +149,7 @@ async def test_the_same_again_is_not_an_edit(telegram: FakeTelegram, ptb: PtbBot
         await aiogram.edit_message_text("paid", chat_id=telegram.chat_id, message_id=999)
 
 
-async def test_a_tap_carries_the_message_and_can_be_answered_once_in_time(
+async def test_callback_query_has_the_message_and_cannot_be_answered_after_its_time(
     telegram: FakeTelegram, ptb: PtbBot, clock: FakeClock
 ) -> None:
     sent = await ptb.send_message(telegram.chat_id, "open", reply_markup=CANCEL)
@@ -163,7 +165,9 @@ async def test_a_tap_carries_the_message_and_can_be_answered_once_in_time(
         await ptb.answer_callback_query(number)
 
 
-async def test_a_tap_is_forgotten_long_before_a_message(telegram: FakeTelegram, ptb: PtbBot, clock: FakeClock) -> None:
+async def test_callback_query_update_expires_long_before_a_message_update(
+    telegram: FakeTelegram, ptb: PtbBot, clock: FakeClock
+) -> None:
     sent = await ptb.send_message(telegram.chat_id, "open", reply_markup=CANCEL)
     telegram.press_button(sent.message_id, telegram.owner_id, "c:1")
     telegram.send(telegram.chat_id, telegram.owner_id, "hello")
@@ -173,7 +177,7 @@ async def test_a_tap_is_forgotten_long_before_a_message(telegram: FakeTelegram, 
     assert await ptb.get_updates() == ()
 
 
-async def test_a_stranger_cannot_be_written_to_and_a_wrong_token_is_refused(telegram: FakeTelegram) -> None:
+async def test_send_to_an_unknown_user_and_wrong_token_are_rejected(telegram: FakeTelegram) -> None:
     telegram.send(-77, GUEST, "/help")
     async with PtbBot(telegram.token, base_url=f"{telegram.base}/bot") as bot:
         with pytest.raises(BadRequest, match=r"(?i)chat not found"):
@@ -185,7 +189,7 @@ async def test_a_stranger_cannot_be_written_to_and_a_wrong_token_is_refused(tele
 
 
 @pytest.mark.long
-async def test_a_picture_cannot_become_a_text(telegram: FakeTelegram, ptb: PtbBot, aiogram: AiogramBot) -> None:
+async def test_photo_message_cannot_become_text(telegram: FakeTelegram, ptb: PtbBot, aiogram: AiogramBot) -> None:
     from aiogram.types import BufferedInputFile
 
     png = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR" + (200).to_bytes(4) * 2

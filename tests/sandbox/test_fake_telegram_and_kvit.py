@@ -1,4 +1,4 @@
-"""Kvit's own messenger and intake against the pretend Telegram: each trouble is told in our words."""
+"""Kvit's messenger and polling against the fake Telegram."""
 
 from __future__ import annotations
 
@@ -14,83 +14,85 @@ from handlers.telegram.messenger import Button, DeliveryError, Message
 from storage.database.database import Database
 from storage.job_queue import JobQueue
 from storage.models.payment import ChatTarget
-from tests.support.fake_telegram_client import Talk, opened
+from tests.support.fake_telegram_client import FakeTelegramClient, start_client
 
 GUEST = 4242
 GROUP = -4001
-CARD = Message("<b>125,00 kr.</b> open", ((Button("Cancel", data="c:1"), Button("Copy link", copy="https://a.dk")),))
+MESSAGE = Message("<b>125,00 kr.</b> open", ((Button("Cancel", data="c:1"), Button("Copy link", copy="https://a.dk")),))
 
 
 @pytest.fixture
-async def talk(clock: FakeClock) -> AsyncIterator[Talk]:
-    async with opened(clock) as running:
+async def client(clock: FakeClock) -> AsyncIterator[FakeTelegramClient]:
+    async with start_client(clock) as running:
         yield running
 
 
 @pytest.fixture
-async def request_to(talk: Talk) -> AsyncIterator[AiohttpRequest]:
-    request = AiohttpRequest(talk.fake.token, base=talk.fake.base)
+async def telegram_request(client: FakeTelegramClient) -> AsyncIterator[AiohttpRequest]:
+    request = AiohttpRequest(client.fake.token, base=client.fake.base)
     yield request
     await request.shutdown()
 
 
 @pytest.fixture
-async def messenger(request_to: AiohttpRequest) -> TelegramMessenger:
-    messenger = TelegramMessenger(request_to)
+async def messenger(telegram_request: AiohttpRequest) -> TelegramMessenger:
+    messenger = TelegramMessenger(telegram_request)
     await messenger.get_me()
     return messenger
 
 
-async def failure(messenger: TelegramMessenger, chat_id: int, thread: int | None = None) -> DeliveryError:
-    with pytest.raises(DeliveryError) as failed:
-        await messenger.send(ChatTarget(chat_id, thread), CARD)
-    return failed.value
+async def send_error(messenger: TelegramMessenger, chat_id: int, thread: int | None = None) -> DeliveryError:
+    with pytest.raises(DeliveryError) as error:
+        await messenger.send(ChatTarget(chat_id, thread), MESSAGE)
+    return error.value
 
 
-async def test_a_card_lives_through_edits_and_a_tap(talk: Talk, messenger: TelegramMessenger) -> None:
-    assert messenger.username == talk.fake.username
-    card = await messenger.send(ChatTarget(talk.chat), CARD, reply_to=999)
-    await messenger.edit(ChatTarget(talk.chat), card, CARD)
-    await messenger.edit(ChatTarget(talk.chat), card, Message("<b>125,00 kr.</b> paid"))
-    assert talk.shown(card)["text"] == "125,00 kr. paid"
-    assert "reply_markup" not in talk.shown(card)
-    number = talk.fake.press_button(card, talk.fake.owner_id, "c:1")
+async def test_messenger_sends_edits_and_answers_a_callback(
+    client: FakeTelegramClient, messenger: TelegramMessenger
+) -> None:
+    assert messenger.username == client.fake.username
+    message_id = await messenger.send(ChatTarget(client.chat), MESSAGE, reply_to=999)
+    await messenger.edit(ChatTarget(client.chat), message_id, MESSAGE)
+    await messenger.edit(ChatTarget(client.chat), message_id, Message("<b>125,00 kr.</b> paid"))
+    assert client.message(message_id)["text"] == "125,00 kr. paid"
+    assert "reply_markup" not in client.message(message_id)
+    number = client.fake.press_button(message_id, client.fake.owner_id, "c:1")
     await messenger.answer_callback(number, "Too late")
-    assert (talk.fake.state.callback_queries[number].answer or {})["text"] == "Too late"
+    assert (client.fake.state.callback_queries[number].answer or {})["text"] == "Too late"
 
 
-async def test_what_will_never_arrive_is_told_apart_from_what_has_to_wait(
-    talk: Talk, messenger: TelegramMessenger
+async def test_messenger_distinguishes_permanent_and_temporary_errors(
+    client: FakeTelegramClient, messenger: TelegramMessenger
 ) -> None:
-    talk.fake.send(GUEST, GUEST, "/start")
-    await talk.control("block", {"user_id": GUEST, "blocked": True})
-    assert (await failure(messenger, GUEST)).permanent
-    assert (await failure(messenger, 5)).permanent
-    await talk.control("faults", {"method": "sendMessage", "how": "429", "retry_after": 137})
-    assert (await failure(messenger, talk.chat)).retry_after == 137
-    await talk.control("faults", {"method": "sendMessage", "when": "after", "how": "drop"})
-    assert (await failure(messenger, talk.chat)).outcome_unknown
+    client.fake.send(GUEST, GUEST, "/start")
+    await client.control("block", {"user_id": GUEST, "blocked": True})
+    assert (await send_error(messenger, GUEST)).permanent
+    assert (await send_error(messenger, 5)).permanent
+    await client.control("faults", {"method": "sendMessage", "how": "429", "retry_after": 137})
+    assert (await send_error(messenger, client.chat)).retry_after == 137
+    await client.control("faults", {"method": "sendMessage", "when": "after", "how": "drop"})
+    assert (await send_error(messenger, client.chat)).outcome_unknown
 
 
-async def test_a_group_that_moved_and_a_topic_that_is_gone_are_recognised(
-    talk: Talk, messenger: TelegramMessenger
+async def test_messenger_recognizes_a_migrated_group_and_a_missing_topic(
+    client: FakeTelegramClient, messenger: TelegramMessenger
 ) -> None:
-    talk.fake.send(GROUP, GUEST, "/start")
-    moved = (await talk.control("migrate", {"chat_id": GROUP}))["chat_id"]
-    assert (await failure(messenger, GROUP)).moved_to == moved
-    await talk.control("messages", {"chat_id": moved, "from_id": GUEST, "text": "/start", "message_thread_id": 7})
-    await messenger.send(ChatTarget(moved, 7), CARD)
-    assert (await failure(messenger, moved, 8)).message_gone
+    client.fake.send(GROUP, GUEST, "/start")
+    new_chat = (await client.control("migrate", {"chat_id": GROUP}))["chat_id"]
+    assert (await send_error(messenger, GROUP)).moved_to == new_chat
+    await client.control("messages", {"chat_id": new_chat, "from_id": GUEST, "text": "/start", "message_thread_id": 7})
+    await messenger.send(ChatTarget(new_chat, 7), MESSAGE)
+    assert (await send_error(messenger, new_chat, 8)).message_gone
 
 
-async def test_updates_are_kept_once_though_they_come_twice(
-    talk: Talk, request_to: AiohttpRequest, db: Database, clock: FakeClock
+async def test_polling_stores_a_redelivered_update_once(
+    client: FakeTelegramClient, telegram_request: AiohttpRequest, db: Database, clock: FakeClock
 ) -> None:
-    polling = Polling(request_to, JobQueue(db, "inbox"), clock, long_poll=0)
-    said = await talk.control("messages", {"chat_id": GUEST, "from_id": GUEST, "text": "/pay 125"})
+    polling = Polling(telegram_request, JobQueue(db, "inbox"), clock, long_poll=0)
+    sent = await client.control("messages", {"chat_id": GUEST, "from_id": GUEST, "text": "/pay 125"})
     assert await polling.poll_once() == 1
-    await talk.control("redeliver", {"update_id": said["update_id"]})
+    await client.control("redeliver", {"update_id": sent["update_id"]})
     assert await polling.poll_once() == 0
-    await talk.call("setWebhook", url="http://127.0.0.1:9/telegram/webhook")
+    await client.call("setWebhook", url="http://127.0.0.1:9/telegram/webhook")
     with pytest.raises(WebhookConflict):
         await polling.poll_once()

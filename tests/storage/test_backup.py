@@ -105,6 +105,7 @@ async def test_existing_file_is_never_overwritten(world: Outside) -> None:
     assert (world.folder / "kept.db").read_text() == "precious"
 
 
+@pytest.mark.long
 async def test_backup_without_a_database_or_a_folder_is_refused_and_leaves_nothing(world: Outside) -> None:
     assert await run(world, "backup", "copy.db") == (1, "")
     assert "No backup was made: there is no database kvit.db to be copied.\n" in world.log
@@ -161,6 +162,7 @@ async def test_backup_lets_writes_pass_and_copies_one_snapshot(db: Database, tmp
     assert not list(tmp_path.glob("copy.db-*"))
 
 
+@pytest.mark.long
 async def test_backup_that_is_killed_half_way_leaves_no_file_of_its_name(world: Outside) -> None:
     assert (await run(world, "migrate"))[0] == 0
     db = Database(f"sqlite:///{world.folder}/kvit.db")

@@ -142,6 +142,7 @@ def test_head_is_the_version_of_the_last_step() -> None:
     assert ScriptDirectory.from_config(config).get_heads() == [migrations.HEAD]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_first_migration_killed_at_any_statement_is_repeated_by_the_next_start(tmp_path: Path) -> None:
     path = tmp_path / "kvit.db"
@@ -154,6 +155,7 @@ def test_first_migration_killed_at_any_statement_is_repeated_by_the_next_start(t
     assert asyncio.run(read_file(path, table_names)) == {*metadata.tables, "alembic_version"}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_later_step_killed_at_any_statement_loses_nothing_and_is_repeated(db: Database) -> None:
     await db.write(execute, ADD_SHOP, ADD_CHAT)

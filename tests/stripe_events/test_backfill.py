@@ -126,6 +126,7 @@ async def test_a_sweep_that_stripe_does_not_answer_says_so_and_changes_nothing(w
         await swept(world)
 
 
+@pytest.mark.long
 async def test_a_long_list_is_read_on_from_where_stripe_broke_off(world: World) -> None:
     await paid(world)
     await webhooks(world, "lose")

@@ -1,4 +1,4 @@
-"""The two phones of the demo's page, as tests look at them and tap on them."""
+"""Helpers for the demo page in a browser: the merchant's phone and the customer's phone."""
 
 from __future__ import annotations
 
@@ -17,40 +17,39 @@ PAY = re.compile("^Pay ")
 expect.set_options(timeout=PATIENCE)
 
 
-def last(page: Page) -> Locator:
-    """The newest message of the bot."""
+def last_bot_message(page: Page) -> Locator:
     return page.locator(".message:not(.own)").last
 
 
-def phone(page: Page) -> FrameLocator:
-    """What the customer looks at."""
+def customer_page(page: Page) -> FrameLocator:
+    """The page that is open on the customer's phone."""
     return page.frame_locator("#screen iframe")
 
 
-async def asked(page: Page, words: str = "/pay 125 DKK Coffee") -> Locator:
-    """Write, and return the card that can be paid."""
-    await page.get_by_role("combobox", name="Message").fill(words)
+async def request_payment(page: Page, command: str = "/pay 125 DKK Coffee") -> Locator:
+    """Send a command; returns the payment message."""
+    await page.get_by_role("combobox", name="Message").fill(command)
     await page.get_by_role("button", name="Send").click()
-    return await card_on(page)
+    return await payment_message_on(page)
 
 
-async def offered(page: Page, words: str) -> Locator:
-    """Type `words` after the bot's name in the chat with the customer, and return what is offered there."""
-    await page.get_by_role("combobox", name="Message").fill(f"@KvitDemoBot {words}")
-    offers = page.get_by_role("listbox", name="Offers").get_by_role("option")
-    await expect(offers.first).to_be_visible()
-    return offers
+async def inline_results(page: Page, text: str) -> Locator:
+    """Type `text` after the bot's name in the chat with the customer; returns the inline results."""
+    await page.get_by_role("combobox", name="Message").fill(f"@KvitDemoBot {text}")
+    results = page.get_by_role("listbox", name="Results").get_by_role("option")
+    await expect(results.first).to_be_visible()
+    return results
 
 
-async def card_on(page: Page) -> Locator:
-    """The newest card that can be paid, to be found again whatever becomes of it."""
+async def payment_message_on(page: Page) -> Locator:
+    """The newest message with a Pay button, located by its id, so that it is found after edits too."""
     payable = page.locator(".message", has=page.get_by_role("link", name=PAY)).last
     return page.locator(f'[data-message="{await payable.get_attribute("data-message")}"]')
 
 
-async def call(market: DemoStack, method: str, **params: Any) -> None:
-    """Let the bot say something that it never says by itself."""
-    telegram = market.services.telegram
-    address = f"{telegram.base}/bot{telegram.token}/{method}"
-    async with aiohttp.ClientSession() as http, http.post(address, json=params) as answer:
-        await answer.read()
+async def call_bot_api(stack: DemoStack, method: str, **params: Any) -> None:
+    """Call the Bot API as the bot."""
+    telegram = stack.services.telegram
+    url = f"{telegram.base}/bot{telegram.token}/{method}"
+    async with aiohttp.ClientSession() as http, http.post(url, json=params) as response:
+        await response.read()

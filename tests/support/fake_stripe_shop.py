@@ -1,4 +1,4 @@
-"""A merchant for the tests of the pretend Stripe: the real SDK, a bare HTTP client, and a webhook receiver."""
+"""A shop for the tests of the fake Stripe: the real SDK, a bare HTTP client, and a webhook receiver."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ RETURN_URL = "https://kvit.example/p/token?lang=da"
 
 @dataclass
 class Receiver:
-    """Takes webhooks and checks each signature with Stripe's own code; answers with `status`."""
+    """Receives webhooks, checks each signature with Stripe's library, responds with `status`."""
 
     secret: str
     status: int = 200
     bodies: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
 
-    async def take(self, request: web.Request) -> web.Response:
+    async def receive(self, request: web.Request) -> web.Response:
         body = (await request.read()).decode()
         stripe.WebhookSignature.verify_header(body, request.headers["Stripe-Signature"], self.secret)
         await self.bodies.put(body)
@@ -43,7 +43,7 @@ class Receiver:
 
 @dataclass
 class Shop:
-    """Everything a test touches; `sdk` is the real asynchronous SDK on the pretend Stripe."""
+    """A running fake Stripe and its clients; `sdk` is the real asynchronous SDK."""
 
     fake: FakeStripe
     clock: FakeClock
@@ -87,20 +87,20 @@ class Shop:
         return await self.sdk.v1.payment_intents.retrieve_async(intent, {"expand": ["latest_charge"]})
 
     async def control(self, path: str, body: dict[str, Any] | None = None, *, status: int = 200) -> Any:
-        """POST to a control route; GET where there is no body to send and the route only shows."""
-        async with self.http.post(f"{self.fake.base}/_control/{path}", json=body or {}) as answer:
-            assert answer.status == status, await answer.text()
-            return await answer.json()
+        """The JSON of a POST control route."""
+        async with self.http.post(f"{self.fake.base}/_control/{path}", json=body or {}) as response:
+            assert response.status == status, await response.text()
+            return await response.json()
 
     async def raw(self, method: str, path: str, data: str = "", **headers: str) -> tuple[int, Any, Any]:
-        """One bare request with the right key; headers by name with _ for -. Returns status, JSON and headers."""
-        sent = {"Authorization": f"Bearer {self.fake.key}", "Content-Type": "application/x-www-form-urlencoded"}
-        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        async with self.http.request(method, self.fake.base + path, data=data or None, headers=sent) as answer:
-            return answer.status, await answer.json(), answer.headers
+        """Send one request with the API key; header names have _ for -. Returns status, JSON and headers."""
+        merged = {"Authorization": f"Bearer {self.fake.key}", "Content-Type": "application/x-www-form-urlencoded"}
+        merged |= {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self.http.request(method, self.fake.base + path, data=data or None, headers=merged) as response:
+            return response.status, await response.json(), response.headers
 
     async def subscribe(self, *types: str) -> stripe.WebhookEndpoint:
-        """Ask for webhooks of these types, or of all."""
+        """Create a webhook endpoint for these event types, or for all."""
         params = {"url": self.hook, "enabled_events": list(types) or ["*"], "api_version": "2026-10-28.endive"}
         return await self.sdk.v1.webhook_endpoints.create_async(cast("WebhookEndpointCreateParams", params))
 
@@ -115,13 +115,13 @@ class Shop:
 
 
 @asynccontextmanager
-async def opened(clock: FakeClock, **settings: Any) -> AsyncIterator[Shop]:
-    """The pretend Stripe and its merchant, running; nothing is left when it ends."""
+async def start_shop(clock: FakeClock, **settings: Any) -> AsyncIterator[Shop]:
+    """Run a fake Stripe with a shop while the context is open."""
     fake = FakeStripe(clock, **settings)
     base = await fake.start()
     receiver = Receiver(fake.webhook_secret)
     app = web.Application()
-    app.router.add_post("/hook", receiver.take)
+    app.router.add_post("/hook", receiver.receive)
     runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

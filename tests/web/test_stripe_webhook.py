@@ -20,7 +20,7 @@ from handlers.stripe.events import event_of_job, parse_event
 from storage.database.database import Database
 from storage.job_queue import JobQueue
 from storage.models.job import Done, Job
-from tests.support.fake_stripe_shop import opened
+from tests.support.fake_stripe_shop import start_shop
 from tests.support.web_server import NEW, OLD, app, event, raw, signed
 
 Client = TestClient[web.Request, web.Application]
@@ -237,7 +237,7 @@ async def test_other_methods_are_405(client: Client, method: str) -> None:
 
 
 async def test_events_of_the_fake_stripe_are_stored(client: Client, inbox: JobQueue, clock: FakeClock) -> None:
-    async with opened(clock, webhook_secret=NEW) as shop:
+    async with start_shop(clock, webhook_secret=NEW) as shop:
         shop.hook = str(client.make_url("/stripe/webhook"))
         await shop.subscribe()
         intent = await shop.create(metadata={"kvit_payment": "pay_1", "kvit_ref": "K7F3"})

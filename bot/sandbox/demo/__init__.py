@@ -1,1 +1,1 @@
-"""`python -m bot demo`: the chat page over the fake services, and the tour that plays by itself."""
+"""`python -m bot demo`: the demo page over the fake services, and the tour, which runs without input."""

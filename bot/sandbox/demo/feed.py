@@ -1,4 +1,4 @@
-"""What the demo's page has to know: everything once, then what is new, whichever of the three said or did it."""
+"""The data of the demo page: first a snapshot, then only what changed."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ DEFAULT_COMMANDS = {
     "setup": "which shop this chat belongs to",
     "settings": "the shop's settings",
 }
-"""What the page completes while the bot has set no menu of its own."""
+"""The commands that the page completes until the bot has set a menu."""
 
 
 class Feed:
-    """The view of one page; `news()` says what it was not told yet."""
+    """The data of one open page. Call `snapshot()` once, then `changes()` after every change."""
 
-    def __init__(self, market: DemoStack) -> None:
-        self._stack = market
-        self._traffic = Traffic(market)
+    def __init__(self, stack: DemoStack) -> None:
+        self._stack = stack
+        self._traffic = Traffic(stack)
         self._sent: dict[str, str] = {}
 
     def snapshot(self) -> Json:
-        """Everything, for a page that knows nothing; with `setting`, which never changes."""
+        """Everything, with the constant `config`; callback answers that are older than the page are left out."""
         bot = self._telegram.state.bot
-        setting = {
-            "people": [vars(player) for player in seed_users.USERS],
+        config = {
+            "users": [vars(user) for user in seed_users.USERS],
             "group": {"id": seed_users.GROUP, "title": seed_users.GROUP_TITLE},
             "customer": {"id": seed_users.CUSTOMER.id, "name": seed_users.CUSTOMER.name},
             "bot": {"id": bot["id"], "name": bot["first_name"], "username": bot["username"]},
@@ -57,39 +57,40 @@ class Feed:
             "kvit": self._stack.service.base,
         }
         self._sent = {}
-        self._changed("answers", self._callback_answers())  # what was answered before the page was there is no news
-        return self.changes() | {"setting": setting}
+        self._changed("callback_answers", self._callback_answers())
+        return self.changes() | {"config": config}
 
     def changes(self) -> Json:
-        """The time, and of each kind of thing those that changed; kinds without any are left out."""
-        tried = self._stack.services.stripe.store.attempts.values()
+        """The fake time, and the items that changed since the last call, by kind; kinds without any are left out."""
+        stripe = self._stack.services.stripe
+        latest = [intent_attempts[-1] for intent_attempts in stripe.store.attempts.values()]
         found = {
             "messages": self._changed("messages", self._messages() | inline.inline_messages(self._telegram)),
-            "gone": self._changed("gone", self._deleted()),
-            "answers": self._changed("answers", self._callback_answers()),
-            "offers": self._changed("offers", inline.inline_results(self._telegram)),
-            "attempts": self._changed("attempts", {each[-1].intent: self._attempt(each[-1]) for each in tried}),
-            "payments": self._changed("payments", actions.payments(self._stack.services.stripe)),
+            "deleted": self._changed("deleted", self._deleted()),
+            "callback_answers": self._changed("callback_answers", self._callback_answers()),
+            "inline_results": self._changed("inline_results", inline.inline_results(self._telegram)),
+            "attempts": self._changed("attempts", {attempt.intent: self._attempt(attempt) for attempt in latest}),
+            "payments": self._changed("payments", actions.payments(stripe)),
             "menus": self._changed("menus", self._menus()),
-            "weather": self._changed("weather", {"now": self._faults()}),
-            "talk": self._traffic.new_rows(),
+            "faults": self._changed("faults", {"now": self._faults()}),
+            "traffic": self._traffic.new_rows(),
         }
         now = self._stack.services.clock.now().isoformat()
-        return {"now": now} | {kind: things for kind, things in found.items() if things}
+        return {"now": now} | {kind: items for kind, items in found.items() if items}
 
     @property
     def _telegram(self) -> FakeTelegram:
         return self._stack.services.telegram
 
-    def _changed(self, kind: str, things: dict[str, Json]) -> list[Json]:
-        """Those that were not told in this form before."""
-        fresh = []
-        for name, thing in things.items():
-            told, form = f"{kind}:{name}", json.dumps(thing)
-            if self._sent.get(told) != form:
-                self._sent[told] = form
-                fresh.append(thing)
-        return fresh
+    def _changed(self, kind: str, items: dict[str, Json]) -> list[Json]:
+        """The items that the page does not have in this form."""
+        changed = []
+        for name, item in items.items():
+            key, content = f"{kind}:{name}", json.dumps(item)
+            if self._sent.get(key) != content:
+                self._sent[key] = content
+                changed.append(item)
+        return changed
 
     def _messages(self) -> dict[str, Json]:
         return {
@@ -106,17 +107,16 @@ class Feed:
         }
 
     def _callback_answers(self) -> dict[str, Json]:
-        """What the bot said to a tap: a line for a moment, or one to be closed by hand."""
-        taps = self._telegram.state.callback_queries.values()
+        """The bot's answers to callback queries; `alert` asks for a dialog instead of a notification."""
         return {
-            tap.id: {
-                "id": tap.id,
-                "person": tap.from_id,
-                "text": tap.answer.get("text", ""),
-                "alert": str(tap.answer.get("show_alert", "")).lower() == "true",
+            query.id: {
+                "id": query.id,
+                "user": query.from_id,
+                "text": query.answer.get("text", ""),
+                "alert": str(query.answer.get("show_alert", "")).lower() == "true",
             }
-            for tap in taps
-            if tap.answer is not None
+            for query in self._telegram.state.callback_queries.values()
+            if query.answer is not None
         }
 
     def _attempt(self, attempt: Attempt) -> Json:
@@ -125,47 +125,46 @@ class Feed:
         return {
             "intent": attempt.intent,
             "link": attempts.link_url(stripe.state, attempt),
-            "back": attempt.return_url,
+            "return_url": attempt.return_url,
             "amount": intent["amount"],
             "currency": intent["currency"].upper(),
-            "text": intent["description"],
-            "ends": attempt.expires_at.isoformat(),
+            "description": intent["description"],
+            "expires_at": attempt.expires_at.isoformat(),
             "outcome": attempt.outcome,
         }
 
     def _menus(self) -> dict[str, Json]:
-        """The commands to complete in a private chat and in a group."""
-        return {place: {"place": place, "commands": self._commands(place)} for place in ("private", "group")}
+        return {kind: {"chat_type": kind, "commands": self._commands(kind)} for kind in ("private", "group")}
 
-    def _commands(self, place: str) -> list[Json]:
+    def _commands(self, chat_type: str) -> list[Json]:
         menus = self._telegram.state.menus
-        for scope in (f"all_{place}_chats", "default"):
-            if set_by_bot := menus.get((json.dumps({"type": scope}), "")):
-                return [{"name": command["command"], "about": command["description"]} for command in set_by_bot]
-        return [{"name": name, "about": about} for name, about in DEFAULT_COMMANDS.items()]
+        for scope in (f"all_{chat_type}_chats", "default"):
+            if commands := menus.get((json.dumps({"type": scope}), "")):
+                return [{"name": command["command"], "description": command["description"]} for command in commands]
+        return [{"name": name, "description": description} for name, description in DEFAULT_COMMANDS.items()]
 
     def _faults(self) -> Json:
-        """What was broken on purpose."""
+        """The faults that are switched on."""
         stripe = self._stack.services.stripe
         return {
             "stripe_down": stripe.state.down,
             "telegram_down": self._telegram.state.down,
-            "lose": stripe.webhooks.mode != "deliver",
-            "double": stripe.webhooks.double,
-            "poor": stripe.state.balance.available is not None,
+            "webhooks_lost": stripe.webhooks.mode != "deliver",
+            "webhooks_doubled": stripe.webhooks.double,
+            "balance_empty": stripe.state.balance.available is not None,
         }
 
 
 def _page_message(chat: Chat, message: Json) -> Json:
-    """A message as the page needs it: who, what, in answer to what, with which buttons."""
+    """A message with the fields that the page uses."""
     shown = {name: message[name] for name in MESSAGE_FIELDS if name in message}
     replied = message.get("reply_to_message")
     if replied is not None:
         shown["reply"] = {"id": replied["message_id"], "name": _author(replied), "text": replied.get("text", "")}
     if "reply_markup" in message:
         shown["keyboard"] = message["reply_markup"]["inline_keyboard"]
-    mine = message["message_id"] in chat.bot_message_ids
-    return shown | {"chat": chat.id, "from": message.get("from", {}).get("id"), "name": _author(message), "bot": mine}
+    by_bot = message["message_id"] in chat.bot_message_ids
+    return shown | {"chat": chat.id, "from": message.get("from", {}).get("id"), "name": _author(message), "bot": by_bot}
 
 
 def _author(message: Json) -> str:

@@ -1,4 +1,4 @@
-"""Inline mode on the demo's page: what is offered while somebody types, and what was sent in the customer's chat."""
+"""Inline mode on the demo page: the bot's results, and the messages that were sent from them."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from bot.sandbox.fake_telegram import FakeTelegram
 
 Json = dict[str, Any]
 MAX_QUERIES = 20
-"""Queries whose offers a page may still ask for."""
+"""The page gets the results of this many latest queries."""
 
 
 def inline_results(telegram: FakeTelegram) -> dict[str, Json]:
-    """The answers to what was typed after the bot's name, by the query's id."""
+    """The results of each answered inline query, by the id of the query."""
     latest = list(telegram.state.inline_queries.values())[-MAX_QUERIES:]
     return {
-        query.id: {"id": query.id, "results": [_result(each) for each in query.answer["results"]]}
+        query.id: {"id": query.id, "results": [_result(result) for result in query.answer["results"]]}
         for query in latest
         if query.answer is not None
     }
 
 
 def _result(result: Json) -> Json:
-    return {"id": result["id"], "title": result["title"], "about": result.get("description", "")}
+    return {"id": result["id"], "title": result["title"], "description": result.get("description", "")}
 
 
 def inline_messages(telegram: FakeTelegram) -> dict[str, Json]:
-    """The messages that were sent by way of the bot; each stands in its sender's chat with the customer."""
+    """The messages that were sent in inline mode, by id; each is in the chat of its sender with the customer."""
     return {
         number: {
             "message_id": number,
             "inline": True,
-            "chat": f"to{message['from']['id']}",
+            "chat": f"customer-{message['from']['id']}",
             "from": message["from"]["id"],
             "name": message["from"]["first_name"],
             "bot": True,

@@ -1,4 +1,4 @@
-"""The demo: both sides of a sale on one page, with the real service between a pretend Stripe and a pretend Telegram."""
+"""`python -m bot demo`: the demo page for merchant and customer, over the real service and the fake services."""
 
 from __future__ import annotations
 
@@ -22,33 +22,34 @@ MAX_PORT = 65535
 
 
 async def serve_demo(port: int = 8080) -> None:
-    """Serve the page until SIGINT or SIGTERM, on `port` or the next free one (0: any free one).
+    """Serve the page until SIGINT or SIGTERM, on `port` or the next free one (0: any free port).
 
     Raises:
-        SandboxRefused, CannotStart: it cannot be played here, and why.
+        SandboxStartError: a live key is in the environment, or the port cannot be used.
+        StartupError: the service cannot start.
     """
     stack.reject_live_key(os.environ)
     logging_setup.configure(level="warning")
-    with shutdown_event() as told:
+    with shutdown_event() as shutdown:
         async with start_demo(port) as (origin, _):
-            click.echo(f"Kvit's demo is open: {origin}/  (Ctrl-C closes it; no account, no money, nothing is kept)")
-            await told.wait()
+            click.echo(f"The Kvit demo runs at {origin}/  (Ctrl-C stops it; no account, no real money, no data kept)")
+            await shutdown.wait()
 
 
 @asynccontextmanager
 async def start_demo(port: int, *, unthrottled: bool = False) -> AsyncIterator[tuple[str, DemoStack]]:
-    """The page's origin and all that is behind it, for as long as the context lasts."""
-    with _bind_socket(port) as door:
-        origin = f"http://{HOST}:{door.getsockname()[1]}"
+    """Run the page and its stack while the context is open; yields the page's origin and the stack."""
+    with _bind_socket(port) as listener:
+        origin = f"http://{HOST}:{listener.getsockname()[1]}"
         async with (
-            stack.start_stack(framed_by=origin, unthrottled=unthrottled) as behind,
-            site.serve_site(behind, door, origin),
+            stack.start_stack(framed_by=origin, unthrottled=unthrottled) as running,
+            site.serve_site(running, listener, origin),
         ):
-            yield origin, behind
+            yield origin, running
 
 
 def _bind_socket(port: int) -> socket.socket:
-    """A socket bound to the first free port from `port` on, or to any if many in a row are taken."""
+    """Bind the first free port from `port` on; after `MAX_PORT_ATTEMPTS` taken ones, any free port."""
     for number in range(port, min(port + MAX_PORT_ATTEMPTS, MAX_PORT + 1) if port else 0):
         try:
             return socket.create_server((HOST, number))

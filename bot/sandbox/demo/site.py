@@ -1,4 +1,4 @@
-"""The demo's own web server: one page, one stream of news for it, and the hand that reaches the control routes."""
+"""The web server of the demo: the page, its event stream, and a proxy to the control routes of the fakes."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from handlers.web.templating import hash_source
 
 STATIC = Path(__file__).parent / "static"
 SCRIPTS = ("page.js", "chat.js", "controls.js")
-"""One script in three parts, which share their names."""
+"""One script in three files; they share one scope."""
 
 KEEPALIVE_INTERVAL = 15
-"""After so long without news the stream says that it still lives, so that a dead one is noticed."""
+"""Seconds without a change after which the stream sends a comment, so that a broken connection is noticed."""
 
 
 class DemoSite:
-    """`origin` is the page's own, like http://127.0.0.1:8080; it alone may use the rest."""
+    """The routes of the demo. Only pages of `origin` (http://127.0.0.1:8080) may use them."""
 
-    def __init__(self, market: DemoStack, http: aiohttp.ClientSession, origin: str) -> None:
-        self._stack = market
+    def __init__(self, stack: DemoStack, http: aiohttp.ClientSession, origin: str) -> None:
+        self._stack = stack
         self._http = http
         self._origin = origin
         self._stopping = asyncio.Event()
-        self._html, self._headers = _build_page(market)
+        self._html, self._headers = _build_page(stack)
 
     def app(self) -> web.Application:
         app = web.Application(middlewares=[self._require_own_origin])
@@ -42,13 +42,13 @@ class DemoSite:
                 web.get("/", self._serve_page),
                 web.get("/feed", self._serve_feed),
                 web.get("/files/{id}", self._serve_file),
-                web.post("/do/{vendor:stripe|telegram}/{act:.+}", self._serve_control),
+                web.post("/control/{service:stripe|telegram}/{path:.+}", self._serve_control),
             ]
         )
         return app
 
     def stop(self) -> None:
-        """Let every stream end."""
+        """End every stream."""
         self._stopping.set()
         self._stack.services.changes.notify()
 
@@ -56,53 +56,52 @@ class DemoSite:
         return web.Response(text=self._html, content_type="text/html", headers=self._headers)
 
     async def _serve_feed(self, request: web.Request) -> web.StreamResponse:
-        """Server-sent events: the first one is everything, each further one what is new."""
+        """Server-sent events: first a snapshot, then the changes."""
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         await response.prepare(request)
-        with suppress(ConnectionError):  # whoever closes the page just goes
+        with suppress(ConnectionError):  # the page was closed
             await self._stream_changes(response)
         return response
 
-    async def _stream_changes(self, page: web.StreamResponse) -> None:
-        changes, feed = self._stack.services.changes, Feed(self._stack)
-        seen, news = changes.count, feed.snapshot()
+    async def _stream_changes(self, response: web.StreamResponse) -> None:
+        notifier, feed = self._stack.services.changes, Feed(self._stack)
+        count, data = notifier.count, feed.snapshot()
         while not self._stopping.is_set():
-            await page.write(f"data: {json.dumps(news)}\n\n".encode())
+            await response.write(f"data: {json.dumps(data)}\n\n".encode())
             try:
                 async with asyncio.timeout(KEEPALIVE_INTERVAL):
-                    seen = await changes.wait_after(seen)
+                    count = await notifier.wait_after(count)
             except TimeoutError:
-                await page.write(b": still here\n\n")
-            news = feed.changes()
+                await response.write(b": keepalive\n\n")
+            data = feed.changes()
 
     async def _serve_file(self, request: web.Request) -> web.Response:
         return await self._forward("GET", "telegram", f"files/{request.match_info['id']}", b"")
 
     async def _serve_control(self, request: web.Request) -> web.Response:
-        """Pass an act on to the control routes of a pretend service."""
-        return await self._forward(
-            "POST", request.match_info["vendor"], request.match_info["act"], await request.read()
-        )
+        """Forward a request of the page to a control route of a fake."""
+        service, path = request.match_info["service"], request.match_info["path"]
+        return await self._forward("POST", service, path, await request.read())
 
-    async def _forward(self, method: str, vendor: str, what: str, body: bytes) -> web.Response:
-        vendors = self._stack.services
-        base = vendors.stripe.base if vendor == "stripe" else vendors.telegram.base
-        async with self._http.request(method, f"{base}/_control/{what}", data=body) as answer:
-            return web.Response(status=answer.status, body=await answer.read(), content_type=answer.content_type)
+    async def _forward(self, method: str, service: str, path: str, body: bytes) -> web.Response:
+        services = self._stack.services
+        base = services.stripe.base if service == "stripe" else services.telegram.base
+        async with self._http.request(method, f"{base}/_control/{path}", data=body) as response:
+            return web.Response(status=response.status, body=await response.read(), content_type=response.content_type)
 
     @web.middleware
     async def _require_own_origin(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Turn away other names of this machine, and other sites that reach for it through the browser."""
+        """Reject requests that another site sends through the browser; redirect other host names to the origin."""
         if request.host != self._origin.removeprefix("http://"):
             raise web.HTTPFound(self._origin + "/")
         if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none") and request.path != "/":
-            raise web.HTTPForbidden(text="only the demo's own page may do that\n")
+            raise web.HTTPForbidden(text="only the demo page may send this request\n")
         return await handler(request)
 
 
 @asynccontextmanager
 async def serve_site(stack: DemoStack, listener: socket.socket, origin: str) -> AsyncIterator[None]:
-    """Serve the page at `door`, a bound socket, for as long as the context lasts."""
+    """Serve the page on `listener`, a bound socket, while the context is open."""
     async with aiohttp.ClientSession() as http:
         site = DemoSite(stack, http, origin)
         runner = web.AppRunner(site.app(), shutdown_timeout=1, access_log=None)
@@ -115,14 +114,14 @@ async def serve_site(stack: DemoStack, listener: socket.socket, origin: str) -> 
             await runner.cleanup()
 
 
-def _build_page(market: DemoStack) -> tuple[str, dict[str, str]]:
-    """The page with everything in it, and the policy that allows exactly that."""
+def _build_page(stack: DemoStack) -> tuple[str, dict[str, str]]:
+    """The page with inline style and script, and its headers; the policy allows exactly these by their hashes."""
     style = (STATIC / "page.css").read_text("utf-8")
     script = "".join((STATIC / name).read_text("utf-8") for name in SCRIPTS)
     page = (STATIC / "page.html").read_text("utf-8").replace("/*style*/", style).replace("/*script*/", script)
     policy = (
         f"default-src 'none'; style-src {hash_source(style)}; script-src {hash_source(script)}; connect-src 'self'; "
-        f"img-src 'self' data:; frame-src {market.services.stripe.base} {market.service.base}; base-uri 'none'; "
+        f"img-src 'self' data:; frame-src {stack.services.stripe.base} {stack.service.base}; base-uri 'none'; "
         "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
     )
     headers = {

@@ -1,4 +1,4 @@
-"""The tour's hands and eyes: acts as people do, over HTTP, and waits until the chat shows what it has to show."""
+"""The steps of the tour: act as the owner and the customer over HTTP, and wait for the expected chat messages."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from bot.sandbox.fake_telegram import FakeTelegram
 Json = dict[str, Any]
 T = TypeVar("T")
 MAX_CHAT_LINES = 14
+"""Lines of the chat that a failed step prints."""
 
 
 class StepFailed(Exception):
-    """A step of the tour did not come out; the text says what was expected and what there is instead."""
+    """A step failed; the text gives the expectation and the end of the chat."""
 
 
 @dataclass(frozen=True)
 class BotMessage:
-    """A message of the bot as it stands at the moment."""
+    """A message of the bot, as Telegram has it now."""
 
     message: Json
 
@@ -34,163 +35,170 @@ class BotMessage:
         return int(self.message["message_id"])
 
     @property
+    def text(self) -> str:
+        return str(self.message["text"])
+
+    @property
     def reference(self) -> str:
-        """The payment's, as it stands on the card."""
-        found = re.search(r"#\w+", self.message["text"])
+        """The payment's reference, like #K7F3."""
+        found = re.search(r"#\w+", self.text)
         return found[0] if found else "#?"
 
     @property
     def link(self) -> str:
-        """Where the button to pay leads; empty without one."""
+        """The URL of the Pay or Reserve button; empty without one."""
         return str((self.button("Pay") or self.button("Reserve") or {}).get("url", ""))
 
     def has_word(self, word: str) -> bool:
-        """Whether `word` stands in the first line, however it is written."""
-        return re.search(rf"\b{word}\b", self.message["text"].partition("\n")[0], re.IGNORECASE) is not None
+        """Whether the first line has `word`, in upper or lower case."""
+        return re.search(rf"\b{word}\b", self.text.partition("\n")[0], re.IGNORECASE) is not None
 
     def button(self, label: str) -> Json | None:
-        """The first button whose label begins like this."""
+        """The first button whose label starts with `label`."""
         return next((button for text, button in buttons(self.message).items() if text.startswith(label)), None)
 
 
 class TourClient:
-    """One run of the tour; `steps` counts what came out right. The owner writes in her private chat."""
+    """One run of the tour. The owner writes in the private chat with the bot; `steps` counts the completed steps."""
 
-    def __init__(self, market: DemoStack, http: aiohttp.ClientSession, say: WriteLine, patience: float) -> None:
-        """`patience` is the real seconds after which a step has failed; it may change between steps."""
+    def __init__(
+        self, stack: DemoStack, http: aiohttp.ClientSession, write_line: WriteLine, step_timeout: float
+    ) -> None:
+        """A step fails after `step_timeout` real seconds; a test may change it between steps."""
         self.steps = 0
-        self.step_timeout = patience
-        self._stack = market
+        self.step_timeout = step_timeout
+        self._stack = stack
         self._http = http
-        self._printer = TranscriptPrinter(self._telegram, say)
+        self._printer = TranscriptPrinter(self._telegram, write_line)
         self._owner = seed_users.OWNER.id
 
     @property
     def _telegram(self) -> FakeTelegram:
         return self._stack.services.telegram
 
-    async def request_payment(self, words: str) -> BotMessage:
-        """Step: the owner asks for money and gets a card that can be paid and shared."""
-        said = await self.send(words)
+    async def request_payment(self, text: str) -> BotMessage:
+        """Step: the owner sends the command and gets a payment message with Pay, Copy link and Share."""
+        command = await self.send(text)
         return await self.wait_for(
-            "a card that can be paid", lambda: _first(self._bot_messages_after(said), _is_payable)
+            "a payment message with Pay, Copy link and Share",
+            lambda: _first(self._bot_messages_after(command), _is_payable),
         )
 
-    async def send(self, words: str, *, reply_to: BotMessage | None = None) -> int:
-        """Let the owner write, and return the message's id."""
-        body = {"chat_id": self._owner, "from_id": self._owner, "text": words}
+    async def send(self, text: str, *, reply_to: BotMessage | None = None) -> int:
+        """Send a message as the owner; returns its id."""
+        body = {"chat_id": self._owner, "from_id": self._owner, "text": text}
         if reply_to is not None:
             body["reply_to_message_id"] = reply_to.id
         return int((await self._control(self._telegram.base, "messages", body))["message_id"])
 
-    async def press_button(self, card: BotMessage, label: str) -> None:
-        """Step: the owner taps a button, and the tap is answered."""
-        button = self._current(card).button(label)
+    async def press_button(self, message: BotMessage, label: str) -> None:
+        """Step: the owner presses a button, and the bot answers the callback query."""
+        button = self._current(message).button(label)
         if button is None or "callback_data" not in button:
-            raise self._step_failed(f"a button {label!r} to tap on the card")
-        self._printer.print_action(seed_users.OWNER.name, f"taps {label}")
-        body = {"message_id": card.id, "from_id": self._owner, "data": button["callback_data"]}
+            raise self._step_failed(f"a button {label!r} under the message")
+        self._printer.print_action(seed_users.OWNER.name, f"presses {label}")
+        body = {"message_id": message.id, "from_id": self._owner, "data": button["callback_data"]}
         query = (await self._control(self._telegram.base, "taps", body))["callback_query_id"]
         await self.wait_for(
-            f"an answer to the tap on {label!r}", lambda: self._telegram.state.callback_queries[query].answer
+            f"an answer to the button {label!r}", lambda: self._telegram.state.callback_queries[query].answer
         )
 
-    async def expect_message(self, card: BotMessage, word: str, *, button: str = "") -> BotMessage:
-        """Step: the card itself says `word` in its first line and, if one is named, has such a button."""
+    async def expect_message(self, message: BotMessage, word: str, *, button: str = "") -> BotMessage:
+        """Step: the message has `word` in its first line and, if a label is given, this button."""
 
-        def found() -> BotMessage | None:
-            now = self._current(card)
-            return now if now.has_word(word) and (not button or now.button(button)) else None
+        def matching() -> BotMessage | None:
+            current = self._current(message)
+            return current if current.has_word(word) and (not button or current.button(button)) else None
 
-        return await self.wait_for(f"a card that says {word!r}" + (f" with {button!r} on it" if button else ""), found)
+        expected = f"a message with {word!r} in its first line" + (f" and the button {button!r}" if button else "")
+        return await self.wait_for(expected, matching)
 
-    async def expect_reply(self, card: BotMessage, *words: str) -> BotMessage:
-        """Step: a reply to the card says all of these words."""
+    async def expect_reply(self, message: BotMessage, *words: str) -> BotMessage:
+        """Step: a reply to the message has all of `words`, in upper or lower case."""
 
-        def fits(message: BotMessage) -> bool:
-            replied = message.message.get("reply_to_message", {}).get("message_id")
-            return replied == card.id and all(word.lower() in message.message["text"].lower() for word in words)
+        def matches(reply: BotMessage) -> bool:
+            replied = reply.message.get("reply_to_message", {}).get("message_id")
+            return replied == message.id and all(word.lower() in reply.text.lower() for word in words)
 
-        return await self.wait_for(f"a reply to the card with {' and '.join(words)!r}", lambda: self._newest(fits))
+        return await self.wait_for(
+            f"a reply to the message with {' and '.join(words)!r}",
+            lambda: _first(self._bot_messages_after(0)[::-1], matches),
+        )
 
-    async def expect_answer(self, said: int, *words: str) -> BotMessage:
-        """Step: after the message `said` the bot writes something with all of these words."""
+    async def expect_answer(self, command: int, *words: str) -> BotMessage:
+        """Step: a message of the bot after the message `command` has all of `words`."""
+        return await self.wait_for(
+            f"an answer with {' and '.join(words)!r}",
+            lambda: _first(
+                self._bot_messages_after(command), lambda message: all(word in message.text for word in words)
+            ),
+        )
 
-        def found() -> BotMessage | None:
-            return _first(
-                self._bot_messages_after(said), lambda card: all(word in card.message["text"] for word in words)
-            )
+    async def approve(self, payment_message: BotMessage) -> None:
+        """Step: the customer opens the link, approves, and returns to Kvit's page."""
+        await self._decide_in_wallet(payment_message, "authorize", "approves in MobilePay")
 
-        return await self.wait_for(f"an answer with {' and '.join(words)!r}", found)
-
-    async def approve(self, card: BotMessage) -> None:
-        """Step: the customer opens the link on the card, approves, and lands on Kvit's page."""
-        await self._decide_in_wallet(card, "authorize", "approves in MobilePay")
-
-    async def decline(self, card: BotMessage) -> None:
-        """Step: the customer opens the link on the card, declines, and lands on Kvit's page."""
-        await self._decide_in_wallet(card, "fail", "declines in MobilePay")
+    async def decline(self, payment_message: BotMessage) -> None:
+        """Step: the customer opens the link, declines, and returns to Kvit's page."""
+        await self._decide_in_wallet(payment_message, "fail", "declines in MobilePay")
 
     async def advance_minutes(self, minutes: int) -> None:
-        """Move the pretend time on, for everybody at once."""
-        self._printer.print_action("", f"{minutes} minutes go by")
+        """Move the fake clock forward, for Stripe, Telegram and Kvit."""
+        self._printer.print_action("", f"{minutes} minutes pass")
         await self._control(self._stack.services.stripe.base, "clock", {"advance": minutes * 60})
 
-    async def wait_for(self, what: str, found: Callable[[], T | None]) -> T:
-        """Step: wait until `found` says something; raises StepFailed if it never does."""
+    async def wait_for(self, expected: str, find: Callable[[], T | None]) -> T:
+        """Step: wait until `find` returns a value; raises StepFailed after `step_timeout`."""
 
-        def look(_: FakeTelegram) -> T | None:
+        def print_and_find(_: FakeTelegram) -> T | None:
             self._printer.print_new()
-            return found()
+            return find()
 
         try:
-            seen = await self._telegram.wait_until(look, self.step_timeout)
+            found = await self._telegram.wait_until(print_and_find, self.step_timeout)
         except TimeoutError:
-            raise self._step_failed(what) from None
+            raise self._step_failed(expected) from None
         self.steps += 1
-        return seen
+        return found
 
-    async def _decide_in_wallet(self, card: BotMessage, answer: str, words: str) -> None:
-        link = self._current(card).link
+    async def _decide_in_wallet(self, payment_message: BotMessage, decision: str, description: str) -> None:
+        link = self._current(payment_message).link
         if not link:
-            raise self._step_failed("a button to pay with on the card")
-        self._printer.print_action(seed_users.CUSTOMER.name, f"opens the link and {words}")
-        await self.submit_decision(link, answer)
+            raise self._step_failed("a Pay button under the message")
+        self._printer.print_action(seed_users.CUSTOMER.name, f"opens the link and {description}")
+        await self.submit_decision(link, decision)
 
-    async def submit_decision(self, link: str, answer: str) -> None:
-        """Step: the wallet's page is there, takes the answer, and leads to Kvit's own page."""
+    async def submit_decision(self, link: str, decision: str) -> None:
+        """Step: the page at `link` opens, the wallet takes the decision, and the customer returns to Kvit's page."""
         async with self._http.get(link) as page:
-            seen = page.status
-        if link.startswith(self._stack.service.base):  # the page, which leads to the wallet
+            first_status = page.status
+        if link.startswith(self._stack.service.base):  # Kvit's page redirects to the wallet
             async with self._http.post(link) as page:
                 link = str(page.url)
-        async with self._http.post(link, data={"answer": answer}) as page:
-            landed = str(page.url).startswith(self._stack.service.base) and page.status == 200
-        if seen != 200 or not landed:
+        async with self._http.post(link, data={"answer": decision}) as page:
+            returned = str(page.url).startswith(self._stack.service.base) and page.status == 200
+        if first_status != 200 or not returned:
             raise self._step_failed(
-                f"the wallet's page, then Kvit's own; there was {seen}, then {page.status} {page.url}"
+                f"the wallet's page, then Kvit's page; got {first_status}, then {page.status} {page.url}"
             )
         self.steps += 1
 
-    async def _control(self, base: str, what: str, body: Json) -> Json:
-        async with self._http.post(f"{base}/_control/{what}", json=body) as answer:
-            said: Json = await answer.json()
-        if answer.status != 200:
-            raise self._step_failed(f"the pretend world to take {what}, which says: {said.get('error')}")
-        return said
+    async def _control(self, base: str, path: str, body: Json) -> Json:
+        async with self._http.post(f"{base}/_control/{path}", json=body) as response:
+            result: Json = await response.json()
+        if response.status != 200:
+            raise self._step_failed(f"the control route {path} to succeed; it fails with: {result.get('error')}")
+        return result
 
     def _messages(self) -> list[Json]:
         return list(self._telegram.state.chats[self._owner].messages.values())
 
-    def _current(self, card: BotMessage) -> BotMessage:
-        return BotMessage(self._telegram.state.chats[self._owner].messages.get(card.id, card.message))
+    def _current(self, message: BotMessage) -> BotMessage:
+        return BotMessage(self._telegram.state.chats[self._owner].messages.get(message.id, message.message))
 
     def _bot_messages_after(self, message_id: int) -> list[BotMessage]:
-        mine = self._telegram.state.chats[self._owner].bot_message_ids
-        return [BotMessage(m) for m in self._messages() if m["message_id"] in mine and m["message_id"] > message_id]
-
-    def _newest(self, fits: Callable[[BotMessage], bool]) -> BotMessage | None:
-        return _first(self._bot_messages_after(0)[::-1], fits)
+        own = self._telegram.state.chats[self._owner].bot_message_ids
+        return [BotMessage(m) for m in self._messages() if m["message_id"] in own and m["message_id"] > message_id]
 
     def _step_failed(self, expected: str) -> StepFailed:
         self._printer.print_new()
@@ -198,18 +206,18 @@ class TourClient:
         return StepFailed("\n".join([f"expected: {expected}", "the chat ends with:", *lines[-MAX_CHAT_LINES:]]))
 
 
-def _is_payable(card: BotMessage) -> bool:
-    copy, share = card.button("Copy link"), card.button("Share")
-    return bool(card.link and copy and "copy_text" in copy and share and "url" in share)
+def _is_payable(message: BotMessage) -> bool:
+    copy, share = message.button("Copy link"), message.button("Share")
+    return bool(message.link and copy and "copy_text" in copy and share and "url" in share)
 
 
-def _first(cards: list[BotMessage], fits: Callable[[BotMessage], bool]) -> BotMessage | None:
-    return next((card for card in cards if fits(card)), None)
+def _first(messages: list[BotMessage], matches: Callable[[BotMessage], bool]) -> BotMessage | None:
+    return next((message for message in messages if matches(message)), None)
 
 
 def _chat_lines(message: Json) -> list[str]:
-    who = message.get("from", {}).get("first_name", "?")
+    author = message.get("from", {}).get("first_name", "?")
     labels = "".join(f" [{label}]" for label in buttons(message))
-    return [f"  | {who}: {line}" for line in str(message.get("text", "(a file)")).splitlines()] + (
+    return [f"  | {author}: {line}" for line in str(message.get("text", "(a file)")).splitlines()] + (
         [f"  |  {labels}"] if labels else []
     )

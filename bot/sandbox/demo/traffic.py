@@ -1,4 +1,4 @@
-"""What Stripe, Kvit and Telegram say to each other, one row for each thing said, for the strip beside the phones."""
+"""The calls between Stripe, Kvit and Telegram, as rows of the demo page's traffic list."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from bot.sandbox.fake_telegram import TranscriptEntry
 
 Json = dict[str, Any]
 MAX_DETAILS = 3000
-"""Characters of a row's details; what is longer is cut."""
+"""Characters of a row's details; the rest is cut off."""
 
 STRIPE_ID = re.compile(r"\b(?:pi|ch|re|pm|evt|we)_\w+")
-"""One of Stripe's ids in a path, which says nothing in a narrow column."""
+"""A Stripe id in a path; rows show `…` instead, because the column is narrow."""
 
 MAX_ROWS = 150
-"""Rows that a page gets of what was said before it was there."""
+"""Rows that a page gets at once; older ones are left out."""
 
 
 class Traffic:
-    """Reads three records side by side, each from where it stopped the last time."""
+    """Reads Telegram's transcript, Stripe's requests and Stripe's webhooks, each from the last position."""
 
-    def __init__(self, market: DemoStack) -> None:
-        self._stripe = market.services.stripe
-        self._telegram = market.services.telegram
+    def __init__(self, stack: DemoStack) -> None:
+        self._stripe = stack.services.stripe
+        self._telegram = stack.services.telegram
         self._entries = self._requests = self._deliveries = 0
         self._pending: list[int] = []
 
     def new_rows(self) -> list[Json]:
-        """What was said since, oldest first; a request comes again once it is answered."""
+        """The rows since the last call, oldest first. A request appears once it has a response."""
         rows = [*self._telegram_rows(), *self._stripe_rows(), *self._webhook_rows()]
         return sorted(rows, key=lambda row: str(row["at"]))[-MAX_ROWS:]
 
@@ -56,9 +56,9 @@ class Traffic:
 
     def _webhook_row(self, number: int, delivery: Delivery) -> Json:
         event = self._stripe.store.events[delivery.event]
-        said = "no answer" if delivery.status is None else str(delivery.status)
-        row = {"id": f"w{number}", "at": delivery.at.isoformat(), "way": "Stripe → Kvit", "what": event["type"]}
-        return row | {"said": said, "well": said == "200", "more": _details(event["data"]["object"])}
+        result = "no response" if delivery.status is None else str(delivery.status)
+        row = {"id": f"w{number}", "at": delivery.at.isoformat(), "direction": "Stripe → Kvit", "call": event["type"]}
+        return row | {"result": result, "ok": result == "200", "details": _details(event["data"]["object"])}
 
 
 def _is_pending(request: RequestRecord) -> bool:
@@ -66,23 +66,23 @@ def _is_pending(request: RequestRecord) -> bool:
 
 
 def _telegram_row(number: int, entry: TranscriptEntry) -> Json:
-    out = entry.direction == "out"
-    refused = isinstance(entry.result, dict) and entry.result.get("ok") is False
-    said = entry.fault or (str(entry.result["error_code"]) if refused else "ok")
-    way = "Kvit → Telegram" if out else "Telegram → Kvit"
-    row = {"id": f"t{number}", "at": entry.at.isoformat(), "way": way, "what": entry.method}
-    more = {"params": entry.params, "result": entry.result}
-    return row | {"said": said if out else "", "well": said == "ok", "more": _details(more)}
+    is_call = entry.direction == "out"
+    is_error = isinstance(entry.result, dict) and entry.result.get("ok") is False
+    result = entry.fault or (str(entry.result["error_code"]) if is_error else "ok")
+    direction = "Kvit → Telegram" if is_call else "Telegram → Kvit"
+    row = {"id": f"t{number}", "at": entry.at.isoformat(), "direction": direction, "call": entry.method}
+    details = _details({"params": entry.params, "result": entry.result})
+    return row | {"result": result if is_call else "", "ok": result == "ok", "details": details}
 
 
 def _stripe_row(number: int, request: RequestRecord) -> Json:
-    said = request.fault or str(request.status)
-    what = f"{request.method} {STRIPE_ID.sub('…', request.path)}"
-    row = {"id": f"s{number}", "at": request.at.isoformat(), "way": "Kvit → Stripe", "what": what}
-    return row | {"said": said, "well": said == "200", "more": _details(to_json(asdict(request)))}
+    result = request.fault or str(request.status)
+    call = f"{request.method} {STRIPE_ID.sub('…', request.path)}"
+    row = {"id": f"s{number}", "at": request.at.isoformat(), "direction": "Kvit → Stripe", "call": call}
+    return row | {"result": result, "ok": result == "200", "details": _details(to_json(asdict(request)))}
 
 
-def _details(thing: Any) -> str:
-    """As JSON that a person can read."""
-    text = json.dumps(thing, indent=1, ensure_ascii=False)
+def _details(value: Any) -> str:
+    """The value as indented JSON."""
+    text = json.dumps(value, indent=1, ensure_ascii=False)
     return text if len(text) <= MAX_DETAILS else text[:MAX_DETAILS] + " …"

@@ -1,4 +1,4 @@
-"""Tells what happens in the chats of the pretend Telegram, line by line, as somebody would who looks over shoulders."""
+"""Prints the chats of the fake Telegram line by line, as a person reads them."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ EDIT_METHODS = ("editMessageText", "editMessageCaption", "editMessageMedia", "ed
 
 
 class TranscriptPrinter:
-    """Each entry of the transcript is told once; `say` gets the lines."""
+    """Prints each entry of the transcript once, by `write_line`."""
 
-    def __init__(self, telegram: FakeTelegram, say: WriteLine) -> None:
+    def __init__(self, telegram: FakeTelegram, write_line: WriteLine) -> None:
         self._telegram = telegram
-        self._write_line = say
+        self._write_line = write_line
         self._printed = 0
 
     def print_new(self) -> None:
-        """Tell what has happened since the last time."""
+        """Print the entries since the last call."""
         for entry in self._telegram.transcript[self._printed :]:
             for line in self._lines(entry):
                 self._write_line(line)
         self._printed = len(self._telegram.transcript)
 
-    def print_action(self, who: str, what: str) -> None:
-        """Tell something that no transcript knows of, after all that happened before it."""
+    def print_action(self, name: str, action: str) -> None:
+        """Print something that the transcript does not have, after the entries so far."""
         self.print_new()
-        self._write_line(_format_line(who, f"({what})"))
+        self._write_line(_format_line(name, f"({action})"))
 
     def _lines(self, entry: TranscriptEntry) -> Iterator[str]:
         if entry.direction == "in":
@@ -43,17 +43,16 @@ class TranscriptPrinter:
         elif entry.fault or not _succeeded(entry):
             yield _format_line(self._bot, f"({entry.method} fails: {entry.fault or entry.result['description']})")
         elif entry.method in SEND_METHODS:
-            yield from self._message(entry.result, "in reply" if "reply_to_message" in entry.result else "")
+            yield from self._message(entry.result, "reply" if "reply_to_message" in entry.result else "")
         elif entry.method in EDIT_METHODS and isinstance(entry.result, dict):
             yield from self._message(entry.result, "edited")
         elif entry.method == "answerCallbackQuery" and entry.params.get("text"):
-            yield _format_line(self._bot, f"(for a moment) {entry.params['text']}")
+            yield _format_line(self._bot, f"(notification) {entry.params['text']}")
 
-    def _message(self, message: Json, how: str) -> Iterator[str]:
-        """A message of the bot: its text, and its buttons in one line."""
-        words = message.get("text") or message.get("caption") or "(a file)"
-        ahead = f"({how}) " if how else ""
-        yield _format_line(self._bot, ahead + words)
+    def _message(self, message: Json, note: str) -> Iterator[str]:
+        """The text of a message, then its buttons in one line."""
+        text = message.get("text") or message.get("caption") or "(a file)"
+        yield _format_line(self._bot, (f"({note}) " if note else "") + text)
         if labels := buttons(message):
             yield _format_line("", "  ".join(f"[{label}]" for label in labels))
 
@@ -66,7 +65,7 @@ class TranscriptPrinter:
 
 
 def buttons(message: Json) -> Json:
-    """The buttons under a message by their labels."""
+    """The buttons under a message, by label."""
     rows = message.get("reply_markup", {}).get("inline_keyboard", [])
     return {button["text"]: button for row in rows for button in row}
 
@@ -75,8 +74,8 @@ def _succeeded(entry: TranscriptEntry) -> bool:
     return not (isinstance(entry.result, dict) and entry.result.get("ok") is False)
 
 
-def _format_line(who: str, what: str) -> str:
-    """`who` in a column of its own, all lines of `what` beside it."""
-    lines = [piece for line in what.splitlines() for piece in WRAPPER.wrap(line) or [""]]
-    names = [who, *[""] * len(lines)]
-    return "\n".join(f"  {name:{NAME_WIDTH}}  {line}".rstrip() for name, line in zip(names, lines, strict=False))
+def _format_line(name: str, text: str) -> str:
+    """`name` in the first column, the wrapped lines of `text` in the second."""
+    lines = [piece for line in text.splitlines() for piece in WRAPPER.wrap(line) or [""]]
+    names = [name, *[""] * len(lines)]
+    return "\n".join(f"  {cell:{NAME_WIDTH}}  {line}".rstrip() for cell, line in zip(names, lines, strict=False))

@@ -1,4 +1,4 @@
-"""A pretend Stripe that speaks HTTP, so that Kvit can be tried and tested whole, without an account or a network."""
+"""A fake Stripe over HTTP, to run and test Kvit without a Stripe account or a network."""
 
 from bot.sandbox.fake_stripe.options import Options
 from bot.sandbox.fake_stripe.server import FakeStripe

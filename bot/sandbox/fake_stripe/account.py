@@ -1,4 +1,4 @@
-"""What the account behind the key is: its capabilities, its balance, its payment method settings."""
+"""The Account, Balance and PaymentMethodConfiguration endpoints."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REQUIREMENTS: Json = {
 
 
 def retrieve(call: Call) -> Json:
-    """A Danish business that may take cards, and MobilePay as the switch says."""
+    """A Danish company with card payments; MobilePay depends on `options.mobilepay`."""
     return {
         "id": ACCOUNT,
         "object": "account",
@@ -73,17 +73,17 @@ def settings() -> Json:
 
 
 def balance(call: Call) -> Json:
-    """What was captured and neither given back nor disputed, all of it available, by currency; or what was ordered."""
+    """Captured minus refunded and disputed amounts by currency, or the forced balance. Everything is available."""
     sums: Counter[str] = Counter({"dkk": 0})
-    ledger, ordered = call.state.store, call.state.balance.available
-    for charge in ledger.charges.values():
+    store, forced = call.state.store, call.state.balance.available
+    for charge in store.charges.values():
         sums[charge["currency"]] += charge["amount_captured"]
-    for refund in ledger.refunds.values():
+    for refund in store.refunds.values():
         sums[refund["currency"]] -= refund["amount"] if refund["status"] == "succeeded" else 0
-    for dispute in ledger.disputes.values():
-        sums[dispute["currency"]] += sum(moved["net"] for moved in dispute["balance_transactions"])
-    if ordered is not None:
-        sums = Counter(dict.fromkeys(sums, ordered))
+    for dispute in store.disputes.values():
+        sums[dispute["currency"]] += sum(transaction["net"] for transaction in dispute["balance_transactions"])
+    if forced is not None:
+        sums = Counter(dict.fromkeys(sums, forced))
     available = [{"amount": n, "currency": name, "source_types": {"card": n}} for name, n in sorted(sums.items())]
     pending = [{"amount": 0, "currency": name, "source_types": {"card": 0}} for name in sorted(sums)]
     return {
@@ -102,8 +102,8 @@ def configurations(call: Call) -> Json:
 
 
 def configuration(call: Call) -> Json:
-    """The default configuration: cards, and MobilePay where the account may use it and shows it."""
-    switches = call.state.options
+    """The default configuration: cards, and MobilePay if it is active and enabled."""
+    options = call.state.options
     return {
         "id": objects.CONFIGURATION,
         "object": "payment_method_configuration",
@@ -112,7 +112,7 @@ def configuration(call: Call) -> Json:
         "card": _availability(available=True),
         "is_default": True,
         "livemode": call.state.livemode,
-        "mobilepay": _availability(available=switches.mobilepay == "active", shown=switches.mobilepay_enabled),
+        "mobilepay": _availability(available=options.mobilepay == "active", shown=options.mobilepay_enabled),
         "name": "Default",
         "parent": None,
     }

@@ -1,4 +1,4 @@
-"""Answers the API: key, idempotency, execution, record, in the order in which Stripe does them."""
+"""Handles API requests in Stripe's order: authentication, idempotency, validation, execution."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 
 @dataclass(frozen=True)
 class ApiRequest:
-    """One request as it came over HTTP; `headers` by lower-case name, `params` nested strings, `id` from the path."""
+    """One HTTP request. `headers` are by lower-case name; `id` is from the path; the parameters are in `record`."""
 
     endpoint: Endpoint
     record: RequestRecord
@@ -56,40 +56,42 @@ class ApiDispatcher:
         self.idempotency_keys = Idempotency()
 
     async def dispatch(self, request: ApiRequest, *, replace_with_500: bool = False) -> ApiResponse:
-        """Carry the request out; `spoil` answers 500 in the place of what came out of it, and stores that."""
+        """Execute the request. With `replace_with_500` the response is a 500, which is stored under the key too."""
         self.state.timers.run_due()
         try:
             self._authenticate(request.headers)
             self._authorize(request.endpoint)
             return await self._execute_once(request, replace_with_500=replace_with_500)
-        except ApiError as refusal:
-            return error_response(refusal, request.record.request_id)
+        except ApiError as error:
+            return error_response(error, request.record.request_id)
 
     def _authenticate(self, headers: dict[str, str]) -> None:
-        given = _api_key(headers.get("authorization", ""))
-        if not given:
-            words = "You did not provide an API key. You need to provide your API key in the Authorization header,"
-            raise ApiError(f"{words} using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY').", status=401)
-        if given != self.state.key:
-            raise ApiError(f"Invalid API Key provided: {_mask(given)}", status=401)
+        key = _api_key(headers.get("authorization", ""))
+        if not key:
+            message = "You did not provide an API key. You need to provide your API key in the Authorization header,"
+            raise ApiError(f"{message} using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY').", status=401)
+        if key != self.state.key:
+            raise ApiError(f"Invalid API Key provided: {_mask(key)}", status=401)
         if headers.get("stripe-account", ACCOUNT) != ACCOUNT:
-            words = f"The provided key does not have access to account '{headers['stripe-account']}'"
-            raise ApiError(f"{words} (or that account does not exist).", status=403, code="account_invalid")
+            message = f"The provided key does not have access to account '{headers['stripe-account']}'"
+            raise ApiError(f"{message} (or that account does not exist).", status=403, code="account_invalid")
         if headers.get("stripe-version", objects.API_VERSION) != objects.API_VERSION:
-            raise ApiError(f"This pretend Stripe knows the API version {objects.API_VERSION} only.")
+            raise ApiError(f"This fake Stripe supports only the API version {objects.API_VERSION}.")
 
     def _authorize(self, endpoint: Endpoint) -> None:
-        """Refuse what a restricted key has no right to, in Stripe's words."""
+        """Raise Stripe's 403 if the restricted key lacks the permission."""
         resource = endpoint.path.split("/")[2]
-        rights = [f"{resource}.read"] + [f"{resource}.write"] * (endpoint.method != "GET")
-        for right in rights:
-            if right in self.state.options.missing_permissions:
-                words = f"The provided key '{_mask(self.state.key)}' does not have the required permissions for this"
-                needed = f"Having the 'rak_{right.replace('.', '_')}' permission would allow this request to continue."
-                raise ApiError(f"{words} endpoint on account '{ACCOUNT}'. {needed}", status=403)
+        permissions = [f"{resource}.read"] + [f"{resource}.write"] * (endpoint.method != "GET")
+        for permission in permissions:
+            if permission in self.state.options.missing_permissions:
+                message = f"The provided key '{_mask(self.state.key)}' does not have the required permissions for this"
+                hint = (
+                    f"Having the 'rak_{permission.replace('.', '_')}' permission would allow this request to continue."
+                )
+                raise ApiError(f"{message} endpoint on account '{ACCOUNT}'. {hint}", status=403)
 
     async def _execute_once(self, request: ApiRequest, *, replace_with_500: bool) -> ApiResponse:
-        """Once for each idempotency key; without a key, and for GET and DELETE, as often as asked."""
+        """Execute once per idempotency key and replay the stored response; without a key, execute every time."""
         key, record = request.record.idempotency_key, request.record
         if key is None:
             return await self._execute(request, replace_with_500=replace_with_500)
@@ -97,19 +99,19 @@ class ApiDispatcher:
         if stored is not None:
             record.replayed = True
             return stored
-        answer = None
+        response = None
         try:
-            answer = await self._execute(request, replace_with_500=replace_with_500)
-        except ApiError as refusal:
-            if not refusal.stored:
+            response = await self._execute(request, replace_with_500=replace_with_500)
+        except ApiError as error:
+            if not error.stored:
                 raise
-            answer = server_error() if replace_with_500 else error_response(refusal, record.request_id)
+            response = server_error() if replace_with_500 else error_response(error, record.request_id)
         finally:
-            if answer is None:
+            if response is None:
                 self.idempotency_keys.forget(key)
             else:
-                self.idempotency_keys.finish(key, answer)
-        return answer
+                self.idempotency_keys.finish(key, response)
+        return response
 
     async def _execute(self, request: ApiRequest, *, replace_with_500: bool) -> ApiResponse:
         if self.state.options.latency:
@@ -118,15 +120,15 @@ class ApiDispatcher:
         params = request.endpoint.parse(request.record.params)
         cause = RequestCause(self.state.now(), request.record.request_id, request.record.idempotency_key)
         paths = params.get("expand", [])
-        thing = request.endpoint.handler(Call(self.state, cause, request.id, params))
-        return server_error() if replace_with_500 else success(pagination.expand(self.state, thing, paths))
+        item = request.endpoint.handler(Call(self.state, cause, request.id, params))
+        return server_error() if replace_with_500 else success(pagination.expand(self.state, item, paths))
 
 
 def parse_params(pairs: list[tuple[str, str]], body: bytes, content_type: str) -> Json:
-    """Query and form together; raises 400 for a body that is not a form, as Stripe does."""
+    """The parameters of query and form; raises Stripe's 400 for a body of another type."""
     if body and content_type != "application/x-www-form-urlencoded":
-        words = "Invalid request (check that your POST content type is application/x-www-form-urlencoded)."
-        raise ApiError(f"{words} If you have questions, see https://docs.stripe.com/api.")
+        message = "Invalid request (check that your POST content type is application/x-www-form-urlencoded)."
+        raise ApiError(f"{message} If you have questions, see https://docs.stripe.com/api.")
     return form_params.decode(pairs)
 
 

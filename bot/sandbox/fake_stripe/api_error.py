@@ -1,4 +1,4 @@
-"""Stripe's way of saying no: one error with the status and the body that Stripe would give it."""
+"""Error responses of the API: status and body as Stripe returns them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ DOCS = "https://docs.stripe.com/error-codes/"
 
 
 class ApiError(Exception):
-    """The API answers `status` with `{"error": error}`.
+    """The API responds with `status` and `{"error": error}`.
 
-    `stored`: execution had begun, so the answer stays under the idempotency key; a request that failed
-    validation, met a conflict or was limited may be sent again with its key.
+    `stored`: execution had begun, so the response is kept under the idempotency key. A request that failed
+    validation, conflicted or was rate limited can be sent again with its key.
     """
 
     def __init__(
@@ -44,12 +44,12 @@ def missing_param(param: str) -> ApiError:
 
 
 def not_found(kind: str, name: str, *, param: str = "id", status: int = 404) -> ApiError:
-    """Unknown ids in the path are 404, in a parameter 400."""
+    """An unknown id: 404 in the path, 400 in a parameter."""
     return ApiError(f"No such {kind}: '{name}'", status=status, code="resource_missing", param=param)
 
 
 def unexpected_state(message: str, intent: Json) -> ApiError:
-    """The intent has moved on; it comes along as it is now."""
+    """The status of the intent does not allow the request; the error contains the current intent."""
     return ApiError(message, code="payment_intent_unexpected_state", intent=intent, stored=True)
 
 

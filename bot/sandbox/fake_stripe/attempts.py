@@ -1,4 +1,4 @@
-"""What the customer and the five minutes do to an intent: begin, approve, decline, lapse."""
+"""Payment attempts on an intent: begin, approve, decline, expire."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MESSAGES = {
 
 
 def begin(state: FakeStripeState, cause: RequestCause, intent: Json, return_url: str) -> None:
-    """Open a link for the customer: the intent waits in `requires_action` for five minutes from now."""
+    """Create a link for the customer; the intent is in `requires_action` until the attempt ends or expires."""
     before = state.store.attempts.setdefault(intent["id"], [])
     ends = cause.at + timedelta(seconds=state.options.attempt_seconds)
     nonce = state.ids.make("pa_nonce_", 26)
@@ -36,12 +36,12 @@ def begin(state: FakeStripeState, cause: RequestCause, intent: Json, return_url:
 
 
 def link_url(state: FakeStripeState, attempt: Attempt) -> str:
-    """The link itself."""
+    """The URL of the link."""
     return f"{state.base}/test/authorize/{ACCOUNT}/{attempt.nonce}"
 
 
 def approve(state: FakeStripeState, cause: RequestCause, attempt: Attempt) -> None:
-    """The customer swipes: money is taken, or held when the capture is manual."""
+    """The customer approves: the amount is captured, or authorized if the capture is manual."""
     intent = state.store.intents[attempt.intent]
     attempt.end("approved", cause.at)
     holds = is_manual_capture(intent)
@@ -70,7 +70,7 @@ def _hold(state: FakeStripeState, cause: RequestCause, intent: Json, charge: Jso
 
 
 def is_manual_capture(intent: Json) -> bool:
-    """Whether approval only holds the money; MobilePay's own option beats the intent's."""
+    """Whether approval only authorizes; MobilePay's option overrides the intent's."""
     own = intent["payment_method_options"].get("mobilepay", {}).get("capture_method")
     return "manual" in (own, intent["capture_method"])
 
@@ -84,7 +84,7 @@ def decline(
     decline_code: str | None = None,
     final: bool = True,
 ) -> None:
-    """The payment fails with `code`; not `final`: one card is declined and the customer may try another in the app."""
+    """The attempt fails with `code`. If not `final`, one card is declined and the customer can choose another."""
     code = code or state.options.decline_code
     if not final:
         _create_failed_charge(state, cause, state.store.intents[attempt.intent], code, decline_code)
@@ -94,7 +94,7 @@ def decline(
 
 
 def expire(state: FakeStripeState, cause: RequestCause, attempt: Attempt) -> None:
-    """The five minutes are over; nothing happens to an attempt that ended otherwise."""
+    """The attempt expires, unless it has ended already."""
     if attempt.outcome is None:
         attempt.end("expired", cause.at)
         _fail(state, cause, attempt, state.options.expiry_code, None)
@@ -118,8 +118,8 @@ def _create_failed_charge(
     state: FakeStripeState, cause: RequestCause, intent: Json, code: str, decline_code: str | None
 ) -> str:
     method = state.store.payment_methods[intent["payment_method"]]
-    whole = objects.charge(state.new_identity("ch_", cause.at), intent, method, captured=False)
-    charge = objects.failed_charge(whole, code, error_message(code), decline_code)
+    charge = objects.charge(state.new_identity("ch_", cause.at), intent, method, captured=False)
+    charge = objects.failed_charge(charge, code, error_message(code), decline_code)
     state.store.charges[charge["id"]] = charge
     intent["latest_charge"] = charge["id"]
     state.emit(cause, "charge.failed", charge)

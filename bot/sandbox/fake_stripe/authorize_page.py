@@ -1,4 +1,4 @@
-"""Stripe's test page: where a customer of the pretend state authorises a payment or lets it fail."""
+"""Stripe's test page, where the customer authorizes a payment or lets it fail."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ button { width: 100%; min-height: 48px; margin-top: .75rem; border: 1px solid va
 button.yes { background: var(--strong); border-color: var(--strong); color: var(--paper); font-weight: 600 }
 button:focus-visible { outline: 3px solid var(--strong); outline-offset: 2px }
 </style></head><body><main>
-<p class="tag">Pretend Stripe, MobilePay test payment. No money moves.</p>
+<p class="tag">Fake Stripe, MobilePay test payment. No money moves.</p>
 <h1 class="sum">{{ amount }}</h1>
 {% if description %}<p>{{ description }}</p>{% endif %}
 {% if open %}
@@ -44,7 +44,7 @@ let left = {{ left }}; const shown = document.getElementById("left");
 setInterval(() => { if (left > 0) left -= 1;
   shown.textContent = Math.floor(left / 60) + ":" + String(left % 60).padStart(2, "0"); }, 1000);
 </script>
-{% else %}<p><b>{{ words }}</b></p>{% endif %}
+{% else %}<p><b>{{ message }}</b></p>{% endif %}
 </main></body></html>
 """
 
@@ -59,7 +59,7 @@ TEMPLATE = Environment(autoescape=True).from_string(PAGE)
 
 
 class AuthorizePage:
-    """GET shows, POST decides and sends the customer back to `return_url`."""
+    """GET shows the payment; POST decides and redirects the customer to `return_url`."""
 
     def __init__(self, state: FakeStripeState) -> None:
         self.state = state
@@ -103,7 +103,7 @@ class AuthorizePage:
             description=intent["description"],
             open=self._is_open(attempt),
             left=int((attempt.expires_at - self.state.now()).total_seconds()),
-            words=CLOSED_TEXTS.get(attempt.outcome or "", EXPIRED_TEXT),
+            message=CLOSED_TEXTS.get(attempt.outcome or "", EXPIRED_TEXT),
             nonce=nonce,
         )
         policy = f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; base-uri 'none'"
@@ -113,7 +113,7 @@ class AuthorizePage:
 
 
 def return_address(attempt: Attempt, intent: Json) -> str:
-    """`return_url` with what Stripe appends to it."""
+    """`return_url` with the query parameters that Stripe adds."""
     parts = urlsplit(attempt.return_url)
     added = {
         "payment_intent": intent["id"],

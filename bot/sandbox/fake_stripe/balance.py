@@ -1,4 +1,4 @@
-"""The balance refunds are paid from, and how the coming refunds shall come out, as a test or the demo orders."""
+"""The balance that pays refunds, and outcomes that a test or the demo forces on the next refunds."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ PENDING_REASONS = ("processing", "insufficient_funds", "charge_pending")
 
 @dataclass
 class Balance:
-    """What is available in minor units, one sum for all currencies; None: always enough.
+    """The available amount in minor units, one sum for all currencies; None is unlimited.
 
-    A refund beyond it waits as pending `insufficient_funds`, or is refused when `refuses`.
+    A larger refund is created as pending with `insufficient_funds`, or rejected if `rejects_refunds`.
     """
 
     available: int | None = None
@@ -21,14 +21,14 @@ class Balance:
         return self.available is None or amount <= self.available
 
     def add(self, amount: int) -> None:
-        """Put `amount` in, or take it out when it is negative; a dispute may leave less than nothing."""
+        """Add `amount`, which may be negative. A dispute can make the balance negative."""
         if self.available is not None:
             self.available += amount
 
 
 @dataclass(frozen=True)
 class ForcedOutcome:
-    """How one refund comes out: a status of Stripe's, or refused with `code`."""
+    """The outcome of one refund: one of Stripe's statuses, or `refused` with the error `code`."""
 
     status: str = "succeeded"
     pending_reason: str = "processing"
@@ -41,7 +41,7 @@ DEFAULT_OUTCOME = ForcedOutcome()
 
 @dataclass
 class OutcomeQueue:
-    """The fates of the next refunds, first come first served; after them refunds succeed again."""
+    """The outcomes of the next refunds, in order; after them refunds succeed."""
 
     pending: list[ForcedOutcome] = field(default_factory=list)
 

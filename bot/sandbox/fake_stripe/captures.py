@@ -1,4 +1,4 @@
-"""What happens to money that is held or taken: booked on the balance, captured, released."""
+"""Capture, release and expiry of an authorized amount, and its balance transaction."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from bot.sandbox.fake_stripe.state import FakeStripeState, RequestCause
 
 
 def record_on_balance(state: FakeStripeState, cause: RequestCause, intent: Json, charge: Json) -> None:
-    """Give the charge its balance transaction: at once, or a moment later when the capture is asynchronous.
+    """Add the balance transaction to the charge: at once, or later if the capture is asynchronous.
 
     Since 2024-04-10 `automatic_async` is the default and leaves `balance_transaction` null until `charge.updated`.
     """
@@ -25,7 +25,7 @@ def _add_balance_transaction(state: FakeStripeState, cause: RequestCause, charge
 
 
 def capture(state: FakeStripeState, cause: RequestCause, intent: Json) -> None:
-    """Take the whole held amount."""
+    """Capture the full authorized amount."""
     charge = state.store.charges[intent["latest_charge"]]
     charge |= {"captured": True, "amount_captured": intent["amount"]}
     charge["balance_transaction"] = state.ids.make("txn_")
@@ -35,7 +35,7 @@ def capture(state: FakeStripeState, cause: RequestCause, intent: Json) -> None:
 
 
 def cancel(state: FakeStripeState, cause: RequestCause, intent: Json, reason: str | None) -> None:
-    """End the intent and whatever is open on it; a hold is released, without any Refund (since 2025-03-31)."""
+    """Cancel the intent and its open attempt; a hold is released without a Refund (since 2025-03-31)."""
     attempt = state.store.open_attempt(intent["id"])
     if attempt is not None:
         attempt.end("canceled", cause.at)
@@ -45,7 +45,7 @@ def cancel(state: FakeStripeState, cause: RequestCause, intent: Json, reason: st
 
 
 def expire_hold(state: FakeStripeState, cause: RequestCause, intent: Json) -> None:
-    """Release a hold that nobody captured in its seven days."""
+    """Release a hold that was not captured in time."""
     if intent["status"] == "requires_capture":
         state.emit(cause, "charge.expired", state.store.charges[intent["latest_charge"]])
         cancel(state, cause, intent, "automatic")

@@ -1,4 +1,4 @@
-"""The Charge endpoints: charges are made by customers, so they can only be looked at."""
+"""The Charge endpoints: retrieve and list."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def retrieve(call: Call) -> Json:
 
 
 def list_all(call: Call) -> Json:
-    wanted = {
+    filters = {
         name: call.params[name] for name in ("payment_intent", "customer", "transfer_group") if name in call.params
     }
-    found = [each for each in call.state.store.charges.values() if wanted.items() <= each.items()]
-    return pagination.page(call, ROOT, "charge", found)
+    matching = [charge for charge in call.state.store.charges.values() if filters.items() <= charge.items()]
+    return pagination.page(call, ROOT, "charge", matching)
 
 
 FILTERS: form_params.Fields = dict.fromkeys(("payment_intent", "customer", "transfer_group"), form_params.text())

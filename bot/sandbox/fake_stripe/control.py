@@ -1,4 +1,4 @@
-"""The control routes: the hand that approves, declines, turns the clock and breaks things."""
+"""Control routes for payment attempts, webhooks, the clock, faults and options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bot.sandbox.fake_stripe.store import Attempt
 
 
 class Control:
-    """What customers, time, the network and Stripe's own outages do; money out has its own hands beside this one."""
+    """Everything that customers, time and outages do. Refunds and disputes are in `control_refunds`."""
 
     def __init__(self, state: FakeStripeState, webhooks: delivery.WebhookDelivery, faults: Faults) -> None:
         self.state = state
@@ -21,7 +21,7 @@ class Control:
         self.faults = faults
 
     def routes(self) -> list[web.RouteDef]:
-        acts = {
+        handlers = {
             "/_control/intents/{id}/approve": self.approve,
             "/_control/intents/{id}/decline": self.decline,
             "/_control/intents/{id}/expire": self.expire,
@@ -34,8 +34,8 @@ class Control:
             "/_control/options": self.set_options,
             "/_control/down": self.set_down,
         }
-        shown = {"/_control/store": self.show_store, "/_control/intents": self.show_intents}
-        return post_routes(self.state, acts) + get_routes(shown)
+        readers = {"/_control/store": self.show_store, "/_control/intents": self.show_intents}
+        return post_routes(self.state, handlers) + get_routes(readers)
 
     async def approve(self, request: web.Request, _: Json) -> Json:
         attempt = self._open_attempt(request)
@@ -43,7 +43,7 @@ class Control:
         return self._intent(request)
 
     async def decline(self, request: web.Request, body: Json) -> Json:
-        """`code` and `decline_code` as they shall be; `final` false: one card fails, the attempt goes on."""
+        """Optional `code` and `decline_code`; with `final` false one card is declined and the attempt stays open."""
         attempt = self._open_attempt(request)
         attempts.decline(
             self.state,
@@ -60,11 +60,11 @@ class Control:
         return self._intent(request)
 
     async def expire_hold(self, request: web.Request, _: Json) -> Json:
-        """Let the seven days of a hold be over now."""
+        """Expire a hold before its seven days are over."""
         self.state.timers.run_due()
         intent = self._intent(request)
         if intent["status"] != "requires_capture":
-            raise http_error(web.HTTPConflict, f"nothing is held: the intent is {intent['status']}")
+            raise http_error(web.HTTPConflict, f"there is no hold: the intent is {intent['status']}")
         captures.expire_hold(self.state, RequestCause(self.state.now()), intent)
         return intent
 
@@ -94,7 +94,7 @@ class Control:
 
     async def add_fault(self, _: web.Request, body: Json) -> Json:
         self.faults.add(body)
-        return {"ordered": True}
+        return {"added": True}
 
     async def set_options(self, _: web.Request, body: Json) -> Json:
         self.state.options.update(body)
@@ -120,5 +120,5 @@ class Control:
         intent = self._intent(request)
         attempt = self.state.store.open_attempt(intent["id"])
         if attempt is None:
-            raise http_error(web.HTTPConflict, f"nothing to decide: the intent is {intent['status']}")
+            raise http_error(web.HTTPConflict, f"there is no open attempt: the intent is {intent['status']}")
         return attempt

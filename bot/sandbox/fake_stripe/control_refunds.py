@@ -1,4 +1,4 @@
-"""The control routes for money going out: refunds that wait or fail, the balance, disputes, fraud warnings."""
+"""Control routes for refunds, the balance, disputes and fraud warnings."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ DISPUTE_RESPONSE_DAYS = 9
 
 
 class RefundControl:
-    """What the Dashboard, the customer's bank and the balance do to money that was received."""
+    """Everything that the Dashboard, the customer's bank and the balance do to a paid payment."""
 
     def __init__(self, state: FakeStripeState) -> None:
         self.state = state
 
     def routes(self) -> list[web.RouteDef]:
-        acts: dict[str, ControlHandler] = {
+        handlers: dict[str, ControlHandler] = {
             "/_control/refunds/next": self.force_next_refunds,
             "/_control/refunds/{id}/succeed": self._refund_handler("succeed", refund_actions.succeed),
             "/_control/refunds/{id}/cancel": self._refund_handler("cancel", refund_actions.cancel),
@@ -47,15 +47,15 @@ class RefundControl:
             "/_control/disputes/{id}/update": self.update_dispute,
             "/_control/disputes/{id}/close": self.close_dispute,
         }
-        return post_routes(self.state, acts)
+        return post_routes(self.state, handlers)
 
     async def force_next_refunds(self, _: web.Request, body: Json) -> Json:
-        """How the next refund comes out, or the next `times` ones; without a status: as usual again, all of them."""
+        """Force the outcome of the next `times` refunds (default 1); without `status`, forget all forced outcomes."""
         check_fields(body, "status", "pending_reason", "failure_reason", "code", "times")
         status = string_field(body, "status", OUTCOMES)
         if status is None:
             self.state.refund_outcomes.pending.clear()
-            return {"ordered": 0}
+            return {"forced": 0}
         pending = string_field(body, "pending_reason", PENDING_REASONS) or ForcedOutcome.pending_reason
         failure, code = (
             string_field(body, "failure_reason") or ForcedOutcome.failure_reason,
@@ -64,15 +64,17 @@ class RefundControl:
         self.state.refund_outcomes.pending += [ForcedOutcome(status, pending, failure, code)] * (
             integer_field(body, "times", 1) or 1
         )
-        return {"ordered": len(self.state.refund_outcomes.pending)}
+        return {"forced": len(self.state.refund_outcomes.pending)}
 
-    def _refund_handler(self, verb: str, move: Callable[[FakeStripeState, RequestCause, Json], None]) -> ControlHandler:
-        async def act(request: web.Request, _: Json) -> Json:
+    def _refund_handler(
+        self, verb: str, action: Callable[[FakeStripeState, RequestCause, Json], None]
+    ) -> ControlHandler:
+        async def handler(request: web.Request, _: Json) -> Json:
             refund = self._changeable_refund(request, verb)
-            move(self.state, RequestCause(self.state.now()), refund)
+            action(self.state, RequestCause(self.state.now()), refund)
             return refund
 
-        return act
+        return handler
 
     async def fail(self, request: web.Request, body: Json) -> Json:
         check_fields(body, "failure_reason")
@@ -82,25 +84,25 @@ class RefundControl:
         return refund
 
     async def set_balance(self, _: web.Request, body: Json) -> Json:
-        """`available` null: always enough. What waited for money is paid as far as it goes."""
+        """Set the balance; `available` null is unlimited. Pending refunds are paid as far as it suffices."""
         check_fields(body, "available", "refuse")
-        purse = self.state.balance
-        purse.available, purse.rejects_refunds = integer_field(body, "available"), body.get("refuse", False) is True
+        balance = self.state.balance
+        balance.available, balance.rejects_refunds = integer_field(body, "available"), body.get("refuse", False) is True
         refund_actions.pay_pending(self.state, RequestCause(self.state.now()))
-        return {"available": purse.available, "refuse": purse.rejects_refunds}
+        return {"available": balance.available, "refuse": balance.rejects_refunds}
 
     async def refund_in_dashboard(self, request: web.Request, body: Json) -> Json:
-        """A refund made in the Dashboard: without anybody's metadata."""
+        """Create a refund as the Dashboard does: without metadata and idempotency key."""
         check_fields(body, "amount", "reason")
         params = {"amount": integer_field(body, "amount", 1), "reason": string_field(body, "reason", REASONS)}
         given = {name: value for name, value in params.items() if value is not None}
         try:
             return refund_actions.create(self.state, RequestCause(self.state.now()), self._charge(request), given)
-        except ApiError as refusal:
-            raise http_error(web.HTTPConflict, str(refusal)) from refusal
+        except ApiError as error:
+            raise http_error(web.HTTPConflict, str(error)) from error
 
     async def dispute(self, request: web.Request, body: Json) -> Json:
-        """`due_in` in seconds, 0: no answer is possible; a `status` that begins with warning: a mere inquiry."""
+        """Open a dispute. `due_in` is in seconds (0: no response possible); a `warning_…` status is an inquiry."""
         check_fields(body, "reason", "amount", "due_in", "refundable", "status")
         charge, now = self._charge(request), self.state.now()
         status = string_field(body, "status", dispute_actions.OPEN_STATUSES) or "needs_response"
@@ -114,14 +116,14 @@ class RefundControl:
         return dispute_actions.create(self.state, RequestCause(now), charge, claim)
 
     def _check_disputable(self, charge: Json, amount: int) -> None:
-        """At most what the customer still misses, and one dispute at a time."""
+        """Raise 400 or 409 unless the charge can be disputed for `amount`; one dispute at a time."""
         if charge["refunded"]:
-            raise http_error(web.HTTPConflict, "a wholly refunded charge cannot be disputed")
+            raise http_error(web.HTTPConflict, "a fully refunded charge cannot be disputed")
         if amount > charge["amount_captured"]:
-            raise ValueError("amount is more than the charge")
+            raise ValueError("amount is larger than the charge")
         for dispute in self.state.store.disputes.values():
             if dispute["charge"] == charge["id"] and dispute["status"] != "warning_closed":
-                raise http_error(web.HTTPConflict, f"the charge has a dispute already: it is {dispute['status']}")
+                raise http_error(web.HTTPConflict, f"the charge already has a dispute: it is {dispute['status']}")
 
     async def update_dispute(self, request: web.Request, body: Json) -> Json:
         check_fields(body, "status")
@@ -158,10 +160,10 @@ class RefundControl:
         return dispute
 
     def _charge(self, request: web.Request) -> Json:
-        """The charge of a paid intent."""
+        """The charge of the intent in the path; 409 if it is not paid."""
         self.state.timers.run_due()
         intent = find(self.state.store.intents, request, "intent")
         try:
             return refund_actions.captured_charge(self.state, intent)
-        except ApiError as refusal:
-            raise http_error(web.HTTPConflict, f"nothing was paid: the intent is {intent['status']}") from refusal
+        except ApiError as error:
+            raise http_error(web.HTTPConflict, f"the intent is not paid: it is {intent['status']}") from error

@@ -1,4 +1,4 @@
-"""What control routes have in common: JSON in, JSON out, errors in plain words, and all watchers are told."""
+"""Shared code of the control routes: JSON in and out, error responses, change notifications."""
 
 from __future__ import annotations
 
@@ -15,64 +15,62 @@ from bot.sandbox.fake_stripe.store import to_json
 ControlHandler = Callable[[web.Request, Json], Awaitable[Any]]
 
 
-def post_routes(state: FakeStripeState, acts: Mapping[str, ControlHandler]) -> list[web.RouteDef]:
-    """The routes that change something, by path."""
-    return [web.post(path, _route(_notifying(state, act))) for path, act in acts.items()]
+def post_routes(state: FakeStripeState, handlers: Mapping[str, ControlHandler]) -> list[web.RouteDef]:
+    """POST routes, by path; each notifies the waiters for changes."""
+    return [web.post(path, _route(_notifying(state, handler))) for path, handler in handlers.items()]
 
 
-def get_routes(acts: Mapping[str, ControlHandler]) -> list[web.RouteDef]:
-    """The routes that only show, by path."""
-    return [web.get(path, _route(act)) for path, act in acts.items()]
+def get_routes(handlers: Mapping[str, ControlHandler]) -> list[web.RouteDef]:
+    """GET routes, by path."""
+    return [web.get(path, _route(handler)) for path, handler in handlers.items()]
 
 
-def _notifying(state: FakeStripeState, act: ControlHandler) -> ControlHandler:
-    """The act, told to everybody who watches."""
-
-    async def told(request: web.Request, body: Json) -> Any:
+def _notifying(state: FakeStripeState, handler: ControlHandler) -> ControlHandler:
+    async def notifying(request: web.Request, body: Json) -> Any:
         try:
-            return await act(request, body)
+            return await handler(request, body)
         finally:
             state.changes.notify()
 
-    return told
+    return notifying
 
 
-def _route(act: ControlHandler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """404 for unknown ids, 400 for what cannot be understood, 409 for what is too late."""
+def _route(handler: ControlHandler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """An aiohttp handler; a ValueError becomes 400. Handlers raise 404 for unknown ids and 409 for a wrong state."""
 
-    async def handler(request: web.Request) -> web.StreamResponse:
+    async def route(request: web.Request) -> web.StreamResponse:
         try:
             body = json.loads(await request.read() or b"{}")
             if not isinstance(body, dict):
                 raise ValueError("the body is a JSON object")
-            return web.json_response(to_json(await act(request, body)))
+            return web.json_response(to_json(await handler(request, body)))
         except (ValueError, OverflowError) as error:
             raise http_error(web.HTTPBadRequest, str(error)) from error
 
-    return handler
+    return route
 
 
-def http_error(status: type[web.HTTPError], words: str) -> web.HTTPError:
-    """The HTTP error that says `words`."""
-    return status(text=json.dumps({"error": words}), content_type="application/json")
+def http_error(status: type[web.HTTPError], message: str) -> web.HTTPError:
+    """An HTTP error with `message` in its JSON body."""
+    return status(text=json.dumps({"error": message}), content_type="application/json")
 
 
-def find(things: dict[str, Json], request: web.Request, kind: str) -> Json:
-    """The thing that the path names; raises 404."""
-    thing = things.get(request.match_info["id"])
-    if thing is None:
+def find(items: dict[str, Json], request: web.Request, kind: str) -> Json:
+    """The item with the id in the path; raises 404."""
+    item = items.get(request.match_info["id"])
+    if item is None:
         raise http_error(web.HTTPNotFound, f"no such {kind}")
-    return thing
+    return item
 
 
 def check_fields(body: Json, *names: str) -> None:
-    """Raise ValueError for a field that the route does not know, so that a misspelt one is never ignored."""
+    """Raise ValueError for an unknown field, so that a misspelled one is not ignored."""
     if unknown := body.keys() - set(names):
         raise ValueError(f"unknown field: {min(unknown)}")
 
 
 def string_field(body: Json, name: str, choices: tuple[str, ...] = ()) -> str | None:
-    """A string or None; one of `choices` where there are any."""
+    """A string or None; one of `choices` if given."""
     value = body.get(name)
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{name} is a string")
@@ -81,9 +79,9 @@ def string_field(body: Json, name: str, choices: tuple[str, ...] = ()) -> str | 
     return value
 
 
-def integer_field(body: Json, name: str, least: int = 0) -> int | None:
-    """A whole number from `least`, or None."""
+def integer_field(body: Json, name: str, minimum: int = 0) -> int | None:
+    """An integer of at least `minimum`, or None."""
     value = body.get(name)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-        raise ValueError(f"{name} is a whole number from {least}")
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < minimum):
+        raise ValueError(f"{name} is an integer of at least {minimum}")
     return value

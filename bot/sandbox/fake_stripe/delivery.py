@@ -1,4 +1,4 @@
-"""Delivers events as signed webhooks, again when they fail, and late, twice, shuffled or never when told so."""
+"""Delivers events as signed webhooks, with retries; on request late, twice, shuffled or not at all."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def signature(secret: str, timestamp: int, body: str) -> str:
 
 
 class WebhookDelivery:
-    """`mode`: deliver, lose (kept in the list of events only) or hold until `release()`.
+    """Modes: `deliver`, `lose` (the event is only in the list of events) and `hold` until `release()`.
 
-    `double` delivers everything twice, `shuffle` changes the order within what happened at once.
+    `double` delivers every event twice; `shuffle` changes the order of events that happen at once.
     """
 
     def __init__(self, state: FakeStripeState) -> None:
@@ -39,7 +39,7 @@ class WebhookDelivery:
         self._session: aiohttp.ClientSession | None = None
 
     def on_event(self, event: Json) -> None:
-        """Do with a new event what the mode says."""
+        """Deliver, lose or hold a new event, by the mode."""
         event["pending_webhooks"] = len(self.subscribers(event))
         if self.mode == "hold":
             self._held.append(event)
@@ -47,13 +47,13 @@ class WebhookDelivery:
             self._schedule([event])
 
     def release(self) -> int:
-        """Deliver what was held; returns how many events that were."""
+        """Deliver the held events; returns their number."""
         held, self._held = self._held, []
         self._schedule(held)
         return len(held)
 
     def deliver(self, event: Json) -> None:
-        """Deliver one event now, to everybody who wants it, whatever the mode."""
+        """Deliver one event now to its subscribers, in any mode."""
         for endpoint in self.subscribers(event):
             self.state.background_tasks.start(
                 self._deliver_with_retries(endpoint, event, self.state.options.webhook_retries)
@@ -73,7 +73,7 @@ class WebhookDelivery:
             self.state.background_tasks.start(self._deliver_pending())
 
     async def _deliver_pending(self) -> None:
-        """Start the deliveries of everything that waits; a turn later than the cause, so that a burst is whole."""
+        """Start the pending deliveries. One turn of the event loop later, so that events of one cause are one batch."""
         await asyncio.sleep(0)
         self._is_scheduled = False
         batch = [event for event in self._pending for _ in range(2 if self.double else 1)]
@@ -84,7 +84,7 @@ class WebhookDelivery:
             self.deliver(event)
 
     async def _deliver_with_retries(self, endpoint: Json, event: Json, delays: tuple[float, ...]) -> None:
-        """One delivery and its repeats: three in all over a few hours, as in Stripe's sandboxes."""
+        """Deliver, and retry after each of `delays`: three attempts over a few hours, as in Stripe's sandboxes."""
         for attempt, delay in enumerate((*delays, None), start=1):
             status = await self._post(endpoint, event)
             now = self.state.now()
@@ -112,8 +112,8 @@ class WebhookDelivery:
         try:
             async with self._client().post(
                 endpoint["url"], data=body.encode(), headers=headers, timeout=timeout, allow_redirects=False
-            ) as answer:
-                return answer.status
+            ) as response:
+                return response.status
         except (aiohttp.ClientError, TimeoutError, OSError):
             return None
 

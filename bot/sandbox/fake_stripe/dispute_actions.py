@@ -1,4 +1,4 @@
-"""What happens to a disputed payment: money withdrawn, given back when the dispute is won, gone when it is lost."""
+"""Disputes: create, update and close, with the withdrawal and the reinstatement of the amount."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OPEN_STATUSES = (
 
 
 def create(state: FakeStripeState, cause: RequestCause, charge: Json, claim: Json) -> Json:
-    """The customer disputes; a mere inquiry (a warning) takes no money yet."""
+    """Create a dispute; an inquiry (`warning_…`) does not withdraw the amount yet."""
     dispute = dispute_object.make_dispute(state.new_identity("du_", cause.at), charge, claim)
     state.store.disputes[dispute["id"]] = dispute
     charge["disputed"] = True
@@ -29,7 +29,7 @@ def create(state: FakeStripeState, cause: RequestCause, charge: Json, claim: Jso
 
 
 def _withdraw_funds(state: FakeStripeState, cause: RequestCause, dispute: Json) -> None:
-    """Withdraw the disputed amount, once; a refund that is still under way fails with it."""
+    """Withdraw the disputed amount, once; pending refunds of the charge fail."""
     if dispute["status"].startswith("warning") or dispute["balance_transactions"]:
         return
     _add_balance_transaction(state, cause, dispute, -dispute["amount"])
@@ -43,12 +43,12 @@ def _withdraw_funds(state: FakeStripeState, cause: RequestCause, dispute: Json) 
 
 def _add_balance_transaction(state: FakeStripeState, cause: RequestCause, dispute: Json, amount: int) -> None:
     state.balance.add(amount)
-    moved = dispute_object.make_balance_transaction(state.new_identity("txn_", cause.at), dispute, amount)
-    dispute["balance_transactions"].append(moved)
+    transaction = dispute_object.make_balance_transaction(state.new_identity("txn_", cause.at), dispute, amount)
+    dispute["balance_transactions"].append(transaction)
 
 
 def update(state: FakeStripeState, cause: RequestCause, dispute: Json, status: str) -> None:
-    """The dispute goes on; an inquiry that becomes a dispute takes the money."""
+    """Change the status; an inquiry that becomes a dispute withdraws the amount."""
     before = {"status": dispute["status"]}
     escalates = before["status"].startswith("warning") and not status.startswith("warning")
     dispute |= {"status": status} | ({"is_charge_refundable": False} if escalates else {})
@@ -57,7 +57,7 @@ def update(state: FakeStripeState, cause: RequestCause, dispute: Json, status: s
 
 
 def close(state: FakeStripeState, cause: RequestCause, dispute: Json, status: str) -> None:
-    """The bank has decided; won money comes back."""
+    """Close the dispute; if it is won, the amount is reinstated."""
     before = {"status": dispute["status"], "is_charge_refundable": dispute["is_charge_refundable"]}
     dispute |= {"status": status, "is_charge_refundable": status != "lost"}
     state.emit(cause, "charge.dispute.closed", dispute, before)

@@ -1,4 +1,4 @@
-"""Stripe's Dispute and the balance transactions in it, as API version 2026-10-28.endive shows them."""
+"""The Dispute object and its balance transactions, as in API version 2026-10-28.endive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NETWORK_CODES = {"fraudulent": "10.4", "product_not_received": "13.1", "duplicat
 
 
 def make_dispute(identity: Json, charge: Json, claim: Json) -> Json:
-    """A Dispute of the charge `of`; `claim` has amount, reason, status, due_by and refundable."""
+    """A Dispute of `charge`; `claim` has amount, reason, status, due_by and refundable."""
     code = NETWORK_CODES.get(claim["reason"], "13.7")
     case = "inquiry" if claim["status"].startswith("warning") else "chargeback"
     card = {"brand": "visa", "case_type": case, "network": "visa", "network_reason_code": code}
@@ -51,7 +51,7 @@ def make_dispute(identity: Json, charge: Json, claim: Json) -> Json:
 
 
 def make_balance_transaction(identity: Json, dispute: Json, amount: int) -> Json:
-    """Money taken for a dispute (negative) or given back; without Stripe's own fee, which differs by country."""
+    """The withdrawal (negative) or reversal of an amount; without Stripe's fee, which differs by country."""
     word = "withdrawal" if amount < 0 else "reversal"
     return {
         "id": identity["id"],

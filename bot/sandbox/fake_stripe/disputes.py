@@ -1,4 +1,4 @@
-"""The Dispute endpoints: disputes are made by customers and decided by banks, so they can only be looked at."""
+"""The Dispute endpoints: retrieve and list."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def retrieve(call: Call) -> Json:
 
 
 def list_all(call: Call) -> Json:
-    wanted = {name: call.params[name] for name in ("charge", "payment_intent") if name in call.params}
-    found = [each for each in call.state.store.disputes.values() if wanted.items() <= each.items()]
-    return pagination.page(call, ROOT, "dispute", found)
+    filters = {name: call.params[name] for name in ("charge", "payment_intent") if name in call.params}
+    matching = [dispute for dispute in call.state.store.disputes.values() if filters.items() <= dispute.items()]
+    return pagination.page(call, ROOT, "dispute", matching)
 
 
 LIST: form_params.Fields = {

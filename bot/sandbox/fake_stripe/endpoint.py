@@ -1,4 +1,4 @@
-"""One endpoint of the API and one call of it, free of HTTP: checked parameters in, an object or a refusal out."""
+"""An endpoint of the API and a call of it, without HTTP: checked parameters in, an object or an ApiError out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bot.sandbox.fake_stripe.state import FakeStripeState, RequestCause
 
 @dataclass(frozen=True)
 class Call:
-    """`params` are typed and checked, `id` is the one in the path (empty where there is none)."""
+    """`params` are typed and checked; `id` is from the path, or empty."""
 
     state: FakeStripeState
     cause: RequestCause
@@ -22,7 +22,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """`path` is Stripe's, with `:id`; `act` raises `Refusal`. Everybody may pass `expand`."""
+    """`path` has Stripe's notation, with `:id`; `handler` raises ApiError. Every endpoint takes `expand`."""
 
     method: str
     path: str
@@ -35,7 +35,7 @@ class Endpoint:
         return f"{self.method} {self.path}"
 
     def parse(self, params: Json) -> Json:
-        """The typed parameters; raises Stripe's refusal of those that are unknown, missing or malformed."""
+        """The typed parameters; raises Stripe's error for an unknown, missing or malformed one."""
         return form_params.parse(
             params, {"expand": form_params.list_of(form_params.text())} | dict(self.fields), self.required
         )

@@ -1,4 +1,4 @@
-"""The names of all events of API version 2026-10-28.endive, so that a misspelt subscription is refused."""
+"""The event types of API version 2026-10-28.endive; other names in a subscription are rejected."""
 
 from __future__ import annotations
 

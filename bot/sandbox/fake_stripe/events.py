@@ -1,4 +1,4 @@
-"""The Event endpoints: the last thirty days, for those who lost their webhooks."""
+"""The Event endpoints; events are retained for thirty days."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def list_all(call: Call) -> Json:
         raise mutually_exclusive("type", "types")
     if len(params.get("types", [])) > 20:
         raise ApiError("You may pass at most 20 values in `types`.", param="types")
-    found = [event for event in retained(call) if _matches_filters(event, params)]
-    return pagination.page(call, ROOT, "event", found)
+    matching = [event for event in retained(call) if _matches_filters(event, params)]
+    return pagination.page(call, ROOT, "event", matching)
 
 
 def _matches_filters(event: Json, params: Json) -> bool:
@@ -48,7 +48,7 @@ def _matches_pattern(kind: str, pattern: str) -> bool:
 
 
 def event_type(value: Any, name: str) -> str:
-    """The exact name of one of Stripe's events."""
+    """The name of an event type; raises ApiError for an unknown one."""
     if value not in EVENT_TYPES:
         raise ApiError(f"Invalid {name}: {value} is not the name of an event", param=name)
     return str(value)

@@ -1,4 +1,4 @@
-"""Faults on order: the n-th request of a kind from now times out, is cut off, or is answered 409, 429 or 500."""
+"""Injected faults: the n-th request to an endpoint times out, is dropped, or gets 409, 429 or 500."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ KINDS = ("timeout", "drop", "409", "429", "500")
 
 @dataclass
 class Fault:
-    """Strikes the requests `nth` to `nth + times - 1` to `method`, counted from now (1 is the next one).
+    """Hits the requests `nth` to `nth + times - 1` to `method`, counted from now (1 is the next one).
 
-    `when`: before (nothing is carried out) or after (it is, and the answer is lost or spoilt).
-    `code` is what a 429 says: rate_limit or lock_timeout; a 409 says that a twin of the request is still under way.
+    `when`: `before` (the request is not executed) or `after` (it is, and the response is lost or replaced).
+    `code` is the code of a 429: rate_limit or lock_timeout. A 409 is Stripe's error for a request whose key is in use.
     """
 
     method: str
@@ -26,7 +26,7 @@ class Fault:
     seen: int = 0
 
     def count_request(self) -> bool:
-        """Count one more request; true if it is one of those to be struck. Ask no more once it is `over`."""
+        """Count one request; true if the fault hits it. Do not call it again once `is_used_up`."""
         self.seen += 1
         return self.seen >= self.nth
 
@@ -40,14 +40,14 @@ class Fault:
 
 
 class Faults:
-    """The faults still to come, for the endpoints named `known` ("POST /v1/payment_intents/:id/confirm")."""
+    """The pending faults. `known` are the names of the endpoints, like "POST /v1/payment_intents/:id/confirm"."""
 
     def __init__(self, known: Iterable[str]) -> None:
         self._known = frozenset(known)
         self._pending: list[Fault] = []
 
     def add(self, fields: dict[str, Any]) -> None:
-        """Take an order as the control route gives it; raises ValueError with the reason."""
+        """Add a fault from the body of the control route; raises ValueError for a wrong field."""
         unknown = fields.keys() - {"method", "nth", "when", "how", "times", "code"}
         if unknown:
             raise ValueError(f"unknown field: {min(unknown)}")
@@ -68,14 +68,14 @@ class Faults:
         self._pending.append(fault)
 
     def next_fault(self, method: str) -> Fault | None:
-        """The fault for this request, if one was ordered; every request of the kind is counted."""
-        struck = [fault for fault in self._pending if fault.method == method and fault.count_request()]
+        """The fault that hits this request, if any; counts the request."""
+        matching = [fault for fault in self._pending if fault.method == method and fault.count_request()]
         self._pending = [fault for fault in self._pending if not fault.is_used_up]
-        return struck[0] if struck else None
+        return matching[0] if matching else None
 
 
-def _positive(wanted: dict[str, Any], name: str) -> int:
-    value = wanted.get(name, 1)
+def _positive(fields: dict[str, Any], name: str) -> int:
+    value = fields.get(name, 1)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} is a whole number from 1")
+        raise ValueError(f"{name} is an integer of at least 1")
     return value

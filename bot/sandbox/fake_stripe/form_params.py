@@ -1,4 +1,4 @@
-"""Reads what clients send: bracketed form fields in, checked and typed parameters out, or Stripe's refusal."""
+"""Parses request parameters: bracketed form fields in, checked and typed parameters out, or Stripe's error."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from bot.sandbox.fake_stripe.api_error import ApiError, Json, missing_param
 
 Reader = Callable[[Any, str], Any]
 Fields = Mapping[str, Reader | None]
-"""The parameters of one endpoint; None marks one that Stripe takes and this pretend Stripe does not."""
+"""The parameters of an endpoint; None marks one that Stripe supports and this fake does not."""
 
 PART = re.compile(r"\[([^\[\]]*)\]")
 
 
 def decode(pairs: Iterable[tuple[str, str]]) -> Json:
-    """`a[b]=1&c[0]=2&d[]=3` as `{"a": {"b": "1"}, "c": ["2"], "d": ["3"]}`; metadata is never a list."""
+    """Decode `a[b]=1&c[0]=2&d[]=3` to `{"a": {"b": "1"}, "c": ["2"], "d": ["3"]}`; metadata is never a list."""
     tree: Json = {}
     for name, value in pairs:
         path = [name.split("[", 1)[0], *PART.findall(name)]
@@ -38,7 +38,7 @@ def _lists(value: Any) -> Any:
 
 
 def parse(params: Json, fields: Fields, required: Iterable[str] = (), prefix: str = "") -> Json:
-    """The parameters, typed; raises Stripe's refusal of unknown, missing and malformed ones."""
+    """The typed parameters; raises Stripe's error for an unknown, missing or malformed one."""
     found = {}
     for name, value in params.items():
         full = f"{prefix}[{name}]" if prefix else name
@@ -46,7 +46,7 @@ def parse(params: Json, fields: Fields, required: Iterable[str] = (), prefix: st
             raise ApiError(f"Received unknown parameter: {full}", code="parameter_unknown", param=full)
         reader = fields[name]
         if reader is None:
-            raise ApiError(f"This pretend Stripe does not support the parameter {full}", param=full)
+            raise ApiError(f"This fake Stripe does not support the parameter {full}", param=full)
         found[name] = reader(value, full)
     for name in required:
         if name not in found:
@@ -55,7 +55,7 @@ def parse(params: Json, fields: Fields, required: Iterable[str] = (), prefix: st
 
 
 def text(limit: int = 5000) -> Reader:
-    """A string of at most `limit` characters; an empty one unsets and becomes None."""
+    """A string of at most `limit` characters; an empty one becomes None, which unsets."""
 
     def reader(value: Any, name: str) -> str | None:
         if not isinstance(value, str):
@@ -85,7 +85,7 @@ def boolean(value: Any, name: str) -> bool:
 
 
 def one_of(*values: str) -> Reader:
-    """One of a closed list of words."""
+    """One of `values`."""
 
     def reader(value: Any, name: str) -> str:
         if value not in values:
@@ -96,7 +96,7 @@ def one_of(*values: str) -> Reader:
 
 
 def list_of(item: Reader) -> Reader:
-    """A list, every entry read by `item`."""
+    """A list whose entries are read by `item`."""
 
     def reader(value: Any, name: str) -> list[Any]:
         if not isinstance(value, list):
@@ -107,7 +107,7 @@ def list_of(item: Reader) -> Reader:
 
 
 def hash_of(fields: Fields, required: Iterable[str] = ()) -> Reader:
-    """A hash of known fields."""
+    """A hash with these fields."""
 
     def reader(value: Any, name: str) -> Json:
         if not isinstance(value, dict):
@@ -118,7 +118,7 @@ def hash_of(fields: Fields, required: Iterable[str] = ()) -> Reader:
 
 
 def time_range(value: Any, name: str) -> Json:
-    """A moment or a range of moments, in Unix seconds: `created=5` or `created[gte]=5`."""
+    """A time or a range of times, in Unix seconds: `created=5` or `created[gte]=5`."""
     if isinstance(value, str):
         moment = integer(value, name)
         return {"gte": moment, "lte": moment}

@@ -1,4 +1,4 @@
-"""Early fraud warnings: the card's bank says that a payment may be fraud, before anybody disputes it."""
+"""Early fraud warnings: the card issuer reports a possible fraud before there is a dispute."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FRAUD_TYPES = (
 
 
 def create(state: FakeStripeState, cause: RequestCause, charge: Json, kind: str) -> Json:
-    """A new warning; it is actionable until the charge is disputed or wholly refunded."""
+    """A new warning; it is actionable until the charge is disputed or fully refunded."""
     warning: Json = state.new_identity("issfr_", cause.at) | {
         "object": "radar.early_fraud_warning",
         "actionable": not (charge["refunded"] or charge["disputed"]),
@@ -34,7 +34,7 @@ def create(state: FakeStripeState, cause: RequestCause, charge: Json, kind: str)
 
 
 def resolve(state: FakeStripeState, cause: RequestCause, charge: Json) -> None:
-    """Nothing is left to do about a charge that is disputed or wholly refunded."""
+    """Mark the warnings of a disputed or fully refunded charge as not actionable."""
     for warning in state.store.fraud_warnings.values():
         if warning["charge"] == charge["id"] and warning["actionable"] and (charge["refunded"] or charge["disputed"]):
             warning["actionable"] = False
@@ -49,9 +49,9 @@ def retrieve(call: Call) -> Json:
 
 
 def list_all(call: Call) -> Json:
-    wanted = {name: call.params[name] for name in ("charge", "payment_intent") if name in call.params}
-    found = [each for each in call.state.store.fraud_warnings.values() if wanted.items() <= each.items()]
-    return pagination.page(call, ROOT, "early fraud warning", found)
+    filters = {name: call.params[name] for name in ("charge", "payment_intent") if name in call.params}
+    matching = [warning for warning in call.state.store.fraud_warnings.values() if filters.items() <= warning.items()]
+    return pagination.page(call, ROOT, "early fraud warning", matching)
 
 
 LIST: form_params.Fields = {

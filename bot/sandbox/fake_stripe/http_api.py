@@ -1,4 +1,4 @@
-"""The HTTP side of the API: takes requests in, lets ordered faults strike, and writes Stripe's headers."""
+"""The HTTP routes of the API: records requests, applies injected faults, writes Stripe's headers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bot.sandbox.fake_stripe.store import RequestRecord
 
 
 class HttpApi:
-    """Every route under /v1. `stopping` lets go of the answers that are held back."""
+    """All routes under /v1. `stopping` ends the responses that a timeout fault holds back."""
 
     def __init__(self, state: FakeStripeState) -> None:
         self.state = state
@@ -30,11 +30,11 @@ class HttpApi:
         self.stopping = asyncio.Event()
 
     def routes(self) -> list[web.RouteDef]:
-        served = [
+        api_routes = [
             web.route(endpoint.method, endpoint.path.replace(":id", "{id}"), self._serve(endpoint))
             for endpoint in ENDPOINTS
         ]
-        return [*served, web.route("*", "/v1/{rest:.*}", self._unknown_url)]
+        return [*api_routes, web.route("*", "/v1/{rest:.*}", self._unknown_url)]
 
     def _serve(self, endpoint: Endpoint) -> Handler:
         async def handler(request: web.Request) -> web.StreamResponse:
@@ -43,36 +43,36 @@ class HttpApi:
         return handler
 
     async def _handle(self, endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
-        """A client that goes away does not undo what it asked for: the work goes on without it."""
+        """Handle one request; it is executed to the end even if the client disconnects."""
         fault = self.faults.next_fault(endpoint.name)
         record = self._record(request)
-        unreadable = await self._read_params(request, record)
+        error_result = await self._read_params(request, record)
         if fault is not None:
             record.fault = fault.name
         if fault is not None and fault.when == "before":
             return await self._apply_fault(request, record, fault)
-        if unreadable is not None:
-            return self._respond(record, unreadable)
+        if error_result is not None:
+            return self._respond(record, error_result)
         headers = {name.lower(): value for name, value in request.headers.items()}
-        asked = ApiRequest(endpoint, record, headers, request.match_info.get("id", ""))
-        spoil = fault is not None and fault.how == "500"
-        answer = await asyncio.shield(
-            self.state.background_tasks.start(self.dispatcher.dispatch(asked, replace_with_500=spoil))
+        api_request = ApiRequest(endpoint, record, headers, request.match_info.get("id", ""))
+        replace_with_500 = fault is not None and fault.how == "500"
+        response = await asyncio.shield(
+            self.state.background_tasks.start(self.dispatcher.dispatch(api_request, replace_with_500=replace_with_500))
         )
         if fault is not None:
             return await self._apply_fault(request, record, fault)
-        return self._respond(record, answer)
+        return self._respond(record, response)
 
     async def _read_params(self, request: web.Request, record: RequestRecord) -> ApiResponse | None:
-        """Put the parameters into the record; the refusal, if they cannot be read."""
+        """Put the parameters into the record; returns the error response if they cannot be parsed."""
         body = await request.read()
         try:
             pairs = [*request.query.items(), *parse_qsl(body.decode(), keep_blank_values=True)]
             record.params = parse_params(pairs, body, request.content_type)
         except UnicodeDecodeError:
             return error_response(ApiError("Invalid UTF-8 in the request body"), record.request_id)
-        except ApiError as refusal:
-            return error_response(refusal, record.request_id)
+        except ApiError as error:
+            return error_response(error, record.request_id)
         return None
 
     def _record(self, request: web.Request) -> RequestRecord:
@@ -97,30 +97,32 @@ class HttpApi:
                 await self.stopping.wait()
         return abort_connection(request)
 
-    def _respond(self, record: RequestRecord, answer: ApiResponse) -> web.Response:
-        record.status = answer.status
+    def _respond(self, record: RequestRecord, response: ApiResponse) -> web.Response:
+        record.status = response.status
         self.state.changes.notify()
         headers = {
             "Date": format_datetime(self.state.now(), usegmt=True),
             "Request-Id": record.request_id,
             "Stripe-Version": objects.API_VERSION,
-            **answer.headers,
+            **response.headers,
         }
         if record.idempotency_key:
             headers["Idempotency-Key"] = record.idempotency_key
-        return web.Response(status=answer.status, body=answer.body, headers=headers, content_type="application/json")
+        return web.Response(
+            status=response.status, body=response.body, headers=headers, content_type="application/json"
+        )
 
     async def _unknown_url(self, request: web.Request) -> web.Response:
-        words = (
+        message = (
             f"Unrecognized request URL ({request.method}: {request.path}). Please see https://docs.stripe.com/ or we"
         )
-        refusal = ApiError(f"{words} can help at https://support.stripe.com/.", status=404)
+        error = ApiError(f"{message} can help at https://support.stripe.com/.", status=404)
         record = self._record(request)
-        return self._respond(record, error_response(refusal, record.request_id))
+        return self._respond(record, error_response(error, record.request_id))
 
 
 def abort_connection(request: web.Request) -> web.Response:
-    """Close the connection without an answer."""
+    """Close the connection without a response."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response(status=500)

@@ -1,4 +1,4 @@
-"""Idempotency keys as Stripe keeps them: the first answer of an executed POST, for a day."""
+"""Idempotency keys: the first response of an executed POST is kept for 24 hours, as at Stripe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_KEY_LENGTH = 255
 
 @dataclass
 class StoredResponse:
-    """What a key stands for; `answer` is None while its request is being carried out."""
+    """The request of a key and its response; `response` is None while the request is executed."""
 
     at: datetime
     path: str
@@ -24,16 +24,16 @@ class StoredResponse:
 
 
 class Idempotency:
-    """The keys of one account; a key older than a day is forgotten and may create something new."""
+    """The keys of one account. A key older than `KEY_TTL` is new again."""
 
     def __init__(self) -> None:
         self._stored: dict[str, StoredResponse] = {}
 
     def begin(self, key: str, path: str, params: Json, request_id: str, at: datetime) -> ApiResponse | None:
-        """The stored answer to replay, or None: go on, then call `finish` or `forget`.
+        """The stored response to replay, or None: execute the request, then call `finish` or `forget`.
 
         Raises 400 `idempotency_error` for another request under a used key, 409 `idempotency_key_in_use`
-        while the first is still being carried out.
+        while the first request is executed.
         """
         if len(key) > MAX_KEY_LENGTH:
             raise ApiError(
@@ -53,12 +53,12 @@ class Idempotency:
         self._stored[key].response = response
 
     def forget(self, key: str) -> None:
-        """Nothing was carried out under this key: it may be used again, even for another request."""
+        """Nothing was executed under this key: it can be used again, for another request too."""
         del self._stored[key]
 
 
 def key_in_use(key: str) -> ApiError:
-    """409: the first request under this key is still being carried out."""
+    """409: the first request under this key is still executed."""
     return ApiError(
         "There is currently another in-progress request using this Idempotent Key (that probably means you"
         f" submitted twice, and the other request is still going through): {key}. Please try again later.",

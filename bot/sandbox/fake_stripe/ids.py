@@ -1,4 +1,4 @@
-"""Ids in Stripe's own dress, the same in every run, so that a failing story can be played again."""
+"""Ids that look like Stripe's and are the same in every run, so that a failing test can be repeated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ALPHABET = string.ascii_letters + string.digits
 class IdGenerator:
     """A counter makes ids unique, a seeded generator makes them look like Stripe's.
 
-    Each prefix has its own, so that the third intent is the same whether or not somebody polled in between.
+    Each prefix has its own counter, so that the ids of intents do not depend on the number of requests.
     """
 
     def __init__(self, seed: int = 20261028) -> None:
@@ -31,6 +31,6 @@ class IdGenerator:
         letters = self._random(f"{prefix} {count}").choices(ALPHABET, k=length - len(count))
         return f"{prefix}{''.join(letters)}{count}"
 
-    def shuffle(self, things: list[Any]) -> None:
-        """Put `things` in another order, the same in every run."""
-        self._shuffler.shuffle(things)
+    def shuffle(self, items: list[Any]) -> None:
+        """Shuffle `items` in place, the same way in every run."""
+        self._shuffler.shuffle(items)

@@ -1,4 +1,4 @@
-"""Which parameters each PaymentIntent endpoint takes in API version 2026-10-28.endive, and their forms."""
+"""The parameters of the PaymentIntent endpoints in API version 2026-10-28.endive."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BILLING = form_params.hash_of(
 
 
 def removed_param(value: Any, name: str) -> None:
-    """Since 2026-09-30.endive the parameter is refused by create, update and confirm."""
+    """Since 2026-09-30.endive create, update and confirm reject the parameter."""
     message = f"The parameter `{name}` is no longer supported. Use `automatic_payment_methods` or"
     raise ApiError(
         f"{message} `allowed_payment_method_types` instead.",
@@ -29,7 +29,7 @@ def removed_param(value: Any, name: str) -> None:
 
 def only_mobilepay(value: Any, name: str) -> str:
     if value != "mobilepay":
-        raise ApiError(f"This pretend Stripe knows the payment method type mobilepay only, not {value}", param=name)
+        raise ApiError(f"This fake Stripe supports only the payment method type mobilepay, not {value}", param=name)
     return "mobilepay"
 
 

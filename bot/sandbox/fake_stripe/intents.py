@@ -1,4 +1,4 @@
-"""The PaymentIntent endpoints: create, look, change, confirm, cancel, capture."""
+"""The PaymentIntent endpoints: create, retrieve, list, update, confirm, cancel, capture."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = "/v1/payment_intents"
 
 
 def find(call: Call) -> Json:
-    """The intent of the path; raises 404 `resource_missing`."""
+    """The intent with the id in the path; raises 404 `resource_missing`."""
     intent: Json | None = call.state.store.intents.get(call.id)
     if intent is None:
         raise not_found("payment_intent", call.id, param="intent")
@@ -46,7 +46,7 @@ def _new_intent(call: Call, params: Json, types: list[str]) -> Json:
 
 
 def _attach_payment_method(call: Call, intent: Json) -> None:
-    """Make a PaymentMethod of `payment_method_data` and put it on the intent."""
+    """Create a PaymentMethod from `payment_method_data`, if given, and attach it to the intent."""
     if "payment_method_data" in call.params:
         method = objects.payment_method(
             call.state.new_identity("pm_", call.cause.at), call.params["payment_method_data"]
@@ -73,8 +73,8 @@ def update(call: Call) -> Json:
 
 
 def _apply_changes(intent: Json, params: Json) -> None:
-    plain = ("amount", "currency", "description", "receipt_email", "capture_method", "statement_descriptor")
-    for name in (*plain, "statement_descriptor_suffix", "transfer_group"):
+    copied = ("amount", "currency", "description", "receipt_email", "capture_method", "statement_descriptor")
+    for name in (*copied, "statement_descriptor_suffix", "transfer_group"):
         if name in params:
             intent[name] = params[name]
     if "metadata" in params:
@@ -127,9 +127,9 @@ def retrieve(call: Call) -> Json:
 
 
 def list_all(call: Call) -> Json:
-    wanted = call.params.get("customer")
-    found = [each for each in call.state.store.intents.values() if wanted in (None, each["customer"])]
-    return pagination.page(call, ROOT, "payment_intent", found)
+    customer = call.params.get("customer")
+    matching = [intent for intent in call.state.store.intents.values() if customer in (None, intent["customer"])]
+    return pagination.page(call, ROOT, "payment_intent", matching)
 
 
 LIST: form_params.Fields = {

@@ -1,4 +1,4 @@
-"""Stripe's payment objects, complete with every field that API version 2026-10-28.endive shows for MobilePay."""
+"""Stripe's payment objects, with every field that API version 2026-10-28.endive has for MobilePay."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ CONFIGURATION = "pmc_1SandboxKvitMobilePay0001"
 
 
 def automatic_payment_methods(params: Json) -> Json | None:
-    """Stripe turns automatic methods on unless the request chose its own (since 2023-08-16)."""
+    """Automatic payment methods are on unless the request chooses method types (since 2023-08-16)."""
     if "allowed_payment_method_types" in params:
         return None
     chosen = params.get("automatic_payment_methods") or {"enabled": True}
@@ -102,7 +102,7 @@ def payment_method_options(params: Json, types: list[str]) -> Json:
 
 
 def payment_method(identity: Json, data: Json) -> Json:
-    """A MobilePay PaymentMethod made from `payment_method_data`."""
+    """A MobilePay PaymentMethod from `payment_method_data`."""
     return {
         "id": identity["id"],
         "object": "payment_method",
@@ -119,7 +119,7 @@ def payment_method(identity: Json, data: Json) -> Json:
 
 
 def charge(identity: Json, intent: Json, payment_method: Json, *, captured: bool) -> Json:
-    """A successful Charge of the intent `paid_by`; `holder` is the PaymentMethod, `captured` false for a hold."""
+    """A successful Charge of `intent`; `captured` is false for a hold."""
     amount = intent["amount"]
     copied = (
         "application_fee_amount",
@@ -188,7 +188,7 @@ def outcome(kind: str, network: str, message: str, reason: str | None = None) ->
 
 
 def failed_charge(charge: Json, code: str, message: str, decline_code: str | None) -> Json:
-    """The same charge, declined."""
+    """The charge as a failed one."""
     return charge | {
         "amount_captured": 0,
         "captured": False,

@@ -1,4 +1,4 @@
-"""What nobody outside Stripe knows for sure, and what a test may want otherwise, as named switches."""
+"""Options of the fake Stripe: behaviour that Stripe does not document, and durations that tests change."""
 
 from __future__ import annotations
 
@@ -13,16 +13,21 @@ CHOICES = {
 
 @dataclass
 class Options:
-    """Times are seconds on the pretend clock.
+    """Times are seconds of the fake clock.
 
-    Stripe documents the five minutes and the seven days. The rest is undocumented and can be set:
-    whether a second confirm is refused or replaces the open link, how late a lapse is noticed (`lapse_delay`), which
-    codes a decline and a lapse leave, whether they leave a failed charge, how many confirms an intent may have,
-    whether `allowed_payment_method_types` may come along with `confirm` (`allowed_types_confirm`), whether a refund
-    that waits counts in the charge's `amount_refunded` already (`waiting_refunds_count`).
-    `latency` is waited out before each request is carried out. `mobilepay` is the capability of the account,
-    `mobilepay_offered` whether its payment method settings show it. `lacking` are rights that the key does not have:
-    a resource and read or write, like `events.read`; without a right to read there is none to write.
+    Stripe documents the five minutes of a link and the seven days of a hold. These are undocumented:
+
+    - `confirm_while_open`: a confirm is refused while a link is open, or replaces the link.
+    - `expiry_delay`: how late Stripe notices that a link has expired.
+    - `decline_code`, `expiry_code`: the error code of a declined and of an expired attempt.
+    - `failed_charges`: whether these leave a failed charge.
+    - `confirm_limit`: how many confirms an intent can have.
+    - `allowed_types_confirm`: whether `allowed_payment_method_types` can be sent with `confirm`.
+    - `pending_refunds_count`: whether a pending refund counts in the charge's `amount_refunded`.
+
+    `latency` passes before each request is executed. `mobilepay` is the capability of the account;
+    `mobilepay_enabled` is its payment method setting. `missing_permissions` are permissions that the key lacks, like
+    `events.read`; a key without read lacks write too.
     """
 
     attempt_seconds: float = 300
@@ -44,24 +49,24 @@ class Options:
     webhook_retries: tuple[float, ...] = (3600, 7200)
 
     def update(self, values: dict[str, Any]) -> None:
-        """Set the named switches; raises ValueError for an unknown name or a value of another kind."""
-        now = {field.name: getattr(self, field.name) for field in fields(self)}
-        if unknown := values.keys() - now.keys():
-            raise ValueError(f"no such switch: {min(unknown)}")
-        for name, value in {name: _checked(name, value, now[name]) for name, value in values.items()}.items():
+        """Set the named options; raises ValueError for an unknown name or a value of another type."""
+        current = {field.name: getattr(self, field.name) for field in fields(self)}
+        if unknown := values.keys() - current.keys():
+            raise ValueError(f"no such option: {min(unknown)}")
+        for name, value in {name: _checked(name, value, current[name]) for name, value in values.items()}.items():
             setattr(self, name, value)
 
 
-def _checked(name: str, value: Any, present: Any) -> Any:
+def _checked(name: str, value: Any, current: Any) -> Any:
     if name in CHOICES and value not in CHOICES[name]:
         raise ValueError(f"{name} is one of {', '.join(CHOICES[name])}")
-    if isinstance(present, tuple) and isinstance(value, list | tuple):
+    if isinstance(current, tuple) and isinstance(value, list | tuple):
         return tuple(
             _checked(f"an item of {name}", item, "" if name == "missing_permissions" else 0.0) for item in value
         )
-    if _is_number(present) and _is_number(value) and value >= 0:
+    if _is_number(current) and _is_number(value) and value >= 0:
         return value
-    if _is_number(present) or type(value) is not type(present):
+    if _is_number(current) or type(value) is not type(current):
         raise ValueError(f"{name} cannot be {value!r}")
     return value
 

@@ -1,4 +1,4 @@
-"""Stripe's lists, newest first with cursors, and `expand`, the same for every kind of object."""
+"""Lists, newest first with cursors, and `expand`, for every kind of object."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ EXPANDABLE = {
 
 
 def page(call: Call, url: str, kind: str, oldest_first: Iterable[Json]) -> Json:
-    """One page of the objects that fit, newest first.
+    """One page of the objects in the `created` range, newest first.
 
-    `ending_before` gives the `limit` objects just newer than the cursor, still newest first; `has_more` tells
-    whether there are more in the direction of travel.
+    `ending_before` returns the `limit` objects just newer than the cursor, also newest first. `has_more` is about
+    the direction of the cursor.
     """
     limit = call.params.get("limit", 10)
     if not 1 <= limit <= 100:
@@ -42,7 +42,7 @@ def page(call: Call, url: str, kind: str, oldest_first: Iterable[Json]) -> Json:
     after, before = call.params.get("starting_after"), call.params.get("ending_before")
     if after and before:
         raise mutually_exclusive("ending_before", "starting_after")
-    found = [thing for thing in oldest_first if is_within(thing.get("created", 0), call.params.get("created"))]
+    found = [item for item in oldest_first if is_within(item.get("created", 0), call.params.get("created"))]
     found.reverse()
     if before:
         newer = found[: _index_of(found, before, kind, "ending_before")]
@@ -56,31 +56,31 @@ def is_within(moment: int, span: Json | None) -> bool:
 
 
 def _index_of(found: list[Json], cursor: str, kind: str, param: str) -> int:
-    for place, thing in enumerate(found):
-        if thing["id"] == cursor:
-            return place
+    for index, item in enumerate(found):
+        if item["id"] == cursor:
+            return index
     raise not_found(kind, cursor, param=param, status=400)
 
 
-def expand(state: FakeStripeState, thing: Json, paths: list[str]) -> Json:
-    """A copy of `thing` with the ids at `paths` (`latest_charge`, `data.charge`) replaced by their objects."""
-    shown = deepcopy(thing)
+def expand(state: FakeStripeState, item: Json, paths: list[str]) -> Json:
+    """A copy of `item` in which the ids at `paths` (`latest_charge`, `data.charge`) are replaced by their objects."""
+    shown = deepcopy(item)
     for path in paths:
         _expand(state, shown, path, path.split("."))
     return shown
 
 
-def _expand(state: FakeStripeState, thing: Any, path: str, parts: list[str]) -> None:
-    if thing is None:
+def _expand(state: FakeStripeState, item: Any, path: str, parts: list[str]) -> None:
+    if item is None:
         return
-    if isinstance(thing, list):
-        for item in thing:
-            _expand(state, item, path, parts)
+    if isinstance(item, list):
+        for element in item:
+            _expand(state, element, path, parts)
         return
     name, rest = parts[0], parts[1:]
-    if name not in thing or (name not in EXPANDABLE and name != "data"):
+    if name not in item or (name not in EXPANDABLE and name != "data"):
         raise ApiError(f"This property cannot be expanded ({path}).", param="expand[0]", stored=True)
-    if isinstance(thing[name], str):
-        thing[name] = deepcopy(getattr(state.store, EXPANDABLE[name])[thing[name]])
+    if isinstance(item[name], str):
+        item[name] = deepcopy(getattr(state.store, EXPANDABLE[name])[item[name]])
     if rest:
-        _expand(state, thing[name], path, rest)
+        _expand(state, item[name], path, rest)

@@ -1,4 +1,4 @@
-"""What happens to a refund: made, waiting, succeeded, failed (weeks later too), canceled, and its charge with it."""
+"""Refunds: create, succeed, require action, cancel, fail; and their effect on the charge."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ MESSAGES = {
 
 
 def captured_charge(state: FakeStripeState, intent: Json) -> Json:
-    """The charge of a paid intent; raises 400 for one without."""
+    """The charge of a paid intent; raises 400 for another intent."""
     if intent["status"] != "succeeded":
-        words = f"This PaymentIntent ({intent['id']}) does not have a successful charge to refund."
-        raise ApiError(words, code="charge_not_refundable", param="payment_intent", stored=True)
+        message = f"This PaymentIntent ({intent['id']}) does not have a successful charge to refund."
+        raise ApiError(message, code="charge_not_refundable", param="payment_intent", stored=True)
     charge: Json = state.store.charges[intent["latest_charge"]]
     return charge
 
 
 def create(state: FakeStripeState, cause: RequestCause, charge: Json, params: Json) -> Json:
-    """The new refund of `charge`, as its fate has it; raises what Stripe refuses."""
+    """Create a refund of `charge` with the next forced outcome; raises Stripe's error if it is not possible."""
     amount = _amount(state, charge, params)
     if _is_blocked_by_dispute(state, charge):
         raise _rejection("charge_disputed", charge)
-    fate = state.refund_outcomes.next()
-    if fate.status == "refused":
-        raise _rejection(fate.code, charge)
-    if fate.status == "succeeded" and not state.balance.covers(amount):
+    outcome = state.refund_outcomes.next()
+    if outcome.status == "refused":
+        raise _rejection(outcome.code, charge)
+    if outcome.status == "succeeded" and not state.balance.covers(amount):
         if state.balance.rejects_refunds:
             raise _rejection("balance_insufficient", charge)
-        fate = ForcedOutcome("pending", pending_reason="insufficient_funds")
+        outcome = ForcedOutcome("pending", pending_reason="insufficient_funds")
     refund = refund_object.make_refund(state.new_identity("re_", cause.at), charge, params | {"amount": amount})
     state.store.refunds[refund["id"]] = refund
-    _apply_outcome(state, cause, refund, fate)
+    _apply_outcome(state, cause, refund, outcome)
     state.emit(cause, "refund.created", refund)
     if refund["status"] == "failed":
         state.emit(cause, "refund.failed", refund)
@@ -62,33 +62,33 @@ def _amount(state: FakeStripeState, charge: Json, params: Json) -> int:
     if amount < 1:
         raise ApiError("Invalid positive integer", code="parameter_invalid_integer", param="amount")
     if amount > left:
-        words = f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})"
-        raise ApiError(words, param="amount", stored=True)
+        message = f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})"
+        raise ApiError(message, param="amount", stored=True)
     return amount
 
 
 def _is_blocked_by_dispute(state: FakeStripeState, charge: Json) -> bool:
-    """A disputed charge is given back only where its dispute still allows it, or was won."""
-    disputes = [each for each in state.store.disputes.values() if each["charge"] == charge["id"]]
-    return any(each["status"] != "won" and not each["is_charge_refundable"] for each in disputes)
+    """A disputed charge can be refunded only if the dispute allows it or was won."""
+    disputes = [dispute for dispute in state.store.disputes.values() if dispute["charge"] == charge["id"]]
+    return any(dispute["status"] != "won" and not dispute["is_charge_refundable"] for dispute in disputes)
 
 
 def _rejection(code: str, charge: Json) -> ApiError:
-    words = MESSAGES.get(code, "Charge {} cannot be refunded.").format(charge["id"])
-    return ApiError(words, code=code, stored=True)
+    message = MESSAGES.get(code, "Charge {} cannot be refunded.").format(charge["id"])
+    return ApiError(message, code=code, stored=True)
 
 
-def _apply_outcome(state: FakeStripeState, cause: RequestCause, refund: Json, fate: ForcedOutcome) -> None:
-    """Put the state a refund begins in on it."""
-    match fate.status:
+def _apply_outcome(state: FakeStripeState, cause: RequestCause, refund: Json, outcome: ForcedOutcome) -> None:
+    """Set the first status of a refund."""
+    match outcome.status:
         case "succeeded":
             _pay(state, cause, refund)
         case "failed":
-            refund |= {"status": "failed", "failure_reason": fate.failure_reason}
+            refund |= {"status": "failed", "failure_reason": outcome.failure_reason}
         case "requires_action":
             refund |= {"status": "requires_action", "next_action": refund_object.email_sent(refund["created"])}
         case _:
-            refund |= {"status": "pending", "pending_reason": fate.pending_reason}
+            refund |= {"status": "pending", "pending_reason": outcome.pending_reason}
 
 
 def _pay(state: FakeStripeState, cause: RequestCause, refund: Json) -> None:
@@ -99,7 +99,7 @@ def _pay(state: FakeStripeState, cause: RequestCause, refund: Json) -> None:
 
 
 def _add_bank_reference(state: FakeStripeState, cause: RequestCause, refund: Json) -> None:
-    """The acquirer reference number, which the customer's bank can look for."""
+    """Add the acquirer reference number, by which the customer's bank can find the refund."""
     if refund["status"] != "succeeded":
         return
     card = refund["destination_details"]["card"]
@@ -109,12 +109,12 @@ def _add_bank_reference(state: FakeStripeState, cause: RequestCause, refund: Jso
 
 
 def _sum(state: FakeStripeState, charge: Json, statuses: tuple[str, ...]) -> int:
-    refunds = [each for each in state.store.refunds.values() if each["charge"] == charge["id"]]
-    return sum(each["amount"] for each in refunds if each["status"] in statuses)
+    refunds = [refund for refund in state.store.refunds.values() if refund["charge"] == charge["id"]]
+    return sum(refund["amount"] for refund in refunds if refund["status"] in statuses)
 
 
 def _update_charge(state: FakeStripeState, cause: RequestCause, charge: Json) -> None:
-    """Add up what the charge has given back; whether what waits counts already is a switch."""
+    """Update the charge's `amount_refunded`; `options.pending_refunds_count` decides whether pending refunds count."""
     before = {"amount_refunded": charge["amount_refunded"], "refunded": charge["refunded"]}
     charge["amount_refunded"] = _sum(
         state, charge, COUNTED_STATUSES if state.options.pending_refunds_count else ("succeeded",)
@@ -126,13 +126,13 @@ def _update_charge(state: FakeStripeState, cause: RequestCause, charge: Json) ->
 
 
 def _clear_status_fields(refund: Json) -> Json:
-    """Take off what belonged to the state that is over; returns it."""
+    """Remove the fields that belong to the old status; returns the old values."""
     before = {name: refund.pop(name) for name in refund_object.STATUS_FIELDS if name in refund}
     return {"status": refund["status"]} | before
 
 
 def succeed(state: FakeStripeState, cause: RequestCause, refund: Json) -> None:
-    """The money is on its way."""
+    """A pending refund succeeds."""
     before = _clear_status_fields(refund)
     _pay(state, cause, refund)
     state.emit(cause, "refund.updated", refund, before)
@@ -140,14 +140,14 @@ def succeed(state: FakeStripeState, cause: RequestCause, refund: Json) -> None:
 
 
 def require_action(state: FakeStripeState, cause: RequestCause, refund: Json) -> None:
-    """The customer has to say where the money shall go."""
+    """The customer has to tell Stripe where the money goes."""
     before = _clear_status_fields(refund)
     refund |= {"status": "requires_action", "next_action": refund_object.email_sent(int(cause.at.timestamp()))}
     state.emit(cause, "refund.updated", refund, before)
 
 
 def cancel(state: FakeStripeState, cause: RequestCause, refund: Json) -> None:
-    """Nothing is given back after all."""
+    """A pending refund is canceled."""
     before = _clear_status_fields(refund)
     refund["status"] = "canceled"
     _update_charge(state, cause, state.store.charges[refund["charge"]])
@@ -155,7 +155,7 @@ def cancel(state: FakeStripeState, cause: RequestCause, refund: Json) -> None:
 
 
 def fail(state: FakeStripeState, cause: RequestCause, refund: Json, reason: str) -> None:
-    """The bank sent the money back, or it never left; the charge may be refunded anew."""
+    """The refund fails, after it succeeded too; the charge can be refunded again."""
     before = _clear_status_fields(refund)
     if before["status"] == "succeeded":
         state.balance.add(refund["amount"])
@@ -167,7 +167,7 @@ def fail(state: FakeStripeState, cause: RequestCause, refund: Json, reason: str)
 
 
 def pay_pending(state: FakeStripeState, cause: RequestCause) -> None:
-    """Pay what waited for money, oldest first, as far as it goes."""
+    """Pay refunds that are pending for insufficient funds, oldest first, as far as the balance suffices."""
     for refund in state.store.refunds.values():
         if refund.get("pending_reason") == "insufficient_funds" and state.balance.covers(refund["amount"]):
             succeed(state, cause, refund)

@@ -1,4 +1,4 @@
-"""Stripe's Refund with the fields of each of its states, as API version 2026-10-28.endive shows it."""
+"""The Refund object with the fields of each status, as in API version 2026-10-28.endive."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ EMAIL_DAYS = 30
 
 
 def make_refund(identity: Json, charge: Json, params: Json) -> Json:
-    """A Refund that is pending; `fields` gives those that come and go with the state."""
+    """A pending Refund; `STATUS_FIELDS` are added and removed with the status."""
     return {
         "id": identity["id"],
         "object": "refund",
@@ -36,13 +36,13 @@ STATUS_FIELDS = ("pending_reason", "failure_reason", "next_action")
 
 
 def destination() -> Json:
-    """Where the money went, while the acquirer's reference is awaited."""
+    """The destination while the acquirer reference number is pending."""
     card = {"reference_status": "pending", "reference_type": "acquirer_reference_number", "type": "refund"}
     return {"card": card, "type": "card"}
 
 
 def email_sent(at: int) -> Json:
-    """What the customer has to do: read the letter and say where the money shall go."""
+    """The next action: Stripe has sent the customer an email that asks where the money goes."""
     sent = {"email_sent_at": at, "email_sent_to": "customer@kvit.example"}
     return {
         "display_details": {"email_sent": sent, "expires_at": at + EMAIL_DAYS * 86400},

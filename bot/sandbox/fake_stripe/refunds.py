@@ -1,4 +1,4 @@
-"""The Refund endpoints; a refund succeeds at once unless its fate was ordered or the balance is too low."""
+"""The Refund endpoints. A refund succeeds at once, unless another outcome is forced or the balance is too low."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ def create(call: Call) -> Json:
 
 
 def _charge(call: Call) -> Json:
-    """The charge to give back: named itself, or the captured one of the named intent."""
-    ledger, params = call.state.store, call.params
+    """The charge to refund: the given one, or the captured one of the given intent."""
+    store, params = call.state.store, call.params
     if "charge" in params and "payment_intent" in params:
         raise mutually_exclusive("charge", "payment_intent")
     if "payment_intent" in params:
-        intent = ledger.intents.get(params["payment_intent"])
+        intent = store.intents.get(params["payment_intent"])
         if intent is None:
             raise not_found("payment_intent", params["payment_intent"], param="payment_intent")
         return refund_actions.captured_charge(call.state, intent)
     if "charge" not in params:
         raise missing_param("payment_intent")
-    if params["charge"] not in ledger.charges:
+    if params["charge"] not in store.charges:
         raise not_found("charge", params["charge"], param="charge")
-    charge: Json = ledger.charges[params["charge"]]
+    charge: Json = store.charges[params["charge"]]
     if not charge["captured"]:
-        words = f"Charge {charge['id']} has not been captured."
-        raise ApiError(words, code="charge_not_refundable", param="charge", stored=True)
+        message = f"Charge {charge['id']} has not been captured."
+        raise ApiError(message, code="charge_not_refundable", param="charge", stored=True)
     return charge
 
 
@@ -50,7 +50,7 @@ def update(call: Call) -> Json:
 
 
 def cancel(call: Call) -> Json:
-    """Only a refund that still waits for its customer can be taken back through the API."""
+    """The API cancels only a refund in `requires_action`."""
     refund = retrieve(call)
     if refund["status"] != "requires_action":
         raise ApiError(f"Refund {refund['id']} has a status of {refund['status']} and cannot be canceled.", stored=True)
@@ -59,9 +59,9 @@ def cancel(call: Call) -> Json:
 
 
 def list_all(call: Call) -> Json:
-    wanted = {name: call.params[name] for name in ("charge", "payment_intent") if name in call.params}
-    found = [each for each in call.state.store.refunds.values() if wanted.items() <= each.items()]
-    return pagination.page(call, ROOT, "refund", found)
+    filters = {name: call.params[name] for name in ("charge", "payment_intent") if name in call.params}
+    matching = [refund for refund in call.state.store.refunds.values() if filters.items() <= refund.items()]
+    return pagination.page(call, ROOT, "refund", matching)
 
 
 CREATE: form_params.Fields = {

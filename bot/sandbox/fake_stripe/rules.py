@@ -1,4 +1,4 @@
-"""What Stripe checks about an intent before it does anything: amounts, currencies, methods, states."""
+"""Stripe's checks of an intent: amounts, currencies, method types, statuses. Each raises ApiError."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UPDATABLE = (*CONFIRMABLE, "requires_action")
 
 
 def check_amount(value: int, currency: str) -> None:
-    """MobilePay's four currencies, from Stripe's minimum to eight digits of minor units."""
+    """The amount in minor units, from Stripe's minimum to eight digits, in one of MobilePay's four currencies."""
     if currency not in MIN_AMOUNTS:
         message = f"The currency provided ({currency}) is invalid for one or more payment method types on this"
         raise ApiError(f"{message} PaymentIntent.", code="payment_intent_incompatible_payment_method", param="currency")
@@ -25,7 +25,7 @@ def check_amount(value: int, currency: str) -> None:
 
 
 def choose_method_types(state: FakeStripeState, params: Json) -> list[str]:
-    """The method types an intent ends up with; what does not fit is silently left out, as Stripe does."""
+    """The method types of an intent; types that do not match are left out without an error, as at Stripe."""
     choosers = ("allowed_payment_method_types", "automatic_payment_methods", "excluded_payment_method_types")
     chosen = [name for name in choosers if name in params]
     if "allowed_payment_method_types" in chosen and len(chosen) > 1:
@@ -43,7 +43,7 @@ def choose_method_types(state: FakeStripeState, params: Json) -> list[str]:
 
 
 def check_payment_method(state: FakeStripeState, intent_types: list[str], params: Json) -> None:
-    """The method given with a request must be one the intent and the account can take."""
+    """The payment method in the request must be possible for the intent and the account."""
     if "payment_method" in params and "payment_method_data" in params:
         raise mutually_exclusive("payment_method", "payment_method_data")
     if "payment_method" in params:
@@ -61,7 +61,7 @@ def check_payment_method(state: FakeStripeState, intent_types: list[str], params
 
 
 def check_confirm_params(state: FakeStripeState, params: Json) -> None:
-    """A confirm needs somewhere to send the customer back to (mandatory since 2023-08-16)."""
+    """A confirm needs a `return_url` (mandatory since 2023-08-16)."""
     if "return_url" not in params:
         raise missing_param("return_url")
     if "allowed_payment_method_types" in params and not state.options.allowed_types_confirm:

@@ -1,4 +1,4 @@
-"""Stripe on this machine: the pinned API version, its test page and its webhooks, on one HTTP port."""
+"""The fake Stripe: API, test page, webhooks and control routes, on one HTTP port."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from bot.sandbox.fake_stripe.state import FakeStripeState
 from bot.sandbox.fake_stripe.store import ObjectStore
 from bot.sandbox.shared.fake_clock import FakeClock
 
-KEY = "sk_test_51SandboxKvit0001PretendStripeKeyOnThisMachineOnly"
-WEBHOOK_SECRET = "whsec_SandboxKvitPretendStripeSigningSecret"  # noqa: S105 - opens nothing but this pretend Stripe
+KEY = "sk_test_51SandboxKvit0001FakeStripeKeyOnThisMachineOnly"
+WEBHOOK_SECRET = "whsec_SandboxKvitFakeStripeSigningSecret"  # noqa: S105 - only this fake accepts it
 
 
 class FakeStripe:
-    """One pretend account. With `automatic_delivery` false webhooks wait for the control route `release`."""
+    """One Stripe account. With `automatic_delivery` false, webhooks wait for the control route `webhooks/release`."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class FakeStripe:
         self.webhooks.on_event(event)
 
     async def start(self, port: int = 0, host: str = "127.0.0.1") -> str:
-        """Serve on `port` (0: any free one); returns the base address, without a trailing slash."""
+        """Serve on `port` (0: any free port); returns the base URL, without a trailing slash."""
         self._http_api.stopping.clear()
         app = web.Application(middlewares=[self._abort_while_down])
         control = [*self._control.routes(), *RefundControl(self.state).routes()]
@@ -67,7 +67,7 @@ class FakeStripe:
         return self.base
 
     async def stop(self) -> None:
-        """End everything; raises the first failure of a background task."""
+        """Stop the server and all tasks; raises the first error of a background task."""
         if self._runner is None:
             return
         self._http_api.stopping.set()

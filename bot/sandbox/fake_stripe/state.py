@@ -1,4 +1,4 @@
-"""What every part of the pretend Stripe shares: clock, ledger, names, switches, and the one way to make an event."""
+"""The state of the fake Stripe that all its modules share, and the creation of events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ACCOUNT = "acct_1SandboxKvit0001"
 
 @dataclass(frozen=True)
 class RequestCause:
-    """Why something happens: an API request, or the customer or time (then both ids are None)."""
+    """The cause of a change: an API request, or (with both ids None) a customer, a bank or a timer."""
 
     at: datetime
     request_id: str | None = None
@@ -31,9 +31,9 @@ class RequestCause:
 
 @dataclass
 class FakeStripeState:
-    """One pretend Stripe account; `post` hands a new event to delivery, `base` is the address of the server.
+    """One Stripe account. `on_event` passes a new event to the delivery; `base` is the URL of the server.
 
-    While it is `down`, nothing is answered.
+    While it is `down`, connections are closed without a response.
     """
 
     clock: FakeClock
@@ -62,16 +62,16 @@ class FakeStripeState:
         return self.clock.now()
 
     def new_identity(self, prefix: str, at: datetime) -> Json:
-        """What every object begins with."""
+        """The fields that every object has: id, created, livemode."""
         return {"id": self.ids.make(prefix), "created": int(at.timestamp()), "livemode": self.livemode}
 
     def call_later(self, cause: RequestCause, seconds: float, action: Callable[[RequestCause], None]) -> None:
-        """Let `action` happen `seconds` after `cause`, caused by time alone."""
+        """Run `action` `seconds` after `cause`, with a timer as its cause."""
         self.timers.call_at(cause.at + timedelta(seconds=seconds), lambda at: action(RequestCause(at)))
 
-    def emit(self, cause: RequestCause, kind: str, thing: Json, previous: Json | None = None) -> None:
-        """Make the event `kind` with a snapshot of `thing`; `previous` holds the old values of changed fields."""
-        data: Json = {"object": deepcopy(thing)}
+    def emit(self, cause: RequestCause, kind: str, item: Json, previous: Json | None = None) -> None:
+        """Create the event `kind` with a snapshot of `item`; `previous` has the old values of changed fields."""
+        data: Json = {"object": deepcopy(item)}
         if previous is not None:
             data["previous_attributes"] = previous
         request = {"id": cause.request_id, "idempotency_key": cause.idempotency_key}

@@ -1,4 +1,4 @@
-"""The truth of the pretend Stripe, in plain memory: what tests compare Kvit's database and chats with."""
+"""The objects of the fake Stripe, in memory; tests compare Kvit's database and messages with them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from bot.sandbox.fake_stripe.api_error import Json
 
 @dataclass
 class RequestRecord:
-    """One request as it arrived; `status` is None when no answer was given, `fault` names the reason.
+    """A received request. `status` is None without a response; `fault` is the injected fault that hit it.
 
-    `replayed` marks an answer taken from the idempotency key: nothing was done. `params` are nested strings.
+    `replayed`: the response was stored under the idempotency key, and nothing was executed. `params` is nested.
     """
 
     at: datetime
@@ -29,9 +29,9 @@ class RequestRecord:
 
 @dataclass
 class Attempt:
-    """One confirm: the link it made lives from `began` to `ends`; `outcome` says what became of it.
+    """One confirm of an intent, with its link, which works from `started_at` to `expires_at`.
 
-    `outcome` is approved, declined, lapsed, canceled or replaced; None while the attempt is open.
+    `outcome` is approved, declined, expired, canceled or replaced; None while the attempt is open.
     """
 
     nonce: str
@@ -49,7 +49,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Delivery:
-    """One try to deliver an event; `status` is None when the endpoint did not answer at all."""
+    """One attempt to deliver an event; `status` is None without a response."""
 
     at: datetime
     event: str
@@ -61,10 +61,10 @@ class Delivery:
 
 @dataclass
 class ObjectStore:
-    """Stripe's objects by id, as the API shows them, oldest first.
+    """Stripe's objects by id, as the API returns them, oldest first.
 
-    `happened` gives the exact time of each event, which Stripe itself rounds to seconds; `attempts` are kept
-    by intent, `links` by the secret part of their address.
+    `event_times` has the exact time of each event, because `created` is in whole seconds. `attempts` are by intent,
+    `links` by the secret part of their URL.
     """
 
     intents: dict[str, Json] = field(default_factory=dict)
@@ -82,17 +82,17 @@ class ObjectStore:
     deliveries: list[Delivery] = field(default_factory=list)
 
     def open_attempt(self, intent: str) -> Attempt | None:
-        """The attempt the customer could still authorise, if there is one."""
+        """The attempt that the customer can still decide, if any."""
         last = self.attempts.get(intent, [])[-1:]
         return last[0] if last and last[0].outcome is None else None
 
     def as_json(self) -> Json:
-        """Everything, with times as ISO 8601 in UTC."""
+        """All objects; times are ISO 8601 in UTC."""
         return {name: to_json(value) for name, value in vars(self).items()}
 
 
 def to_json(value: Any) -> Any:
-    """`value` as JSON can carry it."""
+    """`value` with only JSON types in it."""
     match value:
         case datetime():
             return value.isoformat()

@@ -1,4 +1,4 @@
-"""The WebhookEndpoint endpoints: who wants to hear about which events."""
+"""The WebhookEndpoint endpoints."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def url(value: Any, name: str) -> str:
 
 
 def create(call: Call) -> Json:
-    """The new endpoint with its signing secret, which is shown here and never again."""
+    """The new endpoint with its signing secret, which no other response contains."""
     state, params = call.state, call.params
     if len(state.store.webhook_endpoints) >= MAX_ENDPOINTS:
         raise ApiError(f"You have reached the maximum of {MAX_ENDPOINTS} webhook endpoints.")

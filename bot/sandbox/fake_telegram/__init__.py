@@ -1,4 +1,4 @@
-"""A pretend Telegram that speaks HTTP, so that Kvit can be tried and tested whole, without an account or a network."""
+"""A fake Telegram over HTTP, to run and test Kvit without a bot account or a network."""
 
 from bot.sandbox.fake_telegram.server import FakeTelegram
 from bot.sandbox.fake_telegram.state import Chat, FakeTelegramState

@@ -1,4 +1,4 @@
-"""The methods that answer a tap or an inline query."""
+"""The methods that answer callback queries and inline queries."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def answer_inline_query(call: Call) -> bool:
 
 
 def message_of(state: FakeTelegramState, result: Any) -> Json:
-    """The message that a chosen result becomes; raises the refusal of one that cannot become any."""
+    """The message that a chosen result becomes; raises ApiError for an invalid result."""
     if not isinstance(result, dict):
         raise bad_request("inline query result must be an object")
     written = result.get("input_message_content")

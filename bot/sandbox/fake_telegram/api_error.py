@@ -1,4 +1,4 @@
-"""What Telegram says when it does not do what it was asked to."""
+"""Error responses of the Bot API."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NAMES = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Fo
 
 
 class ApiError(Exception):
-    """An answer with `ok` false; `description` is whole, as a client sees it."""
+    """A response with `ok` false; `description` is complete, with its prefix."""
 
     def __init__(self, code: int, description: str, **parameters: int) -> None:
         super().__init__(description)
@@ -19,27 +19,29 @@ class ApiError(Exception):
         self.parameters = parameters
 
     def body(self) -> Json:
-        """The JSON that goes over the wire."""
+        """The JSON body of the response."""
         answer: Json = {"ok": False, "error_code": self.code, "description": self.description}
         return answer | ({"parameters": self.parameters} if self.parameters else {})
 
 
-def bad_request(words: str, **parameters: int) -> ApiError:
-    """A 400. Like the Bot API server, it begins TDLib's sentences with a small letter, but not its CODE_NAMES."""
-    coded = len(words) > 1 and (words[1] == "_" or words[1].isupper())
-    return ApiError(400, f"Bad Request: {words if coded else words[0].lower() + words[1:]}", **parameters)
+def bad_request(description: str, **parameters: int) -> ApiError:
+    """A 400. Like the Bot API server, it lowers the first letter of TDLib's sentences, but not of its CODE_NAMES."""
+    coded = len(description) > 1 and (description[1] == "_" or description[1].isupper())
+    return ApiError(
+        400, f"Bad Request: {description if coded else description[0].lower() + description[1:]}", **parameters
+    )
 
 
-def forbidden(words: str) -> ApiError:
+def forbidden(description: str) -> ApiError:
     """A 403."""
-    return ApiError(403, f"Forbidden: {words}")
+    return ApiError(403, f"Forbidden: {description}")
 
 
-def conflict(words: str) -> ApiError:
+def conflict(description: str) -> ApiError:
     """A 409."""
-    return ApiError(409, f"Conflict: {words}")
+    return ApiError(409, f"Conflict: {description}")
 
 
 def too_many_requests(seconds: int) -> ApiError:
-    """A 429 that says for how many seconds to be quiet."""
+    """A 429 with `retry_after` in seconds."""
     return ApiError(429, f"Too Many Requests: retry after {seconds}", retry_after=seconds)

@@ -13,13 +13,13 @@ from bot.sandbox.fake_telegram.state import Chat, FakeTelegramState
 
 @dataclass(frozen=True)
 class Call:
-    """What a method gets to work with."""
+    """The arguments of a method."""
 
     state: FakeTelegramState
     params: Params
 
     def chat(self, name: str = "chat_id") -> Chat:
-        """The chat, if the bot may look at it; refuses an unknown one."""
+        """The chat; raises ApiError for an unknown one."""
         if not self.params.text(name):
             raise bad_request("chat_id is empty")
         number = self.params.number(name)
@@ -31,7 +31,7 @@ class Call:
         return chat
 
     def editable_chat(self) -> Chat:
-        """The chat, unless the bot was blocked or kicked."""
+        """The chat; raises ApiError if the bot is blocked or not a member."""
         chat = self.chat()
         if chat.id in self.state.blocked:
             raise forbidden("bot was blocked by the user")
@@ -42,15 +42,15 @@ class Call:
         return chat
 
     def writable_chat(self) -> Chat:
-        """The chat, if the bot may send there; a group that moved says where it is now."""
+        """The chat, if the bot can send to it; the error of a migrated group has the new chat id."""
         chat = self.chat()
         if chat.migrated_to is not None:
-            words = "group chat was upgraded to a supergroup chat"
-            raise bad_request(words, migrate_to_chat_id=chat.migrated_to)
+            description = "group chat was upgraded to a supergroup chat"
+            raise bad_request(description, migrate_to_chat_id=chat.migrated_to)
         return self.editable_chat()
 
     def message(self, chat: Chat, purpose: str) -> Json:
-        """The message that `message_id` names; refuses as "message to edit not found"."""
+        """The message with `message_id`; raises "message to PURPOSE not found"."""
         if not self.params.text("message_id"):
             raise bad_request("message identifier is not specified")
         found = chat.messages.get(self.params.number("message_id"))

@@ -1,4 +1,4 @@
-"""Sees on the connections themselves whether an answer was taken away by whoever asked, or can only be thought lost."""
+"""Detects responses that the client did not read, by the state of their connections."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from bot.sandbox.fake_telegram.transcript import Transcript
 
 
 def track_response(request: web.Request, transcript: Transcript, number: int | None) -> None:
-    """An answer is about to be written, about the entry `number` if any; who has gone by now will not read it."""
+    """Call before a response is written. `number` is the transcript entry of the call, if any.
+
+    The entry is marked as lost if the client has disconnected already, or disconnects without reading the response.
+    """
     transport = request.transport
     if number is not None and (transport is None or transport.is_closing()):
         transcript.mark_lost(number)
@@ -21,20 +24,20 @@ def track_response(request: web.Request, transcript: Transcript, number: int | N
 
 
 def _tracker(transport: asyncio.Transport, transcript: Transcript) -> ConnectionTracker:
-    """The one on this connection, put there by the first answer."""
+    """The tracker of this connection; the first response installs it."""
     protocol = cast("asyncio.Protocol", transport.get_protocol())
     if isinstance(protocol, ConnectionTracker):
         return protocol
-    wire = ConnectionTracker(protocol, transport, transcript)
-    transport.set_protocol(wire)
-    return wire
+    tracker = ConnectionTracker(protocol, transport, transcript)
+    transport.set_protocol(tracker)
+    return tracker
 
 
 class ConnectionTracker(asyncio.Protocol):
-    """Stands between a connection and the HTTP server. `last` is the entry that its last answer is about, if any.
+    """A protocol around the HTTP server's. `last_entry` is the transcript entry of the last response, if any.
 
-    A client that closes with all of its answer read says so in peace; with a part of it unread, or if the answer comes
-    after it has gone, its system resets the connection. Nobody has to guess.
+    A client that has read the whole response closes the connection normally. If a part is unread, or the response
+    arrives after the client has closed, the client's system resets the connection.
     """
 
     def __init__(self, server: asyncio.Protocol, transport: asyncio.Transport, transcript: Transcript) -> None:
@@ -42,31 +45,26 @@ class ConnectionTracker(asyncio.Protocol):
         self.last_entry: int | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Passed on."""
         self._server.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Passed on."""
         self._server.data_received(data)
 
     def eof_received(self) -> bool | None:
-        """Passed on."""
         return self._server.eof_received()
 
     def pause_writing(self) -> None:
-        """Passed on."""
         self._server.pause_writing()
 
     def resume_writing(self) -> None:
-        """Passed on."""
         self._server.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The error may have been seen by whoever read or wrote, or wait at the socket still."""
+        # asyncio reports the reset if it read or wrote; otherwise the error is still pending on the socket.
         if self.last_entry is not None and (isinstance(exc, ConnectionError) or self._was_reset()):
             self._transcript.mark_lost(self.last_entry)
         self._server.connection_lost(exc)
 
     def _was_reset(self) -> bool:
-        wire = self._transport.get_extra_info("socket")
-        return wire is not None and wire.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+        sock = self._transport.get_extra_info("socket")
+        return sock is not None and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0

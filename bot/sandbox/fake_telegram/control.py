@@ -1,4 +1,4 @@
-"""The control routes: the hand that writes and taps for people, turns the clock and breaks things."""
+"""Control routes: actions of users, the clock, faults, and reading chats and the transcript."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ MESSAGE_FIELDS = {field.name for field in fields(UserMessage)}
 
 
 class Control:
-    """JSON in, JSON out; 404 for unknown ids, 400 for what cannot be understood or done."""
+    """JSON in, JSON out; 404 for an unknown id, 400 for an invalid or impossible request."""
 
-    def __init__(self, state: FakeTelegramState, people: FakeUsers, faults: Faults) -> None:
+    def __init__(self, state: FakeTelegramState, users: FakeUsers, faults: Faults) -> None:
         self._state = state
-        self._users = people
-        self._membership = Membership(state, people)
+        self._users = users
+        self._membership = Membership(state, users)
         self._inline = InlineMode(state)
         self._faults = faults
 
     def routes(self) -> list[web.RouteDef]:
-        posts: dict[str, ControlHandler] = {
+        handlers: dict[str, ControlHandler] = {
             "messages": self._send_message,
             "taps": self._press_button,
             "clock": self._advance_clock,
@@ -50,7 +50,7 @@ class Control:
             "down": self._set_down,
         }
         return [
-            *(web.post(f"/_control/{name}", _route(act)) for name, act in posts.items()),
+            *(web.post(f"/_control/{name}", _route(handler)) for name, handler in handlers.items()),
             web.get("/_control/transcript", self._transcript),
             web.get("/_control/chats", self._chats),
             web.get("/_control/chats/{id}", self._chat),
@@ -88,7 +88,7 @@ class Control:
 
     def _add_fault(self, body: Json) -> Json:
         self._faults.add(body)
-        return {"ordered": True}
+        return {"added": True}
 
     def _redeliver(self, body: Json) -> Json:
         times = _integer(body, "times") if "times" in body else 1
@@ -108,7 +108,7 @@ class Control:
         return web.json_response([chat.info for chat in self._state.chats.values()])
 
     async def _chat(self, request: web.Request) -> web.Response:
-        """A chat as it stands: its messages in order, the bot's reactions by message id."""
+        """A chat with its current messages in order, and the bot's reactions by message id."""
         try:
             chat = self._users.chat(int(request.match_info["id"]))
         except (LookupError, ValueError):
@@ -126,7 +126,7 @@ class Control:
 def _integer(body: Json, name: str) -> int:
     value = body.get(name)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{name} is a whole number")
+        raise ValueError(f"{name} is an integer")
     return value
 
 
@@ -141,27 +141,27 @@ def _text(body: Json, name: str) -> str:
     return value
 
 
-def _flag(body: Json, name: str, otherwise: bool) -> bool:
-    value = body.get(name, otherwise)
+def _flag(body: Json, name: str, default: bool) -> bool:
+    value = body.get(name, default)
     if not isinstance(value, bool):
         raise ValueError(f"{name} is true or false")
     return value
 
 
-def _route(act: ControlHandler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    async def handler(request: web.Request) -> web.StreamResponse:
+def _route(handler: ControlHandler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def route(request: web.Request) -> web.StreamResponse:
         try:
             body = json.loads(await request.read() or b"{}")
             if not isinstance(body, dict):
                 raise ValueError("the body is a JSON object")
-            return web.json_response(act(body))
+            return web.json_response(handler(body))
         except LookupError as error:
             return error_response(404, str(error.args[0]))
         except (ValueError, OverflowError) as error:
             return error_response(400, str(error))
 
-    return handler
+    return route
 
 
-def error_response(status: int, words: str) -> web.Response:
-    return web.json_response({"error": words}, status=status)
+def error_response(status: int, message: str) -> web.Response:
+    return web.json_response({"error": message}, status=status)

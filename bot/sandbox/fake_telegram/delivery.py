@@ -1,4 +1,4 @@
-"""Brings updates to the bot's webhook, in order within each lane, and again when it fails (as WebhookActor does)."""
+"""Delivers updates to the bot's webhook, in order per ordering key, with retries (as the server's WebhookActor)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from bot.sandbox.shared.background_tasks import BackgroundTasks
 RESPONSE_TIMEOUT = 60
 MAX_RETRY_AFTER = 3600
 KEYS_PER_CONNECTION = 2
-"""Telegram looks at no more lanes than this at a time, so that enough failing ones hold up everybody."""
+"""Ordering keys that Telegram delivers at a time, per connection. Enough failing ones block all others."""
 
 
 @dataclass(frozen=True)
 class DeliveryAttempt:
-    """One request to the webhook; `status` is None if there was no answer."""
+    """One request to the webhook; `status` is None without a response."""
 
     at: datetime
     update_id: int
@@ -30,7 +30,7 @@ class DeliveryAttempt:
 
 
 class Delivery:
-    """One task for each lane that has something to bring; the next update of a lane waits for the one before it."""
+    """One task per ordering key with pending updates; the updates of a key are delivered one after another."""
 
     def __init__(self, state: FakeTelegramState, webhook: Webhook) -> None:
         self.requests: list[DeliveryAttempt] = []
@@ -42,11 +42,11 @@ class Delivery:
         self._session: aiohttp.ClientSession | None = None
 
     def start(self) -> None:
-        """Begin to look out for updates."""
+        """Start to deliver updates."""
         self._background_tasks.start(self._run())
 
     async def stop(self) -> None:
-        """End every delivery; raises the first failure of a background task."""
+        """Stop all deliveries; raises the first error of a background task."""
         try:
             await self._background_tasks.stop()
         finally:
@@ -58,29 +58,29 @@ class Delivery:
     async def _run(self) -> None:
         changes = self._state.updates.changes
         while True:
-            seen = changes.count
+            count = changes.count
             self._start_deliveries()
-            await changes.wait_after(seen)
+            await changes.wait_after(count)
 
     def _start_deliveries(self) -> None:
         if not self._webhook.url or self._state.down:
             return
         for update in self._state.updates.pending():
-            lane = (self._webhook.version, update.ordering_key)
+            key = (self._webhook.version, update.ordering_key)
             busy = sum(version == self._webhook.version for version, _ in self._active)
-            if lane not in self._active and busy < KEYS_PER_CONNECTION * self._webhook.max_connections:
-                self._active.add(lane)
-                self._background_tasks.start(self._deliver_all(*lane))
+            if key not in self._active and busy < KEYS_PER_CONNECTION * self._webhook.max_connections:
+                self._active.add(key)
+                self._background_tasks.start(self._deliver_all(*key))
 
     async def _deliver_all(self, version: int, ordering_key: str) -> None:
-        """Bring what waits in one lane until there is nothing left or the webhook's settings are others."""
+        """Deliver the pending updates of one ordering key, until none is left or the webhook has changed."""
         while self._webhook.version == version and not self._state.down and (update := self._next(ordering_key)):
             await self._deliver(update, version)
         self._active.discard((version, ordering_key))
         self._start_deliveries()
 
     async def _deliver(self, update: Update, version: int) -> None:
-        """0 s, 2, 4, 8, 16, 32, then 60 to 120 s apart, or as `Retry-After` says, until its time is over."""
+        """Deliver one update; retry after 0, 2, 4, 8, 16, 32, then 60 to 120 s, or `Retry-After`, until it expires."""
         delay, failures = 1.0, 0
         while self._webhook.version == version and not self._state.down and self._state.updates.is_pending(update):
             status, wait = await self._post(update)
@@ -99,8 +99,8 @@ class Delivery:
         return next((update for update in self._state.updates.pending() if update.ordering_key == ordering_key), None)
 
     async def _post(self, update: Update) -> tuple[int | None, float]:
-        """The answer's status and its `Retry-After` in seconds (0 without)."""
-        status, wait, trouble = None, 0.0, ""
+        """The status of the response and its `Retry-After` in seconds (0 without)."""
+        status, wait, error = None, 0.0, ""
         headers = {"Content-Type": "application/json"}
         if self._webhook.secret:
             headers["X-Telegram-Bot-Api-Secret-Token"] = self._webhook.secret
@@ -109,20 +109,20 @@ class Delivery:
         try:
             async with self._client().post(
                 self._webhook.url, data=body, headers=headers, timeout=timeout, allow_redirects=False
-            ) as answer:
-                status, wait = answer.status, _retry_after(answer.headers.get("Retry-After", ""))
-                trouble = f"Wrong response from the webhook: {answer.status} {answer.reason}"
+            ) as response:
+                status, wait = response.status, _retry_after(response.headers.get("Retry-After", ""))
+                error = f"Wrong response from the webhook: {response.status} {response.reason}"
         except TimeoutError:
-            trouble = "Read timeout expired"
+            error = "Read timeout expired"
         except (aiohttp.ClientError, OSError):
-            trouble = "Connection failed"
-        self._record(update, status, trouble)
+            error = "Connection failed"
+        self._record(update, status, error)
         return status, wait
 
-    def _record(self, update: Update, status: int | None, trouble: str) -> None:
+    def _record(self, update: Update, status: int | None, error: str) -> None:
         self.requests.append(DeliveryAttempt(self._state.now(), update.id, status))
         if status is None or not 200 <= status < 300:
-            self._webhook.last_error = {"last_error_date": self._state.unix_time(), "last_error_message": trouble}
+            self._webhook.last_error = {"last_error_date": self._state.unix_time(), "last_error_message": error}
         self._state.changes.notify()
 
     def _client(self) -> aiohttp.ClientSession:

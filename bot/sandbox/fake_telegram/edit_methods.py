@@ -1,4 +1,4 @@
-"""The methods that change or remove what stands in a chat."""
+"""The methods that edit, delete or react to a message."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ REACTIONS = frozenset(_EMOJI.split())
 
 def edit_message_text(call: Call) -> Json | bool:
     chat, message = _target(call)
-    shown = message_content.text_of(call, "MESSAGE_TOO_LONG")
+    content = message_content.text_of(call, "MESSAGE_TOO_LONG")
     if "text" not in message:
         raise bad_request("there is no text in the message to edit")
     if preview := call.params.nested("link_preview_options", "link preview options"):
-        shown["link_preview_options"] = preview
-    return _replace_content(call, chat, message, shown)
+        content["link_preview_options"] = preview
+    return _replace_content(call, chat, message, content)
 
 
 def edit_message_caption(call: Call) -> Json | bool:
@@ -47,7 +47,7 @@ def edit_message_caption(call: Call) -> Json | bool:
 
 
 def edit_message_media(call: Call) -> Json | bool:
-    """A text may become a picture; no way leads back."""
+    """A text message can become a photo or document, but not the other way round."""
     chat, message = _target(call)
     media = call.params.nested("media", "input media")
     if not isinstance(media, dict):
@@ -55,9 +55,9 @@ def edit_message_media(call: Call) -> Json | bool:
     if media.get("type") not in MEDIA:
         raise bad_request(f'can\'t parse InputMedia: type "{media.get("type")}" is unsupported')
     file = message_content.file_of(call, "media", str(media.get("media") or ""))
-    shown = message_content.photo(file) if media["type"] == "photo" else message_content.document(file)
+    content = message_content.photo(file) if media["type"] == "photo" else message_content.document(file)
     caption = message_content.caption_of(call.state, media, "MEDIA_CAPTION_TOO_LONG")
-    return _replace_content(call, chat, message, shown | caption)
+    return _replace_content(call, chat, message, content | caption)
 
 
 def edit_message_reply_markup(call: Call) -> Json | bool:
@@ -78,17 +78,17 @@ def delete_message(call: Call) -> bool:
 
 
 def set_message_reaction(call: Call) -> bool:
-    """At most one, from Telegram's own list; the message keeps it for the chat page."""
+    """At most one reaction, from Telegram's list."""
     chat = call.editable_chat()
     message = call.message(chat, "react")
-    wanted = call.params.nested("reaction", "reaction") or []
-    if not isinstance(wanted, list) or not all(isinstance(reaction, dict) for reaction in wanted):
+    requested = call.params.nested("reaction", "reaction") or []
+    if not isinstance(requested, list) or not all(isinstance(reaction, dict) for reaction in requested):
         raise bad_request("array expected as reactions")
-    if len(wanted) > 1:
+    if len(requested) > 1:
         raise bad_request("REACTIONS_TOO_MANY")
-    if any(reaction.get("type") != "emoji" or reaction.get("emoji") not in REACTIONS for reaction in wanted):
+    if any(reaction.get("type") != "emoji" or reaction.get("emoji") not in REACTIONS for reaction in requested):
         raise bad_request("REACTION_INVALID")
-    chat.reactions[int(message["message_id"])] = wanted
+    chat.reactions[int(message["message_id"])] = requested
     call.state.changes.notify()
     return True
 
@@ -106,14 +106,14 @@ def _target(call: Call) -> tuple[Chat | None, Json]:
     return chat, message
 
 
-def _replace_content(call: Call, chat: Chat | None, message: Json, shown: Json) -> Json | bool:
-    """Replace the body and the keyboard; without a keyboard in the call there is none any more."""
-    wanted: dict[str, Any] = shown | message_content.keyboard_of(call, chat)
-    if all(message.get(name) == wanted.get(name) for name in COMPARED_FIELDS):
+def _replace_content(call: Call, chat: Chat | None, message: Json, content: Json) -> Json | bool:
+    """Replace the content and the keyboard; a call without a keyboard removes it."""
+    requested: dict[str, Any] = content | message_content.keyboard_of(call, chat)
+    if all(message.get(name) == requested.get(name) for name in COMPARED_FIELDS):
         raise bad_request(NOT_MODIFIED)
     for name in (*CONTENT_FIELDS, "reply_markup"):
         message.pop(name, None)
-    message |= wanted | {"edit_date": call.state.unix_time()}
+    message |= requested | {"edit_date": call.state.unix_time()}
     call.state.changes.notify()
     return message if chat is not None else True
 

@@ -1,4 +1,4 @@
-"""The text of a message as Telegram keeps it: trimmed, with its entities, and with those that it finds by itself."""
+"""Trims the text of a message, and finds commands, links, mentions and hashtags in it, as Telegram does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PATTERNS = (
 
 
 def find_entities(text: str, given: list[Json]) -> list[Json]:
-    """`given`, and the commands, links, mentions and hashtags that stand outside links and code, in order."""
+    """`given` and the entities found in the text outside links and code, in order."""
     taken = [_span(entity) for entity in given if entity["type"] not in STYLES]
     entities = list(given)
     for kind, pattern in _PATTERNS:
@@ -30,7 +30,7 @@ def find_entities(text: str, given: list[Json]) -> list[Json]:
 
 
 def trim(text: str, entities: list[Json]) -> tuple[str, list[Json]]:
-    """Without the spaces around the text; entities that lie in them only are gone."""
+    """The text without surrounding whitespace, and its entities; entities of only whitespace are dropped."""
     short = text.strip()
     ahead, end = utf16_length(text) - utf16_length(text.lstrip()), utf16_length(short)
     kept = []

@@ -1,4 +1,4 @@
-"""Faults on order: the n-th call of a method from now times out, is cut off, or is answered with an error."""
+"""Injected faults: the n-th call of a method times out, is dropped, or gets an error response."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ KINDS = ("timeout", "drop", "429", "500", "502")
 
 @dataclass
 class Fault:
-    """Strikes the calls `nth` to `nth + times - 1` of `method`, counted from now (1 is the next one).
+    """Hits the calls `nth` to `nth + times - 1` of `method`, counted from now (1 is the next one).
 
-    `when`: before (nothing is carried out) or after (it is, and the answer is lost or spoilt). `retry_after` are the
-    seconds that a 429 names. 502 is the HTML page of a proxy.
+    `when`: `before` (the call is not executed) or `after` (it is, and the response is lost or replaced).
+    `retry_after` is in seconds, for a 429. A 502 is the HTML page of a proxy.
     """
 
     method: str
@@ -32,14 +32,14 @@ class Fault:
 
 
 class Faults:
-    """The faults still to come, for methods in their own spelling ("sendMessage")."""
+    """The pending faults. `known` are the methods in their usual spelling, like "sendMessage"."""
 
     def __init__(self, known: Iterable[str]) -> None:
         self._known = {name.lower(): name for name in known}
         self._pending: list[Fault] = []
 
     def add(self, body: Json) -> None:
-        """Take an order as the control route gives it; raises ValueError with the reason."""
+        """Add a fault from the body of the control route; raises ValueError for a wrong field."""
         unknown = body.keys() - {"method", "nth", "when", "how", "times", "retry_after"}
         if unknown:
             raise ValueError(f"unknown field: {min(unknown)}")
@@ -53,19 +53,19 @@ class Faults:
         self._pending.append(Fault(method, nth, when, how, times, wait))
 
     def next_fault(self, method: str) -> Fault | None:
-        """The fault for this call, if one was ordered; every call of the method is counted."""
-        struck = None
+        """The fault that hits this call, if any; counts the call."""
+        hit = None
         for fault in [fault for fault in self._pending if fault.method == method]:
             fault.seen += 1
             if fault.seen >= fault.nth:
-                struck = struck or fault
+                hit = hit or fault
             if fault.seen >= fault.nth + fault.times - 1:
                 self._pending.remove(fault)
-        return struck
+        return hit
 
 
-def _positive(wanted: Json, name: str) -> int:
-    value = wanted.get(name, 1)
+def _positive(body: Json, name: str) -> int:
+    value = body.get(name, 1)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} is a whole number from 1")
+        raise ValueError(f"{name} is an integer of at least 1")
     return value

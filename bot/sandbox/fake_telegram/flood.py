@@ -1,4 +1,4 @@
-"""Telegram's flood control: too many messages or edits are answered 429 with the seconds to wait."""
+"""Telegram's flood control: too many messages or edits get a 429 with the seconds to wait."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ LIMITED_PREFIXES = ("send", "edit")
 OVERALL, OVERALL_SECONDS = 30, 0.9
 GROUP, GROUP_SECONDS = 20, 58.0
 BURST = 5
-"""Telegram asks for one message a second in a chat and lets short bursts pass."""
+"""Telegram documents one message per second in a chat, and lets short bursts pass."""
 
 
 class FloodControl:
-    """30 a second overall, 20 a minute in a group, in a private chat one a second after a burst.
+    """30 per second overall, 20 per minute in a group, in a private chat 1 per second after a burst.
 
-    A little more than that is let through, for what left in time may arrive close together.
+    The windows are slightly shorter than documented, because calls that were sent in time can arrive close together.
     """
 
     def __init__(self, enabled: bool) -> None:
@@ -27,7 +27,7 @@ class FloodControl:
         self._full_at: dict[int, float] = {}
 
     def check(self, method: str, chat_id: int, now: float) -> None:
-        """Count a call, at `now` in seconds; raises the refusal of one too many, which does not count."""
+        """Count a call at `now` (seconds); raises a 429 for one too many, which is not counted."""
         if not self.enabled or not method.startswith(LIMITED_PREFIXES) or method == "sendChatAction":
             return
         wait = _wait_seconds(self._overall, OVERALL, OVERALL_SECONDS, now)
@@ -43,7 +43,7 @@ class FloodControl:
 
 
 def _wait_seconds(taken: deque[float], limit: int, seconds: float, now: float) -> float:
-    """How long until there is room for one more."""
+    """Seconds until the window has capacity for one more call."""
     while taken and taken[0] + seconds <= now:
         taken.popleft()
     return 0 if len(taken) < limit else taken[0] + seconds - now

@@ -1,4 +1,4 @@
-"""Reads Telegram's HTML as its server does: the text, its entities, and the same complaints (TDLib, MessageEntity)."""
+"""Parses Telegram's HTML to text and entities, with the same errors as Telegram's server (TDLib, MessageEntity)."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _SPACE = re.compile(r"\s*")
 
 
 def utf16_length(text: str) -> int:
-    """How long Telegram's entities say that a text is: UTF-16 code units."""
+    """The length of a text in UTF-16 code units, in which entities count."""
     return len(text) + sum(character > "\uffff" for character in text)
 
 
 def parse(html: str) -> tuple[str, list[Json]]:
-    """The text and its entities, in the order of their beginnings.
+    """The text and its entities, ordered by offset.
 
-    Raises ValueError with TDLib's words: 'Unsupported start tag "b1" at byte offset 0'.
+    Raises ValueError with TDLib's message: 'Unsupported start tag "b1" at byte offset 0'.
     """
     reader = _Parser(html)
     reader.parse()
@@ -90,11 +90,11 @@ class _Parser:
         self.offset += utf16_length(text)
         self.at = end
 
-    def _error(self, words: str, at: int) -> ValueError:
-        return ValueError(f"{words} at byte offset {len(self.html[:at].encode(errors='surrogatepass'))}")
+    def _error(self, description: str, at: int) -> ValueError:
+        return ValueError(f"{description} at byte offset {len(self.html[:at].encode(errors='surrogatepass'))}")
 
     def _take(self, pattern: re.Pattern[str]) -> str:
-        """What the pattern finds here; it may be nothing."""
+        """The match of the pattern at the current position, which may be empty; moves behind it."""
         found = pattern.match(self.html, self.at)
         taken = found[0] if found else ""
         self.at += len(taken)
@@ -140,10 +140,10 @@ class _Parser:
         self.at += 1
         self._take(_SPACE)
         if self._at_end:
-            raise self._fail(f'Unclosed start tag "{tag}"', begin)
+            raise self._error(f'Unclosed start tag "{tag}"', begin)
         value = self._quoted() if self._next() in "'\"" else self._unquoted()
         if self._at_end:
-            raise self._fail("Unclosed start tag", begin)
+            raise self._error("Unclosed start tag", begin)
         return name, value
 
     def _unquoted(self) -> str:
@@ -197,7 +197,7 @@ class _Parser:
             self.entities.append(entity)
 
     def _code(self, last: _OpenTag, entity: Json) -> Json:
-        """<pre><code class="language-x"> is one entity, whichever of the two is outside."""
+        """<pre><code class="language-x"> is one entity, in either order of the tags."""
         language = last.attributes.get("class", "")
         named = {"language": language[9:]} if last.tag == "code" and language.startswith("language-") else {}
         inner = self.entities[-1] if self.entities else {}
@@ -209,12 +209,12 @@ class _Parser:
 
 
 def _character(html: str, at: int) -> tuple[str, int]:
-    """The character that is written at `at`, and where the next one begins."""
+    """The character at `at`, decoded, and the position of the next one."""
     found = _CHARACTER.match(html, at)
-    meant = _decode(found) if found else None
-    if not found or meant is None:
+    decoded = _decode(found) if found else None
+    if not found or decoded is None:
         return html[at], at + 1
-    return meant, found.end() + html.startswith(";", found.end())
+    return decoded, found.end() + html.startswith(";", found.end())
 
 
 def _decode(found: re.Match[str]) -> str | None:
@@ -234,7 +234,7 @@ def _link(url: str) -> Json:
         return {"type": ""}  # TDLib shows such a link as plain text
 
 
-def _number(written: str | None, name: str) -> int:
-    if not written or not re.fullmatch(r"[0-9]{1,19}", written) or not int(written):
+def _number(value: str | None, name: str) -> int:
+    if not value or not re.fullmatch(r"[0-9]{1,19}", value) or not int(value):
         raise ValueError(f"Invalid {name} specified")
-    return int(written)
+    return int(value)

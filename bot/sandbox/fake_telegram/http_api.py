@@ -1,4 +1,4 @@
-"""The HTTP side of the Bot API: takes calls in, lets ordered faults strike, and writes Telegram's answers."""
+"""The HTTP routes of the Bot API: checks the token, applies injected faults, records calls, writes responses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GET_UPDATES = "getUpdates"
 
 
 class HttpApi:
-    """`stopping` ends long polls and lets go of the answers that a fault holds back."""
+    """All routes of the Bot API. `stopping` ends long polls, and responses that a timeout fault holds back."""
 
     def __init__(self, state: FakeTelegramState, token: str, webhook: Webhook, flood: FloodControl) -> None:
         self._state = state
@@ -46,22 +46,22 @@ class HttpApi:
         ]
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        """One call. What it changes happens at once and whole, whether or not the client waits for the answer."""
+        """Handle one call. A method runs without interruption, even if the client disconnects."""
         try:
             self._check_token(request)
             name = self._names.get(request.match_info["method"].lower())
             if name is None:
                 raise ApiError(404, "Not Found: method not found")
             sent = await params.read(request)
-        except ApiError as refusal:
-            return _respond(refusal.body())
+        except ApiError as error:
+            return _respond(error.body())
         fault = self.faults.next_fault(name)
         if fault is not None and fault.when == "before":
             self._record(request, name, sent, None, fault)
             return await self._apply_fault(request, fault)
-        answer = await self._execute(name, Call(self._state, sent))
-        self._record(request, name, sent, answer["result"] if answer["ok"] else answer, fault)
-        return await self._apply_fault(request, fault) if fault is not None else _respond(answer)
+        response = await self._execute(name, Call(self._state, sent))
+        self._record(request, name, sent, response["result"] if response["ok"] else response, fault)
+        return await self._apply_fault(request, fault) if fault is not None else _respond(response)
 
     def _check_token(self, request: web.Request) -> None:
         token = request.match_info["token"]
@@ -76,13 +76,13 @@ class HttpApi:
                 return {"ok": True, "result": await self.polling.get_updates(call)}
             self._flood.check(name, call.params.number("chat_id"), self._state.now().timestamp())
             return {"ok": True, "result": self._methods[name](call)}
-        except ApiError as refusal:
-            return refusal.body()
+        except ApiError as error:
+            return error.body()
         except UnicodeEncodeError:
             return bad_request("strings must be encoded in UTF-8").body()
 
     def _record(self, request: web.Request, name: str, sent: Params, result: Any, fault: Fault | None) -> None:
-        """Long polls are left out: they say nothing and there is no end of them."""
+        """Record the call in the transcript; getUpdates is left out, because a polling bot calls it all the time."""
         number, transcript = None, self._state.transcript
         if name != GET_UPDATES:
             number = transcript.add(self._state.now(), "out", name, sent.to_json(), result, fault.name if fault else "")
@@ -104,8 +104,8 @@ class HttpApi:
     async def _download(self, request: web.Request) -> web.Response:
         try:
             self._check_token(request)
-        except ApiError as refusal:
-            return _respond(refusal.body())
+        except ApiError as error:
+            return _respond(error.body())
         file = self._state.files.get(request.match_info["file"])
         if file is None:
             return _respond(ApiError(404, "Not Found").body())
@@ -119,7 +119,7 @@ def _respond(body: Json) -> web.Response:
 
 
 def abort_connection(request: web.Request) -> web.Response:
-    """Close the connection without an answer."""
+    """Close the connection without a response."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response(status=500)

@@ -1,4 +1,4 @@
-"""Inline mode: somebody types @Bot anywhere, picks a result, and a message of the bot stands where it cannot look."""
+"""Inline mode: a user types @Bot in any chat and chooses a result, which becomes a message outside the bot's chats."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ QUERY_KEY_OFFSET, CHOICE_KEY_OFFSET = 1 << 33, 2 << 33
 
 
 class InlineMode:
-    """Each act returns what the control route answers, with the `update_id` that the bot gets."""
+    """Each action returns the response of the control route, with the `update_id` of the update."""
 
     def __init__(self, state: FakeTelegramState) -> None:
         self._state = state
@@ -21,7 +21,7 @@ class InlineMode:
         self._queries: dict[str, str] = {}
 
     def send_query(self, from_id: int, query: str, chat_type: str = "sender") -> Json:
-        """Type `query` after the bot's name; the answer shows in `state.inline_queries`."""
+        """Type `query` after the bot's name; the bot's answer is stored in `state.inline_queries`."""
         self._count += 1
         number = str(3_141_592_653_000_000_000 + self._count)
         until = self._state.now() + timedelta(seconds=TTL_SECONDS["inline_query"])
@@ -33,9 +33,9 @@ class InlineMode:
         return self._record("inline_query", {"from_id": from_id, "query": query}, {"inline_query_id": number}, update)
 
     def choose_result(self, inline_query_id: str, result_id: str) -> Json:
-        """Pick a result. Only one with buttons gets an `inline_message_id`, by which the bot can edit it.
+        """Choose a result. Only a message with buttons gets an `inline_message_id`, by which the bot can edit it.
 
-        Raises LookupError if there is no such query, or no such result in its answer.
+        Raises LookupError for an unknown query or result.
         """
         query = self._state.inline_queries.get(inline_query_id)
         results = (query.answer or {}).get("results", []) if query else []
@@ -50,7 +50,7 @@ class InlineMode:
         }
         if "reply_markup" in message:
             self._count += 1
-            content["inline_message_id"] = f"AAAAPretendInline{self._count:05}"
+            content["inline_message_id"] = f"AAAAFakeInline{self._count:05}"
             message |= {"from": content["from"], "date": self._state.unix_time(), "via_bot": dict(self._state.bot)}
             self._state.inline_messages[content["inline_message_id"]] = message
         update = self._state.add_update("chosen_inline_result", content, query.from_id + CHOICE_KEY_OFFSET)

@@ -1,4 +1,4 @@
-"""Which addresses Telegram takes in a button or a link, and how it writes them (TDLib, LinkManager and HttpUrl)."""
+"""Checks and normalizes URLs of buttons and links as Telegram does (TDLib, LinkManager and HttpUrl)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _USER = re.compile(r"tg://user\?id=(\d+)", re.IGNORECASE)
 
 
 def normalize(link: str, *, https_only: bool = False) -> str:
-    """The link as Telegram keeps it (host in small letters, a path at least "/").
+    """The URL as Telegram stores it: the host in lower case, the path at least "/", the scheme http if it has none.
 
-    A host needs a dot, unless it is an IPv6 address. Without a scheme it is http.
-    Raises ValueError with TDLib's words: "URL 'http://localhost:8080' is invalid: Wrong HTTP URL".
+    A host needs a dot, unless it is an IPv6 address.
+    Raises ValueError with TDLib's message: "URL 'http://localhost:8080' is invalid: Wrong HTTP URL".
     """
     try:
         return _normalize(link, https_only)
@@ -26,7 +26,7 @@ def normalize(link: str, *, https_only: bool = False) -> str:
 
 
 def mentioned_user_id(link: str) -> int | None:
-    """The person that a tg://user?id=… link mentions."""
+    """The id of the user that a tg://user?id=… link mentions."""
     found = _USER.fullmatch(link)
     return int(found[1]) if found else None
 

@@ -1,4 +1,4 @@
-"""Holds the buttons of a message to Telegram's rules (TDLib, ReplyMarkup; Bot API server, InlineKeyboardButton)."""
+"""Checks the buttons of a message by Telegram's rules (TDLib, ReplyMarkup; Bot API server, InlineKeyboardButton)."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ STYLES = ("danger", "success", "primary")
 
 
 def inline_keyboard(markup: Any, *, private: bool) -> Json | None:
-    """The inline keyboard as it will stand under the message; None for none, or for another kind of markup.
+    """The inline keyboard as the message will show it; None without one, or for another kind of markup.
 
-    Raises the refusals of the Bot API. One differs: a button with two actions is refused here, though Telegram
-    documents "exactly one" and silently takes the first.
+    Raises the errors of the Bot API. One is stricter: a button with two actions is rejected here; Telegram documents
+    "exactly one" and silently takes the first.
     """
     if markup is None or markup == "":
         return None
@@ -111,5 +111,5 @@ def _unchanged(_: Json, __: bool) -> Json:
 _ACTION_RULES = {"url": _url, "callback_data": _callback, "copy_text": _copy_text, "web_app": _web_app}
 
 
-def _parse_error(words: str) -> ApiError:
-    return bad_request(f"can't parse inline keyboard button: {words}")
+def _parse_error(description: str) -> ApiError:
+    return bad_request(f"can't parse inline keyboard button: {description}")

@@ -1,4 +1,4 @@
-"""The methods that dress the bot: command menus, names, descriptions and the menu button."""
+"""The methods for command menus, the bot's name and descriptions, and the menu button."""
 
 from __future__ import annotations
 
@@ -81,23 +81,23 @@ def _command(command: Any) -> Json:
     return command | {"command": name}
 
 
-def _setter(field: str, longest: int) -> Method:
-    def act(call: Call) -> bool:
-        written = call.params.text(field)
-        if len(written) > longest:
+def _setter(field: str, max_length: int) -> Method:
+    def method(call: Call) -> bool:
+        text = call.params.text(field)
+        if len(text) > max_length:
             raise bad_request(f"bot {field.replace('_', ' ')} is too long")
-        call.state.descriptions[field, _language(call)] = written
+        call.state.descriptions[field, _language(call)] = text
         return True
 
-    return act
+    return method
 
 
 def _getter(field: str) -> Method:
-    def act(call: Call) -> Json:
-        kept = call.state.descriptions
-        return {field: kept.get((field, _language(call))) or kept.get((field, ""), "")}
+    def method(call: Call) -> Json:
+        descriptions = call.state.descriptions
+        return {field: descriptions.get((field, _language(call))) or descriptions.get((field, ""), "")}
 
-    return act
+    return method
 
 
 METHODS: dict[str, Method] = {

@@ -1,4 +1,4 @@
-"""What goes into a message: formatted text, a caption, a file, a keyboard; checked before anything is sent."""
+"""The content of a message: formatted text, caption, file, keyboard; with Telegram's checks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def format_text(state: FakeTelegramState, text: str, mode: str, given: Any) -> tuple[str, list[Json]]:
-    """The text as it is shown, with all entities; `given` are those that came beside it instead of a parse mode."""
+    """The formatted text and all its entities; `given` are the entities of the call, used without a parse mode."""
     if len(text.encode(errors="surrogatepass")) > 1 << 15:
         raise bad_request("text is too long")
     found: list[Json] = []
@@ -27,15 +27,15 @@ def format_text(state: FakeTelegramState, text: str, mode: str, given: Any) -> t
         except ValueError as error:
             raise bad_request(f"can't parse entities: {error}") from None
     elif mode and mode.lower() != "none":
-        raise bad_request("unsupported parse_mode")  # the pretend Telegram reads no Markdown
+        raise bad_request("unsupported parse_mode")  # this fake has no Markdown parser
     elif given:
         found = _check_entities(given)
     text, found = entities.trim(text, [entity for entity in found if _resolve_mention(state, entity)])
     return text, entities.find_entities(text, found)
 
 
-def text_of(call: Call, limit_words: str) -> Json:
-    """`text` and `entities` of a text message, between 1 and 4096 characters after parsing."""
+def text_of(call: Call, too_long: str) -> Json:
+    """`text` and `entities` of a text message; 1 to 4096 characters after parsing."""
     if not call.params.text("text"):
         raise bad_request("message text is empty")
     given = call.params.nested("entities", "entities")
@@ -43,28 +43,28 @@ def text_of(call: Call, limit_words: str) -> Json:
     if not text:
         raise bad_request("text must be non-empty")
     if len(text) > MAX_TEXT:
-        raise bad_request(limit_words)
+        raise bad_request(too_long)
     return {"text": text} | ({"entities": found} if found else {})
 
 
-def caption_of(state: FakeTelegramState, source: Json, limit_words: str) -> Json:
-    """`caption` and `caption_entities`, at most 1024 characters after parsing; nothing without one."""
+def caption_of(state: FakeTelegramState, source: Json, too_long: str) -> Json:
+    """`caption` and `caption_entities`, at most 1024 characters after parsing; empty without a caption."""
     mode, given = str(source.get("parse_mode") or ""), source.get("caption_entities")
     text, found = format_text(state, str(source.get("caption") or ""), mode, given)
     if len(text) > MAX_CAPTION:
-        raise bad_request(limit_words)
+        raise bad_request(too_long)
     return ({"caption": text} if text else {}) | ({"caption_entities": found} if found else {})
 
 
 def keyboard_of(call: Call, chat: Chat | None) -> Json:
-    """`reply_markup`, if there is an inline keyboard to show."""
-    wanted = call.params.nested("reply_markup", "reply keyboard markup")
-    shown = markup.inline_keyboard(wanted, private=chat is not None and chat.type == "private")
+    """`reply_markup`, if the call has an inline keyboard."""
+    requested = call.params.nested("reply_markup", "reply keyboard markup")
+    shown = markup.inline_keyboard(requested, private=chat is not None and chat.type == "private")
     return {"reply_markup": shown} if shown else {}
 
 
 def file_of(call: Call, name: str, source: str) -> File:
-    """The file that a parameter names: a part of the request, attach://PART, or the file_id of an earlier one."""
+    """The file of a parameter: a part of the request, attach://PART, or the file_id of an earlier file."""
     part = source.removeprefix("attach://") if source.startswith("attach://") else name
     if upload := call.params.files.get(part):
         if not upload.content:
@@ -78,7 +78,7 @@ def file_of(call: Call, name: str, source: str) -> File:
 
 
 def photo(file: File) -> Json:
-    """The field of a photo message; refuses what Telegram cannot show (more than 10 MB, or out of proportion)."""
+    """The `photo` field; raises ApiError above 10 MB or for dimensions that Telegram does not allow."""
     if len(file.content) > MAX_PHOTO_BYTES:
         raise bad_request("file is too big")
     width, height = _size(file.content)
@@ -88,7 +88,7 @@ def photo(file: File) -> Json:
 
 
 def document(file: File) -> Json:
-    """The field of a message with a file."""
+    """The `document` field."""
     return {"document": _file_fields(file) | {"file_name": file.name, "mime_type": file.kind}}
 
 
@@ -101,7 +101,7 @@ def _size(content: bytes) -> tuple[int, int]:
         width, height = struct.unpack(">II", content[16:24])
         return max(width, 1), max(height, 1)
     if content.startswith(b"\xff\xd8"):
-        return 1280, 720  # a JPEG is believed
+        return 1280, 720  # the dimensions of a JPEG are not parsed
     raise bad_request("IMAGE_PROCESS_FAILED")
 
 
@@ -117,7 +117,7 @@ def _check_entities(listed: Any) -> list[Json]:
 
 
 def _resolve_mention(state: FakeTelegramState, entity: Json) -> bool:
-    """A mention of a stranger by his id is no link."""
+    """Whether to keep the entity; a text mention of an unknown user is dropped."""
     if entity["type"] == "text_mention":
         named = entity.get("user", {}).get("id") if isinstance(entity.get("user"), dict) else None
         entity["user"] = state.users.get(named) if type(named) is int else None

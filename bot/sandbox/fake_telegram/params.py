@@ -1,4 +1,4 @@
-"""Reads a call's parameters as the Bot API takes them: query, form, multipart or JSON, nested ones as JSON strings."""
+"""Parses the parameters of a call: query, form, multipart or JSON; nested values as JSON strings."""
 
 from __future__ import annotations
 
@@ -62,18 +62,18 @@ class Upload:
 
 @dataclass(frozen=True)
 class Params:
-    """What was sent, and getters that know how the Bot API reads it. `files` are by the name of their part."""
+    """The sent parameters, with getters that convert as the Bot API does. `files` are by the name of their part."""
 
     sent: dict[str, Any] = field(default_factory=dict)
     files: dict[str, Upload] = field(default_factory=dict)
 
     def text(self, name: str) -> str:
-        """As text; empty if it was not sent."""
+        """As text; empty if missing."""
         value = self.sent.get(name)
         return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
 
     def number(self, name: str, default: int = 0) -> int:
-        """As a whole number; what is not one counts as not sent, as on Telegram's server."""
+        """As an integer; another value counts as missing, as on Telegram's server."""
         value = self.text(name).strip()
         return int(value) if _WHOLE.fullmatch(value) else default
 
@@ -82,7 +82,7 @@ class Params:
         return self.text(name).strip().lower() in ("true", "yes", "1")
 
     def nested(self, name: str, label: str) -> Any:
-        """The JSON in it, None if nothing was sent; refuses what is not JSON, by what it is `called`."""
+        """The parsed JSON, or None if missing; raises ApiError with `label` for invalid JSON."""
         value = self.sent.get(name)
         if not isinstance(value, str):
             return value
@@ -94,7 +94,7 @@ class Params:
             raise bad_request(f"can't parse {label} JSON object") from None
 
     def to_json(self) -> Json:
-        """Everything as JSON for the transcript: numbers and nested objects as such, files by name, no secret."""
+        """All parameters for the transcript: numbers and nested objects parsed, files by name, secrets replaced."""
         shown = {name: _to_json(name, value) for name, value in self.sent.items()}
         files = {name: {"file": file.name, "bytes": len(file.content)} for name, file in self.files.items()}
         return shown | files
@@ -118,7 +118,7 @@ def _to_json(name: str, value: Any) -> Any:
 
 
 async def read(request: web.Request) -> Params:
-    """The parameters of a request; raises the refusal of a body that cannot be read."""
+    """The parameters of a request; raises ApiError for an invalid body."""
     sent: dict[str, Any] = dict(request.query)
     files: dict[str, Upload] = {}
     if request.content_type == "application/json":

@@ -1,4 +1,4 @@
-"""getUpdates: one long poll at a time, that wakes as soon as there is something."""
+"""getUpdates: one long poll at a time, which returns as soon as there is an update."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SET_WEBHOOK = "terminated by setWebhook request"
 
 
 class Polling:
-    """The newest poll is the one that gets the updates; an older one that still waits is told 409."""
+    """The newest poll gets the updates; an older one that still waits ends with 409."""
 
     def __init__(self, webhook: Webhook, stopping: asyncio.Event) -> None:
         self._webhook = webhook
@@ -26,7 +26,7 @@ class Polling:
         self.open_polls = 0
 
     async def get_updates(self, call: Call) -> list[Json]:
-        """Up to `limit` updates, after at most `timeout` seconds of the pretend clock."""
+        """Up to `limit` updates, after at most `timeout` seconds of the fake clock."""
         if self._webhook.url:
             raise conflict(WEBHOOK_IS_SET)
         set_allowed_updates(call)
@@ -34,42 +34,42 @@ class Polling:
         offset, limit = params.number("offset"), min(max(params.number("limit", 100), 1), 100)
         seconds = min(max(params.number("timeout"), 0), MAX_TIMEOUT)
         found = updates.fetch(offset, limit)
-        turn = self._newest_poll = self._newest_poll + 1
+        poll = self._newest_poll = self._newest_poll + 1
         updates.changes.notify()
         if found or not seconds:
             return found
-        return await self._wait(call, turn, seconds, lambda: updates.fetch(max(offset, 0), limit))
+        return await self._wait(call, poll, seconds, lambda: updates.fetch(max(offset, 0), limit))
 
-    async def _wait(self, call: Call, turn: int, seconds: int, fetch: Callable[[], list[Json]]) -> list[Json]:
+    async def _wait(self, call: Call, poll: int, seconds: int, fetch: Callable[[], list[Json]]) -> list[Json]:
         updates = call.state.updates
-        seen, found = updates.changes.count, fetch()
+        count, found = updates.changes.count, fetch()
         self.open_polls += 1
-        lapse = asyncio.create_task(call.state.clock.sleep(seconds))
-        call.state.changes.notify()  # after the clock was told, for whoever hears of it may turn it
+        expiry = asyncio.create_task(call.state.clock.sleep(seconds))
+        call.state.changes.notify()  # after the sleep has begun: a test that waits for it advances the clock next
         try:
-            while not found and not lapse.done() and not self._stopping.is_set() and not call.state.down:
-                await _wait_first(lapse, updates.changes.wait_after(seen), self._stopping.wait())
-                self._check_conflict(turn)
-                seen = updates.changes.count
+            while not found and not expiry.done() and not self._stopping.is_set() and not call.state.down:
+                await _wait_first(expiry, updates.changes.wait_after(count), self._stopping.wait())
+                self._check_conflict(poll)
+                count = updates.changes.count
                 found = [] if call.state.down else fetch()
             return found
         finally:
             self.open_polls -= 1
-            lapse.cancel()
-            await asyncio.gather(lapse, return_exceptions=True)
+            expiry.cancel()
+            await asyncio.gather(expiry, return_exceptions=True)
 
-    def _check_conflict(self, turn: int) -> None:
+    def _check_conflict(self, poll: int) -> None:
         if self._webhook.url:
             raise conflict(SET_WEBHOOK)
-        if turn != self._newest_poll:
+        if poll != self._newest_poll:
             raise conflict(OTHER_POLLER)
 
 
-async def _wait_first(lapse: asyncio.Future[None], *others: Coroutine[Any, Any, Any]) -> None:
-    """Return when the first of them is done, leaving none of the others behind."""
+async def _wait_first(expiry: asyncio.Future[None], *others: Coroutine[Any, Any, Any]) -> None:
+    """Return when the first is done; the others are canceled."""
     tasks = [asyncio.create_task(other) for other in others]
     try:
-        await asyncio.wait([lapse, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([expiry, *tasks], return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()

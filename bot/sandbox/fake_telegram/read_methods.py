@@ -1,4 +1,4 @@
-"""The methods that only look: the bot itself, chats, members and files."""
+"""The methods that only read: the bot, chats, members and files."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def get_file(call: Call) -> Json:
 
 
 def member(user: Json, status: str) -> Json:
-    """A ChatMember with the fields that go with its status."""
+    """A ChatMember with the fields of its status."""
     extra: dict[str, Json] = {"creator": {"is_anonymous": False}, "kicked": {"until_date": 0}}
     return {"user": dict(user), "status": status} | extra.get(status, {})
 

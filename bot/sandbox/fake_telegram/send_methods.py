@@ -1,4 +1,4 @@
-"""The methods that post a new message."""
+"""The methods that send a message or a chat action."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _send(call: Call, chat: Chat, thread: int | None, shown: Json) -> Json:
 
 
 def _thread(call: Call, chat: Chat) -> int | None:
-    """The topic; the General one has no number, a group without topics takes no notice (Bot API server)."""
+    """The topic's thread id; a group without topics ignores it (Bot API server). The General topic has none."""
     number = call.params.number("message_thread_id")
     if not number or (chat.type in ("group", "supergroup", "channel") and not chat.info.get("is_forum")):
         return None
@@ -82,12 +82,12 @@ def _thread(call: Call, chat: Chat) -> int | None:
 
 
 def _reply(call: Call, chat: Chat) -> Json:
-    """What is replied to, as the new message shows it; a message that is gone refuses, unless it need not be there."""
-    wanted = call.params.nested("reply_parameters", "reply parameters")
-    if wanted is not None and not isinstance(wanted, dict):
+    """`reply_to_message`; raises ApiError for a missing message unless `allow_sending_without_reply`."""
+    requested = call.params.nested("reply_parameters", "reply parameters")
+    if requested is not None and not isinstance(requested, dict):
         raise bad_request("object expected as reply parameters")
     old = {name: call.params.text(name) for name in ("allow_sending_without_reply",)}
-    asked: dict[str, Any] = wanted or {"message_id": call.params.number("reply_to_message_id")} | old
+    asked: dict[str, Any] = requested or {"message_id": call.params.number("reply_to_message_id")} | old
     number = asked.get("message_id")
     if not number:
         return {}
@@ -102,7 +102,7 @@ def _reply(call: Call, chat: Chat) -> Json:
 
 
 def without_reply(message: Json) -> Json:
-    """A message inside another one does not show what it replied to itself."""
+    """The message without its own `reply_to_message`, as it is nested in another one."""
     return {name: value for name, value in message.items() if name != "reply_to_message"}
 
 

@@ -1,4 +1,4 @@
-"""Telegram on this machine: the Bot API for one bot, and the people who talk to it, on one HTTP port."""
+"""The fake Telegram: the Bot API for one bot, and control routes for its users, on one HTTP port."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from bot.sandbox.fake_telegram.webhook import Webhook
 from bot.sandbox.shared.change_notifier import ChangeIterator
 from bot.sandbox.shared.fake_clock import FakeClock
 
-TOKEN = "7700000001:AAKvitSandboxPretendTelegramToken_000"  # noqa: S105 - opens nothing but this pretend Telegram
+TOKEN = "7700000001:AAKvitSandboxFakeTelegramBotToken_000"  # noqa: S105 - only this fake accepts it
 MAX_UPLOAD = 50 * 1024 * 1024
 T = TypeVar("T")
 
 
 class FakeTelegram:
-    """One pretend bot and its owner, who has already pressed Start."""
+    """One bot, and the shop's owner, who has started it."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class FakeTelegram:
         owner_name: str = "Olivia",
         flood_control: bool = True,
     ) -> None:
-        """All times are `clock`'s. Without `flood_control` any number of messages passes."""
+        """`flood_control` switches Telegram's rate limits on."""
         self.token, self.username, self.owner_id, self.chat_id = token, username, owner_id, owner_id
         self.base = ""
         number = int(token.partition(":")[0])
@@ -56,16 +56,16 @@ class FakeTelegram:
 
     @property
     def transcript(self) -> list[TranscriptEntry]:
-        """All that was said, oldest first."""
+        """All calls and user actions, oldest first."""
         return self.state.transcript.entries
 
     @property
     def open_polls(self) -> int:
-        """How many long polls wait at the moment; a bot that listens has one."""
+        """The number of waiting long polls; a polling bot has one."""
         return self._http_api.polling.open_polls
 
     async def start(self, port: int = 0, host: str = "127.0.0.1") -> str:
-        """Serve on `port` (0: any free one); returns the base address, without a trailing slash and without /bot."""
+        """Serve on `port` (0: any free port); returns the base URL, without a trailing slash and without /bot."""
         self._http_api.stopping.clear()
         app = web.Application(middlewares=[self._abort_while_down], client_max_size=MAX_UPLOAD)
         app.add_routes([*self._control.routes(), *self._http_api.routes()])
@@ -77,7 +77,7 @@ class FakeTelegram:
         return self.base
 
     async def stop(self) -> None:
-        """End everything; long polls are answered with nothing."""
+        """Stop the server and all tasks; long polls return no updates."""
         self._http_api.stopping.set()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -85,32 +85,32 @@ class FakeTelegram:
             await self.delivery.stop()
 
     def send(self, chat_id: int, from_id: int, text: str, reply_to_message_id: int | None = None) -> int:
-        """Write a message and return its id; chats and people appear on first use.
+        """Send a message as a user; returns its id. Unknown chats and users are created.
 
-        Raises LookupError if the message to reply to is not there, ValueError if he cannot write there.
+        Raises LookupError for an unknown message to reply to, ValueError if the user cannot write there.
         """
         return int(self.users.send(UserMessage(chat_id, from_id, text, reply_to_message_id))["message_id"])
 
     def press_button(self, message_id: int, from_id: int, data: str, chat_id: int | None = None) -> str:
-        """Press a button and return the callback query's id; raises LookupError if there is no such message."""
+        """Press a button; returns the id of the callback query. Raises LookupError for an unknown message."""
         return str(self.users.press_button(message_id, from_id, data, chat_id)["callback_query_id"])
 
     def subscribe(self) -> ChangeIterator:
-        """`async for _ in telegram.subscribe()`: one turn after every change from now on."""
+        """An iterator with one iteration after every change from now on."""
         return ChangeIterator(self.state.changes)
 
-    async def wait_until(self, found: Callable[[FakeTelegram], T | None], timeout: float = 60) -> T:  # noqa: ASYNC109
-        """Return what `found(telegram)` says once it is true; raises TimeoutError after `timeout` real seconds."""
-        watch = self.subscribe()
+    async def wait_until(self, find: Callable[[FakeTelegram], T | None], timeout: float = 60) -> T:  # noqa: ASYNC109
+        """Return the first true result of `find(telegram)`; raises TimeoutError after `timeout` real seconds."""
+        changes = self.subscribe()
         async with asyncio.timeout(timeout):
-            while not (answer := found(self)):
-                await anext(watch)
-        return answer
+            while not (found := find(self)):
+                await anext(changes)
+        return found
 
     @web.middleware
     async def _abort_while_down(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """While it is down nothing is answered, a long poll that waits included."""
+        """While Telegram is down, close every connection without a response, those of waiting long polls too."""
         if request.path.startswith("/_control/"):
             return await handler(request)
-        answer = None if self.state.down else await handler(request)
-        return abort_connection(request) if answer is None or self.state.down else answer
+        response = None if self.state.down else await handler(request)
+        return abort_connection(request) if response is None or self.state.down else response

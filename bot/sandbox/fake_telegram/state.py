@@ -1,4 +1,4 @@
-"""Everything that the pretend Telegram knows: its people, chats, messages, files and menus, in memory."""
+"""The state of the fake Telegram, in memory: users, chats, messages, files, menus."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from bot.sandbox.shared.fake_clock import FakeClock
 ANONYMOUS_ADMIN = 1087968824
 CHANNEL_BOT = 136817688
 SUPERGROUP = -1_000_000_000_000
-"""Ids below this are supergroups and channels, other negative ones are groups."""
+"""Ids below this are supergroups and channels; other negative ids are groups."""
 
 
 @dataclass
 class Chat:
-    """`info` is the Bot API's Chat; `messages` are its Messages as they stand now, by their id.
+    """`info` is the Bot API's Chat; `messages` are its current Messages by id.
 
-    `members` maps people to their status, `bot` is the bot's own (member, kicked, left). `mine` are the ids of the
-    bot's messages, `gone` those of deleted ones. A forum's `topics` are the thread ids that exist, `closed` those of
-    them in which only admins may write.
+    `members` maps user ids to their status; `bot_status` is member, kicked or left. `topics` are the thread ids of a
+    forum; in `closed_topics` only admins can write.
     """
 
     info: Json
@@ -50,7 +49,7 @@ class Chat:
 
 @dataclass
 class File:
-    """What was uploaded; `id` is the Bot API's file_id."""
+    """An uploaded file; `id` is the Bot API's file_id, `kind` its media type."""
 
     id: str
     name: str
@@ -60,7 +59,7 @@ class File:
 
 @dataclass
 class PendingQuery:
-    """A tap or an inline query that can be answered until `until`; `answer` is what the bot said last."""
+    """A callback or inline query that can be answered until `expires_at`; `answer` has the last answer's parameters."""
 
     id: str
     from_id: int
@@ -70,10 +69,10 @@ class PendingQuery:
 
 @dataclass
 class FakeTelegramState:
-    """One bot and everybody around it. `blocked` are people who blocked the bot.
+    """One bot, its users and chats. `blocked` are the users who blocked the bot.
 
-    While it is `down`, Telegram answers nothing and brings nothing. With `privacy` the bot hears in groups only
-    commands, replies to it and service messages; without, everything.
+    While it is `down`, Telegram does not respond and does not deliver. With `privacy` the bot gets only commands,
+    replies to its messages and service messages in groups; without, everything.
     """
 
     clock: FakeClock
@@ -103,15 +102,15 @@ class FakeTelegramState:
         return self.clock.now()
 
     def unix_time(self) -> int:
-        """Now, as the Bot API writes dates: whole seconds."""
+        """Now, in whole seconds, as the Bot API has dates."""
         return int(self.now().timestamp())
 
     def add_update(self, kind: str, content: Json, ordering_key: int | str) -> int | None:
-        """Let the bot hear of it; returns the update's number, or None if it does not want to."""
+        """Queue an update for the bot; returns its id, or None if the bot does not get this kind."""
         return self.updates.add(kind, content, str(ordering_key))
 
     def add_message(self, chat: Chat, content: Json, *, thread: int | None = None, from_bot: bool = False) -> Json:
-        """Add a message at the end of a chat; `content` is what the message is about, and who it is from."""
+        """Add a message to a chat; `content` has all fields but id, date, chat and topic."""
         chat.last_id += 1
         topic = {"message_thread_id": thread, "is_topic_message": True} if thread else {}
         message = {"message_id": chat.last_id, "date": self.unix_time(), "chat": dict(chat.info)} | topic | content
@@ -122,7 +121,7 @@ class FakeTelegramState:
         return message
 
     def delete_message(self, chat: Chat, message_id: int) -> None:
-        """Take a message away for everybody; raises LookupError if it is not there."""
+        """Delete a message; raises LookupError for an unknown one."""
         if message_id not in chat.messages:
             raise LookupError("no such message")
         del chat.messages[message_id]
@@ -130,14 +129,14 @@ class FakeTelegramState:
         self.changes.notify()
 
     def store_file(self, name: str, content: bytes, kind: str) -> File:
-        """Store what was uploaded under a new file_id."""
+        """Store an uploaded file under a new file_id."""
         number = len(self.files) + 1
-        file = File(f"AgACAgQAAxkDAAPretend{number:06}", name or f"file_{number}", content, kind)
+        file = File(f"AgACAgQAAxkDAAFake{number:06}", name or f"file_{number}", content, kind)
         self.files[file.id] = file
         return file
 
     def ensure_user(self, user_id: int, **known: Any) -> Json:
-        """Somebody, who appears by being named; what is `known` of him replaces what was."""
+        """The user, created if unknown; the values in `known` that are not None replace the user's fields."""
         user = self.users.setdefault(user_id, {"id": user_id, "is_bot": False, "first_name": f"User {user_id}"})
         user.update({name: value for name, value in known.items() if value is not None})
         return user

@@ -1,4 +1,4 @@
-"""All that was said between people and the bot, in order."""
+"""The transcript: all actions of users and all calls of the bot, in order."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from bot.sandbox.fake_telegram.api_error import Json
 from bot.sandbox.shared.change_notifier import ChangeNotifier
 
 LOST = "lost after"
-"""No fault on order: it was carried out, and whoever asked went away before he had read the answer."""
+"""Not an injected fault: the call was executed, and the client disconnected before it had read the response."""
 
 
 @dataclass(frozen=True)
 class TranscriptEntry:
-    """`direction` "in": what people did (`method` is the kind of update); "out": a call of the bot, getUpdates apart.
+    """`direction` "in": an action of a user (`method` is the kind of update); "out": a call of the bot, not getUpdates.
 
-    `result` of a call is Telegram's `result`, or the whole answer (`ok` false) of a refusal; None if a fault kept it
-    from being carried out. `fault` names the fault that struck, such as "drop after", or is `LOST`.
+    `result` of a call is Telegram's `result`, or the whole response of an error (`ok` false); None if a fault prevented
+    the execution. `fault` is the fault that hit the call, such as "drop after", or `LOST`.
     """
 
     at: datetime
@@ -30,7 +30,7 @@ class TranscriptEntry:
     fault: str = ""
 
     def as_json(self) -> Json:
-        """As the control route shows it."""
+        """The entry as the control route returns it."""
         entry: Json = {
             "at": self.at.isoformat(),
             "direction": self.direction,
@@ -42,20 +42,20 @@ class TranscriptEntry:
 
 
 class Transcript:
-    """Keeps the entries as they were, whatever becomes of the messages in them."""
+    """The entries, with copies of their messages, so that later edits do not change them."""
 
     def __init__(self, changes: ChangeNotifier) -> None:
         self.entries: list[TranscriptEntry] = []
         self._changes = changes
 
     def add(self, at: datetime, direction: str, method: str, params: Json, result: Any, fault: str = "") -> int:
-        """Write down what happened and tell everybody who waits; returns the number of the entry."""
+        """Add an entry and notify waiters; returns its number."""
         self.entries.append(TranscriptEntry(at, direction, method, deepcopy(params), deepcopy(result), fault))
         self._changes.notify()
         return len(self.entries) - 1
 
     def mark_lost(self, number: int) -> None:
-        """Of this entry the answer was not read; a fault on order says so already."""
+        """Mark that the response was not read, unless the entry has an injected fault."""
         if not self.entries[number].fault:
             self.entries[number] = replace(self.entries[number], fault=LOST)
             self._changes.notify()

@@ -1,4 +1,4 @@
-"""The queue of what the bot has yet to hear: each update until it is confirmed, or for as long as Telegram keeps it."""
+"""The queue of updates for the bot. An update stays until it is confirmed or expires."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from bot.sandbox.shared.fake_clock import FakeClock
 
 DAY = 24 * 3600
 TTL_SECONDS = {"callback_query": 150, "inline_query": 30, "chosen_inline_result": 600}
-"""How long Telegram keeps an update; the others a day (Bot API server, Client.cpp, add_update)."""
+"""Seconds for which Telegram keeps an update; other kinds are kept a day (Bot API server, Client.cpp, add_update)."""
 
 OPT_IN_KINDS = ("chat_member", "message_reaction", "message_reaction_count")
-"""What a bot gets only if it names it in `allowed_updates`."""
+"""Kinds of updates that a bot gets only if `allowed_updates` has them."""
 
 WEEK = timedelta(days=7)
 MAX_OFFSET_AHEAD = 10
-"""An offset that is further ahead than this confirms nothing (TDLib, TQueue)."""
+"""An offset further ahead of the next id confirms nothing (TDLib, TQueue)."""
 
 
 @dataclass(frozen=True)
 class Update:
-    """`lane` is what keeps its order in a webhook: a chat, or for taps and inline queries a person."""
+    """Webhook deliveries with the same `ordering_key` keep their order: one key per chat, for queries one per user."""
 
     id: int
     kind: str
@@ -36,12 +36,12 @@ class Update:
 
     @property
     def body(self) -> Json:
-        """What the bot gets."""
+        """The Update object of the Bot API."""
         return {"update_id": self.id, self.kind: self.content}
 
 
 class UpdateQueue:
-    """Numbers go up by one; after a week without any they go on from somewhere else, as Telegram's do."""
+    """Update ids increase by one; after a week without updates they continue at a random id, as Telegram's do."""
 
     def __init__(self, clock: FakeClock, first: int = 482_113_907) -> None:
         self.changes = ChangeNotifier()
@@ -55,7 +55,7 @@ class UpdateQueue:
         self._known: dict[int, Update] = {}
 
     def add(self, kind: str, content: Json, ordering_key: str) -> int | None:
-        """Put one at the end and return its number; None if the bot does not want this kind."""
+        """Add an update; returns its id, or None if the bot does not get this kind."""
         if not self._is_allowed(kind):
             return None
         now = self._clock.now()
@@ -69,14 +69,14 @@ class UpdateQueue:
         return update.id
 
     def pending(self) -> list[Update]:
-        """What waits, oldest first; what is past its time is gone."""
+        """The pending updates, oldest first; expired ones are dropped."""
         now = self._clock.now()
         self._pending = {number: update for number, update in self._pending.items() if update.expires_at > now}
         return [*self._redeliveries, *self._pending.values()]
 
     def fetch(self, offset: int, limit: int) -> list[Json]:
-        """Confirm everything before `offset` and return what comes then; a negative one keeps only the last ones."""
-        self.pending()  # what is past its time is not counted
+        """Confirm the updates before `offset` and return the next ones; a negative offset keeps only the last ones."""
+        self.pending()  # drops expired updates, which must not count for a negative offset
         numbers = list(self._pending)
         if offset < 0:
             self._confirm(set(numbers[:offset]))
@@ -87,23 +87,23 @@ class UpdateQueue:
         return [update.body for update in list(self._pending.values())[:limit]]
 
     def remove(self, update: Update) -> None:
-        """The webhook has taken this one, or will never."""
+        """Remove an update that the webhook has accepted, or that has expired."""
         if update in self._redeliveries:
             self._redeliveries.remove(update)
         else:
             self._pending.pop(update.id, None)
 
     def is_pending(self, update: Update) -> bool:
-        """Whether it is still to be delivered."""
+        """Whether the update is not delivered yet."""
         return update.id in self._pending or update in self._redeliveries
 
     def clear(self) -> None:
-        """Forget what waits (`drop_pending_updates`)."""
+        """Drop all pending updates (`drop_pending_updates`)."""
         self._pending.clear()
         self._redeliveries.clear()
 
     def redeliver(self, number: int, times: int) -> None:
-        """Bring an update again so many times, one at a time; raises LookupError for an unknown number."""
+        """Deliver an update `times` times more, one at a time; raises LookupError for an unknown id."""
         if number not in self._known:
             raise LookupError("no such update")
         self._redeliveries.extend([self._known[number]] * times)

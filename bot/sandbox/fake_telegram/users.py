@@ -1,4 +1,4 @@
-"""The people around the bot: they write, edit, tap, ask inline, delete, block it, throw it out and bring it in."""
+"""Actions of users: send and edit messages, press buttons, delete messages."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from bot.sandbox.fake_telegram.state import (
 )
 
 CALLBACK_TTL_SECONDS = 300
-"""How long a tap can be answered; Telegram names no number, and "some minutes" is what people saw."""
+"""Seconds for which a callback query can be answered. Telegram does not document it; reports say some minutes."""
 
 ANONYMOUS = (ANONYMOUS_ADMIN, "Group", "GroupAnonymousBot")
 CHANNEL = (CHANNEL_BOT, "Channel", "Channel_Bot")
 CHAT_TYPES = ("private", "group", "supergroup", "channel")
 CALLBACK_KEY_OFFSET = 3 << 33
-"""Taps of one person keep their order apart from his messages (Bot API server, Client.cpp)."""
+"""Callback queries have their own ordering key per user (Bot API server, Client.cpp)."""
 
 
 @dataclass(frozen=True)
 class UserMessage:
-    """What somebody writes. `edit_message_id` changes an earlier message instead.
+    """A message that a user sends, or with `edit_message_id` an edit of an earlier message.
 
-    `sender_chat` is the chat in whose name he writes: the group itself for an anonymous admin. `is_bot` makes the
-    writer another bot. A `message_thread_id` makes a supergroup a forum that has this topic.
+    `sender_chat` is the chat on whose behalf the user writes: the group itself for an anonymous admin. `is_bot` makes
+    the sender another bot. A `message_thread_id` makes a supergroup a forum with this topic.
     """
 
     chat_id: int
@@ -49,37 +49,37 @@ class UserMessage:
 
 
 class FakeUsers:
-    """Every act returns what the control route answers, with the `update_id` that the bot gets (None: it does not).
+    """Each action returns the response of the control route, with the `update_id` (None: the bot gets no update).
 
-    Raises LookupError for what is not there, ValueError for what cannot be done.
+    Raises LookupError for an unknown chat or message, ValueError for an impossible action.
     """
 
     def __init__(self, state: FakeTelegramState) -> None:
         self._state = state
         self._last_callback_id = 4_382_001_993_000_000_000
 
-    def send(self, words: UserMessage) -> Json:
-        """Write or edit a message; chats and people appear on first use."""
-        chat = self._chat_to_write_in(words)
+    def send(self, sent: UserMessage) -> Json:
+        """Send or edit a message. Unknown chats and users are created."""
+        chat = self._chat_to_write_in(sent)
         user = self._state.ensure_user(
-            words.from_id, language_code=words.language_code, first_name=words.first_name, is_bot=words.is_bot
+            sent.from_id, language_code=sent.language_code, first_name=sent.first_name, is_bot=sent.is_bot
         )
         if chat.type == "private":
             chat.info["first_name"] = user["first_name"]
         else:
-            chat.members.setdefault(words.from_id, "member")
-        found = entities.find_entities(words.text, [])
-        written: Json = {"text": words.text} | ({"entities": found} if found else {})
-        if words.edit_message_id is not None:
-            return self._edit(chat, words, written)
+            chat.members.setdefault(sent.from_id, "member")
+        found = entities.find_entities(sent.text, [])
+        content: Json = {"text": sent.text} | ({"entities": found} if found else {})
+        if sent.edit_message_id is not None:
+            return self._edit(chat, sent, content)
         message = self._state.add_message(
-            chat, self._author(chat, words) | self._reply(chat, words) | written, thread=words.message_thread_id
+            chat, self._author(chat, sent) | self._reply(chat, sent) | content, thread=sent.message_thread_id
         )
         kind = "channel_post" if chat.type == "channel" else "message"
-        return self._record_message(kind, chat, message, vars(words), bot_receives=self._bot_receives(chat, message))
+        return self._record_message(kind, chat, message, vars(sent), bot_receives=self._bot_receives(chat, message))
 
     def press_button(self, message_id: int, from_id: int, data: str, chat_id: int | None = None) -> Json:
-        """Press a button; `data` need not stand on any button of the message, for it can be forged."""
+        """Press a button; any `data` is possible, because a client can forge it."""
         chat = self._chat_with_message(message_id, from_id, chat_id)
         shown = chat.messages.get(message_id)
         message: Json = shown or {"chat": dict(chat.info), "message_id": message_id, "date": 0}
@@ -88,7 +88,7 @@ class FakeUsers:
         return self._add_callback_query(from_id, content, params)
 
     def press_inline_button(self, inline_message_id: str, from_id: int, data: str) -> Json:
-        """Press a button of a message that was sent by inline mode."""
+        """Press a button of a message that was sent in inline mode."""
         if inline_message_id not in self._state.inline_messages:
             raise LookupError("no such inline message")
         content = {"inline_message_id": inline_message_id, "chat_instance": "6000000001", "data": data}
@@ -96,76 +96,76 @@ class FakeUsers:
         return self._add_callback_query(from_id, content, params)
 
     def delete_message(self, chat_id: int, message_id: int) -> Json:
-        """Take a message away; a bot does not hear of it."""
+        """Delete a message; a bot gets no update about it."""
         self._state.delete_message(self.chat(chat_id), message_id)
         return self._record("delete", {"chat_id": chat_id, "message_id": message_id}, {"deleted": True})
 
     def chat(self, chat_id: int) -> Chat:
-        """A chat that is there; raises LookupError otherwise."""
+        """The chat; raises LookupError for an unknown one."""
         if chat_id not in self._state.chats:
             raise LookupError("no such chat")
         return self._state.chats[chat_id]
 
     def private_chat(self, user_id: int) -> Chat:
-        """The chat of a person and the bot, made if need be."""
+        """The private chat of a user with the bot, created if missing."""
         user = self._state.ensure_user(user_id)
         info = {"id": user_id, "type": "private", "first_name": user["first_name"]}
         return self._state.chats.setdefault(user_id, Chat(info, members={user_id: "member"}))
 
     def group(self, chat_id: int, kind: str | None) -> Chat:
-        """A group, supergroup or channel, made if need be; its id says which, as far as it can."""
+        """The group, supergroup or channel, created if missing; without `kind` its id decides."""
         if kind is not None and kind not in CHAT_TYPES:
             raise ValueError(f"chat_type is one of {', '.join(CHAT_TYPES)}")
         kind = kind or ("supergroup" if chat_id < SUPERGROUP else "group")
         if kind == "private" or chat_id >= 0:
-            raise ValueError("a private chat has its person's id, every other chat a negative one")
+            raise ValueError("a private chat has the id of its user, every other chat a negative id")
         info = {"id": chat_id, "type": kind, "title": f"{kind.capitalize()} {abs(chat_id)}"}
         return self._state.chats.setdefault(chat_id, Chat(info))
 
-    def _chat_to_write_in(self, words: UserMessage) -> Chat:
-        if words.chat_id > 0:
-            return self._private_chat_to_write_in(words)
-        chat = self.group(words.chat_id, words.chat_type)
+    def _chat_to_write_in(self, sent: UserMessage) -> Chat:
+        if sent.chat_id > 0:
+            return self._private_chat_to_write_in(sent)
+        chat = self.group(sent.chat_id, sent.chat_type)
         if chat.migrated_to is not None:
             raise ValueError(f"the group has moved to {chat.migrated_to}")
-        if words.message_thread_id and chat.type == "supergroup":
+        if sent.message_thread_id and chat.type == "supergroup":
             chat.info["is_forum"] = True
-            chat.topics.add(words.message_thread_id)
+            chat.topics.add(sent.message_thread_id)
         return chat
 
-    def _private_chat_to_write_in(self, words: UserMessage) -> Chat:
-        if words.chat_id != words.from_id or words.chat_type not in (None, "private"):
-            raise ValueError("in a private chat only its own person writes: chat_id is from_id")
-        if words.from_id in self._state.blocked:
-            raise ValueError("this person has blocked the bot")
-        return self.private_chat(words.from_id)
+    def _private_chat_to_write_in(self, sent: UserMessage) -> Chat:
+        if sent.chat_id != sent.from_id or sent.chat_type not in (None, "private"):
+            raise ValueError("in a private chat only its user can write: chat_id must be from_id")
+        if sent.from_id in self._state.blocked:
+            raise ValueError("this user has blocked the bot")
+        return self.private_chat(sent.from_id)
 
-    def _author(self, chat: Chat, words: UserMessage) -> Json:
+    def _author(self, chat: Chat, sent: UserMessage) -> Json:
         if chat.type == "channel":
             return {"sender_chat": dict(chat.info)}
-        if words.sender_chat is None:
-            return {"from": dict(self._state.users[words.from_id])}
-        own = words.sender_chat == chat.id
+        if sent.sender_chat is None:
+            return {"from": dict(self._state.users[sent.from_id])}
+        own = sent.sender_chat == chat.id
         number, first, name = ANONYMOUS if own else CHANNEL
-        behind = self._state.ensure_user(number, is_bot=True, first_name=first, username=name)
-        foreign = {"id": words.sender_chat, "type": "channel", "title": f"Channel {abs(words.sender_chat)}"}
-        return {"from": dict(behind), "sender_chat": dict(chat.info) if own else foreign}
+        placeholder = self._state.ensure_user(number, is_bot=True, first_name=first, username=name)
+        foreign = {"id": sent.sender_chat, "type": "channel", "title": f"Channel {abs(sent.sender_chat)}"}
+        return {"from": dict(placeholder), "sender_chat": dict(chat.info) if own else foreign}
 
-    def _reply(self, chat: Chat, words: UserMessage) -> Json:
-        if words.reply_to_message_id is None:
+    def _reply(self, chat: Chat, sent: UserMessage) -> Json:
+        if sent.reply_to_message_id is None:
             return {}
-        if words.reply_to_message_id not in chat.messages:
+        if sent.reply_to_message_id not in chat.messages:
             raise LookupError("no such message to reply to")
-        return {"reply_to_message": without_reply(chat.messages[words.reply_to_message_id])}
+        return {"reply_to_message": without_reply(chat.messages[sent.reply_to_message_id])}
 
-    def _edit(self, chat: Chat, words: UserMessage, written: Json) -> Json:
-        message = chat.messages.get(words.edit_message_id or 0)
+    def _edit(self, chat: Chat, sent: UserMessage, content: Json) -> Json:
+        message = chat.messages.get(sent.edit_message_id or 0)
         if message is None or message["message_id"] in chat.bot_message_ids:
-            raise LookupError("no such message of a person")
+            raise LookupError("no such message of a user")
         message.pop("entities", None)
-        message |= written | {"edit_date": self._state.unix_time()}
+        message |= content | {"edit_date": self._state.unix_time()}
         kind = "edited_channel_post" if chat.type == "channel" else "edited_message"
-        return self._record_message(kind, chat, message, vars(words), bot_receives=self._bot_receives(chat, message))
+        return self._record_message(kind, chat, message, vars(sent), bot_receives=self._bot_receives(chat, message))
 
     def _bot_receives(self, chat: Chat, message: Json) -> bool:
         if chat.bot_status == "kicked" or chat.bot_status == "left":
@@ -181,16 +181,16 @@ class FakeUsers:
         return self._record(kind, known, {"message_id": message["message_id"], "update_id": update})
 
     def _chat_with_message(self, message_id: int, from_id: int, chat_id: int | None) -> Chat:
-        """The chat that is meant: the person's own first, then any that has or had such a message of the bot."""
+        """The chat with this message: the given one; otherwise the user's private chat, then any with a bot message."""
         if chat_id is not None:
             chat = self.chat(chat_id)
             if message_id in chat.messages or message_id in chat.deleted_ids:
                 return chat
         else:
             chats = sorted(self._state.chats.values(), key=lambda chat: chat.id != from_id)
-            held = [chat for chat in chats if message_id in chat.bot_message_ids]
-            if held:
-                return held[0]
+            matching = [chat for chat in chats if message_id in chat.bot_message_ids]
+            if matching:
+                return matching[0]
         raise LookupError("no such message")
 
     def _add_callback_query(self, from_id: int, content: Json, params: Json) -> Json:

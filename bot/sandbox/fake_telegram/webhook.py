@@ -1,4 +1,4 @@
-"""Where the bot wants its updates: the webhook's settings, and the methods that change them."""
+"""The webhook: its settings, and the methods that change them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KINDS = frozenset(_KINDS.split())
 
 @dataclass
 class Webhook:
-    """`url` is empty while the bot polls. `version` tells deliveries of an old setting from those of a new one."""
+    """`url` is empty while the bot polls. `version` changes with the settings; older deliveries stop."""
 
     url: str = ""
     secret: str = ""
@@ -39,7 +39,7 @@ class Webhook:
         }
 
     def set(self, call: Call) -> bool:
-        """Like a Bot API server in local mode, this one takes plain http too; otherwise the same checks."""
+        """Set the webhook. Plain http is allowed, as on a Bot API server in local mode."""
         url = call.params.text("url")
         if not url:
             return self.delete(call)
@@ -92,7 +92,7 @@ class Webhook:
 
 
 def set_allowed_updates(call: Call) -> None:
-    """Take over `allowed_updates`; they stay as they are if it was not sent. An empty list means the usual kinds."""
-    wanted: Any = call.params.nested("allowed_updates", "allowed updates")
-    if isinstance(wanted, list):
-        call.state.updates.allowed = [kind for kind in wanted if isinstance(kind, str) and kind in KINDS]
+    """Apply `allowed_updates`, if sent. An empty list means the default kinds."""
+    requested: Any = call.params.nested("allowed_updates", "allowed updates")
+    if isinstance(requested, list):
+        call.state.updates.allowed = [kind for kind in requested if isinstance(kind, str) and kind in KINDS]

@@ -1,1 +1,1 @@
-"""What both fake services use: the hand-turned clock, change notifications, background tasks."""
+"""What both fakes use: the clock, the change notifier, background tasks and timers."""

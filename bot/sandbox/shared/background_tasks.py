@@ -1,4 +1,4 @@
-"""Owns every background task and every alarm of the pretend Stripe, so that `stop()` leaves nothing running."""
+"""Background tasks and timers of a fake service; `stop()` leaves none running."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class BackgroundTasks:
-    """Background tasks that end with `end()`; a failure in one is raised there."""
+    """Tasks that run until they return or `stop()` cancels them; `stop()` raises the first error of a task."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
@@ -33,7 +33,7 @@ class BackgroundTasks:
             self._errors.append(error)
 
     async def stop(self) -> None:
-        """Cancel what is running and wait for it; raises the first failure of any errand."""
+        """Cancel the running tasks and wait for them; raises the first error of any task so far."""
         running = list(self._running)
         for task in running:
             task.cancel()
@@ -43,7 +43,7 @@ class BackgroundTasks:
 
 
 class Timers:
-    """Things that happen at their time: on their own, and at the latest when `ring()` is called."""
+    """Calls at a time of the fake clock: in the background, and at the latest in `run_due()`."""
 
     def __init__(self, clock: FakeClock, background_tasks: BackgroundTasks) -> None:
         self._clock = clock
@@ -57,14 +57,13 @@ class Timers:
         self._background_tasks.start(self._run_at(when))
 
     async def _run_at(self, when: datetime) -> None:
-        while (
-            left := (when - self._clock.now()).total_seconds()
-        ) > 0:  # timers may fire a tick before the clock says so
+        # A loop, because asyncio may wake a sleeper slightly before the clock has reached the time.
+        while (left := (when - self._clock.now()).total_seconds()) > 0:
             await self._clock.sleep(left)
         self.run_due()
 
     def run_due(self) -> None:
-        """Do everything that is due, oldest first, as of its own time."""
+        """Run the calls that are due, oldest first, each with its own time."""
         while self._heap and self._heap[0][0] <= self._clock.now():
             when, _, action = heapq.heappop(self._heap)
             action(when)

@@ -1,4 +1,4 @@
-"""Lets anybody wait for the pretend state to change, without asking it again and again."""
+"""Waiting for changes of the sandbox without polling."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ import asyncio
 
 
 class ChangeNotifier:
-    """A count of what happened, that can be awaited."""
+    """Counts changes; `wait_after` waits for the next one."""
 
     def __init__(self) -> None:
         self.count = 0
         self._event = asyncio.Event()
 
     def notify(self) -> None:
-        """Something happened."""
+        """Count a change and wake every waiter."""
         self.count += 1
-        told, self._event = self._event, asyncio.Event()
-        told.set()
+        event, self._event = self._event, asyncio.Event()
+        event.set()
 
     async def wait_after(self, count: int) -> int:
-        """Return the new count once it is no longer `count`."""
+        """Return the new count once it differs from `count`."""
         while self.count == count:
             await self._event.wait()
         return self.count
 
 
 class ChangeIterator:
-    """An endless iterator over the changes from now on; several that come at once are told as one."""
+    """An endless iterator over the changes from now on; several changes at once are one iteration."""
 
     def __init__(self, changes: ChangeNotifier) -> None:
         self._changes = changes
-        self._seen = changes.count
+        self._count = changes.count
 
     def __aiter__(self) -> ChangeIterator:
         return self
 
     async def __anext__(self) -> int:
-        self._seen = await self._changes.wait_after(self._seen)
-        return self._seen
+        self._count = await self._changes.wait_after(self._count)
+        return self._count

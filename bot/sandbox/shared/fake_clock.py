@@ -1,4 +1,4 @@
-"""One clock for the pretend state: real or frozen time that can be moved forward by hand."""
+"""The clock of the sandbox: real or frozen time that can be moved forward."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 MAX_TIME = datetime(9000, 1, 1, tzinfo=UTC)
-"""As far as a clock can be turned; what is reckoned from there still fits into the calendar."""
+"""The clock cannot be advanced beyond this, so that times computed from it still fit into `datetime`."""
 
 
 class FakeClock:
-    """A clock that can be advanced; everything asleep on it wakes when its time has come.
+    """A clock that can be advanced; sleepers wake when their time has come.
 
-    `frozen=True` stands still between advances (tests); otherwise real time goes on as well (demo, sandbox).
+    `frozen=True` stands still between calls of `advance` (tests). Otherwise real time passes as well (demo, sandbox).
     """
 
     def __init__(self, start: datetime | None = None, *, frozen: bool = False) -> None:
@@ -22,26 +22,26 @@ class FakeClock:
         self._advanced = asyncio.Event()
 
     def now(self) -> datetime:
-        """The pretend time, aware UTC."""
-        real = datetime.now(UTC) - self._started_at if self._started_at else timedelta()
-        return self._start + real + self._offset
+        """The fake time, aware UTC."""
+        elapsed = datetime.now(UTC) - self._started_at if self._started_at else timedelta()
+        return self._start + elapsed + self._offset
 
     def advance(self, seconds: float) -> None:
-        """Move forward by `seconds`; time never goes back.
+        """Move forward by `seconds`.
 
-        Raises ValueError for that, OverflowError beyond the year 9000; then the clock goes on as before.
+        Raises ValueError for a negative number and OverflowError beyond the year 9000; the time is then unchanged.
         """
         if seconds < 0:
-            raise ValueError("a clock cannot be turned back")
+            raise ValueError("the clock cannot be turned back")
         step = timedelta(seconds=seconds)
         if step > MAX_TIME - self.now():
-            raise OverflowError("a clock can be turned until the year 9000")
+            raise OverflowError("the clock cannot be advanced beyond the year 9000")
         self._offset += step
-        turned, self._advanced = self._advanced, asyncio.Event()
-        turned.set()
+        advanced, self._advanced = self._advanced, asyncio.Event()
+        advanced.set()
 
     async def sleep(self, seconds: float) -> None:
-        """Return once `now()` has moved on by `seconds`, by waiting or by turning."""
+        """Return once `now()` has moved on by `seconds`, by real time or by `advance`."""
         until = self.now() + timedelta(seconds=seconds)
         while (left := (until - self.now()).total_seconds()) > 0:
             try:

@@ -1,64 +1,64 @@
-// ---- The merchant's phone: people, messages, buttons ----------------------------------------------------------------
+// ---- The merchant's phone: users, messages, buttons -----------------------------------------------------------------
 
-function personChoice(one) {
-  const box = el("input", { type: "radio", name: "person", value: one.id, checked: one.id === me });
-  box.addEventListener("change", () => { me = one.id; noReply(); showChat(); });
-  const face = el("span", { class: `face ${one.part}`, "aria-hidden": "true" }, one.name[0]);
-  return el("label", { "data-chat": one.id }, box, face, el("span", {}, one.name), el("small", {}, one.part));
+function userChoice(choice) {
+  const input = el("input", { type: "radio", name: "user", value: choice.id, checked: choice.id === me });
+  input.addEventListener("change", () => { me = choice.id; cancelReply(); showChat(); });
+  const avatar = el("span", { class: `avatar ${choice.role}`, "aria-hidden": "true" }, choice.name[0]);
+  return el("label", { "data-chat": choice.id }, input, avatar, el("span", {}, choice.name), el("small", {}, choice.role));
 }
 
-function placeChoice(value, words) {
-  const box = el("input", { type: "radio", name: "place", value, checked: value === place });
-  box.addEventListener("change", () => { place = value; noReply(); showChat(); });
-  return el("label", { "data-chat": value === "group" && setting.group.id }, box, el("span", {}, words));
+function chatChoice(value, label) {
+  const input = el("input", { type: "radio", name: "chat", value, checked: value === chatType });
+  input.addEventListener("change", () => { chatType = value; cancelReply(); showChat(); });
+  return el("label", { "data-chat": value === "group" && config.group.id }, input, el("span", {}, label));
 }
 
-// What was sent to the customer stands in the sender's chat with her, and in hers.
-function take(message, old) {
-  if (message.inline && message.chat !== "to") take({ ...message, chat: "to" }, old);
+// An inline message is in the sender's chat with the customer and in the customer's own.
+function addMessage(message, isOld) {
+  if (message.inline && message.chat !== "customer") addMessage({ ...message, chat: "customer" }, isOld);
   const chat = chats.get(message.chat) || chats.set(message.chat, new Map()).get(message.chat);
   const before = chat.get(message.message_id);
   chat.set(message.message_id, message);
   if (message.chat !== chatId()) {
-    if (message.bot && !old) unread.add(message.chat);
+    if (message.bot && !isOld) unread.add(message.chat);
     return showUnread();
   }
-  if (old) return undefined;
-  const was = document.querySelector(`[data-message="${message.message_id}"]`);
-  if (was) {
-    const focused = was.contains(document.activeElement) && document.activeElement.textContent;
-    was.replaceWith(messageItem(message, true));
-    if (focused) focusAgain(message.message_id, focused);
+  if (isOld) return undefined;
+  const shown = document.querySelector(`[data-message="${message.message_id}"]`);
+  if (shown) {
+    const focused = shown.contains(document.activeElement) && document.activeElement.textContent;
+    shown.replaceWith(messageItem(message, true));
+    if (focused) restoreFocus(message.message_id, focused);
   } else {
     append(message);
   }
-  if (before && message.text !== before.text) say(`${message.name} changed a message: ${message.text}`);
-  toEnd();
+  if (before && message.text !== before.text) announce(`${message.name} edited a message: ${message.text}`);
+  scrollToEnd();
   return undefined;
 }
 
-// A card that is edited is a new element: whoever was on one of its buttons stays in it.
-function focusAgain(id, label) {
+// An edited message is a new element: the focus stays on the button with the same label, or in the message.
+function restoreFocus(id, label) {
   const keys = [...document.querySelectorAll(`[data-message="${id}"] button, [data-message="${id}"] a`)];
-  (keys.find((key) => key.textContent === label) || keys.at(-1) || $("words")).focus();
+  (keys.find((key) => key.textContent === label) || keys.at(-1) || $("text")).focus();
 }
 
-function remove(gone) {
-  chats.get(gone.chat)?.delete(gone.message_id);
-  if (gone.chat === chatId()) document.querySelector(`[data-message="${gone.message_id}"]`)?.remove();
+function removeMessage(deleted) {
+  chats.get(deleted.chat)?.delete(deleted.message_id);
+  if (deleted.chat === chatId()) document.querySelector(`[data-message="${deleted.message_id}"]`)?.remove();
 }
 
 function showChat() {
-  const her = setting.customer.name;
-  const [name, face, about] = {
-    private: [setting.bot.name, "✓", `bot · @${setting.bot.username}`],
-    group: [setting.group.title, setting.group.title[0], `group, with ${setting.bot.name}`],
-    customer: [isCustomer() ? "The shop’s people" : her, isCustomer() ? "?" : her[0], `chat without ${setting.bot.name}`],
-  }[place];
-  $("seller-owner").textContent = `${person(me).name}’s phone`;
+  const customer = config.customer.name;
+  const [name, letter, about] = {
+    private: [config.bot.name, "✓", `bot · @${config.bot.username}`],
+    group: [config.group.title, config.group.title[0], `group, with ${config.bot.name}`],
+    customer: [isCustomer() ? "The shop’s members" : customer, isCustomer() ? "?" : customer[0], `chat without ${config.bot.name}`],
+  }[chatType];
+  $("seller-owner").textContent = `${user(me).name}’s phone`;
   $("seller-name").textContent = name;
-  $("seller-face").textContent = face;
-  $("seller-face").className = `face kvit ${place}`;
+  $("seller-avatar").textContent = letter;
+  $("seller-avatar").className = `avatar kvit ${chatType}`;
   $("seller-about").textContent = about;
   $("messages").replaceChildren();
   lastDay = "";
@@ -66,88 +66,89 @@ function showChat() {
   unread.delete(chatId());
   showUnread();
   showHint();
-  showChips();
+  showExamples();
   hideMenu();
   query = {};
-  if (wanted()) ask();
-  toEnd();
+  if (inlineText()) onInput();
+  scrollToEnd();
 }
 
 function showHint() {
-  const empty = !$("messages").children.length;
-  $("hint").hidden = !empty || place === "customer";
-  $("inline-hint").hidden = !empty || place !== "customer";
+  const isEmpty = !$("messages").children.length;
+  $("hint").hidden = !isEmpty || chatType === "customer";
+  $("inline-hint").hidden = !isEmpty || chatType !== "customer";
 }
 
 function showUnread() {
   for (const label of document.querySelectorAll("[data-chat]")) {
-    label.classList.toggle("news", unread.has(Number(label.dataset.chat)));
+    label.classList.toggle("unread", unread.has(Number(label.dataset.chat)));
   }
 }
 
 let lastDay = "";
 
 function append(message) {
-  const on = day.format(message.date * 1000);
-  if (on !== lastDay) $("messages").append(el("li", { class: "day" }, (lastDay = on)));
+  const date = day.format(message.date * 1000);
+  if (date !== lastDay) $("messages").append(el("li", { class: "day" }, (lastDay = date)));
   $("messages").append(messageItem(message));
   showHint();
 }
 
-function toEnd() {
+function scrollToEnd() {
   $("scroll").scrollTop = $("scroll").scrollHeight;
 }
 
-function messageItem(message, changed) {
-  const own = message.from === me;
+function messageItem(message, isChanged) {
+  const isOwn = message.from === me;
   const bubble = el("div", { class: "bubble" });
-  const via = message.inline ? `via @${setting.bot.username}` : "";
-  const name = [!own && place !== "private" && message.name, via].filter(Boolean).join(" ");
+  const via = message.inline ? `via @${config.bot.username}` : "";
+  const name = [!isOwn && chatType !== "private" && message.name, via].filter(Boolean).join(" ");
   if (name) bubble.append(el("b", { class: "name" }, name));
   if (message.reply) bubble.append(cite(message.reply));
   if (message.photo) bubble.append(el("img", { alt: "Picture", src: `/files/${message.photo[0].file_id}` }));
-  if (message.document) bubble.append(file(message.document));
-  const [text, marks] = [message.text || message.caption || "", message.entities || message.caption_entities || []];
-  bubble.append(...written(text, 0, text.length, marks));
+  if (message.document) bubble.append(fileLink(message.document));
+  const [text, entities] = [message.text || message.caption || "", message.entities || message.caption_entities || []];
+  bubble.append(...formatted(text, 0, text.length, entities));
   const edited = message.edit_date ? "edited " : "";
   bubble.append(el("span", { class: "meta" }, edited + clock.format((message.edit_date || message.date) * 1000)));
-  const item = el("li", { class: "message" + (own ? " own" : ""), "data-message": message.message_id }, bubble);
+  const item = el("li", { class: "message" + (isOwn ? " own" : ""), "data-message": message.message_id }, bubble);
   if (message.keyboard) {
     item.classList.add("keys");
     item.append(el("div", { class: "keyboard" }, ...message.keyboard.map((row) => keyRow(message, row))));
   }
-  const about = (message.text || "").split("\n")[0].slice(0, 60);
-  if (!message.inline) item.append(el("button", { class: "answer", "aria-label": `Reply to: ${about}`, onclick: () => reply(message) }, "↩"));
-  item.classList.toggle("flash", Boolean(changed));
+  const start = (message.text || "").split("\n")[0].slice(0, 60);
+  if (!message.inline) item.append(el("button", { class: "reply-to", "aria-label": `Reply to: ${start}`, onclick: () => reply(message) }, "↩"));
+  item.classList.toggle("flash", Boolean(isChanged));
   return item;
 }
 
 function cite(replied) {
   const jump = () => {
     const target = document.querySelector(`[data-message="${replied.id}"]`);
-    target?.scrollIntoView({ block: "center", behavior: calm.matches ? "auto" : "smooth" });
+    target?.scrollIntoView({ block: "center", behavior: reducedMotion.matches ? "auto" : "smooth" });
     target?.classList.remove("flash");
     requestAnimationFrame(() => target?.classList.add("flash"));
   };
-  const words = replied.text.split("\n").join(" ").slice(0, 90);
-  return el("button", { class: "cite", onclick: jump }, el("b", {}, replied.name), el("span", {}, words));
+  const text = replied.text.split("\n").join(" ").slice(0, 90);
+  return el("button", { class: "cite", onclick: jump }, el("b", {}, replied.name), el("span", {}, text));
 }
 
-function file(kept) {
-  return el("a", { href: `/files/${kept.file_id}`, download: kept.file_name }, `📎 ${kept.file_name}`);
+function fileLink(file) {
+  return el("a", { href: `/files/${file.file_id}`, download: file.file_name }, `📎 ${file.file_name}`);
 }
 
-// The text between two offsets with its entities, which are UTF-16 offsets like JavaScript's own and nest in order.
-function written(text, from, to, marks) {
+// The text between two offsets with its entities. Offsets count UTF-16 code units, as JavaScript strings do.
+function formatted(text, from, to, entities) {
   const parts = [];
   let at = from;
-  const inside = marks.filter((mark) => mark.offset >= from && mark.offset + mark.length <= to);
+  const inside = entities.filter((entity) => entity.offset >= from && entity.offset + entity.length <= to);
   while (inside.length) {
-    const mark = inside.shift();
-    if (mark.offset < at) continue;
-    const end = mark.offset + mark.length;
+    const entity = inside.shift();
+    if (entity.offset < at) continue;
+    const end = entity.offset + entity.length;
     const nested = inside.filter((other) => other.offset < end);
-    parts.push(text.slice(at, mark.offset), marked(mark, text.slice(mark.offset, end), written(text, mark.offset, end, nested)));
+    const content = formatted(text, entity.offset, end, nested);
+    parts.push(text.slice(at, entity.offset), entityElement(entity, text.slice(entity.offset, end), content));
     at = end;
   }
   return [...parts, text.slice(at, to)].filter((part) => part !== "");
@@ -156,21 +157,21 @@ function written(text, from, to, marks) {
 const TAGS = { bold: "strong", italic: "em", underline: "u", strikethrough: "s", code: "code", pre: "pre",
   blockquote: "blockquote", expandable_blockquote: "blockquote" };
 
-function marked(mark, words, inner) {
-  if (TAGS[mark.type]) return el(TAGS[mark.type], {}, ...inner);
-  if (mark.type === "spoiler") return el("span", { class: "spoiler", tabindex: 0 }, ...inner);
-  if (mark.type === "url" || mark.type === "text_link") return link(mark.url || words, {}, inner);
-  if (mark.type === "bot_command") {
-    const type = (event) => { event.preventDefault(); $("words").value = `${words} `; $("words").focus(); };
-    return el("a", { href: "#words", onclick: type }, ...inner);
+function entityElement(entity, text, content) {
+  if (TAGS[entity.type]) return el(TAGS[entity.type], {}, ...content);
+  if (entity.type === "spoiler") return el("span", { class: "spoiler", tabindex: 0 }, ...content);
+  if (entity.type === "url" || entity.type === "text_link") return link(entity.url || text, {}, content);
+  if (entity.type === "bot_command") {
+    const fill = (event) => { event.preventDefault(); $("text").value = `${text} `; $("text").focus(); };
+    return el("a", { href: "#text", onclick: fill }, ...content);
   }
-  return el("span", { class: "tag" }, ...inner);
+  return el("span", { class: "tag" }, ...content);
 }
 
-function link(url, given, inner) {
-  const whole = /^[a-z]+:/i.test(url) ? url : `https://${url}`;
-  const go = (event) => { event.preventDefault(); follow(whole); };
-  return el("a", { href: /^https?:/.test(whole) ? whole : "#", onclick: go, ...given }, ...inner);
+function link(url, given, content) {
+  const absolute = /^[a-z]+:/i.test(url) ? url : `https://${url}`;
+  const go = (event) => { event.preventDefault(); follow(absolute); };
+  return el("a", { href: /^https?:/.test(absolute) ? absolute : "#", onclick: go, ...given }, ...content);
 }
 
 function keyRow(message, row) {
@@ -179,12 +180,12 @@ function keyRow(message, row) {
 
 function key(message, button) {
   const given = { class: `key ${button.style || ""}` };
-  const mark = (kind, sign) => el("i", { class: kind, "aria-hidden": "true" }, sign);
-  if (button.url) return link(button.url, given, [button.text, mark("out", "↗")]);
+  const icon = (kind, sign) => el("i", { class: kind, "aria-hidden": "true" }, sign);
+  if (button.url) return link(button.url, given, [button.text, icon("out", "↗")]);
   if (button.copy_text) {
-    return el("button", { ...given, onclick: () => copy(button.copy_text.text) }, button.text, mark("both", ""));
+    return el("button", { ...given, onclick: () => copy(button.copy_text.text) }, button.text, icon("both", ""));
   }
-  return el("button", { ...given, onclick: (event) => tap(message, button, event.currentTarget) }, button.text);
+  return el("button", { ...given, onclick: (event) => press(message, button, event.currentTarget) }, button.text);
 }
 
 async function copy(text) {
@@ -192,55 +193,55 @@ async function copy(text) {
     await navigator.clipboard.writeText(text);
     toast("Copied. Paste it on the customer’s phone.");
   } catch {
-    toast(`This browser does not let us copy: ${text}`);
+    toast(`This browser does not allow copying: ${text}`);
   }
 }
 
-async function tap(message, button, shown) {
+async function press(message, button, shown) {
   if (shown.getAttribute("aria-busy")) return;
   shown.setAttribute("aria-busy", "true");
   const where = message.inline ? { inline_message_id: message.message_id } : { chat_id: message.chat, message_id: message.message_id };
-  const tapped = await act("telegram", "taps", { ...where, from_id: me, data: button.callback_data || "" });
-  if (!tapped) return shown.removeAttribute("aria-busy");
-  waiting.set(tapped.callback_query_id, shown);
+  const result = await control("telegram", "taps", { ...where, from_id: me, data: button.callback_data || "" });
+  if (!result) return shown.removeAttribute("aria-busy");
+  pressed.set(result.callback_query_id, shown);
   setTimeout(() => shown.removeAttribute("aria-busy"), 15000);
-  if (answered.has(tapped.callback_query_id)) settle(answered.get(tapped.callback_query_id));
+  if (answers.has(result.callback_query_id)) showAnswer(answers.get(result.callback_query_id));
 }
 
-// The bot's answer to a tap; it may come before we know which tap it was.
-function settle(answer) {
-  answered.set(answer.id, answer);
-  waiting.get(answer.id)?.removeAttribute("aria-busy");
-  if (!waiting.has(answer.id) || answer.told) return;
-  answer.told = true;
+// The answer to a callback query. It may arrive before the id of the query, which is in the response to `press`.
+function showAnswer(answer) {
+  answers.set(answer.id, answer);
+  pressed.get(answer.id)?.removeAttribute("aria-busy");
+  if (!pressed.has(answer.id) || answer.isShown) return;
+  answer.isShown = true;
   if (!answer.text) return;
   if (!answer.alert) return toast(answer.text);
   $("alert-text").textContent = answer.text;
   $("alert").showModal();
 }
 
-// ---- Writing ---------------------------------------------------------------------------------------------------------
+// ---- Sending messages -----------------------------------------------------------------------------------------------
 
 const EXAMPLES = ["/pay 125 DKK Coffee", "/pay 1.234 Flowers", "/hold 300 DKK Deposit", "/status", "/help"];
 
-function showChips() {
-  const named = ["125 DKK Coffee", "1.234 Flowers"].map((words) => `@${setting.bot.username} ${words}`);
-  const [words, choose] = place === "customer" ? [named, type] : [EXAMPLES, write];
-  $("chips").replaceChildren(...words.map((one) => el("button", { type: "button", onclick: () => choose(one) }, one)));
-  $("words").placeholder = words[0];
+function showExamples() {
+  const inline = ["125 DKK Coffee", "1.234 Flowers"].map((text) => `@${config.bot.username} ${text}`);
+  const [examples, choose] = chatType === "customer" ? [inline, type] : [EXAMPLES, send];
+  $("chips").replaceChildren(...examples.map((text) => el("button", { type: "button", onclick: () => choose(text) }, text)));
+  $("text").placeholder = examples[0];
 }
 
-function type(words) {
-  $("words").value = words;
-  $("words").focus();
-  ask();
+function type(text) {
+  $("text").value = text;
+  $("text").focus();
+  onInput();
 }
 
-async function write(words) {
-  const body = { chat_id: chatId(), from_id: me, text: words, language_code: "en" };
+async function send(text) {
+  const body = { chat_id: chatId(), from_id: me, text, language_code: "en" };
   if (replyTo) body.reply_to_message_id = replyTo.message_id;
-  noReply();
-  await act("telegram", "messages", body);
+  cancelReply();
+  await control("telegram", "messages", body);
 }
 
 function reply(message) {
@@ -248,99 +249,99 @@ function reply(message) {
   $("replying-name").textContent = `Reply to ${message.name}`;
   $("replying-text").textContent = (message.text || "").split("\n").join(" ");
   $("replying").hidden = false;
-  $("words").focus();
+  $("text").focus();
 }
 
-function noReply() {
+function cancelReply() {
   replyTo = null;
   $("replying").hidden = true;
 }
 
-// What fits what is typed so far, commands or offers, as a list to pick from by arrow keys, Tab, Enter or tap.
-let picked = 0;
+// The matching commands or inline results, as a list to choose from by arrow keys, Tab, Enter or tap.
+let selected = 0;
 
-function fitting() {
-  const typed = $("words").value;
-  if (place === "customer") {
-    const choose = (offer) => act("telegram", "choose", { inline_query_id: query.id, result_id: offer.id });
-    const pick = (offer) => { choose(offer); $("words").value = ""; query = {}; hideMenu(); };
-    const found = (query.words === wanted() && offered.get(query.id)) || [];
-    return found.map((offer) => ({ label: offer.title, about: offer.about, pick: () => pick(offer) }));
+function suggestions() {
+  const typed = $("text").value;
+  if (chatType === "customer") {
+    const choose = (result) => control("telegram", "choose", { inline_query_id: query.id, result_id: result.id });
+    const pick = (result) => { choose(result); $("text").value = ""; query = {}; hideMenu(); };
+    const found = (query.text === inlineText() && inlineResults.get(query.id)) || [];
+    return found.map((result) => ({ label: result.title, description: result.description, pick: () => pick(result) }));
   }
-  const fits = (one) => `/${one.name}`.startsWith(typed.toLowerCase());
-  const found = /^\/\w*$/.test(typed) ? (menus[place] || []).filter(fits) : [];
-  const pick = (name) => { $("words").value = `/${name} `; hideMenu(); };
-  return found.map(({ name, about }) => ({ label: `/${name}`, about, pick: () => pick(name) }));
+  const matches = (command) => `/${command.name}`.startsWith(typed.toLowerCase());
+  const found = /^\/\w*$/.test(typed) ? (menus[chatType] || []).filter(matches) : [];
+  const pick = (name) => { $("text").value = `/${name} `; hideMenu(); };
+  return found.map(({ name, description }) => ({ label: `/${name}`, description, pick: () => pick(name) }));
 }
 
-function showMenu(step = 0) {
-  const found = fitting();
-  picked = found.length ? (step + found.length) % found.length : 0;
-  $("menu").replaceChildren(...found.map((one, index) => {
-    const given = { id: `menu-${index}`, role: "option", "aria-selected": String(index === picked) };
-    const choose = (event) => { event.preventDefault(); one.pick(); };
-    return el("li", { ...given, onmousedown: choose }, el("b", {}, one.label), el("span", {}, one.about));
+function showMenu(index = 0) {
+  const found = suggestions();
+  selected = found.length ? (index + found.length) % found.length : 0;
+  $("menu").replaceChildren(...found.map((suggestion, number) => {
+    const given = { id: `menu-${number}`, role: "option", "aria-selected": String(number === selected) };
+    const choose = (event) => { event.preventDefault(); suggestion.pick(); };
+    return el("li", { ...given, onmousedown: choose }, el("b", {}, suggestion.label), el("span", {}, suggestion.description));
   }));
-  $("menu").setAttribute("aria-label", place === "customer" ? "Offers" : "Commands");
+  $("menu").setAttribute("aria-label", chatType === "customer" ? "Results" : "Commands");
   $("menu").hidden = !found.length;
-  $("words").setAttribute("aria-expanded", String(found.length > 0));
-  if (found.length) $("words").setAttribute("aria-activedescendant", `menu-${picked}`);
-  else $("words").removeAttribute("aria-activedescendant");
-  $("menu").children[picked]?.scrollIntoView({ block: "nearest" });
+  $("text").setAttribute("aria-expanded", String(found.length > 0));
+  if (found.length) $("text").setAttribute("aria-activedescendant", `menu-${selected}`);
+  else $("text").removeAttribute("aria-activedescendant");
+  $("menu").children[selected]?.scrollIntoView({ block: "nearest" });
 }
 
 function hideMenu() {
   $("menu").hidden = true;
-  $("words").setAttribute("aria-expanded", "false");
-  $("words").removeAttribute("aria-activedescendant");
+  $("text").setAttribute("aria-expanded", "false");
+  $("text").removeAttribute("aria-activedescendant");
 }
 
-// Inline mode: what stands after the bot's name is asked for a moment after the last key.
+// Inline mode: the text after the bot's name is sent as a query 250 ms after the last key.
 let query = {};
 
-function wanted() {
-  if (place !== "customer") return "";
-  const name = `@${setting.bot.username} `;
-  const typed = $("words").value;
+function inlineText() {
+  if (chatType !== "customer") return "";
+  const name = `@${config.bot.username} `;
+  const typed = $("text").value;
   return typed.toLowerCase().startsWith(name.toLowerCase()) ? typed.slice(name.length).trim() : "";
 }
 
-function ask() {
+function onInput() {
   showMenu();
-  clearTimeout(ask.timer);
-  const words = wanted();
-  if (words && words !== query.words) ask.timer = setTimeout(async () => {
-    const asked = await act("telegram", "inline", { from_id: me, query: words });
-    query = { words, id: asked?.inline_query_id };
+  clearTimeout(onInput.timer);
+  const text = inlineText();
+  if (text && text !== query.text) onInput.timer = setTimeout(async () => {
+    const result = await control("telegram", "inline", { from_id: me, query: text });
+    query = { text, id: result?.inline_query_id };
     showMenu();
   }, 250);
 }
 
-$("words").addEventListener("input", ask);
-$("words").addEventListener("blur", hideMenu);
-$("words").addEventListener("keydown", (event) => {
-  const shown = !$("menu").hidden && fitting();
-  if (event.key === "Escape") { hideMenu(); noReply(); }
+$("text").addEventListener("input", onInput);
+$("text").addEventListener("blur", hideMenu);
+$("text").addEventListener("keydown", (event) => {
+  const shown = !$("menu").hidden && suggestions();
+  if (event.key === "Escape") { hideMenu(); cancelReply(); }
   if (!shown) return;
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  const exact = $("words").value === shown[picked]?.label;
-  if (step) showMenu(picked + step);
-  else if (event.key === "Tab" && !event.shiftKey && !exact) shown[picked].pick();
-  else if (event.key === "Enter" && !exact) shown[picked].pick();
+  const isExact = $("text").value === shown[selected]?.label;
+  if (step) showMenu(selected + step);
+  else if (event.key === "Tab" && !event.shiftKey && !isExact) shown[selected].pick();
+  else if (event.key === "Enter" && !isExact) shown[selected].pick();
   else return;
   event.preventDefault();
 });
-$("write").addEventListener("submit", (event) => {
+$("compose").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (place === "customer") {
-    const shown = fitting();
-    if (shown.length) shown[picked].pick();
-    else toast(`Only what ${setting.bot.name} offers can be sent here: type @${setting.bot.username} and an amount.`);
+  if (chatType === "customer") {
+    const shown = suggestions();
+    if (shown.length) shown[selected].pick();
+    else toast(`Only results of ${config.bot.name} can be sent here: type @${config.bot.username} and an amount.`);
     return;
   }
-  const words = $("words").value.trim();
-  $("words").value = "";
+  const text = $("text").value.trim();
+  $("text").value = "";
   hideMenu();
-  if (words) write(words);
+  if (text) send(text);
 });
-$("no-reply").addEventListener("click", () => { noReply(); $("words").focus(); });
+$("no-reply").addEventListener("click", () => { cancelReply(); $("text").focus(); });

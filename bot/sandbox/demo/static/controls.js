@@ -1,96 +1,98 @@
-// ---- Fate: time, trouble, and what becomes of the open links --------------------------------------------------------
+// ---- Controls: time, faults, and the actions of customers and banks -------------------------------------------------
 
 const SKIPS = [["1 min", 60], ["5 min", 300], ["1 hour", 3600], ["1 day", 86400]];
-const TROUBLES = [
-  ["lose", "Webhooks get lost", (on) => act("stripe", "webhooks", { mode: on ? "lose" : "deliver" })],
-  ["double", "Webhooks come twice", (on) => act("stripe", "webhooks", { double: on })],
-  ["poor", "No money for refunds", (on) => act("stripe", "balance", { available: on ? 0 : null })],
-  ["stripe_down", "Stripe is down", (on) => act("stripe", "down", { down: on })],
-  ["telegram_down", "Telegram is down", (on) => act("telegram", "down", { down: on })],
+const FAULTS = [
+  ["webhooks_lost", "Webhooks get lost", (on) => control("stripe", "webhooks", { mode: on ? "lose" : "deliver" })],
+  ["webhooks_doubled", "Webhooks arrive twice", (on) => control("stripe", "webhooks", { double: on })],
+  ["balance_empty", "Balance is empty", (on) => control("stripe", "balance", { available: on ? 0 : null })],
+  ["stripe_down", "Stripe is down", (on) => control("stripe", "down", { down: on })],
+  ["telegram_down", "Telegram is down", (on) => control("telegram", "down", { down: on })],
 ];
-const WAYS = [["stripe", "Stripe"], ["hook", "Webhooks"], ["telegram", "Bot API"], ["update", "Updates"]];
+const FILTERS = [["stripe", "Stripe"], ["hook", "Webhooks"], ["telegram", "Bot API"], ["update", "Updates"]];
 const CLASSES = { "Kvit → Stripe": "stripe", "Stripe → Kvit": "hook", "Kvit → Telegram": "telegram", "Telegram → Kvit": "update" };
-const MOST_ROWS = 300;
+const MAX_ROWS = 300;
 
-function buildDesk() {
-  $("skips").append(...SKIPS.map(([words, advance]) =>
-    el("button", { onclick: () => act("stripe", "clock", { advance }), "aria-label": `Skip ${words}` }, words)));
-  $("troubles").append(...TROUBLES.map(([name, words, turn]) =>
-    el("button", { id: `trouble-${name}`, "aria-pressed": "false", onclick: () => turn(!weather[name]) }, words)));
-  $("filters").append(...WAYS.map(([name, words]) => el("button", { class: name, "aria-pressed": "true", onclick: filter(name) }, words)));
-  showWeather(weather);
+function buildControls() {
+  $("skips").append(...SKIPS.map(([label, advance]) =>
+    el("button", { onclick: () => control("stripe", "clock", { advance }), "aria-label": `Skip ${label}` }, label)));
+  $("faults").append(...FAULTS.map(([name, label, toggle]) =>
+    el("button", { id: `fault-${name}`, "aria-pressed": "false", onclick: () => toggle(!faults[name]) }, label)));
+  $("filters").append(...FILTERS.map(([name, label]) => el("button", { class: name, "aria-pressed": "true", onclick: filter(name) }, label)));
+  showFaults(faults);
   showLinks();
   showPayments();
 }
 
 function filter(name) {
   return (event) => {
-    const off = $("rows").classList.toggle(`no-${name}`);
-    event.currentTarget.setAttribute("aria-pressed", String(!off));
+    const isOff = $("rows").classList.toggle(`no-${name}`);
+    event.currentTarget.setAttribute("aria-pressed", String(!isOff));
   };
 }
 
-function showWeather(told) {
-  weather = told;
-  for (const [name] of TROUBLES) $(`trouble-${name}`)?.setAttribute("aria-pressed", String(Boolean(told[name])));
-  $("telegram-weather").hidden = !told.telegram_down;
-  $("stripe-weather").hidden = !told.stripe_down;
+function showFaults(current) {
+  faults = current;
+  for (const [name] of FAULTS) $(`fault-${name}`)?.setAttribute("aria-pressed", String(Boolean(current[name])));
+  $("telegram-fault").hidden = !current.telegram_down;
+  $("stripe-fault").hidden = !current.stripe_down;
 }
 
 function showLinks() {
-  const open = [...attempts.values()].filter((one) => !one.outcome);
-  show("links", open.map(linkRow), "No link is open.");
+  const open = [...attempts.values()].filter((attempt) => !attempt.outcome);
+  showList("links", open.map(linkRow), "No link is open.");
 }
 
 // Newest first.
 function showPayments() {
-  const alive = [...payments.values()].filter((one) => one.fates.length).reverse();
-  show("payments", alive.map(paymentRow), "Nothing is paid or held.");
+  const changeable = [...payments.values()].filter((payment) => payment.actions.length).reverse();
+  showList("payments", changeable.map(paymentRow), "Nothing is paid or held.");
 }
 
-// A new list; whoever was on one of its buttons stays there, or goes to what is always there.
-function show(list, rows, otherwise) {
-  const kept = $(list).contains(document.activeElement) && document.activeElement.dataset.fate;
+// Replaces the rows of a list. The focus stays on the same action, or moves to a button that is always there.
+function showList(list, rows, emptyText) {
+  const focused = $(list).contains(document.activeElement) && document.activeElement.dataset.action;
   $(list).replaceChildren(...rows);
-  if (!rows.length) $(list).append(el("li", { class: "soft" }, otherwise));
-  if (kept) (document.querySelector(`[data-fate="${kept}"]`) || $("skips").firstChild).focus();
+  if (!rows.length) $(list).append(el("li", { class: "soft" }, emptyText));
+  if (focused) (document.querySelector(`[data-action="${focused}"]`) || $("skips").firstChild).focus();
 }
 
-function fateKey(one, words, what, body) {
-  const decide = () => { fated = one.intent; act("stripe", what, body); };
-  return el("button", { "aria-label": `${words} ${named(one)}`, "data-fate": `${what} ${words}`, onclick: decide }, words);
+function actionButton(item, label, path, body) {
+  const run = () => { decidedIntent = item.intent; control("stripe", path, body); };
+  return el("button", { "aria-label": `${label} ${title(item)}`, "data-action": `${path} ${label}`, onclick: run }, label);
 }
 
-const named = (one) => `${(one.amount / 100).toFixed(2)} ${one.currency}${one.text ? ` ${one.text}` : ""}`;
+const title = (item) => `${(item.amount / 100).toFixed(2)} ${item.currency}${item.description ? ` ${item.description}` : ""}`;
 
-function linkRow(one) {
-  const keys = ["Approve", "Decline", "Lapse"].map((words) =>
-    fateKey(one, words, `intents/${one.intent}/${words.toLowerCase()}`));
-  return el("li", {}, el("p", {}, `${named(one)} `, el("time", { datetime: one.ends }, left(one.ends))), ...keys);
+function linkRow(attempt) {
+  const buttons = ["Approve", "Decline", "Expire"].map((label) =>
+    actionButton(attempt, label, `intents/${attempt.intent}/${label.toLowerCase()}`));
+  const time = el("time", { datetime: attempt.expires_at }, timeLeft(attempt.expires_at));
+  return el("li", {}, el("p", {}, `${title(attempt)} `, time), ...buttons);
 }
 
-function paymentRow(one) {
-  return el("li", {}, el("p", {}, named(one)), ...one.fates.map((fate) => fateKey(one, fate.words, fate.what, fate.body)));
+function paymentRow(payment) {
+  const buttons = payment.actions.map(({ label, path, body }) => actionButton(payment, label, path, body));
+  return el("li", {}, el("p", {}, title(payment)), ...buttons);
 }
 
-// ---- The strip: newest on top ---------------------------------------------------------------------------------------
+// ---- API traffic: newest on top -------------------------------------------------------------------------------------
 
-function showTalk(rows) {
-  $("silence").hidden = true;
-  const scrolled = $("strip-scroll").scrollTop;
-  const height = $("strip-scroll").scrollHeight;
-  for (const row of rows) $("rows").prepend(talkRow(row));
-  while ($("rows").children.length > MOST_ROWS) $("rows").lastChild.remove();
-  if (scrolled > 40) $("strip-scroll").scrollTop = scrolled + $("strip-scroll").scrollHeight - height;
+function showTraffic(rows) {
+  $("no-traffic").hidden = true;
+  const scrolled = $("traffic-scroll").scrollTop;
+  const height = $("traffic-scroll").scrollHeight;
+  for (const row of rows) $("rows").prepend(trafficRow(row));
+  while ($("rows").children.length > MAX_ROWS) $("rows").lastChild.remove();
+  if (scrolled > 40) $("traffic-scroll").scrollTop = scrolled + $("traffic-scroll").scrollHeight - height;
 }
 
-function talkRow(row) {
+function trafficRow(row) {
   const time = el("time", {}, seconds.format(new Date(row.at)));
-  const said = row.said && el("span", { class: row.well ? "said" : "said ill" }, row.said);
-  const more = el("details", {}, el("summary", {}, time, el("b", {}, row.way), el("code", {}, row.what), said));
-  more.addEventListener("toggle", () => more.append(el("pre", { tabindex: 0 }, row.more)), { once: true });
-  return el("li", { class: CLASSES[row.way] }, more);
+  const result = row.result && el("span", { class: row.ok ? "result" : "result error" }, row.result);
+  const details = el("details", {}, el("summary", {}, time, el("b", {}, row.direction), el("code", {}, row.call), result));
+  details.addEventListener("toggle", () => details.append(el("pre", { tabindex: 0 }, row.details)), { once: true });
+  return el("li", { class: CLASSES[row.direction] }, details);
 }
 
 setInterval(tick, 1000);
-listen();
+connect();
