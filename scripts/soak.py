@@ -1,11 +1,11 @@
-"""Whether memory stays flat: the real service lives through month after month of a market, in minutes.
+"""Checks that memory does not grow: the real service handles month after month of simulated traffic in minutes.
 
 python scripts/soak.py [--minutes 15] [--warm-up 2200] [--each 60]
 
-The service is a process of its own, on a clock that is turned by a day after each day's requests, between the pretend
-vendors; every ending of a payment is among them, with refunds, disputes, open pages and calls that break. After each
-day it collects its garbage and is weighed. Prints one line of JSON; exit code 1 if, after the warm-up, memory or the
-number of objects grows by more than so much for each thousand payments.
+The service is a process of its own between the fake vendors. Its clock advances by a day after each day's requests,
+which include every course of a payment, refunds, disputes, open pages and failing calls. After each day it collects
+garbage and is measured. Prints one line of JSON; the exit code is 1 if memory or the number of objects grows after the
+warm-up by more than the limits per thousand payments.
 """
 
 from __future__ import annotations
@@ -36,43 +36,43 @@ from bot.sandbox.fake_stripe import FakeStripe  # noqa: E402
 from bot.sandbox.fake_telegram import FakeTelegram  # noqa: E402
 from bot.sandbox.shared.fake_clock import FakeClock  # noqa: E402
 from bot.settings import make_settings  # noqa: E402
-from tests.chaos.soak import Market  # noqa: E402
-from tests.chaos.storm_shops import PEOPLE, blank  # noqa: E402
+from tests.chaos.soak import SoakTraffic  # noqa: E402
+from tests.chaos.storm_shops import SHOP_MEMBERS, seeded_database  # noqa: E402
 from tests.support.world import OWNER, World, free_port  # noqa: E402
 
-MOST_MEGABYTES, MOST_OBJECTS = 0.5, 1_000
-"""For each thousand payments: half a KB and one object for each of them."""
+MAX_MEGABYTES, MAX_OBJECTS = 0.5, 1_000
+"""Per thousand payments: half a KB and one object for each."""
 
 
 @dataclass
-class FarWorld(World):
-    """A world whose service is another process, with a clock that began as ours did and is turned along.
+class RemoteWorld(World):
+    """A world whose service is another process, with a clock that starts and advances with ours.
 
-    Were it behind, some payment would always be due by ours and not yet by its own, and nobody would ever rest.
+    With a slower clock, some payment would be due by our clock and not by its own, and the world would never be idle.
     """
 
     process: Process | None = None
-    turns: int = 0
+    advances: int = 0
 
     def advance(self, seconds: float) -> None:
-        """Turn both clocks; the other one a moment later."""
+        """Advances both clocks, the remote one a moment later."""
         self._write(str(seconds))
-        self.turns += 1
+        self.advances += 1
         super().advance(seconds)
 
-    async def weigh(self) -> dict[str, Any]:
-        """What the service holds."""
+    async def measure(self) -> dict[str, Any]:
+        """Memory and objects of the service."""
         self._write("count")
-        for _ in range(self.turns):
+        for _ in range(self.advances):
             await self._line()
-        self.turns = 0
-        weight: dict[str, Any] = await self._line()
-        return weight
+        self.advances = 0
+        measured: dict[str, Any] = await self._line()
+        return measured
 
-    async def explain(self) -> None:
-        """Have it say to stderr what it waits for."""
+    async def dump_tasks(self) -> None:
+        """Makes the service write its tasks to stderr."""
         self._write("tasks")
-        for _ in range(self.turns + 1):
+        for _ in range(self.advances + 1):
             await self._line()
 
     def _write(self, line: str) -> None:
@@ -86,18 +86,18 @@ class FarWorld(World):
         return json.loads(await self.process.stdout.readline())
 
 
-async def main(given: argparse.Namespace) -> int:
-    """Live until the time is over, and say whether anything grew."""
+async def main(arguments: argparse.Namespace) -> int:
+    """Runs until the time is over; returns the exit code."""
     samples: list[dict[str, Any]] = []
     clock = FakeClock()
     stripe, telegram = FakeStripe(clock), FakeTelegram(clock, owner_id=OWNER, flood_control=False)
-    for person in (person for people in PEOPLE.values() for person, _, _ in people):
-        telegram.users.private_chat(person)
+    for user_id in (user_id for people in SHOP_MEMBERS.values() for user_id, _, _ in people):
+        telegram.users.private_chat(user_id)
     await stripe.start()
     await telegram.start()
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
-        (Path(folder) / "kvit.db").write_bytes(await asyncio.to_thread(blank))
+        (Path(folder) / "kvit.db").write_bytes(await asyncio.to_thread(seeded_database))
         settings = environment(stripe, telegram) | {
             "OWNER_IDS": str(OWNER),
             "DATABASE_URL": f"sqlite:///{folder}/kvit.db",
@@ -117,31 +117,31 @@ async def main(given: argparse.Namespace) -> int:
         assert process.stdout is not None
         base = (await process.stdout.readline()).decode().strip()
         await create_webhook_endpoint(stripe, base)
-        known = make_settings(**{name.lower(): value for name, value in settings.items()})
+        configured = make_settings(**{name.lower(): value for name, value in settings.items()})
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
             service = cast("Service", SimpleNamespace(base=base))
-            world = FarWorld(stripe, telegram, clock, known, http, service, process=process)
-            market = Market(world, streams=True)
-            began = time.monotonic()
-            while time.monotonic() - began < given.minutes * 60:
+            world = RemoteWorld(stripe, telegram, clock, configured, http, service, process=process)
+            traffic = SoakTraffic(world, streams=True)
+            started = time.monotonic()
+            while time.monotonic() - started < arguments.minutes * 60:
                 try:
-                    await market.day(given.each)
+                    await traffic.day(arguments.each)
                 except TimeoutError:
-                    await world.explain()
+                    await world.dump_tasks()
                     raise
-                samples.append({"payments": market.payments, **await world.weigh()})
-                if given.talk:
+                samples.append({"payments": traffic.payments, **await world.measure()})
+                if arguments.verbose:
                     print(json.dumps(samples[-1]), file=sys.stderr, flush=True)
         assert process.stdin is not None
         process.stdin.close()
         await process.wait()
     await telegram.stop()
     await stripe.stop()
-    return judge(samples, given.warm_up, time.monotonic() - began)
+    return report(samples, arguments.warm_up, time.monotonic() - started)
 
 
-def judge(samples: list[dict[str, Any]], warm_up: int, seconds: float) -> int:
-    """Print what grew; 1 if that is too much, or if there is too little to tell."""
+def report(samples: list[dict[str, Any]], warm_up: int, seconds: float) -> int:
+    """Prints what grew; returns 1 if that is too much or if there are too few samples."""
     warm = [sample for sample in samples if sample["payments"] > warm_up]
     if len(warm) < 3:
         print(json.dumps({"error": "too few days after the warm-up", "days": len(samples)}))
@@ -153,8 +153,8 @@ def judge(samples: list[dict[str, Any]], warm_up: int, seconds: float) -> int:
         for kind, number in last["kinds"].items()
         if number - first["kinds"].get(kind, number) > 0
     }
-    is_flat = megabytes <= MOST_MEGABYTES and objects <= MOST_OBJECTS
-    told = {
+    is_flat = megabytes <= MAX_MEGABYTES and objects <= MAX_OBJECTS
+    result = {
         "flat": is_flat,
         "days": len(samples),
         "payments": last["payments"],
@@ -165,17 +165,17 @@ def judge(samples: list[dict[str, Any]], warm_up: int, seconds: float) -> int:
         "objects_per_1000_payments": round(objects),
         "grown": grown,
     }
-    print(json.dumps(told))
+    print(json.dumps(result))
     return 0 if is_flat else 1
 
 
-def slope(samples: list[dict[str, Any]], what: str) -> float:
-    """By how much it grows for each thousand payments: the median of the slopes between all pairs of samples.
+def slope(samples: list[dict[str, Any]], quantity: str) -> float:
+    """The growth per thousand payments: the median slope of all pairs of samples.
 
-    One sample that is out of line, such as a moment in which something was being worked on, does not move it.
+    A single outlier, such as a sample during work, does not change it.
     """
     pairs = [
-        (later[what] - earlier[what]) / (later["payments"] - earlier["payments"]) * 1000
+        (later[quantity] - earlier[quantity]) / (later["payments"] - earlier["payments"]) * 1000
         for number, earlier in enumerate(samples)
         for later in samples[number + 1 :]
     ]
@@ -184,11 +184,11 @@ def slope(samples: list[dict[str, Any]], what: str) -> float:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="see whether memory stays flat")
-    parser.add_argument("--minutes", type=float, default=15, help="begin no day later than this")
+    parser = argparse.ArgumentParser(description="check that memory does not grow")
+    parser.add_argument("--minutes", type=float, default=15, help="start no day later than this")
     parser.add_argument("--warm-up", type=int, default=2200, help="payments before growth counts")
-    parser.add_argument("--each", type=int, default=60, help="payments of a day")
-    parser.add_argument("--talk", action="store_true", help="print each day's weight to stderr")
+    parser.add_argument("--each", type=int, default=60, help="payments per day")
+    parser.add_argument("--verbose", action="store_true", help="print each day's sample to stderr")
     return parser.parse_args()
 
 

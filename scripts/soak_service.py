@@ -1,7 +1,8 @@
-"""The service for the soak: as `serve` runs it, on a clock that is turned from outside, and it counts what it holds.
+"""The service for the soak test: runs as `serve` does, on a clock that the parent process advances, and measures
+itself.
 
-Each line on stdin is a number of seconds by which its clock is turned, or `count`, or `tasks`, which tells stderr what
-everybody waits for; each is answered by a line of JSON.
+Each line on stdin is a number of seconds to advance the clock, `count` to measure, or `tasks` to write the stacks of
+all tasks to stderr; each is answered by a line of JSON.
 """
 
 from __future__ import annotations
@@ -20,22 +21,22 @@ from bot.sandbox.shared.fake_clock import FakeClock
 from bot.settings import load
 from handlers.telegram.rate_limit import TelegramRateLimiter
 
-ENOUGH = 1_000_000
-MANY = 12
-"""So many kinds of objects are named."""
+UNLIMITED = 1_000_000
+MAX_TYPES = 12
+"""How many types of objects are listed."""
 
 
 async def main() -> None:
-    """Serve until stdin ends; the first line is where."""
+    """Serves until stdin is closed; the first line is the base URL."""
     settings = load(None)
     logging_setup.configure(level=settings.log_level)
     clock = FakeClock()
-    service = Service(settings, clock, rate_limiter=TelegramRateLimiter(ENOUGH, ENOUGH, ENOUGH, ENOUGH))
+    service = Service(settings, clock, rate_limiter=TelegramRateLimiter(UNLIMITED, UNLIMITED, UNLIMITED, UNLIMITED))
     await service.start()
     print(service.base, flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):
         if line.strip() == "count":
-            print(json.dumps(count()), flush=True)
+            print(json.dumps(measure()), flush=True)
         elif line.strip() == "tasks":
             for task in asyncio.all_tasks():
                 task.print_stack(file=sys.stderr)
@@ -46,17 +47,17 @@ async def main() -> None:
     await service.stop()
 
 
-def count() -> dict[str, object]:
-    """Resident megabytes, and how many objects there are, of which kinds."""
+def measure() -> dict[str, object]:
+    """Resident megabytes, and the number of objects by type."""
     gc.collect()
-    kinds = Counter(type(one).__qualname__ for one in gc.get_objects())
+    kinds = Counter(type(each).__qualname__ for each in gc.get_objects())
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     resident = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
     return {
         "megabytes": resident,
         "connections": kinds["Connection"],
         "objects": kinds.total(),
-        "kinds": dict(kinds.most_common(MANY)),
+        "kinds": dict(kinds.most_common(MAX_TYPES)),
     }
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong: each fault is ordered before the story, healed after it, and tells whether it really took place."""
+"""The faults: each is set up before the scenario, removed after it, and asserts that it occurred."""
 
 from __future__ import annotations
 
@@ -17,236 +17,256 @@ from bot.app import AdapterOverrides
 from handlers.stripe.gateway import PaymentGateway
 from handlers.telegram.messenger import Messenger
 from storage.errors import DatabaseUnavailable
-from tests.chaos.crash_world import PATIENCE, MortalWorld, mortal
-from tests.chaos.fault_places import LATE, Act, Place, Relay, Run, between, full, give_up_soon, locked, overheard
-from tests.chaos.stop_points import Moment
-from tests.chaos.stories import Stage, Story, tell
+from tests.chaos.crash_world import VENDOR_TIMEOUT, CrashWorld, crash_world
+from tests.chaos.fault_boundaries import (
+    TEN_MINUTES,
+    Action,
+    Boundary,
+    FaultRun,
+    Relay,
+    captured_logs,
+    full_disk,
+    locked_database,
+    relayed_webhooks,
+    shorten_lock_wait,
+)
+from tests.chaos.scenarios import Scenario, ScenarioRunner, play
+from tests.chaos.stop_points import StopPoint
 from tests.support.evidence import eventually
 
-SILENCE = 3.0
-"""Real seconds after which Kvit gives up a vendor who is silent on purpose."""
+SHORT_VENDOR_TIMEOUT = 3.0
+"""Real seconds that Kvit waits for a vendor that does not respond on purpose."""
 
 TWO_HOURS = 7200
-LONG_SUFFERING = 150
-"""So often people look whether it goes on: longer than a clock that was set back holds up anything."""
+MANY_WAITS = 150
+"""How often a user looks into the chat: longer than a clock that was set back delays anything."""
 
-TOO_LATE = "says open at"
-"""A card on its way is not called back when the link that it shows lapses; nor by a clock that is behind."""
+LINK_EXPIRED_IN_FLIGHT = "shows ready at"
+"""A message that is being sent is not withdrawn when its link expires, and a slow clock does not see it expire."""
 
-OUT_OF_REACH = "database is out of reach"
+DATABASE_UNAVAILABLE = "database is out of reach"
 
 
 @asynccontextmanager
-async def _nothing(_: Run) -> AsyncIterator[None]:
+async def _no_context(_: FaultRun) -> AsyncIterator[None]:
     yield
 
 
 @dataclass(frozen=True)
 class Fault:
-    """`around` brings it about and heals it, `struck` tells whether it took place; `story` instead of the place's.
+    """`context` sets it up and removes it, `occurred` tells whether it took place. `scenario` replaces the boundary's.
 
-    A line of the checker with one of the `excuses` is about what nobody can know who meets this fault.
+    A violation that contains one of the `excuses` is about something that Kvit cannot know under this fault.
     """
 
-    struck: Callable[[Run], object]
-    around: Callable[[Run], AbstractAsyncContextManager[None]] = _nothing
-    ends: tuple[Moment, ...] = ()
-    twice: tuple[str, str] | None = None
-    patience: float = PATIENCE
-    story: Story | None = None
+    occurred: Callable[[FaultRun], object]
+    context: Callable[[FaultRun], AbstractAsyncContextManager[None]] = _no_context
+    crash_at: tuple[StopPoint, ...] = ()
+    sent_twice: tuple[str, str] | None = None
+    vendor_timeout: float = VENDOR_TIMEOUT
+    scenario: Scenario | None = None
     excuses: tuple[str, ...] = ()
-    tells: bool = True
-    """Whether the place's story is told meanwhile; else `around` is all there is."""
+    plays_scenario: bool = True
+    """Whether the boundary's scenario is played; otherwise `context` does everything."""
 
-    heals: bool = True
-    """Whether something is set right after the story, so that there has to be quiet once more."""
-
-
-async def play(folder: Path, place: Place, fault: Fault) -> None:
-    """The story comes to its end in spite of the fault, and then every invariant holds."""
-    story, marks = fault.story or place.story, list[str]()
-    plants = _twice(*fault.twice, marks) if fault.twice else AdapterOverrides()
-    opened = mortal(folder, ends=fault.ends, plants=plants, patience=fault.patience, **story.settings)
-    with overheard() as heard:
-        async with opened as world:
-            run = Run(world, place, heard, marks, [*fault.excuses])
-            async with fault.around(run):
-                if fault.tells:
-                    await tell(world, story, patience=LONG_SUFFERING)
-            if fault.heals:
-                await world.quiet()
-            assert fault.struck(run), f"the fault did not take place: {run.life.calls}, {heard}"
-            assert not (wrong := run.wrong()), "\n".join(wrong)
+    needs_quiet: bool = True
+    """Whether the world has to become quiet again after the fault is removed."""
 
 
-def crash(place: Place, when: str) -> Fault:
-    """The process dies there."""
+async def play_with_fault(folder: Path, boundary: Boundary, fault: Fault) -> None:
+    """The scenario comes to its end in spite of the fault, and then every invariant holds."""
+    scenario, marks = fault.scenario or boundary.scenario, list[str]()
+    mutations = _send_twice(*fault.sent_twice, marks) if fault.sent_twice else AdapterOverrides()
+    world_context = crash_world(
+        folder, crash_at=fault.crash_at, mutations=mutations, vendor_timeout=fault.vendor_timeout, **scenario.settings
+    )
+    with captured_logs() as log_lines:
+        async with world_context as world:
+            run = FaultRun(world, boundary, log_lines, marks, [*fault.excuses])
+            async with fault.context(run):
+                if fault.plays_scenario:
+                    await play(world, scenario, max_waits=MANY_WAITS)
+            if fault.needs_quiet:
+                await world.wait_until_quiet()
+            assert fault.occurred(run), f"the fault did not occur: {run.process.calls}, {log_lines}"
+            assert not (found := run.violations()), "\n".join(found)
 
-    def died(run: Run) -> bool:
-        return len(run.world.deaths) == 1 and run.life.calls.count(place.call) == place.nth
 
-    return Fault(died, ends=(Moment(place.nth, when, place.call),), heals=False)
+def crash(boundary: Boundary, when: str) -> Fault:
+    """The process crashes there."""
+
+    def has_crashed(run: FaultRun) -> bool:
+        return len(run.world.crashes) == 1 and run.process.calls.count(boundary.call) == boundary.nth
+
+    return Fault(has_crashed, crash_at=(StopPoint(boundary.nth, when, boundary.call),), needs_quiet=False)
 
 
-def vendor(place: Place, how: str, when: str) -> Fault:
-    """The vendor answers so, or not at all, before or after he did what he was asked for."""
-    whose, method = place.vendor
+def vendor_fault(boundary: Boundary, how: str, when: str) -> Fault:
+    """The vendor responds so, or not at all, before or after executing the request."""
+    vendor_name, method = boundary.vendor
     name = f"{how} {when}"
 
     @asynccontextmanager
-    async def around(run: Run) -> AsyncIterator[None]:
-        await run.world.control(whose, "faults", {"method": method, "how": how, "when": when})
+    async def context(run: FaultRun) -> AsyncIterator[None]:
+        await run.world.control(vendor_name, "faults", {"method": method, "how": how, "when": when})
         yield
 
-    def struck(run: Run) -> bool:
-        asked = [request.fault for request in run.world.stripe.store.requests]
-        return name in asked or any(entry.fault == name for entry in run.world.telegram.transcript)
+    def occurred(run: FaultRun) -> bool:
+        faults = [request.fault for request in run.world.stripe.store.requests]
+        return name in faults or any(entry.fault == name for entry in run.world.telegram.transcript)
 
-    return Fault(struck, around, patience=SILENCE if how == "timeout" else PATIENCE, heals=False)
-
-
-def polled(how: str, when: str, words: str) -> Fault:
-    """The poll that brings the command is answered so; polls stand in no transcript, so that the log has to say it."""
-
-    @asynccontextmanager
-    async def around(run: Run) -> AsyncIterator[None]:
-        await run.world.control("telegram", "faults", {"method": "getUpdates", "how": how, "when": when})
-        run.world.advance(26)  # the poll that waits already ends with nothing, and the next one meets the fault
-        if when == "before":
-            await eventually(lambda: any(words in line for line in run.heard))
-        yield
-
-    return Fault(lambda run: any(words in line for line in run.heard), around)
-
-
-def trapped(moment: Moment, act: Act, *, story: Story | None = None) -> Fault:
-    """Something happens just then."""
-
-    @asynccontextmanager
-    async def around(run: Run) -> AsyncIterator[None]:
-        run.set_trap(moment, act)
-        yield
-
-    return Fault(lambda run: "trap" in run.marks, around, story=story, heals=False)
-
-
-def unknown(place: Place, when: str) -> Fault:
-    """Whoever commits hears that the database is out of reach: before it is done, or though it was."""
-
-    async def act(run: Run) -> None:
-        raise DatabaseUnavailable("the database is out of reach: nobody knows what became of it")
-
-    moment = place.after if when == "after" else place.before
-    told = trapped(moment, act)
     return Fault(
-        lambda run: "trap" in run.marks and any(OUT_OF_REACH in line for line in run.heard), told.around, heals=False
+        occurred,
+        context,
+        vendor_timeout=SHORT_VENDOR_TIMEOUT if how == "timeout" else VENDOR_TIMEOUT,
+        needs_quiet=False,
     )
 
 
-async def refuse_until_met(run: Run, cause: Callable[[MortalWorld], AbstractContextManager[None]]) -> None:
-    """Return once the database refuses to be written to; it does so until Kvit has met that.
-
-    A message that was accepted meanwhile cannot be written down, which may leave one repeat as a death may.
-    """
-    begun = asyncio.Event()
-
-    async def last() -> None:
-        lasting = ExitStack()
-        while not begun.is_set():
-            try:
-                lasting.enter_context(cause(run.world))
-                begun.set()
-            except sqlite3.OperationalError:  # Kvit is writing, and needs this loop to come to the end of it
-                await asyncio.sleep(0.01)
-        with lasting:
-            await eventually(lambda: any(OUT_OF_REACH in line for line in run.heard))
-        run.world.deaths.append(run.world.clock.now())
-
-    run.beside = asyncio.create_task(last())
-    await begun.wait()
-
-
-def trouble(moment: Moment, cause: Callable[[MortalWorld], AbstractContextManager[None]]) -> Fault:
-    """From that moment on the database refuses to be written to, until Kvit met that once."""
-
-    async def act(run: Run) -> None:
-        await refuse_until_met(run, cause)
+def poll_fault(how: str, when: str, text: str) -> Fault:
+    """The poll that brings the command fails so. Polls are not in the transcript, so the log must contain the text."""
 
     @asynccontextmanager
-    async def around(run: Run) -> AsyncIterator[None]:
-        await give_up_soon(run.world)
-        run.world.fate.arm(None)
-        run.set_trap(moment, act)
+    async def context(run: FaultRun) -> AsyncIterator[None]:
+        await run.world.control("telegram", "faults", {"method": "getUpdates", "how": how, "when": when})
+        run.world.advance(26)  # ends the current long poll; the next one meets the fault
+        if when == "before":
+            await eventually(lambda: any(text in line for line in run.log_lines))
         yield
-        assert run.beside is not None
-        await run.beside
 
-    return Fault(lambda run: any(OUT_OF_REACH in line for line in run.heard), around, heals=False)
+    return Fault(lambda run: any(text in line for line in run.log_lines), context)
 
 
-def busy(moment: Moment) -> Fault:
-    """Another program holds the lock for longer than Kvit waits."""
-    return trouble(moment, locked)
+def at_stop_point(stop_point: StopPoint, action: Action, *, scenario: Scenario | None = None) -> Fault:
+    """Runs an action there."""
+
+    @asynccontextmanager
+    async def context(run: FaultRun) -> AsyncIterator[None]:
+        run.set_trap(stop_point, action)
+        yield
+
+    return Fault(lambda run: "trap" in run.marks, context, scenario=scenario, needs_quiet=False)
 
 
-def disk_full(moment: Moment) -> Fault:
-    """There is no room for what is to be written."""
-    return trouble(moment, full)
+def commit_outcome_unknown(boundary: Boundary, when: str) -> Fault:
+    """A commit fails as unavailable, before it is executed or although it was."""
+
+    async def action(run: FaultRun) -> None:
+        raise DatabaseUnavailable("the database is out of reach: the outcome is unknown")
+
+    stop_point = boundary.after if when == "after" else boundary.before
+    fault = at_stop_point(stop_point, action)
+    return Fault(
+        lambda run: "trap" in run.marks and any(DATABASE_UNAVAILABLE in line for line in run.log_lines),
+        fault.context,
+        needs_quiet=False,
+    )
 
 
-def passes(moment: Moment, seconds: float, *, excuses: tuple[str, ...] = ()) -> Fault:
-    """So much time goes by within that moment: a call on its way, or a machine that slept."""
+async def make_database_fail(run: FaultRun, condition: Callable[[CrashWorld], AbstractContextManager[None]]) -> None:
+    """Returns once the database rejects writes; it does so until Kvit has logged that.
 
-    async def act(run: Run) -> None:
+    A message accepted meanwhile cannot be recorded, which may leave one repeat, like a crash.
+    """
+    started = asyncio.Event()
+
+    async def keep_failing() -> None:
+        held = ExitStack()
+        while not started.is_set():
+            try:
+                held.enter_context(condition(run.world))
+                started.set()
+            except sqlite3.OperationalError:  # Kvit is writing and needs this event loop to finish
+                await asyncio.sleep(0.01)
+        with held:
+            await eventually(lambda: any(DATABASE_UNAVAILABLE in line for line in run.log_lines))
+        run.world.crashes.append(run.world.clock.now())
+
+    run.background = asyncio.create_task(keep_failing())
+    await started.wait()
+
+
+def database_fault(stop_point: StopPoint, condition: Callable[[CrashWorld], AbstractContextManager[None]]) -> Fault:
+    """From that stop point on the database rejects writes, until Kvit has met that once."""
+
+    async def action(run: FaultRun) -> None:
+        await make_database_fail(run, condition)
+
+    @asynccontextmanager
+    async def context(run: FaultRun) -> AsyncIterator[None]:
+        await shorten_lock_wait(run.world)
+        run.world.process.arm(None)
+        run.set_trap(stop_point, action)
+        yield
+        assert run.background is not None
+        await run.background
+
+    return Fault(lambda run: any(DATABASE_UNAVAILABLE in line for line in run.log_lines), context, needs_quiet=False)
+
+
+def database_busy(stop_point: StopPoint) -> Fault:
+    """Another program holds the write lock for longer than Kvit waits."""
+    return database_fault(stop_point, locked_database)
+
+
+def disk_full(stop_point: StopPoint) -> Fault:
+    """The disk has no space."""
+    return database_fault(stop_point, full_disk)
+
+
+def time_passes(stop_point: StopPoint, seconds: float, *, excuses: tuple[str, ...] = ()) -> Fault:
+    """So many seconds pass there: a slow call, or a machine that slept."""
+
+    async def action(run: FaultRun) -> None:
         run.world.advance(seconds)
 
-    return replace(trapped(moment, act), excuses=excuses)
+    return replace(at_stop_point(stop_point, action), excuses=excuses)
 
 
-def back(moment: Moment) -> Fault:
-    """Kvit's own clock is set back by ten minutes then, and is right again in the end."""
+def clock_set_back(stop_point: StopPoint) -> Fault:
+    """Kvit's own clock is set back by ten minutes there, and is right again at the end."""
 
-    async def act(run: Run) -> None:
-        run.world.own.wrong = timedelta(minutes=-10)
+    async def action(run: FaultRun) -> None:
+        run.world.service_clock.offset = timedelta(minutes=-10)
 
     @asynccontextmanager
-    async def around(run: Run) -> AsyncIterator[None]:
-        run.set_trap(moment, act)
+    async def context(run: FaultRun) -> AsyncIterator[None]:
+        run.set_trap(stop_point, action)
         yield
-        run.world.own.wrong = timedelta()
+        run.world.service_clock.offset = timedelta()
         run.world.advance(0)
 
-    return Fault(lambda run: "trap" in run.marks, around, excuses=(TOO_LATE,))
+    return Fault(lambda run: "trap" in run.marks, context, excuses=(LINK_EXPIRED_IN_FLIGHT,))
 
 
-def overtaken(place: Place) -> Fault:
-    """Stripe's event about it is there before Stripe's answer."""
+def event_before_response(boundary: Boundary) -> Fault:
+    """Stripe's event arrives before the response to the call that caused it."""
 
-    async def act(run: Run) -> None:
+    async def action(run: FaultRun) -> None:
         events = run.world.stripe.store.events
         assert events
         await eventually(lambda: not any(event["pending_webhooks"] for event in events.values()))
 
-    return trapped(place.after, act)
+    return at_stop_point(boundary.after, action)
 
 
-def outrun_look(place: Place) -> Fault:
-    """The answer to a look comes when the customer has paid since, and the event about that is there."""
+def payment_during_retrieve(boundary: Boundary) -> Fault:
+    """The customer pays while a retrieve is under way, and the event arrives before its response."""
 
-    async def act(run: Run) -> None:
+    async def action(run: FaultRun) -> None:
         await run.world.decide("approve")
         events = run.world.stripe.store.events
         await eventually(lambda: not any(event["pending_webhooks"] for event in events.values()))
 
-    return trapped(place.after, act, story=Story("paid while Kvit looks", ()))
+    return at_stop_point(boundary.after, action, scenario=Scenario("paid during a retrieve", ()))
 
 
-def doubled(place: Place) -> Fault:
+def request_sent_twice(boundary: Boundary) -> Fault:
     """The same request reaches the vendor twice."""
-    return Fault(lambda run: "twice" in run.marks, twice=(place.vendor[0], place.call), heals=False)
+    return Fault(lambda run: "twice" in run.marks, sent_twice=(boundary.vendor[0], boundary.call), needs_quiet=False)
 
 
-def _twice(whose: str, call: str, marks: list[str]) -> AdapterOverrides:
+def _send_twice(vendor_name: str, call: str, marks: list[str]) -> AdapterOverrides:
     class Twice:
         def __init__(self, inner: Any) -> None:
             self.inner = inner
@@ -255,12 +275,12 @@ def _twice(whose: str, call: str, marks: list[str]) -> AdapterOverrides:
             if name != call:
                 return getattr(self.inner, name)
 
-            async def act(*args: Any, **more: Any) -> Any:
+            async def action(*args: Any, **more: Any) -> Any:
                 marks.append("twice")
                 await getattr(self.inner, name)(*args, **more)
                 return await getattr(self.inner, name)(*args, **more)
 
-            return act
+            return action
 
         def __setattr__(self, name: str, value: Any) -> None:
             if name == "inner":
@@ -268,24 +288,24 @@ def _twice(whose: str, call: str, marks: list[str]) -> AdapterOverrides:
             else:
                 setattr(self.inner, name, value)
 
-    if whose == "stripe":
+    if vendor_name == "stripe":
         return AdapterOverrides(gateway=lambda inner: cast("PaymentGateway", Twice(inner)))
     return AdapterOverrides(messenger=lambda inner: cast("Messenger", Twice(inner)))
 
 
-def relayed(how: str) -> Fault:
-    """The first delivery of an event is lost on the way to Kvit or back, doubled, or refused by what stands between."""
+def webhook_fault(how: str) -> Fault:
+    """The first delivery of an event is lost on the way to or from Kvit, sent twice, or rejected by a proxy."""
     second = asyncio.Event()
 
-    async def treat(relay: Relay, request: web.Request, body: bytes) -> web.StreamResponse:
+    async def handle_delivery(relay: Relay, request: web.Request, body: bytes) -> web.StreamResponse:
         number = relay.count
         if how == "reversed" and number == 1:
             await second.wait()
         if number == 1 and how.isdigit():
             return web.Response(status=int(how))
-        answer = await relay.passed_on(request, body) if how != "before" or number > 1 else None
+        answer = await relay.forward(request, body) if how != "before" or number > 1 else None
         if how == "twice":
-            answer = await relay.passed_on(request, body)
+            answer = await relay.forward(request, body)
         if number == 2:
             second.set()
         if (number == 1 and how in {"before", "after"}) or answer is None:
@@ -294,32 +314,32 @@ def relayed(how: str) -> Fault:
         return answer or web.Response(status=502)
 
     @asynccontextmanager
-    async def around(run: Run) -> AsyncIterator[None]:
-        async with between(run.world, treat):
+    async def context(run: FaultRun) -> AsyncIterator[None]:
+        async with relayed_webhooks(run.world, handle_delivery):
             yield
 
-    def struck(run: Run) -> bool:
-        tried = run.world.stripe.store.deliveries
+    def occurred(run: FaultRun) -> bool:
+        deliveries = run.world.stripe.store.deliveries
         if how.isdigit():
-            return tried[0].status == int(how)
-        return len(tried) > 1 and (how in {"twice", "reversed"} or any(each.status is None for each in tried))
+            return deliveries[0].status == int(how)
+        return len(deliveries) > 1 and (how in {"twice", "reversed"} or any(each.status is None for each in deliveries))
 
-    return Fault(struck, around, heals=False)
+    return Fault(occurred, context, needs_quiet=False)
 
 
-def held_back() -> Fault:
-    """The events come ten minutes late, after Kvit has found out by itself."""
+def events_held_back() -> Fault:
+    """The events arrive ten minutes late, after Kvit has found the payment itself."""
 
     @asynccontextmanager
-    async def around(run: Run) -> AsyncIterator[None]:
+    async def context(run: FaultRun) -> AsyncIterator[None]:
         await run.world.control("stripe", "webhooks", {"mode": "hold"})
         yield
-        await run.world.pass_time(LATE)
+        await run.world.pass_time(TEN_MINUTES)
         await run.world.control("stripe", "webhooks", {"mode": "deliver"})
         await run.world.control("stripe", "webhooks/release", {})
-        await run.world.rest()
+        await run.world.wait_until_idle()
 
-    def struck(run: Run) -> bool:
+    def occurred(run: FaultRun) -> bool:
         events = run.world.stripe.store.events
         late = [
             each
@@ -328,45 +348,45 @@ def held_back() -> Fault:
         ]
         return bool(late)
 
-    return Fault(struck, around)
+    return Fault(occurred, context)
 
 
-def redelivered() -> Fault:
-    """Telegram brings the command a second time."""
+def update_redelivered() -> Fault:
+    """Telegram delivers the command a second time."""
 
-    async def act(run: Run) -> None:
+    async def action(run: FaultRun) -> None:
         updates = run.world.telegram.state.updates
         await run.world.control("telegram", "redeliver", {"update_id": updates.pending()[0].id})
 
-    return trapped(Moment(1, "before", "commit mail"), act)
+    return at_stop_point(StopPoint(1, "before", "commit jobs"), action)
 
 
-LATER = Story("asked late", ("approve",), command="/id")
+AFTER_COMMAND = Scenario("late command", ("approve",), command="/id")
 
 
-def asked_again(moment: Moment | None, seconds: float) -> Fault:
-    """The command comes so late that Kvit asks whether it still holds, and does it only then.
+def late_command(stop_point: StopPoint | None, seconds: float) -> Fault:
+    """The command arrives so late that Kvit asks for confirmation, and is executed only after that.
 
-    It waits at Telegram, or, with a `moment`, goes by that much later.
+    It waits at Telegram or, with a `stop_point`, that much time passes there.
     """
 
-    async def act(run: Run) -> None:
+    async def action(run: FaultRun) -> None:
         run.world.advance(seconds)
 
     @asynccontextmanager
-    async def around(run: Run) -> AsyncIterator[None]:
+    async def context(run: FaultRun) -> AsyncIterator[None]:
         world = run.world
-        if moment is not None:
-            run.set_trap(moment, act)
+        if stop_point is not None:
+            run.set_trap(stop_point, action)
             world.say("/pay 149,50 Coffee")
         else:
             await world.control("telegram", "down", {"down": True})
             world.say("/pay 149,50 Coffee")
             world.advance(seconds)
             await world.control("telegram", "down", {"down": False})
-        question = await Stage(world, 60).message("This command arrived late")
+        prompt = await ScenarioRunner(world, 60).wait_for_message("This command arrived late")
         assert not world.stripe.store.intents
-        world.tap(question, "Do it now")
+        world.tap(prompt, "Do it now")
         yield
 
-    return Fault(lambda run: run.world.sent("This command arrived late"), around, story=LATER)
+    return Fault(lambda run: run.world.sent("This command arrived late"), context, scenario=AFTER_COMMAND)

@@ -1,7 +1,7 @@
-"""Kvit as `serve` runs it, but for one call to a vendor before or after which it kills itself.
+"""Runs Kvit as `serve` does, and kills its own process before or after one call to a vendor.
 
-`KVIT_KILL=gateway.create:1:after` names that call, its number in this process, and the moment. Every call that is
-begun is written into the file `KVIT_CALLS`, a line like `gateway.create:1` each.
+`KVIT_KILL=gateway.create:1:after` names that call, its number in this process, and the moment. Each call is written to
+the file `KVIT_CALLS` when it begins, as a line like `gateway.create:1`.
 """
 
 from __future__ import annotations
@@ -24,69 +24,69 @@ from handlers.stripe.gateway import PaymentGateway
 from handlers.telegram.messenger import Messenger
 
 
-class Death:
-    """Counts the calls, and ends the process at the one that was chosen: nothing after it is done, not even a log."""
+class KillTrigger:
+    """Counts the calls and kills the process at the chosen one, so that nothing after it is done or logged."""
 
     def __init__(self, chosen: str, calls: Path) -> None:
         self._chosen = chosen
         self._calls = calls
         self._numbers: Counter[str] = Counter()
 
-    def begun(self, name: str) -> str:
-        """Write down that a call begins; returns its name with its number."""
+    def record(self, name: str) -> str:
+        """Records that a call begins; returns its name with its number."""
         self._numbers[name] += 1
         call = f"{name}:{self._numbers[name]}"
-        with self._calls.open("a") as book:
-            book.write(f"{call}\n")
+        with self._calls.open("a") as file:
+            file.write(f"{call}\n")
         return call
 
-    def strike(self, moment: str) -> None:
-        """Die, if this is the moment."""
+    def reach(self, moment: str) -> None:
+        """Kills the process if this is the chosen moment."""
         if moment == self._chosen:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Mortal:
-    """The `inner` gateway or messenger; each of its calls may be the last thing that this process does."""
+class KillableAdapter:
+    """Passes calls to the `inner` gateway or messenger; the process may be killed before or after each."""
 
-    def __init__(self, inner: object, name: str, death: Death) -> None:
-        self._inner, self._name, self._death = inner, name, death
+    def __init__(self, inner: object, name: str, trigger: KillTrigger) -> None:
+        self._inner, self._name, self._trigger = inner, name, trigger
 
     def __getattr__(self, attribute: str) -> Any:
         found = getattr(self._inner, attribute)
         if not inspect.iscoroutinefunction(found):
             return found
 
-        async def called(*args: Any, **kwargs: Any) -> Any:
-            call = self._death.begun(f"{self._name}.{attribute}")
-            self._death.strike(f"{call}:before")
+        async def call_inner(*args: Any, **kwargs: Any) -> Any:
+            call = self._trigger.record(f"{self._name}.{attribute}")
+            self._trigger.reach(f"{call}:before")
             try:
                 return await found(*args, **kwargs)
             finally:
-                self._death.strike(f"{call}:after")
+                self._trigger.reach(f"{call}:after")
 
-        return called
+        return call_inner
 
 
-def seams(environment: Mapping[str, str]) -> AdapterOverrides:
-    """The two doors as the environment wants them."""
-    death = Death(environment.get("KVIT_KILL", ""), Path(environment.get("KVIT_CALLS", os.devnull)))
+def killable_adapters(environment: Mapping[str, str]) -> AdapterOverrides:
+    """Gateway and messenger with the trigger that the environment names."""
+    trigger = KillTrigger(environment.get("KVIT_KILL", ""), Path(environment.get("KVIT_CALLS", os.devnull)))
     return AdapterOverrides(
-        gateway=lambda inner: cast("PaymentGateway", Mortal(inner, "gateway", death)),
-        messenger=lambda inner: cast("Messenger", Mortal(inner, "messenger", death)),
+        gateway=lambda inner: cast("PaymentGateway", KillableAdapter(inner, "gateway", trigger)),
+        messenger=lambda inner: cast("Messenger", KillableAdapter(inner, "messenger", trigger)),
     )
 
 
 async def main() -> None:
-    """Serve until SIGTERM, or until the chosen call."""
+    """Serves until SIGTERM, or until the chosen call."""
     settings = load(None)
     logging_setup.configure(form=settings.log_format, level=settings.log_level, secrets=settings.secrets())
-    service = Service(settings, SystemClock(), overrides=seams(os.environ))
-    with shutdown_event() as told:
+    service = Service(settings, SystemClock(), overrides=killable_adapters(os.environ))
+    with shutdown_event() as shutdown:
         await service.start()
         try:
             print(f"Kvit is ready on {service.base}", flush=True)  # noqa: T201 - as `serve` does
-            await told.wait()
+            await shutdown.wait()
         finally:
             await service.stop()
 

@@ -1,6 +1,6 @@
-"""The desks by which money comes and goes, over a real file and the pretend Stripe, for one who plays all doors.
+"""The services that move money, on a real file and the fake Stripe.
 
-Nothing runs by itself here: whoever holds the desks sweeps, hears events and restarts when he likes.
+Nothing runs by itself: the caller reconciles, syncs after events and restarts.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from storage.models.refund import Refund, StripeRefund
 from storage.models.shop import Role, Shop
 from storage.payments import PaymentRepository
 from storage.refunds import RefundRepository
-from tests.invariants.mutations import OpenGateway
+from tests.invariants.mutations import GatewayWrapper
 from tests.support.people import GROUP
 from tests.support.world import OWNER
 
 T = TypeVar("T")
-AT_A_TIME = 100
-TROUBLES: dict[str, Callable[[], Exception]] = {
+BATCH = 100
+GATEWAY_ERRORS: dict[str, Callable[[], Exception]] = {
     "drop": lambda: GatewayError("connection", retryable=True),
     "429": lambda: GatewayError("rate_limit", retryable=True),
     "500": lambda: GatewayError("server", retryable=True),
@@ -55,143 +55,158 @@ TROUBLES: dict[str, Callable[[], Exception]] = {
 }
 
 
-class Death(Exception):
-    """The process is gone at this call."""
+class ProcessCrashed(Exception):
+    """The simulated process crashed at this call."""
 
 
 @dataclass
-class Ill:
-    """What goes wrong with the next call that changes something: `how`, before or after it was carried out."""
+class NextCallFault:
+    """How the next changing call to Stripe fails, before or after its execution; `crash` ends the process."""
 
     how: str = ""
     when: str = "before"
-    dead: bool = False
+    has_crashed: bool = False
 
-    async def strike(self, act: Callable[[], Awaitable[T]]) -> T:
-        """Make the call, and have it go wrong if it is to."""
-        if self.dead:
-            raise Death
+    async def run(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Runs the call, with the fault if one is set."""
+        if self.has_crashed:
+            raise ProcessCrashed
         how, self.how = self.how, ""
         if how and self.when == "before":
             self._fail(how)
-        answer = await act()
+        result = await call()
         if how:
             self._fail(how)
-        return answer
+        return result
 
     def _fail(self, how: str) -> None:
-        if how == "death":
-            self.dead = True
-            raise Death
-        raise TROUBLES[how]()
+        if how == "crash":
+            self.has_crashed = True
+            raise ProcessCrashed
+        raise GATEWAY_ERRORS[how]()
 
 
-class IllGateway(OpenGateway):
-    """Stripe's door; one call that changes something may go wrong, and the process may die of it."""
+class FaultyGateway(GatewayWrapper):
+    """A gateway whose next changing call may fail or crash the process."""
 
-    def __init__(self, inner: PaymentGateway, ill: Ill) -> None:
+    def __init__(self, inner: PaymentGateway, next_fault: NextCallFault) -> None:
         super().__init__(inner)
-        self.ill = ill
+        self.next_fault = next_fault
 
     async def create(self, params: str, *, key: str) -> Intent:
-        return await self._struck(partial(self.inner.create, params, key=key))
+        return await self._run(partial(self.inner.create, params, key=key))
 
     async def cancel(self, intent_id: str, *, key: str) -> Intent:
-        return await self._struck(partial(self.inner.cancel, intent_id, key=key))
+        return await self._run(partial(self.inner.cancel, intent_id, key=key))
 
     async def capture(self, intent_id: str, *, key: str) -> Intent:
-        return await self._struck(partial(self.inner.capture, intent_id, key=key))
+        return await self._run(partial(self.inner.capture, intent_id, key=key))
 
     async def refund(self, params: str, *, key: str) -> StripeRefund:
-        return await self._struck(partial(self.inner.refund, params, key=key))
+        return await self._run(partial(self.inner.refund, params, key=key))
 
-    async def _struck(self, act: Callable[[], Awaitable[T]]) -> T:
-        return await self.ill.strike(act)
+    async def _run(self, call: Callable[[], Awaitable[T]]) -> T:
+        return await self.next_fault.run(call)
 
 
 @dataclass
-class Counter:
-    """All desks of one life; `begin` makes them anew on the same file."""
+class ServiceStack:
+    """The services of one process; `begin` creates them again on the same file."""
 
     folder: Path
     base: str
     key: str
     clock: FakeClock
     above: int
-    ill: Ill = field(default_factory=Ill)
+    next_fault: NextCallFault = field(default_factory=NextCallFault)
     numbers: Any = field(default_factory=itertools.count)
 
     def begin(self) -> None:
-        """Another life."""
-        self.ill = Ill()
+        """Starts another process."""
+        self.next_fault = NextCallFault()
         self.db = Database(f"sqlite:///{self.folder / 'kvit.db'}")
         self.stripe = StripeGateway(self.key, api_base=self.base, timeout=5)
-        gateway, outbox, locks = IllGateway(self.stripe, self.ill), JobQueue(self.db, "outbox"), KeyedLocks()
-        self.errands = BackgroundTasks()
-        self.team = MembershipService(self.db, frozenset({OWNER}), self.clock)
-        authorization, timing = Authorization(self.db, self.team), Timing()
-        payments = PaymentRepository(self.db, outbox, jobs_for_change, partial(_next_look, timing=timing))
-        self.attendant = PaymentSync(
+        gateway, outbox, locks = FaultyGateway(self.stripe, self.next_fault), JobQueue(self.db, "outbox"), KeyedLocks()
+        self.background_tasks = BackgroundTasks()
+        self.membership = MembershipService(self.db, frozenset({OWNER}), self.clock)
+        authorization, timing = Authorization(self.db, self.membership), Timing()
+        payment_repository = PaymentRepository(self.db, outbox, jobs_for_change, partial(_next_check_at, timing=timing))
+        self.payment_sync = PaymentSync(
             self.db,
-            payments,
+            payment_repository,
             gateway,
             self.clock,
             timing,
             locks=locks,
             is_authorized=authorization.is_request_authorized,
         )
-        self.book = RefundRepository(self.db, outbox, jobs_for_refund, refund_life.next_look)
-        self.refunder = RefundSync(
-            self.db, self.book, gateway, self.clock, locks=locks, is_authorized=authorization.is_refund_authorized
+        self.refund_repository = RefundRepository(self.db, outbox, jobs_for_refund, refund_life.next_look)
+        self.refund_sync = RefundSync(
+            self.db,
+            self.refund_repository,
+            gateway,
+            self.clock,
+            locks=locks,
+            is_authorized=authorization.is_refund_authorized,
         )
-        contests = DisputeRepository(self.db, outbox, jobs_for_dispute, jobs_for_fraud_warning)
-        self.disputes = DisputeSync(self.db, contests, gateway, self.clock, locks=locks)
-        terms = PaymentDefaults(24, lambda _: "https://example.com/back")
-        self.payments = PaymentService(self.db, payments, self.attendant, gateway, self.clock, terms, self.errands)
+        dispute_repository = DisputeRepository(self.db, outbox, jobs_for_dispute, jobs_for_fraud_warning)
+        self.dispute_sync = DisputeSync(self.db, dispute_repository, gateway, self.clock, locks=locks)
+        defaults = PaymentDefaults(24, lambda _: "https://example.com/back")
+        self.payments = PaymentService(
+            self.db, payment_repository, self.payment_sync, gateway, self.clock, defaults, self.background_tasks
+        )
         self.refunds = RefundService(
-            self.db, self.book, self.refunder, gateway, self.clock, self.errands, approval_above=self.above
+            self.db,
+            self.refund_repository,
+            self.refund_sync,
+            gateway,
+            self.clock,
+            self.background_tasks,
+            approval_above=self.above,
         )
 
-    async def end(self) -> None:
-        """Close what this life held."""
-        await self.errands.close(5)
+    async def close(self) -> None:
+        """Closes what this process opened."""
+        await self.background_tasks.close(5)
         await self.stripe.close()
         await self.db.close()
 
     async def shop(self) -> Shop:
-        """The one shop."""
+        """The only shop."""
         return (await self.db.read(shops.list_shops))[0]
 
     async def request(self, minor: int, *, by: int, hold: bool) -> Payment:
-        """`/pay` or `/hold`."""
-        asked, source = RequestedAmount(Money(minor, "DKK"), "Tea"), f"message:{GROUP}:{next(self.numbers)}"
-        return await self.payments.request(await self.shop(), ChatTarget(GROUP), by, asked, source=source, manual=hold)
+        """Runs `/pay` or `/hold`."""
+        amount, request_key = RequestedAmount(Money(minor, "DKK"), "Tea"), f"message:{GROUP}:{next(self.numbers)}"
+        return await self.payments.request(
+            await self.shop(), ChatTarget(GROUP), by, amount, source=request_key, manual=hold
+        )
 
     async def draft(self, payment: Payment, minor: int | None, *, by: int) -> Refund:
-        """`/refund`; what a merchant asks for is for others to approve."""
+        """Runs `/refund`; the request of a merchant awaits the approval of others."""
         amount = None if minor is None else Money(minor, "DKK")
-        wanted = RefundRequestInput(ChatTarget(GROUP), by, f"refund:{next(self.numbers)}", amount)
+        request = RefundRequestInput(ChatTarget(GROUP), by, f"refund:{next(self.numbers)}", amount)
         for_others = not is_allowed(await self.role(by), Action.APPROVE_REFUND)
-        return await self.refunds.draft(payment, wanted, for_others=for_others)
+        return await self.refunds.draft(payment, request, for_others=for_others)
 
-    async def role(self, person: int) -> Role:
-        """What somebody may do now."""
-        return await self.team.role((await self.shop()).id, Actor(person, ""))
+    async def role(self, user_id: int) -> Role:
+        """The current role of a user."""
+        return await self.membership.role((await self.shop()).id, Actor(user_id, ""))
 
-    async def sweep(self) -> None:
-        """Attend to whatever is due now, once; who dies of it attends to nothing more."""
-        with suppress(Death):
-            for payment_id in await self.db.read(payment_queries.due, self.clock.now(), limit=AT_A_TIME):
-                await self.attendant.advance(payment_id, actor="reconciler")
-            for refund_id in await self.db.read(self.book.due, self.clock.now(), limit=AT_A_TIME):
-                await self.refunder.advance(refund_id, actor="reconciler", if_due=True)
+    async def reconcile(self) -> None:
+        """Advances all that is due, once; a crash ends it."""
+        with suppress(ProcessCrashed):
+            for payment_id in await self.db.read(payment_queries.due, self.clock.now(), limit=BATCH):
+                await self.payment_sync.advance(payment_id, actor="reconciler")
+            for refund_id in await self.db.read(self.refund_repository.due, self.clock.now(), limit=BATCH):
+                await self.refund_sync.advance(refund_id, actor="reconciler", if_due=True)
 
-    async def hear(self, payment_id: str) -> None:
-        """As if an event about everything of a payment had come."""
-        await self.attendant.sync(payment_id, actor="stripe")
-        await self.refunder.sync(payment_id)
-        await self.disputes.sync(payment_id, warnings=False)
+    async def sync_all(self, payment_id: str) -> None:
+        """Syncs payment, refunds and disputes, as after an event."""
+        await self.payment_sync.sync(payment_id, actor="stripe")
+        await self.refund_sync.sync(payment_id)
+        await self.dispute_sync.sync(payment_id, warnings=False)
 
 
-def _next_look(payment: Payment, now: Any, *, timing: Timing) -> Any:
+def _next_check_at(payment: Payment, now: Any, *, timing: Timing) -> Any:
     return state_machine.next_check_at(payment, now=now, timing=timing)

@@ -1,4 +1,4 @@
-"""What befalls the real process by chance while a market is open, and the judgement once everything is quiet again."""
+"""Storms: random faults of the real process and its vendors while users act, judged by the checker afterwards."""
 
 from __future__ import annotations
 
@@ -14,53 +14,71 @@ from pathlib import Path
 
 from bot.sandbox.fake_telegram.transcript import LOST
 from handlers.stripe_events.backfill import RUN_EVERY_N, WEBHOOK_GRACE
-from tests.chaos.storm_judge import CANCEL, CAPTURE, CONFIRM, CREATE, LOOK, REFUND, REFUNDS
-from tests.chaos.storm_people import Crowd
-from tests.chaos.storm_world import RATE, RECONCILE_SECONDS, TortureWorld, torture_world
-from tests.invariants.case_file import Case, File
+from tests.chaos.crash_runs import CANCEL, CAPTURE, CONFIRM, CREATE, LIST_REFUNDS, REFUND, RETRIEVE
+from tests.chaos.storm_people import RandomPeople
+from tests.chaos.storm_world import RATE, RECONCILE_SECONDS, StormWorld, storm_world
+from tests.invariants.case_file import CaseFile, PaymentCase
 from tests.invariants.checker import Evidence, given_up, repeats, violations
 
-STRIPE = (CREATE, CONFIRM, LOOK, CANCEL, CAPTURE, REFUND, REFUNDS, "GET /v1/events")
+STRIPE = (CREATE, CONFIRM, RETRIEVE, CANCEL, CAPTURE, REFUND, LIST_REFUNDS, "GET /v1/events")
 TELEGRAM = ("sendMessage", "editMessageText", "answerCallbackQuery", "getUpdates")
-HOWS = ("timeout", "drop", "429", "500")
-FOUND_BY = WEBHOOK_GRACE + timedelta(seconds=(RUN_EVERY_N + 1) * RECONCILE_SECONDS)
-"""So late an event is found whose webhook was lost."""
+FAULT_KINDS = ("timeout", "drop", "429", "500")
+BACKFILL_WITHIN = WEBHOOK_GRACE + timedelta(seconds=(RUN_EVERY_N + 1) * RECONCILE_SECONDS)
+"""The time within which an event is found whose webhook was lost."""
 
 PACE = 0.12
-"""Real seconds between two things that people do, on the average."""
+"""Mean real seconds between two actions of users."""
 
-RESTS = 10
-"""So often it is tried to find a moment in which nothing is under way."""
+MAX_CHECK_ATTEMPTS = 10
+"""How often a moment without pending work is waited for."""
 
-PAST_ITS_LEASE = 6.5
-"""Real seconds: two pretend minutes and a bit."""
+LONGER_THAN_LEASE = 6.5
+"""Real seconds: a little more than two simulated minutes."""
 
 
 @dataclass(frozen=True)
-class Climate:
-    """How often each kind of trouble comes, and how long it is in between, in real seconds."""
+class FaultProfile:
+    """How often each kind of fault occurs, and the mean pause between faults in real seconds."""
 
     name: str
     pause: float
     weights: dict[str, float]
 
 
-CLIMATES = (
-    Climate("massacre", 0.15, {"kill": 8, "aimed": 8, "webhooks": 1}),
-    Climate("plagues", 0.25, {"kill": 2, "aimed": 3, "fault": 8, "webhooks": 2, "down": 0.5}),
-    Climate("drought", 0.4, {"full": 3, "locked": 3, "kill": 1, "fault": 2, "webhooks": 1}),
-    Climate("sleep", 0.5, {"sleep": 3, "nap": 3, "kill": 2, "fault": 2, "webhooks": 1}),
-    Climate("everything", 0.2, dict.fromkeys(("kill", "aimed", "restart", "fault", "webhooks", "down", "full"), 1.0)
-            | {"locked": 1.0, "nap": 1.0, "sleep": 0.3, "fault": 4.0, "kill": 3.0}),
-)  # fmt: skip
+PROFILES = (
+    FaultProfile("kills", 0.15, {"kill": 8, "kill-after-change": 8, "webhooks": 1}),
+    FaultProfile(
+        "vendors", 0.25, {"kill": 2, "kill-after-change": 3, "vendor-fault": 8, "webhooks": 2, "vendor-down": 0.5}
+    ),
+    FaultProfile("database", 0.4, {"full-disk": 3, "locked-database": 3, "kill": 1, "vendor-fault": 2, "webhooks": 1}),
+    FaultProfile(
+        "suspensions", 0.5, {"long-suspension": 3, "suspension": 3, "kill": 2, "vendor-fault": 2, "webhooks": 1}
+    ),
+    FaultProfile(
+        "everything",
+        0.2,
+        {
+            "kill": 3,
+            "kill-after-change": 1,
+            "restart": 1,
+            "vendor-fault": 4,
+            "webhooks": 1,
+            "vendor-down": 1,
+            "full-disk": 1,
+            "locked-database": 1,
+            "suspension": 1,
+            "long-suspension": 0.3,
+        },
+    ),
+)
 
 
 @dataclass
 class Report:
-    """What came of one round."""
+    """The result of one round."""
 
     seed: int
-    climate: str
+    profile: str
     settings: dict[str, str]
     payments: int = 0
     paid: int = 0
@@ -68,246 +86,263 @@ class Report:
     kills: int = 0
     stops: int = 0
     standstills: int = 0
-    troubles: dict[str, int] = field(default_factory=dict)
+    faults: dict[str, int] = field(default_factory=dict)
     repeats: int = 0
     unread: int = 0
     given_up: list[str] = field(default_factory=list)
-    unrest: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     hung: bool = False
     not_judged: str = ""
     seconds: float = 0.0
 
     @property
-    def wrong(self) -> list[str]:
-        """All that may not be, in plain words."""
-        return [*self.violations, *self.unrest, *(["it hung: it did not come to its end"] if self.hung else [])]
+    def problems(self) -> list[str]:
+        """Everything for which the round fails."""
+        return [*self.violations, *self.unfinished, *(["the round hung"] if self.hung else [])]
 
 
 class Storm:
-    """Troubles by chance; `counted` says how many of each."""
+    """Random faults; `counts` is the number of each kind."""
 
-    def __init__(self, world: TortureWorld, chance: random.Random, climate: Climate) -> None:
-        self._world, self._chance, self._climate = world, chance, climate
-        self.counted: dict[str, int] = {}
+    def __init__(self, world: StormWorld, rng: random.Random, profile: FaultProfile) -> None:
+        self._world, self._rng, self._profile = world, rng, profile
+        self.counts: dict[str, int] = {}
         self._kinds: dict[str, Callable[[], Awaitable[None]]] = {
             "kill": self._kill,
-            "aimed": self._aimed,
+            "kill-after-change": self._kill_after_change,
             "restart": world.restart,
-            "nap": lambda: world.stop_for(chance.uniform(0.1, 2)),
-            "sleep": lambda: world.stop_for(PAST_ITS_LEASE + chance.random()),
-            "fault": self._fault,
+            "suspension": lambda: world.suspend(rng.uniform(0.1, 2)),
+            "long-suspension": lambda: world.suspend(LONGER_THAN_LEASE + rng.random()),
+            "vendor-fault": self._vendor_fault,
             "webhooks": self._webhooks,
-            "down": self._down,
-            "full": self._full,
-            "locked": self._locked,
+            "vendor-down": self._vendor_down,
+            "full-disk": self._full_disk,
+            "locked-database": self._locked_database,
         }
 
-    async def rage(self, over: asyncio.Event) -> None:
-        """One trouble after the other, until it is over; a trouble that has begun then goes on to its end."""
-        names, weights = [*self._climate.weights], [*self._climate.weights.values()]
+    async def run(self, over: asyncio.Event) -> None:
+        """Causes one fault after another until `over`; the last one is finished then."""
+        names, weights = [*self._profile.weights], [*self._profile.weights.values()]
         while not over.is_set():
-            [name] = self._chance.choices(names, weights)
-            self.counted[name] = self.counted.get(name, 0) + 1
+            [name] = self._rng.choices(names, weights)
+            self.counts[name] = self.counts.get(name, 0) + 1
             await self._kinds[name]()
-            await asyncio.sleep(self._chance.expovariate(1 / self._climate.pause))
+            await asyncio.sleep(self._rng.expovariate(1 / self._profile.pause))
 
     async def _kill(self) -> None:
-        cradles = [self._chance.uniform(0, 0.4) for _ in range(self._chance.choice((0, 0, 0, 1, 2)))]
-        await self._world.kill(*cradles)
+        during_start = [self._rng.uniform(0, 0.4) for _ in range(self._rng.choice((0, 0, 0, 1, 2)))]
+        await self._world.kill(*during_start)
 
-    async def _aimed(self) -> None:
-        """Kill it some milliseconds after something has happened at a vendor."""
-        watch = self._world.telegram.subscribe()
+    async def _kill_after_change(self) -> None:
+        """Kills the process some milliseconds after a change at a vendor."""
+        changes = self._world.telegram.subscribe()
         try:
             async with asyncio.timeout(2):
-                for _ in range(self._chance.randint(1, 4)):
-                    await anext(watch)
+                for _ in range(self._rng.randint(1, 4)):
+                    await anext(changes)
         except TimeoutError:
             pass
-        await asyncio.sleep(self._chance.uniform(0, 0.02))
+        await asyncio.sleep(self._rng.uniform(0, 0.02))
         await self._world.kill()
 
-    async def _fault(self) -> None:
-        whose, method = self._chance.choice([("stripe", m) for m in STRIPE] + [("telegram", m) for m in TELEGRAM])
-        how = self._chance.choice(HOWS)
-        when = "before" if how == "429" else self._chance.choice(("before", "after"))
-        order = {"method": method, "nth": self._chance.randint(1, 3), "when": when, "how": how}
-        await self._world.control(whose, "faults", order | {"times": self._chance.choice((1, 1, 1, 3))})
+    async def _vendor_fault(self) -> None:
+        vendor, method = self._rng.choice([("stripe", m) for m in STRIPE] + [("telegram", m) for m in TELEGRAM])
+        how = self._rng.choice(FAULT_KINDS)
+        when = "before" if how == "429" else self._rng.choice(("before", "after"))
+        fault = {"method": method, "nth": self._rng.randint(1, 3), "when": when, "how": how}
+        await self._world.control(vendor, "faults", fault | {"times": self._rng.choice((1, 1, 1, 3))})
 
     async def _webhooks(self) -> None:
-        mode = self._chance.choice(("deliver", "deliver", "lose", "hold"))
-        order = {"mode": mode, "double": self._chance.random() < 0.5, "shuffle": self._chance.random() < 0.5}
-        await self._world.control("stripe", "webhooks", order)
+        mode = self._rng.choice(("deliver", "deliver", "lose", "hold"))
+        behaviour = {"mode": mode, "double": self._rng.random() < 0.5, "shuffle": self._rng.random() < 0.5}
+        await self._world.control("stripe", "webhooks", behaviour)
         await self._world.control("stripe", "webhooks/release", {})
 
-    async def _down(self) -> None:
-        whose = self._chance.choice(("stripe", "telegram"))
-        await self._world.control(whose, "down", {"down": True})
-        await asyncio.sleep(self._chance.uniform(0.2, 2))
-        await self._world.control(whose, "down", {"down": False})
+    async def _vendor_down(self) -> None:
+        vendor = self._rng.choice(("stripe", "telegram"))
+        await self._world.control(vendor, "down", {"down": True})
+        await asyncio.sleep(self._rng.uniform(0.2, 2))
+        await self._world.control(vendor, "down", {"down": False})
 
-    async def _full(self) -> None:
+    async def _full_disk(self) -> None:
         async with self._world.full_disk():
-            await asyncio.sleep(self._chance.uniform(0.1, 1.5))
-            if self._chance.random() < 0.3:
+            await asyncio.sleep(self._rng.uniform(0.1, 1.5))
+            if self._rng.random() < 0.3:
                 await self._world.kill()
 
-    async def _locked(self) -> None:
-        async with self._world.locked():
-            await asyncio.sleep(self._chance.uniform(0.1, 1.5))
+    async def _locked_database(self) -> None:
+        async with self._world.locked_database():
+            await asyncio.sleep(self._rng.uniform(0.1, 1.5))
 
 
-async def play(
+async def play_round(
     folder: Path,
     seed: int,
     *,
     payments: int,
-    climate: Climate | None = None,
+    profile: FaultProfile | None = None,
     pace: float = PACE,
     pages: bool = False,
-    shown: Callable[[TortureWorld, Report], None] = lambda world, report: None,
+    on_start: Callable[[StormWorld, Report], None] = lambda world, report: None,
 ) -> Report:
-    """One round: a market of so many requests in a storm, then peace, and the checker's word on all of it.
+    """Plays one round: so many requests during a storm, then no faults until all is quiet, then the checker.
 
-    Whoever wants to look into it while it goes on is `shown` its world. Raises PortTaken if it cannot be judged.
+    `on_start` gets the world and the report while the round goes on.
+
+    Raises:
+        PortTaken: another program took the port, so the round cannot be judged.
     """
-    chance = random.Random(seed)
-    climate = climate or chance.choice(CLIMATES)
-    settings = chance.choice(({}, {"REQUEST_HOURS": "0.2"}, {"REFUND_APPROVAL_ABOVE": "5000"}))
-    report, began = Report(seed, climate.name, dict(settings)), time.monotonic()
-    async with torture_world(folder, pages=pages, **settings) as world:
-        shown(world, report)
-        storm, crowd = Storm(world, chance, climate), Crowd(world, random.Random(seed + 1), payments)
-        await _through(storm, crowd, pace)
+    rng = random.Random(seed)
+    profile = profile or rng.choice(PROFILES)
+    settings = rng.choice(({}, {"REQUEST_HOURS": "0.2"}, {"REFUND_APPROVAL_ABOVE": "5000"}))
+    report, started = Report(seed, profile.name, dict(settings)), time.monotonic()
+    async with storm_world(folder, pages=pages, **settings) as world:
+        on_start(world, report)
+        storm, people = Storm(world, rng, profile), RandomPeople(world, random.Random(seed + 1), payments)
+        await _run_together(storm, people, pace)
         await world.heal()
-        if chance.random() < 0.5:  # a new life reads Stripe's list of events at once, an old one only now and then
-            await world.quiet(WEBHOOK_GRACE.total_seconds() + RECONCILE_SECONDS)
+        if rng.random() < 0.5:  # a new process reads Stripe's list of events at once, a running one at intervals
+            await world.wait_until_quiet(WEBHOOK_GRACE.total_seconds() + RECONCILE_SECONDS)
             await world.restart()
-            report.unrest = await world.quiet()
+            report.unfinished = await world.wait_until_quiet()
         else:
-            report.unrest = await world.quiet(FOUND_BY.total_seconds())
-        report.troubles, report.payments = storm.counted, crowd.asked
-        await _judge_at_rest(world, report)
-        report.seconds = round(time.monotonic() - began, 1)
-        if report.violations or report.unrest:
-            keep(world, report)
+            report.unfinished = await world.wait_until_quiet(BACKFILL_WITHIN.total_seconds())
+        report.faults, report.payments = storm.counts, people.requested
+        await _check_without_pending_work(world, report)
+        report.seconds = round(time.monotonic() - started, 1)
+        if report.violations or report.unfinished:
+            save(world, report)
     return report
 
 
-async def _through(storm: Storm, crowd: Crowd, pace: float) -> None:
-    """The market in the storm, until it closes."""
+async def _run_together(storm: Storm, people: RandomPeople, pace: float) -> None:
+    """Runs the storm until the users have finished."""
     over = asyncio.Event()
 
-    async def market() -> None:
-        await crowd.live(pace)
-        await crowd.finish(pace, crowd.asked)
+    async def act() -> None:
+        await people.act_until_all_requested(pace)
+        await people.finish(pace, people.requested)
         over.set()
 
-    raging = asyncio.create_task(storm.rage(over))
-    trading = asyncio.create_task(market())
+    tasks = [asyncio.create_task(storm.run(over)), asyncio.create_task(act())]
     try:
-        await asyncio.gather(raging, trading)
+        await asyncio.gather(*tasks)
     finally:
-        for task in (raging, trading):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(raging, trading, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _judge_at_rest(world: TortureWorld, report: Report) -> None:
-    """Judge it while it is stopped; a request whose time was over at this very moment is waited for."""
-    for _ in range(RESTS):
-        with world.still() as at_rest:
-            if at_rest or report.unrest:
-                _judge(world, report)
+async def _check_without_pending_work(world: StormWorld, report: Report) -> None:
+    """Checks while the process is stopped; work that has just become due is waited for."""
+    for _ in range(MAX_CHECK_ATTEMPTS):
+        with world.stopped() as nothing_pending:
+            if nothing_pending or report.unfinished:
+                _check(world, report)
                 return
-        report.unrest = await world.quiet()
-    report.unrest.append("it did not come to rest")
+        report.unfinished = await world.wait_until_quiet()
+    report.unfinished.append("work was pending at each check")
 
 
-def _judge(world: TortureWorld, report: Report) -> None:
+def _check(world: StormWorld, report: Report) -> None:
     evidence = world.evidence()
-    report.violations = wrong(world)
+    report.violations = unexcused_violations(world)
     report.repeats, report.given_up = repeats(evidence), given_up(evidence)
-    report.kills, report.stops, report.standstills = world.kills, len(world.sleeps), len(world.standstills)
+    report.kills, report.stops, report.standstills = world.kills, len(world.suspensions), len(world.standstills)
     report.unread = sum(entry.fault == LOST for entry in evidence.transcript)
     intents = world.stripe.store.intents.values()
     report.paid = sum(intent["amount_received"] > 0 for intent in intents)
     report.refunds = len(world.stripe.store.refunds)
 
 
-FRESHNESS = re.compile(r"12: the card of #(\w+) says (open|aging) at ([\d:.]+), which is not so")
-LAST_ATTEMPT = re.compile(r"4: the attempts of #(\w+) are \[(.*)'canceled'\] in the book and \[(.*)'\w+'\] at Stripe")
-NOT_TOLD = re.compile(r"11: nobody was told that #(\w+) was (failed|expired|reserved) at ([\d:.]+)")
-DISPUTE_NOT_TOLD = re.compile(r"11: nobody was told that the dispute about #(\w+) is (\w+)")
-GONE_ON = re.compile(r"11: \d+ refunds of (\d+) of #(\w+) were (pending|succeeded), and (\d+) are told")
-WHOLE_SECONDS = timedelta(seconds=1)
-"""Stripe tells when an intent was made in whole seconds, so its link is called old so much too early."""
+LINK_AGE = re.compile(r"12: the payment message of #(\w+) shows (ready|ending) at ([\d:.]+), which is not true")
+LAST_ATTEMPT = re.compile(
+    r"4: the attempts of #(\w+) are \[(.*)'canceled'\] in the database and \[(.*)'\w+'\] at Stripe"
+)
+NOT_ANNOUNCED = re.compile(r"11: no message that #(\w+) was (failed|expired|reserved) at ([\d:.]+)")
+DISPUTE_NOT_ANNOUNCED = re.compile(r"11: no message that the dispute about #(\w+) is (\w+)")
+REFUND_NOT_ANNOUNCED = re.compile(
+    r"11: \d+ refunds of (\d+) of #(\w+) were (pending|succeeded), and (\d+) are announced"
+)
+STRIPE_TIME_RESOLUTION = timedelta(seconds=1)
+"""Stripe gives the creation of an intent in whole seconds, so its link may count as old that much too early."""
 
-ON_ITS_WAY_AT_MOST = timedelta(seconds=2 * RATE)
-"""Two real seconds: so late a card may arrive that was true when it was made, while the machine does something else."""
+MAX_SEND_TIME = timedelta(seconds=2 * RATE)
+"""Two real seconds between building a message and its arrival, while the machine does something else."""
 
 
-def wrong(world: TortureWorld) -> list[str]:
-    """What does not hold, and is not excused."""
+def unexcused_violations(world: StormWorld) -> list[str]:
+    """The violations, without those that the fast clock excuses."""
     evidence = world.evidence()
-    # References are a shop's own: where both shops drew the same one, the judge takes the two requests for one.
-    twins = [f"#{ref}" for [ref] in world.rows("SELECT reference FROM payments GROUP BY reference HAVING count(*) > 1")]
-    found = [line for line in violations(evidence) if not any(twin in line for twin in twins)]
-    return [line for line in found if not is_excused(line, evidence, [*world.sleeps, *world.standstills])]
+    # References are unique within a shop only: the checker cannot tell two payments with one reference apart.
+    shared = "SELECT reference FROM payments GROUP BY reference HAVING count(*) > 1"
+    ambiguous = [f"#{reference}" for [reference] in world.rows(shared)]
+    found = [line for line in violations(evidence) if not any(reference in line for reference in ambiguous)]
+    pauses = [*world.suspensions, *world.standstills]
+    return [line for line in found if not is_excused(line, evidence, pauses)]
 
 
-def is_excused(line: str, evidence: Evidence, sleeps: Sequence[tuple[datetime, datetime]]) -> bool:
-    """Whether a judgement is about moments, which the fast clock makes long, and about nothing else.
+def is_excused(line: str, evidence: Evidence, pauses: Sequence[tuple[datetime, datetime]]) -> bool:
+    """Whether a violation is only about moments, which the fast clock makes long.
 
     Those are:
-    - how fresh a link was when a card arrived, also one whose sending was slept through;
-    - what became of the last attempt in the moments before its request was canceled or its time was over;
-    - how an attempt ended while Kvit was dead or asleep, if by the time it was back the next one or the end had come;
-    - how a dispute or a refund stood that went on meanwhile.
+    - whether a link was still usable when a message arrived, also one whose sending was suspended;
+    - the outcome of the last attempt in the moments before its request was canceled or expired;
+    - the outcome of an attempt while Kvit was down or suspended, if the next attempt or the end came meanwhile;
+    - the status of a dispute or refund that changed again meanwhile.
     """
-    file = File(evidence)
-    cases = {case.row["reference"]: case for case in file.cases}
+    cases = {case.row["reference"]: case for case in CaseFile(evidence).cases}
     if found := LAST_ATTEMPT.fullmatch(line):
         case = cases[found[1]]
-        return found[2] == found[3] and (case.row["cancellation_reason"] == "expired" or _ended_as_wanted(case))
-    if found := NOT_TOLD.fullmatch(line):
+        expired = case.row["cancellation_reason"] == "expired"
+        return found[2] == found[3] and (expired or _was_canceled_before_hold(case))
+    if found := NOT_ANNOUNCED.fullmatch(line):
         case = cases[found[1]]
-        [at] = [turn.at for turn in case.turns if turn.state == found[2] and f"{turn.at:%H:%M:%S.%f}" == found[3]]
-        away = [*((death, death) for death in evidence.deaths), *sleeps]
-        return _ended_as_wanted(case) or _gone_on_meanwhile(case, at, away)
-    if found := DISPUTE_NOT_TOLD.fullmatch(line):
+        [at] = [c.at for c in case.changes if c.state == found[2] and f"{c.at:%H:%M:%S.%f}" == found[3]]
+        away = [*((crash, crash) for crash in evidence.crashes), *pauses]
+        return _was_canceled_before_hold(case) or _was_superseded_while_away(case, at, away)
+    if found := DISPUTE_NOT_ANNOUNCED.fullmatch(line):
         case = cases[found[1]]
-        last = case.disputes[-1].state
-        return last != found[2] and bool(case.said("news", f"dispute_{last}"))
-    if found := GONE_ON.fullmatch(line):
-        stands = {move.id: move.state for move in cases[found[2]].moves if move.amount == int(found[1])}
-        return [*stands.values()].count(found[3]) <= int(found[4])
-    if (found := FRESHNESS.fullmatch(line)) is None:
-        return False
-    ref, state, time_of_day = found.groups()
-    times = [c.said.at for c in cases[ref].said("card", state) if f"{c.said.at:%H:%M:%S.%f}" == time_of_day]
-    if state == "open" and times and all(any(began <= at <= until for began, until in sleeps) for at in times):
+        last = case.dispute_changes[-1].status
+        return last != found[2] and bool(case.statements_of("refund_notification", f"dispute_{last}"))
+    if found := REFUND_NOT_ANNOUNCED.fullmatch(line):
+        amount, reference, status, announced = found.groups()
+        latest = {c.id: c.status for c in cases[reference].refund_changes if c.amount == int(amount)}
+        return [*latest.values()].count(status) <= int(announced)
+    if found := LINK_AGE.fullmatch(line):
+        reference, state, time_of_day = found.groups()
+        return _is_link_age_excused(cases[reference], state, time_of_day, pauses)
+    return False
+
+
+def _is_link_age_excused(
+    case: PaymentCase, state: str, time_of_day: str, pauses: Sequence[tuple[datetime, datetime]]
+) -> bool:
+    shown_at = [statement.message.at for statement in case.statements_of("payment_message", state)]
+    times = [at for at in shown_at if f"{at:%H:%M:%S.%f}" == time_of_day]
+    if state == "ready" and times and all(any(start <= at <= end for start, end in pauses) for at in times):
         return True
-    late = [at - turn.fresh_until for at in times for turn in cases[ref].turns if turn.attempt is not None]
-    return any(by >= -WHOLE_SECONDS if state == "aging" else by <= ON_ITS_WAY_AT_MOST for by in late)
+    late = [at - change.link_usable_until for at in times for change in case.changes if change.attempt is not None]
+    return any(by >= -STRIPE_TIME_RESOLUTION if state == "ending" else by <= MAX_SEND_TIME for by in late)
 
 
-def _ended_as_wanted(case: Case) -> bool:
-    """Whether a request was canceled by its people, who had said so before the customer reserved anything."""
+def _was_canceled_before_hold(case: PaymentCase) -> bool:
+    """Whether a user canceled the request before the customer reserved anything."""
+    if case.row["cancellation_reason"] != "requested":
+        return False
     reserved = case.first("reserved")
-    wanted = [act.at for act in case.acts if act.data.startswith("c:") or act.text.startswith("/cancel")]
-    return case.row["cancellation_reason"] == "requested" and (reserved is None or min(wanted) < reserved)
+    return reserved is None or bool(case.cancellations(reserved))
 
 
-def _gone_on_meanwhile(case: Case, at: datetime, away: Sequence[tuple[datetime, datetime]]) -> bool:
-    """Whether another attempt began, or all ended, before Kvit, which was away, could tell how the last one went."""
-    next_at = next((turn.at for turn in case.turns if turn.state in {"open", "canceled"} and turn.at > at), None)
-    return next_at is not None and any(began <= next_at and at <= until for began, until in away)
+def _was_superseded_while_away(case: PaymentCase, at: datetime, away: Sequence[tuple[datetime, datetime]]) -> bool:
+    """Whether another attempt or the end came while Kvit was away and could not announce the outcome before."""
+    next_at = next((c.at for c in case.changes if c.state in {"open", "canceled"} and c.at > at), None)
+    return next_at is not None and any(start <= next_at and at <= end for start, end in away)
 
 
-def keep(world: TortureWorld, report: Report) -> None:
-    """Write down beside the database what is needed to look into a round."""
+def save(world: StormWorld, report: Report) -> None:
+    """Writes report, transcript and ledger to the folder of the database."""
     (world.folder / "report.json").write_text(json.dumps(asdict(report), indent=1))
     entries = [entry.as_json() for entry in world.telegram.transcript]
     (world.folder / "transcript.json").write_text(json.dumps(entries, indent=1, default=str))

@@ -1,7 +1,7 @@
-"""Kvit on a clock that runs fast, begun by a fork of a program that is loaded already: a life costs little and is real.
+"""Runs Kvit on a fast clock in forks of a program that is loaded once, so that a restart is cheap and real.
 
-Each line on stdin begins a life; `born PID`, the line of readiness, and `dead CODE` go to stdout. A life ends by a
-signal, or when whoever began it has gone.
+Each line on stdin starts a process; `started PID`, the line of readiness and `exited CODE` go to stdout. A process ends
+by a signal, or when stdin is closed.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from bot.telegram.http_client import AiohttpRequest
 from bot.telegram.messenger import TelegramMessenger
 from handlers.stripe.gateway import PaymentGateway
 from handlers.telegram.messenger import Messenger
-from tests.chaos.storm_watchdog import tell_on_stderr
+from tests.chaos.storm_watchdog import dump_to_stderr_on_signal
 
-REFUSED, BROKEN = 2, 3
+START_REFUSED, LAUNCHER_GONE = 2, 3
 
 
 class FastClock:
-    """Time that runs `rate` times as fast as the machine's since `origin` (seconds), in every process alike."""
+    """Time that runs `rate` times as fast as the machine since `origin` (seconds), the same in every process."""
 
     def __init__(self, origin: float, rate: float) -> None:
         self._origin, self._rate = origin, rate
@@ -38,80 +38,80 @@ class FastClock:
         return datetime.fromtimestamp(self._origin, UTC) + passed
 
     async def sleep(self, seconds: float) -> None:
-        """Return once `seconds` of this time have passed."""
+        """Returns once `seconds` of this time have passed."""
         await asyncio.sleep(seconds / self._rate)
 
 
-class Impatient:
-    """Doors to the vendors that give up a silent one after some real seconds, as the real ones do after more."""
+class ShortTimeoutAdapters:
+    """Adapters that wait only so many real seconds for a vendor response."""
 
-    def __init__(self, settings: Settings, patience: float) -> None:
-        self._settings, self._patience = settings, patience
-        self.seams = AdapterOverrides(gateway=self._gateway, messenger=self._messenger)
-        self._doors: list[StripeGateway | TelegramMessenger] = []
+    def __init__(self, settings: Settings, timeout: float) -> None:
+        self._settings, self._timeout = settings, timeout
+        self.overrides = AdapterOverrides(gateway=self._gateway, messenger=self._messenger)
+        self._open_clients: list[StripeGateway | TelegramMessenger] = []
 
     async def close(self) -> None:
-        """Close what was opened."""
-        for door in self._doors:
-            await door.close()
+        """Closes the clients."""
+        for client in self._open_clients:
+            await client.close()
 
     def _gateway(self, _: PaymentGateway) -> PaymentGateway:
         key = self._settings.stripe_api_key.get_secret_value()
-        door = StripeGateway(key, api_base=self._settings.stripe_api_base, timeout=self._patience)
-        self._doors.append(door)
-        return door
+        client = StripeGateway(key, api_base=self._settings.stripe_api_base, timeout=self._timeout)
+        self._open_clients.append(client)
+        return client
 
     def _messenger(self, _: Messenger) -> Messenger:
         base, token = self._settings.telegram_api_base, self._settings.telegram_bot_token.get_secret_value()
         assert base is not None
-        door = TelegramMessenger(AiohttpRequest(token, base=base, read=self._patience))
-        self._doors.append(door)
-        return door
+        client = TelegramMessenger(AiohttpRequest(token, base=base, read=self._timeout))
+        self._open_clients.append(client)
+        return client
 
 
-async def live() -> None:
-    """Serve until SIGTERM, as `serve` does, or until stdin ends."""
-    settings, given = load(None), os.environ
+async def serve() -> None:
+    """Serves until SIGTERM, as `serve` does, or until stdin is closed."""
+    settings, environment = load(None), os.environ
     logging_setup.configure(form="json", level=settings.log_level, secrets=settings.secrets())
-    doors = Impatient(settings, float(given["KVIT_PATIENCE"]))
-    clock = FastClock(float(given["KVIT_ORIGIN"]), float(given["KVIT_RATE"]))
-    service = Service(settings, clock, overrides=doors.seams)
-    asyncio.get_running_loop().add_reader(0, os._exit, BROKEN)
-    with shutdown_event() as told:
+    adapters = ShortTimeoutAdapters(settings, float(environment["KVIT_VENDOR_TIMEOUT"]))
+    clock = FastClock(float(environment["KVIT_CLOCK_ORIGIN"]), float(environment["KVIT_CLOCK_RATE"]))
+    service = Service(settings, clock, overrides=adapters.overrides)
+    asyncio.get_running_loop().add_reader(0, os._exit, LAUNCHER_GONE)
+    with shutdown_event() as shutdown:
         await service.start()
         try:
-            tell(f"Kvit is ready on {service.base}")
-            await told.wait()
+            print_line(f"Kvit is ready on {service.base}")
+            await shutdown.wait()
         finally:
             await service.stop()
-            await doors.close()
+            await adapters.close()
 
 
-def tell(line: str) -> None:
-    """Write a line that is read at once."""
-    print(line, flush=True)  # noqa: T201 - whoever began this reads it
+def print_line(line: str) -> None:
+    """Writes a line and flushes it."""
+    print(line, flush=True)  # noqa: T201 - the parent process reads it
 
 
-def life() -> int:
-    """One life from its beginning to its end; returns the exit code."""
+def run_process() -> int:
+    """Runs one process and returns its exit code."""
     try:
-        asyncio.run(live())
-    except StartupError as refused:
-        print(refused, file=sys.stderr, flush=True)  # noqa: T201 - as `serve` says it
-        return REFUSED
+        asyncio.run(serve())
+    except StartupError as error:
+        print(error, file=sys.stderr, flush=True)  # noqa: T201 - as `serve` does
+        return START_REFUSED
     return 0
 
 
 def main() -> None:
-    """Begin a life for each line, one after the other; each can be asked where it is."""
-    tell_on_stderr()
+    """Starts a process for each line, one after another; signals make each write its stacks and tasks."""
+    dump_to_stderr_on_signal()
     for _ in sys.stdin:
         child = os.fork()
         if child == 0:
-            tell(f"born {os.getpid()}")
-            os._exit(life())
+            print_line(f"started {os.getpid()}")
+            os._exit(run_process())
         _, status = os.waitpid(child, 0)
-        tell(f"dead {os.waitstatus_to_exitcode(status)}")
+        print_line(f"exited {os.waitstatus_to_exitcode(status)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Plays each round in a process of its own, so that one that hangs can be looked into, ended and counted."""
+"""Runs each round in processes of its own, so that one that hangs can be inspected, killed and counted."""
 
 from __future__ import annotations
 
@@ -17,119 +17,119 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from tests.chaos.storm import Report, keep, play
-from tests.chaos.storm_watchdog import STACKS, TASKS, descendants, on_signal
-from tests.chaos.storm_world import PortTaken, TortureWorld
+from tests.chaos.storm import Report, play_round, save
+from tests.chaos.storm_watchdog import STACKS, TASKS, descendants, dump_on_signal
+from tests.chaos.storm_world import PortTaken, StormWorld
 
-LOADED_WITHIN = 120.0
-ENDED_WITHIN = 10.0
+LOAD_TIMEOUT = 120.0
+EXIT_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
-class Order:
-    """What a round is to be. One that is not right is kept in the folder `kept`.
+class RoundSpec:
+    """What a round is. One with problems is kept in `keep_folder`.
 
-    It may last `limit` real seconds; then its programs have `telling` seconds each time to write where they are.
+    It may take `limit` real seconds; then its programs have `dump_seconds` each for tasks and stacks.
     """
 
     payments: int
     pace: float
     pages: bool
-    kept: Path
+    keep_folder: Path
     limit: float
-    telling: float = 2.0
+    dump_seconds: float = 2.0
 
 
-def played(order: Order, seed: int) -> Report:
-    """What came of one round, whatever became of it. It has a folder of its own, which stays only if it is wrong."""
-    folder = Path(tempfile.mkdtemp(prefix="kvit-torture-"))
-    report = _alone(order, folder, seed)
-    if report.wrong or report.not_judged:
+def run_round(spec: RoundSpec, seed: int) -> Report:
+    """Runs one round in a folder of its own, which is kept only if the round has problems; returns its report."""
+    folder = Path(tempfile.mkdtemp(prefix="kvit-storm-"))
+    report = _run_in_processes(spec, folder, seed)
+    if report.problems or report.not_judged:
         (folder / "report.json").write_text(json.dumps(asdict(report), indent=1))
-        shutil.copytree(folder, order.kept / str(seed), dirs_exist_ok=True)
+        shutil.copytree(folder, spec.keep_folder / str(seed), dirs_exist_ok=True)
     shutil.rmtree(folder)
     return report
 
 
-def _alone(order: Order, folder: Path, seed: int) -> Report:
-    """Play it in a group of processes of its own, of which none is left in the end."""
-    here, there = get_context("spawn").Pipe()
-    round_ = get_context("spawn").Process(target=_play, args=(there, order, folder, seed))
-    round_.start()
-    there.close()
-    began = time.monotonic()
+def _run_in_processes(spec: RoundSpec, folder: Path, seed: int) -> Report:
+    """Runs it in a process group of its own, which is killed at the end."""
+    receiver, sender = get_context("spawn").Pipe()
+    process = get_context("spawn").Process(target=_play_in_process, args=(sender, spec, folder, seed))
+    process.start()
+    sender.close()
+    started = time.monotonic()
     try:
-        report = _heard(here, LOADED_WITHIN) and _heard(here, order.limit)
+        report = _receive(receiver, LOAD_TIMEOUT) and _receive(receiver, spec.limit)
         if isinstance(report, Report):
             return report
         if report is None:
-            _where_are_they(round_, order.telling)
-            return Report(seed, "", {}, hung=True, seconds=round(time.monotonic() - began, 1))
-        return Report(seed, "", {}, violations=[f"the round broke off with the code {_code(round_)}"])
+            _dump_state(process, spec.dump_seconds)
+            return Report(seed, "", {}, hung=True, seconds=round(time.monotonic() - started, 1))
+        return Report(seed, "", {}, violations=[f"the round exited with code {_exit_code(process)}"])
     finally:
-        _end(round_)
-        here.close()
+        _kill(process)
+        receiver.close()
 
 
-def _heard(here: Connection, within: float) -> Report | bool | None:
-    """What the round says next: that it begins, or what came of it. None if nothing in time, False if it is gone."""
+def _receive(receiver: Connection, timeout: float) -> Report | bool | None:
+    """The next message of the round: that it is loaded, or its report. None after the timeout, False if it is gone."""
     try:
-        return here.recv() if here.poll(within) else None
+        return receiver.recv() if receiver.poll(timeout) else None
     except EOFError:
         return False
 
 
-def _play(there: Connection, order: Order, folder: Path, seed: int) -> None:
-    """In the other process: say that it begins, play it, and say what came of it."""
+def _play_in_process(sender: Connection, spec: RoundSpec, folder: Path, seed: int) -> None:
+    """In the other process: reports that it is loaded, plays the round, and sends the report."""
     os.setsid()
-    worlds: list[tuple[TortureWorld, Report]] = []
+    worlds: list[tuple[StormWorld, Report]] = []
 
-    def keep_all() -> None:
+    def save_all() -> None:
         for world, report in worlds:
-            keep(world, report)
+            save(world, report)
 
-    with (folder / "harness").open("w") as where:
-        on_signal(where, keep_all)
-        there.send(True)
-        asked = play(
+    with (folder / "harness").open("w") as dump_file:
+        dump_on_signal(dump_file, save_all)
+        sender.send(True)
+        coroutine = play_round(
             folder,
             seed,
-            payments=order.payments,
-            pace=order.pace,
-            pages=order.pages,
-            shown=lambda world, report: worlds.append((world, report)),
+            payments=spec.payments,
+            pace=spec.pace,
+            pages=spec.pages,
+            on_start=lambda world, report: worlds.append((world, report)),
         )
         try:
-            report = asyncio.run(asked)
-        except PortTaken as taken:
-            report = Report(seed, "", {}, not_judged=str(taken))
+            report = asyncio.run(coroutine)
+        except PortTaken as error:
+            report = Report(seed, "", {}, not_judged=str(error))
         except Exception as error:
-            broken = f"the round broke off: {type(error).__name__}: {error}"
-            report = Report(seed, "", {}, violations=[broken, traceback.format_exc()])
-        there.send(report)
+            summary = f"the round failed: {type(error).__name__}: {error}"
+            report = Report(seed, "", {}, violations=[summary, traceback.format_exc()])
+        sender.send(report)
 
 
-def _where_are_they(round_: BaseProcess, telling: float) -> None:
-    """Have all of its processes write their stacks, before that the tasks of those that still answer; wait a moment.
+def _dump_state(process: BaseProcess, dump_seconds: float) -> None:
+    """Makes all its processes write their tasks, and then their stacks.
 
-    The stacks come last, for a thread that runs on while its stack is written can end the process.
+    Stacks come last, for a thread that runs while its stack is written can end the process.
     """
-    pids = [*descendants(round_.pid or 0)]
-    for name in (signal.SIGCONT, TASKS, STACKS):
+    pids = [*descendants(process.pid or 0)]
+    for signal_number in (signal.SIGCONT, TASKS, STACKS):
         for pid in pids:
             with suppress(ProcessLookupError):
-                os.kill(pid, name)
-        time.sleep(0 if name == signal.SIGCONT else telling)
+                os.kill(pid, signal_number)
+        time.sleep(0 if signal_number == signal.SIGCONT else dump_seconds)
 
 
-def _end(round_: BaseProcess) -> None:
-    """Kill whatever is left of it."""
+def _kill(process: BaseProcess) -> None:
+    """Kills what is left of it."""
     with suppress(ProcessLookupError):
-        os.killpg(round_.pid or 0, signal.SIGKILL)
-    round_.kill()
-    round_.join()
+        os.killpg(process.pid or 0, signal.SIGKILL)
+    process.kill()
+    process.join()
 
 
-def _code(round_: BaseProcess) -> int | None:
-    round_.join(ENDED_WITHIN)
-    return round_.exitcode
+def _exit_code(process: BaseProcess) -> int | None:
+    process.join(EXIT_TIMEOUT)
+    return process.exitcode

@@ -1,4 +1,4 @@
-"""Watches a round: whether the machine stood still, and where everybody is if it does not come to its end."""
+"""Watches a round: records when the machine stood still, and dumps stacks and tasks of a round that hangs."""
 
 from __future__ import annotations
 
@@ -13,67 +13,70 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
-OFTEN = 0.1
-"""Real seconds between two looks at the machine's clock."""
+POLL_SECONDS = 0.1
+"""Real seconds between two polls of the clock."""
 
 STACKS, TASKS = signal.SIGUSR1, signal.SIGUSR2
-"""What makes a program write the stacks of its threads, even if it answers nothing any more, and of its tasks."""
+"""Signals that make a program write the stacks of its threads, even if it does not respond, and its tasks."""
 
 
-async def standstills(found: list[tuple[datetime, datetime]], now: Callable[[], datetime], patience: float) -> None:
-    """Note from when to when this program was not woken for half of the `patience` (real seconds), and ask no one.
+async def watch_standstills(
+    found: list[tuple[datetime, datetime]], now: Callable[[], datetime], vendor_timeout: float
+) -> None:
+    """Records the intervals in which this program was not woken for half of `vendor_timeout` (real seconds).
 
-    A standstill ends when what was waited for meanwhile can seem broken no more; `now` is the pretend time.
+    An interval ends when calls that were pending meanwhile have failed or succeeded; `now` is the simulated time.
     """
     while True:
-        began, looked = time.time(), now()
-        await asyncio.sleep(OFTEN)
-        if (lasted := time.time() - began) > OFTEN + patience / 2:
-            rate = (now() - looked).total_seconds() / lasted
-            found.append((looked, now() + timedelta(seconds=patience * rate)))
+        started, simulated_start = time.time(), now()
+        await asyncio.sleep(POLL_SECONDS)
+        if (elapsed := time.time() - started) > POLL_SECONDS + vendor_timeout / 2:
+            rate = (now() - simulated_start).total_seconds() / elapsed
+            found.append((simulated_start, now() + timedelta(seconds=vendor_timeout * rate)))
 
 
-def on_signal(where: TextIO, also: Callable[[], None] = lambda: None) -> None:
-    """From now on write all stacks into a file when told to, and do what is to be done `also`."""
-    faulthandler.register(STACKS, file=where, all_threads=True)
+def dump_on_signal(file: TextIO, then: Callable[[], None] = lambda: None) -> None:
+    """From now on writes stacks or tasks to a file on a signal, and then calls `then`."""
+    faulthandler.register(STACKS, file=file, all_threads=True)
 
-    def tell(*_: object) -> None:
-        _tell_tasks(where)
-        also()
+    def dump(*_: object) -> None:
+        _dump_tasks(file)
+        then()
 
-    signal.signal(TASKS, tell)
-
-
-def tell_on_stderr() -> None:
-    """The same for a program whose stderr is kept."""
-    on_signal(sys.stderr)
+    signal.signal(TASKS, dump)
 
 
-def _tell_tasks(where: TextIO) -> None:
-    """What each task waits for, from its beginning inwards; nothing moves while a signal is handled."""
+def dump_to_stderr_on_signal() -> None:
+    dump_on_signal(sys.stderr)
+
+
+def _dump_tasks(file: TextIO) -> None:
+    """Writes what each task awaits, from the outermost coroutine inwards."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         return
     for task in asyncio.all_tasks(loop):
-        where.write(f"task {task.get_name()}\n")
-        waits: Any = task.get_coro()
-        while frame := getattr(waits, "cr_frame", None):
-            where.write(f"  {frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_qualname}\n")
-            waits = waits.cr_await
-    where.flush()
+        file.write(f"task {task.get_name()}\n")
+        coroutine: Any = task.get_coro()
+        while frame := getattr(coroutine, "cr_frame", None):
+            file.write(f"  {frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_qualname}\n")
+            coroutine = coroutine.cr_await
+    file.flush()
 
 
-def states(pid: int) -> Iterator[str]:
-    """What the system says that a process does, and each that it began."""
-    for each in descendants(pid):
+def process_states(pid: int) -> Iterator[str]:
+    """The state of a process and of its descendants, from /proc."""
+    for process_id in descendants(pid):
         with suppress(OSError):
-            said = Path(f"/proc/{each}/status").read_text().splitlines()
-            yield " ".join([str(each), *(line for line in said if line.startswith(("State:", "SigPnd:", "ShdPnd:")))])
+            status = Path(f"/proc/{process_id}/status").read_text().splitlines()
+            yield " ".join(
+                [str(process_id), *(line for line in status if line.startswith(("State:", "SigPnd:", "ShdPnd:")))]
+            )
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """A process and all that it began, itself or by others; what has gone meanwhile is left out."""
+    """A process and all its descendants that still run."""
     yield pid
     with suppress(OSError):
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():

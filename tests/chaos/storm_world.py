@@ -1,4 +1,4 @@
-"""Both pretend vendors on a fast clock, and the real process between them: killed, stopped, starved and begun again."""
+"""Both fake vendors on a fast clock, and the real process between them: killed, suspended, out of disk, restarted."""
 
 from __future__ import annotations
 
@@ -27,38 +27,39 @@ from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
 from bot.sandbox.shared.fake_clock import FakeClock
 from bot.settings import Settings
-from tests.chaos.storm_process import REFUSED, FastClock
-from tests.chaos.storm_shops import PEOPLE, blank
-from tests.chaos.storm_watchdog import descendants, standstills, states
+from tests.chaos.storm_process import START_REFUSED, FastClock
+from tests.chaos.storm_shops import SHOP_MEMBERS, seeded_database
+from tests.chaos.storm_watchdog import descendants, process_states, watch_standstills
 from tests.invariants.checker import Evidence
 from tests.support.process_world import ROOT
 from tests.support.world import OWNER, Json
 
 RATE = 20.0
-"""A pretend minute takes three seconds: a lease of two can be slept through, and a link lapses while one waits."""
+"""A simulated minute takes three seconds, so leases and links expire within a test."""
 
 ATTEMPT_SECONDS, RECONCILE_SECONDS = 100, 20
-PATIENCE = 1.0
-"""Real seconds after which Kvit gives a silent vendor up."""
+VENDOR_TIMEOUT = 1.0
+"""Real seconds that Kvit waits for a vendor response."""
 
-UPDATE_SECRET = "what_the_pretend_telegram_shows"
+UPDATE_SECRET = "secret_of_the_fake_telegram"
 PORTS = range(31_000, 32_700)
-"""Below those that clients are given, above those of the other tests."""
+"""Below the ports of clients and above those of other tests."""
 
-BORN_WITHIN = 60.0
-ANSWER_WITHIN = aiohttp.ClientTimeout(total=60)
-QUIET_WITHIN = 90.0
-AFTER_DEATH = 0.05
-"""Real seconds in which what a dead process had sent arrives; a death is dated after them, and before the next life."""
+START_TIMEOUT = 60.0
+CONTROL_TIMEOUT = aiohttp.ClientTimeout(total=60)
+QUIET_TIMEOUT = 90.0
+CRASH_DELAY = 0.05
+"""Real seconds in which requests of a crashed process arrive; the crash is dated after them."""
 
-WITH_AN_END = (
+SET_EXPIRES_AT = (
     "UPDATE refunds SET expires_at = coalesce(second_approved_at, approved_at)"
     " WHERE expires_at IS NULL AND approved_at IS NOT NULL"
 )
-UNDER_WAY = (
-    "SELECT 'mail', queue || ' ' || key || ' ' || coalesce(reason, '') FROM jobs WHERE state = 'pending'"
+PENDING_WORK = (
+    "SELECT 'job', queue || ' ' || key || ' ' || coalesce(reason, '') FROM jobs WHERE state = 'pending'"
     " UNION ALL SELECT 'payment', reference FROM payments WHERE status = 'created'"
-    " OR (status NOT IN ('succeeded', 'canceled') AND (cancel_requested IS NOT NULL OR capture_requested_by IS NOT NULL))"
+    " OR (status NOT IN ('succeeded', 'canceled')"
+    " AND (cancel_requested IS NOT NULL OR capture_requested_by IS NOT NULL))"
     " UNION ALL SELECT 'attempt', payment_id FROM attempts WHERE status IN ('requested', 'active')"
     " UNION ALL SELECT 'refund', id FROM refunds WHERE status = 'approved'"
     " UNION ALL SELECT 'draft', id FROM refunds WHERE status IN ('draft', 'awaiting_approval') AND expires_at < :now"
@@ -66,11 +67,11 @@ UNDER_WAY = (
 
 
 class PortTaken(Exception):
-    """Another program listens where the process is to; the round says nothing about Kvit."""
+    """Another program listens on the port; the round says nothing about Kvit."""
 
 
 class RunningClock(FakeClock):
-    """The vendors' side of the fast clock."""
+    """The fast clock of the vendors."""
 
     def __init__(self, origin: float, rate: float) -> None:
         super().__init__()
@@ -84,9 +85,12 @@ class RunningClock(FakeClock):
 
 
 @dataclass
-class TortureWorld:
-    """The vendors here, the process there; `deaths` are when it died or found no room, `sleeps` from when to when
-    it stood still and what it waited for could seem broken to it, `standstills` the same of the whole machine."""
+class StormWorld:
+    """The vendors in this process, and Kvit in another one.
+
+    `crashes` are when it crashed or could not write. `suspensions` and `standstills` are intervals in which it, or the
+    whole machine, did not run or may still have seen its pending calls fail.
+    """
 
     stripe: FakeStripe
     telegram: FakeTelegram
@@ -95,11 +99,11 @@ class TortureWorld:
     port: int
     environment: dict[str, str]
     approval_above: int | None = None
-    deaths: list[datetime] = field(default_factory=list)
+    crashes: list[datetime] = field(default_factory=list)
     kills: int = 0
-    sleeps: list[tuple[datetime, datetime]] = field(default_factory=list)
+    suspensions: list[tuple[datetime, datetime]] = field(default_factory=list)
     standstills: list[tuple[datetime, datetime]] = field(default_factory=list)
-    nursery: Process | None = None
+    launcher: Process | None = None
     pid: int = 0
 
     @property
@@ -118,9 +122,9 @@ class TortureWorld:
         return self.stripe.state.now()
 
     async def start(self) -> None:
-        """Load the program, begin its first life, and have Stripe send its events there."""
+        """Loads the program, starts the first process, and creates the webhook endpoint."""
         with (self.folder / "stderr").open("ab") as stderr:
-            self.nursery = await asyncio.create_subprocess_exec(
+            self.launcher = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-W", "error", "-m", "tests.chaos.storm_process"),
                 cwd=self.folder,
                 env=self.environment,
@@ -131,257 +135,268 @@ class TortureWorld:
         await self.begin()
         await create_webhook_endpoint(self.stripe, self.base)
         if self.has_pages:
-            wanted = {"url": f"{self.base}/telegram/webhook", "secret_token": UPDATE_SECRET}
-            address = f"{self.telegram.base}/bot{self.telegram.token}/setWebhook"
-            async with self.http.post(address, json=wanted) as answer:
-                assert answer.status == 200, await answer.text()
+            webhook = {"url": f"{self.base}/telegram/webhook", "secret_token": UPDATE_SECRET}
+            url = f"{self.telegram.base}/bot{self.telegram.token}/setWebhook"
+            async with self.http.post(url, json=webhook) as response:
+                assert response.status == 200, await response.text()
 
     async def begin(self) -> None:
-        """Begin a life, and return once it is ready; raises PortTaken if it cannot be because of another program."""
-        await self._bear()
-        if (line := await self._line()) != f"Kvit is ready on {self.base}":
-            words = (self.folder / "stderr").read_text()[-1500:]
-            if line == f"dead {REFUSED}" and os.strerror(errno.EADDRINUSE).lower() in words.lower():
-                raise PortTaken(f"port {self.port} was taken meanwhile")
-            raise AssertionError(f"it did not start: {line} {words}")
+        """Starts a process; returns once it is ready.
 
-    async def kill(self, *in_cradle: float) -> None:
-        """SIGKILL, whatever it does; begin it again, and kill it so many real seconds after each birth."""
+        Raises:
+            PortTaken: another program listens on the port.
+        """
+        await self._start_process()
+        if (line := await self._line()) != f"Kvit is ready on {self.base}":
+            stderr = (self.folder / "stderr").read_text()[-1500:]
+            if line == f"exited {START_REFUSED}" and os.strerror(errno.EADDRINUSE).lower() in stderr.lower():
+                raise PortTaken(f"port {self.port} was taken by another program")
+            raise AssertionError(f"it did not start: {line} {stderr}")
+
+    async def kill(self, *during_start: float) -> None:
+        """Sends SIGKILL and restarts; each of `during_start` kills a restart after so many real seconds."""
         await self._kill()
-        for seconds in in_cradle:
-            await self._bear()
+        for seconds in during_start:
+            await self._start_process()
             await asyncio.sleep(seconds)
             await self._kill()
         await self.begin()
 
     async def restart(self) -> None:
-        """SIGTERM, which has to end it in peace; then begin it again."""
-        await self.end_life()
-        await self._died()
+        """Sends SIGTERM, which must end the process with code 0, and starts it again."""
+        await self.terminate()
+        await self._record_crash()
         await self.begin()
 
-    async def end_life(self) -> None:
-        """Tell it to end, and see that it does so in peace."""
+    async def terminate(self) -> None:
+        """Sends SIGTERM, which must end the process with code 0."""
         self._send(signal.SIGTERM)
         line = await self._line()
         self.pid = 0
-        assert line == "dead 0", line
+        assert line == "exited 0", line
 
-    async def _bear(self) -> None:
-        assert self.nursery is not None
-        assert self.nursery.stdin is not None
-        self.nursery.stdin.write(b"\n")
-        self.pid = int((await self._line()).removeprefix("born "))
+    async def _start_process(self) -> None:
+        assert self.launcher is not None
+        assert self.launcher.stdin is not None
+        self.launcher.stdin.write(b"\n")
+        self.pid = int((await self._line()).removeprefix("started "))
 
     async def _kill(self) -> None:
         self._send(signal.SIGKILL)
-        while not (line := await self._line()).startswith("dead"):
+        while not (line := await self._line()).startswith("exited"):
             pass
-        assert line == f"dead {-signal.SIGKILL}", line
+        assert line == f"exited {-signal.SIGKILL}", line
         self.kills += 1
-        await self._died()
+        await self._record_crash()
 
     def _send(self, name: signal.Signals) -> None:
-        """A signal for the process that lives; 0 would be a signal for ourselves and all that is around us."""
-        assert self.pid, "nobody lives"
+        """Signals the running process; a signal to process 0 would reach our own process group."""
+        assert self.pid, "no process is running"
         os.kill(self.pid, name)
 
-    async def _died(self) -> None:
-        await asyncio.sleep(AFTER_DEATH)
-        self.deaths.append(self.now())
+    async def _record_crash(self) -> None:
+        await asyncio.sleep(CRASH_DELAY)
+        self.crashes.append(self.now())
 
-    async def stop_for(self, seconds: float) -> None:
-        """SIGSTOP for so many real seconds: whatever it waited for may seem broken to it afterwards."""
+    async def suspend(self, seconds: float) -> None:
+        """Sends SIGSTOP for so many real seconds: pending calls may have failed afterwards."""
         self._send(signal.SIGSTOP)
-        began = self.now()
+        started = self.now()
         try:
             await asyncio.sleep(seconds)
         finally:
             self._send(signal.SIGCONT)
-        self.deaths.append(self.now())
-        self.sleeps.append((began, self.now() + timedelta(seconds=PATIENCE * RATE)))
+        self.crashes.append(self.now())
+        self.suspensions.append((started, self.now() + timedelta(seconds=VENDOR_TIMEOUT * RATE)))
 
     @contextmanager
-    def still(self) -> Iterator[bool]:
-        """It is stopped, so that it can be judged as it stands; whether nothing was under way at that."""
+    def stopped(self) -> Iterator[bool]:
+        """Stops the process while it is checked; yields whether no work is pending."""
         self._send(signal.SIGSTOP)
         try:
-            yield not self.under_way()
+            yield not self.pending_work()
         finally:
             self._send(signal.SIGCONT)
 
     @asynccontextmanager
     async def full_disk(self) -> AsyncIterator[None]:
-        """Nothing it writes finds room: what it has just sent may be sent again, as after a death."""
+        """The process cannot write to any file; what it has just sent may be sent again, as after a crash."""
         pid = self.pid
-        _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, most))
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
         try:
             yield
         finally:
-            with suppress(ProcessLookupError):  # it was killed meanwhile, and the next life was born without a limit
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
-            self.deaths.append(self.now())
+            with suppress(ProcessLookupError):  # it was killed meanwhile, and the next process has no limit
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+            self.crashes.append(self.now())
 
     @asynccontextmanager
-    async def locked(self) -> AsyncIterator[None]:
-        """Another program writes into its file and does not come to an end."""
-        with closing(sqlite3.connect(self.database, isolation_level=None, timeout=5)) as other:
-            other.execute("BEGIN IMMEDIATE")
+    async def locked_database(self) -> AsyncIterator[None]:
+        """Another program holds the write lock."""
+        with closing(sqlite3.connect(self.database, isolation_level=None, timeout=5)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
             finally:
-                other.execute("ROLLBACK")
+                connection.execute("ROLLBACK")
 
-    async def control(self, whose: str, path: str, body: Json) -> bool:
-        """Ask a control route; False if what is asked for cannot be done any more."""
-        base = self.stripe.base if whose == "stripe" else self.telegram.base
-        async with self.http.post(f"{base}/_control/{path}", json=body) as answer:
-            if answer.status == 400:
-                raise ValueError(await answer.text())
-            return answer.status == 200
+    async def control(self, vendor: str, path: str, body: Json) -> bool:
+        """Calls a control route; False if the request is not possible any more."""
+        base = self.stripe.base if vendor == "stripe" else self.telegram.base
+        async with self.http.post(f"{base}/_control/{path}", json=body) as response:
+            if response.status == 400:
+                raise ValueError(await response.text())
+            return response.status == 200
 
     async def heal(self) -> None:
-        """Everybody is well, and what was held comes."""
-        for whose in ("stripe", "telegram"):
-            await self.control(whose, "down", {"down": False})
+        """Ends all vendor faults and releases held webhooks."""
+        for vendor in ("stripe", "telegram"):
+            await self.control(vendor, "down", {"down": False})
         await self.control("stripe", "webhooks", {"mode": "deliver", "double": False, "shuffle": False})
         await self.control("stripe", "webhooks/release", {})
 
-    async def quiet(self, at_least: float = 0.0) -> list[str]:
-        """Return once nothing is under way and two sweeps have passed, after so many pretend seconds `at_least`.
+    async def wait_until_quiet(self, at_least: float = 0.0) -> list[str]:
+        """Returns once no work is pending for two reconciliations, at least `at_least` simulated seconds from now.
 
-        What is still under way, if that takes too long.
+        The result is the work still pending after `QUIET_TIMEOUT` real seconds.
         """
-        began = time.monotonic()
-        calm = 0.0
-        while time.monotonic() < began + QUIET_WITHIN:
+        started = time.monotonic()
+        quiet_seconds = 0.0
+        while time.monotonic() < started + QUIET_TIMEOUT:
             await asyncio.sleep(0.1)
-            calm = 0.0 if self.under_way() else calm + 0.1
-            if calm * RATE > 2.5 * RECONCILE_SECONDS and (time.monotonic() - began) * RATE > at_least:
+            quiet_seconds = 0.0 if self.pending_work() else quiet_seconds + 0.1
+            if quiet_seconds * RATE > 2.5 * RECONCILE_SECONDS and (time.monotonic() - started) * RATE > at_least:
                 return []
-        return self.under_way()
+        return self.pending_work()
 
-    def under_way(self) -> list[str]:
-        """What the process has still to do, or Stripe to say."""
+    def pending_work(self) -> list[str]:
+        """The pending work of Kvit, and the undelivered events and updates."""
         self.stripe.state.timers.run_due()
         ledger = self.stripe.store
-        unsaid = [f"event {key}" for key, event in ledger.events.items() if event["pending_webhooks"]]
+        undelivered = [f"event {key}" for key, event in ledger.events.items() if event["pending_webhooks"]]
         if self.stripe.webhooks.mode != "deliver":
-            unsaid = []
-        lost = {key for key in ledger.events if key not in {delivery.event for delivery in ledger.deliveries}}
-        unsaid = [name for name in unsaid if name.removeprefix("event ") not in lost]
-        waiting = [f"update {update}" for update in self.telegram.state.updates.pending()]
-        return unsaid + waiting + [" ".join(map(str, row)) for row in self.rows(UNDER_WAY)]
+            undelivered = []
+        never_delivered = {
+            key for key in ledger.events if key not in {delivery.event for delivery in ledger.deliveries}
+        }
+        undelivered = [name for name in undelivered if name.removeprefix("event ") not in never_delivered]
+        updates = [f"update {update}" for update in self.telegram.state.updates.pending()]
+        return undelivered + updates + [" ".join(map(str, row)) for row in self.rows(PENDING_WORK)]
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """What the database says; `:now` in the query is the pretend time."""
+        """Rows of the database; `:now` in the query is the simulated time."""
         now = (self.now() - datetime.fromtimestamp(0, tz=self.now().tzinfo)) // timedelta(microseconds=1)
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
             return db.execute(query, {"now": now} if ":now" in query else {}).fetchall()
 
     def evidence(self) -> Evidence:
-        """What the checker reads."""
-        seen = self.stripe.store, self.telegram.transcript, str(self._for_the_checker()), frozenset({OWNER})
-        return Evidence(*seen, tuple(self.deaths), approval_above=self.approval_above)
+        sources = self.stripe.store, self.telegram.transcript, str(self._copy_for_checker()), frozenset({OWNER})
+        return Evidence(*sources, tuple(self.crashes), approval_above=self.approval_above)
 
-    def _for_the_checker(self) -> Path:
-        """The book as it stands; an approved refund has no end any more, where the checker wants to read one."""
-        copy = self.folder / "judged.db"
-        with closing(sqlite3.connect(self.database)) as here, closing(sqlite3.connect(copy)) as there, there:
-            here.backup(there)
-            there.execute(WITH_AN_END)
+    def _copy_for_checker(self) -> Path:
+        """A copy of the database in which approved refunds have the expiry that the checker reads."""
+        copy = self.folder / "checked.db"
+        with closing(sqlite3.connect(self.database)) as source, closing(sqlite3.connect(copy)) as target, target:
+            source.backup(target)
+            target.execute(SET_EXPIRES_AT)
         return copy
 
     async def _line(self) -> str:
-        """What is said next; raises TimeoutError if nothing is, for then it never will be, and says who does what."""
-        assert self.nursery is not None
-        assert self.nursery.stdout is not None
+        """The next line of the launcher.
+
+        Raises:
+            TimeoutError: there is none, with the states of all processes.
+        """
+        assert self.launcher is not None
+        assert self.launcher.stdout is not None
         try:
-            async with asyncio.timeout(BORN_WITHIN):
-                line = (await self.nursery.stdout.readline()).decode().rstrip("\n")
+            async with asyncio.timeout(START_TIMEOUT):
+                line = (await self.launcher.stdout.readline()).decode().rstrip("\n")
         except TimeoutError:
-            raise TimeoutError(f"the last was {self.pid}: {'; '.join(states(self.nursery.pid))}") from None
+            raise TimeoutError(
+                f"no line from process {self.pid}: {'; '.join(process_states(self.launcher.pid))}"
+            ) from None
         if not line:
-            raise AssertionError(f"the program is gone: {(self.folder / 'stderr').read_text()[-2000:]}")
+            raise AssertionError(f"the launcher has exited: {(self.folder / 'stderr').read_text()[-2000:]}")
         return line
 
     async def end(self) -> None:
-        """Kill whatever still runs."""
-        if self.nursery is not None:
-            for pid in [*descendants(self.nursery.pid)]:
+        """Kills all processes."""
+        if self.launcher is not None:
+            for pid in [*descendants(self.launcher.pid)]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            async with asyncio.timeout(BORN_WITHIN):
-                await self.nursery.communicate()
+            async with asyncio.timeout(START_TIMEOUT):
+                await self.launcher.communicate()
 
 
-def held_port() -> socket.socket:
-    """A port that nobody else is given for as long as this socket is open; the process may listen there all the same.
+def reserved_port() -> socket.socket:
+    """A port that no other program gets while this socket is open, and on which the process can listen.
 
-    It is taken by a socket of its own, which does not listen, and only then said that it may be shared.
+    The socket is bound without listening, and allows sharing only afterwards.
     """
     for port in random.SystemRandom().sample(PORTS, 100):
-        holder = socket.socket()
+        reservation = socket.socket()
         try:
-            holder.bind(("127.0.0.1", port))
+            reservation.bind(("127.0.0.1", port))
         except OSError:
-            holder.close()
+            reservation.close()
         else:
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            return holder
+            reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            return reservation
     raise PortTaken("no port is free")
 
 
 @asynccontextmanager
-async def torture_world(folder: Path, *, pages: bool = False, **settings: str) -> AsyncIterator[TortureWorld]:
-    """Everything running; `settings` are Kvit's, as in the environment. Ends by SIGTERM, in peace.
+async def storm_world(folder: Path, *, pages: bool = False, **settings: str) -> AsyncIterator[StormWorld]:
+    """Everything running; `settings` are Kvit's environment variables. Ends with SIGTERM.
 
-    With `pages` payments have theirs, and Telegram's updates come by webhook.
+    With `pages` there are pay pages, and Telegram's updates come by webhook.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with held_port() as holder:
-        async with _around(folder, holder.getsockname()[1], pages=pages, **settings) as world:
-            watching = asyncio.create_task(standstills(world.standstills, world.now, PATIENCE))
+    with reserved_port() as reservation:
+        async with _open_world(folder, reservation.getsockname()[1], pages=pages, **settings) as world:
+            watcher = asyncio.create_task(watch_standstills(world.standstills, world.now, VENDOR_TIMEOUT))
             try:
                 yield world
-                await world.end_life()
+                await world.terminate()
             finally:
-                watching.cancel()
+                watcher.cancel()
 
 
 @asynccontextmanager
-async def _around(folder: Path, port: int, *, pages: bool, **settings: str) -> AsyncIterator[TortureWorld]:
+async def _open_world(folder: Path, port: int, *, pages: bool, **settings: str) -> AsyncIterator[StormWorld]:
     origin = time.time()
     clock = RunningClock(origin, RATE)
     stripe, telegram = FakeStripe(clock), FakeTelegram(clock, owner_id=OWNER, flood_control=False)
     stripe.state.changes = telegram.state.changes
     stripe.options.update({"attempt_seconds": ATTEMPT_SECONDS, "webhook_timeout": 2.0, "webhook_retries": (15.0,) * 60})
-    for person in (person for people in PEOPLE.values() for person, _, _ in people):
-        telegram.users.private_chat(person)
-    (folder / "kvit.db").write_bytes(blank())
+    for user_id in (user_id for people in SHOP_MEMBERS.values() for user_id, _, _ in people):
+        telegram.users.private_chat(user_id)
+    (folder / "kvit.db").write_bytes(seeded_database())
     await stripe.start()
     await telegram.start()
-    given = environment(stripe, telegram) | {
+    own = environment(stripe, telegram) | {
         "PYTHONPATH": str(ROOT),
         "OWNER_IDS": str(OWNER),
         "PORT": str(port),
         "ATTEMPT_SECONDS": str(ATTEMPT_SECONDS),
         "RECONCILE_SECONDS": str(RECONCILE_SECONDS),
-        "KVIT_ORIGIN": repr(origin),
-        "KVIT_RATE": str(RATE),
-        "KVIT_PATIENCE": str(PATIENCE),
+        "KVIT_CLOCK_ORIGIN": repr(origin),
+        "KVIT_CLOCK_RATE": str(RATE),
+        "KVIT_VENDOR_TIMEOUT": str(VENDOR_TIMEOUT),
     }
     if pages:
-        given |= {
+        own |= {
             "PUBLIC_URL": f"http://127.0.0.1:{port}",
             "TELEGRAM_MODE": "webhook",
             "TELEGRAM_WEBHOOK_SECRET": UPDATE_SECRET,
         }
     inherited = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
     above = settings.get("REFUND_APPROVAL_ABOVE")
-    async with aiohttp.ClientSession(timeout=ANSWER_WITHIN) as http:
-        world = TortureWorld(stripe, telegram, http, folder, port, inherited | given | settings)
+    async with aiohttp.ClientSession(timeout=CONTROL_TIMEOUT) as http:
+        world = StormWorld(stripe, telegram, http, folder, port, inherited | own | settings)
         world.approval_above = int(above) if above else None
         try:
             await world.start()

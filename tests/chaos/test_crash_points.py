@@ -1,6 +1,6 @@
-"""Kvit dies before and after each of its calls, and while its vendors fail: whatever happens, every invariant holds.
+"""Crashes before and after each call, and while vendors fail: every invariant holds afterwards.
 
-`KVIT_TORTURE=full` tries every call of every story; `KVIT_SEED=N` plays the random runs of that seed again.
+`KVIT_STORM=full` crashes at every call of every scenario; `KVIT_SEED=N` repeats the random runs of that seed.
 """
 
 from __future__ import annotations
@@ -10,37 +10,38 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.stories import PAID, STORIES, Story
-from tests.chaos.storm_judge import (
+from tests.chaos.crash_runs import (
     FULL,
     METHODS,
-    ON_PAY,
-    Trouble,
-    die_anywhere,
-    play_by_chance,
+    PAY_METHODS,
+    Disruption,
+    assert_invariants_hold,
+    crash_at_any_call,
+    play_random_runs,
+    random_disruption,
     run,
-    survives,
-    together,
 )
+from tests.chaos.scenarios import PAID, SCENARIOS, Scenario
 
-PLACES = 6
+SAMPLES = 6
 PAIRS = 400 if FULL else 40
 
 
 @pytest.mark.timeout(3600 if FULL else 120)
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
-async def test_a_death_at_any_call_leaves_every_invariant_whole(story: Story, tmp_path: Path) -> None:
-    await die_anywhere(tmp_path, story, places=PLACES)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+async def test_crash_at_any_call_breaks_no_invariant(scenario: Scenario, tmp_path: Path) -> None:
+    await crash_at_any_call(tmp_path, scenario, samples=SAMPLES)
 
 
 @pytest.mark.timeout(3600 if FULL else 120)
-async def test_two_troubles_at_once_leave_a_request_as_whole_as_none(tmp_path: Path) -> None:
-    _, calls, _ = await run(tmp_path / "clean", PAID, Trouble())
-    chance = random.Random(len(STORIES))
-    await survives(tmp_path, [(PAID, together(chance, len(calls), ON_PAY, 2)) for _ in range(PAIRS)])
+async def test_two_disruptions_of_a_payment_break_no_invariant(tmp_path: Path) -> None:
+    _, calls, _ = await run(tmp_path / "undisturbed", PAID, Disruption())
+    rng = random.Random(len(SCENARIOS))
+    pairs = [random_disruption(rng, len(calls), PAY_METHODS, 2) for _ in range(PAIRS)]
+    await assert_invariants_hold(tmp_path, [(PAID, pair) for pair in pairs])
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600 if FULL else 120)
-async def test_chance_finds_no_way_to_break_an_invariant(tmp_path: Path) -> None:
-    await play_by_chance(tmp_path, STORIES, METHODS, runs=200 if FULL else 4)
+async def test_random_disruptions_break_no_invariant(tmp_path: Path) -> None:
+    await play_random_runs(tmp_path, SCENARIOS, METHODS, runs=200 if FULL else 4)

@@ -1,4 +1,4 @@
-"""Every boundary meets every fault by name: once it is healed, every invariant holds and the story has its end."""
+"""Every boundary with every fault: after it is removed, every invariant holds and the scenario has come to its end."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.crash_world import mortal
+from tests.chaos.crash_world import crash_world
+from tests.chaos.fault_boundaries import BOUNDARIES, TEN_MINUTES, Boundary
 from tests.chaos.fault_kinds import (
-    TOO_LATE,
+    LINK_EXPIRED_IN_FLIGHT,
     TWO_HOURS,
     Fault,
-    asked_again,
-    back,
-    busy,
+    clock_set_back,
+    commit_outcome_unknown,
     crash,
+    database_busy,
     disk_full,
-    doubled,
-    held_back,
-    outrun_look,
-    overtaken,
-    passes,
-    play,
-    polled,
-    redelivered,
-    relayed,
-    unknown,
-    vendor,
+    event_before_response,
+    events_held_back,
+    late_command,
+    payment_during_retrieve,
+    play_with_fault,
+    poll_fault,
+    request_sent_twice,
+    time_passes,
+    update_redelivered,
+    vendor_fault,
+    webhook_fault,
 )
-from tests.chaos.fault_places import LATE, PLACES, Place
 from tests.chaos.fault_state_cells import STATES
-from tests.chaos.stop_points import Moment
-from tests.chaos.stories import PAID
+from tests.chaos.scenarios import PAID
+from tests.chaos.stop_points import StopPoint
 from tests.invariants.checker import violations
 from tests.support.sample import sampled
 
@@ -51,139 +51,139 @@ FAULTS = (
     "clock-back",
 )
 
-ANYWHERE = Place("connect")
+AT_START = Boundary("get_me")
 CALLS = ("create", "confirm", "retrieve", "cancel", "capture", "refund", "send", "edit")
-STRIPE = CALLS[:6]
+STRIPE_CALLS = CALLS[:6]
 Cells = dict[tuple[str, str], Fault | str]
-UNKNOWABLE = {
-    "send": (TOO_LATE,),
-    "confirm": ("says aging at",),  # the link is taken to be as old as the request for it
-    "cancel": ("the attempts of", "was lapsed at"),  # the attempt lapsed while the wish was on its way
+EXCUSED = {
+    "send": (LINK_EXPIRED_IN_FLIGHT,),
+    "confirm": ("shows ending at",),  # the link counts as old as its request
+    "cancel": ("the attempts of", "was expired at"),  # the attempt expired while the cancel was under way
 }
-"""What becomes false or true while a request is on its way for ten minutes, and is judged as of its arrival."""
+"""What becomes false or true while a request is under way for ten minutes, and is judged as of its arrival."""
 
 
-def cells_of_a_call(boundary: str) -> Cells:
-    """What can happen to a request that a vendor gets from us."""
-    place = PLACES[boundary]
-    found: dict[str, Fault | str] = {
-        "crash-before": crash(place, "before"),
-        "crash-after": crash(place, "after"),
-        "timeout-though-it-happened": vendor(place, "timeout", "after"),
-        "timeout-and-it-did-not": vendor(place, "timeout", "before"),
-        "429": vendor(place, "429", "before"),
-        "5xx": vendor(place, "500", "after" if boundary in STRIPE else "before"),
-        "duplicate": doubled(place),
-        "reordered": outrun_look(place) if boundary == "retrieve" else overtaken(place),
-        "ten-minutes-late": passes(place.before, LATE, excuses=UNKNOWABLE.get(boundary, ())),
-        "database-busy": busy(place.after),
-        "disk-full": disk_full(place.after),
-        "clock-forward": passes(place.after, TWO_HOURS, excuses=(TOO_LATE,)),
-        "clock-back": back(place.after),
+def call_cells(name: str) -> Cells:
+    """The faults of a request to a vendor."""
+    boundary = BOUNDARIES[name]
+    cells: dict[str, Fault | str] = {
+        "crash-before": crash(boundary, "before"),
+        "crash-after": crash(boundary, "after"),
+        "timeout-though-it-happened": vendor_fault(boundary, "timeout", "after"),
+        "timeout-and-it-did-not": vendor_fault(boundary, "timeout", "before"),
+        "429": vendor_fault(boundary, "429", "before"),
+        "5xx": vendor_fault(boundary, "500", "after" if name in STRIPE_CALLS else "before"),
+        "duplicate": request_sent_twice(boundary),
+        "reordered": payment_during_retrieve(boundary) if name == "retrieve" else event_before_response(boundary),
+        "ten-minutes-late": time_passes(boundary.before, TEN_MINUTES, excuses=EXCUSED.get(name, ())),
+        "database-busy": database_busy(boundary.after),
+        "disk-full": disk_full(boundary.after),
+        "clock-forward": time_passes(boundary.after, TWO_HOURS, excuses=(LINK_EXPIRED_IN_FLIGHT,)),
+        "clock-back": clock_set_back(boundary.after),
     }
-    if boundary in {"send", "edit"}:
-        found["reordered"] = "a chat has one lane: the next message leaves when the one before was answered"
-    if boundary == "send":
-        found["duplicate"] = "a message has no key: two requests are two messages, which only a timeout may bring about"
-    return {(boundary, fault): cell for fault, cell in found.items()}
+    if name in {"send", "edit"}:
+        cells["reordered"] = "messages of a chat are sent one at a time, each after the response to the one before"
+    if name == "send":
+        cells["duplicate"] = (
+            "a message has no idempotency key: two requests are two messages, which only a timeout may cause"
+        )
+    return {(name, fault): cell for fault, cell in cells.items()}
 
 
-def cells_of_intake() -> Cells:
-    """What can happen to that which comes in, until it is kept."""
-    update, event = PLACES["update"], PLACES["event"]
-    down = "No updates from Telegram"
+def intake_cells() -> Cells:
+    """The faults of updates and events until they are stored."""
+    update, event = BOUNDARIES["update"], BOUNDARIES["event"]
+    outage = "No updates from Telegram"
     return {
         ("update", "crash-before"): crash(update, "before"),
         ("update", "crash-after"): crash(update, "after"),
-        ("update", "timeout-though-it-happened"): polled("drop", "after", down),
-        ("update", "timeout-and-it-did-not"): polled("drop", "before", down),
-        ("update", "429"): polled("429", "before", "poll less often"),
-        ("update", "5xx"): polled("500", "before", down),
-        ("update", "duplicate"): redelivered(),
-        ("update", "reordered"): "Telegram hands updates out by their rising numbers, the next after the last is kept",
-        ("update", "ten-minutes-late"): asked_again(None, LATE),
-        ("update", "database-busy"): busy(update.before),
+        ("update", "timeout-though-it-happened"): poll_fault("drop", "after", outage),
+        ("update", "timeout-and-it-did-not"): poll_fault("drop", "before", outage),
+        ("update", "429"): poll_fault("429", "before", "poll less often"),
+        ("update", "5xx"): poll_fault("500", "before", outage),
+        ("update", "duplicate"): update_redelivered(),
+        ("update", "reordered"): "Telegram delivers updates in ascending order, the next one after the last is stored",
+        ("update", "ten-minutes-late"): late_command(None, TEN_MINUTES),
+        ("update", "database-busy"): database_busy(update.before),
         ("update", "disk-full"): disk_full(update.before),
-        ("update", "clock-forward"): asked_again(update.before, TWO_HOURS),
-        ("update", "clock-back"): back(update.before),
+        ("update", "clock-forward"): late_command(update.before, TWO_HOURS),
+        ("update", "clock-back"): clock_set_back(update.before),
         ("event", "crash-before"): crash(event, "before"),
         ("event", "crash-after"): crash(event, "after"),
-        ("event", "timeout-though-it-happened"): relayed("after"),
-        ("event", "timeout-and-it-did-not"): relayed("before"),
-        ("event", "429"): relayed("429"),
-        ("event", "5xx"): relayed("502"),
-        ("event", "duplicate"): relayed("twice"),
-        ("event", "reordered"): relayed("reversed"),
-        ("event", "ten-minutes-late"): held_back(),
-        ("event", "database-busy"): busy(event.before),
+        ("event", "timeout-though-it-happened"): webhook_fault("after"),
+        ("event", "timeout-and-it-did-not"): webhook_fault("before"),
+        ("event", "429"): webhook_fault("429"),
+        ("event", "5xx"): webhook_fault("502"),
+        ("event", "duplicate"): webhook_fault("twice"),
+        ("event", "reordered"): webhook_fault("reversed"),
+        ("event", "ten-minutes-late"): events_held_back(),
+        ("event", "database-busy"): database_busy(event.before),
         ("event", "disk-full"): disk_full(event.before),
-        ("event", "clock-forward"): passes(event.before, TWO_HOURS),
-        ("event", "clock-back"): back(event.before),
+        ("event", "clock-forward"): time_passes(event.before, TWO_HOURS),
+        ("event", "clock-back"): clock_set_back(event.before),
     }
 
 
-def cells_within() -> Cells:
-    """What can happen to that which is kept, and to a commit."""
-    kept, commit, put = PLACES["kept"], PLACES["commit"], Moment(1, "after", "commit mail")
-    no_wire = "no vendor is asked here: it is between this process and its own file"
+def queue_cells() -> Cells:
+    """The faults of stored jobs and of commits."""
+    job, commit, after_insert = BOUNDARIES["job"], BOUNDARIES["commit"], StopPoint(1, "after", "commit jobs")
+    no_vendor = "no vendor is called here: it is between this process and its own file"
     return {
-        ("kept", "crash-before"): crash(kept, "before"),
-        ("kept", "crash-after"): crash(kept, "after"),
-        ("kept", "timeout-though-it-happened"): unknown(kept, "after"),
-        ("kept", "timeout-and-it-did-not"): unknown(kept, "before"),
-        ("kept", "429"): no_wire,
-        ("kept", "5xx"): no_wire,
-        ("kept", "duplicate"): "a mail is one row under a unique key; two who hold it are the boundary `lease`",
-        ("kept", "reordered"): "a lane is strict: nothing is handed out before what came earlier",
-        ("kept", "ten-minutes-late"): asked_again(kept.before, LATE),
-        ("kept", "database-busy"): busy(put),
-        ("kept", "disk-full"): disk_full(put),
-        ("kept", "clock-forward"): asked_again(kept.after, TWO_HOURS),
-        ("kept", "clock-back"): back(kept.before),
+        ("job", "crash-before"): crash(job, "before"),
+        ("job", "crash-after"): crash(job, "after"),
+        ("job", "timeout-though-it-happened"): commit_outcome_unknown(job, "after"),
+        ("job", "timeout-and-it-did-not"): commit_outcome_unknown(job, "before"),
+        ("job", "429"): no_vendor,
+        ("job", "5xx"): no_vendor,
+        ("job", "duplicate"): "a job is one row with a unique key; two workers with one job are the boundary `lease`",
+        ("job", "reordered"): "jobs with the same ordering key run one at a time, in order of creation",
+        ("job", "ten-minutes-late"): late_command(job.before, TEN_MINUTES),
+        ("job", "database-busy"): database_busy(after_insert),
+        ("job", "disk-full"): disk_full(after_insert),
+        ("job", "clock-forward"): late_command(job.after, TWO_HOURS),
+        ("job", "clock-back"): clock_set_back(job.before),
         ("commit", "crash-before"): crash(commit, "before"),
         ("commit", "crash-after"): crash(commit, "after"),
-        ("commit", "timeout-though-it-happened"): unknown(commit, "after"),
-        ("commit", "timeout-and-it-did-not"): unknown(commit, "before"),
-        ("commit", "429"): no_wire,
-        ("commit", "5xx"): no_wire,
-        ("commit", "duplicate"): "whoever commits again does so since he does not know: that is the timeout",
-        ("commit", "reordered"): "writers take turns, and the file has one lock",
-        ("commit", "ten-minutes-late"): passes(commit.before, LATE),
-        ("commit", "database-busy"): busy(kept.after),
-        ("commit", "disk-full"): disk_full(kept.after),
-        ("commit", "clock-forward"): passes(commit.after, TWO_HOURS),
-        ("commit", "clock-back"): back(commit.before),
+        ("commit", "timeout-though-it-happened"): commit_outcome_unknown(commit, "after"),
+        ("commit", "timeout-and-it-did-not"): commit_outcome_unknown(commit, "before"),
+        ("commit", "429"): no_vendor,
+        ("commit", "5xx"): no_vendor,
+        ("commit", "duplicate"): "a commit is repeated only when its outcome is unknown: that is the timeout",
+        ("commit", "reordered"): "writes run one at a time, and the file has one lock",
+        ("commit", "ten-minutes-late"): time_passes(commit.before, TEN_MINUTES),
+        ("commit", "database-busy"): database_busy(job.after),
+        ("commit", "disk-full"): disk_full(job.after),
+        ("commit", "clock-forward"): time_passes(commit.after, TWO_HOURS),
+        ("commit", "clock-back"): clock_set_back(commit.before),
     }
 
 
-CELLS: Cells = {key: cell for call in CALLS for key, cell in cells_of_a_call(call).items()}
-CELLS |= cells_of_intake() | cells_within()
+CELLS: Cells = {key: cell for call in CALLS for key, cell in call_cells(call).items()}
+CELLS |= intake_cells() | queue_cells()
 CELLS |= {(boundary, fault): cell for boundary, cells in STATES.items() for fault, cell in cells.items()}
-BOUNDARIES = ("update", "event", "kept", *CALLS, "commit", *STATES)
+BOUNDARY_NAMES = ("update", "event", "job", *CALLS, "commit", *STATES)
 TESTED = {f"{boundary}-{fault}": key for key in CELLS for boundary, fault in [key] if not isinstance(CELLS[key], str)}
 
 
 @pytest.mark.parametrize("key", sampled(TESTED, every=8))
-async def test_whatever_fails_wherever_everything_holds_in_the_end(key: tuple[str, str], tmp_path: Path) -> None:
-    cell = CELLS[key]
-    assert isinstance(cell, Fault)
-    await play(tmp_path, PLACES.get(key[0], ANYWHERE), cell)
+async def test_fault_at_boundary_breaks_no_invariant(key: tuple[str, str], tmp_path: Path) -> None:
+    fault = CELLS[key]
+    assert isinstance(fault, Fault)
+    await play_with_fault(tmp_path, BOUNDARIES.get(key[0], AT_START), fault)
 
 
-async def test_a_request_that_was_begun_before_a_death_goes_on_however_late_and_is_not_asked_for(
-    tmp_path: Path,
-) -> None:
-    async with mortal(tmp_path, ends=(PLACES["create"].after,)) as world:
+async def test_request_started_before_crash_continues_without_confirmation(tmp_path: Path) -> None:
+    async with crash_world(tmp_path, crash_at=(BOUNDARIES["create"].after,)) as world:
         world.say(PAID.command)
-        await world.fate.died.wait()
-        await world.die()
-        world.advance(LATE)
+        await world.process.crashed.wait()
+        await world.crash()
+        world.advance(TEN_MINUTES)
         await world.begin()
-        await world.quiet()
+        await world.wait_until_quiet()
         assert (world.sent("This command arrived late"), len(world.sent("The link expired"))) == ([], 1)
         assert violations(world.evidence()) == []
 
 
-def test_each_pair_of_boundary_and_fault_is_a_test_or_has_its_reason() -> None:
-    assert set(CELLS) == {(boundary, fault) for boundary in BOUNDARIES for fault in FAULTS}
+def test_each_pair_of_boundary_and_fault_is_tested_or_has_a_reason() -> None:
+    assert set(CELLS) == {(boundary, fault) for boundary in BOUNDARY_NAMES for fault in FAULTS}
     assert all(len(reason.split()) > 5 for reason in CELLS.values() if isinstance(reason, str))

@@ -1,4 +1,4 @@
-"""Each safety net alone: the others are switched off, and the end still arrives, told once."""
+"""Each recovery path alone: with the others switched off the payment is still found, and announced once."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from tests.support.refund_steps import texts
 from tests.support.world import OWNER, World, free_port, opened
 
 NEVER = "86400"
-"""Seconds between two sweeps, the most that can be set: within a test no sweep comes by itself."""
+"""Seconds between two reconciliations, the most that can be set: none runs during a test."""
 
 HALF_AN_HOUR = 1800
 PAID = "✅ Paid:"
 
 
 @asynccontextmanager
-async def left_with(
-    clock: FakeClock, folder: Path, *, delivers: bool = False, lists: bool = False, **more: Any
+async def open_request(
+    clock: FakeClock, folder: Path, *, webhooks_work: bool = False, list_works: bool = False, **settings: Any
 ) -> AsyncIterator[World]:
-    """A request whose link can be paid, in a world that is never swept; webhooks and the list only if it is said."""
-    async with opened(clock, folder, **({"reconcile_seconds": NEVER} | more)) as world:
-        if not delivers:
+    """A request with an open link and without reconciliation; webhooks and the list work only if set."""
+    async with opened(clock, folder, **({"reconcile_seconds": NEVER} | settings)) as world:
+        if not webhooks_work:
             await webhooks(world, "lose")
-        if not lists:
+        if not list_works:
             world.stripe.options.missing_permissions = ("events.read",)
         world.say("/pay 149,50 Coffee")
         await world.card("Waiting for payment")
@@ -43,8 +43,8 @@ async def left_with(
         yield world
 
 
-async def told_once(world: World) -> None:
-    """The payment is told as paid, and stays told once for hours."""
+async def wait_until_announced_once(world: World) -> None:
+    """The payment is announced, and still only once hours later."""
     await in_time(world, lambda: any(PAID in line for line in texts(world)))
     for _ in range(4):
         await pass_time(world, HALF_AN_HOUR)
@@ -52,68 +52,62 @@ async def told_once(world: World) -> None:
     assert (payment(world)["status"], money(world)) == ("succeeded", (1, 1))
 
 
-async def looked(world: World) -> int:
-    """How often Stripe was asked for the intent."""
+async def count_retrieves(world: World) -> int:
+    """How often the intent was retrieved."""
     return len(calls(world, "retrieve"))
 
 
-async def test_webhooks_alone_tell_without_list_and_without_sweep(clock: FakeClock, tmp_path: Path) -> None:
-    async with left_with(clock, tmp_path, delivers=True) as world:
+async def test_webhook_alone_finds_payment(clock: FakeClock, tmp_path: Path) -> None:
+    async with open_request(clock, tmp_path, webhooks_work=True) as world:
         await world.decide("approve")
         await world.card(PAID)
         assert any(one.status == 200 for one in world.stripe.store.deliveries)
-        await told_once(world)
+        await wait_until_announced_once(world)
 
 
-async def test_without_any_net_nothing_is_told_so_that_the_others_are_really_off(
-    clock: FakeClock, tmp_path: Path
-) -> None:
-    async with left_with(clock, tmp_path) as world:
+async def test_without_any_recovery_path_nothing_is_announced(clock: FakeClock, tmp_path: Path) -> None:
+    async with open_request(clock, tmp_path) as world:
         await world.decide("approve")
         await pass_time(world, 60)
         assert payment(world)["status"] == "open"
         assert not any(PAID in line for line in texts(world))
 
 
-async def test_the_list_of_events_alone_tells_after_a_start(clock: FakeClock, tmp_path: Path) -> None:
-    async with left_with(clock, tmp_path) as world:
+async def test_list_of_events_alone_finds_payment_after_start(clock: FakeClock, tmp_path: Path) -> None:
+    async with open_request(clock, tmp_path) as world:
         await world.decide("approve")
         await rest(world)
         await world.stop()
         world.advance(60)
-        before = await looked(world)
+        retrieves = await count_retrieves(world)
         world.stripe.options.missing_permissions = ()
         await world.begin()
         await world.card(PAID)
-        assert await looked(world) > before
+        assert await count_retrieves(world) > retrieves
         assert rows(world, "SELECT count(*) AS n FROM jobs WHERE queue = 'events'")[0]["n"] > 0
-        await told_once(world)
+        await wait_until_announced_once(world)
 
 
-@pytest.mark.parametrize("refused", ["no right to read", "broken"])
-async def test_the_sweep_alone_tells_without_webhooks_and_without_the_list(
-    clock: FakeClock, tmp_path: Path, refused: str
-) -> None:
-    async with left_with(clock, tmp_path, reconcile_seconds="60") as world:
-        if refused == "broken":
+@pytest.mark.parametrize("list_fault", ["no permission", "broken"])
+async def test_reconciler_alone_finds_payment(clock: FakeClock, tmp_path: Path, list_fault: str) -> None:
+    async with open_request(clock, tmp_path, reconcile_seconds="60") as world:
+        if list_fault == "broken":
             world.stripe.options.missing_permissions = ()
-            order = {"method": "GET /v1/events", "how": "500", "times": 1000}
-            await world.control("stripe", "faults", order)
+            fault = {"method": "GET /v1/events", "how": "500", "times": 1000}
+            await world.control("stripe", "faults", fault)
         await world.decide("approve")
         await pass_time(world, 61)
-        await told_once(world)
+        await wait_until_announced_once(world)
         assert rows(world, "SELECT count(*) AS n FROM jobs WHERE queue = 'events'")[0]["n"] == 0
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_the_belts_alone_bring_a_link_though_every_first_call_breaks(
-    clock: FakeClock, tmp_path: Path, when: str
-) -> None:
+async def test_worker_alone_sends_link_after_failed_first_call(clock: FakeClock, tmp_path: Path, when: str) -> None:
     async with opened(clock, tmp_path, reconcile_seconds=NEVER) as world:
         await webhooks(world, "lose")
         world.stripe.options.missing_permissions = ("events.read",)
-        order = {"method": "sendMessage", "how": "drop", "when": when}
-        await world.control("telegram", "faults", order)
+        fault = {"method": "sendMessage", "how": "drop", "when": when}
+        await world.control("telegram", "faults", fault)
         world.say("/pay 149,50 Coffee")
         await in_time(world, lambda: rows(world, "SELECT 1 FROM payment_messages WHERE message_id IS NOT NULL"))
         await rest(world)
@@ -122,8 +116,8 @@ async def test_the_belts_alone_bring_a_link_though_every_first_call_breaks(
         assert rows(world, "SELECT count(*) AS n FROM jobs WHERE state = 'pending'")[0]["n"] == 0
 
 
-async def test_the_lease_alone_brings_back_what_a_stopped_worker_held(clock: FakeClock, tmp_path: Path) -> None:
-    async with left_with(clock, tmp_path) as world:
+async def test_expired_lease_alone_recovers_claimed_job(clock: FakeClock, tmp_path: Path) -> None:
+    async with open_request(clock, tmp_path) as world:
         await world.decide("approve")
         raw = json.dumps(event(world, "payment_intent.succeeded")).encode()
         async with book(world) as db:
@@ -135,26 +129,26 @@ async def test_the_lease_alone_brings_back_what_a_stopped_worker_held(clock: Fak
         assert not any(PAID in line for line in texts(world))
         world.advance(11)
         await world.card(PAID)
-        await told_once(world)
+        await wait_until_announced_once(world)
 
 
-async def test_a_tap_alone_finds_out_that_the_customer_has_paid(clock: FakeClock, tmp_path: Path) -> None:
-    async with left_with(clock, tmp_path) as world:
-        card = await world.card("Waiting for payment")
+async def test_button_press_alone_finds_payment(clock: FakeClock, tmp_path: Path) -> None:
+    async with open_request(clock, tmp_path) as world:
+        message = await world.card("Waiting for payment")
         await world.decide("approve")
-        world.tap(card, "Cancel")
+        world.tap(message, "Cancel")
         await world.card(PAID)
         assert [request.status for request in calls(world, "cancel")] == [400]
-        await told_once(world)
+        await wait_until_announced_once(world)
 
 
-async def test_a_look_at_the_page_alone_finds_out_that_the_customer_has_paid(clock: FakeClock, tmp_path: Path) -> None:
+async def test_pay_page_alone_finds_payment(clock: FakeClock, tmp_path: Path) -> None:
     port = free_port()
-    async with left_with(clock, tmp_path, port=port, public_url=f"http://127.0.0.1:{port}") as world:
+    async with open_request(clock, tmp_path, port=port, public_url=f"http://127.0.0.1:{port}") as world:
         await world.decide("approve")
         assert await state(world) != "paid"
-        async with world.http.post(page_of(world), headers=PHONE, allow_redirects=False) as answer:
-            assert answer.status == 303
+        async with world.http.post(page_of(world), headers=PHONE, allow_redirects=False) as response:
+            assert response.status == 303
         await world.card(PAID, chat=OWNER)
-        await told_once(world)
+        await wait_until_announced_once(world)
         assert await state(world) == "paid"

@@ -1,6 +1,6 @@
-"""Kvit dies before and after each call by which money goes back, is taken or let go: each happens as often as wanted.
+"""Crashes before and after each call that refunds, captures or releases: each happens exactly as often as requested.
 
-`KVIT_TORTURE=full` tries every call of every story; `KVIT_SEED=N` plays the random runs of that seed again.
+`KVIT_STORM=full` crashes at every call of every scenario; `KVIT_SEED=N` repeats the random runs of that seed.
 """
 
 from __future__ import annotations
@@ -10,32 +10,41 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.refund_stories import MONEY_OUT, REFUNDED
-from tests.chaos.stories import Story
-from tests.chaos.storm_judge import FULL, OUT, Trouble, die_anywhere, play_by_chance, run, survives, together
+from tests.chaos.crash_runs import (
+    FULL,
+    REFUND_METHODS,
+    Disruption,
+    assert_invariants_hold,
+    crash_at_any_call,
+    play_random_runs,
+    random_disruption,
+    run,
+)
+from tests.chaos.refund_scenarios import REFUND_SCENARIOS, REFUNDED
+from tests.chaos.scenarios import Scenario
 from tests.support.sample import sampled
 
-PLACES = 2
+SAMPLES = 2
 PAIRS = 400 if FULL else 8
-BEFORE = 10
-"""So many calls before the first to Stripe's refunds the command for one is on its way."""
+CALLS_BEFORE_REFUND = 10
+"""So many calls before the refund is sent its command is being handled."""
 
 
 @pytest.mark.timeout(3600 if FULL else 120)
-@pytest.mark.parametrize("story", sampled({story.name: story for story in MONEY_OUT}, every=4))
-async def test_a_death_at_any_call_leaves_every_invariant_whole(story: Story, tmp_path: Path) -> None:
-    await die_anywhere(tmp_path, story, places=PLACES, late=True)
+@pytest.mark.parametrize("scenario", sampled({scenario.name: scenario for scenario in REFUND_SCENARIOS}, every=4))
+async def test_crash_at_any_late_call_breaks_no_invariant(scenario: Scenario, tmp_path: Path) -> None:
+    await crash_at_any_call(tmp_path, scenario, samples=SAMPLES, late=True)
 
 
 @pytest.mark.timeout(3600 if FULL else 120)
-async def test_two_troubles_at_once_leave_a_refund_as_whole_as_none(tmp_path: Path) -> None:
-    _, calls, _ = await run(tmp_path / "clean", REFUNDED, Trouble())
-    chance, first = random.Random(len(MONEY_OUT)), calls.index("refund") - BEFORE
-    pairs = [together(chance, len(calls), OUT, 2, first=first) for _ in range(PAIRS)]
-    await survives(tmp_path, [(REFUNDED, pair) for pair in pairs])
+async def test_two_disruptions_of_a_refund_break_no_invariant(tmp_path: Path) -> None:
+    _, calls, _ = await run(tmp_path / "undisturbed", REFUNDED, Disruption())
+    rng, first = random.Random(len(REFUND_SCENARIOS)), calls.index("refund") - CALLS_BEFORE_REFUND
+    pairs = [random_disruption(rng, len(calls), REFUND_METHODS, 2, first=first) for _ in range(PAIRS)]
+    await assert_invariants_hold(tmp_path, [(REFUNDED, pair) for pair in pairs])
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600 if FULL else 120)
-async def test_chance_finds_no_way_to_break_an_invariant(tmp_path: Path) -> None:
-    await play_by_chance(tmp_path, MONEY_OUT, OUT, runs=200 if FULL else 4)
+async def test_random_disruptions_break_no_invariant(tmp_path: Path) -> None:
+    await play_random_runs(tmp_path, REFUND_SCENARIOS, REFUND_METHODS, runs=200 if FULL else 4)

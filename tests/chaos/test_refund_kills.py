@@ -1,16 +1,15 @@
-"""Killed before and after each of Stripe's calls by which money goes back or is taken: once each, and told once."""
+"""Kills before and after each call to Stripe that refunds or captures: executed once, announced once."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.chaos.process_killer import Lives, lives
-from tests.chaos.test_kills import Story, each_of
+from tests.chaos.process_killer import RestartedService, restarted_service
+from tests.chaos.test_kills import Scenario, play_each_kill
 from tests.support.world import OWNER
 
 pytestmark = [
@@ -19,92 +18,93 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
-NEWS = ("payment_intent.succeeded", "payment_intent.amount_capturable_updated", "refund.created")
-"""So that each event is news, and a clean run always makes the same calls."""
+EVENTS = ("payment_intent.succeeded", "payment_intent.amount_capturable_updated", "refund.created")
+"""Only events that change something, so that every undisturbed run makes the same calls."""
 
 
-async def asked(living: Lives, command: str, shown: str) -> str:
-    """The owner asks, the customer does his part; the reference on the card."""
-    world = living.world
+async def request_and_pay(service: RestartedService, command: str, headline: str) -> str:
+    """The owner requests a payment, the customer pays or reserves; returns the reference."""
+    world = service.world
     world.telegram.send(OWNER, OWNER, command)
     await world.approve(await world.message("Waiting for payment"))
-    card = await world.message(f"{shown} · TEST")
-    await world.message(f"{shown}:")
-    return str(re.findall(r"(?m)^#(\w+)$", card["text"])[0])
+    message = await world.message(f"{headline} · TEST")
+    await world.message(f"{headline}:")
+    return str(re.findall(r"(?m)^#(\w+)$", message["text"])[0])
 
 
-async def refunded(living: Lives) -> None:
-    """A part of what came is given back."""
-    world, ref = living.world, await asked(living, "/pay 149,50 Coffee", "Paid")
-    world.telegram.send(OWNER, OWNER, f"/refund {ref} 40")
+async def refund_part(service: RestartedService) -> None:
+    """The owner refunds a part."""
+    world, reference = service.world, await request_and_pay(service, "/pay 149,50 Coffee", "Paid")
+    world.telegram.send(OWNER, OWNER, f"/refund {reference} 40")
     world.tap(await world.message("Refund DKK"), "Refund")
     await world.message("Partly refunded · TEST")
     await world.message("↩️ Refunded:")
 
 
-async def captured(living: Lives) -> None:
-    """What the customer reserved is taken."""
-    world, ref = living.world, await asked(living, "/hold 149,50 Bicycle", "Reserved")
-    world.telegram.send(OWNER, OWNER, f"/capture {ref}")
+async def capture_hold(service: RestartedService) -> None:
+    """The owner captures the reserved amount."""
+    world, reference = service.world, await request_and_pay(service, "/hold 149,50 Bicycle", "Reserved")
+    world.telegram.send(OWNER, OWNER, f"/capture {reference}")
     world.tap(await world.message("Charge DKK"), "Charge")
     await world.message("Paid · TEST")
     await world.message("✅ Paid:")
 
 
-async def killed(folder: Path, story: Story, kill: str) -> Lives:
-    """The story with a death at that call."""
-    async with lives(folder, kill=kill, events=NEWS) as living:
-        await story(living)
-        await living.died()
-    return living
+async def play_with_kill(folder: Path, scenario: Scenario, kill: str) -> RestartedService:
+    """Plays the scenario with a kill at that call."""
+    async with restarted_service(folder, kill=kill, events=EVENTS) as service:
+        await scenario(service)
+        await service.wait_until_restarted()
+    return service
 
 
-def notices(living: Lives, words: str) -> int:
-    """How often it was told."""
-    return len([entry for entry in living.world.sent(words) if entry.params["text"].startswith(words)])
+def count_notifications(service: RestartedService, prefix: str) -> int:
+    """How many notifications begin so."""
+    return len([entry for entry in service.world.sent(prefix) if entry.params["text"].startswith(prefix)])
 
 
-async def recorded(folder: Path, story: Story) -> list[str]:
-    """The calls of a clean run."""
-    async with lives(folder, events=NEWS) as living:
-        await story(living)
-    return living.calls
+async def undisturbed_calls(folder: Path, scenario: Scenario) -> list[str]:
+    """The calls of a run without kills."""
+    async with restarted_service(folder, events=EVENTS) as service:
+        await scenario(service)
+    return service.calls
 
 
-async def test_a_kill_at_any_call_to_stripe_of_a_refund_refunds_once(tmp_path: Path) -> None:
-    calls = await recorded(tmp_path / "clean", refunded)
-    mine = [call for call in calls if call.startswith("gateway.refund:")]
-    assert mine == ["gateway.refund:1"]
+async def test_kill_at_refund_call_refunds_once(tmp_path: Path) -> None:
+    calls = await undisturbed_calls(tmp_path / "undisturbed", refund_part)
+    kill_points = [call for call in calls if call.startswith("gateway.refund:")]
+    assert kill_points == ["gateway.refund:1"]
 
-    async def one(folder: Path, kill: str) -> None:
-        living = await killed(folder, refunded, kill)
-        ledger = living.world.stripe.store
+    async def play_one(folder: Path, kill: str) -> None:
+        service = await play_with_kill(folder, refund_part, kill)
+        ledger = service.world.stripe.store
         [refund] = ledger.refunds.values()
         assert (refund["amount"], refund["status"]) == (4000, "succeeded")
         requests = [r for r in ledger.requests if r.method == "POST" and r.path == "/v1/refunds"]
         assert len({request.idempotency_key for request in requests}) == 1
-        assert living.world.rows("SELECT status, stripe_id FROM refunds") == [("succeeded", refund["id"])]
-        assert living.world.rows("SELECT amount_received, amount_refunded, amount_refund_pending FROM payments") == [
+        assert service.world.rows("SELECT status, stripe_id FROM refunds") == [("succeeded", refund["id"])]
+        assert service.world.rows("SELECT amount_received, amount_refunded, amount_refund_pending FROM payments") == [
             (14950, 4000, 0)
         ]
-        assert notices(living, "↩️ Refunded:") == 1
+        assert count_notifications(service, "↩️ Refunded:") == 1
 
-    await each_of(tmp_path, mine, one)
+    await play_each_kill(tmp_path, kill_points, play_one)
 
 
-async def test_a_kill_at_any_call_to_stripe_of_a_capture_takes_it_once(tmp_path: Path) -> None:
-    calls = await recorded(tmp_path / "clean", captured)
-    mine = [call for call in calls if call.startswith("gateway.capture:")]
-    assert mine == ["gateway.capture:1"]
+async def test_kill_at_capture_call_captures_once(tmp_path: Path) -> None:
+    calls = await undisturbed_calls(tmp_path / "undisturbed", capture_hold)
+    kill_points = [call for call in calls if call.startswith("gateway.capture:")]
+    assert kill_points == ["gateway.capture:1"]
 
-    async def one(folder: Path, kill: str) -> None:
-        living = await killed(folder, captured, kill)
-        ledger = living.world.stripe.store
+    async def play_one(folder: Path, kill: str) -> None:
+        service = await play_with_kill(folder, capture_hold, kill)
+        ledger = service.world.stripe.store
         [intent] = ledger.intents.values()
         assert (intent["status"], intent["amount_received"]) == ("succeeded", 14950)
         made = [r for r in ledger.requests if r.path.endswith("/capture") and r.status == 200 and not r.replayed]
         assert len(made) == 1
-        assert living.world.rows("SELECT status, amount_received FROM payments") == [("succeeded", 14950)]
-        assert Counter({"✅": notices(living, "✅ Paid:"), "🔒": notices(living, "🔒 Reserved:")}) == {"✅": 1, "🔒": 1}
+        assert service.world.rows("SELECT status, amount_received FROM payments") == [("succeeded", 14950)]
+        assert count_notifications(service, "✅ Paid:") == 1
+        assert count_notifications(service, "🔒 Reserved:") == 1
 
-    await each_of(tmp_path, mine, one)
+    await play_each_kill(tmp_path, kill_points, play_one)

@@ -1,6 +1,6 @@
-"""The real process in a market, killed, starved and lied to by chance: every invariant holds once it is quiet.
+"""Storms of random faults around the real process: every invariant holds once it is quiet.
 
-This is the short form; `scripts/torture.py` goes on for as long as one likes (docs/reliability.md).
+This is the short form; `scripts/storm.py` runs for as long as wanted (docs/reliability.md).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("only Linux lets one program set the limits of another", allow_module_level=True)
 
-from tests.chaos.storm import CLIMATES, Climate, play, wrong
-from tests.chaos.storm_rounds import Order, played
-from tests.chaos.storm_world import PortTaken, TortureWorld, torture_world
+from tests.chaos.storm import PROFILES, FaultProfile, play_round, unexcused_violations
+from tests.chaos.storm_rounds import RoundSpec, run_round
+from tests.chaos.storm_world import PortTaken, StormWorld, storm_world
 from tests.support.people import GROUP, MERCHANT
 from tests.support.world import PATIENCE, Json
 
@@ -27,128 +27,132 @@ pytestmark = pytest.mark.timeout(300)
 
 PAYMENTS = 8
 PACE = 0.06
-SEEDS = {"massacre": 5, "everything": 6}
-"""One of each: a change is to be judged by itself, not by luck."""
+SEEDS = {"kills": 5, "everything": 6}
+"""Fixed seeds, so that a test result depends on the change under test and not on luck."""
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[TortureWorld]:
-    async with torture_world(tmp_path) as around:
-        yield around
+async def world(tmp_path: Path) -> AsyncIterator[StormWorld]:
+    async with storm_world(tmp_path) as opened:
+        yield opened
 
 
-async def stormy(folder: Path, climate: Climate) -> None:
-    seed = SEEDS[climate.name]
-    where, pages = folder / climate.name, climate.name == "everything"
-    report = await play(where, seed, payments=PAYMENTS, climate=climate, pace=PACE, pages=pages)
-    assert (report.violations, report.unrest) == ([], []), f"seed {seed}, {climate.name}: {report}"
-    assert report.kills, "nothing befell it"
+async def play_one(folder: Path, profile: FaultProfile) -> None:
+    seed = SEEDS[profile.name]
+    dump, pages = folder / profile.name, profile.name == "everything"
+    report = await play_round(dump, seed, payments=PAYMENTS, profile=profile, pace=PACE, pages=pages)
+    assert (report.violations, report.unfinished) == ([], []), f"seed {seed}, {profile.name}: {report}"
+    assert report.kills, "nothing was killed"
     assert report.payments == PAYMENTS
 
 
 @pytest.mark.long
-async def test_a_market_in_a_storm_leaves_every_invariant_whole(tmp_path: Path) -> None:
-    await asyncio.gather(*(stormy(tmp_path, climate) for climate in CLIMATES if climate.name in SEEDS))
+async def test_storm_breaks_no_invariant(tmp_path: Path) -> None:
+    await asyncio.gather(*(play_one(tmp_path, profile) for profile in PROFILES if profile.name in SEEDS))
 
 
-async def test_on_a_full_disk_nothing_is_acknowledged_and_it_goes_on_by_itself(world: TortureWorld) -> None:
-    await asked(world, "/pay 149,50 Coffee")
+async def test_full_disk_acknowledges_nothing_and_recovers(world: StormWorld) -> None:
+    await request_payment(world, "/pay 149,50 Coffee")
     async with world.full_disk():
         await world.control("stripe", f"intents/{intent(world)['id']}/approve", {})
         world.telegram.send(GROUP, MERCHANT, "/pay 312,07 Cake")
-        await refused_with_503(world)
-        assert await alive(world)
+        await wait_for_503(world)
+        assert await is_healthy(world)
         assert await not_ready(world) == ["database"]
-        assert posted(world, "✅ Paid:") == posted(world, "312.07") == 0
-    await went_on(world)
+        assert count_messages(world, "✅ Paid:") == count_messages(world, "312.07") == 0
+    await assert_recovered(world)
     assert await not_ready(world) == []
 
 
 @pytest.mark.long
-async def test_while_another_program_holds_the_file_nothing_is_acknowledged_either(world: TortureWorld) -> None:
-    await asked(world, "/pay 149,50 Coffee")
-    async with world.locked():
+async def test_locked_database_acknowledges_nothing_and_recovers(world: StormWorld) -> None:
+    await request_payment(world, "/pay 149,50 Coffee")
+    async with world.locked_database():
         await world.control("stripe", f"intents/{intent(world)['id']}/approve", {})
         world.telegram.send(GROUP, MERCHANT, "/pay 312,07 Cake")
-        await world.telegram.wait_until(lambda _: statuses(world), timeout=PATIENCE)
-        assert statuses(world) == [None]
-        assert await alive(world)
-        assert posted(world, "✅ Paid:") == posted(world, "312.07") == 0
-    await went_on(world)
+        await world.telegram.wait_until(lambda _: event_statuses(world), timeout=PATIENCE)
+        assert event_statuses(world) == [None]
+        assert await is_healthy(world)
+        assert count_messages(world, "✅ Paid:") == count_messages(world, "312.07") == 0
+    await assert_recovered(world)
 
 
 @pytest.mark.long
-def test_a_round_without_an_end_is_ended_told_and_kept(tmp_path: Path) -> None:
-    report = played(Order(PAYMENTS, PACE, pages=False, kept=tmp_path, limit=0.1, telling=0.7), seed=5)
+def test_hanging_round_is_killed_reported_and_kept(tmp_path: Path) -> None:
+    report = run_round(
+        RoundSpec(PAYMENTS, PACE, pages=False, keep_folder=tmp_path, limit=0.1, dump_seconds=0.7), seed=5
+    )
     assert report.hung
-    assert report.wrong
-    where = (tmp_path / "5" / "harness").read_text()
-    assert "torture_rounds.py" in where, where
+    assert report.problems
+    dump = (tmp_path / "5" / "harness").read_text()
+    assert "storm_rounds.py" in dump, dump
     assert json.loads((tmp_path / "5" / "report.json").read_text())["hung"]
 
 
 @pytest.mark.long
-async def test_nobody_is_given_the_port_while_the_process_is_dead(world: TortureWorld) -> None:
+async def test_port_stays_reserved_while_process_is_down(world: StormWorld) -> None:
     for _ in range(2):
-        await world.end_life()
-        with socket.socket() as another, pytest.raises(OSError, match="in use"):
-            another.bind(("127.0.0.1", world.port))
+        await world.terminate()
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", world.port))
         await world.begin()
 
 
 @pytest.mark.long
-async def test_a_port_that_was_taken_all_the_same_is_told_as_that(world: TortureWorld) -> None:
-    await world.end_life()
+async def test_taken_port_is_reported(world: StormWorld) -> None:
+    await world.terminate()
     with socket.create_server(("127.0.0.1", world.port)), pytest.raises(PortTaken):
         await world.begin()
     await world.begin()
 
 
-async def asked(world: TortureWorld, text: str) -> None:
-    """A request whose link stands in the chat."""
+async def request_payment(world: StormWorld, text: str) -> None:
+    """A request whose link is in the chat."""
     world.telegram.send(GROUP, MERCHANT, text)
-    await world.telegram.wait_until(lambda _: posted(world, "Waiting for payment"), timeout=PATIENCE)
+    await world.telegram.wait_until(lambda _: count_messages(world, "Waiting for payment"), timeout=PATIENCE)
 
 
-async def refused_with_503(world: TortureWorld) -> None:
-    """Stripe was told to come again, and nothing else."""
-    await world.telegram.wait_until(lambda _: statuses(world), timeout=PATIENCE)
-    assert set(statuses(world)) == {503}
+async def wait_for_503(world: StormWorld) -> None:
+    """Stripe gets 503 and nothing else."""
+    await world.telegram.wait_until(lambda _: event_statuses(world), timeout=PATIENCE)
+    assert set(event_statuses(world)) == {503}
 
 
-def statuses(world: TortureWorld) -> list[int | None]:
-    """What each delivery of the news of the payment was answered with; None where nobody answered in time."""
+def event_statuses(world: StormWorld) -> list[int | None]:
+    """The response to each delivery of the event of the payment; None where there was none in time."""
     [paid] = (key for key, event in world.stripe.store.events.items() if event["type"] == "payment_intent.succeeded")
     return [delivery.status for delivery in world.stripe.store.deliveries if delivery.event == paid]
 
 
-async def alive(world: TortureWorld) -> bool:
-    async with world.http.get(f"http://127.0.0.1:{world.port}/healthz") as answer:
-        return answer.status == 200
+async def is_healthy(world: StormWorld) -> bool:
+    async with world.http.get(f"http://127.0.0.1:{world.port}/healthz") as response:
+        return response.status == 200
 
 
-async def not_ready(world: TortureWorld) -> list[str]:
-    async with world.http.get(f"http://127.0.0.1:{world.port}/readyz") as answer:
-        said = await answer.json()
-        assert answer.status == (503 if said["not_ready"] else 200)
-        return list(said["not_ready"])
+async def not_ready(world: StormWorld) -> list[str]:
+    async with world.http.get(f"http://127.0.0.1:{world.port}/readyz") as response:
+        body = await response.json()
+        assert response.status == (503 if body["not_ready"] else 200)
+        return list(body["not_ready"])
 
 
-async def went_on(world: TortureWorld) -> None:
-    """The same life has caught up with everything: told as paid, asked for, and every invariant whole."""
-    await world.telegram.wait_until(lambda _: posted(world, "✅ Paid:") and posted(world, "312.07"), timeout=PATIENCE)
-    assert await world.quiet() == []
-    assert wrong(world) == []
+async def assert_recovered(world: StormWorld) -> None:
+    """The same process has caught up: paid is announced, the request is made, every invariant holds."""
+    await world.telegram.wait_until(
+        lambda _: count_messages(world, "✅ Paid:") and count_messages(world, "312.07"), timeout=PATIENCE
+    )
+    assert await world.wait_until_quiet() == []
+    assert unexcused_violations(world) == []
     assert world.kills == 0
 
 
-def intent(world: TortureWorld) -> Json:
+def intent(world: StormWorld) -> Json:
     return list(world.stripe.store.intents.values())[-1]
 
 
-def posted(world: TortureWorld, words: str) -> int:
-    """How many messages of the bot say so now."""
+def count_messages(world: StormWorld, text: str) -> int:
+    """How many messages of the bot contain the text now."""
     chat = world.telegram.state.chats[GROUP]
     return sum(
-        words in chat.messages[number].get("text", "") for number in chat.bot_message_ids if number in chat.messages
+        text in chat.messages[number].get("text", "") for number in chat.bot_message_ids if number in chat.messages
     )

@@ -1,4 +1,4 @@
-"""The three witnesses of a run, put together by payment."""
+"""The evidence of a run, grouped by payment."""
 
 from __future__ import annotations
 
@@ -9,150 +9,152 @@ from functools import cached_property
 
 from bot.sandbox.fake_stripe import ObjectStore
 from bot.sandbox.fake_telegram import TranscriptEntry
-from tests.invariants import database_rows, stripe_ledger
-from tests.invariants import transcript as checker_chat
-from tests.invariants.database_rows import Book, Row
-from tests.invariants.stripe_ledger import Move, Turn
-from tests.invariants.transcript import Act, Claim, Said
+from tests.invariants import database_rows, stripe_ledger, transcript
+from tests.invariants.database_rows import DatabaseRows, Row
+from tests.invariants.stripe_ledger import PaymentChange, StatusChange
+from tests.invariants.transcript import BotMessage, Statement, UserAction
 
-MOST_ATTEMPTS = 8
+MAX_ATTEMPTS = 8
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is read: nothing but this. `owners` are those of the settings, `deaths` when the process died.
+    """All that the checker reads.
 
-    `approval_above` is the amount, in minor units, above which the settings want two people for a refund.
+    `database` is the file's path, `owners` the owners in the settings, `crashes` when the process crashed.
+    `approval_above` is the amount, in minor units, above which the settings require two approvals of a refund.
     """
 
     ledger: ObjectStore
     transcript: Sequence[TranscriptEntry]
     database: str
     owners: frozenset[int]
-    deaths: tuple[datetime, ...] = ()
+    crashes: tuple[datetime, ...] = ()
     approval_above: int | None = None
 
 
 @dataclass(frozen=True)
-class Case:
-    """One payment: its row, its intents at Stripe and what came to hold of them, what was said and done about it."""
+class PaymentCase:
+    """One payment: its rows, its intents and their changes at Stripe, the statements and user actions about it."""
 
     row: Row
     attempts: list[Row]
-    history: list[Row]
-    card: Row
+    audit_entries: list[Row]
+    message_row: Row
     intents: list[str]
-    turns: list[Turn]
+    changes: list[PaymentChange]
     refunds: list[Row]
-    moves: list[Move]
-    disputes: list[Move]
-    claims: list[Claim]
-    acts: list[Act]
-    answers: list[Act]
+    refund_changes: list[StatusChange]
+    dispute_changes: list[StatusChange]
+    statements: list[Statement]
+    actions: list[UserAction]
+    confirmations: list[UserAction]
 
     @property
     def name(self) -> str:
         return f"#{self.row['reference']}"
 
-    def said(self, kind: str, *states: str) -> list[Claim]:
-        """The claims of one kind, of these states only if there are any."""
-        return [c for c in self.claims if c.kind == kind and (not states or c.state in states)]
+    def statements_of(self, kind: str, *states: str) -> list[Statement]:
+        """The statements of one kind; with `states` only those of these states."""
+        return [each for each in self.statements if each.kind == kind and (not states or each.state in states)]
 
-    def may_end(self, at: datetime) -> bool:
-        """Whether by then somebody wanted the request ended, its time was over, or its attempts were used."""
-        wanted = any(act.data.startswith("c:") or act.text.startswith("/cancel") for act in self.acts if act.at < at)
-        used = len([turn for turn in self.turns if turn.state == "open"]) >= MOST_ATTEMPTS
-        return wanted or used or at >= database_rows.time(self.row["expires_at"]) or bool(self.taps("release", at))
+    def may_be_canceled(self, at: datetime) -> bool:
+        """Whether by then a user ended the request, it had expired, or its attempts were used up."""
+        ended = any(_is_cancellation(action) for action in self.actions if action.at < at)
+        exhausted = len([change for change in self.changes if change.state == "open"]) >= MAX_ATTEMPTS
+        expired = at >= database_rows.to_datetime(self.row["expires_at"])
+        return ended or exhausted or expired or bool(self.confirmed("release", at))
 
-    def taps(self, what: str, by: datetime) -> list[Act]:
-        """Who had said by then that a hold is to be taken or let go: each has tapped a message that says so."""
-        return [act for act in self.answers if act.at < by and act.text == what]
+    def confirmed(self, what: str, by: datetime) -> list[UserAction]:
+        """The button presses that confirmed by then to `capture` or `release` a hold."""
+        return [action for action in self.confirmations if action.at < by and action.text == what]
+
+    def cancellations(self, by: datetime) -> list[UserAction]:
+        """The commands and button presses that ended the request by then."""
+        return [action for action in self.actions if _is_cancellation(action) and action.at < by]
 
     @property
-    def outcomes(self) -> list[tuple[str, int]]:
-        """What became of refunds and is to be told: at Stripe, or in the book for those that did not get there."""
-        ours = [(row["status"], row["amount"]) for row in self.refunds if row["status"] in {"rejected", "expired"}]
-        return [(move.state, move.amount) for move in self.moves] + ours
+    def refund_outcomes(self) -> list[tuple[str, int]]:
+        """Status and amount of all that is announced about refunds; those not sent have their status from our rows."""
+        unsent = [(row["status"], row["amount"]) for row in self.refunds if row["status"] in {"rejected", "expired"}]
+        return [(change.status, change.amount) for change in self.refund_changes] + unsent
 
-    def began_by(self, number: int) -> str:
-        """Where an attempt was begun, as far as the book knows: in the chat, or on the page."""
+    def origin_of(self, number: int) -> str:
+        """Where an attempt was started according to the database: `chat` or `page`."""
         return next((str(row["origin"]) for row in self.attempts if row["number"] == number), "chat")
 
     def first(self, state: str) -> datetime | None:
-        """When a state came to hold."""
-        return next((turn.at for turn in self.turns if turn.state == state), None)
+        """When the payment first had this state."""
+        return next((change.at for change in self.changes if change.state == state), None)
 
 
-class File:
-    """All that the three witnesses say, put together by payment."""
+class CaseFile:
+    """The evidence, parsed and grouped by payment."""
 
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
         self.ledger = evidence.ledger
-        self.book: Book = database_rows.read(evidence.database)
-        self.said: list[Said] = checker_chat.said(evidence.transcript)
-        self.acts: list[Act] = checker_chat.acts(evidence.transcript)
-        self.toasts = checker_chat.toasts(evidence.transcript)
-        self.claims = list(checker_chat.claims(self.said, self.acts))
+        self.rows: DatabaseRows = database_rows.read(evidence.database)
+        self.messages: list[BotMessage] = transcript.bot_messages(evidence.transcript)
+        self.actions: list[UserAction] = transcript.user_actions(evidence.transcript)
+        self.callback_answers = transcript.callback_answers(evidence.transcript)
+        self.statements = list(transcript.statements(self.messages, self.actions))
 
     @cached_property
-    def cases(self) -> list[Case]:
-        """Every payment in the book."""
-        return [self._case(row) for row in self.book.payments]
+    def cases(self) -> list[PaymentCase]:
+        """One case for each payment in the database."""
+        return [self._case(row) for row in self.rows.payments]
 
     @cached_property
-    def set_aside(self) -> list[Row]:
-        """The mails that wait for a human."""
-        return [mail for mail in self.book.mail if mail["state"] == "dead"]
+    def dead_jobs(self) -> list[Row]:
+        """The dead-lettered jobs."""
+        return [job for job in self.rows.jobs if job["state"] == "dead"]
 
-    def is_given_up(self, key: str) -> bool:
-        """Whether the mail with a key that begins so was set aside, and the owner has a word about it."""
-        return any(mail["key"].startswith(key) and self.is_told(mail) for mail in self.set_aside)
+    def is_given_up(self, key_prefix: str) -> bool:
+        """Whether a job with this prefix of its key is dead-lettered and an owner was notified."""
+        return any(job["key"].startswith(key_prefix) and self.is_reported(job) for job in self.dead_jobs)
 
-    def is_told(self, mail: Row) -> bool:
-        """Whether the owner has a word about a mail that was set aside; one is enough for all versions of a card."""
-        told = [s.text for s in self.said if s.chat in self.evidence.owners and "could not finish" in s.text]
-        same = [
-            row["id"] for row in self.set_aside if row["payload"] == mail["payload"] and row["kind"] == mail["kind"]
-        ]
-        return any(f"See job {number} (" in text for text in told for number in same)
+    def is_reported(self, job: Row) -> bool:
+        """Whether an owner was notified of a dead-lettered job; one notification covers all versions of a message."""
+        alerts = [m.text for m in self.messages if m.chat in self.evidence.owners and "could not finish" in m.text]
+        same = [row["id"] for row in self.dead_jobs if row["payload"] == job["payload"] and row["kind"] == job["kind"]]
+        return any(f"See job {number} (" in text for text in alerts for number in same)
 
-    def _case(self, row: Row) -> Case:
-        intents = stripe_ledger.intents_of(self.ledger, row["id"])
-        turns = [turn for intent in intents for turn in stripe_ledger.turns(self.ledger, intent)]
-        claims = [claim for claim in self.claims if claim.ref == row["reference"]]
-        acts = [act for act in self.acts if _is_about(act, row)]
-        attempts, history = self.book.attempts_of(row["id"]), self.book.history_of(row["id"])
-        moves = [move for intent in intents for move in stripe_ledger.refund_moves(self.ledger, intent)]
-        contests = [move for intent in intents for move in stripe_ledger.dispute_moves(self.ledger, intent)]
-        refunds, answers = self.book.refunds_of(row["id"]), list(self._answers(claims))
-        return Case(
-            row,
-            attempts,
-            history,
-            self.book.card_of(row["id"]),
-            intents,
-            turns,
-            refunds,
-            moves,
-            contests,
-            claims,
-            acts,
-            answers,
+    def _case(self, row: Row) -> PaymentCase:
+        ledger, intents = self.ledger, stripe_ledger.intents_of(self.ledger, row["id"])
+        statements = [each for each in self.statements if each.reference == row["reference"]]
+        return PaymentCase(
+            row=row,
+            attempts=self.rows.attempts_of(row["id"]),
+            audit_entries=self.rows.audit_entries_of(row["id"]),
+            message_row=self.rows.payment_message_of(row["id"]),
+            intents=intents,
+            changes=[change for intent in intents for change in stripe_ledger.payment_changes(ledger, intent)],
+            refunds=self.rows.refunds_of(row["id"]),
+            refund_changes=[change for intent in intents for change in stripe_ledger.refund_changes(ledger, intent)],
+            dispute_changes=[change for intent in intents for change in stripe_ledger.dispute_changes(ledger, intent)],
+            statements=statements,
+            actions=[action for action in self.actions if _is_about(action, row)],
+            confirmations=list(self._confirmations(statements)),
         )
 
-    def _answers(self, claims: Sequence[Claim]) -> Iterator[Act]:
-        """The taps that said yes to taking a hold or to letting it go, with `text` which of both."""
-        for claim in claims:
-            if claim.kind != "question":
+    def _confirmations(self, statements: Sequence[Statement]) -> Iterator[UserAction]:
+        """The presses of the first button of a hold's prompt, with `text` set to capture or release."""
+        for statement in statements:
+            if statement.kind != "prompt":
                 continue
-            what = "capture" if claim.said.text.startswith("Charge ") else "release"
-            yes = str(claim.said.buttons[0].get("callback_data"))
-            yield from (replace(act, text=what) for act in self.acts if act.data == yes)
+            what = "capture" if statement.message.text.startswith("Charge ") else "release"
+            data = str(statement.message.buttons[0].get("callback_data"))
+            yield from (replace(action, text=what) for action in self.actions if action.data == data)
 
 
-def _is_about(act: Act, row: Row) -> bool:
-    """Whether somebody acted on this payment: a button of its card, a command that names it or replies to it."""
-    if act.data:
-        return act.data[1:] == f":{row['id']}"
-    return row["reference"] in act.text.upper() or (act.text.strip() == "/cancel" and act.chat == row["chat_id"])
+def _is_cancellation(action: UserAction) -> bool:
+    return action.data.startswith("c:") or action.text.startswith("/cancel")
+
+
+def _is_about(action: UserAction, row: Row) -> bool:
+    """Whether it is a button of the payment's message, or a command that names or replies to the payment."""
+    if action.data:
+        return action.data[1:] == f":{row['id']}"
+    named = row["reference"] in action.text.upper()
+    return named or (action.text.strip() == "/cancel" and action.chat == row["chat_id"])

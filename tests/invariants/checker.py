@@ -1,33 +1,33 @@
-"""Judges a run by its three witnesses alone: Stripe's ledger, the chat's transcript and the database, once it is quiet.
+"""Judges a run, once it is quiet, by three sources alone: Stripe's ledger, the chat's transcript and the database.
 
-Each message is judged at its own time. What is allowed all the same is said here, and nothing else is:
+Each message is judged as of its own time. These deviations are allowed, and no others:
 
-- a message whose answer was cut off on the way, or went unread (the transcript says so), may be there once more;
-- each death of the process may leave one message in each chat there once more, for whatever answer died with it;
-- a card whose posting was given up, which the owner was told, may be missing or show what it showed last;
-- news of a failed or lapsed attempt may be left out where somebody went on within two sweeps of it.
+- a message whose response was lost or not read (the transcript says so) may be there once more;
+- each crash of the process may leave one message in each chat there once more, for the response lost with it;
+- a payment message that was given up and reported to the owner may be missing or show an old state;
+- the notification of a failed or expired attempt may be left out where the payment went on within two reconciliations.
 """
 
 from __future__ import annotations
 
 from tests.invariants import authority, drained, money, notifications, payment_messages, refunds
-from tests.invariants.case_file import Evidence, File
+from tests.invariants.case_file import CaseFile, Evidence
 
 __all__ = ["Evidence", "given_up", "repeats", "violations"]
 
 
 def violations(evidence: Evidence) -> list[str]:
-    """What does not hold, in plain words, each with the number of its invariant; nothing if all is well."""
-    file = File(evidence)
-    judges = (money, payment_messages, notifications, drained, refunds, authority)
-    return [line for judge in judges for line in judge.judge(file)]
+    """All violations, each as `INVARIANT: text`; empty if every invariant holds."""
+    case_file = CaseFile(evidence)
+    modules = (money, payment_messages, notifications, drained, refunds, authority)
+    return [line for module in modules for line in module.check(case_file)]
 
 
 def given_up(evidence: Evidence) -> list[str]:
-    """What was set aside for a human, by box and kind."""
-    return [f"{mail['queue']} ({mail['kind']}): {mail['reason']}" for mail in File(evidence).set_aside]
+    """The dead-lettered jobs: queue, kind and reason."""
+    return [f"{job['queue']} ({job['kind']}): {job['reason']}" for job in CaseFile(evidence).dead_jobs]
 
 
 def repeats(evidence: Evidence) -> int:
-    """How many messages stand there once more than they should, allowed or not."""
-    return sum(repeat.extra for repeat in notifications.repeated(File(evidence)))
+    """How many messages were sent once too often, allowed or not."""
+    return sum(repeat.extra for repeat in notifications.repeated(CaseFile(evidence)))

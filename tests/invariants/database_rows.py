@@ -1,4 +1,4 @@
-"""What the database says, read with nothing but sqlite3."""
+"""The rows of the database, read with nothing but sqlite3."""
 
 from __future__ import annotations
 
@@ -25,55 +25,56 @@ TABLES = (
 
 
 @dataclass(frozen=True)
-class Book:
-    """The rows of each table, in the order in which they were written."""
+class DatabaseRows:
+    """The rows of each table, in order of insertion."""
 
     payments: list[Row]
     attempts: list[Row]
-    cards: list[Row]
-    mail: list[Row]
+    payment_messages: list[Row]
+    jobs: list[Row]
     shops: list[Row]
     members: list[Row]
-    chats: list[Row]
+    shop_chats: list[Row]
     owners: list[Row]
-    history: list[Row]
+    audit_log: list[Row]
     refunds: list[Row]
 
-    def chats_of(self, shop_id: int, owners: frozenset[int]) -> set[int]:
-        """Where a shop's payments may be spoken of: its chats, and the private chats of its people."""
-        tied = {row["chat_id"] for row in self.chats if row["shop_id"] == shop_id}
-        people = {row["user_id"] for row in self.members if row["shop_id"] == shop_id}
-        return tied | people | owners | {row["user_id"] for row in self.owners}
+    def chats_of_shop(self, shop_id: int, owners: frozenset[int]) -> set[int]:
+        """The chats that may mention a shop's payments: its chats, and the private chats of its members and owners."""
+        linked = {row["chat_id"] for row in self.shop_chats if row["shop_id"] == shop_id}
+        members = {row["user_id"] for row in self.members if row["shop_id"] == shop_id}
+        return linked | members | owners | {row["user_id"] for row in self.owners}
 
-    def currency_of(self, shop_id: int) -> str:
-        """The currency of whoever names none."""
+    def currency_of_shop(self, shop_id: int) -> str:
+        """The currency of an amount that is written without one."""
         return next(str(row["currency"]) for row in self.shops if row["id"] == shop_id)
 
     def attempts_of(self, payment_id: str) -> list[Row]:
         """The attempts of a payment, by number."""
-        mine = [row for row in self.attempts if row["payment_id"] == payment_id]
-        return sorted(mine, key=lambda row: int(row["number"]))
+        found = [row for row in self.attempts if row["payment_id"] == payment_id]
+        return sorted(found, key=lambda row: int(row["number"]))
 
-    def history_of(self, payment_id: str) -> list[Row]:
-        """What was done to a payment, oldest first."""
-        return [row for row in self.history if row["payment_id"] == payment_id]
+    def audit_entries_of(self, payment_id: str) -> list[Row]:
+        """The audit entries of a payment, oldest first."""
+        return [row for row in self.audit_log if row["payment_id"] == payment_id]
 
     def refunds_of(self, payment_id: str) -> list[Row]:
-        """The refunds of a payment, drafts too, in the order in which they were written."""
+        """The refunds of a payment, drafts included, in order of insertion."""
         return [row for row in self.refunds if row["payment_id"] == payment_id]
 
-    def card_of(self, payment_id: str) -> Row:
-        """Where the payment's card of record is."""
-        return next(row for row in self.cards if row["payment_id"] == payment_id)
+    def payment_message_of(self, payment_id: str) -> Row:
+        """The row of the payment message."""
+        return next(row for row in self.payment_messages if row["payment_id"] == payment_id)
 
 
-def read(path: str) -> Book:
-    """Everything that is written there now."""
+def read(path: str) -> DatabaseRows:
+    """Reads all rows as they are now."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
         db.row_factory = sqlite3.Row
-        return Book(*([dict(row) for row in db.execute(f"SELECT * FROM {name} ORDER BY rowid")] for name in TABLES))
+        tables = ([dict(row) for row in db.execute(f"SELECT * FROM {name} ORDER BY rowid")] for name in TABLES)
+        return DatabaseRows(*tables)
 
 
-def time(micros: int) -> datetime:
-    """The time that a column means."""
+def to_datetime(micros: int) -> datetime:
+    """The UTC time that a column holds in microseconds."""
     return EPOCH + timedelta(microseconds=micros)

@@ -1,4 +1,4 @@
-"""Bugs on purpose, put around Kvit's two doors: each does to the world what a careless hand could write some day."""
+"""Bugs planted around the gateway and the messenger, for the tests of the checker."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from storage.models.dispute import Dispute, FraudWarning
 from storage.models.payment import ChatTarget
 from storage.models.refund import StripeRefund
 
-STRANGERS = 70_099_099
-FAR = 10**6
+FOREIGN_CHAT = 70_099_099
+UNUSED_MESSAGE_ID = 10**6
+NEVER = 10**6
+"""Seconds, longer than any test."""
 
 
-class OpenGateway:
-    """Stripe's door as it is; the bugs below change one thing each."""
+class GatewayWrapper:
+    """Passes every call to `inner`; each bug overrides one call."""
 
     def __init__(self, inner: PaymentGateway) -> None:
         self.inner = inner
@@ -68,8 +70,8 @@ class OpenGateway:
         return self.inner.list_events(cursor, since)
 
 
-class FreshKeys(OpenGateway):
-    """A new idempotency key for every try."""
+class NewKeyPerRequest(GatewayWrapper):
+    """Each retry of a create has a new idempotency key."""
 
     numbers = itertools.count()
 
@@ -77,112 +79,107 @@ class FreshKeys(OpenGateway):
         return await self.inner.create(params, key=f"{key}:{next(self.numbers)}")
 
 
-class OldAnswers(OpenGateway):
-    """The first answer about an intent is believed for ever, as one that Stripe replays would be."""
+class CachedIntents(GatewayWrapper):
+    """The first response about an intent is used for ever, as if a replayed response were current."""
 
-    known: dict[str, Intent]
+    cached: dict[str, Intent]
 
     def __init__(self, inner: PaymentGateway) -> None:
         super().__init__(inner)
-        self.known = {}
+        self.cached = {}
 
     async def retrieve(self, intent_id: str) -> Intent:
-        return self.known.setdefault(intent_id, await self.inner.retrieve(intent_id))
+        return self.cached.setdefault(intent_id, await self.inner.retrieve(intent_id))
 
 
-class ConfirmsTwice(OpenGateway):
-    """The link is confirmed once more while the customer may be about to use it."""
-
-    async def create(self, params: str, *, key: str) -> Intent:
-        made = await self.inner.create(params, key=key)
-        wanted = json.loads(params)
-        again = {name: wanted[name] for name in ("payment_method_data", "return_url")}
-        try:
-            return await self.inner.confirm(made.id, json.dumps(again), key=f"{key}:again")
-        except Exception:  # Stripe refuses it, as it should
-            return made
-
-
-class ConfirmsUnasked(OpenGateway):
-    """A fresh link by itself, whenever the one before failed."""
-
-    made: dict[str, str]
-
-    def __init__(self, inner: PaymentGateway) -> None:
-        super().__init__(inner)
-        self.made = {}
+class ConfirmsTwice(GatewayWrapper):
+    """A new intent is confirmed a second time while its link is open."""
 
     async def create(self, params: str, *, key: str) -> Intent:
         intent = await self.inner.create(params, key=key)
-        wanted = json.loads(params)
-        self.made[intent.id] = json.dumps({name: wanted[name] for name in ("payment_method_data", "return_url")})
+        try:
+            return await self.inner.confirm(intent.id, confirm_params(params), key=f"{key}:again")
+        except Exception:  # Stripe rejects it, as it should
+            return intent
+
+
+class ConfirmsUnasked(GatewayWrapper):
+    """A failed attempt is followed by another one without a request."""
+
+    params: dict[str, str]
+
+    def __init__(self, inner: PaymentGateway) -> None:
+        super().__init__(inner)
+        self.params = {}
+
+    async def create(self, params: str, *, key: str) -> Intent:
+        intent = await self.inner.create(params, key=key)
+        self.params[intent.id] = confirm_params(params)
         return intent
 
     async def retrieve(self, intent_id: str) -> Intent:
-        seen = await self.inner.retrieve(intent_id)
-        if seen.status is IntentStatus.REQUIRES_PAYMENT_METHOD:
-            return await self.inner.confirm(intent_id, self.made[intent_id], key=f"eager:{intent_id}")
-        return seen
+        intent = await self.inner.retrieve(intent_id)
+        if intent.status is IntentStatus.REQUIRES_PAYMENT_METHOD:
+            return await self.inner.confirm(intent_id, self.params[intent_id], key=f"unasked:{intent_id}")
+        return intent
 
 
-class CancelsUnasked(OpenGateway):
-    """Tidies up a link that nobody uses at once."""
+class CancelsUnasked(GatewayWrapper):
+    """A retrieve cancels the intent."""
 
     async def retrieve(self, intent_id: str) -> Intent:
-        return await self.inner.cancel(intent_id, key=f"tidy:{intent_id}")
+        return await self.inner.cancel(intent_id, key=f"unasked:{intent_id}")
 
 
-class ChangesItsWords(OpenGateway):
-    """The same key for every try, and other parameters."""
+class ChangesParams(GatewayWrapper):
+    """Each retry of a create has the same key and other parameters."""
 
     numbers = itertools.count()
 
     async def create(self, params: str, *, key: str) -> Intent:
-        anew = json.loads(params) | {"description": f"try {next(self.numbers)}"}
-        return await self.inner.create(json.dumps(anew), key=key)
+        changed = json.loads(params) | {"description": f"try {next(self.numbers)}"}
+        return await self.inner.create(json.dumps(changed), key=key)
 
 
-class Hasty(OpenGateway):
-    """Whoever opened the link is taken for one who has paid."""
+class OpenCountsAsPaid(GatewayWrapper):
+    """An intent that awaits the customer is reported as succeeded."""
 
     async def retrieve(self, intent_id: str) -> Intent:
-        seen = await self.inner.retrieve(intent_id)
-        if seen.status is IntentStatus.REQUIRES_ACTION:
-            return replace(seen, status=IntentStatus.SUCCEEDED, amount_received=seen.amount)
-        return seen
+        intent = await self.inner.retrieve(intent_id)
+        if intent.status is IntentStatus.REQUIRES_ACTION:
+            return replace(intent, status=IntentStatus.SUCCEEDED, amount_received=intent.amount)
+        return intent
 
 
-class OffByOne(OpenGateway):
-    """One øre more than was asked for, and the answer is bent so that nobody notices."""
+class OffByOne(GatewayWrapper):
+    """One øre more than requested is charged, and responses show one øre less, so that Kvit does not notice."""
 
     def create_params(self, request: IntentRequest) -> str:
         return self.inner.create_params(replace(request, amount=request.amount + 1))
 
     async def create(self, params: str, *, key: str) -> Intent:
-        return self._bent(await self.inner.create(params, key=key))
+        return self._reduced(await self.inner.create(params, key=key))
 
     async def retrieve(self, intent_id: str) -> Intent:
-        return self._bent(await self.inner.retrieve(intent_id))
+        return self._reduced(await self.inner.retrieve(intent_id))
 
-    def _bent(self, intent: Intent) -> Intent:
+    def _reduced(self, intent: Intent) -> Intent:
         return replace(intent, amount=intent.amount - 1, amount_received=max(0, intent.amount_received - 1))
 
 
-class Nameless(OpenGateway):
-    """The intent does not say which payment it is of."""
+class WrongMetadata(GatewayWrapper):
+    """The intent's metadata names another payment."""
 
     def create_params(self, request: IntentRequest) -> str:
         return self.inner.create_params(replace(request, payment_id="lost"))
 
     async def create(self, params: str, *, key: str) -> Intent:
-        return self._named(await self.inner.create(params, key=key), key)
-
-    def _named(self, intent: Intent, key: str) -> Intent:
+        intent = await self.inner.create(params, key=key)
         return replace(intent, metadata=intent.metadata | {"kvit_payment": key.split(":")[1]})
 
 
-class OpenMessenger:
-    """Telegram's door as it is; the bugs below change one thing each."""
+class MessengerWrapper:
+    """Passes every call to `inner`; each bug overrides one call."""
 
     def __init__(self, inner: Messenger) -> None:
         self.inner = inner
@@ -212,102 +209,106 @@ class OpenMessenger:
         await self.inner.answer_callback(callback_id, text, alert=alert)
 
 
-class TellsTwice(OpenMessenger):
-    """Every notice is sent once more, to be on the safe side."""
+class SendsNotificationsTwice(MessengerWrapper):
+    """Each notification is sent twice."""
 
     async def send(
         self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
     ) -> int:
-        if is_notice(message):
+        if is_notification(message):
             await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
         return await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
 
 
-class PostsAnew(OpenMessenger):
-    """A second card in the place of an edit."""
+class SendsInsteadOfEditing(MessengerWrapper):
+    """An edit sends another payment message."""
 
     async def edit(self, chat: ChatTarget, message_id: int | None, message: Message) -> None:
         await self.inner.send(chat, message)
 
 
-class LosesFailures(OpenMessenger):
-    """News of a failure is thrown away, and taken for sent."""
+class DropsFailures(MessengerWrapper):
+    """The notification of a failed attempt is dropped and reported as sent."""
 
     async def send(
         self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
     ) -> int:
-        if is_notice(message) and message.html.startswith("❌"):
-            return FAR
+        if is_notification(message) and message.html.startswith("❌"):
+            return UNUSED_MESSAGE_ID
         return await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
 
 
-class WrongChat(OpenMessenger):
-    """News go to somebody else."""
+class SendsToWrongChat(MessengerWrapper):
+    """Notifications are sent to a foreign chat."""
 
     async def send(
         self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
     ) -> int:
-        there = ChatTarget(STRANGERS) if is_notice(message) else chat
-        return await self.inner.send(there, message, reply_to=reply_to, silent=silent)
+        target = ChatTarget(FOREIGN_CHAT) if is_notification(message) else chat
+        return await self.inner.send(target, message, reply_to=reply_to, silent=silent)
 
 
-class OldCard(OpenMessenger):
-    """The card stays as it was when the money came."""
+class DropsPaidEdit(MessengerWrapper):
+    """The payment message is not edited when the payment succeeds."""
 
     async def edit(self, chat: ChatTarget, message_id: int | None, message: Message) -> None:
         if "Paid" not in message.html:
             await self.inner.edit(chat, message_id, message)
 
 
-class CallsPaidExpired(OpenMessenger):
-    """News of a link that lapsed come late, after the money."""
+class CallsPaidExpired(MessengerWrapper):
+    """The notification of an expired link is sent after the one that the payment succeeded."""
 
     async def send(
         self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
     ) -> int:
-        sent = await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
-        if is_notice(message) and message.html.startswith("✅"):
+        message_id = await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
+        if is_notification(message) and message.html.startswith("✅"):
             late = message.html.replace("✅ Paid:", "⌛") + ": the link expired before it was paid."
             await self.inner.send(chat, Message(late), reply_to=reply_to, silent=True)
-        return sent
+        return message_id
 
 
-class WrongWords(OpenMessenger):
-    """The card names another amount than Stripe was asked for."""
-
-    async def send(
-        self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
-    ) -> int:
-        return await self.inner.send(chat, self._bent(message), reply_to=reply_to, silent=silent)
-
-    def _bent(self, message: Message) -> Message:
-        return replace(message, html=message.html.replace("149.50", "149.05"))
-
-
-class Sulks(OpenMessenger):
-    """A notice that did not get out once is put off for ever."""
+class ShowsWrongAmount(MessengerWrapper):
+    """Messages show another amount than the intent has."""
 
     async def send(
         self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
     ) -> int:
-        if is_notice(message):
-            raise DeliveryError("not today", retry_after=FAR)
+        wrong = replace(message, html=message.html.replace("149.50", "149.05"))
+        return await self.inner.send(chat, wrong, reply_to=reply_to, silent=silent)
+
+
+class DelaysNotifications(MessengerWrapper):
+    """A notification is retried after a delay longer than the test."""
+
+    async def send(
+        self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
+    ) -> int:
+        if is_notification(message):
+            raise DeliveryError("not today", retry_after=NEVER)
         return await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
 
 
-class GivesUpSilently(OpenMessenger):
-    """A notice is refused for good, and the word to the owner about that goes nowhere."""
+class DropsAlerts(MessengerWrapper):
+    """A notification is rejected for good, and the alert to the owner about it is dropped."""
 
     async def send(
         self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
     ) -> int:
-        if is_notice(message):
+        if is_notification(message):
             raise DeliveryError("never", permanent=True)
         if "could not finish" in message.html:
-            return FAR
+            return UNUSED_MESSAGE_ID
         return await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
 
 
-def is_notice(message: Message) -> bool:
-    """Whether it tells something of a payment in one line."""
+def confirm_params(create_params: str) -> str:
+    """The parameters of a confirm that repeats the first attempt of a create."""
+    params = json.loads(create_params)
+    return json.dumps({name: params[name] for name in ("payment_method_data", "return_url")})
+
+
+def is_notification(message: Message) -> bool:
+    """Whether it is the notification of a payment event, in one line."""
     return message.html.startswith(("✅", "❌", "⌛", "🏁")) and "#" in message.html.partition("\n")[0]

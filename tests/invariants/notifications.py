@@ -1,4 +1,4 @@
-"""Invariants 9, 10, 11 and 13: what is told is true, told once, told all of it, and told to nobody else."""
+"""Invariants 9, 10, 11 and 13: notifications are complete, true, sent once, and sent to the right chat."""
 
 from __future__ import annotations
 
@@ -8,199 +8,202 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from bot.sandbox.fake_telegram.transcript import LOST
-from tests.invariants.case_file import Case, File
-from tests.invariants.stripe_ledger import Turn
-from tests.invariants.transcript import Claim, Said, amount, nonces
+from tests.invariants.case_file import CaseFile, PaymentCase
+from tests.invariants.stripe_ledger import PaymentChange
+from tests.invariants.transcript import BotMessage, Statement, first_amount, nonces
 
-HASTE = timedelta(seconds=121)
-"""Two sweeps: news of an attempt may come so late, and who went on before that needs none."""
+NOTIFY_WITHIN = timedelta(seconds=121)
+"""Two reconciliations. If the payment goes on within this time, the notification of an attempt may be left out."""
 
-LOUD = frozenset({"paid", "reserved", "failed", "expired", "canceled"})
-OVER = frozenset({"failed", "expired"})
-ASKED_IN_THE_CHAT = frozenset({"requested", "released", "rejected"})
-MONEY_OUT = frozenset({"news", "details", "draft", "question"})
+NOTIFIED_STATES = frozenset({"paid", "reserved", "failed", "expired", "canceled"})
+ENDED_ATTEMPT = frozenset({"failed", "expired"})
+REQUESTED_IN_CHAT = frozenset({"requested", "released", "rejected"})
+NOT_ABOUT_PAYMENT_STATE = frozenset({"refund_notification", "admin_details", "refund_draft", "prompt"})
 PAID_MEANWHILE = "The customer has already paid, so nothing was changed. To pay the money back, use /refund."
 
 
 class Repeat(NamedTuple):
-    """So many messages of one kind are there more than there is to say in a `chat`, sent from `first` to `last`."""
+    """`extra` more messages of one kind than there are reasons, in `chat`, sent from `first` to `last`.
+
+    `unconfirmed` of them had a response that was lost or not read.
+    """
 
     what: str
     extra: int
     first: datetime
     last: datetime
-    doubtful: int
+    unconfirmed: int
     chat: int
 
 
-def judge(file: File) -> Iterator[str]:
-    """What does not hold."""
-    yield from _told_elsewhere(file)
-    yield from _told_twice(file)
-    for case in file.cases:
-        yield from _not_told(file, case)
-        yield from _false(case)
-        yield from _false_toasts(file, case)
+def check(case_file: CaseFile) -> Iterator[str]:
+    """Yields violations."""
+    yield from _wrong_chats(case_file)
+    yield from _too_often(case_file)
+    for case in case_file.cases:
+        yield from _missing(case_file, case)
+        yield from _untrue(case)
+        yield from _untrue_callback_answers(case_file, case)
 
 
-def repeated(file: File) -> list[Repeat]:
-    """The cards, notices and answers that stand there more often than there is something to say."""
+def repeated(case_file: CaseFile) -> list[Repeat]:
+    """The payment messages, notifications and answers that were sent more often than there was a reason."""
     found: list[Repeat] = []
-    for case in file.cases:
-        groups: dict[str, list[Said]] = defaultdict(list)
-        for claim in case.claims:
-            if not claim.said.edit:
-                groups[_fact(claim)].append(claim.said)
-        for fact, sent in groups.items():
-            if (extra := len(sent) - _worth(case, fact)) > 0:
-                doubtful = sum(_unheard(sent, file.evidence.deaths))
-                last = sent[-1].at
-                found.append(Repeat(f"{case.name}, {fact}", extra, sent[0].at, last, doubtful, sent[0].chat))
+    for case in case_file.cases:
+        groups: dict[str, list[BotMessage]] = defaultdict(list)
+        for statement in case.statements:
+            if not statement.message.edit:
+                groups[_subject(statement)].append(statement.message)
+        for subject, sent in groups.items():
+            if (extra := len(sent) - _allowed_times(case, subject)) > 0:
+                unconfirmed = sum(_unconfirmed(sent, case_file.evidence.crashes))
+                first, last = sent[0], sent[-1]
+                found.append(Repeat(f"{case.name}, {subject}", extra, first.at, last.at, unconfirmed, first.chat))
     return found
 
 
-def _unheard(sent: Sequence[Said], deaths: Sequence[datetime]) -> Iterator[bool]:
-    """Of which whoever sent it cannot know that it arrived; a death before the next one explains a loss already."""
+def _unconfirmed(sent: Sequence[BotMessage], crashes: Sequence[datetime]) -> Iterator[bool]:
+    """For each message, whether its sender could not know that it arrived, apart from responses lost in a crash."""
     ends = [*(message.at for message in sent[1:]), datetime.max.replace(tzinfo=UTC)]
     for message, next_at in zip(sent, ends, strict=True):
-        died = message.fault == LOST and any(message.at <= death <= next_at for death in deaths)
-        yield message.doubtful and not died
+        lost_in_crash = message.fault == LOST and any(message.at <= crash <= next_at for crash in crashes)
+        yield message.outcome_unknown and not lost_in_crash
 
 
-def _fact(claim: Claim) -> str:
-    """What is said once: the card, the news of a state, or the answer to somebody's message."""
-    match claim.kind:
-        case "card":
-            return "card"
-        case "notice":
-            return _state(claim)
-        case "news":
-            return f"{claim.state} of {amount(claim.said.text)}"
-        case "draft" | "question" | "details":
-            return f"{claim.kind} {_buttons(claim.said)} in {claim.said.chat}, {claim.state}"
+def _subject(statement: Statement) -> str:
+    """What is sent once: the payment message, the notification of a state, or the answer to one message."""
+    message = statement.message
+    match statement.kind:
+        case "payment_message":
+            return "payment_message"
+        case "notification":
+            return _state(statement)
+        case "refund_notification":
+            return f"{statement.state} of {first_amount(message.text)}"
+        case "refund_draft" | "prompt" | "admin_details":
+            return f"{statement.kind} {_buttons(message)} in {message.chat}, {statement.state}"
         case _:
-            return f"answer to {claim.said.reply_to}"
+            return f"answer to {message.reply_to}"
 
 
-def _worth(case: Case, fact: str) -> int:
-    """How often something may be said: once, but for the end of each attempt, each refund, and each who is asked."""
-    if fact.startswith("draft "):
-        return max([int(row["approvals_needed"]) for row in case.refunds if f"y:{row['id']}" in fact], default=1)
-    if fact.startswith(("refund_", "capture_rejected")):
-        return max(1, sum(fact == f"refund_{state} of {_currency(case, minor)}" for state, minor in case.outcomes))
-    return max(1, sum(turn.state == fact for turn in case.turns)) if fact in OVER else 1
+def _allowed_times(case: PaymentCase, subject: str) -> int:
+    """Once, but once for each ended attempt, each refund, and each approver of a refund."""
+    if subject.startswith("refund_draft "):
+        return max([int(row["approvals_needed"]) for row in case.refunds if f"y:{row['id']}" in subject], default=1)
+    if subject.startswith(("refund_", "capture_rejected")):
+        currency = case.row["currency"]
+        subjects = [f"refund_{status} of {(amount, currency)}" for status, amount in case.refund_outcomes]
+        return max(1, subjects.count(subject))
+    return max(1, sum(change.state == subject for change in case.changes)) if subject in ENDED_ATTEMPT else 1
 
 
-def _currency(case: Case, minor: int) -> tuple[int, str]:
-    return minor, case.row["currency"]
-
-
-def _buttons(message: Said) -> str:
+def _buttons(message: BotMessage) -> str:
     return " ".join(str(button.get("callback_data", "")) for button in message.buttons)
 
 
-def _told_twice(file: File) -> Iterator[str]:
-    for case in file.cases:
-        posted = {claim.said.message_id for claim in case.said("card")}
-        if not case.card["is_deleted"] and len(posted) > case.card["send_attempts"]:
-            yield f"10: {case.name} has {len(posted)} cards, and {case.card['send_attempts']} are counted"
-    deaths = Counter[int]()
-    for repeat in repeated(file):
-        unexplained = repeat.extra - repeat.doubtful
-        deaths[repeat.chat] += max(0, unexplained)
-        if unexplained > sum(repeat.first <= death <= repeat.last for death in file.evidence.deaths):
-            yield f"10: {repeat.what} was said {repeat.extra} times too often"
-    for number in deaths.values():
-        if number > len(file.evidence.deaths):
-            yield f"10: {number} messages were repeated by {len(file.evidence.deaths)} deaths"
+def _too_often(case_file: CaseFile) -> Iterator[str]:
+    crashes = case_file.evidence.crashes
+    for case in case_file.cases:
+        sent = {statement.message.message_id for statement in case.statements_of("payment_message")}
+        counted = case.message_row["send_attempts"]
+        if not case.message_row["is_deleted"] and len(sent) > counted:
+            yield f"10: {case.name} has {len(sent)} payment messages, and {counted} are counted"
+    after_crash = Counter[int]()
+    for repeat in repeated(case_file):
+        unexplained = repeat.extra - repeat.unconfirmed
+        after_crash[repeat.chat] += max(0, unexplained)
+        if unexplained > sum(repeat.first <= crash <= repeat.last for crash in crashes):
+            yield f"10: {repeat.what} was sent {repeat.extra} times too often"
+    for number in after_crash.values():
+        if number > len(crashes):
+            yield f"10: {number} messages were repeated after {len(crashes)} crashes"
 
 
-def _told_elsewhere(file: File) -> Iterator[str]:
-    """References, tokens, links and amounts of a payment stand in its shop's chats only, its news in its own."""
-    for case in file.cases:
+def _wrong_chats(case_file: CaseFile) -> Iterator[str]:
+    """References, tokens, links and amounts are only in the shop's chats, notifications only in the payment's chat."""
+    for case in case_file.cases:
         row = case.row
-        allowed = file.book.chats_of(row["shop_id"], file.evidence.owners)
-        links = {turn.attempt.nonce for turn in case.turns if turn.attempt is not None}
-        whole = f"{row['amount'] // 100:,}.{row['amount'] % 100:02}"
-        for message in file.said:
-            shown = case.name in message.text or row["page_token"] in _all(message) or whole in message.text
+        allowed = case_file.rows.chats_of_shop(row["shop_id"], case_file.evidence.owners)
+        links = {change.attempt.nonce for change in case.changes if change.attempt is not None}
+        amount = f"{row['amount'] // 100:,}.{row['amount'] % 100:02}"
+        for message in case_file.messages:
+            shown = case.name in message.text or row["page_token"] in _content(message) or amount in message.text
             if message.chat not in allowed and (shown or links & nonces(message)):
-                yield f"9: {case.name} is spoken of in chat {message.chat}, which is not its shop's"
-        for claim in (*case.said("card"), *case.said("notice"), *case.said("news")):
-            if claim.said.chat != case.card["chat_id"]:
-                yield f"9: a {claim.kind} of {case.name} is in chat {claim.said.chat}"
+                yield f"9: {case.name} appears in chat {message.chat}, which does not belong to its shop"
+        for kind in ("payment_message", "notification", "refund_notification"):
+            for statement in case.statements_of(kind):
+                if statement.message.chat != case.message_row["chat_id"]:
+                    yield f"9: a {kind} of {case.name} is in chat {statement.message.chat}"
 
 
-def _not_told(file: File, case: Case) -> Iterator[str]:
-    for number, turn in enumerate(case.turns):
-        if turn.state not in LOUD or _is_told(case, turn) or _is_overtaken(case, number):
+def _missing(case_file: CaseFile, case: PaymentCase) -> Iterator[str]:
+    for number, change in enumerate(case.changes):
+        if change.state not in NOTIFIED_STATES or _is_notified(case, change) or _is_superseded(case, number):
             continue
-        if not file.is_given_up(_key(case, turn)):
-            yield f"11: nobody was told that {case.name} was {turn.state} at {turn.at:%H:%M:%S.%f}"
+        if not case_file.is_given_up(_job_key(case, change)):
+            yield f"11: no message that {case.name} was {change.state} at {change.at:%H:%M:%S.%f}"
 
 
-def _is_told(case: Case, turn: Turn) -> bool:
-    """Whether there is a message about it; an end that was asked for in the chat may be told by card or answer."""
-    if turn.state == "canceled" and case.row["cancellation_reason"] in ASKED_IN_THE_CHAT:
-        return any(claim.state == "canceled" and claim.said.at >= turn.at for claim in case.claims)
-    if turn.state == "expired" and case.began_by(turn.number) == "page":
+def _is_notified(case: PaymentCase, change: PaymentChange) -> bool:
+    """Whether a message announces it; an end requested in the chat may be shown by payment message or answer."""
+    if change.state == "canceled" and case.row["cancellation_reason"] in REQUESTED_IN_CHAT:
+        return any(each.state == "canceled" and each.message.at >= change.at for each in case.statements)
+    if change.state == "expired" and case.origin_of(change.number) == "page":
         return True
-    until = _next(case, turn)
-    notices = [claim for claim in case.said("notice") if _state(claim) == turn.state]
-    return any(turn.at <= claim.said.at and (until is None or claim.said.at < until) for claim in notices)
+    until = _next_attempt_at(case, change)
+    sent = [each.message.at for each in case.statements_of("notification") if _state(each) == change.state]
+    return any(change.at <= at and (until is None or at < until) for at in sent)
 
 
-def _next(case: Case, turn: Turn) -> datetime | None:
-    """When the next attempt began, after which news of this one are those of another."""
-    if turn.state not in OVER:
+def _next_attempt_at(case: PaymentCase, change: PaymentChange) -> datetime | None:
+    """When the next attempt began; later notifications are about that one."""
+    if change.state not in ENDED_ATTEMPT:
         return None
-    return next((later.at for later in case.turns if later.state == "open" and later.at > turn.at), None)
+    return next((later.at for later in case.changes if later.state == "open" and later.at > change.at), None)
 
 
-def _is_overtaken(case: Case, number: int) -> bool:
-    """Whether something else happened, or somebody did something, before the news had to be there."""
-    turn = case.turns[number]
-    if turn.state not in OVER:
+def _is_superseded(case: PaymentCase, number: int) -> bool:
+    """Whether the payment changed again, or a user acted, before the notification was due."""
+    change = case.changes[number]
+    if change.state not in ENDED_ATTEMPT:
         return False
-    after = [*(later.at for later in case.turns[number + 1 :]), *(act.at for act in case.acts)]
-    return any(turn.at <= at <= turn.at + HASTE for at in after)
+    after = [*(later.at for later in case.changes[number + 1 :]), *(action.at for action in case.actions)]
+    return any(change.at <= at <= change.at + NOTIFY_WITHIN for at in after)
 
 
-def _false(case: Case) -> Iterator[str]:
-    """Each notice and answer was true when it was sent, and nothing is called over that was called paid."""
-    paid = min((claim.said.at for claim in case.claims if claim.state == "paid"), default=None)
-    told = dict.fromkeys(OVER, 0)
-    for claim in sorted(case.claims, key=lambda claim: claim.said.at):
-        state, at = _state(claim), claim.said.at
-        if claim.kind in MONEY_OUT or state.startswith("refund_"):
+def _untrue(case: PaymentCase) -> Iterator[str]:
+    """Each notification and answer was true when it was sent, and no end follows *paid*."""
+    paid = min((each.message.at for each in case.statements if each.state == "paid"), default=None)
+    for statement in sorted(case.statements, key=lambda each: each.message.at):
+        state, at = _state(statement), statement.message.at
+        if statement.kind in NOT_ABOUT_PAYMENT_STATE or state.startswith("refund_"):
             continue
-        if claim.kind != "card" and state and not any(t.state == state and t.at <= at for t in case.turns):
-            yield f"13: {case.name} was called {state} at {at:%H:%M:%S.%f}, which was not so"
-        if paid is not None and at > paid and state in OVER | {"canceled"}:
+        held = any(change.state == state and change.at <= at for change in case.changes)
+        if statement.kind != "payment_message" and state and not held:
+            yield f"13: {case.name} was called {state} at {at:%H:%M:%S.%f}, which was not true"
+        if paid is not None and at > paid and state in ENDED_ATTEMPT | {"canceled"}:
             yield f"13: {case.name} was called {state} after it was called paid"
-        if claim.kind == "notice" and state in OVER:
-            told[state] += 1
 
 
-def _false_toasts(file: File, case: Case) -> Iterator[str]:
-    """What somebody who tapped is told."""
-    taps = {act.query: act for act in case.acts if act.query}
+def _untrue_callback_answers(case_file: CaseFile, case: PaymentCase) -> Iterator[str]:
+    queries = {action.query for action in case.actions if action.query}
     paid = case.first("paid")
-    for at, query, words in file.toasts:
-        if query in taps and words == PAID_MEANWHILE and (paid is None or paid > at):
-            yield f"13: whoever tapped was told that {case.name} was paid, which was not so"
+    for at, query, text in case_file.callback_answers:
+        if query in queries and text == PAID_MEANWHILE and (paid is None or paid > at):
+            yield f"13: a button press was answered that {case.name} was paid, which was not true"
 
 
-def _state(claim: Claim) -> str:
-    """Stripe has one word for all ends."""
-    return "canceled" if claim.state == "ended" else claim.state
+def _state(statement: Statement) -> str:
+    """The state in Stripe's terms, which has one for all ends."""
+    return "canceled" if statement.state == "ended" else statement.state
 
 
-def _key(case: Case, turn: Turn) -> str:
-    """The key of the mail that was to tell it."""
-    name = {"paid": "succeeded", "reserved": "authorized"}.get(turn.state, turn.state)
-    return f"{case.row['id']}:attempt:{turn.number}:{name}" if turn.state in OVER else f"{case.row['id']}:{name}"
+def _job_key(case: PaymentCase, change: PaymentChange) -> str:
+    """The key of the notification's job."""
+    name = {"paid": "succeeded", "reserved": "authorized"}.get(change.state, change.state)
+    payment_id = case.row["id"]
+    return f"{payment_id}:attempt:{change.number}:{name}" if change.state in ENDED_ATTEMPT else f"{payment_id}:{name}"
 
 
-def _all(message: Said) -> str:
+def _content(message: BotMessage) -> str:
     return message.text + "".join(str(button) for button in message.buttons)

@@ -1,4 +1,4 @@
-"""Invariant 12: every version of a card says what Stripe held by then, in Stripe's order, and the last one the last."""
+"""Invariant 12: each version of a payment message is true, and they follow Stripe's order to its last state."""
 
 from __future__ import annotations
 
@@ -6,105 +6,114 @@ import re
 from collections.abc import Iterator
 from itertools import groupby
 
-from tests.invariants.case_file import MOST_ATTEMPTS, Case, File
-from tests.invariants.database_rows import time
-from tests.invariants.stripe_ledger import Turn
-from tests.invariants.transcript import Claim, nonces
+from tests.invariants.case_file import MAX_ATTEMPTS, CaseFile, PaymentCase
+from tests.invariants.database_rows import to_datetime
+from tests.invariants.stripe_ledger import PaymentChange
+from tests.invariants.transcript import Statement, nonces
 
-NOWHERE = -1
-"""Nothing that Stripe said was shown yet."""
+NO_CHANGE_SHOWN = -1
+"""The position before the first change at Stripe."""
 
-FINAL = frozenset({"paid", "paid again", "partly refunded", "refunded", "canceled"})
-OVER = frozenset({"failed", "expired"})
-OURS = frozenset({"creating", "requested", "error", "canceling", "capturing", "rejected"})
-"""States that say what Kvit waits for, and nothing that Stripe said."""
+FINAL = frozenset({"paid", "paid_again", "partly_refunded", "refunded", "canceled"})
+ENDED_ATTEMPT = frozenset({"failed", "expired"})
+PENDING_HERE = frozenset({"creating", "requested", "error", "canceling", "capturing", "rejected"})
+"""Display states that name what Kvit waits for, and no change at Stripe."""
 
-AT_STRIPE = {"aging": "open", "ended": "canceled"}
-LAST_WORDS = {"canceled": {"canceled", "ended"}, "open": {"open", "aging"}, "paid again": {"paid"}}
+STATE_AT_STRIPE = {"ready": "open", "ending": "open", "ended": "canceled"}
+LAST_DISPLAY_STATES = {"canceled": {"canceled", "ended"}, "open": {"ready", "ending"}, "paid_again": {"paid"}}
 
 
-def judge(file: File) -> Iterator[str]:
-    """What does not hold."""
-    for case in file.cases:
-        shown = sorted(case.said("card"), key=lambda claim: (claim.said.message_id, claim.said.at))
-        for _, versions in groupby(shown, key=lambda claim: claim.said.message_id):
+def check(case_file: CaseFile) -> Iterator[str]:
+    """Yields violations."""
+    for case in case_file.cases:
+        shown = sorted(
+            case.statements_of("payment_message"), key=lambda each: (each.message.message_id, each.message.at)
+        )
+        for _, versions in groupby(shown, key=lambda each: each.message.message_id):
             yield from _in_order(case, versions)
-        if not file.is_given_up(f"{case.row['id']}:message:"):
+        if not case_file.is_given_up(f"{case.row['id']}:message:"):
             yield from _last(case)
 
 
-def _in_order(case: Case, versions: Iterator[Claim]) -> Iterator[str]:
-    """Walk along Stripe's turns with the versions of one message; each must find one, and none may go back."""
-    place = NOWHERE
-    for claim in versions:
-        found = _place(case, claim, place)
+def _in_order(case: PaymentCase, versions: Iterator[Statement]) -> Iterator[str]:
+    """Matches the versions of one message with the changes at Stripe; each must match one, in order."""
+    position = NO_CHANGE_SHOWN
+    for version in versions:
+        found = _position(case, version, position)
         if found is None:
-            yield f"12: the card of {case.name} says {claim.state} at {claim.said.at:%H:%M:%S.%f}, which is not so"
+            at = version.message.at
+            yield f"12: the payment message of {case.name} shows {version.state} at {at:%H:%M:%S.%f}, which is not true"
         else:
-            place = found
+            position = found
 
 
-def _place(case: Case, claim: Claim, place: int) -> int | None:
-    """The first turn, not before `place`, that a version may be about; None if there is none."""
-    if claim.state in OURS:
-        return place if _may_wait(case, claim, place) else None
-    state = AT_STRIPE.get(claim.state, claim.state)
-    for number, turn in enumerate(case.turns):
-        same = turn.state.removesuffix(" again") == state and turn.at <= claim.said.at
-        if number >= place and same and _fits(case, claim, turn):
+def _position(case: PaymentCase, version: Statement, position: int) -> int | None:
+    """The first change, not before `position`, that a version may show; None if there is none."""
+    if version.state in PENDING_HERE:
+        return position if _may_be_pending(case, version, position) else None
+    state = STATE_AT_STRIPE.get(version.state, version.state)
+    for number, change in enumerate(case.changes):
+        same = change.state.removesuffix("_again") == state and change.at <= version.message.at
+        if number >= position and same and _fits(case, version, change):
             return number
     return None
 
 
-def _fits(case: Case, claim: Claim, turn: Turn) -> bool:
-    """What a version says beyond the state: its link is the attempt's and fresh, or is not, or the time is over."""
-    at = claim.said.at
-    match claim.state:
-        case "open":
-            return turn.attempt is not None and nonces(claim.said) == {turn.attempt.nonce} and at <= turn.fresh_until
-        case "aging":
-            return turn.fresh_until <= at
+def _fits(case: PaymentCase, version: Statement, change: PaymentChange) -> bool:
+    """Whether link, expiry and amounts of a version are those of the change."""
+    at = version.message.at
+    match version.state:
+        case "ready":
+            attempt = change.attempt
+            return attempt is not None and nonces(version.message) == {attempt.nonce} and at <= change.link_usable_until
+        case "ending":
+            return change.link_usable_until <= at
         case "ended":
-            return at >= time(case.row["expires_at"]) or len(case.attempts) >= MOST_ATTEMPTS
-        case "partly refunded":
-            left = re.escape(_shown(case.row["amount_received"] - turn.back))
-            return re.search(rf"Total after refund: \D*{left}\.$", claim.said.text, re.MULTILINE) is not None
+            return at >= to_datetime(case.row["expires_at"]) or len(case.attempts) >= MAX_ATTEMPTS
+        case "partly_refunded":
+            left = re.escape(_format_amount(case.row["amount_received"] - change.amount_refunded))
+            return re.search(rf"Total after refund: \D*{left}\.$", version.message.text, re.MULTILINE) is not None
         case _:
-            return not nonces(claim.said)
+            return not nonces(version.message)
 
 
-def _shown(minor: int) -> str:
-    """An amount of money as a card shows it, without its currency."""
+def _format_amount(minor: int) -> str:
+    """An amount as a payment message shows it, without its currency."""
     return f"{minor // 100:,}.{minor % 100:02}"
 
 
-def _may_wait(case: Case, claim: Claim, place: int) -> bool:
-    """Whether Kvit may say that it waits, after what the card said before."""
-    if place != NOWHERE and case.turns[place].state in FINAL:
+def _may_be_pending(case: PaymentCase, version: Statement, position: int) -> bool:
+    """Whether Kvit may show that it waits, after the change shown before."""
+    if position != NO_CHANGE_SHOWN and case.changes[position].state in FINAL:
         return False
-    at = claim.said.at
-    match claim.state:
+    at = version.message.at
+    match version.state:
         case "creating":
-            return place == NOWHERE
+            return position == NO_CHANGE_SHOWN
         case "rejected":
             return not case.intents
         case "requested":
-            return any(turn.state in OVER and turn.at <= at for turn in case.turns)
+            return any(change.state in ENDED_ATTEMPT and change.at <= at for change in case.changes)
         case "canceling":
-            return case.may_end(at)
+            return case.may_be_canceled(at)
         case "capturing":
-            return place != NOWHERE and case.turns[place].state == "reserved" and bool(case.taps("capture", at))
+            is_reserved = position != NO_CHANGE_SHOWN and case.changes[position].state == "reserved"
+            return is_reserved and bool(case.confirmed("capture", at))
         case _:
             return True
 
 
-def _last(case: Case) -> Iterator[str]:
-    """What the card of record says in the end is what Stripe said last."""
-    where = (case.card["chat_id"], case.card["message_id"])
-    versions = [claim for claim in case.said("card") if (claim.said.chat, claim.said.message_id) == where]
+def _last(case: PaymentCase) -> Iterator[str]:
+    """The last version of the recorded message shows the last state at Stripe."""
+    recorded = (case.message_row["chat_id"], case.message_row["message_id"])
+    versions = [
+        each
+        for each in case.statements_of("payment_message")
+        if (each.message.chat, each.message.message_id) == recorded
+    ]
     if not versions:
-        yield f"12: {case.name} has no card"
+        yield f"12: {case.name} has no payment message"
         return
-    state = case.turns[-1].state if case.turns else "rejected"
-    if versions[-1].state not in LAST_WORDS.get(state, {state}):
-        yield f"12: the card of {case.name} says {versions[-1].state} in the end, and Stripe {state}"
+    state = case.changes[-1].state if case.changes else "rejected"
+    if versions[-1].state not in LAST_DISPLAY_STATES.get(state, {state}):
+        yield f"12: the payment message of {case.name} shows {versions[-1].state} at the end, and Stripe has {state}"

@@ -1,4 +1,4 @@
-"""Bugs on purpose where money goes out: around Kvit's two doors, or one part of the house replaced by a bad one."""
+"""Bugs planted in refunds, holds and disputes: around the gateway or messenger, or in place of one service method."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from storage.database.database import Database
 from storage.models.payment import ChatTarget, Payment
 from storage.models.refund import RESERVING_STATUSES, Refund, RefundStatus, StripeRefund
 from storage.models.shop import Role, Shop
-from tests.invariants.mutations import FAR, OpenGateway, OpenMessenger
+from tests.invariants.mutations import UNUSED_MESSAGE_ID, GatewayWrapper, MessengerWrapper
 
 
-class FreshRefundKeys(OpenGateway):
-    """A new idempotency key for every try of a refund, and nobody looks before he tries."""
+class NewRefundKeyPerRequest(GatewayWrapper):
+    """Each retry of a refund has a new idempotency key, and existing refunds are not listed before."""
 
     numbers = itertools.count()
 
@@ -34,86 +34,86 @@ class FreshRefundKeys(OpenGateway):
         return await self.inner.refund(params, key=f"{key}:{next(self.numbers)}")
 
 
-class PendingIsDone(OpenGateway):
-    """A refund that is under way is taken for done."""
+class PendingCountsAsSucceeded(GatewayWrapper):
+    """A pending refund is reported as succeeded."""
 
     async def refund(self, params: str, *, key: str) -> StripeRefund:
-        return self._done(await self.inner.refund(params, key=key))
+        return self._succeeded(await self.inner.refund(params, key=key))
 
     async def list_refunds(self, intent_id: str) -> Sequence[StripeRefund]:
-        return [self._done(report) for report in await self.inner.list_refunds(intent_id)]
+        return [self._succeeded(refund) for refund in await self.inner.list_refunds(intent_id)]
 
-    def _done(self, report: StripeRefund) -> StripeRefund:
-        return replace(report, status=RefundStatus.SUCCEEDED) if report.status in RESERVING_STATUSES else report
+    def _succeeded(self, refund: StripeRefund) -> StripeRefund:
+        return replace(refund, status=RefundStatus.SUCCEEDED) if refund.status in RESERVING_STATUSES else refund
 
 
-class OneMore(OpenGateway):
-    """Whatever is refunded is refunded once more, of the Dashboard's own accord as it were."""
+class RefundsTwice(GatewayWrapper):
+    """Each refund is made twice, the second time without a draft."""
 
     async def refund(self, params: str, *, key: str) -> StripeRefund:
-        bare = json.loads(params) | {"metadata": {"kvit_payment": "", "kvit_refund": "of-nobody"}}
-        await self.inner.refund(json.dumps(bare), key=f"{key}:again")
+        without_draft = json.loads(params) | {"metadata": {"kvit_payment": "", "kvit_refund": "no-draft"}}
+        await self.inner.refund(json.dumps(without_draft), key=f"{key}:again")
         return await self.inner.refund(params, key=key)
 
 
-class SmallerRefund(OpenGateway):
-    """One øre less goes back than was approved, and the answer is bent so that nobody notices."""
+class SmallerRefund(GatewayWrapper):
+    """One øre less than approved is refunded."""
 
     def refund_params(self, request: RefundRequest) -> str:
         return self.inner.refund_params(replace(request, amount=request.amount - 1))
 
 
-class NeverLooksAgain(OpenGateway):
-    """Refunds are never seen but in the first answer."""
+class NeverListsRefunds(GatewayWrapper):
+    """Kvit sees refunds only in the response that created them."""
 
     async def list_refunds(self, intent_id: str) -> Sequence[StripeRefund]:
         return []
 
 
-class TakesUnasked(OpenGateway):
-    """Whatever the customer reserved is taken at once."""
+class CapturesUnasked(GatewayWrapper):
+    """A retrieve captures a reserved payment."""
 
     async def retrieve(self, intent_id: str) -> Intent:
-        seen = await self.inner.retrieve(intent_id)
-        if seen.status is IntentStatus.REQUIRES_CAPTURE:
-            return await self.inner.capture(intent_id, key=f"eager:{intent_id}")
-        return seen
+        intent = await self.inner.retrieve(intent_id)
+        if intent.status is IntentStatus.REQUIRES_CAPTURE:
+            return await self.inner.capture(intent_id, key=f"unasked:{intent_id}")
+        return intent
 
 
-class LetsGoUnasked(OpenGateway):
-    """Whatever the customer reserved is let go at once."""
+class ReleasesUnasked(GatewayWrapper):
+    """A retrieve cancels a reserved payment."""
 
     async def retrieve(self, intent_id: str) -> Intent:
-        seen = await self.inner.retrieve(intent_id)
-        if seen.status is IntentStatus.REQUIRES_CAPTURE:
-            return await self.inner.cancel(intent_id, key=f"eager:{intent_id}")
-        return seen
+        intent = await self.inner.retrieve(intent_id)
+        if intent.status is IntentStatus.REQUIRES_CAPTURE:
+            return await self.inner.cancel(intent_id, key=f"unasked:{intent_id}")
+        return intent
 
 
-class LosesRefundFailures(OpenMessenger):
-    """That a refund failed is thrown away, and taken for sent."""
+class DropsRefundFailures(MessengerWrapper):
+    """The notification of a failed refund is dropped and reported as sent."""
 
     async def send(
         self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
     ) -> int:
         if message.html.startswith("❌") and "the refund of" in message.html:
-            return FAR
+            return UNUSED_MESSAGE_ID
         return await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
 
 
-class LosesDisputes(OpenMessenger):
-    """That there is a dispute is thrown away, and taken for sent."""
+class DropsDisputes(MessengerWrapper):
+    """The notification of a dispute is dropped and reported as sent."""
 
     async def send(
         self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
     ) -> int:
         if message.html.startswith("⚖️") and "\n" not in message.html:
-            return FAR
+            return UNUSED_MESSAGE_ID
         return await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
 
 
-class TellsRefundsTwice(OpenMessenger):
-    """Each refund is told once more, to be on the safe side."""
+class SendsRefundNotificationsTwice(MessengerWrapper):
+    """The notification of a refund is sent twice."""
 
     async def send(
         self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
@@ -123,73 +123,73 @@ class TellsRefundsTwice(OpenMessenger):
         return await self.inner.send(chat, message, reply_to=reply_to, silent=silent)
 
 
-class OldRefundCard(OpenMessenger):
-    """The card says paid for ever."""
+class DropsRefundEdits(MessengerWrapper):
+    """The payment message is not edited when the payment is refunded."""
 
     async def edit(self, chat: ChatTarget, message_id: int | None, message: Message) -> None:
         if "efunded" not in message.html:
             await self.inner.edit(chat, message_id, message)
 
 
-def desks(service: Service) -> Services:
-    """What the doors of this service may ask."""
-    found: Services = service._components.workers[0]._handle.__self__._services  # type: ignore[attr-defined]
-    return found
+def services_of(service: Service) -> Services:
+    """The services that command handlers use."""
+    services: Services = service._components.workers[0]._handle.__self__._services  # type: ignore[attr-defined]
+    return services
 
 
-def everybody_is_an_admin(service: Service) -> None:
-    """Whoever holds a role holds the one of an admin."""
-    membership = desks(service).membership
-    known = membership.role
+def make_everyone_admin(service: Service) -> None:
+    """Every member counts as an admin."""
+    membership = services_of(service).membership
+    original = membership.role
 
     async def role(shop_id: int, actor: Actor) -> Role:
-        return max(await known(shop_id, actor), Role.ADMIN)
+        return max(await original(shop_id, actor), Role.ADMIN)
 
     vars(membership).update(role=role)
 
 
-def a_refund_per_click(service: Service) -> None:
-    """Each click is a refund of its own, whatever became of the one before."""
-    desk, clicks = desks(service).refunds, itertools.count()
-    db, repository, gateway = desk._db, desk._refunds, desk._gateway
+def refund_per_press(service: Service) -> None:
+    """Each press of a button makes a refund, whatever became of the earlier ones."""
+    refunds, presses = services_of(service).refunds, itertools.count()
+    db, repository, gateway = refunds._db, refunds._refunds, refunds._gateway
 
     async def find(refund_id: str) -> Refund | None:
-        found = await db.read(repository.find, refund_id)
-        return found and replace(found, status=RefundStatus.DRAFT)
+        refund = await db.read(repository.find, refund_id)
+        return refund and replace(refund, status=RefundStatus.DRAFT)
 
     async def approve(refund: Refund, payment: Payment, shop: Shop, *, user_id: int) -> Refund:
-        wanted = RefundRequest(refund.id, payment.id, payment.intent_id or "", refund.amount.minor)
-        report = await gateway.refund(gateway.refund_params(wanted), key=f"click:{refund.id}:{next(clicks)}")
-        return replace(refund, status=report.status)
+        request = RefundRequest(refund.id, payment.id, payment.intent_id or "", refund.amount.minor)
+        made = await gateway.refund(gateway.refund_params(request), key=f"press:{refund.id}:{next(presses)}")
+        return replace(refund, status=made.status)
 
-    vars(desk).update(find=find, approve=approve)
+    vars(refunds).update(find=find, approve=approve)
 
 
-def the_same_person_is_two(service: Service, other: int) -> None:
-    """Whoever says yes a second time is counted as somebody else."""
-    desk = desks(service).refunds
-    known = desk.approve
+def count_second_approval_as(service: Service, other: int) -> None:
+    """A second approval by the same user counts as one by `other`."""
+    refunds = services_of(service).refunds
+    original = refunds.approve
 
     async def approve(refund: Refund, payment: Payment, shop: Shop, *, user_id: int) -> Refund:
-        return await known(refund, payment, shop, user_id=other if refund.approved_by == user_id else user_id)
+        return await original(refund, payment, shop, user_id=other if refund.approved_by == user_id else user_id)
 
-    vars(desk).update(approve=approve)
+    vars(refunds).update(approve=approve)
 
 
-def nobody_is_asked_again(service: Service) -> None:
-    """Whoever approved is taken to hold his role for ever."""
+def skip_authorization(service: Service) -> None:
+    """The roles of approvers are not checked again before Stripe is called."""
 
     async def always(_: Refund) -> bool:
         return True
 
-    vars(desks(service).refunds._sync).update(_is_authorized=always)
+    vars(services_of(service).refunds._sync).update(_is_authorized=always)
 
 
 class SplitsApprovals:
     """A database that checks an approval in one transaction and writes it in another.
 
-    Two approvals at the same time see the same limits. The figure that the approver was shown is dropped as well, for
-    the check against it before Stripe is called would repair the fault.
+    Two approvals at the same time see the same limits. The refundable amount at the request is dropped: the check
+    against it, before Stripe is called, would hide the bug.
     """
 
     def __init__(self, inner: Database, both: asyncio.Barrier) -> None:
@@ -199,51 +199,40 @@ class SplitsApprovals:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    async def write(self, fn: Callable[..., Any], *args: Any, **named: Any) -> Any:
-        person = named.pop("person", None)
+    async def write(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        person = kwargs.pop("person", None)
         if person is None:
-            return await self._inner.write(fn, *args, **named)
+            return await self._inner.write(fn, *args, **kwargs)
         refund_id, decide = args
-        seen: list[Refund] = []
+        decided: list[Refund] = []
 
         def check(refund: Refund, limits: Any) -> Refund:
-            seen.append(decide(refund, limits))
+            decided.append(decide(refund, limits))
             return refund
 
-        await self._inner.write(fn, refund_id, check, person=person, **named)
+        await self._inner.write(fn, refund_id, check, person=person, **kwargs)
         await self._both.wait()
-        blind = replace(seen[0], refundable_at_request=0)
+        checked = replace(decided[0], refundable_at_request=0)
         return await self._inner.write(
-            fn, refund_id, lambda refund, _: replace(blind, next_check_at=refund.next_check_at), **named
+            fn, refund_id, lambda refund, _: replace(checked, next_check_at=refund.next_check_at), **kwargs
         )
 
 
-def checks_and_writes_apart(service: Service) -> None:
-    """Two approvals at the same time are checked before either is written."""
-    desk = desks(service).refunds
-    vars(desk).update(_db=SplitsApprovals(desk._db, asyncio.Barrier(2)))
+def split_approvals(service: Service) -> None:
+    """Two approvals at the same time are both checked before either is written."""
+    refunds = services_of(service).refunds
+    vars(refunds).update(_db=SplitsApprovals(refunds._db, asyncio.Barrier(2)))
 
 
-def no_limit(service: Service) -> None:
-    """Nobody looks at what somebody approved before."""
-    desk = desks(service).refunds
-    known = desk.approve
+def approve_drafts_at_once(service: Service) -> None:
+    """A draft is approved as soon as it is created."""
+    refunds = services_of(service).refunds
+    original = refunds.draft
 
-    async def approve(refund: Refund, payment: Payment, shop: Shop, *, user_id: int) -> Refund:
-        return await known(refund, payment, replace(shop, refund_limit=FAR * 100), user_id=user_id)
-
-    vars(desk).update(approve=approve)
-
-
-def approved_at_once(service: Service) -> None:
-    """Whoever asks for a refund gets it without a tap."""
-    desk = desks(service).refunds
-    known = desk.draft
-
-    async def draft(payment: Payment, wish: Any, *, for_others: bool) -> Refund:
-        refund = await known(payment, wish, for_others=for_others)
-        shop = await desks(service).db.read(shops.get_shop, payment.shop_id)
+    async def draft(payment: Payment, request: Any, *, for_others: bool) -> Refund:
+        refund = await original(payment, request, for_others=for_others)
+        shop = await services_of(service).db.read(shops.get_shop, payment.shop_id)
         assert shop is not None
-        return await desk.approve(refund, payment, shop, user_id=wish.user_id)
+        return await refunds.approve(refund, payment, shop, user_id=request.user_id)
 
-    vars(desk).update(draft=draft)
+    vars(refunds).update(draft=draft)

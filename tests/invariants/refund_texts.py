@@ -1,4 +1,4 @@
-"""What the words about refunds, holds and disputes claim: each sentence of the bot by what it says and of whom."""
+"""What texts about refunds, holds and disputes state, and about which payment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 REF = r"#(?P<ref>[A-Z][0-9][0-9A-Z]{2,6})"
 AMOUNT = r"(?P<amount>(?:DKK|EUR|NOK|SEK)\s[\d,]+\.\d\d)"
-_NEWS = {
+_NOTIFICATIONS = {
     "refund_succeeded": rf"↩️ Refunded: {AMOUNT} of {REF}",
     "refund_pending": rf"↩️ {REF}: the refund of {AMOUNT} has started",
     "refund_requires_action": rf"↩️ {REF}: to get {AMOUNT} back",
@@ -17,8 +17,8 @@ _NEWS = {
     "refund_expired": rf"⌛ {REF}: nobody approved the refund of {AMOUNT}",
     "refund_insufficient_balance": rf"⚠️ {REF}: Stripe did not refund {AMOUNT}",
     "capture_rejected": rf"❌ {REF}: Stripe did not charge the reserved {AMOUNT}",
-    "hold_ends_1": rf"⏰ {REF}: the reservation of {AMOUNT} ends within 24 hours",
-    "hold_ends_2": rf"⏰ {REF}: the reservation of {AMOUNT} ends within an hour",
+    "hold_expiring_1": rf"⏰ {REF}: the reservation of {AMOUNT} ends within 24 hours",
+    "hold_expiring_2": rf"⏰ {REF}: the reservation of {AMOUNT} ends within an hour",
     "dispute_needs_response": rf"⚖️ {REF}: the customer has disputed {AMOUNT} with their bank. The bank has taken",
     "dispute_under_review": rf"⚖️ {REF}: the bank has your answer to the dispute about {AMOUNT}",
     "dispute_won": rf"⚖️ {REF}: the shop won the dispute about {AMOUNT}",
@@ -36,49 +36,49 @@ _ANSWERS = {
     "paid": rf"✅ Charged: {AMOUNT} for {REF}",
     "canceled": rf"🚫 Released: {AMOUNT} for {REF}",
 }
-_SENTENCES = [
-    (kind, state, re.compile(words))
-    for kind, found in (("news", _NEWS), ("answer", _ANSWERS))
-    for state, words in found.items()
+_PATTERNS = [
+    (kind, state, re.compile(text))
+    for kind, texts in (("refund_notification", _NOTIFICATIONS), ("answer", _ANSWERS))
+    for state, text in texts.items()
 ]
-_WHAT = {
+_LISTED_STATUSES = {
     "refunded": "succeeded",
     "refund not finished yet": "pending",
     "refund failed": "failed",
     "refund cancelled": "canceled",
 }
-_LINE = re.compile(rf"^(?:↩️|❌|🚫) {AMOUNT}: (?P<what>{'|'.join(_WHAT)})", re.MULTILINE)
-_LEFT = re.compile(rf"{AMOUNT} can (?:still )?be refunded")
+_REFUND_LINE = re.compile(rf"^(?:↩️|❌|🚫) {AMOUNT}: (?P<status>{'|'.join(_LISTED_STATUSES)})", re.MULTILINE)
+_REFUNDABLE = re.compile(rf"{AMOUNT} can (?:still )?be refunded")
 
 
 class Sentence(NamedTuple):
-    """`kind` is news (told once, of its own accord), details (for admins) or answer (to who acted)."""
+    """`kind` is refund_notification (sent once, unasked), admin_details (to admins) or answer (to who acted)."""
 
     kind: str
     state: str
-    ref: str
+    reference: str
 
 
 def read(text: str) -> Sentence | None:
-    """What a message says of money that goes out; None if it is about something else."""
-    for kind, state, pattern in _SENTENCES:
+    """Returns what a message states about a refund, hold or dispute, or None if it is about something else."""
+    for kind, state, pattern in _PATTERNS:
         if found := pattern.match(text):
-            told_more = state.startswith("dispute_") and "\n" in text
-            return Sentence("details" if told_more else kind, state, found["ref"])
+            has_details = state.startswith("dispute_") and "\n" in text
+            return Sentence("admin_details" if has_details else kind, state, found["ref"])
     return None
 
 
-def lines(text: str) -> list[tuple[str, int]]:
-    """The refunds that a card lists: how each stands, and its amount in minor units."""
-    return [(_WHAT[found["what"]], minor(found["amount"])) for found in _LINE.finditer(text)]
+def listed_refunds(text: str) -> list[tuple[str, int]]:
+    """The refunds that a payment message lists: status, and amount in minor units."""
+    return [(_LISTED_STATUSES[found["status"]], to_minor(found["amount"])) for found in _REFUND_LINE.finditer(text)]
 
 
-def left(text: str) -> int | None:
-    """What a message says that can still be refunded, in minor units."""
-    found = _LEFT.search(text)
-    return None if found is None else minor(found["amount"])
+def refundable_amount(text: str) -> int | None:
+    """The amount that a message names as refundable, in minor units."""
+    found = _REFUNDABLE.search(text)
+    return None if found is None else to_minor(found["amount"])
 
 
-def minor(amount: str) -> int:
-    """An amount as a card shows it, in minor units."""
+def to_minor(amount: str) -> int:
+    """Converts an amount as shown in messages to minor units."""
     return int(re.sub(r"\D", "", amount))

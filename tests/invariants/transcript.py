@@ -1,4 +1,4 @@
-"""What the chat's transcript says: what the bot showed and when, what each of it claims, and what people did."""
+"""The chat's transcript: what the bot showed and when, what each message states, and what users did."""
 
 from __future__ import annotations
 
@@ -11,36 +11,43 @@ from typing import Any
 from bot.sandbox.fake_telegram import TranscriptEntry
 from tests.invariants import refund_texts
 
-REF = r"#([A-Z][0-9][0-9A-Z]{2,6})"
-REF_LINE = re.compile(rf"^{REF}$", re.MULTILINE)
-REF_WITHIN = re.compile(REF)
+REFERENCE = r"#([A-Z][0-9][0-9A-Z]{2,6})"
+REFERENCE_LINE = re.compile(rf"^{REFERENCE}$", re.MULTILINE)
+REFERENCE_WITHIN = re.compile(REFERENCE)
 AMOUNT = re.compile(r"\b(DKK|EUR|NOK|SEK)\s(\d[\d,]*)\.(\d\d)\b")
 NONCE = re.compile(r"pa_nonce_\w+")
-CARD_STATES = {
+DISPLAY_STATES = {
     "Creating link": "creating",
     "Creating new link": "requested",
     "Waiting for Stripe": "error",
-    "Waiting for payment": "open",
-    "The link is expiring": "aging",
+    "Waiting for payment": "ready",
+    "The link is expiring": "ending",
     "Payment attempt failed": "failed",
     "The link expired": "expired",
     "Approved, not confirmed yet": "processing",
     "Reserved": "reserved",
     "Paid": "paid",
     "Charging the reserved amount": "capturing",
-    "Partly refunded": "partly refunded",
+    "Partly refunded": "partly_refunded",
     "Refunded": "refunded",
     "Cancelling": "canceling",
     "Cancelled": "canceled",
     "Request closed": "ended",
     "Stripe did not accept this request": "rejected",
 }
-NOTICE_STATES = {"✅": "paid", "🔒": "reserved", "❌": "failed", "⌛": "expired", "🏁": "ended", "🚫": "canceled"}
+NOTIFICATION_STATES = {
+    "✅": "paid",
+    "🔒": "reserved",
+    "❌": "failed",
+    "⌛": "expired",
+    "🏁": "ended",
+    "🚫": "canceled",
+}
 
 
 @dataclass(frozen=True)
-class Said:
-    """One message as it was posted, or shown anew (`edit`). `fault` is what kept us from hearing that it was."""
+class BotMessage:
+    """One version of a message: as it was sent, or as an `edit` left it. `fault` is what disturbed the response."""
 
     at: datetime
     chat: int
@@ -52,27 +59,28 @@ class Said:
     fault: str
 
     @property
-    def doubtful(self) -> bool:
-        """Whether whoever sent it cannot know that it arrived; a 429 says that it did not."""
+    def outcome_unknown(self) -> bool:
+        """Whether the sender cannot know that it arrived; a 429 means that it did not."""
         return self.fault.endswith("after") and not self.fault.startswith("429")
 
 
 @dataclass(frozen=True)
-class Claim:
-    """What a message says of a payment; `state` is one of the words above, or of those of `checker_news`.
+class Statement:
+    """What a message states about a payment.
 
-    `kind` is card, notice or answer; news or details of what goes out; draft or question where a tap is wanted.
+    `kind` is payment_message, notification, refund_notification (of refunds, holds and disputes), admin_details,
+    refund_draft, prompt or answer. `state` is a value of the tables above, or a state of `refund_texts`.
     """
 
-    said: Said
+    message: BotMessage
     kind: str
-    ref: str
+    reference: str
     state: str
 
 
 @dataclass(frozen=True)
-class Act:
-    """Somebody wrote `text`, or tapped a button with `data`; `query` is the tap's id, `message_id` what he wrote."""
+class UserAction:
+    """A user sent `text` as `message_id`, or pressed a button with `data` under it; `query` is the query id."""
 
     at: datetime
     chat: int
@@ -83,75 +91,76 @@ class Act:
     query: str = ""
 
 
-def said(transcript: Iterable[TranscriptEntry]) -> list[Said]:
-    """Everything that stood in a chat through the bot, each version at its time."""
+def bot_messages(transcript: Iterable[TranscriptEntry]) -> list[BotMessage]:
+    """All that the bot showed in chats, each version at its time."""
     shown = [e for e in transcript if e.direction == "out" and e.method in {"sendMessage", "editMessageText"}]
-    return [_said(entry) for entry in shown if isinstance(entry.result, dict) and "message_id" in entry.result]
+    return [_bot_message(entry) for entry in shown if isinstance(entry.result, dict) and "message_id" in entry.result]
 
 
-def acts(transcript: Iterable[TranscriptEntry]) -> list[Act]:
-    """What people wrote and tapped."""
+def user_actions(transcript: Iterable[TranscriptEntry]) -> list[UserAction]:
+    """All messages and button presses of users."""
     found = []
     for e in transcript:
         if e.direction == "in" and e.method == "message":
-            found.append(Act(e.at, e.params["chat_id"], e.params["from_id"], e.result["message_id"], e.params["text"]))
+            written = (e.at, e.params["chat_id"], e.params["from_id"], e.result["message_id"])
+            found.append(UserAction(*written, text=e.params["text"]))
         if e.direction == "in" and e.method == "callback_query" and "chat_id" in e.params:
-            tap = (e.at, e.params["chat_id"], e.params["from_id"], e.params["message_id"])
-            found.append(Act(*tap, data=e.params["data"], query=e.result["callback_query_id"]))
+            pressed = (e.at, e.params["chat_id"], e.params["from_id"], e.params["message_id"])
+            found.append(UserAction(*pressed, data=e.params["data"], query=e.result["callback_query_id"]))
     return found
 
 
-def toasts(transcript: Iterable[TranscriptEntry]) -> list[tuple[datetime, str, str]]:
-    """When which tap was answered with which words."""
+def callback_answers(transcript: Iterable[TranscriptEntry]) -> list[tuple[datetime, str, str]]:
+    """The time, query id and text of each answer to a button press."""
     answers = [e for e in transcript if e.method == "answerCallbackQuery" and e.result is True]
     return [(e.at, str(e.params["callback_query_id"]), str(e.params.get("text", ""))) for e in answers]
 
 
-def claims(messages: Iterable[Said], people: Iterable[Act]) -> Iterator[Claim]:
-    """What is said of payments; an answer to /status shows a card and is none."""
-    asked = {(act.chat, act.message_id) for act in people if act.text.startswith("/status")}
+def statements(messages: Iterable[BotMessage], actions: Iterable[UserAction]) -> Iterator[Statement]:
+    """What the messages state about payments. The answer to /status looks like a payment message and is left out."""
+    status_commands = {(action.chat, action.message_id) for action in actions if action.text.startswith("/status")}
     for message in messages:
-        if (message.chat, message.reply_to) in asked:
+        if (message.chat, message.reply_to) in status_commands:
             continue
-        if told := refund_texts.read(message.text):
-            yield Claim(message, told.kind, told.ref, told.state)
+        if sentence := refund_texts.read(message.text):
+            yield Statement(message, sentence.kind, sentence.reference, sentence.state)
             continue
-        own_line, within = REF_LINE.search(message.text), REF_WITHIN.search(message.text)
-        mark, _, head = message.text.partition("\n")[0].removesuffix(" · TEST").partition(" ")
+        own_line, within = REFERENCE_LINE.search(message.text), REFERENCE_WITHIN.search(message.text)
+        icon, _, head = message.text.partition("\n")[0].removesuffix(" · TEST").partition(" ")
         if own_line:
-            yield Claim(message, "card", own_line[1], CARD_STATES.get(head, head))
-        elif within and (kind := _wants_a_tap(message)):
-            yield Claim(message, kind, within[1], "")
-        elif within and mark in NOTICE_STATES:
-            yield Claim(message, "notice", within[1], NOTICE_STATES[mark])
+            yield Statement(message, "payment_message", own_line[1], DISPLAY_STATES.get(head, head))
+        elif within and (kind := _kind_by_buttons(message)):
+            yield Statement(message, kind, within[1], "")
+        elif within and icon in NOTIFICATION_STATES:
+            yield Statement(message, "notification", within[1], NOTIFICATION_STATES[icon])
         elif within:
-            yield Claim(message, "answer", within[1], "canceled" if " is cancelled" in message.text else "")
+            yield Statement(message, "answer", within[1], "canceled" if " is cancelled" in message.text else "")
 
 
-def _wants_a_tap(message: Said) -> str:
-    """Whether a message is the draft of a refund, or asks whether to take a hold or to let it go."""
+def _kind_by_buttons(message: BotMessage) -> str:
+    """Whether it is a refund draft, or a prompt whether to capture or release a hold; empty if neither."""
     data = [str(button.get("callback_data", "")) for button in message.buttons]
     if any(each.startswith("y:") for each in data):
-        return "draft"
-    return "question" if any(each.startswith("q:") for each in data) else ""
+        return "refund_draft"
+    return "prompt" if any(each.startswith("q:") for each in data) else ""
 
 
-def amount(text: str) -> tuple[int, str] | None:
-    """The first amount that a text names, in minor units, and its currency."""
+def first_amount(text: str) -> tuple[int, str] | None:
+    """The first amount in a text, in minor units, and its currency."""
     found = AMOUNT.search(text)
     return (int(found[2].replace(",", "") + found[3]), found[1]) if found else None
 
 
-def nonces(message: Said) -> set[str]:
-    """The secret parts of all of Stripe's links in the text and the buttons."""
-    places = [message.text, *(str(button) for button in message.buttons)]
-    return {nonce for place in places for nonce in NONCE.findall(place)}
+def nonces(message: BotMessage) -> set[str]:
+    """The secret parts of all Stripe links in the text and the buttons."""
+    texts = [message.text, *(str(button) for button in message.buttons)]
+    return {nonce for text in texts for nonce in NONCE.findall(text)}
 
 
-def _said(entry: TranscriptEntry) -> Said:
+def _bot_message(entry: TranscriptEntry) -> BotMessage:
     shown = entry.result
     rows = shown.get("reply_markup", {}).get("inline_keyboard", [])
-    return Said(
+    return BotMessage(
         entry.at,
         shown["chat"]["id"],
         shown["message_id"],

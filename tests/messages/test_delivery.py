@@ -13,7 +13,7 @@ from bot.app import AdapterOverrides
 from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.telegram.messenger import Messenger
 from storage.models.payment import PaymentStatus
-from tests.invariants.mutations import OpenMessenger
+from tests.invariants.mutations import MessengerWrapper
 from tests.support.people import (
     ADMIN,
     GROUP,
@@ -244,7 +244,7 @@ async def test_one_chat_that_is_stuck_holds_up_no_other_and_keeps_its_own_order(
         assert starts == ["Your Telegram ", "⏳ Waiting for ", "1 request is o", "What you can w"]
 
 
-class Stumbles(OpenMessenger):
+class Stumbles(MessengerWrapper):
     """Nobody gets an answer to a tap, and not because of Telegram."""
 
     async def answer_callback(self, callback_id: str, text: str = "", *, alert: bool = False) -> None:

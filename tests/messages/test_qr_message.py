@@ -13,14 +13,14 @@ from handlers.qr_code import qr_png, qr_svg
 from handlers.telegram.messenger import DeliveryError, Message
 from storage.models.payment import ChatTarget
 from tests.chat.test_inline import choose, offers, shows
-from tests.invariants.mutations import OpenMessenger
+from tests.invariants.mutations import MessengerWrapper
 from tests.support.evidence import pass_time, payment, rest, rows
 from tests.support.page_world import paged
 from tests.support.people import break_telegram, calls, chat_of, set_aside
 from tests.support.world import OWNER, Json, World, free_port, labels, opened
 
 
-class NoPictures(OpenMessenger):
+class NoPictures(MessengerWrapper):
     """A chat whose admins let the bot send words alone."""
 
     async def send_photo(self, chat: ChatTarget, png: bytes, message: Message, *, reply_to: int | None = None) -> int:

@@ -16,7 +16,7 @@ from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.stripe.gateway import GatewayError, Intent
 from handlers.stripe.retry import IDEMPOTENCY_KEY_TTL
 from storage.models.refund import StripeRefund
-from tests.invariants.mutations import OpenGateway
+from tests.invariants.mutations import GatewayWrapper
 from tests.support.evidence import fault, money, rows, worked_off
 from tests.support.people import in_time, open_shop
 from tests.support.refund_steps import back, drafted, fate, paid, ref_of, texts, told
@@ -33,7 +33,7 @@ async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
         yield running
 
 
-class Together(OpenGateway):
+class Together(GatewayWrapper):
     """Whoever has looked at Stripe goes on when the other process has looked as well."""
 
     def __init__(self, inner: Any, meeting: Callable[[], Awaitable[object]]) -> None:
@@ -66,7 +66,7 @@ class Moments:
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Hung(OpenGateway):
+class Hung(GatewayWrapper):
     """Its requests are on their way until they are let go."""
 
     def __init__(self, inner: Any, moments: Moments) -> None:
@@ -86,7 +86,7 @@ class Hung(OpenGateway):
         await self._moments.asked.wait()
 
 
-class Late(OpenGateway):
+class Late(GatewayWrapper):
     """What it looked at is old by the time it decides."""
 
     def __init__(self, inner: Any, moments: Moments) -> None:
@@ -202,7 +202,7 @@ async def test_nor_one_of_a_refund(world: World) -> None:
     assert back(world) == [(4000, "succeeded")]
 
 
-class LateWord(OpenGateway):
+class LateWord(GatewayWrapper):
     """It has heard that Stripe refuses, and takes its time to look whether that is all."""
 
     def __init__(self, inner: Any, moments: Moments) -> None:
@@ -225,7 +225,7 @@ class LateWord(OpenGateway):
         return found
 
 
-class Unheard(OpenGateway):
+class Unheard(GatewayWrapper):
     """What Stripe has made of another try is heard late."""
 
     def __init__(self, inner: Any, moments: Moments, heard: asyncio.Event) -> None:

@@ -14,7 +14,7 @@ from bot.app import AdapterOverrides
 from bot.sandbox.shared.fake_clock import FakeClock
 from bot.stripe.gateway import StripeGateway
 from handlers.stripe.gateway import GatewayError
-from tests.invariants.mutations import OpenGateway
+from tests.invariants.mutations import GatewayWrapper
 from tests.support.evidence import pass_time, rest, rows
 from tests.support.people import ADMIN, GROUP, dismiss, in_time, open_shop, reply
 from tests.support.refund_steps import back, by_hand, drafted, held, paid, ref_of, texts
@@ -24,7 +24,7 @@ SOON = 240
 """Seconds; a request may take five minutes to arrive."""
 
 
-class Late(OpenGateway):
+class Late(GatewayWrapper):
     """The first request that moves money back or takes it is not answered, and reaches Stripe once it `may_arrive`."""
 
     def __init__(self, inner: StripeGateway) -> None:

@@ -1,4 +1,4 @@
-"""The people around the real service: who they are, how they speak, and what stands in a chat afterwards."""
+"""The users around the service: who they are, how they send messages, and what is in a chat afterwards."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ SHOP_PEOPLE = [(ADMIN, "Ada", "admin"), (MERCHANT, "Mads", "merchant"), (COLLEAG
 
 
 async def open_shop(world: World) -> None:
-    """The first shop with its people and its group."""
+    """Creates the first shop with its members and its group."""
     await world.service.seed("Kvit", SHOP_PEOPLE, [GROUP])
 
 
-async def open_second_shop(world: World, *people: int) -> None:
-    """Another shop, in EUR, with the other group and these merchants."""
-    done = world.say("/setup NEW Second", chat=OTHER_GROUP)
-    await reply(world, done, chat=OTHER_GROUP)
+async def open_second_shop(world: World, *users: int) -> None:
+    """Creates another shop, in EUR, with the other group and these merchants."""
+    created = world.say("/setup NEW Second", chat=OTHER_GROUP)
+    await reply(world, created, chat=OTHER_GROUP)
     changed = world.say("/settings currency EUR", chat=OTHER_GROUP)
     await reply(world, changed, chat=OTHER_GROUP)
     async with book(world) as db:
         second = (await db.read(shops.list_shops))[-1]
-        for person in people:
-            await db.write(shops.set_member, second.id, person, Role.MERCHANT, name="", now=world.clock.now())
+        for user_id in users:
+            await db.write(shops.set_member, second.id, user_id, Role.MERCHANT, name="", now=world.clock.now())
 
 
-async def dismiss(world: World, person: int) -> None:
-    """Take every role from a person, as somebody else's hand would."""
+async def dismiss(world: World, user_id: int) -> None:
+    """Removes all roles of a user, directly in the database."""
     async with book(world) as db:
-        await db.write(lambda tx: tx.execute(members.delete().where(members.c.user_id == person)).rowcount)
+        await db.write(lambda tx: tx.execute(members.delete().where(members.c.user_id == user_id)).rowcount)
 
 
 @asynccontextmanager
 async def book(world: World) -> AsyncIterator[Database]:
-    """The service's database, read beside it."""
+    """The service's database, opened beside it."""
     db = Database(world.settings.database_url)
     try:
         yield db
@@ -60,20 +60,20 @@ async def book(world: World) -> AsyncIterator[Database]:
 
 
 async def card_row(world: World) -> PaymentMessage:
-    """What is kept of the card of the newest intent's payment."""
+    """The row of the payment message of the newest intent."""
     async with book(world) as db:
         return await db.read(messages.get_payment_message, world.intent()["metadata"]["kvit_payment"])
 
 
 async def actions(world: World, number: int = -1) -> list[tuple[str, str]]:
-    """Who did what to the payment of an intent, oldest first."""
+    """Actor and action of the audit entries of the payment of an intent, oldest first."""
     async with book(world) as db:
         entries = await db.read(payment_queries.audit_entries, world.intent(number)["metadata"]["kvit_payment"])
     return [(entry.actor, entry.action) for entry in entries]
 
 
 async def known(world: World, status: PaymentStatus, number: int = -1) -> None:
-    """Return once Kvit itself knows that the payment of an intent stands so."""
+    """Returns once the payment of an intent has this status in the database."""
     async with asyncio.timeout(10), book(world) as db:
         while (
             found := await db.read(payment_queries.by_intent, world.intent(number)["id"])
@@ -82,114 +82,114 @@ async def known(world: World, status: PaymentStatus, number: int = -1) -> None:
 
 
 async def set_aside(world: World, queue: str = "outbox") -> list[str]:
-    """Why mails of a box wait for a human, oldest first."""
+    """The reasons of the dead-lettered jobs of a queue, oldest first."""
     async with book(world) as db:
-        return [kept.reason for kept in reversed(await JobQueue(db, queue).dead_jobs())]
+        return [job.reason for job in reversed(await JobQueue(db, queue).dead_jobs())]
 
 
 async def kept_aside(world: World, number: int) -> list[str]:
-    """As `set_aside`, once there are so many."""
+    """The same, once there are so many."""
     async with asyncio.timeout(10):
         while len(reasons := await set_aside(world)) < number:
             await asyncio.sleep(0)
     return reasons
 
 
-def speak(world: World, text: str, *, by: int = OWNER, chat: int | None = None, **words: Any) -> int:
-    """Write a message with everything that `Words` knows; returns its id."""
-    return int(world.telegram.users.send(UserMessage(chat or by, by, text, **words))["message_id"])
+def speak(world: World, text: str, *, by: int = OWNER, chat: int | None = None, **fields: Any) -> int:
+    """Sends a message with any field of `UserMessage`; returns its id."""
+    return int(world.telegram.users.send(UserMessage(chat or by, by, text, **fields))["message_id"])
 
 
 def hear(world: World, text: str, *, by: int = OWNER, chat: int | None = None, **fields: Any) -> int:
-    """Let the bot hear a message with these raw fields of the Bot API; returns the message's id."""
-    people, around = world.telegram.users, world.telegram.state
-    place = people.private_chat(by) if chat is None else people.group(chat, None)
-    message = around.add_message(place, {"from": dict(around.ensure_user(by)), "text": text} | fields)
-    around.add_update("message", message, place.id)
+    """Delivers a message with these raw fields of the Bot API; returns its id."""
+    users, state = world.telegram.users, world.telegram.state
+    chat_state = users.private_chat(by) if chat is None else users.group(chat, None)
+    message = state.add_message(chat_state, {"from": dict(state.ensure_user(by)), "text": text} | fields)
+    state.add_update("message", message, chat_state.id)
     return int(message["message_id"])
 
 
 def press(world: World, message: Json, data: str, *, by: int = OWNER) -> str:
-    """Press a button of a message that need not be there, for the data is forged; returns the query's id."""
+    """Presses a button with forged data, which the message need not have; returns the query id."""
     return world.telegram.press_button(message["message_id"], by, data, message["chat"]["id"])
 
 
 def chat_of(world: World, chat: int) -> Chat:
-    """A chat as the pretend Telegram has it."""
+    """A chat in the fake Telegram."""
     return world.telegram.state.chats[chat]
 
 
 def shown(world: World, chat: int = OWNER) -> list[Json]:
-    """The bot's messages in a chat as they stand now, oldest first."""
+    """The messages of the bot in a chat as they are now, oldest first."""
     found = chat_of(world, chat)
     return [message for message in found.messages.values() if message["message_id"] in found.bot_message_ids]
 
 
 async def reply(world: World, to: int, contains: str = "", *, chat: int = OWNER) -> Json:
-    """The bot's newest reply to a message, once there is one that says so."""
+    """The newest reply of the bot to a message that contains the text, once there is one."""
 
     def find(_: FakeTelegram) -> Json | None:
         if chat not in world.telegram.state.chats:
             return None
-        fitting = [m for m in shown(world, chat) if m.get("reply_to_message", {}).get("message_id") == to]
-        fitting = [m for m in fitting if contains in m["text"]]
-        return fitting[-1] if fitting else None
+        matching = [m for m in shown(world, chat) if m.get("reply_to_message", {}).get("message_id") == to]
+        matching = [m for m in matching if contains in m["text"]]
+        return matching[-1] if matching else None
 
     return await world.telegram.wait_until(find, timeout=PATIENCE)
 
 
 async def refused(world: World, text: str, *, by: int = OWNER, chat: int | None = None) -> str:
-    """What a message is answered with."""
+    """The text of the reply to a message."""
     return str((await reply(world, world.say(text, by=by, chat=chat), chat=chat or by))["text"])
 
 
 async def alerted(world: World, query_id: str) -> str:
-    """What the alert of a tap says; a toast is none."""
-    said = await world.answer(query_id)
-    assert str(world.telegram.state.callback_queries[query_id].answer).count("show_alert"), f"no alert: {said}"
-    return said
+    """The text of the alert that answers a button press; a toast fails."""
+    text = await world.answer(query_id)
+    assert str(world.telegram.state.callback_queries[query_id].answer).count("show_alert"), f"no alert: {text}"
+    return text
 
 
 async def caught_up(world: World, chat: int = OWNER, *, by: int = OWNER) -> None:
-    """Everything said in this chat before was dealt with, and everything said about it stands there."""
+    """Returns once all earlier messages in this chat are handled and answered."""
     await reply(world, world.say("/id", by=by, chat=chat), chat=chat)
 
 
-async def in_time(world: World, true: Callable[[], Any], *, step: float = 2, most: int = 400) -> Any:
-    """Turn the clock by steps until it is true; between two steps everybody does what is due, if he can."""
-    for _ in range(most):
-        with suppress(TimeoutError):  # somebody is held up until the clock goes on
+async def in_time(world: World, condition: Callable[[], Any], *, step: float = 2, max_steps: int = 400) -> Any:
+    """Advances the clock in steps until the condition is true; between steps all due work is done that can be."""
+    for _ in range(max_steps):
+        with suppress(TimeoutError):  # work may wait for the clock
             await worked_off(world, patience=1)
-        if found := true():
+        if found := condition():
             return found
         world.advance(step)
-    raise TimeoutError("it never came true")
+    raise TimeoutError("the condition was never true")
 
 
 def calls(world: World, method: str) -> list[TranscriptEntry]:
-    """The calls of a method that Telegram carried out, oldest first."""
-    made = [entry for entry in world.telegram.transcript if entry.direction == "out" and entry.method == method]
-    return [entry for entry in made if isinstance(entry.result, dict) and "ok" not in entry.result]
+    """The executed Bot API calls of a method, oldest first."""
+    executed = [entry for entry in world.telegram.transcript if entry.direction == "out" and entry.method == method]
+    return [entry for entry in executed if isinstance(entry.result, dict) and "ok" not in entry.result]
 
 
 def posts(world: World) -> list[str]:
-    """Every request that may have changed something at Stripe's payments."""
-    asked = [request for request in world.stripe.store.requests if request.method == "POST"]
-    return [request.path for request in asked if request.path.startswith("/v1/payment_intents")]
+    """The path of every request that may have changed an intent at Stripe."""
+    changing = [request for request in world.stripe.store.requests if request.method == "POST"]
+    return [request.path for request in changing if request.path.startswith("/v1/payment_intents")]
 
 
 async def break_telegram(world: World, method: str, how: str, *, when: str = "before", **more: Any) -> None:
-    """Order a fault for the next call of a method."""
+    """Makes Telegram fail the next call of a method."""
     await world.control("telegram", "faults", {"method": method, "how": how, "when": when} | more)
 
 
 async def set_down(world: World, down: bool) -> None:
-    """Pull Telegram's plug, or put it in again."""
+    """Makes Telegram unavailable, or available again."""
     await world.control("telegram", "down", {"down": down})
 
 
 class Gate:
-    """A messenger that lets nothing into one chat while it is shut; the tests' own wiring around the real one."""
+    """A messenger that blocks all messages to one chat while it is closed."""
 
     def __init__(self, inner: Messenger, chat_id: int, is_open: asyncio.Event) -> None:
         self._inner, self._chat_id, self._is_open = inner, chat_id, is_open

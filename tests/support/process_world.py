@@ -96,8 +96,8 @@ class Outside:
     async def fault(self, base: str, method: str, how: str, *, when: str = "before", times: int = 1) -> None:
         """Makes the next calls of a method fail at Stripe or Telegram."""
         order = {"method": method, "nth": 1, "when": when, "how": how, "times": times}
-        async with self.http.post(f"{base}/_control/faults", json=order) as answer:
-            assert answer.status == 200, await answer.text()
+        async with self.http.post(f"{base}/_control/faults", json=order) as response:
+            assert response.status == 200, await response.text()
 
     async def until(self, true: Callable[[], Any]) -> Any:
         """Waits for a condition that changes with the state of Telegram or Stripe. Returns its value."""
@@ -115,18 +115,18 @@ class Outside:
         message: Json = await self.until(find)
         return message
 
-    async def approve(self, card: Json, answer: str = "authorize") -> None:
+    async def approve(self, card: Json, response: str = "authorize") -> None:
         """Opens the link of a payment message as the customer, and answers in the wallet: `authorize` or `fail`."""
         link = pay_url(card)
-        async with self.http.post(link, data={"answer": answer}, allow_redirects=False) as landed:
+        async with self.http.post(link, data={"answer": response}, allow_redirects=False) as landed:
             assert landed.status == 303, await landed.text()
 
     async def ask(self, owners: list[int]) -> None:
         """Sends `/pay` as each owner. Returns when Stripe has received all requests."""
-        asked = len(self.created) + len(owners)
+        expected = len(self.created) + len(owners)
         for owner in owners:
             self.telegram.send(owner, owner, "/pay 149,50 Coffee")
-        await self.until(lambda: len(self.created) == asked)
+        await self.until(lambda: len(self.created) == expected)
 
     @property
     def created(self) -> list[RequestRecord]:

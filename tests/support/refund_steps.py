@@ -1,4 +1,4 @@
-"""What the journeys of refunds, holds and disputes have in common: a paid request, a draft, and what Stripe holds."""
+"""Steps shared by the journeys of refunds, holds and disputes: a paid request, a draft, and refunds at Stripe."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ from tests.support.world import OWNER, Json, World
 DAY = 86_400
 
 
-def ref_of(card: Json) -> str:
-    """The reference on a card, without its `#`."""
-    return str(re.findall(r"(?m)^#([A-Z][0-9][0-9A-Z]{2,6})$", card["text"])[0])
+def ref_of(message: Json) -> str:
+    """The reference in a payment message, without its `#`."""
+    return str(re.findall(r"(?m)^#([A-Z][0-9][0-9A-Z]{2,6})$", message["text"])[0])
 
 
 async def paid(world: World, text: str = "/pay 125 Tea", *, by: int = OWNER, chat: int = OWNER) -> Json:
-    """The card of a request that the customer has paid."""
-    card = await reply(world, world.say(text, by=by, chat=chat), "Waiting for payment", chat=chat)
+    """The payment message of a request that the customer has paid."""
+    message = await reply(world, world.say(text, by=by, chat=chat), "Waiting for payment", chat=chat)
     await world.decide("approve")
-    ref = ref_of(card)
-    await world.until(lambda: any(ref in one and "✅ Paid:" in one for one in texts(world, chat)))
-    return await world.card(f"#{ref}", chat=chat, but="Paid:")
+    reference = ref_of(message)
+    await world.until(lambda: any(reference in one and "✅ Paid:" in one for one in texts(world, chat)))
+    return await world.card(f"#{reference}", chat=chat, but="Paid:")
 
 
 async def held(world: World, text: str = "/hold 125 Bicycle", *, by: int = OWNER, chat: int = OWNER) -> Json:
-    """The card of a request whose money the customer has reserved."""
-    card = await reply(world, world.say(text, by=by, chat=chat), "Waiting for payment", chat=chat)
+    """The payment message of a request whose money the customer has reserved."""
+    message = await reply(world, world.say(text, by=by, chat=chat), "Waiting for payment", chat=chat)
     await world.decide("approve")
-    ref = ref_of(card)
-    await world.until(lambda: any(ref in one and "🔒 Reserved:" in one for one in texts(world, chat)))
-    return await world.card(f"#{ref}", chat=chat, but="Reserved:")
+    reference = ref_of(message)
+    await world.until(lambda: any(reference in one and "🔒 Reserved:" in one for one in texts(world, chat)))
+    return await world.card(f"#{reference}", chat=chat, but="Reserved:")
 
 
 async def drafted(world: World, text: str, *, by: int = OWNER, chat: int = OWNER, says: str = "Refund ") -> Json:
-    """What `/refund …` is answered with: the message with the button that lets the money go."""
+    """The answer to `/refund`: the message with the button that approves it."""
     return await reply(world, world.say(text, by=by, chat=chat), says, chat=chat)
 
 
 async def refunded(world: World, text: str, *, by: int = OWNER, chat: int = OWNER) -> Json:
-    """A refund that one person asked for and confirmed; the message as it stands after the tap."""
+    """A refund requested and approved by one user; the message as it is after the button press."""
     draft = await drafted(world, text, by=by, chat=chat)
     await world.answer(world.tap(draft, "Refund", by=by))
     return draft
 
 
 def texts(world: World, chat: int = OWNER) -> list[str]:
-    """The bot's messages in a chat as they stand now, oldest first, with plain spaces."""
-    place = world.telegram.state.chats.get(chat)
-    found = [m["text"] for m in place.messages.values() if m["message_id"] in place.bot_message_ids] if place else []
+    """The messages of the bot in a chat as they are now, oldest first, with plain spaces."""
+    state = world.telegram.state.chats.get(chat)
+    found = [m["text"] for m in state.messages.values() if m["message_id"] in state.bot_message_ids] if state else []
     return [one.replace("\u00a0", " ") for one in found]
 
 
-async def told(world: World, words: str, chat: int = OWNER) -> str:
-    """The newest message of the bot that says so, once there is one."""
-    await world.until(lambda: any(words in one for one in texts(world, chat)))
-    return next(one for one in reversed(texts(world, chat)) if words in one)
+async def told(world: World, text: str, chat: int = OWNER) -> str:
+    """The newest message of the bot that contains the text, once there is one."""
+    await world.until(lambda: any(text in one for one in texts(world, chat)))
+    return next(one for one in reversed(texts(world, chat)) if text in one)
 
 
 def refunds(world: World) -> list[Json]:
@@ -68,46 +68,46 @@ def refunds(world: World) -> list[Json]:
 
 
 def asked(world: World) -> list[Any]:
-    """Every request for a refund that reached Stripe, whatever became of it."""
+    """Every request for a refund that reached Stripe, successful or not."""
     return [r for r in world.stripe.store.requests if r.method == "POST" and r.path == "/v1/refunds"]
 
 
 def back(world: World) -> list[tuple[int, str]]:
-    """The amounts and states of the refunds at Stripe."""
+    """Amount and status of the refunds at Stripe."""
     return [(refund["amount"], refund["status"]) for refund in refunds(world)]
 
 
-async def promote(world: World, person: int) -> None:
-    """Make somebody an admin of the first shop, as another admin's hand would."""
+async def promote(world: World, user_id: int) -> None:
+    """Makes a user an admin of the first shop, directly in the database."""
     async with book(world) as db:
         shop = (await db.read(shops.list_shops))[0]
-        await db.write(shops.set_member, shop.id, person, Role.ADMIN, name="", now=world.clock.now())
+        await db.write(shops.set_member, shop.id, user_id, Role.ADMIN, name="", now=world.clock.now())
 
 
 async def fate(world: World, status: str, **more: Any) -> None:
-    """How the next refund comes out at Stripe."""
+    """Sets the status of the next refund at Stripe."""
     await world.control("stripe", "refunds/next", {"status": status, **more})
 
 
 async def move(world: World, verb: str, number: int = -1, **body: Any) -> None:
-    """Have a refund at Stripe succeed, fail, be canceled or wait for the customer."""
+    """Makes a refund at Stripe succeed, fail, be canceled or require action."""
     await world.control("stripe", f"refunds/{refunds(world)[number]['id']}/{verb}", body)
 
 
 async def by_hand(world: World, minor: int, number: int = -1) -> None:
-    """Somebody refunds in Stripe's Dashboard."""
+    """Refunds in Stripe's Dashboard."""
     await world.control("stripe", f"intents/{world.intent(number)['id']}/refund", {"amount": minor})
 
 
 async def back_up(world: World) -> None:
-    """Keep a copy of the database as it is now."""
+    """Copies the database as it is now."""
     await world.stop()
     shutil.copy(world.database, world.database.with_suffix(".kept"))
     await world.begin()
 
 
 async def restore(world: World) -> None:
-    """Put the copy in the place of the database, and begin with it an hour later."""
+    """Replaces the database by the copy, and starts with it an hour later."""
     await world.stop()
     for suffix in ("db-wal", "db-shm"):
         world.database.with_suffix(f".{suffix}").unlink(missing_ok=True)
