@@ -1,4 +1,4 @@
-"""What the benchmarks share: programs in processes of their own, their CPU and memory, and a plain table."""
+"""Shared by the benchmarks: programs in processes of their own, their CPU and memory, and statistics."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Program:
     def line(self) -> str:
         """The next line that it prints."""
         assert self._process.stdout is not None
-        said = self._process.stdout.readline()
-        if not said:
-            raise SystemExit("a program ended before it said anything")
-        return said.strip()
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit("a program ended before it printed a line")
+        return line.strip()
 
     @property
     def cpu(self) -> float:
@@ -43,19 +43,19 @@ class Program:
 
     @property
     def megabytes(self) -> float:
-        """Resident memory."""
-        words = Path(f"/proc/{self._process.pid}/statm").read_text().split()
-        return int(words[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+        """Resident memory in MB."""
+        fields = Path(f"/proc/{self._process.pid}/statm").read_text().split()
+        return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
     def stop(self) -> None:
-        """End it and wait."""
+        """Ends it and waits for that."""
         self._process.terminate()
         self._process.wait(30)
 
 
 @contextmanager
 def running(arguments: Sequence[str], **environment: str) -> Iterator[Program]:
-    """A program for as long as the block lasts."""
+    """Runs a program while the block lasts."""
     program = Program(arguments, **environment)
     try:
         yield program
@@ -67,15 +67,15 @@ def median(numbers: Sequence[float]) -> float:
     return statistics.median(numbers)
 
 
-def percentile(numbers: Sequence[float], share: float) -> float:
-    """The value below which that share of the numbers lies."""
+def percentile(numbers: Sequence[float], fraction: float) -> float:
+    """The value below which that fraction of the numbers lies."""
     ordered = sorted(numbers)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+    return ordered[min(len(ordered) - 1, int(len(ordered) * fraction))]
 
 
-def spread(numbers: Sequence[float], form: str = ".2f") -> str:
-    """Median and range, as it is quoted."""
-    return f"{median(numbers):{form}} [{min(numbers):{form}}..{max(numbers):{form}}]"
+def spread(numbers: Sequence[float], format_spec: str = ".2f") -> str:
+    """Median and range as text."""
+    return f"{median(numbers):{format_spec}} [{min(numbers):{format_spec}}..{max(numbers):{format_spec}}]"
 
 
 def now() -> float:

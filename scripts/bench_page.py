@@ -1,4 +1,4 @@
-"""What a pay page costs: CPU of one page against a bare aiohttp handler, and the memory of a thousand open ones.
+"""CPU of one pay page against a bare aiohttp handler, and the memory of a thousand open pages.
 
 python scripts/bench_page.py [ROUNDS]
 """
@@ -13,15 +13,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from storage import shops
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import aiohttp  # noqa: E402
 from bench import Program, running, spread  # noqa: E402
-from bench_start import NOWHERE, TOKEN  # noqa: E402
+from bench_start import TOKEN, UNREACHABLE  # noqa: E402
 
+from storage import shops  # noqa: E402
 from storage.database.database import Database  # noqa: E402
 from storage.job_queue import JobQueue  # noqa: E402
 from storage.models.money import Money  # noqa: E402
@@ -30,13 +29,13 @@ from storage.models.shop import Shop  # noqa: E402
 from storage.payments import PaymentRepository, new_page_token  # noqa: E402
 
 OPEN_PAGES = 1000
-PAGES = 500
-"""Pages that are fetched in one round, one after the other; none of them twice in a row."""
+PAGES_PER_ROUND = 500
+"""Pages fetched one after the other in a round, none twice."""
 
-PUBLIC = "https://pay.example.dk"
+PUBLIC_URL = "https://pay.example.dk"
 PHONE = {"User-Agent": "Mobile", "Accept": "text/html", "Accept-Language": "da-DK,da;q=0.9,en;q=0.8"}
-DESK = PHONE | {"User-Agent": "Desk"}
-BARE = """
+DESKTOP = PHONE | {"User-Agent": "Desktop"}
+BARE_SERVER = """
 import sys
 from aiohttp import web
 async def page(request):
@@ -47,8 +46,8 @@ web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), access_log=None, print
 """
 
 
-async def book(url: str) -> list[str]:
-    """A shop with a thousand requests that can be paid and that nobody has to look at; returns their tokens."""
+async def create_payments(url: str) -> list[str]:
+    """Creates a shop with a thousand open payments without a scheduled check; returns their page tokens."""
     db = Database(url)
     await db.migrate()
     now = datetime.now(UTC)
@@ -59,15 +58,15 @@ async def book(url: str) -> list[str]:
     for number in range(OPEN_PAGES):
         payment = _request(shop, number, now)
         await db.write(payments.create, payment, params=lambda _: "{}")
-        await db.write(payments.update, payment.id, _lapsed, now=now, actor="bench", action="lapsed")
+        await db.write(payments.update, payment.id, _expire_attempt, now=now, actor="bench", action="expired")
         tokens.append(payment.page_token)
     await db.close()
     return tokens
 
 
-def _lapsed(payment: Payment) -> Payment:
-    over = replace(payment.attempt, status=AttemptStatus.EXPIRED)
-    return replace(payment, status=PaymentStatus.OPEN, attempt=over)
+def _expire_attempt(payment: Payment) -> Payment:
+    expired = replace(payment.attempt, status=AttemptStatus.EXPIRED)
+    return replace(payment, status=PaymentStatus.OPEN, attempt=expired)
 
 
 def _request(shop: Shop, number: int, now: datetime) -> Payment:
@@ -88,19 +87,19 @@ def _request(shop: Shop, number: int, now: datetime) -> Payment:
     )
 
 
-async def milliseconds(program: Program, addresses: list[str], headers: dict[str, str]) -> float:
-    """CPU of that program for one of these pages."""
+async def milliseconds(program: Program, urls: list[str], headers: dict[str, str]) -> float:
+    """CPU of the program for one of these pages."""
     async with aiohttp.ClientSession(headers=headers) as http:
         before = program.cpu
-        for address in addresses:
-            async with http.get(address) as answer:
-                await answer.read()
-                assert answer.status == 200, answer.status
-        return (program.cpu - before) * 1000 / len(addresses)
+        for url in urls:
+            async with http.get(url) as response:
+                await response.read()
+                assert response.status == 200, response.status
+        return (program.cpu - before) * 1000 / len(urls)
 
 
 async def open_pages(service: Program, base: str, tokens: list[str]) -> tuple[float, float]:
-    """What a thousand open pages add to the memory, in MB, and the CPU of a second in which nothing happens."""
+    """The memory of a thousand open pages in MB, and the CPU of an idle second."""
     before = service.megabytes
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as http:
@@ -112,22 +111,22 @@ async def open_pages(service: Program, base: str, tokens: list[str]) -> tuple[fl
             await stream.content.readline()
             streams.append(stream)
         await asyncio.sleep(2)
-        used, more = service.cpu, service.megabytes - before
+        cpu_before, megabytes = service.cpu, service.megabytes - before
         await asyncio.sleep(20)
-        idle = (service.cpu - used) / 20
+        idle = (service.cpu - cpu_before) / 20
         for stream in streams:
             stream.close()
-    return more, idle
+    return megabytes, idle
 
 
 def settings(url: str, port: int) -> dict[str, str]:
     return {
         "TELEGRAM_BOT_TOKEN": TOKEN,
         "STRIPE_API_KEY": "rk_test_bench",
-        "STRIPE_API_BASE": NOWHERE,
-        "TELEGRAM_API_BASE": NOWHERE,
+        "STRIPE_API_BASE": UNREACHABLE,
+        "TELEGRAM_API_BASE": UNREACHABLE,
         "TELEGRAM_MODE": "polling",
-        "PUBLIC_URL": PUBLIC,
+        "PUBLIC_URL": PUBLIC_URL,
         "DATABASE_URL": url,
         "PORT": str(port),
         "LOG_LEVEL": "error",
@@ -135,14 +134,14 @@ def settings(url: str, port: int) -> dict[str, str]:
 
 
 def main(rounds: int) -> None:
-    """Both programs side by side, a round of each in turn."""
+    """Runs both programs and measures them in turn."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
     with tempfile.TemporaryDirectory() as folder:
         url, bare_port = f"sqlite:///{Path(folder, 'bench.db')}", 28471
-        tokens = asyncio.run(book(url))
+        tokens = asyncio.run(create_payments(url))
         with (
-            running(["-c", BARE, str(bare_port)]) as bare,
+            running(["-c", BARE_SERVER, str(bare_port)]) as bare,
             running(["-m", "bot", "serve"], **settings(url, bare_port + 1)) as service,
         ):
             bare.line()
@@ -151,18 +150,21 @@ def main(rounds: int) -> None:
 
 
 def _report(bare: Program, bare_base: str, service: Program, base: str, tokens: list[str], rounds: int) -> None:
-    cost: dict[str, list[float]] = {"bare": [], "phone": [], "desk": []}
+    costs: dict[str, list[float]] = {"bare": [], "phone": [], "desktop": []}
     for number in range(rounds + 1):
-        part = tokens[:PAGES] if number % 2 else tokens[PAGES:]
-        cost["bare"].append(asyncio.run(milliseconds(bare, [f"{bare_base}/p/{token}" for token in part], PHONE)))
-        pages = [f"{base}/p/{token}" for token in part]
-        cost["phone"].append(asyncio.run(milliseconds(service, pages, PHONE)))
-        cost["desk"].append(asyncio.run(milliseconds(service, pages, DESK)))
-    for name, figures in cost.items():
-        print(f"CPU of one page, {name}: {spread(figures[1:])} ms" + ("" if name == "bare" else " (aim: at most 2)"))
-    more, idle = asyncio.run(open_pages(service, base, tokens))
+        batch = tokens[:PAGES_PER_ROUND] if number % 2 else tokens[PAGES_PER_ROUND:]
+        costs["bare"].append(asyncio.run(milliseconds(bare, [f"{bare_base}/p/{token}" for token in batch], PHONE)))
+        pages = [f"{base}/p/{token}" for token in batch]
+        costs["phone"].append(asyncio.run(milliseconds(service, pages, PHONE)))
+        costs["desktop"].append(asyncio.run(milliseconds(service, pages, DESKTOP)))
+    for name, costs_of_name in costs.items():
+        print(
+            f"CPU of one page, {name}: {spread(costs_of_name[1:])} ms"
+            + ("" if name == "bare" else " (target: at most 2)")
+        )
+    megabytes, idle = asyncio.run(open_pages(service, base, tokens))
     print(
-        f"a thousand open pages: {more:.0f} MB more (aim: at most 60), {idle * 100:.1f} % of a core while nothing moves"
+        f"a thousand open pages: {megabytes:.0f} MB more (target: at most 60), {idle * 100:.1f} % of a core when idle"
     )
 
 

@@ -1,4 +1,4 @@
-"""The service for the benchmarks: as `serve` runs it, but with Telegram's limits raised by value."""
+"""The service for benchmarks: runs as `serve` does, without Telegram's rate limits."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from bot.clock import SystemClock
 from bot.settings import load
 from handlers.telegram.rate_limit import TelegramRateLimiter
 
-ENOUGH = 1_000_000
+UNLIMITED = 1_000_000
 
 
 async def main() -> None:
-    """Serve until terminated; the first line is where."""
+    """Serves until it is terminated; the first line is the base URL."""
     settings = load(None)
     logging_setup.configure(level=settings.log_level)
-    service = Service(settings, SystemClock(), rate_limiter=TelegramRateLimiter(ENOUGH, ENOUGH, ENOUGH, ENOUGH))
+    service = Service(
+        settings, SystemClock(), rate_limiter=TelegramRateLimiter(UNLIMITED, UNLIMITED, UNLIMITED, UNLIMITED)
+    )
     await service.start()
     print(service.base, flush=True)
     await asyncio.Event().wait()

@@ -11,19 +11,19 @@ import tempfile
 from bench import running, spread
 
 TOKEN = "7700000001:AABenchmarkTokenThatOpensNothing_00000"
-NOWHERE = "http://127.0.0.1:9"
+UNREACHABLE = "http://127.0.0.1:9"
 
 
 def main(rounds: int) -> None:
-    """Start the service that often, with both vendors out of reach."""
+    """Starts the service so often; both vendors are unreachable."""
     cpu, memory = [], []
     for _ in range(rounds + 1):
         with tempfile.TemporaryDirectory() as folder:
             settings = {
                 "TELEGRAM_BOT_TOKEN": TOKEN,
                 "STRIPE_API_KEY": "rk_test_bench",
-                "STRIPE_API_BASE": NOWHERE,
-                "TELEGRAM_API_BASE": NOWHERE,
+                "STRIPE_API_BASE": UNREACHABLE,
+                "TELEGRAM_API_BASE": UNREACHABLE,
                 "DATABASE_URL": f"sqlite:///{folder}/bench.db",
                 "PORT": "0",
                 "LOG_LEVEL": "error",
@@ -32,8 +32,8 @@ def main(rounds: int) -> None:
                 service.line()
                 cpu.append(service.cpu)
                 memory.append(service.megabytes)
-    print(f"CPU until ready: {spread(cpu[1:])} s (aim: at most 1.5)")
-    print(f"memory when idle: {spread(memory[1:], '.0f')} MB (aim: at most 130)")
+    print(f"CPU until ready: {spread(cpu[1:])} s (target: at most 1.5)")
+    print(f"memory when idle: {spread(memory[1:], '.0f')} MB (target: at most 130)")
 
 
 if __name__ == "__main__":

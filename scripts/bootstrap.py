@@ -1,9 +1,9 @@
-"""The way in on a fresh machine: looks at Python first, in words that an old one can read, then makes .venv.
+"""Sets up .venv on a fresh machine. It checks the version of Python first, in syntax that an old Python can read.
 
 python3 scripts/bootstrap.py run    what Kvit needs to run
-python3 scripts/bootstrap.py dev    that, and the tools that test it
+python3 scripts/bootstrap.py dev    that, and the tools for tests
 """
-# ruff: noqa: UP031, UP036 - an old Python must get through this file to its last sentence.
+# ruff: noqa: UP031, UP036 - an old Python must be able to parse this file.
 
 import sys
 

@@ -1,7 +1,7 @@
-"""Makes .venv hold what a requirements file lists, with the standard library alone, so that nothing has to be prepared.
+"""Installs what a requirements file lists into .venv, with the standard library alone.
 
-A stamp in .venv says what it holds, so a second run costs a glance. Whatever was cut short is finished by the next run.
-uv does the work when it is there, pip when it is not or fails; NO_UV=1 leaves uv out. Everything is checked by hash.
+A stamp in .venv records what is installed, so a second run takes no time. The next run finishes an interrupted one. uv
+is used if it is there, pip if it is not or fails; NO_UV=1 excludes uv. Every package is checked by hash.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ PYTHON = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/pytho
 STAMP = VENV / ".installed"
 UNFINISHED = VENV / ".unfinished"
 
-# What a set brings along: after `dev`, `run` has nothing left to do.
+# The sets that each set includes: `dev` includes `run`.
 COVERS = {"run": ["run"], "dev": ["dev", "run"]}
 
-# uv trusts the machine's certificates only when asked, and leaves byte-code to every start. A pip told to install for
-# the user refuses to work in a virtual environment.
+# uv does not use the system's certificates or compile byte-code by default. pip with PIP_USER refuses to install into a
+# virtual environment.
 SETTINGS = {"UV_SYSTEM_CERTS": "1", "UV_COMPILE_BYTECODE": "1", **os.environ, "PIP_USER": "0", "UV_NO_PROGRESS": "1"}
 PIP_INSTALL = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
 PIP_INSTALL += ["--require-hashes", "--only-binary", ":all:", "--compile", "--requirement"]
 
 
 def main(arguments: list[str]) -> None:
-    """Bring .venv up to the named set, or end the process with one plain sentence and exit code 1."""
+    """Brings .venv up to the named set, or exits with one sentence and code 1."""
     if len(arguments) != 1 or arguments[0] not in COVERS:
         sys.exit("usage: python3 scripts/bootstrap.py run|dev")
     name = arguments[0]
     if is_installed(name):
         return
     try:
-        refuse_what_is_not_ours()
-        with one_at_a_time():
+        check_permissions()
+        with setup_lock():
             if not is_installed(name):
                 install(name)
     except KeyboardInterrupt:
@@ -52,12 +52,12 @@ def main(arguments: list[str]) -> None:
 
 
 def is_installed(name: str) -> bool:
-    # A link to an interpreter that is gone does not exist either, so a removed Python shows here too.
+    # A link to a removed interpreter does not exist either.
     return PYTHON.exists() and STAMP.exists() and mark(name) in STAMP.read_text().split()
 
 
 def mark(name: str) -> str:
-    """Another Python or another list of packages has another mark."""
+    """The stamp of a set; it depends on the Python version and the list of packages."""
     return hashlib.sha256(sys.version.encode() + requirements(name).read_bytes()).hexdigest()
 
 
@@ -65,8 +65,8 @@ def requirements(name: str) -> Path:
     return ROOT / "requirements" / f"{name}.txt"
 
 
-def refuse_what_is_not_ours() -> None:
-    """Say whose .venv it is before a package manager fails in the middle of it."""
+def check_permissions() -> None:
+    """Exits with the owner of .venv if this user cannot change it, before a package manager fails."""
     if not VENV.exists():
         if not os.access(ROOT, os.W_OK):
             sys.exit(f"You may not write in {ROOT}, where .venv has to be made; work in a copy of your own.")
@@ -83,19 +83,19 @@ def refuse_what_is_not_ours() -> None:
 def owner(folder: Path) -> str:
     try:
         return folder.owner()
-    except KeyError:  # a number that has no name here, as in a container
+    except KeyError:  # a user id without a name, as in a container
         return f"user {folder.stat().st_uid}"
 
 
 @contextlib.contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Wait while another command, such as a `make test` beside a `make demo`, sets up the same .venv."""
+def setup_lock() -> Iterator[None]:
+    """Waits while another command, such as `make test` beside `make demo`, sets up the same .venv."""
     if sys.platform == "win32":
         yield
         return
     folder = os.open(ROOT, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # some network file systems lock no folders: then we are as good as alone
+        with contextlib.suppress(OSError):  # some network file systems cannot lock folders
             fcntl.flock(folder, fcntl.LOCK_EX)
         yield
     finally:
@@ -106,7 +106,7 @@ def install(name: str) -> None:
     uv = None if os.environ.get("NO_UV") else shutil.which("uv")
     count = len(re.findall(r"^[^#\s]+==", requirements(name).read_text(), re.MULTILINE))
     version = sys.version.split()[0]
-    tell(f"Setting up .venv (once): Python {version}, {count} packages, by {'uv' if uv else 'pip'}.")
+    report(f"Setting up .venv (once): Python {version}, {count} packages, by {'uv' if uv else 'pip'}.")
     if not is_usable():
         make_venv(uv)
     STAMP.unlink(missing_ok=True)
@@ -116,49 +116,49 @@ def install(name: str) -> None:
 
 
 def is_usable() -> bool:
-    """Whether .venv was made to its end, and by this very Python."""
+    """Whether .venv is complete and was made by this Python."""
     if UNFINISHED.exists() or not PYTHON.exists():
         return False
-    question = [str(PYTHON), "-c", "import sys; sys.exit(sys.version != sys.argv[1])", sys.version]
+    check = [str(PYTHON), "-c", "import sys; sys.exit(sys.version != sys.argv[1])", sys.version]
     try:
-        return subprocess.run(question, stderr=subprocess.DEVNULL, check=False).returncode == 0
-    except OSError:  # made on a machine of another kind
+        return subprocess.run(check, stderr=subprocess.DEVNULL, check=False).returncode == 0
+    except OSError:  # made on another kind of machine
         return False
 
 
 def make_venv(uv: str | None) -> None:
-    """Make it anew; what cannot be made to its end is taken away again.
+    """Makes .venv again; an incomplete one is removed.
 
-    `base` is the Python below: ours may be the one in the .venv that goes.
+    `base` is the Python outside .venv, because the running one may be in the .venv that is removed.
     """
     base = getattr(sys, "_base_executable", sys.executable)
-    ways = [[base, "-m", "venv", str(VENV)]]
+    commands = [[base, "-m", "venv", str(VENV)]]
     if uv:
-        ways.insert(
+        commands.insert(
             0, [uv, "venv", "--quiet", "--allow-existing", "--no-python-downloads", "--python", base, str(VENV)]
         )
-    for way in ways:
+    for command in commands:
         remove(VENV)
         VENV.mkdir()
         UNFINISHED.touch()
-        made = subprocess.run(
-            way, env=SETTINGS, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        result = subprocess.run(
+            command, env=SETTINGS, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
-        if made.returncode == 0:
+        if result.returncode == 0:
             UNFINISHED.unlink()
             return
     remove(VENV)
-    sys.exit(why_no_venv(base, made.stdout))
+    sys.exit(venv_error(base, result.stdout))
 
 
-def why_no_venv(base: str, words: str) -> str:
-    if "ensurepip" in words or "No module named venv" in words:
+def venv_error(base: str, output: str) -> str:
+    if "ensurepip" in output or "No module named venv" in output:
         series = f"python3.{sys.version_info.minor}-venv"
         return (
             f"{base} cannot make virtual environments, as its venv module is missing; on Debian and Ubuntu: "
             f"sudo apt install python3-venv (or {series}, if this Python is not the system's own)."
         )
-    return f"{words}\n{base} could not make {VENV}; the reason stands above."
+    return f"{output}\n{base} could not make {VENV}; the reason stands above."
 
 
 def remove(path: Path) -> None:
@@ -172,14 +172,14 @@ def installed_by_uv(uv: str, name: str) -> bool:
     sync = [uv, "pip", "sync", "--quiet", "--require-hashes", "--only-binary", ":all:", "--python", str(PYTHON)]
     if subprocess.run([*sync, str(requirements(name))], env=SETTINGS, check=False).returncode == 0:
         return True
-    tell("uv could not install the packages; trying pip.")
+    report("uv could not install the packages; trying pip.")
     return False
 
 
 def install_by_pip(name: str) -> None:
     has_pip = [str(PYTHON), "-m", "pip", "--version"]
     if subprocess.run(has_pip, env=SETTINGS, capture_output=True, check=False).returncode:
-        make_venv(None)  # uv's has none
+        make_venv(None)  # one made by uv has no pip
     if subprocess.run([str(PYTHON), *PIP_INSTALL, str(requirements(name))], env=SETTINGS, check=False).returncode:
         sys.exit(
             "The packages could not be installed; the reason stands above (is the package index reachable?). "
@@ -187,5 +187,5 @@ def install_by_pip(name: str) -> None:
         )
 
 
-def tell(line: str) -> None:
+def report(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
