@@ -20,7 +20,10 @@ from tests.support.world import OWNER, Json, World, opened
 SOMEBODY = 70_010_777
 ASKED = "SELECT count(*) AS n FROM prompts WHERE kind = :kind"
 DRAFTS = "SELECT count(*) AS n FROM refunds"
-YES = "SELECT count(*) AS n FROM refunds WHERE status NOT IN ('draft', 'awaiting_approval') OR second_approved_by IS NOT NULL"
+YES = (
+    "SELECT count(*) AS n FROM refunds WHERE status NOT IN ('draft', 'awaiting_approval')"
+    " OR second_approved_by IS NOT NULL"
+)
 CHATS = {ChatKind.PRIVATE: 0, ChatKind.GROUP: GROUP, ChatKind.UNLINKED_GROUP: NO_SHOP}
 
 

@@ -40,7 +40,10 @@ from tests.support.world import OWNER, Json, World, opened
 RIVAL, GONE = 70_040_001, 70_040_002
 CHANNEL = -1_001_000_000_009
 ORIGIN = {"type": "hidden_user", "sender_user_name": "Ada", "date": 1}
-MINE = "SELECT id, status, cancel_requested, capture_requested_by, attempt_number, amount_refunded, amount_refund_pending FROM payments WHERE shop_id = 1"
+MINE = (
+    "SELECT id, status, cancel_requested, capture_requested_by, attempt_number, amount_refunded,"
+    " amount_refund_pending FROM payments WHERE shop_id = 1"
+)
 DONE = "SELECT * FROM audit_log WHERE shop_id = 1 AND action <> 'denied'"
 KEPT = (
     MINE,

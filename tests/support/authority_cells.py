@@ -34,7 +34,10 @@ NO = ("Your Telegram ID is", "expired", "no payment with that reference", "Which
 """What a refusal of the person, of the button or of the card says."""
 
 BOOK = ("members", "invitations", "shop_chats", "shops", "refunds", "prompts")
-KEPT = "SELECT id, status, cancel_requested, capture_requested_by, attempt_number, amount_refunded, amount_refund_pending FROM payments ORDER BY id"
+KEPT = (
+    "SELECT id, status, cancel_requested, capture_requested_by, attempt_number, amount_refunded,"
+    " amount_refund_pending FROM payments ORDER BY id"
+)
 
 
 @dataclass(frozen=True)
