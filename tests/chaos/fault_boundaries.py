@@ -9,8 +9,10 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
+import sqlalchemy as sa
 from aiohttp import web
 
 from tests.chaos.crash_runs import CANCEL, CAPTURE, CONFIRM, CREATE, REFUND, RETRIEVE
@@ -132,8 +134,13 @@ def full_disk(_: CrashWorld) -> Iterator[None]:
 
 async def shorten_lock_wait(world: CrashWorld) -> None:
     """Makes Kvit wait 50 ms for another program's lock instead of ten seconds."""
-    writer = world.service._db._engine._writer
-    await writer.run(lambda connection, _: connection.exec_driver_sql("PRAGMA busy_timeout = 50").all(), None)
+
+    def set_timeout(connection: sa.Connection, _: None) -> None:
+        # On the driver's connection: through SQLAlchemy the statement would begin a transaction.
+        driver: Any = connection.connection.driver_connection
+        driver.execute("PRAGMA busy_timeout = 50").close()
+
+    await world.service._db._engine._writer.run(set_timeout, None)
 
 
 class Relay:

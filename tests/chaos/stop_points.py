@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from handlers.stripe.gateway import Intent, IntentRequest, PaymentGateway, RefundRequest, StripeEventRef
 from handlers.telegram.messenger import InlineResult, Message, Messenger
 from storage.database.database import Database
+from storage.database.sqlite import count_changes
 from storage.job_queue import JobQueue
 from storage.models.dispute import Dispute, FraudWarning
 from storage.models.payment import ChatTarget
@@ -112,9 +113,9 @@ def attach(db: Database, process: SimulatedProcess) -> None:
         numbers: list[int] = []
 
         def unit(tx: sa.Connection) -> Any:
-            before = tx.exec_driver_sql("SELECT total_changes()").scalar_one()
+            before = count_changes(tx)
             result = fn(tx, *args, **kwargs)
-            if tx.exec_driver_sql("SELECT total_changes()").scalar_one() != before:
+            if count_changes(tx) != before:
                 # The writer's thread blocks here with the transaction open, as it would be if the process ended.
                 numbers.append(asyncio.run_coroutine_threadsafe(process.before_call(name), loop).result())
             return result
