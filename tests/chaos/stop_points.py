@@ -105,11 +105,14 @@ class SimulatedProcess:
 
 
 def attach(db: Database, process: SimulatedProcess) -> None:
-    """Makes each commit that changes this database a call: `commit jobs` for updates and events, else `commit`."""
+    """Makes each commit that changes this database a call: `commit jobs` when updates or events are stored, else
+    `commit`.
+    """
     run_write, run_read, loop = db.write, db.read, asyncio.get_running_loop()
 
     async def write(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        name = "commit jobs" if getattr(fn, "__func__", None) is JobQueue.enqueue_in else "commit"
+        if getattr(fn, "__func__", None) is JobQueue.enqueue_in:
+            return await process.call("commit jobs", partial(run_write, fn, *args, **kwargs))
         numbers: list[int] = []
 
         def unit(tx: sa.Connection) -> Any:
@@ -117,7 +120,7 @@ def attach(db: Database, process: SimulatedProcess) -> None:
             result = fn(tx, *args, **kwargs)
             if count_changes(tx) != before:
                 # The writer's thread blocks here with the transaction open, as it would be if the process ended.
-                numbers.append(asyncio.run_coroutine_threadsafe(process.before_call(name), loop).result())
+                numbers.append(asyncio.run_coroutine_threadsafe(process.before_call("commit"), loop).result())
             return result
 
         async with process.in_call():
