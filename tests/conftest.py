@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -30,6 +31,12 @@ def pytest_configure() -> None:
     """Puts the files of tests on a RAM disk: every commit waits for its file system to sync."""
     if _can_hold_tests(RAM_DISK):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(RAM_DISK))
+
+
+def pytest_collection_finish() -> None:
+    """Takes modules and tests out of the garbage collector's work: they live as long as the process."""
+    gc.collect()
+    gc.freeze()
 
 
 def _can_hold_tests(folder: Path) -> bool:
