@@ -113,10 +113,10 @@ class Service:
             framed_by=framed_by,
             metrics=metrics,
         )
-        arrive = self._components.monitor.updates_reachable
-        self._polling = Polling(self._request, self._components.updates, clock, take_over=take_over, arrive=arrive)
+        updates, on_reachable = self._components.updates, self._components.monitor.updates_reachable
+        self._polling = Polling(self._request, updates, clock, on_reachable=on_reachable, take_over=take_over)
         webhook = f"{settings.public_url}/telegram/webhook"
-        self._guard = WebhookMonitor(self._request, webhook, self._components.updates, clock, arrive=arrive)
+        self._webhook_monitor = WebhookMonitor(self._request, webhook, updates, clock, on_reachable=on_reachable)
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -248,7 +248,7 @@ class Service:
 
     def _start_tasks(self) -> None:
         loops: list[tuple[str, Callable[[], Awaitable[None]]]] = [
-            (INTAKE, self._guard.run if self._settings.uses_telegram_webhook else self._polling.run),
+            (INTAKE, self._webhook_monitor.run if self._settings.uses_telegram_webhook else self._polling.run),
             (FETCH_BOT_PROFILE, self._fetch_bot_profile),
             ("reconciler", self._components.reconciler.run),
             ("missed events", self._components.event_backfill.run),

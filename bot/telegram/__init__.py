@@ -1,1 +1,1 @@
-"""The adapter to Telegram: updates in, messages out."""
+"""The adapter to Telegram's Bot API: updates in, messages out."""

@@ -1,4 +1,4 @@
-"""What the bot looks like before anybody wrote to it: its menus of commands and its descriptions, in every language."""
+"""The bot's command menus and descriptions, in every language."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ SCOPES = {
     "all_group_chats": (Role.MERCHANT, ChatKind.GROUP),
     "all_chat_administrators": (Role.OWNER, ChatKind.GROUP),
 }
-"""Up to whose commands in which chat a menu shows. It is a help: who may do what is looked up when he does it."""
+"""For each menu scope, the role and chat whose commands it lists. Permissions are checked when a command is run."""
 
-LONGEST_WAIT = 10.0
+MAX_RETRY_AFTER = 10.0
 
 
 async def set_bot_menus(request: AiohttpRequest, *, wallet: str) -> None:
-    """Set menus and descriptions, which name the wallet; the same again changes nothing.
+    """Sets menus and descriptions, which name the wallet. Running it again changes nothing.
 
     Raises:
-        TelegramError: Telegram is out of reach or refuses; what was set before stays set.
+        TelegramError: Telegram cannot be reached or rejects a request; what was set before stays set.
     """
     for code, language in menu_languages():
-        for scope, shown_to in SCOPES.items():
-            commands, place = menu_commands(language, *shown_to), {"type": scope}
-            await call_with_retry_after(request, "setMyCommands", commands=commands, scope=place, language_code=code)
+        for scope, (role, chat) in SCOPES.items():
+            commands = menu_commands(language, role, chat)
+            await call_with_retry_after(
+                request, "setMyCommands", commands=commands, scope={"type": scope}, language_code=code
+            )
         description = text(language, "bot.description", wallet=wallet)
         short = text(language, "bot.short_description", wallet=wallet)
         await call_with_retry_after(request, "setMyDescription", description=description, language_code=code)
@@ -42,28 +44,28 @@ async def set_bot_menus(request: AiohttpRequest, *, wallet: str) -> None:
 
 
 def menu_languages() -> list[tuple[str, str]]:
-    """Telegram's code and our language; the empty code is for everybody who speaks none of ours."""
-    written = [language for language in LANGUAGES if (LOCALES_DIR / language / "kvit.po").exists()]
-    return [("", DEFAULT_LANGUAGE), *((language, language) for language in written)]
+    """Telegram's language code and Kvit's language; the empty code is for users with any other language."""
+    translated = [language for language in LANGUAGES if (LOCALES_DIR / language / "kvit.po").exists()]
+    return [("", DEFAULT_LANGUAGE), *((language, language) for language in translated)]
 
 
-def menu_commands(language: str, role: Role, where: ChatKind) -> list[dict[str, str]]:
-    """The commands that somebody with this role may use there, each with a short line."""
+def menu_commands(language: str, role: Role, chat: ChatKind) -> list[dict[str, str]]:
+    """The commands that this role may use in such a chat, with short descriptions."""
     return [
-        {"command": it.name, "description": text(language, f"menu.{it.name}")} for it in available_commands(role, where)
+        {"command": it.name, "description": text(language, f"menu.{it.name}")} for it in available_commands(role, chat)
     ]
 
 
 async def call_with_retry_after(request: AiohttpRequest, method: str, **parameters: Any) -> Any:
-    """Call, and if Telegram asks to wait a little, wait and call once more.
+    """Calls a method; if Telegram asks to wait for at most `MAX_RETRY_AFTER` seconds, waits and calls once more.
 
     Raises:
-        TelegramError: refused, out of reach, or the wait is longer than anybody watches a terminal for.
+        TelegramError: Telegram cannot be reached, rejects the request, or asks for a longer wait.
     """
     try:
         return await request.call(method, **parameters)
     except RetryAfter as error:
-        if retry_after_seconds(error) > LONGEST_WAIT:
+        if retry_after_seconds(error) > MAX_RETRY_AFTER:
             raise
         await asyncio.sleep(retry_after_seconds(error))
     return await request.call(method, **parameters)

@@ -1,4 +1,4 @@
-"""Brings messages out to Telegram, and says in our own words why one did not arrive."""
+"""The messenger: sends and edits messages with python-telegram-bot; every failure is a `DeliveryError`."""
 
 from __future__ import annotations
 
@@ -32,57 +32,59 @@ from handlers.telegram.messenger import Button, DeliveryError, InlineResult, Key
 from storage.models.payment import ChatTarget
 
 NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
-GENERAL_TOPIC = 1
-"""A forum's first topic: Telegram has it in updates, and refuses it as `message_thread_id`."""
+GENERAL_TOPIC_CLOSED = 1
+"""The first topic of a forum: it is in updates, but Telegram rejects it as `message_thread_id`."""
 
 INVALID_TOKEN_WAIT = 60.0
-_NOT_MODIFIED = "message is not modified"
-_TOO_OLD = "query is too old"
-_DELETED = "message to delete not found"
-_GONE = (
+_MESSAGE_NOT_MODIFIED = "message is not modified"
+_QUERY_TOO_OLD = "query is too old"
+_MESSAGE_NOT_FOUND = "message to delete not found"
+_MESSAGE_GONE = (
     "message to edit not found",
     "message can't be edited",
     "message_id_invalid",
     "message thread not found",
     "topic_deleted",
 )
-_CLOSED = ("chat not found", "user not found", "peer_id_invalid", "group chat was deactivated", "not enough rights")
-_TOPIC = ("topic_closed", "topic_hidden")
-_LINK = re.compile(r"\w+://[^\s'\"]+")
+_CHAT_UNAVAILABLE = (
+    "chat not found",
+    "user not found",
+    "peer_id_invalid",
+    "group chat was deactivated",
+    "not enough rights",
+)
+_TOPIC_CLOSED = ("topic_closed", "topic_hidden")
+_URL = re.compile(r"\w+://[^\s'\"]+")
 
 
 class BotTokenRejected(DeliveryError):
-    """Telegram does not know the bot's token (401, 404): everything waits, nothing is lost, until it is set right.
-
-    It carries a `wait`, so that whoever sends comes again at no cost and drops nothing.
-    """
+    """Telegram rejects the bot's token (401, 404). `retry_after` keeps the messages pending until it is right."""
 
     def __init__(self) -> None:
-        super().__init__("token refused", retry_after=INVALID_TOKEN_WAIT)
+        super().__init__("token rejected", retry_after=INVALID_TOKEN_WAIT)
 
 
 class TelegramMessenger:
-    """`handlers.stripe.gateway.Messenger` by PTB's `Bot`.
+    """`handlers.telegram.messenger.Messenger` with python-telegram-bot's `Bot`.
 
-    It sends what it is given: the HTML is escaped by whoever wrote it. Telegram refuses a message with a button whose
-    address has no dot in its host or an unknown scheme (`http://localhost/…`, `mobilepay://…`); the cards offer no
-    such button, and one that slips through is a permanent failure that says so.
+    The caller escapes the HTML. Telegram rejects a message with a button whose URL has no dot in its host or an unknown
+    scheme (`http://localhost/…`, `mobilepay://…`): a permanent failure.
     """
 
     def __init__(self, request: AiohttpRequest) -> None:
-        """`request` is shared with the intake and closed by `close`."""
+        """`request` is shared with the polling, and closed by `close`."""
         self._request = request
-        # Both of PTB's backends are ours, or it would make a second pool for getUpdates.
+        # The same for both, or the library opens a second pool for getUpdates.
         self._bot = Bot(PLACEHOLDER_TOKEN, base_url=request.address, request=request, get_updates_request=request)
         self.username = ""
         self.bot_id = request.bot_id
 
     async def get_me(self) -> None:
-        """Ask Telegram who we are (getMe) and set `username`, `bot_id`; may be called again after a failure.
+        """Sets `username` and `bot_id` from `getMe`.
 
         Raises:
-            TokenRefused: the token is wrong.
-            DeliveryFailed: Telegram is out of reach.
+            BotTokenRejected: the token is wrong.
+            DeliveryError: Telegram cannot be reached.
         """
         with _translate_errors():
             await self._request.initialize()
@@ -90,13 +92,13 @@ class TelegramMessenger:
         self.username, self.bot_id = me.username or "", me.id
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Closes the connections."""
         await self._request.shutdown()
 
     async def send(
         self, chat: ChatTarget, message: Message, *, reply_to: int | None = None, silent: bool = False
     ) -> int:
-        """Post a message and return its id; a `reply_to` that is gone does not hinder it."""
+        """Sends a message and returns its id. If the message `reply_to` is gone, it is sent without a reply."""
         keyboard = to_inline_keyboard(message.keyboard)
         with _translate_errors():
             sent = await self._bot.send_message(
@@ -112,7 +114,7 @@ class TelegramMessenger:
         return sent.message_id
 
     async def send_photo(self, chat: ChatTarget, png: bytes, message: Message, *, reply_to: int | None = None) -> int:
-        """Post a picture with the letter below it, and return its id; a `reply_to` that is gone does not hinder it."""
+        """Sends a picture with the message as its caption, and returns its id; `reply_to` as in `send`."""
         keyboard = to_inline_keyboard(message.keyboard)
         with _translate_errors():
             sent = await self._bot.send_photo(
@@ -128,14 +130,14 @@ class TelegramMessenger:
         return sent.message_id
 
     async def delete(self, chat: ChatTarget, message_id: int) -> None:
-        """Take a message of ours away; one that is gone is no failure."""
-        with _translate_errors(), _ignore_error(_DELETED):
+        """Deletes one of the bot's messages. One that is gone already is no error."""
+        with _translate_errors(), _ignore_error(_MESSAGE_NOT_FOUND):
             await self._bot.delete_message(chat.chat_id, message_id)
 
     async def edit(self, chat: ChatTarget, message_id: int | None, message: Message) -> None:
-        """Show this instead; "not modified" is success. Without buttons the old ones go."""
+        """Replaces text and buttons of a message. "Not modified" is success."""
         keyboard = to_inline_keyboard(message.keyboard)
-        with _translate_errors(), _ignore_error(_NOT_MODIFIED):
+        with _translate_errors(), _ignore_error(_MESSAGE_NOT_MODIFIED):
             await self._bot.edit_message_text(
                 message.html,
                 None if chat.inline_message_id else chat.chat_id,
@@ -147,25 +149,25 @@ class TelegramMessenger:
             )
 
     async def answer_inline_query(self, query_id: str, results: Sequence[InlineResult]) -> None:
-        """Answer an inline query, for this person alone and unremembered; one that is too old is no failure."""
-        with _translate_errors(), _ignore_error(_TOO_OLD):
+        """Answers an inline query, uncached and for this user only. A query that is too old is no error."""
+        with _translate_errors(), _ignore_error(_QUERY_TOO_OLD):
             await self._bot.answer_inline_query(
                 query_id, [_article(result) for result in results], cache_time=0, is_personal=True
             )
 
     async def answer_callback(self, callback_id: str, text: str = "", *, alert: bool = False) -> None:
-        """End the waiting of a tapped button; one that is too old is no failure."""
-        with _translate_errors(), _ignore_error(_TOO_OLD):
+        """Answers a callback query, which ends the button's spinner. A query that is too old is no error."""
+        with _translate_errors(), _ignore_error(_QUERY_TOO_OLD):
             await self._bot.answer_callback_query(callback_id, text or None, show_alert=alert or None)
 
 
 def to_inline_keyboard(keyboard: Keyboard) -> InlineKeyboardMarkup | None:
-    """Our rows of buttons as Telegram's; None without any."""
+    """Telegram's keyboard for these rows of buttons; None without any."""
     return InlineKeyboardMarkup([[_button(button) for button in row] for row in keyboard]) if keyboard else None
 
 
 def _topic(chat: ChatTarget) -> int | None:
-    return None if chat.thread_id == GENERAL_TOPIC else chat.thread_id
+    return None if chat.thread_id == GENERAL_TOPIC_CLOSED else chat.thread_id
 
 
 def _reply(reply_to: int | None) -> ReplyParameters | None:
@@ -183,39 +185,39 @@ def _button(button: Button) -> InlineKeyboardButton:
 
 
 def _article(result: InlineResult) -> InlineQueryResultArticle:
-    said = InputTextMessageContent(result.message.html, ParseMode.HTML, link_preview_options=NO_PREVIEW)
+    content = InputTextMessageContent(result.message.html, ParseMode.HTML, link_preview_options=NO_PREVIEW)
     keyboard = to_inline_keyboard(result.message.keyboard)
     return InlineQueryResultArticle(
-        result.id, result.title, said, reply_markup=keyboard, description=result.description or None
+        result.id, result.title, content, reply_markup=keyboard, description=result.description or None
     )
 
 
 @contextmanager
-def _ignore_error(answer: str) -> Iterator[None]:
-    """Take this refusal for success. PTB changes the case of Telegram's sentences, so case does not count."""
+def _ignore_error(text: str) -> Iterator[None]:
+    """Treats a bad request with this text as success. Case is ignored: the library changes that of Telegram's texts."""
     try:
         yield
     except BadRequest as error:
-        if answer not in str(error).lower():
+        if text not in str(error).lower():
             raise
 
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    # Not "from error": what Telegram says may quote a payment's link, and the reason below tells the rest.
+    # Not "from error": Telegram's text may contain the URL of a pay page.
     try:
         yield
     except TelegramError as error:
         raise to_delivery_error(error) from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        # "200" without a `result`, or one that PTB cannot make a message of: it may well have been sent.
+        # Status 200 without a `result`, or with one that the library cannot parse: it may have been sent.
         raise DeliveryError(
-            f"Telegram's answer makes no sense ({type(error).__name__})", outcome_unknown=True
+            f"unexpected response from Telegram ({type(error).__name__})", outcome_unknown=True
         ) from None
 
 
 def to_delivery_error(error: TelegramError) -> DeliveryError:
-    """What a refusal of Telegram means for a message; BadRequest comes first, for PTB calls it a NetworkError."""
+    """The `DeliveryError` for an error of the library. Its BadRequest is a NetworkError, so it is matched first."""
     match error:
         case RetryAfter():
             return DeliveryError("too many messages", retry_after=retry_after_seconds(error))
@@ -226,35 +228,35 @@ def to_delivery_error(error: TelegramError) -> DeliveryError:
         case Forbidden() | BadRequest():
             return _rejection(error)
         case RequestNotSent():
-            return DeliveryError(f"Telegram is out of reach: {error}")
+            return DeliveryError(f"Telegram cannot be reached: {error}")
         case OutcomeUnknown():
-            return DeliveryError(f"Telegram is silent: {error}", outcome_unknown=True)
+            return DeliveryError(f"no response from Telegram: {error}", outcome_unknown=True)
         case _:
-            # A JSON answer with another status (409, 413, 429 without a time) says that it was not done; one that
-            # cannot be read says nothing, and has no class of its own.
-            return DeliveryError(_plain(error), outcome_unknown=type(error) is TelegramError)
+            # A JSON response with another status (409, 413, 429 without a time) means that the request had no effect.
+            # A response that cannot be parsed means nothing; only for it the library raises the base class.
+            return DeliveryError(_without_urls(error), outcome_unknown=type(error) is TelegramError)
 
 
 def retry_after_seconds(error: RetryAfter) -> float:
-    """For how long Telegram asks us to be quiet."""
+    """The seconds that Telegram asks the bot to wait."""
     wait = error.retry_after
     return wait.total_seconds() if isinstance(wait, timedelta) else float(wait)
 
 
 def _rejection(error: Forbidden | BadRequest) -> DeliveryError:
-    said = str(error).lower()
-    if "button" in said and "url" in said:
-        return DeliveryError("Telegram does not accept the address of a button", permanent=True)
-    closed = isinstance(error, Forbidden) or any(words in said for words in _CLOSED)
+    text = str(error).lower()
+    if "button" in text and "url" in text:
+        return DeliveryError("Telegram rejects the URL of a button", permanent=True)
+    unavailable = isinstance(error, Forbidden) or any(words in text for words in _CHAT_UNAVAILABLE)
     return DeliveryError(
-        _plain(error),
+        _without_urls(error),
         permanent=True,
-        message_gone=any(words in said for words in _GONE),
-        chat_unavailable=closed,
-        topic_closed=any(words in said for words in _TOPIC),
+        message_gone=any(words in text for words in _MESSAGE_GONE),
+        chat_unavailable=unavailable,
+        topic_closed=any(words in text for words in _TOPIC_CLOSED),
     )
 
 
-def _plain(error: TelegramError) -> str:
-    """Telegram's sentence, short and without links: a payment's link is for the customer only."""
-    return _LINK.sub("[link]", str(error))[:200]
+def _without_urls(error: TelegramError) -> str:
+    """The error's text, without URLs: that of a pay page is for the customer only."""
+    return _URL.sub("[link]", str(error))[:200]

@@ -1,4 +1,4 @@
-"""Brings Telegram's updates in, raw as they are: each is committed before Telegram is told that we have it."""
+"""Receives Telegram's updates by long polling: each is committed as a job before it is confirmed to Telegram."""
 
 from __future__ import annotations
 
@@ -21,47 +21,42 @@ from storage.job_queue import JobQueue
 log = logging.getLogger(__name__)
 
 ALLOWED_UPDATES = ("message", "callback_query", "my_chat_member", "inline_query", "chosen_inline_result")
-"""What we ask for, always and explicitly: Telegram remembers the last list. Edited messages run no command."""
+"""Sent with every request, as Telegram remembers the last list. Edited messages run no command."""
 
 LONG_POLL_SECONDS = 25
-ANSWER_SECONDS = 10.0
+RESPONSE_TIMEOUT = 10.0
 CONFLICT_RETRY_INTERVAL = 60.0
-
-LONGEST_PAUSE = 30.0
+FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS = 1.0, 30.0
 
 
 class WebhookConflict(Exception):
-    """The bot's updates go to a webhook; polling would take them away from there.
-
-    Start with --take-over-webhook to remove the webhook and poll instead.
-    """
+    """A webhook is set for the bot, and polling may not remove it."""
 
     def __init__(self) -> None:
         super().__init__(
-            "A webhook is set for this bot, so its messages go elsewhere and polling would stop that. "
+            "A webhook is set for this bot, so its updates go elsewhere. "
             "Use TELEGRAM_MODE=webhook, or start with --take-over-webhook to remove the webhook."
         )
 
 
-def _nobody(arrive: bool) -> None:
-    """Nobody asks whether updates arrive."""
-
-
 @dataclass(frozen=True)
 class _Outage:
-    """Why no updates come. `seconds` to wait; None backs off from soon to seldom. `is_taken`: another gets them."""
+    """Why no updates come in.
+
+    `retry_after` is seconds, None for a growing delay. `is_taken`: another program or a webhook gets the updates.
+    """
 
     kind: str
-    sentence: str
-    seconds: float | None = None
+    message: str
+    retry_after: float | None = None
     is_taken: bool = False
 
 
 class Polling:
-    """Asks for updates in one long poll after the other; only one process of a bot may do so.
+    """One long poll after another. Only one process of a bot may poll.
 
-    A restart at any point loses nothing: what was not committed was not confirmed and comes again, and what was
-    committed twice has the same key.
+    A restart loses nothing: an update that was not committed is not confirmed and comes again, and the job key of an
+    update keeps one that comes twice from being stored twice.
     """
 
     def __init__(
@@ -70,65 +65,64 @@ class Polling:
         inbox: JobQueue,
         clock: Clock,
         *,
+        on_reachable: Callable[[bool], None],
         take_over: bool = False,
         long_poll: int = LONG_POLL_SECONDS,
         chance: Callable[[], float] = random.random,
-        arrive: Callable[[bool], None] = _nobody,
     ) -> None:
-        """`take_over` removes a webhook once, at the start; `long_poll` is seconds at Telegram, at most 50.
+        """`take_over` removes a webhook once, at the start. `long_poll` is seconds, at most 50.
 
-        `arrive` hears whether updates can arrive: not while another program or a webhook takes them away.
+        `on_reachable` is called with False while another program or a webhook gets the updates, else with True.
         """
         self._request = request
         self._inbox = inbox
         self._clock = clock
+        self._on_reachable = on_reachable
         self._take_over = take_over
         self._long_poll = long_poll
         self._chance = chance
-        self._arrive = arrive
-        self._admitted = False
-        self._confirm: int | None = None
-        self._trouble: _Outage | None = None
+        self._has_no_webhook = False
+        self._offset: int | None = None
+        self._outage: _Outage | None = None
         self._failures = 0
 
     async def ensure_no_webhook(self) -> None:
-        """Make sure that no webhook is set, so that we may poll.
+        """Checks that no webhook is set, or removes it once if `take_over` is set.
 
         Raises:
-            WebhookIsSet: one is, and we were not told to remove it.
-            TelegramError: Telegram is out of reach or refuses.
+            WebhookConflict: a webhook is set.
+            TelegramError: Telegram cannot be reached or rejects the request.
         """
         info = await self._request.call("getWebhookInfo")
         if isinstance(info, dict) and info.get("url"):
             if not self._take_over:
                 raise WebhookConflict
             await self._request.call("deleteWebhook", drop_pending_updates=False)
-            log.warning("The webhook of this bot was removed, as asked; Kvit polls for updates now.")
-        # Only once: a webhook that is set while we run is somebody's newer wish.
-        self._take_over = False
-        self._admitted = True
+            log.warning("The webhook of this bot was removed as requested; Kvit polls for updates now.")
+        self._take_over = False  # a webhook that is set while Kvit runs was set on purpose
+        self._has_no_webhook = True
 
     async def poll_once(self) -> int:
-        """Fetch what is there (waiting for it a while) and keep it; returns how many updates were new.
+        """Fetches and commits updates, waiting for some for a while; returns how many of them were new.
 
         Raises:
-            WebhookIsSet, TelegramError: nothing came in.
-            DatabaseUnavailable: nothing was kept, so nothing will be confirmed.
+            WebhookConflict, TelegramError: no updates came.
+            DatabaseUnavailable: they were not committed, and are not confirmed.
         """
-        if not self._admitted:
+        if not self._has_no_webhook:
             await self.ensure_no_webhook()
         updates = await self._fetch()
         jobs = [job for update in updates if (job := update_job(update, bot_id=self._request.bot_id))]
         new = await self._inbox.enqueue(*jobs, now=self._clock.now())
-        # An empty answer shows that everything was confirmed. Then no offset is sent: after a quiet week Telegram
-        # may count on from a lower number, and an old offset would confirm updates that we never saw.
-        self._confirm = max((id_ + 1 for update in updates if (id_ := update_id(update)) is not None), default=None)
+        # An empty response shows that everything is confirmed, and the next request has no offset: after a week without
+        # updates Telegram may continue from a lower number, and an old offset would confirm updates that never came.
+        self._offset = max((id_ + 1 for update in updates if (id_ := update_id(update)) is not None), default=None)
         if updates and not jobs:
             raise TelegramError("updates without an update_id")
         return new
 
     async def run(self) -> None:
-        """Poll until canceled; an outage is logged once when it begins and once when it is over."""
+        """Polls until canceled; logs the beginning and the end of an outage once each."""
         while True:
             try:
                 await self.poll_once()
@@ -138,43 +132,46 @@ class Polling:
                 self._recovered()
 
     async def _fetch(self) -> list[Any]:
-        # After trouble the first poll does not wait, so that its end is known at once.
-        wait = 0 if self._trouble else self._long_poll
+        # During an outage the poll does not wait, so that its end is noticed at once.
+        wait = 0 if self._outage else self._long_poll
         try:
-            found = await self._request.call(
+            updates = await self._request.call(
                 "getUpdates",
-                offset=self._confirm,
+                offset=self._offset,
                 timeout=wait,
                 allowed_updates=list(ALLOWED_UPDATES),
-                read=wait + ANSWER_SECONDS,
+                read=wait + RESPONSE_TIMEOUT,
             )
         except Conflict as error:
             if "webhook" in str(error).lower():
-                self._admitted = False
+                self._has_no_webhook = False
                 raise WebhookConflict from error
             raise
-        if not isinstance(found, list):
-            raise TelegramError("getUpdates did not answer with a list")
-        return found
+        if not isinstance(updates, list):
+            raise TelegramError("getUpdates did not return a list")
+        return updates
 
-    async def _pause(self, trouble: _Outage) -> None:
-        if self._trouble is None or self._trouble.kind != trouble.kind:
-            log.error(trouble.sentence)
+    async def _pause(self, outage: _Outage) -> None:
+        if self._outage is None or self._outage.kind != outage.kind:
+            log.error(outage.message)
             self._failures = 0
-        self._trouble = trouble
-        if trouble.is_taken:
-            self._arrive(False)
-        pause = trouble.seconds
+        self._outage = outage
+        if outage.is_taken:
+            self._on_reachable(False)
+        pause = outage.retry_after
         if pause is None:
-            pause = backoff(self._failures, first=1.0, longest=LONGEST_PAUSE, jitter=1.0, chance=self._chance())
+            chance = self._chance()
+            pause = backoff(
+                self._failures, first=FIRST_RETRY_SECONDS, longest=MAX_RETRY_SECONDS, jitter=1.0, chance=chance
+            )
         self._failures += 1
         await self._clock.sleep(pause)
 
     def _recovered(self) -> None:
-        if self._trouble is not None:
+        if self._outage is not None:
             log.info("Telegram's updates come in again.")
-        self._trouble = None
-        self._arrive(True)
+        self._outage = None
+        self._on_reachable(True)
 
 
 def _outage_of(error: TelegramError | WebhookConflict | DatabaseUnavailable) -> _Outage:
@@ -182,15 +179,14 @@ def _outage_of(error: TelegramError | WebhookConflict | DatabaseUnavailable) -> 
         case WebhookConflict():
             return _Outage("webhook", f"Polling has stopped. {error}", CONFLICT_RETRY_INTERVAL, is_taken=True)
         case DatabaseUnavailable():
-            return _Outage("database", f"No update is confirmed to Telegram while {error}.")
+            return _Outage("database", f"Updates are not confirmed to Telegram: {error}.")
         case Conflict():
-            sentence = "Polling has stopped: another program polls with this bot's token; one of the two must end."
-            return _Outage("conflict", sentence, CONFLICT_RETRY_INTERVAL, is_taken=True)
+            message = "Polling has stopped: another program polls with this bot's token. Stop one of the two."
+            return _Outage("conflict", message, CONFLICT_RETRY_INTERVAL, is_taken=True)
         case InvalidToken():
-            return _Outage(
-                "token", "Telegram refuses the bot's token; set TELEGRAM_BOT_TOKEN right.", CONFLICT_RETRY_INTERVAL
-            )
+            message = "Telegram rejects the bot's token. Set TELEGRAM_BOT_TOKEN to the one from @BotFather."
+            return _Outage("token", message, CONFLICT_RETRY_INTERVAL)
         case RetryAfter():
-            return _Outage("telegram", "Telegram asks us to poll less often.", retry_after_seconds(error))
+            return _Outage("telegram", "Telegram asks the bot to poll less often.", retry_after_seconds(error))
         case _:
             return _Outage("telegram", f"No updates from Telegram: {error}. Trying again.")

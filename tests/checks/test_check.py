@@ -138,7 +138,7 @@ async def test_the_clock_is_compared_even_where_the_key_is_refused(terminal: Ter
     terminal.clock.advance(600)
     ended = await terminal.run("check", stripe_api_key="rk_test_another")
     assert ended.lines["clock"].startswith("FAIL")
-    assert ended.lines["stripe key"].startswith("FAIL Stripe refuses the key. Copy STRIPE_API_KEY anew")
+    assert ended.lines["stripe key"].startswith("FAIL Stripe rejects the key. Copy STRIPE_API_KEY from")
     assert "stripe rights" not in ended.lines
 
 

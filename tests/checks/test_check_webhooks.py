@@ -58,7 +58,7 @@ async def test_too_many_events_and_a_second_endpoint_are_notes(terminal: Termina
 
 async def test_a_wrong_token_is_one_line(terminal: Terminal) -> None:
     line = await failing(terminal, "telegram token", telegram_bot_token="7700000001:" + "x" * 35)
-    assert "Copy TELEGRAM_BOT_TOKEN anew from @BotFather" in line
+    assert "Copy TELEGRAM_BOT_TOKEN from @BotFather" in line
 
 
 async def test_telegram_out_of_reach_is_one_line(terminal: Terminal) -> None:

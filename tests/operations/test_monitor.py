@@ -263,7 +263,7 @@ async def test_a_look_that_telegram_does_not_answer_says_nothing(
         await worked_off(world)
         await world.control("telegram", "faults", {"method": "getWebhookInfo", "how": "500", "times": 3})
         await minutes(world, 30)
-        assert "does not say whether its webhook is set" in caplog.text
+        assert "cannot read the state of Telegram's webhook" in caplog.text
         assert "come in again" not in caplog.text
         assert alerts(world) == []
 

@@ -117,8 +117,8 @@ async def test_a_key_that_may_not_make_endpoints_is_told_which_right_it_lacks(te
 async def test_a_wrong_key_and_a_wrong_token_each_have_their_line(terminal: Terminal) -> None:
     ended = await terminal.run(SETUP, stripe_api_key="rk_test_another", telegram_bot_token="7700000001:" + "x" * 35)
     assert ended.code == 1
-    assert "Stripe refuses the key. Copy STRIPE_API_KEY anew" in ended.lines[ENDPOINT]
-    assert "Copy TELEGRAM_BOT_TOKEN anew from @BotFather" in ended.lines[MENUS]
+    assert "Stripe rejects the key. Copy STRIPE_API_KEY from" in ended.lines[ENDPOINT]
+    assert "Copy TELEGRAM_BOT_TOKEN from @BotFather" in ended.lines[MENUS]
 
 
 async def test_a_vendor_out_of_reach_is_said_of_that_one_alone(terminal: Terminal) -> None:
@@ -168,7 +168,7 @@ async def test_a_long_wait_that_telegram_asks_for_is_told_and_not_waited_out(ter
     terminal.telegram._http_api.faults.add(order)
     ended = await terminal.run(SETUP)
     assert ended.code == 1
-    assert "Telegram asks to wait 900 seconds." in ended.lines[MENUS]
+    assert "Telegram asks to wait for 900 seconds." in ended.lines[MENUS]
 
 
 async def test_the_bot_has_menus_for_every_scope_and_language(terminal: Terminal) -> None:

@@ -88,7 +88,7 @@ async def test_messenger_recognizes_a_migrated_group_and_a_missing_topic(
 async def test_polling_stores_a_redelivered_update_once(
     client: FakeTelegramClient, telegram_request: AiohttpRequest, db: Database, clock: FakeClock
 ) -> None:
-    polling = Polling(telegram_request, JobQueue(db, "inbox"), clock, long_poll=0)
+    polling = Polling(telegram_request, JobQueue(db, "inbox"), clock, on_reachable=lambda _: None, long_poll=0)
     sent = await client.control("messages", {"chat_id": GUEST, "from_id": GUEST, "text": "/pay 125"})
     assert await polling.poll_once() == 1
     await client.control("redeliver", {"update_id": sent["update_id"]})

@@ -183,7 +183,7 @@ async def test_a_refused_token_loses_nothing(stand: Stand, messenger: TelegramMe
     stand.refuse(status, "Unauthorized")
     error = await failure(messenger.send(CHAT, LETTER))
     assert isinstance(error, BotTokenRejected)
-    assert (str(error), error.permanent, error.outcome_unknown) == ("token refused", False, False)
+    assert (str(error), error.permanent, error.outcome_unknown) == ("token rejected", False, False)
     assert error.retry_after
 
 

@@ -76,7 +76,7 @@ def clock() -> HastyClock:
 
 @pytest.fixture
 def polling(request_: AiohttpRequest, inbox: JobQueue, clock: HastyClock) -> Polling:
-    return Polling(request_, inbox, clock, chance=lambda: 1.0)
+    return Polling(request_, inbox, clock, on_reachable=lambda _: None, chance=lambda: 1.0)
 
 
 async def kept(inbox: JobQueue, clock: HastyClock) -> list[tuple[str, str, str]]:
@@ -134,7 +134,7 @@ async def test_nothing_is_confirmed_while_the_database_is_away(
 ) -> None:
     impatient = Database(f"sqlite:///{db.path}", busy_seconds=0.01)
     inbox = JobQueue(impatient, "updates")
-    polling = Polling(request_, inbox, clock, chance=lambda: 1.0)
+    polling = Polling(request_, inbox, clock, on_reachable=lambda _: None, chance=lambda: 1.0)
     stand.say(NO_WEBHOOK)
     for _ in range(3):
         stand.say(updates(message(10)))
@@ -149,7 +149,7 @@ async def test_nothing_is_confirmed_while_the_database_is_away(
     assert [form.get("offset") for form in stand.forms[1:]] == [None, None, None, "11"]
     assert clock.pauses == [1]
     assert await kept(inbox, clock) == [("4242:10", "7", "message")]
-    assert caplog.text.count("No update is confirmed") == 1
+    assert caplog.text.count("Updates are not confirmed") == 1
     await impatient.close()
 
 
@@ -170,7 +170,7 @@ async def test_what_has_no_id_is_passed_over_and_hinders_nobody(
     stand.say(updates("text", {"message": {}}, {"update_id": "9"}, {"update_id": True}, None, message(10)))
     assert await polling.poll_once() == 1
     assert await kept(inbox, clock) == [("4242:10", "7", "message")]
-    assert caplog.text.count("passed over") == 5
+    assert caplog.text.count("was ignored") == 5
 
 
 async def test_polling_refuses_while_a_webhook_is_set(stand: Stand, polling: Polling) -> None:
@@ -186,7 +186,7 @@ async def test_polling_refuses_while_a_webhook_is_set(stand: Stand, polling: Pol
 async def test_a_webhook_is_taken_over_when_asked_and_drops_nothing(
     stand: Stand, request_: AiohttpRequest, inbox: JobQueue, clock: HastyClock
 ) -> None:
-    polling = Polling(request_, inbox, clock, take_over=True)
+    polling = Polling(request_, inbox, clock, on_reachable=lambda _: None, take_over=True)
     stand.say(WEBHOOK)
     stand.say({"ok": True, "result": True})
     await polling.ensure_no_webhook()
@@ -197,7 +197,7 @@ async def test_a_webhook_is_taken_over_when_asked_and_drops_nothing(
 async def test_a_webhook_set_later_is_respected_even_after_a_take_over(
     stand: Stand, request_: AiohttpRequest, inbox: JobQueue, clock: HastyClock
 ) -> None:
-    polling = Polling(request_, inbox, clock, take_over=True)
+    polling = Polling(request_, inbox, clock, on_reachable=lambda _: None, take_over=True)
     stand.say(NO_WEBHOOK)
     stand.refuse(409, HOOK_ACTIVE)
     stand.say(WEBHOOK)
@@ -266,7 +266,7 @@ async def test_a_refused_token_is_told_and_tried_rarely(
     async with running(polling):
         await stand.requests(3)
     assert clock.pauses == [60]
-    assert "refuses the bot's token" in caplog.text
+    assert "rejects the bot's token" in caplog.text
     assert TOKEN not in caplog.text
 
 
