@@ -85,7 +85,7 @@ ASKINGS: dict[Action, Asking] = {
     Action.LINK_CHAT: Asking("/setup", "s:1", says="This chat now belongs to", undo=NO_TIES),
     Action.CREATE_SHOP: Asking("/setup NEW N{n}", done="SELECT count(*) FROM shops", undo=AS_BEFORE),
     Action.BASIC_COMMANDS: Asking("/start", says="Hello."),
-    Action.LEGAL_INFO: Asking("/privacy", says="Kvit keeps"),
+    Action.LEGAL_INFO: Asking("/privacy", says="Kvit stores"),
 }
 """What is sent cell by cell; the actions with money that goes out have a test of their own."""
 

@@ -27,7 +27,7 @@ WORDS = {
     PageState.RESERVED: "Reserved",
     PageState.FAILED: "Payment failed",
     PageState.EXPIRED: "The payment was not approved in time",
-    PageState.ENDED: "Request closed",
+    PageState.ENDED: "This payment request is closed",
     PageState.CANCELED: "Cancelled",
     PageState.REFUNDED: "Refunded",
     PageState.PARTLY_REFUNDED: "Partly refunded",

@@ -40,7 +40,7 @@ async def test_unexpected_error_shows_a_request_id_and_no_internal_details(
         assert answer.status == 500
         page = await answer.text()
         plain = await (await client.get("/p/a-token")).text()
-    assert re.search(r"Reference [0-9a-f]{8}", page)
+    assert re.search(r"Error reference [0-9a-f]{8}", page)
     assert plain == "Internal Server Error\n"
     for hidden in ("internal detail", "Traceback", "ZeroDivisionError"):
         assert hidden not in page

@@ -148,7 +148,7 @@ async def test_error_pages_are_accessible(base: str, browser: Browser, scheme: s
         return await page.get_by_role("heading").inner_text()
 
     await page.goto(f"{base}nobody")
-    assert await checked_heading() == "Täällä ei ole mitään"
+    assert await checked_heading() == "Sivua ei löydy"
     await page.goto(f"{base}down")
     assert await checked_heading() == "Palaamme pian"
     await page.goto(f"{base}failed")

@@ -92,7 +92,7 @@ async def test_hold_is_called_a_reservation_not_a_payment(client: Client, pages:
 async def test_refunded_and_pending_amounts_are_shown_separately(client: Client, pages: SomePages) -> None:
     refunded = replace(PAYMENT, amount_received=149_50, amount_refunded=50_00, amount_refund_pending=10_00)
     page = await shown(client, pages, replace(stands(PageState.PARTLY_REFUNDED), payment=refunded))
-    assert "DKK\u00a050.00 of DKK\u00a0149.50 was sent back" in page
+    assert "DKK\u00a050.00 of DKK\u00a0149.50 has been sent back" in page
     assert "A refund of DKK\u00a010.00 has been started but is not complete yet." in page
 
 
