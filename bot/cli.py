@@ -61,10 +61,10 @@ def serve(no_migrate: bool, take_over_webhook: bool) -> None:
 
 
 @main.command()
-@click.option("--port", default=8080, show_default=True, help="Where the page is served; the next free one if taken.")
-@click.option("--tour", is_flag=True, help="Play whole journeys by itself, and end.")
+@click.option("--port", default=8080, show_default=True, help="Port of the page; the next free port if it is in use.")
+@click.option("--tour", is_flag=True, help="Run whole payment journeys without input, then exit.")
 def demo(port: int, tour: bool) -> None:
-    """A market in a browser page, with a pretend Stripe and a pretend Telegram."""
+    """Run the demo in a browser, with a fake Stripe and a fake Telegram."""
     from bot.sandbox.demo.server import serve_demo
     from bot.sandbox.demo.tour import run_tour
 
@@ -74,10 +74,10 @@ def demo(port: int, tour: bool) -> None:
 
 
 @main.command()
-@click.option("--stripe-port", default=0, show_default=True, help="0 takes any free one.")
-@click.option("--telegram-port", default=0, show_default=True, help="0 takes any free one.")
+@click.option("--stripe-port", default=0, show_default=True, help="0 means any free port.")
+@click.option("--telegram-port", default=0, show_default=True, help="0 means any free port.")
 def sandbox(stripe_port: int, telegram_port: int) -> None:
-    """The pretend Stripe and the pretend Telegram alone; the first line says where they are."""
+    """Run only the fake Stripe and the fake Telegram; the first line is JSON with their addresses and credentials."""
     from bot.sandbox.standalone import serve_sandbox
 
     _run(serve_sandbox(stripe_port, telegram_port))

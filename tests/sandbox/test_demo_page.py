@@ -123,8 +123,8 @@ async def test_link_can_be_shared_or_copied_and_pasted(page: Page, stack: DemoSt
 
 
 async def test_commands_are_completed_by_keyboard(page: Page) -> None:
-    words = page.get_by_role("combobox", name="Message")
-    await words.focus()
+    text_field = page.get_by_role("combobox", name="Message")
+    await text_field.focus()
     await page.keyboard.type("/")
     menu = page.get_by_role("listbox", name="Commands")
     await expect(menu.get_by_role("option")).to_have_count(len(COMMANDS))
@@ -135,7 +135,7 @@ async def test_commands_are_completed_by_keyboard(page: Page) -> None:
     await page.keyboard.type("sta")
     await expect(menu.get_by_role("option")).to_contain_text(["/status", "/start"])
     await page.keyboard.press("Tab")
-    await expect(words).to_have_value("/status ")
+    await expect(text_field).to_have_value("/status ")
     await page.keyboard.press("Enter")
     await expect(page.locator(".message.own")).to_contain_text("/status")
     await expect(page.locator(".message:not(.own)")).to_have_count(1)
@@ -328,15 +328,15 @@ async def test_dispute_is_opened_and_won_by_the_controls(page: Page, stack: Demo
     await request_payment(page)
     await page.get_by_role("button", name="Approve 125.00").click()
     refunds, disputes = (
-        page.get_by_role("button", name=f"{words} 125.00 DKK Coffee", exact=True)
-        for words in ("Refund in Dashboard", "Customer disputes")
+        page.get_by_role("button", name=f"{label} 125.00 DKK Coffee", exact=True)
+        for label in ("Refund in Dashboard", "Customer disputes")
     )
     await disputes.click()
     await expect(refunds).to_have_count(0)
     await page.get_by_role("button", name="Dispute won 125.00").click()
     await expect(refunds).to_be_visible()
     await expect(disputes).to_have_count(0)
-    assert [each["status"] for each in stack.services.stripe.store.disputes.values()] == ["won"]
+    assert [dispute["status"] for dispute in stack.services.stripe.store.disputes.values()] == ["won"]
 
 
 async def test_traffic_rows_can_be_filtered_and_expanded(page: Page) -> None:

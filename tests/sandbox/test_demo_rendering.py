@@ -57,8 +57,8 @@ async def test_message_entities_are_rendered(page: Page, stack: DemoStack) -> No
     )
     await call_bot_api(stack, "sendMessage", chat_id=seed_users.OWNER.id, text=text, parse_mode="HTML")
     shown = page.locator(".message").last
-    for tag, words in (("strong em", "both"), ("code", "a<b"), ("u", "u"), ("s", "s"), ("blockquote", "quoted")):
-        await expect(shown.locator(tag)).to_have_text(words)
+    for tag, content in (("strong em", "both"), ("code", "a<b"), ("u", "u"), ("s", "s"), ("blockquote", "quoted")):
+        await expect(shown.locator(tag)).to_have_text(content)
     await expect(shown.locator("strong")).to_have_text("bold both")
     await expect(shown.locator(".spoiler")).to_have_text("hidden")
     await expect(shown.locator(".tag")).to_have_text(["#tag", "@someone"])

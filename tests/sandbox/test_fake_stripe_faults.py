@@ -243,4 +243,4 @@ async def test_store_route_returns_all_objects(shop: Shop) -> None:
     assert store["requests"][0]["params"]["metadata"] == {"payment": "p1"}
     assert store["attempts"][intent.id][0]["expires_at"] == "2026-11-24T12:05:00+00:00"
     async with shop.http.get(f"{shop.fake.base}/_control/intents") as response:
-        assert [each["id"] for each in await response.json()] == [intent.id]
+        assert [entry["id"] for entry in await response.json()] == [intent.id]

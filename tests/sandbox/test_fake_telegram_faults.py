@@ -155,16 +155,16 @@ async def test_stop_ends_long_polls_and_timeout_faults(client: FakeTelegramClien
 
 
 async def test_transcript_marks_a_response_that_the_client_did_not_read(client: FakeTelegramClient) -> None:
-    with open_call(client, "gone before the response"):
+    with open_call(client, "closed before the response"):
         pass
-    assert await fault_of(client, "gone before the response") == LOST
-    with open_call(client, "gone after it") as connection:
+    assert await fault_of(client, "closed before the response") == LOST
+    with open_call(client, "closed after the response") as connection:
         await wait_readable(connection)
-    assert await fault_of(client, "gone after it") == LOST
-    with open_call(client, "half of it") as connection:
+    assert await fault_of(client, "closed after the response") == LOST
+    with open_call(client, "half of the response read") as connection:
         await wait_readable(connection)
         connection.recv(20)
-    assert await fault_of(client, "half of it") == LOST
+    assert await fault_of(client, "half of the response read") == LOST
 
 
 async def test_transcript_does_not_mark_a_response_that_was_read(client: FakeTelegramClient) -> None:

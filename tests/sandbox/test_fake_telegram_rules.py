@@ -141,9 +141,9 @@ async def test_bot_can_edit_only_its_own_messages(client: FakeTelegramClient) ->
     user_message = client.fake.send(client.chat, client.fake.owner_id, "hello")
     error = await client.error_of("editMessageText", chat_id=client.chat, message_id=user_message, text="x")
     assert error == "Bad Request: message can't be edited"
-    gone = await client.send()
-    await client.control("delete", {"chat_id": client.chat, "message_id": gone})
-    error = await client.error_of("editMessageText", chat_id=client.chat, message_id=gone, text="x")
+    deleted = await client.send()
+    await client.control("delete", {"chat_id": client.chat, "message_id": deleted})
+    error = await client.error_of("editMessageText", chat_id=client.chat, message_id=deleted, text="x")
     assert error == "Bad Request: message to edit not found"
 
 

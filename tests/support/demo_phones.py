@@ -13,7 +13,7 @@ from tests.support.browser import PATIENCE
 
 WIDE = {"width": 1280, "height": 800}
 NARROW = {"width": 360, "height": 640}
-PAY = re.compile("^Pay ")
+PAY = re.compile("^(Pay|Reserve) ")
 expect.set_options(timeout=PATIENCE)
 
 
@@ -42,7 +42,7 @@ async def inline_results(page: Page, text: str) -> Locator:
 
 
 async def payment_message_on(page: Page) -> Locator:
-    """The newest message with a Pay button, located by its id, so that it is found after edits too."""
+    """The newest message with a button Pay or Reserve, located by its id, so that it is found after edits too."""
     payable = page.locator(".message", has=page.get_by_role("link", name=PAY)).last
     return page.locator(f'[data-message="{await payable.get_attribute("data-message")}"]')
 

@@ -77,10 +77,10 @@ class TourClient:
         return self._stack.services.telegram
 
     async def request_payment(self, text: str) -> BotMessage:
-        """Step: the owner sends the command and gets a payment message with Pay, Copy link and Share."""
+        """Step: the owner sends the command and gets a payment message with its link buttons."""
         command = await self.send(text)
         return await self.wait_for(
-            "a payment message with Pay, Copy link and Share",
+            "a payment message with Pay or Reserve, Copy link and Share",
             lambda: _first(self._bot_messages_after(command), _is_payable),
         )
 
@@ -164,7 +164,7 @@ class TourClient:
     async def _decide_in_wallet(self, payment_message: BotMessage, decision: str, description: str) -> None:
         link = self._current(payment_message).link
         if not link:
-            raise self._step_failed("a Pay button under the message")
+            raise self._step_failed("a Pay or Reserve button under the message")
         self._printer.print_action(seed_users.CUSTOMER.name, f"opens the link and {description}")
         await self.submit_decision(link, decision)
 

@@ -28,8 +28,8 @@ class IdGenerator:
         """`prefix` and `length` letters and digits, the counter among them."""
         self._counts[prefix] += 1
         count = f"{self._counts[prefix]:06d}"
-        letters = self._random(f"{prefix} {count}").choices(ALPHABET, k=length - len(count))
-        return f"{prefix}{''.join(letters)}{count}"
+        characters = self._random(f"{prefix} {count}").choices(ALPHABET, k=length - len(count))
+        return f"{prefix}{''.join(characters)}{count}"
 
     def shuffle(self, items: list[Any]) -> None:
         """Shuffle `items` in place, the same way in every run."""

@@ -140,7 +140,7 @@ def succeed(state: FakeStripeState, cause: RequestCause, refund: Json) -> None:
 
 
 def require_action(state: FakeStripeState, cause: RequestCause, refund: Json) -> None:
-    """The customer has to tell Stripe where the money goes."""
+    """The refund waits until the customer gives Stripe the destination."""
     before = _clear_status_fields(refund)
     refund |= {"status": "requires_action", "next_action": refund_object.email_sent(int(cause.at.timestamp()))}
     state.emit(cause, "refund.updated", refund, before)

@@ -42,7 +42,7 @@ def destination() -> Json:
 
 
 def email_sent(at: int) -> Json:
-    """The next action: Stripe has sent the customer an email that asks where the money goes."""
+    """The next action: Stripe has sent the customer an email that asks for the destination."""
     sent = {"email_sent_at": at, "email_sent_to": "customer@kvit.example"}
     return {
         "display_details": {"email_sent": sent, "expires_at": at + EMAIL_DAYS * 86400},

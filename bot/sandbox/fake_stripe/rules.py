@@ -18,8 +18,8 @@ def check_amount(value: int, currency: str) -> None:
         message = f"The currency provided ({currency}) is invalid for one or more payment method types on this"
         raise ApiError(f"{message} PaymentIntent.", code="payment_intent_incompatible_payment_method", param="currency")
     if value < MIN_AMOUNTS[currency]:
-        least = f"{MIN_AMOUNTS[currency] / 100:.2f} {currency}"
-        raise ApiError(f"Amount must be at least {least}", code="amount_too_small", param="amount")
+        minimum = f"{MIN_AMOUNTS[currency] / 100:.2f} {currency}"
+        raise ApiError(f"Amount must be at least {minimum}", code="amount_too_small", param="amount")
     if value > MAX_AMOUNT:
         raise ApiError(f"Amount must be no more than 999,999.99 {currency}", code="amount_too_large", param="amount")
 
@@ -70,11 +70,11 @@ def check_confirm_params(state: FakeStripeState, params: Json) -> None:
 
 def check_can_confirm(state: FakeStripeState, intent: Json, params: Json) -> None:
     status = intent["status"]
-    open_too = status == "requires_action" and state.options.confirm_while_open == "replace"
+    is_replaceable = status == "requires_action" and state.options.confirm_while_open == "replace"
     if status == "succeeded":
         message = "You cannot confirm this PaymentIntent because it has already succeeded after being previously"
         raise unexpected_state(f"{message} confirmed.", intent)
-    if status not in CONFIRMABLE and not open_too:
+    if status not in CONFIRMABLE and not is_replaceable:
         message = f"You cannot confirm this PaymentIntent because it has a status of {status}. Only a PaymentIntent"
         listed = ", ".join(CONFIRMABLE)
         raise unexpected_state(f"{message} with one of the following statuses may be confirmed: {listed}.", intent)

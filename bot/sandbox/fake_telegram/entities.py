@@ -31,14 +31,14 @@ def find_entities(text: str, given: list[Json]) -> list[Json]:
 
 def trim(text: str, entities: list[Json]) -> tuple[str, list[Json]]:
     """The text without surrounding whitespace, and its entities; entities of only whitespace are dropped."""
-    short = text.strip()
-    ahead, end = utf16_length(text) - utf16_length(text.lstrip()), utf16_length(short)
-    kept = []
+    trimmed = text.strip()
+    removed, end = utf16_length(text) - utf16_length(text.lstrip()), utf16_length(trimmed)
+    remaining = []
     for entity in entities:
-        first, last = (min(max(edge - ahead, 0), end) for edge in _span(entity))
+        first, last = (min(max(edge - removed, 0), end) for edge in _span(entity))
         if first < last:
-            kept.append(entity | {"offset": first, "length": last - first})
-    return short, kept
+            remaining.append(entity | {"offset": first, "length": last - first})
+    return trimmed, remaining
 
 
 def _span(entity: Json) -> tuple[int, int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from bot.sandbox.fake_telegram import message_content
 from bot.sandbox.fake_telegram.api_error import Json, bad_request
 from bot.sandbox.fake_telegram.call import Call, Method
@@ -83,19 +81,22 @@ def _thread(call: Call, chat: Chat) -> int | None:
 
 def _reply(call: Call, chat: Chat) -> Json:
     """`reply_to_message`; raises ApiError for a missing message unless `allow_sending_without_reply`."""
-    requested = call.params.nested("reply_parameters", "reply parameters")
-    if requested is not None and not isinstance(requested, dict):
+    reply_parameters = call.params.nested("reply_parameters", "reply parameters")
+    if reply_parameters is not None and not isinstance(reply_parameters, dict):
         raise bad_request("object expected as reply parameters")
-    old = {name: call.params.text(name) for name in ("allow_sending_without_reply",)}
-    asked: dict[str, Any] = requested or {"message_id": call.params.number("reply_to_message_id")} | old
-    number = asked.get("message_id")
+    deprecated: Json = {
+        "message_id": call.params.number("reply_to_message_id"),
+        "allow_sending_without_reply": call.params.text("allow_sending_without_reply"),
+    }
+    reply: Json = reply_parameters or deprecated
+    number = reply.get("message_id")
     if not number:
         return {}
     if type(number) is not int:
         raise bad_request('can\'t parse reply parameters: field "message_id" must be a valid Number')
     replied = chat.messages.get(number)
     if replied is None:
-        if str(asked.get("allow_sending_without_reply", "")).lower() in ("true", "1", "yes"):
+        if str(reply.get("allow_sending_without_reply", "")).lower() in ("true", "1", "yes"):
             return {}
         raise bad_request("message to be replied not found")
     return {"reply_to_message": without_reply(replied)}
