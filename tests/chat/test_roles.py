@@ -62,6 +62,7 @@ async def test_a_stranger_is_refused_every_command_in_one_friendly_line_with_his
 
 async def test_a_stranger_may_say_hello_and_learn_his_number(world: World) -> None:
     assert f"give your Telegram ID {STRANGER} to an admin" in await refused(world, "/start", by=STRANGER)
+    assert "requests MobilePay payments" in await refused(world, "/start", by=STRANGER)
     listed = await refused(world, "/help", by=STRANGER)
     assert [line.split()[0] for line in listed.splitlines()[1:-1]] == [
         f"/{name}" for name, command in COMMANDS.items() if command.role is Role.NONE
@@ -69,6 +70,12 @@ async def test_a_stranger_may_say_hello_and_learn_his_number(world: World) -> No
     assert listed.endswith(ADDRESS)
     assert await refused(world, "/id", by=STRANGER) == f"Your Telegram ID is {STRANGER}."
     assert await refused(world, "/frobnicate", by=STRANGER) == "There is no command /frobnicate. See /help."
+
+
+async def test_greeting_of_a_guest_names_the_wallet_as_set(clock: FakeClock, tmp_path: Path) -> None:
+    async with opened(clock, tmp_path, wallet_name="Vipps") as world:
+        await open_shop(world)
+        assert "requests Vipps payments" in await refused(world, "/start", by=STRANGER)
 
 
 async def test_every_button_is_refused_to_a_stranger_with_a_row_in_the_history_and_no_call(world: World) -> None:

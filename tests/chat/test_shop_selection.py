@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from bot.sandbox.shared.fake_clock import FakeClock
+from handlers.i18n import LANGUAGES
+from tests.i18n.test_catalogues import messages
 from tests.support.people import (
     ADMIN,
     COLLEAGUE,
@@ -262,6 +265,18 @@ async def test_status_alone_is_three_lines_in_the_shops_own_day(world: World) ->
     ]
     world.advance(11 * 3600)  # midnight in Copenhagen
     assert "Paid today: nothing yet" in await refused(world, "/status", chat=GROUP)
+
+
+async def test_status_names_parts_that_do_not_work_in_plain_words(world: World) -> None:
+    heartbeats = world.service._components.heartbeats
+    parts = heartbeats.stale(datetime.max.replace(tzinfo=UTC))
+    assert {"updates", "events", "outbox", "reconciler"} <= set(parts)
+    for language in LANGUAGES:
+        assert {f"part.{part}" for part in parts} <= set(messages(language))
+    for part in ("events", "outbox"):
+        heartbeats.register(part, stale_after_seconds=-1)
+    lines = (await refused(world, "/status", chat=GROUP)).splitlines()
+    assert lines[-1] == "Not working properly: Stripe events, sending messages. Nothing is lost."
 
 
 async def test_status_alone_in_a_topic_is_no_reply_to_the_message_that_opened_the_topic(world: World) -> None:

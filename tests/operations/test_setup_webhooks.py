@@ -182,6 +182,15 @@ async def test_the_bot_has_menus_for_every_scope_and_language(terminal: Terminal
     assert {code for _, code in descriptions} == codes
 
 
+@pytest.mark.parametrize("wallet", ["MobilePay", "Vipps"])
+async def test_descriptions_of_the_bot_name_the_wallet_as_set(terminal: Terminal, wallet: str) -> None:
+    assert (await terminal.run(SETUP, wallet_name=wallet)).code == 0
+    (other,) = {"MobilePay", "Vipps"} - {wallet}
+    for (name, code), shown in terminal.telegram.state.descriptions.items():
+        assert wallet in shown, (name, code)
+        assert other not in shown, (name, code)
+
+
 async def test_a_menu_shows_what_can_be_used_there(terminal: Terminal) -> None:
     await terminal.run(SETUP)
     shown = {
@@ -200,5 +209,5 @@ async def test_a_menu_shows_what_can_be_used_there(terminal: Terminal) -> None:
 def test_every_command_has_a_short_line_for_the_menu(language: str) -> None:
     for name in COMMANDS:
         assert 1 <= len(text(language, f"menu.{name}")) <= 60
-    assert len(text(language, "bot.description")) <= 512
-    assert len(text(language, "bot.short_description")) <= 120
+    assert len(text(language, "bot.description", wallet="MobilePay")) <= 512
+    assert len(text(language, "bot.short_description", wallet="MobilePay")) <= 120
