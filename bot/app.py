@@ -253,7 +253,7 @@ class Service:
             ("reconciler", self._components.reconciler.run),
             ("missed events", self._components.event_backfill.run),
             ("live", self._components.live_updates.run),
-            ("watch", self._components.monitor.run),
+            ("monitor", self._components.monitor.run),
             *((f"belt {number}", worker.run) for number, worker in enumerate(self._components.workers)),
         ]
         self._tasks = [asyncio.create_task(_supervise(name, loop), name=name) for name, loop in loops]

@@ -19,7 +19,7 @@ from storage.models.payment import AttemptStatus, Payment, PaymentStatus
 
 log = logging.getLogger(__name__)
 
-NAME = "watch"
+NAME = "monitor"
 LOOK_SECONDS = 60.0
 QUEUE_STALLED_AFTER = timedelta(minutes=15)
 """An incoming job is this old only if none is handled, or Stripe does not answer."""

@@ -1,4 +1,4 @@
-"""The numbers of `/metrics`: who may see them, what they say of real journeys, and what they never say."""
+"""/metrics: who may read it, the values after real payments, and what must not be in it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Samples = dict[str, dict[tuple[tuple[str, str], ...], float]]
 
 
 def samples(text: str) -> Samples:
-    """Every sample by its name and its labels."""
+    """Every sample by name and labels."""
     found: Samples = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -37,15 +37,15 @@ def samples(text: str) -> Samples:
 
 
 def value(found: Samples, name: str, **labels: str) -> float:
-    """One sample; 0 where it was never counted."""
+    """One sample; 0 if it was never set."""
     return found.get(name, {}).get(tuple(sorted(labels.items())), 0.0)
 
 
 async def scraped(world: World, **headers: str) -> Samples:
-    async with world.http.get(f"{world.service.base}/metrics", headers=headers) as answer:
-        assert answer.status == 200
-        assert answer.headers["Content-Type"].startswith("text/plain")
-        return samples(await answer.text())
+    async with world.http.get(f"{world.service.base}/metrics", headers=headers) as response:
+        assert response.status == 200
+        assert response.headers["Content-Type"].startswith("text/plain")
+        return samples(await response.text())
 
 
 async def pay(world: World) -> Json:
@@ -54,19 +54,19 @@ async def pay(world: World) -> Json:
 
 
 @asynccontextmanager
-async def door(clock: FakeClock, token: str = "", host: str = "127.0.0.1") -> AsyncIterator[TestClient]:  # type: ignore[type-arg]
+async def metrics_route(clock: FakeClock, token: str = "", host: str = "127.0.0.1") -> AsyncIterator[TestClient]:  # type: ignore[type-arg]
     async def page() -> bytes:
         return b"kvit_up 1\n"
 
-    operations = MonitoringRoutes(clock, Heartbeats(), {}, metrics_page=page, token=token)
+    routes = MonitoringRoutes(clock, Heartbeats(), {}, metrics_page=page, token=token)
     app = web.Application()
-    app.add_routes([web.get("/metrics", operations.metrics)])
+    app.add_routes([web.get("/metrics", routes.metrics)])
     async with TestClient(TestServer(app, host=host)) as client:
         yield client
 
 
 @pytest.mark.parametrize(
-    ("shown", "status"),
+    ("headers", "status"),
     [
         ({"Authorization": f"Bearer {TOKEN}"}, 200),
         ({"Authorization": f"bearer {TOKEN}", "X-Forwarded-For": "192.0.2.1"}, 200),
@@ -77,21 +77,23 @@ async def door(clock: FakeClock, token: str = "", host: str = "127.0.0.1") -> As
         ({}, 401),
     ],
 )
-async def test_with_a_token_set_only_the_token_opens(clock: FakeClock, shown: Mapping[str, str], status: int) -> None:
-    async with door(clock, TOKEN) as client:
-        assert (await client.get("/metrics", headers=shown)).status == status
+async def test_metrics_with_a_token_set_require_that_token(
+    clock: FakeClock, headers: Mapping[str, str], status: int
+) -> None:
+    async with metrics_route(clock, TOKEN) as client:
+        assert (await client.get("/metrics", headers=headers)).status == status
 
 
 @pytest.mark.parametrize("name", ["Forwarded", "X-Forwarded-For", "x-forwarded-proto", "X-FORWARDED-HOST"])
-async def test_without_a_token_what_a_proxy_passes_on_is_a_404(clock: FakeClock, name: str) -> None:
-    async with door(clock) as client:
+async def test_metrics_without_a_token_are_404_behind_a_proxy(clock: FakeClock, name: str) -> None:
+    async with metrics_route(clock) as client:
         assert (await client.get("/metrics")).status == 200
         assert (await client.get("/metrics", headers={name: "127.0.0.1"})).status == 404
         assert (await client.get("/metrics", headers={"Authorization": "Bearer x", name: "::1"})).status == 404
 
 
 def own_address() -> str | None:
-    """An address of this machine that is not loopback, found without sending anything."""
+    """An address of this machine other than loopback, found without sending a packet."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))
@@ -101,15 +103,15 @@ def own_address() -> str | None:
     return None if address.startswith("127.") else address
 
 
-async def test_without_a_token_another_machine_sees_a_404(clock: FakeClock) -> None:
+async def test_metrics_without_a_token_are_404_for_other_machines(clock: FakeClock) -> None:
     address = own_address()
     if address is None:
         pytest.skip("this machine has no other address than loopback")
-    async with door(clock, host=address) as client:
+    async with metrics_route(clock, host=address) as client:
         assert (await client.get("/metrics")).status == 404
 
 
-async def test_a_sale_is_counted_from_the_webhook_to_the_card(world: World) -> None:
+async def test_metrics_count_a_sale_from_webhook_to_payment_message(world: World) -> None:
     assert value(await scraped(world), "kvit_payments", state="succeeded", currency="DKK") == 0
     await pay(world)
     await world.decide("approve")
@@ -126,13 +128,13 @@ async def test_a_sale_is_counted_from_the_webhook_to_the_card(world: World) -> N
     assert value(found, "kvit_api_call_seconds_count", vendor="telegram", call="sendMessage") == 2
     assert {dict(labels)["queue"] for labels in found["kvit_jobs_pending"]} == {"events", "updates", "outbox"}
     assert value(found, "kvit_database_up") == 1
-    parts = {dict(labels)["task"] for labels in found["kvit_heartbeat_age_seconds"]}
-    assert parts >= {"events", "updates", "outbox", "reconciler", "watch"}
+    tasks = {dict(labels)["task"] for labels in found["kvit_heartbeat_age_seconds"]}
+    assert tasks >= {"events", "updates", "outbox", "reconciler", "monitor"}
 
 
-async def test_what_is_refused_at_the_door_or_by_stripe_is_counted_too(world: World) -> None:
-    async with world.http.post(f"{world.service.base}/stripe/webhook", data=b"{}") as answer:
-        assert answer.status == 400
+async def test_metrics_count_rejected_webhooks_and_failed_calls(world: World) -> None:
+    async with world.http.post(f"{world.service.base}/stripe/webhook", data=b"{}") as response:
+        assert response.status == 400
     world.stripe.state.key = "sk_test_ofSomebodyElse0000000000"
     await pay(world)
     await rest(world)
@@ -142,7 +144,7 @@ async def test_what_is_refused_at_the_door_or_by_stripe_is_counted_too(world: Wo
     assert failed >= 1
 
 
-async def test_payments_are_not_counted_anew_for_every_scrape(world: World) -> None:
+async def test_payments_are_counted_at_most_once_a_minute(world: World) -> None:
     await scraped(world)
     await pay(world)
     assert value(await scraped(world), "kvit_payments", state="open", currency="DKK") == 0
@@ -150,59 +152,59 @@ async def test_payments_are_not_counted_anew_for_every_scrape(world: World) -> N
     assert value(await scraped(world), "kvit_payments", state="open", currency="DKK") == 1
 
 
-async def test_nothing_personal_and_nothing_of_one_payment_is_in_the_numbers(world: World) -> None:
-    card = await pay(world)
+async def test_metrics_contain_no_personal_data_payment_or_secret(world: World) -> None:
+    payment_message = await pay(world)
     await world.decide("approve")
     await world.card("✅ Paid:")
     await rest(world)
     world.clock.advance(61)
-    async with world.http.get(f"{world.service.base}/metrics") as answer:
-        text = await answer.text()
-    ref = re.search(r"#([A-Z0-9]{4,8})", card["text"])
+    async with world.http.get(f"{world.service.base}/metrics") as response:
+        text = await response.text()
+    ref = re.search(r"#([A-Z0-9]{4,8})", payment_message["text"])
     assert ref is not None
     secrets = [secret for secret in world.settings.secrets() if secret]
-    for word in (ref[1], str(OWNER), world.intent()["id"], "Coffee", "Olga", *secrets):
-        assert word not in text
+    for text_part in (ref[1], str(OWNER), world.intent()["id"], "Coffee", "Olga", *secrets):
+        assert text_part not in text
     labels = {name for family in samples(text).values() for pairs in family for name, _ in pairs}
     assert labels <= {"state", "currency", "queue", "outcome", "vendor", "call", "status", "task", "le"}
 
 
-async def test_two_services_in_one_process_do_not_share_their_numbers(clock: FakeClock) -> None:
-    one, other = Metrics(clock), Metrics(clock)
-    one.stripe_event("stored", 1.0)
-    for metrics, count in ((one, 1.0), (other, 0.0)):
+async def test_two_services_in_one_process_have_separate_metrics(clock: FakeClock) -> None:
+    first, second = Metrics(clock), Metrics(clock)
+    first.stripe_event("stored", 1.0)
+    for metrics, count in ((first, 1.0), (second, 0.0)):
         assert (metrics.registry.get_sample_value("kvit_stripe_events_total", {"outcome": "stored"}) or 0.0) == count
 
 
-async def test_a_belt_that_waits_shows_its_depth_and_its_age(db: Database, clock: FakeClock) -> None:
+async def test_pending_jobs_show_their_number_and_age(db: Database, clock: FakeClock) -> None:
     queue = JobQueue(db, "events")
-    readings = GaugeCollector(db, Metrics(clock), [queue], Heartbeats(), clock)
+    collector = GaugeCollector(db, Metrics(clock), [queue], Heartbeats(), clock)
     await queue.enqueue(NewJob("a", "1", "k"), NewJob("b", "1", "k"), now=clock.now())
     clock.advance(90)
-    found = samples((await readings.page()).decode())
+    found = samples((await collector.page()).decode())
     assert value(found, "kvit_jobs_pending", queue="events") == 2
     assert value(found, "kvit_jobs_oldest_seconds", queue="events") == 90
 
 
-async def test_without_its_database_the_page_still_says_that_it_is_gone(clock: FakeClock, tmp_path: Path) -> None:
+async def test_metrics_without_a_database_report_it_down(clock: FakeClock, tmp_path: Path) -> None:
     db = Database(f"sqlite:///{tmp_path}/nowhere/kvit.db")
     heartbeats = Heartbeats()
     heartbeats.beat("reconciler", clock.now())
-    readings = GaugeCollector(db, Metrics(clock), [JobQueue(db, "events")], heartbeats, clock)
-    found = samples((await readings.page()).decode())
+    collector = GaugeCollector(db, Metrics(clock), [JobQueue(db, "events")], heartbeats, clock)
+    found = samples((await collector.page()).decode())
     assert value(found, "kvit_database_up") == 0
     assert found["kvit_heartbeat_age_seconds"]
     await db.close()
 
 
-async def test_counting_payments_reads_an_index_and_no_row(db: Database) -> None:
+async def test_payment_counts_use_a_covering_index(db: Database) -> None:
     query = "EXPLAIN QUERY PLAN SELECT status, currency, count(*) FROM payments GROUP BY status, currency"
     plan = await db.read(lambda tx: [row["detail"] for row in tx.exec_driver_sql(query).mappings()])
     assert plan == ["SCAN payments USING COVERING INDEX ix_payments_state"]
 
 
-async def test_the_token_is_asked_for_by_the_whole_service(clock: FakeClock, tmp_path: Path) -> None:
+async def test_running_service_requires_the_metrics_token(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path, metrics_token=TOKEN) as world:
-        async with world.http.get(f"{world.service.base}/metrics") as answer:
-            assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+        async with world.http.get(f"{world.service.base}/metrics") as response:
+            assert (response.status, response.headers["WWW-Authenticate"]) == (401, "Bearer")
         await scraped(world, Authorization=f"Bearer {TOKEN}")

@@ -132,7 +132,7 @@ async def test_a_refused_key_is_told_once_however_many_days_and_once_that_it_is_
 
 
 async def looks(world: World, number: int) -> None:
-    """So many minutes, each with a look of the watch."""
+    """Lets minutes pass, with one check of the monitor in each."""
     for _ in range(number):
         await pass_time(world, 61)
 

@@ -1,4 +1,4 @@
-"""`python -m bot sweep` beside the running service: two processes, one book, and each thing is done once."""
+"""`reconcile` beside a running `serve`: two processes share a database, and each call to Stripe takes effect once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.people import in_time, open_shop
 from tests.support.refund_steps import back, drafted, fate, paid, ref_of, texts, told
 from tests.support.world import World, opened
 
-PAST_THE_KEY = 21 * 3600
+AFTER_KEY_EXPIRY = 21 * 3600
 MANY = 8
 
 
@@ -33,12 +33,12 @@ async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
         yield running
 
 
-class Together(GatewayWrapper):
-    """Whoever has looked at Stripe goes on when the other process has looked as well."""
+class MeetingGateway(GatewayWrapper):
+    """Returns from its first search or list only when the other process has made one as well."""
 
-    def __init__(self, inner: Any, meeting: Callable[[], Awaitable[object]]) -> None:
+    def __init__(self, inner: Any, meet: Callable[[], Awaitable[object]]) -> None:
         super().__init__(inner)
-        self._meeting = meeting
+        self._wait_for_other = meet
         self._met = False
 
     async def find_intent(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
@@ -54,94 +54,96 @@ class Together(GatewayWrapper):
     async def _meet(self) -> None:
         if not self._met:
             self._met = True
-            await self._meeting()
+            await self._wait_for_other()
 
 
 @dataclass
-class Moments:
-    """What one process waits for from the other: that it has looked, is about to ask, and has asked."""
+class Events:
+    """What one process waits for in the other: a finished list, a request about to be sent, a request sent."""
 
-    looked: asyncio.Event = field(default_factory=asyncio.Event)
-    asking: asyncio.Event = field(default_factory=asyncio.Event)
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    listed: asyncio.Event = field(default_factory=asyncio.Event)
+    sending: asyncio.Event = field(default_factory=asyncio.Event)
+    sent: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Hung(GatewayWrapper):
-    """Its requests are on their way until they are let go."""
+class HeldGateway(GatewayWrapper):
+    """Its creates and refunds are held until `sent` is set."""
 
-    def __init__(self, inner: Any, moments: Moments) -> None:
+    def __init__(self, inner: Any, events: Events) -> None:
         super().__init__(inner)
-        self._moments = moments
+        self._events = events
 
     async def create(self, params: str, *, key: str) -> Intent:
-        await self._hang()
+        await self._hold()
         return await self.inner.create(params, key=key)
 
     async def refund(self, params: str, *, key: str) -> StripeRefund:
-        await self._hang()
+        await self._hold()
         return await self.inner.refund(params, key=key)
 
-    async def _hang(self) -> None:
-        self._moments.asking.set()
-        await self._moments.asked.wait()
+    async def _hold(self) -> None:
+        self._events.sending.set()
+        await self._events.sent.wait()
 
 
-class Late(GatewayWrapper):
-    """What it looked at is old by the time it decides."""
+class StaleListGateway(GatewayWrapper):
+    """Its list of refunds is stale when it is used: the other process is about to send a request by then."""
 
-    def __init__(self, inner: Any, moments: Moments) -> None:
+    def __init__(self, inner: Any, events: Events) -> None:
         super().__init__(inner)
-        self._moments = moments
+        self._events = events
 
     async def list_refunds(self, intent_id: str) -> Sequence[StripeRefund]:
         found = await self.inner.list_refunds(intent_id)
-        self._moments.looked.set()
-        await self._moments.asking.wait()
+        self._events.listed.set()
+        await self._events.sending.wait()
         return found
 
     async def refund(self, params: str, *, key: str) -> StripeRefund:
-        self._moments.asked.set()
+        self._events.sent.set()
         return await self.inner.refund(params, key=key)
 
 
 async def side_by_side(world: World, ours: AdapterOverrides, theirs: AdapterOverrides, begin: asyncio.Event) -> None:
-    """Stripe is back after its keys are forgotten: a sweep, and beside it the service, which waits for its `begin`."""
-    world.advance(PAST_THE_KEY)
+    """Reconciles once Stripe has forgotten its keys, with `theirs`; starts the service, with `ours`, after `begin`."""
+    world.advance(AFTER_KEY_EXPIRY)
     await world.control("stripe", "down", {"down": False})
     world.seams = ours
-    sweeping = asyncio.create_task(Service(world.settings, world.clock, overrides=theirs).reconcile(retry_dead=False))
+    reconciling = asyncio.create_task(
+        Service(world.settings, world.clock, overrides=theirs).reconcile(retry_dead=False)
+    )
     await begin.wait()
     await world.begin()
-    await sweeping
-    world.advance(10)  # nobody rings a bell in another process
+    await reconciling
+    world.advance(10)  # another process does not wake the service up
     await in_time(world, lambda: not rows(world, "SELECT 1 FROM jobs WHERE state = 'pending'"), step=10)
 
 
-def at_once() -> asyncio.Event:
-    """Nothing has to happen before."""
+def immediately() -> asyncio.Event:
+    """An event that is set already."""
     event = asyncio.Event()
     event.set()
     return event
 
 
-def together() -> AdapterOverrides:
-    """Two processes that have looked before one of them goes on."""
-    meeting = asyncio.Barrier(2)
-    return AdapterOverrides(gateway=lambda inner: Together(inner, meeting.wait))
+def meeting_overrides() -> AdapterOverrides:
+    """Gateways of two processes that wait for each other's first search or list."""
+    barrier = asyncio.Barrier(2)
+    return AdapterOverrides(gateway=lambda inner: MeetingGateway(inner, barrier.wait))
 
 
-async def unheard(world: World, requests: int) -> None:
-    """So many requests of which Stripe said nothing, and the service is stopped."""
+async def requests_without_response(world: World, requests: int) -> None:
+    """Makes requests to which Stripe does not respond, and stops the service."""
     await world.control("stripe", "down", {"down": True})
     for number in range(requests):
         world.say(f"/pay {100 + number} DKK Tea")
-    in_trouble = "SELECT 1 FROM payments WHERE last_error IS NOT NULL"
-    await in_time(world, lambda: len(rows(world, in_trouble)) == requests, step=1)
+    with_error = "SELECT 1 FROM payments WHERE last_error IS NOT NULL"
+    await in_time(world, lambda: len(rows(world, with_error)) == requests, step=1)
     await world.stop()
 
 
-async def refund_unheard(world: World) -> None:
-    """A refund that was sent and of which Stripe said nothing, and the service is stopped."""
+async def refund_without_response(world: World) -> None:
+    """Sends a refund to which Stripe does not respond, and stops the service."""
     draft = await drafted(world, f"/refund {ref_of(await paid(world))} 40")
     await fault(world, "refund", "drop", times=3)
     world.tap(draft, "Refund")
@@ -152,108 +154,116 @@ async def refund_unheard(world: World) -> None:
 
 
 @pytest.mark.parametrize(("meet", "requests"), [(True, 1), (False, MANY)])
-async def test_each_request_is_made_once_at_stripe(world: World, meet: bool, requests: int) -> None:
-    await unheard(world, requests)
-    seams = together() if meet else AdapterOverrides()
-    await side_by_side(world, seams, seams, at_once())
+async def test_request_without_response_is_created_once_by_two_processes(
+    world: World, meet: bool, requests: int
+) -> None:
+    await requests_without_response(world, requests)
+    overrides = meeting_overrides() if meet else AdapterOverrides()
+    await side_by_side(world, overrides, overrides, immediately())
     assert money(world) == (requests, 0)
     known = {row["intent_id"] for row in rows(world, "SELECT intent_id FROM payments")}
     assert known == set(world.stripe.store.intents)
-    assert sum("Waiting for payment" in one for one in texts(world)) == requests
+    assert sum("Waiting for payment" in text for text in texts(world)) == requests
 
 
 @pytest.mark.parametrize("late", [False, True])
-async def test_one_yes_is_one_refund(world: World, late: bool) -> None:
-    await refund_unheard(world)
+async def test_approved_refund_without_response_is_made_once_by_two_processes(world: World, late: bool) -> None:
+    await refund_without_response(world)
     if late:
-        moments = Moments()
-        hung = AdapterOverrides(gateway=lambda inner: Hung(inner, moments))
-        await side_by_side(world, hung, AdapterOverrides(gateway=lambda inner: Late(inner, moments)), moments.looked)
+        events = Events()
+        held = AdapterOverrides(gateway=lambda inner: HeldGateway(inner, events))
+        await side_by_side(
+            world, held, AdapterOverrides(gateway=lambda inner: StaleListGateway(inner, events)), events.listed
+        )
     else:
-        seams = together()
-        await side_by_side(world, seams, seams, at_once())
+        overrides = meeting_overrides()
+        await side_by_side(world, overrides, overrides, immediately())
     assert back(world) == [(4000, "succeeded")]
 
 
 async def overlap(world: World) -> None:
-    """A sweep sends with a key that is just good enough; the service begins when it no longer is."""
+    """`reconcile` sends just before the key is too old to be trusted, and the service starts just after."""
     world.advance(IDEMPOTENCY_KEY_TTL.total_seconds() - 60)
     await world.control("stripe", "down", {"down": False})
-    moments = Moments()
-    theirs = AdapterOverrides(gateway=lambda inner: Hung(inner, moments))
-    sweeping = asyncio.create_task(Service(world.settings, world.clock, overrides=theirs).reconcile(retry_dead=False))
-    await moments.asking.wait()
+    events = Events()
+    theirs = AdapterOverrides(gateway=lambda inner: HeldGateway(inner, events))
+    reconciling = asyncio.create_task(
+        Service(world.settings, world.clock, overrides=theirs).reconcile(retry_dead=False)
+    )
+    await events.sending.wait()
     world.advance(90)
     await world.begin()
     await worked_off(world)
-    moments.asked.set()
-    await sweeping
+    events.sent.set()
+    await reconciling
 
 
-async def test_no_other_key_is_used_while_the_last_request_may_be_on_its_way(world: World) -> None:
-    await unheard(world, 1)
+async def test_create_uses_no_new_key_while_an_earlier_request_may_still_arrive(world: World) -> None:
+    await requests_without_response(world, 1)
     await overlap(world)
     assert money(world) == (1, 0)
 
 
-async def test_nor_one_of_a_refund(world: World) -> None:
-    await refund_unheard(world)
+async def test_refund_uses_no_new_key_while_an_earlier_request_may_still_arrive(world: World) -> None:
+    await refund_without_response(world)
     await overlap(world)
     assert back(world) == [(4000, "succeeded")]
 
 
-class LateWord(GatewayWrapper):
-    """It has heard that Stripe refuses, and takes its time to look whether that is all."""
+class StaleErrorGateway(GatewayWrapper):
+    """Its refund is rejected; the list that follows the rejection is held until `sent` is set."""
 
-    def __init__(self, inner: Any, moments: Moments) -> None:
+    def __init__(self, inner: Any, events: Events) -> None:
         super().__init__(inner)
-        self._moments = moments
-        self._refused = False
+        self._events = events
+        self._rejected = False
 
     async def refund(self, params: str, *, key: str) -> StripeRefund:
         try:
             return await self.inner.refund(params, key=key)
         except GatewayError:
-            self._refused = True
+            self._rejected = True
             raise
 
     async def list_refunds(self, intent_id: str) -> Sequence[StripeRefund]:
         found = await self.inner.list_refunds(intent_id)
-        if self._refused:
-            self._moments.looked.set()
-            await self._moments.asked.wait()
+        if self._rejected:
+            self._events.listed.set()
+            await self._events.sent.wait()
         return found
 
 
-class Unheard(GatewayWrapper):
-    """What Stripe has made of another try is heard late."""
+class SlowRefundGateway(GatewayWrapper):
+    """The response to its refund is held until `release` is set."""
 
-    def __init__(self, inner: Any, moments: Moments, heard: asyncio.Event) -> None:
+    def __init__(self, inner: Any, events: Events, release: asyncio.Event) -> None:
         super().__init__(inner)
-        self._moments = moments
-        self._heard = heard
+        self._events = events
+        self._release = release
 
     async def refund(self, params: str, *, key: str) -> StripeRefund:
         report = await self.inner.refund(params, key=key)
-        self._moments.asked.set()
-        await self._heard.wait()
+        self._events.sent.set()
+        await self._release.wait()
         return report
 
 
-async def test_a_late_word_about_an_earlier_try_says_nothing_about_the_next_one(world: World) -> None:
-    await refund_unheard(world)
+async def test_late_rejection_of_an_earlier_refund_request_does_not_affect_the_retry(world: World) -> None:
+    await refund_without_response(world)
     await fate(world, "refused", code="balance_insufficient")
     world.advance(60)
-    moments, heard = Moments(), asyncio.Event()
-    theirs = AdapterOverrides(gateway=lambda inner: LateWord(inner, moments))
-    sweeping = asyncio.create_task(Service(world.settings, world.clock, overrides=theirs).reconcile(retry_dead=False))
-    await moments.looked.wait()
-    world.seams = AdapterOverrides(gateway=lambda inner: Unheard(inner, moments, heard))
+    events, release = Events(), asyncio.Event()
+    theirs = AdapterOverrides(gateway=lambda inner: StaleErrorGateway(inner, events))
+    reconciling = asyncio.create_task(
+        Service(world.settings, world.clock, overrides=theirs).reconcile(retry_dead=False)
+    )
+    await events.listed.wait()
+    world.seams = AdapterOverrides(gateway=lambda inner: SlowRefundGateway(inner, events, release))
     await world.begin()
-    await in_time(world, lambda: any("top up the balance" in one for one in texts(world)))
+    await in_time(world, lambda: any("top up the balance" in text for text in texts(world)))
     world.tap(await world.card("top up the balance"), "Try again")
-    await sweeping
+    await reconciling
     assert back(world) == [(4000, "succeeded")]
     assert rows(world, "SELECT key_version, retry_until FROM refunds") == [{"key_version": 2, "retry_until": None}]
-    heard.set()
+    release.set()
     await told(world, "↩️ Refunded:")
