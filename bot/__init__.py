@@ -1,1 +1,1 @@
-"""The roof: assembles the parts, connects them to the world and runs them."""
+"""Infrastructure: adapters to Stripe and Telegram, the web server, the commands, and the wiring of all parts."""

@@ -1,4 +1,4 @@
-"""Runs the house: web server, intake, belts and sweep are started once everything is in order, and stopped in order."""
+"""The service: checks the database, then starts the web server and all tasks; stops them in order."""
 
 from __future__ import annotations
 
@@ -43,32 +43,32 @@ STARTUP_TIMEOUT = 30.0
 WEBHOOK_CHECK_TIMEOUT = 3.0
 BACKLOG = 128
 USERNAME = "bot_username"
-FETCH_BOT_PROFILE = "hello"
+FETCH_BOT_PROFILE = "fetch bot profile"
 INTAKE_TASKS = {INTAKE, FETCH_BOT_PROFILE}
-"""The loops that end first: what comes in after them would have to be finished as well."""
+"""The tasks that are canceled first, so that nothing new comes in."""
 
 INVALID_PATH_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
-"""Errors of the system that say of a file that it cannot lie there; any other may pass."""
+"""Errors of a wrong path; any other OSError may be temporary."""
 
 
 class StartupError(Exception):
-    """Kvit cannot run like this; the sentence is for the operator."""
+    """The service cannot start; the text is for the operator."""
 
 
 class RetryableStartupError(StartupError):
-    """Nothing is set wrong: the same start may succeed later."""
+    """No setting is wrong: a later start may succeed."""
 
 
 @dataclass(frozen=True)
 class AdapterOverrides:
-    """What a test puts around the two doors to the vendors, to break them on purpose."""
+    """Wrappers around the two adapters, for tests that make them fail."""
 
     gateway: Callable[[PaymentGateway], PaymentGateway] = lambda gateway: gateway
     messenger: Callable[[Messenger], Messenger] = lambda messenger: messenger
 
 
 class Service:
-    """The whole of Kvit in this event loop; `base` is where it listens once it was started."""
+    """Kvit in this event loop. `base` is the URL it listens on after `start`."""
 
     def __init__(
         self,
@@ -80,12 +80,14 @@ class Service:
         migrate: bool = True,
         rate_limiter: TelegramRateLimiter | None = None,
         overrides: AdapterOverrides | None = None,
-        tell: Callable[[str], None] | None = None,
+        notify_operator: Callable[[str], None] | None = None,
     ) -> None:
-        """`tell` says to the operator, on his terminal and not in the log, how to become the first owner;
-        `take_over` lets polling remove a webhook; `framed_by` is who may put our pages into a frame."""
+        """`notify_operator` shows a text on the terminal, not in the log: how to become the first owner.
+
+        `take_over` lets polling remove a webhook. `framed_by` is the CSP source that may embed pay pages in a frame.
+        """
         self._settings, self._clock, self._migrate = settings, clock, migrate
-        self._tell = tell
+        self._notify_operator = notify_operator
         self.base = ""
         overrides = overrides or AdapterOverrides()
         metrics = Metrics(clock)
@@ -121,10 +123,10 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Return once everything runs and `/readyz` would say so.
+        """Returns when everything runs and `/readyz` returns 200.
 
         Raises:
-            CannotStart: nothing runs, and why.
+            StartupError: nothing was started.
         """
         try:
             await self._open_database()
@@ -137,13 +139,13 @@ class Service:
             raise
 
     async def stop(self) -> None:
-        """Take nothing more in, finish what is in hand, close everything; twice is once."""
-        await _cancel_tasks([loop for loop in self._tasks if loop.get_name() in INTAKE_TASKS])
-        ending = [worker.stop(SHUTDOWN_TIMEOUT / 2) for worker in self._components.workers]
+        """Accepts nothing more, finishes running jobs and requests, closes everything. May be called twice."""
+        await _cancel_tasks([task for task in self._tasks if task.get_name() in INTAKE_TASKS])
+        stopping = [worker.stop(SHUTDOWN_TIMEOUT / 2) for worker in self._components.workers]
         if self._runner is not None:
-            ending.append(self._runner.cleanup())
+            stopping.append(self._runner.cleanup())
             self._runner = None
-        await asyncio.gather(*ending)
+        await asyncio.gather(*stopping)
         await self._components.background_tasks.close(SHUTDOWN_TIMEOUT / 2)
         await _cancel_tasks(self._tasks)
         self._tasks = []
@@ -157,23 +159,28 @@ class Service:
 
         Raises:
             StartupError: the database cannot be used.
-            GatewayError: Stripe does not answer, or not to this key.
+            GatewayError: Stripe cannot be reached or rejects the key.
         """
         try:
             await self._check_database()
-            house, now = self._components, self._clock
+            parts = self._components
             return await reconcile_now(
-                house.event_backfill, house.reconciler, house.incoming_workers, house.queues, now, retry_dead=retry_dead
+                parts.event_backfill,
+                parts.reconciler,
+                parts.incoming_workers,
+                parts.queues,
+                self._clock,
+                retry_dead=retry_dead,
             )
         finally:
             await self.stop()
 
-    async def seed(self, owner_name: str, people: list[tuple[int, str, str]], groups: list[int]) -> None:
-        """Give the first owner's shop its people (id, name, role) and its groups, as a demo needs them."""
+    async def seed(self, owner_name: str, members: list[tuple[int, str, str]], groups: list[int]) -> None:
+        """Adds members (user id, name, role) and groups to the first owner's shop, for a demo."""
         owner = min(self._settings.owner_ids)
         shop = await self._components.membership.first_shop(Actor(owner, owner_name))
         now = self._clock.now()
-        for user_id, name, role in people:
+        for user_id, name, role in members:
             await self._db.write(shops.set_member, shop.id, user_id, Role[role.upper()], name=name, now=now)
         for chat_id in groups:
             await self._db.write(shops.link_chat, chat_id, shop.id, now=now)
@@ -184,7 +191,7 @@ class Service:
             if self._migrate:
                 await self._db.migrate()
             await self._check_database()
-            for queue in self._components.queues:  # the lock says that whoever held a lease of this file is gone
+            for queue in self._components.queues:  # the file lock shows that no other process holds one
                 await queue.release_leases()
         except AlreadyLocked as error:
             raise StartupError(f"{error}: one serve per file.") from error
@@ -193,31 +200,31 @@ class Service:
         except (DatabaseUnavailable, OSError) as error:
             raise RetryableStartupError(f"DATABASE_URL: {error}.") from error
         if not self._settings.stripe_webhook_secrets:
-            log.warning("STRIPE_WEBHOOK_SECRETS is not set: webhooks are refused, and Stripe is asked instead, slower.")
+            log.warning("STRIPE_WEBHOOK_SECRETS is not set: webhooks are rejected; Kvit polls Stripe, which is slower.")
 
     async def _check_database(self) -> None:
-        """Refuse tables of another version, what was served by another bot, and what is under way in the other mode."""
-        if (found := await check_schema(self._db)).hint:
-            raise StartupError(f"DATABASE_URL: {found.detail} {found.hint}")
-        if foreign := await self._db.read(payment_queries.count_unfinished, livemode=not self._settings.livemode):
-            ours, theirs = ("live", "test") if self._settings.livemode else ("test", "live")
+        """Rejects another schema version, another bot's database, and unfinished payments of the other mode."""
+        if (schema := await check_schema(self._db)).hint:
+            raise StartupError(f"DATABASE_URL: {schema.detail} {schema.hint}")
+        if unfinished := await self._db.read(payment_queries.count_unfinished, livemode=not self._settings.livemode):
+            mode, other = ("live", "test") if self._settings.livemode else ("test", "live")
             raise StartupError(
-                f"STRIPE_API_KEY is a {ours} key, but this database holds {foreign} open payments or refunds made "
-                f"with a {theirs} key. Run with that key until they have ended, or set DATABASE_URL to another file."
+                f"STRIPE_API_KEY is a {mode} key, but this database has {unfinished} open payments or refunds of a "
+                f"{other} key. Use that key until they are finished, or set DATABASE_URL to another file."
             )
         await self._check_bot_id(str(self._settings.bot_id))
         username = await self._db.read(installation.get_setting, USERNAME)
         self._messenger.username = username or ""
 
     async def _check_bot_id(self, bot_id: str) -> None:
-        """Take the database for this bot's, or refuse: Telegram lets no bot see or edit what another one wrote."""
-        known = await self._db.read(installation.get_setting, BOT_ID)
-        if known is None:
+        """Assigns a new database to this bot, and rejects another bot's: no bot can edit the messages of another."""
+        stored = await self._db.read(installation.get_setting, BOT_ID)
+        if stored is None:
             await self._db.write(installation.set_setting, BOT_ID, bot_id)
-        elif known != bot_id:
+        elif stored != bot_id:
             raise StartupError(
-                f"TELEGRAM_BOT_TOKEN is of the bot {bot_id}, but this database belongs to the bot {known}, "
-                f"whose messages no other can edit. Use that bot's token, or set DATABASE_URL to another file."
+                f"TELEGRAM_BOT_TOKEN belongs to the bot {bot_id}, but this database belongs to the bot {stored}, "
+                f"whose messages no other bot can edit. Use that bot's token, or set DATABASE_URL to another file."
             )
 
     async def _listen(self) -> None:
@@ -229,11 +236,11 @@ class Service:
             await site.start()
         except OSError as error:
             raise StartupError(f"HOST and PORT: cannot listen on {host}:{port} ({error.strerror}).") from error
-        shown = f"[{host}]" if ":" in host else host
-        self.base = f"http://{shown}:{site.port}"
+        url_host = f"[{host}]" if ":" in host else host
+        self.base = f"http://{url_host}:{site.port}"
 
     async def _check_no_webhook(self) -> None:
-        """Refuse at once where a webhook is set; while Telegram is down this is found out later, by the intake."""
+        """Fails the start if a webhook is set. While Telegram cannot be reached, polling finds out later."""
         if self._settings.uses_telegram_webhook:
             return
         try:
@@ -241,58 +248,58 @@ class Service:
                 await self._polling.ensure_no_webhook()
         except WebhookConflict as error:
             raise StartupError(str(error)) from error
-        except Exception as error:  # out of reach or refused: the intake says so and goes on trying
-            log.warning(
-                "Telegram does not answer yet (%s); Stripe's webhooks are taken all the same", type(error).__name__
-            )
+        except Exception as error:  # polling logs it and tries again
+            log.warning("Telegram cannot be reached yet (%s); Stripe's webhooks are accepted", type(error).__name__)
 
     def _start_tasks(self) -> None:
-        loops: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+        tasks: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             (INTAKE, self._webhook_monitor.run if self._settings.uses_telegram_webhook else self._polling.run),
             (FETCH_BOT_PROFILE, self._fetch_bot_profile),
             ("reconciler", self._components.reconciler.run),
-            ("missed events", self._components.event_backfill.run),
-            ("live", self._components.live_updates.run),
+            ("event backfill", self._components.event_backfill.run),
+            ("live updates", self._components.live_updates.run),
             ("monitor", self._components.monitor.run),
-            *((f"belt {number}", worker.run) for number, worker in enumerate(self._components.workers)),
+            *((f"worker {number}", worker.run) for number, worker in enumerate(self._components.workers)),
         ]
-        self._tasks = [asyncio.create_task(_supervise(name, loop), name=name) for name, loop in loops]
+        self._tasks = [asyncio.create_task(_supervise(name, run), name=name) for name, run in tasks]
 
     async def _fetch_bot_profile(self) -> None:
-        """Learn our own name from Telegram, however long that takes."""
+        """Stores the bot's username once Telegram can be reached, and shows the link for the first owner."""
         for failures in count():
             try:
                 await self._telegram.get_me()
                 break
-            except DeliveryError as failed:
-                log.warning("Telegram does not say who we are: %s", failed)
+            except DeliveryError as error:
+                log.warning("cannot fetch the bot's profile: %s", error)
                 await self._clock.sleep(backoff(failures, first=1.0, longest=60.0))
         self._messenger.username = self._telegram.username
         await self._db.write(installation.set_setting, USERNAME, self._telegram.username)
-        word = await self._components.membership.create_claim_link()
-        if word and self._tell:
-            link = f"https://t.me/{self._telegram.username}?start={word}"
-            self._tell(f"There is no owner yet. Whoever opens this link within 15 minutes becomes it: {link}")
+        payload = await self._components.membership.create_claim_link()
+        if payload and self._notify_operator:
+            link = f"https://t.me/{self._telegram.username}?start={payload}"
+            self._notify_operator(
+                f"There is no owner yet. Open this link within 15 minutes to become the owner: {link}"
+            )
 
     async def _wait_until_ready(self) -> None:
-        """Each part shows its first sign of life within some milliseconds."""
+        """Returns after the first heartbeat of each task, which takes some milliseconds."""
         async with asyncio.timeout(STARTUP_TIMEOUT):
-            while self._components.heartbeats.stale(self._clock.now()):  # noqa: ASYNC110 - nobody rings a bell for silence
+            while self._components.heartbeats.stale(self._clock.now()):  # noqa: ASYNC110 - heartbeats have no event
                 await asyncio.sleep(0.01)
 
 
-async def _supervise(name: str, loop: Callable[[], Awaitable[None]]) -> None:
-    """Run a loop; one that fails is written down and begun again, for nothing else would do its work."""
+async def _supervise(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Runs a task; an exception is logged, and the task started again."""
     while True:
         try:
-            await loop()
+            await run()
             return
         except Exception:
-            log.exception("%s failed and begins again", name)
+            log.exception("%s failed and is started again", name)
             await asyncio.sleep(1)
 
 
-async def _cancel_tasks(loops: list[asyncio.Task[None]]) -> None:
-    for loop in loops:
-        loop.cancel()
-    await asyncio.gather(*loops, return_exceptions=True)
+async def _cancel_tasks(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

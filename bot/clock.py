@@ -1,4 +1,4 @@
-"""The clock of the machine, behind the port that the rest of the house reads the time from."""
+"""The machine's clock, as the application's `Clock`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ class SystemClock:
     """Real time."""
 
     def now(self) -> datetime:
-        """The time, aware UTC."""
+        """The current time, aware UTC."""
         return datetime.now(UTC)
 
     async def sleep(self, seconds: float) -> None:
-        """Return once `seconds` have passed."""
+        """Returns after `seconds`."""
         await asyncio.sleep(seconds)

@@ -1,4 +1,4 @@
-"""What was looked at or done, how it stands, and what to do about it; each is said in one line."""
+"""The result of one check or step, as one line for the operator."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """`detail` and `remedy` are whole sentences; one that is `ok` and has a remedy all the same is a note."""
+    """`detail` and `hint` are whole sentences. A finding that is `ok` and has a hint is a warning."""
 
     name: str
     ok: bool
@@ -16,21 +16,21 @@ class Finding:
 
     @property
     def line(self) -> str:
-        """The finding for an operator; what has to be done stands behind what is wrong."""
-        mark = "FAIL" if not self.ok else "note" if self.hint else "ok"
-        return f"{mark:4}  {self.name}: {self.detail} {self.hint}".rstrip()
+        """Result, name, detail and hint."""
+        result = "FAIL" if not self.ok else "note" if self.hint else "ok"
+        return f"{result:4}  {self.name}: {self.detail} {self.hint}".rstrip()
 
 
 def ok(name: str, detail: str) -> Finding:
-    """All is as it should be."""
+    """Nothing to do."""
     return Finding(name, ok=True, detail=detail)
 
 
-def warning(name: str, detail: str, remedy: str) -> Finding:
-    """It works like this, and there is something to know."""
-    return Finding(name, ok=True, detail=detail, hint=remedy)
+def warning(name: str, detail: str, hint: str) -> Finding:
+    """It works, but the operator should know."""
+    return Finding(name, ok=True, detail=detail, hint=hint)
 
 
-def failure(name: str, detail: str, remedy: str) -> Finding:
-    """It does not work like this."""
-    return Finding(name, ok=False, detail=detail, hint=remedy)
+def failure(name: str, detail: str, hint: str) -> Finding:
+    """It does not work."""
+    return Finding(name, ok=False, detail=detail, hint=hint)

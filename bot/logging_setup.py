@@ -1,4 +1,4 @@
-"""Renders what every part logs with the standard library: one line each, with its marks and without its secrets."""
+"""Formats the log: one line per record, as JSON or for a terminal, with the log context and without secrets."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ WARNING_ONLY_LOGGERS = (
     "stripe",
     "telegram",
 )
-"""Below a warning these write addresses with tokens in them, bodies and statements: never, whatever the level."""
+"""Below warnings these log URLs with tokens, request bodies and SQL: disabled at every level."""
 
 DISABLED_LOGGERS = ("aiohttp.access",)
-"""A line per request costs a third of the throughput and says nothing that is not said better elsewhere."""
+"""A line per request costs a third of the throughput, and contains nothing that is not logged elsewhere."""
 
 _UNPRINTABLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
@@ -42,10 +42,10 @@ def configure(
     secrets: Iterable[str] = (),
     stream: TextIO | None = None,
 ) -> None:
-    """Send all logging to `stream` (stderr), from `level` up; calling it again replaces what was set before.
+    """Sends records of `level` and above to `stream` (stderr). Calling it again replaces the former configuration.
 
-    `secrets` are values to be taken out wherever they appear, besides everything that is shaped like a secret.
-    What nobody catches is logged as well, so that no traceback goes around the redaction.
+    `secrets` are redacted wherever they appear, as is everything that is shaped like a secret. Uncaught exceptions are
+    logged too, so that their tracebacks are redacted.
     """
     stream = stream or sys.stderr
     pretty = form == "console" or (form == "auto" and stream.isatty())
@@ -60,18 +60,18 @@ def configure(
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     for name in DISABLED_LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    sys.excepthook = _uncaught
+    sys.excepthook = _log_uncaught
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Ours, so that it is found again; and its own trouble is told without the values that caused it."""
+    """A class of its own, so that `configure` finds it. Its errors are reported without the values of the record."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the standard library's name
         error = sys.exception()
         where = f"{record.name}, line {record.lineno}"
-        # A log file on a full disk: there is nobody to tell, and whoever only wanted to log goes on with his work.
+        # With a full disk even this fails; the caller goes on.
         with suppress(OSError, ValueError):
-            sys.stderr.write(f"a line of the log could not be written ({where}): {type(error).__name__}\n")
+            sys.stderr.write(f"a log line could not be written ({where}): {type(error).__name__}\n")
 
 
 def _formatter(redact: Callable[[str], str], *, pretty: bool, colors: bool) -> logging.Formatter:
@@ -95,25 +95,25 @@ def _formatter(redact: Callable[[str], str], *, pretty: bool, colors: bool) -> l
 
 
 class _Redact:
-    """The last step, on the finished line: by then values, marks and exceptions are all one text."""
+    """The last step, on the finished line, which contains values, context and exceptions."""
 
     def __init__(self, redact: Callable[[str], str]) -> None:
         self._redact = redact
 
     def __call__(self, logger: WrappedLogger, name: str, line: EventDict) -> str:
-        """The finished line without its secrets."""
+        """The finished line without secrets."""
         return self._redact(str(line))
 
 
 def _escape_control_chars(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
-    """Show control characters instead of obeying them: what people typed cannot forge a line."""
+    """Replaces control characters, so that user input cannot forge a line."""
     return {
         key: value.translate(_UNPRINTABLE) if isinstance(value, str) and key != "exception" else value
         for key, value in event.items()
     }
 
 
-def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         return
-    log.critical("stopped by an error that nobody caught", exc_info=(kind, error, trace))
+    log.critical("stopped by an uncaught exception", exc_info=(kind, error, traceback))

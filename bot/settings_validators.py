@@ -1,4 +1,4 @@
-"""What each setting must look like: checks that take the text and say plainly what is wrong, without repeating it."""
+"""Validation of single settings. Each function returns the value or raises ValueError with a text that omits it."""
 
 from __future__ import annotations
 
@@ -12,31 +12,29 @@ from pydantic import SecretStr
 
 from storage.models.shop import CHANNEL_BOT, GROUP_ANONYMOUS_BOT, SERVICE_CHAT
 
-LARGEST_ID = 2**52
-"""Telegram promises that its ids have at most 52 significant bits."""
+MAX_ID = 2**52
+"""Telegram's ids have at most 52 significant bits (Bot API documentation)."""
 
 SHARED = {
     GROUP_ANONYMOUS_BOT: "the anonymous admins of every group",
-    CHANNEL_BOT: "everybody who writes as a channel",
+    CHANNEL_BOT: "everyone who writes as a channel",
     SERVICE_CHAT: "Telegram itself",
 }
 WALLETS = {"auto": "auto", "mobilepay": "MobilePay", "vipps": "Vipps"}
 
 
 def bot_token(value: SecretStr) -> SecretStr:
-    """Refuse what BotFather would not have made."""
+    """A token in BotFather's format."""
     if not re.fullmatch(r"[0-9]{5,16}:[A-Za-z0-9_-]{30,50}", value.get_secret_value()):
-        raise ValueError("is not a bot's token")
+        raise ValueError("is not a bot token")
     return value
 
 
 def stripe_key(value: SecretStr) -> SecretStr:
-    """Refuse keys that can do nothing here, by name."""
+    """A secret or restricted key; other keys of Stripe's are named in the error."""
     key = value.get_secret_value()
     if key.startswith("pk_"):
-        raise ValueError(
-            "is a publishable key, which cannot ask for money: take the restricted or secret key beside it"
-        )
+        raise ValueError("is a publishable key, which cannot create payments: use the restricted or secret key")
     if key.startswith("whsec_"):
         raise ValueError("is a webhook secret, which belongs into STRIPE_WEBHOOK_SECRETS")
     if not re.fullmatch(r"(rk|sk)_(test|live)_[A-Za-z0-9_]+", key):
@@ -45,7 +43,7 @@ def stripe_key(value: SecretStr) -> SecretStr:
 
 
 def webhook_secrets(value: Any) -> Any:
-    """Several secrets; a blank one among them would let everybody in who signs with nothing."""
+    """One or more secrets. A blank one would accept every request that is signed with nothing."""
     if not isinstance(value, str):
         return value
     entries = _entries(value)
@@ -55,88 +53,88 @@ def webhook_secrets(value: Any) -> Any:
 
 
 def owner_ids(value: Any) -> Any:
-    """Ids of persons; ids that many share and ids of chats are refused."""
+    """Ids of users. Ids that many users share and ids of chats are invalid."""
     if not isinstance(value, str):
         return value
     ids = frozenset(_user_id(entry) for entry in _entries(value))
     for shared in ids & SHARED.keys():
-        raise ValueError(f"names {shared}, which is {SHARED[shared]} and can own nothing")
+        raise ValueError(f"has {shared}, which is {SHARED[shared]} and cannot be an owner")
     return ids
 
 
 def public_url(value: str) -> str:
-    """Where customers find the pages; encrypted, unless it is this very machine."""
+    """The base URL of the pay pages: https, or http on this machine."""
     parts = _address(value)
     if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
-        raise ValueError("is not encrypted: http is for this machine alone")
+        raise ValueError("is not encrypted: http is allowed on this machine only")
     return value
 
 
 def api_base(value: str) -> str:
-    """The root of a vendor's interface: no path, for `/bot` and `/v1` are put behind it."""
+    """The base URL of an API, without a path: `/bot` and `/v1` are appended."""
     _address(value)
     return value
 
 
 def database_url(value: str) -> str:
-    """A file of SQLite."""
+    """The URL of an SQLite file."""
     if value.startswith(("postgres:", "postgresql:", "postgresql+")):
-        raise ValueError("asks for PostgreSQL, which this version does not speak yet")
+        raise ValueError("is for PostgreSQL, which this version does not support yet")
     if not re.fullmatch(r"sqlite:///[^?\x00]+", value) or value.endswith(("/", "/:memory:")):
-        raise ValueError("is not the address of an SQLite file")
+        raise ValueError("is not the URL of an SQLite file")
     return value
 
 
 def host(value: str) -> str:
-    """Something that can be bound."""
+    """An address or name to bind to."""
     if not re.fullmatch(r"[A-Za-z0-9.:_-]+", value):
         raise ValueError("is not an address")
     return value
 
 
 def telegram_secret(value: SecretStr) -> SecretStr:
-    """What Telegram allows as `secret_token` of `setWebhook`."""
+    """A `secret_token` that Telegram's `setWebhook` accepts."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", value.get_secret_value()):
-        raise ValueError("has a sign that Telegram does not allow there")
+        raise ValueError("has a character that Telegram does not allow there")
     return value
 
 
 def trusted_proxies(value: Any) -> Any:
-    """Single addresses become networks of one."""
+    """Networks; an address is a network of one."""
     if not isinstance(value, str):
         return value
     return tuple(_network(entry) for entry in _entries(value))
 
 
 def wallet_name(value: Any) -> Any:
-    """The wallet's name as its owner writes it, however it was typed."""
+    """The wallet's name as its owner writes it, from any case."""
     return WALLETS.get(value.lower(), value) if isinstance(value, str) else value
 
 
 def metrics_token(value: SecretStr) -> SecretStr:
-    """Something that fits behind `Authorization: Bearer`."""
+    """A token for an `Authorization: Bearer` header."""
     if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
-        raise ValueError("has a space or a sign that no header can carry")
+        raise ValueError("has a space or a character that is not allowed in a header")
     return value
 
 
 def lower(value: Any) -> Any:
-    """Words of the settings may be typed in any case."""
+    """The value in lower case."""
     return value.lower() if isinstance(value, str) else value
 
 
 def _entries(value: str) -> list[str]:
     entries = [entry.strip() for entry in value.split(",")]
     if not all(entries):
-        raise ValueError("has a blank entry, a comma too many")
+        raise ValueError("has a blank entry or a comma too many")
     return entries
 
 
 def _user_id(entry: str) -> int:
     if entry.startswith("-"):
-        raise ValueError("has a negative id, which is a group and not a person")
-    if not re.fullmatch(r"[0-9]{1,16}", entry) or not 0 < int(entry) < LARGEST_ID:
-        raise ValueError("has an entry that is not a user id (send /id to the bot to learn yours)")
+        raise ValueError("has a negative id, which is a group and not a user")
+    if not re.fullmatch(r"[0-9]{1,16}", entry) or not 0 < int(entry) < MAX_ID:
+        raise ValueError("has an entry that is not a user id (send /id to the bot to get yours)")
     return int(entry)
 
 
@@ -148,23 +146,19 @@ def _network(entry: str) -> IPv4Network | IPv6Network:
 
 
 def _address(value: str) -> SplitResult:
-    """The parts of `scheme://host:port`.
-
-    Raises:
-        ValueError: it is not one, or more than that.
-    """
+    """The parts of `scheme://host:port`. Anything else is a ValueError."""
     try:
         parts = urlsplit(value)
-        whole = f"{parts.scheme}://{parts.netloc}"
-        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        base = f"{parts.scheme}://{parts.netloc}"
+        is_valid = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:
-        usable = False
-    if not usable or "@" in value or not re.fullmatch(r"[!-~]+", value):
+        is_valid = False
+    if not is_valid or "@" in value or not re.fullmatch(r"[!-~]+", value):
         raise ValueError("is not an address of the form scheme://host:port")
-    if value == whole + "/":
+    if value == base + "/":
         raise ValueError("has a slash at the end")
-    if value.lower() != whole.lower():
-        raise ValueError("has something behind the host")
+    if value.lower() != base.lower():
+        raise ValueError("has something after the host")
     return parts
 
 

@@ -1,4 +1,7 @@
-"""Tells Stripe and Telegram where Kvit is, and dresses the bot; run again, it changes only what is not right."""
+"""`python -m bot setup-webhooks`: webhooks at Stripe and Telegram, and the bot's menus.
+
+Running it again changes only what is not right.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,8 @@ ENDPOINT = "webhook endpoint"
 RIGHT = "Webhook Endpoints: Write"
 
 
-async def set_up(settings: Settings, tell: Callable[[str], None], *, now: datetime) -> bool:
-    """Take every step and `tell` a line about each; false if one of them failed, the others are taken all the same."""
+async def set_up(settings: Settings, show: Callable[[str], None], *, now: datetime) -> bool:
+    """Runs all steps, also after one that failed, and shows a line for each; False if one of them failed."""
     stripe = StripeAdminClient(settings.stripe_api_key.get_secret_value(), api_base=settings.stripe_api_base)
     token, base = settings.telegram_bot_token.get_secret_value(), settings.telegram_api_base or API
     request = AiohttpRequest(token, base=base)
@@ -30,52 +33,54 @@ async def set_up(settings: Settings, tell: Callable[[str], None], *, now: dateti
         partial(set_webhook, request, settings),
         partial(set_menus, request, wallet=wallet_name(settings.wallet_name, now, DEFAULT_TIME_ZONE)),
     )
-    good = True
+    succeeded = True
     try:
         for step in steps:
             finding = await step()
-            tell(finding.line)
-            good = good and finding.ok
+            show(finding.line)
+            succeeded = succeeded and finding.ok
     finally:
         await request.shutdown()
         await stripe.close()
-    return good
+    return succeeded
 
 
 async def _subscribe(stripe: StripeAdminClient, settings: Settings) -> Finding:
     url = url_of(settings)
     if url is None:
-        detail = "Stripe sends to https addresses only, and PUBLIC_URL is none."
-        return failure(ENDPOINT, detail, "Set PUBLIC_URL to the https address that leads here, then run this again.")
+        detail = "Stripe sends to https addresses only, and PUBLIC_URL is not one."
+        return failure(ENDPOINT, detail, "Set PUBLIC_URL to the https address of this service, then run this again.")
     try:
         ours, others = partition_endpoints(await stripe.endpoints(), url, API_VERSION)
         if ours is None:
-            return _made(settings, *(await stripe.create_endpoint(url)), others)
-        right = ours if ours.has_exact_events else await stripe.update_endpoint(ours)
+            return _created(settings, *(await stripe.create_endpoint(url)), others)
+        current = ours if ours.has_exact_events else await stripe.update_endpoint(ours)
     except GatewayError as error:
         return failure(ENDPOINT, *explain(error, RIGHT))
-    return _kept(settings, right, others, changed=right is not ours)
+    return _existing(settings, current, others, changed=current is not ours)
 
 
-def _made(settings: Settings, endpoint: WebhookEndpoint, secret: str, others: list[WebhookEndpoint]) -> Finding:
-    """The only time that Stripe says the secret; it ends the line, so that it can be copied."""
-    had = _too_many(others, "another API version, which cannot be changed")
-    beside = " behind what is there and a comma" if settings.stripe_webhook_secrets else ""
-    remedy = f"Put its secret, shown only now, into .env{beside}, then start `serve` again: STRIPE_WEBHOOK_SECRETS="
-    return warning(ENDPOINT, f"{endpoint.id} was made for {endpoint.url}.{had}", f"{remedy}{secret}")
+def _created(settings: Settings, endpoint: WebhookEndpoint, secret: str, others: list[WebhookEndpoint]) -> Finding:
+    """Stripe shows the secret only here. It is at the end of the line, to be copied."""
+    delete = _delete_hint(others, "another API version, which cannot be changed")
+    after = " after the present ones and a comma" if settings.stripe_webhook_secrets else ""
+    hint = f"Put its secret, shown only now, into .env{after}, then start `serve` again: STRIPE_WEBHOOK_SECRETS="
+    return warning(ENDPOINT, f"{endpoint.id} was created for {endpoint.url}.{delete}", f"{hint}{secret}")
 
 
-def _kept(settings: Settings, endpoint: WebhookEndpoint, others: list[WebhookEndpoint], *, changed: bool) -> Finding:
-    did = "was there and now brings exactly Kvit's events" if changed else "is there already, as it should be"
-    detail = f"{endpoint.id} for {endpoint.url} {did}.{_too_many(others, 'the same address')}"
+def _existing(
+    settings: Settings, endpoint: WebhookEndpoint, others: list[WebhookEndpoint], *, changed: bool
+) -> Finding:
+    state = "existed and now receives exactly Kvit's events" if changed else "exists already and is right"
+    detail = f"{endpoint.id} for {endpoint.url} {state}.{_delete_hint(others, 'the same URL')}"
     if settings.stripe_webhook_secrets:
         return ok(ENDPOINT, detail)
-    secret = f"Its secret stands in {DASHBOARD}, Webhooks, at the endpoint"
-    return warning(ENDPOINT, detail, f"{secret}: put it into STRIPE_WEBHOOK_SECRETS.")
+    hint = f"Its secret is in {DASHBOARD}, Webhooks, at the endpoint: put it into STRIPE_WEBHOOK_SECRETS."
+    return warning(ENDPOINT, detail, hint)
 
 
-def _too_many(others: list[WebhookEndpoint], why: str) -> str:
+def _delete_hint(others: list[WebhookEndpoint], reason: str) -> str:
     if not others:
         return ""
-    names = " and ".join(other.id for other in others)
-    return f" Delete {names} in {DASHBOARD}, Webhooks: it has {why}."
+    ids = " and ".join(other.id for other in others)
+    return f" Delete {ids} in {DASHBOARD}, Webhooks: it has {reason}."

@@ -1,4 +1,4 @@
-"""Lets a command run until Ctrl-C or SIGTERM and then end by its own hand, so that it leaves nothing behind."""
+"""An event for Ctrl-C and SIGTERM, so that a command can shut down cleanly."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def shutdown_event() -> Iterator[asyncio.Event]:
-    """An event that is set by the first signal; a second one ends the program at once.
+    """The event is set by the first signal; a second one ends the program at once.
 
-    Enter it before anything is started, or a signal in between would leave that behind.
+    Enter the context before anything is started that has to be shut down.
     """
-    told, loop = asyncio.Event(), asyncio.get_running_loop()
+    received, loop = asyncio.Event(), asyncio.get_running_loop()
 
-    def tell() -> None:
-        told.set()
-        forget()
+    def on_signal() -> None:
+        received.set()
+        remove_handlers()
 
-    def forget() -> None:
+    def remove_handlers() -> None:
         for name in SIGNALS:
             with suppress(NotImplementedError):
                 loop.remove_signal_handler(name)
 
     for name in SIGNALS:
-        with suppress(NotImplementedError):  # Windows knows no handlers here; there Ctrl-C cancels the whole
-            loop.add_signal_handler(name, tell)
+        with suppress(NotImplementedError):  # on Windows, where Ctrl-C cancels the main task instead
+            loop.add_signal_handler(name, on_signal)
     try:
-        yield told
+        yield received
     finally:
-        forget()
+        remove_handlers()

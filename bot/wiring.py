@@ -1,4 +1,4 @@
-"""Builds the house by hand, from the ground up: each part is given what it needs, and nothing is looked up."""
+"""Builds all parts by hand, from the bottom layer up."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ CHECK_INTERVAL_WITHOUT_WEBHOOK = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Components:
-    """The parts that have to be run, and those that a start or an operator asks something of.
+    """The parts that run, and those that the service calls.
 
-    The `incoming` belts carry what people and Stripe say, the `outgoing` one what is said to people.
+    `incoming_workers` handle Telegram's updates and Stripe's events, `outgoing_worker` sends messages.
     """
 
     heartbeats: Heartbeats
@@ -81,7 +81,7 @@ class Components:
 
     @property
     def workers(self) -> Sequence[Worker]:
-        """All of them."""
+        """All workers."""
         return (*self.incoming_workers, self.outgoing_worker)
 
 
@@ -97,7 +97,7 @@ def build_components(
     framed_by: str,
     metrics: Metrics,
 ) -> Components:
-    """Everything that decides, between the database and the two vendors."""
+    """Builds all parts between the database and the two adapters."""
     heartbeats, background_tasks, locks = Heartbeats(), BackgroundTasks(), KeyedLocks()
     events, updates, outbox = JobQueue(db, "events"), JobQueue(db, "updates"), JobQueue(db, "outbox")
     timing = Timing(settings.attempt_seconds, _live_check_interval(settings))
@@ -247,13 +247,13 @@ def build_components(
 
 
 def _on_late_events(metrics: Metrics, monitor: Monitor) -> Callable[[int], None]:
-    """Who hears of events that no webhook brought."""
+    """A callback that reports events that no webhook delivered."""
 
-    def read_late(events: int) -> None:
+    def on_late_events(events: int) -> None:
         metrics.late_events(events)
         monitor.late_events_found(events)
 
-    return read_late
+    return on_late_events
 
 
 def _on_webhook(metrics: Metrics, monitor: Monitor) -> Callable[[str, float | None], None]:
@@ -268,22 +268,24 @@ def _on_webhook(metrics: Metrics, monitor: Monitor) -> Callable[[str, float | No
 
 
 def _message_base_url(public_url: str | None) -> str | None:
-    """The address that cards carry: Telegram refuses a button to a host without a dot, such as `localhost`."""
+    """The base URL in messages. None for a host without a dot, such as `localhost`: Telegram rejects such buttons."""
     return public_url if public_url and "." in (urlsplit(public_url).hostname or "") else None
 
 
 def _return_url(public_url: str | None, messenger: Messenger, token: str) -> str:
-    """Where the customer comes back to: the payment's page, or the bot where no page can be reached."""
+    """Where the wallet sends the customer: the pay page, or the bot if there are no pay pages."""
     return f"{public_url}/p/{token}" if public_url else f"https://t.me/{messenger.username}"
 
 
 def _invitation_secret(settings: Settings) -> bytes:
-    """What the words of invitations are made from: the bot's token, for a purpose of its own."""
+    """The key from which invitation tokens are derived: made from the bot's token."""
     token = settings.telegram_bot_token.get_secret_value()
     return hmac.digest(token.encode(), b"kvit: invitations", "sha256")
 
 
 def _live_check_interval(settings: Settings) -> float:
-    """How often a live attempt is looked at: seldom where webhooks tell, often where nothing else does."""
-    told = bool(settings.stripe_webhook_secrets)
-    return settings.reconcile_seconds if told else min(settings.reconcile_seconds, CHECK_INTERVAL_WITHOUT_WEBHOOK)
+    """Seconds between two checks of an active attempt: shorter without webhooks."""
+    has_webhook = bool(settings.stripe_webhook_secrets)
+    return (
+        settings.reconcile_seconds if has_webhook else min(settings.reconcile_seconds, CHECK_INTERVAL_WITHOUT_WEBHOOK)
+    )

@@ -1,1 +1,1 @@
-"""`python -m bot check`: what can be wrong with an installation, each finding with its remedy."""
+"""`python -m bot check`: finds what is wrong with an installation."""

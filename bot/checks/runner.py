@@ -1,4 +1,4 @@
-"""Looks at everything that can be wrong with an installation, and says what to do about what is."""
+"""Runs all checks."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ SETTINGS = "settings"
 
 
 async def run_checks(settings: Settings, clock: Clock) -> list[Finding]:
-    """Every finding, in the order in which things are set up; nothing is changed anywhere."""
+    """All findings, in the order of setup, without secrets. Nothing is changed."""
     parts = await asyncio.gather(
         machine.check_machine(settings), stripe.check_stripe(settings, clock), telegram.check_telegram(settings)
     )
-    found = [ok(SETTINGS, "They can be read."), *(finding for part in parts for finding in part)]
+    findings = [ok(SETTINGS, "They are valid."), *(finding for part in parts for finding in part)]
     redact = redactor(settings.secrets())
-    return [replace(it, detail=redact(it.detail), hint=redact(it.hint)) for it in found]
+    return [replace(it, detail=redact(it.detail), hint=redact(it.hint)) for it in findings]
 
 
-def settings_errors(refused: InvalidSettings) -> list[Finding]:
-    """Settings that cannot be used, one finding for each of them; nothing else can be looked at then."""
-    return [failure(SETTINGS, one.detail, one.remedy) for one in refused.errors]
+def settings_errors(error: InvalidSettings) -> list[Finding]:
+    """One finding for each invalid setting; nothing else can be checked."""
+    return [failure(SETTINGS, it.detail, it.hint) for it in error.errors]
 
 
-def as_lines(found: Iterable[Finding]) -> str:
-    """For whoever reads it on a terminal."""
-    return "\n".join(finding.line for finding in found)
+def as_lines(findings: Iterable[Finding]) -> str:
+    """One line for each finding."""
+    return "\n".join(finding.line for finding in findings)
 
 
-def as_json(found: Iterable[Finding]) -> str:
-    """For a program: a list of name, ok, detail, remedy."""
-    return json.dumps([asdict(finding) for finding in found], indent=2, ensure_ascii=False)
+def as_json(findings: Iterable[Finding]) -> str:
+    """A JSON list of objects with name, ok, detail and hint."""
+    return json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Looks whether Stripe takes the key, lets it do what Kvit needs, and offers MobilePay."""
+"""Checks the Stripe key, its rights, MobilePay, and the webhook endpoint."""
 
 from __future__ import annotations
 
@@ -19,97 +19,93 @@ DAY = timedelta(days=1)
 INTENTS, REFUNDS = "PaymentIntents: Write", "Refunds: Write"
 DISPUTES, EVENTS = "Disputes: Read", "Events: Read"
 NEEDED = {INTENTS, REFUNDS}
-"""What `serve` does not work without; without the others it sees less."""
+"""The rights that `serve` needs. Without the others it misses some of Stripe's events."""
 
 ACCOUNT, METHODS = "Account: Read", "Payment Method Configurations: Read"
-SWITCH_ON = "In Stripe's Dashboard, Settings, Payment methods: turn MobilePay on."
+ENABLE_MOBILEPAY = "In Stripe's Dashboard, Settings, Payment methods: turn MobilePay on."
 
 
 async def check_stripe(settings: Settings, clock: Clock) -> list[Finding]:
-    """Ask Stripe; nothing is changed there. Where the key is refused there is nothing more to ask."""
+    """The findings about Stripe. Nothing is changed there. If the key is rejected, nothing else can be checked."""
     stripe = StripeAdminClient(settings.stripe_api_key.get_secret_value(), api_base=settings.stripe_api_base)
     try:
-        refusal = await error_of(stripe.probe_intents())
-        found = [*_clock(stripe, clock), _key(refusal, settings)]
-        return [*found, *(await _check_account(stripe, settings, clock, refusal))] if found[-1].ok else found
+        error = await error_of(stripe.probe_intents())
+        key = _key(error, settings)
+        account = await _check_account(stripe, settings, clock, error) if key.ok else []
+        return [*_clock(stripe, clock), key, *account]
     finally:
         await stripe.close()
 
 
 async def _check_account(
-    stripe: StripeAdminClient, settings: Settings, clock: Clock, refusal: GatewayError | None
+    stripe: StripeAdminClient, settings: Settings, clock: Clock, intents: GatewayError | None
 ) -> list[Finding]:
     now = stripe.server_date or clock.now()
     events = await error_of(stripe.delivery_results(now - DAY, now))
     refunds, disputes = await error_of(stripe.probe_refunds()), await error_of(stripe.probe_disputes())
-    rights = _rights({INTENTS: refusal, REFUNDS: refunds, DISPUTES: disputes, EVENTS: events})
+    rights = _rights({INTENTS: intents, REFUNDS: refunds, DISPUTES: disputes, EVENTS: events})
     return [rights, await _mobilepay(stripe, settings), *(await check_webhooks(stripe, settings, now))]
 
 
 def _clock(stripe: StripeAdminClient, clock: Clock) -> list[Finding]:
-    """Signatures of webhooks grow old by this machine's clock; nothing where Stripe did not say what time it is."""
+    """Webhook signatures expire by this machine's clock. No finding without Stripe's time."""
     if stripe.server_date is None:
         return []
-    apart = clock.now() - stripe.server_date
-    seconds = f"{abs(apart.total_seconds()):.0f} seconds"
-    if abs(apart) <= MAX_CLOCK_SKEW:
+    skew = clock.now() - stripe.server_date
+    seconds = f"{abs(skew.total_seconds()):.0f} seconds"
+    if abs(skew) <= MAX_CLOCK_SKEW:
         return [ok(CLOCK, f"It is within {MAX_CLOCK_SKEW.seconds} seconds of Stripe's.")]
-    side = "ahead of" if apart > timedelta() else "behind"
-    return [failure(CLOCK, f"It is {seconds} {side} Stripe's.", "Have this machine's clock set by NTP.")]
+    side = "ahead of" if skew > timedelta() else "behind"
+    return [failure(CLOCK, f"It is {seconds} {side} Stripe's.", "Set this machine's clock by NTP.")]
 
 
-def _key(refusal: GatewayError | None, settings: Settings) -> Finding:
-    if refusal is not None and not lacks_permission(refusal):
-        return failure(KEY, *explain(refusal))
+def _key(error: GatewayError | None, settings: Settings) -> Finding:
+    if error is not None and not lacks_permission(error):
+        return failure(KEY, *explain(error))
     mode = "live mode: real money moves" if settings.livemode else "test mode: no money moves"
-    return ok(KEY, f"Stripe takes it, in {mode}.")
+    return ok(KEY, f"Stripe accepts it, in {mode}.")
 
 
-def _rights(asked: Mapping[str, GatewayError | None]) -> Finding:
-    """What the key may read; whether it may also write shows when it first does."""
-    lacking = [right for right, refusal in asked.items() if lacks_permission(refusal)]
-    if refusal := next((it for it in asked.values() if it is not None and not lacks_permission(it)), None):
-        return failure(RIGHTS, *explain(refusal))
+def _rights(probes: Mapping[str, GatewayError | None]) -> Finding:
+    """Which rights the key lacks, by the error of each probe. Probes only read; missing write rights show later."""
+    lacking = [right for right, error in probes.items() if lacks_permission(error)]
+    if error := next((it for it in probes.values() if it is not None and not lacks_permission(it)), None):
+        return failure(RIGHTS, *explain(error))
     if set(lacking) & NEEDED:
         return failure(RIGHTS, f"The key lacks the right {' and '.join(lacking)}.", permission_hint(*lacking))
     if lacking:
-        return warning(
-            RIGHTS,
-            f"Without the right {' and '.join(lacking)} not all of Stripe's news is seen.",
-            permission_hint(*lacking),
-        )
-    return ok(RIGHTS, "The key may read what Kvit reads.")
+        detail = f"Without the right {' and '.join(lacking)} Kvit misses some changes at Stripe."
+        return warning(RIGHTS, detail, permission_hint(*lacking))
+    return ok(RIGHTS, "The key has the rights to read that Kvit needs.")
 
 
 async def _mobilepay(stripe: StripeAdminClient, settings: Settings) -> Finding:
-    """The account must have it, and the payment method settings must show it; either may be hidden from the key."""
+    """The account needs the capability and the payment method settings must show it; the key may see only one."""
     try:
         account = await stripe.account()
     except GatewayError as error:
-        return await _by_the_methods(stripe, error)
+        return await _payment_methods(stripe, error)
     if settings.livemode and not account.charges_enabled:
-        remedy = "Finish what Stripe's Dashboard asks for on its first page."
-        return failure(MOBILEPAY, "Stripe does not let this account take payments yet.", remedy)
+        hint = "Complete what the first page of Stripe's Dashboard asks for."
+        return failure(MOBILEPAY, "Stripe does not let this account accept payments yet.", hint)
     match account.mobilepay:
         case "active":
-            return await _by_the_methods(stripe, None)
+            return await _payment_methods(stripe, None)
         case "pending":
-            return failure(
-                MOBILEPAY, "Stripe still examines whether the account may have it.", "Wait for Stripe's mail."
-            )
+            return failure(MOBILEPAY, "Stripe is still reviewing it for this account.", "Wait for Stripe's email.")
         case _:
-            return failure(MOBILEPAY, "The account does not have it.", SWITCH_ON)
+            return failure(MOBILEPAY, "The account does not have it.", ENABLE_MOBILEPAY)
 
 
-async def _by_the_methods(stripe: StripeAdminClient, account_hidden: GatewayError | None) -> Finding:
+async def _payment_methods(stripe: StripeAdminClient, account_error: GatewayError | None) -> Finding:
     try:
-        offered = await stripe.has_mobilepay()
+        enabled = await stripe.has_mobilepay()
     except GatewayError as error:
-        if account_hidden is None and lacks_permission(error):
+        if account_error is None and lacks_permission(error):
             return ok(MOBILEPAY, "The account has it.")
         if lacks_permission(error):
             return warning(MOBILEPAY, "The key may not see whether it is on.", permission_hint(ACCOUNT, METHODS))
         return failure(MOBILEPAY, *explain(error))
-    if offered:
+    if enabled:
         return ok(MOBILEPAY, "It is on.")
-    return failure(MOBILEPAY, "It is off in the payment method settings.", SWITCH_ON)
+    return failure(MOBILEPAY, "It is off in the payment method settings.", ENABLE_MOBILEPAY)

@@ -1,4 +1,4 @@
-"""Looks whether Stripe's webhooks come in: is there a secret, the right endpoint, and does it take what it is sent."""
+"""Checks Stripe's webhooks: the signing secret, the endpoint, and whether events are delivered."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from handlers.stripe.gateway import GatewayError
 
 SECRET, ENDPOINT, DELIVERY = "webhook secret", "webhook endpoint", "webhook delivery"
 SET_UP = "Run `python -m bot setup-webhooks`."
-IN_THE_DASHBOARD = f"It stands in {DASHBOARD}, Webhooks, at the endpoint."
-DAY, ON_ITS_WAY = timedelta(days=1), timedelta(seconds=60)
-ANSWER_SECONDS = 5.0
+WHERE_THE_SECRET_IS = f"It is in {DASHBOARD}, Webhooks, at the endpoint."
+DAY, DELIVERY_TIME = timedelta(days=1), timedelta(seconds=60)
+RESPONSE_TIMEOUT = 5.0
 
 
 async def check_webhooks(stripe: StripeAdminClient, settings: Settings, now: datetime) -> list[Finding]:
-    """What there is to say; `now` is Stripe's time."""
+    """The findings about webhooks; `now` is Stripe's time."""
     url = url_of(settings)
     if url is None:
-        remedy = "Set PUBLIC_URL to an https address that leads here."
-        return [warning(ENDPOINT, "There is no address for one, so Kvit asks Stripe instead, which is slower.", remedy)]
+        hint = "Set PUBLIC_URL to the https address of this service."
+        return [warning(ENDPOINT, "There is no URL for one, so Kvit polls Stripe instead, which is slower.", hint)]
     try:
         endpoints = await stripe.endpoints()
     except GatewayError as error:
-        return [_secret(settings), _hidden(error)]
-    found = [_secret(settings), _endpoint(endpoints, url, settings)]
-    return [*found, *(await _delivery(stripe, settings, now))] if all(it.ok for it in found) else found
+        return [_secret(settings), _unreadable(error)]
+    findings = [_secret(settings), _endpoint(endpoints, url, settings)]
+    return [*findings, *(await _delivery(stripe, settings, now))] if all(it.ok for it in findings) else findings
 
 
 def _secret(settings: Settings) -> Finding:
     if settings.stripe_webhook_secrets:
         return ok(SECRET, "STRIPE_WEBHOOK_SECRETS is set.")
-    remedy = f"{SET_UP} If the endpoint was there before, its secret is not: {IN_THE_DASHBOARD}"
-    return failure(SECRET, "STRIPE_WEBHOOK_SECRETS is not set, so every webhook is refused.", remedy)
+    hint = f"{SET_UP} It shows the secret of a new endpoint. That of an old one: {WHERE_THE_SECRET_IS}"
+    return failure(SECRET, "STRIPE_WEBHOOK_SECRETS is not set, so every webhook is rejected.", hint)
 
 
-def _hidden(error: GatewayError) -> Finding:
+def _unreadable(error: GatewayError) -> Finding:
     if lacks_permission(error):
         return warning(ENDPOINT, "The key may not see whether it is right.", permission_hint("Webhook Endpoints: Read"))
     return failure(ENDPOINT, *explain(error))
@@ -52,57 +52,54 @@ def _endpoint(endpoints: list[WebhookEndpoint], url: str, settings: Settings) ->
     if ours is None:
         return _without_one(endpoints, others, url, "live" if settings.livemode else "test")
     if not ours.enabled:
-        return failure(ENDPOINT, f"{ours.id} is switched off; Stripe does that when nobody answers for days.", SET_UP)
+        return failure(ENDPOINT, f"{ours.id} is disabled; Stripe does that after days without a response.", SET_UP)
     if ours.missing:
-        return failure(ENDPOINT, f"{ours.id} does not bring {', '.join(ours.missing)}.", SET_UP)
+        return failure(ENDPOINT, f"{ours.id} does not receive {', '.join(ours.missing)}.", SET_UP)
     if others:
-        many = " and ".join(other.id for other in others)
-        return warning(
-            ENDPOINT, f"Beside {ours.id}, {many} sends to {url} too.", f"Delete {many} in {DASHBOARD}, Webhooks."
-        )
+        ids = " and ".join(other.id for other in others)
+        return warning(ENDPOINT, f"{ids} has the same URL as {ours.id}.", f"Delete {ids} in {DASHBOARD}, Webhooks.")
     if not ours.has_exact_events:
-        return warning(ENDPOINT, f"{ours.id} brings events that Kvit does not need.", SET_UP)
-    return ok(ENDPOINT, f"{ours.id} brings Kvit's events to {url}.")
+        return warning(ENDPOINT, f"{ours.id} receives events that Kvit does not need.", SET_UP)
+    return ok(ENDPOINT, f"{ours.id} sends Kvit's events to {url}.")
 
 
 def _without_one(endpoints: list[WebhookEndpoint], outdated: list[WebhookEndpoint], url: str, mode: str) -> Finding:
-    """None that fits: it is of another API version, or it leads elsewhere, or it was never made in this mode."""
+    """No endpoint fits: it has another API version or URL, or there is none in this mode."""
     if outdated:
-        had = f"{outdated[0].id} has the API version {outdated[0].api_version or 'of the account'}, not {API_VERSION}."
-        return failure(ENDPOINT, had, f"{SET_UP} It makes a new one and says which to delete.")
+        version = outdated[0].api_version or "of the account"
+        detail = f"{outdated[0].id} has the API version {version}, not {API_VERSION}."
+        return failure(ENDPOINT, detail, f"{SET_UP} It creates a new one and tells you which to delete.")
     elsewhere = [endpoint.url for endpoint in endpoints if endpoint.url.endswith(ROUTE)]
-    but = f", only one for {elsewhere[0]}" if elsewhere else ""
-    return failure(ENDPOINT, f"In {mode} mode Stripe has none for {url}{but}.", SET_UP)
+    only = f", only one for {elsewhere[0]}" if elsewhere else ""
+    return failure(ENDPOINT, f"In {mode} mode Stripe has none for {url}{only}.", SET_UP)
 
 
 async def _delivery(stripe: StripeAdminClient, settings: Settings, now: datetime) -> list[Finding]:
-    """Judged by the newest event that had time to arrive; without a right to see events there is nothing to say."""
+    """By the newest event that has had time to arrive. No finding if the key may not list events."""
     try:
-        delivered = await stripe.delivery_results(now - DAY, now - ON_ITS_WAY)
+        results = await stripe.delivery_results(now - DAY, now - DELIVERY_TIME)
     except GatewayError:
         return []
-    if not delivered:
-        return [warning(DELIVERY, "Stripe had nothing to send since yesterday.", "The first payment will show it.")]
-    if delivered[0]:
-        return [ok(DELIVERY, "The newest event was taken.")]
-    lost = f"{delivered.count(False)} of the newest {len(delivered)} events were not taken"
-    if await _answers(settings):
-        remedy = f"Copy the secret anew: {IN_THE_DASHBOARD}"
-        return [
-            failure(DELIVERY, f"{lost}, though the address leads here: the secret is probably another one's.", remedy)
-        ]
-    remedy = "See that `serve` runs and that PUBLIC_URL leads to it."
-    return [failure(DELIVERY, f"{lost}, and {settings.public_url} does not lead here, seen from this machine.", remedy)]
+    if not results:
+        return [warning(DELIVERY, "Stripe has sent no events since yesterday.", "Check again after the first payment.")]
+    if results[0]:
+        return [ok(DELIVERY, "The newest event was delivered.")]
+    lost = f"{results.count(False)} of the newest {len(results)} events were not delivered"
+    if await _is_reachable(settings):
+        detail = f"{lost}, though the URL leads here: the secret is probably that of another endpoint."
+        return [failure(DELIVERY, detail, f"Copy the secret again. {WHERE_THE_SECRET_IS}")]
+    detail = f"{lost}, and {settings.public_url} does not lead here, as far as this machine can tell."
+    return [failure(DELIVERY, detail, "Check that `serve` runs and that PUBLIC_URL leads to it.")]
 
 
-async def _answers(settings: Settings) -> bool:
-    """Whether a Kvit answers at the public address, which tells a wrong address from a wrong secret."""
-    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+async def _is_reachable(settings: Settings) -> bool:
+    """Whether Kvit responds at PUBLIC_URL: distinguishes a wrong URL from a wrong secret."""
+    timeout = aiohttp.ClientTimeout(total=RESPONSE_TIMEOUT)
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as http,
-            http.get(f"{settings.public_url}/healthz", allow_redirects=False) as answer,
+            http.get(f"{settings.public_url}/healthz", allow_redirects=False) as response,
         ):
-            return answer.status == 200 and (await answer.json()) == {"alive": True}
+            return response.status == 200 and (await response.json()) == {"alive": True}
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
         return False

@@ -78,7 +78,7 @@ async def unowned(clock: FakeClock, tmp_path: Path) -> AsyncIterator[tuple[World
     told: asyncio.Queue[str] = asyncio.Queue()
     async with opened(clock, tmp_path, owner_ids="") as running:
         await running.stop()
-        running.service = Service(running.settings, clock, tell=told.put_nowait)
+        running.service = Service(running.settings, clock, notify_operator=told.put_nowait)
         await running.service.start()
         yield running, await asyncio.wait_for(told.get(), 10)
 
@@ -112,7 +112,7 @@ async def test_a_claim_link_is_worth_nothing_after_fifteen_minutes(unowned: tupl
 async def test_where_there_is_an_owner_no_link_is_printed(world: World) -> None:
     told: list[str] = []
     await world.stop()
-    world.service = Service(world.settings, world.clock, tell=told.append)
+    world.service = Service(world.settings, world.clock, notify_operator=told.append)
     await world.service.start()
     await world.until(lambda: sum(entry.method == "getMe" for entry in world.telegram.transcript) >= 2)
     world.say("/id")

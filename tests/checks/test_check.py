@@ -1,4 +1,4 @@
-"""`check`: everything a newcomer gets wrong has a line of its own that says what to do, and no line shows a secret."""
+"""`check`: each problem has a line of its own with a hint, and no line shows a secret."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ async def test_a_program_reads_the_same_as_json(terminal: Terminal) -> None:
     ended = await terminal.run("check", "--json")
     found = json.loads(ended.said)
     assert [it["name"] for it in found] == list(ALL)
-    assert all(set(it) == {"name", "ok", "detail", "remedy"} and it["ok"] is True for it in found)
+    assert all(set(it) == {"name", "ok", "detail", "hint"} and it["ok"] is True for it in found)
     wrong = await terminal.run("check", "--json", stripe_webhook_secrets=None)
     (failed,) = (it for it in json.loads(wrong.said) if not it["ok"])
     assert (wrong.code, failed["name"]) == (1, "webhook secret")
-    assert "setup-webhooks" in failed["remedy"]
+    assert "setup-webhooks" in failed["hint"]
 
 
 async def test_looking_changes_nothing(terminal: Terminal) -> None:
@@ -61,24 +61,24 @@ async def test_settings_that_cannot_be_read_are_the_first_line_and_no_usage_erro
     ended = await terminal.run("check", telegram_bot_token=None, stripe_api_key="pk_test_1")
     assert ended.code == 1
     token, key = ended.lines["settings"].splitlines()
-    assert token.startswith("FAIL TELEGRAM_BOT_TOKEN is missing. It must be the line that @BotFather gave you")
+    assert token.startswith("FAIL TELEGRAM_BOT_TOKEN is missing. It must be the token from @BotFather")
     assert key.startswith("FAIL STRIPE_API_KEY is a publishable key")
     as_json = json.loads((await terminal.run("check", "--json", stripe_api_key=None)).said)
     assert [(it["name"], it["ok"]) for it in as_json] == [("settings", False)]
-    assert as_json[0]["remedy"].startswith("It must be rk_test_…")
+    assert as_json[0]["hint"].startswith("It must be rk_test_…")
 
 
 async def test_before_the_first_start_there_is_no_database_and_that_is_all_right(
     terminal: Terminal, tmp_path: Path
 ) -> None:
     (tmp_path / "kvit.db").unlink()
-    assert "`serve` makes it" in await noted(terminal, "database")
+    assert "`serve` creates it" in await noted(terminal, "database")
     assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_database_that_cannot_be_made_or_written_has_its_line(terminal: Terminal, tmp_path: Path) -> None:
     missing = await failing(terminal, "database", database_url=f"sqlite:///{tmp_path}/nowhere/deep/kvit.db")
-    assert "Make that folder" in missing
+    assert "Create that folder" in missing
     (tmp_path / "text.db").write_text("this is no database, and it is long enough to look at" * 20)
     strange = await failing(terminal, "database", database_url=f"sqlite:///{tmp_path}/text.db")
     assert "cannot be used" in strange
@@ -93,7 +93,7 @@ async def test_the_schema_may_be_older_but_not_newer(terminal: Terminal, tmp_pat
     file.commit()
     file.close()
     assert "Run the newer version of Kvit" in await failing(terminal, "schema")
-    assert "no tables yet" in await noted(terminal, "schema", database_url=f"sqlite:///{empty(tmp_path)}")
+    assert "The database is empty" in await noted(terminal, "schema", database_url=f"sqlite:///{empty(tmp_path)}")
 
 
 def empty(folder: Path) -> Path:
@@ -109,8 +109,8 @@ def test_a_disk_that_fills_up_is_told_before_it_is_full(free: int, mark: str) ->
 
 
 async def test_the_disk_is_the_one_of_the_database(terminal: Terminal, tmp_path: Path) -> None:
-    told = (await terminal.run("check")).lines["disk"]
-    shown = int(told.split()[1])
+    line = (await terminal.run("check")).lines["disk"]
+    shown = int(line.split()[1])
     assert abs(shown - shutil.disk_usage(tmp_path).free // 2**20) < 2048
 
 
@@ -130,7 +130,7 @@ async def test_a_clock_that_is_off_by_more_than_a_minute_is_told(terminal: Termi
         assert (await terminal.run("check")).code == 0
         return
     line = await failing(terminal, "clock")
-    assert "seconds behind Stripe's. Have this machine's clock set by NTP." in line
+    assert "seconds behind Stripe's. Set this machine's clock by NTP." in line
     assert 89 <= int(line.split()[3]) <= 95
 
 
@@ -188,7 +188,7 @@ async def test_one_right_is_enough_to_see_whether_mobilepay_is_on(terminal: Term
 
 async def test_mobilepay_that_is_examined_or_switched_off_has_its_line(terminal: Terminal) -> None:
     terminal.stripe.options.mobilepay = "pending"
-    assert "Wait for Stripe's mail" in await failing(terminal, "mobilepay")
+    assert "Wait for Stripe's email" in await failing(terminal, "mobilepay")
     terminal.stripe.options.mobilepay = "active"
     terminal.stripe.options.mobilepay_enabled = False
     assert "turn MobilePay on" in await failing(terminal, "mobilepay")
@@ -208,7 +208,7 @@ async def test_without_a_public_address_stripe_is_asked_instead(terminal: Termin
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("http://localhost:8080", "Telegram refuses buttons that lead to localhost, without a dot. Take a name"),
+        ("http://localhost:8080", "Telegram rejects buttons that lead to localhost, without a dot. Use a name"),
         ("http://127.0.0.1:8080", "Only this machine can open http://127.0.0.1:8080."),
         (None, "There is none"),
     ],
@@ -237,8 +237,8 @@ async def test_a_live_key_on_a_database_with_open_test_payments_is_told(tmp_path
         terminal.stripe.state.key = LIVE
         ended = await terminal.run("check", stripe_api_key=LIVE)
         terminal.stripe.state.key = terminal.stripe.key
-    mixed = ended.lines["payments of the other mode"]
-    assert mixed.startswith("FAIL STRIPE_API_KEY is a live key, and 1 open payments or refunds need a test one.")
+    mode = ended.lines["payments of the other mode"]
+    assert mode.startswith("FAIL STRIPE_API_KEY is a live key, and 1 open payments or refunds need a test key.")
     assert "live mode: real money moves" in ended.lines["stripe key"]
 
 
@@ -247,5 +247,5 @@ async def test_a_database_of_another_bot_is_told(tmp_path: Path) -> None:
         assert (await terminal.run("check")).lines["the bot"].startswith("ok")
         ended = await terminal.run("check", telegram_bot_token=f"424242:{'x' * 35}")
     assert ended.lines["the bot"].startswith(
-        "FAIL TELEGRAM_BOT_TOKEN is of the bot 424242, but the database belongs to"
+        "FAIL TELEGRAM_BOT_TOKEN belongs to the bot 424242, but the database belongs to"
     )

@@ -1,4 +1,4 @@
-"""`check` on what comes in: Stripe's endpoint and its secret, Telegram's webhook, and whether events arrive."""
+"""`check` on webhooks: Stripe's endpoint, its secret and deliveries; Telegram's webhook."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ async def test_a_missing_endpoint_names_the_mode_and_what_leads_elsewhere(termin
     [
         ({"api_version": "2024-06-20"}, "we_1 has the API version 2024-06-20, not 2026-10-28.endive."),
         ({"api_version": None}, "we_1 has the API version of the account"),
-        ({"enabled_events": ["payment_intent.succeeded"]}, "we_1 does not bring payment_intent.requires_action"),
-        ({"status": "disabled"}, "we_1 is switched off"),
+        ({"enabled_events": ["payment_intent.succeeded"]}, "we_1 does not receive payment_intent.requires_action"),
+        ({"status": "disabled"}, "we_1 is disabled"),
     ],
 )
 async def test_a_wrong_endpoint_says_what_is_wrong_and_setup_webhooks_heals_it(
@@ -51,7 +51,7 @@ async def test_a_wrong_endpoint_says_what_is_wrong_and_setup_webhooks_heals_it(
 
 async def test_too_many_events_and_a_second_endpoint_are_notes(terminal: Terminal) -> None:
     terminal.stripe.store.webhook_endpoints["we_1"]["enabled_events"] = ["*"]
-    assert "brings events that Kvit does not need" in await noted(terminal, ENDPOINT)
+    assert "receives events that Kvit does not need" in await noted(terminal, ENDPOINT)
     terminal.endpoint(api_version="2024-06-20")
     assert "Delete we_2" in await noted(terminal, ENDPOINT)
 
@@ -76,7 +76,7 @@ async def test_a_webhook_while_polling_shows_where_it_leads_and_no_more_of_it(te
 
 async def test_a_webhook_that_is_waited_for_has_to_be_ours(terminal: Terminal) -> None:
     mode = {"telegram_mode": "webhook"}
-    assert "is not set, and Kvit waits for it. Run `python -m bot setup-webhooks`" in await failing(
+    assert "is not set, but Kvit needs it. Run `python -m bot setup-webhooks`" in await failing(
         terminal, WEBHOOK, **mode
     )
     terminal.telegram.webhook.url = "https://elsewhere.example/telegram/webhook"
@@ -84,7 +84,7 @@ async def test_a_webhook_that_is_waited_for_has_to_be_ours(terminal: Terminal) -
     await terminal.run("setup-webhooks", **mode)
     assert (await terminal.run("check", **mode)).lines[WEBHOOK].startswith("ok")
     terminal.telegram.state.updates.allowed = ["message"]
-    assert "does not bring callback_query" in await failing(terminal, WEBHOOK, **mode)
+    assert "does not receive callback_query" in await failing(terminal, WEBHOOK, **mode)
 
 
 async def test_telegrams_last_error_is_shown_and_counts_while_updates_wait(terminal: Terminal) -> None:
@@ -94,9 +94,9 @@ async def test_telegrams_last_error_is_shown_and_counts_while_updates_wait(termi
     terminal.telegram.send(terminal.telegram.chat_id, terminal.telegram.owner_id, "/pay 5")
     await terminal.telegram.wait_until(lambda telegram: telegram.webhook.last_error)
     line = await failing(terminal, WEBHOOK, **mode)
-    assert "1 updates wait. See that `serve` runs" in line
+    assert "1 updates are pending. Check that `serve` runs" in line
     terminal.telegram.state.updates.clear()
-    assert "0 updates wait" in await noted(terminal, WEBHOOK, **mode)
+    assert "0 updates are pending" in await noted(terminal, WEBHOOK, **mode)
 
 
 async def test_a_webhook_with_another_secret_is_set_anew(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ async def test_beside_a_serve_that_runs_everything_is_right_and_webhooks_are_see
         assert (await terminal.run("setup-webhooks")).code == 0
         assert (await terminal.run("check")).code == 0
         await paid(world, "✅ Paid:")
-        assert (await terminal.run("check")).lines[DELIVERY] == "ok   The newest event was taken."
+        assert (await terminal.run("check")).lines[DELIVERY] == "ok   The newest event was delivered."
 
 
 async def test_a_wrong_secret_is_told_from_an_address_that_leads_nowhere(tmp_path: Path) -> None:
@@ -130,12 +130,12 @@ async def test_a_wrong_secret_is_told_from_an_address_that_leads_nowhere(tmp_pat
         await terminal.run("setup-webhooks")
         await paid(world)
         line = (await terminal.run("check")).lines[DELIVERY]
-        assert line.startswith("FAIL 2 of the newest 2 events were not taken, though the address leads here")
-        assert "Copy the secret anew" in line
+        assert line.startswith("FAIL 2 of the newest 2 events were not delivered, though the URL leads here")
+        assert "Copy the secret again" in line
         assert "whsec_of" not in line
         await world.stop()
         line = (await terminal.run("check")).lines[DELIVERY]
-        assert "does not lead here, seen from this machine. See that `serve` runs" in line
+        assert "does not lead here, as far as this machine can tell. Check that `serve` runs" in line
 
 
 async def test_what_was_lost_once_is_no_trouble_once_events_arrive_again(tmp_path: Path) -> None:

@@ -224,4 +224,4 @@ def stop_recovery(world: CrashWorld) -> None:
         task.cancel()
 
 
-RECOVERY_TASKS = {"reconciler", "missed events"}
+RECOVERY_TASKS = {"reconciler", "event backfill"}

@@ -185,7 +185,7 @@ async def test_without_migrating_it_refuses_an_empty_file_and_takes_a_migrated_o
     [line] = await refused(world, "bot", "serve", "--no-migrate")
     assert line == "DATABASE_URL: There is no kvit.db yet. `serve` makes it, and so does `python -m bot migrate`."
     migrated = await world.ended(await world.begin("bot", "migrate"))
-    assert migrated == (0, f"The database has the tables of version {HEAD}.\n")
+    assert migrated == (0, f"The database has schema version {HEAD}.\n")
     await world.stopped(await world.ready("bot", "serve", "--no-migrate"))
 
 
@@ -234,7 +234,7 @@ async def test_a_live_key_is_refused_while_test_payments_are_open(world: Outside
     await world.drained()
     await world.stopped(process)
     [line] = await refused(world, STRIPE_API_KEY=f"sk_live_{CANARY}")
-    assert line.startswith("STRIPE_API_KEY is a live key, but this database holds 1 open payments or refunds made with")
+    assert line.startswith("STRIPE_API_KEY is a live key, but this database has 1 open payments or refunds of a")
     process = await world.ready()
     await world.approve(card)
     await world.message("✅ Paid:")
@@ -257,7 +257,7 @@ async def test_a_live_key_is_refused_while_a_test_refund_is_on_its_way(world: Ou
     await world.until(lambda: world.rows("SELECT status FROM refunds") == [("pending",)])
     await world.stopped(process)
     [line] = await refused(world, STRIPE_API_KEY=f"sk_live_{CANARY}")
-    assert line.startswith("STRIPE_API_KEY is a live key, but this database holds 1 open payments or refunds made with")
+    assert line.startswith("STRIPE_API_KEY is a live key, but this database has 1 open payments or refunds of a")
 
 
 @pytest.mark.long
@@ -265,7 +265,9 @@ async def test_another_bot_is_refused_for_the_messages_are_not_its_own(world: Ou
     await world.stopped(await world.ready())
     [line] = await refused(world, TELEGRAM_BOT_TOKEN=f"424242:{CANARY}")
     bot_id = world.telegram.token.partition(":")[0]
-    assert line.startswith(f"TELEGRAM_BOT_TOKEN is of the bot 424242, but this database belongs to the bot {bot_id}, ")
+    assert line.startswith(
+        f"TELEGRAM_BOT_TOKEN belongs to the bot 424242, but this database belongs to the bot {bot_id}, "
+    )
     assert CANARY not in world.log
     await world.stopped(await world.ready("bot", "serve", TELEGRAM_BOT_TOKEN=f"{bot_id}:{CANARY}"))
 

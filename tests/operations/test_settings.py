@@ -59,7 +59,7 @@ def test_two_variables_are_enough(required: None) -> None:
 
 def test_each_missing_variable_has_a_line_of_its_own() -> None:
     token, key = refusal()
-    assert token.startswith("TELEGRAM_BOT_TOKEN is missing. It must be the line that @BotFather gave you")
+    assert token.startswith("TELEGRAM_BOT_TOKEN is missing. It must be the token from @BotFather")
     assert key.startswith("STRIPE_API_KEY is missing. It must be rk_test_…")
 
 
@@ -112,8 +112,8 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, required: None)
 
 
 WRONG = [
-    ("TELEGRAM_BOT_TOKEN", "123456789", "not a bot's token"),
-    ("TELEGRAM_BOT_TOKEN", "123456789:short", "not a bot's token"),
+    ("TELEGRAM_BOT_TOKEN", "123456789", "not a bot token"),
+    ("TELEGRAM_BOT_TOKEN", "123456789:short", "not a bot token"),
     ("STRIPE_API_KEY", "pk_test_51abc", "publishable key"),
     ("STRIPE_API_KEY", "pk_live_51abc", "take the restricted or secret key"),
     ("STRIPE_API_KEY", "whsec_abc", "belongs into STRIPE_WEBHOOK_SECRETS"),
@@ -134,8 +134,8 @@ WRONG = [
     ("OWNER_IDS", "٣", "not a user id"),
     ("PUBLIC_URL", "http://pay.example.dk", "not encrypted"),
     ("PUBLIC_URL", "https://pay.example.dk/", "slash at the end"),
-    ("PUBLIC_URL", "https://pay.example.dk/kvit", "behind the host"),
-    ("PUBLIC_URL", "https://pay.example.dk?x=1", "behind the host"),
+    ("PUBLIC_URL", "https://pay.example.dk/kvit", "after the host"),
+    ("PUBLIC_URL", "https://pay.example.dk?x=1", "after the host"),
     ("PUBLIC_URL", "https://me:secret@pay.example.dk", "not an address"),
     ("PUBLIC_URL", "pay.example.dk", "not an address"),
     ("PUBLIC_URL", "https://pay example.dk", "not an address"),
@@ -151,7 +151,7 @@ WRONG = [
     ("TELEGRAM_MODE", "webhook", "needs an https PUBLIC_URL"),
     ("TELEGRAM_MODE", "telepathy", "none of the words"),
     ("TELEGRAM_WEBHOOK_SECRET", "a b", "does not allow"),
-    ("TELEGRAM_API_BASE", "http://127.0.0.1:8081/bot", "behind the host"),
+    ("TELEGRAM_API_BASE", "http://127.0.0.1:8081/bot", "after the host"),
     ("STRIPE_API_BASE", "http://127.0.0.1:8082/", "slash at the end"),
     ("STRIPE_API_BASE", "http://127.0.0.1:99999", "not an address"),
     ("REQUEST_HOURS", "0", "out of range"),

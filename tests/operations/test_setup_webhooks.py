@@ -1,4 +1,4 @@
-"""`setup-webhooks`: Stripe and Telegram learn where Kvit is, the bot gets its looks, and again is the same as once."""
+"""`setup-webhooks`: webhooks at Stripe and Telegram, the bot's menus; a second run changes nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_stripe_gets_the_endpoint_and_its_secret_is_shown_once(terminal: T
     assert first.said.count(SECRET) == 1
     again = await terminal.run(SETUP)
     assert (again.code, endpoints(terminal)) == (0, [made])
-    assert again.lines[ENDPOINT].startswith(f"ok   {made['id']} for {made['url']} is there already")
+    assert again.lines[ENDPOINT].startswith(f"ok   {made['id']} for {made['url']} exists already")
     assert secrets_in(again.said, terminal) == []
 
 
@@ -55,7 +55,7 @@ async def test_without_its_secret_the_endpoint_that_is_there_is_no_use_and_that_
 
 async def test_a_second_secret_is_put_beside_the_first(terminal: Terminal) -> None:
     ended = await terminal.run(SETUP, stripe_webhook_secrets="whsec_of_another_endpoint")
-    assert "behind what is there and a comma" in ended.lines[ENDPOINT]
+    assert "after the present ones and a comma" in ended.lines[ENDPOINT]
     assert "whsec_of_another_endpoint" not in ended.said
 
 
@@ -68,7 +68,7 @@ async def test_an_endpoint_with_other_events_or_switched_off_is_put_right(
     endpoint = terminal.endpoint(**wrong)
     ended = await terminal.run(SETUP)
     assert ended.code == 0
-    assert "now brings exactly Kvit's events" in ended.lines[ENDPOINT]
+    assert "now receives exactly Kvit's events" in ended.lines[ENDPOINT]
     assert endpoints(terminal) == [endpoint]
     assert (endpoint["status"], endpoint["enabled_events"]) == ("enabled", list(EVENT_TYPES))
 

@@ -66,7 +66,7 @@ async def test_it_ends_in_time_and_the_next_one_loses_and_doubles_nothing(world:
         else:
             process.send_signal(signal.SIGTERM)
             async with asyncio.timeout(60):
-                while "told to end" not in world.log:
+                while "shutting down" not in world.log:
                     await asyncio.sleep(0.01)
             process.send_signal(signal.SIGTERM)
             assert (await world.ended(process))[0] == -signal.SIGTERM

@@ -13,7 +13,7 @@ import click
 import pytest
 import stripe
 
-from bot.cli import main, our_version
+from bot.cli import main, project_version
 from bot.sandbox.fake_services import FakeServices
 from bot.sandbox.fake_stripe import FakeStripe
 from bot.sandbox.fake_telegram import FakeTelegram
@@ -124,7 +124,7 @@ def parse_command(words: list[str]) -> None:
 
 def test_version_and_help_print_what_the_readme_says() -> None:
     printed = {line: run(line) for line in ("--version", "--help")}
-    assert printed["--version"] == f"kvit {our_version()}\n"
+    assert printed["--version"] == f"kvit {project_version()}\n"
     for name in main.commands:
         assert re.search(rf"^  {name} ", printed["--help"], re.MULTILINE)
 

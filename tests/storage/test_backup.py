@@ -70,7 +70,7 @@ async def test_backup_under_load_is_sound_and_a_service_starts_on_it(world: Outs
     for owner in OWNERS:
         world.telegram.send(owner, owner, "/pay 149,50 Coffee")
     code, output = await run(world, "backup", "first.db")
-    assert (code, output.startswith("The database is copied to first.db, ")) == (0, True), world.log
+    assert (code, output.startswith("The database was copied to first.db, ")) == (0, True), world.log
     for owner in OWNERS:
         payment_message = await world.message("Waiting for payment", chat=owner)
         await world.approve(payment_message)
