@@ -1,4 +1,4 @@
-"""The commands of the program; each reads its options, calls one thing, and ends with an exit code that says how."""
+"""The commands of `python -m bot`, and their exit codes."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from storage.migrations import HEAD, UnknownVersion
 log = logging.getLogger(__name__)
 
 FAILED = 1
-"""Something is not as it should be, and it was said what."""
+"""Exit code: a check or step failed, as the output says."""
 
 USAGE = 2
-"""Usage, configuration, or a taken port."""
+"""Exit code: wrong usage or configuration, or a taken port."""
 
 
-def our_version() -> str:
-    """The version in pyproject.toml: that of the installed package, or of the checkout we run from."""
+def project_version() -> str:
+    """The version in pyproject.toml: of the installed package, or of the checkout."""
     try:
         return version("kvit")
     except PackageNotFoundError:
@@ -46,14 +46,14 @@ def our_version() -> str:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(our_version(), prog_name="kvit", message="%(prog)s %(version)s")
+@click.version_option(project_version(), prog_name="kvit", message="%(prog)s %(version)s")
 def main() -> None:
     """Kvit: payment links for Telegram."""
 
 
 @main.command()
-@click.option("--no-migrate", is_flag=True, help="Leave the database as it is; refuse if its tables are older.")
-@click.option("--take-over-webhook", is_flag=True, help="Remove a webhook that is set for the bot, and poll instead.")
+@click.option("--no-migrate", is_flag=True, help="Do not migrate the database; fail if its schema is older.")
+@click.option("--take-over-webhook", is_flag=True, help="Remove the webhook that is set for the bot, and poll instead.")
 def serve(no_migrate: bool, take_over_webhook: bool) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
     settings = _settings()
@@ -85,7 +85,7 @@ def sandbox(stripe_port: int, telegram_port: int) -> None:
 
 @main.command()
 def migrate() -> None:
-    """Bring the database to this version's tables."""
+    """Migrate the database to this version's schema."""
     _run(_migrate(_settings()))
 
 
@@ -103,15 +103,15 @@ def backup(file: Path) -> None:
     database = Database(_settings().database_url).path
     try:
         size = backup_database(database, file)
-    except BackupFailed as failed:
-        click.echo(f"No backup was made: {failed}.", err=True)
-        sys.exit(USAGE if isinstance(failed, TargetExists) else FAILED)
-    click.echo(f"The database is copied to {file}, {size / 1e6:.1f} MB, and the copy was checked.")
+    except BackupFailed as error:
+        click.echo(f"No backup was made: {error}.", err=True)
+        sys.exit(USAGE if isinstance(error, TargetExists) else FAILED)
+    click.echo(f"The database was copied to {file}, {size / 1e6:.1f} MB, and the copy was verified.")
 
 
 @main.command("setup-webhooks")
 def setup_webhooks() -> None:
-    """Tell Stripe and Telegram where Kvit is, and give the bot its menus."""
+    """Set up the webhooks at Stripe and Telegram, and the bot's menus."""
     from bot.setup_webhooks import set_up
 
     if not _run(set_up(_settings(), click.echo, now=SystemClock().now())):
@@ -119,38 +119,38 @@ def setup_webhooks() -> None:
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print a list of name, ok, detail, remedy.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of name, ok, detail and hint.")
 def check(as_json: bool) -> None:
-    """Say of each thing that can be wrong whether it is, and what to do."""
+    """Check the installation, and print a hint for each problem."""
     from bot.checks import runner
 
     try:
         settings = load()
-    except InvalidSettings as refused:
-        found = runner.settings_errors(refused)
+    except InvalidSettings as error:
+        findings = runner.settings_errors(error)
     else:
-        _log(settings)
-        found = _run(runner.run_checks(settings, SystemClock()))
-    click.echo(runner.as_json(found) if as_json else runner.as_lines(found))
-    sys.exit(0 if all(finding.ok for finding in found) else FAILED)
+        _configure_logging(settings)
+        findings = _run(runner.run_checks(settings, SystemClock()))
+    click.echo(runner.as_json(findings) if as_json else runner.as_lines(findings))
+    sys.exit(0 if all(finding.ok for finding in findings) else FAILED)
 
 
 async def _serve(settings: Settings, *, migrate: bool, take_over: bool) -> None:
-    service = Service(settings, SystemClock(), migrate=migrate, take_over=take_over, tell=click.echo)
-    with shutdown_event() as told:
+    service = Service(settings, SystemClock(), migrate=migrate, take_over=take_over, notify_operator=click.echo)
+    with shutdown_event() as shutdown:
         await service.start()
         gc.collect()
-        gc.freeze()  # what exists now stays until the end: the collector need not visit it again
+        gc.freeze()  # objects that exist now stay until the end, so the collector need not visit them again
         try:
             mode = "live" if settings.livemode else "test"
             by = "webhook" if settings.uses_telegram_webhook else "polling"
-            log.info("Kvit %s is ready on %s: %s mode, updates by %s", our_version(), service.base, mode, by)
+            log.info("Kvit %s is ready on %s: %s mode, updates by %s", project_version(), service.base, mode, by)
             click.echo(f"Kvit is ready on {service.base}")
-            await told.wait()
-            log.info("told to end: nothing more is taken in, and what is in hand is finished")
+            await shutdown.wait()
+            log.info("shutting down: nothing more is accepted, running jobs are finished")
         finally:
             await service.stop()
-            log.info("ended")
+            log.info("stopped")
 
 
 async def _reconcile(settings: Settings, *, retry_dead: bool) -> None:
@@ -175,19 +175,19 @@ async def _migrate(settings: Settings) -> None:
         await db.migrate()
     finally:
         await db.close()
-    click.echo(f"The database has the tables of version {HEAD}.")
+    click.echo(f"The database has schema version {HEAD}.")
 
 
 def _settings() -> Settings:
     try:
         settings = load()
-    except InvalidSettings as refused:
-        _refuse(str(refused))
-    _log(settings)
+    except InvalidSettings as error:
+        _fail(str(error))
+    _configure_logging(settings)
     return settings
 
 
-def _log(settings: Settings) -> None:
+def _configure_logging(settings: Settings) -> None:
     logging_setup.configure(form=settings.log_format, level=settings.log_level, secrets=settings.secrets())
 
 
@@ -195,13 +195,13 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
     try:
         return asyncio.run(work)
     except RetryableStartupError as error:
-        _refuse(f"{error} {DATABASE_HINT}", FAILED)
+        _fail(f"{error} {DATABASE_HINT}", FAILED)
     except DatabaseUnavailable as error:
-        _refuse(f"DATABASE_URL: {error}. {DATABASE_HINT}", FAILED)
+        _fail(f"DATABASE_URL: {error}. {DATABASE_HINT}", FAILED)
     except (StartupError, UnknownVersion) as error:
-        _refuse(str(error))
+        _fail(str(error))
 
 
-def _refuse(why: str, code: int = USAGE) -> NoReturn:
-    click.echo(why, err=True)
+def _fail(message: str, code: int = USAGE) -> NoReturn:
+    click.echo(message, err=True)
     sys.exit(code)
