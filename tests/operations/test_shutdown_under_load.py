@@ -49,7 +49,8 @@ async def dawdlers(world: Outside) -> AsyncIterator[None]:
             writer.close()
 
 
-@pytest.mark.parametrize("signals", [1, pytest.param(2, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("signals", [1, 2])
 async def test_it_ends_in_time_and_the_next_one_loses_and_doubles_nothing(world: Outside, signals: int) -> None:
     process = await world.ready()
     await world.subscribe("*")

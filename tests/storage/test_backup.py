@@ -64,6 +64,7 @@ def add_pair(tx: sa.Connection, number: int) -> None:
         tx.exec_driver_sql("INSERT INTO installation_settings VALUES (?, '')", (f"pair {number} {name}",))
 
 
+@pytest.mark.long
 async def test_backup_under_load_is_sound_and_a_service_starts_on_it(world: Outside) -> None:
     process = await world.ready()
     await world.subscribe("*")
