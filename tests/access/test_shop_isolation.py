@@ -103,7 +103,7 @@ async def secrets(world: World) -> Secrets:
     await world.decide("approve")
     await world.card("✅ Paid:", chat=GROUP)
     paid = newest(world)
-    world.say(f"/refund {paid['ref']}", by=MERCHANT, chat=GROUP)
+    world.say(f"/refund {paid['reference']}", by=MERCHANT, chat=GROUP)
     await world.until(lambda: rows(world, "SELECT id FROM refunds"))
     card = await reply(world, world.say("/pay 777 Canary", by=MERCHANT, chat=GROUP), "Waiting", chat=GROUP)
     open_ = newest(world)
@@ -115,7 +115,7 @@ async def secrets(world: World) -> Secrets:
     refund = rows(world, "SELECT id FROM refunds")[0]["id"]
     await dismiss(world, GONE)
     await rest(world)
-    return Secrets(card, open_["id"], paid["id"], open_["ref"], question, refund, inline_id)
+    return Secrets(card, open_["id"], paid["id"], open_["reference"], question, refund, inline_id)
 
 
 def newest(world: World) -> Json:

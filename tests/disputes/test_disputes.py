@@ -75,7 +75,7 @@ async def test_how_it_ended_is_told_and_what_was_lost_is_not_refunded_again(
     await told(world, f"⚖️ The shop {end} the dispute", GROUP)
     said = await refused(world, f"/refund {ref}", by=ADMIN, chat=GROUP)
     assert ("Refund DKK" in said.replace("\u00a0", " ")) is left
-    assert ("took DKK 125.00 of" in said.replace("\u00a0", " ")) is not left
+    assert ("took back DKK 125.00 of" in said.replace("\u00a0", " ")) is not left
     assert asked(world) == []
 
 
@@ -104,7 +104,7 @@ async def test_events_of_a_dispute_that_come_twice_and_shuffled_are_told_once(wo
     await world.control("stripe", f"disputes/{dispute}/close", {"status": "lost"})
     await world.control("stripe", "webhooks/release", {})
     await webhooks(world, "deliver")
-    await told(world, "was lost")
+    await told(world, "the shop lost the dispute")
     await rest(world)
     assert len([one for one in texts(world) if "was lost" in one and one.startswith(f"⚖️ #{ref}")]) == 2
     assert rows(world, "SELECT dispute_status FROM payments")[0]["disputed"] == "lost"

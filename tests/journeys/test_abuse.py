@@ -80,7 +80,7 @@ async def test_money_on_an_intent_that_is_not_in_the_book_is_told_to_the_owner(w
     twin = await at_stripe(world, kvit_payment="lost" if named == "of nothing in the book" else payment)
     await world.control("stripe", f"intents/{twin['id']}/approve", {})
     alarm = await world.card("could not finish")
-    assert "not in the book" in alarm["text"]
+    assert "the database does not have" in alarm["text"]
     assert len(world.sent("✅ Paid:")) == (named == "of a paid request")
 
 

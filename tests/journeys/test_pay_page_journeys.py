@@ -66,7 +66,7 @@ async def test_in_its_last_fifth_the_link_is_waited_out_and_then_begun_anew(worl
     await pass_time(world, 250)
     before = await state(world)
     answer = await tap(world)
-    assert (before, answer.status, answer.headers["Location"]) == ("waiting", 303, f"/p/{payment(world)['token']}")
+    assert (before, answer.status, answer.headers["Location"]) == ("waiting", 303, f"/p/{payment(world)['page_token']}")
     async with world.http.get(page_of(world)) as page:
         assert "An earlier attempt is still open" in await page.text()
     assert calls(world, "confirm") == []
@@ -91,7 +91,7 @@ async def test_what_was_paid_elsewhere_while_webhooks_were_lost_is_found_by_the_
     await world.decide("approve")
     assert await state(world) == "ready"
     answer = await tap(world)
-    assert (answer.status, answer.headers["Location"]) == (303, f"/p/{payment(world)['token']}")
+    assert (answer.status, answer.headers["Location"]) == (303, f"/p/{payment(world)['page_token']}")
     assert (await state(world), calls(world, "confirm")) == ("paid", [])
 
 
@@ -136,7 +136,7 @@ async def test_a_canceled_request_opens_nothing(world: World) -> None:
     await world.card("Cancelled")
     await rest(world)
     answer = await tap(world)
-    assert (answer.headers["Location"], await state(world)) == (f"/p/{payment(world)['token']}", "canceled")
+    assert (answer.headers["Location"], await state(world)) == (f"/p/{payment(world)['page_token']}", "canceled")
     assert calls(world, "confirm") == []
 
 
@@ -145,7 +145,7 @@ async def test_an_ended_request_opens_nothing_even_before_stripe_said_so(world: 
     await fault(world, "cancel", "500", times=50)
     await pass_time(world, 24 * 3600)
     assert await state(world) in {"expired", "waiting"}
-    assert (await tap(world)).headers["Location"] == f"/p/{payment(world)['token']}"
+    assert (await tap(world)).headers["Location"] == f"/p/{payment(world)['page_token']}"
     assert calls(world, "confirm") == []
 
 
@@ -195,7 +195,7 @@ async def test_nothing_that_is_fetched_changes_anything(world: World) -> None:
 async def test_a_tap_that_another_site_made_begins_nothing(world: World, site: str) -> None:
     await pass_time(world, 300)
     answer = await tap(world, **{"Sec-Fetch-Site": site})
-    assert (answer.status, answer.headers["Location"]) == (303, f"/p/{payment(world)['token']}")
+    assert (answer.status, answer.headers["Location"]) == (303, f"/p/{payment(world)['page_token']}")
     assert calls(world, "confirm") == []
 
 

@@ -82,7 +82,7 @@ async def test_money_that_goes_back_shows_on_the_page_as_it_goes(world: World) -
         await rest(world)
         assert await state(world) == word
     async with world.http.get(page_of(world)) as page:
-        assert "DKK\u00a0149.50 was sent back to you" in await page.text()
+        assert "DKK\u00a0149.50 has been sent back to you" in await page.text()
     async with world.http.get(f"{page_of(world)}/receipt") as paper:
         words = await paper.text()
     assert "Total after refund" in words

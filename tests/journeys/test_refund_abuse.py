@@ -89,7 +89,7 @@ async def test_whoever_approved_and_taps_after_a_day_hears_that_the_time_is_over
     asks = await careful.card("asks to refund", chat=GROUP)
     await pass_time(careful, DAY + 60)
     await told(careful, "nobody approved the refund", GROUP)
-    assert "expired" in await alerted(careful, careful.tap(asks, "Refund"))
+    assert "has run out" in await alerted(careful, careful.tap(asks, "Refund"))
     assert await set_aside(careful, "updates") == []
     assert asked(careful) == []
 
@@ -116,7 +116,7 @@ async def test_a_draft_shows_what_is_left_at_stripe_though_no_webhook_told_of_it
     await webhooks(world, "lose")
     await by_hand(world, 5000)
     draft = await drafted(world, f"/refund {ref} 50")
-    assert "DKK 25.00 of DKK 125.00 stays" in draft["text"].replace("\u00a0", " ")
+    assert "You keep DKK 25.00 of DKK 125.00" in draft["text"].replace("\u00a0", " ")
 
 
 # What is told
@@ -284,8 +284,8 @@ async def test_what_was_paid_in_the_other_mode_is_not_promised_to_go_back(clock:
         key = world.settings.stripe_api_key.get_secret_value().replace("_test_", "_live_")
         world.settings = world.settings.model_copy(update={"stripe_api_key": SecretStr(key)})
         await world.begin()
-        assert "wrong_stripe_mode" in await alerted(world, world.tap(draft, "Refund"))
-        assert "wrong_stripe_mode" in await refused(world, f"/refund {ref}")
+        assert "belongs to Stripe's other mode" in await alerted(world, world.tap(draft, "Refund"))
+        assert "belongs to Stripe's other mode" in await refused(world, f"/refund {ref}")
         assert rows(world, "SELECT amount_refund_pending FROM payments")[0]["amount_refund_pending"] == 0
         assert asked(world) == []
 
@@ -297,7 +297,7 @@ async def test_two_admins_who_approve_and_decline_at_once_are_heard_in_one_order
     ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
     world.say(f"/refund {ref} 25", by=MERCHANT, chat=GROUP)
     asks = await world.card("asks to refund", chat=GROUP)
-    taps = [world.tap(asks, "Do not refund"), *(world.tap(asks, "Refund", by=by) for by in (ADMIN, OWNER, ADMIN))]
+    taps = [world.tap(asks, "Don't refund"), *(world.tap(asks, "Refund", by=by) for by in (ADMIN, OWNER, ADMIN))]
     for tap in taps:
         await world.answer(tap)
     await rest(world)
@@ -517,7 +517,7 @@ async def test_a_refund_that_was_never_made_frees_its_money_for_another(world: W
     ref = ref_of(await paid(world))
     await fate(world, "refused", code="charge_not_refundable")
     await refunded(world, f"/refund {ref}")
-    assert "DKK 125.00 can be refunded" in await told(world, "was not refunded")
+    assert "DKK 125.00 can still be refunded" in await told(world, "was not refunded")
     await refunded(world, f"/refund {ref}")
     await told(world, "↩️ Refunded:")
     assert back(world) == [(12500, "succeeded")]
@@ -568,7 +568,7 @@ async def test_a_lost_dispute_leaves_less_to_refund_in_words_and_in_deed(world: 
     await refunded(world, f"/refund {ref} 25")
     await told(world, "↩️ Refunded:")
     await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {"amount": 5000, "refundable": True})
-    await told(world, "disputes")
+    await told(world, "has disputed")
     dispute = next(iter(world.stripe.store.disputes))
     await world.control("stripe", f"disputes/{dispute}/close", {"status": "lost"})
     await told(world, "was lost")
@@ -580,7 +580,7 @@ async def test_a_lost_dispute_leaves_less_to_refund_in_words_and_in_deed(world: 
 @pytest.mark.parametrize("verb", ["fail", pytest.param("cancel", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("by_hand_too", "says"),
-    [(12_500, "there is nothing left to do"), (10_000, "no more than DKK 25.00 can be refunded")],
+    [(12_500, "there is nothing left to do"), (10_000, "no more than DKK 25.00 can still be refunded")],
 )
 async def test_nobody_is_told_to_give_money_in_another_way_that_went_back_meanwhile(
     world: World, verb: str, by_hand_too: int, says: str
@@ -687,7 +687,7 @@ async def test_a_group_with_a_refund_to_decide_does_not_change_shops_before_that
     asks = await world.card("asks to refund", chat=GROUP)
     await rest(world)
     assert "Nothing was changed" in await alerted(world, world.tap(which, "Second"))
-    await world.answer(world.tap(asks, "Do not refund", by=ADMIN))
+    await world.answer(world.tap(asks, "Don't refund", by=ADMIN))
     await rest(world)
     assert await world.answer(world.tap(which, "Second")) == "This chat now belongs to Second."
 

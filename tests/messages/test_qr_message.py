@@ -49,7 +49,7 @@ def pictures(world: World) -> list[Json]:
 async def test_the_code_of_the_page_is_posted_as_a_reply_to_the_card(world: World) -> None:
     card = await ask_for_code(world)
     [picture] = pictures(world)
-    page = f"{world.settings.public_url}/p/{payment(world)['token']}"
+    page = f"{world.settings.public_url}/p/{payment(world)['page_token']}"
     assert picture["reply_to_message"]["message_id"] == card["message_id"]
     assert picture["caption"] == f"#{payment(world)['ref']} · DKK\u00a0149.50\nScan to pay: {page}"
     file = world.telegram.state.files[picture["photo"][0]["file_id"]]
@@ -74,7 +74,7 @@ async def test_it_is_taken_away_when_the_payment_is_over(world: World, what: str
     await world.card(word)
     await rest(world)
     assert pictures(world) == []
-    assert rows(world, "SELECT qr_message_id FROM payment_messages") == [{"picture_id": None}]
+    assert rows(world, "SELECT qr_message_id FROM payment_messages") == [{"qr_message_id": None}]
 
 
 async def test_it_stays_while_an_attempt_fails_or_lapses_for_its_page_works_on(world: World) -> None:
@@ -139,7 +139,7 @@ async def test_a_card_of_inline_mode_has_no_code_for_its_chat_takes_no_pictures_
 
 
 async def test_the_page_serves_the_same_code_as_the_chat(world: World) -> None:
-    page = f"{world.settings.public_url}/p/{payment(world)['token']}"
+    page = f"{world.settings.public_url}/p/{payment(world)['page_token']}"
     async with world.http.get(f"{page}/qr.png", headers={"Host": "evil.example", "X-Forwarded-Host": "e.vil"}) as png:
         assert (png.content_type, await png.read()) == ("image/png", qr_png(page))
     async with world.http.get(f"{page}/qr.svg", headers={"Host": "evil.example"}) as svg:
@@ -162,7 +162,7 @@ async def test_without_a_public_address_there_is_no_code_at_all(clock: FakeClock
         world.say("/pay 149,50 Coffee")
         assert labels(await world.card("Waiting for payment")) == ["Pay DKK 149.50", "Copy link", "Share", "Cancel"]
         for name in ("qr.svg", "qr.png"):
-            async with world.http.get(f"{world.service.base}/p/{payment(world)['token']}/{name}") as answer:
+            async with world.http.get(f"{world.service.base}/p/{payment(world)['page_token']}/{name}") as answer:
                 assert answer.status == 404
 
 

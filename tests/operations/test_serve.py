@@ -290,7 +290,7 @@ async def test_a_whole_journey_with_accidents_leaves_no_secret_in_any_output(wor
     await world.message("✅ Paid:")
     await world.drained()
     await world.stopped(process)
-    assert "Stripe could not be asked" in world.log
+    assert "Stripe could not be called" in world.log
     assert [name for name, secret in secrets_of(world).items() if secret in world.log] == []
 
 

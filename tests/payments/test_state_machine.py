@@ -267,7 +267,7 @@ looks = st.builds(
     an_intent,
     st.sampled_from(IntentStatus),
     error_code=st.sampled_from([None, LAPSE, "card_declined"]),
-    link=st.sampled_from([None, LINK, "https://stripe.example/another"]),
+    redirect_url=st.sampled_from([None, LINK, "https://stripe.example/another"]),
 )
 numbers = st.integers(1, MAX_ATTEMPTS)
 

@@ -66,7 +66,7 @@ async def test_after_a_day_the_second_yes_comes_too_late(clock: FakeClock, tmp_p
         asks = await world.card("asks to refund", chat=GROUP)
         await pass_time(world, DAY + 60)
         assert "nobody approved the refund" in await told(world, "⌛", GROUP)
-        assert "expired" in await alerted(world, world.tap(asks, "Refund", by=ADMIN))
+        assert "has run out" in await alerted(world, world.tap(asks, "Refund", by=ADMIN))
         await rest(world)
         assert asked(world) == []
 
@@ -97,7 +97,7 @@ async def test_a_wish_that_nobody_approved_is_over_after_a_day_though_stripe_can
     assert not [one for one in texts(world, GROUP) if "no admin has decided yet" in one]
     assert rows(world, "SELECT status FROM refunds ORDER BY requested_at") == [
         {"status": "expired"},
-        {"status": "asked"},
+        {"status": "awaiting_approval"},
     ]
 
 

@@ -51,7 +51,7 @@ async def test_a_link_seats_whoever_opens_it_and_his_inviter_is_told_who_it_is(
     assert said["text"].startswith(f"You are now {role.lower()} of Kvit.")
     assert seats(world, GUEST) == [(1, number, ADMIN)]
     told = (await world.card("accepted your invitation", chat=ADMIN))["text"]
-    assert told.startswith(f"Gerda <b> ({GUEST}) took up your invitation and is now {role.lower()} of Kvit.")
+    assert told.startswith(f"Gerda <b> ({GUEST}) accepted your invitation and is now {role.lower()} of Kvit.")
     await reply(world, world.say("/pay 125", by=GUEST), "Waiting", chat=GUEST)
     assert trail(world, "invited", "joined") == [(f"user:{ADMIN}", "invited"), (f"user:{GUEST}", "joined")]
 
@@ -67,7 +67,7 @@ async def test_the_link_is_telegrams_own_and_the_database_knows_only_its_digest(
     assert "until 25 Nov 2026, 13:00" in message["text"]
     assert labels(message) == ["Share"]
     [kept] = rows(world, "SELECT * FROM invitations")
-    assert (kept["digest"], kept["role"], kept["used_by"]) == (digest(payload), 1, None)
+    assert (kept["token_hash"], kept["role"], kept["used_by"]) == (digest(payload), 1, None)
     await world.stop()
     written = b"".join(path.read_bytes() for path in tmp_path.glob("kvit.db*"))
     assert found[3].encode() not in written
@@ -85,7 +85,7 @@ async def test_of_two_who_open_a_link_at_the_same_time_one_gets_in(world: World)
     payload = await invited(world)
     first, second = (world.say(f"/start {payload}", by=who) for who in (GUEST, OTHER))
     said = await asyncio.gather(reply(world, first, chat=GUEST), reply(world, second, chat=OTHER))
-    assert sorted(REFUSED in one["description"] for one in said) == [False, True]
+    assert sorted(REFUSED in one["text"] for one in said) == [False, True]
     assert len(seats(world, GUEST) + seats(world, OTHER)) == 1
 
 
@@ -178,7 +178,7 @@ async def test_whoever_cannot_be_written_to_learns_what_to_do_and_nobody_is_invi
     answer = (await reply(world, said, chat=GROUP))["text"]
     username = world.telegram.state.bot["username"]
     assert answer == (
-        "I cannot write to you in private, so nobody was invited."
+        "I can't write to you privately, so nobody was invited."
         f" Open https://t.me/{username}, tap Start and write /invite there."
     )
     await rest(world)

@@ -81,7 +81,7 @@ async def test_a_name_in_the_team_is_shown_harmlessly(world: World) -> None:
 async def test_a_large_team_is_shown_in_pages(world: World) -> None:
     await give(world, 1, *((GUEST + number, Role.MERCHANT, f"N{number}") for number in range(40)))
     sheet = await reply(world, world.say("/team", by=ADMIN), chat=ADMIN)
-    assert (labels(sheet), len(sheet["text"].splitlines())) == (["More"], 21)
+    assert (labels(sheet), len(sheet["text"].splitlines())) == (["Show more"], 21)
     for label in ("More", "More"):
         await world.answer(world.tap(sheet, label, by=ADMIN))
         await caught_up(world, ADMIN, by=ADMIN)
@@ -154,7 +154,7 @@ async def test_of_two_admins_who_show_each_other_the_door_at_once_one_stays(worl
     first = world.say(f"/revoke {OTHER_ADMIN}", by=ADMIN)
     second = world.say(f"/revoke {ADMIN}", by=OTHER_ADMIN)
     said = await asyncio.gather(reply(world, first, chat=ADMIN), reply(world, second, chat=OTHER_ADMIN))
-    assert sum("is no longer admin" in one["description"] for one in said) == 1
+    assert sum("is no longer admin" in one["text"] for one in said) == 1
     assert len(seats(world, ADMIN) + seats(world, OTHER_ADMIN)) == 1
 
 

@@ -35,11 +35,11 @@ def kept(world: World, column: str) -> object:
 
 
 SET = [
-    ("limit 5000", "limit_minor", 500000, "(limit): DKK\u00a05,000.00"),
-    ("limit 12.500,00 kr", "limit_minor", 1250000, "(limit): DKK\u00a012,500.00"),
-    ("LIMIT 999999,99", "limit_minor", 99999999, "(limit): DKK\u00a0999,999.99"),
-    ("refunds 0,01", "refund_limit_minor", 1, "(refunds): DKK\u00a00.01"),
-    ("refunds 2000", "refund_limit_minor", 200000, "(refunds): DKK\u00a02,000.00"),
+    ("limit 5000", "request_limit", 500000, "(limit): DKK\u00a05,000.00"),
+    ("limit 12.500,00 kr", "request_limit", 1250000, "(limit): DKK\u00a012,500.00"),
+    ("LIMIT 999999,99", "request_limit", 99999999, "(limit): DKK\u00a0999,999.99"),
+    ("refunds 0,01", "refund_limit", 1, "(refunds): DKK\u00a00.01"),
+    ("refunds 2000", "refund_limit", 200000, "(refunds): DKK\u00a02,000.00"),
     ("hours 1", "request_hours", 1, "(hours): 1"),
     ("hours 168", "request_hours", 168, "(hours): 168"),
     ("hours default", "request_hours", None, "(hours): default for this bot"),
@@ -132,7 +132,7 @@ async def test_two_admins_who_change_two_things_at_once_keep_both(world: World) 
     second = world.say("/settings seller Noir ApS")
     await reply(world, first, chat=ADMIN)
     await reply(world, second)
-    assert (kept(world, "limit_minor"), kept(world, "seller_name")) == (500000, "Noir ApS")
+    assert (kept(world, "request_limit"), kept(world, "seller_name")) == (500000, "Noir ApS")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

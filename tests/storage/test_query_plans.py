@@ -143,7 +143,7 @@ async def refund_payments(world: World) -> None:
     intent = world.intent()["id"]
     await world.control("stripe", f"intents/{intent}/refund", {"amount": 500})
     await world.control("stripe", f"intents/{intent}/dispute", {})
-    await told(world, "the customer disputes")
+    await told(world, "the customer has disputed")
 
 
 def scans(database: Path, statements: dict[str, Any]) -> dict[str, str]:

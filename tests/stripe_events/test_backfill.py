@@ -53,7 +53,7 @@ async def test_without_any_webhook_everything_is_told_only_slower(clock: FakeClo
         await world.control("stripe", f"intents/{intent}/dispute", {"amount": 9500})
         await pass_time(world, SEVERAL_SWEEPS)
         await told(world, "↩️ Refunded:")
-        await told(world, "the customer disputes")
+        await told(world, "the customer has disputed")
 
 
 async def test_what_happened_while_nobody_ran_is_told_after_the_start(world: World) -> None:
