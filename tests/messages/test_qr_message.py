@@ -51,7 +51,7 @@ async def test_the_code_of_the_page_is_posted_as_a_reply_to_the_card(world: Worl
     [picture] = pictures(world)
     page = f"{world.settings.public_url}/p/{payment(world)['page_token']}"
     assert picture["reply_to_message"]["message_id"] == card["message_id"]
-    assert picture["caption"] == f"#{payment(world)['ref']} · DKK\u00a0149.50\nScan to pay: {page}"
+    assert picture["caption"] == f"#{payment(world)['reference']} · DKK\u00a0149.50\nScan to pay: {page}"
     file = world.telegram.state.files[picture["photo"][0]["file_id"]]
     assert file.content == qr_png(page)
 

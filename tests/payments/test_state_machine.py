@@ -290,7 +290,7 @@ decisions = st.one_of(
             lambda p, now: state_machine.mark_waiting(p, code="slow"),
             lambda p, now: state_machine.invalidate_key(p, code="authentication"),
             lambda p, now: state_machine.reject(p, code="amount_too_small", now=now),
-            lambda p, now: state_machine.handle_not_found(p, number=p.create_number, now=now),
+            lambda p, now: state_machine.handle_not_found(p, number=p.create_key_version, now=now),
         ]
     ),
     st.builds(lambda n: lambda p, now: state_machine.reject_attempt(p, number=n, code="card_declined"), numbers),

@@ -162,7 +162,7 @@ async def test_a_merchant_takes_his_wish_back_in_private(world: World) -> None:
     ref = ref_of(await paid(world, by=MERCHANT, chat=MERCHANT))
     passed_on = await drafted(world, f"/refund {ref}", by=MERCHANT, chat=MERCHANT, says="have been asked")
     asks = await world.card("asks to refund", chat=OWNER)
-    await world.answer(world.tap(passed_on, "Withdraw", by=MERCHANT))
+    await world.answer(world.tap(passed_on, "t refund", by=MERCHANT))
     await told(world, "declined", MERCHANT)
     assert "already been decided" in await alerted(world, world.tap(asks, "Refund"))
     assert asked(world) == []
@@ -357,6 +357,7 @@ async def test_status_lists_the_refund_in_its_history(world: World) -> None:
     await refunded(world, f"/refund {ref} 40")
     await told(world, "↩️ Refunded:")
     said = (await refused(world, f"/status {ref}")).replace("\u00a0", " ")
+    assert "Refund of DKK 40.00 prepared" in said
     assert "Refunded DKK 40.00" in said
 
 

@@ -82,7 +82,7 @@ async def test_a_large_team_is_shown_in_pages(world: World) -> None:
     await give(world, 1, *((GUEST + number, Role.MERCHANT, f"N{number}") for number in range(40)))
     sheet = await reply(world, world.say("/team", by=ADMIN), chat=ADMIN)
     assert (labels(sheet), len(sheet["text"].splitlines())) == (["Show more"], 21)
-    for label in ("More", "More"):
+    for label in ("Show more", "Show more"):
         await world.answer(world.tap(sheet, label, by=ADMIN))
         await caught_up(world, ADMIN, by=ADMIN)
         sheet = next(m for m in shown(world, ADMIN) if m["message_id"] == sheet["message_id"])
