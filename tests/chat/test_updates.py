@@ -147,7 +147,8 @@ async def test_a_command_of_ten_minutes_ago_is_still_carried_out(world: World) -
 
 
 async def test_an_older_command_is_asked_about_and_carried_out_once_after_a_yes(world: World) -> None:
-    question = await reply(world, await late(world, "/pay 125 <b>Tea</b>"), "This command arrived late: /pay 125 <b>Tea</b>")
+    said = await late(world, "/pay 125 <b>Tea</b>")
+    question = await reply(world, said, "This command arrived late: /pay 125 <b>Tea</b>")
     assert labels(question) == ["Do it now", "Skip it"]
     assert posts(world) == []
     yes, no = (button(question, label)["callback_data"] for label in ("Do it now", "Skip it"))

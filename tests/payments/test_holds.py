@@ -180,7 +180,8 @@ async def test_a_hold_that_lapsed_at_the_moment_of_the_tap_is_told_as_lapsed(wor
     await world.control("stripe", f"intents/{world.intent()['id']}/expire_hold", {})
     world.tap(question, "Charge")
     await told(world, "the reservation expired")
-    assert rows(world, "SELECT amount_received, status FROM payments")[0] == {"amount_received": 0, "status": "canceled"}
+    [row, *_] = rows(world, "SELECT amount_received, status FROM payments")
+    assert row == {"amount_received": 0, "status": "canceled"}
 
 
 async def test_whoever_lost_his_role_meanwhile_takes_nothing(world: World) -> None:
