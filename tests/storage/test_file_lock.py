@@ -1,4 +1,4 @@
-"""One serve per file, whoever dies how."""
+"""One `serve` per database file, however the former one ended."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ sys.stdin.read()
 """
 
 
-def test_a_second_serve_on_the_same_file_is_refused_in_plain_words(tmp_path: Path) -> None:
+def test_second_lock_of_a_file_is_refused_with_its_name(tmp_path: Path) -> None:
     with FileLock(tmp_path / "kvit.db"), pytest.raises(AlreadyLocked, match=r"another process serves.*kvit\.db\.lock"):
         FileLock(tmp_path / "kvit.db").acquire()
 
 
-def test_another_file_can_be_served_beside_it(tmp_path: Path) -> None:
+def test_locks_of_different_files_are_independent(tmp_path: Path) -> None:
     with FileLock(tmp_path / "one.db"), FileLock(tmp_path / "two.db"):
         pass
 
 
-def test_a_released_lock_can_be_taken_again(tmp_path: Path) -> None:
+def test_released_lock_can_be_acquired_again(tmp_path: Path) -> None:
     lock = FileLock(tmp_path / "kvit.db")
     for _ in range(2):
         lock.acquire()
@@ -38,7 +38,7 @@ def test_a_released_lock_can_be_taken_again(tmp_path: Path) -> None:
     lock.release()
 
 
-def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
+def test_lock_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLDER, str(tmp_path / "kvit.db")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None

@@ -115,4 +115,4 @@ def is_scaling(node: ast.BinOp) -> bool:
 def is_amount(node: ast.AST) -> bool:
     """Whether the node is a name of an amount."""
     name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-    return name in {"minor", "money", "refundable", "decimal"} or name.startswith("amount")
+    return name in {"minor", "money", "refunded", "refundable", "vat", "decimal"} or "amount" in name
