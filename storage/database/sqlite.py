@@ -277,7 +277,7 @@ class _Thread:
 
 
 class _Connection(sqlite3.Connection):
-    """Can end its statements: one whose rows were not all read keeps its snapshot beyond the transaction."""
+    """Can end its statements: one whose rows were not all read keeps its snapshot, and a commit from happening."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -359,16 +359,14 @@ def _begin(connection: sa.Connection, statement: str) -> _Connection:
     return raw
 
 
-def _commit(connection: sa.Connection, raw: _Connection) -> None:
+def _commit(connection: sa.Connection, raw: sqlite3.Connection) -> None:
     """Commit for SQLAlchemy, and for SQLite, which began without SQLAlchemy's knowledge."""
-    raw.close_cursors()
     connection.commit()
     raw.commit()
 
 
-def _roll_back(connection: sa.Connection, raw: _Connection) -> None:
+def _roll_back(connection: sa.Connection, raw: sqlite3.Connection) -> None:
     """End what is still open: nothing after a commit, but a COMMIT that failed leaves the transaction open."""
-    raw.close_cursors()
     connection.rollback()
     raw.rollback()
 
@@ -393,6 +391,8 @@ def _run(connection: sa.Connection, unit: Callable[[sa.Connection], T]) -> T:
         return unit(connection)
     except StopIteration as error:  # no future can carry it
         raise RuntimeError("a unit of work raised StopIteration") from error
+    finally:
+        _raw(connection).close_cursors()
 
 
 def _safe_message(error: Exception) -> str:

@@ -139,6 +139,21 @@ async def test_unit_that_raises_is_rolled_back_alone_while_its_batch_is_committe
     assert db.is_writable
 
 
+async def test_open_result_of_a_unit_stops_neither_its_commit_nor_its_batch(db: Database) -> None:
+    """SQLite commits nothing while a statement that writes has rows to return."""
+
+    def insert_pair(name: str) -> Unit:
+        insert = "INSERT INTO installation_settings VALUES (?, ''), (?, '') RETURNING name"
+        return lambda tx: tx.exec_driver_sql(insert, (f"{name} 1", f"{name} 2"))
+
+    alone = await db.write(insert_pair("a"))
+    first, count, last = await write_in_one_batch(db, insert_pair("b"), increment, insert_pair("c"))
+    assert count == 1
+    assert await db.read(setting_names) == ["a 1", "a 2", "b 1", "b 2", "c 1", "c 2", "number"]
+    for result in (alone, first, last):
+        assert isinstance(result, sa.CursorResult)  # it is open, and lives until here
+
+
 async def test_after_commit_calls_run_only_once_the_unit_is_committed(db: Database) -> None:
     calls: list[str] = []
 
