@@ -105,9 +105,7 @@ class SimulatedProcess:
 
 
 def attach(db: Database, process: SimulatedProcess) -> None:
-    """Makes each commit that changes this database a call: `commit jobs` when updates or events are stored, else
-    `commit`.
-    """
+    """Makes each commit with changes a call: `commit jobs` where updates or events are stored, else `commit`."""
     run_write, run_read, loop = db.write, db.read, asyncio.get_running_loop()
 
     async def write(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -29,9 +29,9 @@ SERVE = ("bot", "serve")
 
 @dataclass
 class Outside:
-    """The vendors and files around a process. It runs in `folder`, keeps its database there, and gets `environment`.
+    """The surroundings of the process: `environment` are its variables, `folder` its working directory.
 
-    Processes that still run at the end are killed.
+    At the end every process is killed that has not exited.
     """
 
     stripe: FakeStripe
@@ -134,7 +134,7 @@ class Outside:
         return [r for r in self.stripe.store.requests if r.method == "POST" and r.path == "/v1/payment_intents"]
 
     async def all_paid(self, process: Process, owners: list[int], *, waiting: list[int]) -> None:
-        """Pays the requests of `waiting`, checks that each owner was paid exactly once, and stops the process."""
+        """The requests of the `waiting` are paid; then each owner is paid once, and the process is stopped."""
         cards = [await self.message("Waiting for payment", chat=owner) for owner in waiting]
         await asyncio.gather(*(self.approve(card) for card in cards))
         for owner in owners:
