@@ -158,7 +158,7 @@ async def test_with_stripe_down_the_page_says_when_to_come_back_and_the_next_tap
     answer = await tap(world, Accept="text/html")
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
     words = await answer.text()
-    assert "No money was taken" in words
+    assert "This attempt took no money" in words
     assert f'href="/p/{payment(world)["page_token"]}"' in words
     async with asyncio.timeout(20):
         while (again := await tap(world)).status == 503:
