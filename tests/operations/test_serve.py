@@ -183,7 +183,7 @@ async def test_while_telegram_is_down_it_becomes_ready_and_takes_stripes_events(
 @pytest.mark.long
 async def test_without_migrating_it_refuses_an_empty_file_and_takes_a_migrated_one(world: Outside) -> None:
     [line] = await refused(world, "bot", "serve", "--no-migrate")
-    assert line == "DATABASE_URL: There is no kvit.db yet. `serve` makes it, and so does `python -m bot migrate`."
+    assert line == "DATABASE_URL: There is no kvit.db yet. `serve` creates it, and so does `python -m bot migrate`."
     migrated = await world.ended(await world.begin("bot", "migrate"))
     assert migrated == (0, f"The database has schema version {HEAD}.\n")
     await world.stopped(await world.ready("bot", "serve", "--no-migrate"))
@@ -193,7 +193,7 @@ async def test_without_migrating_it_refuses_an_empty_file_and_takes_a_migrated_o
 @pytest.mark.parametrize(
     ("version", "said"),
     [
-        ("0001", f"version 0001, not {HEAD}. `serve` brings"),
+        ("0000", f"version 0000, not {HEAD}. `serve` migrates"),
         ("9999", f"version 9999, newer than {HEAD}. Run the newer"),
     ],
 )
@@ -205,7 +205,7 @@ async def test_tables_of_another_version_are_told_apart_where_they_are_left_as_t
         file.execute("UPDATE alembic_version SET version_num = ?", [version])
     for command in (["serve", "--no-migrate"], ["reconcile"]):
         [line] = await refused(world, "bot", *command)
-        assert line.startswith(f"DATABASE_URL: The tables have {said}")
+        assert line.startswith(f"DATABASE_URL: The schema has {said}")
 
 
 @pytest.mark.long
