@@ -1,1 +1,1 @@
-"""Tests of checks."""
+"""Tests of bot/checks/."""

@@ -30,7 +30,7 @@ async def terminal(tmp_path: Path) -> AsyncIterator[Terminal]:
         yield running
 
 
-async def test_where_nothing_is_wrong_every_line_says_so(terminal: Terminal) -> None:
+async def test_check_of_a_right_installation_succeeds(terminal: Terminal) -> None:
     ended = await terminal.run("check")
     assert ended.code == 0
     assert tuple(ended.lines) == ALL
@@ -40,7 +40,7 @@ async def test_where_nothing_is_wrong_every_line_says_so(terminal: Terminal) -> 
     assert secrets_in(ended.said, terminal) == []
 
 
-async def test_a_program_reads_the_same_as_json(terminal: Terminal) -> None:
+async def test_check_json_lists_all_findings(terminal: Terminal) -> None:
     ended = await terminal.run("check", "--json")
     found = json.loads(ended.said)
     assert [it["name"] for it in found] == list(ALL)
@@ -51,13 +51,13 @@ async def test_a_program_reads_the_same_as_json(terminal: Terminal) -> None:
     assert "setup-webhooks" in failed["hint"]
 
 
-async def test_looking_changes_nothing(terminal: Terminal) -> None:
+async def test_check_changes_nothing(terminal: Terminal) -> None:
     await terminal.run("check")
     assert {request.method for request in terminal.stripe.store.requests} == {"GET"}
     assert {entry.method for entry in terminal.telegram.transcript} == {"getMe", "getWebhookInfo"}
 
 
-async def test_settings_that_cannot_be_read_are_the_first_line_and_no_usage_error(terminal: Terminal) -> None:
+async def test_invalid_settings_are_findings_with_exit_code_1(terminal: Terminal) -> None:
     ended = await terminal.run("check", telegram_bot_token=None, stripe_api_key="pk_test_1")
     assert ended.code == 1
     token, key = ended.lines["settings"].splitlines()
@@ -68,15 +68,13 @@ async def test_settings_that_cannot_be_read_are_the_first_line_and_no_usage_erro
     assert as_json[0]["hint"].startswith("It must be rk_test_…")
 
 
-async def test_before_the_first_start_there_is_no_database_and_that_is_all_right(
-    terminal: Terminal, tmp_path: Path
-) -> None:
+async def test_missing_database_is_a_warning(terminal: Terminal, tmp_path: Path) -> None:
     (tmp_path / "kvit.db").unlink()
     assert "`serve` creates it" in await noted(terminal, "database")
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_database_that_cannot_be_made_or_written_has_its_line(terminal: Terminal, tmp_path: Path) -> None:
+async def test_unusable_database_is_a_failure(terminal: Terminal, tmp_path: Path) -> None:
     missing = await failing(terminal, "database", database_url=f"sqlite:///{tmp_path}/nowhere/deep/kvit.db")
     assert "Create that folder" in missing
     (tmp_path / "text.db").write_text("this is no database, and it is long enough to look at" * 20)
@@ -84,7 +82,7 @@ async def test_a_database_that_cannot_be_made_or_written_has_its_line(terminal: 
     assert "cannot be used" in strange
 
 
-async def test_the_schema_may_be_older_but_not_newer(terminal: Terminal, tmp_path: Path) -> None:
+async def test_older_schema_is_a_warning_and_newer_one_a_failure(terminal: Terminal, tmp_path: Path) -> None:
     file = sqlite3.connect(tmp_path / "kvit.db")
     file.execute("UPDATE alembic_version SET version_num = '0000'")
     file.commit()
@@ -104,17 +102,17 @@ def empty(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("free", "mark"), [(LOW_FREE, "ok"), (LOW_FREE - 1, "note"), (MIN_FREE, "note"), (MIN_FREE - 1, "FAIL")]
 )
-def test_a_disk_that_fills_up_is_told_before_it_is_full(free: int, mark: str) -> None:
+def test_disk_finding_follows_free_space(free: int, mark: str) -> None:
     assert disk(free).line.startswith(mark)
 
 
-async def test_the_disk_is_the_one_of_the_database(terminal: Terminal, tmp_path: Path) -> None:
+async def test_disk_finding_is_about_the_databases_disk(terminal: Terminal, tmp_path: Path) -> None:
     line = (await terminal.run("check")).lines["disk"]
     shown = int(line.split()[1])
     assert abs(shown - shutil.disk_usage(tmp_path).free // 2**20) < 2048
 
 
-async def test_without_an_owner_it_says_how_to_become_one(terminal: Terminal, tmp_path: Path) -> None:
+async def test_missing_owner_is_a_warning(terminal: Terminal, tmp_path: Path) -> None:
     assert "Put your Telegram id into OWNER_IDS" in await noted(terminal, "owners", owner_ids=None)
     file = sqlite3.connect(tmp_path / "kvit.db")
     file.execute("INSERT INTO owners (user_id, name, since) VALUES (5, 'Olivia', 0)")
@@ -124,7 +122,7 @@ async def test_without_an_owner_it_says_how_to_become_one(terminal: Terminal, tm
 
 
 @pytest.mark.parametrize("seconds", [90, 45])
-async def test_a_clock_that_is_off_by_more_than_a_minute_is_told(terminal: Terminal, seconds: int) -> None:
+async def test_clock_skew_over_a_minute_is_a_failure(terminal: Terminal, seconds: int) -> None:
     terminal.clock.advance(seconds)
     if seconds < 60:
         assert (await terminal.run("check")).code == 0
@@ -134,7 +132,7 @@ async def test_a_clock_that_is_off_by_more_than_a_minute_is_told(terminal: Termi
     assert 89 <= int(line.split()[3]) <= 95
 
 
-async def test_the_clock_is_compared_even_where_the_key_is_refused(terminal: Terminal) -> None:
+async def test_clock_is_checked_with_a_rejected_key(terminal: Terminal) -> None:
     terminal.clock.advance(600)
     ended = await terminal.run("check", stripe_api_key="rk_test_another")
     assert ended.lines["clock"].startswith("FAIL")
@@ -142,14 +140,14 @@ async def test_the_clock_is_compared_even_where_the_key_is_refused(terminal: Ter
     assert "stripe rights" not in ended.lines
 
 
-async def test_stripe_out_of_reach_is_one_line(terminal: Terminal) -> None:
+async def test_unreachable_stripe_is_one_failure(terminal: Terminal) -> None:
     terminal.stripe.state.down = True
     line = await failing(terminal, "stripe key")
     assert "Stripe cannot be reached" in line
     assert "STRIPE_API_BASE" in line
 
 
-async def test_a_restricted_key_is_told_which_right_it_lacks(terminal: Terminal) -> None:
+async def test_missing_right_is_named(terminal: Terminal) -> None:
     terminal.stripe.options.missing_permissions = ("payment_intents.read",)
     line = await failing(terminal, "stripe rights")
     assert "The key lacks the right PaymentIntents: Write. Give the key the right PaymentIntents: Write" in line
@@ -158,18 +156,18 @@ async def test_a_restricted_key_is_told_which_right_it_lacks(terminal: Terminal)
 @pytest.mark.parametrize(
     ("lacking", "right"), [("refunds.read", "Refunds: Write"), ("disputes.read", "Disputes: Read")]
 )
-async def test_rights_for_money_that_goes_out_are_looked_at(terminal: Terminal, lacking: str, right: str) -> None:
+async def test_rights_for_refunds_and_disputes_are_checked(terminal: Terminal, lacking: str, right: str) -> None:
     terminal.stripe.options.missing_permissions = (lacking,)
     line = await (failing if right.startswith("Refunds") else noted)(terminal, "stripe rights")
     assert f"Give the key the right {right}" in line
 
 
-async def test_all_lacking_rights_are_named_at_once(terminal: Terminal) -> None:
+async def test_all_missing_rights_are_named(terminal: Terminal) -> None:
     terminal.stripe.options.missing_permissions = ("payment_intents.read", "events.read")
     assert "PaymentIntents: Write and Events: Read" in await failing(terminal, "stripe rights")
 
 
-async def test_rights_that_only_this_command_uses_are_a_note(terminal: Terminal) -> None:
+async def test_optional_rights_are_warnings(terminal: Terminal) -> None:
     terminal.stripe.options.missing_permissions = ("events.read",)
     assert "Give the key the right Events: Read" in await noted(terminal, "stripe rights")
     terminal.stripe.options.missing_permissions = ("webhook_endpoints.read",)
@@ -179,14 +177,14 @@ async def test_rights_that_only_this_command_uses_are_a_note(terminal: Terminal)
 
 
 @pytest.mark.parametrize("lacking", ["account.read", "payment_method_configurations.read"])
-async def test_one_right_is_enough_to_see_whether_mobilepay_is_on(terminal: Terminal, lacking: str) -> None:
+async def test_mobilepay_is_checked_with_either_right(terminal: Terminal, lacking: str) -> None:
     terminal.stripe.options.missing_permissions = (lacking,)
     assert (await terminal.run("check")).lines["mobilepay"].startswith("ok")
     terminal.stripe.options.mobilepay = "inactive"
     assert "turn MobilePay on" in await failing(terminal, "mobilepay")
 
 
-async def test_mobilepay_that_is_examined_or_switched_off_has_its_line(terminal: Terminal) -> None:
+async def test_pending_or_disabled_mobilepay_is_a_failure(terminal: Terminal) -> None:
     terminal.stripe.options.mobilepay = "pending"
     assert "Wait for Stripe's email" in await failing(terminal, "mobilepay")
     terminal.stripe.options.mobilepay = "active"
@@ -194,12 +192,12 @@ async def test_mobilepay_that_is_examined_or_switched_off_has_its_line(terminal:
     assert "turn MobilePay on" in await failing(terminal, "mobilepay")
 
 
-async def test_without_a_secret_every_webhook_would_be_refused(terminal: Terminal) -> None:
+async def test_missing_webhook_secret_is_a_failure(terminal: Terminal) -> None:
     line = await failing(terminal, "webhook secret", stripe_webhook_secrets=None)
     assert "STRIPE_WEBHOOK_SECRETS is not set" in line
 
 
-async def test_without_a_public_address_stripe_is_asked_instead(terminal: Terminal) -> None:
+async def test_missing_public_url_is_a_warning(terminal: Terminal) -> None:
     env = {"public_url": None, "stripe_webhook_secrets": None}
     assert "Set PUBLIC_URL" in await noted(terminal, "public address", **env)
     assert "slower" in await noted(terminal, ENDPOINT, **env)
@@ -213,7 +211,7 @@ async def test_without_a_public_address_stripe_is_asked_instead(terminal: Termin
         (None, "There is none"),
     ],
 )
-async def test_an_address_for_this_machine_is_a_note_in_test_mode_and_wrong_in_live_mode(
+async def test_local_public_url_is_a_warning_in_test_mode_and_a_failure_in_live_mode(
     terminal: Terminal, address: str | None, said: str
 ) -> None:
     url = f"{address}/stripe/webhook"
@@ -224,13 +222,13 @@ async def test_an_address_for_this_machine_is_a_note_in_test_mode_and_wrong_in_l
 
 
 @pytest.mark.parametrize(("port", "mark"), [(":9443", "FAIL"), (":8443", "ok"), ("", "ok")])
-def test_telegram_sends_to_few_ports_only(port: str, mark: str) -> None:
+def test_public_url_port_must_suit_telegrams_webhook(port: str, mark: str) -> None:
     token, key = "7700000001:" + "x" * 35, "rk_test_1"
     settings = make_settings(telegram_bot_token=token, stripe_api_key=key, public_url=f"https://pay.example.dk{port}")
     assert address(settings).line.startswith(mark)
 
 
-async def test_a_live_key_on_a_database_with_open_test_payments_is_told(tmp_path: Path) -> None:
+async def test_live_key_with_open_test_payments_is_a_failure(tmp_path: Path) -> None:
     async with serving(tmp_path) as (terminal, world):
         world.say("/pay 149,50 Coffee")
         await world.card("Waiting for payment")
@@ -242,7 +240,7 @@ async def test_a_live_key_on_a_database_with_open_test_payments_is_told(tmp_path
     assert "live mode: real money moves" in ended.lines["stripe key"]
 
 
-async def test_a_database_of_another_bot_is_told(tmp_path: Path) -> None:
+async def test_database_of_another_bot_is_a_failure(tmp_path: Path) -> None:
     async with serving(tmp_path) as (terminal, _):
         assert (await terminal.run("check")).lines["the bot"].startswith("ok")
         ended = await terminal.run("check", telegram_bot_token=f"424242:{'x' * 35}")

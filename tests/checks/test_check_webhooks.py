@@ -21,7 +21,7 @@ async def terminal(tmp_path: Path) -> AsyncIterator[Terminal]:
         yield running
 
 
-async def test_a_missing_endpoint_names_the_mode_and_what_leads_elsewhere(terminal: Terminal) -> None:
+async def test_missing_endpoint_is_a_failure_that_names_the_mode_and_other_urls(terminal: Terminal) -> None:
     terminal.stripe.store.webhook_endpoints.clear()
     line = await failing(terminal, ENDPOINT)
     assert f"In test mode Stripe has none for {PUBLIC}/stripe/webhook. Run `python -m bot setup-webhooks`" in line
@@ -38,7 +38,7 @@ async def test_a_missing_endpoint_names_the_mode_and_what_leads_elsewhere(termin
         ({"status": "disabled"}, "we_1 is disabled"),
     ],
 )
-async def test_a_wrong_endpoint_says_what_is_wrong_and_setup_webhooks_heals_it(
+async def test_wrong_endpoint_is_a_failure_that_setup_webhooks_fixes(
     terminal: Terminal, wrong: dict[str, Any], said: str
 ) -> None:
     terminal.stripe.store.webhook_endpoints["we_1"] |= wrong
@@ -49,24 +49,24 @@ async def test_a_wrong_endpoint_says_what_is_wrong_and_setup_webhooks_heals_it(
     assert (await terminal.run("check")).code == 0
 
 
-async def test_too_many_events_and_a_second_endpoint_are_notes(terminal: Terminal) -> None:
+async def test_additional_events_and_endpoints_are_warnings(terminal: Terminal) -> None:
     terminal.stripe.store.webhook_endpoints["we_1"]["enabled_events"] = ["*"]
     assert "receives events that Kvit does not need" in await noted(terminal, ENDPOINT)
     terminal.endpoint(api_version="2024-06-20")
     assert "Delete we_2" in await noted(terminal, ENDPOINT)
 
 
-async def test_a_wrong_token_is_one_line(terminal: Terminal) -> None:
+async def test_wrong_token_is_one_failure(terminal: Terminal) -> None:
     line = await failing(terminal, "telegram token", telegram_bot_token="7700000001:" + "x" * 35)
     assert "Copy TELEGRAM_BOT_TOKEN from @BotFather" in line
 
 
-async def test_telegram_out_of_reach_is_one_line(terminal: Terminal) -> None:
+async def test_unreachable_telegram_is_one_failure(terminal: Terminal) -> None:
     terminal.telegram.state.down = True
     assert "Telegram cannot be reached" in await failing(terminal, "telegram token")
 
 
-async def test_a_webhook_while_polling_shows_where_it_leads_and_no_more_of_it(terminal: Terminal) -> None:
+async def test_webhook_while_polling_is_a_failure_that_shows_only_its_host(terminal: Terminal) -> None:
     terminal.telegram.webhook.url = "https://elsewhere.example/hidden-word-in-the-path"
     line = await failing(terminal, WEBHOOK)
     assert "leads to elsewhere.example is set" in line
@@ -74,7 +74,7 @@ async def test_a_webhook_while_polling_shows_where_it_leads_and_no_more_of_it(te
     assert "hidden-word" not in line
 
 
-async def test_a_webhook_that_is_waited_for_has_to_be_ours(terminal: Terminal) -> None:
+async def test_webhook_with_another_url_or_kinds_is_a_failure(terminal: Terminal) -> None:
     mode = {"telegram_mode": "webhook"}
     assert "is not set, but Kvit needs it. Run `python -m bot setup-webhooks`" in await failing(
         terminal, WEBHOOK, **mode
@@ -87,7 +87,7 @@ async def test_a_webhook_that_is_waited_for_has_to_be_ours(terminal: Terminal) -
     assert "does not receive callback_query" in await failing(terminal, WEBHOOK, **mode)
 
 
-async def test_telegrams_last_error_is_shown_and_counts_while_updates_wait(terminal: Terminal) -> None:
+async def test_telegrams_last_error_is_a_failure_while_updates_are_pending(terminal: Terminal) -> None:
     mode = {"telegram_mode": "webhook", "public_url": f"http://127.0.0.1:{free_port()}"}
     terminal.endpoint(url=f"{mode['public_url']}/stripe/webhook")
     assert (await terminal.run("setup-webhooks", **mode)).code == 0
@@ -99,7 +99,7 @@ async def test_telegrams_last_error_is_shown_and_counts_while_updates_wait(termi
     assert "0 updates are pending" in await noted(terminal, WEBHOOK, **mode)
 
 
-async def test_a_webhook_with_another_secret_is_set_anew(tmp_path: Path) -> None:
+async def test_webhook_with_another_secret_is_a_failure_that_setup_webhooks_fixes(tmp_path: Path) -> None:
     async with serving(tmp_path, telegram_mode="webhook") as (terminal, world):
         terminal.endpoint(url=f"{world.settings.public_url}/stripe/webhook")
         await terminal.run("setup-webhooks", telegram_webhook_secret="another")
@@ -111,13 +111,13 @@ async def test_a_webhook_with_another_secret_is_set_anew(tmp_path: Path) -> None
         assert (await terminal.run("check")).lines[WEBHOOK].startswith("ok")
 
 
-async def test_privacy_mode_is_only_a_note(terminal: Terminal) -> None:
+async def test_privacy_mode_is_a_warning(terminal: Terminal) -> None:
     assert "/setprivacy" in await noted(terminal, "group privacy")
     terminal.telegram.state.privacy = False
     assert (await terminal.run("check")).lines["group privacy"].startswith("ok")
 
 
-async def test_beside_a_serve_that_runs_everything_is_right_and_webhooks_are_seen_to_arrive(tmp_path: Path) -> None:
+async def test_delivered_event_is_ok_beside_a_running_serve(tmp_path: Path) -> None:
     async with serving(tmp_path) as (terminal, world):
         assert (await terminal.run("setup-webhooks")).code == 0
         assert (await terminal.run("check")).code == 0
@@ -125,7 +125,7 @@ async def test_beside_a_serve_that_runs_everything_is_right_and_webhooks_are_see
         assert (await terminal.run("check")).lines[DELIVERY] == "ok   The newest event was delivered."
 
 
-async def test_a_wrong_secret_is_told_from_an_address_that_leads_nowhere(tmp_path: Path) -> None:
+async def test_wrong_secret_and_wrong_url_have_different_hints(tmp_path: Path) -> None:
     async with serving(tmp_path, stripe_webhook_secrets="whsec_of_another_endpoint") as (terminal, world):
         await terminal.run("setup-webhooks")
         await paid(world)
@@ -138,7 +138,7 @@ async def test_a_wrong_secret_is_told_from_an_address_that_leads_nowhere(tmp_pat
         assert "does not lead here, as far as this machine can tell. Check that `serve` runs" in line
 
 
-async def test_what_was_lost_once_is_no_trouble_once_events_arrive_again(tmp_path: Path) -> None:
+async def test_delivery_is_ok_when_a_later_event_arrived(tmp_path: Path) -> None:
     async with serving(tmp_path) as (terminal, world):
         await terminal.run("setup-webhooks")
         terminal.stripe.webhooks.mode = "lose"
@@ -149,7 +149,7 @@ async def test_what_was_lost_once_is_no_trouble_once_events_arrive_again(tmp_pat
         assert (await terminal.run("check")).lines[DELIVERY].startswith("ok")
 
 
-async def test_what_arrived_once_says_nothing_of_what_is_lost_now(tmp_path: Path) -> None:
+async def test_delivery_fails_when_the_newest_events_are_lost(tmp_path: Path) -> None:
     async with serving(tmp_path) as (terminal, world):
         await terminal.run("setup-webhooks")
         await paid(world, "✅ Paid:")
@@ -160,7 +160,7 @@ async def test_what_arrived_once_says_nothing_of_what_is_lost_now(tmp_path: Path
         assert (await terminal.run("check")).lines[DELIVERY].startswith("FAIL 1 of the newest 3 events")
 
 
-async def test_an_event_of_this_minute_may_still_be_on_its_way(tmp_path: Path) -> None:
+async def test_event_of_the_last_minute_is_not_counted(tmp_path: Path) -> None:
     async with serving(tmp_path) as (terminal, world):
         await terminal.run("setup-webhooks")
         terminal.stripe.webhooks.mode = "lose"

@@ -1,4 +1,4 @@
-"""What an operator reads: whole, on one line, with its marks, and without a single secret."""
+"""The log: one line per record, with the log context and without secrets."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ CANARIES = ("AAHcanary", "51Canary", "Canary+/", "CanaryClient", "CanaryNonce")
 
 
 @pytest.fixture(autouse=True)
-def as_it_was() -> Iterator[None]:
-    """Logging is one for the whole process: give it back as it was."""
+def restore_logging() -> Iterator[None]:
+    """Restores the logging configuration, which is global."""
     root, hook = logging.getLogger(), sys.excepthook
     handlers, level = list(root.handlers), root.level
     levels = {
@@ -49,13 +49,13 @@ def as_it_was() -> Iterator[None]:
 
 
 def read(**settings: Any) -> Callable[[], str]:
-    """Configure with the settings; returns what reads what was logged."""
+    """Configures logging; returns a function that reads what was logged."""
     stream = io.StringIO()
     logging_setup.configure(stream=stream, **settings)
     return stream.getvalue
 
 
-def test_each_line_is_json_with_its_level_logger_time_and_values() -> None:
+def test_line_is_json_with_level_logger_time_and_values() -> None:
     written = read(form="json")
     log.warning("a %s fell", "tree", extra={"height": 7})
     line = json.loads(written())
@@ -64,7 +64,7 @@ def test_each_line_is_json_with_its_level_logger_time_and_values() -> None:
     assert line["timestamp"].endswith("Z")
 
 
-def test_without_a_terminal_auto_means_json_and_with_one_the_console() -> None:
+def test_auto_format_is_json_without_a_terminal() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -78,7 +78,7 @@ def test_without_a_terminal_auto_means_json_and_with_one_the_console() -> None:
     assert terminal.getvalue().startswith("\x1b[")
 
 
-def test_the_marks_of_the_work_in_hand_stand_on_each_of_its_lines() -> None:
+def test_line_contains_the_log_context() -> None:
     written = read(form="json")
     with bound_contextvars(update=5):
         with bound_contextvars(payment="pay_1"):
@@ -92,7 +92,7 @@ def test_the_marks_of_the_work_in_hand_stand_on_each_of_its_lines() -> None:
     assert "update" not in outside
 
 
-async def test_tasks_keep_the_marks_they_were_begun_with() -> None:
+async def test_task_keeps_the_log_context_of_its_creation() -> None:
     async def marks() -> dict[str, str | int]:
         await asyncio.sleep(0)
         return get_contextvars()
@@ -107,7 +107,7 @@ async def test_tasks_keep_the_marks_they_were_begun_with() -> None:
 
 @pytest.mark.parametrize("form", ["json", "console"])
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
-def test_no_secret_is_written_wherever_it_stands(form: str, secret: str) -> None:
+def test_secret_is_redacted_everywhere(form: str, secret: str) -> None:
     written = read(form=form)
     log.info("in the sentence %s.", secret)
     log.info("first line\n%s\tlast word", secret)
@@ -146,26 +146,26 @@ def test_no_secret_is_written_wherever_it_stands(form: str, secret: str) -> None
         "https://api.telegram.org/bot123456789%3AAAHcanaryTelegramToken_with-signs000/getMe",
     ],
 )
-def test_headers_and_addresses_are_cut_as_well(shown: str) -> None:
+def test_headers_and_urls_are_redacted(shown: str) -> None:
     cut = redactor()(shown)
     assert cut.count(REDACTED) == 1
     assert "canary" not in cut.lower()
     assert "Y2Fu" not in cut
 
 
-def test_values_known_to_be_secret_are_cut_whatever_their_shape() -> None:
+def test_known_secrets_are_redacted_whatever_their_shape() -> None:
     written = read(form="json", secrets=["correct horse", "", "abc"])
     log.info("the correct horse knows abc")
     assert json.loads(written())["event"] == f"the {REDACTED} knows abc"
 
 
-def test_what_is_no_secret_is_left_alone() -> None:
+def test_text_without_secrets_is_unchanged() -> None:
     plain = "pi_3Abc evt_1Abc paid 149.50 DKK at 12:00:00, ref K7F3, /p/ is a page, an authorization failed"
     assert redactor()(plain) == plain
 
 
 @pytest.mark.parametrize("level", ["debug", "info"])
-def test_libraries_that_would_tell_secrets_are_quiet(level: str) -> None:
+def test_libraries_that_log_secrets_are_limited_to_warnings(level: str) -> None:
     written = read(form="json", level=level)
     for name in (
         "stripe",
@@ -183,13 +183,13 @@ def test_libraries_that_would_tell_secrets_are_quiet(level: str) -> None:
     assert "something is wrong" in written()
 
 
-def test_the_level_is_kept() -> None:
+def test_records_below_the_level_are_dropped() -> None:
     written = read(form="json", level="warning")
     log.info("small talk")
     assert written() == ""
 
 
-def test_what_people_typed_cannot_forge_a_line() -> None:
+def test_control_characters_cannot_forge_a_line() -> None:
     written = read(form="console")
     log.info("text: %s", "coffee\n2026-11-24 [critical] all money lost \x1b[31m\x9b", extra={"note": "a\r\nb"})
     assert len(written().splitlines()) == 1
@@ -197,7 +197,7 @@ def test_what_people_typed_cannot_forge_a_line() -> None:
     assert "\x9b" not in written()
 
 
-def test_a_line_that_cannot_be_written_does_not_tell_its_values(capsys: pytest.CaptureFixture[str]) -> None:
+def test_formatting_error_is_reported_without_values(capsys: pytest.CaptureFixture[str]) -> None:
     logging.getLogger().handlers.clear()  # pytest's own handler would raise
     read(form="json")
     log.info("%d", TOKEN)
@@ -207,7 +207,7 @@ def test_a_line_that_cannot_be_written_does_not_tell_its_values(capsys: pytest.C
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
-def test_whoever_logs_goes_on_though_the_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     logging.getLogger().handlers.clear()  # pytest's own handler would write elsewhere
     with Path("/dev/full").open("w", buffering=1) as full:
         monkeypatch.setattr(sys, "stderr", full)  # a log file on a full disk is stderr as well
@@ -217,7 +217,7 @@ def test_whoever_logs_goes_on_though_the_disk_is_full(monkeypatch: pytest.Monkey
             full.close()
 
 
-def test_what_nobody_catches_is_cut_too() -> None:
+def test_uncaught_exception_is_redacted() -> None:
     written = read(form="json")
     error = RuntimeError(TOKEN)
     sys.excepthook(RuntimeError, error, None)
@@ -225,7 +225,7 @@ def test_what_nobody_catches_is_cut_too() -> None:
     assert "canary" not in written()
 
 
-def test_configuring_again_replaces_and_does_not_double() -> None:
+def test_configuring_again_replaces_the_handler() -> None:
     first, second = read(form="json"), read(form="json")
     log.info("once")
     assert first() == ""

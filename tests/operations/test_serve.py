@@ -1,4 +1,4 @@
-"""`python -m bot serve` as an operator meets it: what it prints, how it ends, and when it does not even begin."""
+"""`python -m bot serve`: output, exit codes, startup errors, shutdown."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.world import OWNER
 pytestmark = pytest.mark.timeout(300)
 
 OWNERS = [OWNER + number for number in range(8)]
-"""So many chats that none has to wait for Telegram's limit of one message a second."""
+"""Enough chats that no message waits for Telegram's limit of one a second per chat."""
 
 CANARY = "Canary0123456789abcdefghijklmnopqrstuvw"
 
@@ -33,27 +33,27 @@ async def world(tmp_path: Path) -> AsyncIterator[Outside]:
         yield opened
 
 
-async def refused(world: Outside, *command: str, **environment: str) -> list[str]:
-    """What it says on stderr when it does not begin; nothing is said on stdout, and the exit code is 2."""
-    said_before = len(world.log) if (world.folder / "stderr").exists() else 0
+async def startup_errors(world: Outside, *command: str, **environment: str) -> list[str]:
+    """The lines on stderr of a command that exits with 2 and prints nothing on stdout."""
+    logged_before = len(world.log) if (world.folder / "stderr").exists() else 0
     process = await world.begin(*(command or ("bot", "serve")), **environment)
     assert await world.ended(process) == (2, ""), world.log
-    return world.log[said_before:].splitlines()
+    return world.log[logged_before:].splitlines()
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
-async def test_it_says_where_it_is_once_it_is_ready_logs_elsewhere_and_ends_when_told(
-    world: Outside, told: signal.Signals
+@pytest.mark.parametrize("stop_signal", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
+async def test_serve_prints_its_url_logs_to_stderr_and_stops_on_sigterm(
+    world: Outside, stop_signal: signal.Signals
 ) -> None:
     process = await world.ready("bot", "serve", STRIPE_WEBHOOK_SECRETS="")
     async with world.http.get(f"{world.base}/readyz") as answer:
         assert answer.status == 200
-    await world.stopped(process, told)
+    await world.stopped(process, stop_signal)
     lines = [json.loads(line) for line in world.log.splitlines()]
     assert any("STRIPE_WEBHOOK_SECRETS is not set" in line["event"] for line in lines)
 
 
-async def test_told_to_end_with_payments_in_flight_it_ends_in_time_and_the_next_one_loses_nothing(
+async def test_serve_stops_in_time_with_payments_in_flight_and_loses_nothing(
     world: Outside,
 ) -> None:
     process = await world.ready()
@@ -74,7 +74,7 @@ async def test_told_to_end_with_payments_in_flight_it_ends_in_time_and_the_next_
 
 
 @pytest.mark.long
-async def test_it_ends_in_time_though_stripe_does_not_answer_and_the_next_one_asks_for_the_same_again(
+async def test_serve_stops_in_time_while_stripe_does_not_respond_and_repeats_the_request_later(
     world: Outside,
 ) -> None:
     process = await world.ready()
@@ -90,16 +90,16 @@ async def test_it_ends_in_time_though_stripe_does_not_answer_and_the_next_one_as
     await world.stopped(process)
 
 
-async def test_a_second_one_on_the_same_file_and_one_on_a_taken_port_are_refused_in_a_sentence(world: Outside) -> None:
+async def test_serve_fails_on_a_locked_file_and_on_a_taken_port(world: Outside) -> None:
     await world.ready()
-    [line] = await refused(world)
+    [line] = await startup_errors(world)
     assert re.search(r"another process serves this database .*kvit\.db\.lock.*: one serve per file\.$", line)
-    [line] = await refused(world, DATABASE_URL="sqlite:///other.db")
+    [line] = await startup_errors(world, DATABASE_URL="sqlite:///other.db")
     assert re.fullmatch(rf"HOST and PORT: cannot listen on 127\.0\.0\.1:{world.port} \(.*\)\.", line)
 
 
 @pytest.mark.long
-async def test_a_database_that_another_program_holds_locked_ends_it_by_1_so_that_it_is_begun_again(
+async def test_serve_exits_with_1_while_the_database_is_locked(
     world: Outside,
 ) -> None:
     assert (await world.ended(await world.begin("bot", "migrate")))[0] == 0
@@ -111,12 +111,12 @@ async def test_a_database_that_another_program_holds_locked_ends_it_by_1_so_that
 
 
 @pytest.mark.long
-async def test_a_folder_that_is_not_there_is_a_wrong_setting(world: Outside) -> None:
-    [line] = await refused(world, DATABASE_URL="sqlite:///nowhere/kvit.db")
+async def test_serve_exits_with_2_without_the_databases_folder(world: Outside) -> None:
+    [line] = await startup_errors(world, DATABASE_URL="sqlite:///nowhere/kvit.db")
     assert line.startswith("DATABASE_URL: [Errno 2] No such file or directory")
 
 
-async def test_wrong_settings_are_refused_with_a_line_for_each_and_without_their_values(world: Outside) -> None:
+async def test_serve_reports_each_invalid_setting_without_its_value(world: Outside) -> None:
     wrong = {
         "TELEGRAM_BOT_TOKEN": CANARY,
         "STRIPE_API_KEY": f"pk_test_{CANARY}",
@@ -125,14 +125,14 @@ async def test_wrong_settings_are_refused_with_a_line_for_each_and_without_their
         "PORT": "eighty",
         "METRICS_TOKEN": f"{CANARY} {CANARY}",
     }
-    lines = await refused(world, **wrong)
+    lines = await startup_errors(world, **wrong)
     assert [line.partition(" ")[0] for line in lines] == list(wrong)
     assert CANARY not in world.log
 
 
 @pytest.mark.long
-async def test_missing_settings_are_named_each_in_a_line(world: Outside) -> None:
-    lines = await refused(world, TELEGRAM_BOT_TOKEN="", STRIPE_API_KEY=" ")
+async def test_serve_reports_each_missing_setting(world: Outside) -> None:
+    lines = await startup_errors(world, TELEGRAM_BOT_TOKEN="", STRIPE_API_KEY=" ")
     assert [line[: line.index(". It must be")] for line in lines] == [
         "TELEGRAM_BOT_TOKEN is missing",
         "STRIPE_API_KEY is missing",
@@ -141,17 +141,21 @@ async def test_missing_settings_are_named_each_in_a_line(world: Outside) -> None
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("name", "value"), [("DATABASE_URL", "postgresql://kvit@db/kvit"), ("TELEGRAM_MODE", "webhook")]
+    ("name", "value", "error"),
+    [
+        ("DATABASE_URL", "postgresql://kvit@db/kvit", "is for PostgreSQL"),
+        ("TELEGRAM_MODE", "webhook", "requires a webhook"),
+    ],
 )
-async def test_what_cannot_work_here_is_refused(world: Outside, name: str, value: str) -> None:
-    [line] = await refused(world, **{name: value})
-    assert line.startswith(f"{name} asks for ")
+async def test_serve_rejects_unsupported_settings(world: Outside, name: str, value: str, error: str) -> None:
+    [line] = await startup_errors(world, **{name: value})
+    assert line.startswith(f"{name} {error}")
 
 
 @pytest.mark.long
-async def test_a_webhook_at_telegram_is_left_alone_unless_it_is_to_be_taken_over(world: Outside) -> None:
+async def test_serve_fails_with_a_webhook_unless_it_takes_over(world: Outside) -> None:
     world.telegram.webhook.url = "https://elsewhere.example/bot"
-    [line] = await refused(world)
+    [line] = await startup_errors(world)
     assert "--take-over-webhook" in line
     assert world.telegram.webhook.url
     process = await world.ready("bot", "serve", "--take-over-webhook")
@@ -162,7 +166,7 @@ async def test_a_webhook_at_telegram_is_left_alone_unless_it_is_to_be_taken_over
 
 
 @pytest.mark.long
-async def test_while_telegram_is_down_it_becomes_ready_and_takes_stripes_events(world: Outside) -> None:
+async def test_serve_becomes_ready_while_telegram_is_down(world: Outside) -> None:
     process = await world.ready()
     await world.subscribe("payment_intent.succeeded")
     world.telegram.send(OWNER, OWNER, "/pay 149,50 Coffee")
@@ -181,8 +185,8 @@ async def test_while_telegram_is_down_it_becomes_ready_and_takes_stripes_events(
 
 
 @pytest.mark.long
-async def test_without_migrating_it_refuses_an_empty_file_and_takes_a_migrated_one(world: Outside) -> None:
-    [line] = await refused(world, "bot", "serve", "--no-migrate")
+async def test_serve_without_migration_needs_a_migrated_database(world: Outside) -> None:
+    [line] = await startup_errors(world, "bot", "serve", "--no-migrate")
     assert line == "DATABASE_URL: There is no kvit.db yet. `serve` creates it, and so does `python -m bot migrate`."
     migrated = await world.ended(await world.begin("bot", "migrate"))
     assert migrated == (0, f"The database has schema version {HEAD}.\n")
@@ -191,49 +195,47 @@ async def test_without_migrating_it_refuses_an_empty_file_and_takes_a_migrated_o
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("version", "said"),
+    ("version", "error"),
     [
         ("0000", f"version 0000, not {HEAD}. `serve` migrates"),
         ("9999", f"version 9999, newer than {HEAD}. Run the newer"),
     ],
 )
-async def test_tables_of_another_version_are_told_apart_where_they_are_left_as_they_are(
-    world: Outside, version: str, said: str
-) -> None:
+async def test_serve_without_migration_rejects_another_schema_version(world: Outside, version: str, error: str) -> None:
     assert (await world.ended(await world.begin("bot", "migrate")))[0] == 0
     with closing(sqlite3.connect(world.folder / "kvit.db", isolation_level=None)) as file:
         file.execute("UPDATE alembic_version SET version_num = ?", [version])
     for command in (["serve", "--no-migrate"], ["reconcile"]):
-        [line] = await refused(world, "bot", *command)
-        assert line.startswith(f"DATABASE_URL: The schema has {said}")
+        [line] = await startup_errors(world, "bot", *command)
+        assert line.startswith(f"DATABASE_URL: The schema has {error}")
 
 
 @pytest.mark.long
-async def test_a_file_that_is_no_database_is_not_taken_for_an_old_one(world: Outside) -> None:
+async def test_file_that_is_no_database_is_reported(world: Outside) -> None:
     (world.folder / "kvit.db").write_text("this is no database, and it is long enough to look at" * 20)
     for command in (["serve"], ["serve", "--no-migrate"], ["reconcile"], ["migrate"]):
-        said_before = len(world.log) if (world.folder / "stderr").exists() else 0
+        logged_before = len(world.log) if (world.folder / "stderr").exists() else 0
         assert await world.ended(await world.begin("bot", *command)) == (1, "")
         assert (
-            world.log[said_before:]
+            world.log[logged_before:]
             == f"DATABASE_URL: the database is out of reach: file is not a database. {DATABASE_HINT}\n"
         )
 
 
-async def test_the_version_is_that_of_the_project(world: Outside) -> None:
-    code, said = await world.ended(await world.begin("bot", "--version"))
+async def test_version_is_that_of_the_project(world: Outside) -> None:
+    code, error = await world.ended(await world.begin("bot", "--version"))
     assert code == 0
-    assert re.fullmatch(r"kvit \d+\.\d+\.\d+\S*\n", said)
+    assert re.fullmatch(r"kvit \d+\.\d+\.\d+\S*\n", error)
 
 
 @pytest.mark.long
-async def test_a_live_key_is_refused_while_test_payments_are_open(world: Outside) -> None:
+async def test_serve_rejects_a_live_key_with_open_test_payments(world: Outside) -> None:
     process = await world.ready()
     world.telegram.send(OWNER, OWNER, "/pay 149,50 Coffee")
     card = await world.message("Waiting for payment")
     await world.drained()
     await world.stopped(process)
-    [line] = await refused(world, STRIPE_API_KEY=f"sk_live_{CANARY}")
+    [line] = await startup_errors(world, STRIPE_API_KEY=f"sk_live_{CANARY}")
     assert line.startswith("STRIPE_API_KEY is a live key, but this database has 1 open payments or refunds of a")
     process = await world.ready()
     await world.approve(card)
@@ -243,7 +245,7 @@ async def test_a_live_key_is_refused_while_test_payments_are_open(world: Outside
     assert CANARY not in world.log
 
 
-async def test_a_live_key_is_refused_while_a_test_refund_is_on_its_way(world: Outside) -> None:
+async def test_serve_rejects_a_live_key_with_a_pending_test_refund(world: Outside) -> None:
     process = await world.ready()
     await world.subscribe("*")
     world.telegram.send(OWNER, OWNER, "/pay 149,50 Coffee")
@@ -256,14 +258,14 @@ async def test_a_live_key_is_refused_while_a_test_refund_is_on_its_way(world: Ou
     world.tap(await world.message("Refund "), "Refund")
     await world.until(lambda: world.rows("SELECT status FROM refunds") == [("pending",)])
     await world.stopped(process)
-    [line] = await refused(world, STRIPE_API_KEY=f"sk_live_{CANARY}")
+    [line] = await startup_errors(world, STRIPE_API_KEY=f"sk_live_{CANARY}")
     assert line.startswith("STRIPE_API_KEY is a live key, but this database has 1 open payments or refunds of a")
 
 
 @pytest.mark.long
-async def test_another_bot_is_refused_for_the_messages_are_not_its_own(world: Outside) -> None:
+async def test_serve_rejects_another_bot(world: Outside) -> None:
     await world.stopped(await world.ready())
-    [line] = await refused(world, TELEGRAM_BOT_TOKEN=f"424242:{CANARY}")
+    [line] = await startup_errors(world, TELEGRAM_BOT_TOKEN=f"424242:{CANARY}")
     bot_id = world.telegram.token.partition(":")[0]
     assert line.startswith(
         f"TELEGRAM_BOT_TOKEN belongs to the bot 424242, but this database belongs to the bot {bot_id}, "
@@ -272,7 +274,7 @@ async def test_another_bot_is_refused_for_the_messages_are_not_its_own(world: Ou
     await world.stopped(await world.ready("bot", "serve", TELEGRAM_BOT_TOKEN=f"{bot_id}:{CANARY}"))
 
 
-async def test_a_whole_journey_with_accidents_leaves_no_secret_in_any_output(world: Outside) -> None:
+async def test_serve_writes_no_secret_during_payments_and_faults(world: Outside) -> None:
     process = await world.ready("bot", "serve", LOG_LEVEL="debug", METRICS_TOKEN=CANARY)
     await world.subscribe("*")
     forged = {"Stripe-Signature": f"t=1,v1={CANARY}"}

@@ -1,4 +1,4 @@
-"""Settings are read once, refused in plain words, and never show a secret."""
+"""Settings: values, errors and secrets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from bot import settings_validators as shapes
+from bot import settings_validators as validators
 from bot.settings import InvalidSettings, Settings, load
 
 TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw0"
@@ -27,7 +27,7 @@ REQUIRED = {"TELEGRAM_BOT_TOKEN", "STRIPE_API_KEY"}
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing of the machine's own environment, and no `.env` of the checkout."""
+    """Without the machine's environment and without the checkout's `.env`."""
     monkeypatch.chdir(tmp_path)
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
@@ -39,13 +39,13 @@ def required(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRIPE_API_KEY", KEY)
 
 
-def refusal() -> list[str]:
+def errors_of_load() -> list[str]:
     with pytest.raises(InvalidSettings) as refused:
         load()
     return [str(one) for one in refused.value.errors]
 
 
-def test_two_variables_are_enough(required: None) -> None:
+def test_defaults_need_two_variables(required: None) -> None:
     settings = load()
     assert settings.telegram_bot_token.get_secret_value() == TOKEN
     assert (settings.host, settings.port, settings.database_url) == ("127.0.0.1", 8080, "sqlite:///kvit.db")
@@ -57,14 +57,14 @@ def test_two_variables_are_enough(required: None) -> None:
     assert (settings.request_hours, settings.attempt_seconds, settings.reconcile_seconds) == (24, 300, 60)
 
 
-def test_each_missing_variable_has_a_line_of_its_own() -> None:
-    token, key = refusal()
+def test_each_missing_variable_is_one_error() -> None:
+    token, key = errors_of_load()
     assert token.startswith("TELEGRAM_BOT_TOKEN is missing. It must be the token from @BotFather")
     assert key.startswith("STRIPE_API_KEY is missing. It must be rk_test_…")
 
 
 @pytest.mark.parametrize("empty", ["", "  "])
-def test_an_empty_value_counts_as_unset(monkeypatch: pytest.MonkeyPatch, required: None, empty: str) -> None:
+def test_empty_value_is_unset(monkeypatch: pytest.MonkeyPatch, required: None, empty: str) -> None:
     for name in set(Settings.model_fields) - {name.lower() for name in REQUIRED}:
         monkeypatch.setenv(name.upper(), empty)
     assert load() == Settings(telegram_bot_token=SecretStr(TOKEN), stripe_api_key=SecretStr(KEY))
@@ -93,7 +93,7 @@ LOG_LEVEL=Debug
 """
 
 
-def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, required: None) -> None:
+def test_all_variables_are_read(monkeypatch: pytest.MonkeyPatch, required: None) -> None:
     for line in EVERY.splitlines():
         name, _, value = line.partition("=")
         monkeypatch.setenv(name, value)
@@ -115,7 +115,7 @@ WRONG = [
     ("TELEGRAM_BOT_TOKEN", "123456789", "not a bot token"),
     ("TELEGRAM_BOT_TOKEN", "123456789:short", "not a bot token"),
     ("STRIPE_API_KEY", "pk_test_51abc", "publishable key"),
-    ("STRIPE_API_KEY", "pk_live_51abc", "take the restricted or secret key"),
+    ("STRIPE_API_KEY", "pk_live_51abc", "use the restricted or secret key"),
     ("STRIPE_API_KEY", "whsec_abc", "belongs into STRIPE_WEBHOOK_SECRETS"),
     ("STRIPE_API_KEY", "sk_test_…", "not one of Stripe's keys"),
     ("STRIPE_API_KEY", "sk_prod_abc", "not one of Stripe's keys"),
@@ -125,7 +125,7 @@ WRONG = [
     ("STRIPE_WEBHOOK_SECRETS", "whsec_", "not a webhook secret"),
     ("STRIPE_WEBHOOK_SECRETS", "whsec_a;whsec_b", "not a webhook secret"),
     ("OWNER_IDS", "@anna", "not a user id"),
-    ("OWNER_IDS", "-1001234", "a group and not a person"),
+    ("OWNER_IDS", "-1001234", "a group and not a user"),
     ("OWNER_IDS", "5,1087968824", "anonymous admins"),
     ("OWNER_IDS", "136817688", "as a channel"),
     ("OWNER_IDS", "777000", "Telegram itself"),
@@ -142,14 +142,14 @@ WRONG = [
     ("PUBLIC_URL", "https://[::1", "not an address"),
     ("PUBLIC_URL", "ftp://pay.example.dk", "not an address"),
     ("DATABASE_URL", "postgresql://kvit@db/kvit", "PostgreSQL"),
-    ("DATABASE_URL", "kvit.db", "not the address of an SQLite file"),
-    ("DATABASE_URL", "sqlite:///", "not the address of an SQLite file"),
-    ("DATABASE_URL", "sqlite:///:memory:", "not the address of an SQLite file"),
+    ("DATABASE_URL", "kvit.db", "not the URL of an SQLite file"),
+    ("DATABASE_URL", "sqlite:///", "not the URL of an SQLite file"),
+    ("DATABASE_URL", "sqlite:///:memory:", "not the URL of an SQLite file"),
     ("HOST", "127.0.0.1/8", "not an address"),
     ("PORT", "65536", "out of range"),
     ("PORT", "http", "not a whole number"),
     ("TELEGRAM_MODE", "webhook", "needs an https PUBLIC_URL"),
-    ("TELEGRAM_MODE", "telepathy", "none of the words"),
+    ("TELEGRAM_MODE", "telepathy", "not one of the allowed values"),
     ("TELEGRAM_WEBHOOK_SECRET", "a b", "does not allow"),
     ("TELEGRAM_API_BASE", "http://127.0.0.1:8081/bot", "after the host"),
     ("STRIPE_API_BASE", "http://127.0.0.1:8082/", "slash at the end"),
@@ -166,19 +166,19 @@ WRONG = [
     ("REFUND_APPROVAL_ABOVE", "500,00", "not a whole number"),
     ("TRUSTED_PROXIES", "127.0.0.1,proxy", "neither an address nor a network"),
     ("TRUSTED_PROXIES", "127.0.0.1,,::1", "blank entry"),
-    ("WALLET_NAME", "Swish", "none of the words"),
+    ("WALLET_NAME", "Swish", "not one of the allowed values"),
     ("METRICS_TOKEN", "two words", "a space"),
-    ("LOG_FORMAT", "xml", "none of the words"),
-    ("LOG_LEVEL", "loud", "none of the words"),
+    ("LOG_FORMAT", "xml", "not one of the allowed values"),
+    ("LOG_LEVEL", "loud", "not one of the allowed values"),
 ]
 
 
 @pytest.mark.parametrize(("name", "value", "said"), WRONG)
-def test_a_wrong_value_is_refused_in_one_plain_line_that_does_not_repeat_it(
+def test_invalid_value_is_one_error(
     monkeypatch: pytest.MonkeyPatch, required: None, name: str, value: str, said: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    (line,) = refusal()
+    (line,) = errors_of_load()
     assert line.startswith(f"{name} ")
     assert said in line
     assert "It must be " in line
@@ -186,8 +186,8 @@ def test_a_wrong_value_is_refused_in_one_plain_line_that_does_not_repeat_it(
 
 
 @given(st.text(alphabet=st.characters(min_codepoint=33), min_size=6))
-def test_what_is_refused_is_never_repeated(value: str) -> None:
-    for check in (shapes.bot_token, shapes.stripe_key, shapes.telegram_secret, shapes.metrics_token):
+def test_error_never_contains_the_value(value: str) -> None:
+    for check in (validators.bot_token, validators.stripe_key, validators.telegram_secret, validators.metrics_token):
         said = ""
         try:
             check(SecretStr(value))
@@ -196,18 +196,16 @@ def test_what_is_refused_is_never_repeated(value: str) -> None:
         assert value not in said
 
 
-def test_two_wrong_variables_make_two_lines_in_the_order_of_the_settings(
-    monkeypatch: pytest.MonkeyPatch, required: None
-) -> None:
+def test_errors_are_in_the_order_of_the_settings(monkeypatch: pytest.MonkeyPatch, required: None) -> None:
     monkeypatch.setenv("LOG_LEVEL", "loud")
     monkeypatch.setenv("PORT", "-1")
-    assert [line.split()[0] for line in refusal()] == ["PORT", "LOG_LEVEL"]
+    assert [line.split()[0] for line in errors_of_load()] == ["PORT", "LOG_LEVEL"]
 
 
 @pytest.mark.parametrize(
     "url", ["http://localhost:8080", "http://127.0.0.1", "http://[::1]:8080", "https://[2001:db8::1]"]
 )
-def test_this_machine_needs_no_encryption(monkeypatch: pytest.MonkeyPatch, required: None, url: str) -> None:
+def test_http_is_valid_for_this_machine(monkeypatch: pytest.MonkeyPatch, required: None, url: str) -> None:
     monkeypatch.setenv("PUBLIC_URL", url)
     assert load().public_url == url
 
@@ -215,27 +213,25 @@ def test_this_machine_needs_no_encryption(monkeypatch: pytest.MonkeyPatch, requi
 @pytest.mark.parametrize(
     ("key", "live"), [("sk_live_1", True), ("rk_live_1", True), ("sk_test_live_1", False), ("rk_test_1", False)]
 )
-def test_the_key_says_whether_money_moves(key: str, live: bool) -> None:
+def test_livemode_follows_the_key(key: str, live: bool) -> None:
     assert Settings(telegram_bot_token=SecretStr(TOKEN), stripe_api_key=SecretStr(key)).livemode is live
 
 
-def test_without_a_secret_for_updates_one_is_derived_that_telegram_takes(required: None) -> None:
+def test_update_secret_is_derived_by_default(required: None) -> None:
     secret = load().update_secret.get_secret_value()
     assert secret == load().update_secret.get_secret_value()
     assert re.fullmatch(r"[A-Za-z0-9_-]{32,256}", secret)
     assert TOKEN not in secret
 
 
-def test_the_file_is_read_and_the_environment_wins(
-    monkeypatch: pytest.MonkeyPatch, required: None, tmp_path: Path
-) -> None:
+def test_environment_overrides_the_file(monkeypatch: pytest.MonkeyPatch, required: None, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PORT=9000\nHOST=::1\nSOMETHING_ELSE=1\n", "utf-8")
     monkeypatch.setenv("PORT", "9001")
     assert (load().port, load().host) == (9001, "::1")
     assert (load(None).port, load(None).host) == (9001, "127.0.0.1")
 
 
-def test_an_empty_variable_does_not_hide_the_file(
+def test_empty_variable_does_not_override_the_file(
     monkeypatch: pytest.MonkeyPatch, required: None, tmp_path: Path
 ) -> None:
     (tmp_path / ".env").write_text("PORT=9000\n", "utf-8")
@@ -243,21 +239,21 @@ def test_an_empty_variable_does_not_hide_the_file(
     assert load().port == 9000
 
 
-def test_a_file_that_is_no_text_is_refused(required: None, tmp_path: Path) -> None:
+def test_file_that_is_not_text_is_an_error(required: None, tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"PORT=\xff\xfe\n")
-    assert refusal() == [".env is no text in UTF-8. It must be written like .env.example."]
+    assert errors_of_load() == [".env is not UTF-8 text. It must look like .env.example."]
 
 
-def test_a_file_that_belongs_to_somebody_else_is_refused_in_other_words(required: None, tmp_path: Path) -> None:
+def test_unreadable_file_is_an_error(required: None, tmp_path: Path) -> None:
     (tmp_path / ".env").touch(mode=0)
     command = [sys.executable, "-m", "tests.support.unprivileged", "bot", "migrate"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
-    said = ".env may not be read by this user. It must be a file that he may read, or not be there.\n"
+    said = ".env is not readable by this user. It must be readable, or not exist.\n"
     assert (ended.returncode, ended.stderr) == (2, said)
 
 
-def test_no_secret_shows_in_the_settings_or_in_a_refusal(monkeypatch: pytest.MonkeyPatch, required: None) -> None:
+def test_settings_and_errors_show_no_secret(monkeypatch: pytest.MonkeyPatch, required: None) -> None:
     monkeypatch.setenv("STRIPE_WEBHOOK_SECRETS", "whsec_canary1,whsec_canary2")
     monkeypatch.setenv("METRICS_TOKEN", "canary3")
     monkeypatch.setenv("TELEGRAM_WEBHOOK_SECRET", "canary4")
@@ -272,7 +268,7 @@ def test_no_secret_shows_in_the_settings_or_in_a_refusal(monkeypatch: pytest.Mon
     assert "canary" not in shown
 
 
-def test_settings_cannot_be_changed(required: None) -> None:
+def test_settings_are_immutable(required: None) -> None:
     with pytest.raises(ValidationError):
         load().port = 1
 
@@ -282,12 +278,12 @@ def examples() -> dict[str, str]:
     return dict(re.findall(r"^(?:# )?([A-Z][A-Z_]+)=(.*)$", EXAMPLE.read_text("utf-8"), re.MULTILINE))
 
 
-def test_the_example_names_every_variable_once_and_no_other() -> None:
+def test_example_names_every_variable_once() -> None:
     names = re.findall(r"^(?:# )?([A-Z][A-Z_]+)=", EXAMPLE.read_text("utf-8"), re.MULTILINE)
     assert sorted(names) == sorted(name.upper() for name in Settings.model_fields)
 
 
-def test_the_example_shows_the_defaults(required: None, tmp_path: Path) -> None:
+def test_example_shows_the_defaults(required: None, tmp_path: Path) -> None:
     defaults = {name: value for name, value in examples().items() if name not in REQUIRED}
     (tmp_path / ".env").write_text("\n".join(f"{name}={value}" for name, value in defaults.items()), "utf-8")
     assert load() == load(None)
@@ -296,6 +292,6 @@ def test_the_example_shows_the_defaults(required: None, tmp_path: Path) -> None:
         assert bool(value) is bool(fields[name].default), name
 
 
-def test_the_example_as_it_is_lacks_only_what_is_required(tmp_path: Path) -> None:
+def test_example_lacks_only_the_required_values(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(EXAMPLE.read_text("utf-8"), "utf-8")
-    assert {line.split()[0] for line in refusal()} == REQUIRED
+    assert {line.split()[0] for line in errors_of_load()} == REQUIRED

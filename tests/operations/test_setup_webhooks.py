@@ -32,7 +32,7 @@ def endpoints(terminal: Terminal) -> list[dict[str, Any]]:
     return list(terminal.stripe.store.webhook_endpoints.values())
 
 
-async def test_stripe_gets_the_endpoint_and_its_secret_is_shown_once(terminal: Terminal) -> None:
+async def test_endpoint_is_created_and_its_secret_shown_once(terminal: Terminal) -> None:
     first = await terminal.run(SETUP, stripe_webhook_secrets=None)
     assert first.code == 0
     (made,) = endpoints(terminal)
@@ -46,14 +46,14 @@ async def test_stripe_gets_the_endpoint_and_its_secret_is_shown_once(terminal: T
     assert secrets_in(again.said, terminal) == []
 
 
-async def test_without_its_secret_the_endpoint_that_is_there_is_no_use_and_that_is_said(terminal: Terminal) -> None:
+async def test_existing_endpoint_without_known_secret_is_a_warning(terminal: Terminal) -> None:
     terminal.endpoint()
     ended = await terminal.run(SETUP, stripe_webhook_secrets=None)
     assert ended.code == 0
     assert "put it into STRIPE_WEBHOOK_SECRETS" in ended.lines[ENDPOINT]
 
 
-async def test_a_second_secret_is_put_beside_the_first(terminal: Terminal) -> None:
+async def test_new_secret_is_added_to_the_present_ones(terminal: Terminal) -> None:
     ended = await terminal.run(SETUP, stripe_webhook_secrets="whsec_of_another_endpoint")
     assert "after the present ones and a comma" in ended.lines[ENDPOINT]
     assert "whsec_of_another_endpoint" not in ended.said
@@ -62,9 +62,7 @@ async def test_a_second_secret_is_put_beside_the_first(terminal: Terminal) -> No
 @pytest.mark.parametrize(
     "wrong", [{"enabled_events": ["*"]}, {"enabled_events": ["charge.updated"]}, {"status": "disabled"}]
 )
-async def test_an_endpoint_with_other_events_or_switched_off_is_put_right(
-    terminal: Terminal, wrong: dict[str, Any]
-) -> None:
+async def test_endpoint_with_other_events_or_disabled_is_updated(terminal: Terminal, wrong: dict[str, Any]) -> None:
     endpoint = terminal.endpoint(**wrong)
     ended = await terminal.run(SETUP)
     assert ended.code == 0
@@ -74,9 +72,7 @@ async def test_an_endpoint_with_other_events_or_switched_off_is_put_right(
 
 
 @pytest.mark.parametrize("version", ["2024-06-20", None])
-async def test_another_api_version_cannot_be_changed_so_there_is_a_new_one_and_one_to_delete(
-    terminal: Terminal, version: str | None
-) -> None:
+async def test_endpoint_with_another_api_version_is_replaced(terminal: Terminal, version: str | None) -> None:
     old = terminal.endpoint(api_version=version, status="disabled")
     ended = await terminal.run(SETUP)
     kept, made = endpoints(terminal)
@@ -86,7 +82,7 @@ async def test_another_api_version_cannot_be_changed_so_there_is_a_new_one_and_o
     assert ended.lines[ENDPOINT].endswith(f"={SECRET}")
 
 
-async def test_endpoints_of_others_are_left_alone(terminal: Terminal) -> None:
+async def test_endpoints_with_other_urls_are_unchanged(terminal: Terminal) -> None:
     before = dict(terminal.endpoint(url="https://elsewhere.example/hook", enabled_events=["charge.updated"]))
     await terminal.run(SETUP)
     assert len(endpoints(terminal)) == 2
@@ -94,7 +90,7 @@ async def test_endpoints_of_others_are_left_alone(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize("address", [None, "http://127.0.0.1:8080"])
-async def test_the_real_stripe_needs_an_https_address(terminal: Terminal, address: str | None) -> None:
+async def test_endpoint_needs_an_https_url(terminal: Terminal, address: str | None) -> None:
     ended = await terminal.run(SETUP, public_url=address, stripe_api_base=None)
     assert ended.code == 1
     assert ended.lines[ENDPOINT].startswith("FAIL Stripe sends to https addresses only")
@@ -102,26 +98,26 @@ async def test_the_real_stripe_needs_an_https_address(terminal: Terminal, addres
     assert ended.lines[MENUS].startswith("ok")
 
 
-async def test_a_pretend_stripe_on_this_machine_takes_http(terminal: Terminal) -> None:
+async def test_fake_stripe_accepts_an_http_url(terminal: Terminal) -> None:
     ended = await terminal.run(SETUP, public_url="http://127.0.0.1:8080")
     assert (ended.code, endpoints(terminal)[0]["url"]) == (0, "http://127.0.0.1:8080/stripe/webhook")
 
 
-async def test_a_key_that_may_not_make_endpoints_is_told_which_right_it_lacks(terminal: Terminal) -> None:
+async def test_missing_right_to_create_endpoints_is_named(terminal: Terminal) -> None:
     terminal.stripe.options.missing_permissions = ("webhook_endpoints.write",)
     ended = await terminal.run(SETUP)
     assert (ended.code, endpoints(terminal)) == (1, [])
     assert "Give the key the right Webhook Endpoints: Write" in ended.lines[ENDPOINT]
 
 
-async def test_a_wrong_key_and_a_wrong_token_each_have_their_line(terminal: Terminal) -> None:
+async def test_wrong_key_and_wrong_token_are_two_failures(terminal: Terminal) -> None:
     ended = await terminal.run(SETUP, stripe_api_key="rk_test_another", telegram_bot_token="7700000001:" + "x" * 35)
     assert ended.code == 1
     assert "Stripe rejects the key. Copy STRIPE_API_KEY from" in ended.lines[ENDPOINT]
     assert "Copy TELEGRAM_BOT_TOKEN from @BotFather" in ended.lines[MENUS]
 
 
-async def test_a_vendor_out_of_reach_is_said_of_that_one_alone(terminal: Terminal) -> None:
+async def test_unreachable_telegram_does_not_stop_the_endpoint(terminal: Terminal) -> None:
     terminal.telegram.state.down = True
     ended = await terminal.run(SETUP)
     assert ended.code == 1
@@ -129,7 +125,7 @@ async def test_a_vendor_out_of_reach_is_said_of_that_one_alone(terminal: Termina
     assert ended.lines[ENDPOINT].startswith("note we_")
 
 
-async def test_telegram_learns_where_to_send_updates(terminal: Terminal) -> None:
+async def test_telegrams_webhook_is_set(terminal: Terminal) -> None:
     for _ in range(2):  # Telegram takes one change a second; the second run waits for that
         ended = await terminal.run(SETUP, telegram_mode="auto")
         assert (ended.code, ended.lines[WEBHOOK][:2]) == (0, "ok")
@@ -144,14 +140,14 @@ async def test_telegram_learns_where_to_send_updates(terminal: Terminal) -> None
     assert "chosen" not in given.said
 
 
-async def test_where_kvit_polls_telegrams_webhook_is_left_as_it_is(terminal: Terminal) -> None:
+async def test_telegrams_webhook_is_unchanged_when_polling(terminal: Terminal) -> None:
     terminal.telegram.webhook.url = "https://elsewhere.example/bot"
     ended = await terminal.run(SETUP)
     assert (ended.code, terminal.telegram.webhook.url) == (0, "https://elsewhere.example/bot")
     assert terminal.sent("setWebhook") == terminal.sent("deleteWebhook") == []
 
 
-async def test_a_refused_webhook_says_what_telegram_needs(terminal: Terminal) -> None:
+async def test_rejected_webhook_has_a_hint(terminal: Terminal) -> None:
     terminal.telegram._http_api._methods["setWebhook"] = refuse
     ended = await terminal.run(SETUP, telegram_mode="webhook")
     assert ended.code == 1
@@ -163,7 +159,7 @@ def refuse(call: object) -> None:
     raise bad_request("bad webhook: Webhook can be set up only on ports 80, 88, 443 or 8443")
 
 
-async def test_a_long_wait_that_telegram_asks_for_is_told_and_not_waited_out(terminal: Terminal) -> None:
+async def test_long_retry_after_is_a_failure(terminal: Terminal) -> None:
     order = {"method": "setMyDescription", "how": "429", "retry_after": 900}
     terminal.telegram._http_api.faults.add(order)
     ended = await terminal.run(SETUP)
@@ -171,7 +167,7 @@ async def test_a_long_wait_that_telegram_asks_for_is_told_and_not_waited_out(ter
     assert "Telegram asks to wait for 900 seconds." in ended.lines[MENUS]
 
 
-async def test_the_bot_has_menus_for_every_scope_and_language(terminal: Terminal) -> None:
+async def test_menus_are_set_for_every_scope_and_language(terminal: Terminal) -> None:
     assert (await terminal.run(SETUP)).code == 0
     menus, descriptions = terminal.telegram.state.menus, terminal.telegram.state.descriptions
     scopes = {"default", "all_private_chats", "all_group_chats", "all_chat_administrators"}
@@ -191,7 +187,7 @@ async def test_descriptions_of_the_bot_name_the_wallet_as_set(terminal: Terminal
         assert other not in shown, (name, code)
 
 
-async def test_a_menu_shows_what_can_be_used_there(terminal: Terminal) -> None:
+async def test_menu_lists_available_commands(terminal: Terminal) -> None:
     await terminal.run(SETUP)
     shown = {
         json.loads(scope)["type"]: [it["command"] for it in menu]
@@ -206,7 +202,7 @@ async def test_a_menu_shows_what_can_be_used_there(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize("language", [language for code, language in menu_languages() if code])
-def test_every_command_has_a_short_line_for_the_menu(language: str) -> None:
+def test_menu_texts_fit_telegrams_limits(language: str) -> None:
     for name in COMMANDS:
         assert 1 <= len(text(language, f"menu.{name}")) <= 60
     assert len(text(language, "bot.description", wallet="MobilePay")) <= 512

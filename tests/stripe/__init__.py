@@ -1,1 +1,1 @@
-"""Tests of stripe."""
+"""Tests of bot/stripe/."""

@@ -1,4 +1,4 @@
-"""The door to Stripe over real HTTP: what is sent, what is read, and when it is read twice."""
+"""StripeGateway over HTTP: requests, parsed responses, and retrieves after replayed responses."""
 
 from __future__ import annotations
 
@@ -36,12 +36,10 @@ async def gateway(stripe: ScriptedStripe) -> AsyncIterator[StripeGateway]:
     await gateway.close()
 
 
-# what is sent
+# requests
 
 
-async def test_create_and_confirm_are_one_call_with_our_names_in_it(
-    stripe: ScriptedStripe, gateway: StripeGateway
-) -> None:
+async def test_create_sends_one_request_with_payment_metadata(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     stripe.will(Answer(an_intent()))
     await gateway.create(gateway.create_params(REQUEST), key="create:pay_1:1")
     (asked,) = stripe.asked
@@ -63,7 +61,7 @@ async def test_create_and_confirm_are_one_call_with_our_names_in_it(
     assert not {"telemetry_id", "platform"} & json.loads(asked.headers["X-Stripe-Client-User-Agent"]).keys()
 
 
-async def test_the_same_stored_request_is_the_same_bytes_in_another_process_too(
+async def test_stored_params_are_sent_as_the_same_bytes_by_another_gateway(
     stripe: ScriptedStripe, gateway: StripeGateway
 ) -> None:
     stripe.will(Answer(an_intent()))
@@ -76,7 +74,7 @@ async def test_the_same_stored_request_is_the_same_bytes_in_another_process_too(
     assert list(json.loads(params)) == sorted(json.loads(params))
 
 
-def test_a_request_without_words_has_no_description_and_a_hold_is_captured_by_hand() -> None:
+def test_create_params_omit_empty_description_and_set_manual_capture() -> None:
     gateway: PaymentGateway = StripeGateway(KEY)
     hold = IntentRequest("pay_1", "K7F3", 100, "EUR", "", "https://t.me/KvitBot", manual_capture=True)
     params = json.loads(gateway.create_params(hold))
@@ -85,16 +83,16 @@ def test_a_request_without_words_has_no_description_and_a_hold_is_captured_by_ha
     assert params["currency"] == "eur"
 
 
-async def test_half_a_surrogate_in_the_words_does_not_stop_the_request(
+async def test_create_replaces_a_lone_surrogate_in_the_description(
     stripe: ScriptedStripe, gateway: StripeGateway
 ) -> None:
     stripe.will(Answer(an_intent()))
-    odd = IntentRequest("pay_1", "K7F3", 100, "EUR", "tea \ud83d", "https://t.me/KvitBot")
-    await gateway.create(gateway.create_params(odd), key="k")
+    request = IntentRequest("pay_1", "K7F3", 100, "EUR", "tea \ud83d", "https://t.me/KvitBot")
+    await gateway.create(gateway.create_params(request), key="k")
     assert stripe.asked[0].form["description"] == "tea ?"
 
 
-async def test_a_further_confirm_brings_a_new_payment_method_and_the_way_back(
+async def test_confirm_sends_new_payment_method_data_and_return_url(
     stripe: ScriptedStripe, gateway: StripeGateway
 ) -> None:
     stripe.will(Answer(an_intent()))
@@ -104,7 +102,7 @@ async def test_a_further_confirm_brings_a_new_payment_method_and_the_way_back(
     assert stripe.asked[0].headers["Idempotency-Key"] == "confirm:pay_1:2"
 
 
-async def test_a_cancel_has_its_own_key(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
+async def test_cancel_sends_its_idempotency_key(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     stripe.will(Answer(an_intent("canceled")))
     await gateway.cancel("pi_1", key="cancel:pay_1:1")
     assert stripe.calls == ["POST /v1/payment_intents/pi_1/cancel"]
@@ -114,14 +112,14 @@ async def test_a_cancel_has_its_own_key(stripe: ScriptedStripe, gateway: StripeG
 @pytest.mark.parametrize(
     ("key", "live"), [("sk_test_1", False), ("rk_test_1", False), ("sk_live_1", True), ("rk_live_1", True)]
 )
-def test_the_key_says_whether_the_money_is_real(key: str, live: bool) -> None:
+def test_gateway_livemode_follows_the_key(key: str, live: bool) -> None:
     assert StripeGateway(key).livemode is live
 
 
-# what is read
+# responses
 
 
-async def test_an_intent_is_read_whole(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
+async def test_retrieve_parses_all_fields_of_an_intent(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     stripe.will(Answer(an_intent()))
     intent = await gateway.retrieve("pi_1")
     assert (intent.id, intent.status, intent.amount, intent.currency) == (
@@ -136,7 +134,9 @@ async def test_an_intent_is_read_whole(stripe: ScriptedStripe, gateway: StripeGa
     assert not intent.livemode
 
 
-async def test_a_declined_intent_tells_why_and_has_no_link(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
+async def test_retrieve_of_declined_intent_has_codes_and_no_redirect_url(
+    stripe: ScriptedStripe, gateway: StripeGateway
+) -> None:
     failed = {"code": "card_declined", "decline_code": "insufficient_funds", "type": "card_error"}
     stripe.will(Answer(an_intent("requires_payment_method", next_action=None, last_payment_error=failed)))
     intent = await gateway.retrieve("pi_1")
@@ -147,7 +147,9 @@ async def test_a_declined_intent_tells_why_and_has_no_link(stripe: ScriptedStrip
     )
 
 
-async def test_a_canceled_intent_with_little_in_it_is_read_too(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
+async def test_retrieve_parses_a_canceled_intent_without_optional_fields(
+    stripe: ScriptedStripe, gateway: StripeGateway
+) -> None:
     bare = {"id": "pi_1", "object": "payment_intent", "amount": 1, "currency": "sek", "livemode": True}
     stripe.will(Answer({**bare, "status": "canceled", "cancellation_reason": "automatic"}))
     intent = await gateway.retrieve("pi_1")
@@ -155,16 +157,16 @@ async def test_a_canceled_intent_with_little_in_it_is_read_too(stripe: ScriptedS
     assert (intent.amount_received, intent.metadata, intent.created_at) == (0, {}, None)
 
 
-# a replayed answer is an old answer
+# replayed responses
 
 
-async def test_a_first_answer_is_believed_without_a_second_look(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
+async def test_create_does_not_retrieve_after_a_first_response(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     stripe.will(Answer(an_intent()))
     assert (await gateway.create(gateway.create_params(REQUEST), key="k")).status is IntentStatus.REQUIRES_ACTION
     assert stripe.calls == ["POST /v1/payment_intents"]
 
 
-async def test_after_a_replayed_answer_stripe_is_asked_what_is_true_now(
+async def test_create_retrieves_the_intent_after_a_replayed_response(
     stripe: ScriptedStripe, gateway: StripeGateway
 ) -> None:
     stripe.will(Answer(an_intent(), headers=REPLAYED), Answer(an_intent("succeeded", amount_received=14950)))
@@ -183,7 +185,7 @@ async def test_after_a_replayed_answer_stripe_is_asked_what_is_true_now(
     ],
     ids=["no answer", "half an answer", "500", "409"],
 )
-async def test_after_a_second_try_stripe_is_asked_what_is_true_now(
+async def test_create_retrieves_the_intent_after_a_second_attempt(
     stripe: ScriptedStripe, gateway: StripeGateway, broken: Answer
 ) -> None:
     stripe.will(broken, Answer(an_intent()), Answer(an_intent("canceled")))
@@ -194,16 +196,14 @@ async def test_after_a_second_try_stripe_is_asked_what_is_true_now(
     assert intent.status is IntentStatus.CANCELED
 
 
-async def test_a_request_that_was_turned_away_first_is_new_when_it_is_let_in(
-    stripe: ScriptedStripe, gateway: StripeGateway
-) -> None:
+async def test_create_does_not_retrieve_after_a_429(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     stripe.will(Answer(an_error(code="rate_limit"), 429), Answer(an_intent()))
     await gateway.create(gateway.create_params(REQUEST), key="k")
     assert stripe.calls == ["POST /v1/payment_intents"] * 2
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-async def test_that_the_look_failed_does_not_undo_what_stripe_did(
+async def test_create_error_is_retryable_when_the_retrieve_after_a_replay_fails(
     stripe: ScriptedStripe, gateway: StripeGateway, status: int
 ) -> None:
     stripe.will(Answer(an_intent(), headers=REPLAYED), Answer(an_error(code="resource_missing"), status))

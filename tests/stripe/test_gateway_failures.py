@@ -1,4 +1,4 @@
-"""What every failure at the door to Stripe becomes, and what never leaves through it."""
+"""StripeGateway: errors as GatewayError, attempts, and secrets."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ async def gateway(stripe: ScriptedStripe) -> AsyncIterator[StripeGateway]:
     await gateway.close()
 
 
-# what each failure becomes
+# errors
 
-REFUSALS = [
+ERRORS = [
     (400, an_error(code="amount_too_small"), "amount_too_small", False),
     (400, an_error(), "invalid_request_error", False),
     (400, an_error(code="payment_method_types_no_longer_supported"), "payment_method_types_no_longer_supported", False),
@@ -68,8 +68,8 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("status", "body", "code", "retryable"), REFUSALS)
-async def test_every_refusal_has_a_code_and_says_whether_to_come_again(
+@pytest.mark.parametrize(("status", "body", "code", "retryable"), ERRORS)
+async def test_error_response_has_code_and_retryable(
     stripe: ScriptedStripe, gateway: StripeGateway, status: int, body: object, code: str, retryable: bool
 ) -> None:
     stripe.will(Answer(body, status))
@@ -80,9 +80,7 @@ async def test_every_refusal_has_a_code_and_says_whether_to_come_again(
     assert "html" not in failure.message
 
 
-async def test_a_stripe_that_asks_not_to_be_asked_again_is_obeyed(
-    stripe: ScriptedStripe, gateway: StripeGateway
-) -> None:
+async def test_request_is_not_repeated_when_stripe_says_so(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     for status in (500, 429):
         stripe.will(Answer(an_error("api_error"), status, {"Stripe-Should-Retry": "false"}))
         stripe.asked.clear()
@@ -90,35 +88,33 @@ async def test_a_stripe_that_asks_not_to_be_asked_again_is_obeyed(
         assert len(stripe.asked) == 1
 
 
-async def test_the_request_id_is_kept_for_stripes_support(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
+async def test_error_contains_the_request_id(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     stripe.will(Answer(an_error(code="amount_too_small"), 400))
     failure = await failure_of(gateway)
     assert (failure.request_id, failure.message) == ("req_1", "Stripe says no")
     assert str(failure) == "Stripe: amount_too_small (req_1)"
 
 
-async def test_a_long_reason_is_cut_to_one_line(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
+async def test_long_error_message_is_cut_to_one_line(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     stripe.will(Answer(an_error(message="so\nlong " * 100), 400))
     failure = await failure_of(gateway)
     assert len(failure.message) == 200
     assert "\n" not in failure.message
 
 
-async def test_another_request_under_a_used_key_is_stored_and_final(
-    stripe: ScriptedStripe, gateway: StripeGateway
-) -> None:
+async def test_other_params_with_a_used_key_are_a_final_error(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     stripe.will(Answer(an_error("idempotency_error"), 400))
     failure = await failure_of(gateway)
     assert (failure.code, failure.retryable, failure.replayed) == ("idempotency", False, True)
 
 
-async def test_a_stored_500_is_looked_behind_and_not_sent_again(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
+async def test_replayed_500_is_marked_as_replayed(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     stripe.will(Answer(an_error("api_error"), 500, REPLAYED))
     failure = await failure_of(gateway)
     assert (failure.code, failure.retryable, failure.replayed) == ("server", True, True)
 
 
-async def test_a_declined_card_brings_the_intent_along(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
+async def test_card_error_contains_the_intent(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     declined = an_error("card_error", "card_declined", payment_intent=an_intent("requires_payment_method"))
     stripe.will(Answer(declined, 402))
     failure = await failure_of(gateway)
@@ -127,7 +123,7 @@ async def test_a_declined_card_brings_the_intent_along(stripe: ScriptedStripe, g
     assert len(stripe.asked) == 1
 
 
-async def test_an_unexpected_state_brings_the_intent_or_it_is_looked_up(
+async def test_unexpected_state_error_contains_the_attached_or_retrieved_intent(
     stripe: ScriptedStripe, gateway: StripeGateway
 ) -> None:
     late = an_error(code="payment_intent_unexpected_state", payment_intent=an_intent("succeeded"))
@@ -141,7 +137,7 @@ async def test_an_unexpected_state_brings_the_intent_or_it_is_looked_up(
         assert caught.value.intent.status is IntentStatus.SUCCEEDED
 
 
-async def test_the_intent_within_a_replayed_refusal_is_looked_at_anew(
+async def test_intent_attached_to_a_replayed_error_is_retrieved_again(
     stripe: ScriptedStripe, gateway: StripeGateway
 ) -> None:
     old = an_error("card_error", "card_declined", payment_intent=an_intent("requires_payment_method"))
@@ -154,16 +150,14 @@ async def test_the_intent_within_a_replayed_refusal_is_looked_at_anew(
     assert (await failure_of(gateway)).intent is None
 
 
-async def test_a_key_refused_after_a_broken_try_leaves_the_outcome_open(
-    stripe: ScriptedStripe, gateway: StripeGateway
-) -> None:
+async def test_rejected_key_after_a_broken_attempt_is_retryable(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     stripe.will(Answer(silent=True), Answer(an_error(), 401))
     failure = await failure_of(gateway)
     assert (failure.code, failure.retryable) == ("authentication", True)
 
 
 @pytest.mark.parametrize("broken", [Answer(silent=True), Answer(an_intent(), cut=True)], ids=["drop", "half"])
-async def test_a_broken_connection_is_tried_three_times_and_then_told(
+async def test_broken_connection_is_an_error_after_three_attempts(
     stripe: ScriptedStripe, gateway: StripeGateway, broken: Answer
 ) -> None:
     stripe.will(broken)
@@ -172,14 +166,14 @@ async def test_a_broken_connection_is_tried_three_times_and_then_told(
     assert len(stripe.asked) == 3
 
 
-async def test_nobody_listening_and_a_closed_gateway_are_connection_failures() -> None:
+async def test_unreachable_stripe_and_closed_gateway_are_connection_errors() -> None:
     gateway = StripeGateway(KEY, api_base="http://127.0.0.1:1")
     assert (await failure_of(gateway)).code == "connection"
     await gateway.close()
     assert (await failure_of(gateway)).code == "connection"
 
 
-async def test_a_silent_stripe_runs_into_the_timeout(stripe: ScriptedStripe) -> None:
+async def test_request_without_response_times_out(stripe: ScriptedStripe) -> None:
     stripe.will(Answer(an_intent()))
     stripe.hold.clear()
     gateway = StripeGateway(KEY, api_base=stripe.base, timeout=0.05)
@@ -193,14 +187,14 @@ async def test_a_silent_stripe_runs_into_the_timeout(stripe: ScriptedStripe) -> 
     )
 
 
-async def test_a_redirect_is_not_followed_as_a_get(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
+async def test_redirect_is_not_followed(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     stripe.will(Answer("moved", 302, {"Location": "/v1/elsewhere"}))
     failure = await failure_of(gateway)
     assert (failure.code, failure.retryable) == ("server", True)
     assert stripe.calls == ["POST /v1/payment_intents"]
 
 
-async def test_being_canceled_passes_through(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
+async def test_cancellation_of_a_call_is_raised(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     stripe.will(Answer(an_intent()))
     stripe.hold.clear()
     async with asyncio.timeout(10):
@@ -212,19 +206,17 @@ async def test_being_canceled_passes_through(stripe: ScriptedStripe, gateway: St
     stripe.hold.set()
 
 
-async def test_calls_side_by_side_do_not_count_each_others_tries(
-    stripe: ScriptedStripe, gateway: StripeGateway
-) -> None:
+async def test_concurrent_calls_track_their_own_attempts(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     stripe.will(Answer(an_intent()))
     params = gateway.create_params(REQUEST)
     await asyncio.gather(*(gateway.create(params, key=f"k{n}") for n in range(5)))
     assert stripe.calls == ["POST /v1/payment_intents"] * 5
 
 
-# what stays inside
+# logs and secrets
 
 
-async def test_a_notice_of_stripe_is_no_failure(
+async def test_stripe_notice_is_logged_and_no_error(
     stripe: ScriptedStripe, gateway: StripeGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -233,7 +225,7 @@ async def test_a_notice_of_stripe_is_no_failure(
     assert "an old API version" in caplog.text
 
 
-async def test_not_even_an_operator_who_wants_stripes_log_gets_bodies_printed(tmp_path: Path) -> None:
+async def test_stripe_log_variable_does_not_print_bodies(tmp_path: Path) -> None:
     program = f"""
 import asyncio
 from bot.stripe.gateway import StripeGateway
@@ -269,7 +261,7 @@ asyncio.run(main())
     ],
     ids=["key", "message", "broken json", "half"],
 )
-async def test_no_key_and_no_client_secret_leaves_the_gateway(
+async def test_errors_and_logs_contain_no_key_and_no_client_secret(
     stripe: ScriptedStripe,
     gateway: StripeGateway,
     answer: Answer,
@@ -279,5 +271,5 @@ async def test_no_key_and_no_client_secret_leaves_the_gateway(
     caplog.set_level(logging.DEBUG)
     stripe.will(answer)
     failure = await failure_of(gateway)
-    told = "".join(traceback.format_exception(failure)) + repr(failure) + failure.message + repr(gateway)
-    assert "Canary" not in told + caplog.text + "".join(capsys.readouterr())
+    shown = "".join(traceback.format_exception(failure)) + repr(failure) + failure.message + repr(gateway)
+    assert "Canary" not in shown + caplog.text + "".join(capsys.readouterr())

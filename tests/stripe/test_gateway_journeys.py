@@ -1,4 +1,4 @@
-"""Whole journeys through the door to Stripe, against the pretend Stripe that lives by Stripe's rules."""
+"""StripeGateway against the fake Stripe."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def sandbox(clock: FakeClock) -> AsyncIterator[Sandbox]:
     await fake.stop()
 
 
-async def test_a_request_is_opened_approved_and_paid(sandbox: Sandbox) -> None:
+async def test_intent_is_created_approved_and_paid(sandbox: Sandbox) -> None:
     opened = await sandbox.ask()
     assert opened.status is IntentStatus.REQUIRES_ACTION
     assert opened.redirect_url is not None
@@ -73,7 +73,9 @@ async def test_a_request_is_opened_approved_and_paid(sandbox: Sandbox) -> None:
         ("expire", "payment_intent_payment_attempt_expired"),
     ],
 )
-async def test_after_a_failed_attempt_the_same_intent_gets_a_new_link(sandbox: Sandbox, does: str, code: str) -> None:
+async def test_confirm_after_a_failed_attempt_returns_a_new_redirect_url(
+    sandbox: Sandbox, does: str, code: str
+) -> None:
     opened = await sandbox.ask()
     failed = await sandbox.customer(opened, does)
     assert (failed.status, failed.error_code, failed.redirect_url) == (IntentStatus.REQUIRES_PAYMENT_METHOD, code, None)
@@ -84,7 +86,7 @@ async def test_after_a_failed_attempt_the_same_intent_gets_a_new_link(sandbox: S
     assert (await sandbox.customer(again, "approve")).status is IntentStatus.SUCCEEDED
 
 
-async def test_a_hold_is_reserved_and_can_be_let_go(sandbox: Sandbox) -> None:
+async def test_authorized_intent_can_be_canceled(sandbox: Sandbox) -> None:
     hold = IntentRequest("pay_2", "M2P8", 50000, "EUR", "", "https://t.me/KvitBot", manual_capture=True)
     held = await sandbox.customer(await sandbox.ask(hold, "create:pay_2:1"), "approve")
     assert (held.status, held.amount_received) == (IntentStatus.REQUIRES_CAPTURE, 0)
@@ -93,16 +95,16 @@ async def test_a_hold_is_reserved_and_can_be_let_go(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("how", ["timeout", "drop", "429"])
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_one_request_makes_one_intent_whatever_happens_on_the_way(sandbox: Sandbox, when: str, how: str) -> None:
-    impatient = StripeGateway(KEY, api_base=sandbox.base, timeout=0.5)
+async def test_create_makes_one_intent_despite_a_fault(sandbox: Sandbox, when: str, how: str) -> None:
+    gateway = StripeGateway(KEY, api_base=sandbox.base, timeout=0.5)
     await sandbox.fault(CREATE, when, how)
-    intent = await impatient.create(impatient.create_params(COFFEE), key="create:pay_1:1")
-    await impatient.close()
+    intent = await gateway.create(gateway.create_params(COFFEE), key="create:pay_1:1")
+    await gateway.close()
     assert list(sandbox.fake.store.intents) == [intent.id]
     assert intent.status is IntentStatus.REQUIRES_ACTION
 
 
-async def test_a_stored_500_hides_an_intent_that_is_found_by_looking(sandbox: Sandbox, clock: FakeClock) -> None:
+async def test_find_intent_finds_the_intent_behind_a_stored_500(sandbox: Sandbox, clock: FakeClock) -> None:
     await sandbox.fault(CREATE, "after", "500")
     with pytest.raises(GatewayError) as caught:
         await sandbox.ask()
@@ -112,14 +114,14 @@ async def test_a_stored_500_hides_an_intent_that_is_found_by_looking(sandbox: Sa
     assert list(sandbox.fake.store.intents) == [found.id]
 
 
-async def test_a_stored_answer_of_yesterday_does_not_hide_that_it_was_paid(sandbox: Sandbox) -> None:
+async def test_create_repeated_after_payment_returns_the_paid_intent(sandbox: Sandbox) -> None:
     opened = await sandbox.ask()
     await sandbox.customer(opened, "approve")
     again = await sandbox.ask()
     assert (again.id, again.status) == (opened.id, IntentStatus.SUCCEEDED)
 
 
-async def test_a_confirm_that_was_answered_into_the_void_opens_one_link(sandbox: Sandbox) -> None:
+async def test_confirm_with_a_lost_response_starts_one_attempt(sandbox: Sandbox) -> None:
     failed = await sandbox.customer(await sandbox.ask(), "decline")
     await sandbox.fault(CONFIRM, "after", "drop")
     params = sandbox.gateway.confirm_params(COFFEE)
@@ -128,7 +130,7 @@ async def test_a_confirm_that_was_answered_into_the_void_opens_one_link(sandbox:
     assert len(sandbox.fake.store.attempts[failed.id]) == 2
 
 
-async def test_a_cancel_that_comes_too_late_brings_the_paid_intent(sandbox: Sandbox) -> None:
+async def test_cancel_of_a_paid_intent_is_an_error_with_the_intent(sandbox: Sandbox) -> None:
     opened = await sandbox.ask()
     await sandbox.customer(opened, "approve")
     with pytest.raises(GatewayError) as caught:
@@ -138,7 +140,7 @@ async def test_a_cancel_that_comes_too_late_brings_the_paid_intent(sandbox: Sand
     assert caught.value.intent.status is IntentStatus.SUCCEEDED
 
 
-async def test_other_words_under_the_same_key_are_refused_for_good(sandbox: Sandbox) -> None:
+async def test_other_params_with_the_same_key_are_a_final_error(sandbox: Sandbox) -> None:
     await sandbox.ask()
     tea = IntentRequest("pay_1", "K7F3", 14950, "DKK", "Tea", COFFEE.return_url)
     with pytest.raises(GatewayError) as caught:
@@ -146,15 +148,15 @@ async def test_other_words_under_the_same_key_are_refused_for_good(sandbox: Sand
     assert (caught.value.code, caught.value.retryable, caught.value.replayed) == ("idempotency", False, True)
 
 
-async def test_a_wrong_key_and_an_unknown_intent_are_told_apart(sandbox: Sandbox) -> None:
-    stranger = StripeGateway("sk_test_somebody_else", api_base=sandbox.base)
-    for gateway, code in ((stranger, "authentication"), (sandbox.gateway, "resource_missing")):
+async def test_wrong_key_and_unknown_intent_have_different_codes(sandbox: Sandbox) -> None:
+    other_key = StripeGateway("sk_test_somebody_else", api_base=sandbox.base)
+    for gateway, code in ((other_key, "authentication"), (sandbox.gateway, "resource_missing")):
         with pytest.raises(GatewayError, match=code):
             await gateway.retrieve("pi_unknown")
-    await stranger.close()
+    await other_key.close()
 
 
-async def test_a_lost_intent_is_found_by_our_name_near_its_time(sandbox: Sandbox, clock: FakeClock) -> None:
+async def test_find_intent_finds_by_metadata_near_the_creation_time(sandbox: Sandbox, clock: FakeClock) -> None:
     opened = await sandbox.ask()
     other = IntentRequest("pay_2", "M2P8", 14950, "DKK", "", COFFEE.return_url)
     await sandbox.ask(other, "create:pay_2:1")
@@ -168,7 +170,7 @@ async def test_a_lost_intent_is_found_by_our_name_near_its_time(sandbox: Sandbox
     assert await sandbox.gateway.find_intent("pay_1", since=clock.now(), until=clock.now()) is None
 
 
-async def test_missed_events_are_read_once_more_in_the_order_they_happened(sandbox: Sandbox, clock: FakeClock) -> None:
+async def test_list_events_returns_events_after_the_cursor_oldest_first(sandbox: Sandbox, clock: FakeClock) -> None:
     opened = await sandbox.ask()
     await sandbox.customer(opened, "decline")
     everything = await sandbox.event_types(None, clock)
@@ -182,7 +184,7 @@ async def test_missed_events_are_read_once_more_in_the_order_they_happened(sandb
         assert json.loads(raw)["data"]["object"]["client_secret"] == ""
 
 
-async def test_more_events_than_fit_on_a_page_are_all_read(sandbox: Sandbox, clock: FakeClock) -> None:
+async def test_list_events_reads_all_pages(sandbox: Sandbox, clock: FakeClock) -> None:
     for number in range(120):
         await sandbox.ask(key=f"create:pay_1:{number}")
     by_time = await sandbox.event_types(None, clock)
@@ -191,5 +193,5 @@ async def test_more_events_than_fit_on_a_page_are_all_read(sandbox: Sandbox, clo
     assert by_cursor == by_time[1:]
 
 
-async def test_the_account_has_mobilepay(sandbox: Sandbox) -> None:
+async def test_account_has_mobilepay(sandbox: Sandbox) -> None:
     assert (await sandbox.gateway.account()).mobilepay == "active"

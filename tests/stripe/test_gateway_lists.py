@@ -1,4 +1,4 @@
-"""What is asked of Stripe when something was lost: intents by our name, events by time, the account."""
+"""StripeGateway: lists of intents and events, the account."""
 
 from __future__ import annotations
 
@@ -37,12 +37,10 @@ async def gateway(stripe: ScriptedStripe) -> AsyncIterator[StripeGateway]:
     await gateway.close()
 
 
-# looking for what we lost
+# lists
 
 
-async def test_a_lost_intent_is_found_by_list_and_our_name_through_all_pages(
-    stripe: ScriptedStripe, gateway: StripeGateway
-) -> None:
+async def test_find_intent_lists_all_pages_and_matches_metadata(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     def page(ids: list[str], **more: object) -> Answer:
         intents = [an_intent(id=one, metadata={"kvit_payment": one.replace("pi", "pay")}) for one in ids]
         return Answer({"object": "list", "url": "/v1/payment_intents", "data": intents, **more})
@@ -60,7 +58,7 @@ async def test_a_lost_intent_is_found_by_list_and_our_name_through_all_pages(
     assert await gateway.find_intent("pay_9", since=NOON, until=NOON + timedelta(hours=1)) is None
 
 
-async def test_a_list_that_cannot_be_read_or_had_is_told(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
+async def test_find_intent_raises_for_an_error_or_invalid_list(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     for answer in (Answer(an_error(), 403), Answer({"object": "list"}), Answer([]), Answer("<html>")):
         stripe.will(answer)
         with pytest.raises(GatewayError):
@@ -83,7 +81,7 @@ def events(*said: dict[str, Any], more: bool = False) -> Answer:
     return Answer({"object": "list", "url": "/v1/events", "has_more": more, "data": list(said)})
 
 
-async def test_events_after_the_last_known_one_come_oldest_first_through_all_pages(
+async def test_list_events_after_a_cursor_is_oldest_first_through_all_pages(
     stripe: ScriptedStripe, gateway: StripeGateway
 ) -> None:
     stripe.will(events(an_event(3), an_event(2), more=True), events(an_event(4)), events())
@@ -98,7 +96,7 @@ async def test_events_after_the_last_known_one_come_oldest_first_through_all_pag
     assert stripe.asked[1].query["ending_before"] == "evt_3"
 
 
-async def test_a_reader_who_has_had_enough_leaves_nothing_open(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
+async def test_list_events_can_be_closed_early(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     stripe.will(events(an_event(3), an_event(2), more=True))
     async with aclosing(gateway.list_events("evt_1", NOON)) as found:
         async for change, _ in found:
@@ -107,7 +105,7 @@ async def test_a_reader_who_has_had_enough_leaves_nothing_open(stripe: ScriptedS
     assert len(stripe.asked) == 1
 
 
-async def test_without_a_known_event_or_with_a_forgotten_one_time_decides(
+async def test_list_events_without_a_known_cursor_filters_by_time(
     stripe: ScriptedStripe, gateway: StripeGateway
 ) -> None:
     forgotten = Answer(an_error(code="resource_missing", param="ending_before"), 400)
@@ -121,17 +119,17 @@ async def test_without_a_known_event_or_with_a_forgotten_one_time_decides(
         _ = [change async for change, _ in gateway.list_events("evt_0", NOON)]
 
 
-async def test_an_event_points_at_the_intent_and_is_kept_without_client_secrets(
+async def test_list_events_returns_references_and_json_without_client_secrets(
     stripe: ScriptedStripe, gateway: StripeGateway
 ) -> None:
     charge = {"id": "ch_1", "object": "charge", "payment_intent": "pi_1", "metadata": {}}
     dispute = {"id": "dp_1", "object": "dispute", "payment_intent": {"id": "pi_1", "client_secret": "pi_1_secret_C"}}
-    told = [
+    listed = [
         an_event(3, type="charge.dispute.created", data={"object": dispute}),
         an_event(2, type="charge.refunded", data={"object": charge}),
         an_event(1),
     ]
-    stripe.will(events(*told))
+    stripe.will(events(*listed))
     got = [item async for item in gateway.list_events(None, NOON)]
     assert [(change.intent_id, change.payment_id) for change, _ in got] == [
         ("pi_1", "pay_1"),
@@ -146,7 +144,7 @@ async def test_an_event_points_at_the_intent_and_is_kept_without_client_secrets(
 @pytest.mark.parametrize(
     "data", [None, {}, [], "text", {"object": None}, {"object": "text"}, {"object": {"metadata": "text"}}]
 )
-async def test_an_event_whose_object_cannot_be_read_hides_no_other(
+async def test_list_events_returns_an_event_with_an_invalid_object(
     stripe: ScriptedStripe, gateway: StripeGateway, data: object
 ) -> None:
     stripe.will(events(an_event(3), an_event(2, data=data), an_event(1)))
@@ -154,11 +152,11 @@ async def test_an_event_whose_object_cannot_be_read_hides_no_other(
     assert [(change.id, change.intent_id) for change in got] == [("evt_1", "pi_1"), ("evt_2", None), ("evt_3", "pi_1")]
 
 
-def test_the_events_asked_for_fit_into_one_question() -> None:
+def test_event_types_fit_into_one_list_request() -> None:
     assert len(set(EVENT_TYPES)) == len(EVENT_TYPES) <= 20
 
 
-async def test_the_account_says_whether_mobilepay_is_active(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
+async def test_account_has_the_mobilepay_capability(stripe: ScriptedStripe, gateway: StripeGateway) -> None:
     account = {"id": "acct_1", "object": "account", "country": "DK", "charges_enabled": True}
     stripe.will(Answer({**account, "capabilities": {"mobilepay_payments": "active"}}))
     assert await gateway.account() == Account("acct_1", "DK", "active", charges_enabled=True)

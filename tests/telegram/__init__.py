@@ -1,1 +1,1 @@
-"""Tests of telegram."""
+"""Tests of bot/telegram/."""

@@ -1,4 +1,4 @@
-"""Whatever the bot says to Telegram is a call that Telegram's documentation knows; and the judge of that can say no."""
+"""All calls to the Bot API are valid by its documentation, and the validator finds invalid ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.long
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-async def test_a_whole_day_in_the_chat_is_valid_call_by_call(clock: FakeClock, tmp_path: Path) -> None:
+async def test_all_calls_of_a_chat_session_are_valid(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path) as world:
         for text in ("/pay", "/pay 1.234 Lamp", "/help", "/id", "/settings", "/open", "/status", "/terms", "/nonsense"):
             world.say(text)
@@ -52,6 +52,6 @@ async def test_a_whole_day_in_the_chat_is_valid_call_by_call(clock: FakeClock, t
         ),
     ],
 )
-def test_a_call_that_telegram_does_not_know_is_named(method: str, params: dict[str, Any], fault: str) -> None:
+def test_validator_names_an_invalid_call(method: str, params: dict[str, Any], fault: str) -> None:
     [said] = faults([TranscriptEntry(NOON, "out", method, params, None)])
     assert fault in said

@@ -1,4 +1,4 @@
-"""The HTTP backend: what surely was not sent, what perhaps was, and a token that nobody sees."""
+"""AiohttpRequest: requests not sent, unknown outcomes, and a token that no error shows."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ async def request_(stand: Stand) -> AsyncIterator[AiohttpRequest]:
     await request.shutdown()
 
 
-async def test_the_token_is_put_in_on_the_way_out(stand: Stand, request_: AiohttpRequest) -> None:
+async def test_call_inserts_the_token_and_encodes_parameters(stand: Stand, request_: AiohttpRequest) -> None:
     stand.say({"ok": True, "result": {"url": ""}})
     assert await request_.call("getWebhookInfo", offset=None, drop=False, names=["a", "b"]) == {"url": ""}
     assert stand.paths == [f"/bot{TOKEN}/getWebhookInfo"]
     assert stand.forms == [{"drop": "false", "names": '["a", "b"]'}]
 
 
-async def test_a_refused_connection_is_surely_not_sent() -> None:
+async def test_refused_connection_is_request_not_sent() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         request = AiohttpRequest(TOKEN, base=f"http://127.0.0.1:{taken.getsockname()[1]}", connect=0.5)
@@ -45,7 +45,7 @@ async def test_a_refused_connection_is_surely_not_sent() -> None:
         await request.shutdown()
 
 
-async def test_waiting_too_long_for_the_pool_is_surely_not_sent(stand: Stand) -> None:
+async def test_pool_timeout_is_request_not_sent(stand: Stand) -> None:
     request = AiohttpRequest(TOKEN, base=stand.base, connections=1, read=5, connect=0.1)
     stand.say(stand.SILENCE)
     first = asyncio.create_task(request.post(f"{request.address}{PLACEHOLDER_TOKEN}/sendMessage", connect_timeout=30))
@@ -57,14 +57,14 @@ async def test_waiting_too_long_for_the_pool_is_surely_not_sent(stand: Stand) ->
     await request.shutdown()
 
 
-async def test_silence_after_the_request_left_is_perhaps_sent(stand: Stand) -> None:
+async def test_read_timeout_is_outcome_unknown(stand: Stand) -> None:
     stand.say(stand.SILENCE)
     async with AiohttpRequest(TOKEN, base=stand.base, read=0.3) as impatient:
         with pytest.raises(OutcomeUnknown):
             await impatient.call("sendMessage")
 
 
-async def test_a_connection_that_breaks_is_perhaps_sent(stand: Stand, request_: AiohttpRequest) -> None:
+async def test_broken_connection_is_outcome_unknown(stand: Stand, request_: AiohttpRequest) -> None:
     stand.say(stand.RESET)
     with pytest.raises(OutcomeUnknown):
         await request_.call("sendMessage")
@@ -72,7 +72,7 @@ async def test_a_connection_that_breaks_is_perhaps_sent(stand: Stand, request_: 
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-async def test_a_server_error_is_perhaps_sent(stand: Stand, request_: AiohttpRequest, status: int) -> None:
+async def test_server_error_is_outcome_unknown(stand: Stand, request_: AiohttpRequest, status: int) -> None:
     stand.say("<html>oh</html>", status)
     with pytest.raises(OutcomeUnknown, match=str(status)):
         await request_.call("sendMessage")
@@ -87,20 +87,20 @@ async def test_redirects_are_not_followed(stand: Stand, request_: AiohttpRequest
 
 
 @pytest.mark.parametrize("answer", ["not json", "[1]", '"text"', ""])
-async def test_an_answer_that_is_no_object_is_an_error(stand: Stand, request_: AiohttpRequest, answer: str) -> None:
+async def test_response_that_is_no_object_is_an_error(stand: Stand, request_: AiohttpRequest, answer: str) -> None:
     stand.say(answer)
     with pytest.raises(TelegramError) as caught:
         await request_.call("sendMessage")
     assert type(caught.value) is TelegramError
 
 
-async def test_a_refusal_with_status_200_is_an_error(stand: Stand, request_: AiohttpRequest) -> None:
+async def test_response_without_result_is_an_error(stand: Stand, request_: AiohttpRequest) -> None:
     stand.say({"ok": False, "error_code": 400, "description": "Bad Request: no"})
     with pytest.raises(TelegramError):
         await request_.call("sendMessage")
 
 
-async def test_a_429_carries_its_seconds_without_a_warning(stand: Stand, request_: AiohttpRequest) -> None:
+async def test_429_is_retry_after_without_a_warning(stand: Stand, request_: AiohttpRequest) -> None:
     stand.refuse(429, "Too Many Requests: retry after 7", retry_after=7)
     with pytest.raises(RetryAfter):
         await request_.call("sendMessage")
@@ -119,7 +119,7 @@ async def test_a_429_carries_its_seconds_without_a_warning(stand: Stand, request
         (200, Stand.NOISE),
     ],
 )
-async def test_the_token_is_in_no_error_and_no_log(
+async def test_errors_and_logs_contain_no_token(
     stand: Stand, caplog: pytest.LogCaptureFixture, status: int, answer: str
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -135,13 +135,13 @@ async def test_the_token_is_in_no_error_and_no_log(
 
 
 @pytest.mark.parametrize("token", ["", "98765", "abc:def", "12:34/../x", "12:34\n"])
-def test_what_is_no_token_is_refused_without_being_shown(token: str) -> None:
+def test_invalid_token_is_rejected_without_being_shown(token: str) -> None:
     with pytest.raises(ValueError, match="looks like") as caught:
         AiohttpRequest(token)
     assert not token or token not in str(caught.value)
 
 
-async def test_a_file_is_uploaded_whole(stand: Stand, request_: AiohttpRequest) -> None:
+async def test_file_is_uploaded_whole(stand: Stand, request_: AiohttpRequest) -> None:
     stand.say({"ok": True, "result": {"message_id": 5, "date": 0, "chat": {"id": 1, "type": "private"}}})
     bot = Bot(PLACEHOLDER_TOKEN, base_url=request_.address, request=request_, get_updates_request=request_)
     content = bytes(range(256)) * 1000
@@ -151,14 +151,14 @@ async def test_a_file_is_uploaded_whole(stand: Stand, request_: AiohttpRequest) 
     assert form["caption"] == "Kaffe & te"
 
 
-async def test_the_other_refusals_keep_ptbs_classes(stand: Stand, request_: AiohttpRequest) -> None:
+async def test_error_statuses_raise_the_librarys_classes(stand: Stand, request_: AiohttpRequest) -> None:
     for status, kind in ((400, BadRequest), (401, InvalidToken), (404, InvalidToken)):
         stand.refuse(status, "no")
         with pytest.raises(kind):
             await request_.call("sendMessage")
 
 
-async def test_a_session_that_was_given_stays_open(stand: Stand) -> None:
+async def test_shutdown_does_not_close_a_given_session(stand: Stand) -> None:
     async with aiohttp.ClientSession() as session:
         request = AiohttpRequest(TOKEN, base=stand.base, session=session)
         stand.say({"ok": True, "result": True})
@@ -167,7 +167,9 @@ async def test_a_session_that_was_given_stays_open(stand: Stand) -> None:
         assert not session.closed
 
 
-async def test_after_the_end_nothing_is_sent_until_it_begins_anew(stand: Stand, request_: AiohttpRequest) -> None:
+async def test_request_after_shutdown_is_not_sent_until_initialized_again(
+    stand: Stand, request_: AiohttpRequest
+) -> None:
     await request_.initialize()
     await request_.shutdown()
     with pytest.raises(RequestNotSent):
@@ -177,7 +179,7 @@ async def test_after_the_end_nothing_is_sent_until_it_begins_anew(stand: Stand, 
     assert await request_.call("sendMessage") is True
 
 
-async def test_a_peer_that_stops_reading_does_not_hold_us() -> None:
+async def test_upload_to_a_peer_that_does_not_read_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         base = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         async with AiohttpRequest(TOKEN, base=base, read=0.2, connect=0.2) as request:

@@ -1,4 +1,4 @@
-"""Messages out: what Telegram is asked, and what becomes of its refusals."""
+"""TelegramMessenger: calls to the Bot API, and errors as DeliveryError."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ async def failure(call: Awaitable[object]) -> DeliveryError:
     return caught.value
 
 
-def test_it_is_what_the_use_cases_need(messenger: TelegramMessenger) -> None:
+def test_messenger_implements_the_protocol(messenger: TelegramMessenger) -> None:
     port: Messenger = messenger
     assert port.username == ""
 
 
-async def test_connecting_learns_who_we_are(stand: Stand, messenger: TelegramMessenger) -> None:
+async def test_get_me_sets_username_and_bot_id(stand: Stand, messenger: TelegramMessenger) -> None:
     assert messenger.bot_id == 4242
     stand.say("<html>", 502)
     assert not (await failure(messenger.get_me())).permanent
@@ -54,7 +54,7 @@ async def test_connecting_learns_who_we_are(stand: Stand, messenger: TelegramMes
     assert (messenger.username, messenger.bot_id) == ("KvitBot", 4242)
 
 
-async def test_a_message_is_html_without_preview_in_its_topic(stand: Stand, messenger: TelegramMessenger) -> None:
+async def test_send_uses_html_topic_and_no_link_preview(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.say(SENT)
     assert await messenger.send(CHAT, LETTER, reply_to=9, silent=True) == 55
     form = stand.forms[0]
@@ -71,15 +71,13 @@ async def test_a_message_is_html_without_preview_in_its_topic(stand: Stand, mess
 
 
 @pytest.mark.parametrize("thread_id", [None, 1])
-async def test_the_general_topic_is_not_named(
-    stand: Stand, messenger: TelegramMessenger, thread_id: int | None
-) -> None:
+async def test_send_omits_the_general_topic(stand: Stand, messenger: TelegramMessenger, thread_id: int | None) -> None:
     stand.say(SENT)
     await messenger.send(ChatTarget(-100, thread_id), LETTER)
     assert set(stand.forms[0]) == {"chat_id", "text", "parse_mode", "link_preview_options"}
 
 
-async def test_every_kind_of_button_reaches_telegram(stand: Stand, messenger: TelegramMessenger) -> None:
+async def test_send_passes_every_kind_of_button(stand: Stand, messenger: TelegramMessenger) -> None:
     rows = (
         (Button("Pay", url="https://pay.example.dk/p/x", style="success"), Button("Copy", copy="https://x.dk")),
         (Button("Cancel", data="c:1", style="danger"),),
@@ -95,7 +93,7 @@ async def test_every_kind_of_button_reaches_telegram(stand: Stand, messenger: Te
     ]
 
 
-async def test_an_edit_shows_the_new_text_and_buttons(stand: Stand, messenger: TelegramMessenger) -> None:
+async def test_edit_passes_text_and_buttons(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.say(SENT)
     await messenger.edit(CHAT, 55, Message("paid", ((Button("Refund", data="r"),),)))
     form = stand.forms[0]
@@ -104,36 +102,36 @@ async def test_an_edit_shows_the_new_text_and_buttons(stand: Stand, messenger: T
     assert json.loads(form["reply_markup"]) == {"inline_keyboard": [[{"text": "Refund", "callback_data": "r"}]]}
 
 
-async def test_an_edit_that_changes_nothing_is_done(stand: Stand, messenger: TelegramMessenger) -> None:
+async def test_edit_that_changes_nothing_succeeds(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.refuse(400, "Bad Request: message is not modified: specified new message content is exactly the same")
     await messenger.edit(CHAT, 55, LETTER)
 
 
-async def test_a_tap_is_answered(stand: Stand, messenger: TelegramMessenger) -> None:
+async def test_answer_callback_passes_text_and_alert(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.say({"ok": True, "result": True})
     await messenger.answer_callback("77", "Expired", alert=True)
     assert stand.forms[0] == {"callback_query_id": "77", "text": "Expired", "show_alert": "true"}
 
 
-async def test_a_tap_that_is_too_old_is_no_failure(stand: Stand, messenger: TelegramMessenger) -> None:
+async def test_answer_to_an_old_callback_succeeds(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.refuse(400, "Bad Request: query is too old and response timeout expired or query ID is invalid")
     await messenger.answer_callback("77")
 
 
-async def test_a_flood_waits_as_long_as_telegram_says(stand: Stand, messenger: TelegramMessenger) -> None:
+async def test_429_has_telegrams_retry_after(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.refuse(429, "Too Many Requests: retry after 1386", retry_after=1386)
     error = await failure(messenger.send(CHAT, LETTER))
     assert (error.retry_after, error.permanent, error.outcome_unknown) == (1386.0, False, False)
 
 
-async def test_a_group_that_moved_tells_where(stand: Stand, messenger: TelegramMessenger) -> None:
+async def test_migrated_group_has_its_new_id(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.refuse(400, "Bad Request: group chat was upgraded to a supergroup chat", migrate_to_chat_id=-100200)
     error = await failure(messenger.send(CHAT, LETTER))
     assert (error.moved_to, error.permanent, error.outcome_unknown) == (-100200, False, False)
 
 
 @pytest.mark.parametrize("said", ["Forbidden: bot was blocked by the user", "Forbidden: bot was kicked from the group"])
-async def test_a_chat_that_is_closed_to_us_stays_closed(stand: Stand, messenger: TelegramMessenger, said: str) -> None:
+async def test_unavailable_chat_is_a_permanent_error(stand: Stand, messenger: TelegramMessenger, said: str) -> None:
     stand.refuse(403, said)
     error = await failure(messenger.send(CHAT, LETTER))
     assert (error.permanent, error.message_gone, str(error)) == (True, False, said)
@@ -152,7 +150,7 @@ async def test_a_chat_that_is_closed_to_us_stays_closed(stand: Stand, messenger:
         ("Bad Request: not enough rights to send text messages to the chat", False),
     ],
 )
-async def test_a_bad_request_is_never_tried_again(
+async def test_bad_request_is_a_permanent_error(
     stand: Stand, messenger: TelegramMessenger, said: str, gone: bool
 ) -> None:
     stand.refuse(400, said)
@@ -165,7 +163,7 @@ async def test_a_bad_request_is_never_tried_again(
     )
 
 
-async def test_a_refused_button_says_so_without_the_link(stand: Stand, messenger: TelegramMessenger) -> None:
+async def test_rejected_button_is_reported_without_its_url(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.refuse(400, "Bad Request: inline keyboard button URL 'http://localhost/p/Secret' is invalid: Wrong HTTP URL")
     error = await failure(messenger.send(CHAT, LETTER))
     assert error.permanent
@@ -173,13 +171,13 @@ async def test_a_refused_button_says_so_without_the_link(stand: Stand, messenger
     assert "ecret" not in str(error)
 
 
-async def test_no_failure_repeats_a_link(stand: Stand, messenger: TelegramMessenger) -> None:
+async def test_delivery_error_contains_no_url(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.refuse(400, "Bad Request: what is https://pay.example.dk/p/SECRET doing here")
     assert str(await failure(messenger.send(CHAT, LETTER))) == "What is [link] doing here"
 
 
 @pytest.mark.parametrize("status", [401, 404])
-async def test_a_refused_token_loses_nothing(stand: Stand, messenger: TelegramMessenger, status: int) -> None:
+async def test_rejected_token_is_a_temporary_error(stand: Stand, messenger: TelegramMessenger, status: int) -> None:
     stand.refuse(status, "Unauthorized")
     error = await failure(messenger.send(CHAT, LETTER))
     assert isinstance(error, BotTokenRejected)
@@ -188,7 +186,7 @@ async def test_a_refused_token_loses_nothing(stand: Stand, messenger: TelegramMe
 
 
 @pytest.mark.parametrize("status", [413, 429, 302, 418])
-async def test_an_answer_that_says_no_may_be_tried_again(
+async def test_other_error_response_is_a_temporary_error(
     stand: Stand, messenger: TelegramMessenger, status: int
 ) -> None:
     stand.say("<html>no</html>", status)
@@ -208,7 +206,7 @@ async def test_an_answer_that_says_no_may_be_tried_again(
         ({"ok": True, "result": "yes"}, 200),
     ],
 )
-async def test_what_may_have_been_delivered_is_unsure(
+async def test_invalid_response_is_outcome_unknown(
     stand: Stand, messenger: TelegramMessenger, answer: object, status: int
 ) -> None:
     stand.say(answer, status)
@@ -216,7 +214,7 @@ async def test_what_may_have_been_delivered_is_unsure(
     assert (error.permanent, error.outcome_unknown, error.retry_after) == (False, True, None)
 
 
-async def test_silence_is_unsure(stand: Stand) -> None:
+async def test_timeout_is_outcome_unknown(stand: Stand) -> None:
     messenger = TelegramMessenger(AiohttpRequest(TOKEN, base=stand.base, read=0.3))
     stand.say(Stand.SILENCE)
     error = await failure(messenger.send(CHAT, LETTER))
@@ -224,7 +222,7 @@ async def test_silence_is_unsure(stand: Stand) -> None:
     assert (error.permanent, error.outcome_unknown, error.retry_after) == (False, True, None)
 
 
-async def test_what_never_reached_telegram_is_sure() -> None:
+async def test_refused_connection_is_a_temporary_error_with_known_outcome() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         messenger = TelegramMessenger(AiohttpRequest(TOKEN, base=f"http://127.0.0.1:{taken.getsockname()[1]}"))
@@ -233,7 +231,7 @@ async def test_what_never_reached_telegram_is_sure() -> None:
     assert (error.permanent, error.outcome_unknown) == (False, False)
 
 
-async def test_a_failure_shows_no_token(
+async def test_delivery_error_contains_no_token(
     stand: Stand, messenger: TelegramMessenger, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -245,6 +243,6 @@ async def test_a_failure_shows_no_token(
     assert TOKEN not in shown + caplog.text
 
 
-def test_a_conflict_and_a_flood_told_in_whole_seconds_have_their_place() -> None:
+def test_conflict_and_integer_retry_after_are_translated() -> None:
     assert not to_delivery_error(Conflict("terminated by other getUpdates request")).permanent
     assert to_delivery_error(RetryAfter(3)).retry_after == 3.0

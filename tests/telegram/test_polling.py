@@ -1,4 +1,4 @@
-"""Updates in: kept before they are confirmed, once each, and outages told once."""
+"""Polling: updates are stored before they are confirmed, once each; outages are logged once."""
 
 from __future__ import annotations
 
@@ -53,33 +53,33 @@ def inbox(db: Database) -> JobQueue:
     return JobQueue(db, "updates")
 
 
-class HastyClock(FakeClock):
-    """Sleeps in no time, and remembers for how long it should have."""
+class SkippingClock(FakeClock):
+    """A clock whose sleep returns at once and records the seconds."""
 
     def __init__(self) -> None:
         super().__init__(datetime(2026, 11, 24, 12, tzinfo=UTC), frozen=True)
         self.pauses: list[float] = []
-        self.at_the_pause: Callable[[], object] = lambda: None
+        self.on_sleep: Callable[[], object] = lambda: None
 
     async def sleep(self, seconds: float) -> None:
-        """Move on at once."""
+        """Advances the clock."""
         self.pauses.append(seconds)
-        self.at_the_pause()
+        self.on_sleep()
         self.advance(seconds)
         await asyncio.sleep(0)
 
 
 @pytest.fixture
-def clock() -> HastyClock:
-    return HastyClock()
+def clock() -> SkippingClock:
+    return SkippingClock()
 
 
 @pytest.fixture
-def polling(request_: AiohttpRequest, inbox: JobQueue, clock: HastyClock) -> Polling:
+def polling(request_: AiohttpRequest, inbox: JobQueue, clock: SkippingClock) -> Polling:
     return Polling(request_, inbox, clock, on_reachable=lambda _: None, chance=lambda: 1.0)
 
 
-async def kept(inbox: JobQueue, clock: HastyClock) -> list[tuple[str, str, str]]:
+async def stored(inbox: JobQueue, clock: SkippingClock) -> list[tuple[str, str, str]]:
     jobs = await inbox.claim(now=clock.now(), limit=100, lease_seconds=60)
     return [(job.key, job.ordering_key, job.kind) for job in jobs]
 
@@ -94,8 +94,8 @@ async def running(polling: Polling) -> AsyncIterator[asyncio.Task[None]]:
         await asyncio.wait([task])
 
 
-async def test_updates_are_kept_as_they_came(
-    stand: Stand, polling: Polling, inbox: JobQueue, clock: HastyClock
+async def test_updates_are_stored_unchanged(
+    stand: Stand, polling: Polling, inbox: JobQueue, clock: SkippingClock
 ) -> None:
     update = message(10, text="kaffe \U0001f36a & <te> \udc00") | {"new_field": {"a": [1, None]}}
     stand.say(NO_WEBHOOK)
@@ -106,7 +106,7 @@ async def test_updates_are_kept_as_they_came(
     assert json.loads(job.payload) == update
 
 
-async def test_telegram_is_asked_for_exactly_what_we_read(stand: Stand, polling: Polling) -> None:
+async def test_get_updates_asks_for_the_handled_kinds(stand: Stand, polling: Polling) -> None:
     stand.say(NO_WEBHOOK)
     stand.say(updates())
     await polling.poll_once()
@@ -115,7 +115,7 @@ async def test_telegram_is_asked_for_exactly_what_we_read(stand: Stand, polling:
     assert stand.forms[1] == {"timeout": "25"}
 
 
-async def test_an_update_is_confirmed_only_after_it_is_kept(stand: Stand, polling: Polling) -> None:
+async def test_update_is_confirmed_after_it_is_stored(stand: Stand, polling: Polling) -> None:
     stand.say(NO_WEBHOOK)
     stand.say(updates(message(10), message(11, 8)))
     stand.say(updates())
@@ -125,10 +125,10 @@ async def test_an_update_is_confirmed_only_after_it_is_kept(stand: Stand, pollin
     assert [form.get("offset") for form in stand.forms[1:]] == [None, "12", None, "4"]
 
 
-async def test_nothing_is_confirmed_while_the_database_is_away(
+async def test_update_is_not_confirmed_while_the_database_is_unavailable(
     stand: Stand,
     request_: AiohttpRequest,
-    clock: HastyClock,
+    clock: SkippingClock,
     db: Database,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -142,38 +142,38 @@ async def test_nothing_is_confirmed_while_the_database_is_away(
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(DatabaseUnavailable):
             await polling.poll_once()
-        clock.at_the_pause = lambda: other.execute("ROLLBACK")
+        clock.on_sleep = lambda: other.execute("ROLLBACK")
         stand.say(Stand.SILENCE)
         async with running(polling):
             await stand.requests(5)
     assert [form.get("offset") for form in stand.forms[1:]] == [None, None, None, "11"]
     assert clock.pauses == [1]
-    assert await kept(inbox, clock) == [("4242:10", "7", "message")]
+    assert await stored(inbox, clock) == [("4242:10", "7", "message")]
     assert caplog.text.count("Updates are not confirmed") == 1
     await impatient.close()
 
 
-async def test_an_update_that_comes_again_is_kept_once(
-    stand: Stand, polling: Polling, inbox: JobQueue, clock: HastyClock
+async def test_redelivered_update_is_stored_once(
+    stand: Stand, polling: Polling, inbox: JobQueue, clock: SkippingClock
 ) -> None:
     stand.say(NO_WEBHOOK)
     stand.say(updates(message(10), message(10)))
     stand.say(updates(message(10)))
     assert [await polling.poll_once() for _ in range(2)] == [1, 0]
-    assert len(await kept(inbox, clock)) == 1
+    assert len(await stored(inbox, clock)) == 1
 
 
-async def test_what_has_no_id_is_passed_over_and_hinders_nobody(
-    stand: Stand, polling: Polling, inbox: JobQueue, clock: HastyClock, caplog: pytest.LogCaptureFixture
+async def test_update_without_id_is_ignored_and_does_not_stop_others(
+    stand: Stand, polling: Polling, inbox: JobQueue, clock: SkippingClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     stand.say(NO_WEBHOOK)
     stand.say(updates("text", {"message": {}}, {"update_id": "9"}, {"update_id": True}, None, message(10)))
     assert await polling.poll_once() == 1
-    assert await kept(inbox, clock) == [("4242:10", "7", "message")]
+    assert await stored(inbox, clock) == [("4242:10", "7", "message")]
     assert caplog.text.count("was ignored") == 5
 
 
-async def test_polling_refuses_while_a_webhook_is_set(stand: Stand, polling: Polling) -> None:
+async def test_polling_raises_while_a_webhook_is_set(stand: Stand, polling: Polling) -> None:
     stand.say(WEBHOOK)
     with pytest.raises(WebhookConflict, match="take-over-webhook"):
         await polling.ensure_no_webhook()
@@ -183,8 +183,8 @@ async def test_polling_refuses_while_a_webhook_is_set(stand: Stand, polling: Pol
     assert {path.rpartition("/")[2] for path in stand.paths} == {"getWebhookInfo"}
 
 
-async def test_a_webhook_is_taken_over_when_asked_and_drops_nothing(
-    stand: Stand, request_: AiohttpRequest, inbox: JobQueue, clock: HastyClock
+async def test_take_over_removes_the_webhook_and_keeps_pending_updates(
+    stand: Stand, request_: AiohttpRequest, inbox: JobQueue, clock: SkippingClock
 ) -> None:
     polling = Polling(request_, inbox, clock, on_reachable=lambda _: None, take_over=True)
     stand.say(WEBHOOK)
@@ -194,8 +194,8 @@ async def test_a_webhook_is_taken_over_when_asked_and_drops_nothing(
     assert stand.forms[-1] == {"drop_pending_updates": "false"}
 
 
-async def test_a_webhook_set_later_is_respected_even_after_a_take_over(
-    stand: Stand, request_: AiohttpRequest, inbox: JobQueue, clock: HastyClock
+async def test_webhook_set_after_a_take_over_is_not_removed(
+    stand: Stand, request_: AiohttpRequest, inbox: JobQueue, clock: SkippingClock
 ) -> None:
     polling = Polling(request_, inbox, clock, on_reachable=lambda _: None, take_over=True)
     stand.say(NO_WEBHOOK)
@@ -208,8 +208,8 @@ async def test_a_webhook_set_later_is_respected_even_after_a_take_over(
 
 
 @pytest.mark.parametrize(("said", "why"), [(HOOK_ACTIVE, "webhook is set"), (OTHER_POLLER, "another program polls")])
-async def test_a_conflict_stops_the_intake_which_says_why_and_looks_rarely(
-    stand: Stand, polling: Polling, clock: HastyClock, caplog: pytest.LogCaptureFixture, said: str, why: str
+async def test_conflict_is_logged_and_retried_at_long_intervals(
+    stand: Stand, polling: Polling, clock: SkippingClock, caplog: pytest.LogCaptureFixture, said: str, why: str
 ) -> None:
     caplog.set_level(logging.INFO)
     stand.say(NO_WEBHOOK)
@@ -227,8 +227,8 @@ async def test_a_conflict_stops_the_intake_which_says_why_and_looks_rarely(
     assert caplog.text.count("come in again") == 1
 
 
-async def test_an_outage_is_told_once_and_so_is_its_end(
-    stand: Stand, polling: Polling, clock: HastyClock, caplog: pytest.LogCaptureFixture
+async def test_outage_and_its_end_are_logged_once(
+    stand: Stand, polling: Polling, clock: SkippingClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     stand.say("<html>", 502)
@@ -248,7 +248,7 @@ async def test_an_outage_is_told_once_and_so_is_its_end(
     assert [form["timeout"] for form in stand.forms[-2:]] == ["0", "25"]
 
 
-async def test_a_flood_is_waited_out(stand: Stand, polling: Polling, clock: HastyClock) -> None:
+async def test_retry_after_is_waited_out(stand: Stand, polling: Polling, clock: SkippingClock) -> None:
     stand.say(NO_WEBHOOK)
     stand.refuse(429, "Too Many Requests: retry after 100", retry_after=100)
     stand.say(Stand.SILENCE)
@@ -257,8 +257,8 @@ async def test_a_flood_is_waited_out(stand: Stand, polling: Polling, clock: Hast
     assert clock.pauses == [100]
 
 
-async def test_a_refused_token_is_told_and_tried_rarely(
-    stand: Stand, polling: Polling, clock: HastyClock, caplog: pytest.LogCaptureFixture
+async def test_rejected_token_is_logged_and_retried_at_long_intervals(
+    stand: Stand, polling: Polling, clock: SkippingClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     stand.refuse(401, f"Unauthorized {TOKEN}")
     stand.say(NO_WEBHOOK)
@@ -270,8 +270,8 @@ async def test_a_refused_token_is_told_and_tried_rarely(
     assert TOKEN not in caplog.text
 
 
-async def test_stopping_returns_at_once_and_loses_nothing(
-    stand: Stand, polling: Polling, inbox: JobQueue, clock: HastyClock
+async def test_canceled_polling_ends_at_once_and_loses_nothing(
+    stand: Stand, polling: Polling, inbox: JobQueue, clock: SkippingClock
 ) -> None:
     stand.say(NO_WEBHOOK)
     stand.say(updates(message(10)))
@@ -281,4 +281,4 @@ async def test_stopping_returns_at_once_and_loses_nothing(
         task.cancel()
         done, _ = await asyncio.wait([task], timeout=1)
         assert done
-    assert await kept(inbox, clock) == [("4242:10", "7", "message")]
+    assert await stored(inbox, clock) == [("4242:10", "7", "message")]

@@ -1,4 +1,4 @@
-"""What an update is kept as: one key, one lane, and its own content."""
+"""The job of an update: key, ordering key, kind and payload."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from bot.telegram.update_jobs import update_job
         ({"message": "text"}, "message"),
     ],
 )
-def test_what_must_stay_in_order_shares_a_lane(content: dict[str, Any], ordering_key: str) -> None:
+def test_update_job_has_the_ordering_key_of_its_chat_or_user(content: dict[str, Any], ordering_key: str) -> None:
     job = update_job({"update_id": 1, **content}, bot_id=4242)
     assert job is not None
     assert (job.key, job.ordering_key, job.kind) == ("4242:1", ordering_key, next(iter(content)))
 
 
-def test_the_webhooks_own_bytes_are_kept() -> None:
+def test_update_job_keeps_the_bytes_of_the_webhook() -> None:
     job = update_job({"update_id": 1, "message": {}}, bot_id=4242, raw=b'{ "update_id": 1, "message": {} }')
     assert job is not None
     assert job.payload == b'{ "update_id": 1, "message": {} }'
 
 
 @pytest.mark.parametrize("name", ["", "Message", "\ud83c", "x" * 65, "a\nb"])
-def test_a_kind_that_is_no_name_is_unknown(name: str) -> None:
+def test_update_job_of_an_invalid_kind_is_unknown(name: str) -> None:
     job = update_job({"update_id": 1, name: {}}, bot_id=4242)
     assert job is not None
     assert (job.ordering_key, job.kind) == ("unknown", "unknown")
 
 
-def test_an_update_of_nothing_is_unknown() -> None:
+def test_update_job_without_content_is_unknown() -> None:
     job = update_job({"update_id": 1}, bot_id=4242)
     assert job is not None
     assert job.kind == "unknown"
@@ -65,7 +65,7 @@ anything = st.recursive(
 
 
 @given(st.integers(), st.sampled_from(["message", "callback_query", "inline_query", "new"]), anything)
-def test_whatever_comes_is_kept_whole(number: int, kind: str, content: Any) -> None:
+def test_update_job_stores_any_content(number: int, kind: str, content: Any) -> None:
     update = {"update_id": number, kind: content}
     job = update_job(update, bot_id=1)
     assert job is not None
