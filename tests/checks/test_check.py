@@ -37,16 +37,16 @@ async def test_check_of_a_right_installation_succeeds(terminal: Terminal) -> Non
     notes = {name for name, line in ended.lines.items() if not line.startswith("ok")}
     assert notes <= {DELIVERY, "group privacy", "disk"}
     assert "test mode: no money moves" in ended.lines["stripe key"]
-    assert secrets_in(ended.said, terminal) == []
+    assert secrets_in(ended.output, terminal) == []
 
 
 async def test_check_json_lists_all_findings(terminal: Terminal) -> None:
     ended = await terminal.run("check", "--json")
-    found = json.loads(ended.said)
+    found = json.loads(ended.output)
     assert [it["name"] for it in found] == list(ALL)
     assert all(set(it) == {"name", "ok", "detail", "hint"} and it["ok"] is True for it in found)
     wrong = await terminal.run("check", "--json", stripe_webhook_secrets=None)
-    (failed,) = (it for it in json.loads(wrong.said) if not it["ok"])
+    (failed,) = (it for it in json.loads(wrong.output) if not it["ok"])
     assert (wrong.code, failed["name"]) == (1, "webhook secret")
     assert "setup-webhooks" in failed["hint"]
 
@@ -63,7 +63,7 @@ async def test_invalid_settings_are_findings_with_exit_code_1(terminal: Terminal
     token, key = ended.lines["settings"].splitlines()
     assert token.startswith("FAIL TELEGRAM_BOT_TOKEN is missing. It must be the token from @BotFather")
     assert key.startswith("FAIL STRIPE_API_KEY is a publishable key")
-    as_json = json.loads((await terminal.run("check", "--json", stripe_api_key=None)).said)
+    as_json = json.loads((await terminal.run("check", "--json", stripe_api_key=None)).output)
     assert [(it["name"], it["ok"]) for it in as_json] == [("settings", False)]
     assert as_json[0]["hint"].startswith("It must be rk_test_…")
 

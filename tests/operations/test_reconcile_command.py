@@ -23,7 +23,7 @@ async def terminal(tmp_path: Path) -> AsyncIterator[Terminal]:
 async def test_reconcile_without_work_prints_zeros(terminal: Terminal) -> None:
     ended = await terminal.run("reconcile")
     assert ended.code == 0
-    assert ended.said.splitlines() == [
+    assert ended.output.splitlines() == [
         "Stripe events that no webhook delivered: 0.",
         "Payments and refunds checked: 0, changed: 0.",
     ]
@@ -31,7 +31,7 @@ async def test_reconcile_without_work_prints_zeros(terminal: Terminal) -> None:
 
 async def test_retry_dead_prints_the_number_of_jobs_put_back(terminal: Terminal) -> None:
     ended = await terminal.run("reconcile", "--retry-dead")
-    assert (ended.code, ended.said.splitlines()[-1]) == (0, "Dead jobs put back: 0.")
+    assert (ended.code, ended.output.splitlines()[-1]) == (0, "Dead jobs put back: 0.")
 
 
 async def test_dead_jobs_are_listed_with_their_reasons(terminal: Terminal, tmp_path: Path) -> None:
@@ -42,14 +42,14 @@ async def test_dead_jobs_are_listed_with_their_reasons(terminal: Terminal, tmp_p
     [job] = await queue.claim(now=at, limit=1, lease_seconds=60)
     await queue.finish(job, DeadLetter("unreadable: KeyError"), now=at)
     await db.close()
-    said = (await terminal.run("reconcile")).said.splitlines()
+    said = (await terminal.run("reconcile")).output.splitlines()
     assert said[-2].startswith("Dead jobs: 1.")
     assert said[-1] == f"  2026-11-24 12:00 UTC, job {job.id} in updates (message): unreadable: KeyError"
 
 
 async def test_reconcile_with_a_rejected_key_exits_with_1(terminal: Terminal) -> None:
     ended = await terminal.run("reconcile", stripe_api_key="sk_test_of_somebody_else")
-    assert (ended.code, ended.said) == (1, "")
+    assert (ended.code, ended.output) == (1, "")
 
 
 async def test_reconcile_without_database_or_settings_exits_with_2(tmp_path: Path) -> None:

@@ -39,11 +39,11 @@ async def test_endpoint_is_created_and_its_secret_shown_once(terminal: Terminal)
     assert made["url"] == f"{PUBLIC}/stripe/webhook"
     assert (made["api_version"], made["enabled_events"]) == (API_VERSION, list(EVENT_TYPES))
     assert first.lines[ENDPOINT].endswith(f"STRIPE_WEBHOOK_SECRETS={SECRET}")
-    assert first.said.count(SECRET) == 1
+    assert first.output.count(SECRET) == 1
     again = await terminal.run(SETUP)
     assert (again.code, endpoints(terminal)) == (0, [made])
     assert again.lines[ENDPOINT].startswith(f"ok   {made['id']} for {made['url']} exists already")
-    assert secrets_in(again.said, terminal) == []
+    assert secrets_in(again.output, terminal) == []
 
 
 async def test_existing_endpoint_without_known_secret_is_a_warning(terminal: Terminal) -> None:
@@ -56,7 +56,7 @@ async def test_existing_endpoint_without_known_secret_is_a_warning(terminal: Ter
 async def test_new_secret_is_added_to_the_present_ones(terminal: Terminal) -> None:
     ended = await terminal.run(SETUP, stripe_webhook_secrets="whsec_of_another_endpoint")
     assert "after the present ones and a comma" in ended.lines[ENDPOINT]
-    assert "whsec_of_another_endpoint" not in ended.said
+    assert "whsec_of_another_endpoint" not in ended.output
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ async def test_telegrams_webhook_is_set(terminal: Terminal) -> None:
     for _ in range(2):  # Telegram takes one change a second; the second run waits for that
         ended = await terminal.run(SETUP, telegram_mode="auto")
         assert (ended.code, ended.lines[WEBHOOK][:2]) == (0, "ok")
-        assert terminal.telegram.webhook.secret not in ended.said
+        assert terminal.telegram.webhook.secret not in ended.output
     sent = terminal.sent("setWebhook")[-1]
     assert (sent["url"], int(sent["max_connections"])) == (f"{PUBLIC}/telegram/webhook", 40)
     assert sent["drop_pending_updates"] in (False, "false")
@@ -137,7 +137,7 @@ async def test_telegrams_webhook_is_set(terminal: Terminal) -> None:
     assert len(terminal.telegram.webhook.secret) == 64
     given = await terminal.run(SETUP, telegram_mode="webhook", telegram_webhook_secret="chosen")
     assert (given.code, terminal.telegram.webhook.secret) == (0, "chosen")
-    assert "chosen" not in given.said
+    assert "chosen" not in given.output
 
 
 async def test_telegrams_webhook_is_unchanged_when_polling(terminal: Terminal) -> None:

@@ -1,4 +1,4 @@
-"""How every action is asked for by every way in every kind of chat, and how one sees whether it was done."""
+"""How each action is requested by each trigger in each kind of chat, and how its execution is recognized."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from tests.support.world import OWNER, Json, World
 PEOPLE = {Role.NONE: STRANGER, Role.MERCHANT: MERCHANT, Role.ADMIN: ADMIN, Role.OWNER: OWNER}
 SILENT = ""
 NO = ("Your Telegram ID is", "expired", "no payment with that reference", "Which payment?")
-"""What a refusal of the person, of the button or of the card says."""
+"""Texts that reject the user, the button or the payment."""
 
-BOOK = ("members", "invitations", "shop_chats", "shops", "refunds", "prompts")
+TABLES = ("members", "invitations", "shop_chats", "shops", "refunds", "prompts")
 KEPT = (
     "SELECT id, status, cancel_requested, capture_requested_by, attempt_number, amount_refunded,"
     " amount_refund_pending FROM payments ORDER BY id"
@@ -42,11 +42,11 @@ KEPT = (
 
 @dataclass(frozen=True)
 class Asking:
-    """The words of the command, the data of the button, and what shows that it was done.
+    """How an action is requested: the command, the data of the button, and what shows that it was executed.
 
-    Holes: {ref} and {payment} of the card, {n} another number each time. `done` is a question to the database whose
-    answer changes by it; `says` stands in the answer. `own` is whether the card was asked for by who acts himself,
-    None where no card is needed. `asks` is the command whose question the button answers.
+    Placeholders: {ref} and {payment} of the payment message, {n} a new number each time. The result of the query `done`
+    changes with the action; the answer contains `says`. `own` is whether the user made the payment request, None if the
+    action needs no payment. `asks` is the command whose prompt has the button.
     """
 
     command: str = ""
@@ -87,15 +87,15 @@ ASKINGS: dict[Action, Asking] = {
     Action.BASIC_COMMANDS: Asking("/start", says="Hello."),
     Action.LEGAL_INFO: Asking("/privacy", says="Kvit stores"),
 }
-"""What is sent cell by cell; the actions with money that goes out have a test of their own."""
+"""The requests by action; refunds and holds have a test of their own."""
 
 ALIKE = {Action.LINK_CHAT: Action.SELECT_SHOP, Action.SELECT_SHOP: Action.LINK_CHAT}
-"""Two actions of one command: which it is depends on the chat alone."""
+"""Two actions with one command: the chat decides which of them it is."""
 
 
 @dataclass
 class Cell:
-    """One sending of one action."""
+    """One request of one action."""
 
     world: World
     asking: Asking
@@ -106,7 +106,7 @@ class Cell:
     about_to_act: Callable[[], Awaitable[None]] | None = None
 
     async def send(self) -> str:
-        """Ask for it, and return what was answered: `SILENT` if nothing was."""
+        """Requests the action; returns the answer, `SILENT` if there is none."""
         if self.way is Trigger.INLINE_RESULT:
             return await self._result()
         card = await self._card() if self.asking.own is not None else {}
@@ -125,13 +125,13 @@ class Cell:
             card = {"message": (await self._any_message())["message_id"]}
         to = card["message"] if replies else None
         await self._look()
-        said = self.world.say(text.strip(), by=self.person, chat=self.chat, reply_to=to)
+        message_id = self.world.say(text.strip(), by=self.person, chat=self.chat, reply_to=to)
         if self.where is not ChatKind.UNLINKED_GROUP:
-            return str((await reply(self.world, said, chat=self.chat))["text"])
+            return str((await reply(self.world, message_id, chat=self.chat))["text"])
         await caught_up(self.world, NO_SHOP)
         await rest(self.world)
         messages = self.world.telegram.state.chats[NO_SHOP].messages.values()
-        answers = [m for m in messages if m.get("reply_to_message", {}).get("message_id") == said]
+        answers = [m for m in messages if m.get("reply_to_message", {}).get("message_id") == message_id]
         return str(answers[-1]["text"]) if answers else SILENT
 
     async def _tap(self, card: dict[str, Any]) -> str:
@@ -142,7 +142,7 @@ class Cell:
         return await self.world.answer(press(self.world, message, data, by=self.person))
 
     async def _button(self, card: dict[str, Any]) -> tuple[Json, str]:
-        """The message whose button is pressed; it need not have such a button, for the data may be forged."""
+        """The message whose button is pressed; it need not have one, for the data may be forged."""
         if not self.asking.asks:
             return await self._any_message(), self.asking.data.format(**card, n=self.number)
         question = await self._question(card, GROUP if self.where is ChatKind.UNLINKED_GROUP else self.chat)
@@ -155,8 +155,8 @@ class Cell:
         early = self.world.clock.now() - timedelta(minutes=11)
         fields: Json = {"date": int(early.timestamp())} if self.asking.late else {}
         async with self._seated():
-            said = hear(self.world, text, by=self.person, chat=chat if chat < 0 else None, **fields)
-            return await reply(self.world, said, chat=chat)
+            message_id = hear(self.world, text, by=self.person, chat=chat if chat < 0 else None, **fields)
+            return await reply(self.world, message_id, chat=chat)
 
     async def _tap_inline(self, card: dict[str, Any]) -> str:
         inline_id = card.get("inline") or await self._unheard()
@@ -182,7 +182,7 @@ class Cell:
         return str(offer["description"])
 
     async def _unheard(self) -> str:
-        """An inline message with a button that the bot has not heard of, so no card yet."""
+        """An inline message with a button that the bot does not know yet."""
         query, [offer] = await offers(self.world, f"{self.number} Cake", by=OWNER)
         await rest(self.world)
         await self.world.control("telegram", "down", {"down": True})
@@ -193,13 +193,13 @@ class Cell:
         return inline_id
 
     async def _any_message(self) -> Json:
-        """Some message of the bot in this chat."""
+        """A message of the bot in this chat."""
         return await reply(
             self.world, self.world.say("/id", by=OWNER if self.chat < 0 else self.chat, chat=self.chat), chat=self.chat
         )
 
     async def _card(self) -> dict[str, Any]:
-        """A fresh card where it is asked about, and a payment of whom it has to be."""
+        """A new payment message in the chat, of a payment requested by the right user."""
         async with self._seated():
             if self.where is ChatKind.INLINE:
                 query, [offer] = await offers(self.world, f"{self.number} Tea", by=self.person)
@@ -218,7 +218,7 @@ class Cell:
         return card | {"payment": newest["id"], "ref": newest["reference"]}
 
     async def _look(self) -> None:
-        """Let whoever watches see how everything stands before the act itself."""
+        """Calls the observer before the action itself."""
         if self.about_to_act is not None:
             await self.about_to_act()
 
@@ -228,7 +228,7 @@ class Cell:
 
 @dataclass
 class Seated:
-    """Gives a stranger a role for as long as it takes to get something that he is not to use afterwards."""
+    """Gives a guest a role while it prepares what it must not use afterwards."""
 
     world: World
     person: int
@@ -244,7 +244,7 @@ class Seated:
 
 
 async def write(world: World, statement: str) -> None:
-    """Change the database as somebody else's hand would."""
+    """Changes the database directly."""
     async with book(world) as db:
         await db.write(lambda tx: tx.exec_driver_sql(statement).rowcount)
 
@@ -254,7 +254,7 @@ def _first_data(message: Json) -> str:
 
 
 def standing(world: World) -> list[Any]:
-    """All that a refusal must leave as it was."""
-    book_ = [rows(world, f"SELECT * FROM {table} ORDER BY 1, 2") for table in BOOK]
+    """The state that a rejected request must not change."""
+    tables = [rows(world, f"SELECT * FROM {table} ORDER BY 1, 2") for table in TABLES]
     edits = sum(entry.method == "editMessageText" for entry in world.telegram.transcript)
-    return [rows(world, KEPT), book_, edits, len(world.stripe.store.requests)]
+    return [rows(world, KEPT), tables, edits, len(world.stripe.store.requests)]

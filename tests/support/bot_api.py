@@ -1,4 +1,4 @@
-"""Holds each call of the Bot API against aiogram's models, which are made from Telegram's own documentation."""
+"""Checks each call of the Bot API against aiogram's models, which are generated from Telegram's documentation."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pydantic import BaseModel, ValidationError
 
 from bot.sandbox.fake_telegram import TranscriptEntry
 
-LONGEST_TEXT, LONGEST_DATA, LONGEST_ANSWER = 4096, 64, 200
+MAX_TEXT, MAX_DATA, MAX_ANSWER = 4096, 64, 200
 
 
 def faults(entries: Iterable[TranscriptEntry]) -> list[str]:
-    """What is wrong with the bot's calls in a transcript: unknown, missing or ill-typed parameters, and lengths."""
+    """The errors of the bot's calls in a transcript: unknown, missing or wrongly typed parameters, and lengths."""
     return [f"{e.method}: {fault}" for e in entries if e.direction == "out" for fault in _faults(e.method, e.params)]
 
 
@@ -49,12 +49,12 @@ def _faults(method: str, params: dict[str, Any]) -> Iterator[str]:
 
 
 def _too_long(method: str, read: dict[str, Any]) -> Iterator[str]:
-    longest = LONGEST_ANSWER if method == "answerCallbackQuery" else LONGEST_TEXT
-    if len(str(read.get("text", ""))) > longest:
+    max_text = MAX_ANSWER if method == "answerCallbackQuery" else MAX_TEXT
+    if len(str(read.get("text", ""))) > max_text:
         yield "the text is too long"
     rows = (read.get("reply_markup") or {}).get("inline_keyboard", [])
     for data in (button.get("callback_data") for row in rows for button in row):
-        if data is not None and not 1 <= len(data.encode()) <= LONGEST_DATA:
+        if data is not None and not 1 <= len(data.encode()) <= MAX_DATA:
             yield "callback data has 1 to 64 bytes"
 
 

@@ -1,6 +1,4 @@
-"""What journey tests compare with: Stripe's requests and charges, messages, rows; and waiting until the service is
-idle.
-"""
+"""What journey tests compare with: requests and charges at Stripe, messages, rows; and waiting until Kvit is idle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A copy of what sets Kvit up, in a folder with spaces and with small packages to install, without a network."""
+"""A copy of the setup of Kvit, in a folder with spaces and with small packages to install, without a network."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ BASE = str(getattr(sys, "_base_executable", sys.executable))
 
 @dataclass(frozen=True)
 class FreshTree:
-    """`root` is the copy; its commands see only the Python given, the system's tools and the packages in `shelf`."""
+    """`root` is the copy; its commands see only the given Python, system tools, and the packages in `shelf`."""
 
     root: Path
     shelf: Path
     extra: dict[str, str] = field(default_factory=dict)
 
     def run(self, *command: str, **extra: str) -> subprocess.CompletedProcess[str]:
-        """Run it in the tree, with these variables besides; the tree's own come first."""
+        """Runs a command in the tree with these variables; the variables of the tree come first."""
         env = {"PATH": "/usr/bin:/bin", "HOME": str(self.root), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.shelf)}
         env |= {"PIP_CONFIG_FILE": os.devnull, "NO_UV": "1", **self.extra, **extra}
         return subprocess.run(command, cwd=self.root, env=env, capture_output=True, text=True, check=False, timeout=100)
@@ -38,13 +38,13 @@ class FreshTree:
         return self.root / ".venv" / "bin" / "python"
 
     def require(self, *names: str, to: str) -> None:
-        """Make the packages, and a requirements file that lists them with their hashes."""
+        """Makes the packages, and a requirements file with their hashes."""
         lines = [f"{name}==1.0 \\\n    --hash=sha256:{put_wheel(self.shelf, name)}\n" for name in names]
         (self.root / "requirements" / f"{to}.txt").write_text("# Packages of a test.\n" + "".join(lines))
 
 
 def fresh_tree(folder: Path) -> FreshTree:
-    """The copy: it needs package `tiny` to run, and `tool` besides for tests."""
+    """The copy: it needs the package `tiny` to run, and `tool` for tests."""
     tree = FreshTree(folder / "a market in Nørre Åby", folder / "shelf")
     (tree.root / "requirements").mkdir(parents=True)
     tree.shelf.mkdir()
@@ -58,7 +58,7 @@ def fresh_tree(folder: Path) -> FreshTree:
 
 
 def put_wheel(shelf: Path, name: str) -> str:
-    """Lay the smallest wheel there is on the shelf and return its sha256."""
+    """Adds a minimal wheel to the shelf; returns its sha256."""
     info = f"{name}-1.0.dist-info"
     files = {
         f"{name}.py": "",
@@ -80,7 +80,7 @@ def seal(text: str) -> str:
 
 
 def put_program(folder: Path, name: str, text: str) -> Path:
-    """Write a shell script that can be run."""
+    """Writes an executable shell script."""
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / name
     program.write_text(f"#!/bin/sh\n{text}\n")

@@ -1,4 +1,4 @@
-"""What tests of the people of a shop share: a link as it was sent, a way in, and who sits where."""
+"""Steps shared by the tests of members: invitation links, accepting them, and memberships."""
 
 from __future__ import annotations
 
@@ -15,50 +15,50 @@ LINK = re.compile(r"https://t\.me/(\w+)\?start=(invite-([A-Za-z0-9_-]+))")
 
 
 def links(world: World, chat: int) -> list[str]:
-    """The start payloads of every invitation that stands in a chat, oldest first."""
+    """The start payloads of all invitations in a chat, oldest first."""
     if chat not in world.telegram.state.chats:
         return []
     return [found[2] for message in shown(world, chat) for found in LINK.finditer(message["text"])]
 
 
 async def invited(world: World, role: str = "merchant", *, by: int = ADMIN, chat: int | None = None) -> str:
-    """Invite somebody and return the start payload that the inviter got in his private chat."""
+    """Invites a user; returns the start payload that the inviter received in private."""
     before = len(links(world, by))
     world.say(f"/invite {role}", by=by, chat=chat)
 
-    def come(_: FakeTelegram) -> list[str]:
+    def new_links(_: FakeTelegram) -> list[str]:
         return links(world, by)[before:]
 
-    found: list[str] = await world.telegram.wait_until(come, timeout=PATIENCE)
+    found: list[str] = await world.telegram.wait_until(new_links, timeout=PATIENCE)
     return found[0]
 
 
-async def join(world: World, payload: str, *, by: int, chat: int | None = None, **words: Any) -> Json:
-    """Open a link, and return what the bot answers."""
-    return await reply(world, world.say(f"/start {payload}", by=by, chat=chat, **words), chat=chat or by)
+async def join(world: World, payload: str, *, by: int, chat: int | None = None, **fields: Any) -> Json:
+    """Opens a link; returns the answer of the bot."""
+    return await reply(world, world.say(f"/start {payload}", by=by, chat=chat, **fields), chat=chat or by)
 
 
-def seats(world: World, person: int) -> list[tuple[int, int, int | None]]:
-    """Shop, role and inviter of each seat that a person holds."""
+def seats(world: World, user_id: int) -> list[tuple[int, int, int | None]]:
+    """Shop, role and inviter of each membership of a user."""
     query = "SELECT shop_id, role, invited_by FROM members WHERE user_id = :person ORDER BY shop_id"
-    return [(row["shop_id"], row["role"], row["invited_by"]) for row in rows(world, query, person=person)]
+    return [(row["shop_id"], row["role"], row["invited_by"]) for row in rows(world, query, user_id=user_id)]
 
 
 def trail(world: World, *actions: str) -> list[tuple[str, str]]:
-    """Who did what of these kinds, oldest first."""
+    """Actor and action of the audit entries with these actions, oldest first."""
     found = rows(world, "SELECT actor, action FROM audit_log ORDER BY id")
     return [(row["actor"], row["action"]) for row in found if not actions or row["action"] in actions]
 
 
 def digest(payload: str) -> str:
-    """What the database may know of a link."""
+    """The hash of a token that the database stores."""
     return hashlib.sha256(payload.removeprefix("invite-").encode()).hexdigest()
 
 
 async def taken_up_again(world: World, text: str) -> None:
-    """Have the newest message that says so come once more, as after a crash before it was settled."""
-    heard = [entry for entry in world.telegram.transcript if entry.direction == "in" and text in str(entry.params)]
-    number = heard[-1].result["update_id"]
+    """Delivers the newest message with this text again, as after a crash before its job was finished."""
+    received = [entry for entry in world.telegram.transcript if entry.direction == "in" and text in str(entry.params)]
+    number = received[-1].result["update_id"]
     statement = "DELETE FROM jobs WHERE queue = 'updates' AND key LIKE ?"
     async with book(world) as db:
         assert await db.write(lambda tx: tx.exec_driver_sql(statement, (f"%:{number}",)).rowcount) == 1

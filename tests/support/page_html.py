@@ -1,4 +1,4 @@
-"""A page as tests make it and take it apart."""
+"""Pay pages as tests build and parse them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BEGINS = {PageState.READY, PageState.FAILED, PageState.EXPIRED}
 
 
 class Read(HTMLParser):
-    """A page as a browser takes it apart: its tags with their attributes, and its words."""
+    """The tags of a page with their attributes, and its texts."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Read(HTMLParser):
 
 
 def stands(state: PageState) -> PayPage:
-    """A page in that state, as the desk makes it."""
+    """A pay page with this state."""
     action = PageAction.PAY if state in BEGINS else PageAction.OPEN if state is PageState.WAITING else None
     until = NOON + timedelta(seconds=300) if action else None
     return replace(PAGE, state=state, until=until, action=action)

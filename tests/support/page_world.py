@@ -1,4 +1,4 @@
-"""A world whose payments have pages, and what a customer does there."""
+"""A world with pay pages, and what a customer does there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PHONE = {"Sec-Fetch-Site": "same-origin"}
 
 @asynccontextmanager
 async def paged(clock: FakeClock, folder: Path) -> AsyncIterator[World]:
-    """A request that stands, in an installation that has pages."""
+    """An installation with pay pages and an open request."""
     port = free_port()
     async with opened(clock, folder, port=port, public_url=f"http://127.0.0.1:{port}") as running:
         running.say("/pay 149,50 Coffee")
@@ -27,7 +27,7 @@ async def paged(clock: FakeClock, folder: Path) -> AsyncIterator[World]:
 
 
 def page_of(world: World) -> str:
-    """The payment's stable address."""
+    """The address of the newest payment's page."""
     return f"{world.service.base}/p/{payment(world)['page_token']}"
 
 
@@ -37,26 +37,26 @@ def payment_link(world: World) -> str:
 
 
 async def state(world: World) -> str:
-    async with world.http.get(f"{page_of(world)}/state") as answer:
-        return str((await answer.json())["state"])
+    async with world.http.get(f"{page_of(world)}/state") as response:
+        return str((await response.json())["state"])
 
 
 async def tap(world: World, **headers: str) -> aiohttp.ClientResponse:
-    """Tap the page's button; what it leads to is not followed."""
+    """Presses the button of the page; the redirect is not followed."""
     return await world.http.post(page_of(world), headers=PHONE | headers, allow_redirects=False)
 
 
 async def opens(world: World) -> str:
-    """Tap, and return the wallet's link that it led to."""
-    answer = await tap(world)
-    assert answer.status == 303, await answer.text()
-    link = answer.headers["Location"]
+    """Presses the button and returns the wallet link of the redirect."""
+    response = await tap(world)
+    assert response.status == 303, await response.text()
+    link = response.headers["Location"]
     assert link.startswith(world.stripe.base), link
     return link
 
 
-async def approve(world: World, link: str, what: str = "authorize") -> str:
-    """Decide at the wallet, come back, and return the words of the page."""
-    async with world.http.post(link, data={"answer": what}) as landed:
-        assert str(landed.url) == page_of(world)
-        return await landed.text()
+async def approve(world: World, link: str, answer: str = "authorize") -> str:
+    """Answers in the wallet, returns to the page, and gives its text."""
+    async with world.http.post(link, data={"answer": answer}) as landing:
+        assert str(landing.url) == page_of(world)
+        return await landing.text()

@@ -1,4 +1,4 @@
-"""Kvit as a process of its own, for what only a process has: signals, output, an exit code."""
+"""Kvit as a process of its own, for signals, output and exit codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 @asynccontextmanager
 async def running(*arguments: str, **environment: str) -> AsyncIterator[Process]:
-    """`python -m bot` with these arguments; it is killed if it outlives the context."""
+    """Runs `python -m bot` with these arguments; it is killed at the end of the block."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", "-m", "bot", *arguments),
         cwd=ROOT,
@@ -34,15 +34,15 @@ async def running(*arguments: str, **environment: str) -> AsyncIterator[Process]
 
 
 async def first_line(process: Process) -> str:
-    """What it prints first."""
+    """The first line of its output."""
     assert process.stdout is not None
     async with asyncio.timeout(PATIENCE):
         return (await process.stdout.readline()).decode()
 
 
 async def ended(process: Process) -> tuple[int, str, str]:
-    """Exit code, the rest of stdout, and stderr, once it has ended."""
+    """Exit code, the rest of stdout, and stderr, after it has exited."""
     async with asyncio.timeout(PATIENCE):
-        out, complaints = await process.communicate()
+        out, errors = await process.communicate()
     assert process.returncode is not None
-    return process.returncode, out.decode(), complaints.decode()
+    return process.returncode, out.decode(), errors.decode()

@@ -1,4 +1,4 @@
-"""A Stripe that says what it is told to, for answers that the pretend Stripe never gives."""
+"""A Stripe with scripted responses, for responses that the fake Stripe never gives."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REPLAYED = {"Idempotent-Replayed": "true"}
 
 @dataclass
 class Answer:
-    """One scripted answer; `cut` breaks the connection in the middle of the body, `silent` before any of it."""
+    """A scripted response; `cut` breaks the connection within the body, `silent` before it."""
 
     body: object = None
     status: int = 200
@@ -37,7 +37,7 @@ class Answer:
 
 @dataclass
 class Asked:
-    """One request as it arrived."""
+    """A received request."""
 
     method: str
     path: str
@@ -51,7 +51,7 @@ class Asked:
 
 
 class ScriptedStripe:
-    """Answers what it was told to, in that order, and remembers what it was asked; the last answer repeats."""
+    """Gives the scripted responses in order, the last one repeatedly, and records the requests."""
 
     def __init__(self) -> None:
         self.base = ""
@@ -90,7 +90,7 @@ class ScriptedStripe:
 
 @asynccontextmanager
 async def scripted_stripe() -> AsyncIterator[ScriptedStripe]:
-    """One that listens at its `base` until the block ends."""
+    """A server that listens at its `base` until the block ends."""
     stripe = ScriptedStripe()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", stripe.answer)

@@ -1,4 +1,4 @@
-"""A server that says what it is told to: the broken answers that a well-behaved pretend Telegram cannot give."""
+"""A Telegram with scripted responses: broken ones that the fake Telegram never gives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOKEN = "4242:AA-secret_part"
 
 
 class Stand:
-    """Answers each request with the next thing that was said, over real HTTP on a free port."""
+    """Gives the scripted responses in order, over real HTTP on a free port."""
 
     SILENCE: ClassVar[str] = "(no answer)"
     RESET: ClassVar[str] = "(the connection breaks)"
@@ -29,19 +29,19 @@ class Stand:
         self._runner: web.AppRunner | None = None
 
     def say(self, answer: object, status: int = 200, **headers: str) -> None:
-        """Answer the next request like this: a text as it is, anything else as JSON."""
+        """Adds a response: a text as it is, anything else as JSON."""
         text = answer if isinstance(answer, str) else json.dumps(answer)
         self._answers.append((text, status, headers))
 
     async def requests(self, number: int) -> None:
-        """Return once so many requests have come since the beginning."""
+        """Returns once so many requests were received in all."""
         async with asyncio.timeout(10):
             while len(self.paths) < number:
                 self.asked.clear()
                 await self.asked.wait()
 
     def refuse(self, status: int, description: str, **parameters: int) -> None:
-        """Answer the next request with a refusal of the Bot API."""
+        """Adds an error response of the Bot API."""
         answer: dict[str, object] = {"ok": False, "error_code": status, "description": description}
         if parameters:
             answer["parameters"] = parameters

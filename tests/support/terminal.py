@@ -1,4 +1,4 @@
-"""A terminal for the program's commands: `python -m bot …` in this process, beside a pretend Stripe and Telegram."""
+"""Runs the commands of the program: `python -m bot …` in this process, beside a fake Stripe and Telegram."""
 
 from __future__ import annotations
 
@@ -34,45 +34,47 @@ SECRET = "whsec_CanaryOfTheEndpoint"
 
 @dataclass
 class Ended:
-    """How a command ended and what it said on stdout."""
+    """Exit code and stdout of a command."""
 
     code: int
-    said: str
+    output: str
 
     @property
     def lines(self) -> dict[str, str]:
-        """What was said, by the name that each line begins with; several of one name are one text."""
-        found: dict[str, str] = {}
-        for line in self.said.splitlines():
+        """The output by the name at the beginning of each line; lines with the same name are joined."""
+        lines_by_name: dict[str, str] = {}
+        for line in self.output.splitlines():
             name, _, rest = line[6:].partition(": ")
-            found[name] = f"{found[name]}\n{line[:4]} {rest}" if name in found else f"{line[:4]} {rest}"
-        return found
+            lines_by_name[name] = (
+                f"{lines_by_name[name]}\n{line[:4]} {rest}" if name in lines_by_name else f"{line[:4]} {rest}"
+            )
+        return lines_by_name
 
 
 @dataclass
 class Terminal:
-    """`env` are the variables of the environment; both vendors run in real time, and may be turned."""
+    """`env` are environment variables; both vendors run in real time, and their clock can be advanced."""
 
     stripe: FakeStripe
     telegram: FakeTelegram
     clock: FakeClock
     env: dict[str, str | None]
 
-    async def run(self, *words: str, **env: str | None) -> Ended:
-        """Run a command with these variables beside the usual ones; None takes one away."""
-        nothing: dict[str, str | None] = {name.upper(): None for name in Settings.model_fields}
-        given = nothing | self.env | {name.upper(): value for name, value in env.items()}
-        result = await asyncio.to_thread(CliRunner().invoke, main, words, env=given)
+    async def run(self, *arguments: str, **env: str | None) -> Ended:
+        """Runs a command with these variables in addition to the usual ones; None removes one."""
+        unset: dict[str, str | None] = {name.upper(): None for name in Settings.model_fields}
+        environment_variables = unset | self.env | {name.upper(): value for name, value in env.items()}
+        result = await asyncio.to_thread(CliRunner().invoke, main, arguments, env=environment_variables)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Ended(result.exit_code, result.stdout)
 
     def sent(self, method: str) -> list[Json]:
-        """What Telegram was told by this method, oldest first."""
+        """The parameters of the calls of a Telegram method, oldest first."""
         return [entry.params for entry in self.telegram.transcript if entry.method == method]
 
     def endpoint(self, **changes: Any) -> Json:
-        """Another endpoint at Stripe, the right one but for the changes."""
+        """Adds an endpoint at Stripe, correct except for the changes."""
         number = len(self.stripe.store.webhook_endpoints) + 1
         made: Json = {"id": f"we_{number}", "object": "webhook_endpoint", "url": f"{PUBLIC}/stripe/webhook"}
         made |= {"api_version": API_VERSION, "enabled_events": list(EVENT_TYPES), "status": "enabled", "created": 1}
@@ -82,7 +84,7 @@ class Terminal:
 
 @asynccontextmanager
 async def opened(folder: Path, *, key: str = KEY) -> AsyncIterator[Terminal]:
-    """Both vendors running, and settings in which nothing is wrong."""
+    """Both vendors, and correct settings."""
     clock = FakeClock()
     stripe, telegram = FakeStripe(clock, key=key, webhook_secret=SECRET), FakeTelegram(clock)
     telegram.state.privacy = True
@@ -105,7 +107,7 @@ async def opened(folder: Path, *, key: str = KEY) -> AsyncIterator[Terminal]:
 
 @asynccontextmanager
 async def installed(folder: Path) -> AsyncIterator[Terminal]:
-    """An installation in which nothing is wrong: tables, settings, and the endpoint at Stripe."""
+    """A correct installation: tables, settings, and the endpoint at Stripe."""
     async with opened(folder) as running:
         db = Database(f"sqlite:///{folder}/kvit.db")
         await db.migrate()
@@ -116,10 +118,13 @@ async def installed(folder: Path) -> AsyncIterator[Terminal]:
 
 @asynccontextmanager
 async def serving(folder: Path, **changed: str) -> AsyncIterator[tuple[Terminal, World]]:
-    """A terminal beside a `serve` that runs, with what differs from its settings, and no endpoint at Stripe yet."""
+    """A terminal beside a running `serve`, with changed settings, and without an endpoint at Stripe."""
     clock, port = FakeClock(), free_port()
-    given: dict[str, Any] = {"public_url": f"http://127.0.0.1:{port}", "telegram_mode": "polling"} | changed
-    async with worlds.opened(clock, folder, port=port, **given) as world:
+    environment_variables: dict[str, Any] = {
+        "public_url": f"http://127.0.0.1:{port}",
+        "telegram_mode": "polling",
+    } | changed
+    async with worlds.opened(clock, folder, port=port, **environment_variables) as world:
         world.stripe.store.webhook_endpoints.clear()
         env: dict[str, str | None] = {
             **environment(world.stripe, world.telegram),
@@ -127,14 +132,14 @@ async def serving(folder: Path, **changed: str) -> AsyncIterator[tuple[Terminal,
             "DATABASE_URL": f"sqlite:///{folder}/kvit.db",
             "PORT": str(port),
         }
-        env |= {name.upper(): value for name, value in given.items()}
+        env |= {name.upper(): value for name, value in environment_variables.items()}
         with chdir(folder), _logging_as_it_was():
             yield Terminal(world.stripe, world.telegram, clock, env), world
 
 
 @contextmanager
 def _logging_as_it_was() -> Iterator[None]:
-    """Logging is one for the whole process, and every command sets it up: give it back."""
+    """Restores logging afterwards: it is global to the process, and every command configures it."""
     root, hook = logging.getLogger(), sys.excepthook
     handlers, level = list(root.handlers), root.level
     levels = {
@@ -150,24 +155,24 @@ def _logging_as_it_was() -> Iterator[None]:
             logging.getLogger(name).setLevel(before)
 
 
-def secrets_in(said: str, terminal: Terminal) -> list[str]:
-    """Which secret values a text shows."""
+def secrets_in(output: str, terminal: Terminal) -> list[str]:
+    """The secret values in a text."""
     known = [terminal.telegram.token.partition(":")[2], terminal.stripe.key, terminal.stripe.webhook_secret]
-    return [secret for secret in known if secret in said]
+    return [secret for secret in known if secret in output]
 
 
 async def failing(terminal: Terminal, name: str, **env: str | None) -> str:
-    """The line of that name, which is the only one that fails."""
+    """The line with this name, which is the only failure."""
     ended = await terminal.run("check", **env)
-    assert ended.code == 1, ended.said
-    assert [found for found, line in ended.lines.items() if "FAIL" in line] == [name], ended.said
-    assert secrets_in(ended.said, terminal) == []
+    assert ended.code == 1, ended.output
+    assert [lines_by_name for lines_by_name, line in ended.lines.items() if "FAIL" in line] == [name], ended.output
+    assert secrets_in(ended.output, terminal) == []
     return ended.lines[name]
 
 
 async def noted(terminal: Terminal, name: str, **env: str | None) -> str:
-    """The line of that name, which is a note; nothing fails."""
+    """The line with this name, which is a note; nothing fails."""
     ended = await terminal.run("check", **env)
-    assert ended.code == 0, ended.said
-    assert ended.lines[name].startswith("note"), ended.said
+    assert ended.code == 0, ended.output
+    assert ended.lines[name].startswith("note"), ended.output
     return ended.lines[name]

@@ -1,4 +1,4 @@
-"""Runs `python -m` for root without root's right to write where permissions forbid it: so they bind on CI as well."""
+"""Runs `python -m` as root without the right to bypass permissions, so that tests of permissions work in CI as well."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
 
 
 def main() -> None:
-    """Become the program that the arguments name; what was dropped here is gone for it."""
+    """Becomes the program in the arguments; the dropped rights are gone for it."""
     if os.geteuid() == 0:
         libc = ctypes.CDLL(None, use_errno=True)
         for right in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):

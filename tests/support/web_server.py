@@ -1,4 +1,4 @@
-"""The doors as tests open them: signed events, pages by token, and a database that is out of reach."""
+"""The web server as tests run it: signed events, pages by token, and an unavailable database."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OLD, NEW = "whsec_the_old_one", "whsec_the_new_one"
 
 
 def event(**changes: Any) -> dict[str, Any]:
-    """An event about an intent of ours, as Stripe sends it."""
+    """An event about one of our intents, as Stripe sends it."""
     intent = {
         "id": "pi_1",
         "object": "payment_intent",
@@ -58,25 +58,26 @@ def signed(body: bytes, at: datetime, *secrets: str, shift: int = 0) -> str:
 
 
 class NoPages:
-    """There is no payment at all."""
+    """There are no payments."""
 
     async def find(self, token: str) -> PayPage | None:
         return None
 
     async def customer_returned(self, page: PayPage) -> None:
-        raise AssertionError("nobody can come back to a page that is not there")
+        raise AssertionError("there is no page to return to")
 
     async def pay(self, page: PayPage) -> str | None:
-        raise AssertionError("nobody can pay on a page that is not there")
+        raise AssertionError("there is no page to pay on")
 
     async def completed_refunds(self, page: PayPage) -> Sequence[Refund]:
-        raise AssertionError("nothing goes back of a payment that is not there")
+        raise AssertionError("there is no payment with refunds")
 
 
 class SomePages:
-    """The pages that were put, by token; `back` lists whose customers came back, `taps` who wanted to pay.
+    """The given pages, by token. `back` are the tokens of customers who came back, `taps` of those who pressed the
+    button.
 
-    `answer` is the link that opens the wallet, None where there is nothing to open, or the error instead.
+    `answer` is the wallet link, None if there is none, or an error to raise.
     """
 
     def __init__(self, *pages: PayPage) -> None:
@@ -103,14 +104,14 @@ class SomePages:
 
 
 class UnreachableQueue:
-    """A queue whose database cannot be reached."""
+    """A queue whose database is unavailable."""
 
     async def enqueue(self, *jobs: object, now: datetime) -> int:
         raise DatabaseUnavailable("database is locked")
 
 
 def ignore(outcome: str, lag: float | None) -> None:
-    """Counts no events."""
+    """An event counter that counts nothing."""
 
 
 def app(
@@ -125,7 +126,7 @@ def app(
     live_updates: LiveUpdates | None = None,
     **more: Any,
 ) -> web.Application:
-    """The whole site, with nothing behind those doors that are not given."""
+    """The web application, with nothing behind the parts that are not given."""
     return make_app(
         events=inbox,
         updates=updates or inbox,
@@ -143,5 +144,5 @@ def app(
 
 
 def doors(clock: Clock, pages: Pages | None = None, **more: Any) -> TestClient[web.Request, web.Application]:
-    """A visitor of the site; nothing can be kept in it."""
+    """A client of the web application, whose queues are unavailable."""
     return TestClient(TestServer(app(cast("JobQueue", UnreachableQueue()), clock, pages=pages, **more)))
