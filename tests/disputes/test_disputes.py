@@ -106,8 +106,8 @@ async def test_events_of_a_dispute_that_come_twice_and_shuffled_are_told_once(wo
     await webhooks(world, "deliver")
     await told(world, "the shop lost the dispute")
     await rest(world)
-    assert len([one for one in texts(world) if "was lost" in one and one.startswith(f"⚖️ #{ref}")]) == 2
-    assert rows(world, "SELECT dispute_status FROM payments")[0]["disputed"] == "lost"
+    assert len([one for one in texts(world) if "lost the dispute" in one and one.startswith(f"⚖️ #{ref}")]) == 2
+    assert rows(world, "SELECT dispute_status FROM payments")[0]["dispute_status"] == "lost"
 
 
 async def paid_silently(world: World) -> dict[str, object]:
