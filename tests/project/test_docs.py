@@ -242,18 +242,19 @@ def test_architecture_lists_packages_of_handlers_in_the_order_of_imports() -> No
     assert [name.removesuffix("/").removesuffix(".py") for name in layer_tables()["handlers"]] == list(HANDLERS)
 
 
-def test_files_named_by_architecture_and_contributing_exist() -> None:
-    for page in (ARCHITECTURE, CONTRIBUTING):
-        names = {span for span in spans(page.read_text("utf-8")) if re.fullmatch(r"[\w/]+(\.py|\.po|/)", span)}
-        known = [f"/{path}" for path in tracked_files()]
-        assert names
-        for name in names:
-            assert any(path.endswith(f"/{name}") or f"/{name}" in path for path in known), f"{page.name}: {name}"
+@pytest.mark.parametrize("page", [page for page in PAGES if page != CHANGELOG], ids=lambda page: page.name)
+def test_files_and_folders_named_by_a_page_exist(page: Path) -> None:
+    """In the architecture also without their folder."""
+    named = {span for span in spans(page.read_text("utf-8")) if re.fullmatch(r"[\w./-]+(\.(py|po|js|yml|md)|/)", span)}
+    known = [f"/{path}" for path in all_files()]
+    assert [name for name in named if not any(path.endswith(f"/{name}") or f"/{name}" in path for path in known)] == []
 
 
-def tracked_files() -> list[str]:
-    folders = ("bot", "handlers", "storage", "tests", "docs", "scripts", "deploy")
-    return [path.relative_to(ROOT).as_posix() for folder in folders for path in (ROOT / folder).rglob("*.*")]
+def all_files() -> list[str]:
+    """Every file of the checkout, by its path."""
+    folders = ("bot", "handlers", "storage", "tests", "docs", "scripts", "deploy", "requirements")
+    files = [*ROOT.glob("*.*"), *(path for folder in folders for path in (ROOT / folder).rglob("*.*"))]
+    return [path.relative_to(ROOT).as_posix() for path in files]
 
 
 def state_rows() -> dict[str, str]:
