@@ -119,7 +119,7 @@ def setup_webhooks() -> None:
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of name, ok, detail and hint.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of name, ok, detail and remedy.")
 def check(as_json: bool) -> None:
     """Check the installation, and print a hint for each problem."""
     from bot.checks import runner

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from bot.checks import machine, stripe, telegram
 from bot.findings import Finding, failure, ok
@@ -37,5 +37,6 @@ def as_lines(findings: Iterable[Finding]) -> str:
 
 
 def as_json(findings: Iterable[Finding]) -> str:
-    """A JSON list of objects with name, ok, detail and hint."""
-    return json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False)
+    """A JSON list of objects with name, ok, detail and remedy (the hint)."""
+    objects = [{"name": it.name, "ok": it.ok, "detail": it.detail, "remedy": it.hint} for it in findings]
+    return json.dumps(objects, indent=2, ensure_ascii=False)

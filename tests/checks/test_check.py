@@ -44,11 +44,11 @@ async def test_check_json_lists_all_findings(terminal: Terminal) -> None:
     ended = await terminal.run("check", "--json")
     found = json.loads(ended.output)
     assert [it["name"] for it in found] == list(ALL)
-    assert all(set(it) == {"name", "ok", "detail", "hint"} and it["ok"] is True for it in found)
+    assert all(set(it) == {"name", "ok", "detail", "remedy"} and it["ok"] is True for it in found)
     wrong = await terminal.run("check", "--json", stripe_webhook_secrets=None)
     (failed,) = (it for it in json.loads(wrong.output) if not it["ok"])
     assert (wrong.code, failed["name"]) == (1, "webhook secret")
-    assert "setup-webhooks" in failed["hint"]
+    assert "setup-webhooks" in failed["remedy"]
 
 
 async def test_check_changes_nothing(terminal: Terminal) -> None:
@@ -65,7 +65,7 @@ async def test_invalid_settings_are_findings_with_exit_code_1(terminal: Terminal
     assert key.startswith("FAIL STRIPE_API_KEY is a publishable key")
     as_json = json.loads((await terminal.run("check", "--json", stripe_api_key=None)).output)
     assert [(it["name"], it["ok"]) for it in as_json] == [("settings", False)]
-    assert as_json[0]["hint"].startswith("It must be rk_test_…")
+    assert as_json[0]["remedy"].startswith("It must be rk_test_…")
 
 
 async def test_missing_database_is_a_warning(terminal: Terminal, tmp_path: Path) -> None:
