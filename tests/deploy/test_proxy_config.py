@@ -75,7 +75,7 @@ def test_proxies_do_not_buffer_live_updates_and_wait_for_heartbeats() -> None:
 
 
 def test_proxies_do_not_pass_on_a_forwarded_address_of_the_client() -> None:
-    """Caddy drops it unless it is told to trust somebody; nginx has to be told."""
+    """Caddy drops it unless configured otherwise; nginx has to be configured to."""
     assert "trusted_proxies" not in CADDY
     assert re.findall(r"X-Forwarded-For (.*);", NGINX) == ["$remote_addr"]
 

@@ -212,7 +212,7 @@ def test_full_disk_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with Path("/dev/full").open("w", buffering=1) as full:
         monkeypatch.setattr(sys, "stderr", full)  # a log file on a full disk is stderr as well
         logging_setup.configure(form="json")
-        log.warning("the belt waits")
+        log.warning("the worker waits")
         with suppress(OSError):
             full.close()
 

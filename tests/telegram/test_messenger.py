@@ -17,7 +17,7 @@ from storage.models.payment import ChatTarget
 from tests.support.scripted_telegram import TOKEN, Stand
 
 CHAT = ChatTarget(-100, 7)
-LETTER = Message("<b>125,00 kr</b>")
+MESSAGE = Message("<b>125,00 kr</b>")
 SENT = {"ok": True, "result": {"message_id": 55, "date": 0, "chat": {"id": -100, "type": "supergroup"}}}
 
 
@@ -56,7 +56,7 @@ async def test_get_me_sets_username_and_bot_id(stand: Stand, messenger: Telegram
 
 async def test_send_uses_html_topic_and_no_link_preview(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.say(SENT)
-    assert await messenger.send(CHAT, LETTER, reply_to=9, silent=True) == 55
+    assert await messenger.send(CHAT, MESSAGE, reply_to=9, silent=True) == 55
     form = stand.forms[0]
     assert stand.paths[0].endswith("/sendMessage")
     assert json.loads(form.pop("reply_parameters")) == {"message_id": 9, "allow_sending_without_reply": True}
@@ -73,7 +73,7 @@ async def test_send_uses_html_topic_and_no_link_preview(stand: Stand, messenger:
 @pytest.mark.parametrize("thread_id", [None, 1])
 async def test_send_omits_the_general_topic(stand: Stand, messenger: TelegramMessenger, thread_id: int | None) -> None:
     stand.say(SENT)
-    await messenger.send(ChatTarget(-100, thread_id), LETTER)
+    await messenger.send(ChatTarget(-100, thread_id), MESSAGE)
     assert set(stand.forms[0]) == {"chat_id", "text", "parse_mode", "link_preview_options"}
 
 
@@ -104,7 +104,7 @@ async def test_edit_passes_text_and_buttons(stand: Stand, messenger: TelegramMes
 
 async def test_edit_that_changes_nothing_succeeds(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.refuse(400, "Bad Request: message is not modified: specified new message content is exactly the same")
-    await messenger.edit(CHAT, 55, LETTER)
+    await messenger.edit(CHAT, 55, MESSAGE)
 
 
 async def test_answer_callback_passes_text_and_alert(stand: Stand, messenger: TelegramMessenger) -> None:
@@ -120,20 +120,20 @@ async def test_answer_to_an_old_callback_succeeds(stand: Stand, messenger: Teleg
 
 async def test_429_has_telegrams_retry_after(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.refuse(429, "Too Many Requests: retry after 1386", retry_after=1386)
-    error = await failure(messenger.send(CHAT, LETTER))
+    error = await failure(messenger.send(CHAT, MESSAGE))
     assert (error.retry_after, error.permanent, error.outcome_unknown) == (1386.0, False, False)
 
 
 async def test_migrated_group_has_its_new_id(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.refuse(400, "Bad Request: group chat was upgraded to a supergroup chat", migrate_to_chat_id=-100200)
-    error = await failure(messenger.send(CHAT, LETTER))
+    error = await failure(messenger.send(CHAT, MESSAGE))
     assert (error.moved_to, error.permanent, error.outcome_unknown) == (-100200, False, False)
 
 
 @pytest.mark.parametrize("said", ["Forbidden: bot was blocked by the user", "Forbidden: bot was kicked from the group"])
 async def test_unavailable_chat_is_a_permanent_error(stand: Stand, messenger: TelegramMessenger, said: str) -> None:
     stand.refuse(403, said)
-    error = await failure(messenger.send(CHAT, LETTER))
+    error = await failure(messenger.send(CHAT, MESSAGE))
     assert (error.permanent, error.message_gone, str(error)) == (True, False, said)
 
 
@@ -154,7 +154,7 @@ async def test_bad_request_is_a_permanent_error(
     stand: Stand, messenger: TelegramMessenger, said: str, gone: bool
 ) -> None:
     stand.refuse(400, said)
-    error = await failure(messenger.edit(CHAT, 55, LETTER))
+    error = await failure(messenger.edit(CHAT, 55, MESSAGE))
     assert (error.permanent, error.message_gone, error.outcome_unknown, error.retry_after) == (
         True,
         gone,
@@ -165,7 +165,7 @@ async def test_bad_request_is_a_permanent_error(
 
 async def test_rejected_button_is_reported_without_its_url(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.refuse(400, "Bad Request: inline keyboard button URL 'http://localhost/p/Secret' is invalid: Wrong HTTP URL")
-    error = await failure(messenger.send(CHAT, LETTER))
+    error = await failure(messenger.send(CHAT, MESSAGE))
     assert error.permanent
     assert "button" in str(error)
     assert "ecret" not in str(error)
@@ -173,13 +173,13 @@ async def test_rejected_button_is_reported_without_its_url(stand: Stand, messeng
 
 async def test_delivery_error_contains_no_url(stand: Stand, messenger: TelegramMessenger) -> None:
     stand.refuse(400, "Bad Request: what is https://pay.example.dk/p/SECRET doing here")
-    assert str(await failure(messenger.send(CHAT, LETTER))) == "What is [link] doing here"
+    assert str(await failure(messenger.send(CHAT, MESSAGE))) == "What is [link] doing here"
 
 
 @pytest.mark.parametrize("status", [401, 404])
 async def test_rejected_token_is_a_temporary_error(stand: Stand, messenger: TelegramMessenger, status: int) -> None:
     stand.refuse(status, "Unauthorized")
-    error = await failure(messenger.send(CHAT, LETTER))
+    error = await failure(messenger.send(CHAT, MESSAGE))
     assert isinstance(error, BotTokenRejected)
     assert (str(error), error.permanent, error.outcome_unknown) == ("token rejected", False, False)
     assert error.retry_after
@@ -190,7 +190,7 @@ async def test_other_error_response_is_a_temporary_error(
     stand: Stand, messenger: TelegramMessenger, status: int
 ) -> None:
     stand.say("<html>no</html>", status)
-    error = await failure(messenger.send(CHAT, LETTER))
+    error = await failure(messenger.send(CHAT, MESSAGE))
     assert (error.permanent, error.outcome_unknown, error.retry_after) == (False, False, None)
 
 
@@ -210,14 +210,14 @@ async def test_invalid_response_is_outcome_unknown(
     stand: Stand, messenger: TelegramMessenger, answer: object, status: int
 ) -> None:
     stand.say(answer, status)
-    error = await failure(messenger.send(CHAT, LETTER))
+    error = await failure(messenger.send(CHAT, MESSAGE))
     assert (error.permanent, error.outcome_unknown, error.retry_after) == (False, True, None)
 
 
 async def test_timeout_is_outcome_unknown(stand: Stand) -> None:
     messenger = TelegramMessenger(AiohttpRequest(TOKEN, base=stand.base, read=0.3))
     stand.say(Stand.SILENCE)
-    error = await failure(messenger.send(CHAT, LETTER))
+    error = await failure(messenger.send(CHAT, MESSAGE))
     await messenger.close()
     assert (error.permanent, error.outcome_unknown, error.retry_after) == (False, True, None)
 
@@ -226,7 +226,7 @@ async def test_refused_connection_is_a_temporary_error_with_known_outcome() -> N
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         messenger = TelegramMessenger(AiohttpRequest(TOKEN, base=f"http://127.0.0.1:{taken.getsockname()[1]}"))
-        error = await failure(messenger.send(CHAT, LETTER))
+        error = await failure(messenger.send(CHAT, MESSAGE))
         await messenger.close()
     assert (error.permanent, error.outcome_unknown) == (False, False)
 
@@ -238,7 +238,7 @@ async def test_delivery_error_contains_no_token(
     stand.say(f"/bot{TOKEN}/getMe not found", 404)
     error = await failure(messenger.get_me())
     stand.say(f"/bot{TOKEN}/sendMessage is too large", 413)
-    other = await failure(messenger.send(CHAT, LETTER))
+    other = await failure(messenger.send(CHAT, MESSAGE))
     shown = f"{error!r} {error.__cause__!r} {error.__context__!r} {other!r} {other.__context__!r} {messenger!r}"
     assert TOKEN not in shown + caplog.text
 
