@@ -191,7 +191,7 @@ def build_components(
         clock,
         seconds=settings.reconcile_seconds,
         has_webhook=has_webhook,
-        late=_on_late_events(metrics, monitor),
+        on_late_events=_on_late_events(metrics, monitor),
     )
     reconciler = Reconciler(
         db,
@@ -204,7 +204,7 @@ def build_components(
         refunds=DueRefunds(db, refund_sync, refunds, alerts, clock),
         wake_up=db.event(PAYMENTS_CHANGED),
         seconds=settings.reconcile_seconds,
-        found=lambda before, after: metrics.payment_checked(monitor.change_found(before, after)),
+        on_checked=lambda before, after: metrics.payment_checked(monitor.change_found(before, after)),
     )
     gauges = GaugeCollector(db, metrics, queues, heartbeats, clock)
     pages = PayPageService(db, events, payment_service, refunds, background_tasks, clock)

@@ -48,11 +48,7 @@ SOONEST = 0.2
 AGED_KEPT = timedelta(hours=1)
 """How long it remembers that a message was shown without its link; forgetting costs one edit."""
 
-Found = Callable[[Payment, Payment], None]
-
-
-def _ignore_change(before: Payment, after: Payment) -> None:
-    """Ignores the change."""
+OnChecked = Callable[[Payment, Payment], None]
 
 
 class Reconciler:
@@ -71,11 +67,11 @@ class Reconciler:
         refunds: DueRefunds,
         wake_up: asyncio.Event,
         seconds: float,
-        found: Found = _ignore_change,
+        on_checked: OnChecked,
     ) -> None:
         """`wake_up` is set when a payment changed; `seconds` is the longest time between two runs.
 
-        `queues` gives how long each keeps done jobs. `found` is called with each payment before and after its check.
+        `queues` gives how long each keeps done jobs. `on_checked` gets each payment before and after its check.
         """
         self._sync = sync
         self._payments = payments
@@ -83,7 +79,7 @@ class Reconciler:
         self._clock = clock
         self._heartbeats = heartbeats
         self._seconds = seconds
-        self._found = found
+        self._on_checked = on_checked
         self._queues = queues
         self._alerts = alerts
         self._refunds = refunds
@@ -157,7 +153,7 @@ class Reconciler:
             try:
                 before = await self._sync.get(payment_id)
                 payment = await self._sync.advance(payment_id, actor="reconciler")
-                self._found(before, payment)
+                self._on_checked(before, payment)
                 self.changed_count += payment.version != before.version
                 await self._redraw_if_link_expired(payment)
                 if payment.last_error:

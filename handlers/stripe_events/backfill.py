@@ -40,10 +40,6 @@ BATCH = 100
 """Events stored per commit, as many as Stripe lists on a page."""
 
 
-def _not_at_all(events: int) -> None:
-    """Ignores the count."""
-
-
 class EventBackfill:
     """Enqueues each listed event with the key that its webhook uses, so one that arrived is not repeated."""
 
@@ -56,11 +52,11 @@ class EventBackfill:
         *,
         seconds: float,
         has_webhook: bool,
-        late: Callable[[int], None] = _not_at_all,
+        on_late_events: Callable[[int], None],
     ) -> None:
         """`seconds` is the time between two runs.
 
-        `late` is called with the number of events that no webhook had brought.
+        `on_late_events` is called with the number of events that no webhook had brought.
         """
         self._gateway = gateway
         self._events = events
@@ -68,13 +64,13 @@ class EventBackfill:
         self._clock = clock
         self._seconds = seconds
         self._has_webhook = has_webhook
-        self._late = late
+        self._on_late_events = on_late_events
 
     async def run(self) -> None:
         """Run at once, then at each interval; beside the reconciler, which must not wait for it."""
         while True:
             try:
-                self._late(await self.run_once())
+                self._on_late_events(await self.run_once())
             except GatewayError as error:
                 log.warning("Stripe's list of events could not be read (%s): %s", error.code, error.message)
             except DatabaseUnavailable as error:
