@@ -49,7 +49,7 @@ def parse_request(text: str, *, default: str, limit: int) -> RequestedAmount | A
     `default` is the shop's currency, `limit` its maximum in minor units of whichever currency.
 
     Raises:
-        AmountError: the subclass tells the reason.
+        AmountError: its subclass is the reason.
     """
     tokens = tokenize(text)
     currency = _currency(tokens.currency, default)
@@ -70,7 +70,7 @@ def parse_amount(text: str, *, currency: str, limit: int) -> Money | tuple[Money
     Stripe's minimum does not apply. `limit` is the maximum in minor units.
 
     Raises:
-        AmountError: the subclass tells the reason; `WrongCurrency` if another currency is named.
+        AmountError: its subclass is the reason; `WrongCurrency` if another currency is named.
     """
     tokens = tokenize(text)
     if _currency(tokens.currency, currency) != currency:
@@ -90,7 +90,7 @@ def parse_refund(text: str, *, currency: str, limit: int) -> tuple[tuple[Request
     `limit` is the maximum in minor units.
 
     Raises:
-        AmountError: the subclass tells the reason; `WrongCurrency` if another currency is named.
+        AmountError: its subclass is the reason; `WrongCurrency` if another currency is named.
     """
     if not has_amount_ahead(text):
         return (), _description(ALL.sub("", text))

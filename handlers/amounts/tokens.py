@@ -73,7 +73,7 @@ def tokenize(text: str) -> AmountTokens:
     """Splits the text from left to right. Every character before the description must belong to the amount.
 
     Raises:
-        AmountError: the subclass tells the reason.
+        AmountError: its subclass is the reason.
     """
     text = text.strip()
     _reject_start(text)

@@ -110,7 +110,7 @@ class PayPageRoutes:
         return web.Response(text=render("pay.html", **values), content_type="text/html")
 
     async def pay(self, request: web.Request) -> web.Response:
-        """303 to the wallet, or back to the page if there is nothing to open; the page tells why.
+        """303 to the wallet, or back to the page if there is nothing to open; the page shows why.
 
         Raises:
             web.HTTPTooManyRequests: too many taps.

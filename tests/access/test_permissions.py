@@ -1,4 +1,4 @@
-"""The table of authority, cell by cell: what it allows is done, and what it does not allow changes nothing."""
+"""The table of permissions, cell by cell: what it allows is done, and anything else changes nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.people import ADMIN, COLLEAGUE, GROUP, MERCHANT, open_shop, r
 from tests.support.world import OWNER, World, opened
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "authority.md"
-MONEY_OUT = {
+OUTGOING_MONEY = {
     Action.CAPTURE,
     Action.RELEASE_OWN,
     Action.RELEASE_ANY,
@@ -26,10 +26,10 @@ MONEY_OUT = {
     Action.APPROVE_REFUND,
     Action.SECOND_APPROVAL,
 }
-"""Their cells are sent in tests/access/test_refund_permissions.py."""
+"""Tested in tests/access/test_refund_permissions.py."""
 
-BY_A_LINK = {Action.CLAIM_OWNERSHIP, Action.ACCEPT_INVITATION}
-"""Not a matter of roles: tests/chat/test_open_payments.py and tests/shops/test_invitations.py open the links."""
+BY_LINK = {Action.CLAIM_OWNERSHIP, Action.ACCEPT_INVITATION}
+"""Available without a role; tests/chat/test_open_payments.py and tests/shops/test_invitations.py open the links."""
 
 
 @pytest.fixture
@@ -50,57 +50,60 @@ def marks(action: Action) -> list[pytest.MarkDecorator]:
 
 
 def cells(action: Action) -> list[tuple[ChatKind, Trigger]]:
-    """Every way by which the action could be asked for, in every kind of chat in which one can ask so."""
-    ways = {way for of_where in PERMISSIONS[action].triggers.values() for way in of_where}
-    found = [(where, way) for where in ChatKind for way in Trigger if way in ways and possible(where, way)]
-    return [(where, way) for where, way in found if not is_the_other(action, where, way)]
+    """Each trigger of the action, with each kind of chat in which it can be tried."""
+    triggers = {trigger for of_chat in PERMISSIONS[action].triggers.values() for trigger in of_chat}
+    found = [
+        (chat, trigger) for chat in ChatKind for trigger in Trigger if trigger in triggers and can_try(chat, trigger)
+    ]
+    return [(chat, trigger) for chat, trigger in found if not is_other_action(action, chat, trigger)]
 
 
-def possible(where: ChatKind, way: Trigger) -> bool:
-    return way is Trigger.BUTTON or (way is Trigger.INLINE_RESULT) == (where is ChatKind.INLINE)
+def can_try(chat: ChatKind, trigger: Trigger) -> bool:
+    return trigger is Trigger.BUTTON or (trigger is Trigger.INLINE_RESULT) == (chat is ChatKind.INLINE)
 
 
-def is_the_other(action: Action, where: ChatKind, way: Trigger) -> bool:
-    return action in ALIKE and is_available(ALIKE[action], where, way)
+def is_other_action(action: Action, chat: ChatKind, trigger: Trigger) -> bool:
+    """Whether the same trigger leads to another action there."""
+    return action in ALIKE and is_available(ALIKE[action], chat, trigger)
 
 
 @pytest.mark.parametrize("action", [pytest.param(a, id=a.name.lower(), marks=marks(a)) for a in ASKINGS])
-async def test_whoever_may_does_it_and_nobody_else(world: World, action: Action) -> None:
+async def test_action_is_done_exactly_where_the_table_allows_it(world: World, action: Action) -> None:
     number = 100
-    for where, way in cells(action):
+    for chat, trigger in cells(action):
         for role, person in PEOPLE.items():
             number += 1
-            world.advance(61)  # in a group a stranger is answered once a minute
+            world.advance(61)  # in a group a guest is answered once a minute
             await before_each(world, action)
-            expected = is_allowed(role, action) and is_available(action, where, way)
-            cell = Cell(world, ASKINGS[action], where, way, person, number)
-            assert await was_done(cell) is expected, f"{action.name}: {role.name} by {way} in a {where}"
+            expected = is_allowed(role, action) and is_available(action, chat, trigger)
+            cell = Cell(world, ASKINGS[action], chat, trigger, person, number)
+            assert await is_done(cell) is expected, f"{action.name}: {role.name} by {trigger} in a {chat}"
 
 
 async def before_each(world: World, action: Action) -> None:
-    """The shop as it was: whoever was shown the door sits there again, and chats act for what they acted for."""
+    """Restores members and linked chats as they were before the previous cell."""
     for statement in ASKINGS[action].undo:
         await write(world, statement)
     if action is Action.REVOKE:
         await write(world, f"INSERT OR IGNORE INTO members VALUES (1, {COLLEAGUE}, 1, 'Carla', 0, NULL)")
 
 
-async def was_done(cell: Cell) -> bool:
-    """Send it; whatever was not done has been refused or passed over in silence, and left everything as it was."""
-    asking, seen = cell.asking, Watch(cell)
-    answer = await seen.send()
-    refusal = (answer == SILENT and cell.way is not Trigger.BUTTON) or any(words in answer for words in NO)
-    if refusal:
-        assert seen.after == seen.before, f"refused with {answer!r}, and yet something changed"
+async def is_done(cell: Cell) -> bool:
+    """Triggers the action; asserts that one that was not done was denied or ignored, and changed nothing."""
+    asking, observed = cell.asking, Observation(cell)
+    answer = await observed.send()
+    denied = (answer == SILENT and cell.way is not Trigger.BUTTON) or any(words in answer for words in NO)
+    if denied:
+        assert observed.after == observed.before, f"denied with {answer!r}, but something changed"
         return False
     assert asking.says in answer
     if asking.done:
-        assert seen.counted[0] != seen.counted[1], f"{answer!r}, and yet nothing was done"
+        assert observed.counted[0] != observed.counted[1], f"{answer!r}, but nothing was done"
     return True
 
 
-class Watch:
-    """What stood in the books just before the act itself, after everything that only leads up to it, and afterwards."""
+class Observation:
+    """The database before the action itself, but after its preparation, and after the action."""
 
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
@@ -126,38 +129,40 @@ class Watch:
             self.counted.append(rows(self._cell.world, self._cell.asking.done))
 
 
-def test_no_action_is_without_a_test_of_its_cells() -> None:
-    assert set(ASKINGS) | MONEY_OUT | BY_A_LINK == set(Action) == set(PERMISSIONS)
+def test_every_action_has_a_test() -> None:
+    assert set(ASKINGS) | OUTGOING_MONEY | BY_LINK == set(Action) == set(PERMISSIONS)
 
 
-def test_the_document_shows_the_table_of_the_code() -> None:
-    assert as_markdown() in DOCUMENT.read_text("utf-8"), "print handlers.authority.table() into docs/authority.md"
+def test_authority_page_shows_the_table() -> None:
+    assert as_markdown() in DOCUMENT.read_text("utf-8"), (
+        "copy handlers.access.permissions.as_markdown() into docs/authority.md"
+    )
 
 
-def test_every_command_and_every_button_stands_in_the_table() -> None:
+def test_every_command_and_button_has_an_action_with_its_trigger() -> None:
     assert all(route.actions for route in COMMANDS.values())
     for prefix, button in CALLBACKS.items():
         if not isinstance(button, RefundButton):
-            assert any(Trigger.BUTTON in ways for ways in PERMISSIONS[button.action].triggers.values()), prefix
+            assert any(Trigger.BUTTON in triggers for triggers in PERMISSIONS[button.action].triggers.values()), prefix
 
 
-def test_no_role_is_written_in_a_door() -> None:
+def test_handlers_compare_no_roles_themselves() -> None:
     folder = Path(routes.__file__).parent
     named = {path.name for path in folder.rglob("*.py") if "Role.ADMIN" in path.read_text("utf-8")}
-    assert named <= {"members.py"}  # which reads the name of a role from what somebody typed
+    assert named <= {"members.py"}  # it parses the name of a role
 
 
 @pytest.mark.parametrize("role", Role)
-def test_each_role_may_all_that_those_below_it_may(role: Role) -> None:
-    for lower in [one for one in Role if one < role]:
+def test_role_may_do_all_that_lower_roles_may(role: Role) -> None:
+    for lower in [each for each in Role if each < role]:
         assert {action for action in Action if is_allowed(lower, action)} <= {
             action for action in Action if is_allowed(role, action)
         }
 
 
-async def test_a_menu_and_help_show_what_can_be_used_there(world: World) -> None:
+async def test_help_lists_the_commands_that_are_available_there(world: World) -> None:
     for person, role in ((MERCHANT, Role.MERCHANT), (ADMIN, Role.ADMIN), (OWNER, Role.OWNER)):
-        for chat, where in ((person, ChatKind.PRIVATE), (GROUP, ChatKind.GROUP)):
+        for chat, kind in ((person, ChatKind.PRIVATE), (GROUP, ChatKind.GROUP)):
             listed = await refused(world, "/help", by=person, chat=chat)
             named = [line.split()[0][1:] for line in listed.splitlines()[1:]]
-            assert named == [name for name, command in COMMANDS.items() if command.is_available(role, where)]
+            assert named == [name for name, command in COMMANDS.items() if command.is_available(role, kind)]
