@@ -19,7 +19,7 @@ PAUSE_AFTER_FAILURE = 130
 MAX_WAITS = 60
 """How often a user looks into the chat, some seconds apart, before the scenario counts as stuck."""
 
-HEADLINES = {"decline": "Payment attempt failed", "expire": "The link expired"}
+HEADLINES = {"decline": "Payment attempt failed", "lapse": "The link expired"}
 
 
 class ScenarioStuck(AssertionError):
@@ -52,9 +52,9 @@ PAID = Scenario("paid", ("approve",))
 SCENARIOS = (
     PAID,
     Scenario("failed, then paid", ("decline", "approve")),
-    Scenario("expired, then paid", ("expire", "approve")),
+    Scenario("expired, then paid", ("lapse", "approve")),
     Scenario("canceled", (), cancels=True, final_headline="Cancelled"),
-    Scenario("ended by time", ("expire",), final_headline="Request closed", settings={"request_hours": 0.12}),
+    Scenario("ended by time", ("lapse",), final_headline="Request closed", settings={"request_hours": 0.12}),
 )
 
 
@@ -137,7 +137,7 @@ class ScenarioRunner:
 
     async def decide(self, action: str, headline: str) -> None:
         """The customer uses the link or lets it expire; the merchant sees the headline and pauses after a failure."""
-        if action == "expire":
+        if action == "lapse":
             await self.world.pass_time(300)
         else:
             await self.world.decide(action)

@@ -97,7 +97,7 @@ class RandomPeople:
         self._stripe.state.timers.run_due()
         open_intents = [key for key in ledger.intents if ledger.open_attempt(key) is not None]
         if open_intents:
-            action = self._rng.choices(("approve", "decline", "expire"), (6, 2, 1))[0]
+            action = self._rng.choices(("approve", "decline", "lapse"), (6, 2, 1))[0]
             await self._world.control("stripe", f"intents/{self._rng.choice(open_intents)}/{action}", {})
 
     async def _page(self) -> None:

@@ -189,7 +189,7 @@ async def test_an_intent_that_was_canceled_in_the_dashboard_is_told(world: World
     [
         ("approve", [PAID, TOLD_PAID]),
         ("decline", ["❌ Payment attempt failed · TEST", TOLD_FAILED]),
-        ("expire", [LAPSED, TOLD_LAPSED]),
+        ("lapse", [LAPSED, TOLD_LAPSED]),
     ],
 )
 async def test_what_the_customer_did_while_kvit_was_stopped_is_told_once_it_runs_again(

@@ -201,7 +201,7 @@ async def test_only_control_routes_respond_while_stripe_is_down(shop: Shop) -> N
     [
         ("intents/pi_x/approve", {}, 404),
         ("intents/pi_x/decline", {}, 404),
-        ("intents/pi_x/expire", {}, 404),
+        ("intents/pi_x/lapse", {}, 404),
         ("events/evt_x/deliver", {}, 404),
         ("clock", {"advance": "300"}, 400),
         ("clock", {"advance": -1}, 400),
@@ -231,7 +231,7 @@ async def test_control_routes_reject_invalid_json_and_closed_attempts(shop: Shop
         assert response.status == 400
     intent = await shop.create()
     await shop.control(f"intents/{intent.id}/approve")
-    await shop.control(f"intents/{intent.id}/expire", status=409)
+    await shop.control(f"intents/{intent.id}/lapse", status=409)
 
 
 async def test_store_route_returns_all_objects(shop: Shop) -> None:

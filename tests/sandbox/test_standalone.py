@@ -141,7 +141,7 @@ async def test_control_routes_approve_decline_and_expire_an_intent(
     services: FakeServices, http: aiohttp.ClientSession
 ) -> None:
     info = connection_info(services)
-    for action, status in (("approve", "succeeded"), ("decline", "requires_payment_method"), ("expire", None)):
+    for action, status in (("approve", "succeeded"), ("decline", "requires_payment_method"), ("lapse", None)):
         intent = await create_intent(http, info)
         decided = await post(http, f"{info['stripe']}/_control/intents/{intent['id']}/{action}", {})
         assert decided["status"] == (status or "requires_payment_method")

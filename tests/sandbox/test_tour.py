@@ -19,7 +19,7 @@ async def test_tour_runs_every_journey_and_prints_the_chat_in_order() -> None:
     lines: list[str] = []
     assert await run_journeys(JOURNEYS, lines.append, step_timeout=STEP_TIMEOUT)
     printed = "\n".join(lines)
-    assert re.fullmatch(rf"tour: {len(JOURNEYS)} journeys, \d\d+ steps, all passed", lines[-1])
+    assert re.fullmatch(rf"tour: {len(JOURNEYS)} journeys, \d\d+ steps, all right", lines[-1])
     in_order = [
         "/pay 125 DKK Coffee",
         "[Copy link]  [Share]",
@@ -38,7 +38,7 @@ async def test_tour_command_prints_the_result_and_exits_with_0() -> None:
     async with running("demo", "--tour") as process:
         code, out, errors = await ended(process)
     assert (code, errors) == (0, "")
-    assert re.fullmatch(r"tour: \d+ journeys, \d+ steps, all passed", out.splitlines()[-1])
+    assert re.fullmatch(r"tour: \d+ journeys, \d+ steps, all right", out.splitlines()[-1])
 
 
 async def test_failed_step_prints_the_expectation_and_the_end_of_the_chat() -> None:
@@ -55,7 +55,7 @@ async def test_failed_step_prints_the_expectation_and_the_end_of_the_chat() -> N
     assert "expected: a message with 'paid' in its first line" in last
     assert "| Olivia: /pay 125 DKK Coffee" in last
     assert "[Cancel]" in last
-    assert not any("Not reached" in line or "all passed" in line for line in lines)
+    assert not any("Not reached" in line or "all right" in line for line in lines)
 
 
 @pytest.mark.parametrize(

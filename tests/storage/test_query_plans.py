@@ -124,7 +124,7 @@ async def request_payments(world: World) -> None:
     await told(world, "Cancelled", GROUP)
     await reply(world, world.say("/pay 1.234 Lamp", by=MERCHANT, chat=GROUP), chat=GROUP)
     await reply(world, world.say("/pay 40 Tea", by=MERCHANT, chat=GROUP), "Waiting for payment", chat=GROUP)
-    await world.decide("expire")
+    await world.decide("lapse")
     ref = ref_of(await held(world))
     world.say(f"/capture {ref}")
     await told(world, "Charge")

@@ -70,7 +70,7 @@ async def test_intent_is_created_approved_and_paid(sandbox: Sandbox) -> None:
     ("does", "code"),
     [
         ("decline", "payment_intent_authentication_failure"),
-        ("expire", "payment_intent_payment_attempt_expired"),
+        ("lapse", "payment_intent_payment_attempt_expired"),
     ],
 )
 async def test_confirm_after_a_failed_attempt_returns_a_new_redirect_url(

@@ -43,7 +43,7 @@ FAILED = "❌ Payment attempt failed · TEST"
 STEPS = [
     ("approve", [PAID, TOLD_PAID]),
     ("decline", [FAILED, TOLD_FAILED]),
-    ("expire", [LAPSED, TOLD_LAPSED]),
+    ("lapse", [LAPSED, TOLD_LAPSED]),
 ]
 
 
@@ -114,7 +114,7 @@ async def test_events_that_are_all_delivered_at_once_and_twice_and_shuffled_are_
     await world.decide("decline")
     world.tap(await world.card("Payment attempt failed"), "New link")
     await world.card("Waiting for payment")
-    await world.decide("expire")
+    await world.decide("lapse")
     world.tap(await world.card("The link expired"), "New link")
     await world.card("Waiting for payment")
     await world.decide("approve")

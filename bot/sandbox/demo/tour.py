@@ -121,5 +121,5 @@ async def run_journeys(journeys: Mapping[str, Journey], write_line: WriteLine, *
                 write_line(f"\ntour: step {tour.steps + 1} failed, in: {name}\n{error}")
                 return False
         write_line(f"\n({time.monotonic() - started:.1f} seconds; no real money moved)")
-        write_line(f"tour: {len(journeys)} journeys, {tour.steps} steps, all passed")
+        write_line(f"tour: {len(journeys)} journeys, {tour.steps} steps, all right")
         return True

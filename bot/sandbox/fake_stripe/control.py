@@ -24,7 +24,7 @@ class Control:
         handlers = {
             "/_control/intents/{id}/approve": self.approve,
             "/_control/intents/{id}/decline": self.decline,
-            "/_control/intents/{id}/expire": self.expire,
+            "/_control/intents/{id}/lapse": self.expire,
             "/_control/intents/{id}/expire_hold": self.expire_hold,
             "/_control/events/{id}/deliver": self.deliver,
             "/_control/webhooks": self.set_webhooks,
