@@ -361,7 +361,7 @@ async def test_two_hundred_refunds_of_one_payment_are_all_counted(world: World) 
     for _ in range(200):
         await by_hand(world, 500)
     draft = await drafted(world, f"/refund {ref}")
-    assert "DKK 0.00 of DKK 2,000.00 stays" in draft["text"].replace("\u00a0", " ")
+    assert "keep DKK 0.00 of DKK 2,000.00" in draft["text"].replace("\u00a0", " ")
     await world.answer(world.tap(draft, "Refund"))
     await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE amount_refunded = 200000"))
     assert len(refunds(world)) == 201
@@ -571,7 +571,7 @@ async def test_a_lost_dispute_leaves_less_to_refund_in_words_and_in_deed(world: 
     await told(world, "has disputed")
     dispute = next(iter(world.stripe.store.disputes))
     await world.control("stripe", f"disputes/{dispute}/close", {"status": "lost"})
-    await told(world, "was lost")
+    await told(world, "lost the dispute")
     await move(world, "fail")
     assert "DKK 75.00 can be refunded" in await told(world, "has not received the money")
     assert "At most DKK 75.00" in (await refused(world, f"/refund {ref} 100")).replace("\u00a0", " ")
@@ -580,7 +580,7 @@ async def test_a_lost_dispute_leaves_less_to_refund_in_words_and_in_deed(world: 
 @pytest.mark.parametrize("verb", ["fail", pytest.param("cancel", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("by_hand_too", "says"),
-    [(12_500, "there is nothing left to do"), (10_000, "no more than DKK 25.00 can still be refunded")],
+    [(12_500, "there is nothing left to do"), (10_000, "at most DKK 25.00 can be refunded")],
 )
 async def test_nobody_is_told_to_give_money_in_another_way_that_went_back_meanwhile(
     world: World, verb: str, by_hand_too: int, says: str
@@ -641,7 +641,7 @@ async def test_whoever_lost_his_role_hears_no_more_of_what_he_asked_for_and_the_
     await dismiss(world, MERCHANT)
     await world.decide("approve")
     assert "DKK 125.00" in await told(world, f"#{ref}", OWNER)
-    await in_time(world, lambda: [one for one in texts(world, MERCHANT) if "you have no role in Kvit any more" in one])
+    await in_time(world, lambda: [one for one in texts(world, MERCHANT) if "you no longer have a role in Kvit" in one])
     await by_hand(world, 3000)
     await told(world, "↩️ Refunded: DKK 30.00", OWNER)
     await rest(world)
