@@ -101,7 +101,7 @@ async def test_what_is_found_after_the_restore_is_shown_before_more_goes_back(wo
     await told(world, "Kvit had asked for it, but its database no longer knows about it")
     await rest(world)
     draft = await drafted(world, f"/refund {ref} 40")
-    assert "keep DKK\xa045.00 of DKK\xa0125.00" in draft["text"]
+    assert "keep DKK\u00a045.00 of DKK\u00a0125.00" in draft["text"]
     world.tap(draft, "Refund")
     await eventually(lambda: back(world) == [(4000, "succeeded")] * 2)
 

@@ -40,7 +40,7 @@ async def join(world: World, payload: str, *, by: int, chat: int | None = None, 
 
 def seats(world: World, user_id: int) -> list[tuple[int, int, int | None]]:
     """Shop, role and inviter of each membership of a user."""
-    query = "SELECT shop_id, role, invited_by FROM members WHERE user_id = :person ORDER BY shop_id"
+    query = "SELECT shop_id, role, invited_by FROM members WHERE user_id = :user_id ORDER BY shop_id"
     return [(row["shop_id"], row["role"], row["invited_by"]) for row in rows(world, query, user_id=user_id)]
 
 
