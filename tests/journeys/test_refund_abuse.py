@@ -573,7 +573,7 @@ async def test_a_lost_dispute_leaves_less_to_refund_in_words_and_in_deed(world: 
     await world.control("stripe", f"disputes/{dispute}/close", {"status": "lost"})
     await told(world, "lost the dispute")
     await move(world, "fail")
-    assert "DKK 75.00 can be refunded" in await told(world, "has not received the money")
+    assert "DKK 75.00 can be refunded" in await told(world, "The customer has not received the money")
     assert "At most DKK 75.00" in (await refused(world, f"/refund {ref} 100")).replace("\u00a0", " ")
 
 
