@@ -134,7 +134,7 @@ async def test_success_that_could_not_be_told_before_the_refund_failed_is_not_to
     await move(world, "fail")
     await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE status = 'failed'"))
     await set_down(world, False)
-    await in_time(world, lambda: [one for one in texts(world) if "has not received the money" in one])
+    await in_time(world, lambda: [one for one in texts(world) if "The customer has not received the money" in one])
     assert not [one for one in texts(world) if one.startswith("↩️ Refunded:")]
 
 
@@ -330,13 +330,18 @@ async def test_a_refund_that_comes_out_in_turns_is_told_in_each_and_counted_once
     await move(world, "succeed")
     await told(world, "↩️ Refunded:")
     await move(world, "fail")
-    await told(world, "has not received the money")
+    await told(world, "The customer has not received the money")
     await rest(world)
     assert rows(world, "SELECT amount_refunded, amount_refund_pending FROM payments")[0] == {
         "amount_refunded": 0,
         "amount_refund_pending": 0,
     }
-    for words in ("has started", "follow the instructions in an e-mail", "↩️ Refunded:", "has not received the money"):
+    for words in (
+        "has started",
+        "follow the instructions in an e-mail",
+        "↩️ Refunded:",
+        "The customer has not received the money",
+    ):
         assert len(world.sent(words)) == 1, words
 
 
@@ -462,7 +467,7 @@ async def test_events_that_come_twice_and_in_any_order_tell_each_thing_once(worl
         "amount_refunded": 5000,
         "amount_refund_pending": 0,
     }
-    for words in ("↩️ Refunded:", "has not received the money"):
+    for words in ("↩️ Refunded:", "The customer has not received the money"):
         assert len(world.sent(words)) == 1, words
 
 
@@ -507,7 +512,7 @@ async def test_a_failed_slice_counts_no_more(careful: World) -> None:
     await refunded(careful, f"/refund {ref} 50")
     await told(careful, "↩️ Refunded:")
     await move(careful, "fail")
-    await told(careful, "has not received the money")
+    await told(careful, "The customer has not received the money")
     await refunded(careful, f"/refund {ref} 50")
     await rest(careful)
     assert back(careful) == [(5000, "failed"), (5000, "succeeded")]
