@@ -195,7 +195,9 @@ class Service:
                 await queue.release_leases()
         except AlreadyLocked as error:
             raise StartupError(f"{error}: one serve per file.") from error
-        except (*INVALID_PATH_ERRORS, UnknownVersion) as error:
+        except UnknownVersion as error:
+            raise StartupError(f"DATABASE_URL: {error}") from error
+        except INVALID_PATH_ERRORS as error:
             raise StartupError(f"DATABASE_URL: {error}.") from error
         except (DatabaseUnavailable, OSError) as error:
             raise RetryableStartupError(f"DATABASE_URL: {error}.") from error

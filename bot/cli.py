@@ -198,7 +198,9 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
         _fail(f"{error} {DATABASE_HINT}", FAILED)
     except DatabaseUnavailable as error:
         _fail(f"DATABASE_URL: {error}. {DATABASE_HINT}", FAILED)
-    except (StartupError, UnknownVersion) as error:
+    except UnknownVersion as error:
+        _fail(f"DATABASE_URL: {error}")
+    except StartupError as error:
         _fail(str(error))
 
 

@@ -13,7 +13,7 @@ from storage import installation, payment_queries
 from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.installation import BOT_ID
-from storage.migrations import HEAD
+from storage.migrations import HEAD, UnknownVersion, check_known
 
 DATABASE, SCHEMA, MODE, BOT, OWNERS = "database", "schema", "payments of the other mode", "the bot", "owners"
 DISK, ADDRESS = "disk", "public address"
@@ -69,14 +69,15 @@ def _missing(path: Path) -> Finding:
 
 
 def _schema(version: str | None) -> Finding:
-    """The finding for this version of the schema; a later version has a higher number."""
+    """The finding for this version of the schema."""
     if version == HEAD:
         return ok(SCHEMA, f"The schema has version {HEAD}.")
-    if version is None or version < HEAD:
-        detail = f"The schema has version {version}, not {HEAD}." if version else "The database is empty."
-        return warning(SCHEMA, detail, "`serve` migrates it, and so does `python -m bot migrate`.")
-    hint = "Run the newer version of Kvit that wrote it, or set DATABASE_URL to another file."
-    return failure(SCHEMA, f"The schema has version {version}, newer than {HEAD}.", hint)
+    try:
+        check_known(version)
+    except UnknownVersion as error:
+        return failure(SCHEMA, error.detail, error.hint)
+    detail = f"The schema has version {version}, not {HEAD}." if version else "The database is empty."
+    return warning(SCHEMA, detail, "`serve` migrates it, and so does `python -m bot migrate`.")
 
 
 async def _content(db: Database, settings: Settings) -> list[Finding]:

@@ -92,7 +92,7 @@ class Database:
 
         Raises:
             DatabaseUnavailable: the file cannot be written.
-            migrations.UnknownVersion: a newer version of the program wrote the file.
+            migrations.UnknownVersion: another program or an unknown version of this one wrote the file.
         """
         if await self.schema_version() != migrations.HEAD:
             await self.run_migration(migrations.upgrade)
@@ -112,8 +112,8 @@ class Database:
         await self._engine.close()
 
     async def schema_version(self) -> str | None:
-        """The version of the tables; None before the first migration."""
-        return await self.read(_schema_version) if self.path.exists() else None
+        """The version of the tables; None before the first migration, `migrations.FOREIGN` if they are not ours."""
+        return await self.read(migrations.version_of) if self.path.exists() else None
 
     async def is_reachable(self) -> bool:
         """Whether the database can be read now, and the last write succeeded."""
@@ -163,10 +163,3 @@ def after_commit(tx: sa.Connection, call: Callable[[], object]) -> None:
 def _refuse_coroutine(fn: Callable[..., object]) -> None:
     if inspect.iscoroutinefunction(fn):
         raise TypeError(f"{fn} is a coroutine function; a unit of work is a plain function")
-
-
-def _schema_version(tx: sa.Connection) -> str | None:
-    if not sa.inspect(tx).has_table("alembic_version"):
-        return None
-    found: str | None = tx.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    return found

@@ -193,21 +193,26 @@ async def test_serve_without_migration_needs_a_migrated_database(world: Outside)
     await world.stopped(await world.ready("bot", "serve", "--no-migrate"))
 
 
-@pytest.mark.long
-@pytest.mark.parametrize(
-    ("version", "error"),
-    [
-        ("0000", f"version 0000, not {HEAD}. `serve` migrates"),
-        ("9999", f"version 9999, newer than {HEAD}. Run the newer"),
-    ],
-)
-async def test_serve_without_migration_rejects_another_schema_version(world: Outside, version: str, error: str) -> None:
+async def test_every_command_refuses_a_database_of_a_development_version(world: Outside) -> None:
     assert (await world.ended(await world.begin("bot", "migrate")))[0] == 0
     with closing(sqlite3.connect(world.folder / "kvit.db", isolation_level=None)) as file:
-        file.execute("UPDATE alembic_version SET version_num = ?", [version])
-    for command in (["serve", "--no-migrate"], ["reconcile"]):
+        file.execute("UPDATE alembic_version SET version_num = '0001'")
+    for command in (["serve"], ["serve", "--no-migrate"], ["reconcile"], ["migrate"]):
         [line] = await startup_errors(world, "bot", *command)
-        assert line.startswith(f"DATABASE_URL: The schema has {error}")
+        assert line.startswith("DATABASE_URL: The schema has version 0001, which this version of Kvit does not know: ")
+    code, output = await world.ended(await world.begin("bot", "check"))
+    assert (code, "FAIL  schema: The schema has version 0001, which" in output) == (1, True), output
+
+
+@pytest.mark.long
+async def test_every_command_refuses_the_database_of_another_program(world: Outside) -> None:
+    with closing(sqlite3.connect(world.folder / "kvit.db", isolation_level=None)) as file:
+        file.execute("CREATE TABLE notes (text)")
+    for command in (["serve"], ["serve", "--no-migrate"], ["reconcile"], ["migrate"]):
+        [line] = await startup_errors(world, "bot", *command)
+        assert line.startswith("DATABASE_URL: The database has tables that Kvit did not create: ")
+    code, output = await world.ended(await world.begin("bot", "check"))
+    assert (code, "FAIL  schema: The database has tables that Kvit did not create: " in output) == (1, True), output
 
 
 @pytest.mark.long

@@ -119,7 +119,7 @@ async def test_only_the_owner_can_read_the_files_of_the_database(tmp_path: Path)
 async def test_file_of_an_unknown_version_is_refused_and_left_as_it_is(db: Database) -> None:
     await db.write(execute, "UPDATE alembic_version SET version_num = '9999'")
     assert not await db.has_current_schema()
-    with pytest.raises(UnknownVersion, match=r"newer version.*9999"):
+    with pytest.raises(UnknownVersion, match=r"version 9999, which this version of Kvit does not know"):
         await db.migrate()
     assert await db.schema_version() == "9999"
 
@@ -129,17 +129,45 @@ async def test_file_of_the_next_version_is_refused_and_left_as_it_is(db: Databas
     await db.run_migration(upgrade_to_next_version)
     before = await db.read(definitions)
     assert not await db.has_current_schema()
-    with pytest.raises(UnknownVersion, match=r"newer version.*0002"):
+    with pytest.raises(UnknownVersion, match=r"version 0002, which this version of Kvit does not know"):
         await db.migrate()
     assert await db.schema_version() == "0002"
     assert await db.read(definitions) == before
     assert await db.read(rows, "SELECT name, notes FROM shops JOIN shop_chats ON shop_id = id") == [("Bod", 1)]
 
 
-def test_head_is_the_version_of_the_last_step() -> None:
+def test_versions_are_those_of_the_steps() -> None:
     config = Config()
     config.set_main_option("script_location", "storage:migrations")
-    assert ScriptDirectory.from_config(config).get_heads() == [migrations.HEAD]
+    steps = ScriptDirectory.from_config(config).walk_revisions()
+    assert tuple(reversed([step.revision for step in steps])) == migrations.VERSIONS
+
+
+@pytest.mark.parametrize("version", ["0001", "0005", "v0002", "v00010", "other"])
+async def test_every_unknown_version_is_refused_and_left_as_it_is(db: Database, version: str) -> None:
+    """Also `0001` to `0005`, the versions of development, whose tables have the names of today's."""
+    await db.write(execute, f"UPDATE alembic_version SET version_num = '{version}'")
+    assert not await db.has_current_schema()
+    with pytest.raises(UnknownVersion, match=f"version {version}, which this version of Kvit does not know"):
+        await db.migrate()
+    assert await db.schema_version() == version
+
+
+@pytest.mark.parametrize("with_version_table", [False, True])
+async def test_database_of_another_program_is_refused_and_left_as_it_is(
+    tmp_path: Path, with_version_table: bool
+) -> None:
+    db = Database(f"sqlite:///{tmp_path}/other.db")
+    statements = ["CREATE TABLE notes (text)", "INSERT INTO notes VALUES ('precious')"]
+    if with_version_table:
+        statements.append("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+    await db.run_migration(lambda tx: execute(tx, *statements))
+    before = await db.read(table_names)
+    with pytest.raises(UnknownVersion, match="belongs to another program"):
+        await db.migrate()
+    assert (await db.schema_version(), await db.read(table_names)) == (migrations.FOREIGN, before)
+    assert await db.read(rows, "SELECT text FROM notes") == [("precious",)]
+    await db.close()
 
 
 @pytest.mark.long
@@ -164,7 +192,7 @@ async def test_later_step_killed_at_any_statement_loses_nothing_and_is_repeated(
     statements = 0
     while (code := run_until_killed(db.path, statements, "next")) == KILLED:
         assert await read_file(db.path, definitions) == before
-        assert await read_file(db.path, lambda tx: rows(tx, "SELECT * FROM alembic_version")) == [("0001",)]
+        assert await read_file(db.path, lambda tx: rows(tx, "SELECT * FROM alembic_version")) == [(migrations.HEAD,)]
         assert await read_file(db.path, lambda tx: rows(tx, "SELECT shop_id FROM shop_chats")) == [(1,)]
         statements += 1
     assert code == 0

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "v0001"
 down_revision = None
 
 BigInt = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
