@@ -96,7 +96,7 @@ def crash(boundary: Boundary, when: str) -> Fault:
     """The process crashes there."""
 
     def has_crashed(run: FaultRun) -> bool:
-        return len(run.world.crashes) == 1 and run.process.calls.count(boundary.call) == boundary.nth
+        return len(run.world.crashes) == 1 and run.process.calls.count(boundary.call) >= boundary.nth
 
     return Fault(has_crashed, crash_at=(StopPoint(boundary.nth, when, boundary.call),), needs_quiet=False)
 

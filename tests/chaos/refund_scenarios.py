@@ -49,7 +49,7 @@ async def approve_by_two(runner: ScenarioRunner) -> None:
 
 
 async def decline(runner: ScenarioRunner) -> None:
-    runner.press(await draft_refund(runner, "40", by=MERCHANT), "Do not refund", by=ADMIN)
+    runner.press(await draft_refund(runner, "40", by=MERCHANT), "Don't refund", by=ADMIN)
     await runner.world.pass_time(DASHBOARD_PAUSE)
     await runner.wait_for_headline("Paid")
 

@@ -92,15 +92,15 @@ async def test_log_lines_of_a_payment_and_its_refund_can_be_followed_by_referenc
     steps = [
         "requested, by user:",
         "attempt_started, by user:",
-        "payment_message is done",
         "synced, by stripe",
-        "payment_intent.succeeded is done",
         "refund_requested, by user:",
         "refund_approved, by user:",
         "refund_sent, by user:",
         "refund_synced, by stripe",
-        "payment_message is done",
     ]
+    # The jobs of the events and of the message run beside these steps, in an order of their own.
+    assert followed.count("payment_intent.succeeded is done") == 1
+    assert followed.count("payment_message is done") >= 2
     for step in steps:
         at = next((number for number, line in enumerate(followed) if line.startswith(step)), None)
         assert at is not None, (step, followed)

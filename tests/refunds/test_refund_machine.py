@@ -68,16 +68,16 @@ THEN = (0, 0, DISMISSED, 61, 73_000)
 Trouble = tuple[str, str, bool]
 T = TypeVar("T")
 person, which = st.sampled_from(PEOPLE), st.integers(0, 20)
-ill = st.tuples(
+fault = st.tuples(
     st.sampled_from(("", *GATEWAY_ERRORS, "crash")),
     st.sampled_from(("before", "after")),
     st.sampled_from((False, False, True)),
-).filter(lambda ill: ill[:2] != ("429", "after"))  # a vendor who is too busy has done nothing
+).filter(lambda fault: fault[:2] != ("429", "after"))  # a vendor who is too busy has done nothing
 parts = st.sampled_from((None, 1, 2_500, 4_000, 6_000, 12_000, 12_500))
 
 
 class MoneyOut(RuleBasedStateMachine):
-    """People at the desks, Stripe behind them; `yes` is what was tapped by people who might, by the refund's id."""
+    """Users, the services and Stripe. `yes` holds who approved and was allowed to, by refund id."""
 
     @initialize()
     def open(self) -> None:
@@ -86,8 +86,8 @@ class MoneyOut(RuleBasedStateMachine):
         self.clock = FakeClock(NOON, frozen=True)
         self.stripe = FakeStripe(self.clock)
         self.base = self.loop.run(self.stripe.start())
-        self.desks = ServiceStack(self.folder, self.base, self.stripe.key, self.clock, ABOVE)
-        self.desks.begin()
+        self.services = ServiceStack(self.folder, self.base, self.stripe.key, self.clock, ABOVE)
+        self.services.begin()
         self.admins = {OWNER, ADMIN}
         self.drafts: list[str] = []
         self.yes: dict[str, set[int]] = {}
@@ -105,46 +105,47 @@ class MoneyOut(RuleBasedStateMachine):
             return None
 
         done = self.loop.run(tried())
-        if self.desks.next_fault.has_crashed:
+        if self.services.next_fault.has_crashed:
             self.restart()
         return done
 
     @rule(by=person, hold=st.booleans(), pays=st.booleans())
     def asks_for_money(self, by: int, hold: bool, pays: bool) -> None:
         if (number := len(self._payments())) < MOST_PAYMENTS:
-            self.do(self.desks.request(AMOUNT, by=by, hold=hold))
+            self.do(self.services.request(AMOUNT, by=by, hold=hold))
             if pays:
                 self.customer_approves(number)
 
     def customer_approves(self, number: int) -> None:
         if payment := self._one(number):
             self._control(f"intents/{payment.intent_id}/approve")
-            self.do(self.desks.sync_all(payment.id))
+            self.do(self.services.sync_all(payment.id))
 
     @rule(number=which, minor=parts, by=person, yes=st.lists(person, max_size=2))
     def drafts_a_refund(self, number: int, minor: int | None, by: int, yes: list[int]) -> None:
         payment = self._one(number)
-        drafted = payment and self.do(self.desks.draft(payment, minor, by=by))
+        drafted = payment and self.do(self.services.draft(payment, minor, by=by))
         if drafted:
             self.drafts.append(drafted.id)
             for one in yes:
                 self.do(self._tap(drafted.id, one))
 
-    @rule(number=which, minor=parts, by=st.sampled_from((OWNER, ADMIN)), ill=ill, then=st.sampled_from(THEN))
-    def refunds_by_himself(self, number: int, minor: int | None, by: int, ill: Trouble, then: int) -> None:
+    @rule(number=which, minor=parts, by=st.sampled_from((OWNER, ADMIN)), fault=fault, then=st.sampled_from(THEN))
+    def refunds_by_himself(self, number: int, minor: int | None, by: int, fault: Trouble, then: int) -> None:
         """He asks and says yes, something goes wrong with that, and he may lose his role or a day go by over it."""
         self.drafts_a_refund(number, minor, by, [])
         if self.drafts:
-            self.taps_yes(len(self.drafts) - 1, by, ill)
+            self.taps_yes(len(self.drafts) - 1, by, fault)
+        self.each_refund_once_and_by_the_authority_it_needed()  # what was sent while he had the role
         if then == DISMISSED:
             self.a_role_changes(by, Role.MERCHANT)
         elif then:
             self.time_passes(then)
 
-    @rule(number=which, by=person, ill=ill)
-    def taps_yes(self, number: int, by: int, ill: Trouble) -> None:
+    @rule(number=which, by=person, fault=fault)
+    def taps_yes(self, number: int, by: int, fault: Trouble) -> None:
         if self.drafts:
-            self._ail(ill)
+            self._set_fault(fault)
             self.do(self._tap(self.drafts[number % len(self.drafts)], by))
 
     @rule(first=which, second=which, one=person, other=person)
@@ -156,16 +157,16 @@ class MoneyOut(RuleBasedStateMachine):
     @rule(number=which, by=person, again=st.booleans())
     def taps_something_else(self, number: int, by: int, again: bool) -> None:
         if refund := self._draft(number):
-            desk = self.desks.refunds
-            self.do(desk.retry(refund, user_id=OWNER) if again else desk.decline(refund, user_id=by))
+            service = self.services.refunds
+            self.do(service.retry(refund, user_id=OWNER) if again else service.decline(refund, user_id=by))
 
     @rule(number=which, by=person, takes=st.booleans())
     def ends_a_hold(self, number: int, by: int, takes: bool) -> None:
         if (payment := self._one(number)) and by in self.admins:
             if takes:
                 self.taken.setdefault(payment.intent_id or "", by)
-            desk = self.desks.payments
-            self.do((desk.capture if takes else desk.release)(payment.id, user_id=by))
+            service = self.services.payments
+            self.do((service.capture if takes else service.release)(payment.id, user_id=by))
 
     @rule(number=which, order=st.sampled_from(ORDERS), heard=st.booleans())
     def stripe_does_something(self, number: int, order: tuple[str, dict[str, Any]], heard: bool) -> None:
@@ -175,29 +176,29 @@ class MoneyOut(RuleBasedStateMachine):
             path = order[0].replace("INTENT", payment.intent_id or "")
             self._control(path.replace("REFUND", refunds[number % len(refunds)] if refunds else ""), **order[1])
             if heard:
-                self.do(self.desks.sync_all(payment.id))
+                self.do(self.services.sync_all(payment.id))
 
     @rule(who=st.sampled_from((ADMIN, MERCHANT)), role=st.sampled_from((Role.MERCHANT, Role.ADMIN)))
     def a_role_changes(self, who: int, role: Role) -> None:
         if who == OWNER:
             return  # his role stands in the settings
-        shop = self.loop.run(self.desks.shop())
-        self.loop.run(self.desks.db.write(shops.set_member, shop.id, who, role, name="", now=self.clock.now()))
+        shop = self.loop.run(self.services.shop())
+        self.loop.run(self.services.db.write(shops.set_member, shop.id, who, role, name="", now=self.clock.now()))
         self.admins = self.admins | {who} if role is Role.ADMIN else self.admins - {who}
 
-    @rule(ill=ill)
-    def the_next_call_goes_wrong(self, ill: Trouble) -> None:
-        self._ail(ill)
+    @rule(fault=fault)
+    def the_next_call_goes_wrong(self, fault: Trouble) -> None:
+        self._set_fault(fault)
 
     @rule()
     def restart(self) -> None:
-        self.loop.run(self.desks.close())
-        self.desks.begin()
+        self.loop.run(self.services.close())
+        self.services.begin()
 
     @rule(seconds=st.sampled_from((5, 61, 601, 3_700, 73_000)))
     def time_passes(self, seconds: int) -> None:
         self.loop.run(self._turn(seconds))
-        self.do(self.desks.reconcile())
+        self.do(self.services.reconcile())
 
     @invariant()
     def never_more_out_than_in(self) -> None:
@@ -231,26 +232,28 @@ class MoneyOut(RuleBasedStateMachine):
             self.heal()
             self.all_is_as_it_was_wanted()
         finally:
-            self.loop.run(self.desks.close())
+            self.loop.run(self.services.close())
             self.loop.run(self.stripe.stop())
             self.loop.close()
             shutil.rmtree(self.folder)
 
     def heal(self) -> None:
         """No more trouble, and time enough for everything that waits."""
-        self.desks.next_fault.how = ""
+        self.services.next_fault.how = ""
         for seconds in HEALING:
             self.loop.run(self._turn(seconds))
-            self.loop.run(self.desks.reconcile())
+            self.loop.run(self.services.reconcile())
         for payment in self._payments():
             if payment.intent_id:
-                self.loop.run(self.desks.sync_all(payment.id))
+                self.loop.run(self.services.sync_all(payment.id))
         self.each_refund_once_and_by_the_authority_it_needed()
 
     def all_is_as_it_was_wanted(self) -> None:
         """Exactly the refunds that were approved are at Stripe, but for those that Stripe or lost authority refused."""
         theirs = {r["metadata"]["kvit_refund"]: r for r in self.ledger.refunds.values() if r["metadata"]}
-        found = [self.loop.run(self.desks.db.read(self.desks.refund_repository.find, each)) for each in self.drafts]
+        found = [
+            self.loop.run(self.services.db.read(self.services.refund_repository.find, each)) for each in self.drafts
+        ]
         for refund in (each for each in found if each is not None):
             assert refund.status != "approved"
             wanted = refund.reserved_at is not None and refund.status != "rejected"
@@ -278,16 +281,16 @@ class MoneyOut(RuleBasedStateMachine):
         self.stripe.state.timers.run_due()
 
     async def _tap(self, refund_id: str, by: int) -> None:
-        """The door of a button: it asks who may, and the desk the rest."""
-        refund = await self.desks.db.read(self.desks.refund_repository.find, refund_id)
+        """Presses the button: the permission is checked here, the rest by the service."""
+        refund = await self.services.db.read(self.services.refund_repository.find, refund_id)
         assert refund is not None
-        payment = await self.desks.db.read(payment_queries.by_id, refund.payment_id)
-        if payment is None or not is_allowed(await self.desks.role(by), Action.APPROVE_REFUND):
+        payment = await self.services.db.read(payment_queries.by_id, refund.payment_id)
+        if payment is None or not is_allowed(await self.services.role(by), Action.APPROVE_REFUND):
             return
         if refund.is_pending_decision and refund.status == "draft" and refund.requested_by != by:
             return
         self.yes.setdefault(refund_id, set()).add(by)
-        await self.desks.refunds.approve(refund, payment, await self.desks.shop(), user_id=by)
+        await self.services.refunds.approve(refund, payment, await self.services.shop(), user_id=by)
 
     def _one(self, number: int) -> Payment | None:
         """One of the payments that Stripe knows of."""
@@ -297,23 +300,25 @@ class MoneyOut(RuleBasedStateMachine):
     def _payments(self) -> list[Payment]:
         with closing(sqlite3.connect(f"file:{self.folder / 'kvit.db'}?mode=ro", uri=True)) as db:
             known = [row[0] for row in db.execute("SELECT id FROM payments ORDER BY rowid")]
-        found = [self.loop.run(self.desks.db.read(payment_queries.by_id, each)) for each in known]
+        found = [self.loop.run(self.services.db.read(payment_queries.by_id, each)) for each in known]
         return [payment for payment in found if payment is not None]
 
     def _draft(self, number: int) -> Refund | None:
         return (
-            self.loop.run(self.desks.db.read(self.desks.refund_repository.find, self.drafts[number % len(self.drafts)]))
+            self.loop.run(
+                self.services.db.read(self.services.refund_repository.find, self.drafts[number % len(self.drafts)])
+            )
             if self.drafts
             else None
         )
 
-    def _ail(self, ill: Trouble) -> None:
-        """Have the next call go wrong: at the door, or between it and Stripe, where the SDK tries again by itself."""
-        how, when, wire = ill
+    def _set_fault(self, fault: Trouble) -> None:
+        """Makes the next call fail: in the gateway, or between it and Stripe, where the SDK tries again by itself."""
+        how, when, wire = fault
         if wire and how in ON_THE_WIRE:
             self._control("faults", method="POST /v1/refunds", nth=1, when=when, how=how)
         else:
-            self.desks.next_fault.how, self.desks.next_fault.when = how, when
+            self.services.next_fault.how, self.services.next_fault.when = how, when
 
     def _control(self, path: str, **body: Any) -> None:
         """Order something of Stripe, who may say that it cannot be."""
