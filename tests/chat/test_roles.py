@@ -149,7 +149,7 @@ async def test_whoever_speaks_as_the_group_or_as_a_channel_is_told_to_speak_as_h
     world: World, sender_chat: int
 ) -> None:
     for text in ("/pay 125", "/status", "/cancel K7F3", "/settings currency EUR", "/setup NEW Mine"):
-        world.advance(61)  # in a group whoever has no role is answered once a minute
+        world.advance(61)  # in a group, people without a role are answered once a minute
         said = speak(world, text, chat=GROUP, sender_chat=sender_chat)
         assert "Write as yourself." in (await reply(world, said, chat=GROUP))["text"]
     assert posts(world) == []

@@ -25,7 +25,7 @@ PHONE: dict[str, Any] = {
     "user_agent": "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/140.0 Mobile Safari/537.36",
     "locale": "en-GB",
 }
-DESK: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB"}
+DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB"}
 PAY = re.compile("^Pay DKK.149.50 with MobilePay$")
 expect.set_options(timeout=PATIENCE)
 
@@ -156,7 +156,7 @@ async def test_without_javascript_everything_works_and_a_waiting_page_looks_agai
         await expect(page.get_by_role("button", name="Copy link")).to_have_count(0)
 
 
-@pytest.mark.parametrize("kind", [PHONE, DESK], ids=["phone", "desk"])
+@pytest.mark.parametrize("kind", [PHONE, DESKTOP], ids=["phone", "desktop"])
 async def test_a_page_makes_two_requests_and_no_more(world: World, browser: Browser, kind: dict[str, Any]) -> None:
     context = await browser.new_context(**kind)
     page, asked = await context.new_page(), list[str]()
@@ -170,7 +170,7 @@ async def test_a_page_makes_two_requests_and_no_more(world: World, browser: Brow
 
 
 async def test_the_code_is_on_wide_screens_alone(world: World, browser: Browser) -> None:
-    async with page_at(browser, page_of(world), **DESK) as page:
+    async with page_at(browser, page_of(world), **DESKTOP) as page:
         await expect(page.get_by_text("Scan with your phone to pay")).to_be_visible()
         await page.set_viewport_size({"width": 360, "height": 640})
         await expect(page.get_by_text("Scan with your phone to pay")).to_be_hidden()

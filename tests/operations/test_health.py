@@ -53,16 +53,16 @@ async def test_what_is_not_ready_is_named_and_the_reason_stays_in_the_log(
     clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     heartbeats = Heartbeats()
-    heartbeats.register("belt inbox", 10)
+    heartbeats.register("inbox worker", 10)
     heartbeats.register("reconciler", 60)
-    heartbeats.beat("belt inbox", clock.now())
+    heartbeats.beat("inbox worker", clock.now())
     heartbeats.beat("reconciler", clock.now())
     clock.advance(11)
     async with doors(clock, heartbeats=heartbeats, ready={"database": broken, "schema": bad, "disk": good}) as client:
         answer = await client.get("/readyz")
         assert answer.status == 503
         assert int(answer.headers["Retry-After"]) > 0
-        assert await answer.json() == {"ready": False, "not_ready": ["database", "schema", "belt inbox"]}
+        assert await answer.json() == {"ready": False, "not_ready": ["database", "schema", "inbox worker"]}
     assert "database is locked" in caplog.text
 
 

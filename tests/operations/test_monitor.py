@@ -175,7 +175,7 @@ async def test_a_webhook_of_ours_that_is_replaced_is_told(clock: FakeClock, tmp_
 
 
 class Proxy:
-    """What stands before Kvit on the internet: while it is broken, whoever comes is to come again later."""
+    """A proxy in front of Kvit: while it is broken, every client gets a 502."""
 
     def __init__(self, port: int) -> None:
         self.is_broken = True
@@ -269,7 +269,7 @@ async def test_a_look_that_telegram_does_not_answer_says_nothing(
 
 
 async def stands_still(world: World) -> JobQueue:
-    """A mail of Stripe's that waits far too long, as behind a belt that hangs."""
+    """A Stripe event that waits far too long, as behind a worker that hangs."""
     queue: JobQueue = world.service._components.queues[0]
     assert queue.queue == "events"
     now = world.clock.now()

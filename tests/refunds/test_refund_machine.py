@@ -97,7 +97,7 @@ class MoneyOut(RuleBasedStateMachine):
             self.asks_for_money(OWNER, hold=hold, pays=True)
 
     def do(self, work: Awaitable[T]) -> T | None:
-        """Somebody does something; a refusal is an answer, and whoever dies begins anew."""
+        """Somebody does something; a refusal is an answer, and a crashed process is started again."""
 
         async def tried() -> T | None:
             with suppress(UserError, ProcessCrashed):

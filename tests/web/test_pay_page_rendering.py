@@ -28,7 +28,7 @@ from tests.support.web_server import SomePages, UnreachableQueue, app
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 NARROW: dict[str, Any] = {"viewport": {"width": 360, "height": 640}, "user_agent": "Mobile"}
-WIDE: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "user_agent": "Desk"}
+WIDE: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "user_agent": "Desktop"}
 SHOP = Shop(
     id=1,
     name="Annas Kaffebar",
