@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 MAX_TIME = datetime(9000, 1, 1, tzinfo=UTC)
 """The clock cannot be advanced beyond this, so that times computed from it still fit into `datetime`."""
@@ -40,9 +42,14 @@ class FakeClock:
         advanced, self._advanced = self._advanced, asyncio.Event()
         advanced.set()
 
-    async def sleep(self, seconds: float) -> None:
-        """Return once `now()` has moved on by `seconds`, by real time or by `advance`."""
-        until = self.now() + timedelta(seconds=seconds)
+    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
+        """Return once `now()` has moved on by `seconds`, by real time or by `advance`.
+
+        The time counts from the call, not from when the coroutine first runs: the clock may be advanced in between.
+        """
+        return self._sleep_until(self.now() + timedelta(seconds=seconds))
+
+    async def _sleep_until(self, until: datetime) -> None:
         while (left := (until - self.now()).total_seconds()) > 0:
             try:
                 await asyncio.wait_for(self._advanced.wait(), None if self._started_at is None else left)
