@@ -24,7 +24,7 @@ JobsForChange = Callable[[Payment, Payment], tuple[NewJob, ...]]
 NextCheck = Callable[[Payment, datetime], datetime | None]
 Transition = Callable[[Payment], Payment]
 
-PAYMENTS_CHANGED = "book"
+PAYMENTS_CHANGED = "payments"
 """The event that is set when a payment changed, and with it perhaps its next check."""
 
 _LETTERS = "ABCDEFGHJKMNPQRSTVWXYZ"

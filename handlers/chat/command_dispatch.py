@@ -1,7 +1,4 @@
-"""Dispatches messages: is it a command for the bot, may this person use it here, is it recent enough.
-
-Then its handler.
-"""
+"""Checks that a message is a command for the bot, allowed here and recent; then runs its handler."""
 
 from __future__ import annotations
 

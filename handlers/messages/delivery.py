@@ -247,11 +247,10 @@ class MessageDelivery:
             return await self._messenger.send(replace(chat, thread_id=None), message, silent=silent)
 
     async def acquire_slot(self, job: Job, chat: ChatTarget) -> tuple[ChatTarget, Snooze | DeadLetter | Done | None]:
-        """The chat's newest id, and the outcome if it has to wait.
+        """The chat's newest id, and the outcome if the job has to wait.
 
-        For Telegram's `retry_after`, then for our rate limit.
-
-         A job whose last try had no response waits until Telegram answers.
+        It waits for Telegram's `retry_after`, then for our rate limit. A job whose last try had no response waits until
+        Telegram answers.
         """
         now = self._clock.now()
         state = await self._db.read(messages.get_chat_status, chat.chat_id)

@@ -15,7 +15,7 @@ from storage.models.payment import ChatTarget
 class OutboxMessage:
     """A message to send, or to show instead of the message `edit_message_id`.
 
-     With a `shop` it is sent only if the chat may still read about that shop. A `best_effort` message is not missed if
+    With a `shop` it is sent only if the chat may still read about that shop. A `best_effort` message is not missed if
     it cannot be sent.
     """
 

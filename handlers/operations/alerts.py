@@ -35,7 +35,7 @@ class Alerts:
     async def dead_letter(self, job: Job, reason: str) -> Sequence[NewJob]:
         """The message about a dead job: where and why, once a day.
 
-         A job that was retried and died again is reported again; all versions of a payment message, and all jobs to one
+        A job that was retried and died again is reported again; all versions of a payment message, and all jobs to one
         chat, are one report.
         """
         if job.key.startswith(ALERT):

@@ -187,9 +187,6 @@ class Reconciler:
             self._aged.set(payment.id, until, now=now)
 
 
-log = logging.getLogger(__name__)
-
-
 class DueRefunds:
     """Refunds by the time at which they are due."""
 

@@ -89,7 +89,7 @@ class PayPage:
 def page_state(payment: Payment, now: datetime) -> tuple[PageState, datetime | None]:
     """The page's state, and until when: it can be paid, or an attempt has to be waited for.
 
-     Only Stripe closes a payment: one whose time is over stays *waiting*, or what its attempt was, until Stripe
+    Only Stripe closes a payment: one whose time is over stays *waiting*, or what its attempt was, until Stripe
     canceled it.
     """
     match payment.status:
@@ -193,7 +193,7 @@ class PayPageService:
     async def customer_returned(self, page: PayPage) -> None:
         """Have the payment retrieved from Stripe, at most once per `RETURN_SECONDS`.
 
-         The page waits for it once per attempt: anybody can return as often as they like, and must not keep others from
+        The page waits for it once per attempt: anybody can return as often as they like, and must not keep others from
         paying.
         """
         payment, now = page.payment, self._clock.now()

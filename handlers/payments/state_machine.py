@@ -44,11 +44,11 @@ class Step(Enum):
     """The next call to Stripe."""
 
     NOTHING = "nothing"
-    CREATE = "make"
-    SEARCH = "find"
+    CREATE = "create"
+    SEARCH = "search"
     CONFIRM = "confirm"
     CANCEL = "cancel"
-    RETRIEVE = "look"
+    RETRIEVE = "retrieve"
     CAPTURE = "capture"
 
 
@@ -157,7 +157,7 @@ def _begun(attempt: Attempt, intent: Intent, timing: Timing) -> Attempt:
 def _over(attempt: Attempt, intent: Intent, now: datetime) -> Attempt:
     """The attempt once Stripe needs another payment method.
 
-     A later attempt whose call may still be under way cannot be ended by a retrieve before that call has arrived; then
+    A later attempt whose call may still be under way cannot be ended by a retrieve before that call has arrived; then
     it expires without a message, for nobody had its link, and the error may be of the attempt before. The first attempt
     was made by the call that created the intent, so it is over.
     """
@@ -212,7 +212,7 @@ def _never_existed(payment: Payment, reason: CancellationReason, now: datetime) 
 def handle_not_found(payment: Payment, *, number: int, now: datetime) -> Payment:
     """Record that no intent of ours was found: close the payment if that is requested, else use a new key.
 
-     `number` is the version of the key that was searched for: another process may have moved to the next one since,
+    `number` is the version of the key that was searched for: another process may have moved to the next one since,
     whose intent could not be found.
     """
     if payment.status is not PaymentStatus.CREATED or payment.intent_id is not None:

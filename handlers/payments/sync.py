@@ -15,6 +15,7 @@ from handlers.payments.state_machine import IntentMismatch, Step, Timing, ignore
 from handlers.runtime.concurrency import KeyedLocks
 from handlers.stripe.error_codes import AUTH_ERRORS, INTENT_MISMATCH
 from handlers.stripe.gateway import GatewayError, Intent, IntentStatus, PaymentGateway
+from handlers.stripe.idempotency_keys import cancel_key, capture_key, confirm_key, create_key
 from storage import payment_queries
 from storage.database.database import Database
 from storage.models.payment import CancellationReason, Payment, PaymentStatus
@@ -153,7 +154,7 @@ class PaymentSync:
         """Create and confirm with the stored parameters and key; a repetition returns the same intent."""
         params, began = await self._db.read(payment_queries.create_params, payment.id), self._clock.now()
         try:
-            intent = await self._gateway.create(params, key=f"create:{payment.id}:{payment.create_key_version}")
+            intent = await self._gateway.create(params, key=create_key(payment))
         except GatewayError as error:
             return await self._not_made(payment, error, actor, began)
         return await self._apply_attempt(payment, intent, actor, began)
@@ -196,7 +197,7 @@ class PaymentSync:
         number, intent_id = payment.attempt.number, payment.intent_id or ""
         params, began = await self._db.read(payment_queries.attempt_params, payment.id, number), self._clock.now()
         try:
-            intent = await self._gateway.confirm(intent_id, params, key=_confirm_key(payment))
+            intent = await self._gateway.confirm(intent_id, params, key=confirm_key(payment))
         except GatewayError as error:
             if (error.retryable and not error.replayed) or error.code in AUTH_ERRORS:
                 raise
@@ -218,7 +219,7 @@ class PaymentSync:
         if not await self._db.write(self._payments.mark_request_sent, payment, now=self._clock.now()):
             return await self.get(payment.id), True
         try:
-            intent = await self._gateway.cancel(intent_id, key=f"cancel:{payment.id}:{payment.cancel_key_version}")
+            intent = await self._gateway.cancel(intent_id, key=cancel_key(payment))
         except GatewayError as error:
             if (error.retryable and not error.replayed) or error.code in AUTH_ERRORS:
                 raise
@@ -235,7 +236,7 @@ class PaymentSync:
         if not await self._db.write(self._payments.mark_request_sent, payment, now=began):
             return await self.get(payment.id), True
         try:
-            intent = await self._gateway.capture(intent_id, key=f"capture:{payment.id}:{payment.capture_key_version}")
+            intent = await self._gateway.capture(intent_id, key=capture_key(payment))
         except GatewayError as error:
             if (error.retryable and not error.replayed) or error.code in AUTH_ERRORS:
                 raise
@@ -315,9 +316,3 @@ class PaymentSync:
             self._payments.postpone_check, payment.id, now=self._clock.now()
         )  # its call may still arrive
         return payment, False
-
-
-def _confirm_key(payment: Payment) -> str:
-    """The idempotency key of an attempt; it holds the time, for in a restored database a number can be used again."""
-    asked_at = round(payment.attempt.requested_at.timestamp() * 1000)
-    return f"confirm:{payment.id}:{asked_at}:{payment.attempt.number}"

@@ -48,10 +48,7 @@ class RefundService:
         approval_above: int | None,
         patience: float = USER_WAIT_TIMEOUT,
     ) -> None:
-        """`approval_above` (minor units): a refund of more than this of one payment takes two approvals; None.
-
-        Never.
-        """
+        """`approval_above`: refunds above this amount (minor units) need two approvals; None: never."""
         self._db = db
         self._refunds = refunds
         self._sync = sync

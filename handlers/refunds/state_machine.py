@@ -49,10 +49,10 @@ class RefundStep(Enum):
 
     NOTHING = "nothing"
     EXPIRE = "expire"
-    ABANDON = "give up"
-    CREATE = "ask"
-    RETRIEVE = "look"
-    SEARCH = "find"
+    ABANDON = "abandon"
+    CREATE = "create"
+    RETRIEVE = "retrieve"
+    SEARCH = "search"
 
 
 def next_step(refund: Refund, now: datetime) -> RefundStep:
@@ -290,7 +290,7 @@ def import_stripe_refund(payment: Payment, report: StripeRefund, *, now: datetim
 def is_superseded(refund: Refund, limits: RefundLimits, others: Iterable[Refund], now: datetime) -> bool:
     """Whether a refund at Stripe or a dispute took from the amount that the approvers were shown.
 
-     What was approved here since then was approved knowingly and does not count. What failed since then makes limits
+    What was approved here since then was approved knowingly and does not count. What failed since then makes limits
     again, but does not undo a refund that was made elsewhere.
     """
     others = [one for one in others if one.reserves_money and one.id != refund.id]

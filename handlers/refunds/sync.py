@@ -12,11 +12,11 @@ from structlog.contextvars import bind_contextvars
 
 from handlers.clock import Clock
 from handlers.refunds import state_machine
-from handlers.refunds import state_machine as refund_rivals
 from handlers.refunds.state_machine import NO_BALANCE, RefundStep
 from handlers.runtime.concurrency import KeyedLocks
 from handlers.stripe.error_codes import AUTH_ERRORS, INTENT_MISMATCH, PERMISSION_ERROR
 from handlers.stripe.gateway import MAX_CALL_DURATION, GatewayError, PaymentGateway
+from handlers.stripe.idempotency_keys import refund_key
 from storage import payment_queries
 from storage.database.database import Database
 from storage.models.payment import Payment
@@ -142,7 +142,7 @@ class RefundSync:
 
         A repetition returns the same refund. False if it has to wait.
 
-         Stripe's refunds are retrieved first, so that nothing is refunded on top of a refund made in the Dashboard.
+        Stripe's refunds are retrieved first, so that nothing is refunded on top of a refund made in the Dashboard.
         """
         began = self._clock.now()
         if await self._exists_at_stripe(payment, refund):
@@ -153,7 +153,7 @@ class RefundSync:
             await self._db.read(self._book.limits, payment.id),
             await self._db.read(self._book.for_payment, payment.id),
         )
-        if refund_rivals.is_superseded(refund, limits, others, self._clock.now()):
+        if state_machine.is_superseded(refund, limits, others, self._clock.now()):
             why = DISPUTED if limits.lost_to_disputes or limits.blocked_by_dispute else REFUNDED_MEANWHILE
             return await self._withdraw(payment, refund, why, "refund_rejected", began)
         number, sent_before = refund.key_version, refund.last_sent_at
@@ -163,7 +163,7 @@ class RefundSync:
         if refund.key_version != number or refund.status is not RefundStatus.APPROVED:
             return True  # another process has moved on to the next key, or knows how it ended
         try:
-            report = await self._gateway.refund(refund.params, key=f"refund:{refund.id}:{refund.key_version}")
+            report = await self._gateway.refund(refund.params, key=refund_key(refund))
         except GatewayError as error:
             refused_before = refund.last_error == error.code
             settled = sent_before is None or (refused_before and began - sent_before >= MAX_CALL_DURATION)
@@ -217,7 +217,7 @@ class RefundSync:
     async def _end(self, payment: Payment, refund: Refund) -> None:
         """End a refund whose time is over, unless Stripe has it, which a restored database would not know.
 
-         One that was not approved ends even if Stripe cannot be searched; one that was approved is not reported as
+        One that was not approved ends even if Stripe cannot be searched; one that was approved is not reported as
         failed before that. A draft ends without a message, and in the wrong mode Stripe is not searched.
         """
         can_be_seen = refund.status is not RefundStatus.DRAFT and payment.livemode == self._gateway.livemode

@@ -67,7 +67,7 @@ async def ask_which_amount(context: Context, reading: AmbiguousAmount, *, manual
 
 
 async def on_amount_chosen(context: Context, prompt: Prompt, choice: int) -> None:
-    """Request the chosen amount; the message that was amount about makes one payment at most.
+    """Request the chosen amount. One question leads to at most one payment.
 
     Raises:
         AmountError: the amount cannot be requested.
