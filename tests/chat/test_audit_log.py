@@ -74,7 +74,7 @@ async def add(world: World, shop_id: int, number: int, *, actor: str = "kvit", a
         await db.write(fill)
 
 
-async def test_what_people_kvit_and_stripe_did_stands_there_newest_first_in_plain_words(world: World) -> None:
+async def test_log_lists_all_actors_newest_first(world: World) -> None:
     ref = ref_of(await asked(world))
     await world.decide("approve")
     await known(world, PaymentStatus.SUCCEEDED)
@@ -91,7 +91,7 @@ async def test_what_people_kvit_and_stripe_did_stands_there_newest_first_in_plai
     ]
 
 
-async def test_people_and_settings_leave_their_lines(world: World) -> None:
+async def test_members_and_settings_are_logged(world: World) -> None:
     payload = await invited(world)
     world.telegram.state.ensure_user(GUEST, first_name="Gerda <b>")
     await join(world, payload, by=GUEST)
@@ -180,7 +180,7 @@ async def test_the_log_of_one_shop_says_nothing_of_another(world: World) -> None
     assert "no payment with that reference" in await refused(world, f"/log {foreign}", by=ADMIN)
 
 
-async def test_what_somebody_tried_without_the_right_to_is_written_once_a_minute_for_each_person_and_chat(
+async def test_denied_action_is_logged_once_a_minute_per_person_and_chat(
     world: World,
 ) -> None:
     card = await asked(world)
@@ -199,14 +199,14 @@ async def test_what_somebody_tried_without_the_right_to_is_written_once_a_minute
     assert len(trail(world, "denied")) == 4
 
 
-async def test_a_group_that_speaks_with_one_voice_is_written_down_too(world: World) -> None:
+async def test_denial_of_an_anonymous_admin_is_logged(world: World) -> None:
     said = speak(world, "/pay 125", chat=GROUP, sender_chat=GROUP)
     await reply(world, said, chat=GROUP)
     assert len(trail(world, "denied")) == 1
     assert posts(world) == []
 
 
-async def test_a_chat_that_goes_to_another_shop_is_told_to_both_and_neither_learns_of_the_other(world: World) -> None:
+async def test_chat_that_changes_shops_is_logged_in_both_separately(world: World) -> None:
     await open_second_shop(world)
     question = await reply(world, world.say("/setup", chat=GROUP), chat=GROUP)
     await world.answer(world.tap(question, "Second"))
@@ -215,18 +215,18 @@ async def test_a_chat_that_goes_to_another_shop_is_told_to_both_and_neither_lear
     assert (await log(world))[0] == f"{OWNER} · unlinked a chat from the shop"
 
 
-async def test_an_action_or_a_doer_of_a_later_version_is_shown_harmlessly(world: World) -> None:
+async def test_unknown_action_or_actor_is_shown_harmlessly(world: World) -> None:
     await add(world, 1, 1, actor="<i>robot</i>", action="danced <b>wildly</b>")
     assert (await log(world))[0] == "<i>robot</i> · something else (danced <b>wildly</b>)"
 
 
 @pytest.mark.parametrize("language", ["en", "da", "sv", "nb", "fi"])
-def test_every_known_action_has_its_words(language: str) -> None:
+def test_every_action_has_a_text(language: str) -> None:
     for key in ACTION_MESSAGES.values():
         assert html(language, key)
 
 
-async def test_the_history_is_only_ever_added_to(world: World) -> None:
+async def test_audit_log_is_append_only(world: World) -> None:
     await asked(world)
     before = rows(world, "SELECT * FROM audit_log")
     replace = "REPLACE INTO audit_log SELECT id, payment_id, shop_id, at, 'nobody', action, detail FROM audit_log"

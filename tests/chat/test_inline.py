@@ -35,7 +35,7 @@ async def shows(world: World, inline_id: str, words: str) -> Json:
     return message
 
 
-async def test_a_chosen_result_becomes_the_card_where_it_was_sent(world: World) -> None:
+async def test_a_chosen_result_becomes_the_payment_message_where_it_was_sent(world: World) -> None:
     query, [offer] = await offers(world, "125 dkk Coffee")
     assert "125.00" in offer["title"]
     assert offer["description"] == "Coffee"
@@ -93,7 +93,7 @@ async def test_what_cannot_be_offered_is_explained_by_one_harmless_result(
     assert world.stripe.store.intents == {}
 
 
-async def test_buttons_under_the_card_obey_only_people_of_the_shop(world: World) -> None:
+async def test_buttons_under_the_payment_message_obey_only_people_of_the_shop(world: World) -> None:
     query, [offer] = await offers(world, "125 Coffee")
     card = await choose(world, query, offer)
     message = await shows(world, card, "Waiting for payment")

@@ -145,9 +145,7 @@ async def test_old_buttons_of_somebody_who_lost_his_role_do_nothing(world: World
 
 
 @pytest.mark.parametrize("sender_chat", [GROUP, CHANNEL])
-async def test_whoever_speaks_as_the_group_or_as_a_channel_is_told_to_speak_as_himself(
-    world: World, sender_chat: int
-) -> None:
+async def test_anonymous_admin_and_channel_are_told_to_use_their_own_account(world: World, sender_chat: int) -> None:
     for text in ("/pay 125", "/status", "/cancel K7F3", "/settings currency EUR", "/setup NEW Mine"):
         world.advance(61)  # in a group, people without a role are answered once a minute
         said = speak(world, text, chat=GROUP, sender_chat=sender_chat)
@@ -156,7 +154,7 @@ async def test_whoever_speaks_as_the_group_or_as_a_channel_is_told_to_speak_as_h
     assert "Currency: DKK" in await refused(world, "/settings")
 
 
-async def test_the_number_that_all_anonymous_admins_share_has_no_role_whatever_is_written_in_the_book(
+async def test_shared_anonymous_id_has_no_role_even_in_the_database(
     world: World,
 ) -> None:
     card = await reply(world, world.say("/pay 125", by=MERCHANT, chat=GROUP), "Waiting", chat=GROUP)

@@ -67,7 +67,7 @@ async def test_a_group_of_no_shop_answers_four_commands_and_is_silent_otherwise(
     assert posts(world) == []
 
 
-async def test_an_owner_ties_a_group_to_the_only_shop_and_its_people_work_there(world: World) -> None:
+async def test_setup_ties_a_group_to_the_only_shop(world: World) -> None:
     assert await refused(world, "/setup", chat=NO_SHOP) == "This chat now belongs to Kvit."
     await asked(world, chat=NO_SHOP)
     assert len(posts(world)) == 1
@@ -120,7 +120,7 @@ async def test_an_owner_of_several_shops_is_asked_once_in_private_and_changes_it
     assert world.intent()["currency"] == "dkk"
 
 
-async def test_a_merchant_of_two_shops_is_asked_which_of_his_and_can_pick_no_other(world: World) -> None:
+async def test_merchant_of_two_shops_can_select_only_those(world: World) -> None:
     await open_second_shop(world, MERCHANT)
     await refused(world, "/setup NEW Third", chat=NO_SHOP)
     question = await reply(world, world.say("/pay 125", by=MERCHANT), chat=MERCHANT)
@@ -216,7 +216,7 @@ async def test_a_payment_is_found_by_its_reference_as_people_type_it(world: Worl
         assert "no payment with that reference" in await refused(world, f"/status {unknown}", chat=GROUP)
 
 
-async def test_the_letters_o_i_and_l_are_read_as_the_digits_they_look_like(world: World) -> None:
+async def test_letters_o_i_l_in_a_reference_are_digits(world: World) -> None:
     for _ in range(60):
         ref = ref_of(await asked(world))
         typed = ref[0] + ref[1:].replace("0", "o").replace("1", "i")
@@ -227,7 +227,7 @@ async def test_the_letters_o_i_and_l_are_read_as_the_digits_they_look_like(world
     assert f"#{ref}" in (await reply(world, said, chat=GROUP))["text"]
 
 
-async def test_a_reply_to_the_card_needs_no_reference_and_one_that_differs_is_refused(world: World) -> None:
+async def test_reply_needs_no_reference_and_a_different_one_is_refused(world: World) -> None:
     first, second = await asked(world), await asked(world, text="/pay 99 Cake")
     said = world.say("/status", by=MERCHANT, chat=GROUP, reply_to=first["message_id"])
     assert f"#{ref_of(first)}" in (await reply(world, said, chat=GROUP))["text"]
@@ -286,7 +286,7 @@ async def test_status_alone_in_a_topic_is_no_reply_to_the_message_that_opened_th
     assert "0 requests are open." in (await reply(world, said, chat=GROUP))["text"]
 
 
-async def test_cancel_by_reference_ends_the_request_and_one_that_was_paid_is_told_so(world: World) -> None:
+async def test_cancel_by_reference_ends_the_request_or_reports_payment(world: World) -> None:
     ref = ref_of(await asked(world))
     assert f"#{ref} is cancelled." in await refused(world, f"/cancel {ref.lower()}", by=MERCHANT, chat=GROUP)
     assert world.intent()["status"] == "canceled"

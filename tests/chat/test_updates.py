@@ -77,7 +77,7 @@ async def test_a_forwarded_command_is_refused_and_a_forwarded_greeting_is_not(wo
     assert posts(world) == []
 
 
-async def test_channels_other_bots_and_what_came_by_a_bot_are_not_heard(world: World) -> None:
+async def test_channels_and_bots_are_ignored(world: World) -> None:
     await open_shop(world)
     another = world.telegram.state.ensure_user(70_090_001, is_bot=True, first_name="Other", username="OtherBot")
     world.telegram.state.updates.allowed = []
@@ -93,7 +93,7 @@ async def test_channels_other_bots_and_what_came_by_a_bot_are_not_heard(world: W
     assert await set_aside(world, "updates") == []
 
 
-async def test_the_same_update_ten_times_is_one_payment_and_one_card(world: World) -> None:
+async def test_same_update_ten_times_is_one_payment_and_one_message(world: World) -> None:
     said = world.telegram.users.send
     first = said(speaking("/pay 125 Tea"))
     await reply(world, first["message_id"], "Waiting for payment")
@@ -146,7 +146,7 @@ async def test_a_command_of_ten_minutes_ago_is_still_carried_out(world: World) -
     assert len(posts(world)) == 1
 
 
-async def test_an_older_command_is_asked_about_and_carried_out_once_after_a_yes(world: World) -> None:
+async def test_older_command_runs_once_after_confirmation(world: World) -> None:
     said = await late(world, "/pay 125 <b>Tea</b>")
     question = await reply(world, said, "This command arrived late: /pay 125 <b>Tea</b>")
     assert labels(question) == ["Do it now", "Skip it"]
@@ -161,7 +161,7 @@ async def test_an_older_command_is_asked_about_and_carried_out_once_after_a_yes(
     assert len(posts(world)) == 1
 
 
-async def test_an_older_command_is_dropped_for_ever_after_a_no(world: World) -> None:
+async def test_older_command_is_dropped_after_refusal(world: World) -> None:
     question = await reply(world, await late(world, "/pay 125"), "This command arrived late")
     yes, no = (button(question, label)["callback_data"] for label in ("Do it now", "Skip it"))
     for query in [press(world, question, data) for data in (no, yes, yes)]:
@@ -223,7 +223,7 @@ BROKEN: list[Json] = [
 ]
 
 
-async def test_an_update_that_nobody_can_read_holds_up_no_other_and_the_owner_hears_of_it(world: World) -> None:
+async def test_unreadable_update_blocks_no_other_and_alerts_the_owner(world: World) -> None:
     await open_shop(world)
     for content in BROKEN:
         world.telegram.state.add_update("message", content, OWNER)
@@ -241,7 +241,7 @@ def speaking(text: str) -> UserMessage:
     return UserMessage(OWNER, OWNER, text)
 
 
-async def test_what_was_said_in_a_chat_is_not_kept_once_it_was_taken_up(world: World) -> None:
+async def test_handled_updates_keep_no_text(world: World) -> None:
     await open_shop(world)
     await reply(world, world.say("/pay 125 Tea", chat=GROUP), "Waiting for payment", chat=GROUP)
     world.say("nobody else's business", by=STRANGER, chat=GROUP)

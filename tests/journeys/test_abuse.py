@@ -53,7 +53,7 @@ async def test_a_message_that_is_never_answered_is_repeated_once_and_then_told_t
     assert len(world.sent("✅ Paid:")) == 2
 
 
-async def test_a_card_follows_its_group_and_never_overwrites_another(world: World) -> None:
+async def test_a_payment_message_follows_its_group_and_never_overwrites_another(world: World) -> None:
     world.say("/setup", chat=GROUP)
     await world.card("belongs to", chat=GROUP)
     world.say("/pay 100 DKK Alpha", chat=GROUP)

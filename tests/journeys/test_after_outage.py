@@ -76,7 +76,7 @@ async def test_when_telegram_is_back_the_ends_are_told_and_what_was_overtaken_is
         assert len(telegrams(world, "editMessageText")) - edits == MANY
 
 
-async def test_cards_that_telegram_held_back_for_hours_never_say_that_they_wait(
+async def test_payment_messages_that_telegram_held_back_for_hours_never_say_that_they_wait(
     clock: FakeClock, tmp_path: Path
 ) -> None:
     async with opened(clock, tmp_path, request_hours="2") as world:

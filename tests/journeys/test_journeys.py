@@ -8,7 +8,9 @@ from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.world import World, labels, opened
 
 
-async def test_a_request_becomes_a_card_with_a_link_and_the_card_becomes_paid(world: World) -> None:
+async def test_a_request_becomes_a_payment_message_with_a_link_and_the_payment_message_becomes_paid(
+    world: World,
+) -> None:
     world.say("/pay 149,50 Coffee")
     card = await world.card("Waiting for payment")
     assert "149.50" in card["text"]
@@ -23,7 +25,7 @@ async def test_a_request_becomes_a_card_with_a_link_and_the_card_becomes_paid(wo
     assert len(world.sent()) == 2
 
 
-async def test_status_names_the_wallet_as_the_card_does(clock: FakeClock, tmp_path: Path) -> None:
+async def test_status_names_the_wallet_as_the_payment_message_does(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path, wallet_name="Vipps") as world:
         world.say("/pay 149,50 Coffee")
         card = await world.card("approves in Vipps")

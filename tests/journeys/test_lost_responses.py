@@ -73,9 +73,7 @@ async def test_a_hold_that_came_while_cancel_waited_for_stripe_is_kept_and_told(
 
 
 @pytest.mark.parametrize("verb", ["capture", "release"])
-async def test_what_was_done_unheard_is_not_called_undone_though_whoever_asked_lost_his_role(
-    world: World, verb: str
-) -> None:
+async def test_lost_capture_response_is_not_reported_as_not_done_after_role_loss(world: World, verb: str) -> None:
     ref = ref_of(await held(world, chat=GROUP))
     await rest(world)
     await webhooks(world, "lose")
@@ -108,7 +106,7 @@ async def test_an_attempt_that_never_reached_stripe_was_not_declined(world: Worl
     await world.card("Waiting for payment")
 
 
-async def test_after_a_restore_nobody_is_said_to_have_declined_who_did_not(world: World) -> None:
+async def test_restore_reports_no_false_decline(world: World) -> None:
     await declined(world)
     failed = await world.card("Payment attempt failed")
     await back_up(world)
@@ -125,7 +123,7 @@ async def test_after_a_restore_nobody_is_said_to_have_declined_who_did_not(world
     assert not [entry for entry in world.sent()[before:] if "declined" in entry.params["text"]]
 
 
-async def test_the_key_of_another_account_says_nothing_of_a_refund_made_by_the_right_one(world: World) -> None:
+async def test_key_of_another_account_does_not_change_a_refund(world: World) -> None:
     draft = await drafted(world, f"/refund {ref_of(await paid(world))} 40")
     await rest(world)
     await webhooks(world, "lose")
@@ -151,7 +149,7 @@ async def test_the_key_of_another_account_says_nothing_of_a_refund_made_by_the_r
     assert back(world) == [(4000, "succeeded")]
 
 
-async def test_after_a_clock_that_was_ahead_for_a_moment_news_is_believed(world: World) -> None:
+async def test_retrieves_are_applied_after_the_clock_was_ahead(world: World) -> None:
     own = WrongClock(world.clock, 0)
     await begin_with(world, own)
     await reply(world, world.say("/pay 125 Tea"), "Waiting for payment")

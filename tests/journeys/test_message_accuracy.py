@@ -37,7 +37,9 @@ def stands(world: World, message: Json) -> str:
     return str(world.telegram.state.chats[message["chat"]["id"]].messages[message["message_id"]]["text"])
 
 
-async def test_while_stripe_is_silent_about_a_capture_the_card_does_not_say_that_no_money_moved(world: World) -> None:
+async def test_while_stripe_is_silent_about_a_capture_the_payment_message_does_not_say_that_no_money_moved(
+    world: World,
+) -> None:
     take = await question(world, f"/capture {ref_of(await held(world))}", "Charge")
     await webhooks(world, "lose")
     await fault(world, "capture", "drop", "after", times=3)
@@ -47,7 +49,7 @@ async def test_while_stripe_is_silent_about_a_capture_the_card_does_not_say_that
     assert "It is not known yet" in await told(world, "Waiting for Stripe")
 
 
-async def test_nor_about_a_cancel_that_the_customer_may_have_overtaken(world: World) -> None:
+async def test_pending_cancel_is_not_reported_as_no_money_moved(world: World) -> None:
     card = await question(world, "/pay 125 Tea", "Waiting for payment")
     await rest(world)
     await webhooks(world, "lose")
@@ -56,7 +58,7 @@ async def test_nor_about_a_cancel_that_the_customer_may_have_overtaken(world: Wo
     assert "It is not known yet" in await told(world, "Waiting for Stripe")
 
 
-async def test_nor_is_the_owner_told_so_about_a_refund_that_was_made_before_the_key_was_refused(world: World) -> None:
+async def test_owner_alert_does_not_deny_a_refund_made_before_the_key_failed(world: World) -> None:
     draft = await drafted(world, f"/refund {ref_of(await paid(world))} 40")
     await webhooks(world, "lose")
     await fault(world, "refund", "drop", "after", times=3)
@@ -69,9 +71,7 @@ async def test_nor_is_the_owner_told_so_about_a_refund_that_was_made_before_the_
 
 
 @pytest.mark.parametrize("first", ["Charge", "Release"])
-async def test_of_two_who_decide_about_a_hold_the_second_is_not_told_that_stripe_was_asked(
-    world: World, first: str
-) -> None:
+async def test_second_decision_about_a_hold_is_not_reported_as_sent(world: World, first: str) -> None:
     ref = ref_of(await held(world))
     take = await question(world, f"/capture {ref}", "Charge")
     free = await question(world, f"/release {ref}", "Release", by=ADMIN)
@@ -92,7 +92,7 @@ async def test_of_two_who_decide_about_a_hold_the_second_is_not_told_that_stripe
     assert "asked" not in stands(world, late)
 
 
-async def test_reserved_is_not_told_after_it_was_let_go(world: World) -> None:
+async def test_reserved_is_not_announced_after_release(world: World) -> None:
     card = await reply(world, world.say("/hold 125 Bicycle", chat=GROUP), "Waiting for payment", chat=GROUP)
     await rest(world)
     await break_telegram(world, "editMessageText", "429", retry_after=300)
@@ -105,7 +105,7 @@ async def test_reserved_is_not_told_after_it_was_let_go(world: World) -> None:
     assert not [one for one in texts(world, GROUP) if "🔒 Reserved:" in one]
 
 
-async def test_nothing_was_done_is_not_told_after_it_was_done(world: World) -> None:
+async def test_not_done_is_not_announced_after_it_was_done(world: World) -> None:
     ref = ref_of(await held(world, chat=GROUP))
     await rest(world)
     await world.control("stripe", "down", {"down": True})
@@ -123,7 +123,7 @@ async def test_nothing_was_done_is_not_told_after_it_was_done(world: World) -> N
     assert not [one for one in texts(world, GROUP) if "nothing was done" in one]
 
 
-async def test_an_answer_is_not_said_to_be_needed_after_a_dispute_is_over(world: World) -> None:
+async def test_closed_dispute_asks_for_no_response(world: World) -> None:
     await paid(world, chat=GROUP)
     await rest(world)
     await break_telegram(world, "editMessageText", "429", retry_after=300)
@@ -146,7 +146,7 @@ async def test_a_request_that_can_still_be_paid_has_not_ended(world: World) -> N
     assert "is being cancelled" in said
 
 
-async def test_leave_it_does_not_say_that_it_is_reserved_once_it_was_taken(world: World) -> None:
+async def test_keep_reserved_button_does_not_claim_a_hold_after_capture(world: World) -> None:
     ref = ref_of(await held(world))
     free = await question(world, f"/release {ref}", "Release")
     take = await question(world, f"/capture {ref}", "Charge", by=ADMIN)

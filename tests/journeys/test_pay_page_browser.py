@@ -119,9 +119,7 @@ async def test_with_stripe_down_nothing_is_lost(world: World, browser: Browser) 
     await context.close()
 
 
-async def test_whoever_comes_back_to_another_browser_is_told_the_same(
-    world: World, browser: Browser, phone: Page
-) -> None:
+async def test_return_in_another_browser_shows_the_same_state(world: World, browser: Browser, phone: Page) -> None:
     await decides(phone, "Authorize test payment")
     await says(phone, "Paid")
     lies = "?payment_intent=pi_1&payment_intent_client_secret=x&redirect_status=failed"
@@ -169,7 +167,7 @@ async def test_a_page_makes_two_requests_and_no_more(world: World, browser: Brow
     await context.close()
 
 
-async def test_the_code_is_on_wide_screens_alone(world: World, browser: Browser) -> None:
+async def test_qr_code_is_shown_on_wide_screens_only(world: World, browser: Browser) -> None:
     async with page_at(browser, page_of(world), **DESKTOP) as page:
         await expect(page.get_by_text("Scan with your phone to pay")).to_be_visible()
         await page.set_viewport_size({"width": 360, "height": 640})
@@ -195,7 +193,7 @@ async def test_where_nothing_may_be_copied_silently_the_link_is_copied_all_the_s
     await expect(phone.get_by_role("textbox")).to_have_value(page_of(world))
 
 
-async def test_who_is_stuck_in_an_app_that_opens_no_other_is_shown_the_way_out(world: World, browser: Browser) -> None:
+async def test_in_app_browser_shows_how_to_leave_it(world: World, browser: Browser) -> None:
     within = PHONE | {"user_agent": PHONE["user_agent"].replace("Chrome/", "Version/4.0 Chrome/") + "; wv) Instagram 3"}
     for kind, shown in ((within, True), (PHONE, False)):
         async with page_at(browser, page_of(world), **kind) as page:
@@ -216,7 +214,7 @@ async def test_a_picked_language_stays_on_the_way_and_every_other_is_one_tap_awa
     await expect(phone.get_by_role("status")).to_contain_text("Der er ikke trukket penge. Du kan prøve igen.")
 
 
-async def test_the_page_says_what_was_typed_and_does_nothing_of_it(world: World, browser: Browser) -> None:
+async def test_typed_html_is_shown_as_text(world: World, browser: Browser) -> None:
     hostile = "\u202e<img src=x onerror=alert(1)>\u2069 " + "ko\u0308stlich " * 15
     world.say(f"/pay 20 {hostile}")
     await world.card("onerror")

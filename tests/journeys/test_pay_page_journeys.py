@@ -34,7 +34,7 @@ async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
         yield running
 
 
-async def test_while_the_link_of_the_chat_is_fresh_the_page_hands_out_that_one(world: World) -> None:
+async def test_page_uses_the_chats_link_while_it_is_fresh(world: World) -> None:
     link = button(await world.card("Waiting for payment"), "Pay")["url"]
     assert (await state(world), await opens(world), await opens(world)) == ("ready", link, link)
     await approve(world, link)
@@ -43,7 +43,7 @@ async def test_while_the_link_of_the_chat_is_fresh_the_page_hands_out_that_one(w
     assert said(world)[0] == PAID
 
 
-async def test_a_link_that_is_opened_an_hour_later_pays_all_the_same(world: World) -> None:
+async def test_page_opened_an_hour_later_can_be_paid(world: World) -> None:
     await pass_time(world, 300)
     await pass_time(world, 3300)
     assert await state(world) == "expired"
@@ -52,7 +52,7 @@ async def test_a_link_that_is_opened_an_hour_later_pays_all_the_same(world: Worl
     assert (await state(world), money(world), keys(world, "confirm")) == ("paid", (1, 1), ["2"])
 
 
-async def test_whoever_declined_can_try_again_on_the_same_page(world: World) -> None:
+async def test_declined_payment_can_be_retried_on_the_page(world: World) -> None:
     said_then = await approve(world, await opens(world), "fail")
     await rest(world)
     assert await state(world) == "failed"
@@ -62,7 +62,7 @@ async def test_whoever_declined_can_try_again_on_the_same_page(world: World) -> 
     assert "Paid" not in said_then
 
 
-async def test_in_its_last_fifth_the_link_is_waited_out_and_then_begun_anew(world: World) -> None:
+async def test_link_in_its_last_fifth_is_waited_out_then_replaced(world: World) -> None:
     await pass_time(world, 250)
     before = await state(world)
     answer = await tap(world)
@@ -95,7 +95,7 @@ async def test_what_was_paid_elsewhere_while_webhooks_were_lost_is_found_by_the_
     assert (await state(world), calls(world, "confirm")) == ("paid", [])
 
 
-async def test_who_comes_back_undecided_is_told_to_wait_for_the_look_and_then_that_it_is_ready(world: World) -> None:
+async def test_undecided_return_shows_waiting_then_ready(world: World) -> None:
     looks = len(calls(world, "retrieve"))
     async with world.http.get(page_of(world), params={"redirect_status": "succeeded"}) as page:
         assert "One moment" in await page.text()
@@ -109,7 +109,7 @@ async def test_who_comes_back_undecided_is_told_to_wait_for_the_look_and_then_th
             assert b'"ready"' in await stream.content.readline()
 
 
-async def test_whoever_comes_back_again_and_again_does_not_keep_the_others_from_paying(world: World) -> None:
+async def test_repeated_returns_do_not_delay_other_customers(world: World) -> None:
     looks = len(calls(world, "retrieve"))
     for number, awaited in enumerate(["waiting", "ready", "ready"], 1):
         async with world.http.get(page_of(world), params={"redirect_status": "x"}) as page:
@@ -119,7 +119,7 @@ async def test_whoever_comes_back_again_and_again_does_not_keep_the_others_from_
         world.advance(10)
 
 
-async def test_who_comes_back_from_his_own_attempt_is_not_told_to_approve_what_he_just_approved(world: World) -> None:
+async def test_return_after_approval_does_not_ask_to_approve(world: World) -> None:
     await pass_time(world, 300)
     await webhooks(world, "lose")
     await opens(world)
@@ -167,7 +167,7 @@ async def test_with_stripe_down_the_page_says_when_to_come_back_and_the_next_tap
     assert (keys(world, "confirm"), money(world)) == (["2"], (1, 0))
 
 
-async def test_nobody_waits_for_a_stripe_that_takes_its_time(world: World) -> None:
+async def test_slow_stripe_delays_no_response(world: World) -> None:
     await pass_time(world, 300)
     async with impatient(world):
         await fault(world, "retrieve", "timeout", times=20)
@@ -192,7 +192,7 @@ async def test_nothing_that_is_fetched_changes_anything(world: World) -> None:
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "none", "nonsense"])
-async def test_a_tap_that_another_site_made_begins_nothing(world: World, site: str) -> None:
+async def test_cross_site_post_begins_nothing(world: World, site: str) -> None:
     await pass_time(world, 300)
     answer = await tap(world, **{"Sec-Fetch-Site": site})
     assert (answer.status, answer.headers["Location"]) == (303, f"/p/{payment(world)['page_token']}")
@@ -205,7 +205,7 @@ async def test_without_the_header_and_with_a_null_origin_the_tap_counts(world: W
         assert answer.headers["Location"].startswith(world.stripe.base)
 
 
-async def test_endless_taps_meet_a_limit_that_says_when_it_ends(world: World) -> None:
+async def test_repeated_posts_meet_a_limit_with_retry_after(world: World) -> None:
     statuses = [(await tap(world)).status for _ in range(14)]
     assert statuses == [303] * 8 + [429] * 6
     stopped = await tap(world, Accept="text/html")

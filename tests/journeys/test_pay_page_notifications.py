@@ -32,7 +32,7 @@ async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
         yield running
 
 
-async def test_the_card_leads_to_stripe_while_that_is_fresh_and_to_the_page_afterwards(world: World) -> None:
+async def test_pay_button_leads_to_stripe_while_fresh_then_to_the_page(world: World) -> None:
     page, direct = page_of(world), payment_link(world)
     card = await world.card("Waiting for payment")
     assert labels(card) == ["Pay DKK 149.50", "Copy link", "Share", "QR code", "Cancel"]
@@ -48,7 +48,7 @@ async def test_the_card_leads_to_stripe_while_that_is_fresh_and_to_the_page_afte
     assert button(await world.card("Waiting for payment"), "Pay")["url"] == direct
 
 
-async def test_an_attempt_of_the_page_that_lapses_makes_no_sound_in_the_chat(world: World) -> None:
+async def test_expired_page_attempt_sends_no_chat_message(world: World) -> None:
     await pass_time(world, 300)
     await rest(world)
     told = said(world)
@@ -74,7 +74,7 @@ async def test_a_success_numbers_the_receipt_without_a_gap(world: World) -> None
     assert numbered == {"Third": 1, "Coffee": 2, "Fourth": 3, "Second": None}
 
 
-async def test_money_that_goes_back_shows_on_the_page_as_it_goes(world: World) -> None:
+async def test_refunds_appear_on_the_page(world: World) -> None:
     await approve(world, await opens(world))
     await rest(world)
     for amount, word in ((5000, "partly_refunded"), (9950, "refunded")):
@@ -115,7 +115,7 @@ async def test_a_receipt_keeps_the_seller_and_the_rate_of_its_day(world: World) 
     assert await printed(world) == first
 
 
-async def test_a_seller_who_moves_line_by_line_is_on_each_paper_as_a_whole(world: World) -> None:
+async def test_receipt_never_mixes_old_and_new_seller_fields(world: World) -> None:
     old = ["seller Noir ApS", "address Strandvejen 1", "number 12345678", "contact noir@example.dk", "vat 25"]
     await settings(world, *old)
     world.advance(3600)
@@ -133,7 +133,7 @@ async def test_a_seller_who_moves_line_by_line_is_on_each_paper_as_a_whole(world
     assert await printed(world) == paper
 
 
-async def test_a_seller_that_was_said_while_the_clock_was_wrong_does_not_swallow_the_next(
+async def test_seller_saved_with_a_wrong_clock_does_not_block_the_next_change(
     world: World,
 ) -> None:
     await settings(world, "seller Noir ApS", "address Strandvejen 1", "number 12345678", "contact noir@example.dk")

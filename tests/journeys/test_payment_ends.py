@@ -69,7 +69,7 @@ async def test_a_request_that_lapsed_ends_in_the_end(clock: FakeClock, tmp_path:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_request_that_stripe_was_never_heard_about_ends_without_a_second_intent(
+async def test_request_without_any_response_ends_without_a_second_intent(
     clock: FakeClock, tmp_path: Path, when: str
 ) -> None:
     """A day later Stripe has forgotten the key, so that the same request would make another intent."""

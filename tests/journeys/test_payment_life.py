@@ -108,7 +108,7 @@ async def new_attempt_after_a_decline(world: World) -> str:
 
 
 @pytest.mark.parametrize("late", ["lost", "ten minutes late"])
-async def test_money_after_a_lapse_is_money_though_the_webhooks_are(world: World, late: str) -> None:
+async def test_late_money_is_paid_even_without_webhooks(world: World, late: str) -> None:
     await webhooks(world, "lose" if late == "lost" else "hold")
     await pass_time(world, 300)
     await becomes(world, [LAPSED, TOLD_LAPSED])
@@ -201,7 +201,7 @@ async def test_after_the_eighth_attempt_the_intent_is_canceled_and_the_chat_is_t
 
 
 @pytest.mark.parametrize("down", [False, True], ids=["", "while Stripe is down"])
-async def test_a_card_changes_from_pay_to_new_link_at_four_fifths_though_nothing_else_happens(
+async def test_a_payment_message_changes_from_pay_to_new_link_at_four_fifths_though_nothing_else_happens(
     world: World, down: bool
 ) -> None:
     await pass_time(world, 239)

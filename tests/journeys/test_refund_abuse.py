@@ -70,7 +70,7 @@ async def careful(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
 # The second person
 
 
-async def test_slices_of_one_payment_do_not_get_around_the_second_person(careful: World) -> None:
+async def test_partial_refunds_do_not_avoid_the_second_approval(careful: World) -> None:
     ref = ref_of(await paid(careful))
     await refunded(careful, f"/refund {ref} 50")
     await rest(careful)
@@ -82,7 +82,7 @@ async def test_slices_of_one_payment_do_not_get_around_the_second_person(careful
     assert len(asked(careful)) == 1
 
 
-async def test_whoever_approved_and_taps_after_a_day_hears_that_the_time_is_over(careful: World) -> None:
+async def test_approver_who_taps_after_a_day_is_told_that_the_draft_expired(careful: World) -> None:
     ref = ref_of(await paid(careful, by=OWNER, chat=GROUP))
     draft = await drafted(careful, f"/refund {ref} 60", chat=GROUP)
     await careful.answer(careful.tap(draft, "Refund"))
@@ -97,7 +97,7 @@ async def test_whoever_approved_and_taps_after_a_day_hears_that_the_time_is_over
 # Stripe's Dashboard in the middle
 
 
-async def test_what_was_refunded_by_hand_while_stripe_was_out_of_reach_is_not_refunded_again(world: World) -> None:
+async def test_dashboard_refund_during_an_outage_is_not_refunded_again(world: World) -> None:
     ref = ref_of(await paid(world))
     draft = await drafted(world, f"/refund {ref} 50")
     await world.control("stripe", "down", {"down": True})
@@ -122,7 +122,7 @@ async def test_a_draft_shows_what_is_left_at_stripe_though_no_webhook_told_of_it
 # What is told
 
 
-async def test_success_that_could_not_be_told_before_the_refund_failed_is_not_told_after_it(world: World) -> None:
+async def test_refund_success_is_not_announced_after_its_failure(world: World) -> None:
     ref = ref_of(await paid(world))
     await fate(world, "pending")
     await refunded(world, f"/refund {ref} 50")
@@ -138,7 +138,7 @@ async def test_success_that_could_not_be_told_before_the_refund_failed_is_not_to
     assert not [one for one in texts(world) if one.startswith("↩️ Refunded:")]
 
 
-async def test_nothing_of_a_shop_is_said_in_a_chat_that_went_over_to_another_shop(world: World) -> None:
+async def test_chat_that_changed_shops_hears_nothing_of_its_former_shop(world: World) -> None:
     ref = ref_of(await paid(world, chat=GROUP))
     await open_second_shop(world)
     which = await reply(world, world.say("/setup", chat=GROUP), chat=GROUP)
@@ -152,7 +152,7 @@ async def test_nothing_of_a_shop_is_said_in_a_chat_that_went_over_to_another_sho
     await told(world, ref, OWNER)
 
 
-async def test_an_outage_with_a_refund_under_way_costs_no_edit_for_each_try(world: World) -> None:
+async def test_retries_of_a_refund_do_not_edit_the_message_each_time(world: World) -> None:
     ref = ref_of(await paid(world))
     draft = await drafted(world, f"/refund {ref} 50")
     await world.control("stripe", "down", {"down": True})
@@ -168,7 +168,7 @@ async def test_an_outage_with_a_refund_under_way_costs_no_edit_for_each_try(worl
 # Holds
 
 
-async def test_a_hold_that_no_webhook_told_of_is_not_let_go_by_cancel(world: World) -> None:
+async def test_cancel_does_not_release_a_hold_without_a_webhook(world: World) -> None:
     card = await reply(world, world.say("/hold 125 Bicycle"), "Waiting for payment")
     await webhooks(world, "lose")
     await world.decide("approve")
@@ -177,7 +177,7 @@ async def test_a_hold_that_no_webhook_told_of_is_not_let_go_by_cancel(world: Wor
     assert world.intent()["status"] == "requires_capture"
 
 
-async def test_a_hold_that_no_webhook_told_of_is_not_let_go_when_the_request_ends(world: World) -> None:
+async def test_end_of_request_does_not_release_a_hold_without_a_webhook(world: World) -> None:
     await reply(world, world.say("/hold 125 Bicycle"), "Waiting for payment")
     await rest(world)
     await webhooks(world, "lose")
@@ -217,7 +217,7 @@ async def test_two_refunds_that_claim_to_be_the_same_one_are_two(world: World) -
 
 
 @pytest.mark.parametrize("data", ["y:\ud800", "x:" + "9" * 60, "t:", "y:%s", "k:\x00"])
-async def test_forged_buttons_about_money_out_stop_nobody(world: World, data: str) -> None:
+async def test_forged_refund_buttons_do_not_block_others(world: World, data: str) -> None:
     card = await paid(world, chat=GROUP)
     for person in (OWNER, COLLEAGUE, 4242):
         assert await world.answer(press(world, card, data, by=person))
@@ -227,7 +227,7 @@ async def test_forged_buttons_about_money_out_stop_nobody(world: World, data: st
 # Keys, modes and outages
 
 
-async def test_for_want_of_balance_an_admin_in_private_is_not_told_that_it_goes_on_by_itself(world: World) -> None:
+async def test_insufficient_balance_is_told_to_the_admin_as_waiting_for_a_tap(world: World) -> None:
     ref = ref_of(await paid(world, by=MERCHANT, chat=MERCHANT))
     world.say("/start", by=ADMIN, chat=ADMIN)
     world.say(f"/refund {ref} 25", by=MERCHANT, chat=MERCHANT)
@@ -242,7 +242,7 @@ async def test_for_want_of_balance_an_admin_in_private_is_not_told_that_it_goes_
     assert back(world) == [(2500, "succeeded")]
 
 
-async def test_a_key_without_the_right_to_refund_is_told_to_the_owner_once_and_costs_nothing_else(world: World) -> None:
+async def test_key_without_refund_permission_alerts_the_owner_once(world: World) -> None:
     ref = ref_of(await paid(world))
     draft = await drafted(world, f"/refund {ref} 50")
     await world.control("stripe", "options", {"missing_permissions": ["refunds.write"]})
@@ -259,7 +259,7 @@ async def test_a_key_without_the_right_to_refund_is_told_to_the_owner_once_and_c
     assert back(world) == [(5000, "succeeded")]
 
 
-async def test_an_answer_that_was_lost_before_a_day_without_stripe_is_one_refund(world: World) -> None:
+async def test_lost_response_before_a_day_of_outage_is_one_refund(world: World) -> None:
     ref = ref_of(await paid(world))
     draft = await drafted(world, f"/refund {ref} 50")
     await webhooks(world, "lose")
@@ -275,7 +275,7 @@ async def test_an_answer_that_was_lost_before_a_day_without_stripe_is_one_refund
     assert back(world) == [(5000, "succeeded")]
 
 
-async def test_what_was_paid_in_the_other_mode_is_not_promised_to_go_back(clock: FakeClock, tmp_path: Path) -> None:
+async def test_payment_of_the_other_mode_is_not_offered_for_refund(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path) as world:
         await open_shop(world)
         ref = ref_of(await paid(world))
@@ -293,7 +293,7 @@ async def test_what_was_paid_in_the_other_mode_is_not_promised_to_go_back(clock:
 # Two at once
 
 
-async def test_two_admins_who_approve_and_decline_at_once_are_heard_in_one_order(world: World) -> None:
+async def test_approval_and_decline_at_once_have_one_winner(world: World) -> None:
     ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
     world.say(f"/refund {ref} 25", by=MERCHANT, chat=GROUP)
     asks = await world.card("asks to refund", chat=GROUP)
@@ -305,7 +305,7 @@ async def test_two_admins_who_approve_and_decline_at_once_are_heard_in_one_order
     assert (row["status"], len(asked(world))) in {("declined", 0), ("succeeded", 1)}
 
 
-async def test_a_wish_stays_answerable_though_its_group_becomes_a_supergroup(world: World) -> None:
+async def test_refund_request_can_be_answered_after_its_group_became_a_supergroup(world: World) -> None:
     ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
     world.say(f"/refund {ref} 25", by=MERCHANT, chat=GROUP)
     await world.card("asks to refund", chat=GROUP)
@@ -320,7 +320,7 @@ async def test_a_wish_stays_answerable_though_its_group_becomes_a_supergroup(wor
     assert back(world) == [(2500, "succeeded")]
 
 
-async def test_a_refund_that_comes_out_in_turns_is_told_in_each_and_counted_once(world: World) -> None:
+async def test_refund_that_changes_status_repeatedly_is_counted_once(world: World) -> None:
     ref = ref_of(await paid(world))
     await fate(world, "pending")
     await refunded(world, f"/refund {ref} 50")
@@ -345,7 +345,7 @@ async def test_a_refund_that_comes_out_in_turns_is_told_in_each_and_counted_once
         assert len(world.sent(words)) == 1, words
 
 
-async def test_a_status_that_stripe_leaves_empty_is_under_way(world: World) -> None:
+async def test_refund_without_a_status_counts_as_pending(world: World) -> None:
     ref = ref_of(await paid(world))
     await fate(world, "pending")
     await refunded(world, f"/refund {ref} 50")
@@ -380,7 +380,7 @@ async def test_a_reason_is_shown_harmlessly(world: World, reason: str) -> None:
     assert await set_aside(world) == []
 
 
-async def test_whoever_is_in_two_shops_approves_for_each_what_is_its_own(world: World) -> None:
+async def test_admin_of_two_shops_approves_within_each_shop_only(world: World) -> None:
     await open_second_shop(world)
     ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
     await promote(world, ADMIN)
@@ -424,7 +424,7 @@ async def test_an_admin_of_another_shop_learns_nothing_by_forged_buttons(world: 
         assert ref not in "".join(texts(world, chat))
 
 
-async def test_the_chat_learns_that_a_wish_was_dropped_with_the_role_behind_it(world: World) -> None:
+async def test_chat_is_told_when_a_request_ends_with_its_requesters_role(world: World) -> None:
     card = await held(world, by=OWNER, chat=GROUP)
     question = await reply(world, world.say(f"/capture {ref_of(card)}", by=ADMIN, chat=GROUP), "Charge", chat=GROUP)
     await world.control("stripe", "down", {"down": True})
@@ -439,7 +439,7 @@ async def test_the_chat_learns_that_a_wish_was_dropped_with_the_role_behind_it(w
     await world.card("🔒 Reserved", chat=GROUP)
 
 
-async def test_a_dispute_of_a_chat_that_went_over_to_another_shop_is_told_to_the_admins_alone(world: World) -> None:
+async def test_dispute_of_a_chat_that_changed_shops_is_told_only_to_admins(world: World) -> None:
     ref = ref_of(await paid(world, chat=GROUP))
     await open_second_shop(world)
     which = await reply(world, world.say("/setup", chat=GROUP), chat=GROUP)
@@ -452,7 +452,7 @@ async def test_a_dispute_of_a_chat_that_went_over_to_another_shop_is_told_to_the
     assert texts(world, GROUP) == before
 
 
-async def test_events_that_come_twice_and_in_any_order_tell_each_thing_once(world: World) -> None:
+async def test_repeated_and_reordered_events_notify_once(world: World) -> None:
     ref = ref_of(await paid(world))
     await world.control("stripe", "webhooks", {"mode": "hold", "double": True, "shuffle": True})
     await fate(world, "pending")
@@ -471,7 +471,7 @@ async def test_events_that_come_twice_and_in_any_order_tell_each_thing_once(worl
         assert len(world.sent(words)) == 1, words
 
 
-async def test_an_approval_from_before_a_pause_of_kvit_goes_on_once_unless_somebody_helped_himself(
+async def test_approval_before_a_pause_is_sent_once_unless_refunded_elsewhere(
     world: World,
 ) -> None:
     first, second = [ref_of(await paid(world)) for _ in range(2)]
@@ -493,7 +493,7 @@ async def test_an_approval_from_before_a_pause_of_kvit_goes_on_once_unless_someb
     assert f"#{second}" in await told(world, "was not refunded")
 
 
-async def test_slices_by_merchants_wishes_need_the_second_person_as_well(careful: World) -> None:
+async def test_partial_refunds_requested_by_merchants_need_the_second_approval(careful: World) -> None:
     ref = ref_of(await paid(careful, by=MERCHANT, chat=GROUP))
     for number in range(2):
         careful.say(f"/refund {ref} 40 part {number}", by=MERCHANT, chat=GROUP)
@@ -507,7 +507,7 @@ async def test_slices_by_merchants_wishes_need_the_second_person_as_well(careful
     assert back(careful) == [(4000, "succeeded"), (4000, "succeeded")]
 
 
-async def test_a_failed_slice_counts_no_more(careful: World) -> None:
+async def test_failed_partial_refund_no_longer_counts(careful: World) -> None:
     ref = ref_of(await paid(careful))
     await refunded(careful, f"/refund {ref} 50")
     await told(careful, "↩️ Refunded:")
@@ -528,7 +528,7 @@ async def test_a_refund_that_was_never_made_frees_its_money_for_another(world: W
     assert back(world) == [(12500, "succeeded")]
 
 
-async def test_what_a_removed_admin_approved_first_does_not_count_with_the_second_yes(careful: World) -> None:
+async def test_first_approval_of_a_removed_admin_does_not_count(careful: World) -> None:
     ref = ref_of(await paid(careful, by=ADMIN, chat=GROUP))
     draft = await drafted(careful, f"/refund {ref} 60", by=ADMIN, chat=GROUP)
     await careful.answer(careful.tap(draft, "Refund", by=ADMIN))
@@ -541,7 +541,7 @@ async def test_what_a_removed_admin_approved_first_does_not_count_with_the_secon
     assert rows(careful, "SELECT amount_refund_pending FROM payments")[0]["amount_refund_pending"] == 0
 
 
-async def test_old_questions_about_a_hold_do_nothing_once_it_is_taken(world: World) -> None:
+async def test_old_capture_buttons_do_nothing_after_the_capture(world: World) -> None:
     card = await held(world)
     ref = ref_of(card)
     take = await reply(world, world.say(f"/capture {ref}"), "Charge")
@@ -556,7 +556,7 @@ async def test_old_questions_about_a_hold_do_nothing_once_it_is_taken(world: Wor
     assert [request.path.rpartition("/")[2] for request in world.stripe.store.requests].count("capture") == 1
 
 
-async def test_whoever_let_a_hold_go_and_taps_again_is_told_that_it_is_let_go(world: World) -> None:
+async def test_second_release_is_answered_with_released(world: World) -> None:
     ref = ref_of(await held(world))
     release = await reply(world, world.say(f"/release {ref}"), "Release")
     again = await reply(world, world.say(f"/release {ref}"), "Release")
@@ -568,7 +568,7 @@ async def test_whoever_let_a_hold_go_and_taps_again_is_told_that_it_is_let_go(wo
     assert world.intent()["status"] == "canceled"
 
 
-async def test_a_lost_dispute_leaves_less_to_refund_in_words_and_in_deed(world: World) -> None:
+async def test_lost_dispute_reduces_what_can_be_refunded(world: World) -> None:
     ref = ref_of(await paid(world))
     await refunded(world, f"/refund {ref} 25")
     await told(world, "↩️ Refunded:")
@@ -587,7 +587,7 @@ async def test_a_lost_dispute_leaves_less_to_refund_in_words_and_in_deed(world: 
     ("by_hand_too", "says"),
     [(12_500, "there is nothing left to do"), (10_000, "at most DKK 25.00 can be refunded")],
 )
-async def test_nobody_is_told_to_give_money_in_another_way_that_went_back_meanwhile(
+async def test_failed_refund_is_not_to_be_paid_otherwise_if_refunded_meanwhile(
     world: World, verb: str, by_hand_too: int, says: str
 ) -> None:
     await asked_for_a_hundred(world, verb)
@@ -604,7 +604,7 @@ async def test_nobody_is_told_to_give_money_in_another_way_that_went_back_meanwh
 
 
 @pytest.mark.parametrize("verb", ["fail", pytest.param("cancel", marks=pytest.mark.long)])
-async def test_nobody_is_told_to_give_money_in_another_way_that_a_bank_took_meanwhile(world: World, verb: str) -> None:
+async def test_failed_refund_is_not_to_be_paid_otherwise_if_disputed_meanwhile(world: World, verb: str) -> None:
     await asked_for_a_hundred(world, verb)
     await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {"amount": 10_000, "refundable": True})
     dispute = next(iter(world.stripe.store.disputes))
@@ -640,7 +640,7 @@ async def news_of_failure(world: World) -> str:
     return said
 
 
-async def test_whoever_lost_his_role_hears_no_more_of_what_he_asked_for_and_the_admins_do(world: World) -> None:
+async def test_requester_without_a_role_hears_no_more_and_admins_do(world: World) -> None:
     card = await reply(world, world.say("/pay 125 Tea", by=MERCHANT), "Waiting for payment", chat=MERCHANT)
     ref = ref_of(card)
     await dismiss(world, MERCHANT)
@@ -655,7 +655,7 @@ async def test_whoever_lost_his_role_hears_no_more_of_what_he_asked_for_and_the_
     assert "125" not in left
 
 
-async def test_an_amount_in_capitals_refunds_that_much_and_not_everything(world: World) -> None:
+async def test_amount_with_capitals_is_a_partial_refund(world: World) -> None:
     draft = await drafted(world, f"/refund {ref_of(await paid(world))} Kr 50")
     assert "DKK 50.00" in labels(draft)[0]
 
@@ -669,7 +669,7 @@ async def test_a_mistyped_reference_in_a_reply_is_not_taken_for_none(world: Worl
     assert world.intent()["status"] == "requires_action"
 
 
-async def test_a_group_whose_messages_are_held_up_does_not_change_shops_before_they_are_out(world: World) -> None:
+async def test_group_with_queued_messages_cannot_change_shops(world: World) -> None:
     ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
     await open_second_shop(world)
     which = await reply(world, world.say("/setup", chat=GROUP), chat=GROUP)
@@ -684,7 +684,7 @@ async def test_a_group_whose_messages_are_held_up_does_not_change_shops_before_t
     assert await world.answer(world.tap(which, "Second")) == "This chat now belongs to Second."
 
 
-async def test_a_group_with_a_refund_to_decide_does_not_change_shops_before_that_is_done(world: World) -> None:
+async def test_group_with_an_undecided_refund_cannot_change_shops(world: World) -> None:
     ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
     await open_second_shop(world)
     which = await reply(world, world.say("/setup", chat=GROUP), chat=GROUP)
@@ -697,7 +697,7 @@ async def test_a_group_with_a_refund_to_decide_does_not_change_shops_before_that
     assert await world.answer(world.tap(which, "Second")) == "This chat now belongs to Second."
 
 
-async def test_whoever_lost_his_role_is_not_asked_what_waited_for_him(world: World) -> None:
+async def test_user_without_a_role_is_not_asked_a_queued_question(world: World) -> None:
     await reply(world, world.say("/start", by=ADMIN, chat=ADMIN), chat=ADMIN)
     ref = ref_of(await paid(world, by=MERCHANT, chat=MERCHANT))
     await rest(world)

@@ -56,7 +56,7 @@ def sent(request: RequestRecord) -> str:
     return json.dumps([request.method, request.path, request.idempotency_key, request.params])
 
 
-async def test_while_stripe_is_down_the_card_says_so_within_five_seconds_and_heals_by_itself(world: World) -> None:
+async def test_outage_is_shown_within_five_seconds_and_recovers(world: World) -> None:
     await down(world)
     begun = time.monotonic()
     world.say("/pay 149,50")
@@ -75,7 +75,7 @@ async def test_while_stripe_is_down_the_card_says_so_within_five_seconds_and_hea
     assert (len(calls(world, "create")), len(cards(world))) == (1, 1)
 
 
-async def test_while_stripe_is_slow_the_card_says_so_within_five_seconds_and_the_request_goes_on(world: World) -> None:
+async def test_slow_stripe_is_shown_within_five_seconds_and_the_request_continues(world: World) -> None:
     await world.control("stripe", "options", {"latency": 1})
     begun = time.monotonic()
     world.say("/pay 149,50")
@@ -93,9 +93,7 @@ async def test_while_stripe_is_slow_the_card_says_so_within_five_seconds_and_the
     [("timeout", "after", {}), ("500", "after", {}), ("429", "before", {"code": "lock_timeout"})],
     ids=["timeout", "stored 500", "lock timeout"],
 )
-async def test_whatever_breaks_on_the_way_each_wish_is_carried_out_once(
-    world: World, how: str, when: str, more: Json
-) -> None:
+async def test_each_request_takes_effect_once_despite_one_fault(world: World, how: str, when: str, more: Json) -> None:
     async with impatient(world):
         await fault(world, "create", how, when, **more)
         await pay(world)

@@ -83,7 +83,7 @@ async def hours(world: World, number: int) -> None:
         await pass_time(world, 1800)
 
 
-async def test_where_mobilepay_is_not_enabled_the_card_says_where_to_switch_it_on_and_nobody_tries_again(
+async def test_where_mobilepay_is_not_enabled_the_payment_message_says_where_to_switch_it_on_and_nobody_tries_again(
     world: World,
 ) -> None:
     await world.control("stripe", "options", {"mobilepay": "inactive"})
@@ -120,7 +120,9 @@ async def test_a_new_link_that_stripe_refuses_for_good_is_a_failed_attempt_and_n
     assert (actions(world).count("attempt_rejected"), money(world), len(cards(world))) == (1, (1, 0), 1)
 
 
-async def test_while_stripe_refuses_our_key_the_card_says_so_and_heals_when_it_is_accepted_again(world: World) -> None:
+async def test_while_stripe_refuses_our_key_the_payment_message_says_so_and_heals_when_it_is_accepted_again(
+    world: World,
+) -> None:
     await key_is(world, accepted=False)
     card = await pay(world)
     assert (said(world), labels(card)) == ([TROUBLE], ["Cancel"])
@@ -195,7 +197,9 @@ async def test_an_intent_that_differs_from_the_request_is_never_believed(world: 
     assert (said(world), payment(world)["amount_received"]) == ([PAID, TOLD_PAID], 14950)
 
 
-async def test_an_answer_over_another_amount_gives_no_link_and_the_card_says_that_it_does_not_fit(world: World) -> None:
+async def test_an_answer_over_another_amount_gives_no_link_and_the_payment_message_says_that_it_does_not_fit(
+    world: World,
+) -> None:
     await lose_events(world)
     async with impatient(world, Lying):
         card = await pay(world)

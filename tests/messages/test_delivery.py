@@ -59,7 +59,7 @@ def texts(world: World, chat: int = OWNER) -> list[str]:
     return [str(message["text"]).splitlines()[0] for message in shown(world, chat)]
 
 
-async def test_after_a_day_without_telegram_only_how_it_ended_arrives_and_once(world: World) -> None:
+async def test_after_a_day_without_telegram_only_the_final_state_is_sent_once(world: World) -> None:
     card = await pay(world)
     await set_down(world, True)
     await world.decide("decline")
@@ -77,7 +77,7 @@ async def test_after_a_day_without_telegram_only_how_it_ended_arrives_and_once(w
     assert await set_aside(world) == []
 
 
-async def test_what_was_said_while_telegram_was_away_is_answered_in_order_and_once(world: World) -> None:
+async def test_updates_of_an_outage_are_answered_in_order_and_once(world: World) -> None:
     await pay(world)
     await set_down(world, True)
     await world.decide("approve")
@@ -128,7 +128,7 @@ async def test_a_flood_wait_of_23_minutes_holds_one_chat_and_its_edits_become_on
 
 
 @pytest.mark.parametrize(("how", "when"), [("drop", "after"), ("drop", "before"), ("500", "after"), ("502", "before")])
-async def test_a_card_whose_sending_broke_off_is_repeated_once_and_the_repeat_is_counted(
+async def test_payment_message_with_unknown_outcome_is_repeated_once_and_counted(
     world: World, how: str, when: str
 ) -> None:
     await break_telegram(world, "sendMessage", how, when=when)
@@ -144,7 +144,7 @@ async def test_a_card_whose_sending_broke_off_is_repeated_once_and_the_repeat_is
     assert changed == [row.message_id]
 
 
-async def test_a_card_that_surely_was_not_sent_is_sent_again_without_counting(world: World) -> None:
+async def test_payment_message_that_was_not_sent_is_sent_again_uncounted(world: World) -> None:
     await break_telegram(world, "sendMessage", "429", retry_after=5, times=3)
     world.say("/pay 125")
     await in_time(world, lambda: shown(world))
@@ -153,7 +153,7 @@ async def test_a_card_that_surely_was_not_sent_is_sent_again_without_counting(wo
     assert len(shown(world)) == 2
 
 
-async def test_a_notice_whose_sending_broke_off_is_repeated_once(world: World) -> None:
+async def test_notification_with_unknown_outcome_is_repeated_once(world: World) -> None:
     await pay(world)
     await break_telegram(world, "sendMessage", "drop", when="after")
     await world.decide("approve")
@@ -177,9 +177,7 @@ async def test_an_edit_that_changes_nothing_is_a_success(world: World) -> None:
 
 
 @pytest.mark.parametrize("chat", [MERCHANT, GROUP])
-async def test_a_chat_that_shuts_the_bot_out_is_set_aside_and_the_owner_hears_of_it_once(
-    world: World, chat: int
-) -> None:
+async def test_chat_that_blocks_the_bot_is_dead_lettered_with_one_alert(world: World, chat: int) -> None:
     card = await pay(world, MERCHANT, chat)
     ref = card["text"].split("#")[1][:4]
     if chat == GROUP:
@@ -205,7 +203,7 @@ async def test_a_chat_that_shuts_the_bot_out_is_set_aside_and_the_owner_hears_of
     await world.until(lambda: texts(world, chat)[-1].startswith("✅ Paid:"))
 
 
-async def test_a_chat_whose_door_opened_unheard_is_open_again_as_soon_as_the_person_speaks(world: World) -> None:
+async def test_unblocked_chat_receives_messages_after_its_next_update(world: World) -> None:
     await pay(world, MERCHANT)
     world.telegram.state.blocked.add(MERCHANT)
     await world.decide("approve")
@@ -214,7 +212,7 @@ async def test_a_chat_whose_door_opened_unheard_is_open_again_as_soon_as_the_per
     assert "Paid today" in await refused(world, "/status", by=MERCHANT)
 
 
-async def test_an_owner_who_blocked_the_bot_is_not_told_about_himself_for_ever(world: World) -> None:
+async def test_no_repeated_alert_to_an_owner_who_blocked_the_bot(world: World) -> None:
     await pay(world)
     await world.control("telegram", "block", {"user_id": OWNER})
     await world.decide("approve")
@@ -251,9 +249,7 @@ class Stumbles(MessengerWrapper):
         raise ZeroDivisionError
 
 
-async def test_a_tap_that_fails_for_good_is_told_with_where_to_see_what_came_of_it(
-    clock: FakeClock, tmp_path: Path
-) -> None:
+async def test_permanently_failed_tap_says_where_to_look(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path, overrides=AdapterOverrides(messenger=Stumbles)) as world:
         question = await reply(world, world.say("/pay 1.234"), "Which")
         world.tap(question, "1,234.00")
@@ -285,7 +281,7 @@ async def test_every_tap_is_answered_though_its_message_is_gone_and_its_data_mak
     assert await set_aside(world, "updates") == []
 
 
-async def test_a_tap_whose_answer_broke_off_has_its_effect_and_holds_up_nothing(world: World) -> None:
+async def test_tap_with_a_lost_answer_takes_effect_and_blocks_nothing(world: World) -> None:
     card = await pay(world)
     await break_telegram(world, "answerCallbackQuery", "drop")
     world.tap(card, "Cancel")

@@ -39,7 +39,7 @@ def test_button_of_a_hold_says_reserve_and_the_amount(language: str, public_url:
     assert payment_message(PAYMENT, context).keyboard[0][0].label != button.label
 
 
-async def test_the_deleted_card_of_a_hold_is_posted_anew(world: World) -> None:
+async def test_the_deleted_payment_message_of_a_hold_is_posted_again(world: World) -> None:
     card = await reply(world, world.say("/hold 125 Bicycle"), "Waiting for payment")
     await world.control("telegram", "delete", {"chat_id": OWNER, "message_id": card["message_id"]})
     await world.decide("approve")

@@ -57,7 +57,7 @@ async def delete(world: World, message: Json) -> None:
     await world.control("telegram", "delete", place)
 
 
-async def test_a_deleted_card_is_posted_anew_once_while_something_can_be_done_with_it(world: World) -> None:
+async def test_deleted_payment_message_is_posted_again_once_while_useful(world: World) -> None:
     card = await pay(world)
     await delete(world, card)
     await world.decide("decline")
@@ -80,7 +80,7 @@ async def test_a_deleted_card_is_posted_anew_once_while_something_can_be_done_wi
 
 
 @pytest.mark.parametrize("end", ["approve", "cancel"])
-async def test_a_deleted_card_is_not_posted_anew_once_nothing_can_be_done_any_more(world: World, end: str) -> None:
+async def test_deleted_payment_message_is_not_posted_again_when_final(world: World, end: str) -> None:
     card = await pay(world)
     await delete(world, card)
     if end == "approve":
@@ -94,7 +94,7 @@ async def test_a_deleted_card_is_not_posted_anew_once_nothing_can_be_done_any_mo
     assert await set_aside(world) == []
 
 
-async def test_the_button_of_a_card_whose_sending_broke_off_makes_that_message_the_card(world: World) -> None:
+async def test_tap_on_a_message_with_unknown_outcome_makes_it_the_payment_message(world: World) -> None:
     await break_telegram(world, "sendMessage", "drop", when="after")
     world.say("/pay 125")
     orphan = await world.card("Waiting for payment")
@@ -106,9 +106,7 @@ async def test_the_button_of_a_card_whose_sending_broke_off_makes_that_message_t
     assert len(shown(world)) == 2
 
 
-async def test_the_message_that_was_stored_first_stays_the_card_though_its_repeat_arrives_later(
-    clock: FakeClock, tmp_path: Path
-) -> None:
+async def test_first_stored_message_stays_the_payment_message(clock: FakeClock, tmp_path: Path) -> None:
     is_open = asyncio.Event()
     is_open.set()
     seams = AdapterOverrides(messenger=lambda inner: cast("Messenger", Gate(inner, OWNER, is_open)))
@@ -127,7 +125,7 @@ async def test_the_message_that_was_stored_first_stays_the_card_though_its_repea
         assert ["Cancelled" in message["text"] for message in shown(world)] == [True, False, False]
 
 
-async def test_a_forged_button_makes_no_other_message_the_card(world: World) -> None:
+async def test_forged_button_changes_no_payment_message(world: World) -> None:
     hello = await reply(world, world.say("/id"))
     await break_telegram(world, "sendMessage", "drop", when="after")
     world.say("/pay 125", by=MERCHANT, chat=GROUP)
@@ -152,7 +150,7 @@ def moved_unheard(world: World) -> int:
     return int(new)
 
 
-async def test_the_people_and_the_cards_of_a_group_follow_it_when_it_becomes_a_supergroup(world: World) -> None:
+async def test_supergroup_keeps_members_and_payment_messages(world: World) -> None:
     card = await pay(world, MERCHANT, GROUP)
     new = await moved(world)
     await pay(world, MERCHANT, new)
@@ -170,7 +168,7 @@ async def test_the_people_and_the_cards_of_a_group_follow_it_when_it_becomes_a_s
     assert await set_aside(world) == []
 
 
-async def test_a_group_that_moved_unheard_is_followed_by_what_telegram_says_to_the_next_message(world: World) -> None:
+async def test_unnoticed_group_migration_is_found_by_the_next_send(world: World) -> None:
     await pay(world, MERCHANT, GROUP)
     new = moved_unheard(world)
     await world.decide("approve")
@@ -184,7 +182,7 @@ async def test_a_group_that_moved_unheard_is_followed_by_what_telegram_says_to_t
     assert await set_aside(world) == []
 
 
-async def test_a_message_of_the_new_group_that_has_an_old_cards_number_is_left_alone(world: World) -> None:
+async def test_a_message_of_the_new_group_that_has_an_old_payment_messages_number_is_left_alone(world: World) -> None:
     for greeting in ("good", "morning"):
         speak(world, greeting, by=MERCHANT, chat=GROUP)
     old = await pay(world, MERCHANT, GROUP)
@@ -214,7 +212,7 @@ async def test_what_waits_for_a_group_arrives_in_the_supergroup_once_and_in_orde
     assert len(shown(world, GROUP)) == 1
 
 
-async def test_a_topic_keeps_its_cards_notices_and_answers(world: World) -> None:
+async def test_a_topic_keeps_its_payment_messages_notices_and_answers(world: World) -> None:
     await world.service.seed("Kvit", [], [FORUM])
     said = speak(world, "/pay 125", by=MERCHANT, chat=FORUM, message_thread_id=TOPIC)
     await reply(world, said, "Waiting for payment", chat=FORUM)
@@ -242,7 +240,9 @@ async def test_money_news_of_a_topic_that_is_gone_is_told_in_the_general_one(wor
     assert await set_aside(world) == []
 
 
-async def test_a_card_asked_for_in_a_topic_that_closes_meanwhile_stands_in_the_general_one(world: World) -> None:
+async def test_a_payment_message_asked_for_in_a_topic_that_closes_meanwhile_stands_in_the_general_one(
+    world: World,
+) -> None:
     await world.service.seed("Kvit", [], [FORUM])
     await world.control("stripe", "down", {"down": True})
     speak(world, "/pay 125", by=MERCHANT, chat=FORUM, message_thread_id=TOPIC)

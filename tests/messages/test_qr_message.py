@@ -46,7 +46,7 @@ def pictures(world: World) -> list[Json]:
     return [message for message in chat_of(world, OWNER).messages.values() if "photo" in message]
 
 
-async def test_the_code_of_the_page_is_posted_as_a_reply_to_the_card(world: World) -> None:
+async def test_the_code_of_the_page_is_posted_as_a_reply_to_the_payment_message(world: World) -> None:
     card = await ask_for_code(world)
     [picture] = pictures(world)
     page = f"{world.settings.public_url}/p/{payment(world)['page_token']}"
@@ -132,7 +132,9 @@ async def test_a_chat_without_pictures_is_told_in_words_and_stays_open(clock: Fa
         assert await set_aside(world) == []
 
 
-async def test_a_card_of_inline_mode_has_no_code_for_its_chat_takes_no_pictures_from_us(world: World) -> None:
+async def test_a_payment_message_of_inline_mode_has_no_code_for_its_chat_takes_no_pictures_from_us(
+    world: World,
+) -> None:
     query, [offer] = await offers(world, "125 dkk Coffee")
     card = await shows(world, await choose(world, query, offer), "Waiting for payment")
     assert labels(card) == ["Pay DKK 125.00", "Copy link", "Share", "Cancel"]
@@ -146,7 +148,7 @@ async def test_the_page_serves_the_same_code_as_the_chat(world: World) -> None:
         assert (svg.content_type, await svg.text()) == ("image/svg+xml", qr_svg(page))
 
 
-async def test_an_address_that_telegram_takes_for_no_button_is_not_on_the_card(
+async def test_an_address_that_telegram_takes_for_no_button_is_not_on_the_payment_message(
     clock: FakeClock, tmp_path: Path
 ) -> None:
     port = free_port()

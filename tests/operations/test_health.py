@@ -31,7 +31,7 @@ async def endless() -> bool:
     return True
 
 
-async def test_a_process_that_lives_says_so_whatever_else_is_wrong(clock: FakeClock) -> None:
+async def test_healthz_is_200_while_not_ready(clock: FakeClock) -> None:
     heartbeats = Heartbeats()
     heartbeats.register("reconciler", 60)
     async with doors(clock, heartbeats=heartbeats, ready={"database": broken}) as client:
@@ -49,7 +49,7 @@ async def test_everything_works(clock: FakeClock) -> None:
         assert await answer.json() == {"ready": True, "not_ready": []}
 
 
-async def test_what_is_not_ready_is_named_and_the_reason_stays_in_the_log(
+async def test_readyz_names_failing_checks_and_logs_the_reason(
     clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     heartbeats = Heartbeats()
@@ -66,20 +66,20 @@ async def test_what_is_not_ready_is_named_and_the_reason_stays_in_the_log(
     assert "database is locked" in caplog.text
 
 
-async def test_a_check_that_does_not_come_back_is_not_ready(clock: FakeClock) -> None:
+async def test_hanging_check_is_not_ready(clock: FakeClock) -> None:
     operations = MonitoringRoutes(
         clock, Heartbeats(), {"database": endless, "schema": good}, check_timeout_seconds=0.01
     )
     assert [await operations._passes(name) for name in ("database", "schema")] == [False, True]
 
 
-def test_a_part_that_was_never_heard_of_is_silent(clock: FakeClock) -> None:
+def test_task_without_a_heartbeat_is_stale(clock: FakeClock) -> None:
     heartbeats = Heartbeats()
     heartbeats.register("outbox", 5)
     assert heartbeats.stale(clock.now()) == ["outbox"]
 
 
-def test_silence_is_longer_than_was_allowed(clock: FakeClock) -> None:
+def test_overdue_heartbeat_is_stale(clock: FakeClock) -> None:
     heartbeats = Heartbeats()
     heartbeats.register("outbox", 5)
     heartbeats.beat("outbox", clock.now())
@@ -87,7 +87,7 @@ def test_silence_is_longer_than_was_allowed(clock: FakeClock) -> None:
     assert heartbeats.stale(clock.now() + timedelta(seconds=5.001)) == ["outbox"]
 
 
-def test_a_part_that_nobody_expects_cannot_be_silent(clock: FakeClock) -> None:
+def test_unregistered_task_is_never_stale(clock: FakeClock) -> None:
     heartbeats = Heartbeats()
     heartbeats.beat("outbox", clock.now())
     assert heartbeats.stale(clock.now() + timedelta(days=1)) == []

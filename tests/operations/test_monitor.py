@@ -281,7 +281,7 @@ async def stands_still(world: World) -> JobQueue:
     return queue
 
 
-async def test_a_belt_that_stands_still_is_told_once_and_once_that_it_moves_again(world: World) -> None:
+async def test_a_worker_that_stands_still_is_told_once_and_once_that_it_moves_again(world: World) -> None:
     world.say("/id")
     await world.card(str(OWNER))
     await stands_still(world)
@@ -321,7 +321,7 @@ async def test_a_crash_between_the_note_and_the_word_does_not_swallow_the_word(w
     await told(world, STANDS)
 
 
-async def test_what_waited_while_everything_paused_is_no_sign_of_a_belt_that_stands(world: World) -> None:
+async def test_what_waited_while_everything_paused_is_no_sign_of_a_worker_that_stands(world: World) -> None:
     await stands_still(world)
     world.advance(3600)
     await rest(world)

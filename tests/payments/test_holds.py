@@ -60,7 +60,7 @@ async def test_taking_it_needs_one_more_tap_that_names_the_amount(world: World) 
     assert rows(world, "SELECT amount_received FROM payments")[0]["amount_received"] == 12500
 
 
-async def test_the_card_s_own_buttons_ask_as_well(world: World) -> None:
+async def test_the_payment_messages_own_buttons_ask_as_well(world: World) -> None:
     card = await held(world)
     world.tap(card, "Release")
     question = await world.card("Release DKK")
@@ -102,7 +102,7 @@ async def test_a_hold_is_neither_canceled_nor_refunded_and_a_payment_is_no_hold(
     assert world.intent(0)["status"] == "requires_capture"
 
 
-async def test_whoever_wants_a_new_link_meanwhile_is_told_that_the_money_is_reserved_and_not_paid(
+async def test_user_who_wants_a_new_link_meanwhile_is_told_that_the_money_is_reserved_and_not_paid(
     world: World,
 ) -> None:
     card = await reply(world, world.say("/hold 125 Bicycle"), "Waiting for payment")
@@ -184,7 +184,7 @@ async def test_a_hold_that_lapsed_at_the_moment_of_the_tap_is_told_as_lapsed(wor
     assert row == {"amount_received": 0, "status": "canceled"}
 
 
-async def test_whoever_lost_his_role_meanwhile_takes_nothing(world: World) -> None:
+async def test_user_who_lost_his_role_meanwhile_takes_nothing(world: World) -> None:
     ref = ref_of(await held(world, by=ADMIN, chat=GROUP))
     question = await reply(world, world.say(f"/capture {ref}", by=ADMIN, chat=GROUP), "Charge DKK", chat=GROUP)
     await world.control("stripe", "down", {"down": True})

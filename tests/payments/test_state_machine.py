@@ -90,9 +90,7 @@ def look(payment: Payment, status: IntentStatus, now: datetime = NOON, **more: A
         (IntentStatus.CANCELED, S.CANCELED, A.CANCELED),
     ],
 )
-def test_each_of_stripes_words_has_one_meaning(
-    said: IntentStatus, status: PaymentStatus, outcome: AttemptStatus
-) -> None:
+def test_each_stripe_status_has_one_meaning(said: IntentStatus, status: PaymentStatus, outcome: AttemptStatus) -> None:
     after = look(a_payment(S.OPEN, A.ACTIVE), said)
     assert (after.status, after.attempt.status) == (status, outcome)
 
@@ -122,7 +120,7 @@ def test_money_that_comes_after_an_attempt_was_over_is_money(outcome: AttemptSta
     assert (after.attempt.status, after.attempt.failure_code) == (A.SUCCEEDED, None)
 
 
-def test_a_look_cannot_end_a_later_attempt_before_its_last_request_has_arrived() -> None:
+def test_retrieve_cannot_end_a_later_attempt_before_its_request_arrived() -> None:
     asked = a_payment(S.OPEN, A.REQUESTED, 2)
     before, after = (
         NOON + IDEMPOTENCY_KEY_TTL + MAX_CALL_DURATION - timedelta(seconds=1),
@@ -146,7 +144,7 @@ def test_the_first_attempt_begins_with_the_intent_and_a_later_one_when_it_was_as
     assert (begun.attempt.started_at, begun.attempt.expires_at) == (NOON, at(300))
 
 
-def test_an_answer_to_an_attempt_that_is_not_the_newest_is_a_plain_look() -> None:
+def test_response_to_an_older_attempt_is_a_retrieve() -> None:
     payment, old = a_payment(S.OPEN, A.REQUESTED, 3), an_intent(IntentStatus.REQUIRES_PAYMENT_METHOD)
     assert (
         state_machine.apply_attempt_response(payment, number=2, intent=old, now=NOON, timing=TIMES).attempt
@@ -197,11 +195,11 @@ def test_the_next_call_to_stripe_follows_from_what_is_known(payment: Payment, se
         (a_payment(S.SUCCEEDED, A.SUCCEEDED), 0, None),
     ],
 )
-def test_a_payment_is_looked_at_when_it_can_change_next(payment: Payment, now: float, then: float | None) -> None:
+def test_next_check_is_when_the_payment_can_change(payment: Payment, now: float, then: float | None) -> None:
     assert state_machine.next_check_at(payment, now=at(now), timing=TIMES) == (None if then is None else at(then))
 
 
-def test_trouble_is_tried_again_later_each_time_but_never_later_than_five_minutes() -> None:
+def test_backoff_grows_up_to_five_minutes() -> None:
     payment, waits = a_payment(), []
     for _ in range(12):
         payment = state_machine.record_error(payment, code="connection")
@@ -230,7 +228,7 @@ def test_an_intent_that_differs_in_one_thing_is_refused_by_name(lie: dict[str, o
         verify_intent(payment, an_intent(IntentStatus.SUCCEEDED, **lie))
 
 
-def test_the_first_wish_to_end_stays_and_why_it_ended_is_told_by_it() -> None:
+def test_first_request_to_end_decides_the_reason() -> None:
     wished = state_machine.request_cancel(a_payment(S.OPEN, A.ACTIVE), reason=CancellationReason.REQUESTED)
     wished = state_machine.request_cancel(wished, reason=CancellationReason.EXPIRED)
     assert look(wished, IntentStatus.CANCELED).cancellation_reason is CancellationReason.REQUESTED
@@ -255,9 +253,7 @@ def test_the_first_wish_to_end_stays_and_why_it_ended_is_told_by_it() -> None:
         (CancellationReason.RELEASED, Step.CANCEL),
     ],
 )
-def test_a_hold_that_came_while_the_wish_was_written_is_let_go_by_a_release_alone(
-    reason: CancellationReason, step: Step
-) -> None:
+def test_hold_that_arrived_during_a_cancel_ends_only_by_release(reason: CancellationReason, step: Step) -> None:
     held = a_payment(S.AUTHORIZED, A.SUCCEEDED)
     assert state_machine.next_step(state_machine.request_cancel(held, reason=reason), NOON) is step
 
@@ -299,7 +295,7 @@ decisions = st.one_of(
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(decisions, st.integers(0, 30_000)), max_size=25))
-def test_no_sequence_of_decisions_leaves_a_sink_loses_money_or_takes_an_attempt_back(
+def test_no_sequence_leaves_a_terminal_state_or_loses_money(
     steps: list[tuple[Decision, int]],
 ) -> None:
     payment, now = a_payment(), NOON
@@ -326,6 +322,6 @@ def test_no_sequence_of_decisions_leaves_a_sink_loses_money_or_takes_an_attempt_
 
 
 @given(looks, st.sampled_from([S.CREATED, S.OPEN, S.PROCESSING]), st.sampled_from([A.REQUESTED, A.ACTIVE, A.EXPIRED]))
-def test_the_same_look_twice_is_the_same_as_once(intent: Intent, status: PaymentStatus, outcome: AttemptStatus) -> None:
+def test_same_retrieve_twice_is_idempotent(intent: Intent, status: PaymentStatus, outcome: AttemptStatus) -> None:
     once = observing(intent)(a_payment(status, outcome), NOON)
     assert observing(intent)(once, at(60)) == once

@@ -35,7 +35,7 @@ async def approved_while_stripe_is_away(world: World, ref: str, amount: int) -> 
     await rest(world)
 
 
-async def test_a_wish_is_not_paid_on_top_of_what_went_back_before_the_yes(world: World) -> None:
+async def test_a_request_is_not_paid_on_top_of_what_went_back_before_the_yes(world: World) -> None:
     ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
     world.say(f"/refund {ref} 50 sour milk", by=MERCHANT, chat=GROUP)
     asks = await world.card("asks to refund", chat=GROUP)

@@ -72,7 +72,7 @@ async def test_after_a_day_the_second_yes_comes_too_late(clock: FakeClock, tmp_p
 
 
 @pytest.mark.parametrize("why", ["down", "no right"])
-async def test_a_wish_that_nobody_approved_is_over_after_a_day_though_stripe_cannot_be_asked(
+async def test_a_request_that_nobody_approved_is_over_after_a_day_though_stripe_cannot_be_asked(
     world: World, why: str
 ) -> None:
     ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
@@ -178,7 +178,7 @@ async def test_nor_that_nothing_went_back_while_stripe_cannot_be_asked(world: Wo
     assert back(world) == [(5000, "succeeded")]
 
 
-async def test_nor_dropped_what_was_made_before_whoever_approved_it_lost_his_role(world: World) -> None:
+async def test_nor_dropped_what_was_made_before_its_approver_lost_the_role(world: World) -> None:
     draft = await drafted(world, f"/refund {ref_of(await paid(world, chat=GROUP))} 40", by=ADMIN, chat=GROUP)
     await rest(world)
     await world.control("stripe", "down", {"down": True})

@@ -35,7 +35,7 @@ async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
         yield running
 
 
-async def test_a_draft_says_what_goes_back_and_what_stays_and_moves_nothing(world: World) -> None:
+async def test_draft_shows_refund_and_remainder_and_moves_nothing(world: World) -> None:
     ref = ref_of(await paid(world))
     draft = await drafted(world, f"/refund {ref} 50 broken cup")
     assert "Refund <b>DKK 50.00</b>".replace("<b>", "").replace("</b>", "") in draft["text"].replace("\u00a0", " ")
@@ -46,7 +46,7 @@ async def test_a_draft_says_what_goes_back_and_what_stays_and_moves_nothing(worl
     assert asked(world) == []
 
 
-async def test_one_tap_gives_the_money_back_and_the_card_and_a_reply_say_so(world: World) -> None:
+async def test_one_tap_refunds_and_is_shown_and_announced(world: World) -> None:
     card = await paid(world)
     await refunded(world, f"/refund {ref_of(card)}")
     assert "DKK 125.00" in await told(world, "↩️ Refunded:")
@@ -55,7 +55,7 @@ async def test_one_tap_gives_the_money_back_and_the_card_and_a_reply_say_so(worl
     assert refunds(world)[0]["metadata"]["kvit_payment"] == world.intent()["metadata"]["kvit_payment"]
 
 
-async def test_as_a_reply_to_the_card_no_reference_is_needed(world: World) -> None:
+async def test_reply_to_the_payment_message_needs_no_reference(world: World) -> None:
     card = await paid(world)
     draft = await reply(world, world.say("/refund 25", reply_to=card["message_id"]), "Refund ")
     await world.answer(world.tap(draft, "Refund"))
@@ -101,7 +101,7 @@ async def test_a_draft_works_for_ten_minutes(world: World) -> None:
     assert asked(world) == []
 
 
-async def test_only_whoever_asked_confirms_his_draft(world: World) -> None:
+async def test_only_the_requester_confirms_a_draft(world: World) -> None:
     ref = ref_of(await paid(world, by=OWNER, chat=GROUP))
     draft = await drafted(world, f"/refund {ref}", by=OWNER, chat=GROUP)
     for person, words in ((ADMIN, "Only the person who asked"), (MERCHANT, "access"), (STRANGER, "access")):
@@ -110,7 +110,7 @@ async def test_only_whoever_asked_confirms_his_draft(world: World) -> None:
     assert asked(world) == []
 
 
-async def test_what_can_not_be_refunded_is_refused_with_the_reason(world: World) -> None:
+async def test_refused_refund_names_the_reason(world: World) -> None:
     open_card = await reply(world, world.say("/pay 30 Bun"), "Waiting for payment")
     assert "Nothing has been paid" in await refused(world, f"/refund {ref_of(open_card)}")
     ref = ref_of(await paid(world))
@@ -158,7 +158,7 @@ async def test_a_merchant_in_private_asks_each_admin_in_private(world: World) ->
     assert back(world) == [(2500, "succeeded")]
 
 
-async def test_a_merchant_takes_his_wish_back_in_private(world: World) -> None:
+async def test_merchant_withdraws_a_request_in_private(world: World) -> None:
     ref = ref_of(await paid(world, by=MERCHANT, chat=MERCHANT))
     passed_on = await drafted(world, f"/refund {ref}", by=MERCHANT, chat=MERCHANT, says="have been asked")
     asks = await world.card("asks to refund", chat=OWNER)
@@ -168,7 +168,7 @@ async def test_a_merchant_takes_his_wish_back_in_private(world: World) -> None:
     assert asked(world) == []
 
 
-async def test_an_admin_declines_and_whoever_asked_learns_it(world: World) -> None:
+async def test_decline_is_told_to_the_requester(world: World) -> None:
     ref = ref_of(await paid(world, by=MERCHANT, chat=MERCHANT))
     await reply(world, world.say(f"/refund {ref}", by=MERCHANT, chat=MERCHANT), chat=MERCHANT)
     asks = await world.card("asks to refund", chat=OWNER)
@@ -180,7 +180,7 @@ async def test_an_admin_declines_and_whoever_asked_learns_it(world: World) -> No
     assert asked(world) == []
 
 
-async def test_a_wish_that_nobody_approves_ends_after_a_day_and_is_told(world: World) -> None:
+async def test_unapproved_request_expires_after_a_day_and_is_announced(world: World) -> None:
     ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
     world.say(f"/refund {ref}", by=MERCHANT, chat=GROUP)
     await world.card("asks to refund", chat=GROUP)
@@ -230,7 +230,7 @@ async def test_what_one_person_refunds_within_a_day_is_limited_also_in_slices(wo
     assert len(refunds(world)) == 3
 
 
-async def test_whoever_lost_his_role_between_the_tap_and_stripe_refunds_nothing(world: World) -> None:
+async def test_role_lost_between_tap_and_stripe_refunds_nothing(world: World) -> None:
     ref = ref_of(await paid(world, by=ADMIN, chat=GROUP))
     draft = await drafted(world, f"/refund {ref}", by=ADMIN, chat=GROUP)
     await world.control("stripe", "down", {"down": True})
@@ -246,7 +246,7 @@ async def test_whoever_lost_his_role_between_the_tap_and_stripe_refunds_nothing(
 # What Stripe makes of it
 
 
-async def test_a_pending_refund_is_told_as_pending_with_what_is_missing_and_then_as_done(world: World) -> None:
+async def test_pending_refund_is_announced_as_pending_then_as_done(world: World) -> None:
     await fate(world, "pending", pending_reason="insufficient_funds")
     ref = ref_of(await paid(world))
     await refunded(world, f"/refund {ref}")
@@ -278,7 +278,7 @@ async def test_a_refund_that_fails_weeks_later_is_told_and_can_be_made_again(wor
     assert back(world) == [(5000, "failed"), (12500, "succeeded")]
 
 
-async def test_the_failure_is_found_even_if_every_event_of_it_is_lost(world: World) -> None:
+async def test_failure_is_found_without_any_event(world: World) -> None:
     ref = ref_of(await paid(world))
     await refunded(world, f"/refund {ref} 50")
     await told(world, "↩️ Refunded:")
@@ -288,7 +288,7 @@ async def test_the_failure_is_found_even_if_every_event_of_it_is_lost(world: Wor
     await told(world, "The customer has not received the money")
 
 
-async def test_for_want_of_balance_it_can_be_tried_again_for_ten_minutes(world: World) -> None:
+async def test_insufficient_balance_can_be_retried_for_ten_minutes(world: World) -> None:
     ref = ref_of(await paid(world))
     await world.control("stripe", "balance", {"available": 0, "refuse": True})
     await refunded(world, f"/refund {ref}")
@@ -302,7 +302,7 @@ async def test_for_want_of_balance_it_can_be_tried_again_for_ten_minutes(world: 
     assert len({request.idempotency_key for request in asked(world)}) == 2
 
 
-async def test_after_ten_minutes_without_balance_it_must_be_asked_anew(world: World) -> None:
+async def test_insufficient_balance_ends_after_ten_minutes(world: World) -> None:
     ref = ref_of(await paid(world))
     await world.control("stripe", "balance", {"available": 0, "refuse": True})
     await refunded(world, f"/refund {ref}")
@@ -316,7 +316,7 @@ async def test_after_ten_minutes_without_balance_it_must_be_asked_anew(world: Wo
     assert back(world) == [(12500, "succeeded")]
 
 
-async def test_a_refund_made_in_the_dashboard_appears_on_the_card(world: World) -> None:
+async def test_dashboard_refund_appears_on_the_payment_message(world: World) -> None:
     ref = ref_of(await paid(world))
     await world.control("stripe", f"intents/{world.intent()['id']}/refund", {"amount": 3000})
     assert "Dashboard" in await told(world, "↩️ Refunded:")
@@ -341,7 +341,7 @@ async def test_a_race_with_the_dashboard_ends_in_what_stripe_has(world: World) -
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("how", ["drop", "500", "429"])
-async def test_whatever_breaks_on_the_way_to_stripe_it_is_refunded_once(world: World, how: str, when: str) -> None:
+async def test_any_single_fault_refunds_once(world: World, how: str, when: str) -> None:
     ref = ref_of(await paid(world))
     draft = await drafted(world, f"/refund {ref} 40")
     await fault(world, "refund", how, when, times=4)
@@ -365,7 +365,7 @@ def _id(world: World) -> str:
     return str(rows(world, "SELECT id FROM refunds")[0]["id"])
 
 
-async def test_whoever_asked_as_a_merchant_does_not_approve_his_own_wish_once_he_is_an_admin(world: World) -> None:
+async def test_requester_promoted_to_admin_cannot_approve_own_request(world: World) -> None:
     ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
     world.say(f"/refund {ref}", by=MERCHANT, chat=GROUP)
     asks = await world.card("asks to refund", chat=GROUP)
@@ -389,7 +389,7 @@ async def test_trying_again_does_not_make_the_ten_minutes_longer(world: World) -
     assert refunds(world) == []
 
 
-async def test_a_second_wish_waits_for_the_end_of_the_first(world: World) -> None:
+async def test_second_request_waits_for_the_end_of_the_first(world: World) -> None:
     ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
     world.say(f"/refund {ref} 10", by=MERCHANT, chat=GROUP)
     asks = await world.card("asks to refund", chat=GROUP)

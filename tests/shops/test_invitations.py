@@ -42,9 +42,7 @@ async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
 
 
 @pytest.mark.parametrize(("role", "number"), [("merchant", 1), ("admin", 2), ("ADMIN", 2)])
-async def test_a_link_seats_whoever_opens_it_and_his_inviter_is_told_who_it_is(
-    world: World, role: str, number: int
-) -> None:
+async def test_opened_link_gives_the_role_and_tells_the_inviter(world: World, role: str, number: int) -> None:
     payload = await invited(world, role)
     world.telegram.state.ensure_user(GUEST, first_name="Gerda <b>")
     said = await join(world, payload, by=GUEST)
@@ -81,7 +79,7 @@ async def test_a_link_works_once(world: World) -> None:
     assert (len(seats(world, GUEST)), seats(world, OTHER)) == (1, [])
 
 
-async def test_of_two_who_open_a_link_at_the_same_time_one_gets_in(world: World) -> None:
+async def test_link_opened_twice_at_once_admits_one(world: World) -> None:
     payload = await invited(world)
     first, second = (world.say(f"/start {payload}", by=who) for who in (GUEST, OTHER))
     said = await asyncio.gather(reply(world, first, chat=GUEST), reply(world, second, chat=OTHER))
@@ -99,7 +97,7 @@ async def test_a_link_works_for_a_day(world: World) -> None:
 
 
 @pytest.mark.parametrize("payload", ["invite-", "invite-x", "invite-" + "A" * 32, "invite-Ω\udfff", "invite- "])
-async def test_a_word_that_nobody_was_given_is_refused(world: World, payload: str) -> None:
+async def test_unknown_payload_is_refused(world: World, payload: str) -> None:
     await invited(world)
     said = await join(world, payload.encode("utf-8", "replace").decode(), by=GUEST)
     assert REFUSED in said["text"]
@@ -113,7 +111,7 @@ async def test_a_link_is_refused_in_a_group_and_still_works_in_private(world: Wo
     assert "You are now merchant" in (await join(world, payload, by=GUEST))["text"]
 
 
-async def test_whoever_is_many_and_whoever_passes_a_message_on_gets_no_role(world: World) -> None:
+async def test_shared_accounts_and_forwarded_messages_get_no_role(world: World) -> None:
     payload = await invited(world)
     said = speak(world, f"/start {payload}", by=GUEST, chat=GROUP, sender_chat=GROUP)
     assert "Write as yourself." in (await reply(world, said, chat=GROUP))["text"]
@@ -123,7 +121,7 @@ async def test_whoever_is_many_and_whoever_passes_a_message_on_gets_no_role(worl
     assert rows(world, "SELECT user_id FROM members WHERE invited_by IS NOT NULL") == []
 
 
-async def test_nobody_is_lowered_and_a_link_that_its_maker_tries_is_kept_for_another(world: World) -> None:
+async def test_link_lowers_no_role_and_is_not_used_up_by_its_maker(world: World) -> None:
     payload = await invited(world)
     for person in (ADMIN, MERCHANT, OWNER):
         said = await join(world, payload, by=person)
@@ -132,7 +130,7 @@ async def test_nobody_is_lowered_and_a_link_that_its_maker_tries_is_kept_for_ano
     assert "You are now merchant" in (await join(world, payload, by=GUEST))["text"]
 
 
-async def test_a_merchant_rises_by_an_admins_invitation(world: World) -> None:
+async def test_invitation_promotes_a_merchant(world: World) -> None:
     assert "You are now admin of Kvit." in (await join(world, await invited(world, "admin"), by=MERCHANT))["text"]
     assert seats(world, MERCHANT) == [(1, 2, ADMIN)]
     assert "Currency: DKK" in await refused(world, "/settings", by=MERCHANT)
@@ -168,7 +166,7 @@ async def test_in_a_group_the_link_goes_to_the_inviter_alone_and_the_group_gets_
 
 
 @pytest.mark.parametrize("known", [False, True])
-async def test_whoever_cannot_be_written_to_learns_what_to_do_and_nobody_is_invited(world: World, known: bool) -> None:
+async def test_inviter_without_a_private_chat_is_told_what_to_do(world: World, known: bool) -> None:
     if known:
         await refused(world, "/id", by=ADMIN)
     else:
@@ -202,7 +200,7 @@ async def test_owners_are_told_once_when_an_admin_invites_an_admin(world: World)
     assert len([m for m in shown(world) if "another admin" in m["text"]]) == 1
 
 
-async def test_a_message_that_is_taken_up_twice_gives_one_invitation(world: World) -> None:
+async def test_repeated_message_makes_one_invitation(world: World) -> None:
     payload = await invited(world)
     await taken_up_again(world, "/invite merchant")
     await caught_up(world, ADMIN, by=ADMIN)
@@ -212,7 +210,7 @@ async def test_a_message_that_is_taken_up_twice_gives_one_invitation(world: Worl
     assert trail(world, "invited") == [(f"user:{ADMIN}", "invited")]
 
 
-async def test_a_link_that_is_opened_once_and_taken_up_twice_is_answered_once(world: World) -> None:
+async def test_repeated_opening_is_answered_once(world: World) -> None:
     await join(world, await invited(world), by=GUEST)
     await taken_up_again(world, "/start invite-")
     await caught_up(world, GUEST, by=GUEST)
@@ -221,14 +219,14 @@ async def test_a_link_that_is_opened_once_and_taken_up_twice_is_answered_once(wo
     assert len([m for m in shown(world, ADMIN) if "accepted your invitation" in m["text"]]) == 1
 
 
-async def test_the_word_of_an_inviter_who_lost_his_role_otherwise_is_worth_nothing(world: World) -> None:
+async def test_invitation_of_a_former_member_is_void(world: World) -> None:
     payload = await invited(world)
     await dismiss(world, ADMIN)
     assert REFUSED in (await join(world, payload, by=GUEST))["text"]
     assert seats(world, GUEST) == []
 
 
-async def test_the_word_of_an_owner_who_is_none_any_more_is_worth_nothing(clock: FakeClock, tmp_path: Path) -> None:
+async def test_invitation_of_a_former_owner_is_void(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path, owner_ids=f"{OWNER},{OTHER}") as world:
         await open_shop(world)
         payload = await invited(world, by=OTHER)

@@ -131,7 +131,7 @@ async def test_what_is_no_number_is_answered_with_what_to_type(world: World, res
     assert len(seats(world, MERCHANT)) == 1
 
 
-async def test_one_may_go_oneself_where_somebody_is_left(world: World) -> None:
+async def test_member_may_leave_if_an_admin_remains(world: World) -> None:
     assert f"Ada ({ADMIN}) is no longer admin" in await refused(world, f"/revoke {ADMIN}", by=ADMIN)
     assert f"Your Telegram ID is {ADMIN}" in await refused(world, "/team", by=ADMIN)
 
@@ -149,7 +149,7 @@ async def test_the_last_admin_of_a_shop_without_owners_stays(clock: FakeClock, t
         assert "is no longer admin" in await refused(world, f"/revoke {ADMIN}", by=ADMIN)
 
 
-async def test_of_two_admins_who_show_each_other_the_door_at_once_one_stays(world: World) -> None:
+async def test_two_admins_revoking_each_other_leave_one(world: World) -> None:
     await give(world, 1, (OTHER_ADMIN, Role.ADMIN, "Åse"))
     first = world.say(f"/revoke {OTHER_ADMIN}", by=ADMIN)
     second = world.say(f"/revoke {ADMIN}", by=OTHER_ADMIN)
@@ -158,7 +158,7 @@ async def test_of_two_admins_who_show_each_other_the_door_at_once_one_stays(worl
     assert len(seats(world, ADMIN) + seats(world, OTHER_ADMIN)) == 1
 
 
-async def test_a_goodbye_that_is_taken_up_twice_is_said_once(world: World) -> None:
+async def test_repeated_revocation_is_announced_once(world: World) -> None:
     await refused(world, f"/revoke {MERCHANT}", by=ADMIN)
     await taken_up_again(world, "/revoke ")
     await caught_up(world, ADMIN, by=ADMIN)

@@ -124,7 +124,7 @@ async def test_events_that_are_all_delivered_at_once_and_twice_and_shuffled_are_
     assert (money(world), keys(world, "confirm"), len(cards(world))) == ((1, 1), ["2", "3"], 1)
 
 
-async def test_events_that_are_faster_than_stripes_own_answer_make_neither_a_second_intent_nor_a_second_card(
+async def test_events_that_are_faster_than_stripes_own_answer_make_neither_a_second_intent_nor_a_second_payment_message(
     clock: FakeClock, tmp_path: Path
 ) -> None:
     async with opened(clock, tmp_path) as world, impatient(world):
