@@ -28,6 +28,7 @@ SMALL = frozenset(
         "installation_settings",
         "invitations",
         "alembic_version",
+        "sqlite_master",
         "sqlite_schema",
     }
 )
