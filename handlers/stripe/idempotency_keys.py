@@ -1,7 +1,8 @@
 """The idempotency keys of all requests to Stripe that change something.
 
-A key is made of the identity of what it changes, so that a repetition after a crash has the same key. The version in it
-is stored and rises only after a final error, or after a search at Stripe that found nothing.
+A key is made of the identity of what it changes, so that a repetition after a crash has the same key. For confirm the
+number in it is the attempt's; the other versions are stored and rise only after a final error, or after a search at
+Stripe that found nothing.
 """
 
 from __future__ import annotations
