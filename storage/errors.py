@@ -115,6 +115,18 @@ class RefundExpired(UserError):
     message_key = "error.refund_expired"
 
 
+class TooManyRefundRequests(UserError):
+    """The person has asked the admins for refunds as often as is allowed within 24 hours."""
+
+    message_key = "error.too_many_refund_requests"
+
+
+class SecondApproverInvited(UserError):
+    """The two approvers are connected by invitations, so they may be one person with two accounts."""
+
+    message_key = "error.second_approver_invited"
+
+
 class SecondApproverRequired(UserError):
     """A refund of this size needs the approval of a second admin."""
 
@@ -163,3 +175,7 @@ class InvalidTransition(Exception):
 
 class DatabaseUnavailable(Exception):
     """The database is locked, full or unreachable; nothing was written."""
+
+
+class UnsupportedDatabase(Exception):
+    """The server is not a PostgreSQL on which Kvit works; the text is for the operator."""

@@ -72,3 +72,30 @@ class Money:
         if other.currency != self.currency:
             raise CurrencyMismatch(f"{self.currency} and {other.currency} do not mix")
         return other.minor
+
+
+ZERO_DECIMAL_CURRENCIES = frozenset(
+    ["BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"]
+)
+THREE_DECIMAL_CURRENCIES = frozenset(["BHD", "JOD", "KWD", "OMR", "TND"])
+"""The currencies whose amounts Stripe does not count in hundredths (docs.stripe.com/currencies)."""
+
+
+@dataclass(frozen=True)
+class ForeignMoney:
+    """An amount of a currency that Kvit takes no payments in, as Stripe may report of a dispute; only to be shown."""
+
+    minor: int
+    currency: str
+
+    @property
+    def decimal(self) -> Decimal:
+        """The amount in whole units of the currency, exact."""
+        if self.currency in ZERO_DECIMAL_CURRENCIES:
+            return Decimal(self.minor)
+        return Decimal(self.minor).scaleb(-3 if self.currency in THREE_DECIMAL_CURRENCIES else -DECIMALS)
+
+
+def any_money(minor: int, currency: str) -> Money | ForeignMoney:
+    """The amount, whatever its currency."""
+    return Money(minor, currency) if currency in CURRENCIES else ForeignMoney(minor, currency)

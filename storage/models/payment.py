@@ -53,6 +53,7 @@ class CancellationReason(StrEnum):
     HOLD_EXPIRED = "hold_expired"
     BY_STRIPE = "by_stripe"
     REJECTED = "rejected"
+    SETTLED = "settled"
 
 
 class AttemptStatus(StrEnum):
@@ -67,7 +68,7 @@ class AttemptStatus(StrEnum):
 
 
 class Origin(StrEnum):
-    """Where an attempt was started. The expiry of one started on the page is not announced in the chat."""
+    """Where an attempt was started: by a person of the shop, or by the customer on the pay page."""
 
     CHAT = "chat"
     PAGE = "page"
@@ -81,7 +82,8 @@ class Attempt:
     """One confirm of the payment's intent. Times are aware UTC.
 
     `trigger_key` identifies the button press that started it, if one did: the same key starts no second attempt.
-    `started_at` is the time of the confirm, `expires_at` the end of Stripe's `redirect_url`.
+    `started_at` is the time of the confirm, `expires_at` the end of Stripe's `redirect_url`. `opened_at` is when a
+    customer first opened it on the pay page, `returned_at` when one first came back from it.
     """
 
     number: int
@@ -93,6 +95,18 @@ class Attempt:
     redirect_url: str | None = None
     failure_code: str | None = None
     trigger_key: str | None = None
+    opened_at: datetime | None = None
+    returned_at: datetime | None = None
+
+    @property
+    def seen_by_customer(self) -> bool:
+        """Whether a customer began it, opened it on the page, or came back from it. A direct link tells nothing."""
+        return self.opened_by_customer or self.returned_at is not None
+
+    @property
+    def opened_by_customer(self) -> bool:
+        """Whether a customer began or opened it on the page."""
+        return self.origin is Origin.PAGE or self.opened_at is not None
 
     @property
     def is_finished(self) -> bool:
@@ -128,6 +142,20 @@ class ChatTarget:
 
 
 @dataclass(frozen=True)
+class SentCommand:
+    """The command that requests a payment: who sent it where and when (Telegram's clock, UTC).
+
+    `request_key` is unique to the message, `hash` is the same for the same words about the same amount.
+    """
+
+    chat: ChatTarget
+    user_id: int
+    request_key: str
+    sent_at: datetime
+    hash: str
+
+
+@dataclass(frozen=True)
 class Payment:
     """A payment request and its state. Amounts are minor units of `amount.currency`; times are aware UTC.
 
@@ -137,7 +165,10 @@ class Payment:
 
     `capture_requested_by` and `cancel_requested_by` are the users whose capture or cancel is pending, `request_sent_at`
     is when it was last sent to Stripe. `synced_at` is when the retrieve that changed the payment last was started.
-    `receipt_number` counts the shop's received payments without gaps.
+    `requested_at` is when the command was sent, by Telegram's clock, and `command_hash` tells it from other commands;
+    both are None for an inline result, which has no date.
+    `succeeded_at` and `authorized_at` are Stripe's times. `receipt_number` counts the shop's received payments without
+    gaps, those of test mode by themselves. `note` is the shop's own text, `settled_as` how the shop was paid otherwise.
     """
 
     id: str
@@ -153,6 +184,8 @@ class Payment:
     attempt: Attempt
     created_at: datetime
     expires_at: datetime
+    requested_at: datetime | None = None
+    command_hash: str | None = None
     version: int = 1
     manual_capture: bool = False
     create_key_version: int = 1
@@ -179,6 +212,8 @@ class Payment:
     amount_refund_pending: int = 0
     dispute_status: str | None = None
     receipt_number: int | None = None
+    note: str = ""
+    settled_as: str = ""
 
     @property
     def is_terminal(self) -> bool:

@@ -77,7 +77,8 @@ class Refund:
 
     `refundable_at_request` is what could be refunded when it was requested (minor units), as the approver saw it.
     `key_version` is part of the idempotency key; `first_sent_at` and `last_sent_at` are when the request with this
-    version was sent. `failure_reason` is Stripe's, or the code of the error that rejected the refund.
+    version was sent. `refunded_at` is Stripe's time of the refund, `settled_at` when its final status was learned.
+    `failure_reason` is Stripe's, or the code of the error that rejected the refund.
     """
 
     id: str
@@ -97,6 +98,8 @@ class Refund:
     approved_at: datetime | None = None
     second_approved_by: int | None = None
     second_approved_at: datetime | None = None
+    declined_by: int | None = None
+    declined_at: datetime | None = None
     reserved_at: datetime | None = None
     params: str = ""
     key_version: int = 1
@@ -110,6 +113,7 @@ class Refund:
     retry_until: datetime | None = None
     next_check_at: datetime | None = None
     settled_at: datetime | None = None
+    refunded_at: datetime | None = None
 
     @property
     def is_pending_decision(self) -> bool:
@@ -143,7 +147,10 @@ class Refund:
 
 @dataclass(frozen=True)
 class StripeRefund:
-    """A refund as Stripe returned it. `amount` is in minor units; `refund_id` is our id from its metadata, if any."""
+    """A refund as Stripe returned it. `amount` is in minor units; `refund_id` is our id from its metadata, if any.
+
+    `created_at` and `failed_at` are Stripe's times (aware UTC); of a failure it tells for 30 days when it was.
+    """
 
     stripe_id: str
     status: RefundStatus
@@ -153,3 +160,4 @@ class StripeRefund:
     pending_reason: str | None = None
     failure_reason: str | None = None
     created_at: datetime | None = None
+    failed_at: datetime | None = None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from enum import IntEnum
-from zoneinfo import ZoneInfo
+
+from storage.models.time_zones import zone_or_utc
 
 GROUP_ANONYMOUS_BOT = 1087968824
 CHANNEL_BOT = 136817688
@@ -45,7 +46,9 @@ class Shop:
     `currency` is the default currency (upper-case ISO). `request_limit` is the largest amount of one request,
     `refund_limit` the most that one person may approve in refunds within 24 hours, both in minor units. `request_hours`
     is how long a request can be paid; None takes the installation's setting. `vat_rate` is in hundredths of a percent;
-    0 is no VAT, None is not set.
+    0 is no VAT, None is not set. `accounts` are the account numbers for SIE files, with a space between: clearing,
+    sales, VAT; empty is not set. `report_minute` is when the day's summary is sent, in minutes after midnight in the
+    shop's time zone; None sends none.
     """
 
     id: int
@@ -61,11 +64,22 @@ class Shop:
     seller_number: str = ""
     seller_contact: str = ""
     vat_rate: int | None = None
+    accounts: str = ""
+    report_minute: int | None = None
 
     @property
-    def tzinfo(self) -> ZoneInfo:
-        """The time zone in which the shop's days begin and end."""
-        return ZoneInfo(self.time_zone)
+    def tzinfo(self) -> tzinfo:
+        """The time zone in which the shop's days begin and end; UTC if this machine does not know the shop's."""
+        return zone_or_utc(self.time_zone)
+
+    def next_report_at(self, now: datetime) -> datetime | None:
+        """When the day's summary is sent next after `now` (aware UTC); None if none is."""
+        if self.report_minute is None:
+            return None
+        at, day = time(*divmod(self.report_minute, 60)), now.astimezone(self.tzinfo).date()
+        days = (day, day + timedelta(days=1), day + timedelta(days=2))
+        times = [datetime.combine(each, at, self.tzinfo).astimezone(UTC) for each in days]
+        return next(each for each in times if each > now)
 
 
 @dataclass(frozen=True)

@@ -33,3 +33,14 @@ for verb, when in (
         " BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
     )
     sa.event.listen(audit_log, "after_create", sa.DDL(trigger).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]
+
+APPEND_ONLY = (
+    "CREATE FUNCTION audit_log_append_only() RETURNS trigger LANGUAGE plpgsql AS"
+    " $$BEGIN RAISE EXCEPTION 'the audit log is append-only'; END$$",
+    "CREATE TRIGGER audit_log_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log"
+    " FOR EACH STATEMENT EXECUTE FUNCTION audit_log_append_only()",
+)
+"""The same for PostgreSQL, whose INSERT replaces nothing."""
+
+for statement in APPEND_ONLY:
+    sa.event.listen(audit_log, "after_create", sa.DDL(statement).execute_if(dialect="postgresql"))  # type: ignore[no-untyped-call]

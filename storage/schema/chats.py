@@ -17,6 +17,17 @@ chat_status = sa.Table(
 )
 """Telegram's errors for a chat: no messages before `not_before`, migrated to `moved_to`, bot blocked."""
 
+question_messages = sa.Table(
+    "question_messages",
+    metadata,
+    sa.Column("chat_id", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("message_id", BigInt, primary_key=True, autoincrement=False),
+    sa.Column("subject", sa.Text, nullable=False, index=True),
+    sa.Column("language", sa.Text, nullable=False),
+    **STRICT,
+)
+"""The messages that ask a question which several people can decide, until it is decided."""
+
 prompts = sa.Table(
     "prompts",
     metadata,

@@ -39,6 +39,8 @@ payments = sa.Table(
     sa.Column("last_error", sa.Text),
     sa.Column("error_count", sa.Integer, nullable=False),
     sa.Column("created_at", UtcTimestamp, nullable=False),
+    sa.Column("requested_at", UtcTimestamp),
+    sa.Column("command_hash", sa.Text),
     sa.Column("expires_at", UtcTimestamp, nullable=False),
     sa.Column("next_check_at", UtcTimestamp),
     sa.Column("succeeded_at", UtcTimestamp),
@@ -55,6 +57,8 @@ payments = sa.Table(
     sa.Column("amount_refund_pending", BigInt, nullable=False, server_default="0"),
     sa.Column("dispute_status", sa.Text),
     sa.Column("receipt_number", BigInt),
+    sa.Column("note", sa.Text, nullable=False, server_default=""),
+    sa.Column("settled_as", sa.Text, nullable=False, server_default=""),
     sa.UniqueConstraint("shop_id", "reference"),
     check_in("status", "created", "open", "processing", "authorized", "succeeded", "canceled"),
     sa.CheckConstraint(f"currency IN ({CURRENCY})", name="currency_known"),
@@ -67,10 +71,20 @@ payments = sa.Table(
     sa.Index("ix_payments_open", "shop_id", "created_at", **partial_index("closed_at IS NULL")),
     sa.Index("ix_payments_shop_created", "shop_id", "created_at"),
     sa.Index("ix_payments_state", "status", "currency"),
-    sa.Index("ix_payments_chat_id", "chat_id"),
+    sa.Index("ix_payments_unpaid", "shop_id", "created_at", **partial_index("succeeded_at IS NULL")),
+    sa.Index("ix_payments_chat_id", "chat_id", "requested_at"),
+    sa.Index("ix_payments_status", "shop_id", "status", "created_at"),
+    sa.Index("ix_payments_refunded", "shop_id", "created_at", **partial_index("amount_refunded > 0")),
+    sa.Index("ix_payments_disputed", "shop_id", "created_at", **partial_index("dispute_status IS NOT NULL")),
+    sa.Index("ix_payments_settled", "shop_id", "closed_at", **partial_index("cancellation_reason = 'settled'")),
     sa.Index("ix_payments_paid", "shop_id", "succeeded_at", **partial_index("succeeded_at IS NOT NULL")),
     sa.Index(
-        "uq_payments_receipt", "shop_id", "receipt_number", unique=True, **partial_index("receipt_number IS NOT NULL")
+        "uq_payments_receipt",
+        "shop_id",
+        "livemode",
+        "receipt_number",
+        unique=True,
+        **partial_index("receipt_number IS NOT NULL"),
     ),
     **STRICT,
 )
@@ -89,6 +103,8 @@ attempts = sa.Table(
     sa.Column("redirect_url", sa.Text),
     sa.Column("failure_code", sa.Text),
     sa.Column("trigger_key", sa.Text, unique=True),
+    sa.Column("opened_at", UtcTimestamp),
+    sa.Column("returned_at", UtcTimestamp),
     check_in("status", "requested", "active", "failed", "expired", "succeeded", "canceled"),
     check_in("origin", "chat", "page"),
     sa.CheckConstraint("number BETWEEN 1 AND 8", name="number_bounded"),
@@ -98,6 +114,21 @@ attempts = sa.Table(
     **STRICT,
 )
 """The confirms, each with the exact parameters it is sent with. At most one per payment is requested or active."""
+
+receipts = sa.Table(
+    "receipts",
+    metadata,
+    sa.Column("payment_id", sa.Text, sa.ForeignKey("payments.id"), primary_key=True),
+    sa.Column("shop_name", sa.Text, nullable=False),
+    sa.Column("seller_name", sa.Text, nullable=False, server_default=""),
+    sa.Column("seller_address", sa.Text, nullable=False, server_default=""),
+    sa.Column("seller_number", sa.Text, nullable=False, server_default=""),
+    sa.Column("seller_contact", sa.Text, nullable=False, server_default=""),
+    sa.Column("vat_rate", sa.Integer),
+    sa.Column("time_zone", sa.Text, nullable=False),
+    **STRICT,
+)
+"""The shop as the receipt of a payment shows it, whatever its settings are later."""
 
 payment_messages = sa.Table(
     "payment_messages",

@@ -33,13 +33,18 @@ shops = sa.Table(
     sa.Column("seller_number", sa.Text, nullable=False, server_default=""),
     sa.Column("seller_contact", sa.Text, nullable=False, server_default=""),
     sa.Column("vat_rate", sa.Integer),
+    sa.Column("accounts", sa.Text, nullable=False, server_default=""),
     sa.Column("last_receipt_number", BigInt, nullable=False, server_default="0"),
+    sa.Column("last_test_receipt_number", BigInt, nullable=False, server_default="0"),
+    sa.Column("report_minute", sa.Integer),
+    sa.Column("next_report_at", UtcTimestamp),
+    sa.CheckConstraint("report_minute BETWEEN 0 AND 1439", name="report_minute_of_day"),
     sa.CheckConstraint(f"currency IN ({CURRENCY})", name="currency_known"),
     check_in("language", "en", "da", "sv", "nb", "fi"),
     sa.CheckConstraint(f"request_limit BETWEEN 1 AND {MAX_AMOUNT}", name="request_limit_sane"),
     **STRICT,
 )
-"""Shops and their settings. `vat_rate` is in hundredths of a percent."""
+"""Shops and their settings. `vat_rate` is in hundredths of a percent, `report_minute` in minutes after midnight."""
 
 seller_history = sa.Table(
     "seller_history",

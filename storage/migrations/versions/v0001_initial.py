@@ -18,8 +18,10 @@ def upgrade() -> None:
     _chat_status()
     _installation_settings()
     _jobs()
+    _leases()
     _owners()
     _prompts()
+    _question_messages()
     _shops()
     _invitations()
     _members()
@@ -30,9 +32,13 @@ def upgrade() -> None:
     _audit_log()
     _disputes()
     _fraud_warnings()
+    _movements()
     _payment_messages()
+    _payment_words()
+    _receipts()
     _refunds()
     _audit_log_is_append_only()
+    _movements_are_append_only()
 
 
 def _chat_status() -> None:
@@ -78,11 +84,32 @@ def _jobs() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
         sa.UniqueConstraint("queue", "key", name="uq_jobs_queue_key"),
         sqlite_strict=True,
+        postgresql_with={
+            "fillfactor": 70,
+            "autovacuum_vacuum_scale_factor": 0.01,
+            "autovacuum_vacuum_threshold": 500,
+            "autovacuum_vacuum_insert_scale_factor": 0.05,
+            "autovacuum_analyze_scale_factor": 0.02,
+        },
     )
     op.create_index("ix_jobs_dead", "jobs", ["queue", "id"], unique=False, **_where("state = 'dead'"))
     op.create_index("ix_jobs_done", "jobs", ["queue", "finished_at"], unique=False, **_where("state = 'done'"))
     op.create_index(
         "ix_jobs_pending", "jobs", ["queue", "ordering_key", "id"], unique=False, **_where("state = 'pending'")
+    )
+    if _is_postgres():
+        leased = _where("state = 'pending' AND lease_until IS NOT NULL")
+        op.create_index("ix_jobs_leased", "jobs", ["queue", "ordering_key"], unique=False, **leased)
+
+
+def _leases() -> None:
+    op.create_table(
+        "leases",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("holder", sa.Text(), nullable=False),
+        sa.Column("until", BigInt, nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_leases"),
+        sqlite_strict=True,
     )
 
 
@@ -120,6 +147,19 @@ def _prompts() -> None:
     op.create_index("ix_prompts_created_at", "prompts", ["created_at"], unique=False)
 
 
+def _question_messages() -> None:
+    op.create_table(
+        "question_messages",
+        sa.Column("chat_id", BigInt, autoincrement=False, nullable=False),
+        sa.Column("message_id", BigInt, autoincrement=False, nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("language", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("chat_id", "message_id", name="pk_question_messages"),
+        sqlite_strict=True,
+    )
+    op.create_index("ix_question_messages_subject", "question_messages", ["subject"], unique=False)
+
+
 def _shops() -> None:
     op.create_table(
         "shops",
@@ -137,7 +177,12 @@ def _shops() -> None:
         sa.Column("seller_number", sa.Text(), server_default="", nullable=False),
         sa.Column("seller_contact", sa.Text(), server_default="", nullable=False),
         sa.Column("vat_rate", sa.Integer(), nullable=True),
+        sa.Column("accounts", sa.Text(), server_default="", nullable=False),
         sa.Column("last_receipt_number", BigInt, server_default="0", nullable=False),
+        sa.Column("last_test_receipt_number", BigInt, server_default="0", nullable=False),
+        sa.Column("report_minute", sa.Integer(), nullable=True),
+        sa.Column("next_report_at", BigInt, nullable=True),
+        sa.CheckConstraint("report_minute BETWEEN 0 AND 1439", name="ck_shops_report_minute_of_day"),
         sa.CheckConstraint("currency IN ('DKK', 'EUR', 'SEK', 'NOK')", name="ck_shops_currency_known"),
         sa.CheckConstraint("language IN ('en', 'da', 'sv', 'nb', 'fi')", name="ck_shops_language_known"),
         sa.CheckConstraint("request_limit BETWEEN 1 AND 99999999", name="ck_shops_request_limit_sane"),
@@ -217,6 +262,8 @@ def _payments() -> None:
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.Column("error_count", sa.Integer(), nullable=False),
         sa.Column("created_at", BigInt, nullable=False),
+        sa.Column("requested_at", BigInt, nullable=True),
+        sa.Column("command_hash", sa.Text(), nullable=True),
         sa.Column("expires_at", BigInt, nullable=False),
         sa.Column("next_check_at", BigInt, nullable=True),
         sa.Column("succeeded_at", BigInt, nullable=True),
@@ -233,6 +280,8 @@ def _payments() -> None:
         sa.Column("amount_refund_pending", BigInt, server_default="0", nullable=False),
         sa.Column("dispute_status", sa.Text(), nullable=True),
         sa.Column("receipt_number", BigInt, nullable=True),
+        sa.Column("note", sa.Text(), server_default="", nullable=False),
+        sa.Column("settled_as", sa.Text(), server_default="", nullable=False),
         sa.CheckConstraint(
             "(status = 'canceled') = (cancellation_reason IS NOT NULL)", name="ck_payments_canceled_has_reason"
         ),
@@ -255,7 +304,7 @@ def _payments() -> None:
         sa.UniqueConstraint("token_hash", name="uq_payments_token_hash"),
         sqlite_strict=True,
     )
-    op.create_index("ix_payments_chat_id", "payments", ["chat_id"], unique=False)
+    op.create_index("ix_payments_chat_id", "payments", ["chat_id", "requested_at"], unique=False)
     op.create_index(
         "ix_payments_next_check_at", "payments", ["next_check_at"], unique=False, **_where("next_check_at IS NOT NULL")
     )
@@ -265,12 +314,33 @@ def _payments() -> None:
     op.create_index(
         "ix_payments_paid", "payments", ["shop_id", "succeeded_at"], unique=False, **_where("succeeded_at IS NOT NULL")
     )
+    op.create_index("ix_payments_status", "payments", ["shop_id", "status", "created_at"], unique=False)
+    op.create_index(
+        "ix_payments_refunded", "payments", ["shop_id", "created_at"], unique=False, **_where("amount_refunded > 0")
+    )
+    op.create_index(
+        "ix_payments_disputed",
+        "payments",
+        ["shop_id", "created_at"],
+        unique=False,
+        **_where("dispute_status IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_payments_settled",
+        "payments",
+        ["shop_id", "closed_at"],
+        unique=False,
+        **_where("cancellation_reason = 'settled'"),
+    )
+    op.create_index(
+        "ix_payments_unpaid", "payments", ["shop_id", "created_at"], unique=False, **_where("succeeded_at IS NULL")
+    )
     op.create_index("ix_payments_shop_created", "payments", ["shop_id", "created_at"], unique=False)
     op.create_index("ix_payments_state", "payments", ["status", "currency"], unique=False)
     op.create_index(
         "uq_payments_receipt",
         "payments",
-        ["shop_id", "receipt_number"],
+        ["shop_id", "livemode", "receipt_number"],
         unique=True,
         **_where("receipt_number IS NOT NULL"),
     )
@@ -322,6 +392,8 @@ def _attempts() -> None:
         sa.Column("redirect_url", sa.Text(), nullable=True),
         sa.Column("failure_code", sa.Text(), nullable=True),
         sa.Column("trigger_key", sa.Text(), nullable=True),
+        sa.Column("opened_at", BigInt, nullable=True),
+        sa.Column("returned_at", BigInt, nullable=True),
         sa.CheckConstraint("origin IN ('chat', 'page')", name="ck_attempts_origin_known"),
         sa.CheckConstraint(
             "status IN ('requested', 'active', 'failed', 'expired', 'succeeded', 'canceled')",
@@ -373,6 +445,9 @@ def _disputes() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("due_by", BigInt, nullable=True),
         sa.Column("refundable", sa.Integer(), nullable=False),
+        sa.Column("withdrawn_at", BigInt, nullable=True),
+        sa.Column("reinstated_at", BigInt, nullable=True),
+        sa.Column("created_at", BigInt, nullable=True),
         sa.Column("seen_at", BigInt, nullable=False),
         sa.ForeignKeyConstraint(["payment_id"], ["payments.id"], name="fk_disputes_payment_id_payments"),
         sa.ForeignKeyConstraint(["shop_id"], ["shops.id"], name="fk_disputes_shop_id_shops"),
@@ -380,6 +455,7 @@ def _disputes() -> None:
         sqlite_strict=True,
     )
     op.create_index("ix_disputes_payment_id", "disputes", ["payment_id"], unique=False)
+    op.create_index("ix_disputes_shop_id", "disputes", ["shop_id"], unique=False)
 
 
 def _fraud_warnings() -> None:
@@ -394,6 +470,55 @@ def _fraud_warnings() -> None:
         sqlite_strict=True,
     )
     op.create_index("ix_fraud_warnings_payment_id", "fraud_warnings", ["payment_id"], unique=False)
+
+
+def _movements() -> None:
+    op.create_table(
+        "movements",
+        sa.Column("id", BigInt, autoincrement=True, nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("shop_id", BigInt, nullable=False),
+        sa.Column("payment_id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("stripe_id", sa.Text(), nullable=False),
+        sa.Column("amount", BigInt, nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("livemode", sa.Integer(), nullable=False),
+        sa.Column("at", BigInt, nullable=False),
+        sa.Column("recorded_at", BigInt, nullable=False),
+        sa.CheckConstraint("currency IN ('DKK', 'EUR', 'SEK', 'NOK')", name="ck_movements_currency_known"),
+        sa.CheckConstraint(
+            "kind IN ('payment', 'capture', 'refund', 'refund_failed', 'dispute', 'dispute_won')",
+            name="ck_movements_kind_known",
+        ),
+        sa.CheckConstraint("amount <> 0", name="ck_movements_amount_moves"),
+        sa.ForeignKeyConstraint(["payment_id"], ["payments.id"], name="fk_movements_payment_id_payments"),
+        sa.ForeignKeyConstraint(["shop_id"], ["shops.id"], name="fk_movements_shop_id_shops"),
+        sa.PrimaryKeyConstraint("id", name="pk_movements"),
+        sa.UniqueConstraint("key", name="uq_movements_key"),
+        sqlite_strict=True,
+    )
+    op.create_index("ix_movements_payment_id", "movements", ["payment_id"], unique=False)
+    op.create_index(
+        "ix_movements_day", "movements", ["shop_id", "livemode", "at", "currency", "kind", "amount"], unique=False
+    )
+
+
+def _receipts() -> None:
+    op.create_table(
+        "receipts",
+        sa.Column("payment_id", sa.Text(), nullable=False),
+        sa.Column("shop_name", sa.Text(), nullable=False),
+        sa.Column("seller_name", sa.Text(), server_default="", nullable=False),
+        sa.Column("seller_address", sa.Text(), server_default="", nullable=False),
+        sa.Column("seller_number", sa.Text(), server_default="", nullable=False),
+        sa.Column("seller_contact", sa.Text(), server_default="", nullable=False),
+        sa.Column("vat_rate", sa.Integer(), nullable=True),
+        sa.Column("time_zone", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["payment_id"], ["payments.id"], name="fk_receipts_payment_id_payments"),
+        sa.PrimaryKeyConstraint("payment_id", name="pk_receipts"),
+        sqlite_strict=True,
+    )
 
 
 def _payment_messages() -> None:
@@ -424,6 +549,22 @@ def _payment_messages() -> None:
     )
 
 
+def _payment_words() -> None:
+    word = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+    op.create_table(
+        "payment_words",
+        sa.Column("shop_id", BigInt, autoincrement=False, nullable=False),
+        sa.Column("word", word, nullable=False),
+        sa.Column("created_at", BigInt, autoincrement=False, nullable=False),
+        sa.Column("payment_id", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["payment_id"], ["payments.id"], name="fk_payment_words_payment_id_payments"),
+        sa.ForeignKeyConstraint(["shop_id"], ["shops.id"], name="fk_payment_words_shop_id_shops"),
+        sa.PrimaryKeyConstraint("shop_id", "word", "created_at", "payment_id", name="pk_payment_words"),
+        sqlite_strict=True,
+    )
+    op.create_index("ix_payment_words_payment_id", "payment_words", ["payment_id"], unique=False)
+
+
 def _refunds() -> None:
     op.create_table(
         "refunds",
@@ -447,6 +588,8 @@ def _refunds() -> None:
         sa.Column("approved_at", BigInt, nullable=True),
         sa.Column("second_approved_by", BigInt, nullable=True),
         sa.Column("second_approved_at", BigInt, nullable=True),
+        sa.Column("declined_by", BigInt, nullable=True),
+        sa.Column("declined_at", BigInt, nullable=True),
         sa.Column("reserved_at", BigInt, nullable=True),
         sa.Column("params", sa.Text(), nullable=False),
         sa.Column("key_version", sa.Integer(), nullable=False),
@@ -459,6 +602,7 @@ def _refunds() -> None:
         sa.Column("retry_until", BigInt, nullable=True),
         sa.Column("next_check_at", BigInt, nullable=True),
         sa.Column("settled_at", BigInt, nullable=True),
+        sa.Column("refunded_at", BigInt, nullable=True),
         sa.CheckConstraint("currency IN ('DKK', 'EUR', 'SEK', 'NOK')", name="ck_refunds_currency_known"),
         sa.CheckConstraint(
             "status IN ('draft', 'awaiting_approval', 'approved', 'pending', 'requires_action', 'succeeded', 'failed',"
@@ -489,10 +633,15 @@ def _refunds() -> None:
         unique=False,
         **_where("reserved_at IS NOT NULL"),
     )
+    op.create_index("ix_refunds_chat_id", "refunds", ["chat_id"], unique=False, **_where("chat_id IS NOT NULL"))
     op.create_index(
         "ix_refunds_next_check_at", "refunds", ["next_check_at"], unique=False, **_where("next_check_at IS NOT NULL")
     )
+    op.create_index("ix_refunds_requested", "refunds", ["shop_id", "requested_by", "requested_at"], unique=False)
     op.create_index("ix_refunds_payment_id", "refunds", ["payment_id"], unique=False)
+    op.create_index(
+        "ix_refunds_refunded", "refunds", ["shop_id", "refunded_at"], unique=False, **_where("refunded_at IS NOT NULL")
+    )
     op.create_index(
         "ix_refunds_second_approved",
         "refunds",
@@ -503,6 +652,16 @@ def _refunds() -> None:
 
 
 def _audit_log_is_append_only() -> None:
+    if _is_postgres():
+        op.execute(
+            "CREATE FUNCTION audit_log_append_only() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$BEGIN RAISE EXCEPTION 'the audit log is append-only'; END$$"
+        )
+        op.execute(
+            "CREATE TRIGGER audit_log_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log"
+            " FOR EACH STATEMENT EXECUTE FUNCTION audit_log_append_only()"
+        )
+        return
     for verb, when in (
         ("UPDATE", ""),
         ("DELETE", ""),
@@ -512,6 +671,32 @@ def _audit_log_is_append_only() -> None:
             f"CREATE TRIGGER audit_log_no_{verb.lower()} BEFORE {verb} ON audit_log{when}"
             " BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
         )
+
+
+def _movements_are_append_only() -> None:
+    if _is_postgres():
+        op.execute(
+            "CREATE FUNCTION movements_append_only() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$BEGIN RAISE EXCEPTION 'the movements are append-only'; END$$"
+        )
+        op.execute(
+            "CREATE TRIGGER movements_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON movements"
+            " FOR EACH STATEMENT EXECUTE FUNCTION movements_append_only()"
+        )
+        return
+    for verb, when in (
+        ("UPDATE", ""),
+        ("DELETE", ""),
+        ("INSERT", " WHEN EXISTS (SELECT 1 FROM movements WHERE id = NEW.id OR key = NEW.key)"),
+    ):
+        op.execute(
+            f"CREATE TRIGGER movements_no_{verb.lower()} BEFORE {verb} ON movements{when}"
+            " BEGIN SELECT RAISE(ABORT, 'the movements are append-only'); END"
+        )
+
+
+def _is_postgres() -> bool:
+    return op.get_bind().dialect.name == "postgresql"
 
 
 def _where(condition: str) -> dict[str, Any]:
