@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 
 DENIED = "denied"
 
+HAPPENED_AT = "happened_at"
+"""The detail that holds Stripe's time of what Kvit learned later (ISO 8601, UTC)."""
+
 MOST_SEARCHED = 20_000
 """Rows that one search goes through at most; the page says where it stopped, and the next one goes on from there."""
 
@@ -36,6 +40,12 @@ class AuditEntry:
     action: str
     detail: dict[str, Any]
     reference: str | None
+
+    @property
+    def happened_at(self) -> datetime:
+        """When it happened at Stripe; `at` for everything else."""
+        said = self.detail.get(HAPPENED_AT)
+        return datetime.fromisoformat(said) if said else self.at
 
 
 @dataclass(frozen=True)
@@ -128,12 +138,16 @@ def record(
 def _holds(shop_id: int, word: str) -> sa.ColumnElement[bool]:
     """Whether a row contains the word, or the name of the member who acted does."""
     called = sa.select(sa.literal("user:") + sa.cast(members.c.user_id, sa.Text))
-    called = called.where(members.c.shop_id == shop_id, members.c.name.icontains(word, autoescape=True))
-    return sa.or_(
-        *(audit_log.c[column].icontains(word, autoescape=True) for column in ("actor", "action", "detail")),
-        payments.c.reference.icontains(word, autoescape=True),
-        audit_log.c.actor.in_(called),
-    )
+    called = called.where(members.c.shop_id == shop_id, _contains(members.c.name, word))
+    searched = (audit_log.c.actor, audit_log.c.action, audit_log.c.detail, payments.c.reference)
+    return sa.or_(*(_contains(column, word) for column in searched), audit_log.c.actor.in_(called))
+
+
+def _contains(column: sa.ColumnElement[Any], word: str) -> sa.ColumnElement[bool]:
+    """Whether the column contains the word in any case. SQLite compares only ASCII letters in any case."""
+    word = unicodedata.normalize("NFC", word)
+    forms = {word} if word.isascii() else {word, word.lower(), word.upper(), word.capitalize()}
+    return sa.or_(*(column.icontains(form, autoescape=True) for form in sorted(forms)))
 
 
 def _to_line(row: sa.RowMapping) -> AuditEntry:

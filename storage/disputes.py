@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
-from storage import payment_rows
-from storage.audit_log import record_for_payment
-from storage.database.database import Database, after_commit
+from storage import movements, payment_rows
+from storage.audit_log import HAPPENED_AT, record_for_payment
+from storage.database.database import Database
 from storage.job_queue import JobQueue
 from storage.models.dispute import Dispute, FraudWarning, overall_status
 from storage.models.job import NewJob
-from storage.models.money import Money
+from storage.models.money import any_money
 from storage.models.payment import Payment
 from storage.payments import PAYMENTS_CHANGED
 from storage.schema.payments import payments
@@ -34,7 +35,6 @@ class DisputeRepository:
         self._outbox = outbox
         self._announce = announce
         self._announce_warning = announce_warning
-        self._wake_up = db.event(PAYMENTS_CHANGED)
 
     def find(self, tx: sa.Connection, dispute_id: str) -> Dispute | None:
         """By Stripe's id."""
@@ -62,6 +62,7 @@ class DisputeRepository:
         for dispute in said:
             if known.get(dispute.id) != dispute:
                 payment = self._write(tx, payment, known.get(dispute.id), dispute, now)
+                movements.record_dispute(tx, payment, dispute, now=now)
         for warning in warnings:
             self._save_fraud_warning(tx, payment, warning, now)
 
@@ -75,11 +76,17 @@ class DisputeRepository:
         tx.execute(
             payments.update().where(payments.c.id == payment.id).values(version=version, dispute_status=disputed)
         )
-        detail = {"dispute": dispute.id, "dispute_status": dispute.status, "amount": dispute.amount.minor}
+        detail: dict[str, Any] = {
+            "dispute": dispute.id,
+            "dispute_status": dispute.status,
+            "amount": dispute.amount.minor,
+        }
+        if before is None and dispute.created_at is not None:
+            detail[HAPPENED_AT] = dispute.created_at.isoformat()
         record_for_payment(tx, payment, "stripe", "dispute_synced", detail, now)
         if before is None or before.status != dispute.status:
             self._outbox.enqueue_in(tx, *self._announce(payment, dispute), now=now)
-        after_commit(tx, self._wake_up.set)
+        self._db.wake_up(tx, PAYMENTS_CHANGED)
         self._db.notify_payment_changed(tx, payment.id)
         return payment
 
@@ -110,9 +117,22 @@ def _row(payment: Payment, dispute: Dispute) -> dict[str, object]:
         "reason": dispute.reason,
         "due_by": dispute.due_by,
         "refundable": dispute.refundable,
+        "withdrawn_at": dispute.withdrawn_at,
+        "reinstated_at": dispute.reinstated_at,
+        "created_at": dispute.created_at,
     }
 
 
 def _to_dispute(row: sa.RowMapping) -> Dispute:
-    amount = Money(row["amount"], row["currency"])
-    return Dispute(row["id"], amount, row["status"], row["reason"], row["due_by"], row["refundable"])
+    amount = any_money(row["amount"], row["currency"])
+    return Dispute(
+        id=row["id"],
+        amount=amount,
+        status=row["status"],
+        reason=row["reason"],
+        due_by=row["due_by"],
+        refundable=row["refundable"],
+        withdrawn_at=row["withdrawn_at"],
+        reinstated_at=row["reinstated_at"],
+        created_at=row["created_at"],
+    )

@@ -49,6 +49,29 @@ def owner_ids(tx: sa.Connection) -> frozenset[int]:
     return frozenset(tx.execute(sa.select(owners.c.user_id)).scalars())
 
 
+def remove_claimed_owner(tx: sa.Connection, user_id: int) -> None:
+    """Remove a claim; while no owner is left, the next start offers the installation anew."""
+    tx.execute(owners.delete().where(owners.c.user_id == user_id))
+
+
+def void_claim(tx: sa.Connection, digest: str, *, now: datetime) -> bool:
+    """End the claim with this token hash; False if it was not valid."""
+    if not _is_offered(tx, digest, now):
+        return False
+    tx.execute(installation_settings.delete().where(installation_settings.c.name == CLAIM))
+    return True
+
+
+def end_claim(tx: sa.Connection) -> None:
+    """End the claim that is offered, if any."""
+    remove_setting(tx, CLAIM)
+
+
+def remove_setting(tx: sa.Connection, name: str) -> None:
+    """Remove a setting."""
+    tx.execute(installation_settings.delete().where(installation_settings.c.name == name))
+
+
 def create_claim(tx: sa.Connection, digest: str, *, until: datetime) -> None:
     """Let the bearer of the token with this hash become the first owner until then; an earlier claim ends."""
     set_setting(tx, CLAIM, f"{digest} {until.timestamp()}")
@@ -63,7 +86,8 @@ def claim_ownership(tx: sa.Connection, digest: str, user_id: int, *, name: str, 
     """Make this person the first owner; False if the claim is unknown, used or expired, or there is an owner."""
     if not _is_offered(tx, digest, now):
         return False
-    tx.execute(installation_settings.delete().where(installation_settings.c.name == CLAIM))
+    if not tx.execute(installation_settings.delete().where(installation_settings.c.name == CLAIM)).rowcount:
+        return False  # another person used it at the same time
     tx.execute(owners.insert().values(user_id=user_id, name=name, since=now))
     return True
 

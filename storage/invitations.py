@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
+from storage import installation
 from storage.audit_log import record
+from storage.database.database import lock_rows
 from storage.errors import UserError
 from storage.job_queue import JobQueue
 from storage.models.job import NewJob
 from storage.models.shop import Invitation, Member, Role, Shop
 from storage.schema.shops import invitations, members, shop_chats, shops
-from storage.shops import row_to_member, row_to_shop
+from storage.shops import lock_shop, row_to_member, row_to_shop
 
 NAMES = {Role.MERCHANT: "merchant", Role.ADMIN: "admin", Role.OWNER: "owner"}
 """How roles are written in the audit log."""
@@ -98,6 +101,7 @@ class InvitationRepository:
             InvalidInvitation: unknown, used or expired, or the inviter may no longer invite.
             RoleAlreadyHeld: the person has that role or a higher one; the invitation stays valid.
         """
+        lock_rows(tx, sa.select(invitations.c.token_hash).where(invitations.c.token_hash == digest))
         found = _first(tx, invitations.c.token_hash == digest)
         if found is None or not found.is_valid(now):
             raise InvalidInvitation
@@ -116,6 +120,24 @@ class InvitationRepository:
         joined = AcceptedInvitation(shop, member, found)
         self._outbox.enqueue_in(tx, *messages(joined), now=now)
         return joined
+
+    def give_role(
+        self,
+        tx: sa.Connection,
+        invitation: Invitation,
+        user_id: int,
+        *,
+        owners: frozenset[int],
+        messages: Callable[[AcceptedInvitation], tuple[NewJob, ...]],
+        now: datetime,
+    ) -> None:
+        """Store an invitation that this person has accepted; the same request key again changes nothing.
+
+        Raises:
+            InvalidInvitation, RoleAlreadyHeld: as `accept`; nothing was stored.
+        """
+        if self.create(tx, invitation, now=now).used_by is None:
+            self.accept(tx, invitation.token_hash, user_id, name="", owners=owners, messages=messages, now=now)
 
     def open(self, tx: sa.Connection, shop_id: int, *, now: datetime) -> Sequence[Invitation]:
         """The valid invitations of a shop, in the order in which they expire."""
@@ -149,6 +171,7 @@ class InvitationRepository:
             UnknownMember: nobody with that Telegram ID has a role here.
             LastAdmin: no admin or owner would be left.
         """
+        lock_shop(tx, shop_id)
         if not _may_assign_role(tx, shop_id, by, owners):
             raise InviterLostRole
         mine = (members.c.shop_id == shop_id) & (members.c.user_id == user_id)
@@ -167,6 +190,92 @@ class InvitationRepository:
         record(tx, shop_id, f"user:{by}", "revoked", detail, now)
         self._outbox.enqueue_in(tx, *messages(member), now=now)
         return member
+
+    def revoke_owner(
+        self,
+        tx: sa.Connection,
+        shop_id: int,
+        user_id: int,
+        *,
+        by: int,
+        owners: frozenset[int],
+        messages: Callable[[Member], tuple[NewJob, ...]],
+        now: datetime,
+    ) -> Member:
+        """Remove the claim of an owner, with all their roles, invitations and the link of their private chat.
+
+        Raises:
+            InviterLostRole: the acting person is no owner.
+            UnknownMember: this person has not claimed the installation.
+            LastAdmin: nobody else could give out roles.
+        """
+        if by not in owners:
+            raise InviterLostRole
+        claim = next((one for one in installation.list_claimed_owners(tx) if one.user_id == user_id), None)
+        if claim is None:
+            raise UnknownMember(id=user_id)
+        admins = sa.select(members.c.user_id).where(members.c.role >= int(Role.ADMIN), members.c.user_id != user_id)
+        if owners <= {user_id} and tx.execute(admins.limit(1)).first() is None:
+            raise LastAdmin
+        installation.remove_claimed_owner(tx, user_id)
+        tx.execute(members.delete().where(members.c.user_id == user_id))
+        _revoke(tx, invitations.c.invited_by == user_id, now)
+        tx.execute(shop_chats.delete().where(shop_chats.c.chat_id == user_id))
+        record(tx, shop_id, f"user:{by}", "revoked", {"user": user_id, "role": NAMES[Role.OWNER]}, now)
+        member = Member(shop_id, user_id, Role.OWNER, claim.name, claim.since)
+        self._outbox.enqueue_in(tx, *messages(member), now=now)
+        return member
+
+    def void_leaked(
+        self,
+        tx: sa.Connection,
+        digest: str,
+        *,
+        messages: Callable[[Shop, Invitation], tuple[NewJob, ...]],
+        now: datetime,
+    ) -> bool:
+        """End a valid invitation whose token others have seen, and enqueue messages; False if it was not valid."""
+        found = _first(tx, invitations.c.token_hash == digest)
+        if found is None or not found.is_valid(now):
+            return False
+        shop = row_to_shop(tx.execute(sa.select(shops).where(shops.c.id == found.shop_id)).mappings().one())
+        _revoke(tx, invitations.c.token_hash == digest, now)
+        record(tx, found.shop_id, "system", "invitation_voided", {"role": NAMES[found.role]}, now)
+        self._outbox.enqueue_in(tx, *messages(shop, found), now=now)
+        return True
+
+    def void_all(self, tx: sa.Connection, *, now: datetime) -> int:
+        """End every valid invitation of every shop; returns how many."""
+        valid = invitations.c.used_by.is_(None) & (invitations.c.expires_at > now)
+        return tx.execute(invitations.update().where(valid).values(expires_at=now)).rowcount
+
+
+def invited_through(tx: sa.Connection, shop_id: int, user_ids: Iterable[int]) -> dict[int, tuple[int, ...]]:
+    """For each of these people: they, who invited them into the shop, who had invited that person, and so on.
+
+    It is read from used invitations, which are kept for good, so a role that is revoked does not hide who invited whom.
+    It ends before who claimed the installation.
+    """
+    query = sa.select(invitations.c.used_by, invitations.c.invited_by, invitations.c.used_at)
+    query = query.where(invitations.c.shop_id == shop_id, invitations.c.used_by.is_not(None))
+    used = tx.execute(query.order_by(invitations.c.used_at.desc(), invitations.c.token_hash)).all()
+    current = tx.execute(
+        sa.select(members.c.user_id, members.c.invited_by, members.c.since).where(members.c.shop_id == shop_id)
+    ).all()
+    joined = [tuple(row) for row in (*current, *used)]  # a role that is held now tells for certain who gave it
+    claimed = installation.owner_ids(tx)
+    return {user_id: _chain(user_id, joined, claimed) for user_id in user_ids}
+
+
+def _chain(user_id: int, joined: Sequence[tuple[Any, ...]], claimed: frozenset[int]) -> tuple[int, ...]:
+    """The person, and who invited them, and so on; `joined` are person, inviter and time, the latest first."""
+    chain, before = [user_id], None
+    while True:
+        mine = (row for row in joined if row[0] == chain[-1] and (before is None or row[2] <= before))
+        _, inviter, before = next(mine, (None, None, None))
+        if inviter is None or inviter in claimed or inviter in chain:
+            return tuple(chain)
+        chain.append(inviter)
 
 
 def _may_assign_role(tx: sa.Connection, shop_id: int, user_id: int, owners: frozenset[int]) -> bool:

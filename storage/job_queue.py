@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from storage.database import sqlite
-from storage.database.database import CHUNK_SIZE, Database, after_commit
+from storage.database.database import CHUNK_SIZE, Database
+from storage.database.engine import JobRow
 from storage.models.job import DeadJob, DeadLetter, Done, Job, NewJob, Outcome, Retry, Snooze
 from storage.schema.queue import jobs
 from storage.schema.types import EPOCH
 
 _MICROSECOND = timedelta(microseconds=1)
 
+_JOB = (
+    jobs.c.id,
+    jobs.c.queue,
+    jobs.c.key,
+    jobs.c.ordering_key,
+    jobs.c.kind,
+    jobs.c.payload,
+    jobs.c.created_at,
+    jobs.c.attempts,
+    jobs.c.lease,
+)
 # Literals, for SQLite uses a partial index only where the statement itself has the index's condition.
 _PENDING = sa.literal_column("state") == sa.literal_column("'pending'")
 _DONE = sa.literal_column("state") == sa.literal_column("'done'")
 _DEAD = sa.literal_column("state") == sa.literal_column("'dead'")
 _FINISH = jobs.update().where(jobs.c.id == sa.bindparam("which"), jobs.c.lease == sa.bindparam("ours"), _PENDING)
-_FINISH_DONE = _FINISH.values(id=sa.select(sa.func.max(jobs.c.id) + 1).scalar_subquery(), payload=b"")
-# A job that loses its payload gets a new id: in its old place it would keep the page that it had filled.
 
 
 class JobQueue:
@@ -35,9 +44,13 @@ class JobQueue:
     def __init__(self, db: Database, queue: str) -> None:
         self.queue = queue
         self._db = db
+        self._sql = db.queue_statements
+        self._claim_oldest = sa.text(self._sql.CLAIM).columns(*_JOB)
+        self._next_due, self._oldest = sa.text(self._sql.NEXT_DUE), sa.text(self._sql.OLDEST_PENDING)
+        self._finish_done = _FINISH.values(**self._sql.DONE_VALUES)
         self._wake_up = db.event(queue)
         self.last_enqueued_at: datetime | None = None
-        """When this process last called `enqueue`; None before the first call."""
+        """When this process, or one that it knows of, last called `enqueue`; None before the first call."""
 
     async def enqueue(self, *new: NewJob, now: datetime) -> int:
         """Store the jobs and return how many were new, after the commit. Calls at the same time share a commit.
@@ -55,11 +68,9 @@ class JobQueue:
 
     def enqueue_in(self, tx: sa.Connection, *new: NewJob, now: datetime) -> int:
         """Store the jobs as a part of the transaction `tx` and return how many were new; the worker wakes after it."""
-        number = 0
-        for statement, values in sqlite.insert_statements(self._rows(new, now)):
-            number += len(tx.exec_driver_sql(statement, values).all())
+        number = self._sql.insert_jobs(tx, self._rows(new, now)) if new else 0
         if number:
-            after_commit(tx, self.notify)
+            self._db.wake_up(tx, self.queue)
         return number
 
     async def claim(self, *, now: datetime, limit: int, lease_seconds: float) -> list[Job]:
@@ -68,18 +79,17 @@ class JobQueue:
         A job that is not finished within `lease_seconds` can be claimed again.
         """
         self._wake_up.clear()
-        due = await self.next_due()
+        due = await self.next_due(now)
         if due is None or due > now:
             return []
-        at = _micros(now)
         values = {
             "queue": self.queue,
-            "now": at,
-            "until": at + round(lease_seconds * 1_000_000),
+            "now": _micros(now),
+            "lease_micros": round(lease_seconds * 1_000_000),
             "limit": limit,
-            "lease": secrets.token_hex(16),
+            "lease": self._db.process_id + secrets.token_hex(8),
         }
-        return await self._db.write(_claim, values)
+        return await self._db.write(self._claim, values)
 
     async def finish(
         self,
@@ -93,17 +103,22 @@ class JobQueue:
 
         `in_transaction` writes in the same transaction, so that neither exists without the other.
         """
-        change = _FINISH_DONE if isinstance(outcome, Done) else _FINISH
+        change = self._finish_done if isinstance(outcome, Done) else _FINISH
         lease = {"which": job.id, "ours": job.lease, "lease": None, "lease_until": None}
         return await self._db.write(self._finish, change, {**_values(job, outcome, now), **lease}, in_transaction)
+
+    def note_enqueued(self, at: datetime) -> None:
+        """Take note that another process called `enqueue` then."""
+        self.last_enqueued_at = max(at, self.last_enqueued_at or at)
 
     async def release_leases(self) -> None:
         """End every lease: for a caller that knows that no other process holds one, so that a crash costs no wait."""
         await self._db.write(self._release_leases)
 
-    async def next_due(self) -> datetime | None:
-        """When the next job can be claimed (it is due, or its lease ends); None if none is pending."""
-        return await self._db.read(_time_of, _NEXT_DUE, self.queue)
+    async def next_due(self, now: datetime) -> datetime | None:
+        """When the next job can be claimed (it is due, or a lease ends); None if none is pending."""
+        values = {"queue": self.queue, "now": _micros(now)}
+        return await self._db.read(_time_of, self._next_due, values)
 
     async def wait(self) -> None:
         """Return when this process enqueued or finished a job of this queue since the last `claim`."""
@@ -123,7 +138,7 @@ class JobQueue:
 
     async def oldest_age(self, now: datetime) -> float:
         """The age of the oldest pending job in seconds; 0 if none is pending."""
-        oldest = await self._db.read(_time_of, _OLDEST, self.queue)
+        oldest = await self._db.read(_time_of, self._oldest, {"queue": self.queue})
         return 0.0 if oldest is None else max((now - oldest).total_seconds(), 0.0)
 
     async def oldest_created_at(self, ordering_key: str) -> datetime | None:
@@ -138,6 +153,22 @@ class JobQueue:
         """Make every dead job pending again, due at once; returns how many."""
         return await self._db.write(self._retry_dead, now)
 
+    def dead_in(self, tx: sa.Connection, ordering_key: str) -> Sequence[tuple[DeadJob, bytes]]:
+        """The dead jobs of an ordering key with their payloads, oldest first, as a part of the transaction `tx`."""
+        mine = (jobs.c.queue == self.queue) & _DEAD & (jobs.c.ordering_key == ordering_key)
+        found = tx.execute(sa.select(jobs).where(mine).order_by(jobs.c.id)).mappings()
+        return [(_to_dead_job(row), row["payload"]) for row in found]
+
+    def retry_in(self, tx: sa.Connection, job: DeadJob, *, now: datetime) -> None:
+        """Make a dead job pending again, in its old place, as a part of the transaction `tx`."""
+        tx.execute(jobs.update().where(jobs.c.id == job.id, _DEAD).values(_revived(now)))
+        self._db.wake_up(tx, self.queue)
+
+    def requeue_in(self, tx: sa.Connection, job: DeadJob, payload: bytes, *, ordering_key: str, now: datetime) -> None:
+        """Make a dead job pending again, after all other jobs, as a part of the transaction `tx`."""
+        tx.execute(jobs.delete().where(jobs.c.id == job.id, _DEAD))
+        self.enqueue_in(tx, NewJob(job.key, ordering_key, job.kind, payload), now=now)
+
     async def delete_done(self, *, before: datetime) -> int:
         """Delete jobs (and their keys) that were done before that time, at most `CHUNK_SIZE`; returns how many."""
         return await self._db.write(_delete, self.queue, _DONE, before)
@@ -146,7 +177,7 @@ class JobQueue:
         """Delete jobs that died before that time and were not retried, at most `CHUNK_SIZE`; returns how many."""
         return await self._db.write(_delete, self.queue, _DEAD, before)
 
-    def _rows(self, new: tuple[NewJob, ...], now: datetime) -> list[sqlite.Row]:
+    def _rows(self, new: tuple[NewJob, ...], now: datetime) -> list[JobRow]:
         at = _micros(now)
         return [
             (
@@ -170,7 +201,7 @@ class JobQueue:
     ) -> bool:
         changed = bool(tx.execute(change, values).rowcount)
         if changed:
-            after_commit(tx, self.notify)
+            self._db.wake_up(tx, self.queue)
             if in_transaction is not None:
                 in_transaction(tx)
         return changed
@@ -178,21 +209,21 @@ class JobQueue:
     def _release_leases(self, tx: sa.Connection) -> None:
         leased = (jobs.c.queue == self.queue) & _PENDING & jobs.c.lease.is_not(None)
         if tx.execute(jobs.update().where(leased).values(lease=None, lease_until=None)).rowcount:
-            after_commit(tx, self.notify)
+            self._db.wake_up(tx, self.queue)
 
     def _retry_dead(self, tx: sa.Connection, now: datetime) -> int:
-        values = {"state": "pending", "scheduled_at": now, "attempts": 0, "finished_at": None}
-        number = tx.execute(jobs.update().where(jobs.c.queue == self.queue, _DEAD).values(values)).rowcount
-        after_commit(tx, self.notify)
+        number = tx.execute(jobs.update().where(jobs.c.queue == self.queue, _DEAD).values(_revived(now))).rowcount
+        self._db.wake_up(tx, self.queue)
         return number
 
+    def _claim(self, tx: sa.Connection, values: dict[str, Any]) -> list[Job]:
+        self._sql.before_claim(tx, self.queue)
+        found = tx.execute(self._claim_oldest, values).all()
+        return [Job(*row) for row in sorted(found)]
 
-def _claim(tx: sa.Connection, values: dict[str, Any]) -> list[Job]:
-    return [Job(*row) for row in sorted(tx.execute(_CLAIM, values).all())]
 
-
-def _time_of(tx: sa.Connection, statement: sa.TextClause, queue: str) -> datetime | None:
-    found: int | None = tx.execute(statement, {"queue": queue}).scalar()
+def _time_of(tx: sa.Connection, statement: sa.TextClause, values: dict[str, Any]) -> datetime | None:
+    found: int | None = tx.execute(statement, values).scalar()
     return None if found is None else _time(found)
 
 
@@ -219,28 +250,14 @@ def _delete(tx: sa.Connection, queue: str, state: sa.ColumnElement[bool], before
     return tx.execute(jobs.delete().where(jobs.c.id.in_(old.scalar_subquery()))).rowcount
 
 
-_CLAIM = sa.text(sqlite.CLAIM).columns(
-    jobs.c.id,
-    jobs.c.queue,
-    jobs.c.key,
-    jobs.c.ordering_key,
-    jobs.c.kind,
-    jobs.c.payload,
-    jobs.c.created_at,
-    jobs.c.attempts,
-    jobs.c.lease,
-)
-_NEXT_DUE = sa.text(sqlite.NEXT_DUE)
-_OLDEST = sa.text(sqlite.OLDEST)
-
-
 def move_ordering_key(tx: sa.Connection, queue: str, ordering_key: str, to: str) -> None:
-    """Move the pending jobs of an ordering key to another one; they keep their order."""
-    tx.execute(
-        jobs.update()
-        .where(jobs.c.queue == queue, jobs.c.ordering_key == ordering_key, _PENDING)
-        .values(ordering_key=to)
-    )
+    """Move the pending and dead jobs of an ordering key to another one; they keep their order."""
+    for state in (_PENDING, _DEAD):
+        tx.execute(
+            jobs.update()
+            .where(jobs.c.queue == queue, jobs.c.ordering_key == ordering_key, state)
+            .values(ordering_key=to)
+        )
 
 
 def _values(claimed: Job, outcome: Outcome, now: datetime) -> dict[str, Any]:
@@ -253,6 +270,10 @@ def _values(claimed: Job, outcome: Outcome, now: datetime) -> dict[str, Any]:
             return {"attempts": claimed.attempts + 1, "reason": reason, "scheduled_at": now + timedelta(seconds=wait)}
         case Snooze(wait):
             return {"scheduled_at": now + timedelta(seconds=wait)}
+
+
+def _revived(now: datetime) -> dict[str, Any]:
+    return {"state": "pending", "scheduled_at": now, "attempts": 0, "finished_at": None}
 
 
 def _to_dead_job(row: Any) -> DeadJob:

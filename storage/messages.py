@@ -9,8 +9,9 @@ import sqlalchemy as sa
 
 from storage.job_queue import move_ordering_key
 from storage.models.payment import ChatTarget
-from storage.schema.chats import chat_status, prompts
+from storage.schema.chats import chat_status, prompts, question_messages
 from storage.schema.payments import payment_messages, payments
+from storage.schema.refunds import refunds
 from storage.schema.shops import shop_chats
 
 
@@ -43,6 +44,16 @@ class ChatStatus:
     chat_id: int
     not_before: datetime | None = None
     blocked_reason: str | None = None
+
+
+def chat_ordering_key(chat_id: int) -> str:
+    """The ordering key of a chat: its messages are sent in order of creation."""
+    return str(chat_id)
+
+
+def repost_ordering_key(chat_id: int) -> str:
+    """The ordering key of the payment messages that are shown again in a chat, behind its other messages."""
+    return f"{chat_id}:reposts"
 
 
 def get_payment_message(tx: sa.Connection, payment_id: str) -> PaymentMessage:
@@ -127,17 +138,18 @@ def mark_blocked(tx: sa.Connection, chat_id: int, reason: str) -> bool:
     return known is None
 
 
-def mark_unblocked(tx: sa.Connection, chat_id: int) -> None:
-    """Record that the bot may send to the chat again."""
-    if get_chat_status(tx, chat_id).blocked_reason is not None:
+def mark_unblocked(tx: sa.Connection, chat_id: int) -> bool:
+    """Record that the bot may send to the chat again; True if it could not."""
+    if was_blocked := get_chat_status(tx, chat_id).blocked_reason is not None:
         _update_chat_status(tx, chat_id, {"blocked_reason": None})
+    return was_blocked
 
 
 def migrate_chat(tx: sa.Connection, chat_id: int, moved_to: int) -> list[str]:
     """Move everything of a group that became a supergroup to its new id; a second call changes nothing.
 
     Its messages cannot be edited any more, and their ids mean other messages in the new group, so its payment messages
-    count as deleted. Returns the ids of the open payments whose messages those were.
+    count as deleted and its questions are forgotten. Returns the ids of the open payments whose messages those were.
     """
     if chat_id == moved_to:
         return []
@@ -148,7 +160,9 @@ def migrate_chat(tx: sa.Connection, chat_id: int, moved_to: int) -> list[str]:
     open_ = sa.select(payments.c.id).where(payments.c.closed_at.is_(None), here)
     found = list(tx.execute(open_).scalars())
     tx.execute(payments.update().where(payments.c.chat_id == chat_id).values(**there))
+    tx.execute(refunds.update().where(refunds.c.chat_id == chat_id).values(**there))
     tx.execute(prompts.update().where(prompts.c.chat_id == chat_id).values(**there))
+    tx.execute(question_messages.delete().where(question_messages.c.chat_id == chat_id))
     tx.execute(payment_messages.update().where(payment_messages.c.chat_id == chat_id).values(**there, **gone))
     _move_pending_jobs(tx, chat_id, moved_to)
     known = tx.execute(sa.select(shop_chats.c.chat_id).where(shop_chats.c.chat_id == moved_to)).first()
@@ -188,8 +202,9 @@ _STALE_QR_MESSAGE = (
 
 
 def _move_pending_jobs(tx: sa.Connection, chat_id: int, moved_to: int) -> None:
-    """Move the chat's pending messages, so that they stay ahead of later ones, and its `retry_after`."""
-    move_ordering_key(tx, "outbox", str(chat_id), str(moved_to))
+    """Move the chat's messages, so that they stay ahead of later ones, and its `retry_after`."""
+    for key in (chat_ordering_key, repost_ordering_key):
+        move_ordering_key(tx, "outbox", key(chat_id), key(moved_to))
     until = tx.execute(sa.select(chat_status.c.not_before).where(chat_status.c.chat_id == chat_id)).scalar()
     if until is not None:
         _set_chat_status(tx, moved_to, {"not_before": until})

@@ -3,29 +3,62 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from storage import payment_rows
 from storage.audit_log import AuditEntry
+from storage.models.dispute import TAKEN_STATUSES
 from storage.models.hashing import sha256_hex
 from storage.models.money import Money
-from storage.models.payment import Payment, PaymentStatus
-from storage.models.refund import RESERVING_STATUSES
+from storage.models.payment import Payment, PaymentStatus, SentCommand
+from storage.models.refund import RESERVING_STATUSES, RefundStatus
+from storage.movements import Period
 from storage.schema.audit_log import audit_log
 from storage.schema.payments import attempts, payment_messages, payments
-from storage.schema.refunds import refunds
+from storage.schema.refunds import disputes, refunds
+
+FAR_AHEAD = timedelta(hours=3)
+"""No check is scheduled so far ahead."""
+
+
+@dataclass(frozen=True)
+class CurrencySummary:
+    """What a shop received in one currency since a time in `payments` payments, and what left it again since then.
+
+    `disputed` is what the banks took back, for good or until they decide.
+    """
+
+    payments: int
+    received: Money
+    refunded: Money
+    disputed: Money
+
+    @property
+    def net(self) -> Money:
+        """What is left of what was received; below zero if more left."""
+        return self.received - self.refunded - self.disputed
 
 
 @dataclass(frozen=True)
 class ShopSummary:
-    """A shop's number of open requests, and what it was paid since a time: count and sum per currency."""
+    """A shop's number of open requests, and what was paid and left it since a time, by currency."""
 
     open: int
-    paid: tuple[tuple[int, Money], ...]
+    currencies: tuple[CurrencySummary, ...]
+
+
+@dataclass(frozen=True)
+class Outstanding:
+    """Number and sum of a shop's holds that wait to be captured, and of its open requests, in one currency."""
+
+    holds: int
+    reserved: Money
+    requests: int
+    open: Money
 
 
 def by_id(tx: sa.Connection, payment_id: str) -> Payment | None:
@@ -38,9 +71,37 @@ def by_intent(tx: sa.Connection, intent_id: str) -> Payment | None:
     return _by(tx, "intent_id", intent_id)
 
 
+def known_ids(tx: sa.Connection, pairs: Sequence[tuple[str, str | None]]) -> set[str | None]:
+    """Those of the intent ids and payment ids, given in pairs, that are in the database."""
+    known: set[str | None] = set()
+    for column, ids in (
+        (payments.c.intent_id, {pair[0] for pair in pairs}),
+        (payments.c.id, {pair[1] for pair in pairs}),
+    ):
+        known.update(tx.execute(sa.select(column).where(column.in_(ids - {None}))).scalars())
+    return known
+
+
 def by_request_key(tx: sa.Connection, source: str) -> Payment | None:
     """By the key of the request that made it."""
     return _by(tx, "request_key", source)
+
+
+def by_same_command(tx: sa.Connection, command: SentCommand, *, within: timedelta) -> Payment | None:
+    """The newest payment of the same command by the same person in the same chat, sent at most this long apart.
+
+    A canceled one is not returned: it cannot be paid.
+    """
+    query = payment_rows.PAYMENTS.where(
+        payments.c.chat_id == command.chat.chat_id,
+        payments.c.requested_at.between(command.sent_at - within, command.sent_at + within),
+        payments.c.command_hash == command.hash,
+        payments.c.created_by == command.user_id,
+        payments.c.request_key != command.request_key,
+        payments.c.status != PaymentStatus.CANCELED.value,
+    )
+    found = payment_rows.payments_by(tx, query.order_by(payments.c.created_at.desc(), payments.c.id).limit(1))
+    return found[0] if found else None
 
 
 def by_reference(tx: sa.Connection, shop_id: int, ref: str) -> Payment | None:
@@ -70,6 +131,77 @@ def open_payments(
         query = query.where(place < sa.tuple_(*before, types=[payments.c.created_at.type, payments.c.id.type]))
     query = query.order_by(payments.c.created_at.desc(), payments.c.id.desc()).limit(limit)
     return payment_rows.payments_by(tx, query)
+
+
+def last_paid(tx: sa.Connection, shop_id: int, *, limit: int) -> Sequence[Payment]:
+    """A shop's paid requests, the one that was paid last first."""
+    query = payment_rows.PAYMENTS.where(payments.c.shop_id == shop_id, payments.c.succeeded_at.is_not(None))
+    return payment_rows.payments_by(tx, query.order_by(payments.c.succeeded_at.desc()).limit(limit))
+
+
+def payments_of_period(
+    tx: sa.Connection,
+    shop_id: int,
+    period: Period,
+    *,
+    livemode: bool,
+    limit: int,
+    before: tuple[datetime, str] | None = None,
+) -> Sequence[Payment]:
+    """A shop's payments of a period, newest first: those paid in it, and those requested in it and not paid.
+
+    `before` is the `position` at which the previous page ended.
+    """
+    found: list[Payment] = []
+    for at, condition in (
+        (payments.c.succeeded_at, payments.c.succeeded_at.is_not(None)),
+        (payments.c.created_at, payments.c.succeeded_at.is_(None)),
+    ):
+        query = payment_rows.PAYMENTS.where(payments.c.shop_id == shop_id, payments.c.livemode == livemode, condition)
+        query = query.where(at >= period.since, at < period.until)
+        if before is not None:
+            place = sa.tuple_(at, payments.c.id)
+            query = query.where(place < sa.tuple_(*before, types=[at.type, payments.c.id.type]))
+        found += payment_rows.payments_by(tx, query.order_by(at.desc(), payments.c.id.desc()).limit(limit))
+    return sorted(found, key=position, reverse=True)[:limit]
+
+
+def position(payment: Payment) -> tuple[datetime, str]:
+    """The place of a payment in the lists of `payments_of_period`: when it was paid, else when it was requested."""
+    return payment.succeeded_at or payment.created_at, payment.id
+
+
+def outstanding(tx: sa.Connection, shop_id: int, *, livemode: bool) -> Sequence[Outstanding]:
+    """What a shop has reserved and open now, for each currency in which there is any, in alphabetical order."""
+    query = sa.select(payments.c.currency, payments.c.status, sa.func.count(), sa.func.sum(payments.c.amount))
+    query = query.where(
+        payments.c.shop_id == shop_id, payments.c.closed_at.is_(None), payments.c.livemode == livemode
+    ).group_by(payments.c.currency, payments.c.status)
+    found: dict[str, Outstanding] = {}
+    for currency, status, number, amount in tx.execute(query):
+        total, nothing = Money(int(amount), currency), Money(0, currency)
+        before = found.get(currency, Outstanding(0, nothing, 0, nothing))
+        if status == PaymentStatus.AUTHORIZED.value:
+            found[currency] = replace(before, holds=before.holds + number, reserved=before.reserved + total)
+        else:
+            found[currency] = replace(before, requests=before.requests + number, open=before.open + total)
+    return [found[currency] for currency in sorted(found)]
+
+
+def settled_otherwise(
+    tx: sa.Connection, shop_id: int, period: Period, *, livemode: bool
+) -> Mapping[str, tuple[int, Money]]:
+    """Number and sum of the requests that ended in a period because the shop was paid otherwise, by currency."""
+    query = sa.select(payments.c.currency, sa.func.count(), sa.func.sum(payments.c.amount))
+    query = query.where(
+        payments.c.shop_id == shop_id,
+        payments.c.livemode == livemode,
+        _SETTLED,
+        payments.c.closed_at >= period.since,
+        payments.c.closed_at < period.until,
+    )
+    rows = tx.execute(query.group_by(payments.c.currency))
+    return {currency: (number, Money(int(amount), currency)) for currency, number, amount in rows}
 
 
 def count_open_in_chat(tx: sa.Connection, shop_id: int, chat_id: int) -> int:
@@ -105,8 +237,12 @@ def attempt_exists_for(tx: sa.Connection, cause: str) -> bool:
 
 
 def due(tx: sa.Connection, until: datetime, *, limit: int = 100) -> Sequence[str]:
-    """The ids of payments whose next check is due by then, the longest overdue first."""
-    return list(tx.execute(_DUE, {"until": until, "most": limit}).scalars())
+    """The ids of payments whose next check is due by then, the longest overdue first.
+
+    So are those whose next check is far ahead: it was scheduled under a wrong clock.
+    """
+    limits = {"until": until, "far": until + FAR_AHEAD, "most": limit}
+    return list(tx.execute(_DUE, limits).scalars())
 
 
 def next_due_at(tx: sa.Connection) -> datetime | None:
@@ -135,15 +271,36 @@ def audit_entries(tx: sa.Connection, payment_id: str) -> Sequence[AuditEntry]:
 
 
 def shop_summary(tx: sa.Connection, shop_id: int, since: datetime) -> ShopSummary:
-    """A shop's open requests, and what it was paid since then."""
+    """A shop's open requests, and what it was paid since then, net of refunds and disputes, by Stripe's times."""
     still_open = sa.select(sa.func.count()).select_from(payments)
     still_open = still_open.where((payments.c.shop_id == shop_id) & payments.c.closed_at.is_(None))
     paid = sa.select(payments.c.currency, sa.func.count(), sa.func.sum(payments.c.amount_received))
     paid = paid.where(payments.c.shop_id == shop_id, payments.c.status == PaymentStatus.SUCCEEDED.value)
     paid = paid.where(payments.c.succeeded_at >= since).group_by(payments.c.currency)
-    number = tx.execute(still_open).scalar_one()
-    by_currency = [(row[1], Money(int(row[2]), row[0])) for row in tx.execute(paid)]
-    return ShopSummary(number, tuple(sorted(by_currency, key=lambda pair: pair[1].currency)))
+    received = {currency: (count, int(total)) for currency, count, total in tx.execute(paid)}
+    back = sa.select(refunds.c.currency, sa.func.sum(refunds.c.amount)).group_by(refunds.c.currency)
+    back = back.where(refunds.c.shop_id == shop_id, refunds.c.status == RefundStatus.SUCCEEDED.value)
+    refunded = {currency: int(total) for currency, total in tx.execute(back.where(refunds.c.refunded_at >= since))}
+    same = disputes.c.currency == payments.c.currency  # a bank may count in its own
+    amount = sa.case((same, disputes.c.amount), else_=payments.c.amount_received)
+    taken = sa.select(payments.c.currency, sa.func.sum(amount)).select_from(disputes.join(payments))
+    taken = taken.group_by(payments.c.currency).where(
+        disputes.c.shop_id == shop_id, disputes.c.status.in_(TAKEN_STATUSES)
+    )
+    at = sa.func.coalesce(disputes.c.created_at, disputes.c.seen_at, type_=disputes.c.seen_at.type)
+    disputed = {currency: int(total) for currency, total in tx.execute(taken.where(at >= since))}
+    return ShopSummary(
+        tx.execute(still_open).scalar_one(),
+        tuple(
+            CurrencySummary(
+                received.get(currency, (0, 0))[0],
+                Money(received.get(currency, (0, 0))[1], currency),
+                Money(refunded.get(currency, 0), currency),
+                Money(disputed.get(currency, 0), currency),
+            )
+            for currency in sorted({*received, *refunded, *disputed})
+        ),
+    )
 
 
 def _by(tx: sa.Connection, column: str, key: str) -> Payment | None:
@@ -154,10 +311,18 @@ def _payment(tx: sa.Connection, condition: sa.ColumnElement[bool]) -> Payment | 
     return payment_rows.payment_where(tx, condition)
 
 
+# A literal, for SQLite uses a partial index only where the statement itself has the index's condition.
+_SETTLED = payments.c.cancellation_reason == sa.literal_column("'settled'")
 _SCHEDULED = payments.c.next_check_at.is_not(None)
 _DUE = (
     sa.select(payments.c.id)
-    .where(_SCHEDULED & (payments.c.next_check_at <= sa.bindparam("until", type_=payments.c.next_check_at.type)))
+    .where(
+        _SCHEDULED
+        & (
+            (payments.c.next_check_at <= sa.bindparam("until", type_=payments.c.next_check_at.type))
+            | (payments.c.next_check_at > sa.bindparam("far", type_=payments.c.next_check_at.type))
+        )
+    )
     .order_by(payments.c.next_check_at)
     .limit(sa.bindparam("most"))
 )

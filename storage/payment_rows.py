@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from storage.database.database import lock_rows
 from storage.models.hashing import sha256_hex
 from storage.models.money import Money
 from storage.models.payment import (
@@ -35,6 +36,8 @@ _ATTEMPT = [
         "redirect_url",
         "failure_code",
         "trigger_key",
+        "opened_at",
+        "returned_at",
     )
 ]
 PAYMENTS = sa.select(payments, *_ATTEMPT).select_from(_CURRENT)
@@ -45,7 +48,6 @@ _BY = {
     name: PAYMENTS.where(payments.c[name] == sa.bindparam("key"))
     for name in ("id", "intent_id", "request_key", "token_hash")
 }
-_LOCKED = PAYMENTS.where(payments.c.id == sa.bindparam("key")).with_for_update(of=payments)
 # Built once: building a statement costs more than running it.
 
 
@@ -55,8 +57,12 @@ def get_payment_by(tx: sa.Connection, column: str, key: str) -> Payment | None:
 
 
 def get_payment_for_update(tx: sa.Connection, payment_id: str) -> Payment | None:
-    """The payment, locked: no other transaction changes it until this one ends."""
-    return _first(tx.execute(_LOCKED, {"key": payment_id}).mappings())
+    """The payment, locked: no other transaction changes it until this one ends.
+
+    It is read after it is locked: what a locking statement joins may be older than the row that it waited for.
+    """
+    lock_rows(tx, sa.select(payments.c.id).where(payments.c.id == payment_id))
+    return get_payment_by(tx, "id", payment_id)
 
 
 def payment_where(tx: sa.Connection, condition: sa.ColumnElement[bool]) -> Payment | None:
@@ -89,6 +95,8 @@ def row_to_payment(row: sa.RowMapping) -> Payment:
         status=PaymentStatus(row["status"]),
         attempt=_to_attempt(row),
         created_at=row["created_at"],
+        requested_at=row["requested_at"],
+        command_hash=row["command_hash"],
         expires_at=row["expires_at"],
         version=row["version"],
         manual_capture=row["manual_capture"],
@@ -116,6 +124,8 @@ def row_to_payment(row: sa.RowMapping) -> Payment:
         amount_refund_pending=row["amount_refund_pending"],
         dispute_status=row["dispute_status"],
         receipt_number=row["receipt_number"],
+        note=row["note"],
+        settled_as=row["settled_as"],
     )
 
 
@@ -130,6 +140,8 @@ def _to_attempt(row: sa.RowMapping) -> Attempt:
         redirect_url=row["attempt_redirect_url"],
         failure_code=row["attempt_failure_code"],
         trigger_key=row["attempt_trigger_key"],
+        opened_at=row["attempt_opened_at"],
+        returned_at=row["attempt_returned_at"],
     )
 
 
@@ -167,6 +179,8 @@ def payment_to_row(payment: Payment) -> dict[str, Any]:
         "last_error": payment.last_error,
         "error_count": payment.error_count,
         "created_at": payment.created_at,
+        "requested_at": payment.requested_at,
+        "command_hash": payment.command_hash,
         "expires_at": payment.expires_at,
         "next_check_at": payment.next_check_at,
         "succeeded_at": payment.succeeded_at,
@@ -183,6 +197,8 @@ def payment_to_row(payment: Payment) -> dict[str, Any]:
         "amount_refund_pending": payment.amount_refund_pending,
         "dispute_status": payment.dispute_status,
         "receipt_number": payment.receipt_number,
+        "note": payment.note,
+        "settled_as": payment.settled_as,
     }
 
 
@@ -200,6 +216,8 @@ def of_attempt(payment: Payment) -> dict[str, Any]:
         "redirect_url": attempt.redirect_url,
         "failure_code": attempt.failure_code,
         "trigger_key": attempt.trigger_key,
+        "opened_at": attempt.opened_at,
+        "returned_at": attempt.returned_at,
     }
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from storage import payment_rows
-from storage.audit_log import record_for_payment
-from storage.database.database import Database, after_commit
+from storage import movements, payment_rows, receipts, search
+from storage.audit_log import HAPPENED_AT, record_for_payment
+from storage.database.database import Database
 from storage.errors import InvalidTransition
 from storage.job_queue import JobQueue
 from storage.models.job import NewJob
@@ -43,7 +43,6 @@ class PaymentRepository:
         self._outbox = outbox
         self._announce = announce
         self._schedule = schedule
-        self._wake_up = db.event(PAYMENTS_CHANGED)
 
     def create(self, tx: sa.Connection, payment: Payment, *, params: Callable[[Payment], str]) -> Payment:
         """Store the payment with its first attempt; the same request key returns the stored payment.
@@ -59,8 +58,9 @@ class PaymentRepository:
         tx.execute(_NEW_PAYMENT, {**payment_rows.payment_to_row(payment), "create_params": frozen})
         tx.execute(_NEW_ATTEMPT, {**payment_rows.of_attempt(payment), "params": frozen})
         tx.execute(_NEW_MESSAGE, payment_rows.new_message_row(payment))
+        search.add_payment(tx, payment)
         record_for_payment(tx, payment, f"user:{payment.created_by}", "requested", {}, payment.created_at)
-        after_commit(tx, self._wake_up.set)
+        self._db.wake_up(tx, PAYMENTS_CHANGED)
         return payment
 
     def update(
@@ -90,7 +90,7 @@ class PaymentRepository:
         after = replace(after, next_check_at=self._schedule(after, now))
         if after == before:
             return after
-        after_commit(tx, self._wake_up.set)
+        self._db.wake_up(tx, PAYMENTS_CHANGED)
         if replace(after, next_check_at=before.next_check_at) == before:
             tx.execute(_one(payment_id).values(next_check_at=after.next_check_at))
             return after
@@ -98,18 +98,32 @@ class PaymentRepository:
         after = _assign_receipt_number(tx, before, replace(after, version=before.version + 1))
         self._write(tx, before, after, params)
         self._db.notify_payment_changed(tx, payment_id)
+        if after.note != before.note:
+            search.update_payment(tx, after)
+        if after.succeeded_at is not None and before.succeeded_at is None:
+            movements.record_payment(tx, after, now=now)
+            receipts.freeze(tx, after)
+            detail = {**(detail or {}), HAPPENED_AT: after.succeeded_at.isoformat()}
         record_for_payment(tx, after, actor, action, detail or {}, now)
         self._outbox.enqueue_in(tx, *self._announce(before, after), now=now)
         return after
 
-    def request_redraw(self, tx: sa.Connection, payment_id: str, *, now: datetime) -> None:
-        """Have the payment message shown again though nothing changed: its text depends on the time too."""
+    def request_redraw(
+        self, tx: sa.Connection, payment_id: str, *, now: datetime, ordering_key: str | None = None
+    ) -> None:
+        """Have the payment message shown again though nothing changed: its text depends on the time too.
+
+        `ordering_key` replaces that of its chat.
+        """
         before = payment_rows.get_payment_for_update(tx, payment_id)
         if before is None:
             return
         after = replace(before, version=before.version + 1)
         tx.execute(_one(payment_id).values(version=after.version))
-        self._outbox.enqueue_in(tx, *self._announce(before, after), now=now)
+        jobs = self._announce(before, after)
+        if ordering_key is not None:
+            jobs = tuple(replace(job, ordering_key=ordering_key) for job in jobs)
+        self._outbox.enqueue_in(tx, *jobs, now=now)
 
     def mark_request_sent(self, tx: sa.Connection, payment: Payment, *, now: datetime) -> bool:
         """Record that Stripe is about to be asked to capture or cancel; False if that is not requested any more."""
@@ -149,10 +163,11 @@ def _check_transition(before: Payment, after: Payment) -> None:
 
 
 def _assign_receipt_number(tx: sa.Connection, before: Payment, after: Payment) -> Payment:
-    """The payment with its shop's next receipt number, if this change is the one by which it is paid."""
+    """The payment with its shop's next receipt number in its mode, if this change is the one by which it is paid."""
     if after.status is not PaymentStatus.SUCCEEDED or after.status is before.status:
         return after
-    number: int = tx.execute(_NEXT_RECEIPT, {"shop": after.shop_id}).scalar_one()
+    count = _NEXT_RECEIPT if after.livemode else _NEXT_TEST_RECEIPT
+    number: int = tx.execute(count, {"shop": after.shop_id}).scalar_one()
     return replace(after, receipt_number=number)
 
 
@@ -172,11 +187,9 @@ def _generate_reference(tx: sa.Connection, shop_id: int) -> str:
 
 
 _NEW_PAYMENT, _NEW_ATTEMPT, _NEW_MESSAGE = payments.insert(), attempts.insert(), payment_messages.insert()
-_NEXT_RECEIPT = (
-    shops.update()
-    .where(shops.c.id == sa.bindparam("shop"))
-    .values(last_receipt_number=shops.c.last_receipt_number + 1)
-    .returning(shops.c.last_receipt_number)
+_NEXT_RECEIPT, _NEXT_TEST_RECEIPT = (
+    shops.update().where(shops.c.id == sa.bindparam("shop")).values({last: last + 1}).returning(last)
+    for last in (shops.c.last_receipt_number, shops.c.last_test_receipt_number)
 )
 _WRITE = payments.update().where(payments.c.id == sa.bindparam("key"))
 _REQUEST = ("capture_requested_by", "cancel_requested_by", "cancel_requested", "status")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from storage import payment_rows
-from storage.audit_log import record_for_payment
-from storage.database.database import Database, after_commit
+from storage import movements, payment_rows
+from storage.audit_log import HAPPENED_AT, record_for_payment
+from storage.database.database import Database
 from storage.disputes import disputes_of_payment
 from storage.errors import InvalidTransition
+from storage.invitations import invited_through
 from storage.job_queue import JobQueue
 from storage.models.job import NewJob
 from storage.models.money import Money
@@ -29,6 +30,7 @@ from storage.models.refund import (
 from storage.payments import PAYMENTS_CHANGED
 from storage.schema.payments import payments
 from storage.schema.refunds import refunds
+from storage.shops import lock_shop
 
 AnnounceRefund = Callable[[Payment, Refund | None, Refund], tuple[NewJob, ...]]
 ScheduleRefund = Callable[[Refund, datetime], datetime | None]
@@ -40,6 +42,9 @@ class RefundLimits:
 
     `approved_by_person` is what each approver has approved within the sliding window, `lost_to_disputes` what disputes
     took, `single_approval_total` what was refunded on one approval. `blocked_by_dispute`: a dispute forbids refunds.
+    `of_payment` are all refunds of the payment, oldest first, `requests_by_author` is how many refunds the author of a
+    new one asked for in the shop within the sliding window. `invited_through` are, for each approver, they, who
+    invited them, who had invited that person, and so on.
     """
 
     payment: Payment
@@ -47,6 +52,9 @@ class RefundLimits:
     lost_to_disputes: int
     blocked_by_dispute: bool
     single_approval_total: int = 0
+    of_payment: Sequence[Refund] = ()
+    requests_by_author: int = 0
+    invited_through: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def refundable(self) -> int:
@@ -68,7 +76,6 @@ class RefundRepository:
         self._outbox = outbox
         self._announce = announce
         self._schedule = schedule
-        self._wake_up = db.event(PAYMENTS_CHANGED)
 
     def find(self, tx: sa.Connection, refund_id: str) -> Refund | None:
         """By our id."""
@@ -116,7 +123,10 @@ class RefundRepository:
         if known is not None:
             return known
         payment = _get_payment_for_update(tx, refund.payment_id)
-        refund = check(refund, _limits(tx, payment, (), None))
+        lock_shop(tx, payment.shop_id)  # what its author asked for elsewhere in the shop is counted
+        limits = _limits(tx, payment, (), None)
+        count = _count_requests(tx, payment.shop_id, refund.requested_by, now - LIMIT_WINDOW)
+        refund = check(refund, replace(limits, requests_by_author=count))
         self._write(tx, payment, None, refund, actor=actor, action="refund_requested", now=now)
         return refund
 
@@ -140,6 +150,7 @@ class RefundRepository:
             raise LookupError("no such refund")
         payment = _get_payment_for_update(tx, before.payment_id)
         before = get_refund_by(tx, "id", refund_id) or before
+        lock_shop(tx, payment.shop_id)  # what a person approved elsewhere in the shop is part of the limits
         people = {*before.approvers, *(() if person is None else (person,))}
         after = decide(before, _limits(tx, payment, people, now))
         return self._write(tx, payment, before, after, actor=actor, action=action, now=now)
@@ -166,6 +177,7 @@ class RefundRepository:
             before = _match(refunds, report)
             after = unknown(payment, report) if before is None else known(before, report)
             after = self._write(tx, payment, before, after, actor="stripe", action="refund_synced", now=now)
+            movements.record_refund(tx, payment, before, after, report, now=now)
             refunds = [*(one for one in refunds if one is not before), after]
             payment = _get_payment_for_update(tx, payment_id)
 
@@ -184,7 +196,7 @@ class RefundRepository:
         after = replace(after, next_check_at=self._schedule(after, now))
         if after == before:
             return after
-        after_commit(tx, self._wake_up.set)
+        self._db.wake_up(tx, PAYMENTS_CHANGED)
         if before is None:
             insert_refund(tx, after)
         else:
@@ -196,6 +208,8 @@ class RefundRepository:
         self._db.notify_payment_changed(tx, payment.id)
         detail = {"refund": after.id, "amount": after.amount.minor, "currency": after.amount.currency}
         detail |= {"refund_status": after.status.value, "code": after.last_error or after.failure_reason}
+        if after.refunded_at is not None and after.reserves_money and before != after:
+            detail[HAPPENED_AT] = after.refunded_at.isoformat()
         known = {name: value for name, value in detail.items() if value is not None}
         record_for_payment(tx, payment, actor, action, known, now)
         self._outbox.enqueue_in(tx, *self._announce(payment, before, after), now=now)
@@ -231,7 +245,7 @@ def _with_sums(tx: sa.Connection, payment: Payment) -> Payment:
     return payment
 
 
-def _limits(tx: sa.Connection, payment: Payment, people: Iterable[int], now: datetime | None) -> RefundLimits:
+def _limits(tx: sa.Connection, payment: Payment, people: Collection[int], now: datetime | None) -> RefundLimits:
     currency = payment.amount.currency
     since = None if now is None else now - LIMIT_WINDOW
     by_person = {
@@ -240,10 +254,21 @@ def _limits(tx: sa.Connection, payment: Payment, people: Iterable[int], now: dat
         if since is not None
     }
     contests = disputes_of_payment(tx, payment.id)
-    lost = sum(dispute.amount.minor for dispute in contests if dispute.status == "lost")
+    lost = sum(dispute.amount_of(payment) for dispute in contests if dispute.status == "lost")
     barred = any(not dispute.is_closed and not dispute.refundable for dispute in contests)
-    alone = [one for one in refunds_of_payment(tx, payment.id) if one.approvals_needed == 1]
-    return RefundLimits(payment, by_person, lost, barred, sum(sums(alone)))
+    of_payment = refunds_of_payment(tx, payment.id)
+    alone = [one for one in of_payment if one.approvals_needed == 1]
+    chains = invited_through(tx, payment.shop_id, people)
+    return RefundLimits(
+        payment, by_person, lost, barred, sum(sums(alone)), of_payment=of_payment, invited_through=chains
+    )
+
+
+def _count_requests(tx: sa.Connection, shop_id: int, user_id: int | None, since: datetime) -> int:
+    query = sa.select(sa.func.count()).where(
+        refunds.c.shop_id == shop_id, refunds.c.requested_by == user_id, refunds.c.requested_at > since
+    )
+    return int(tx.execute(query).scalar_one())
 
 
 _ALL = sa.select(refunds)

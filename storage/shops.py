@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage.audit_log import record
+from storage.database.database import lock_rows, lock_table
 from storage.models.shop import Member, Role, Seller, Shop
 from storage.schema.shops import members, seller_history, shop_chats, shops
 
@@ -27,6 +28,11 @@ class ShopMembership:
 
     shop: Shop
     role: Role
+
+
+def lock_shop(tx: sa.Connection, shop_id: int) -> None:
+    """Let no other transaction change the shop, or what is counted per shop, until this one ends."""
+    lock_rows(tx, sa.select(shops.c.id).where(shops.c.id == shop_id))
 
 
 def get_shop(tx: sa.Connection, shop_id: int) -> Shop | None:
@@ -80,6 +86,7 @@ def create_shop(
 ) -> Shop:
     """Store a new shop (`shop.id` is ignored); with `only_first`, return the oldest one if there is any."""
     if only_first:
+        lock_table(tx, shops)
         row = tx.execute(sa.select(shops).order_by(shops.c.id).limit(1)).mappings().first()
         if row is not None:
             return row_to_shop(row)
@@ -101,11 +108,15 @@ def update_shop(
     now: datetime,
 ) -> Shop:
     """Apply a change to a shop's settings and record it; a change that changes nothing is not recorded."""
+    lock_shop(tx, shop_id)
     row = tx.execute(sa.select(shops).where(shops.c.id == shop_id)).mappings().one()
     before = row_to_shop(row)
     after = decide(before)
     if after != before:
         tx.execute(shops.update().where(shops.c.id == shop_id).values(**_columns(after)))
+        if (after.report_minute, after.time_zone) != (before.report_minute, before.time_zone):
+            due = {"next_report_at": after.next_report_at(now)}
+            tx.execute(shops.update().where(shops.c.id == shop_id).values(**due))
         if _seller(after) != _seller(before):
             _keep_seller(tx, after, now)
         record(tx, shop_id, actor, "setting_changed", detail, now)
@@ -198,6 +209,8 @@ def _columns(shop: Shop) -> dict[str, object]:
         "seller_number": shop.seller_number,
         "seller_contact": shop.seller_contact,
         "vat_rate": shop.vat_rate,
+        "accounts": shop.accounts,
+        "report_minute": shop.report_minute,
     }
 
 
@@ -222,4 +235,6 @@ def row_to_shop(row: sa.RowMapping) -> Shop:
         seller_number=row["seller_number"],
         seller_contact=row["seller_contact"],
         vat_rate=row["vat_rate"],
+        accounts=row["accounts"],
+        report_minute=row["report_minute"],
     )

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
+from storage.database.file_lock import lock_beside_sqlite
+
 BUSY_SECONDS = 30.0
+BACKUP_MARK = "is_backup"
+"""The setting that a copy has and a database in use has not."""
+
+_PART = re.compile(r"\..+\.[0-9a-f]{8}\.part", re.DOTALL)
 
 
 class BackupFailed(Exception):
@@ -28,13 +35,15 @@ def backup_database(database: Path, to: Path) -> int:
         TargetExists: `to` exists.
         BackupFailed: it could not be read or written, or the copy is not sound.
     """
+    _remove_left_over_parts(to.parent)
     if not database.is_file():
         raise BackupFailed(f"there is no database {database.name} to be copied")
     if to.exists():
         raise TargetExists(f"{to.name} exists and is not overwritten")
     part = to.with_name(f".{to.name}.{secrets.token_hex(4)}.part")
+    held = None
     try:
-        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        held = _make_locked(part)
         _copy(database, part)
         _sync(part)
         _give_name(part, to)
@@ -44,10 +53,42 @@ def backup_database(database: Path, to: Path) -> int:
     except OSError as error:
         raise BackupFailed(f"{to.name} could not be written: {error.strerror}") from error
     finally:
-        for left in (part, *(part.with_name(part.name + end) for end in ("-journal", "-wal", "-shm"))):
-            with suppress(OSError):
-                left.unlink()
+        if held is not None:
+            os.close(held)
+        _remove(part)
     return to.stat().st_size
+
+
+def _remove_left_over_parts(folder: Path) -> None:
+    """Remove the unfinished copies of backups that were killed: nothing locks them. On Linux only."""
+    for part in folder.glob(".*.part"):
+        if _PART.fullmatch(part.name):
+            with suppress(OSError):  # locked: its backup goes on
+                file = os.open(part, os.O_RDWR)
+                try:
+                    if lock_beside_sqlite(file):
+                        _remove(part)
+                finally:
+                    os.close(file)
+
+
+def _make_locked(part: Path) -> int:
+    """Make an empty file, locked from the moment it has this name, so that no other backup takes it for a left-over."""
+    new = part.with_suffix(".new")
+    file = os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+    try:
+        lock_beside_sqlite(file)
+        new.rename(part)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+def _remove(part: Path) -> None:
+    for left in (part, *(part.with_name(part.name + end) for end in ("-journal", "-wal", "-shm"))):
+        with suppress(OSError):
+            left.unlink()
 
 
 def _copy(database: Path, part: Path) -> None:
@@ -57,10 +98,18 @@ def _copy(database: Path, part: Path) -> None:
     ):
         source.execute("PRAGMA query_only = 1")
         source.backup(copy)
+        _mark(copy)
         copy.execute("PRAGMA journal_mode = delete")  # so that the one file is all there is
         found = [row[0] for row in copy.execute("PRAGMA integrity_check(1)")]
         if found != ["ok"] or copy.execute("PRAGMA foreign_key_check").fetchone():
             raise BackupFailed("the copy is not sound, and so the database may not be: see docs/operations.md")
+
+
+def _mark(copy: sqlite3.Connection) -> None:
+    """Let a service that starts on the copy know that it is one, and so what may have changed since."""
+    if copy.execute("SELECT 1 FROM sqlite_master WHERE name = 'installation_settings'").fetchone():
+        copy.execute("INSERT OR REPLACE INTO installation_settings (name, value) VALUES (?, '1')", (BACKUP_MARK,))
+        copy.commit()
 
 
 def _give_name(part: Path, to: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -15,10 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
+from storage.database.engine import NOTIFICATIONS, JobRow, Unit
 from storage.errors import DatabaseUnavailable
+from storage.schema.queue import jobs
 
 T = TypeVar("T")
-Unit = Callable[[sa.Connection], Any]
 
 BUSY_SECONDS = 10.0
 """How long another process may hold the write lock (a command beside `serve`) before we give up."""
@@ -46,9 +47,6 @@ _OUT_OF_REACH = {
     sqlite3.SQLITE_NOTADB,
 }
 
-Row = tuple[str, str, str, str, bytes, int, int]
-"""A job to insert: queue, key, ordering key, kind, payload, created_at, scheduled_at (microseconds since 1970)."""
-
 
 def parse_url(url: str) -> Path:
     """The file behind `sqlite:///FILE` (a fourth slash begins an absolute path).
@@ -56,11 +54,9 @@ def parse_url(url: str) -> Path:
     Raises:
         ValueError: the address names no SQLite file; the text is meant for the operator.
     """
-    if url.startswith(("postgresql://", "postgres://", "postgresql+")):
-        raise ValueError("DATABASE_URL: PostgreSQL is not supported yet; use sqlite:///FILE")
     prefix, _, file = url.partition(":///")
     if prefix != "sqlite" or not file or file == ":memory:":
-        raise ValueError("DATABASE_URL must look like sqlite:///kvit.db")
+        raise ValueError("DATABASE_URL must look like sqlite:///kvit.db or postgresql://USER:PASSWORD@HOST/DATABASE")
     return Path(file)
 
 
@@ -85,8 +81,10 @@ class SqliteEngine:
         self._flusher: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def write(self, unit: Unit, on_commit: Callable[[], None]) -> Any:
-        """Run a unit in a transaction, then `on_commit`; what waits at the same time shares its commit.
+    async def write(self, unit: Unit, on_commit: Callable[[bool], None]) -> Any:
+        """Run a unit in a transaction, then `on_commit`, with whether it changed a row.
+
+        What waits at the same time shares its commit.
 
         Raises:
             DatabaseUnavailable: nothing was written.
@@ -129,6 +127,14 @@ class SqliteEngine:
             finally:
                 await thread.close()
 
+    async def probe(self) -> None:
+        """Does nothing: the program brings its own SQLite."""
+
+    async def listen(
+        self, on_event: Callable[[str], None], on_payment: Callable[[str], None], on_missed: Callable[[], None]
+    ) -> None:
+        """Returns at once: no other process serves the file."""
+
     async def close(self) -> None:
         """Finish what is pending and close all connections; a second call does nothing."""
         self._closed = True
@@ -169,7 +175,7 @@ class SqliteEngine:
             if isinstance(outcome, _Raised):
                 pending.fail(outcome.error)
                 continue
-            pending.on_commit()
+            pending.on_commit(pending.changed)
             if not pending.answer.done():
                 pending.answer.set_result(outcome)
 
@@ -177,12 +183,20 @@ class SqliteEngine:
 class _PendingUnit:
     """A unit of work that waits for the writer, and the future of its caller."""
 
-    __slots__ = ("answer", "on_commit", "unit")
+    __slots__ = ("_unit", "answer", "changed", "on_commit")
 
-    def __init__(self, unit: Unit, on_commit: Callable[[], None]) -> None:
-        self.unit = unit
+    def __init__(self, unit: Unit, on_commit: Callable[[bool], None]) -> None:
+        self._unit = unit
         self.on_commit = on_commit
+        self.changed = False
         self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def run(self, connection: sa.Connection) -> Any:
+        """Run the unit, and note whether it changed a row."""
+        before = count_changes(connection)
+        result = _run(connection, self._unit)
+        self.changed = count_changes(connection) > before
+        return result
 
     def fail(self, error: Exception) -> None:
         """Hand the error to the caller, if it still waits."""
@@ -337,7 +351,7 @@ def _write(connection: sa.Connection, batch: list[_PendingUnit]) -> list[Any]:
     raw = _begin(connection, "BEGIN IMMEDIATE")
     try:
         if len(batch) == 1:
-            results = [None if batch[0].answer.cancelled() else _run(connection, batch[0].unit)]
+            results = [None if batch[0].answer.cancelled() else batch[0].run(connection)]
         else:
             results = [_run_in_savepoint(connection, raw, pending) for pending in batch]
         _commit(connection, raw)
@@ -376,7 +390,7 @@ def _run_in_savepoint(connection: sa.Connection, raw: sqlite3.Connection, pendin
         return None
     raw.execute("SAVEPOINT unit")
     try:
-        result = _run(connection, pending.unit)
+        result = pending.run(connection)
     except Exception as error:
         if is_unavailable(error) or not raw.in_transaction:  # then no other unit of the batch can be written either
             raise
@@ -387,6 +401,7 @@ def _run_in_savepoint(connection: sa.Connection, raw: sqlite3.Connection, pendin
 
 
 def _run(connection: sa.Connection, unit: Callable[[sa.Connection], T]) -> T:
+    connection.info[NOTIFICATIONS] = []
     try:
         return unit(connection)
     except StopIteration as error:  # no future can carry it
@@ -408,18 +423,25 @@ def is_unavailable(error: Exception) -> bool:
     return code is not None and code & 0xFF in _OUT_OF_REACH
 
 
-def insert_statements(rows: list[Row]) -> Iterator[tuple[str, tuple[object, ...]]]:
-    """Statements that insert the jobs whose key is new and return (queue, key) of those."""
+def before_claim(connection: sa.Connection, queue: str) -> None:
+    """Does nothing: units that write run one after another."""
+
+
+def insert_jobs(connection: sa.Connection, rows: Sequence[JobRow]) -> int:
+    """Insert the jobs whose key is new, and return how many those were."""
+    number = 0
     for start in range(0, len(rows), _ROWS_PER_STATEMENT):
         part = rows[start : start + _ROWS_PER_STATEMENT]
-        yield _INSERT.format(", ".join([_VALUES] * len(part))), tuple(value for row in part for value in row)
+        statement = _INSERT.format(", ".join([_VALUES] * len(part)))
+        number += len(connection.exec_driver_sql(statement, tuple(value for row in part for value in row)).all())
+    return number
 
 
 _ROWS_PER_STATEMENT = 64
 _VALUES = "(?, ?, ?, ?, ?, ?, ?, 0, 'pending', '')"
 _INSERT = """
 INSERT INTO jobs (queue, key, ordering_key, kind, payload, created_at, scheduled_at, attempts, state, reason)
-VALUES {} ON CONFLICT (queue, key) DO NOTHING RETURNING queue, key
+VALUES {} ON CONFLICT (queue, key) DO NOTHING RETURNING id
 """
 
 
@@ -439,7 +461,7 @@ WITH RECURSIVE heads (ordering_key, id) AS (
 """The oldest pending job of each ordering key: one index look-up per key, however many jobs it has."""
 
 _CLAIM = """
-UPDATE jobs SET lease = :lease, lease_until = :until WHERE id IN (
+UPDATE jobs SET lease = :lease, lease_until = :now + :lease_micros WHERE id IN (
     SELECT jobs.id FROM heads JOIN jobs ON jobs.id = heads.id
     WHERE scheduled_at <= :now AND (lease_until IS NULL OR lease_until <= :now)
     ORDER BY jobs.id LIMIT :limit
@@ -451,4 +473,6 @@ _NEXT_DUE = (
 )
 _OLDEST = "SELECT min(created_at) FROM heads JOIN jobs ON jobs.id = heads.id"
 
-CLAIM, NEXT_DUE, OLDEST = QUEUE_HEADS + _CLAIM, QUEUE_HEADS + _NEXT_DUE, QUEUE_HEADS + _OLDEST
+CLAIM, NEXT_DUE, OLDEST_PENDING = QUEUE_HEADS + _CLAIM, QUEUE_HEADS + _NEXT_DUE, QUEUE_HEADS + _OLDEST
+DONE_VALUES: dict[str, Any] = {"id": sa.select(sa.func.max(jobs.c.id) + 1).scalar_subquery(), "payload": b""}
+"""A job that loses its payload gets a new id: in its old place it would keep the page that it had filled."""

@@ -1,0 +1,44 @@
+"""The shop as a receipt shows it: its name, seller, VAT rate and time zone of the time of the payment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from storage.models.payment import Payment
+from storage.models.shop import Shop
+from storage.schema.payments import receipts
+from storage.schema.shops import shops
+
+FROZEN = ("seller_name", "seller_address", "seller_number", "seller_contact", "vat_rate", "time_zone")
+
+
+def freeze(tx: sa.Connection, payment: Payment) -> None:
+    """Store name and time zone of the shop in the transaction that stores that the money was received.
+
+    The seller follows when the receipt is first read: seller details are entered line by line, and become one.
+    """
+    shop = tx.execute(_SHOP, {"key": payment.shop_id}).one()
+    tx.execute(receipts.insert(), {"payment_id": payment.id, "shop_name": shop.name, "time_zone": shop.time_zone})
+
+
+def shop_on_receipt(tx: sa.Connection, payment_id: str, shop: Shop) -> Shop:
+    """The shop as the receipt of this payment shows it; `shop` as it is while nothing was received."""
+    row = tx.execute(_RECEIPT, {"key": payment_id}).mappings().first()
+    if row is None:
+        return shop
+    return replace(shop, name=row["shop_name"], **{name: row[name] for name in FROZEN})
+
+
+def freeze_seller(tx: sa.Connection, payment_id: str, seller: Shop) -> None:
+    """Store the seller as the receipt was read. What it showed before stays; only what was missing is added."""
+    for name in FROZEN:
+        column = receipts.c[name]
+        is_missing = column.is_(None) if name == "vat_rate" else sa.func.trim(column) == ""
+        which = receipts.update().where(receipts.c.payment_id == payment_id, is_missing)
+        tx.execute(which.values({name: getattr(seller, name)}))
+
+
+_SHOP = sa.select(shops.c.name, shops.c.time_zone).where(shops.c.id == sa.bindparam("key"))
+_RECEIPT = sa.select(receipts).where(receipts.c.payment_id == sa.bindparam("key"))
