@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from enum import Enum
+from functools import cache
+
+from handlers import i18n
+from storage.models.money import CURRENCIES
 
 CURRENCY_SIGN = "[$¢-¥֏؋৲৳৻૱௹฿៛₠-⃀꠸﷼﹩＄￠￡￥￦]"
 WORD = rf"(?:(?:[^\W\d_]|[\u0300-\u036f])+{CURRENCY_SIGN}?|{CURRENCY_SIGN})"
@@ -21,34 +26,87 @@ class WordKind(Enum):
     MULTIPLE = "multiple"
 
 
+KRONE_WORDS = """
+    krone kroner kroners krona kronor kronors kronr kronen crowns kruunu kruunua kruunun kruunut kruunuja spänn"""
+EURO_WORDS = "euro euros euroa euron eurot euroja eurota eura eiro evra evrur eurai eurų евро євро"
 SUPPORTED: dict[str, str] = {
-    **dict.fromkeys(("kr", "krone", "kroner", "krona", "kronor", "kruunu", "kruunua"), KRONE),
+    **dict.fromkeys(("kr", *KRONE_WORDS.split()), KRONE),
     **dict.fromkeys(("dkk", "dkr"), "DKK"),
     **dict.fromkeys(("sek", "skr"), "SEK"),
     **dict.fromkeys(("nok", "nkr"), "NOK"),
-    **dict.fromkeys(("eur", "€", "euro", "euros", "euroa"), "EUR"),
+    **dict.fromkeys(("eur", "€", *EURO_WORDS.split()), "EUR"),
 }
+"""What one word means, in lower case."""
 
-ISO_4217 = """
-    aed afn all amd aoa ars aud awg azn bam bbd bdt bgn bhd bif bmd bnd bob brl bsd btn bwp byn bzd cad cdf chf
-    clp cny cop crc cup cve czk djf dop dzd egp ern etb fjd fkp gbp gel ghs gip gmd gnf gtq gyd hkd hnl hrk htg huf
-    idr ils inr iqd irr isk jmd jod jpy kes kgs khr kmf kpw krw kwd kyd kzt lak lbp lkr lrd lsl lyd mad mdl mga mkd
-    mmk mnt mop mru mur mvr mwk mxn myr mzn nad ngn nio npr nzd omr pab pen pgk php pkr pln pyg qar ron rsd rub rwf
-    sar sbd scr sdg sgd shp sle sos srd ssp std stn svc syp szl thb tjs tmt tnd top try ttd twd tzs uah ugx usd uyu
-    uzs ves vnd vuv wst xaf xcd xof xpf yer zar zmw zwl btc eth usdt usdc"""
-ISO_CODES = frozenset(ISO_4217.split())
-"""ISO 4217's active codes without the supported ones, and a few cryptocurrencies."""
+EURO_LETTER = "e"
+"""How Finns shorten euros: only in this case, and only as a word of its own."""
 
-WORD_CODES = "all bam bob cop cup ern gel lak mad mop mur pen php ron sos std stn top try"
+ADJECTIVES: dict[str, str] = {
+    "DKK": "dansk danske danska danskt danish dänische dänischen tanskan dan da d",
+    "SEK": "svensk svenske svenska svenskt swedish schwedische schwedischen ruotsin sve swe sv s",
+    "NOK": "norsk norske norska norskt norwegian norwegische norwegischen norjan nor norw no n",
+}
+"""What says whose krone it is: `svenske kr`, `s.kr.`, `Norwegian crowns`."""
+
+NATIONALITIES = {"danske": "DKK", "danska": "DKK", "svenske": "SEK", "svenska": "SEK", "norske": "NOK", "norska": "NOK"}
+"""Adjectives that stand for the krone by themselves: `200 svenske`."""
+
+OTHER_CODES = frozenset(("hrk", "std", "svc", "zwl", "rmb", "cnh", "btc", "eth", "usdt", "usdc"))
+"""Codes that are no legal tender now or never were."""
+
+WORD_CODES = """
+    all amd bam bob byn cop cup dop ern gel jod kgs lak lyd mad mop mur myr nio pen php ron sos std stn top try"""
 AMBIGUOUS_CODES = frozenset(WORD_CODES.split())
 """Codes that are also words of the five languages (Danish "mad" is food): currencies only in capitals."""
 
-OTHER_CURRENCY_WORDS = "dollar dollars pound pounds pund punta puntaa yen ikr øre öre cent cents senttiä bitcoin"
+DOLLAR_WORDS = "dollar dollars dollarn dollaren dollari dollaria dollarin bucks"
+DOLLARS = frozenset(DOLLAR_WORDS.split())
+OTHER_CURRENCY_WORDS = """
+    pound pounds pund pundet punta puntaa punnan quid pence francs franker frangi frangia sfr schweizerfranc
+    zloty zlotys zlotych zlote złoty złotych złote złotya zlotya zł zl kč koruna korunaer korun koruny korunaa
+    kroon krooni koron korony króna krónur krónum ikr forint forinter forints forintti forinttia
+    ruble rubles rouble roubles rubel rubler rubla rupla ruplaa руб рублей рубль рубля грн гривень лв лева
+    hryvnia hryvnias grivna rupee rupees rupie rupier rupia rupiaa lira liras liira liiraa
+    yen yens jeni jeniä yuan renminbi peso pesos shekel shekels baht bahtia dinar dinars dinarer dirham dirhams
+    markka markkaa lats litas bitcoin bitcoins bitcoinia satoshi satoshis
+    øre ører öre cent cents sentti senttiä snt 円 元 圆 圓 원"""
+TRAILING_MONEY = frozenset(
+    ("lei", "leu", "lev", "leva", "rand", "won", "mark", "kuna", "kunas", "franc", "franken", "reais")
+)
+"""Currencies that are also words: money only in small letters and where no text follows (`125 lei`)."""
+
+FOREIGN_KRONER = """
+    islandsk islandske isländsk isländska icelandic islannin isl færøsk færøske färöisk färöiska faroese færøysk
+    færøyske tjekkisk tjekkiske tjeckisk tjeckiska tsjekkisk tsjekkiske czech tšekin estisk estiske estnisk estniska
+    estonian viron slovakisk slovakiske slovakiska slovak slovakian"""
 MULTIPLE_WORDS = """
-    k tkr mio million millions millioner miljon miljoner miljoona miljoonaa thousand tusind tusinde tusen
-    tuhat tuhatta hundred hundrede hundre hundra sata sataa"""
-OTHER_MONEY = ISO_CODES | frozenset(OTHER_CURRENCY_WORDS.split())
+    k tkr mkr kkr mio mrd mln million millions millioner miljon miljoner miljoona miljoonaa milliard milliarder
+    miljard miljarder miljardi miljardia billion thousand tusind tusinde tusen tuhat tuhatta hundred hundrede
+    hundre hundra sata sataa"""
 MULTIPLES = frozenset(MULTIPLE_WORDS.split())
+PREFIXED_CODE = re.compile("[kmt](?:dkk|sek|nok|eur|usd)")
+"""Thousands and millions in one word with the currency: `5 kSEK`."""
+
+ACCENTS = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d"})
+
+
+def fold(word: str) -> str:
+    """The word in lower case and without accents, for comparison."""
+    decomposed = unicodedata.normalize("NFKD", word).casefold()
+    return "".join(char for char in decomposed if not unicodedata.combining(char)).translate(ACCENTS)
+
+
+ISO_CODES = frozenset(code.lower() for code in i18n.currency_codes()) - {code.lower() for code in CURRENCIES}
+"""Lower-case codes of the currencies that are not supported."""
+
+OTHER_MONEY = ISO_CODES | OTHER_CODES | frozenset((*OTHER_CURRENCY_WORDS.split(), *DOLLARS))
+EXACT_SIGNS = frozenset(("Ft", "Rs"))
+"""Signs that are currencies in exactly this case: in small letters they are words or units."""
+
+CODES = frozenset(("kr", "dkr", "skr", "nkr", "ikr", *map(str.lower, CURRENCIES))) | ISO_CODES | OTHER_CODES
+"""Codes and abbreviations, which are hardly ever text, in lower case."""
+
+TOKEN = re.compile(rf"{CURRENCY_SIGN}|(?:[^\W\d_]|[\u0300-\u036f])+")
 
 
 def classify_word(word: str) -> str | WordKind:
@@ -60,9 +118,11 @@ def classify_word(word: str) -> str | WordKind:
     lower = normalized.lower()
     if lower in SUPPORTED:
         return SUPPORTED[lower]
-    if any(unicodedata.category(char) == "Sc" for char in normalized):
+    if normalized == EURO_LETTER:
+        return "EUR"
+    if any(unicodedata.category(char) == "Sc" for char in normalized) or normalized in EXACT_SIGNS:
         return WordKind.OTHER_MONEY
-    if lower in MULTIPLES:
+    if lower in MULTIPLES or PREFIXED_CODE.fullmatch(lower):
         return WordKind.MULTIPLE
     is_other = lower in OTHER_MONEY and (lower not in AMBIGUOUS_CODES or normalized.isupper())
     return WordKind.OTHER_MONEY if is_other else WordKind.TEXT
@@ -71,3 +131,33 @@ def classify_word(word: str) -> str | WordKind:
 def is_money(word: str) -> bool:
     """Whether a word after a number makes that number a sum of money."""
     return not word[0].isalpha() or classify_word(word) is not WordKind.TEXT
+
+
+MIN_COMPOUND = 8
+"""Letters of a name in one word that is no other word: `schweizerfranc`, `Hongkongdollar`."""
+
+
+@cache
+def phrases() -> dict[tuple[str, ...], str | WordKind]:
+    """Names of currencies by their folded words: those of CLDR, and kroner and dollars with their country."""
+    found: dict[tuple[str, ...], str | WordKind] = {}
+    for name, code in i18n.currency_names().items():
+        words = split_words(re.sub(r"\(.*\)", "", name))
+        is_distinct = len(words) > 1 or len(name) >= MIN_COMPOUND or (len(name) > 3 and name.isupper())
+        if is_distinct:
+            found[words] = code if code in CURRENCIES else WordKind.OTHER_MONEY
+    nouns = ["kr", "kron", "crown", *KRONE_WORDS.split()]
+    countries: list[tuple[str | WordKind, str]] = [*ADJECTIVES.items(), (WordKind.OTHER_MONEY, FOREIGN_KRONER)]
+    for meaning, adjectives in countries:
+        for adjective in adjectives.split():
+            for noun in nouns if len(adjective) > 1 else ["kr"]:
+                found[fold(adjective), fold(noun)] = meaning
+    for prefix in (("us",), ("u", "s"), ("usa",), ("u", "s", "a")):
+        found |= {(*prefix, fold(word)): WordKind.OTHER_MONEY for word in DOLLARS}
+        found[*prefix, "$"] = WordKind.OTHER_MONEY
+    return found
+
+
+def split_words(text: str) -> tuple[str, ...]:
+    """The folded words and signs of a text."""
+    return tuple(fold(word) for word in TOKEN.findall(text))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from handlers.amounts.currency_phrases import country_at_end, currency_in
 from handlers.amounts.currency_words import KRONE, WORD, is_money
 from handlers.amounts.errors import (
     AmountError,
     AmountTooLarge,
     AmountTooSmall,
+    ConflictingCurrencies,
     CurrencyRequired,
     DescriptionTooLong,
     NonAsciiDigits,
@@ -18,10 +20,13 @@ from handlers.amounts.errors import (
     ZeroAmount,
 )
 from handlers.amounts.tokens import SEPARATORS, AmountTokens, has_amount_ahead, tokenize
-from handlers.text import TextTooLong, clean_text
+from handlers.text_cleaning import TextTooLong, clean_text
 from storage.models.money import DECIMALS, MIN_AMOUNT, Money
 
 MAX_DIGITS = 12
+MAX_AMOUNT_WORDS = 4
+"""Words of an amount behind its text: number, nationality and currency."""
+
 CALCULATION = re.compile(r"(?:[+*×÷/=^]|[xX])\s*[0-9]|[%‰]")
 NUMBER = re.compile(r"[-−–—.,:'’\s]*[0-9²³¹¼-¾⅐-⅞][0-9²³¹¼-¾⅐-⅞.,'’\s]*")
 NEXT_WORD = re.compile(rf"{WORD}|(?<=[.,:])[-–—]|:[-–—]")
@@ -38,7 +43,7 @@ class RequestedAmount:
 
 @dataclass(frozen=True)
 class AmbiguousAmount:
-    """Two readings, the larger first. The one that is chosen must still pass `check_amount`."""
+    """Two readings, the larger first, or of two currencies. The one that is chosen must still pass `check_amount`."""
 
     choices: tuple[RequestedAmount, RequestedAmount]
 
@@ -52,16 +57,38 @@ def parse_request(text: str, *, default: str, limit: int) -> RequestedAmount | A
         AmountError: its subclass is the reason.
     """
     tokens = tokenize(text)
-    currency = _currency(tokens.currency, default)
+    currency = _currency(tokens, default)
     description = _description(tokens.rest)
     _reject_second_number(description)
     choices = [
         RequestedAmount(_money(digits, currency, limit), rest) for digits, rest in _readings(tokens, description)
     ]
+    other = _other_currency(tokens, currency, description, default)
+    if other is not None:
+        if len(choices) > 1:
+            raise UnreadableAmount
+        choices.append(RequestedAmount(Money(choices[0].money.minor, other[0]), other[1]))
     errors = [error for error in (_amount_error(choice.money, limit) for choice in choices) if error]
     if len(errors) == len(choices):
         raise errors[0]
     return choices[0] if len(choices) == 1 else AmbiguousAmount((choices[0], choices[1]))
+
+
+def amount_at_end(text: str, *, default: str, limit: int) -> RequestedAmount | None:
+    """The reading of `TEXT AMOUNT [CURRENCY]`, as in `coffee 20 kr`; None if there is not exactly one number."""
+    words = text.split()
+    for count in range(1, min(len(words), MAX_AMOUNT_WORDS + 1)):
+        before, amount = " ".join(words[:-count]), " ".join(words[-count:])
+        if any(map(str.isnumeric, before)) or not amount[0].isnumeric():
+            continue
+        try:
+            reading = parse_request(amount, default=default, limit=limit)
+            description = _description(before).rstrip(":,=–—- ")
+        except AmountError:
+            return None
+        if isinstance(reading, RequestedAmount) and not reading.description:
+            return RequestedAmount(reading.money, description)
+    return None
 
 
 def parse_amount(text: str, *, currency: str, limit: int) -> Money | tuple[Money, Money]:
@@ -73,7 +100,7 @@ def parse_amount(text: str, *, currency: str, limit: int) -> Money | tuple[Money
         AmountError: its subclass is the reason; `WrongCurrency` if another currency is named.
     """
     tokens = tokenize(text)
-    if _currency(tokens.currency, currency) != currency:
+    if _currency(tokens, currency) != currency:
         raise WrongCurrency(currency)
     if _description(tokens.rest):
         raise UnreadableAmount
@@ -95,7 +122,7 @@ def parse_refund(text: str, *, currency: str, limit: int) -> tuple[tuple[Request
     if not has_amount_ahead(text):
         return (), _description(ALL.sub("", text))
     tokens = tokenize(text)
-    if _currency(tokens.currency, currency) != currency:
+    if _currency(tokens, currency) != currency:
         raise WrongCurrency(currency)
     reason = _description(tokens.rest)
     _reject_second_number(reason)
@@ -104,6 +131,23 @@ def parse_refund(text: str, *, currency: str, limit: int) -> tuple[tuple[Request
     if not valid:
         raise AmountTooLarge(Money(limit, currency)) if readings[0].money.minor else ZeroAmount
     return valid, ""
+
+
+def amount_within(text: str, *, currency: str, limit: int) -> tuple[RequestedAmount, ...]:
+    """The readings of the only amount inside a text, each with the whole text; none if it is not readable or above.
+
+    `limit` is the maximum in minor units.
+    """
+    start = next((word.start() for word in re.finditer(r"\S+", text) if has_amount_ahead(text[word.start() :])), None)
+    if start is None or any(char.isnumeric() for char in text[:start]):
+        return ()
+    try:
+        readings, _ = parse_refund(text[start:], currency=currency, limit=limit)
+    except AmountError:
+        return ()
+    if any(char.isnumeric() for reading in readings for char in reading.description):
+        return ()
+    return tuple(RequestedAmount(reading.money, _description(text)) for reading in readings)
 
 
 def check_amount(money: Money, *, limit: int) -> None:
@@ -131,12 +175,43 @@ def _amount_error(money: Money, limit: int) -> AmountError | None:
     return None
 
 
-def _currency(typed: str | None, default: str) -> str:
-    if typed != KRONE:
-        return typed or default
-    if default == "EUR":
+def _currency(tokens: AmountTokens, default: str) -> str:
+    """The ISO code of the typed currency.
+
+    Raises:
+        CurrencyRequired: it is a krone, and the shop has none of its own.
+        ConflictingCurrencies: the hundredths are of another currency (`125 kr og 50 cent`).
+    """
+    needs_krone = tokens.currency == KRONE or (tokens.currency is None and tokens.subunit == KRONE)
+    if needs_krone and default == "EUR":
         raise CurrencyRequired
-    return default
+    currency = default if tokens.currency in (None, KRONE) else tokens.currency
+    if tokens.subunit is not None and (tokens.subunit == "EUR") != (currency == "EUR"):
+        raise ConflictingCurrencies
+    return currency
+
+
+def _other_currency(tokens: AmountTokens, currency: str, description: str, default: str) -> tuple[str, str] | None:
+    """The second reading of an amount whose currency is doubtful: another currency, and the description.
+
+    Words next to the number may be its currency or a description (`60 - Euro 2028 shirt`), a nationality its krone
+    (`200 svenske`), and the description may name the currency of the number (`20 coffee EUR`).
+
+    Raises:
+        CurrencyRequired, UnknownCurrency: it names a krone in a shop without one, or an unsupported currency.
+    """
+    if tokens.text_reading is not None:
+        return None if currency == default else (default, _description(tokens.text_reading))
+    if tokens.currency in (None, KRONE) and (country := country_at_end(description)):
+        return None if country == currency else (country, "")
+    found = currency_in(description) if tokens.currency is None else None
+    if found is None:
+        return None
+    before, phrase = found
+    named = phrase.currency()
+    if named == KRONE and default == "EUR":
+        raise CurrencyRequired
+    return None if named in (KRONE, default) else (named, before)
 
 
 def _readings(tokens: AmountTokens, description: str) -> list[tuple[str, str]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from handlers.amounts.currency_words import KRONE, WORD, WordKind, classify_word, is_money
+from handlers.amounts.currency_phrases import Phrase, has_second_sum, phrase_at, unknown_money
+from handlers.amounts.currency_words import KRONE, WORD, WordKind
 from handlers.amounts.errors import (
     ConflictingCurrencies,
     ExponentAmount,
@@ -16,12 +17,11 @@ from handlers.amounts.errors import (
     UnknownCurrency,
     UnreadableAmount,
 )
-from handlers.text import BLANK
+from handlers.text_cleaning import BLANK
 from storage.models.money import DECIMALS
 
 SPACES = "\u0020\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 SIGN_CHARS = "+\\-−–—±﹢﹣＋－"
-BEFORE = re.compile(rf"(?P<word>{WORD})(?P<dot>\.?)\s*")
 WHOLE = re.compile(
     rf"(?:(?P<space>[1-9][0-9]{{0,2}}(?:[{SPACES}]+[0-9]{{3}})+)"
     r"|(?P<apostrophe>[1-9][0-9]{0,2}(?:['’][0-9]{3})+)"
@@ -30,10 +30,27 @@ WHOLE = re.compile(
     r"|(?P<plain>[0-9]+))(?![0-9])"
 )
 DECIMALS_OR_MARK = re.compile(r"(?P<separator>[.,])(?P<decimals>[0-9]+)|(?P<mark>[.,:])[-–—]")
-AFTER = re.compile(rf"\s*(?P<word>{WORD})")
-END_OF_CURRENCY = re.compile(r"(?:[.,:][-–—]?|;)?(?=\s|$)|(?=[(\"'“„«☀-➿\U0001f300-\U0001faff])")
+END_OF_CURRENCY = re.compile(
+    r"(?:[.,:][-–—]?|[;!?…]|\.{2,3})?(?=\s|$)|(?=[(\"'“„«☀-➿\U0001f1e6-\U0001f1ff\U0001f300-\U0001faff])"
+)
+AFTER_PREFIX = re.compile(r"(?P<dot>\.?)[:=]?\s*")
+AND = "(?:og|och|ja|and|und|&)"
+SUBUNITS = {
+    **dict.fromkeys(("øre", "ører", "öre", "ore"), KRONE),
+    **dict.fromkeys(("cent", "cents", "sent", "sentti", "senttiä", "snt"), "EUR"),
+}
+"""The hundredth part of which currency a word is."""
+
+SUBUNIT = re.compile(
+    rf"\s*,?\s*{AND}\s*(?P<number>[0-9]\S*?\s*|\S+\s+)(?P<unit>{'|'.join(SUBUNITS)})(?!\w)\.?", re.IGNORECASE
+)
+HALF_SUBUNIT = re.compile(rf"\s*,?\s*{AND}\s*(?:[0-9]{{2}}(?![0-9])|[0-9.,]+\s*$)", re.IGNORECASE)
+"""A number after the amount that may be its hundredths, though no word says so."""
+
 SIGNED = re.compile(rf"[{SIGN_CHARS}]\s*(?:{WORD}\.?\s*)?[0-9]")
 EXPONENT = re.compile(rf"[eE][{SIGN_CHARS}]?[0-9]")
+YEAR = re.compile(r"\s+(?:19|20)[0-9]{2}(?![0-9])")
+SPACE_AND_LETTER = re.compile(r"\s+[^\W\d_]")
 OPENING = "+-−–—±﹢﹣＋－.,:"
 SEPARATORS = {"dot": ".", "comma": ","}
 
@@ -44,6 +61,8 @@ class AmountTokens:
 
     `whole` is as typed, with its grouping; `grouping` names the separator; `decimals` has none. `is_complete`: a mark
     such as `,-` ends the number. `currency` is an ISO code, `KRONE` or None; `rest` is the text that follows.
+    `text_reading` is that text if the currency may be meant as text (`125 - Euro 2028`), else None. `subunit` is the
+    currency (or `KRONE`) whose hundredths are named, as in `125 og 50 øre`.
     """
 
     whole: str
@@ -52,6 +71,8 @@ class AmountTokens:
     is_complete: bool
     currency: str | None
     rest: str
+    text_reading: str | None = None
+    subunit: str | None = None
 
     @property
     def groups(self) -> list[str]:
@@ -62,10 +83,9 @@ class AmountTokens:
 def has_amount_ahead(text: str) -> bool:
     """Whether the text starts like an amount, valid or not: with a digit of any script, a sign or a currency."""
     text = text.strip()
-    word = BEFORE.match(text)
-    if word is not None and not text[0].isnumeric():
-        is_code = len(word["word"]) == 3 and word["word"].isupper()
-        text = text[word.end() :] if is_code or is_money(word["word"]) else text
+    phrase = phrase_at(text)
+    if phrase is not None and (not phrase.is_text or (len(phrase.written) == 3 and phrase.written.isupper())):
+        text = text[phrase.end :]
     return text.lstrip(f"{OPENING}{BLANK}")[:1].isnumeric()
 
 
@@ -85,23 +105,32 @@ def tokenize(text: str) -> AmountTokens:
     grouping = str(whole.lastgroup)
     decimals, is_complete, end = _decimals(text, whole.end(), SEPARATORS.get(grouping))
     _reject_continuation(text[end:])
-    after, end = _currency_after(text, end)
-    if before and after:
-        raise ConflictingCurrencies
-    is_complete = is_complete or (grouping == "space" and bool(before or after))
-    return AmountTokens(whole[0], grouping, decimals, is_complete, before or after, text[end:])
+    after = _currency_after(text, end, before)
+    named = before or (after.currency() if after else None)
+    text_reading = _text_reading(text, end, after) if after else None
+    hundredths, end, subunit = _subunit(text, after.end if after else end)
+    if subunit and (decimals or is_complete):
+        raise UnreadableAmount
+    is_complete = is_complete or bool(subunit) or (grouping == "space" and bool(named))
+    digits = decimals or hundredths
+    return AmountTokens(whole[0], grouping, digits, is_complete, named, text[end:], text_reading, subunit)
 
 
 def _currency_before(text: str) -> tuple[str | None, int]:
-    match = BEFORE.match(text)
-    if match is None:
+    """The currency before the number, if any, and where the number starts."""
+    phrase = phrase_at(text)
+    if phrase is None or phrase.is_dashed:
         return None, 0
-    currency = classify_word(match["word"])
-    if currency is WordKind.OTHER_MONEY:
-        raise UnknownCurrency(match["word"])
-    if isinstance(currency, WordKind) or (match["dot"] and currency != KRONE):
+    if phrase.is_text:
         raise UnreadableAmount
-    return currency, match.end()
+    currency = phrase.currency()
+    link = AFTER_PREFIX.match(text, phrase.end)
+    if link is None or (link["dot"] and not phrase.written.lower().endswith("kr")):
+        raise UnreadableAmount
+    is_name = not phrase.is_code and (YEAR.match(f" {text[link.end() :]}") or has_second_sum(text[link.end() :]))
+    if is_name:  # `Euro 2028 shirt 60 DKK`
+        raise UnreadableAmount
+    return currency, link.end()
 
 
 def _reject_start(text: str) -> None:
@@ -128,30 +157,71 @@ def _decimals(text: str, start: int, grouped_by: str | None) -> tuple[str, bool,
 
 
 def _reject_continuation(text: str) -> None:
-    """Rejects what follows the number directly, unless it is a space or may be a currency."""
+    """Rejects what follows the number directly and cannot belong to it."""
     if EXPONENT.match(text):
         raise ExponentAmount
     if text[:1].isnumeric() and not text[0].isascii():
         raise NonAsciiDigits
     if SIGNED.match(text):
         raise SignedAmount
-    if text and not text[0].isspace() and not AFTER.match(text):
-        raise UnreadableAmount
 
 
-def _currency_after(text: str, start: int) -> tuple[str | None, int]:
-    match = AFTER.match(text, start)
-    if match is None:
-        return None, start
-    currency = classify_word(match["word"])
-    if currency is WordKind.TEXT and text[start].isspace():
-        return None, start
-    if currency is WordKind.OTHER_MONEY:
-        raise UnknownCurrency(match["word"])
-    end = END_OF_CURRENCY.match(text, match.end())
-    if isinstance(currency, WordKind) or end is None:
+def _currency_after(text: str, start: int, before: str | None) -> Phrase | None:
+    """The currency behind the number, if any.
+
+    Raises:
+        AmountError: its subclass is the reason.
+    """
+    is_apart = start == len(text) or text[start].isspace()
+    phrase = phrase_at(text, start)
+    if phrase is None or phrase.is_text:
+        if not is_apart:
+            raise UnreadableAmount
+        if phrase and not before and not phrase.is_dashed and (money := unknown_money(text[start:].lstrip())):
+            raise UnknownCurrency(money)
+        return None
+    if before:
+        _reject_second_currency(text, start)
+        return None
+    phrase.currency()
+    end = END_OF_CURRENCY.match(text, phrase.end)
+    if end is None:
         raise UnreadableAmount
-    following = AFTER.match(text, end.end())
-    if following and classify_word(following["word"]) not in (WordKind.TEXT, WordKind.MULTIPLE):
+    _reject_second_currency(text, end.end())
+    return replace(phrase, end=end.end())
+
+
+def _text_reading(text: str, start: int, phrase: Phrase) -> str | None:
+    """The text if the currency behind the number may be part of it: `60 - Euro 2028`, `60 Euro 2028 shirt`."""
+    if phrase.is_code or phrase.is_bracketed or phrase.is_last:
+        return None
+    return text[start:] if phrase.is_dashed or YEAR.match(text, phrase.end) else None
+
+
+def _reject_second_currency(text: str, start: int) -> None:
+    """Rejects a second currency: a code or a sign, or a name that is not followed by text. Other names are text."""
+    phrase = phrase_at(text, start)
+    if phrase is None or not (isinstance(phrase.meaning, str) or phrase.meaning is WordKind.OTHER_MONEY):
+        return
+    is_apart = text[start : start + 1].isspace()
+    is_sign_in_text = not phrase.written[0].isalpha() and SPACE_AND_LETTER.match(text, phrase.end)
+    is_code = phrase.is_code and not phrase.is_dashed and not is_sign_in_text
+    if is_code or phrase.is_last or phrase.is_bracketed or not is_apart:
         raise ConflictingCurrencies
-    return currency, end.end()
+
+
+def _subunit(text: str, start: int) -> tuple[str, int, str | None]:
+    """The hundredths behind the amount as two digits, the position after them, and whose they are.
+
+    Raises:
+        UnreadableAmount: they are no one or two digits, or may be meant without being named (`125 kr og 50`).
+    """
+    match = SUBUNIT.match(text, start)
+    if match is None:
+        if HALF_SUBUNIT.match(text, start):
+            raise UnreadableAmount
+        return "", start, None
+    number = match["number"].strip()
+    if not re.fullmatch("[0-9]{1,2}", number):
+        raise UnreadableAmount
+    return number.zfill(DECIMALS), match.end(), SUBUNITS[match["unit"].lower()]

@@ -15,7 +15,7 @@ from handlers.amounts.parser import (
     parse_refund,
     parse_request,
 )
-from handlers.text import MAX_TEXT_LENGTH
+from handlers.text_cleaning import MAX_TEXT_LENGTH
 from storage.models.money import CURRENCIES, MIN_AMOUNT, Money
 
 LIMIT = 10_000_000

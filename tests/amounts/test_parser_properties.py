@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from handlers.amounts import errors
 from handlers.amounts.parser import AmbiguousAmount, RequestedAmount, check_amount
-from handlers.text import MAX_TEXT_LENGTH
+from handlers.text_cleaning import MAX_TEXT_LENGTH
 from tests.amounts.test_parser import LIMIT, parse
 
 
