@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import stripe
 
-from bot.stripe.gateway import StripeGateway
+from bot.stripe.gateway import StripeGateway, server_time
 from bot.stripe.serialization import EVENT_TYPES
 from bot.stripe.webhook_endpoint import WebhookEndpoint, parse_endpoint
 
@@ -32,11 +31,7 @@ class StripeAdminClient(StripeGateway):
     @property
     def server_date(self) -> datetime | None:
         """Stripe's time at its last response, of whatever status."""
-        try:
-            date = parsedate_to_datetime(self._http.server_date)
-        except ValueError:
-            return None
-        return date if date.tzinfo else None
+        return server_time({"Date": self._http.server_date})
 
     async def probe_intents(self) -> None:
         """Lists one intent, to see whether the key may."""

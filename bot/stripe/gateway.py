@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import stripe
@@ -19,16 +21,28 @@ from handlers.stripe.gateway import (
     GatewayError,
     Intent,
     IntentRequest,
+    IntentStatus,
     RefundRequest,
     StripeEventRef,
 )
 from storage.models.dispute import Dispute, FraudWarning
-from storage.models.refund import StripeRefund
+from storage.models.refund import RefundStatus, StripeRefund
 
 log = logging.getLogger(__name__)
 
 MAX_CLOCK_SKEW = timedelta(days=1)
 """How far this machine's clock may be or have been off for a lost intent to be found."""
+
+MAX_REFUND_CHANGES = 1000
+"""Events that are read for the time at which a refund failed."""
+SUCCEEDED = "payment_intent.succeeded"
+MAX_EVENTS_SEARCHED = 1000
+"""Events that are read for the time of one payment."""
+
+RECENT = timedelta(minutes=10)
+"""An intent of this age at most succeeded just now, near enough for a receipt, should Stripe not tell when."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 T = TypeVar("T")
 
@@ -83,7 +97,15 @@ class StripeGateway:
 
     async def retrieve(self, intent_id: str) -> Intent:
         """The current state of an intent."""
-        return await self._read(self._intents.retrieve_async(intent_id), serialization.parse_intent)
+        statuses = track_attempts()
+        try:
+            response: Any = await self._intents.retrieve_async(intent_id)
+            intent = _dated(serialization.parse_intent(response.to_dict()), response.last_response.headers)
+        except stripe.StripeError as error:
+            raise _to_gateway_error(error, statuses) from _cause(error)
+        except errors.PARSE_ERRORS as error:
+            raise errors.invalid_response(error) from None
+        return await self._with_success_time(intent)
 
     async def capture(self, intent_id: str, *, key: str) -> Intent:
         """Captures the whole authorized amount; MobilePay has no partial capture."""
@@ -110,7 +132,36 @@ class StripeGateway:
 
     async def list_refunds(self, intent_id: str) -> Sequence[StripeRefund]:
         """All refunds of an intent, those of the Dashboard included, newest first."""
-        return await self._list(self._client.v1.refunds.list_async, intent_id, serialization.parse_refund)
+        found = await self._list(self._client.v1.refunds.list_async, intent_id, serialization.parse_refund)
+        return [await self._with_failure_time(refund) for refund in found]
+
+    async def _with_failure_time(self, refund: StripeRefund) -> StripeRefund:
+        """The refund with the time at which it failed or was canceled, if it was.
+
+        A Refund does not have it: it is that of the event, which Stripe lists for 30 days, if the key may read events.
+
+        Raises:
+            GatewayError: Stripe does not answer.
+        """
+        if refund.status not in {RefundStatus.FAILED, RefundStatus.CANCELED} or refund.created_at is None:
+            return refund
+        window = {"created": {"gte": _unix_time(refund.created_at)}, "limit": 100}
+        params: Any = {"types": ["refund.failed", "refund.updated"], **window}
+        at, read = None, 0
+        try:
+            pages = self._pages(self._client.v1.events.list_async(params), serialization.parse_refund_change)
+            async with aclosing(pages) as changes:
+                async for change in changes:
+                    if (change.refund_id, change.status) == (refund.stripe_id, refund.status):
+                        at = change.at  # the first of them is the last one listed
+                    read += 1
+                    if read == MAX_REFUND_CHANGES:
+                        break
+        except GatewayError as error:
+            if error.retryable:
+                raise
+            log.warning("Stripe does not tell when %s failed (%s): %s", refund.stripe_id, error.code, error.message)
+        return replace(refund, failed_at=at)
 
     async def list_disputes(self, intent_id: str) -> Sequence[Dispute]:
         """All disputes of an intent, newest first."""
@@ -122,6 +173,23 @@ class StripeGateway:
             self._client.v1.radar.early_fraud_warnings.list_async, intent_id, serialization.parse_fraud_warning
         )
 
+    async def server_time(self) -> datetime:
+        """Stripe's clock now, from the `Date` of a response, whatever it answers."""
+        statuses = track_attempts()
+        try:
+            response: Any = await self._client.v1.events.list_async({"limit": 1})
+            headers: Mapping[str, str] = response.last_response.headers
+        except stripe.StripeError as error:
+            if error.http_status is None:
+                raise _to_gateway_error(error, statuses) from _cause(error)
+            headers = error.headers or {}
+        except errors.PARSE_ERRORS as error:
+            raise errors.invalid_response(error) from None
+        date = server_time(headers)
+        if date is None:
+            raise GatewayError("server", retryable=True, message="a response without a date")
+        return date
+
     async def find_intent(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
         """The intent whose metadata names the payment, created between those times or up to a day beside them.
 
@@ -132,7 +200,7 @@ class StripeGateway:
         async with aclosing(self._pages(self._intents.list_async(params), dict)) as intents:
             async for intent in intents:
                 if (intent.get("metadata") or {}).get("kvit_payment") == payment_id:
-                    return _parse_intent(intent)
+                    return await self._with_success_time(_parse_intent(intent))
         return None
 
     async def list_events(
@@ -176,14 +244,60 @@ class StripeGateway:
             raise errors.invalid_response(error) from None
         else:
             intent = _parse_intent(response.to_dict() if isinstance(response, stripe.PaymentIntent) else {})
+            intent = _dated(intent, response.last_response.headers)
             if not errors.may_be_replayed(response.last_response.headers, statuses):
-                return intent
+                return await self._with_success_time(intent)
             return await self._retrieve_after_replay(intent.id)
         if failure.intent is not None:
+            is_old = is_old or (
+                failure.intent.status is IntentStatus.SUCCEEDED and failure.intent.charge_id is not None
+            )
             failure.intent = await self._try_retrieve(failure.intent.id) if is_old else failure.intent
         elif failure.code == errors.UNEXPECTED_STATE and intent_id is not None:
             failure.intent = await self._try_retrieve(intent_id)
         raise failure from cause
+
+    async def _with_success_time(self, intent: Intent) -> Intent:
+        """The intent with the time at which its money was received, if it was.
+
+        That is `created` of the charge, or of the event where a charge was captured later, as a charge does not say
+        when. A restricted key may lack the right to read either.
+
+        Raises:
+            GatewayError: Stripe does not answer, and its time now may be far from that of the payment.
+        """
+        if intent.status is not IntentStatus.SUCCEEDED or intent.charge_id is None:
+            return intent
+        try:
+            return replace(intent, succeeded_at=await self._charged_at(intent) or await self._event_at(intent))
+        except GatewayError as error:
+            if error.retryable and not _is_recent(intent):
+                raise
+            log.warning("Stripe does not tell when %s succeeded (%s): %s", intent.id, error.code, error.message)
+            return intent
+
+    async def _charged_at(self, intent: Intent) -> datetime | None:
+        if intent.manual_capture:
+            return None
+        try:
+            call = self._client.v1.charges.retrieve_async(intent.charge_id or "")
+            return await self._read(call, serialization.parse_created)
+        except GatewayError as error:
+            log.warning("the charge of %s cannot be read (%s): %s", intent.id, error.code, error.message)
+            return None
+
+    async def _event_at(self, intent: Intent) -> datetime | None:
+        """When the event that the intent succeeded was created; it is among the newest, which Stripe lists first."""
+        params: Any = {"type": SUCCEEDED, "created": {"gte": _unix_time(intent.created_at or EPOCH)}, "limit": 100}
+        read = 0
+        async with aclosing(self._pages(self._client.v1.events.list_async(params), serialization.parse_event)) as found:
+            async for event in found:
+                if event.intent_id == intent.id:
+                    return event.created_at
+                read += 1
+                if read == MAX_EVENTS_SEARCHED:
+                    break
+        return None
 
     async def _retrieve_after_replay(self, intent_id: str) -> Intent:
         """Retrieves an intent that Stripe has changed. A failure is retryable, whatever it is: the change was made."""
@@ -255,6 +369,26 @@ def _parse_intent(body: dict[str, Any]) -> Intent:
 
 def _parse_event(body: dict[str, Any]) -> tuple[StripeEventRef, str]:
     return serialization.parse_event(body), json.dumps(serialization.strip_client_secrets(body))
+
+
+def server_time(headers: Mapping[str, str]) -> datetime | None:
+    """Stripe's time from the `Date` header of a response; None without a valid one."""
+    try:
+        date = parsedate_to_datetime(headers.get("Date", ""))
+    except ValueError:
+        return None
+    return date.astimezone(UTC) if date.tzinfo else None
+
+
+def _is_recent(intent: Intent) -> bool:
+    """Whether the intent was created just before the response that carried it, by Stripe's clock."""
+    if intent.server_time is None or intent.created_at is None:
+        return False
+    return intent.server_time - intent.created_at <= RECENT
+
+
+def _dated(intent: Intent, headers: Mapping[str, str]) -> Intent:
+    return replace(intent, server_time=server_time(headers))
 
 
 def _unix_time(at: datetime) -> int:

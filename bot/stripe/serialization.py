@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from handlers.stripe import events
+from handlers.stripe import event_parsing
 from handlers.stripe.gateway import Intent, IntentRequest, IntentStatus, RefundRequest, StripeEventRef
 from storage.models.dispute import Dispute, FraudWarning
-from storage.models.money import Money
+from storage.models.money import any_money
 from storage.models.refund import RefundStatus, StripeRefund
 
 EVENT_TYPES = (
@@ -102,6 +102,8 @@ def parse_intent(body: Mapping[str, Any]) -> Intent:
         decline_code=failure.get("decline_code"),
         cancellation_reason=body.get("cancellation_reason"),
         created_at=_timestamp(created),
+        charge_id=_id_of(body.get("latest_charge")),
+        manual_capture=body.get("capture_method") == "manual",
     )
 
 
@@ -130,22 +132,67 @@ def parse_refund(body: Mapping[str, Any]) -> StripeRefund:
     )
 
 
+@dataclass(frozen=True)
+class RefundChange:
+    """A refund got this status (Stripe's word), as an event reports it, at this time in UTC."""
+
+    refund_id: str | None
+    status: str | None
+    at: datetime
+
+
+def parse_refund_change(event: Mapping[str, Any]) -> RefundChange:
+    """An event about a refund; without an id for an object that cannot be parsed."""
+    about = event_parsing.event_object(event)
+    return RefundChange(about.get("id"), about.get("status"), datetime.fromtimestamp(event["created"], UTC))
+
+
 def parse_dispute(body: Mapping[str, Any]) -> Dispute:
     """A Dispute. Stripe's `due_by` is 0 where no response is possible."""
     due_by = (body.get("evidence_details") or {}).get("due_by")
+    withdrawn_at, reinstated_at = _dispute_times(body)
     return Dispute(
         id=body["id"],
-        amount=Money(body["amount"], body["currency"].upper()),
+        amount=any_money(body["amount"], body["currency"].upper()),
         status=body["status"],
         reason=body["reason"],
         due_by=_timestamp(due_by or None),
         refundable=bool(body.get("is_charge_refundable")),
+        withdrawn_at=withdrawn_at,
+        reinstated_at=reinstated_at,
+        created_at=_timestamp(body.get("created")),
     )
+
+
+def _dispute_times(body: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
+    """When the disputed amount left the balance and came back, by the dispute's balance transactions.
+
+    Without them the status tells: an inquiry (`warning_…`) withdraws nothing, and a dispute that is won gives it back.
+    """
+    moved = body.get("balance_transactions")
+    if moved is None:
+        since = _timestamp(body.get("created"))
+        is_inquiry = str(body["status"]).startswith(("warning", "prevented"))
+        return (None if is_inquiry else since), (since if body["status"] == "won" else None)
+    out = [each["created"] for each in moved if each["amount"] < 0]
+    back = [each["created"] for each in moved if each["amount"] > 0]
+    return _timestamp(min(out, default=None)), _timestamp(max(back, default=None))
 
 
 def parse_fraud_warning(body: Mapping[str, Any]) -> FraudWarning:
     """An early fraud warning."""
     return FraudWarning(body["id"], body["fraud_type"])
+
+
+def parse_created(body: Mapping[str, Any]) -> datetime:
+    """When an object was created, in UTC."""
+    return datetime.fromtimestamp(body["created"], UTC)
+
+
+def _id_of(value: Any) -> str | None:
+    """The id of an object that may be expanded."""
+    found = value.get("id") if isinstance(value, Mapping) else value
+    return found if isinstance(found, str) else None
 
 
 def _timestamp(seconds: int | None) -> datetime | None:
@@ -157,12 +204,12 @@ def parse_event(event: Mapping[str, Any]) -> StripeEventRef:
 
     Both are None for an object that cannot be parsed: one odd event must not hide those that come after it.
     """
-    about = events.event_object(event)
+    about = event_parsing.event_object(event)
     return StripeEventRef(
         id=event["id"],
         type=event["type"],
-        intent_id=events.intent_of(about),
-        payment_id=events.payment_of(about),
+        intent_id=event_parsing.intent_of(about),
+        payment_id=event_parsing.payment_of(about),
         livemode=event["livemode"],
         created_at=datetime.fromtimestamp(event["created"], UTC),
     )

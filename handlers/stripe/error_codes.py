@@ -27,6 +27,9 @@ NOT_ENABLED = frozenset(
 )
 """Codes of a request that the account's settings at Stripe do not allow."""
 
+CLOCK_DIFFERS = "clock_differs"
+"""Our own code: our clock and Stripe's differ, so nothing is canceled because its time is over."""
+
 INTENT_MISMATCH = "mismatch"
 """Our own code: the intent is not the one that was requested."""
 

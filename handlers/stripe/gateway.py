@@ -31,6 +31,8 @@ class IntentStatus(StrEnum):
 class Intent:
     """A PaymentIntent as Stripe returned it. Amounts are minor units, `currency` is upper case.
 
+    `server_time` is the `Date` of the response that carried it, so Stripe's clock. `succeeded_at` is when the money was
+    received by that clock; None if it was not, or if the key may not read when. `charge_id` is `latest_charge`.
     `redirect_url` is `next_action.redirect_to_url.url`; `error_code` and `decline_code` come from
     `last_payment_error`.
     """
@@ -47,6 +49,10 @@ class Intent:
     decline_code: str | None = None
     cancellation_reason: str | None = None
     created_at: datetime | None = None
+    charge_id: str | None = None
+    manual_capture: bool = False
+    server_time: datetime | None = field(default=None, compare=False)
+    succeeded_at: datetime | None = None
 
 
 class GatewayError(Exception):
@@ -133,6 +139,9 @@ class PaymentGateway(Protocol):
 
     async def list_fraud_warnings(self, intent_id: str) -> Sequence[FraudWarning]:
         """The early fraud warnings about an intent."""
+
+    async def server_time(self) -> datetime:
+        """Stripe's clock now (UTC), by a request of its own."""
 
     async def find_intent(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
         """The intent created in this time whose metadata names the payment; None if there is none.

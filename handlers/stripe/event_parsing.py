@@ -15,6 +15,12 @@ RELATED_OBJECTS = frozenset({"charge", "refund", "dispute", "radar.early_fraud_w
 CUSTOMER_RETURNED = "customer_returned"
 """The kind of a job in the events queue: the customer came back from the wallet. The payload is the payment's id."""
 
+THIN_HINT = (
+    "Stripe sends thin events, which do not say enough for Kvit: "
+    'the payload style of the webhook endpoint has to be "snapshot". '
+    "Run `python -m bot setup-webhooks`, which makes such an endpoint, and remove the other one in the Dashboard."
+)
+
 _MAX_CREATED = 2**33
 """Seconds since 1970 (in the year 2242). A later time is not one of Stripe's."""
 
@@ -24,6 +30,10 @@ _ID = re.compile(r"[!-~]{1,255}")
 
 class InvalidEvent(Exception):
     """The body is not UTF-8, not JSON, or not a snapshot event of Stripe's."""
+
+
+class ThinEvent(Exception):
+    """An event without its object, which Kvit cannot use; the text tells the operator what to change."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,7 @@ def parse_event(raw: bytes) -> StripeEvent:
 
     Raises:
         InvalidEvent: also for JSON that is nested too deeply, and if `id`, `type` or `livemode` is missing.
+        ThinEvent: the endpoint's payload style is not "snapshot".
     """
     try:
         event = json.loads(raw.decode("utf-8"))
@@ -58,12 +69,21 @@ def parse_event(raw: bytes) -> StripeEvent:
     event_id, event_type, livemode = _id(event.get("id")), _id(event.get("type")), event.get("livemode")
     if event_id is None or event_type is None or not isinstance(livemode, bool):
         raise InvalidEvent("the body lacks an id, a type or a livemode")
+    if _is_thin(event):
+        raise ThinEvent(THIN_HINT)
     subject = event_object(event)
     intent_id, payment_id = intent_of(subject), payment_of(subject)
     is_ours = intent_id is not None and _may_be_ours(subject)
     created = event.get("created")
     created = created if type(created) is int and 0 < created < _MAX_CREATED else None
     return StripeEvent(event_id, event_type, livemode, intent_id, is_ours, payment_id, created)
+
+
+def _is_thin(event: dict[str, Any]) -> bool:
+    """Whether it only names an object: `object` is `v2.core.event`, and `related_object` stands for `data.object`."""
+    return not event_object(event) and (
+        str(event.get("object")).startswith("v2.") or isinstance(event.get("related_object"), dict)
+    )
 
 
 def event_job(event: StripeEvent) -> NewJob:
