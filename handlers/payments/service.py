@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
@@ -14,6 +14,7 @@ from handlers.payments import holds, state_machine
 from handlers.payments.sync import PaymentSync
 from handlers.runtime.concurrency import USER_WAIT_TIMEOUT, BackgroundTasks
 from handlers.stripe.gateway import IntentRequest, PaymentGateway
+from storage import payment_queries
 from storage.database.database import Database
 from storage.errors import (
     AlreadyPaid,
@@ -33,9 +34,13 @@ from storage.models.payment import (
     Origin,
     Payment,
     PaymentStatus,
+    SentCommand,
 )
 from storage.models.shop import Shop
 from storage.payments import PaymentRepository, new_page_token
+
+SAME_COMMAND_WITHIN = timedelta(seconds=5)
+"""Two equal commands of one person that were sent at most this long apart may be one command sent twice."""
 
 
 @dataclass(frozen=True)
@@ -71,17 +76,31 @@ class PaymentService:
         self._patience = patience
 
     async def request(
-        self, shop: Shop, chat: ChatTarget, user_id: int, asked: RequestedAmount, *, source: str, manual: bool = False
+        self,
+        shop: Shop,
+        chat: ChatTarget,
+        user_id: int,
+        asked: RequestedAmount,
+        *,
+        source: str,
+        manual: bool = False,
+        command: SentCommand | None = None,
     ) -> Payment:
-        """Request a payment.
+        """Request a payment. `command` is None for an inline result.
 
         The same `source` (request key) returns the same payment. The payment message shows the rest.
         """
-        new = self._new(shop, chat, user_id, asked, source, manual)
+        new = self._new(shop, chat, user_id, asked, source, manual, command)
         payment = await self._db.write(self._payments.create, new, params=self._params)
         if payment.status is PaymentStatus.CREATED:
             await self._advance_briefly(payment, f"user:{user_id}")
         return await self._sync.get(payment.id)
+
+    async def find_same(self, command: SentCommand) -> Payment | None:
+        """The payment that the same command made a moment ago, if this one may be the same command sent twice."""
+        if await self._db.read(payment_queries.by_request_key, command.request_key) is not None:
+            return None
+        return await self._db.read(payment_queries.by_same_command, command, within=SAME_COMMAND_WITHIN)
 
     async def renew_link(
         self, payment_id: str, *, user_id: int, origin: Origin = Origin.CHAT, cause: str | None = None
@@ -108,8 +127,9 @@ class PaymentService:
         if not seen:
             raise StripeUnavailable
         if payment.attempt.has_usable_link(now):
-            if origin is Origin.CHAT:  # the merchant sees the result in the payment message
-                await self._db.write(self._payments.request_redraw, payment.id, now=now)
+            if origin is Origin.PAGE:
+                return await self._sync.mark_opened(payment)
+            await self._db.write(self._payments.request_redraw, payment.id, now=now)  # the merchant sees the link there
             return payment
         if payment.attempt.status is AttemptStatus.ACTIVE or payment.status is PaymentStatus.PROCESSING:
             raise AttemptStillActive
@@ -181,12 +201,48 @@ class PaymentService:
             raise HoldAlreadyDecided(ref=payment.reference)
         return await self._advance_and_reload(payment, actor)
 
-    async def redraw(self, payment_id: str) -> None:
-        """Have the payment message edited to show the payment as it is now."""
-        await self._db.write(self._payments.request_redraw, payment_id, now=self._clock.now())
+    async def settle(self, payment_id: str, how: str, *, user_id: int) -> Payment:
+        """End the request because the shop was paid otherwise: it is settled once Stripe has canceled it.
+
+        Raises:
+            AlreadyPaid: the customer paid first.
+            PaymentClosed: it was closed before.
+            PaymentIsAuthorized: the customer has reserved the money.
+            CancellationPending: another cancellation is under way.
+        """
+        before = await self._sync.get(payment_id)
+        if before.cancellation_reason is CancellationReason.SETTLED and before.cancel_requested_by == user_id:
+            return before  # answered before a crash; the answer is given again
+        if before.manual_capture and before.is_payable and before.intent_id:  # a hold may exist unseen
+            before, _ = await self._sync_briefly(payment_id)
+        _refuse_ended(before)
+        wanted, actor = partial(state_machine.request_settlement, how=how, by=user_id), f"user:{user_id}"
+        payment = await self._sync.update(payment_id, wanted, actor, "settle_requested")
+        if payment.status is not PaymentStatus.AUTHORIZED and payment.cancel_requested is CancellationReason.SETTLED:
+            payment = await self._advance_and_reload(payment, actor)
+        if payment.status is PaymentStatus.SUCCEEDED:
+            raise AlreadyPaid
+        if payment.status is PaymentStatus.AUTHORIZED:
+            raise PaymentIsAuthorized(ref=payment.reference)
+        if payment.cancel_requested is not CancellationReason.SETTLED:
+            raise CancellationPending(ref=payment.reference)
+        return payment
+
+    async def set_note(self, payment_id: str, note: str, *, user_id: int) -> Payment:
+        """Replace the shop's note on a payment; an empty one removes it."""
+        return await self._sync.update(
+            payment_id, lambda payment: replace(payment, note=note), f"user:{user_id}", "note_changed"
+        )
 
     def _new(
-        self, shop: Shop, chat: ChatTarget, user_id: int, asked: RequestedAmount, source: str, manual: bool
+        self,
+        shop: Shop,
+        chat: ChatTarget,
+        user_id: int,
+        asked: RequestedAmount,
+        source: str,
+        manual: bool,
+        command: SentCommand | None,
     ) -> Payment:
         """The new payment, before Stripe knows it; the repository assigns its reference."""
         now = self._clock.now()
@@ -203,6 +259,8 @@ class PaymentService:
             status=PaymentStatus.CREATED,
             attempt=Attempt(1, AttemptStatus.REQUESTED, Origin.CHAT, requested_at=now),
             created_at=now,
+            requested_at=None if command is None else command.sent_at,
+            command_hash=None if command is None else command.hash,
             expires_at=now + timedelta(hours=shop.request_hours or self._defaults.request_hours),
             manual_capture=manual,
             livemode=self._gateway.livemode,

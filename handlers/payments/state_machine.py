@@ -25,6 +25,10 @@ EXPIRY_CODES = frozenset({"payment_intent_payment_attempt_expired", "payment_met
 """Stripe's codes for an attempt that timed out unused; every other code is a failure."""
 
 
+CLOCK_TOLERANCE = timedelta(seconds=10)
+NO_TIME = timedelta(0)
+"""A difference to Stripe's clock that does not matter to an attempt; a response takes some seconds itself."""
+
 IDLE_CHECK_INTERVAL = timedelta(hours=1)
 """How often a payment is checked of which nothing is expected.
 
@@ -74,8 +78,23 @@ def next_step(payment: Payment, now: datetime) -> Step:
     return Step.RETRIEVE
 
 
-def apply_intent(payment: Payment, *, intent: Intent, now: datetime, timing: Timing) -> Payment:
-    """Apply a retrieved intent: Stripe's status decides, terminal statuses stay."""
+def clock_ahead(server_time: datetime, began: datetime, now: datetime) -> timedelta:
+    """How far our clock is ahead of Stripe's at least; negative if it is behind.
+
+    Stripe made its response at `server_time`, between the request at `began` and `now`, which may be much later.
+    """
+    if server_time < began:
+        return began - server_time
+    return min(now - server_time, NO_TIME)
+
+
+def apply_intent(
+    payment: Payment, *, intent: Intent, now: datetime, timing: Timing, ahead: timedelta = NO_TIME
+) -> Payment:
+    """Apply a retrieved intent: Stripe's status decides, terminal statuses stay.
+
+    `ahead` is how far our clock, which gave `now`, is ahead of Stripe's.
+    """
     if payment.is_terminal:
         return payment
     payment = replace(payment, intent_id=intent.id, last_error=None, error_count=0)
@@ -89,24 +108,29 @@ def apply_intent(payment: Payment, *, intent: Intent, now: datetime, timing: Tim
         case IntentStatus.PROCESSING:
             return replace(payment, status=PaymentStatus.PROCESSING)
         case IntentStatus.REQUIRES_ACTION:
-            live = _live(payment.attempt, intent, timing)
+            live = _active_attempt(payment.attempt, intent, ahead, timing)
             return replace(payment, status=PaymentStatus.OPEN, attempt=live)
         case _:
-            return replace(payment, status=PaymentStatus.OPEN, attempt=_over(payment.attempt, intent, now))
+            return replace(payment, status=PaymentStatus.OPEN, attempt=_ended_attempt(payment.attempt, intent, now))
 
 
-def apply_attempt_response(payment: Payment, *, number: int, intent: Intent, now: datetime, timing: Timing) -> Payment:
+def apply_attempt_response(
+    payment: Payment, *, number: int, intent: Intent, now: datetime, timing: Timing, ahead: timedelta = NO_TIME
+) -> Payment:
     """Apply Stripe's response to attempt `number`; if a newer attempt exists it is treated as a plain retrieve."""
     if (
         not payment.is_terminal
         and payment.attempt.number == number
         and payment.attempt.status is AttemptStatus.REQUESTED
     ):
-        attempt = _begun(
-            replace(payment.attempt, status=AttemptStatus.ACTIVE, redirect_url=intent.redirect_url), intent, timing
+        attempt = _started_attempt(
+            replace(payment.attempt, status=AttemptStatus.ACTIVE, redirect_url=intent.redirect_url),
+            intent,
+            ahead,
+            timing,
         )
         payment = replace(payment, attempt=attempt)
-    return apply_intent(payment, intent=intent, now=now, timing=timing)
+    return apply_intent(payment, intent=intent, now=now, timing=timing, ahead=ahead)
 
 
 def _succeeded(payment: Payment, intent: Intent, now: datetime) -> Payment:
@@ -116,7 +140,7 @@ def _succeeded(payment: Payment, intent: Intent, now: datetime) -> Payment:
         status=PaymentStatus.SUCCEEDED,
         attempt=won,
         amount_received=intent.amount_received,
-        succeeded_at=now,
+        succeeded_at=intent.succeeded_at or intent.server_time or now,
         closed_at=now,
     )
 
@@ -136,25 +160,31 @@ def _canceled(payment: Payment, intent: Intent, now: datetime) -> Payment:
     )
 
 
-def _live(attempt: Attempt, intent: Intent, timing: Timing) -> Attempt:
+def _active_attempt(attempt: Attempt, intent: Intent, ahead: timedelta, timing: Timing) -> Attempt:
     """The attempt while Stripe waits for the customer; one without a known response starts when it was requested."""
     if attempt.status is AttemptStatus.ACTIVE and attempt.redirect_url == intent.redirect_url:
         return attempt
-    return _begun(
+    return _started_attempt(
         replace(attempt, status=AttemptStatus.ACTIVE, redirect_url=intent.redirect_url, failure_code=None),
         intent,
+        ahead,
         timing,
     )
 
 
-def _begun(attempt: Attempt, intent: Intent, timing: Timing) -> Attempt:
-    """The attempt with its times. The first started with the intent, a later one not before it was requested."""
-    began = intent.created_at if attempt.number == 1 and intent.created_at else attempt.requested_at
+def _started_attempt(attempt: Attempt, intent: Intent, ahead: timedelta, timing: Timing) -> Attempt:
+    """The attempt with its times. The first started with the intent, a later one not before it was requested.
+
+    They are times of our clock, like those they are compared with, also where it differs from Stripe's.
+    """
+    began = attempt.requested_at
+    if attempt.number == 1 and intent.created_at:
+        began = intent.created_at + (ahead if abs(ahead) > CLOCK_TOLERANCE else NO_TIME)
     started_at = attempt.started_at or began
     return replace(attempt, started_at=started_at, expires_at=attempt_expires_at(started_at, timing.attempt_seconds))
 
 
-def _over(attempt: Attempt, intent: Intent, now: datetime) -> Attempt:
+def _ended_attempt(attempt: Attempt, intent: Intent, now: datetime) -> Attempt:
     """The attempt once Stripe needs another payment method.
 
     A later attempt whose call may still be under way cannot be ended by a retrieve before that call has arrived; then
@@ -235,6 +265,28 @@ def start_attempt(payment: Payment, *, origin: Origin, now: datetime, cause: str
     return replace(payment, attempt=attempt)
 
 
+def mark_opened(payment: Payment, *, number: int, now: datetime) -> Payment:
+    """Record that a customer opened attempt `number` on the page."""
+    attempt = payment.attempt
+    if not _may_be_seen(payment, number) or attempt.opened_at is not None:
+        return payment
+    return replace(payment, attempt=replace(attempt, opened_at=now))
+
+
+def mark_returned(payment: Payment, *, number: int, now: datetime) -> Payment:
+    """Record that a customer came back from attempt `number`, also if it expired meanwhile."""
+    attempt = payment.attempt
+    if not _may_be_seen(payment, number) or attempt.returned_at is not None:
+        return payment
+    return replace(payment, attempt=replace(attempt, returned_at=now))
+
+
+def _may_be_seen(payment: Payment, number: int) -> bool:
+    attempt = payment.attempt
+    is_current = payment.is_payable and attempt.number == number
+    return is_current and attempt.status in {AttemptStatus.ACTIVE, AttemptStatus.EXPIRED}
+
+
 def reject_attempt(payment: Payment, *, number: int, code: str) -> Payment:
     """Record that Stripe rejected the confirm of attempt `number`: it failed and nothing was opened."""
     attempt = payment.attempt
@@ -249,6 +301,12 @@ def request_cancel(payment: Payment, *, reason: CancellationReason, by: int | No
     if payment.is_terminal or payment.cancel_requested or payment.capture_requested_by is not None or held:
         return payment
     return replace(payment, cancel_requested=reason, cancel_requested_by=by)
+
+
+def request_settlement(payment: Payment, *, how: str, by: int) -> Payment:
+    """Request cancellation because the shop was paid otherwise; unchanged where a cancellation cannot be requested."""
+    settled = request_cancel(payment, reason=CancellationReason.SETTLED, by=by)
+    return settled if settled == payment else replace(settled, settled_as=how)
 
 
 def rotate_cancel_key(payment: Payment) -> Payment:
@@ -269,7 +327,7 @@ def next_check_at(payment: Payment, *, now: datetime, timing: Timing) -> datetim
         return None
     soonest = now + timedelta(seconds=1)
     if is_expired(payment, now):
-        return soonest
+        return now + retry_delay(payment.id, payment.error_count) if payment.last_error else soonest
     attempt = payment.attempt
     ahead = [at for at in (attempt.link_usable_until, attempt.expires_at, payment.expires_at) if at and at > now]
     if attempt.status is not AttemptStatus.ACTIVE:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 
 from structlog.contextvars import bind_contextvars
@@ -13,7 +14,7 @@ from handlers.clock import Clock
 from handlers.payments import holds, state_machine
 from handlers.payments.state_machine import IntentMismatch, Step, Timing, ignore_if_stale, verify_intent
 from handlers.runtime.concurrency import KeyedLocks
-from handlers.stripe.error_codes import AUTH_ERRORS, INTENT_MISMATCH
+from handlers.stripe.error_codes import AUTH_ERRORS, CLOCK_DIFFERS, INTENT_MISMATCH
 from handlers.stripe.gateway import GatewayError, Intent, IntentStatus, PaymentGateway
 from handlers.stripe.idempotency_keys import cancel_key, capture_key, confirm_key, create_key
 from storage import payment_queries
@@ -24,9 +25,14 @@ from storage.shops import SYSTEM_ACTOR
 
 log = logging.getLogger(__name__)
 
-MayStill = Callable[[Payment], Awaitable[bool]]
+IsAuthorized = Callable[[Payment], Awaitable[bool]]
+OnClockCompared = Callable[[timedelta], None]
 
 MAX_STEPS = 6
+CUSTOMER = "customer"
+"""The actor of what happens on the pay page."""
+MAX_CLOCK_DIFFERENCE = timedelta(minutes=2)
+"""By how much our clock may differ from Stripe's for a request to be ended because its time is over."""
 
 
 class PaymentSync:
@@ -44,9 +50,13 @@ class PaymentSync:
         timing: Timing,
         *,
         locks: KeyedLocks,
-        is_authorized: MayStill,
+        is_authorized: IsAuthorized,
+        on_clock_compared: OnClockCompared = lambda ahead: None,
     ) -> None:
-        """`is_authorized` says whether the author of the pending request may still make it."""
+        """`is_authorized` says whether the author of the pending request may still make it.
+
+        `on_clock_compared` gets how far our clock is ahead of Stripe's, whenever a response tells.
+        """
         self._payments = payments
         self._db = db
         self._gateway = gateway
@@ -54,15 +64,28 @@ class PaymentSync:
         self._timing = timing
         self._locks = locks
         self._is_authorized = is_authorized
+        self._on_clock_compared = on_clock_compared
 
-    async def sync(self, payment_id: str, *, actor: str, intent_id: str | None = None) -> tuple[Payment, bool]:
+    async def sync(
+        self, payment_id: str, *, actor: str, intent_id: str | None = None, succeeded_at: datetime | None = None
+    ) -> tuple[Payment, bool]:
         """Retrieve the intent from Stripe and apply it.
 
-        False if it could not be retrieved. `intent_id` is an event's hint.
+        False if it could not be retrieved. `intent_id` and `succeeded_at` are an event's hints.
         """
         async with self._locks.lock(payment_id):
             payment = await self.get(payment_id)
-            return await self._look(payment, actor, payment.intent_id or intent_id)
+            return await self._look(payment, actor, payment.intent_id or intent_id, succeeded_at)
+
+    async def mark_opened(self, payment: Payment) -> Payment:
+        """Record that a customer opened the current attempt's link."""
+        decide = partial(state_machine.mark_opened, number=payment.attempt.number, now=self._clock.now())
+        return await self.update(payment.id, decide, CUSTOMER, "link_opened")
+
+    async def mark_returned(self, payment: Payment) -> Payment:
+        """Record that a customer came back from the current attempt's link."""
+        decide = partial(state_machine.mark_returned, number=payment.attempt.number, now=self._clock.now())
+        return await self.update(payment.id, decide, CUSTOMER, "customer_returned")
 
     async def advance(self, payment_id: str, *, actor: str) -> Payment:
         """Run the steps that are due at Stripe, until none is or Stripe cannot be reached."""
@@ -115,10 +138,35 @@ class PaymentSync:
         now = self._clock.now()
         if not state_machine.is_expired(payment, now):
             return payment
-        reason = CancellationReason.EXPIRED if now >= payment.expires_at else CancellationReason.ATTEMPTS_EXHAUSTED
+        if payment.livemode != self._gateway.livemode:
+            return payment
+        reason = CancellationReason.ATTEMPTS_EXHAUSTED
+        if now >= payment.expires_at:
+            reason = CancellationReason.EXPIRED
+            if error := await self._clock_error():
+                return await self._record_error(payment, error, SYSTEM_ACTOR)
         return await self.update(
             payment.id, partial(state_machine.request_cancel, reason=reason), SYSTEM_ACTOR, "expired"
         )
+
+    async def _clock_error(self) -> GatewayError | None:
+        """Why our clock alone must not end a request: it differs from Stripe's, or that cannot be learned now."""
+        began = self._clock.now()
+        try:
+            ahead = self._compare_clock(await self._gateway.server_time(), began)
+        except GatewayError as error:
+            return error
+        if abs(ahead) <= MAX_CLOCK_DIFFERENCE:
+            return None
+        return GatewayError(CLOCK_DIFFERS, retryable=True, message=f"our clock is {ahead.total_seconds():.0f} s ahead")
+
+    def _compare_clock(self, server_time: datetime | None, began: datetime) -> timedelta:
+        """How far our clock is ahead of Stripe's, by the response to a request that began then."""
+        if server_time is None:
+            return timedelta(0)
+        ahead = state_machine.clock_ahead(server_time, began, self._clock.now())
+        self._on_clock_compared(ahead)
+        return ahead
 
     async def _send_reminder(self, payment: Payment) -> Payment:
         """Remind the chat that a hold ends soon, once a retrieve has shown that it still exists."""
@@ -156,10 +204,10 @@ class PaymentSync:
         try:
             intent = await self._gateway.create(params, key=create_key(payment))
         except GatewayError as error:
-            return await self._not_made(payment, error, actor, began)
+            return await self._handle_create_error(payment, error, actor, began)
         return await self._apply_attempt(payment, intent, actor, began)
 
-    async def _not_made(
+    async def _handle_create_error(
         self, payment: Payment, error: GatewayError, actor: str, began: datetime
     ) -> tuple[Payment, bool]:
         """Handle a failed create.
@@ -245,13 +293,16 @@ class PaymentSync:
                 await self.update(payment.id, holds.reject_capture, actor, "capture_rejected", code=error.code)
         return await self._apply_intent(payment, intent, actor, "captured", began), True
 
-    async def _look(self, payment: Payment, actor: str, intent_id: str | None) -> tuple[Payment, bool]:
-        """Retrieve the intent and apply it."""
+    async def _look(
+        self, payment: Payment, actor: str, intent_id: str | None, succeeded_at: datetime | None = None
+    ) -> tuple[Payment, bool]:
+        """Retrieve the intent and apply it. `succeeded_at` is an event's time, for a payment that succeeded."""
         if intent_id is None:
             return payment, False
         began = self._clock.now()
         try:
             intent = await self._gateway.retrieve(intent_id)
+            intent = replace(intent, succeeded_at=intent.succeeded_at or succeeded_at)
             return await self._apply_intent(payment, intent, actor, "synced", began), True
         except GatewayError as error:
             return await self._record_error(payment, error, actor), False
@@ -260,16 +311,26 @@ class PaymentSync:
         self, payment: Payment, intent: Intent, actor: str, began: datetime
     ) -> tuple[Payment, bool]:
         """Apply Stripe's response to the current attempt."""
-        number, timing = payment.attempt.number, self._timing
         decide = partial(
-            state_machine.apply_attempt_response, number=number, intent=intent, now=self._clock.now(), timing=timing
+            state_machine.apply_attempt_response,
+            number=payment.attempt.number,
+            intent=intent,
+            now=self._clock.now(),
+            timing=self._timing,
+            ahead=self._compare_clock(intent.server_time, began),
         )
         return await self._apply(payment, intent, decide, actor, "attempt_started", began), True
 
     async def _apply_intent(
         self, payment: Payment, intent: Intent, actor: str, action: str, began: datetime
     ) -> Payment:
-        decide = partial(state_machine.apply_intent, intent=intent, now=self._clock.now(), timing=self._timing)
+        decide = partial(
+            state_machine.apply_intent,
+            intent=intent,
+            now=self._clock.now(),
+            timing=self._timing,
+            ahead=self._compare_clock(intent.server_time, began),
+        )
         return await self._apply(payment, intent, decide, actor, action, began)
 
     async def _apply(

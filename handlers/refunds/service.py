@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,8 @@ from handlers.refunds.sync import RefundSync
 from handlers.runtime.concurrency import USER_WAIT_TIMEOUT, BackgroundTasks
 from handlers.stripe.gateway import GatewayError, PaymentGateway, RefundRequest
 from storage.database.database import Database
-from storage.errors import RefundAlreadyRequested, WrongStripeMode
+from storage.errors import WrongStripeMode
+from storage.invitations import invited_through
 from storage.models.money import Money
 from storage.models.payment import ChatTarget, Payment
 from storage.models.refund import APPROVAL_TTL, DRAFT_TTL, Refund, RefundStatus
@@ -45,16 +46,21 @@ class RefundService:
         clock: Clock,
         background_tasks: BackgroundTasks,
         *,
+        owners: Callable[[], Awaitable[frozenset[int]]],
         approval_above: int | None,
         patience: float = USER_WAIT_TIMEOUT,
     ) -> None:
-        """`approval_above`: refunds above this amount (minor units) need two approvals; None: never."""
+        """`approval_above`: refunds above this amount (minor units) need two approvals; None: never.
+
+        `owners` returns the ids of all owners.
+        """
         self._db = db
         self._refunds = refunds
         self._sync = sync
         self._gateway = gateway
         self._clock = clock
         self._background_tasks = background_tasks
+        self._owners = owners
         self._approval_above = approval_above
         self._patience = patience
 
@@ -62,13 +68,12 @@ class RefundService:
         """Store a draft; no money moves and none is reserved. `for_others`: the author may not approve it.
 
         Raises:
-            WrongStripeMode, RefundAlreadyRequested, HoldNotRefundable, NothingPaid, BlockedByDispute, TakenByDispute,
+            WrongStripeMode, RefundAlreadyRequested, TooManyRefundRequests, HoldNotRefundable, NothingPaid,
+            BlockedByDispute, TakenByDispute,
             NothingRefundable, RefundExceedsBalance.
         """
         self._refuse_other_mode(payment)
-        if for_others:
-            await self._refuse_another_wish(payment, wanted)
-        await self._background_tasks.run_with_timeout(self._patience, self._see(payment))
+        await self._background_tasks.run_with_timeout(self._patience, self._sync_first(payment))
         now, room = self._clock.now(), await self._db.read(self._refunds.limits, payment.id)
         amount = Money(room.refundable, payment.amount.currency) if wanted.amount is None else wanted.amount
         refund = Refund(
@@ -87,18 +92,6 @@ class RefundService:
         check = partial(state_machine.create_draft, above=self._approval_above)
         return await self._db.write(self._refunds.create_draft, refund, check, actor=f"user:{wanted.user_id}", now=now)
 
-    async def _refuse_another_wish(self, payment: Payment, wanted: RefundRequestInput) -> None:
-        """Allow one pending request per payment: admins are not flooded, and the next depends on how this one ends."""
-        now = self._clock.now()
-        for other in await self._db.read(self._refunds.for_payment, payment.id):
-            waits = (
-                other.status is RefundStatus.AWAITING_APPROVAL
-                and other.requested_by == wanted.user_id
-                and not other.is_expired(now)
-            )
-            if waits and other.request_key != wanted.source:
-                raise RefundAlreadyRequested(ref=payment.reference, amount=other.amount)
-
     async def find(self, refund_id: str) -> Refund | None:
         """By our id."""
         return await self._db.read(self._refunds.find, refund_id)
@@ -111,19 +104,28 @@ class RefundService:
         """Record one approval; with the last that is needed Stripe is called.
 
         Raises:
-            RefundAlreadyDecided, RefundExpired, SecondApproverRequired, RefundableAmountChanged, RefundLimitExceeded,
-            and those of `draft`.
+            RefundAlreadyDecided, RefundExpired, SecondApproverRequired, SecondApproverInvited, RefundableAmountChanged,
+            RefundLimitExceeded, and those of `draft`.
         """
         self._refuse_other_mode(payment)
         params = self._gateway.refund_params(
             RefundRequest(refund.id, payment.id, payment.intent_id or "", refund.amount.minor)
         )
         now, actor = self._clock.now(), f"user:{user_id}"
-        yes = partial(state_machine.approve, person=user_id, limit=shop.refund_limit, params=params, now=now)
+        owners = await self._owners()
+        yes = partial(
+            state_machine.approve, person=user_id, owners=owners, limit=shop.refund_limit, params=params, now=now
+        )
         refund = await self._db.write(
             self._refunds.update, refund.id, yes, actor=actor, action="refund_approved", now=now, person=user_id
         )
-        return await self._soon(refund, actor)
+        return await self._advance_briefly(refund, actor)
+
+    async def is_second_person(self, refund: Refund, user_id: int) -> bool:
+        """Whether this person counts as another person than those who approved the refund."""
+        chains = await self._db.read(invited_through, refund.shop_id, {user_id, *refund.approvers})
+        owners = await self._owners()
+        return all(state_machine.is_second_person(first, user_id, chains, owners) for first in refund.approvers)
 
     async def decline(self, refund: Refund, *, user_id: int) -> Refund:
         """Decline the refund; nothing was reserved and no money moves.
@@ -132,7 +134,7 @@ class RefundService:
             RefundAlreadyDecided: it is too late.
         """
         now = self._clock.now()
-        no = state_machine.decline
+        no = partial(state_machine.decline, person=user_id, now=now)
         return await self._db.write(
             self._refunds.update, refund.id, no, actor=f"user:{user_id}", action="refund_declined", now=now
         )
@@ -148,9 +150,9 @@ class RefundService:
         refund = await self._db.write(
             self._refunds.update, refund.id, again, actor=actor, action="refund_retried", now=now
         )
-        return await self._soon(refund, actor)
+        return await self._advance_briefly(refund, actor)
 
-    async def _see(self, payment: Payment) -> None:
+    async def _sync_first(self, payment: Payment) -> None:
         """Read the payment's refunds from Stripe, so that one made in the Dashboard is not made once more."""
         with suppress(GatewayError):  # the key lacks the permission, which is logged there
             await self._sync.sync(payment.id)
@@ -159,7 +161,7 @@ class RefundService:
         if payment.livemode != self._gateway.livemode:
             raise WrongStripeMode(ref=payment.reference)
 
-    async def _soon(self, refund: Refund, actor: str) -> Refund:
+    async def _advance_briefly(self, refund: Refund, actor: str) -> Refund:
         """Advance the refund, but wait for a limited time: what takes longer goes on in the background."""
         if refund.status is RefundStatus.APPROVED:
             await self._background_tasks.run_with_timeout(self._patience, self._sync.advance(refund.id, actor=actor))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
+from itertools import takewhile
 
 from handlers.stripe.retry import IDEMPOTENCY_KEY_TTL, SEARCH_AFTER, may_still_arrive, retry_delay
 from storage.errors import (
@@ -16,17 +17,21 @@ from storage.errors import (
     NothingRefundable,
     RefundableAmountChanged,
     RefundAlreadyDecided,
+    RefundAlreadyRequested,
     RefundExceedsBalance,
     RefundExpired,
     RefundLimitExceeded,
+    SecondApproverInvited,
     SecondApproverRequired,
     TakenByDispute,
+    TooManyRefundRequests,
 )
 from storage.models.money import Money
 from storage.models.payment import Payment, PaymentStatus
 from storage.models.refund import (
     APPROVAL_TTL,
     BALANCE_RETRY_TTL,
+    LIMIT_WINDOW,
     RECOVERED_PREFIX,
     RESERVING_STATUSES,
     Refund,
@@ -40,6 +45,10 @@ NO_BALANCE = frozenset({"balance_insufficient", "insufficient_funds"})
 
 AFTER_SUCCESS = tuple(timedelta(days=days) for days in (1, 3, 7, 14, 30, 35))
 """When a succeeded refund is checked again: it may fail for 30 days, and events get lost."""
+
+MAX_REQUESTS_PER_PAYMENT = 5
+MAX_REQUESTS_PER_PERSON = 30
+"""Refunds that one person may ask the admins for within 24 hours: of one payment, and of all payments of the shop."""
 
 PENDING_LOOK = timedelta(hours=1)
 
@@ -117,18 +126,63 @@ def create_draft(refund: Refund, limits: RefundLimits, *, above: int | None) -> 
     """A draft with the refundable amount of this moment, which is what people are shown.
 
     If more than `above` of the payment would be refunded on single approvals, all parts together, two are needed.
+
+    Raises:
+        RefundAlreadyRequested, TooManyRefundRequests, and those of `check_refundable`.
     """
+    if refund.status is RefundStatus.AWAITING_APPROVAL:
+        _check_requests(refund, limits)
     check_refundable(refund, limits)
     two = above is not None and limits.single_approval_total + refund.amount.minor > above
     return replace(refund, refundable_at_request=limits.refundable, approvals_needed=2 if two else 1)
 
 
-def approve(refund: Refund, limits: RefundLimits, *, person: int, limit: int, params: str, now: datetime) -> Refund:
+def _check_requests(refund: Refund, limits: RefundLimits) -> None:
+    """Allow one pending request of a person per payment, and a few a day: each is a message to every admin."""
+    now, ref = refund.requested_at, limits.payment.reference
+    own = [one for one in limits.of_payment if one.requested_by == refund.requested_by]
+    for other in own:
+        if other.status is RefundStatus.AWAITING_APPROVAL and not other.is_expired(now):
+            raise RefundAlreadyRequested(ref=ref, amount=other.amount)
+    recent = [one for one in own if one.requested_at > now - LIMIT_WINDOW]
+    if len(recent) >= MAX_REQUESTS_PER_PAYMENT or limits.requests_by_author >= MAX_REQUESTS_PER_PERSON:
+        raise TooManyRefundRequests(ref=ref)
+
+
+def is_second_person(
+    first: int, second: int, invited_through: Mapping[int, tuple[int, ...]], owners: frozenset[int]
+) -> bool:
+    """Whether these two count as two people: one is an owner, or no invitations of admins connect them.
+
+    An admin could invite their own second account, directly, through a third one, or two of them. A role that an owner
+    gave connects nobody.
+    """
+    if first == second:
+        return False
+    if not owners.isdisjoint({first, second}):
+        return True
+    one, other = (
+        set(takewhile(lambda user_id: user_id not in owners, invited_through.get(person, (person,))))
+        for person in (first, second)
+    )
+    return one.isdisjoint(other)
+
+
+def approve(
+    refund: Refund,
+    limits: RefundLimits,
+    *,
+    person: int,
+    owners: frozenset[int] = frozenset(),
+    limit: int,
+    params: str,
+    now: datetime,
+) -> Refund:
     """Record one more approval; with the last that is needed the money is reserved for the refund.
 
     Raises:
-        RefundAlreadyDecided, RefundExpired, SecondApproverRequired, RefundableAmountChanged, RefundLimitExceeded, and
-        those of `check_refundable`.
+        RefundAlreadyDecided, RefundExpired, SecondApproverRequired, SecondApproverInvited, RefundableAmountChanged,
+        RefundLimitExceeded, and those of `check_refundable`.
     """
     if refund.status is RefundStatus.EXPIRED or (refund.is_pending_decision and refund.is_expired(now)):
         raise RefundExpired
@@ -137,6 +191,8 @@ def approve(refund: Refund, limits: RefundLimits, *, person: int, limit: int, pa
     own_wish = refund.status is RefundStatus.AWAITING_APPROVAL and refund.requested_by == person
     if own_wish or person in refund.approvers:
         raise SecondApproverRequired
+    if not all(is_second_person(first, person, limits.invited_through, owners) for first in refund.approvers):
+        raise SecondApproverInvited
     check_refundable(refund, limits)
     if limits.refundable != refund.refundable_at_request:
         raise RefundableAmountChanged(left=Money(limits.refundable, refund.amount.currency))
@@ -152,8 +208,8 @@ def approve(refund: Refund, limits: RefundLimits, *, person: int, limit: int, pa
     return replace(refund, status=RefundStatus.APPROVED, reserved_at=now, params=params)
 
 
-def decline(refund: Refund, _: RefundLimits) -> Refund:
-    """Record that the refund was declined.
+def decline(refund: Refund, _: RefundLimits, *, person: int, now: datetime) -> Refund:
+    """Record that this person declined the refund, or withdrew their own request.
 
     Raises:
         RefundAlreadyDecided, RefundExpired: it is too late.
@@ -162,7 +218,7 @@ def decline(refund: Refund, _: RefundLimits) -> Refund:
         raise RefundExpired
     if not refund.is_pending_decision:
         raise RefundAlreadyDecided
-    return replace(refund, status=RefundStatus.DECLINED)
+    return replace(refund, status=RefundStatus.DECLINED, declined_by=person, declined_at=now)
 
 
 def expire(refund: Refund, _: RefundLimits, *, now: datetime, unseen: str | None = None) -> Refund:
@@ -262,6 +318,7 @@ def apply_stripe_refund(refund: Refund, report: StripeRefund, *, now: datetime) 
         retry_until=None,
         reserved_at=refund.reserved_at,
         settled_at=settled,
+        refunded_at=report.created_at or refund.refunded_at or now,
     )
 
 

@@ -26,7 +26,7 @@ from storage.shops import SYSTEM_ACTOR
 
 log = logging.getLogger(__name__)
 
-MOST_STEPS = 4
+MAX_STEPS = 4
 APPROVER_LOST_ROLE = "authority_withdrawn"
 """Our own code: the approvers lost their roles before Stripe was called."""
 
@@ -56,7 +56,7 @@ class RefundSync:
         locks: KeyedLocks,
         is_authorized: Callable[[Refund], Awaitable[bool]],
     ) -> None:
-        self._book = book
+        self._refunds = book
         self._db = db
         self._gateway = gateway
         self._clock = clock
@@ -69,7 +69,7 @@ class RefundSync:
         Raises:
             LookupError: there is none with that id.
         """
-        refund = await self._db.read(self._book.find, refund_id)
+        refund = await self._db.read(self._refunds.find, refund_id)
         if refund is None:
             raise LookupError("no such refund")
         bind_contextvars(refund=refund.id)
@@ -82,14 +82,14 @@ class RefundSync:
         """
         refund = await self.get(refund_id)
         async with self._locks.lock(refund.payment_id):
-            for number in range(MOST_STEPS):
+            for number in range(MAX_STEPS):
                 refund = await self.get(refund_id)
                 if if_due and not number and (refund.next_check_at is None or refund.next_check_at > self._clock.now()):
                     break
                 step = state_machine.next_step(refund, self._clock.now())
                 if step is RefundStep.NOTHING or (step is RefundStep.RETRIEVE and number):
                     break
-                if not await self._take(step, refund, actor):
+                if not await self._run_step(step, refund, actor):
                     break
         return await self.get(refund_id)
 
@@ -103,12 +103,12 @@ class RefundSync:
             payment = await self._payment(payment_id)
             if payment.intent_id is None or payment.livemode != self._gateway.livemode:
                 return False
-            error = await self._look_if_possible(payment)
+            error = await self._retrieve_if_possible(payment)
         if error is not None and error.code == PERMISSION_ERROR:
             raise error
         return error is None
 
-    async def _take(self, step: RefundStep, refund: Refund, actor: str) -> bool:
+    async def _run_step(self, step: RefundStep, refund: Refund, actor: str) -> bool:
         """Run one step; False if it has to be tried again later."""
         payment = await self._payment(refund.payment_id)
         ends = step in {RefundStep.EXPIRE, RefundStep.ABANDON}
@@ -119,13 +119,13 @@ class RefundSync:
             if ends:
                 await self._end(payment, refund)
             elif step is RefundStep.RETRIEVE and refund.status is RefundStatus.EXPIRED:
-                error = await self._look_if_possible(payment)
+                error = await self._retrieve_if_possible(payment)
                 looked = partial(state_machine.record_sync, unseen=None if error is None else error.code)
                 await self._change(refund, looked, "refund_synced", actor)
             elif step is RefundStep.RETRIEVE:
-                await self._look(payment)
+                await self._retrieve(payment)
             elif step is RefundStep.SEARCH:
-                await self._find(payment, refund, actor)
+                await self._search(payment, refund, actor)
             else:
                 return await self._create(payment, refund, actor)
         except GatewayError as error:
@@ -150,8 +150,8 @@ class RefundSync:
         if not await self._is_authorized(refund):
             return await self._withdraw(payment, refund, APPROVER_LOST_ROLE, "authority withdrawn", began)
         limits, others = (
-            await self._db.read(self._book.limits, payment.id),
-            await self._db.read(self._book.for_payment, payment.id),
+            await self._db.read(self._refunds.limits, payment.id),
+            await self._db.read(self._refunds.for_payment, payment.id),
         )
         if state_machine.is_superseded(refund, limits, others, self._clock.now()):
             why = DISPUTED if limits.lost_to_disputes or limits.blocked_by_dispute else REFUNDED_MEANWHILE
@@ -172,7 +172,7 @@ class RefundSync:
             raise GatewayError(
                 INTENT_MISMATCH, retryable=False, message="Stripe's refund is not the one that was asked for"
             )
-        await self._believe(payment, [replace(report, refund_id=refund.id)])
+        await self._apply_reports(payment, [replace(report, refund_id=refund.id)])
         return True
 
     async def _handle_rejection(
@@ -183,7 +183,7 @@ class RefundSync:
         Unless `settled`, an earlier request may still arrive, so it is sent once more after a while; then False.
         """
         if error.replayed:
-            await self._find(payment, refund, actor)
+            await self._search(payment, refund, actor)
             return True
         if error.retryable or error.code in AUTH_ERRORS or error.code == UNKNOWN_PAYMENT:
             raise error
@@ -192,7 +192,7 @@ class RefundSync:
         if not settled:
             decide = partial(state_machine.record_error, code=error.code)
             await self._change(refund, decide, "stripe_unreachable", actor)
-            await self._db.write(self._book.postpone_check, refund.id, now=self._clock.now())
+            await self._db.write(self._refunds.postpone_check, refund.id, now=self._clock.now())
             return False
         log.warning("Stripe rejected a refund of %s (%s): %s", payment.reference, error.code, error.message)
         if error.code in NO_BALANCE:
@@ -205,7 +205,7 @@ class RefundSync:
             await self._refuse(refund, error.code, "refund_rejected", actor)
         return True
 
-    async def _find(self, payment: Payment, refund: Refund, actor: str) -> None:
+    async def _search(self, payment: Payment, refund: Refund, actor: str) -> None:
         """Search Stripe for our refund, for the key is not reliable any more.
 
         If there is none, send it with a new key.
@@ -222,12 +222,12 @@ class RefundSync:
         """
         can_be_seen = refund.status is not RefundStatus.DRAFT and payment.livemode == self._gateway.livemode
         if refund.is_pending_decision:
-            error = await self._look_if_possible(payment) if can_be_seen else None
+            error = await self._retrieve_if_possible(payment) if can_be_seen else None
             over = partial(state_machine.expire, now=self._clock.now(), unseen=None if error is None else error.code)
             await self._change(refund, over, "refund_expired", SYSTEM_ACTOR)
             return
         if can_be_seen:
-            await self._look(payment)
+            await self._retrieve(payment)
         why = refund.last_error if refund.last_error in NO_BALANCE else None
         await self._refuse(refund, why or "balance_insufficient", "refund_abandoned", SYSTEM_ACTOR)
 
@@ -240,19 +240,19 @@ class RefundSync:
         after = await self._change(refund, decide, action, SYSTEM_ACTOR)
         if after.status is RefundStatus.APPROVED:
             log.warning("a refund of %s whose request may still arrive is not sent again: %s", payment.reference, why)
-            await self._db.write(self._book.postpone_check, refund.id, now=self._clock.now())
+            await self._db.write(self._refunds.postpone_check, refund.id, now=self._clock.now())
             return False
         log.warning("a refund of %s is withdrawn: %s", payment.reference, why)
         return True
 
     async def _exists_at_stripe(self, payment: Payment, refund: Refund) -> bool:
-        await self._look(payment)
+        await self._retrieve(payment)
         return (await self.get(refund.id)).status is not RefundStatus.APPROVED
 
-    async def _look_if_possible(self, payment: Payment) -> GatewayError | None:
+    async def _retrieve_if_possible(self, payment: Payment) -> GatewayError | None:
         """Retrieve the refunds; the error if they could not be retrieved."""
         try:
-            await self._look(payment)
+            await self._retrieve(payment)
         except GatewayError as error:
             log.warning(
                 "the refunds of %s could not be retrieved (%s): %s", payment.reference, error.code, error.message
@@ -260,10 +260,10 @@ class RefundSync:
             return error
         return None
 
-    async def _look(self, payment: Payment) -> None:
-        await self._believe(payment, await self._gateway.list_refunds(payment.intent_id or ""))
+    async def _retrieve(self, payment: Payment) -> None:
+        await self._apply_reports(payment, await self._gateway.list_refunds(payment.intent_id or ""))
 
-    async def _believe(self, payment: Payment, reports: Sequence[StripeRefund]) -> None:
+    async def _apply_reports(self, payment: Payment, reports: Sequence[StripeRefund]) -> None:
         now = self._clock.now()
         for odd in [report for report in reports if not state_machine.matches_payment(payment, report)]:
             log.critical("the refund %s does not fit %s and is passed over", odd.stripe_id, payment.reference)
@@ -272,7 +272,9 @@ class RefundSync:
             partial(state_machine.apply_stripe_refund, now=now),
             partial(state_machine.import_stripe_refund, now=now),
         )
-        await self._db.write(self._book.apply_stripe_refunds, payment.id, reports, known=seen, unknown=found, now=now)
+        await self._db.write(
+            self._refunds.apply_stripe_refunds, payment.id, reports, known=seen, unknown=found, now=now
+        )
 
     async def _refuse(self, refund: Refund, code: str, action: str, actor: str) -> None:
         decide = partial(state_machine.reject, number=refund.key_version, code=code, now=self._clock.now())
@@ -280,7 +282,7 @@ class RefundSync:
 
     async def _change(self, refund: Refund, decide: Decide, action: str, actor: str) -> Refund:
         return await self._db.write(
-            self._book.update, refund.id, decide, actor=actor, action=action, now=self._clock.now()
+            self._refunds.update, refund.id, decide, actor=actor, action=action, now=self._clock.now()
         )
 
     async def _payment(self, payment_id: str) -> Payment:

@@ -325,3 +325,19 @@ def test_no_sequence_leaves_a_terminal_state_or_loses_money(
 def test_same_retrieve_twice_is_idempotent(intent: Intent, status: PaymentStatus, outcome: AttemptStatus) -> None:
     once = observing(intent)(a_payment(status, outcome), NOON)
     assert observing(intent)(once, at(60)) == once
+
+
+@pytest.mark.parametrize(
+    ("server", "began", "now", "ahead"),
+    [
+        (0, 0, 600, 0),  # a response that a suspended process applied ten minutes later
+        (1, 0, 2, 0),
+        (0, 3600, 3601, 3600),
+        (600, 0, 1, -599),
+    ],
+)
+def test_clock_difference_is_what_the_time_of_the_request_cannot_explain(
+    server: int, began: int, now: int, ahead: int
+) -> None:
+    times = [NOON + timedelta(seconds=seconds) for seconds in (server, began, now)]
+    assert state_machine.clock_ahead(*times) == timedelta(seconds=ahead)

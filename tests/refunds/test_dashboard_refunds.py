@@ -10,9 +10,20 @@ from pathlib import Path
 import pytest
 
 from bot.sandbox.shared.fake_clock import FakeClock
-from tests.support.evidence import eventually, rest, rows, webhooks
-from tests.support.people import ADMIN, GROUP, MERCHANT, in_time, open_shop, reply
-from tests.support.refund_steps import back, back_up, by_hand, drafted, paid, ref_of, refunded, restore, texts, told
+from tests.support.evidence import eventually, idle, rows, webhooks
+from tests.support.people import ADMIN, GROUP, MERCHANT, advance_until, open_shop, reply
+from tests.support.refund_steps import (
+    back_up,
+    dashboard_refund,
+    drafted,
+    paid,
+    ref_of,
+    refund_states,
+    refunded,
+    restore,
+    texts,
+    wait_for_text,
+)
 from tests.support.world import Json, World, opened
 
 
@@ -28,26 +39,28 @@ async def approved_while_stripe_is_away(world: World, ref: str, amount: int) -> 
     await world.control("stripe", "down", {"down": True})
     draft: Json = await drafted(world, f"/refund {ref} {amount}")
     world.tap(draft, "Refund")
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
+    await advance_until(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
     world.advance(120)
     await world.control("stripe", "down", {"down": False})
-    await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'approved'"))
-    await rest(world)
+    await advance_until(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'approved'"))
+    await idle(world)
 
 
 async def test_a_request_is_not_paid_on_top_of_what_went_back_before_the_yes(world: World) -> None:
     ref = ref_of(await paid(world, by=MERCHANT, chat=GROUP))
     world.say(f"/refund {ref} 50 sour milk", by=MERCHANT, chat=GROUP)
-    asks = await world.card("asks to refund", chat=GROUP)
-    await rest(world)
+    asks = await world.message("asks to refund", chat=GROUP)
+    await idle(world)
     await webhooks(world, "lose")
     world.advance(60)
-    await by_hand(world, 5000)
+    await dashboard_refund(world, 5000)
     world.advance(60)
     await world.answer(world.tap(asks, "Refund", by=ADMIN))
-    assert "something was refunded at Stripe" in await told(world, f"#{ref}: DKK 50.00 was not refunded", GROUP)
-    await rest(world)
-    assert back(world) == [(5000, "succeeded")]
+    assert "something was refunded at Stripe" in await wait_for_text(
+        world, f"#{ref}: DKK 50.00 was not refunded", GROUP
+    )
+    await idle(world)
+    assert refund_states(world) == [(5000, "succeeded")]
 
 
 async def test_nor_where_no_webhook_ever_tells(clock: FakeClock, tmp_path: Path) -> None:
@@ -55,79 +68,79 @@ async def test_nor_where_no_webhook_ever_tells(clock: FakeClock, tmp_path: Path)
         await open_shop(world)
         card = await reply(world, world.say("/pay 125 Tea"), "Waiting for payment")
         await world.decide("approve")
-        await in_time(world, lambda: any("✅ Paid:" in one for one in texts(world)), step=10)
+        await advance_until(world, lambda: any("✅ Paid:" in one for one in texts(world)), step=10)
         draft = await drafted(world, f"/refund {ref_of(card)} 50")
-        await rest(world)
+        await idle(world)
         world.advance(30)
-        await by_hand(world, 5000)
+        await dashboard_refund(world, 5000)
         world.advance(300)
-        await rest(world)
+        await idle(world)
         await world.answer(world.tap(draft, "Refund"))
-        await rest(world)
-        assert back(world) == [(5000, "succeeded")]
+        await idle(world)
+        assert refund_states(world) == [(5000, "succeeded")]
 
 
 async def test_nor_where_the_draft_was_made_without_seeing_stripe(world: World) -> None:
     ref = ref_of(await paid(world))
     await webhooks(world, "lose")
-    await by_hand(world, 5000)
+    await dashboard_refund(world, 5000)
     world.advance(5)
     await approved_while_stripe_is_away(world, ref, 50)
-    assert back(world) == [(5000, "succeeded")]
+    assert refund_states(world) == [(5000, "succeeded")]
 
 
 async def refunded_after_the_backup(world: World) -> str:
     """The reference of a payment of which the kept copy knows no refund."""
     ref = ref_of(await paid(world))
-    await rest(world)
+    await idle(world)
     await back_up(world)
     await refunded(world, f"/refund {ref} 40")
-    await told(world, "↩️ Refunded:")
+    await wait_for_text(world, "↩️ Refunded:")
     return ref
 
 
 async def test_nor_what_went_back_after_the_backup_that_was_restored(world: World) -> None:
     ref = await refunded_after_the_backup(world)
-    await rest(world)
+    await idle(world)
     await world.control("stripe", "down", {"down": True})  # else it is found at once, and the draft shows it
     await restore(world)
     await approved_while_stripe_is_away(world, ref, 40)
-    assert back(world) == [(4000, "succeeded")]
+    assert refund_states(world) == [(4000, "succeeded")]
 
 
 async def test_what_is_found_after_the_restore_is_shown_before_more_goes_back(world: World) -> None:
     ref = await refunded_after_the_backup(world)
     await restore(world)
-    await told(world, "Kvit had asked for it, but its database no longer knows about it")
-    await rest(world)
+    await wait_for_text(world, "Kvit had asked for it, but its database no longer knows about it")
+    await idle(world)
     draft = await drafted(world, f"/refund {ref} 40")
     assert "keep DKK\u00a045.00 of DKK\u00a0125.00" in draft["text"]
     world.tap(draft, "Refund")
-    await eventually(lambda: back(world) == [(4000, "succeeded")] * 2)
+    await eventually(lambda: refund_states(world) == [(4000, "succeeded")] * 2)
 
 
 async def two_approved_while_stripe_is_away(world: World) -> None:
     """A refund of 50, and then one of 25."""
     ref = ref_of(await paid(world))
-    await rest(world)
+    await idle(world)
     await world.control("stripe", "down", {"down": True})
     for amount in (50, 25):
         world.tap(await drafted(world, f"/refund {ref} {amount}"), "Refund")
-        await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'draft'"))
+        await advance_until(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'draft'"))
 
 
 async def test_what_an_older_version_had_found_before_the_yes_is_no_news_because_it_succeeded_after(
     world: World,
 ) -> None:
     ref = ref_of(await paid(world))
-    await by_hand(world, 2000)
-    await told(world, "20.00")
+    await dashboard_refund(world, 2000)
+    await wait_for_text(world, "20.00")
     draft = await drafted(world, f"/refund {ref} 50")
-    await rest(world)
+    await idle(world)
     world.advance(5)
     await world.control("stripe", "down", {"down": True})
     world.tap(draft, "Refund")
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
+    await advance_until(world, lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
     with closing(sqlite3.connect(world.database)) as older, older:
         later = "(SELECT next_check_at FROM refunds WHERE status = 'approved')"
         changed = older.execute(
@@ -136,25 +149,25 @@ async def test_what_an_older_version_had_found_before_the_yes_is_no_news_because
     assert changed.rowcount == 1
     world.advance(600)
     await world.control("stripe", "down", {"down": False})
-    await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'approved'"))
-    await rest(world)
-    assert back(world) == [(2000, "succeeded"), (5000, "succeeded")]
+    await advance_until(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'approved'"))
+    await idle(world)
+    assert refund_states(world) == [(2000, "succeeded"), (5000, "succeeded")]
 
 
 async def test_what_was_approved_here_meanwhile_is_no_reason_to_drop_what_was_approved_before(world: World) -> None:
     await two_approved_while_stripe_is_away(world)
     world.advance(120)
     await world.control("stripe", "down", {"down": False})
-    await in_time(world, lambda: len(back(world)) == 2)
-    assert sorted(back(world)) == [(2500, "succeeded"), (5000, "succeeded")]
+    await advance_until(world, lambda: len(refund_states(world)) == 2)
+    assert sorted(refund_states(world)) == [(2500, "succeeded"), (5000, "succeeded")]
 
 
 async def test_nor_is_it_hidden_by_another_refund_that_is_dropped_for_it(world: World) -> None:
     await two_approved_while_stripe_is_away(world)
     await webhooks(world, "lose")
-    await by_hand(world, 2500)
+    await dashboard_refund(world, 2500)
     world.advance(120)
     await world.control("stripe", "down", {"down": False})
-    await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'approved'"))
-    await rest(world)
-    assert back(world) == [(2500, "succeeded")]
+    await advance_until(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'approved'"))
+    await idle(world)
+    assert refund_states(world) == [(2500, "succeeded")]

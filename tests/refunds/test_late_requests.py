@@ -15,9 +15,9 @@ from bot.sandbox.shared.fake_clock import FakeClock
 from bot.stripe.gateway import StripeGateway
 from handlers.stripe.gateway import GatewayError
 from tests.invariants.mutations import GatewayWrapper
-from tests.support.evidence import pass_time, rest, rows
-from tests.support.people import ADMIN, GROUP, dismiss, in_time, open_shop, reply
-from tests.support.refund_steps import back, by_hand, drafted, held, paid, ref_of, texts
+from tests.support.evidence import idle, pass_time, rows
+from tests.support.people import ADMIN, GROUP, advance_until, open_shop, remove_roles, reply
+from tests.support.refund_steps import dashboard_refund, drafted, held, paid, ref_of, refund_states, texts
 from tests.support.world import World, opened
 
 SOON = 240
@@ -74,7 +74,7 @@ async def late_world(clock: FakeClock, tmp_path: Path, kind: type[Late] = Late) 
         await world.stop()
         key = world.settings.stripe_api_key.get_secret_value()
         gateway = kind(StripeGateway(key, api_base=world.stripe.base))
-        world.seams = AdapterOverrides(gateway=lambda _: gateway)
+        world.overrides = AdapterOverrides(gateway=lambda _: gateway)
         await world.begin()
         try:
             yield world, gateway
@@ -102,17 +102,17 @@ async def test_a_refund_on_its_way_is_not_said_to_have_come_to_nothing(
 ) -> None:
     async with late_world(clock, tmp_path) as (world, gateway):
         ref = await unheard_refund(world, gateway)
-        await (by_hand(world, 3000) if why == "by hand" else dismiss(world, ADMIN))
+        await (dashboard_refund(world, 3000) if why == "by hand" else remove_roles(world, ADMIN))
         for _ in range(SOON // 30):
             await pass_time(world, 30)
         assert refused(world) == []
         left = "75.00" if why == "role" else "45.00"
         await reply(world, world.say(f"/refund {ref} 100", chat=GROUP), f"At most DKK\u00a0{left}", chat=GROUP)
         await gateway.arrive()
-        await in_time(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'approved'"))
-        await rest(world)
+        await advance_until(world, lambda: not rows(world, "SELECT 1 FROM refunds WHERE status = 'approved'"))
+        await idle(world)
         assert refused(world) == []
-        assert back(world) == [(3000, "succeeded"), (5000, "succeeded")][why == "role" :]
+        assert refund_states(world) == [(3000, "succeeded"), (5000, "succeeded")][why == "role" :]
 
 
 @pytest.mark.parametrize("why", ["role", "by hand"])
@@ -121,7 +121,7 @@ async def test_one_that_never_arrives_is_dropped_then_and_is_asked_for_no_more(
 ) -> None:
     async with late_world(clock, tmp_path) as (world, gateway):
         await unheard_refund(world, gateway)
-        await (by_hand(world, 3000) if why == "by hand" else dismiss(world, ADMIN))
+        await (dashboard_refund(world, 3000) if why == "by hand" else remove_roles(world, ADMIN))
         for _ in range(24):
             await pass_time(world, 30)
         assert len(refused(world)) == 1
@@ -136,7 +136,7 @@ async def test_a_capture_on_its_way_is_not_said_to_be_undone(clock: FakeClock, t
         question = await reply(world, world.say(f"/capture {ref}", by=ADMIN, chat=GROUP), "Charge DKK", chat=GROUP)
         world.tap(question, "Charge", by=ADMIN)
         await gateway.sent.wait()
-        await dismiss(world, ADMIN)
+        await remove_roles(world, ADMIN)
         for _ in range(SOON // 30):
             await pass_time(world, 30)
         assert not [one for one in texts(world, GROUP) if "nothing was done" in one]
@@ -176,4 +176,4 @@ async def test_a_refusal_does_not_speak_for_the_try_before_that_is_on_its_way(
         for _ in range(24):
             await pass_time(world, 30)
         assert len(refused(world)) == (0 if arrives else 1)
-        assert back(world) == ([(5000, "succeeded")] if arrives else [])
+        assert refund_states(world) == ([(5000, "succeeded")] if arrives else [])
