@@ -159,13 +159,21 @@ class AiohttpRequest(BaseRequest):
 
     @staticmethod
     def parse_json_payload(payload: bytes) -> dict[str, Any]:
-        """The response as an object. Unlike the library's own, it does not log a response that cannot be parsed."""
+        """The response as an object; of a message only its id, time and chat.
+
+        So no other field of a message, or of the one that it replies to, makes the library fail after it was sent.
+        Unlike the library's own, this does not log a response that cannot be parsed.
+        """
         try:
             body = json.loads(payload.decode("utf-8", "replace"))
         except ValueError:
             body = None
         if not isinstance(body, dict):
             raise TelegramError("the response is not a JSON object")
+        message = body.get("result")
+        if isinstance(message, dict) and isinstance(chat := message.get("chat"), dict) and "message_id" in message:
+            kept = {name: message[name] for name in ("message_id", "date") if name in message}
+            body["result"] = kept | {"chat": {name: chat[name] for name in ("id", "type") if name in chat}}
         return body
 
     async def _open_session(self) -> aiohttp.ClientSession:

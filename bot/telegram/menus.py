@@ -22,6 +22,9 @@ SCOPES = {
 }
 """For each menu scope, the role and chat whose commands it lists. Permissions are checked when a command is run."""
 
+NORWEGIAN = (("no", "nb"), ("nn", "nb"))
+"""Other codes that Telegram's apps report for Norwegian."""
+
 MAX_RETRY_AFTER = 10.0
 
 
@@ -46,7 +49,12 @@ async def set_bot_menus(request: AiohttpRequest, *, wallet: str) -> None:
 def menu_languages() -> list[tuple[str, str]]:
     """Telegram's language code and Kvit's language; the empty code is for users with any other language."""
     translated = [language for language in LANGUAGES if (LOCALES_DIR / language / "kvit.po").exists()]
-    return [("", DEFAULT_LANGUAGE), *((language, language) for language in translated)]
+    codes = [(language, language) for language in translated]
+    return [
+        ("", DEFAULT_LANGUAGE),
+        *codes,
+        *((code, language) for code, language in NORWEGIAN if language in translated),
+    ]
 
 
 def menu_commands(language: str, role: Role, chat: ChatKind) -> list[dict[str, str]]:

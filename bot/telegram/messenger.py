@@ -129,6 +129,23 @@ class TelegramMessenger:
             )
         return sent.message_id
 
+    async def send_document(
+        self, chat: ChatTarget, content: bytes, name: str, message: Message, *, reply_to: int | None = None
+    ) -> int:
+        """Sends a file with the message as its caption, and returns its id; `reply_to` as in `send`."""
+        with _translate_errors():
+            sent = await self._bot.send_document(
+                chat.chat_id,
+                content,
+                message.html,
+                parse_mode=ParseMode.HTML,
+                message_thread_id=_topic(chat),
+                reply_parameters=_reply(reply_to),
+                reply_markup=to_inline_keyboard(message.keyboard),
+                filename=name,
+            )
+        return sent.message_id
+
     async def delete(self, chat: ChatTarget, message_id: int) -> None:
         """Deletes one of the bot's messages. One that is gone already is no error."""
         with _translate_errors(), _ignore_error(_MESSAGE_NOT_FOUND):

@@ -123,6 +123,7 @@ class Polling:
 
     async def run(self) -> None:
         """Polls until canceled; logs the beginning and the end of an outage once each."""
+        self._offset = None  # another replica may have polled since
         while True:
             try:
                 await self.poll_once()

@@ -7,18 +7,34 @@ import logging
 import re
 from typing import Any
 
+from storage.models.hashing import sha256_hex
 from storage.models.job import NewJob
 
 log = logging.getLogger(__name__)
 
 _KIND = re.compile(r"[a-z_]{1,64}")
 
+_IDENTITY = (
+    ("id",),
+    ("date",),
+    ("message_id",),
+    ("chat", "id"),
+    ("from", "id"),
+    ("message", "message_id"),
+    ("message", "chat", "id"),
+    ("inline_message_id",),
+    ("result_id",),
+)
+"""The fields that identify the content of an update: the same in every delivery of it, others in any other update."""
+
 
 def update_job(update: Any, *, bot_id: int, raw: bytes | None = None) -> NewJob | None:
     """The job for an update that came by polling or webhook; None, with a log line, for one without an `update_id`.
 
-    The key makes an update that comes twice one job; the kind is Telegram's name for what the update contains. `raw` is
-    its JSON as it came, where there is one.
+    The key makes an update that comes twice one job. It is made of the `update_id` and of what identifies the content:
+    after a week without updates Telegram continues at a random `update_id`, which may have been used before
+    (core.telegram.org/bots/api#update). The kind is Telegram's name for what the update contains. `raw` is its JSON as
+    it came, where there is one.
     """
     number = update_id(update)
     if number is None:
@@ -27,7 +43,8 @@ def update_job(update: Any, *, bot_id: int, raw: bytes | None = None) -> NewJob 
     name = next((name for name in update if name != "update_id"), "")
     kind = name if _KIND.fullmatch(name) else "unknown"
     payload = json.dumps(update, separators=(",", ":")).encode() if raw is None else raw
-    return NewJob(f"{bot_id}:{number}", ordering_key(kind, update.get(kind)), kind, payload)
+    content = update.get(kind)
+    return NewJob(f"{bot_id}:{_identity(kind, content)}:{number}", ordering_key(kind, content), kind, payload)
 
 
 def update_id(update: Any) -> int | None:
@@ -45,10 +62,20 @@ def ordering_key(kind: str, content: Any) -> str:
     return str(next((candidate for candidate in candidates if candidate is not None), kind))
 
 
+def _identity(kind: str, content: Any) -> str:
+    found = [_value(content, *path) for path in _IDENTITY]
+    plain = [value if isinstance(value, int | str) else None for value in found]
+    return sha256_hex(json.dumps([kind, *plain]))[:16]
+
+
 def _find(content: Any, *path: str) -> int | None:
+    return _int(_value(content, *path))
+
+
+def _value(content: Any, *path: str) -> Any:
     for name in path:
         content = content.get(name) if isinstance(content, dict) else None
-    return _int(content)
+    return content
 
 
 def _int(value: Any) -> int | None:

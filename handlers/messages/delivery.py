@@ -13,8 +13,10 @@ from structlog.contextvars import bind_contextvars
 
 from handlers.backoff import backoff
 from handlers.clock import Clock
-from handlers.messages import outbox_message
-from handlers.messages.payment_events import PaymentEvent, event_of_job, is_still_true
+from handlers.messages import outbox_message, question_jobs
+from handlers.messages.chat_changes import ChatChanges
+from handlers.messages.outbox_message import CHAT_UNAVAILABLE
+from handlers.messages.payment_change_jobs import PaymentEvent, event_of_job, is_still_true
 from handlers.messages.payment_message import (
     DisplaySettings,
     access_removed_message,
@@ -23,13 +25,14 @@ from handlers.messages.payment_message import (
     payment_notification,
     request_message_id,
 )
+from handlers.messages.questions import Questions
 from handlers.messages.recipients import Recipients
 from handlers.runtime.concurrency import KeyedLocks
 from handlers.telegram.messenger import DeliveryError, Message, Messenger
 from handlers.telegram.rate_limit import TelegramRateLimiter
 from storage import messages, payment_queries, shops
 from storage.database.database import Database
-from storage.messages import PaymentMessage
+from storage.messages import PaymentMessage, repost_ordering_key
 from storage.models.job import DeadLetter, Done, Job, Outcome, Retry, Snooze
 from storage.models.payment import ChatTarget, Payment
 from storage.models.shop import Shop
@@ -43,12 +46,43 @@ MAX_EDITS = 10
 """Tries of an edit without a response, at most, so that it does not hold its chat up for ever."""
 
 OPEN_STATES = frozenset(
-    {"ready", "failed", "expired", "ending", "creating", "requested", "error", "canceling", "processing", "reserved"}
+    {
+        "ready",
+        "waiting",
+        "failed",
+        "expired",
+        "ending",
+        "creating",
+        "requested",
+        "error",
+        "canceling",
+        "processing",
+        "reserved",
+    }
 )
 """States in which a deleted payment message is sent again."""
 
-CHAT_UNAVAILABLE = "the chat is unavailable"
-"""How the reason begins for which a job to a chat that the bot cannot send to is dead-lettered."""
+REPOST_SPARE = 8
+"""Messages a minute that payment messages which are shown again in a group leave to all others."""
+
+REPOST_PAUSE = 1.0
+"""Seconds that they wait while other messages to the chat are pending."""
+
+
+async def in_topic_or_outside(
+    chat: ChatTarget, reply_to: int | None, send: Callable[[ChatTarget, int | None], Awaitable[int]]
+) -> int:
+    """Send by `send`; if the chat's topic was closed or deleted, send outside of it, as no reply.
+
+    Raises:
+        DeliveryError: it was not sent, or perhaps it was.
+    """
+    try:
+        return await send(chat, reply_to)
+    except DeliveryError as failed:
+        if not (failed.message_gone or failed.topic_closed) or chat.thread_id is None:
+            raise
+        return await send(replace(chat, thread_id=None), None)
 
 
 class EditOutcomeUnknown(DeliveryError):
@@ -65,20 +99,22 @@ class MessageDelivery:
         rate_limiter: TelegramRateLimiter,
         clock: Clock,
         *,
-        show: Callable[[str], Awaitable[None]],
+        chats: ChatChanges,
         display: DisplaySettings,
         chance: Callable[[], float] = random.random,
         recipients: Recipients,
+        questions: Questions,
         made: Mapping[str, outbox_message.MessageBuilder] | None = None,
     ) -> None:
         self._db = db
         self._messenger = messenger
         self._rate_limiter = rate_limiter
         self._clock = clock
-        self._show = show
+        self._chats = chats
         self._display = display
         self._chance = chance
         self._recipients = recipients
+        self._questions = questions
         self._made = made or {}
         self._locks = KeyedLocks()
 
@@ -97,6 +133,9 @@ class MessageDelivery:
                     return await self._send_post(job, outbox_message.from_job(job))
                 case "notify_admins":
                     return await self._tell_admins(job)
+                case question_jobs.CLOSE:
+                    await self._questions.close(job)
+                    return Done()
                 case kind if kind in self._made:
                     return await self._build_and_send(job, self._made[kind])
                 case _:
@@ -110,6 +149,9 @@ class MessageDelivery:
         shown = await self._db.read(messages.get_payment_message, payment.id)
         if shown.exists and shown.shown_version >= payment.version:
             return Done("already shown")
+        same_since = json.loads(job.payload).get("unless_shown_since")
+        if same_since and shown.exists and shown.shown_at and shown.shown_at >= datetime.fromisoformat(same_since):
+            return Done("it looks the same")
         foreign = shown.chat.inline_message_id is None and await self._recipients.is_chat_detached(payment, shown.chat)
         if foreign and (shown.chat.chat_id < 0 or shown.message_id is None):
             return Done("the chat is not linked to the shop any more")
@@ -163,7 +205,8 @@ class MessageDelivery:
         """Send a notification as a reply to the payment message, unless it is not true any more."""
         payment_id, event = event_of_job(job)
         payment, shop = await self._payment(payment_id)
-        message = await self._words(payment, shop, event) if is_still_true(payment, event) else None
+        is_true = is_still_true(payment, event, self._clock.now())
+        message = await self._words(payment, shop, event) if is_true else None
         if message is None:
             return Done("not true any more")
         shown = await self._db.read(messages.get_payment_message, payment.id)
@@ -217,7 +260,11 @@ class MessageDelivery:
             if not moved:
                 await self._edit(chat, outgoing.edit_message_id, outgoing.message)
             return Done()
-        await self._send(chat, outgoing.message, None if moved else outgoing.reply_to, silent=outgoing.silent)
+        message_id = await self._send(
+            chat, outgoing.message, None if moved else outgoing.reply_to, silent=outgoing.silent
+        )
+        if outgoing.question is not None:
+            await self._questions.on_sent(*outgoing.question, chat, message_id)
         return Done()
 
     async def _edit(self, chat: ChatTarget, message_id: int | None, message: Message) -> None:
@@ -238,19 +285,16 @@ class MessageDelivery:
             raise
 
     async def _send(self, chat: ChatTarget, message: Message, reply_to: int | None, *, silent: bool = False) -> int:
-        """Send; if the topic was closed, send money news outside of it."""
-        try:
-            return await self._messenger.send(chat, message, reply_to=reply_to, silent=silent)
-        except DeliveryError as failed:
-            if not (failed.message_gone or failed.topic_closed) or chat.thread_id is None:
-                raise
-            return await self._messenger.send(replace(chat, thread_id=None), message, silent=silent)
+        """Send; outside of the chat's topic if that was closed or deleted."""
+        return await in_topic_or_outside(
+            chat, reply_to, lambda to, reply: self._messenger.send(to, message, reply_to=reply, silent=silent)
+        )
 
     async def acquire_slot(self, job: Job, chat: ChatTarget) -> tuple[ChatTarget, Snooze | DeadLetter | Done | None]:
         """The chat's newest id, and the outcome if the job has to wait.
 
-        It waits for Telegram's `retry_after`, then for our rate limit. A job whose last try had no response waits until
-        Telegram answers.
+        It waits for Telegram's `retry_after`, then for our rate limit; a payment message that is shown again also waits
+        for all other messages to the chat. A job whose last try had no response waits until Telegram answers.
         """
         now = self._clock.now()
         state = await self._db.read(messages.get_chat_status, chat.chat_id)
@@ -261,7 +305,10 @@ class MessageDelivery:
             )
         if state.not_before and state.not_before > now:
             return chat, Snooze((state.not_before - now).total_seconds())
-        if wait := self._rate_limiter.acquire(chat.chat_id, now):
+        is_repost = job.ordering_key == repost_ordering_key(chat.chat_id)
+        if is_repost and await self._chats.has_pending(chat.chat_id):
+            return chat, Snooze(REPOST_PAUSE)
+        if wait := self._rate_limiter.acquire(chat.chat_id, now, spare=REPOST_SPARE if is_repost else 0):
             return chat, Snooze(wait)
         if job.attempts:
             await self._reach()
@@ -271,8 +318,7 @@ class MessageDelivery:
         """The outcome of a job that Telegram did not accept; only tries without a response are limited in number."""
         chat_id = await self._chat_of(job)
         if error.moved_to is not None:
-            for payment_id in await self._db.write(messages.migrate_chat, chat_id, error.moved_to):
-                await self._show(payment_id)
+            await self._chats.migrate(chat_id, error.moved_to)
             return Snooze(0)
         if error.retry_after is not None:
             await self._db.write(

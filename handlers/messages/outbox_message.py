@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from handlers.telegram.messenger import Button, Message
+from storage.messages import chat_ordering_key
 from storage.models.job import DeadLetter, Done, Job, NewJob
 from storage.models.payment import ChatTarget
 
@@ -15,6 +17,7 @@ from storage.models.payment import ChatTarget
 class OutboxMessage:
     """A message to send, or to show instead of the message `edit_message_id`.
 
+    `question` is what it asks, if several people can decide it, and the language in which it asks.
     With a `shop` it is sent only if the chat may still read about that shop. A `best_effort` message is not missed if
     it cannot be sent.
     """
@@ -26,6 +29,11 @@ class OutboxMessage:
     edit_message_id: int | None = None
     shop: int | None = None
     best_effort: bool = False
+    question: tuple[str, str] | None = None
+
+
+CHAT_UNAVAILABLE = "the chat is unavailable"
+"""How the reason begins for which a job to a chat that the bot cannot send to is dead-lettered."""
 
 
 class MessageBuilder(Protocol):
@@ -39,11 +47,6 @@ class MessageBuilder(Protocol):
 
     async def on_chat_unavailable(self, job: Job) -> None:
         """Called if the bot cannot send to the chat."""
-
-
-def chat_ordering_key(chat_id: int) -> str:
-    """The ordering key of a chat: its messages are sent in order of creation."""
-    return str(chat_id)
 
 
 def to_job(outgoing: OutboxMessage, *, key: str) -> NewJob:
@@ -65,6 +68,14 @@ def from_job(job: Job) -> OutboxMessage:
         said["edit_message_id"],
         said["shop"],
         said["best_effort"],
+        tuple(said["question"]) if said.get("question") else None,
+    )
+
+
+def asks_nothing(stored: Mapping[str, Any]) -> bool:
+    """Whether the stored message is news about a shop, and no question that may have been decided since."""
+    return stored["shop"] is not None and not any(
+        button["data"] for row in stored["message"]["keyboard"] for button in row
     )
 
 

@@ -9,8 +9,16 @@ from urllib.parse import urlencode
 
 from handlers import i18n
 from handlers.i18n import SafeHtml, html, text
-from handlers.messages.payment_events import PaymentEvent
-from handlers.messages.refund_text import hold_buttons, refund_lines
+from handlers.messages.customer_text import asks, customer_lines
+from handlers.messages.payment_change_jobs import PaymentEvent
+from handlers.messages.refund_text import (
+    BALANCE,
+    dashboard_button,
+    dated_if_earlier,
+    hold_buttons,
+    refund_lines,
+    waits_for_balance,
+)
 from handlers.stripe.error_codes import error_message_key, failure_message_key, rejection_message_key
 from handlers.telegram.messenger import Button, Keyboard, Message
 from storage.models.money import Money
@@ -22,6 +30,7 @@ STATE_ICONS = {
     "creating": "⏳",
     "error": "⚠️",
     "ready": "⏳",
+    "waiting": "⏳",
     "ending": "⏳",
     "requested": "⏳",
     "canceling": "⏳",
@@ -31,10 +40,12 @@ STATE_ICONS = {
     "reserved": "🔒",
     "capturing": "⏳",
     "paid": "✅",
+    "disputed": "⚖️",
     "partly_refunded": "↩️",
     "refunded": "↩️",
     "ended": "🏁",
     "canceled": "🚫",
+    "settled": "💵",
     "rejected": "❌",
 }
 """An icon for each state, each of its own shape, so that colours need not be told apart; the text says it as well."""
@@ -80,28 +91,36 @@ def request_message_id(payment: Payment, chat: ChatTarget) -> int | None:
 
 def payment_message(payment: Payment, view: MessageContext) -> Message:
     """The payment message as of `view.now`."""
-    state = display_state(payment, view.now)
+    state = display_state(payment, view.now, has_pages=view.public_url is not None)
     head = html(view.shop.language, f"message.{state}")
     lines = [
         f"{STATE_ICONS[state]} <b>{head}</b>"
         + ("" if payment.livemode else f" · {html(view.shop.language, 'message.test')}")
     ]
-    lines.append(f"<b>{i18n.html_money(view.shop.language, payment.amount)}</b>{_dash(payment.description)}")
+    for_customer = payment.chat.inline_message_id is not None  # it stands in the chat with the customer
+    amount = SafeHtml(f"<b>{i18n.html_money(view.shop.language, payment.amount)}</b>")
+    lines.append(f"{asks(view.shop, payment) if for_customer else amount}{_dash(payment.description)}")
     lines.append(f"#{payment.reference}")
-    lines += _details(payment, state, view)
+    if payment.succeeded_at is not None:
+        at = i18n.format_datetime(view.shop.language, payment.succeeded_at, view.shop.time_zone)
+        lines.append(html(view.shop.language, "message.paid_at", at=at))
+    page = page_url(view.public_url, payment)
+    own_lines = customer_lines(payment, state, shop=view.shop, wallet=view.wallet, page=page) if for_customer else None
+    lines += _details(payment, state, view) if own_lines is None else own_lines
     if payment.manual_capture and payment.is_payable:
         lines.append(html(view.shop.language, "message.hold"))
-    lines += refund_lines(payment, view.refunds, view.shop.language)
+    lines += refund_lines(payment, view.refunds, view.shop)
     return Message("\n".join(lines), _keyboard(payment, state, view))
 
 
-def display_state(payment: Payment, now: datetime) -> str:
-    """The state that the message shows: the second half of its headline's message id."""
+def display_state(payment: Payment, now: datetime, *, has_pages: bool = False) -> str:
+    """The state that the message shows: the second half of its headline's message id.
+
+    With the link of the page in the message (`has_pages`) an attempt that passes unseen is nobody's failure.
+    """
     match payment.status:
-        case PaymentStatus.SUCCEEDED if payment.amount_refunded:
-            return "refunded" if payment.amount_refunded >= payment.amount_received else "partly_refunded"
         case PaymentStatus.SUCCEEDED:
-            return "paid"
+            return _received(payment)
         case PaymentStatus.CANCELED:
             return _end(payment.cancellation_reason)
         case _ if payment.last_error and payment.awaits_stripe:
@@ -117,18 +136,34 @@ def display_state(payment: Payment, now: datetime) -> str:
         case PaymentStatus.CREATED:
             return "creating"
         case _:
-            return _open(payment.attempt, now)
+            return _open(payment.attempt, now, has_pages=has_pages)
 
 
-def _open(attempt: Attempt, now: datetime) -> str:
+def _received(payment: Payment) -> str:
+    """Paid, unless a dispute took the money or may take it, or it was refunded."""
+    if payment.dispute_status in {"open", "lost"}:
+        return "disputed"
+    if payment.amount_refunded:
+        return "refunded" if payment.amount_refunded >= payment.amount_received else "partly_refunded"
+    return "paid"
+
+
+def _open(attempt: Attempt, now: datetime, *, has_pages: bool) -> str:
+    if attempt.has_usable_link(now):
+        return "ready"
+    is_over = attempt.status in {AttemptStatus.ACTIVE, AttemptStatus.EXPIRED}
+    if is_over and has_pages and not attempt.seen_by_customer:
+        return "waiting"
     if attempt.status is AttemptStatus.ACTIVE:
-        return "ready" if attempt.has_usable_link(now) else "ending"
+        return "ending"
     return {AttemptStatus.FAILED: "failed", AttemptStatus.REQUESTED: "requested"}.get(attempt.status, "expired")
 
 
 def _end(reason: CancellationReason | None) -> str:
     if reason in {CancellationReason.EXPIRED, CancellationReason.ATTEMPTS_EXHAUSTED}:
         return "ended"
+    if reason is CancellationReason.SETTLED:
+        return "settled"
     return "rejected" if reason is CancellationReason.REJECTED else "canceled"
 
 
@@ -159,14 +194,14 @@ def _details(payment: Payment, state: str, view: MessageContext) -> list[str]:
             return [html(language, error_message_key(payment.last_error)), html(language, more)]
         case "rejected":
             return [html(language, rejection_message_key(payment.last_error)), html(language, "message.rejected_more")]
-        case "partly_refunded":
+        case "partly_refunded" | "disputed" if 0 < payment.amount_refunded < payment.amount_received:
             left = Money(payment.amount_received - payment.amount_refunded, payment.amount.currency)
             return [html(language, "message.partly_refunded_more", left=left)]
         case "reserved" if payment.capture_before:
             until = i18n.format_datetime(language, payment.capture_before, view.shop.time_zone)
             return [html(language, "message.reserved_more", wallet=view.wallet, until=until)]
-        case "canceled" | "ended":
-            return [html(language, f"message.because_{payment.cancellation_reason}")]
+        case "canceled" | "ended" | "settled":
+            return [html(language, f"message.because_{payment.cancellation_reason}", how=payment.settled_as)]
         case "expired" | "ending" | "processing" | "canceling" | "capturing":
             return [html(language, f"message.{state}_more", wallet=view.wallet)]
         case _:
@@ -174,13 +209,17 @@ def _details(payment: Payment, state: str, view: MessageContext) -> list[str]:
 
 
 def _keyboard(payment: Payment, state: str, view: MessageContext) -> Keyboard:
-    """The buttons that make sense now; none once the payment is closed."""
+    """The buttons that make sense now; of a closed payment, what a refund needs, or the one that asks again."""
     language, page = view.shop.language, page_url(view.public_url, payment)
     rows = [*(page_buttons(payment, state, page, language) if page else link_buttons(payment, state, language))]
+    if any(waits_for_balance(refund) for refund in view.refunds):
+        rows += dashboard_button(payment, language, BALANCE)
     if state == "reserved":
         rows += hold_buttons(payment, language)
     if payment.is_payable and not payment.cancel_requested:
         rows.append((Button(text(language, "button.cancel"), data=f"c:{payment.id}"),))
+    if state in {"ended", "canceled"} and payment.chat.inline_message_id is None:
+        rows.append((Button(text(language, "button.ask_again"), data=f"a:{payment.id}"),))
     return tuple(rows)
 
 
@@ -190,6 +229,7 @@ LONGEST_COPY = 256
 
 PAYABLE_STATES = {
     "ready": "message.page_more",
+    "waiting": "message.page_more",
     "ending": "message.page_ending_more",
     "failed": "message.page_failed_more",
     "expired": "message.page_expired_more",
@@ -239,11 +279,15 @@ def share_url(link: str, payment: Payment, language: str) -> str:
 
 
 def _rows(payment: Payment, pay: str, link: str, language: str, more: tuple[Button, ...] = ()) -> Keyboard:
+    """*Pay* and the buttons that pass the link on; these first in a private chat, where the reader is the shop."""
     amount = i18n.money(language, payment.amount)
     copy = (Button(text(language, "button.copy"), copy=link),) if len(link) <= LONGEST_COPY else ()
     share = Button(text(language, "button.share"), url=share_url(link, payment, language))
     label = "button.reserve" if payment.manual_capture else "button.pay"
-    return ((Button(text(language, label, amount=amount), url=pay, style="success"),), (*copy, share, *more))
+    open_link = Button(text(language, label, amount=amount), url=pay, style="success")
+    if payment.chat.chat_id > 0 and payment.chat.inline_message_id is None:
+        return ((share, *more, *copy), (open_link,))
+    return ((open_link,), (*copy, share, *more))
 
 
 def payment_notification(payment: Payment, event: PaymentEvent, view: MessageContext) -> Message:
@@ -258,4 +302,6 @@ def payment_notification(payment: Payment, event: PaymentEvent, view: MessageCon
     if event.name == "canceled":
         reason = payment.cancellation_reason or CancellationReason.BY_STRIPE
         return Message(html(language, f"notification.canceled_{reason}", **params))
-    return Message(html(language, f"notification.{event.name}", **params))
+    said = html(language, f"notification.{event.name}", **params)
+    at = payment.succeeded_at if event.name == "succeeded" else None
+    return Message(dated_if_earlier(said, at, view.now, view.shop))

@@ -7,13 +7,13 @@ import logging
 
 from handlers.clock import Clock
 from handlers.i18n import html
-from handlers.messages.delivery import MessageDelivery
-from handlers.messages.outbox_message import chat_ordering_key
+from handlers.messages.delivery import MessageDelivery, in_topic_or_outside
 from handlers.messages.payment_message import DisplaySettings, page_url
 from handlers.qr_code import qr_png
 from handlers.telegram.messenger import DeliveryError, Message, Messenger
 from storage import messages, payment_queries, shops
 from storage.database.database import Database
+from storage.messages import chat_ordering_key
 from storage.models.job import DeadLetter, Done, Job, NewJob, Outcome
 from storage.models.payment import ChatTarget, Payment
 from storage.models.shop import Shop
@@ -73,7 +73,10 @@ class QrMessages:
             message = Message(
                 html(shop.language, "qr.caption", ref=payment.reference, amount=payment.amount, link=page)
             )
-            picture_id = await self._messenger.send_photo(chat, qr_png(page), message, reply_to=shown.message_id)
+            png = qr_png(page)
+            picture_id = await in_topic_or_outside(
+                chat, shown.message_id, lambda to, reply: self._messenger.send_photo(to, png, message, reply_to=reply)
+            )
         except DeliveryError as failed:
             if not failed.permanent:
                 return await self._outbox.handle_error(job, failed)
@@ -85,7 +88,8 @@ class QrMessages:
         """A chat that accepts no pictures may accept text, so the answer is a text and the chat counts as available."""
         log.warning("Telegram did not accept a QR code: %s", error)
         try:
-            await self._messenger.send(chat, Message(html(shop.language, "qr.refused")))
+            refusal = Message(html(shop.language, "qr.refused"))
+            await in_topic_or_outside(chat, None, lambda to, _: self._messenger.send(to, refusal))
         except DeliveryError as closed:
             return await self._outbox.handle_error(job, closed)
         return Done(f"no picture: {error}")

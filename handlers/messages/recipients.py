@@ -9,8 +9,8 @@ from handlers.access.authorization import Authorization
 from handlers.clock import Clock
 from handlers.messages import refund_text as words
 from handlers.messages.outbox_message import OutboxMessage, to_job
-from handlers.messages.payment_events import PaymentEvent
-from handlers.messages.refund_events import VALID_WHILE
+from handlers.messages.payment_change_jobs import PaymentEvent
+from handlers.messages.refund_change_jobs import VALID_WHILE
 from handlers.telegram.messenger import Message
 from storage.database.database import Database
 from storage.disputes import DisputeRepository
@@ -72,13 +72,13 @@ class Recipients:
             dispute = await self._db.read(self._disputes.find, thing)
             if dispute is None or dispute.status != detail:  # it has changed since, which has a notification of its own
                 return None
-            return words.dispute_notification(payment, shop, dispute, status=detail)
+            return words.dispute_notification(payment, shop, dispute, status=detail, now=self._clock.now())
         refund = await self._db.read(self._refunds.find, thing)
         stale = refund is None or (event.name in VALID_WHILE and refund.status is not VALID_WHILE[event.name])
         if refund is None or stale or (event.name == "refund_insufficient_balance" and refund.retry_until is None):
             return None
         room = await self._db.read(self._refunds.limits, payment.id)
-        return words.refund_notification(payment, shop, event, refund, room=room)
+        return words.refund_notification(payment, shop, event, refund, room=room, now=self._clock.now())
 
     async def notify_admins(self, job: Job, payment: Payment, shop: Shop) -> None:
         """Enqueue the message for each admin of the shop; the same job enqueues the same messages."""
@@ -97,4 +97,8 @@ class Recipients:
         if name == "fraud_warning":
             return words.fraud_warning_details(payment, shop)
         dispute = await self._db.read(self._disputes.find, thing)
-        return None if dispute is None else words.dispute_details(payment, shop, dispute, status=status)
+        return (
+            None
+            if dispute is None
+            else words.dispute_details(payment, shop, dispute, status=status, now=self._clock.now())
+        )

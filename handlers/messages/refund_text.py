@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from handlers import i18n
 from handlers.i18n import SafeHtml, html, text
-from handlers.messages.payment_events import PaymentEvent
-from handlers.messages.refund_events import VISIBLE_STATUSES
+from handlers.messages.payment_change_jobs import PaymentEvent
+from handlers.messages.refund_change_jobs import VISIBLE_STATUSES
 from handlers.telegram.messenger import Button, Keyboard, Message
 from storage.models.dispute import Dispute
 from storage.models.money import Money
@@ -66,19 +67,38 @@ DISPUTE_STATES = frozenset(
     }
 )
 DASHBOARD = "https://dashboard.stripe.com/"
+BALANCE = "balance/overview"
+"""The page of the Dashboard on which money is added to the balance."""
 
 
-def refund_lines(payment: Payment, refunds: Iterable[Refund], language: str) -> list[str]:
+def dated_if_earlier(said: SafeHtml, at: datetime | None, now: datetime, shop: Shop) -> SafeHtml:
+    """News with the time at which it happened at Stripe (aware UTC), if that was not today in the shop's time zone."""
+    if at is None or at.astimezone(shop.tzinfo).date() == now.astimezone(shop.tzinfo).date():
+        return said
+    return SafeHtml(f"{said} · {i18n.escaped(i18n.format_datetime(shop.language, at, shop.time_zone))}")
+
+
+def refund_lines(payment: Payment, refunds: Iterable[Refund], shop: Shop) -> list[str]:
     """The lines of a payment message about refunds and disputes."""
+    language = shop.language
     lines: list[str] = []
     if payment.dispute_status:
         lines.append(html(language, f"message.disputed_{payment.dispute_status}"))
     shown = [refund for refund in refunds if refund.status in VISIBLE_STATUSES][-MOST_LINES:]
     lines += [
         html(language, f"message.refund_{refund.status}", amount=refund.amount, why=_why(refund, language))
+        + _day_of(refund, shop)
+        + (f". {html(language, 'refund.add_money')}" if waits_for_balance(refund) else "")
         for refund in shown
     ]
     return lines
+
+
+def _day_of(refund: Refund, shop: Shop) -> str:
+    """The day of a completed refund at Stripe."""
+    if refund.status is not RefundStatus.SUCCEEDED or refund.refunded_at is None:
+        return ""
+    return f" · {i18n.escaped(i18n.format_date(shop.language, refund.refunded_at, shop.time_zone))}"
 
 
 def hold_buttons(payment: Payment, language: str) -> tuple[tuple[Button, ...], ...]:
@@ -91,7 +111,7 @@ def hold_buttons(payment: Payment, language: str) -> tuple[tuple[Button, ...], .
 
 
 def refund_notification(
-    payment: Payment, shop: Shop, event: PaymentEvent, refund: Refund, *, room: RefundLimits
+    payment: Payment, shop: Shop, event: PaymentEvent, refund: Refund, *, room: RefundLimits, now: datetime
 ) -> Message:
     """What became of a refund, for the chat, and what can still be refunded."""
     language, left = shop.language, Money(room.refundable, payment.amount.currency)
@@ -106,11 +126,23 @@ def refund_notification(
         until=retry_until(refund, language, shop),
         next=html(language, _what_next(refund, room), ref=payment.reference, left=left),
     )
+    if waits_for_balance(refund) and event.name == "refund_pending":
+        said = SafeHtml(f"{said} {html(language, 'refund.add_money')}")
     if refund.made_in_dashboard:
         said = SafeHtml(f"{said} {html(language, 'notification.made_in_dashboard')}")
     if refund.is_recovered:
         said = SafeHtml(f"{said} {html(language, 'notification.recovered')}")
-    return Message(said, retry_button(refund, language) if event.name == "refund_insufficient_balance" else ())
+    if event.name == "refund_succeeded":
+        said = dated_if_earlier(said, refund.refunded_at, now, shop)
+    keyboard = retry_button(refund, language) if event.name == "refund_insufficient_balance" else ()
+    if keyboard or (waits_for_balance(refund) and event.name == "refund_pending"):
+        keyboard = (*keyboard, *dashboard_button(payment, language, BALANCE))
+    return Message(said, keyboard)
+
+
+def waits_for_balance(refund: Refund) -> bool:
+    """Whether Stripe sends the refund by itself once the shop's balance covers it."""
+    return refund.status is RefundStatus.PENDING and refund.pending_reason == "insufficient_funds"
 
 
 def _what_next(refund: Refund, room: RefundLimits) -> str:
@@ -131,35 +163,41 @@ def retry_until(refund: Refund, language: str, shop: Shop) -> str:
     return i18n.format_time(language, refund.retry_until, shop.time_zone) if refund.retry_until else ""
 
 
-def dispute_notification(payment: Payment, shop: Shop, dispute: Dispute, *, status: str) -> Message:
+def dispute_notification(payment: Payment, shop: Shop, dispute: Dispute, *, status: str, now: datetime) -> Message:
     """The dispute and its status, for the chat; the details go to the admins."""
+    return Message(_dispute_news(payment, shop, dispute, status, now))
+
+
+def _dispute_news(payment: Payment, shop: Shop, dispute: Dispute, status: str, now: datetime) -> SafeHtml:
+    """What became of the dispute; a new one with its time at Stripe, if that was not today."""
     state = _known(status, DISPUTE_STATES, "open")
-    return Message(html(shop.language, f"notification.dispute_{state}", ref=payment.reference, amount=dispute.amount))
+    said = html(shop.language, f"notification.dispute_{state}", ref=payment.reference, amount=dispute.amount)
+    is_new = state.endswith("needs_response") or state == "open"
+    return dated_if_earlier(said, dispute.created_at if is_new else None, now, shop)
 
 
-def dispute_details(payment: Payment, shop: Shop, dispute: Dispute, *, status: str) -> Message:
+def dispute_details(payment: Payment, shop: Shop, dispute: Dispute, *, status: str, now: datetime) -> Message:
     """What an admin has to know and do about a dispute."""
     language = shop.language
-    state = _known(status, DISPUTE_STATES, "open")
     reason = html(language, f"dispute.{_known(dispute.reason, DISPUTE_REASONS, 'other')}")
-    lines = [html(language, f"notification.dispute_{state}", ref=payment.reference, amount=dispute.amount), reason]
+    lines = [_dispute_news(payment, shop, dispute, status, now), reason]
     if dispute.due_by is not None and not dispute.is_closed:
         by = i18n.format_datetime(language, dispute.due_by, shop.time_zone)
         lines.append(html(language, "dispute.due_by", by=by))
     lines.append(html(language, "dispute.link", shop=shop.name))
-    return Message(SafeHtml("\n".join(lines)), _dashboard(payment, language))
+    return Message(SafeHtml("\n".join(lines)), dashboard_button(payment, language, f"payments/{payment.intent_id}"))
 
 
 def fraud_warning_details(payment: Payment, shop: Shop) -> Message:
     """What an admin has to know about an early fraud warning."""
     said = html(shop.language, "warning.fraud", ref=payment.reference, amount=payment.amount, shop=shop.name)
-    return Message(said, _dashboard(payment, shop.language))
+    return Message(said, dashboard_button(payment, shop.language, f"payments/{payment.intent_id}"))
 
 
-def _dashboard(payment: Payment, language: str) -> Keyboard:
-    """The payment's page in Stripe's Dashboard, where evidence is submitted."""
+def dashboard_button(payment: Payment, language: str, page: str) -> Keyboard:
+    """The button to a page of Stripe's Dashboard, in the payment's mode."""
     mode = "" if payment.livemode else "test/"
-    return ((Button(text(language, "button.dashboard"), url=f"{DASHBOARD}{mode}payments/{payment.intent_id}"),),)
+    return ((Button(text(language, "button.dashboard"), url=f"{DASHBOARD}{mode}{page}"),),)
 
 
 def retry_button(refund: Refund, language: str) -> Keyboard:

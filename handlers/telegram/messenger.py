@@ -92,6 +92,11 @@ class Messenger(Protocol):
     async def send_photo(self, chat: ChatTarget, png: bytes, message: Message, *, reply_to: int | None = None) -> int:
         """Sends a picture with the message as its caption, and returns its id; `reply_to` as in `send`."""
 
+    async def send_document(
+        self, chat: ChatTarget, content: bytes, name: str, message: Message, *, reply_to: int | None = None
+    ) -> int:
+        """Sends a file of this name with the message as its caption, and returns its id; `reply_to` as in `send`."""
+
     async def delete(self, chat: ChatTarget, message_id: int) -> None:
         """Deletes one of the bot's messages. One that is gone already is no error."""
 

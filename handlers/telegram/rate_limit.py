@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta
 
-from handlers.rate_limit import SlidingWindow
+from handlers.sliding_window import SlidingWindow
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -24,8 +24,8 @@ class _ChatBucket:
         self._full_at = EPOCH
         self.group = group
 
-    def wait(self, now: datetime) -> timedelta:
-        group = self.group.wait(now) if self.group else timedelta(0)
+    def wait(self, now: datetime, spare: int) -> timedelta:
+        group = self.group.wait(now, spare=spare) if self.group else timedelta(0)
         return max(self._full_at - self._burst - now, group, timedelta(0))
 
     def add(self, now: datetime) -> None:
@@ -67,14 +67,15 @@ class TelegramRateLimiter:
         """How many chats are remembered. Idle ones are dropped about once a minute."""
         return len(self._chats)
 
-    def acquire(self, chat_id: int, now: datetime) -> float:
+    def acquire(self, chat_id: int, now: datetime, *, spare: int = 0) -> float:
         """Counts a message and returns 0.0 if it may be sent now; otherwise the seconds until it may be.
 
-        `now` is aware UTC. If the clock was set back by more than a minute, all counts start again.
+        A message that can wait leaves `spare` of a group's messages a minute to others. `now` is aware UTC. If the
+        clock was set back by more than a minute, all counts start again.
         """
         now = self._monotonic(now)
         chat = self._chats.get(chat_id) or self._new_chat(chat_id)
-        if wait := max(self._all.wait(now), chat.wait(now)):
+        if wait := max(self._all.wait(now), chat.wait(now, spare)):
             return wait.total_seconds()
         self._all.add(now)
         chat.add(now)

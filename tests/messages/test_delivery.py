@@ -20,21 +20,21 @@ from tests.support.people import (
     MERCHANT,
     Gate,
     actions,
+    advance_until,
     break_telegram,
     calls,
     card_row,
     caught_up,
-    in_time,
-    kept_aside,
-    known,
+    dead_letters,
     open_shop,
     posts,
     press,
-    refused,
     reply,
-    set_aside,
+    reply_text,
     set_down,
     shown,
+    status_is,
+    wait_for_dead_letters,
 )
 from tests.support.world import OWNER, Json, World, button, labels, opened
 
@@ -63,18 +63,18 @@ async def test_after_a_day_without_telegram_only_the_final_state_is_sent_once(wo
     card = await pay(world)
     await set_down(world, True)
     await world.decide("decline")
-    await in_time(world, lambda: world.intent()["status"] == "canceled", step=HOUR)
-    await known(world, PaymentStatus.CANCELED)
+    await advance_until(world, lambda: world.intent()["status"] == "canceled", step=HOUR)
+    await status_is(world, PaymentStatus.CANCELED)
     before = len(calls(world, "editMessageText"))
     await set_down(world, False)
     world.say("/id")  # whatever came before it stands there by then
-    await in_time(world, lambda: len(shown(world)) >= 3)
+    await advance_until(world, lambda: len(shown(world)) >= 3)
     assert len(shown(world)) == 3
     assert texts(world)[:2] == ["🏁 Request closed · TEST", shown(world)[1]["text"]]
     assert shown(world)[1]["text"].startswith("🏁 #")
     assert shown(world)[1]["reply_to_message"]["message_id"] == card["message_id"]
     assert len(calls(world, "editMessageText")) == before + 1
-    assert await set_aside(world) == []
+    assert await dead_letters(world) == []
 
 
 async def test_updates_of_an_outage_are_answered_in_order_and_once(world: World) -> None:
@@ -87,7 +87,7 @@ async def test_updates_of_an_outage_are_answered_in_order_and_once(world: World)
         world.advance(HOUR)
     await set_down(world, False)
     world.say("/id")
-    await in_time(world, lambda: len(shown(world)) >= 7)
+    await advance_until(world, lambda: len(shown(world)) >= 7)
     assert [said[:14] for said in texts(world)[:6]] == [
         "✅ Paid · TEST",
         "✅ Paid: DKK\u00a012",
@@ -114,13 +114,13 @@ async def test_a_flood_wait_of_23_minutes_holds_one_chat_and_its_edits_become_on
     assert "new link" in await world.answer(press(world, card, new_link))
     await pay(world, MERCHANT)
     await world.decide("approve", 0)
-    await known(world, PaymentStatus.SUCCEEDED, 0)
+    await status_is(world, PaymentStatus.SUCCEEDED, 0)
     before = len(calls(world, "editMessageText"))
     world.advance(23 * 60 - 1)
     await pay(world, MERCHANT)
     assert texts(world) == ["⏳ Waiting for payment · TEST"]
     assert len(calls(world, "editMessageText")) <= before + 1  # the merchant's first link is no longer fresh
-    await in_time(world, lambda: len(shown(world)) == 2, step=1)
+    await advance_until(world, lambda: len(shown(world)) == 2, step=1)
     assert texts(world)[0] == "✅ Paid · TEST"
     assert texts(world)[1].startswith("✅ Paid:")
     edits = [e for e in calls(world, "editMessageText") if int(e.params["chat_id"]) == OWNER]
@@ -133,13 +133,13 @@ async def test_payment_message_with_unknown_outcome_is_repeated_once_and_counted
 ) -> None:
     await break_telegram(world, "sendMessage", how, when=when)
     world.say("/pay 125")
-    await in_time(world, lambda: len(shown(world)) == (2 if when == "after" else 1))
+    await advance_until(world, lambda: len(shown(world)) == (2 if when == "after" else 1))
     await caught_up(world)
     row = await card_row(world)
     assert row.send_attempts == 2
     assert row.message_id == shown(world)[-2]["message_id"]
     await world.decide("approve")
-    await world.card("✅ Paid:")
+    await world.message("✅ Paid:")
     changed = [message["message_id"] for message in shown(world) if message["text"].startswith("✅ Paid · TEST")]
     assert changed == [row.message_id]
 
@@ -147,7 +147,7 @@ async def test_payment_message_with_unknown_outcome_is_repeated_once_and_counted
 async def test_payment_message_that_was_not_sent_is_sent_again_uncounted(world: World) -> None:
     await break_telegram(world, "sendMessage", "429", retry_after=5, times=3)
     world.say("/pay 125")
-    await in_time(world, lambda: shown(world))
+    await advance_until(world, lambda: shown(world))
     await caught_up(world)
     assert (await card_row(world)).send_attempts == 1
     assert len(shown(world)) == 2
@@ -157,10 +157,10 @@ async def test_notification_with_unknown_outcome_is_repeated_once(world: World) 
     await pay(world)
     await break_telegram(world, "sendMessage", "drop", when="after")
     await world.decide("approve")
-    await in_time(world, lambda: len(shown(world)) == 3)
+    await advance_until(world, lambda: len(shown(world)) == 3)
     await caught_up(world)
     assert [said.startswith("✅ Paid") for said in texts(world)] == [True, True, True, False]
-    assert await set_aside(world) == []
+    assert await dead_letters(world) == []
 
 
 async def test_an_edit_that_changes_nothing_is_a_success(world: World) -> None:
@@ -170,9 +170,9 @@ async def test_an_edit_that_changes_nothing_is_a_success(world: World) -> None:
     await caught_up(world)
     told = [e.result for e in world.telegram.transcript if e.method == "editMessageText"]
     assert "message is not modified" in told[-1]["description"]
-    assert await set_aside(world) == []
+    assert await dead_letters(world) == []
     await world.decide("approve")
-    await world.card("✅ Paid:")
+    await world.message("✅ Paid:")
     assert len(shown(world)) == 3
 
 
@@ -185,19 +185,20 @@ async def test_chat_that_blocks_the_bot_is_dead_lettered_with_one_alert(world: W
     else:
         await world.control("telegram", "block", {"user_id": MERCHANT})
     await world.decide("approve")
-    told = await world.card("the chat is unavailable")
+    told = await world.message("the chat is unavailable")
     assert str(chat) in told["text"]
     await caught_up(world)
-    assert len(await set_aside(world)) == 2
+    assert len(await dead_letters(world)) == 2
     answers = [e.result for e in world.telegram.transcript if isinstance(e.result, dict)]
     assert len([answer for answer in answers if answer.get("error_code") == 403]) <= 1
     assert len([said for said in texts(world) if "⚠️" in said]) == 1
-    assert "✅ Paid" in await refused(world, f"/status {ref}", by=ADMIN)
+    assert "✅ Paid" in await reply_text(world, f"/status {ref}", by=ADMIN)
     if chat == GROUP:
         await world.control("telegram", "add", {"chat_id": GROUP, "from_id": MERCHANT})
     else:
         await world.control("telegram", "block", {"user_id": MERCHANT, "blocked": False})
-    assert "✅ Paid" in await refused(world, f"/status {ref}", by=MERCHANT, chat=chat)
+    assert "✅ Paid" in await reply_text(world, f"/status {ref}", by=MERCHANT, chat=chat)
+    world.advance(6)  # the same request within five seconds would be asked about
     await pay(world, MERCHANT, chat)
     await world.decide("approve")
     await world.until(lambda: texts(world, chat)[-1].startswith("✅ Paid:"))
@@ -207,18 +208,18 @@ async def test_unblocked_chat_receives_messages_after_its_next_update(world: Wor
     await pay(world, MERCHANT)
     world.telegram.state.blocked.add(MERCHANT)
     await world.decide("approve")
-    await world.card("the chat is unavailable")
+    await world.message("the chat is unavailable")
     world.telegram.state.blocked.discard(MERCHANT)
-    assert "Paid today" in await refused(world, "/status", by=MERCHANT)
+    assert "Paid today" in await reply_text(world, "/status", by=MERCHANT)
 
 
 async def test_no_repeated_alert_to_an_owner_who_blocked_the_bot(world: World) -> None:
     await pay(world)
     await world.control("telegram", "block", {"user_id": OWNER})
     await world.decide("approve")
-    assert len(await kept_aside(world, 3)) == 3  # the card, the notice, and the word about them
+    assert len(await wait_for_dead_letters(world, 3)) == 3  # the card, the notice, and the word about them
     await caught_up(world, GROUP, by=MERCHANT)
-    assert len(await set_aside(world)) == 3
+    assert len(await dead_letters(world)) == 3
     assert len(shown(world)) == 1
     assert (await actions(world))[-1] == ("stripe", "synced")
 
@@ -227,13 +228,13 @@ async def test_one_chat_that_is_stuck_holds_up_no_other_and_keeps_its_own_order(
     clock: FakeClock, tmp_path: Path
 ) -> None:
     is_open = asyncio.Event()
-    seams = AdapterOverrides(messenger=lambda inner: cast("Messenger", Gate(inner, MERCHANT, is_open)))
-    async with opened(clock, tmp_path, overrides=seams) as world:
+    overrides = AdapterOverrides(messenger=lambda inner: cast("Messenger", Gate(inner, MERCHANT, is_open)))
+    async with opened(clock, tmp_path, overrides=overrides) as world:
         await open_shop(world)
         for text in ("/id", "/pay 125", "/status", "/help"):
             world.say(text, by=MERCHANT)
         for _ in range(20):
-            await refused(world, "/id")
+            await reply_text(world, "/id")
         await pay(world, MERCHANT, GROUP)
         assert shown(world, MERCHANT) == []
         is_open.set()
@@ -253,18 +254,18 @@ async def test_permanently_failed_tap_says_where_to_look(clock: FakeClock, tmp_p
     async with opened(clock, tmp_path, overrides=AdapterOverrides(messenger=Stumbles)) as world:
         question = await reply(world, world.say("/pay 1.234"), "Which")
         world.tap(question, "1,234.00")
-        await in_time(world, lambda: [one for one in texts(world) if "It may still have been done" in one])
+        await advance_until(world, lambda: [one for one in texts(world) if "It may still have been done" in one])
         assert len(posts(world)) == 1
 
 
 async def test_every_message_keeps_its_buttons_and_shows_no_preview(world: World) -> None:
     card = await pay(world)
     await world.decide("decline")
-    card = await world.card("Payment attempt failed")
+    card = await world.message("Payment attempt failed")
     assert labels(card) == ["New link", "Cancel"]
     await world.answer(world.tap(card, "New link"))
-    card = await world.card("Waiting for payment")
-    assert labels(card) == ["Pay DKK 125.00", "Copy link", "Share", "Cancel"]
+    card = await world.message("Waiting for payment")
+    assert labels(card) == ["Share", "Copy link", "Pay DKK 125.00", "Cancel"]
     for entry in [*calls(world, "sendMessage"), *calls(world, "editMessageText")]:
         assert entry.params["link_preview_options"] == {"is_disabled": True}
 
@@ -274,17 +275,21 @@ async def test_every_tap_is_answered_though_its_message_is_gone_and_its_data_mak
     cancel = button(card, "Cancel")["callback_data"]
     await world.control("telegram", "delete", {"chat_id": OWNER, "message_id": card["message_id"]})
     nonsense = ["?", "q:x:0", "v:", "s:", "o:", "o:1:1", "n:x", "c:", ":", "🦆" * 16, "q:" + "9" * 60]
-    taps = [press(world, card, data) for data in [*nonsense, cancel, cancel]]
+    taps = [press(world, card, data) for data in [*nonsense, cancel]]
+    question = await world.message("Nothing has been cancelled yet")
+    taps += [world.tap(question, "Cancel the request") for _ in range(2)]
     await caught_up(world)
     assert [tap for tap in taps if world.telegram.state.callback_queries[tap].answer is None] == []
     assert world.intent()["status"] == "canceled"
-    assert await set_aside(world, "updates") == []
+    assert await dead_letters(world, "updates") == []
 
 
 async def test_tap_with_a_lost_answer_takes_effect_and_blocks_nothing(world: World) -> None:
     card = await pay(world)
+    await world.answer(world.tap(card, "Cancel"))
+    question = await world.message("Nothing has been cancelled yet")
     await break_telegram(world, "answerCallbackQuery", "drop")
-    world.tap(card, "Cancel")
-    await world.card("It was cancelled by the shop")
+    world.tap(question, "Cancel the request")
+    await world.message("It was cancelled by the shop")
     await caught_up(world)
-    assert await set_aside(world, "updates") == []
+    assert await dead_letters(world, "updates") == []

@@ -14,10 +14,12 @@ from handlers.telegram.messenger import DeliveryError, Message
 from storage.models.payment import ChatTarget
 from tests.chat.test_inline import choose, offers, shows
 from tests.invariants.mutations import MessengerWrapper
-from tests.support.evidence import pass_time, payment, rest, rows
+from tests.support.evidence import idle, pass_time, payment, rows
 from tests.support.page_world import paged
-from tests.support.people import break_telegram, calls, chat_of, set_aside
+from tests.support.people import MERCHANT, break_telegram, calls, chat_of, dead_letters, reply, send_message
 from tests.support.world import OWNER, Json, World, free_port, labels, opened
+
+FORUM = -1_002_000_000_001
 
 
 class NoPictures(MessengerWrapper):
@@ -35,9 +37,9 @@ async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
 
 async def ask_for_code(world: World) -> Json:
     """Tap *QR code* on the card, and return the card."""
-    card = await world.card("Waiting for payment")
+    card = await world.message("Waiting for payment")
     assert await world.answer(world.tap(card, "QR code")) == "Here comes the QR code."
-    await rest(world)
+    await idle(world)
     return card
 
 
@@ -71,8 +73,8 @@ async def test_it_is_taken_away_when_the_payment_is_over(world: World, what: str
         await world.decide("approve")
     else:
         world.say("/cancel", reply_to=card["message_id"])
-    await world.card(word)
-    await rest(world)
+    await world.message(word)
+    await idle(world)
     assert pictures(world) == []
     assert rows(world, "SELECT qr_message_id FROM payment_messages") == [{"qr_message_id": None}]
 
@@ -80,17 +82,17 @@ async def test_it_is_taken_away_when_the_payment_is_over(world: World, what: str
 async def test_it_stays_while_an_attempt_fails_or_lapses_for_its_page_works_on(world: World) -> None:
     await ask_for_code(world)
     await world.decide("decline")
-    await world.card("Payment attempt failed")
-    await rest(world)
+    await world.message("Payment attempt failed")
+    await idle(world)
     assert len(pictures(world)) == 1
 
 
 async def test_of_what_is_over_no_code_is_posted_any_more(world: World) -> None:
-    card = await world.card("Waiting for payment")
+    card = await world.message("Waiting for payment")
     await world.decide("approve")
-    await world.card("Paid · TEST")
+    await world.message("Paid · TEST")
     world.telegram.press_button(card["message_id"], OWNER, f"qr:{payment(world)['id']}", OWNER)
-    await rest(world)
+    await idle(world)
     assert calls(world, "sendPhoto") == []
 
 
@@ -98,18 +100,18 @@ async def test_a_code_that_somebody_deleted_keeps_nobody_from_being_told_paid(wo
     await ask_for_code(world)
     chat_of(world, OWNER).messages.pop(pictures(world)[0]["message_id"])
     await world.decide("approve")
-    await world.card("✅ Paid:")
-    await rest(world)
-    assert await set_aside(world) == []
+    await world.message("✅ Paid:")
+    await idle(world)
+    assert await dead_letters(world) == []
 
 
 async def test_telegrams_trouble_with_deleting_keeps_nobody_from_being_told_paid(world: World) -> None:
     await ask_for_code(world)
     await break_telegram(world, "deleteMessage", "500")
     await world.decide("approve")
-    await world.card("✅ Paid:")
-    await rest(world)
-    assert await set_aside(world) == []
+    await world.message("✅ Paid:")
+    await idle(world)
+    assert await dead_letters(world) == []
 
 
 async def test_a_picture_that_did_not_get_out_is_sent_again(world: World) -> None:
@@ -120,16 +122,16 @@ async def test_a_picture_that_did_not_get_out_is_sent_again(world: World) -> Non
 
 
 async def test_a_chat_without_pictures_is_told_in_words_and_stays_open(clock: FakeClock, tmp_path: Path) -> None:
-    port, seams = free_port(), AdapterOverrides(messenger=NoPictures)
-    async with opened(clock, tmp_path, port=port, public_url=f"http://127.0.0.1:{port}", overrides=seams) as world:
+    port, overrides = free_port(), AdapterOverrides(messenger=NoPictures)
+    async with opened(clock, tmp_path, port=port, public_url=f"http://127.0.0.1:{port}", overrides=overrides) as world:
         world.say("/pay 149,50 Coffee")
-        await world.card("Waiting for payment")
+        await world.message("Waiting for payment")
         await ask_for_code(world)
-        await world.card("pictures are not allowed here")
+        await world.message("pictures are not allowed here")
         await world.decide("approve")
-        await world.card("✅ Paid:")
-        await rest(world)
-        assert await set_aside(world) == []
+        await world.message("✅ Paid:")
+        await idle(world)
+        assert await dead_letters(world) == []
 
 
 async def test_a_payment_message_of_inline_mode_has_no_code_for_its_chat_takes_no_pictures_from_us(
@@ -154,15 +156,15 @@ async def test_an_address_that_telegram_takes_for_no_button_is_not_on_the_paymen
     port = free_port()
     async with opened(clock, tmp_path, port=port, public_url=f"http://localhost:{port}") as world:
         world.say("/pay 149,50 Coffee")
-        assert labels(await world.card("Waiting for payment")) == ["Pay DKK 149.50", "Copy link", "Share", "Cancel"]
+        assert labels(await world.message("Waiting for payment")) == ["Share", "Copy link", "Pay DKK 149.50", "Cancel"]
         await world.decide("decline")
-        assert labels(await world.card("Payment attempt failed")) == ["New link", "Cancel"]
+        assert labels(await world.message("Payment attempt failed")) == ["New link", "Cancel"]
 
 
 async def test_without_a_public_address_there_is_no_code_at_all(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path) as world:
         world.say("/pay 149,50 Coffee")
-        assert labels(await world.card("Waiting for payment")) == ["Pay DKK 149.50", "Copy link", "Share", "Cancel"]
+        assert labels(await world.message("Waiting for payment")) == ["Share", "Copy link", "Pay DKK 149.50", "Cancel"]
         for name in ("qr.svg", "qr.png"):
             async with world.http.get(f"{world.service.base}/p/{payment(world)['page_token']}/{name}") as answer:
                 assert answer.status == 404
@@ -172,3 +174,19 @@ def test_a_code_that_is_asked_for_again_and_again_is_drawn_once() -> None:
     page = "https://pay.example.dk/p/6gQcjUkdE7eOyF_HQW3FuA"
     assert qr_png(page) is qr_png(page)
     assert qr_svg(page) is qr_svg(page)
+
+
+@pytest.mark.parametrize("end", ["closed", "deleted"])
+async def test_code_asked_for_in_a_topic_that_is_closed_or_gone_is_posted_outside_of_it(world: World, end: str) -> None:
+    await world.service.seed("Kvit", [(MERCHANT, "Mads", "merchant")], [FORUM])
+    said = send_message(world, "/pay 125", by=MERCHANT, chat=FORUM, message_thread_id=77)
+    card = await reply(world, said, "Waiting for payment", chat=FORUM)
+    if end == "closed":
+        await world.control("telegram", "topics", {"chat_id": FORUM, "message_thread_id": 77})
+    else:
+        chat_of(world, FORUM).topics.discard(77)
+    assert await world.answer(world.tap(card, "QR code", by=MERCHANT)) == "Here comes the QR code."
+    await idle(world)
+    [picture] = [message for message in chat_of(world, FORUM).messages.values() if "photo" in message]
+    assert "message_thread_id" not in picture
+    assert await dead_letters(world) == []

@@ -11,6 +11,7 @@ import pytest
 from bot.sandbox.fake_telegram import TranscriptEntry
 from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.bot_api import faults
+from tests.support.people import cancel_by_button
 from tests.support.world import opened
 
 pytestmark = pytest.mark.long
@@ -23,9 +24,9 @@ async def test_all_calls_of_a_chat_session_are_valid(clock: FakeClock, tmp_path:
         for text in ("/pay", "/pay 1.234 Lamp", "/help", "/id", "/settings", "/open", "/status", "/terms", "/nonsense"):
             world.say(text)
         world.say("/pay 125 <b>Coffee</b> & cake")
-        card = await world.card("Waiting for payment")
-        world.tap(card, "Cancel")
-        await world.card("Cancelled · TEST")
+        card = await world.message("Waiting for payment")
+        await cancel_by_button(world, card)
+        await world.message("Cancelled · TEST")
         query = await world.control("telegram", "inline", {"from_id": world.telegram.owner_id, "query": "90 Tea"})
         await world.telegram.wait_until(lambda t: t.state.inline_queries[query["inline_query_id"]].answer)
         used = {entry.method for entry in world.telegram.transcript if entry.direction == "out"}

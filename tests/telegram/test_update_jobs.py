@@ -32,7 +32,51 @@ from bot.telegram.update_jobs import update_job
 def test_update_job_has_the_ordering_key_of_its_chat_or_user(content: dict[str, Any], ordering_key: str) -> None:
     job = update_job({"update_id": 1, **content}, bot_id=4242)
     assert job is not None
-    assert (job.key, job.ordering_key, job.kind) == ("4242:1", ordering_key, next(iter(content)))
+    assert (job.ordering_key, job.kind) == (ordering_key, next(iter(content)))
+
+
+MESSAGE = {"message_id": 7, "date": 1, "chat": {"id": -5}, "from": {"id": 9}, "text": "a"}
+TAP = {"id": "77", "from": {"id": 9}, "message": {"message_id": 7, "chat": {"id": -5}}, "data": "a"}
+CHOSEN = {"result_id": "r", "from": {"id": 9}, "inline_message_id": "i"}
+QUERY = {"id": "5", "from": {"id": 9}, "query": "a"}
+MEMBER = {"chat": {"id": -5}, "from": {"id": 9}, "date": 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "other"),
+    [
+        ("message", MESSAGE, MESSAGE | {"message_id": 8}),
+        ("message", MESSAGE, MESSAGE | {"chat": {"id": -6}}),
+        ("callback_query", TAP, TAP | {"id": "78"}),
+        ("callback_query", TAP, TAP | {"message": {"message_id": 8, "chat": {"id": -5}}}),
+        ("callback_query", TAP, TAP | {"message": None, "inline_message_id": "i"}),
+        ("chosen_inline_result", CHOSEN, CHOSEN | {"inline_message_id": "j"}),
+        ("chosen_inline_result", CHOSEN, CHOSEN | {"result_id": "s"}),
+        ("inline_query", QUERY, QUERY | {"id": "6"}),
+        ("my_chat_member", MEMBER, MEMBER | {"date": 2}),
+    ],
+)
+def test_update_job_of_other_content_has_another_key_though_the_update_id_comes_again(
+    kind: str, content: dict[str, Any], other: dict[str, Any]
+) -> None:
+    first, again, second = (
+        update_job({"update_id": 1, kind: found}, bot_id=4242) for found in (content, dict(content), other)
+    )
+    assert first is not None
+    assert again is not None
+    assert second is not None
+    assert first.key == again.key
+    assert first.key != second.key
+
+
+def test_update_job_has_another_key_for_another_bot_and_kind_and_update_id() -> None:
+    made = [
+        update_job({"update_id": 1, "message": MESSAGE}, bot_id=4242),
+        update_job({"update_id": 1, "message": MESSAGE}, bot_id=4243),
+        update_job({"update_id": 2, "message": MESSAGE}, bot_id=4242),
+        update_job({"update_id": 1, "new_message": MESSAGE}, bot_id=4242),
+    ]
+    assert len({job.key for job in made if job is not None}) == 4
 
 
 def test_update_job_keeps_the_bytes_of_the_webhook() -> None:
@@ -71,4 +115,5 @@ def test_update_job_stores_any_content(number: int, kind: str, content: Any) -> 
     assert job is not None
     assert json.loads(job.payload) == update
     assert job.ordering_key.encode()
-    assert job.key == f"1:{number}"
+    assert job.key.startswith("1:")
+    assert job.key.endswith(f":{number}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from handlers.messages.payment_events import PaymentEvent, message_update_job, notification_job
+from handlers.messages.payment_change_jobs import PaymentEvent, message_update_job, notification_job
+from handlers.messages.question_jobs import jobs_for_refund_decision
 from storage.models.dispute import Dispute, FraudWarning
 from storage.models.job import NewJob
 from storage.models.payment import Payment
@@ -36,6 +37,7 @@ def jobs_for_refund(payment: Payment, before: Refund | None, after: Refund) -> t
     only_asked = after.status is R.APPROVED and after.last_error is None
     is_news = after.status in VISIBLE_STATUSES and not only_asked and _looks_different(before, after)
     jobs = [message_update_job(payment)] if is_news else []
+    jobs += jobs_for_refund_decision(before, after)
     was = None if before is None else before.status
     if after.status is not was:
         if after.status in NOTIFIED_STATUSES:
