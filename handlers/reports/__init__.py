@@ -1,0 +1,1 @@
+"""Reports and exports: periods, totals, pictures and files."""

@@ -1,0 +1,141 @@
+"""The numbers of a report, and the rows of an export; both are views of the movements of money."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from handlers.reports.chart import BarChart
+from handlers.reports.files import ExportRow
+from handlers.reports.periods import NamedPeriod
+from handlers.shops.receipts import number_text, shop_at, vat_within
+from storage import report_queries, shops
+from storage.database.database import Database
+from storage.models.money import CURRENCIES, Money
+from storage.models.movement import Totals
+from storage.models.shop import Shop
+from storage.models.time_zones import zone_or_utc
+from storage.movements import totals
+from storage.report_queries import MovementRow, ReceivedSum
+
+PAGE = 1000
+"""Movements that one read returns at most, so that an export of a year holds up no other read."""
+
+LONGEST_BY_DAY = 62
+"""Days of a period whose bars are days; those of a longer one are months."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What moved in a period, by currency, and the bars of what was received."""
+
+    totals: Sequence[Totals]
+    charts: Sequence[BarChart]
+
+
+class ReportService:
+    """Reads reports and exports. Test and live payments are never mixed."""
+
+    def __init__(self, db: Database, *, livemode: bool) -> None:
+        self._db = db
+        self._livemode = livemode
+
+    async def report(self, shop: Shop, period: NamedPeriod) -> Report:
+        """The report of a period."""
+        found = await self._db.read(totals, shop.id, period.period, livemode=self._livemode)
+        received = await self._db.read(
+            report_queries.received_by_quarter, shop.id, period.period, livemode=self._livemode
+        )
+        return Report(found, make_charts(received, period))
+
+    async def export_rows(self, shop: Shop, period: NamedPeriod) -> list[ExportRow]:
+        """Every movement of a period, by Stripe's time."""
+        members = await self._db.read(shops.list_members, shop.id)
+        sellers = await self._db.read(shops.list_sellers, shop.id)
+        names = {member.user_id: member.name for member in members}
+        rows: list[ExportRow] = []
+        after: tuple[datetime, int] | None = None
+        while True:
+            page = await self._db.read(
+                report_queries.list_movements,
+                shop.id,
+                period.period,
+                livemode=self._livemode,
+                after=after,
+                limit=PAGE,
+            )
+            rows += [
+                _to_row(shop_at(shop, sellers, each.paid_at or each.at), each, names, self._livemode) for each in page
+            ]
+            if len(page) < PAGE:
+                return rows
+            after = (page[-1].at, page[-1].id)
+
+
+def make_charts(received: Sequence[ReceivedSum], period: NamedPeriod) -> list[BarChart]:
+    """A chart for each currency in which money came: by hour for a day, by day for two months, else by month."""
+    labels = _labels(period)
+    bars: dict[str, dict[str, int]] = {}
+    for one in received:
+        bar = _bar(one.since, period)
+        bars.setdefault(one.currency, dict.fromkeys(labels, 0))[bar] += one.amount
+    return [
+        BarChart(
+            currency,
+            tuple(_short(label) for label in bars[currency]),
+            tuple(str(Money(minor, currency).decimal) for minor in bars[currency].values()),
+        )
+        for currency in CURRENCIES
+        if currency in bars
+    ]
+
+
+def _bar(since: datetime, period: NamedPeriod) -> str:
+    local = since.astimezone(zone_or_utc(period.zone))
+    if period.is_one_day:
+        return f"{local:%H}"
+    return f"{local:%Y-%m-%d}" if _is_by_day(period) else f"{local:%Y-%m}"
+
+
+def _labels(period: NamedPeriod) -> list[str]:
+    if period.is_one_day:
+        return [f"{hour:02}" for hour in range(24)]
+    days = (period.last - period.first).days + 1
+    each = [period.first + timedelta(days=number) for number in range(days)]
+    return list(dict.fromkeys(f"{day:%Y-%m-%d}" if _is_by_day(period) else f"{day:%Y-%m}" for day in each))
+
+
+def _is_by_day(period: NamedPeriod) -> bool:
+    return (period.last - period.first).days < LONGEST_BY_DAY
+
+
+def _short(label: str) -> str:
+    """Without the year where a day is named: it would not fit below its bar."""
+    return label[5:] if label.count("-") == 2 else label
+
+
+def _vat(gross: Money, rate: int) -> Money:
+    part = vat_within(abs(gross.minor), rate)
+    return Money(-part if gross.minor < 0 else part, gross.currency)
+
+
+def _to_row(shop: Shop, moved: MovementRow, names: dict[int, str], livemode: bool) -> ExportRow:
+    """`shop` as it was when the payment was made; what its receipt has frozen comes first."""
+    rate = shop.vat_rate if moved.vat_rate is None else moved.vat_rate
+    gross, by, number = Money(moved.amount, moved.currency), moved.requested_by, moved.receipt_number
+    return ExportRow(
+        entry=moved.id,
+        at=moved.at,
+        kind=moved.kind.value,
+        ref=moved.ref,
+        receipt_no="" if number is None else number_text(shop.id, number, livemode=livemode),
+        text=moved.text,
+        note=moved.note,
+        gross=gross,
+        vat_rate=rate or None,
+        vat=_vat(gross, rate) if rate else None,
+        method="mobilepay",
+        stripe_id=moved.stripe_id,
+        by="Stripe" if by is None else names.get(by) or str(by),
+    )

@@ -1,0 +1,1 @@
+"""Tests of periods, reports and exports."""
