@@ -38,6 +38,10 @@ class Authorization:
         ]
         return sorted({*admins, *await self._membership.owners()})
 
+    async def may_export(self, shop_id: int, user_id: int) -> bool:
+        """Whether this person may read reports and export files of the shop now."""
+        return await self._has_permission(shop_id, user_id, Action.REPORT)
+
     async def is_request_authorized(self, payment: Payment) -> bool:
         """Whether the author of the payment's pending request (capture, release or cancel) may still make it."""
         by = payment.cancel_requested_by if payment.capture_requested_by is None else payment.capture_requested_by

@@ -9,20 +9,26 @@ from datetime import timedelta
 
 from handlers.clock import Clock
 from handlers.i18n import language_of, text
-from handlers.text import clean_text
+from handlers.text_cleaning import clean_name
 from storage import installation, shops
 from storage.database.database import Database
 from storage.models.hashing import sha256_hex
 from storage.models.shop import SHARED_ACCOUNT_IDS, Role, Shop
 
+MAX_NAME_LENGTH = 60
+
 
 @dataclass(frozen=True)
 class Actor:
-    """The author of an update: Telegram's numeric id, first name, and the language tag of the app."""
+    """The author of an update: Telegram's numeric id, first name as plain words, and the language tag of the app."""
 
     id: int
     name: str
     language_code: str | None = None
+
+    def __post_init__(self) -> None:
+        """Cleans the name, which the person chose: it is shown to others in messages of ours."""
+        object.__setattr__(self, "name", clean_name(self.name, MAX_NAME_LENGTH))
 
     @property
     def is_shared_account(self) -> bool:
@@ -42,14 +48,13 @@ class ChatAccess:
     selectable_shops: tuple[Shop, ...] = ()
 
 
-MAX_NAME_LENGTH = 60
 CLAIM_PREFIX = "claim-"
 CLAIM_TTL = timedelta(minutes=15)
 NO_ACCESS = ChatAccess(None, Role.NONE)
 
 
 class MembershipService:
-    """Roles by shop. The owners are those of the settings and those who claimed the installation."""
+    """Roles by shop. The owners are those of OWNER_IDS; if it is not set, whoever claimed the installation."""
 
     def __init__(self, db: Database, owner_ids: frozenset[int], clock: Clock) -> None:
         self._db = db
@@ -60,11 +65,17 @@ class MembershipService:
         """Whether the user owns the installation."""
         if user_id in SHARED_ACCOUNT_IDS:
             return False
-        return user_id in self._owner_ids or await self._db.read(installation.is_owner, user_id)
+        if self._owner_ids:
+            return user_id in self._owner_ids
+        return await self._db.read(installation.is_owner, user_id)
+
+    def is_set_owner(self, user_id: int) -> bool:
+        """Whether OWNER_IDS names the user, whom no chat can remove."""
+        return user_id in self._owner_ids
 
     async def owners(self) -> frozenset[int]:
         """The ids of all owners of the installation."""
-        return self._owner_ids | await self._db.read(installation.owner_ids)
+        return self._owner_ids or await self._db.read(installation.owner_ids)
 
     async def create_claim_link(self) -> str | None:
         """A start payload that makes its first sender the owner, valid for 15 minutes; None if there is an owner."""
@@ -81,6 +92,10 @@ class MembershipService:
         return await self._db.write(
             installation.claim_ownership, _token_hash(payload), actor.id, name=actor.name, now=self._clock.now()
         )
+
+    async def void_leaked_claim(self, payload: str) -> bool:
+        """End the claim of this start payload, which others have seen; False if it was not valid."""
+        return await self._db.write(installation.void_claim, _token_hash(payload), now=self._clock.now())
 
     async def is_claim_valid(self, payload: str) -> bool:
         """Whether `claim` would accept the start payload now."""
@@ -112,8 +127,7 @@ class MembershipService:
     async def first_shop(self, owner: Actor) -> Shop:
         """The oldest shop; creates one for this owner if there is none."""
         language = language_of(owner.language_code) or "en"
-        name = clean_text(owner.name[:MAX_NAME_LENGTH]) or "Kvit"
-        new_shop = Shop(0, name, "DKK", language, "Europe/Copenhagen")
+        new_shop = Shop(0, owner.name or "Kvit", "DKK", language, "Europe/Copenhagen")
         return await self._db.write(shops.create_shop, new_shop, now=self._clock.now(), only_first=True)
 
     async def shops_of(self, actor: Actor) -> Sequence[Shop]:

@@ -40,9 +40,11 @@ class Action(StrEnum):
     HOLD = "request a hold (reserve money)"
     REPEAT_PAYMENT = "repeat a request"
     VIEW = "view payments and the state of the shop"
+    NOTE = "write a note on a payment"
     NEW_LINK = "make a new link"
     CANCEL_OWN = "cancel a request of one's own"
     CANCEL_ANY = "cancel any request"
+    REQUEST_CAPTURE = "ask an admin to capture a hold"
     CAPTURE = "capture a hold"
     RELEASE_OWN = "release a hold of one's own"
     RELEASE_ANY = "release any hold"
@@ -54,6 +56,7 @@ class Action(StrEnum):
     INVITE = "invite a member"
     REVOKE = "revoke a role"
     LOG = "view the audit log"
+    REPORT = "read reports and export files"
     SELECT_SHOP = "select a shop in a private chat"
     LINK_CHAT = "link a group to a shop"
     CREATE_SHOP = "create another shop"
@@ -92,9 +95,11 @@ PERMISSIONS: dict[Action, Permission] = {
     Action.HOLD: Permission(Role.MERCHANT, _shop_chats(COMMAND, BUTTON)),
     Action.REPEAT_PAYMENT: Permission(Role.MERCHANT, _shop_chats(COMMAND, REPLY, BUTTON)),
     Action.VIEW: Permission(Role.MERCHANT, _shop_chats(COMMAND, REPLY, BUTTON)),
+    Action.NOTE: Permission(Role.MERCHANT, _shop_chats(COMMAND, REPLY)),
     Action.NEW_LINK: Permission(Role.MERCHANT, _shop_chats(BUTTON) | _INLINE_BUTTON),
     Action.CANCEL_OWN: Permission(Role.MERCHANT, _shop_chats(COMMAND, REPLY, BUTTON) | _INLINE_BUTTON),
     Action.CANCEL_ANY: Permission(Role.ADMIN, _shop_chats(COMMAND, REPLY, BUTTON) | _INLINE_BUTTON),
+    Action.REQUEST_CAPTURE: Permission(Role.MERCHANT, _shop_chats(COMMAND, REPLY, BUTTON)),
     Action.CAPTURE: Permission(Role.ADMIN, _shop_chats(COMMAND, REPLY, BUTTON)),
     Action.RELEASE_OWN: Permission(Role.MERCHANT, _shop_chats(COMMAND, REPLY, BUTTON)),
     Action.RELEASE_ANY: Permission(Role.ADMIN, _shop_chats(COMMAND, REPLY, BUTTON)),
@@ -106,6 +111,7 @@ PERMISSIONS: dict[Action, Permission] = {
     Action.INVITE: Permission(Role.ADMIN, _shop_chats(COMMAND)),
     Action.REVOKE: Permission(Role.ADMIN, _shop_chats(COMMAND)),
     Action.LOG: Permission(Role.ADMIN, _shop_chats(COMMAND, REPLY, BUTTON)),
+    Action.REPORT: Permission(Role.ADMIN, _shop_chats(COMMAND)),
     Action.SELECT_SHOP: Permission(Role.MERCHANT, {ChatKind.PRIVATE: frozenset({COMMAND, BUTTON})}),
     Action.LINK_CHAT: Permission(
         Role.OWNER,

@@ -23,8 +23,12 @@ ACTION_MESSAGES = {
     "requested": "log.requested",
     "attempt_requested": "log.attempt_requested",
     "attempt_started": "log.attempt_started",
+    "link_opened": "log.link_opened",
+    "customer_returned": "log.customer_returned",
     "attempt_rejected": "log.attempt_rejected",
     "cancel_requested": "log.cancel_requested",
+    "settle_requested": "log.settle_requested",
+    "note_changed": "log.note_changed",
     "cancel_rejected": "log.cancel_rejected",
     "canceled": "log.canceled",
     "capture_requested": "log.capture_requested",
@@ -41,6 +45,7 @@ ACTION_MESSAGES = {
     "stripe_rejected": "log.stripe_rejected",
     "stripe_auth_error": "log.stripe_auth_error",
     "stripe_unreachable": "log.stripe_unreachable",
+    "exported": "log.exported",
     "refund_requested": "log.refund_requested",
     "refund_approved": "log.refund_approved",
     "refund_declined": "log.refund_declined",
@@ -83,6 +88,8 @@ def describe_entry(language: str, line: AuditEntry) -> SafeHtml:
         case "invited" | "joined":
             role = _role(language, detail)
             return html(language, "log.invited" if known == "invited" else "log.joined", role=role)
+        case "invitation_voided":
+            return html(language, "log.invitation_voided", role=_role(language, detail))
         case "revoked":
             return html(language, "log.revoked", user=detail["user"], role=_role(language, detail))
         case "denied":

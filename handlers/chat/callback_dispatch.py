@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from handlers.access.membership import ChatAccess
 from handlers.access.permissions import Action, ChatKind, Trigger, is_allowed, is_available
-from handlers.chat.command_dispatch import confirm_late_command
+from handlers.chat.command_dispatch import confirm_late_command, run_suggested_command
 from handlers.chat.context import Context
-from handlers.chat.routes import CALLBACKS, PROMPTS, PaymentButton, RefundButton, ShopButton
+from handlers.chat.routes import CALLBACKS, PROMPT_PREFIX, PROMPTS, PaymentButton, RefundButton, ShopButton
+from handlers.chat.updates import CallbackQuery
+from handlers.i18n import SafeHtml, format_datetime
+from handlers.telegram.messenger import Button
 from storage import messages, payment_queries, prompts, shops
 from storage.errors import PermissionDenied, UserError
 from storage.models.payment import Payment
 from storage.models.shop import Role
+from storage.prompts import Prompt
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +64,7 @@ async def dispatch_callback(context: Context) -> None:
             context.require(action)
             _refuse_elsewhere(context, action)
             await button.handler(context, rest)
-        case _ if prefix == "q":
+        case _ if prefix == PROMPT_PREFIX:
             await _answer(context, rest)
         case _:
             raise StaleButton
@@ -104,7 +109,11 @@ async def _answer(context: Context, rest: str) -> None:
     """Answer a prompt; only the person it was for may, and the first of two answers counts."""
     question_id, _, number = rest.partition(":")
     prompt = await context.db.read(prompts.find, question_id)
-    doors = PROMPTS | {"late": confirm_late_command}
+    doors = PROMPTS | {
+        "late": confirm_late_command,
+        "late_press": _confirm_late_press,
+        "command": run_suggested_command,
+    }
     if context.chat_kind is ChatKind.INLINE:
         raise StaleButton  # no prompt is shown there
     if prompt is None or prompt.chat.chat_id != context.chat.chat_id or prompt.kind not in doors:
@@ -119,3 +128,54 @@ async def _answer(context: Context, rest: str) -> None:
     if context.now - prompt.created_at > QUESTION_LIFE:
         raise StaleButton
     await doors[prompt.kind](context, prompt, int(number))
+
+
+async def ask_about_late_press(context: Context, pressed_at: datetime) -> None:
+    """Ask whether a button pressed at that time (UTC) is still meant; nothing is done before the answer."""
+    pressed = context.callback
+    inline_id, shop = context.chat.inline_message_id, context.access.shop
+    body = {"data": pressed.data, "message": pressed.message_id, "inline": inline_id}
+    prompt = await context.prompt("late", "late_press", body)
+    keyboard = (
+        (
+            Button(context.text("late.yes"), data=f"q:{prompt.id}:0"),
+            Button(context.text("late.no"), data=f"q:{prompt.id}:1"),
+        ),
+    )
+    at = format_datetime(context.language, pressed_at, shop.time_zone if shop else "UTC")
+    said = context.html("late.ask_press", at=at, about=await _about(context, pressed.data))
+    await context.services.outbox.enqueue(context.answer_job(said, keyboard, name="late"), now=context.now)
+
+
+async def _confirm_late_press(context: Context, prompt: Prompt, choice: int) -> None:
+    """Handle the late press after all, as if the button were pressed now, or drop it."""
+    if await context.record_answer(prompt, choice):
+        await context.edit(context.html("late.dropped"))
+        return
+    kept, pressed = prompt.payload, context.callback
+    chat = replace(pressed.chat, inline_message_id=kept["inline"]) if kept["inline"] else pressed.chat
+    access = context.access
+    context.update = CallbackQuery(pressed.actor, chat, kept["message"], pressed.query_id, kept["data"])
+    try:
+        await dispatch_callback(context)
+    finally:
+        context.update, context.access = pressed, access
+    await context.edit(context.html("late.done"))
+
+
+async def _about(context: Context, data: str) -> SafeHtml:
+    """The reference of the payment that a button is about, if it is one of this chat's shop."""
+    prefix, _, rest = data.partition(":")
+    payment_id: str | None = rest
+    match CALLBACKS.get(prefix):
+        case PaymentButton():
+            pass
+        case RefundButton():
+            refund = await context.services.refunds.find(rest)
+            payment_id = None if refund is None else refund.payment_id
+        case _:
+            payment_id = None
+    payment = None if payment_id is None else await context.db.read(payment_queries.by_id, payment_id)
+    if payment is None or context.access.shop is None or payment.shop_id != context.access.shop.id:
+        return SafeHtml("")
+    return SafeHtml(f" (#{payment.reference})")

@@ -13,14 +13,16 @@ from handlers.access.permissions import Action, ChatKind, is_allowed
 from handlers.chat.updates import CallbackQuery, ChosenInlineResult, IncomingMessage, InlineQuery
 from handlers.clock import Clock
 from handlers.i18n import SafeHtml, html, language_of, text
+from handlers.messages.chat_changes import ChatChanges
 from handlers.messages.outbox_message import OutboxMessage, to_job
 from handlers.messages.payment_message import DisplaySettings
+from handlers.messages.questions import Questions
 from handlers.payments.service import PaymentService
 from handlers.refunds.service import RefundService
 from handlers.runtime.heartbeats import Heartbeats
 from handlers.shops.invitations import InvitationService
 from handlers.telegram.messenger import Keyboard, Message, Messenger
-from handlers.text import shorten
+from handlers.text_cleaning import shorten, whole_sentences
 from storage import prompts
 from storage.database.database import Database
 from storage.errors import PermissionDenied, UserError
@@ -58,7 +60,11 @@ class Services:
     clock: Clock
     heartbeats: Heartbeats
     invitations: InvitationService
+    chats: ChatChanges
     display: DisplaySettings
+    questions: Questions
+    livemode: bool
+    """Whether Stripe is in live mode."""
 
 
 @dataclass
@@ -100,6 +106,12 @@ class Context:
         if not isinstance(self.update, CallbackQuery):
             raise TypeError("a button handler was given a message")
         return self.update
+
+    @property
+    def replies_to_us(self) -> bool:
+        """Whether the message replies to one of this bot."""
+        named = self.message.reply_to_bot
+        return named is not None and named.lower() == self.services.messenger.username.lower()
 
     @property
     def shop(self) -> Shop:
@@ -173,18 +185,42 @@ class Context:
         """Answer with a text of the catalogue, as a reply to the message."""
         await self.send(self.html(key, **params), keyboard)
 
-    async def send(self, said: SafeHtml, keyboard: Keyboard = ()) -> None:
-        """Answer with this text. The same update sends the same answer once, however often it is handled."""
-        await self.services.outbox.enqueue(self.answer_job(said, keyboard), now=self.now)
+    async def send(
+        self,
+        said: SafeHtml,
+        keyboard: Keyboard = (),
+        *,
+        chat: ChatTarget | None = None,
+        question: str | None = None,
+    ) -> None:
+        """Answer with this text, in another chat if one is given.
 
-    def answer_job(self, said: SafeHtml, keyboard: Keyboard = (), *, name: str = "") -> NewJob:
+        The same update sends the same answer once, however often it is handled. `question` is what it asks, if several
+        people can decide it: the message is edited once one of them has.
+        """
+        if chat is None:
+            job = self.answer_job(said, keyboard, question=question)
+        else:
+            job = self._draft(OutboxMessage(chat, Message(said, keyboard)))
+        await self.services.outbox.enqueue(job, now=self.now)
+
+    def answer_job(
+        self, said: SafeHtml, keyboard: Keyboard = (), *, name: str = "", question: str | None = None
+    ) -> NewJob:
         """The answer as a job, for a service that enqueues it in its own transaction.
 
         `name` keeps it apart from answers that an earlier try of the update may have given.
         """
-        reply_to = self.update.message_id if isinstance(self.update, IncomingMessage) else None
+        reply_to = (self.update.message_id or None) if isinstance(self.update, IncomingMessage) else None
         return self._draft(
-            OutboxMessage(self.chat, Message(said, keyboard), reply_to, best_effort=not self.has_role), name
+            OutboxMessage(
+                self.chat,
+                Message(said, keyboard),
+                reply_to,
+                best_effort=not self.has_role,
+                question=None if question is None else (question, self.language),
+            ),
+            name,
         )
 
     async def edit(self, said: SafeHtml, keyboard: Keyboard = ()) -> None:
@@ -195,7 +231,7 @@ class Context:
     async def answer_callback(self, key: str, /, *, alert: bool = False, **params: object) -> None:
         """Answer the button press with a text that only the person who pressed sees."""
         self.answered = True
-        shown = shorten(self.text(key, **params), MAX_CALLBACK_ANSWER)
+        shown = whole_sentences(self.text(key, **params), MAX_CALLBACK_ANSWER)
         await self.services.messenger.answer_callback(self.callback.query_id, shown, alert=alert)
 
     async def send_error(self, refusal: UserError) -> None:

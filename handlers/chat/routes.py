@@ -6,7 +6,21 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from handlers.access.permissions import Action, ChatKind, Trigger, is_available, min_role
-from handlers.chat.commands import audit_log, general, holds, inline, members, open_payments, payments, refunds, shop
+from handlers.chat.commands import (
+    audit_log,
+    find,
+    general,
+    holds,
+    inline,
+    members,
+    notes,
+    open_payments,
+    payments,
+    refunds,
+    reports,
+    shop,
+    today,
+)
 from handlers.chat.context import Context
 from storage.models.payment import Payment
 from storage.models.shop import Role
@@ -57,6 +71,7 @@ class PaymentButton:
 
     action: Action
     handler: Callable[[Context, Payment], Awaitable[None]]
+    moves_money: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +79,7 @@ class RefundButton:
     """A button about one refund, `PREFIX:REFUND`; who may press it depends on the refund, so its handler decides."""
 
     handler: Callable[[Context, str], Awaitable[None]]
+    moves_money: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,6 +89,7 @@ class ShopButton:
     action: Action
     handler: Callable[[Context, str], Awaitable[None]]
     group_action: Action | None = None
+    moves_money: bool = False
 
 
 async def _help(context: Context) -> None:
@@ -85,17 +102,23 @@ COMMANDS: dict[str, CommandRoute] = {
     for route in (
         CommandRoute("pay", (Action.REQUEST_PAYMENT,), payments.pay, moves_money=True),
         CommandRoute("hold", (Action.HOLD,), holds.hold, moves_money=True),
-        CommandRoute("capture", (Action.CAPTURE,), holds.capture, moves_money=True),
+        CommandRoute("capture", (Action.REQUEST_CAPTURE, Action.CAPTURE), holds.capture, moves_money=True),
         CommandRoute("release", (Action.RELEASE_OWN, Action.RELEASE_ANY), holds.release, moves_money=True),
         CommandRoute("refund", (Action.REQUEST_REFUND,), refunds.refund, moves_money=True),
         CommandRoute("status", (Action.VIEW,), payments.status),
         CommandRoute("cancel", (Action.CANCEL_OWN, Action.CANCEL_ANY), payments.cancel, moves_money=True),
+        CommandRoute("today", (Action.VIEW,), today.show_today),
         CommandRoute("open", (Action.VIEW,), open_payments.open_payments),
+        CommandRoute("find", (Action.VIEW,), find.find),
         CommandRoute("again", (Action.REPEAT_PAYMENT,), payments.repeat, moves_money=True),
+        CommandRoute("note", (Action.NOTE,), notes.note),
+        CommandRoute("settle", (Action.CANCEL_OWN, Action.CANCEL_ANY), notes.settle, moves_money=True),
         CommandRoute("team", (Action.TEAM,), members.team),
         CommandRoute("invite", (Action.INVITE,), members.invite),
         CommandRoute("revoke", (Action.REVOKE,), members.revoke),
         CommandRoute("log", (Action.LOG,), audit_log.log),
+        CommandRoute("report", (Action.REPORT,), reports.report),
+        CommandRoute("export", (Action.REPORT,), reports.export),
         CommandRoute("settings", (Action.SETTINGS,), shop.settings),
         CommandRoute("setup", (Action.SELECT_SHOP, Action.LINK_CHAT, Action.CREATE_SHOP), shop.setup),
         CommandRoute("start", (Action.BASIC_COMMANDS, Action.ACCEPT_INVITATION, Action.CLAIM_OWNERSHIP), general.start),
@@ -109,30 +132,48 @@ COMMANDS: dict[str, CommandRoute] = {
 """In the order in which /help and the menus list them."""
 
 CALLBACKS: dict[str, PaymentButton | RefundButton | ShopButton] = {
-    "n": PaymentButton(Action.NEW_LINK, payments.on_new_link),
-    "qr": PaymentButton(Action.VIEW, payments.qr_tapped),
-    "c": PaymentButton(Action.CANCEL_OWN, payments.cancel_tapped),
-    "k": PaymentButton(Action.CAPTURE, holds.on_capture),
-    "r": PaymentButton(Action.RELEASE_OWN, holds.release_tapped),
+    "n": PaymentButton(Action.NEW_LINK, payments.on_new_link, moves_money=True),
+    "qr": PaymentButton(Action.VIEW, payments.on_qr),
+    "c": PaymentButton(Action.CANCEL_OWN, payments.on_cancel, moves_money=True),
+    "a": PaymentButton(Action.REPEAT_PAYMENT, payments.repeat_tapped, moves_money=True),
+    "k": PaymentButton(Action.REQUEST_CAPTURE, holds.on_capture),
+    "ka": PaymentButton(Action.REQUEST_CAPTURE, holds.on_ask_admin),
+    "r": PaymentButton(Action.RELEASE_OWN, holds.on_release),
     "y": RefundButton(refunds.on_approve),
-    "x": RefundButton(refunds.decline_tapped),
-    "t": RefundButton(refunds.retry_tapped),
-    "s": ShopButton(Action.SELECT_SHOP, shop.shop_tapped, group_action=Action.LINK_CHAT),
-    "v": ShopButton(Action.SETTINGS, shop.setting_tapped),
+    "x": RefundButton(refunds.on_decline),
+    "t": RefundButton(refunds.on_retry),
+    "s": ShopButton(Action.SELECT_SHOP, shop.on_shop, group_action=Action.LINK_CHAT),
+    "v": ShopButton(Action.SETTINGS, shop.on_setting),
     "o": ShopButton(Action.VIEW, open_payments.on_page),
-    "m": ShopButton(Action.TEAM, members.team_page_tapped),
-    "l": ShopButton(Action.LOG, audit_log.log_page_tapped),
-    "g": ShopButton(Action.REQUEST_PAYMENT, inline.on_get_link),
+    "f": ShopButton(Action.VIEW, find.on_page),
+    "d": ShopButton(Action.VIEW, today.on_period),
+    "p": ShopButton(Action.VIEW, payments.on_open),
+    "rf": ShopButton(Action.REQUEST_REFUND, refunds.on_refund_some),
+    "m": ShopButton(Action.TEAM, members.on_team_page),
+    "l": ShopButton(Action.LOG, audit_log.on_log_page),
+    "g": ShopButton(Action.REQUEST_PAYMENT, inline.on_get_link, moves_money=True),
 }
 """By the prefix of the callback data. Old messages carry these prefixes, so none may change its meaning."""
 
+PROMPT_PREFIX = "q"
+
 PROMPTS: dict[str, Callable[[Context, Prompt, int], Awaitable[None]]] = {
     "pay": payments.on_amount_chosen,
+    "cancel": payments.cancel_answered,
+    "again": payments.on_again_chosen,
+    "another": payments.on_another_chosen,
     "capture": holds.on_capture_confirmed,
-    "release": holds.release_answered,
+    "release": holds.on_release_confirmed,
     "refund": refunds.on_amount_chosen,
 }
 """The handler of each kind of prompt. Their buttons are `q:PROMPT:CHOICE`."""
+
+
+def moves_money(data: str) -> bool:
+    """Whether a button with this callback data moves money, starts or ends a request, or answers a prompt."""
+    prefix = data.partition(":")[0]
+    button = CALLBACKS.get(prefix)
+    return prefix == PROMPT_PREFIX if button is None else button.moves_money
 
 
 def available_commands(role: Role, where: ChatKind) -> list[CommandRoute]:

@@ -1,28 +1,41 @@
-"""Parses a raw Telegram update into our types: message, button press, inline query, chat changes; None for others."""
+"""Parses a raw Telegram update into our types: message, button press, inline query, chat changes; None for others.
+
+It reads the fields that Kvit uses from the JSON itself, so that no other field of an update can make it unreadable.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
-
-import telegram
-from telegram.constants import ChatMemberStatus, ChatType
 
 from handlers.access.membership import Actor
 from storage.models.payment import ChatTarget
 
 COMMAND = re.compile(r"/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]{1,64}))?(?=\s|$)")
-SHUT_OUT = frozenset({ChatMemberStatus.LEFT, ChatMemberStatus.BANNED})
+REFERENCE_MARK = re.compile(r"(?<!\w)#([A-Z][0-9][0-9A-Z]{2,6})(?!\w)")
+SHUT_OUT = frozenset({"left", "kicked"})
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LARGEST = 2**63
+"""Ids are below this on every database; Telegram's own have 52 bits."""
+
+MAX_DEPTH = 32
+"""Levels of a rich message that are read; deeper text is left out."""
+
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class IncomingMessage:
     """A message. `command` is None for plain text, `addressed_bot` the bot it names, `sent_at` Telegram's time (UTC).
 
-    `args` is the text behind the command, `reply_to_message_id` the message it replies to.
+    `args` is the text behind the command, `reply_to_message_id` the message it replies to. If a bot wrote that one,
+    `reply_to_bot` is its username and `reply_to_references` are the references of payments in it. Without words, and in
+    a private chat if Telegram gave it no id or it was sent by way of a bot, it is no command and `args` is empty.
+    `via_bot` is the inline bot that made it, `album` the group of pictures that it belongs to.
     """
 
     actor: Actor
@@ -35,6 +48,10 @@ class IncomingMessage:
     reply_to_message_id: int | None
     is_anonymous: bool
     forwarded: bool
+    reply_to_bot: str | None = None
+    reply_to_references: tuple[str, ...] = ()
+    via_bot: str | None = None
+    album: str | None = None
 
     @property
     def request_key(self) -> str:
@@ -84,7 +101,7 @@ class ChatMigrated:
 
 @dataclass(frozen=True)
 class BotAccessChanged:
-    """The bot was added to a chat or removed from it."""
+    """The bot was added to a chat or removed from it, or may write there or not."""
 
     chat_id: int
     open: bool
@@ -93,110 +110,208 @@ class BotAccessChanged:
 Update = IncomingMessage | CallbackQuery | InlineQuery | ChosenInlineResult | ChatMigrated | BotAccessChanged | None
 
 
-LARGEST = 2**63
-"""Ids are below this on every database; Telegram's own have 52 bits."""
-
-
 def parse_update(raw: bytes) -> Update:
     """The update as one of our types; None if Kvit has no use for it.
 
     Raises:
-        Exception: of any kind; it is no update of Telegram's.
+        ValueError, RecursionError: it is no JSON object, or does not say in which chat it is or from whom.
     """
-    update = _read(telegram.Update.de_json(json.loads(raw), None))
-    if update is not None:
-        _refuse_odd(asdict(update))
-    return update
-
-
-def _refuse_odd(said: dict[str, Any]) -> None:
-    """Reject numbers that no database stores, and values of the wrong type."""
-    for name, value in said.items():
-        if isinstance(value, dict):
-            _refuse_odd(value)
-        elif isinstance(value, int) and not -LARGEST < value < LARGEST:
-            raise ValueError(f"{name} is too large")
-        elif value is not None and not isinstance(value, int | str | datetime):
-            raise TypeError(f"{name} is a {type(value).__name__}")
-        elif (name == "id" or name.endswith("_id")) and name not in WORDS and isinstance(value, str):
-            raise TypeError(f"{name} is no number")
-
-
-WORDS = frozenset({"query_id", "inline_message_id", "result_id"})
-"""Ids that are strings."""
-
-
-def _read(update: telegram.Update) -> Update:
-    if update.message is not None:
-        return _message(update.message)
-    if update.callback_query is not None:
-        return _callback(update.callback_query)
-    if update.inline_query is not None:
-        query = update.inline_query
-        return InlineQuery(_actor(query.from_user), query.id, query.query)
-    if update.chosen_inline_result is not None:
-        chosen = update.chosen_inline_result
-        return ChosenInlineResult(_actor(chosen.from_user), chosen.result_id, chosen.inline_message_id)
-    if update.my_chat_member is not None:
-        return _access(update.my_chat_member)
+    update = json.loads(raw)
+    if not isinstance(update, dict):
+        raise ValueError("an update is an object")
+    for name, read in _READERS.items():
+        if name in update:
+            return read(_object(update, name))
     return None
 
 
-def _message(message: telegram.Message) -> Update:
-    if message.migrate_to_chat_id is not None:
-        return ChatMigrated(message.chat.id, message.migrate_to_chat_id)
-    if message.migrate_from_chat_id is not None:
-        return ChatMigrated(message.migrate_from_chat_id, message.chat.id)
-    sender = message.from_user
-    if sender is None or (sender.is_bot and message.sender_chat is None) or message.text is None or message.via_bot:
+def _message(message: Json) -> Update:
+    chat = _object(message, "chat")
+    chat_id = _id(chat, "id")
+    moved_to, moved_from = _int(message, "migrate_to_chat_id"), _int(message, "migrate_from_chat_id")
+    if moved_to or moved_from:
+        return ChatMigrated(moved_from or chat_id, moved_to or chat_id)
+    if chat.get("type") == "channel" or message.get("from") is None:
         return None
-    if message.chat.type == ChatType.CHANNEL or not message.message_id:
+    is_anonymous = message.get("sender_chat") is not None
+    sender = _object(message, "from")
+    if sender.get("is_bot") is True and not is_anonymous:
         return None
-    command = COMMAND.match(message.text)
+    message_id = _int(message, "message_id") or 0
+    words, is_caption = _words(message)
+    is_private, counts = chat_id > 0, bool(message_id) and message.get("via_bot") is None
+    command = COMMAND.match(words) if counts and (is_private or not is_caption) else None
+    if is_private and not counts:
+        words = ""
     return IncomingMessage(
         actor=_actor(sender),
-        chat=ChatTarget(message.chat.id, message.message_thread_id if message.is_topic_message else None),
-        message_id=message.message_id,
-        sent_at=message.date,
+        chat=ChatTarget(chat_id, _topic(message)),
+        message_id=message_id,
+        sent_at=_time(message, "date"),
         command=command[1].lower() if command else None,
         addressed_bot=command[2] if command else None,
-        args=(message.text[command.end() :] if command else message.text).strip(),
+        args=(words[command.end() :] if command else words).strip(),
         reply_to_message_id=_replied_message_id(message),
-        is_anonymous=message.sender_chat is not None,
-        forwarded=message.forward_origin is not None,
+        is_anonymous=is_anonymous,
+        forwarded=message.get("forward_origin") is not None,
+        **_replied_bot(message),
+        via_bot=None if message.get("via_bot") is None else _text(_object_or_empty(message, "via_bot"), "username"),
+        album=_text(message, "media_group_id") or None,
     )
 
 
-def _replied_message_id(message: telegram.Message) -> int | None:
+def _words(message: Json) -> tuple[str, bool]:
+    """What the message says, wherever Telegram puts it: `text`, `rich_message` or `caption`; whether it is a caption.
+
+    https://core.telegram.org/bots/api#message, https://core.telegram.org/bots/api#richmessage
+    """
+    if text := _text(message, "text"):
+        return text, False
+    if rich := "\n".join(_blocks(_object_or_empty(message, "rich_message").get("blocks"), 0)):
+        return rich, False
+    return _text(message, "caption"), True
+
+
+def _blocks(blocks: object, depth: int) -> Iterator[str]:
+    """The texts of the blocks of a rich message, in order; a block may hold others."""
+    if depth > MAX_DEPTH:
+        return
+    for block in blocks if isinstance(blocks, list) else ():
+        if isinstance(block, list):  # a row of a table
+            yield from _blocks(block, depth + 1)
+        if not isinstance(block, dict):
+            continue
+        for name in ("summary", "text", "expression"):
+            if line := _inline(block.get(name), depth + 1):
+                yield line
+        for name in ("blocks", "items", "cells"):
+            yield from _blocks(block.get(name), depth + 1)
+        caption = block.get("caption")
+        if line := _inline(caption, depth + 1):
+            yield line
+
+
+def _inline(text: object, depth: int) -> str:
+    """A rich text: a string, a list of rich texts, or an object that formats one."""
+    if isinstance(text, str):
+        return _storable(text)
+    if depth > MAX_DEPTH:
+        return ""
+    if isinstance(text, list):
+        return "".join(_inline(part, depth + 1) for part in text)
+    if isinstance(text, dict):
+        return _inline(next((text[name] for name in _INLINE if name in text), ""), depth + 1)
+    return ""
+
+
+_INLINE = ("text", "alternative_text", "expression")
+
+
+def _replied_message_id(message: Json) -> int | None:
     """The message it replies to; in a topic every message seems to reply to the one that opened the topic."""
-    replied = message.reply_to_message
-    if replied is None or replied.forum_topic_created is not None:
+    replied = _object_or_empty(message, "reply_to_message")
+    return None if "forum_topic_created" in replied else _int(replied, "message_id")
+
+
+def _replied_bot(message: Json) -> Json:
+    """The bot whose message it replies to, and the references in that message."""
+    replied = _object_or_empty(message, "reply_to_message")
+    author = _object_or_empty(replied, "from")
+    if author.get("is_bot") is not True:
+        return {}
+    references = REFERENCE_MARK.findall(_text(replied, "text") or _text(replied, "caption"))
+    username = _text(author, "username") or None
+    return {"reply_to_bot": username, "reply_to_references": tuple(dict.fromkeys(references))}
+
+
+def _callback(query: Json) -> Update:
+    actor, data = _actor(_object(query, "from")), _text(query, "data")
+    query_id = _text(query, "id")
+    if not query_id:
+        raise ValueError("a button press without an id")
+    if not data:
         return None
-    return replied.message_id
+    if query.get("message") is None:
+        inline_id = _text(query, "inline_message_id")
+        return CallbackQuery(actor, ChatTarget(actor.id, None, inline_id), None, query_id, data) if inline_id else None
+    message = _object(query, "message")
+    chat = ChatTarget(_id(_object(message, "chat"), "id"), _topic(message))
+    return CallbackQuery(actor, chat, _id(message, "message_id"), query_id, data)
 
 
-def _callback(query: telegram.CallbackQuery) -> Update:
-    if not query.data:
-        return None
-    if query.message is None:
-        chat = ChatTarget(query.from_user.id, None, query.inline_message_id)
-        return (
-            CallbackQuery(_actor(query.from_user), chat, None, query.id, query.data) if chat.inline_message_id else None
-        )
-    thread = query.message.message_thread_id if isinstance(query.message, telegram.Message) else None
-    topical = isinstance(query.message, telegram.Message) and query.message.is_topic_message
-    return CallbackQuery(
-        actor=_actor(query.from_user),
-        chat=ChatTarget(query.message.chat.id, thread if topical else None),
-        message_id=query.message.message_id,
-        query_id=query.id,
-        data=query.data.encode(errors="replace").decode(),  # a lone surrogate cannot be stored
-    )
+def _inline_query(query: Json) -> InlineQuery:
+    return InlineQuery(_actor(_object(query, "from")), _text(query, "id"), _text(query, "query"))
 
 
-def _actor(user: telegram.User) -> Actor:
-    return Actor(user.id, user.first_name, user.language_code)
+def _chosen_result(chosen: Json) -> ChosenInlineResult:
+    inline_id = _text(chosen, "inline_message_id") or None
+    return ChosenInlineResult(_actor(_object(chosen, "from")), _text(chosen, "result_id"), inline_id)
 
 
-def _access(change: telegram.ChatMemberUpdated) -> BotAccessChanged:
-    return BotAccessChanged(change.chat.id, change.new_chat_member.status not in SHUT_OUT)
+def _access(change: Json) -> BotAccessChanged:
+    member = _object(change, "new_chat_member")
+    is_muted = member.get("status") == "restricted" and member.get("can_send_messages") is False
+    is_open = not is_muted and member.get("status") not in SHUT_OUT
+    return BotAccessChanged(_id(_object(change, "chat"), "id"), is_open)
+
+
+_READERS = {
+    "message": _message,
+    "callback_query": _callback,
+    "inline_query": _inline_query,
+    "chosen_inline_result": _chosen_result,
+    "my_chat_member": _access,
+}
+
+
+def _actor(user: Json) -> Actor:
+    return Actor(_id(user, "id"), _text(user, "first_name"), _text(user, "language_code") or None)
+
+
+def _topic(message: Json) -> int | None:
+    return _int(message, "message_thread_id") if message.get("is_topic_message") is True else None
+
+
+def _object(found: Json, name: str) -> Json:
+    """An object that the update cannot do without."""
+    value = found.get(name)
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is no object")
+    return value
+
+
+def _object_or_empty(found: Json, name: str) -> Json:
+    value = found.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _id(found: Json, name: str) -> int:
+    """An id that the update cannot do without."""
+    value = _int(found, name)
+    if not value:
+        raise ValueError(f"{name} is no id")
+    return value
+
+
+def _int(found: Json, name: str) -> int | None:
+    """A whole number that every database can store; None for anything else."""
+    value = found.get(name)
+    return value if type(value) is int and -LARGEST < value < LARGEST else None
+
+
+def _text(found: Json, name: str) -> str:
+    """A string; empty for anything else."""
+    value = found.get(name)
+    return _storable(value) if isinstance(value, str) else ""
+
+
+def _storable(text: str) -> str:
+    return text.encode(errors="replace").decode()  # a lone surrogate cannot be stored
+
+
+def _time(found: Json, name: str) -> datetime:
+    """A time in UTC; the epoch if there is none, so that a command without a time counts as late."""
+    try:
+        return datetime.fromtimestamp(_int(found, name) or 0, UTC)
+    except (OverflowError, OSError, ValueError):
+        return EPOCH

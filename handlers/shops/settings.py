@@ -10,8 +10,8 @@ from zoneinfo import available_timezones
 from handlers.access.membership import MAX_NAME_LENGTH
 from handlers.amounts.errors import AmountError
 from handlers.amounts.parser import parse_amount
-from handlers.i18n import LANGUAGES
-from handlers.text import TextTooLong, clean_text
+from handlers.i18n import LANGUAGE_NAMES, language_of
+from handlers.text_cleaning import TextTooLong, clean_text
 from storage.errors import UserError
 from storage.models.money import CURRENCIES, MAX_AMOUNT, MIN_AMOUNT, Money
 from storage.models.shop import Shop
@@ -30,7 +30,16 @@ CLEAR = "-"
 NO_VAT = frozenset({"none", "ingen", "ei ole"})
 """How `/settings` shows a rate of 0, in each language."""
 
+PUNCTUATION = " .,;:!?()[]<>«»\"'“”„`*"
+NO_REPORTS = frozenset({"off", "fra", "av", "pois"})
+REPORT_TIME = re.compile(
+    r"(?:daily|dagligt?|daglig|dagligen|päivittäin)\s+(?:(?:at|kl|klo)\.?\s*)?(?P<hour>[0-9]{1,2})[:.](?P<minute>[0-9]{2})"
+)
 HOURS = re.compile(r"[0-9]{1,3}")
+ACCOUNTS = ("clearing", "sales", "VAT")
+"""The accounts of a voucher, in the order in which they are set."""
+
+ACCOUNT = re.compile(r"[0-9]{3,8}")
 PERCENT = re.compile(r"([0-9]{1,2})(?:[.,]([0-9]{1,2}))?\s*%?")
 
 
@@ -38,6 +47,24 @@ class InvalidSetting(UserError):
     """The setting is unknown, or cannot have this value."""
 
     message_key = "error.invalid_setting"
+
+
+class InvalidCurrency(UserError):
+    """The currency is not supported."""
+
+    message_key = "error.invalid_currency"
+
+
+class InvalidLanguage(UserError):
+    """The language is not supported."""
+
+    message_key = "error.invalid_language"
+
+
+class InvalidZone(UserError):
+    """There is no such time zone."""
+
+    message_key = "error.invalid_zone"
 
 
 class InvalidName(UserError):
@@ -64,6 +91,18 @@ class InvalidVat(UserError):
     message_key = "error.invalid_vat"
 
 
+class InvalidAccounts(UserError):
+    """The accounts are not three numbers."""
+
+    message_key = "error.invalid_accounts"
+
+
+class InvalidReports(UserError):
+    """The time of the day's summary is no time."""
+
+    message_key = "error.invalid_reports"
+
+
 class InvalidSellerLine(UserError):
     """A line about the seller is empty or too long."""
 
@@ -74,7 +113,7 @@ def parse_change(name: str, value: str) -> Callable[[Shop], Shop]:
     """The function that changes one setting of a shop; it rejects what the shop cannot have.
 
     Raises:
-        InvalidSetting, InvalidName, InvalidLimit, InvalidHours, InvalidVat, InvalidSellerLine: nothing was changed.
+        UserError: the setting is unknown, or cannot have this value; nothing was changed.
     """
     return lambda shop: _with(shop, name, value)
 
@@ -100,16 +139,43 @@ def _with(shop: Shop, name: str, value: str) -> Shop:
     match name:
         case "name":
             return replace(shop, name=parse_name(value))
-        case "currency" if value.upper() in CURRENCIES:
-            return replace(shop, currency=value.upper())
-        case "language" if value.lower() in LANGUAGES:
-            return replace(shop, language=value.lower())
-        case "zone" | "timezone" if found := {zone.lower(): zone for zone in available_timezones()}.get(value.lower()):
-            return replace(shop, time_zone=found)
+        case "currency":
+            return replace(shop, currency=_currency(value))
+        case "language":
+            return replace(shop, language=_language(value))
+        case "zone" | "timezone":
+            return replace(shop, time_zone=_zone(value))
         case "seller" | "address" | "number" | "contact":
             return _with_seller(shop, name, _about_seller(value, LONGEST[name]))
         case _:
             return _with_terms(shop, name, value)
+
+
+def _currency(value: str) -> str:
+    code = value.strip(PUNCTUATION).upper()
+    if code not in CURRENCIES:
+        raise InvalidCurrency(values=", ".join(CURRENCIES))
+    return code
+
+
+def _language(value: str) -> str:
+    """A language by its code, by its own name (`Dansk`), or as apps write it (`da-DK`)."""
+    typed = value.strip(PUNCTUATION).casefold()
+    by_name = {name.casefold(): code for code, name in LANGUAGE_NAMES.items()}
+    language = by_name.get(typed) or language_of(typed)
+    if language is None:
+        raise InvalidLanguage(values=", ".join(f"{code} ({name})" for code, name in LANGUAGE_NAMES.items()))
+    return language
+
+
+def _zone(value: str) -> str:
+    """A time zone by its name; the continent may be missing, and a space may stand for `_`."""
+    typed = value.strip(PUNCTUATION).lower().replace(" ", "_")
+    zones = {zone.lower(): zone for zone in available_timezones()}
+    found = zones.get(typed) or zones.get(f"europe/{typed}")
+    if found is None:
+        raise InvalidZone(example="Europe/Copenhagen")
+    return found
 
 
 def _with_terms(shop: Shop, name: str, value: str) -> Shop:
@@ -122,6 +188,10 @@ def _with_terms(shop: Shop, name: str, value: str) -> Shop:
             return replace(shop, request_hours=_hours(value))
         case "vat":
             return replace(shop, vat_rate=_rate(value))
+        case "accounts":
+            return replace(shop, accounts=_accounts(value))
+        case "reports":
+            return replace(shop, report_minute=_report_minute(value))
         case _:
             raise InvalidSetting
 
@@ -142,7 +212,7 @@ def _amount(shop: Shop, value: str, least: int) -> int:
     """A limit in minor units; one that can be read in two ways is rejected, for it is set once and then forgotten."""
     refusal = InvalidLimit(least=Money(least, shop.currency), most=Money(MAX_AMOUNT, shop.currency))
     try:
-        money = parse_amount(value, currency=shop.currency, limit=MAX_AMOUNT)
+        money = parse_amount(value.strip(PUNCTUATION) or value, currency=shop.currency, limit=MAX_AMOUNT)
     except AmountError:
         raise refusal from None
     if isinstance(money, tuple) or not least <= money.minor <= MAX_AMOUNT:
@@ -151,6 +221,7 @@ def _amount(shop: Shop, value: str, least: int) -> int:
 
 
 def _hours(value: str) -> int | None:
+    value = value.strip(PUNCTUATION)
     if value.lower() == "default":
         return None
     if not HOURS.fullmatch(value) or not 1 <= int(value) <= MOST_HOURS:
@@ -160,6 +231,7 @@ def _hours(value: str) -> int | None:
 
 def _rate(value: str) -> int | None:
     """The rate; a seller without VAT has the rate 0."""
+    value = value.strip(PUNCTUATION)
     if value == CLEAR:
         return None
     if value.lower() in NO_VAT:
@@ -168,6 +240,27 @@ def _rate(value: str) -> int | None:
     if found is None:
         raise InvalidVat
     return int(found[1] + (found[2] or "").ljust(2, "0"))
+
+
+def _accounts(value: str) -> str:
+    """The three account numbers, with a space between."""
+    numbers = value.replace(",", " ").split()
+    if numbers == [CLEAR]:
+        return ""
+    if len(numbers) != len(ACCOUNTS) or not all(ACCOUNT.fullmatch(number) for number in numbers):
+        raise InvalidAccounts
+    return " ".join(numbers)
+
+
+def _report_minute(value: str) -> int | None:
+    """`daily 21:00`, or `off`, in any of the languages."""
+    typed = value.strip(PUNCTUATION).casefold()
+    if typed in NO_REPORTS or value.strip() == CLEAR:
+        return None
+    found = REPORT_TIME.fullmatch(typed)
+    if found is None or int(found["hour"]) > 23 or int(found["minute"]) > 59:
+        raise InvalidReports
+    return int(found["hour"]) * 60 + int(found["minute"])
 
 
 def _about_seller(value: str, longest: int) -> str:

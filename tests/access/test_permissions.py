@@ -13,12 +13,13 @@ from handlers.chat import routes
 from handlers.chat.routes import CALLBACKS, COMMANDS, RefundButton
 from storage.models.shop import Role
 from tests.support.authority_cells import ALIKE, ASKINGS, NO, PEOPLE, SILENT, Cell, standing, write
-from tests.support.evidence import rest, rows
-from tests.support.people import ADMIN, COLLEAGUE, GROUP, MERCHANT, open_shop, refused
+from tests.support.evidence import idle, rows
+from tests.support.people import ADMIN, COLLEAGUE, GROUP, MERCHANT, open_shop, reply_text
 from tests.support.world import OWNER, World, opened
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "authority.md"
 OUTGOING_MONEY = {
+    Action.REQUEST_CAPTURE,
     Action.CAPTURE,
     Action.RELEASE_OWN,
     Action.RELEASE_ANY,
@@ -26,7 +27,7 @@ OUTGOING_MONEY = {
     Action.APPROVE_REFUND,
     Action.SECOND_APPROVAL,
 }
-"""Tested in tests/access/test_refund_permissions.py."""
+"""Tested in tests/access/test_refund_permissions.py and tests/chat/test_capture_requests.py."""
 
 BY_LINK = {Action.CLAIM_OWNERSHIP, Action.ACCEPT_INVITATION}
 """Available without a role; tests/chat/test_open_payments.py and tests/shops/test_invitations.py open the links."""
@@ -37,7 +38,7 @@ async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await open_shop(running)
         for person in PEOPLE.values():  # so that the bot may write to each of them in private
-            await refused(running, "/id", by=person)
+            await reply_text(running, "/id", by=person)
         yield running
 
 
@@ -114,13 +115,13 @@ class Observation:
     async def send(self) -> str:
         self._cell.about_to_act = self._look_before
         answer = await self._cell.send()
-        await rest(self._cell.world)
+        await idle(self._cell.world)
         self.after = standing(self._cell.world)
         self._count()
         return answer
 
     async def _look_before(self) -> None:
-        await rest(self._cell.world)
+        await idle(self._cell.world)
         self.before = standing(self._cell.world)
         self._count()
 
@@ -163,6 +164,6 @@ def test_role_may_do_all_that_lower_roles_may(role: Role) -> None:
 async def test_help_lists_the_commands_that_are_available_there(world: World) -> None:
     for person, role in ((MERCHANT, Role.MERCHANT), (ADMIN, Role.ADMIN), (OWNER, Role.OWNER)):
         for chat, kind in ((person, ChatKind.PRIVATE), (GROUP, ChatKind.GROUP)):
-            listed = await refused(world, "/help", by=person, chat=chat)
+            listed = await reply_text(world, "/help", by=person, chat=chat)
             named = [line.split()[0][1:] for line in listed.splitlines()[1:]]
             assert named == [name for name, command in COMMANDS.items() if command.is_available(role, kind)]

@@ -12,8 +12,8 @@ from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.access.permissions import Action, ChatKind, Trigger, is_allowed, is_available
 from storage.models.shop import Role
 from tests.support.authority_cells import PEOPLE, write
-from tests.support.evidence import rest, rows
-from tests.support.people import COLLEAGUE, GROUP, NO_SHOP, caught_up, open_shop, press, refused, reply
+from tests.support.evidence import idle, rows
+from tests.support.people import COLLEAGUE, GROUP, NO_SHOP, caught_up, open_shop, press, reply, reply_text
 from tests.support.refund_steps import held, paid, ref_of
 from tests.support.world import OWNER, Json, World, opened
 
@@ -32,7 +32,7 @@ async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await open_shop(running)
         for person in PEOPLE.values():
-            await refused(running, "/id", by=person)
+            await reply_text(running, "/id", by=person)
         yield running
 
 
@@ -56,7 +56,7 @@ class PaymentInGroup:
         text = f"/{command}" if replies else f"/{command} {self.reference}"
         self.world.say(text, by=person, chat=chat, reply_to=self.message["message_id"] if replies else None)
         await caught_up(self.world, chat, by=person if chat > 0 else OWNER)
-        await rest(self.world)
+        await idle(self.world)
 
     async def press(self, data: str, person: int, kind: ChatKind) -> None:
         """Presses a button with this data under some message of the bot in such a chat."""
@@ -65,7 +65,7 @@ class PaymentInGroup:
         by = person if chat > 0 else OWNER
         message = await reply(self.world, self.world.say("/id", by=by, chat=chat), chat=chat)
         await self.world.answer(press(self.world, message, data, by=person))
-        await rest(self.world)
+        await idle(self.world)
 
 
 async def payment_in_group(world: World, message: Json) -> PaymentInGroup:

@@ -15,7 +15,7 @@ from handlers.chat.routes import CALLBACKS, COMMANDS, PaymentButton, RefundButto
 from storage import shops
 from storage.models.shop import Role
 from tests.chat.test_inline import choose, offers, shows
-from tests.support.evidence import rest, rows
+from tests.support.evidence import idle, rows
 from tests.support.invitations import invited
 from tests.support.people import (
     ADMIN,
@@ -24,16 +24,16 @@ from tests.support.people import (
     NO_SHOP,
     OTHER_GROUP,
     STRANGER,
-    book,
     caught_up,
-    dismiss,
-    hear,
+    deliver_raw,
+    open_database,
     open_second_shop,
     open_shop,
     press,
-    refused,
+    remove_roles,
     reply,
-    speak,
+    reply_text,
+    send_message,
 )
 from tests.support.world import OWNER, Json, World, opened
 
@@ -95,7 +95,7 @@ async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         await open_shop(running)
         await open_second_shop(running)
-        async with book(running) as db:
+        async with open_database(running) as db:
             now = clock.now()
             await db.write(shops.set_member, 2, OTHER_SHOPS_ADMIN, Role.ADMIN, name="Rolf", now=now)
             await db.write(shops.set_member, 1, FORMER_ADMIN, Role.ADMIN, name="Gert", now=now)
@@ -105,15 +105,16 @@ async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
 @pytest.fixture
 async def secrets(world: World) -> Secrets:
     """The first shop with a paid and an open payment, a prompt, a requested refund and an inline message."""
-    await refused(world, "/settings name Loppen", by=ADMIN)
-    await refused(world, "/settings address Hemmeligvej 1", by=ADMIN)
+    await reply_text(world, "/settings name Loppen", by=ADMIN)
+    await reply_text(world, "/settings address Hemmeligvej 1", by=ADMIN)
     await invited(world, "admin")
     await reply(world, world.say("/pay 777 Canary", by=MERCHANT, chat=GROUP), "Waiting", chat=GROUP)
     await world.decide("approve")
-    await world.card("✅ Paid:", chat=GROUP)
+    await world.message("✅ Paid:", chat=GROUP)
     paid = newest(world)
     world.say(f"/refund {paid['reference']}", by=MERCHANT, chat=GROUP)
     await world.until(lambda: rows(world, "SELECT id FROM refunds"))
+    world.advance(6)
     payment_message = await reply(world, world.say("/pay 777 Canary", by=MERCHANT, chat=GROUP), "Waiting", chat=GROUP)
     open_ = newest(world)
     prompt = await reply(world, world.say("/pay 7,777 Canary", by=MERCHANT, chat=GROUP), chat=GROUP)
@@ -122,8 +123,8 @@ async def secrets(world: World) -> Secrets:
     inline_message_id = await choose(world, query, offer)
     await shows(world, inline_message_id, "Waiting for payment")
     refund = rows(world, "SELECT id FROM refunds")[0]["id"]
-    await dismiss(world, FORMER_ADMIN)
-    await rest(world)
+    await remove_roles(world, FORMER_ADMIN)
+    await idle(world)
     return Secrets(payment_message, open_["id"], paid["id"], open_["reference"], prompt_id, refund, inline_message_id)
 
 
@@ -159,7 +160,7 @@ async def try_everything(world: World, secrets: Secrets, person: int, chat: int)
                 world.say(f"/{name} {args}".strip(), by=person, chat=chat)
     for data in secrets.data:
         await world.answer(press(world, message, data, by=person))
-    await rest(world)
+    await idle(world)
 
 
 @pytest.mark.parametrize("chat", ["private", OTHER_GROUP])
@@ -176,7 +177,7 @@ async def test_user_without_role_is_denied_in_the_shops_group(world: World, secr
     before = shop_state(world)
     for name, command in COMMANDS.items():
         if command.role is not Role.NONE:
-            await rest(world)
+            await idle(world)
             world.advance(61)
             for reply_to in (None, secrets.payment_message["message_id"]):
                 text = f"/{name}" if reply_to else f"/{name} {secrets.reference}"
@@ -186,7 +187,7 @@ async def test_user_without_role_is_denied_in_the_shops_group(world: World, secr
     for data in secrets.data:
         answer = await world.answer(press(world, secrets.payment_message, data, by=person))
         assert any(words in answer for words in ("Your Telegram ID is", "expired", "someone else")), data
-    await rest(world)
+    await idle(world)
     assert without_time_driven_rows(shop_state(world)) == without_time_driven_rows(before)
 
 
@@ -212,11 +213,11 @@ async def test_user_without_role_sees_nothing_in_private(world: World, secrets: 
 async def test_anonymous_admins_and_channels_are_denied(world: World, secrets: Secrets, sender_chat: int) -> None:
     before = shop_state(world)
     for name in COMMANDS:
-        speak(world, f"/{name} {secrets.reference}", by=ADMIN, chat=GROUP, sender_chat=sender_chat)
+        send_message(world, f"/{name} {secrets.reference}", by=ADMIN, chat=GROUP, sender_chat=sender_chat)
     for data in secrets.data:
         answer = await world.answer(press(world, secrets.payment_message, data, by=ANONYMOUS_ADMIN))
         assert f"Your Telegram ID is {ANONYMOUS_ADMIN}" in answer
-    await rest(world)
+    await idle(world)
     assert shop_state(world) == before
 
 
@@ -225,7 +226,7 @@ async def test_forwarded_command_is_not_run_even_for_an_owner(world: World, secr
     for name, command in COMMANDS.items():
         if command.role is not Role.NONE:
             for chat in (GROUP, None):
-                sent = hear(world, f"/{name} {secrets.reference}", by=OWNER, chat=chat, forward_origin=ORIGIN)
+                sent = deliver_raw(world, f"/{name} {secrets.reference}", by=OWNER, chat=chat, forward_origin=ORIGIN)
                 assert "was forwarded" in (await reply(world, sent, chat=chat or OWNER))["text"], name
     assert shop_state(world) == before
 
@@ -262,7 +263,7 @@ async def test_forged_buttons_of_an_admin_do_not_show_the_shop_in_an_inline_mess
         body = {"inline_message_id": secrets.inline_message_id, "from_id": ADMIN, "data": data}
         query = await world.control("telegram", "taps", body)
         assert "expired" in await world.answer(query["callback_query_id"]), data
-    await rest(world)
+    await idle(world)
     assert world.telegram.state.inline_messages[secrets.inline_message_id] == shown
     assert shop_state(world) == before
 
@@ -274,7 +275,7 @@ async def test_inline_result_is_for_the_users_own_shop_or_an_explanation(
     before, since = shop_state(world), len(world.telegram.transcript)
     query, results = await offers(world, "888 Tea", by=person)
     await choose(world, query, results[0])
-    await rest(world)
+    await idle(world)
     assert leaked(received(world, since, person)) == []
     assert shop_state(world)[:-1] == before[:-1]
     created = rows(world, "SELECT shop_id FROM payments WHERE created_by = :who", who=person)
@@ -283,14 +284,17 @@ async def test_inline_result_is_for_the_users_own_shop_or_an_explanation(
 
 async def test_unlinked_group_gets_nothing_of_any_shop(world: World, secrets: Secrets) -> None:
     since = len(world.telegram.transcript)
-    for person in (OWNER, ADMIN, MERCHANT, OTHER_SHOPS_ADMIN, STRANGER):
-        for name, command in COMMANDS.items():
-            if not command.allowed_in_unlinked_group:
-                world.say(f"/{name} {secrets.reference}", by=person, chat=NO_SHOP)
-                world.say(f"/{name}", by=person, chat=NO_SHOP)
+    names = [name for name, command in COMMANDS.items() if not command.allowed_in_unlinked_group]
+    for person in (ADMIN, MERCHANT, OTHER_SHOPS_ADMIN, STRANGER):
+        for name in names:
+            world.say(f"/{name} {secrets.reference}", by=person, chat=NO_SHOP)
+            world.say(f"/{name}", by=person, chat=NO_SHOP)
     await caught_up(world, NO_SHOP)
-    await rest(world)
+    await idle(world)
     assert sum(entry.method == "sendMessage" for entry in world.telegram.transcript[since:]) == 1
+    for name in names:  # an owner is told how to link the group, and nothing else
+        answer = await reply_text(world, f"/{name} {secrets.reference}", by=OWNER, chat=NO_SHOP)
+        assert "/setup" in answer, (name, answer)
     assert leaked(received(world, since, NO_SHOP)) == []
 
 
@@ -303,7 +307,7 @@ async def test_forged_buttons_in_an_unlinked_group_change_nothing_and_are_logged
         for data in secrets.data:
             if (person, data) != (OWNER, "s:1"):  # the owner may link the group
                 await world.answer(press(world, message, data, by=person))
-    await rest(world)
+    await idle(world)
     assert leaked(received(world, since, NO_SHOP)) == []
     assert shop_state(world) == before
     denied = rows(world, "SELECT DISTINCT actor FROM audit_log WHERE action = 'denied' AND payment_id IS NOT NULL")

@@ -18,7 +18,7 @@ from storage.models.payment import PaymentStatus
 from storage.models.shop import Shop
 from storage.schema.audit_log import audit_log as audit_log_table
 from tests.chat.test_shop_selection import asked, ref_of
-from tests.support.evidence import rest, rows
+from tests.support.evidence import idle, rows
 from tests.support.invitations import invited, join, trail
 from tests.support.people import (
     ADMIN,
@@ -28,18 +28,18 @@ from tests.support.people import (
     NO_SHOP,
     OTHER_GROUP,
     STRANGER,
-    alerted,
-    book,
+    alert_text,
     caught_up,
-    known,
+    open_database,
     open_second_shop,
     open_shop,
     posts,
     press,
-    refused,
     reply,
+    reply_text,
+    send_message,
     shown,
-    speak,
+    status_is,
 )
 from tests.support.world import OWNER, Json, World, labels, opened
 
@@ -59,7 +59,7 @@ def lines(text: str) -> list[str]:
 
 
 async def log(world: World, what: str = "", *, by: int = ADMIN, chat: int | None = None) -> list[str]:
-    return lines(await refused(world, f"/log {what}", by=by, chat=chat))
+    return lines(await reply_text(world, f"/log {what}", by=by, chat=chat))
 
 
 async def add(world: World, shop_id: int, number: int, *, actor: str = "kvit", action: str = "shop_created") -> None:
@@ -70,16 +70,16 @@ async def add(world: World, shop_id: int, number: int, *, actor: str = "kvit", a
         for count in range(number):
             record(tx, shop_id, actor, action, {"row": f"r{count}"}, now)
 
-    async with book(world) as db:
+    async with open_database(world) as db:
         await db.write(fill)
 
 
 async def test_log_lists_all_actors_newest_first(world: World) -> None:
     ref = ref_of(await asked(world))
     await world.decide("approve")
-    await known(world, PaymentStatus.SUCCEEDED)
-    await rest(world)
-    said = await refused(world, "/log", by=ADMIN)
+    await status_is(world, PaymentStatus.SUCCEEDED)
+    await idle(world)
+    said = await reply_text(world, "/log", by=ADMIN)
     assert said.splitlines()[0] == "Activity in Kvit, newest first:"
     assert said.splitlines()[1].startswith("24 Nov 2026, 13:00 · ")
     assert lines(said) == [
@@ -95,10 +95,10 @@ async def test_members_and_settings_are_logged(world: World) -> None:
     payload = await invited(world)
     world.telegram.state.ensure_user(GUEST, first_name="Gerda <b>")
     await join(world, payload, by=GUEST)
-    await refused(world, "/settings limit 5000", by=ADMIN)
-    await refused(world, "/settings address Hemmeligvej 1", by=ADMIN)
-    await refused(world, "/setup", chat=NO_SHOP)
-    await refused(world, f"/revoke {GUEST}")
+    await reply_text(world, "/settings limit 5000", by=ADMIN)
+    await reply_text(world, "/settings address Hemmeligvej 1", by=ADMIN)
+    await reply_text(world, "/setup", chat=NO_SHOP)
+    await reply_text(world, f"/revoke {GUEST}")
     assert (await log(world))[:6] == [
         f"{OWNER} · removed the role merchant from {GUEST}",
         f"{OWNER} · linked a chat to the shop",
@@ -116,22 +116,22 @@ async def test_a_reference_or_a_reply_restricts_it_to_one_payment(world: World) 
     said = await reply(world, world.say("/log", by=ADMIN, chat=GROUP, reply_to=second["message_id"]), chat=GROUP)
     assert lines(said["text"]) == [f"{line} · #{ref_of(second)}" for line in mine]
     assert await log(world, f"{ref_of(first)} requested") == [f"{mine[1]} · #{ref_of(first)}"]
-    assert "no payment with that reference" in await refused(world, "/log Z9ZZ", by=ADMIN)
+    assert "no payment with that reference" in await reply_text(world, "/log Z9ZZ", by=ADMIN)
     both = world.say(f"/log {ref_of(first)}", by=ADMIN, chat=GROUP, reply_to=second["message_id"])
     assert "but replied to the payment message of" in (await reply(world, both, chat=GROUP))["text"]
 
 
 async def test_words_are_searched_for_in_action_detail_actor_and_name(world: World) -> None:
     await asked(world)
-    await refused(world, "/settings limit 5000", by=ADMIN)
+    await reply_text(world, "/settings limit 5000", by=ADMIN)
     changed = [f"Ada ({ADMIN}) · changed a setting: limit 5000"]
     for words in ("setting", "LIMIT", "5000 changed", f"{ADMIN} limit", "ada setting"):
         assert await log(world, words) == changed, words
     assert len(await log(world, "mads")) == 2
     for nothing in ("ada requested", "100%", "l_mit", "l%t", "\\", "nobody"):
-        assert "Nothing found." in await refused(world, f"/log {nothing}", by=ADMIN), nothing
+        assert "Nothing found." in await reply_text(world, f"/log {nothing}", by=ADMIN), nothing
     for long in ("x" * 37, "æ" * 19, "word " * 20):
-        assert "Too many search words" in await refused(world, f"/log {long}", by=ADMIN)
+        assert "Too many search words" in await reply_text(world, f"/log {long}", by=ADMIN)
 
 
 async def test_it_comes_ten_a_page_and_a_page_goes_on_where_the_one_before_ended(world: World) -> None:
@@ -152,7 +152,7 @@ async def test_it_comes_ten_a_page_and_a_page_goes_on_where_the_one_before_ended
 async def turned(world: World, sheet: Json, label: str) -> Json:
     """The message after one of its buttons was pressed."""
     await world.answer(world.tap(sheet, label, by=ADMIN))
-    await rest(world)
+    await idle(world)
     return next(m for m in shown(world, ADMIN) if m["message_id"] == sheet["message_id"])
 
 
@@ -166,9 +166,9 @@ async def test_a_forged_page_shows_nothing_but_lines_of_this_shop(world: World, 
     sheet = await reply(world, world.say("/log", by=ADMIN), chat=ADMIN)
     for data in (forged, f"l::{foreign}:"):
         assert await world.answer(press(world, sheet, data, by=ADMIN)) == ""
-        await rest(world)
+        await idle(world)
         assert not any(foreign in m["text"] or "Second" in m["text"] for m in shown(world, ADMIN))
-    assert f"Your Telegram ID is {MERCHANT}" in await alerted(world, press(world, sheet, forged, by=MERCHANT))
+    assert f"Your Telegram ID is {MERCHANT}" in await alert_text(world, press(world, sheet, forged, by=MERCHANT))
 
 
 async def test_the_log_of_one_shop_says_nothing_of_another(world: World) -> None:
@@ -177,7 +177,7 @@ async def test_the_log_of_one_shop_says_nothing_of_another(world: World) -> None
     await asked(world)
     assert not any(foreign in line for line in await log(world))
     assert not any("Ada" in line or "Mads" in line for line in await log(world, by=OWNER, chat=OTHER_GROUP))
-    assert "no payment with that reference" in await refused(world, f"/log {foreign}", by=ADMIN)
+    assert "no payment with that reference" in await reply_text(world, f"/log {foreign}", by=ADMIN)
 
 
 async def test_denied_action_is_logged_once_a_minute_per_person_and_chat(
@@ -186,21 +186,21 @@ async def test_denied_action_is_logged_once_a_minute_per_person_and_chat(
     card = await asked(world)
     for _ in range(3):
         world.say("/pay 125", by=STRANGER, chat=GROUP)
-        await alerted(world, world.tap(card, "Cancel", by=STRANGER))
-        await alerted(world, world.tap(card, "Cancel", by=COLLEAGUE))
+        await alert_text(world, world.tap(card, "Cancel", by=STRANGER))
+        await alert_text(world, world.tap(card, "Cancel", by=COLLEAGUE))
     await caught_up(world, GROUP)
     assert sorted(trail(world, "denied")) == [(f"user:{COLLEAGUE}", "denied"), (f"user:{STRANGER}", "denied")]
     world.advance(60)
-    await alerted(world, world.tap(card, "Cancel", by=STRANGER))
+    await alert_text(world, world.tap(card, "Cancel", by=STRANGER))
     assert (await log(world, "denied"))[0] == f"{STRANGER} · was not allowed to use a button · #{ref_of(card)}"
     world.advance(60)
-    await refused(world, "/refund", by=STRANGER, chat=GROUP)
+    await reply_text(world, "/refund", by=STRANGER, chat=GROUP)
     assert (await log(world, "denied"))[0] == f"{STRANGER} · was not allowed to use /refund"
     assert len(trail(world, "denied")) == 4
 
 
 async def test_denial_of_an_anonymous_admin_is_logged(world: World) -> None:
-    said = speak(world, "/pay 125", chat=GROUP, sender_chat=GROUP)
+    said = send_message(world, "/pay 125", chat=GROUP, sender_chat=GROUP)
     await reply(world, said, chat=GROUP)
     assert len(trail(world, "denied")) == 1
     assert posts(world) == []
@@ -231,7 +231,7 @@ async def test_audit_log_is_append_only(world: World) -> None:
     before = rows(world, "SELECT * FROM audit_log")
     replace = "REPLACE INTO audit_log SELECT id, payment_id, shop_id, at, 'nobody', action, detail FROM audit_log"
     for statement in ("UPDATE audit_log SET actor = 'nobody'", "DELETE FROM audit_log WHERE id = 1", replace):
-        async with book(world) as db:
+        async with open_database(world) as db:
             with pytest.raises(sa.exc.IntegrityError, match="append-only"):
                 await db.write(sa.Connection.exec_driver_sql, statement)
     assert rows(world, "SELECT * FROM audit_log") == before != []

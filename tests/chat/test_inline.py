@@ -44,7 +44,7 @@ async def test_a_chosen_result_becomes_the_payment_message_where_it_was_sent(wor
     assert labels(await shows(world, card, "Waiting for payment")) == ["Pay DKK 125.00", "Copy link", "Share", "Cancel"]
     await world.decide("approve")
     assert labels(await shows(world, card, "Paid · TEST")) == []
-    await world.card("✅ Paid:")
+    await world.message("✅ Paid:")
     assert len(world.stripe.store.intents) == 1
     assert len(world.sent()) == 1
 
@@ -111,5 +111,26 @@ async def test_buttons_under_the_payment_message_obey_only_people_of_the_shop(wo
     await shows(world, elsewhere, "Waiting for payment")
     assert "expired" in await tap(OWNER, elsewhere)
     assert [intent["status"] for intent in world.stripe.store.intents.values()] == ["requires_action"] * 2
-    assert "cancelled" in await tap(OWNER)
+    assert "private chat" in await tap(OWNER)
+    question = await world.message("Cancel the request for DKK\u00a0125.00")
+    assert "cancelled" in await world.answer(world.tap(question, "Cancel the request"))
     await shows(world, card, "Cancelled")
+
+
+async def test_message_of_inline_mode_speaks_to_the_customer_in_every_state(world: World) -> None:
+    query, [offer] = await offers(world, "55 Bun")
+    assert "asks for DKK" in offer["input_message_content"]["message_text"]
+    inline_id = await choose(world, query, offer)
+    seen = [(await shows(world, inline_id, "Waiting for payment"))["text"]]
+    await world.decide("decline")
+    seen.append((await shows(world, inline_id, "Payment attempt failed"))["text"])
+    tap = {"inline_message_id": inline_id, "from_id": OWNER, "data": f"n:{world.intent()['metadata']['kvit_payment']}"}
+    await world.control("telegram", "taps", tap)
+    seen.append((await shows(world, inline_id, "Waiting for payment"))["text"])
+    await world.decide("lapse")
+    seen.append((await shows(world, inline_id, "link expired"))["text"])
+    for text in (one.replace("\u00a0", " ") for one in seen):
+        assert "asks for DKK 55.00 – Bun" in text
+        assert "the customer" not in text.lower()
+    assert "approve in MobilePay" in seen[0]
+    assert "has made a new link" in seen[1]

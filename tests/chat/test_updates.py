@@ -8,24 +8,24 @@ from pathlib import Path
 
 from bot.sandbox.fake_telegram.users import UserMessage
 from bot.sandbox.shared.fake_clock import FakeClock
-from tests.support.evidence import rest, rows
+from tests.support.evidence import idle, rows
 from tests.support.people import (
     GROUP,
     MERCHANT,
     STRANGER,
-    alerted,
+    alert_text,
     caught_up,
     chat_of,
-    dismiss,
-    hear,
+    dead_letters,
+    deliver_raw,
     open_shop,
     posts,
     press,
-    refused,
+    remove_roles,
     reply,
-    set_aside,
+    reply_text,
+    send_message,
     shown,
-    speak,
 )
 from tests.support.world import OWNER, Json, World, button, labels, opened
 
@@ -34,7 +34,7 @@ TEN_MINUTES = 600
 
 async def test_a_command_may_name_this_bot_in_any_case_and_another_bots_is_not_ours(world: World) -> None:
     await open_shop(world)
-    for number, command in enumerate(("/pay@KvitDemoBot 125", "/PAY@kvitdemobot 125 Tea", "/Pay 125"), 1):
+    for number, command in enumerate(("/pay@KvitDemoBot 125", "/PAY@kvitdemobot 125 Tea", "/Pay 125 Bun"), 1):
         await reply(world, world.say(command, chat=GROUP), "Waiting for payment", chat=GROUP)
         assert len(posts(world)) == number
     for command in ("/pay@OtherBot 125", "/pay@KvitDemoBot2 125", "/id@OtherBot", "/payments 125", "/pay,125"):
@@ -58,11 +58,11 @@ async def test_an_edited_message_never_runs_a_command(world: World) -> None:
     first = world.say("/id")
     world.telegram.state.updates.allowed = []
     for text in ("/pay 125 Tea", "/pay 300 Tea"):
-        speak(world, text, edit_message_id=first)
+        send_message(world, text, edit_message_id=first)
         message = chat_of(world, OWNER).messages[first]
         world.telegram.state.add_update("edited_message", message, OWNER)
     card = await reply(world, world.say("/pay 200"), "Waiting for payment")
-    speak(world, "/pay 999", edit_message_id=card["reply_to_message"]["message_id"])
+    send_message(world, "/pay 999", edit_message_id=card["reply_to_message"]["message_id"])
     await caught_up(world)
     assert [one["amount"] for one in world.stripe.store.intents.values()] == [20000]
 
@@ -70,27 +70,27 @@ async def test_an_edited_message_never_runs_a_command(world: World) -> None:
 async def test_a_forwarded_command_is_refused_and_a_forwarded_greeting_is_not(world: World) -> None:
     origin = {"type": "hidden_user", "date": world.telegram.state.unix_time(), "sender_user_name": "Somebody"}
     for command in ("/pay 125", "/cancel K7F3", "/settings currency EUR", "/setup NEW Mine"):
-        passed_on = hear(world, command, forward_origin=origin)
+        passed_on = deliver_raw(world, command, forward_origin=origin)
         assert "forwarded, so nothing was done" in (await reply(world, passed_on))["text"]
-    assert "Your Telegram ID is" in (await reply(world, hear(world, "/id", forward_origin=origin)))["text"]
-    assert "Currency: DKK" in await refused(world, "/settings")
+    assert "Your Telegram ID is" in (await reply(world, deliver_raw(world, "/id", forward_origin=origin)))["text"]
+    assert "Currency: DKK" in await reply_text(world, "/settings")
     assert posts(world) == []
 
 
-async def test_channels_and_bots_are_ignored(world: World) -> None:
+async def test_words_of_channels_and_bots_and_those_sent_via_a_bot_do_nothing(world: World) -> None:
     await open_shop(world)
     another = world.telegram.state.ensure_user(70_090_001, is_bot=True, first_name="Other", username="OtherBot")
     world.telegram.state.updates.allowed = []
-    speak(world, "/pay 125", chat=-1_001_000_000_001, chat_type="channel")
-    speak(world, "/pay 125", by=70_090_001, chat=GROUP, is_bot=True)
-    hear(world, "/pay 125", via_bot=another)
-    hear(world, "/pay 125", by=MERCHANT, chat=GROUP, via_bot=another)
-    hear(world, "/pay 125", by=70_090_001)
+    send_message(world, "/pay 125", chat=-1_001_000_000_001, chat_type="channel")
+    send_message(world, "/pay 125", by=70_090_001, chat=GROUP, is_bot=True)
+    deliver_raw(world, "/pay 125", via_bot=another)
+    deliver_raw(world, "/pay 125", by=MERCHANT, chat=GROUP, via_bot=another)
+    deliver_raw(world, "/pay 125", by=70_090_001)
     await caught_up(world)
     await caught_up(world, GROUP)
     assert posts(world) == []
-    assert (len(shown(world)), len(shown(world, GROUP))) == (1, 1)
-    assert await set_aside(world, "updates") == []
+    assert (len(shown(world)), len(shown(world, GROUP))) == (2, 1)  # in a private chat a hint, and no payment
+    assert await dead_letters(world, "updates") == []
 
 
 async def test_same_update_ten_times_is_one_payment_and_one_message(world: World) -> None:
@@ -116,7 +116,7 @@ async def test_the_same_update_ten_times_at_once_is_one_payment(clock: FakeClock
                 return got.status
 
         assert await asyncio.gather(*(bring() for _ in range(10))) == [200] * 10
-        await world.card("Waiting for payment")
+        await world.message("Waiting for payment")
         assert [await bring() for _ in range(3)] == [200] * 3
         assert len(posts(world)) == 1
         assert len(world.sent()) == 1
@@ -124,8 +124,11 @@ async def test_the_same_update_ten_times_at_once_is_one_payment(clock: FakeClock
 
 async def test_one_press_that_arrives_as_ten_updates_cancels_once(world: World) -> None:
     card = await reply(world, world.say("/pay 125"), "Waiting for payment")
-    data = button(card, "Cancel")["callback_data"]
-    answers = [await world.answer(query) for query in [press(world, card, data) for _ in range(10)]]
+    await world.answer(world.tap(card, "Cancel"))
+    question = await world.message("Nothing has been cancelled yet")
+    assert posts(world)[-1].rpartition("/")[2] != "cancel"
+    data = button(question, "Cancel the request")["callback_data"]
+    answers = [await world.answer(query) for query in [press(world, question, data) for _ in range(10)]]
     assert "is cancelled" in answers[0]
     assert all("is closed" in answer for answer in answers[1:])
     assert [path.rpartition("/")[2] for path in posts(world)].count("cancel") == 1
@@ -134,7 +137,7 @@ async def test_one_press_that_arrives_as_ten_updates_cancels_once(world: World) 
 async def late(world: World, text: str, seconds: float = TEN_MINUTES + 1, **words: int) -> int:
     """Something that was said while Kvit was away."""
     await world.stop()
-    said = speak(world, text, **words)
+    said = send_message(world, text, **words)
     world.advance(seconds)
     await world.begin()
     return said
@@ -154,10 +157,10 @@ async def test_older_command_runs_once_after_confirmation(world: World) -> None:
     yes, no = (button(question, label)["callback_data"] for label in ("Do it now", "Skip it"))
     for query in [press(world, question, data) for data in (yes, no, yes)]:
         await world.answer(query)
-    card = await world.card("Waiting for payment")
+    card = await world.message("Waiting for payment")
     await caught_up(world)
     assert card["reply_to_message"]["message_id"] == question["reply_to_message"]["message_id"]
-    assert labels(await world.card("Handled now")) == []
+    assert labels(await world.message("Handled now")) == []
     assert len(posts(world)) == 1
 
 
@@ -166,7 +169,7 @@ async def test_older_command_is_dropped_after_refusal(world: World) -> None:
     yes, no = (button(question, label)["callback_data"] for label in ("Do it now", "Skip it"))
     for query in [press(world, question, data) for data in (no, yes, yes)]:
         await world.answer(query)
-    await world.card("Not done.")
+    await world.message("Not done.")
     await caught_up(world)
     assert posts(world) == []
 
@@ -175,22 +178,22 @@ async def test_a_late_cancel_ends_the_request_it_replied_to_and_a_late_status_ju
     card = await reply(world, world.say("/pay 125"), "Waiting for payment")
     question = await reply(world, await late(world, "/cancel", reply_to_message_id=card["message_id"]), "arrived late")
     await world.answer(world.tap(question, "Do it now"))
-    await world.card("It was cancelled by the shop")
+    await world.message("It was cancelled by the shop")
     await reply(world, await late(world, "/status"), "Everything is working.")
 
 
 async def test_a_late_command_that_cannot_be_done_says_why_however_long_it_is(world: World) -> None:
     question = await reply(world, await late(world, "/pay 125 " + "🦆" * 4080), "This command arrived late")
-    assert "at most 200 characters" in await alerted(world, world.tap(question, "Do it now"))
+    assert "at most 200 characters" in await alert_text(world, world.tap(question, "Do it now"))
     assert posts(world) == []
 
 
 async def test_a_late_command_of_somebody_who_lost_his_role_is_refused_at_the_tap(world: World) -> None:
     await open_shop(world)
     question = await reply(world, await late(world, "/pay 125", by=MERCHANT, chat=GROUP), "arrived late", chat=GROUP)
-    assert "for someone else" in await alerted(world, world.tap(question, "Do it now", by=OWNER))
-    await dismiss(world, MERCHANT)
-    assert f"Your Telegram ID is {MERCHANT}" in await alerted(world, world.tap(question, "Do it now", by=MERCHANT))
+    assert "for someone else" in await alert_text(world, world.tap(question, "Do it now", by=OWNER))
+    await remove_roles(world, MERCHANT)
+    assert f"Your Telegram ID is {MERCHANT}" in await alert_text(world, world.tap(question, "Do it now", by=MERCHANT))
     assert posts(world) == []
 
 
@@ -202,13 +205,13 @@ async def test_an_amount_without_a_command_is_offered_by_one_button_in_a_private
     assert posts(world) == []
     await world.answer(world.tap(offer, "125.00"))
     await world.answer(world.tap(offer, "125.00"))
-    await world.card("Waiting for payment")
-    assert "write the amount first" in await refused(world, "how are you?")
+    await world.message("Waiting for payment")
+    assert "write the amount first" in await reply_text(world, "how are you?")
     assert labels(await reply(world, world.say("12 500 g coffee"))) == [
         "DKK 12,500.00 – g coffee",
         "DKK 12.00 – 500 g coffee",
     ]
-    assert f"give your Telegram ID {STRANGER} to an admin" in await refused(world, "125 coffee", by=STRANGER)
+    assert f"give your Telegram ID {STRANGER} to an admin" in await reply_text(world, "125 coffee", by=STRANGER)
     await caught_up(world, GROUP)
     assert len(shown(world, GROUP)) == 1
     assert len(posts(world)) == 1
@@ -230,10 +233,10 @@ async def test_unreadable_update_blocks_no_other_and_alerts_the_owner(world: Wor
         world.telegram.state.add_update("callback_query", content, OWNER)
     await reply(world, world.say("/pay 125"), "Waiting for payment")
     await reply(world, world.say("/pay 125", by=MERCHANT, chat=GROUP), "Waiting for payment", chat=GROUP)
-    reasons = await set_aside(world, "updates")
+    reasons = await dead_letters(world, "updates")
     assert len(reasons) >= len(BROKEN)
     assert all("unreadable" in reason for reason in reasons)
-    await world.card("Kvit could not finish a task (receiving Telegram messages)")
+    await world.message("Kvit could not finish a task (receiving Telegram messages)")
     assert len(posts(world)) == 2
 
 
@@ -245,6 +248,56 @@ async def test_handled_updates_keep_no_text(world: World) -> None:
     await open_shop(world)
     await reply(world, world.say("/pay 125 Tea", chat=GROUP), "Waiting for payment", chat=GROUP)
     world.say("nobody else's business", by=STRANGER, chat=GROUP)
-    await rest(world)
+    await idle(world)
     kept = rows(world, "SELECT DISTINCT state, length(payload) AS size FROM jobs")
     assert kept == [{"state": "done", "size": 0}]
+
+
+def rename(world: World, username: str) -> None:
+    """The owner renames the bot in @BotFather; no update says so."""
+    world.telegram.state.bot["username"] = username
+
+
+async def test_bot_that_was_renamed_answers_to_its_new_name_and_no_longer_to_the_old_one(world: World) -> None:
+    await open_shop(world)
+    world.say("/id@OtherBot", chat=GROUP)
+    await caught_up(world, GROUP)
+    rename(world, "CafeNoirBot")
+    await reply(world, world.say("/pay@CafeNoirBot 125", chat=GROUP), "Waiting for payment", chat=GROUP)
+    world.say("/pay@KvitDemoBot 125 Tea", chat=GROUP)
+    world.say("/pay@OtherBot 125", chat=GROUP)
+    await caught_up(world, GROUP)
+    assert len(posts(world)) == 1
+
+
+async def test_invitation_after_a_renaming_names_the_bot_as_it_is(world: World) -> None:
+    await open_shop(world)
+    rename(world, "CafeNoirBot")
+    assert "https://t.me/CafeNoirBot?start=invite-" in (await reply(world, world.say("/invite merchant")))["text"]
+
+
+async def test_renaming_is_noticed_within_an_hour_and_outlives_a_restart(world: World) -> None:
+    rename(world, "CafeNoirBot")
+    world.advance(3601)
+    await world.until(lambda: rows(world, "SELECT 1 FROM installation_settings WHERE value = 'CafeNoirBot'"))
+    await world.stop()
+    await world.control("telegram", "faults", {"method": "getMe", "how": "500", "times": 3})
+    await world.begin()
+    await reply(world, world.say("/pay@CafeNoirBot 125"), "Waiting for payment")
+
+
+async def test_commands_for_other_bots_ask_telegram_about_each_name_once(world: World) -> None:
+    await open_shop(world)
+    before = getme(world)
+    for _ in range(5):
+        world.say("/id@OtherBot", chat=GROUP)
+    await caught_up(world, GROUP)
+    assert getme(world) == before + 1
+    for number in range(30):
+        world.say(f"/id@Other{number}Bot", chat=GROUP)
+    await caught_up(world, GROUP)
+    assert getme(world) <= before + 10
+
+
+def getme(world: World) -> int:
+    return sum(entry.method == "getMe" for entry in world.telegram.transcript)

@@ -9,23 +9,23 @@ from pathlib import Path
 import pytest
 
 from bot.sandbox.shared.fake_clock import FakeClock
-from tests.support.evidence import rest, rows
-from tests.support.invitations import LINK, digest, invited, join, links, seats, taken_up_again, trail
+from tests.support.evidence import idle, rows
+from tests.support.invitations import LINK, deliver_again, digest, invited, join, links, memberships, trail
 from tests.support.people import (
     ADMIN,
     GROUP,
     MERCHANT,
     OTHER_GROUP,
     caught_up,
-    dismiss,
-    hear,
+    deliver_raw,
     open_second_shop,
     open_shop,
     posts,
-    refused,
+    remove_roles,
     reply,
+    reply_text,
+    send_message,
     shown,
-    speak,
 )
 from tests.support.world import OWNER, World, labels, opened
 
@@ -47,8 +47,8 @@ async def test_opened_link_gives_the_role_and_tells_the_inviter(world: World, ro
     world.telegram.state.ensure_user(GUEST, first_name="Gerda <b>")
     said = await join(world, payload, by=GUEST)
     assert said["text"].startswith(f"You are now {role.lower()} of Kvit.")
-    assert seats(world, GUEST) == [(1, number, ADMIN)]
-    told = (await world.card("accepted your invitation", chat=ADMIN))["text"]
+    assert memberships(world, GUEST) == [(1, number, ADMIN)]
+    told = (await world.message("accepted your invitation", chat=ADMIN))["text"]
     assert told.startswith(f"Gerda <b> ({GUEST}) accepted your invitation and is now {role.lower()} of Kvit.")
     await reply(world, world.say("/pay 125", by=GUEST), "Waiting", chat=GUEST)
     assert trail(world, "invited", "joined") == [(f"user:{ADMIN}", "invited"), (f"user:{GUEST}", "joined")]
@@ -76,7 +76,7 @@ async def test_a_link_works_once(world: World) -> None:
     await join(world, payload, by=GUEST)
     assert REFUSED in (await join(world, payload, by=OTHER))["text"]
     assert REFUSED in (await join(world, payload, by=GUEST))["text"]
-    assert (len(seats(world, GUEST)), seats(world, OTHER)) == (1, [])
+    assert (len(memberships(world, GUEST)), memberships(world, OTHER)) == (1, [])
 
 
 async def test_link_opened_twice_at_once_admits_one(world: World) -> None:
@@ -84,7 +84,7 @@ async def test_link_opened_twice_at_once_admits_one(world: World) -> None:
     first, second = (world.say(f"/start {payload}", by=who) for who in (GUEST, OTHER))
     said = await asyncio.gather(reply(world, first, chat=GUEST), reply(world, second, chat=OTHER))
     assert sorted(REFUSED in one["text"] for one in said) == [False, True]
-    assert len(seats(world, GUEST) + seats(world, OTHER)) == 1
+    assert len(memberships(world, GUEST) + memberships(world, OTHER)) == 1
 
 
 async def test_a_link_works_for_a_day(world: World) -> None:
@@ -93,7 +93,7 @@ async def test_a_link_works_for_a_day(world: World) -> None:
     assert "You are now merchant" in (await join(world, early, by=GUEST))["text"]
     world.advance(1)
     assert REFUSED in (await join(world, late, by=OTHER))["text"]
-    assert seats(world, OTHER) == []
+    assert memberships(world, OTHER) == []
 
 
 @pytest.mark.parametrize("payload", ["invite-", "invite-x", "invite-" + "A" * 32, "invite-Ω\udfff", "invite- "])
@@ -101,22 +101,23 @@ async def test_unknown_payload_is_refused(world: World, payload: str) -> None:
     await invited(world)
     said = await join(world, payload.encode("utf-8", "replace").decode(), by=GUEST)
     assert REFUSED in said["text"]
-    assert seats(world, GUEST) == []
+    assert memberships(world, GUEST) == []
 
 
-async def test_a_link_is_refused_in_a_group_and_still_works_in_private(world: World) -> None:
+async def test_a_link_that_was_opened_in_a_group_is_void(world: World) -> None:
     payload = await invited(world)
     assert "only in your private chat" in (await join(world, payload, by=GUEST, chat=GROUP))["text"]
-    assert seats(world, GUEST) == []
-    assert "You are now merchant" in (await join(world, payload, by=GUEST))["text"]
+    assert memberships(world, GUEST) == []
+    assert REFUSED in (await join(world, payload, by=GUEST))["text"]
 
 
 async def test_shared_accounts_and_forwarded_messages_get_no_role(world: World) -> None:
     payload = await invited(world)
-    said = speak(world, f"/start {payload}", by=GUEST, chat=GROUP, sender_chat=GROUP)
-    assert "Write as yourself." in (await reply(world, said, chat=GROUP))["text"]
+    said = send_message(world, f"/start {payload}x", by=GUEST, chat=GROUP, sender_chat=GROUP)
+    assert "it no longer works" in (await reply(world, said, chat=GROUP))["text"]
+    payload = await invited(world)
     origin = {"type": "hidden_user", "sender_user_name": "Somebody", "date": 1}
-    said = hear(world, f"/start {payload}", by=GUEST, forward_origin=origin)
+    said = deliver_raw(world, f"/start {payload}", by=GUEST, forward_origin=origin)
     assert "was forwarded" in (await reply(world, said, chat=GUEST))["text"]
     assert rows(world, "SELECT user_id FROM members WHERE invited_by IS NOT NULL") == []
 
@@ -126,49 +127,49 @@ async def test_link_lowers_no_role_and_is_not_used_up_by_its_maker(world: World)
     for person in (ADMIN, MERCHANT, OWNER):
         said = await join(world, payload, by=person)
         assert "already have this role in Kvit, or a higher one" in said["text"]
-    assert [seats(world, person) for person in (ADMIN, MERCHANT, OWNER)] == [[(1, 2, None)], [(1, 1, None)], []]
+    assert [memberships(world, person) for person in (ADMIN, MERCHANT, OWNER)] == [[(1, 2, None)], [(1, 1, None)], []]
     assert "You are now merchant" in (await join(world, payload, by=GUEST))["text"]
 
 
 async def test_invitation_promotes_a_merchant(world: World) -> None:
     assert "You are now admin of Kvit." in (await join(world, await invited(world, "admin"), by=MERCHANT))["text"]
-    assert seats(world, MERCHANT) == [(1, 2, ADMIN)]
-    assert "Currency: DKK" in await refused(world, "/settings", by=MERCHANT)
+    assert memberships(world, MERCHANT) == [(1, 2, ADMIN)]
+    assert "Currency: DKK" in await reply_text(world, "/settings", by=MERCHANT)
 
 
 async def test_owners_are_made_by_owner_ids_alone(world: World) -> None:
     for person in (ADMIN, OWNER):
-        assert "Owners are set with OWNER_IDS" in await refused(world, "/invite owner", by=person)
+        assert "Owners are set with OWNER_IDS" in await reply_text(world, "/invite owner", by=person)
     assert rows(world, "SELECT * FROM invitations") == []
 
 
 @pytest.mark.parametrize("text", ["/invite", "/invite boss", "/invite merchant admin", "/invite <b>"])
 async def test_what_names_no_role_is_answered_with_what_to_type(world: World, text: str) -> None:
-    assert "Write /invite merchant for someone who requests payments" in await refused(world, text, by=ADMIN)
+    assert "Write /invite merchant for someone who requests payments" in await reply_text(world, text, by=ADMIN)
     assert rows(world, "SELECT * FROM invitations") == []
 
 
 async def test_a_role_may_be_named_in_ones_own_language(world: World) -> None:
-    said = speak(world, "/invite sælger", by=ADMIN, language_code="da")
+    said = send_message(world, "/invite sælger", by=ADMIN, language_code="da")
     assert "bliver sælger i Kvit" in (await reply(world, said, chat=ADMIN))["text"]
     assert rows(world, "SELECT role FROM invitations") == [{"role": 1}]
 
 
 async def test_in_a_group_the_link_goes_to_the_inviter_alone_and_the_group_gets_one_sentence(world: World) -> None:
-    await refused(world, "/id", by=ADMIN)
+    await reply_text(world, "/id", by=ADMIN)
     said = world.say("/invite merchant", by=ADMIN, chat=GROUP)
     answer = await reply(world, said, chat=GROUP)
     assert answer["text"] == (
         "The link is in your private chat with me. Anyone who has it gets the role, so it is not shown here."
     )
-    await rest(world)
+    await idle(world)
     assert (len(links(world, ADMIN)), links(world, GROUP), len(shown(world, GROUP))) == (1, [], 1)
 
 
 @pytest.mark.parametrize("known", [False, True])
 async def test_inviter_without_a_private_chat_is_told_what_to_do(world: World, known: bool) -> None:
     if known:
-        await refused(world, "/id", by=ADMIN)
+        await reply_text(world, "/id", by=ADMIN)
     else:
         world.telegram.state.ensure_user(ADMIN, first_name="Ada")
     await world.control("telegram", "block", {"user_id": ADMIN, "blocked": True})
@@ -179,7 +180,7 @@ async def test_inviter_without_a_private_chat_is_told_what_to_do(world: World, k
         "I can't write to you privately, so nobody was invited."
         f" Open https://t.me/{username}, tap Start and write /invite there."
     )
-    await rest(world)
+    await idle(world)
     assert len(shown(world, GROUP)) == 1
     [kept] = rows(world, "SELECT expires_at - invited_at AS lasted FROM invitations")
     assert kept["lasted"] < 60_000_000
@@ -188,23 +189,23 @@ async def test_inviter_without_a_private_chat_is_told_what_to_do(world: World, k
 
 
 async def test_owners_are_told_once_when_an_admin_invites_an_admin(world: World) -> None:
-    await refused(world, "/id")
+    await reply_text(world, "/id")
     await invited(world, "merchant")
     await invited(world, "admin", by=OWNER)
-    await rest(world)
+    await idle(world)
     assert not any("another admin" in m["text"] for m in shown(world))
     await invited(world, "admin")
-    told = (await world.card("another admin"))["text"]
+    told = (await world.message("another admin"))["text"]
     assert told.startswith(f"⚠️ {world.telegram.state.users[ADMIN]['first_name']} ({ADMIN}), an admin of Kvit,")
-    await rest(world)
+    await idle(world)
     assert len([m for m in shown(world) if "another admin" in m["text"]]) == 1
 
 
 async def test_repeated_message_makes_one_invitation(world: World) -> None:
     payload = await invited(world)
-    await taken_up_again(world, "/invite merchant")
+    await deliver_again(world, "/invite merchant")
     await caught_up(world, ADMIN, by=ADMIN)
-    await rest(world)
+    await idle(world)
     assert links(world, ADMIN) == [payload]
     assert len(rows(world, "SELECT * FROM invitations")) == 1
     assert trail(world, "invited") == [(f"user:{ADMIN}", "invited")]
@@ -212,18 +213,18 @@ async def test_repeated_message_makes_one_invitation(world: World) -> None:
 
 async def test_repeated_opening_is_answered_once(world: World) -> None:
     await join(world, await invited(world), by=GUEST)
-    await taken_up_again(world, "/start invite-")
+    await deliver_again(world, "/start invite-")
     await caught_up(world, GUEST, by=GUEST)
-    await rest(world)
+    await idle(world)
     assert [m["text"].partition(".")[0] for m in shown(world, GUEST)][:-1] == ["You are now merchant of Kvit"]
     assert len([m for m in shown(world, ADMIN) if "accepted your invitation" in m["text"]]) == 1
 
 
 async def test_invitation_of_a_former_member_is_void(world: World) -> None:
     payload = await invited(world)
-    await dismiss(world, ADMIN)
+    await remove_roles(world, ADMIN)
     assert REFUSED in (await join(world, payload, by=GUEST))["text"]
-    assert seats(world, GUEST) == []
+    assert memberships(world, GUEST) == []
 
 
 async def test_invitation_of_a_former_owner_is_void(clock: FakeClock, tmp_path: Path) -> None:
@@ -240,7 +241,7 @@ async def test_an_invitation_is_into_the_shop_of_its_chat_and_somebody_with_two_
     await open_second_shop(world)
     payload = await invited(world, by=OWNER, chat=OTHER_GROUP)
     assert "merchant of Second" in (await join(world, payload, by=MERCHANT))["text"]
-    assert seats(world, MERCHANT) == [(1, 1, None), (2, 1, OWNER)]
+    assert memberships(world, MERCHANT) == [(1, 1, None), (2, 1, OWNER)]
     question = await reply(world, world.say("/pay 125", by=MERCHANT), chat=MERCHANT)
     assert labels(question) == ["Kvit", "Second"]
     await world.answer(world.tap(question, "Second", by=MERCHANT))

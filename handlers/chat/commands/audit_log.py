@@ -44,7 +44,7 @@ async def log(context: Context) -> None:
     await context.send(said, keyboard)
 
 
-async def log_page_tapped(context: Context, where: str) -> None:
+async def on_log_page(context: Context, where: str) -> None:
     """Show another page of the same entries in the same message."""
     number, _, rest = where.partition(":")
     ref, _, words = rest.partition(":")

@@ -9,6 +9,7 @@ from handlers.chat.commands import members
 from handlers.chat.commands.shop import ask_which
 from handlers.chat.context import Context
 from handlers.i18n import SafeHtml
+from storage import shops
 from storage.errors import UserError
 from storage.models.shop import Role
 
@@ -66,8 +67,17 @@ async def terms(context: Context) -> None:
 
 
 async def paysupport(context: Context) -> None:
-    """Whom to ask about a payment."""
-    await context.reply("paysupport.text", shop=context.access.shop.name if context.access.shop else "Kvit")
+    """Whom to ask about a payment: this chat's shop, or the only one that there is."""
+    shop = context.access.shop
+    if shop is None and len(every := await context.db.read(shops.list_shops)) == 1:
+        shop = every[0]
+    if shop is None:
+        await context.reply("paysupport.no_shop")
+        return
+    lines = [context.html("paysupport.text", shop=shop.seller_name or shop.name)]
+    if shop.seller_contact:
+        lines.append(context.html("paysupport.contact", contact=shop.seller_contact))
+    await context.send(SafeHtml("\n".join(lines)))
 
 
 async def privacy(context: Context) -> None:

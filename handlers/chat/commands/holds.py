@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from handlers import i18n
-from handlers.access.permissions import Action
+from handlers.access.membership import MAX_NAME_LENGTH
+from handlers.access.permissions import Action, is_allowed
 from handlers.chat import arguments
 from handlers.chat.commands import payments
 from handlers.chat.context import Context
+from handlers.i18n import html, text
+from handlers.messages.outbox_message import OutboxMessage, to_job
+from handlers.messages.question_jobs import hold_subject
 from handlers.payments.holds import is_awaiting_decision
-from handlers.telegram.messenger import Button
+from handlers.telegram.messenger import Button, Message
 from storage import payment_queries
 from storage.errors import HoldAlreadyDecided, NoHold, UnknownPayment
-from storage.models.payment import Payment, PaymentStatus
+from storage.models.payment import ChatTarget, Payment, PaymentStatus
 from storage.prompts import Prompt
 
 
@@ -40,7 +44,32 @@ async def on_capture(context: Context, payment: Payment) -> None:
     await _ask(context, payment, "capture")
 
 
-async def release_tapped(context: Context, payment: Payment) -> None:
+async def on_ask_admin(context: Context, payment: Payment) -> None:
+    """The *Ask an admin* button: in a group it asks there, in a private chat each admin; once a day."""
+    if payment.status is not PaymentStatus.AUTHORIZED:
+        raise NoHold(ref=payment.reference)
+    shop, params = context.shop, {"ref": payment.reference, "amount": payment.amount}
+    people = [one for one in await context.services.authorization.approvers(shop.id) if one != context.actor.id]
+    if not people:
+        await context.edit(context.html("capture.no_admin", **params))
+        return
+    name = context.actor.name[:MAX_NAME_LENGTH]
+    said = html(shop.language, "capture.requested", name=name, shop=shop.name, **params)
+    label = text(shop.language, "button.capture", amount=i18n.money(shop.language, payment.amount))
+    message = Message(said, ((Button(label, data=f"k:{payment.id}", style="success"),),))
+    chats = [ChatTarget(one) for one in people] if context.is_private else [context.chat]
+    key = f"capture:{payment.id}:asked:{context.actor.id}:{context.now:%Y-%m-%d}"
+    question = (hold_subject(payment.id), shop.language)
+    jobs = [
+        to_job(OutboxMessage(chat, message, shop=shop.id, question=question), key=f"{key}:{chat.chat_id}")
+        for chat in chats
+    ]
+    await context.services.outbox.enqueue(*jobs, now=context.now)
+    await context.edit(context.html("capture.asked", **params))
+    await context.answer_callback("capture.asked_toast")
+
+
+async def on_release(context: Context, payment: Payment) -> None:
     """The *Release* button: it asks for confirmation, for a released hold does not come back."""
     await _ask(context, payment, "release")
 
@@ -53,12 +82,10 @@ async def on_capture_confirmed(context: Context, prompt: Prompt, choice: int) ->
         await _leave(context, payment)
         return
     payment = await context.services.payments.capture(payment.id, user_id=context.actor.id)
-    done = payment.status is PaymentStatus.SUCCEEDED
-    params = {"ref": payment.reference, "amount": payment.amount}
-    await context.edit(context.html("capture.done" if done else "capture.pending", **params))
+    await context.edit(await context.services.questions.hold_answer(payment, context.language))
 
 
-async def release_answered(context: Context, prompt: Prompt, choice: int) -> None:
+async def on_release_confirmed(context: Context, prompt: Prompt, choice: int) -> None:
     """Release, or leave the money reserved."""
     payment = await _payment(context, prompt)
     _may_release(context, payment)
@@ -66,8 +93,7 @@ async def release_answered(context: Context, prompt: Prompt, choice: int) -> Non
         await _leave(context, payment)
         return
     payment = await context.services.payments.release(payment.id, user_id=context.actor.id)
-    params = {"ref": payment.reference, "amount": payment.amount}
-    await context.edit(context.html("release.done" if payment.is_terminal else "release.pending", **params))
+    await context.edit(await context.services.questions.hold_answer(payment, context.language))
 
 
 async def _leave(context: Context, payment: Payment) -> None:
@@ -79,12 +105,15 @@ async def _leave(context: Context, payment: Payment) -> None:
 
 async def _ask(context: Context, payment: Payment, what: str) -> None:
     """Name the amount and ask; only the person who asked may answer."""
-    if what == "capture":
-        context.require(Action.CAPTURE)
-    else:
+    if what == "release":
         _may_release(context, payment)
     if payment.status is not PaymentStatus.AUTHORIZED:
         raise NoHold(ref=payment.reference)
+    if what == "capture" and not is_allowed(context.role, Action.CAPTURE):
+        button = Button(context.text("button.ask_admin"), data=f"ka:{payment.id}")
+        said = context.html("capture.admins_only", amount=payment.amount, ref=payment.reference)
+        await context.send(said, ((button,),))
+        return
     prompt = await context.prompt(what, what, {"payment": payment.id})
     amount = i18n.money(context.language, payment.amount)
     keyboard = (
@@ -93,7 +122,7 @@ async def _ask(context: Context, payment: Payment, what: str) -> None:
     )
     key = "capture.ask" if what == "capture" else "release.ask"
     said = context.html(key, amount=payment.amount, ref=payment.reference)
-    await context.send(said, keyboard)
+    await context.send(said, keyboard, question=hold_subject(payment.id))
 
 
 def _may_release(context: Context, payment: Payment) -> None:

@@ -90,7 +90,7 @@ async def _keep(context: Context, words: str, choices: tuple[RequestedAmount, ..
 
 def _offer(context: Context, result_id: str, choice: RequestedAmount) -> InlineResult:
     shop = context.shop
-    amount = i18n.html_money(shop.language, choice.money)
+    amount = i18n.html(shop.language, "message.asks", shop=shop.name, amount=choice.money)
     words = f" – {i18n.escaped(choice.description)}" if choice.description else ""
     said = f"⏳ <b>{i18n.html(shop.language, 'message.creating')}</b>\n<b>{amount}</b>{words}"
     button = Button(i18n.text(shop.language, "button.get_link"), data=f"g:{result_id}")

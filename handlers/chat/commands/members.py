@@ -8,6 +8,7 @@ from datetime import datetime
 
 from handlers import i18n
 from handlers.access.membership import display_name, role_name
+from handlers.chat.arguments import bare
 from handlers.chat.context import Context
 from handlers.i18n import SafeHtml
 from handlers.shops.invitations import INVITE, InvitationContext, OwnersAreSet
@@ -53,20 +54,24 @@ async def team(context: Context) -> None:
     await context.send(said, keyboard)
 
 
-async def team_page_tapped(context: Context, number: str) -> None:
+async def on_team_page(context: Context, number: str) -> None:
     """Show another page of the list in the same message."""
     said, keyboard = await _page(context, int(number) if PAGE.fullmatch(number) else 0)
     await context.edit(said, keyboard)
 
 
 async def invite(context: Context) -> None:
-    """Send the admin a link that gives one person a role."""
-    role = _role(context, context.message.args)
-    if role is None:
+    """Send the admin a link that gives one person a role, or give it to the person with this Telegram ID."""
+    name, *rest = context.message.args.split() or [""]
+    role, number = _role(context, bare(name)), [word.rstrip(".,;:!") for word in rest]
+    if role is None or len(number) > 1 or not all(PERSON.fullmatch(one) for one in number):
         await context.reply("invite.how")
         return
     if role is Role.OWNER:
         raise OwnersAreSet
+    if number:
+        await _give_role(context, role, int(number[0]))
+        return
     chat = context.chat
     invitation_context = InvitationContext(
         source=context.message.request_key,
@@ -78,6 +83,16 @@ async def invite(context: Context) -> None:
         message_id=context.message.message_id,
     )
     await context.services.invitations.invite(context.shop, role, context.actor, invitation_context)
+
+
+async def _give_role(context: Context, role: Role, user_id: int) -> None:
+    def answer(joined: AcceptedInvitation) -> NewJob:
+        person, named = display_name(joined.member.name, user_id), role_name(context.language, role)
+        words = context.html("invite.given", person=person, role=named, shop=joined.shop.name, id=user_id)
+        return context.answer_job(words)
+
+    request = context.message.request_key
+    await context.services.invitations.give_role(context.shop, role, user_id, context.actor, request, answer)
 
 
 async def accept_invitation(context: Context) -> None:
@@ -100,7 +115,7 @@ async def accept_invitation(context: Context) -> None:
 
 async def revoke(context: Context) -> None:
     """Revoke a role at once; one's own too."""
-    number = context.message.args
+    number = bare(context.message.args)
     if not PERSON.fullmatch(number):
         await context.reply("revoke.how")
         return

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
+from handlers import i18n
 from handlers.access.permissions import Action, is_allowed
+from handlers.chat.arguments import split_word
 from handlers.chat.context import Context
 from handlers.i18n import LANGUAGE_NAMES, LANGUAGES, SafeHtml, percentage
-from handlers.messages.outbox_message import chat_ordering_key
+from handlers.reports.sie import CURRENCY as SIE_CURRENCY
 from handlers.shops import settings as shop_settings
 from handlers.shops.receipts import missing_fields
 from handlers.telegram.messenger import Button, Keyboard
 from storage import payment_queries, shops
 from storage.errors import PermissionDenied, UserError
+from storage.messages import chat_ordering_key
 from storage.models.money import CURRENCIES, Money
 from storage.models.shop import Role, Shop
 
 ZONES = ("Europe/Copenhagen", "Europe/Helsinki", "Europe/Stockholm", "Europe/Oslo")
 SHOP_ID = re.compile(r"[0-9]{1,15}")
 """A number in callback data; it can be forged, so its length is limited."""
+
+SHOPS_PER_PAGE = 20
+"""Telegram takes at most 100 buttons in a message, and nobody reads that many."""
+
+PAGE = "p"
+"""Begins callback data that names a page of shops, not a shop."""
 
 DELAYED_AFTER = timedelta(seconds=5)
 """A message pending for longer than this is not about to be sent."""
@@ -43,28 +53,43 @@ async def setup(context: Context) -> None:
 
     An owner can choose among all shops; members, for their private chats, among their own.
     """
-    word, _, name = context.message.args.partition(" ")
+    word, name = split_word(context.message.args)
     if word.upper() == "NEW":
         context.require(Action.CREATE_SHOP)
         shop = await _open(context, shop_settings.parse_name(name))
         await context.reply("setup.done", shop=shop.name)
         return
     shops = await context.services.membership.shops_of(context.actor)
-    if len(shops) == 1:
-        await _link_chat(context, shops[0])
-        await context.reply("setup.done", shop=shops[0].name)
+    typed = context.message.args.casefold()
+    named = [shop for shop in shops if not typed or shop.name.casefold() == typed]
+    if len(named) == 1:
+        await _link_chat(context, named[0])
+        await context.reply("setup.done", shop=named[0].name)
         return
     await ask_which(context, tuple(shops))
 
 
 async def ask_which(context: Context, shops: tuple[Shop, ...]) -> None:
     """Ask to which of several shops this chat is linked."""
-    keyboard = tuple((Button(shop.name, data=f"s:{shop.id}"),) for shop in shops)
-    await context.reply("setup.which", keyboard=keyboard)
+    await context.reply("setup.which", keyboard=_page_of_shops(shops, 0))
 
 
-async def shop_tapped(context: Context, shop_id: str) -> None:
-    """One of the shops was chosen; for a group only an owner may choose."""
+def _page_of_shops(shops: Sequence[Shop], first: int) -> Keyboard:
+    """A button for each shop from number `first` on, and buttons to the pages before and after."""
+    first = first // SHOPS_PER_PAGE * SHOPS_PER_PAGE if first < len(shops) else 0
+    rows = [(Button(shop.name, data=f"s:{shop.id}"),) for shop in shops[first : first + SHOPS_PER_PAGE]]
+    starts = {"←": first - SHOPS_PER_PAGE, "→": first + SHOPS_PER_PAGE}
+    arrows = tuple(Button(label, data=f"s:{PAGE}{at}") for label, at in starts.items() if 0 <= at < len(shops))
+    return (*rows, arrows) if arrows else tuple(rows)
+
+
+async def on_shop(context: Context, shop_id: str) -> None:
+    """One of the shops was chosen, or another page of them; for a group only an owner may choose."""
+    if shop_id.startswith(PAGE) and SHOP_ID.fullmatch(shop_id.removeprefix(PAGE)):
+        listed = await context.services.membership.shops_of(context.actor)
+        keyboard = _page_of_shops(listed, int(shop_id.removeprefix(PAGE)))
+        await context.edit(context.html("setup.which"), keyboard)
+        return
     shop = await context.db.read(shops.get_shop, int(shop_id)) if SHOP_ID.fullmatch(shop_id) else None
     role = await context.services.membership.role(shop.id, context.actor) if shop else Role.NONE
     if shop is None or not is_allowed(role, Action.SELECT_SHOP if context.is_private else Action.LINK_CHAT):
@@ -76,13 +101,13 @@ async def shop_tapped(context: Context, shop_id: str) -> None:
 
 async def settings(context: Context) -> None:
     """Show the shop's settings, or change one."""
-    name, _, value = context.message.args.partition(" ")
+    name, value = split_word(context.message.args)
     if name:
-        await _change(context, name.lower(), value.strip())
+        await _change(context, name.lower(), value.lstrip(":= "))
     await context.send(_shown(context), _buttons(context.shop))
 
 
-async def setting_tapped(context: Context, said: str) -> None:
+async def on_setting(context: Context, said: str) -> None:
     """A button under the settings."""
     name, _, value = said.partition(":")
     await _change(context, name, value)
@@ -172,6 +197,12 @@ def _shown(context: Context) -> SafeHtml:
             vat=_rate(context, shop.vat_rate),
         ),
     ]
+    if shop.accounts or shop.currency == SIE_CURRENCY:
+        lines.append(context.html("settings.accounts", accounts=shop.accounts or unset))
+    at = context.text("settings.reports_off")
+    if shop.report_minute is not None:
+        at = i18n.format_clock(context.language, *divmod(shop.report_minute, 60))
+    lines.append(context.html("settings.reports", at=at))
     if missing := missing_fields(shop):
         lines.append(context.html("settings.missing", what=", ".join(missing)))
     return SafeHtml("\n".join([*lines, context.html("settings.how")]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from handlers.chat.context import Context
 from handlers.chat.updates import IncomingMessage
-from handlers.rate_limit import RateLimiter
+from handlers.sliding_window import RateLimiter
 from storage.models.shop import Role
 
 MINUTE = 60.0

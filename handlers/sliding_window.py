@@ -19,11 +19,12 @@ class SlidingWindow:
         self._window = window
         self._times: deque[datetime] = deque(maxlen=limit)
 
-    def wait(self, now: datetime) -> timedelta:
-        """The time until another event is allowed; zero if it is allowed now."""
-        if len(self._times) < self._limit:
+    def wait(self, now: datetime, *, spare: int = 0) -> timedelta:
+        """The time until another event is allowed that leaves room for `spare` more; zero if it is allowed now."""
+        limit = max(self._limit - spare, 1)
+        if len(self._times) < limit:
             return timedelta(0)
-        return max(self._times[0] + self._window - now, timedelta(0))
+        return max(self._times[-limit] + self._window - now, timedelta(0))
 
     def add(self, now: datetime) -> None:
         """Counts an event that `wait` allowed."""
