@@ -16,8 +16,8 @@ from storage.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
-Look = Callable[[str], Awaitable[PayPage | None]]
-LONGEST_WAIT = 3600.0
+FindPage = Callable[[str], Awaitable[PayPage | None]]
+MAX_WAIT_SECONDS = 3600.0
 PAUSE_SECONDS = 1.0
 
 
@@ -30,51 +30,51 @@ class PageSubscription:
 
     def __init__(self, page: PayPage) -> None:
         self.page = page
-        self.watchers = 0
-        self.count = 0
-        self.over = False
-        self._turned = asyncio.Event()
+        self.subscribers = 0
+        self.version = 0
+        self.is_over = False
+        self._has_changed = asyncio.Event()
 
-    async def after(self, count: int) -> int:
-        """Wait until the page differs from that at `count`, or updates end; returns the new count."""
-        while self.count == count and not self.over:
-            await self._turned.wait()
-        return self.count
+    async def after(self, version: int) -> int:
+        """Wait until the page differs from that at `version`, or updates end; returns the new version."""
+        while self.version == version and not self.is_over:
+            await self._has_changed.wait()
+        return self.version
 
     def publish(self, page: PayPage) -> None:
         """Publish this page; subscribers wake if it differs."""
         before, self.page = self.page, page
-        if _said(before) != _said(page):
-            self.count += 1
-            self._ring()
+        if _visible_state(before) != _visible_state(page):
+            self.version += 1
+            self._wake_subscribers()
 
     def end(self) -> None:
         """End all subscriptions."""
-        self.over = True
-        self._ring()
+        self.is_over = True
+        self._wake_subscribers()
 
-    def _ring(self) -> None:
-        rung, self._turned = self._turned, asyncio.Event()
-        rung.set()
+    def _wake_subscribers(self) -> None:
+        changed, self._has_changed = self._has_changed, asyncio.Event()
+        changed.set()
 
 
 class LiveUpdates:
     """The open pages. `notify` is called with each changed payment; `run` has to run beside it."""
 
     def __init__(
-        self, look: Look, clock: Clock, *, total: int = 2000, per_payment: int = 50, per_address: int = 200
+        self, find_page: FindPage, clock: Clock, *, total: int = 2000, per_payment: int = 50, per_address: int = 200
     ) -> None:
-        """`look` finds the page behind a token; the rest limits how many may watch at once."""
-        self._look = look
+        """`find_page` finds the page behind a token; the rest limits how many may watch at once."""
+        self._find_page = find_page
         self._clock = clock
         self._total = total
         self._per_payment = per_payment
         self._per_address = per_address
-        self._topics: dict[str, PageSubscription] = {}
+        self._subscriptions: dict[str, PageSubscription] = {}
         self._addresses: Counter[str] = Counter()
-        self._rung: set[str] = set()
-        self._news = asyncio.Event()
-        self._over = False
+        self._changed: set[str] = set()
+        self._wake_up = asyncio.Event()
+        self._is_closed = False
 
     @contextmanager
     def subscribe(self, page: PayPage, address: str) -> Iterator[PageSubscription]:
@@ -84,77 +84,86 @@ class LiveUpdates:
             TooManySubscribers: of this payment, from this address, or of all.
         """
         key = page.payment.id
-        topic = self._topics.get(key) or PageSubscription(page)
-        full = topic.watchers >= self._per_payment or self._addresses[address] >= self._per_address
-        if self._over or full or self._addresses.total() >= self._total:
+        subscription = self._subscriptions.get(key) or PageSubscription(page)
+        full = subscription.subscribers >= self._per_payment or self._addresses[address] >= self._per_address
+        if self._is_closed or full or self._addresses.total() >= self._total:
             raise TooManySubscribers
-        self._topics[key] = topic
-        topic.watchers += 1
+        self._subscriptions[key] = subscription
+        subscription.subscribers += 1
         self._addresses[address] += 1
-        self._rung.add(key)  # it may have changed since it was read, without a notification
-        self._news.set()
+        self._changed.add(key)  # it may have changed since it was read, without a notification
+        self._wake_up.set()
         try:
-            yield topic
+            yield subscription
         finally:
-            topic.watchers -= 1
+            subscription.subscribers -= 1
             self._addresses[address] -= 1
             if not self._addresses[address]:
                 del self._addresses[address]
-            if not topic.watchers:
-                self._topics.pop(key, None)
+            if not subscription.subscribers:
+                self._subscriptions.pop(key, None)
 
     def notify(self, payment_id: str) -> None:
         """This payment changed; costs nothing if no page of it is open."""
-        if payment_id in self._topics:
-            self._rung.add(payment_id)
-            self._news.set()
+        if payment_id in self._subscriptions:
+            self._changed.add(payment_id)
+            self._wake_up.set()
+
+    def notify_all(self) -> None:
+        """Any payment may have changed; each watched page is read once."""
+        self._changed |= self._subscriptions.keys()
+        self._wake_up.set()
 
     def close(self) -> None:
         """End all subscriptions and accept no new ones."""
-        self._over = True
-        for topic in self._topics.values():
-            topic.end()
+        self._is_closed = True
+        for subscription in self._subscriptions.values():
+            subscription.end()
 
     async def run(self) -> None:
         """Publish what changed, or what changes by time, until cancelled."""
         while True:
             await self.run_once()
-            if not self._rung:
-                await wait_first(self._news.wait(), self._clock.sleep(self._pause()))
+            if not self._changed:
+                await wait_first(self._wake_up.wait(), self._clock.sleep(self._pause()))
 
     async def run_once(self) -> int:
         """Read each watched payment that changed or whose time has come, once; returns how many."""
-        self._news.clear()
+        self._wake_up.clear()
         now = self._clock.now()
-        rung, self._rung = self._rung, set()
-        due = rung | {key for key, topic in self._topics.items() if _turns(topic, now)}
+        changed, self._changed = self._changed, set()
+        due = changed | {key for key, subscription in self._subscriptions.items() if _is_due(subscription, now)}
         for key in due:
             try:
-                await self._turn(key)
+                await self._publish_current(key)
             except DatabaseUnavailable as error:
                 log.warning("open pages wait for the database: %s", error)
-                self._rung |= due
+                self._changed |= due
                 await asyncio.sleep(PAUSE_SECONDS)
                 break
         return len(due)
 
-    async def _turn(self, key: str) -> None:
-        topic = self._topics.get(key)
-        page = await self._look(topic.page.payment.page_token) if topic else None
-        if topic and page:
-            topic.publish(page)
+    async def _publish_current(self, key: str) -> None:
+        subscription = self._subscriptions.get(key)
+        page = await self._find_page(subscription.page.payment.page_token) if subscription else None
+        if subscription and page:
+            subscription.publish(page)
 
     def _pause(self) -> float:
         """Seconds until time alone changes a page that is watched."""
-        times = [topic.page.changes_at for topic in self._topics.values() if topic.page.changes_at]
-        left = (min(times) - self._clock.now()).total_seconds() if times else LONGEST_WAIT
-        return max(0.01, min(left, LONGEST_WAIT))
+        times = [
+            subscription.page.changes_at
+            for subscription in self._subscriptions.values()
+            if subscription.page.changes_at
+        ]
+        left = (min(times) - self._clock.now()).total_seconds() if times else MAX_WAIT_SECONDS
+        return max(0.01, min(left, MAX_WAIT_SECONDS))
 
 
-def _said(page: PayPage) -> tuple[object, ...]:
+def _visible_state(page: PayPage) -> tuple[object, ...]:
     """What subscribers are told."""
     return (page.state, page.until)
 
 
-def _turns(topic: PageSubscription, now: datetime) -> bool:
-    return topic.page.changes_at is not None and topic.page.changes_at <= now
+def _is_due(subscription: PageSubscription, now: datetime) -> bool:
+    return subscription.page.changes_at is not None and subscription.page.changes_at <= now

@@ -9,11 +9,11 @@ from enum import StrEnum
 
 from handlers.clock import Clock
 from handlers.payments.service import PaymentService
-from handlers.rate_limit import RecentTimes
 from handlers.runtime.concurrency import BackgroundTasks
-from handlers.shops.receipts import shop_at
-from handlers.stripe.events import CUSTOMER_RETURNED
-from storage import payment_queries, shops
+from handlers.shops.receipts import missing_fields, with_seller
+from handlers.sliding_window import RecentTimes
+from handlers.stripe.event_parsing import CUSTOMER_RETURNED
+from storage import payment_queries, receipts, shops
 from storage.database.database import Database
 from storage.errors import (
     AlreadyPaid,
@@ -114,7 +114,7 @@ def _received(payment: Payment) -> PageState:
 
 
 def _while_open(attempt: Attempt, payable_until: datetime | None, now: datetime) -> tuple[PageState, datetime | None]:
-    """The state of an open payment. A usable link made in the chat is *ready*.
+    """The state of an open payment. A usable link made in the chat is *ready*, and so is one that expired unseen.
 
     A link that the customer opened, or that is too old, is waited for until it expires; after that the payment can be
     started again while the request is open.
@@ -123,9 +123,11 @@ def _while_open(attempt: Attempt, payable_until: datetime | None, now: datetime)
     match attempt.status:
         case AttemptStatus.FAILED:
             return PageState.FAILED, again
+        case AttemptStatus.EXPIRED if again and not attempt.seen_by_customer:
+            return PageState.READY, again
         case AttemptStatus.EXPIRED:
             return PageState.EXPIRED, again
-        case AttemptStatus.ACTIVE if payable_until and attempt.origin is Origin.CHAT and attempt.has_usable_link(now):
+        case AttemptStatus.ACTIVE if payable_until and not attempt.opened_by_customer and attempt.has_usable_link(now):
             return PageState.READY, payable_until
         case AttemptStatus.ACTIVE if attempt.expires_at and now < attempt.expires_at:
             return PageState.WAITING, attempt.expires_at
@@ -172,7 +174,9 @@ class PayPageService:
         if payment is None or shop is None:
             return None
         if payment.succeeded_at is not None:
-            shop = shop_at(shop, await self._db.read(shops.list_sellers, shop.id), payment.succeeded_at)
+            shop = await self._db.read(receipts.shop_on_receipt, payment.id, shop)
+            if missing_fields(shop):
+                shop = with_seller(shop, await self._db.read(shops.list_sellers, shop.id), payment.succeeded_at)
         now = self._clock.now()
         state, until = page_state(payment, now)
         turns = [at for at in (payment.attempt.link_usable_until, payment.attempt.expires_at, payment.expires_at) if at]
@@ -206,7 +210,10 @@ class PayPageService:
         await self._inbox.enqueue(NewJob(key, payment.intent_id, CUSTOMER_RETURNED, payment.id.encode()), now=now)
 
     async def completed_refunds(self, page: PayPage) -> Sequence[Refund]:
-        """The refunds that were completed, oldest first."""
+        """The refunds that were completed, oldest first. The receipt is read with them: its seller is final now."""
+        frozen = await self._db.read(receipts.shop_on_receipt, page.payment.id, page.shop)
+        if frozen != page.shop:
+            await self._db.write(receipts.freeze_seller, page.payment.id, page.shop)
         if not page.payment.amount_refunded:
             return ()
         found = await self._db.read(self._refunds.for_payment, page.payment.id)

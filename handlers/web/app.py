@@ -46,7 +46,7 @@ def make_app(
     Stripe's events, signed with one of `webhook_secrets`, go to the queue `events`; `livemode` is that of our key.
     Telegram's updates, sent with `update_secret`, go to the queue `updates`. `ready` are the checks of `/readyz` by
     name. `frame_ancestors` is a source of that CSP directive. `trusted_proxies` may set `X-Forwarded-For`.
-    `metrics_page` is served at `/metrics` to requests with the `metrics_token`.
+    `metrics_page` is served at `/metrics` to requests with the `metrics_token`; see `MonitoringRoutes` for none.
     """
     body_reader = BodyReader()
     stripe_webhook = StripeWebhook(
@@ -61,7 +61,9 @@ def make_app(
         public_url=public_url,
         trusted_proxies=trusted_proxies,
     )
-    monitoring = MonitoringRoutes(clock, heartbeats, ready, metrics_page=metrics_page, token=metrics_token)
+    monitoring = MonitoringRoutes(
+        clock, heartbeats, ready, metrics_page=metrics_page, token=metrics_token, is_public=public_url is not None
+    )
     app = web.Application(middlewares=[error_middleware()], client_max_size=MAX_BODY)
     app.on_response_prepare.append(security_headers(frame_ancestors))
     app.on_shutdown.append(_close_streams(live_updates))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from handlers.i18n import DEFAULT_LANGUAGE, LANGUAGES, language_of
+from handlers.web.accept import quality
 
 
 def selected_language(request: web.Request) -> str | None:
@@ -21,15 +22,6 @@ def negotiate_language(request: web.Request, fallback: str = DEFAULT_LANGUAGE) -
     for item in request.headers.get("Accept-Language", "").split(","):
         tag, _, parameter = item.strip().partition(";")
         language = language_of(tag.strip())
-        if language and (quality := _quality(parameter)) > 0:
-            accepted.append((quality, language))
+        if language and (wanted := quality(parameter)) > 0:
+            accepted.append((wanted, language))
     return max(accepted, key=lambda each: each[0])[1] if accepted else fallback
-
-
-def _quality(parameter: str) -> float:
-    """The value of `q=…`; 1 without one, 0 if it is not a number."""
-    name, _, value = parameter.replace(" ", "").partition("=")
-    try:
-        return float(value) if name == "q" else 1.0
-    except ValueError:
-        return 0.0

@@ -21,6 +21,7 @@ Check = Callable[[], Awaitable[bool]]
 """Returns whether a part is ready. An exception counts as not ready."""
 
 CHECK_TIMEOUT_SECONDS = 2.0
+PROXY_HEADERS = frozenset({"forwarded", "via", "x-real-ip"})
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -35,17 +36,21 @@ class MonitoringRoutes:
         *,
         metrics_page: MetricsPage | None = None,
         token: str = "",
+        is_public: bool = False,
         check_timeout_seconds: float = CHECK_TIMEOUT_SECONDS,
     ) -> None:
         """`ready` are the checks of `/readyz` by name; each may take `check_timeout_seconds`.
 
-        `metrics_page` makes the page of `/metrics`; `token` is the bearer token that it requires.
+        `metrics_page` makes the page of `/metrics`; `token` is the bearer token that it requires. Without one, only
+        programs on this machine may read it, and nobody if the site `is_public`: a proxy or a tunnel on this machine
+        need not say that it is one.
         """
         self._clock = clock
         self._heartbeats = heartbeats
         self._ready = ready
         self._metrics_page = metrics_page
         self._token = token.encode()
+        self._is_public = is_public
         self._check_timeout = check_timeout_seconds
         self._throttled_log = ThrottledLogger()
 
@@ -65,7 +70,8 @@ class MonitoringRoutes:
 
     async def metrics(self, request: web.Request) -> web.Response:
         """The metrics, for requests with the token; if none is set, for direct requests from this machine only."""
-        if self._metrics_page is None or not (self._token or _is_from_this_machine(request)):
+        is_open = not self._is_public and _is_from_this_machine(request)
+        if self._metrics_page is None or not (self._token or is_open):
             raise web.HTTPNotFound
         if self._token and not hmac.compare_digest(_bearer_token(request), self._token):
             raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})
@@ -87,7 +93,8 @@ def _bearer_token(request: web.Request) -> bytes:
 
 def _is_from_this_machine(request: web.Request) -> bool:
     """Whether the client is a program on this machine, and not a proxy, which adds forwarding headers."""
-    is_proxied = any(name.lower() == "forwarded" or name.lower().startswith("x-forwarded-") for name in request.headers)
+    names = {name.lower() for name in request.headers}
+    is_proxied = names & PROXY_HEADERS or any(name.startswith("x-forwarded-") for name in names)
     peer = request.transport.get_extra_info("peername") if request.transport else None
     if is_proxied or not isinstance(peer, tuple):
         return False

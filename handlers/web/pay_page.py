@@ -16,10 +16,13 @@ from handlers.clock import Clock
 from handlers.pay_page.live_updates import LiveUpdates, PageSubscription, TooManySubscribers
 from handlers.pay_page.service import PayPage
 from handlers.qr_code import qr_png, qr_svg
-from handlers.rate_limit import RateLimiter
+from handlers.runtime.concurrency import wait_first
+from handlers.sliding_window import RateLimiter
+from handlers.web.accept import accepts
 from handlers.web.client_address import Networks, client_address
+from handlers.web.connection import closed_event
 from handlers.web.language import negotiate_language, selected_language
-from handlers.web.middleware import TOKEN, StripeUnavailableResponse
+from handlers.web.middleware import RETRY_AFTER_SECONDS, TOKEN
 from handlers.web.pay_page_text import WalletNaming, page_context, receipt_context
 from handlers.web.templating import render
 from storage.errors import StripeUnavailable
@@ -103,18 +106,16 @@ class PayPageRoutes:
             if request.method == "GET":
                 await self._pages.customer_returned(page)
             return _see_other(_page_path(request, page))
-        qr_url = None if _is_phone(request) else self._public_page_url(page)
-        values = page_context(
-            page, self._wallet_naming, self._clock.now(), negotiate_language(request, page.shop.language), qr_url
-        )
-        return web.Response(text=render("pay.html", **values), content_type="text/html")
+        return web.Response(text=self._render(request, page), content_type="text/html")
 
     async def pay(self, request: web.Request) -> web.Response:
         """303 to the wallet, or back to the page if there is nothing to open; the page shows why.
 
+        503 with the page itself if Stripe does not answer: what was started goes on, and the page follows it.
+
         Raises:
             web.HTTPTooManyRequests: too many taps.
-            StripeUnavailableResponse: Stripe does not answer.
+            web.HTTPServiceUnavailable: Stripe does not answer, and the client wants no page.
         """
         page = await self._find(request)
         if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
@@ -123,7 +124,11 @@ class PayPageRoutes:
         try:
             wallet_url = await self._pages.pay(page)
         except StripeUnavailable:
-            raise StripeUnavailableResponse(page.shop.language) from None
+            headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+            if not accepts(request, "text/html"):
+                raise web.HTTPServiceUnavailable(headers=headers) from None
+            text = self._render(request, await self._find(request), is_outage=True)
+            return web.Response(status=503, text=text, content_type="text/html", headers=headers)
         return _see_other(wallet_url or _page_path(request, page))
 
     async def state(self, request: web.Request) -> web.StreamResponse:
@@ -132,7 +137,7 @@ class PayPageRoutes:
         With `Accept: text/event-stream`, the same as a stream of events.
         """
         page = await self._find(request)
-        if EVENT_STREAM in request.headers.get("Accept", ""):
+        if accepts(request, EVENT_STREAM, rather_than="application/json"):
             return await self._stream(request, page)
         return web.json_response(_state_json(page))
 
@@ -153,6 +158,12 @@ class PayPageRoutes:
         if values is None:
             raise web.HTTPNotFound
         return web.Response(text=render("receipt.html", **values), content_type="text/html")
+
+    def _render(self, request: web.Request, page: PayPage, *, is_outage: bool = False) -> str:
+        language = negotiate_language(request, page.shop.language)
+        qr_url = None if _is_phone(request) else self._public_page_url(page)
+        values = page_context(page, self._wallet_naming, self._clock.now(), language, qr_url, is_outage=is_outage)
+        return render("pay.html", **values)
 
     async def _find(self, request: web.Request) -> PayPage:
         token = request.match_info["token"]
@@ -184,22 +195,21 @@ class PayPageRoutes:
                 stream = web.StreamResponse(headers={"Content-Type": EVENT_STREAM, "X-Accel-Buffering": "no"})
                 await stream.prepare(request)
                 with suppress(ConnectionError):  # the client disconnected
-                    await _send_events(stream, subscription)
+                    await _send_events(stream, subscription, closed_event(request))
                 return stream
         except TooManySubscribers:
             raise web.HTTPTooManyRequests(headers={"Retry-After": str(STREAM_RETRY_AFTER_SECONDS)}) from None
 
 
-async def _send_events(stream: web.StreamResponse, subscription: PageSubscription) -> None:
+async def _send_events(stream: web.StreamResponse, subscription: PageSubscription, closed: asyncio.Event) -> None:
     sent = None
-    seen = subscription.count
-    while not subscription.over:
-        event = json.dumps(_state_json(subscription.page))
+    while not subscription.is_over and not closed.is_set():
+        seen, event = subscription.version, json.dumps(_state_json(subscription.page))
         await stream.write(f"data: {event}\n\n".encode() if event != sent else b": heartbeat\n\n")
         sent = event
         with suppress(TimeoutError):
             async with asyncio.timeout(HEARTBEAT_INTERVAL):
-                seen = await subscription.after(seen)
+                await wait_first(subscription.after(seen), closed.wait())
 
 
 def _state_json(page: PayPage) -> dict[str, str | None]:

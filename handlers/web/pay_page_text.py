@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from handlers import i18n
 from handlers.pay_page.service import PageAction, PageState, PayPage
@@ -16,7 +18,12 @@ from storage.models.money import Money
 from storage.models.refund import Refund
 from storage.models.shop import Shop
 
+CONTACT = re.compile(r"(?P<mail>[\w.+-]+@[\w-]+(?:\.[\w-]+)+)|(?P<phone>\+?(?:\(\d{1,5}\) ?)?\d[\d .-]{4,18}\d)")
+"""An e-mail address or a telephone number in a seller's contact."""
+
 REFRESH_SECONDS = 5
+OUTAGE_RELOAD_SECONDS = 15
+"""After this time a page that says that Stripe does not answer loads itself again, with the button to try again."""
 
 AUTO_REFRESH_STATES = frozenset({PageState.WAITING, PageState.PROCESSING})
 """The states in which a page without JavaScript reloads by itself."""
@@ -53,13 +60,27 @@ class WalletNaming:
 
 
 def page_context(
-    page: PayPage, wallet_naming: WalletNaming, now: datetime, language: str, qr_url: str | None
+    page: PayPage,
+    wallet_naming: WalletNaming,
+    now: datetime,
+    language: str,
+    qr_url: str | None,
+    *,
+    is_outage: bool = False,
 ) -> dict[str, Any]:
-    """The values of `pay.html`. `qr_url` is shown as a QR code, None shows none."""
+    """The values of `pay.html`. `qr_url` is shown as a QR code, None shows none.
+
+    `is_outage`: Stripe does not answer; the page says so instead of its state, and loads itself again.
+    """
     payment, shop = page.payment, page.shop
     currency = payment.amount.currency
     brand = wallet_naming.name(now, shop).lower()
     headline, detail = _message_keys(page, brand)
+    refresh_seconds = REFRESH_SECONDS if page.state in AUTO_REFRESH_STATES else None
+    reload_seconds = _reload_seconds(page, now)
+    if is_outage:
+        headline, detail = "page.stripe_unavailable", "page.stripe_unavailable_more"
+        refresh_seconds = reload_seconds = OUTAGE_RELOAD_SECONDS
     amount = i18n.money(language, payment.amount)
     return {
         "language": language,
@@ -72,13 +93,17 @@ def page_context(
         "currency": "" if currency in amount else currency,
         "headline": headline,
         "detail": detail,
-        "icon": STATE_ICONS.get(page.state, "×"),
+        "state_class": "waiting" if is_outage else page.state,
+        "icon": "…" if is_outage else STATE_ICONS.get(page.state, "×"),
+        "paid_at": payment.succeeded_at and i18n.format_datetime(language, payment.succeeded_at, shop.time_zone),
         "refunded": Money(payment.amount_refunded, currency),
         "refund_pending": Money(payment.amount_refund_pending, currency) if payment.amount_refund_pending else None,
         "until": page.until and _format_until(page)(language, page.until, shop.time_zone),
-        "refresh_seconds": REFRESH_SECONDS if page.state in AUTO_REFRESH_STATES else None,
+        "refresh_seconds": refresh_seconds,
         "is_live": page.state not in FINAL_STATES,
-        "reload_seconds": _reload_seconds(page, now),
+        "is_final": page.state in FINAL_STATES,
+        "reload_seconds": reload_seconds,
+        "reserved_until": _reserved_until(page, language),
         "receipt": _receipt_title(page),
         "seller": shop.seller_name or shop.name,
         "qr": qr_svg(qr_url, standalone=False) if qr_url and page.state in QR_STATES else "",
@@ -88,11 +113,12 @@ def page_context(
 def receipt_context(
     page: PayPage, refunds: Sequence[Refund], wallet_naming: WalletNaming, language: str
 ) -> dict[str, Any] | None:
-    """The values of `receipt.html`; None while nothing is received."""
+    """The values of `receipt.html`; None while nothing is received or reserved."""
     payment, shop = page.payment, page.shop
     receipt = make_receipt(payment, shop)
     if receipt is None:
         return None
+    verb = "paid" if receipt.until is None else "reserved"
     return {
         "language": language,
         "page": page,
@@ -101,9 +127,11 @@ def receipt_context(
         "seller": shop.seller_name or shop.name,
         "at": i18n.format_datetime(language, receipt.at, shop.time_zone),
         "rate": None if shop.vat_rate is None else i18n.percentage(language, shop.vat_rate),
-        "paid": f"receipt.paid_{wallet_naming.name(receipt.at, shop).lower()}",
+        "paid": f"receipt.{verb}_{wallet_naming.name(receipt.at, shop).lower()}",
+        "until": receipt.until and i18n.format_datetime(language, receipt.until, shop.time_zone),
+        "contact": linked_contact(shop.seller_contact),
         "refunds": [
-            (i18n.format_date(language, refund.settled_at or refund.requested_at, shop.time_zone), refund.amount)
+            (i18n.format_date(language, refund.refunded_at or refund.requested_at, shop.time_zone), refund.amount)
             for refund in refunds
         ],
         "money": lambda amount: i18n.money(language, amount),
@@ -149,7 +177,29 @@ def _reload_seconds(page: PayPage, now: datetime) -> int | None:
     return math.ceil((until - now).total_seconds()) if until else None
 
 
+def _reserved_until(page: PayPage, language: str) -> str | None:
+    """Until when reserved money can be charged; None unless it is reserved."""
+    until = page.payment.capture_before if page.state is PageState.RESERVED else None
+    return None if until is None else i18n.format_datetime(language, until, page.shop.time_zone)
+
+
 def _receipt_title(page: PayPage) -> str:
-    """The message key of the receipt's title; empty while nothing is received."""
+    """The message key of the receipt's title; empty while nothing is received or reserved."""
     receipt = make_receipt(page.payment, page.shop)
-    return "" if receipt is None else "receipt.title" if receipt.is_receipt else "receipt.confirmation"
+    if receipt is None:
+        return ""
+    if receipt.until is not None:
+        return "receipt.reservation"
+    return "receipt.title" if receipt.is_receipt else "receipt.confirmation"
+
+
+def linked_contact(contact: str) -> list[tuple[str, str]]:
+    """The parts of a seller's contact, each with the URL that writes or calls there; empty where it is neither."""
+    parts: list[tuple[str, str]] = []
+    end = 0
+    for found in CONTACT.finditer(contact):
+        words = found[0]
+        url = f"mailto:{quote(words, safe='@')}" if found["mail"] else f"tel:{re.sub('[^+0-9]', '', words)}"
+        parts += [(contact[end : found.start()], ""), (words, url)]
+        end = found.end()
+    return [part for part in (*parts, (contact[end:], "")) if part[0]]

@@ -10,8 +10,8 @@ from aiohttp import web
 
 from handlers.clock import Clock
 from handlers.runtime.logging import ThrottledLogger
-from handlers.stripe import events
-from handlers.stripe.events import InvalidEvent, StripeEvent
+from handlers.stripe import event_parsing
+from handlers.stripe.event_parsing import InvalidEvent, StripeEvent, ThinEvent
 from handlers.web.request_body import BodyReader
 from handlers.web.stripe_signature import InvalidSignature, verify_signature
 from storage.errors import DatabaseUnavailable
@@ -19,8 +19,8 @@ from storage.job_queue import JobQueue
 
 log = logging.getLogger(__name__)
 
-OnStripeEvent = Callable[[str, float | None], None]
-"""Called for each request with its outcome, and the seconds since Stripe created the event (None: unknown).
+OnStripeEvent = Callable[[str, StripeEvent | None], None]
+"""Called for each request with its outcome, and the event that was parsed, if any.
 
 The outcome is stored, duplicate, ignored, rejected or unavailable.
 """
@@ -62,21 +62,25 @@ class StripeWebhook:
         now = self._clock.now()
         try:
             verify_signature(raw, ",".join(request.headers.getall("Stripe-Signature", [])), self._secrets, now=now)
-            event = events.parse_event(raw)
+            event = event_parsing.parse_event(raw)
         except (InvalidSignature, InvalidEvent) as error:
             self._throttled_log.warning(log, "rejected a request to Stripe's webhook: %s", str(error))
             self._on_event("rejected", None)
             raise web.HTTPBadRequest(text="This is not an event signed by Stripe.\n") from None
+        except ThinEvent as thin:
+            self._throttled_log.warning(log, "%s", str(thin))
+            self._on_event("ignored", None)
+            return web.Response(text="ok\n")
         try:
             outcome = await self._enqueue(event, now) if self._is_relevant(event) else "ignored"
         except DatabaseUnavailable:
-            self._on_event("unavailable", None)
+            self._on_event("unavailable", event)
             raise
-        self._on_event(outcome, None if event.created is None else now.timestamp() - event.created)
+        self._on_event(outcome, event)
         return web.Response(text="ok\n")
 
     async def _enqueue(self, event: StripeEvent, now: datetime) -> str:
-        is_new = await self._queue.enqueue(events.event_job(event), now=now)
+        is_new = await self._queue.enqueue(event_parsing.event_job(event), now=now)
         return "stored" if is_new else "duplicate"
 
     def _is_relevant(self, event: StripeEvent) -> bool:

@@ -28,11 +28,14 @@ def hash_source(content: str) -> str:
 
 
 STYLE_SOURCE = hash_source(_ENVIRONMENT.get_template("page.css").render())
-SCRIPT_SOURCE = hash_source(_ENVIRONMENT.get_template("page.js").render())
+SCRIPT_SOURCE = " ".join(hash_source(_ENVIRONMENT.get_template(name).render()) for name in ("page.js", "receipt.js"))
 
 
 def render(template: str, language: str, **values: object) -> str:
-    """The rendered page. In a template, `t(key, …)` is the message in the language."""
+    """The rendered page.
+
+    In a template, `t(key, …)` is the message in `language`, and `text(language, key, …)` in any other.
+    """
     return _ENVIRONMENT.get_template(template).render(
-        language=language, languages=LANGUAGE_NAMES, t=partial(text, language), **values
+        language=language, languages=LANGUAGE_NAMES, t=partial(text, language), text=text, **values
     )

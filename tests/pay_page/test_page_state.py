@@ -85,10 +85,21 @@ def test_requested_attempt_is_waiting_without_an_end(status: PaymentStatus) -> N
     ("outcome", "expected"), [(AttemptStatus.FAILED, PageState.FAILED), (AttemptStatus.EXPIRED, PageState.EXPIRED)]
 )
 def test_finished_attempt_has_its_state_until_the_request_expires(outcome: AttemptStatus, expected: PageState) -> None:
-    finished = with_attempt(status=outcome)
+    finished = with_attempt(status=outcome, opened_at=after(1))
     assert page_state(finished, after(1)) == (expected, TOMORROW)
     assert page_state(finished, TOMORROW) == (expected, None)
     assert page_state(replace(finished, cancel_requested=CancellationReason.REQUESTED), after(1)) == (expected, None)
+
+
+def test_link_that_expired_unseen_is_ready_while_it_can_be_paid() -> None:
+    unseen = with_attempt(status=AttemptStatus.EXPIRED)
+    assert page_state(unseen, after(301)) == (PageState.READY, TOMORROW)
+    assert page_state(unseen, TOMORROW) == (PageState.EXPIRED, None)
+    assert page_state(with_attempt(status=AttemptStatus.EXPIRED, number=8), after(301)) == (PageState.EXPIRED, None)
+
+
+def test_usable_link_that_was_opened_is_waiting_for_the_approval() -> None:
+    assert page_state(with_attempt(opened_at=after(1)), after(2)) == (PageState.WAITING, LINK_EXPIRES)
 
 
 def test_requested_cancellation_is_waiting_until_stripe_confirms_it() -> None:

@@ -15,8 +15,8 @@ import pytest
 
 from bot.sandbox.fake_stripe.delivery import signature
 from bot.sandbox.shared.fake_clock import FakeClock
-from tests.support.evidence import rest, rows
-from tests.support.people import set_aside
+from tests.support.evidence import idle, rows
+from tests.support.people import dead_letters
 from tests.support.refund_steps import paid
 from tests.support.world import World, opened
 
@@ -143,7 +143,7 @@ async def test_signed_nonsense_is_answered_and_changes_no_payment(world: World) 
     chance = random.Random(SEED)
     await paid(world)
     await world.control("stripe", f"intents/{world.intent()['id']}/refund", {"amount": 100})
-    await rest(world)
+    await idle(world)
     before = rows(world, "SELECT status, amount_received, amount_refunded FROM payments")
     answers: list[int] = []
     genuine = [json.loads(json.dumps(each)) for each in world.stripe.store.events.values()]
@@ -155,10 +155,10 @@ async def test_signed_nonsense_is_answered_and_changes_no_payment(world: World) 
         answer = await status(world, "POST", "/stripe/webhook", signed(world, body), body)
         assert answer in {200, 400}, f"{number}: {body[:300]!r} was answered {answer}"
         answers.append(answer)
-    await rest(world)
+    await idle(world)
     assert answers.count(200) > ROUNDS / 2
     assert rows(world, "SELECT status, amount_received, amount_refunded FROM payments") == before
-    assert [reason for reason in await set_aside(world, "events") if "in 3 attempts" in reason] == []
+    assert [reason for reason in await dead_letters(world, "events") if "in 3 attempts" in reason] == []
 
 
 @pytest.mark.long
@@ -186,3 +186,15 @@ def an_update(number: int, text: str = "/pay 125 Tea") -> dict[str, Any]:
 
 def test_paths_contain_no_query() -> None:
     assert all(urlsplit(path).path == path for path in PATHS)
+
+
+async def test_unknown_expectation_is_refused_and_not_repeated(world: World) -> None:
+    url = urlsplit(world.service.base)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: kvit\r\nExpect: canary\r\nConnection: close\r\n\r\n")
+    async with asyncio.timeout(20):
+        response = (await reader.read()).decode()
+    writer.close()
+    assert response.startswith("HTTP/1.1 417 ")
+    assert "Server: kvit" in response
+    assert "canary" not in response

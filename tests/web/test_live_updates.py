@@ -15,6 +15,7 @@ from aiohttp import StreamReader
 from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.pay_page.live_updates import LiveUpdates, TooManySubscribers
 from handlers.pay_page.service import PageState, PayPage
+from handlers.web.pay_page import HEARTBEAT_INTERVAL
 from storage.errors import DatabaseUnavailable
 from tests.pay_page.test_page_state import PAYMENT
 from tests.support.evidence import eventually
@@ -65,7 +66,7 @@ async def running(live_updates: LiveUpdates) -> AsyncIterator[None]:
 
 async def until_idle(live_updates: LiveUpdates) -> None:
     """Returns when nothing is left to read."""
-    await eventually(lambda: not live_updates._rung and not live_updates._news.is_set())
+    await eventually(lambda: not live_updates._changed and not live_updates._wake_up.is_set())
 
 
 async def test_change_is_read_once_for_all_subscribers_and_not_without_subscribers(
@@ -88,7 +89,7 @@ async def test_change_that_the_page_does_not_show_wakes_no_subscriber(pages: Cou
     with live.subscribe(numbered(1), "here") as subscription:
         live.notify("p1")
         await live.run_once()
-        assert (pages.reads, subscription.count) == (["t1"], 0)
+        assert (pages.reads, subscription.version) == (["t1"], 0)
 
 
 async def test_change_between_read_and_subscription_is_not_missed(pages: CountedPages, clock: FakeClock) -> None:
@@ -98,7 +99,7 @@ async def test_change_between_read_and_subscription_is_not_missed(pages: Counted
     live.notify("p1")  # there is no subscriber yet
     with live.subscribe(seen, "here") as subscription:
         await live.run_once()
-        assert (subscription.count, subscription.page.state) == (1, PageState.PAID)
+        assert (subscription.version, subscription.page.state) == (1, PageState.PAID)
 
 
 async def test_page_that_changes_with_time_is_read_only_then(pages: CountedPages, clock: FakeClock) -> None:
@@ -149,7 +150,7 @@ async def test_subscriber_beyond_a_limit_is_rejected_until_another_one_leaves(
         pass
     with live.subscribe(numbered(second[0]), second[1]):
         pass
-    assert (live._topics, live._addresses) == ({}, {})
+    assert (live._subscriptions, live._addresses) == ({}, {})
 
 
 async def test_stream_starts_with_the_current_state_and_sends_each_change(
@@ -180,6 +181,34 @@ async def test_stream_beyond_the_limit_is_429_with_retry_after(pages: CountedPag
 async def test_stream_needs_its_accept_header_and_answers_head(client: Client) -> None:
     plain, head = await client.get("/p/t1/state"), await client.head("/p/t1/state", headers=STREAM)
     assert (plain.content_type, head.content_type) == ("application/json", "text/event-stream")
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("text/event-stream;q=0", "application/json"),
+        ("text/event-stream; q=0.000, application/json", "application/json"),
+        ("application/json, text/event-stream;q=0.5", "application/json"),
+        ("text/event-streams", "application/json"),
+        ("*/*", "application/json"),
+        ("", "application/json"),
+        ("TEXT/Event-Stream ; q=0.4", "text/event-stream"),
+        ("application/json;q=0.3, text/event-stream;charset=utf-8;q=0.5", "text/event-stream"),
+    ],
+)
+async def test_stream_is_opened_only_for_those_that_accept_it(client: Client, accept: str, content_type: str) -> None:
+    async with client.get("/p/t1/state", headers={"Accept": accept}) as answer:
+        assert answer.content_type == content_type
+
+
+async def test_stream_frees_its_place_as_soon_as_the_client_leaves(pages: CountedPages, clock: FakeClock) -> None:
+    live = LiveUpdates(pages.find, clock, total=1)
+    async with doors(clock, pages, live_updates=live) as client:
+        async with asyncio.timeout(HEARTBEAT_INTERVAL - 1):
+            for number in range(3):
+                async with client.get(f"/p/t{number}/state", headers=STREAM) as stream:
+                    assert (await next_event(stream.content))["state"] == "ready"
+                await eventually(lambda: not live._subscriptions)
 
 
 async def test_streams_end_at_once_when_live_updates_close(pages: CountedPages, clock: FakeClock) -> None:

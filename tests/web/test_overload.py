@@ -12,10 +12,10 @@ import pytest
 from bot.sandbox.shared.fake_clock import FakeClock
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import JobQueue
-from tests.support.evidence import rest, rows
+from tests.support.evidence import idle, rows
 from tests.support.invitations import invited, join
 from tests.support.page_world import page_of, paged
-from tests.support.people import ADMIN, GROUP, book, open_shop, press
+from tests.support.people import ADMIN, GROUP, open_database, open_shop, press
 from tests.support.refund_steps import paid
 from tests.support.web_server import doors
 from tests.support.world import World, opened
@@ -71,14 +71,14 @@ async def test_guests_are_answered_within_limits_and_members_always(world: World
     for _ in range(30):
         world.say("/id", by=GUESTS)
     await paid(world)
-    await rest(world)
+    await idle(world)
     answered = guests_answered(world, "Your Telegram ID is")
     assert len(answered) == 40
     for _ in range(2):
         world.advance(61)
         for _ in range(30):
             world.say("/id", by=GUESTS)
-        await rest(world)
+        await idle(world)
     assert guests_answered(world, "Your Telegram ID is").count(GUESTS) == 21
 
 
@@ -89,10 +89,10 @@ async def test_guests_who_block_the_bot_cause_no_warnings_and_no_dead_jobs(
         world.say("/id", by=GUESTS + number)
         await world.control("telegram", "block", {"user_id": GUESTS + number})
     await paid(world)
-    await rest(world)
+    await idle(world)
     assert world.sent("could not finish") == []
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
-    async with book(world) as db:
+    async with open_database(world) as db:
         assert await JobQueue(db, "outbox").dead_count() == 0
     assert rows(world, "SELECT * FROM chat_status") == []
 
@@ -102,19 +102,19 @@ async def test_invalid_start_payloads_count_and_a_valid_invitation_gets_through(
     for number in range(50):
         world.say(f"/start invite-{number:032}", by=GUESTS + number)
         world.say(f"/start claim-{number:022}", by=GUESTS + number)
-    await rest(world)
+    await idle(world)
     assert len(guests_answered(world, "Nothing was changed")) == 40
     assert (await join(world, token, by=GUESTS + 99))["text"].startswith("You are now merchant of Kvit.")
 
 
 async def test_callbacks_and_inline_queries_of_one_guest_are_limited(world: World) -> None:
     world.say("/pay 125", chat=GROUP)
-    payment_message = await world.card("Waiting for payment", chat=GROUP)
+    payment_message = await world.message("Waiting for payment", chat=GROUP)
     data = payment_message["reply_markup"]["inline_keyboard"][-1][-1]["callback_data"]
     for number in range(50):
         press(world, payment_message, data, by=GUESTS)
         await world.control("telegram", "inline", {"from_id": GUESTS, "query": f"{number} DKK"})
-    await rest(world)
+    await idle(world)
     methods = {"answerCallbackQuery", "answerInlineQuery"}
     assert sum(entry.method in methods for entry in world.telegram.transcript) == 60
     by_admin = press(world, payment_message, data, by=ADMIN)

@@ -16,7 +16,7 @@ from handlers.web.client_address import client_address
 from handlers.web.pay_page import MAX_TAPS_PER_ADDRESS, MAX_TAPS_PER_CLIENT, MAX_TAPS_PER_PAYMENT
 from storage.errors import StripeUnavailable
 from tests.pay_page.test_page_state import PAYMENT
-from tests.support.page_html import PAGE, Client
+from tests.support.page_html import PAGE, Client, Read
 from tests.support.web_server import SomePages, doors
 
 PROXY = (ip_network("127.0.0.1"), ip_network("10.0.0.0/8"))
@@ -81,14 +81,31 @@ async def test_tap_beyond_the_limit_is_429_with_retry_after_and_starts_no_attemp
     assert await tap(client, "t1") == 303
 
 
-async def test_error_page_while_stripe_is_unavailable_is_in_the_shops_language(
+@pytest.mark.parametrize(("query", "button"), [("", "Betal 149,50 kr."), ("?lang=fi", "Maksa 149,50 DKK")])
+async def test_page_while_stripe_is_unavailable_keeps_seller_amount_language_and_button(
+    client: Client, pages: SomePages, query: str, button: str
+) -> None:
+    pages.answer = StripeUnavailable()
+    shop = replace(PAGE.shop, language="da", name="Annas Kaffe", seller_name="Annas Kaffe ApS")
+    pages.pages["t1"] = replace(pages.pages["t1"], shop=shop)
+    answer = await client.post(f"/p/t1{query}", headers={"Accept": "text/html"}, allow_redirects=False)
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    page = (await answer.text()).replace("\u00a0", " ")
+    assert ("Maksun suorittava Stripe ei vastaa" if query else "Stripe, som gennemfører den, svarer ikke") in page
+    for kept in ("Annas Kaffe", "Annas Kaffe ApS", "149,50", "Coffee", "K7F3", button):
+        assert kept in page
+    assert Read(page).all("form") == [{"method": "post"}]
+    assert '<meta http-equiv="refresh" content="15">' in page
+    assert Read(page).all("main")[0]["data-reload-seconds"] == "15"
+
+
+async def test_client_that_wants_no_page_gets_a_line_while_stripe_is_unavailable(
     client: Client, pages: SomePages
 ) -> None:
     pages.answer = StripeUnavailable()
-    pages.pages["t1"] = replace(pages.pages["t1"], shop=replace(PAGE.shop, language="da"))
-    answer = await client.post("/p/t1", headers={"Accept": "text/html"}, allow_redirects=False)
+    answer = await client.post("/p/t1", allow_redirects=False)
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
-    assert "Stripe, som gennemfører den, svarer ikke" in await answer.text()
+    assert await answer.text() == "Service Unavailable\n"
 
 
 async def test_redirects_keep_the_selected_language(client: Client, pages: SomePages) -> None:

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import pytest
 import pytest_asyncio
-from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, Page, expect
 
 from bot.sandbox.shared.fake_clock import FakeClock
@@ -19,11 +18,12 @@ from handlers.pay_page.service import page_action, page_state
 from handlers.web.pay_page import MAX_TAPS_PER_CLIENT
 from storage.errors import DatabaseUnavailable, StripeUnavailable
 from storage.job_queue import JobQueue
+from storage.models.money import MAX_AMOUNT, Money
 from storage.models.payment import AttemptStatus, CancellationReason, Origin, Payment, PaymentStatus
 from storage.models.shop import Shop
 from tests.pay_page.test_page_state import ATTEMPT, NOON, PAYMENT
 from tests.support.browser import barriers, page_at, sideways
-from tests.support.web_server import SomePages, UnreachableQueue, app
+from tests.support.web_server import SomePages, UnreachableQueue, WebServer, app
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -53,6 +53,7 @@ def started(seconds_ago: float) -> dict[str, datetime]:
 
 
 PAID = replace(PAYMENT, status=PaymentStatus.SUCCEEDED, amount_received=149_50, succeeded_at=NOON, receipt_number=17)
+LARGE = Money(MAX_AMOUNT, "SEK")
 CANCELED = replace(PAYMENT, status=PaymentStatus.CANCELED, cancellation_reason=CancellationReason.REQUESTED)
 PAYMENTS = {
     "ready": PAYMENT,
@@ -64,12 +65,17 @@ PAYMENTS = {
     "paid": PAID,
     "reserved": replace(PAYMENT, status=PaymentStatus.AUTHORIZED),
     "failed": with_attempt(status=AttemptStatus.FAILED),
-    "expired": with_attempt(status=AttemptStatus.EXPIRED),
+    "expired": with_attempt(status=AttemptStatus.EXPIRED, opened_at=NOON),
     "over": replace(with_attempt(status=AttemptStatus.EXPIRED), expires_at=NOON),
     "ended": replace(CANCELED, cancellation_reason=CancellationReason.EXPIRED),
     "canceled": CANCELED,
     "refunded": replace(PAID, amount_refunded=149_50),
     "partly-refunded": replace(PAID, amount_refunded=50_00, amount_refund_pending=20_00),
+    "large": replace(PAYMENT, amount=LARGE),
+    "large-hold": replace(PAYMENT, amount=LARGE, manual_capture=True),
+    "large-refund": replace(
+        PAID, amount=LARGE, amount_received=LARGE.minor, amount_refunded=50_000_000, amount_refund_pending=49_999_999
+    ),
     "long": replace(
         PAYMENT, description="Smørrebrødsfabrikkensleverancer" * 20 + "\u202e<b>\u2067 " + "to linjer\n" * 40
     ),
@@ -100,8 +106,39 @@ class PartlyFailingPages(SomePages):
 async def base(clock: FakeClock) -> AsyncIterator[str]:
     pages = PartlyFailingPages(*(page_named(name) for name in PAYMENTS))
     site = app(cast("JobQueue", UnreachableQueue()), clock, pages=pages, public_url="https://pay.example.dk")
-    async with TestServer(site) as server:
+    async with WebServer(site) as server:
         yield str(server.make_url("/p/"))
+
+
+BROKEN_WORDS = """() => {
+    const broken = [], range = document.createRange();
+    for (const element of document.querySelectorAll("h1:not(.plain), .button, dd:not(.lines), #state")) {
+        const texts = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+        for (let node = texts.nextNode(); node; node = texts.nextNode()) {
+            for (const word of node.data.matchAll(/[^ \\n\\t-]+/g)) {
+                if (element.id && !/[0-9]/.test(word[0])) continue;
+                range.setStart(node, word.index);
+                range.setEnd(node, word.index + word[0].length);
+                if (new Set([...range.getClientRects()].map((box) => box.top)).size > 1) broken.push(word[0]);
+            }
+        }
+    }
+    return broken;
+}"""
+
+
+@pytest.mark.parametrize("width", [360, pytest.param(320, marks=pytest.mark.long)])
+async def test_amounts_and_buttons_do_not_break_within_a_word_at_twice_the_text_size(
+    base: str, browser: Browser, width: int
+) -> None:
+    size = {"viewport": {"width": width, "height": 640}}
+    async with page_at(browser, f"{base}large", **size) as page:
+        for name in ("large", "large-hold", "waiting", "failed", "large-refund", "paid", "large-refund/receipt"):
+            for language in LANGUAGES:
+                await page.goto(f"{base}{name}?lang={language}")
+                await double_text_size(page)
+                assert (name, language, await page.evaluate(BROKEN_WORDS)) == (name, language, [])
+                assert (name, language, await sideways(page)) == (name, language, 0)
 
 
 async def double_text_size(page: Page) -> None:
@@ -153,8 +190,8 @@ async def test_error_pages_are_accessible(base: str, browser: Browser, scheme: s
     assert await checked_heading() == "Palaamme pian"
     await page.goto(f"{base}failed")
     await page.locator("form button").click()
-    assert await checked_heading() == "Maksua ei voi avata juuri nyt"
-    await page.get_by_role("link").click()
+    assert "149,50" in await checked_heading()
+    await expect(page.get_by_role("status")).to_contain_text("Maksua ei voi avata juuri nyt")
     await expect(page.locator("form button")).to_be_visible()
     await page.goto(f"{base}ready")
     for _ in range(MAX_TAPS_PER_CLIENT + 1):

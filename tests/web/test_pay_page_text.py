@@ -13,7 +13,7 @@ from handlers.i18n import LANGUAGES, text
 from handlers.pay_page.service import PageState
 from handlers.web.pay_page_text import FINAL_STATES
 from tests.pay_page.test_page_state import PAYMENT
-from tests.support.page_html import BEGINS, PAGE, SHOP, Client, Read, shown, stands
+from tests.support.page_html import BEGINS, PAGE, SHOP, Client, Read, page_in, shown
 from tests.support.web_server import SomePages, doors
 
 BRANDS = {"MobilePay": datetime(2027, 1, 11, 22, 59, tzinfo=UTC), "Vipps": datetime(2027, 1, 11, 23, tzinfo=UTC)}
@@ -35,7 +35,7 @@ async def client(pages: SomePages, clock: FakeClock) -> AsyncIterator[Client]:
 async def test_button_is_labelled_by_its_action_and_absent_without_one(
     client: Client, pages: SomePages, state: PageState
 ) -> None:
-    read = Read(await shown(client, pages, stands(state)))
+    read = Read(await shown(client, pages, page_in(state)))
     pay = ["Pay DKK\u00a0149.50 with MobilePay"] if state in BEGINS else []
     expected = ["Open MobilePay again"] if state is PageState.WAITING else pay
     assert [words for words in read.words if words.endswith(("with MobilePay", "MobilePay again"))] == expected
@@ -49,7 +49,7 @@ async def test_wallet_is_named_by_the_date_in_every_language(pages: SomePages, l
     other = ({*BRANDS} - {wallet}).pop()
     async with doors(FakeClock(BRANDS[wallet], frozen=True), pages) as client:
         for state in PageState:
-            page = await shown(client, pages, stands(state), **{"Accept-Language": language})
+            page = await shown(client, pages, page_in(state), **{"Accept-Language": language})
             assert (wallet in page) == (state not in FINAL_STATES), state
             assert other not in page
         received = replace(PAYMENT, amount_received=149_50, succeeded_at=BRANDS[wallet])
@@ -65,7 +65,7 @@ async def test_messages_are_translated_and_have_no_unfilled_placeholders(
     client: Client, pages: SomePages, language: str, state: PageState
 ) -> None:
     page = replace(
-        stands(state),
+        page_in(state),
         payment=replace(PAYMENT, amount_received=149_50, amount_refunded=50_00, amount_refund_pending=10_00),
     )
     shown_texts = set(Read(await shown(client, pages, page, **{"Accept-Language": language})).words)
@@ -81,9 +81,9 @@ async def test_messages_are_translated_and_have_no_unfilled_placeholders(
 
 @pytest.mark.parametrize("language", LANGUAGES)
 async def test_hold_is_called_a_reservation_not_a_payment(client: Client, pages: SomePages, language: str) -> None:
-    hold = replace(stands(PageState.READY), payment=replace(PAYMENT, manual_capture=True))
+    hold = replace(page_in(PageState.READY), payment=replace(PAYMENT, manual_capture=True))
     button = text(language, "page.reserve_mobilepay", amount=PAYMENT.amount)
-    for page, is_hold in ((hold, True), (stands(PageState.READY), False)):
+    for page, is_hold in ((hold, True), (page_in(PageState.READY), False)):
         words = Read(await shown(client, pages, page, **{"Accept-Language": language})).words
         assert (button in words, text(language, "page.hold") in words) == (is_hold, is_hold)
         assert (text(language, "page.pay_mobilepay", amount=PAYMENT.amount) in words) == (not is_hold)
@@ -91,7 +91,7 @@ async def test_hold_is_called_a_reservation_not_a_payment(client: Client, pages:
 
 async def test_refunded_and_pending_amounts_are_shown_separately(client: Client, pages: SomePages) -> None:
     refunded = replace(PAYMENT, amount_received=149_50, amount_refunded=50_00, amount_refund_pending=10_00)
-    page = await shown(client, pages, replace(stands(PageState.PARTLY_REFUNDED), payment=refunded))
+    page = await shown(client, pages, replace(page_in(PageState.PARTLY_REFUNDED), payment=refunded))
     assert "DKK\u00a050.00 of DKK\u00a0149.50 has been sent back" in page
     assert "A refund of DKK\u00a010.00 has been started but is not complete yet." in page
 

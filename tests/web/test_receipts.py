@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.pay_page.service import PageState
 from handlers.shops.receipts import make_receipt, missing_fields, vat_within
+from handlers.web.pay_page_text import linked_contact
 from storage.models.money import Money
 from storage.models.payment import PaymentStatus
 from storage.models.refund import Refund, RefundStatus
@@ -59,9 +60,10 @@ async def receipt_texts(client: Client, language: str = "da") -> list[str]:
 
 async def test_receipt_shows_seller_number_date_reference_and_amounts(client: Client) -> None:
     texts = await receipt_texts(client)
-    assert "Annas Kaffe ApS\nTorvet 1\n8000 Aarhus C\nCVR 12345678\nhej@annaskaffe.dk" in texts
+    assert "Annas Kaffe ApS\nTorvet 1\n8000 Aarhus C\nCVR 12345678" in texts
+    assert {"Annas Kaffe", "hej@annaskaffe.dk", "Udskriv eller gem"} <= set(texts)
     for words, value in (
-        ("Kvitteringsnummer", "17"),
+        ("Kvitteringsnummer", "TEST-1-17"),
         ("Dato", "1. jan. 2027 kl. 00.30"),
         ("Reference", "K7F3"),
         ("Beskrivelse", "Coffee"),
@@ -92,10 +94,49 @@ async def test_incomplete_seller_details_make_it_a_confirmation_without_a_number
     pages.pages["a-token"] = replace(PAGE, payment=PAID, shop=shop, state=PageState.PAID)
     texts = await receipt_texts(client)
     assert "Betalingsbekræftelse" in texts
-    assert not {"Kvittering", "Kvitteringsnummer", "17"} & set(texts)
+    assert not {"Kvittering", "Kvitteringsnummer", "TEST-1-17"} & set(texts)
     assert ("Heraf moms (25 %)" in texts) == (missing != "vat_rate")
     page = Read(await (await client.get("/p/a-token?lang=da")).text())
     assert "Betalingsbekræftelse" in page.words
+
+
+async def test_receipt_links_the_sellers_mail_and_telephone(client: Client, pages: SomePages) -> None:
+    shop = replace(COMPLETE_SHOP, seller_contact="hej@annas-kaffe.dk, +45 12 34 56 78 (10-16)")
+    pages.pages["a-token"] = replace(PAGE, payment=PAID, shop=shop, state=PageState.PAID)
+    answer = await (await client.get("/p/a-token/receipt")).text()
+    assert '<a href="mailto:hej@annas-kaffe.dk">hej@annas-kaffe.dk</a>, ' in answer
+    assert '<a href="tel:+4512345678">+45 12 34 56 78</a> (10-16)' in answer
+
+
+@pytest.mark.parametrize(
+    ("contact", "links"),
+    [
+        ("Torvet 1, 8000 Aarhus", []),
+        ("ring (0046) 8-123 456 78", ["tel:0046812345678"]),
+        ("a.b+c@kaffe.example.dk eller 12345678", ["mailto:a.b%2Bc@kaffe.example.dk", "tel:12345678"]),
+        ("javascript:alert(1)", []),
+        ("", []),
+    ],
+)
+def test_contact_is_linked_where_it_is_an_address_or_a_number(contact: str, links: list[str]) -> None:
+    parts = linked_contact(contact)
+    assert "".join(words for words, _ in parts) == contact
+    assert [url for _, url in parts if url] == links
+
+
+async def test_reserved_money_has_a_confirmation_with_its_end(client: Client, pages: SomePages) -> None:
+    until = PAID_AT + timedelta(days=6, hours=12)
+    held = replace(
+        PAYMENT, status=PaymentStatus.AUTHORIZED, manual_capture=True, authorized_at=PAID_AT, capture_before=until
+    )
+    pages.pages["a-token"] = replace(PAGE, payment=held, shop=COMPLETE_SHOP, state=PageState.RESERVED)
+    texts = await receipt_texts(client, "en")
+    assert {"Confirmation of reservation", "7 Jan 2027, 12:30", "DKK 149.50"} <= set(texts)
+    assert any("Nothing has been charged yet." in words for words in texts)
+    assert not {"Receipt number", "Receipt"} & set(texts)
+    page = await (await client.get("/p/a-token?lang=en")).text()
+    assert "The seller can charge it until 7 Jan 2027, 12:30." in page
+    assert "/p/a-token/receipt" in page
 
 
 @pytest.mark.parametrize("status", [status for status in PaymentStatus if status is not PaymentStatus.SUCCEEDED])

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientResponse, web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 
 from bot.sandbox.shared.fake_clock import FakeClock
-from handlers.stripe.events import event_of_job, parse_event
+from handlers.stripe.event_parsing import event_of_job, parse_event
 from storage.database.database import Database
 from storage.job_queue import JobQueue
 from storage.models.job import Done, Job
 from tests.support.fake_stripe_shop import start_shop
-from tests.support.web_server import NEW, OLD, app, event, raw, signed
+from tests.support.web_server import NEW, OLD, WebServer, app, event, raw, signed
 
 Client = TestClient[web.Request, web.Application]
 
@@ -33,7 +33,7 @@ def inbox(db: Database) -> JobQueue:
 
 @pytest.fixture
 async def client(inbox: JobQueue, clock: FakeClock) -> AsyncIterator[Client]:
-    async with TestClient(TestServer(app(inbox, clock))) as client:
+    async with TestClient(WebServer(app(inbox, clock))) as client:
         yield client
 
 
@@ -139,7 +139,7 @@ async def test_signature_covers_the_exact_bytes(post: Post, clock: FakeClock, ch
 async def test_without_a_secret_every_request_is_rejected(
     inbox: JobQueue, clock: FakeClock, secrets: tuple[str, ...]
 ) -> None:
-    async with TestClient(TestServer(app(inbox, clock, secrets=secrets))) as client:
+    async with TestClient(WebServer(app(inbox, clock, secrets=secrets))) as client:
         header = signed(raw(), clock.now(), "", NEW)
         answer = await client.post("/stripe/webhook", data=raw(), headers={"Stripe-Signature": header})
     assert answer.status == 400

@@ -20,6 +20,7 @@ async function reload() {
       if (name in dataset) main.dataset[name] = dataset[name]; else delete main.dataset[name];
     }
     if (hadFocus) find("#state").focus();
+    if (inApp && main.dataset.state === "waiting") showHelp();
     listen();
   } catch { setTimeout(reload, 5000); }
 }

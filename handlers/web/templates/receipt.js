@@ -1,0 +1,4 @@
+(() => {
+document.documentElement.className = "js";
+document.querySelector("#print").addEventListener("click", () => print());
+})();
