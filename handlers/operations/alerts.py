@@ -8,9 +8,8 @@ from datetime import datetime
 from handlers.access.membership import Actor, MembershipService
 from handlers.clock import Clock
 from handlers.i18n import MessageKey, html
-from handlers.messages.delivery import CHAT_UNAVAILABLE
-from handlers.messages.outbox_message import OutboxMessage, to_job
-from handlers.stripe.error_codes import AUTH_ERRORS, INTENT_MISMATCH
+from handlers.messages.outbox_message import CHAT_UNAVAILABLE, OutboxMessage, to_job
+from handlers.stripe.error_codes import AUTH_ERRORS, CLOCK_DIFFERS, INTENT_MISMATCH
 from handlers.telegram.messenger import Message
 from storage import installation, shops
 from storage.database.database import Database
@@ -35,14 +34,16 @@ class Alerts:
     async def dead_letter(self, job: Job, reason: str) -> Sequence[NewJob]:
         """The message about a dead job: where and why, once a day.
 
-        A job that was retried and died again is reported again; all versions of a payment message, and all jobs to one
-        chat, are one report.
+        A job that was retried and died again is reported again. All versions of a payment message, all jobs to a chat
+        that cannot be reached, and all answers to a chat that fail for one reason are one report.
         """
         if job.key.startswith(ALERT):
             return ()
         subject = job.payload.decode() if job.kind == "payment_message" else str(job.id)
+        if job.kind == "message":  # an answer: whoever asks for it again is no new cause
+            subject = f"answer:{job.ordering_key}:{reason}"
         if reason.startswith(CHAT_UNAVAILABLE):
-            subject = f"closed:{job.ordering_key}"
+            subject = f"closed:{job.ordering_key.partition(':')[0]}"
         queue = MessageKey(f"part.{job.queue}")
         params = {"queue": queue, "kind": job.kind, "reason": reason, "job": job.id}
         return await self._owners.notification_jobs(f"{subject}:{self._today}", "alert.dead_letter", **params)
@@ -59,6 +60,8 @@ class Alerts:
         """
         if payment.last_error in AUTH_ERRORS:
             await self._incidents.open(KEY, "alert.key", ref=payment.reference)
+        elif payment.last_error == CLOCK_DIFFERS:
+            await self._incidents.open(CLOCK, "alert.clock_differs")
         elif payment.last_error == INTENT_MISMATCH:
             await self._owners.notify(f"mismatch:{payment.id}", "alert.mismatch", ref=payment.reference)
         elif payment.last_error and payment.error_count >= ALERT_AFTER_ATTEMPTS:
@@ -79,6 +82,7 @@ class Alerts:
 
 
 KEY = "key"
+CLOCK = "clock"
 
 
 class Incidents:
@@ -88,7 +92,7 @@ class Incidents:
         self._db = db
         self._owners = owners
         self._clock = clock
-        self._told: set[str] = set()
+        self._told: dict[str, datetime] = {}
 
     async def opened_at(self, name: str) -> datetime | None:
         """When this incident opened (UTC); None while it is not open."""
@@ -100,14 +104,14 @@ class Incidents:
 
         The setting is written first, so a crash repeats nothing.
         """
-        if name in self._told:
-            return
         since = await self.opened_at(name)
+        if since is not None and self._told.get(name) == since:
+            return
         if since is None:
             since = self._clock.now()
             await self._db.write(installation.set_setting, _setting_name(name), since.isoformat())
         await self._owners.notify(f"{name}:{since:%Y-%m-%dT%H:%M:%S}", key, **params)
-        self._told.add(name)
+        self._told[name] = since
 
     async def resolve(self, name: str, key: str, **params: object) -> None:
         """Resolve the incident and report that, if it was open."""
@@ -115,7 +119,7 @@ class Incidents:
         if since is not None:
             await self._owners.notify(f"{name}:{since:%Y-%m-%dT%H:%M:%S}:over", key, **params)
             await self._db.write(installation.set_setting, _setting_name(name), "")
-        self._told.discard(name)
+        self._told.pop(name, None)
 
 
 def _setting_name(name: str) -> str:

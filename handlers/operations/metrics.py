@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -12,7 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from handlers.clock import Clock
 from handlers.runtime.heartbeats import Heartbeats
-from storage import statistics
+from storage import metrics_queries
 from storage.database.database import Database
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import JobQueue
@@ -73,6 +73,12 @@ class Metrics:
         self._expects_webhooks = Gauge(
             "kvit_stripe_webhooks_expected", "1 if a webhook secret is set, else 0", registry=registry
         )
+        self._webhook_at = Gauge(
+            "kvit_stripe_webhook_timestamp_seconds",
+            "Unix time of the last webhook about a payment of this installation, or of the start",
+            registry=registry,
+        )
+        self.webhook_arrived(clock.now())
         self._backfilled = Counter(
             "kvit_stripe_events_backfilled", "Events read from Stripe's list for lack of a webhook", registry=registry
         )
@@ -86,6 +92,10 @@ class Metrics:
         self._events.labels(outcome).inc()
         if lag is not None:
             self._lag.observe(max(lag, 0.0))
+
+    def webhook_arrived(self, at: datetime) -> None:
+        """Records that a webhook about a payment of this installation arrived at this time."""
+        self._webhook_at.set(at.timestamp())
 
     def job_finished(self, job: Job, outcome: Outcome, now: datetime) -> None:
         """Records one run of a job."""
@@ -115,8 +125,16 @@ class GaugeCollector:
     """Gauges that are read at each scrape: queue depths and ages, payments by state, heartbeats, database, disk."""
 
     def __init__(
-        self, db: Database, metrics: Metrics, queues: Sequence[JobQueue], heartbeats: Heartbeats, clock: Clock
+        self,
+        db: Database,
+        metrics: Metrics,
+        queues: Sequence[JobQueue],
+        heartbeats: Heartbeats,
+        clock: Clock,
+        is_leader: Callable[[], bool] = lambda: True,
     ) -> None:
+        """Of several replicas only the leader shows what the database holds, so that a sum counts it once."""
+        self._is_leader = is_leader
         self._registry = registry = metrics.registry
         self._db = db
         self._queues = queues
@@ -134,7 +152,10 @@ class GaugeCollector:
         self._database = Gauge(
             "kvit_database_up", "1 if the database can be read and written, else 0", registry=registry
         )
-        self._disk = Gauge("kvit_disk_free_bytes", "Free space on the disk of the database", registry=registry)
+        self._leader = Gauge("kvit_leader", "1 if this replica leads, else 0; always 1 on SQLite", registry=registry)
+        self._disk: Gauge | None = None
+        if db.file is not None:
+            self._disk = Gauge("kvit_disk_free_bytes", "Free space on the disk of the database", registry=registry)
 
     async def page(self) -> bytes:
         """All metrics in Prometheus' text format. Without a database, those that do not need one."""
@@ -147,17 +168,25 @@ class GaugeCollector:
                 self._database.set(self._db.is_writable)
             except DatabaseUnavailable:
                 self._database.set(0)
+            self._leader.set(self._is_leader())
             with suppress(OSError):  # the folder is gone, as a mount may be, which the line above says
-                self._disk.set(self._db.disk_free())
+                if self._disk is not None and (free := self._db.disk_free()) is not None:
+                    self._disk.set(free)
             return generate_latest(self._registry)
 
     async def _read(self, now: datetime) -> None:
+        if not self._is_leader():
+            for gauge in (self._pending, self._oldest, self._dead, self._payments):
+                gauge.clear()
+            self._counted_at = None
+            await self._db.schema_version()
+            return
         for queue in self._queues:
             self._pending.labels(queue.queue).set(await queue.depth())
             self._oldest.labels(queue.queue).set(await queue.oldest_age(now))
             self._dead.labels(queue.queue).set(await queue.dead_count())
         if self._counted_at is None or now - self._counted_at >= RECOUNT_INTERVAL:
             self._payments.clear()
-            for (state, currency), number in (await self._db.read(statistics.count_payments)).items():
+            for (state, currency), number in (await self._db.read(metrics_queries.count_payments)).items():
                 self._payments.labels(state, currency).set(number)
             self._counted_at = now

@@ -13,12 +13,13 @@ from structlog.contextvars import bound_contextvars
 
 from handlers.clock import Clock
 from handlers.operations.alerts import Alerts
+from handlers.operations.daily_reports import DailyReports
 from handlers.payments.sync import PaymentSync
-from handlers.rate_limit import RecentTimes
 from handlers.refunds.sync import RefundSync
 from handlers.runtime.concurrency import gather_all, wait_first
 from handlers.runtime.heartbeats import Heartbeats
 from handlers.runtime.worker import Worker
+from handlers.sliding_window import RecentTimes
 from handlers.stripe_events.backfill import EventBackfill
 from storage import messages, payment_queries, prompts
 from storage.database.database import Database
@@ -65,6 +66,7 @@ class Reconciler:
         queues: Mapping[JobQueue, timedelta],
         alerts: Alerts,
         refunds: DueRefunds,
+        reports: DailyReports,
         wake_up: asyncio.Event,
         seconds: float,
         on_checked: OnChecked,
@@ -83,6 +85,7 @@ class Reconciler:
         self._queues = queues
         self._alerts = alerts
         self._refunds = refunds
+        self._reports = reports
         self._wake_up = wake_up
         self.changed_count = 0
         self._tidied: datetime | None = None
@@ -97,6 +100,7 @@ class Reconciler:
                 await gather_all(due)
             attended += len(due)
             self._heartbeats.beat(NAME, self._clock.now())
+        await self._reports.send_due()
         self._heartbeats.beat(NAME, self._clock.now())
         return attended
 
@@ -139,8 +143,9 @@ class Reconciler:
         if left > 0:
             await wait_first(self._beat(), self._clock.sleep(max(SOONEST, min(left, self._seconds))))
 
-    async def _next_dues(self) -> tuple[datetime | None, datetime | None]:
-        return await self._db.read(payment_queries.next_due_at), await self._refunds.next_due_at()
+    async def _next_dues(self) -> tuple[datetime | None, ...]:
+        payment = await self._db.read(payment_queries.next_due_at)
+        return payment, await self._refunds.next_due_at(), await self._reports.next_due_at()
 
     async def _beat(self) -> None:
         """Return a moment after the wake-up: changes come in bursts, and nothing is due sooner."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 from weakref import WeakValueDictionary
+
+from handlers.runtime.leases import PAYMENT_SECONDS, held_lease
+from storage.database.database import Database
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +67,23 @@ class BackgroundTasks:
 class KeyedLocks:
     """One lock per key. A payment's id as the key makes each retrieve of it newer than the one before."""
 
-    def __init__(self) -> None:
+    def __init__(self, db: Database | None = None) -> None:
+        """With `db`, a PostgreSQL database, the locks are shared by all replicas that serve it."""
+        self._db = db if db is not None and db.has_replicas else None
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    def lock(self, key: str) -> asyncio.Lock:
-        """The lock of this key. It exists while a task holds or awaits it."""
-        return self._locks.setdefault(key, asyncio.Lock())
+    def lock(self, key: str) -> AbstractAsyncContextManager[None]:
+        """The lock of this key. It exists while a task holds or awaits it.
+
+        Entering it, or the block under it, raises DatabaseUnavailable where replicas share it and the database does not
+        answer: then another may hold it.
+        """
+        local = self._locks.setdefault(key, asyncio.Lock())
+        return local if self._db is None else _shared(local, self._db, key)
+
+
+@asynccontextmanager
+async def _shared(local: asyncio.Lock, db: Database, key: str) -> AsyncIterator[None]:
+    """The lock in this process first, so that its tasks do not ask the database against each other."""
+    async with local, held_lease(db, f"payment:{key}", PAYMENT_SECONDS):
+        yield

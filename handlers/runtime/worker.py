@@ -127,7 +127,7 @@ class Worker:
 
     async def _wait_for_work(self) -> None:
         """Returns when a job was enqueued or the next one is due, at the latest after the poll interval."""
-        due_at = await self._queue.next_due()
+        due_at = await self._queue.next_due(self._clock.now())
         left = POLL_INTERVAL_SECONDS if due_at is None else (due_at - self._clock.now()).total_seconds()
         await wait_first(self._queue.wait(), self._clock.sleep(max(0.0, min(left, POLL_INTERVAL_SECONDS))))
 

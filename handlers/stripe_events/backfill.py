@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 
 from handlers.clock import Clock
-from handlers.stripe import events as stripe_event
-from handlers.stripe.events import InvalidEvent
+from handlers.stripe import event_parsing as stripe_event
+from handlers.stripe.event_parsing import InvalidEvent, ThinEvent
 from handlers.stripe.gateway import GatewayError, PaymentGateway, StripeEventRef
 from storage import installation, payment_queries
 from storage.database.database import Database
@@ -117,7 +117,7 @@ class EventBackfill:
         body = raw.encode()
         try:
             event = stripe_event.parse_event(body)
-        except InvalidEvent:
+        except (InvalidEvent, ThinEvent):
             log.warning("an event of Stripe's list cannot be parsed: %s", change.id)
             return None
         if event.livemode != self._gateway.livemode or not event.is_ours:

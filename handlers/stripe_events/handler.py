@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 from random import random
 
 from structlog.contextvars import bind_contextvars
@@ -12,9 +13,9 @@ from handlers.backoff import backoff
 from handlers.disputes.sync import DisputeSync
 from handlers.payments.sync import PaymentSync
 from handlers.refunds.sync import RefundSync
-from handlers.stripe import events
+from handlers.stripe import event_parsing
 from handlers.stripe.error_codes import INTENT_MISMATCH
-from handlers.stripe.events import CUSTOMER_RETURNED, StripeEvent
+from handlers.stripe.event_parsing import CUSTOMER_RETURNED, StripeEvent
 from handlers.stripe.gateway import GatewayError
 from storage import payment_queries
 from storage.database.database import Database
@@ -52,8 +53,8 @@ class StripeEventHandler:
     async def handle(self, job: Job) -> Outcome:
         """Retrieve the payment that the event points to; later again if Stripe cannot be reached."""
         if job.kind == CUSTOMER_RETURNED:
-            return await self._look(job.payload.decode(), "customer", None, job)
-        event = events.event_of_job(job)
+            return await self._handle_return(job)
+        event = event_parsing.event_of_job(job)
         payment = await self._db.read(payment_queries.by_intent, event.intent_id) if event.intent_id else None
         if payment is None and event.payment_id:
             payment = await self._db.read(payment_queries.by_id, event.payment_id)
@@ -69,13 +70,22 @@ class StripeEventHandler:
         bind_contextvars(payment=payment.reference)
         if payment.is_terminal:
             return await self._handle_closed_payment(payment, event, job)
-        verdict = await self._look(payment.id, "stripe", event.intent_id, job)
+        verdict = await self._look(payment.id, "stripe", event.intent_id, job, _succeeded_at(event))
         if verdict == Done() and _is_refund_or_dispute(event):
             return await self._look_at_money_out(payment, event, job)
         return verdict
 
-    async def _look(self, payment_id: str, actor: str, intent_id: str | None, job: Job) -> Outcome:
-        payment, seen = await self._sync.sync(payment_id, actor=actor, intent_id=intent_id)
+    async def _handle_return(self, job: Job) -> Outcome:
+        """The customer came back from an attempt: retrieve it, and record that it was not left unseen."""
+        verdict = await self._look(job.payload.decode(), "customer", None, job)
+        if verdict == Done():
+            await self._sync.mark_returned(await self._sync.get(job.payload.decode()))
+        return verdict
+
+    async def _look(
+        self, payment_id: str, actor: str, intent_id: str | None, job: Job, succeeded_at: datetime | None = None
+    ) -> Outcome:
+        payment, seen = await self._sync.sync(payment_id, actor=actor, intent_id=intent_id, succeeded_at=succeeded_at)
         if seen:
             return Done()
         if payment.last_error == INTENT_MISMATCH:
@@ -107,6 +117,13 @@ class StripeEventHandler:
     def _retry(self, why: str, job: Job) -> Retry:
         delay = backoff(job.attempts, first=2.0, longest=LONGEST_PAUSE, jitter=1.0, chance=self._chance())
         return Retry(why, 1 + delay)
+
+
+def _succeeded_at(event: StripeEvent) -> datetime | None:
+    """Stripe's time of the success that the event reports."""
+    if event.type != "payment_intent.succeeded" or event.created is None:
+        return None
+    return datetime.fromtimestamp(event.created, UTC)
 
 
 def _is_refund_or_dispute(event: StripeEvent) -> bool:

@@ -11,8 +11,8 @@ from structlog.contextvars import get_contextvars
 from bot.app import AdapterOverrides
 from handlers.telegram.messenger import DeliveryError, Message, Messenger
 from storage.models.payment import ChatTarget
-from tests.support.evidence import eventually, fault, payment, rest
-from tests.support.refund_steps import paid, ref_of, refunded, told
+from tests.support.evidence import eventually, fault, idle, payment
+from tests.support.refund_steps import paid, ref_of, refunded, wait_for_text
 from tests.support.world import World
 
 
@@ -67,7 +67,7 @@ async def test_log_lines_of_command_stripe_call_and_message_delivery_carry_the_s
     world: World, recorder: ContextRecorder
 ) -> None:
     await world.stop()
-    world.seams = AdapterOverrides(messenger=lambda inner: FailsFirstSend(inner))  # type: ignore[arg-type,return-value]
+    world.overrides = AdapterOverrides(messenger=lambda inner: FailsFirstSend(inner))  # type: ignore[arg-type,return-value]
     await world.begin()
     await fault(world, "create", "500", times=3)
     world.say("/pay 149,50 Coffee")
@@ -86,8 +86,8 @@ async def test_log_lines_of_a_payment_and_its_refund_can_be_followed_by_referenc
     """The update, the payment message, the Stripe event that paid it, and the refund."""
     card = await paid(world, "/pay 149,50 Coffee")
     await refunded(world, f"/refund {ref_of(card)} 49,50")
-    await told(world, "↩️ Refunded:")
-    await rest(world)
+    await wait_for_text(world, "↩️ Refunded:")
+    await idle(world)
     followed = [line for line, context in recorder.lines if context.get("payment") == ref_of(card)]
     steps = [
         "requested, by user:",
@@ -111,8 +111,8 @@ async def test_log_lines_of_a_payment_and_its_refund_can_be_followed_by_referenc
 
 async def test_log_lines_of_the_reconciler_carry_the_reference(world: World, recorder: ContextRecorder) -> None:
     world.say("/pay 149,50 Coffee")
-    await world.card("Waiting for payment")
-    await rest(world)
+    await world.message("Waiting for payment")
+    await idle(world)
     await fault(world, "retrieve", "500", times=3)
     recorder.lines.clear()
     world.advance(70)
@@ -124,8 +124,8 @@ async def test_log_lines_of_the_reconciler_carry_the_reference(world: World, rec
 async def test_log_context_of_a_job_does_not_leak_into_the_next(world: World, recorder: ContextRecorder) -> None:
     for text in ("Coffee", "Tea"):
         world.say(f"/pay 149,50 {text}")
-        await world.card(text)
-    await rest(world)
+        await world.message(text)
+    await idle(world)
     assert get_contextvars() == {}
     async with world.http.post(f"{world.service.base}/stripe/webhook", data=b"{}") as answer:
         assert answer.status == 400

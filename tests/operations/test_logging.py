@@ -9,6 +9,8 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from structlog.contextvars import bound_contextvars, get_contextvars
 
 from bot import logging_setup
 from bot.redaction import REDACTED, redactor
+from storage.models.payment import PaymentStatus
+from storage.models.refund import RefundStatus
+from storage.models.shop import Role
 
 log = logging.getLogger("handlers.somewhere")
 
@@ -53,6 +58,39 @@ def read(**settings: Any) -> Callable[[], str]:
     stream = io.StringIO()
     logging_setup.configure(stream=stream, **settings)
     return stream.getvalue
+
+
+MARKS = {
+    "payment": "K7F3",
+    "detail": {"status": PaymentStatus.SUCCEEDED, "attempt": 1, "payment": "other", "reason": None},
+    "role": Role.ADMIN,
+    "at": datetime(2026, 11, 24, 12, tzinfo=UTC),
+    "ids": frozenset({9, 8}),
+    "amount": Decimal("1.50"),
+    "path": Path("kvit.db"),
+    "statuses": (RefundStatus.PENDING,),
+}
+
+
+def test_values_on_a_terminal_are_plain() -> None:
+    written = read(form="console")
+    log.info("payment changed to %s", PaymentStatus.SUCCEEDED, extra=MARKS)
+    line = written()
+    assert "payment changed to succeeded" in line
+    for shown in ("status=succeeded", "attempt=1", "payment=K7F3", "detail.payment=other", "role=admin", "amount=1.50"):
+        assert shown in line.split(), line
+    for shown in ("at=2026-11-24T12:00:00+00:00", "path=kvit.db", "ids=[8, 9]", "statuses=['pending']"):
+        assert shown in line
+    assert "<" not in line
+    assert "Decimal" not in line
+
+
+def test_values_in_json_are_plain() -> None:
+    written = read(form="json")
+    log.info("changed", extra=MARKS)
+    line = json.loads(written())
+    detail = {"status": "succeeded", "attempt": 1, "payment": "other", "reason": None}
+    assert (line["detail"], line["role"], line["ids"], line["amount"]) == (detail, "admin", [8, 9], "1.50")
 
 
 def test_line_is_json_with_level_logger_time_and_values() -> None:

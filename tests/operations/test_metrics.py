@@ -20,7 +20,7 @@ from handlers.web.monitoring import MonitoringRoutes
 from storage.database.database import Database
 from storage.job_queue import JobQueue
 from storage.models.job import NewJob
-from tests.support.evidence import rest
+from tests.support.evidence import idle
 from tests.support.world import OWNER, Json, World, opened
 
 TOKEN = "a-token-for-the-scraper"
@@ -50,15 +50,17 @@ async def scraped(world: World, **headers: str) -> Samples:
 
 async def pay(world: World) -> Json:
     world.say("/pay 149,50 Coffee for Olga")
-    return await world.card("Coffee for Olga")
+    return await world.message("Coffee for Olga")
 
 
 @asynccontextmanager
-async def metrics_route(clock: FakeClock, token: str = "", host: str = "127.0.0.1") -> AsyncIterator[TestClient]:  # type: ignore[type-arg]
+async def metrics_route(
+    clock: FakeClock, token: str = "", host: str = "127.0.0.1", is_public: bool = False
+) -> AsyncIterator[TestClient]:  # type: ignore[type-arg]
     async def page() -> bytes:
         return b"kvit_up 1\n"
 
-    routes = MonitoringRoutes(clock, Heartbeats(), {}, metrics_page=page, token=token)
+    routes = MonitoringRoutes(clock, Heartbeats(), {}, metrics_page=page, token=token, is_public=is_public)
     app = web.Application()
     app.add_routes([web.get("/metrics", routes.metrics)])
     async with TestClient(TestServer(app, host=host)) as client:
@@ -84,12 +86,32 @@ async def test_metrics_with_a_token_set_require_that_token(
         assert (await client.get("/metrics", headers=headers)).status == status
 
 
-@pytest.mark.parametrize("name", ["Forwarded", "X-Forwarded-For", "x-forwarded-proto", "X-FORWARDED-HOST"])
+@pytest.mark.parametrize(
+    "name",
+    ["Forwarded", "X-Forwarded-For", "x-forwarded-proto", "X-FORWARDED-HOST", "Via", "via", "X-Real-IP", "x-real-ip"],
+)
 async def test_metrics_without_a_token_are_404_behind_a_proxy(clock: FakeClock, name: str) -> None:
     async with metrics_route(clock) as client:
         assert (await client.get("/metrics")).status == 200
         assert (await client.get("/metrics", headers={name: "127.0.0.1"})).status == 404
         assert (await client.get("/metrics", headers={"Authorization": "Bearer x", name: "::1"})).status == 404
+
+
+async def test_metrics_without_a_token_are_404_to_everybody_once_there_is_a_public_url(
+    clock: FakeClock, tmp_path: Path
+) -> None:
+    async with metrics_route(clock, is_public=True) as client:
+        assert (await client.get("/metrics")).status == 404
+    async with metrics_route(clock, TOKEN, is_public=True) as client:
+        assert (await client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})).status == 200
+    for token, status in ((None, 404), (TOKEN, 401)):
+        folder = tmp_path / str(status)
+        folder.mkdir()
+        async with opened(clock, folder, public_url="http://127.0.0.1:8080", metrics_token=token or "") as world:
+            async with world.http.get(f"{world.service.base}/metrics") as answer:
+                assert answer.status == status
+            if token:
+                assert value(await scraped(world, Authorization=f"Bearer {token}"), "kvit_database_up") == 1
 
 
 def own_address() -> str | None:
@@ -115,8 +137,8 @@ async def test_metrics_count_a_sale_from_webhook_to_payment_message(world: World
     assert value(await scraped(world), "kvit_payments", state="succeeded", currency="DKK") == 0
     await pay(world)
     await world.decide("approve")
-    await world.card("✅ Paid:")
-    await rest(world)
+    await world.message("✅ Paid:")
+    await idle(world)
     world.clock.advance(61)
     found = await scraped(world)
     assert value(found, "kvit_payments", state="succeeded", currency="DKK") == 1
@@ -137,7 +159,7 @@ async def test_metrics_count_rejected_webhooks_and_failed_calls(world: World) ->
         assert response.status == 400
     world.stripe.state.key = "sk_test_ofSomebodyElse0000000000"
     await pay(world)
-    await rest(world)
+    await idle(world)
     found = await scraped(world)
     assert value(found, "kvit_stripe_events_total", outcome="rejected") == 1
     failed = value(found, "kvit_api_call_failures_total", vendor="stripe", call="POST payment_intents", status="401")
@@ -155,8 +177,8 @@ async def test_payments_are_counted_at_most_once_a_minute(world: World) -> None:
 async def test_metrics_contain_no_personal_data_payment_or_secret(world: World) -> None:
     payment_message = await pay(world)
     await world.decide("approve")
-    await world.card("✅ Paid:")
-    await rest(world)
+    await world.message("✅ Paid:")
+    await idle(world)
     world.clock.advance(61)
     async with world.http.get(f"{world.service.base}/metrics") as response:
         text = await response.text()

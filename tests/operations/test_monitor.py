@@ -16,8 +16,8 @@ from storage.database.database import Database
 from storage.job_queue import JobQueue
 from storage.models.job import NewJob
 from storage.models.shop import Role, Shop
-from tests.support.evidence import alerts, event, pass_time, post_event, rest, webhooks, worked_off
-from tests.support.world import OWNER, World, free_port, opened
+from tests.support.evidence import alerts, event, idle, pass_time, post_event, rows, webhooks, work_done
+from tests.support.world import OWNER, Json, World, free_port, opened
 
 SILENT = "⚠️ Stripe's webhooks are not arriving."
 BACK = "ℹ️ Stripe's webhooks are arriving again."
@@ -34,7 +34,7 @@ async def sell(world: World) -> None:
     before = len(world.sent("✅ Paid:"))
     world.say("/pay 149,50 Coffee")
     await world.until(lambda: len(world.stripe.store.intents) > before)
-    await rest(world)
+    await idle(world)
     await world.decide("approve")
     await pass_time(world, 61)
     await world.until(lambda: len(world.sent("✅ Paid:")) > before)
@@ -48,7 +48,7 @@ async def hour(world: World) -> None:
 async def told(world: World, *beginnings: str) -> None:
     """The owner was told this, in this order, and nothing else."""
     await world.until(lambda: len(alerts(world)) >= len(beginnings))
-    await rest(world)
+    await idle(world)
     said = alerts(world)
     assert [line[: len(begin)] for line, begin in zip(said, beginnings, strict=True)] == list(beginnings)
 
@@ -56,7 +56,7 @@ async def told(world: World, *beginnings: str) -> None:
 async def again(world: World) -> None:
     await world.stop()
     await world.begin()
-    await rest(world)
+    await idle(world)
 
 
 async def test_webhooks_that_stop_are_told_once_and_so_is_their_return(world: World) -> None:
@@ -97,6 +97,68 @@ async def test_one_webhook_among_those_that_were_lost_shows_that_they_arrive(wor
     assert alerts(world) == []
 
 
+def thin(world: World) -> Json:
+    """An event as an endpoint of payload style "thin" gets it."""
+    intent = world.intent()["id"]
+    related = {"id": intent, "type": "payment_intent", "url": f"/v1/payment_intents/{intent}"}
+    return {
+        "id": "evt_thin",
+        "object": "v2.core.event",
+        "type": "v1.payment_intent.succeeded",
+        "livemode": False,
+        "created": "2026-11-24T12:00:00.000Z",
+        "related_object": related,
+    }
+
+
+def about(world: World, **subject: object) -> Json:
+    """An event of another program that uses the same Stripe account."""
+    return event(world, "payment_intent.succeeded") | {"id": "evt_about", "data": {"object": subject}}
+
+
+def other_events(world: World) -> list[Json]:
+    """Events that show nothing about the endpoint of this installation."""
+    foreign, unknown = {"id": "pi_foreign", "object": "payment_intent"}, {"kvit_payment": "of-another-installation"}
+    return [
+        thin(world),
+        event(world, "payment_intent.succeeded") | {"livemode": True},
+        about(world, **foreign, metadata={}),
+        about(world, **foreign, metadata=unknown) | {"type": "payment_intent.processing"},
+        about(world, id="ch_foreign", object="charge", payment_intent="pi_foreign", metadata={}),
+        about(world, id="dp_foreign", object="dispute", payment_intent="pi_foreign", metadata={}),
+        {"id": "evt_v2", "object": "v2.core.event", "type": "v2.core.account.updated", "livemode": False, "data": {}},
+    ]
+
+
+@pytest.mark.parametrize("kind", range(7), ids=["thin", "mode", "intent", "installation", "charge", "dispute", "v2"])
+async def test_webhooks_about_other_things_do_not_hide_that_ours_are_missing(world: World, kind: int) -> None:
+    await webhooks(world, "lose")
+    for _ in range(3):
+        await sell(world)
+    other = other_events(world)[kind]
+    for number in range(4):
+        await pass_time(world, 20 * 60)
+        assert await post_event(world, other | {"id": f"evt_{number}"}) == 200
+        await idle(world)
+    await pass_time(world, 61)
+    await told(world, SILENT)
+    assert await post_event(world, other | {"id": "evt_last"}) == 200
+    await pass_time(world, 61)
+    await told(world, SILENT)
+
+
+async def test_thin_event_is_logged_once_with_the_payload_style_to_set(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await sell(world)
+    for number in range(3):
+        assert await post_event(world, thin(world) | {"id": f"evt_{number}"}) == 200
+    [line] = [record for record in caplog.records if "thin" in record.getMessage()]
+    assert line.levelname == "WARNING"
+    assert 'payload style of the webhook endpoint has to be "snapshot"' in line.getMessage()
+    assert rows(world, "SELECT key FROM jobs WHERE key LIKE 'evt___'") == []
+
+
 @pytest.mark.long
 async def test_who_expects_no_webhooks_is_not_told_that_none_come(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path, webhooks=False) as world:
@@ -114,7 +176,7 @@ async def key_is(world: World, accepted: bool) -> None:
 async def test_a_refused_key_is_told_once_however_many_days_and_once_that_it_is_over(world: World) -> None:
     await key_is(world, accepted=False)
     world.say("/pay 149,50 Coffee")
-    await world.card("#")
+    await world.message("#")
     await pass_time(world, 120)
     await told(world, REFUSED)
     for _ in range(20):
@@ -209,9 +271,9 @@ async def behind_a_broken_proxy(clock: FakeClock, tmp_path: Path) -> AsyncIterat
 async def minutes(world: World, number: int) -> None:
     """So many minutes, while Telegram may be left with updates that it cannot bring."""
     for _ in range(number):
-        await worked_off(world)
+        await work_done(world)
         world.advance(61)
-    await worked_off(world)
+    await work_done(world)
 
 
 async def test_updates_that_wait_are_told_until_they_come_however_long_telegram_rests(
@@ -237,7 +299,7 @@ async def test_updates_that_wait_are_told_until_they_come_however_long_telegram_
         assert [line[: len(DEAF)] for line in alerts(world)] == [DEAF]
         proxy.is_broken = False
         await minutes(world, 20)
-        await world.card("This command arrived late")
+        await world.message("This command arrived late")
         await told(world, DEAF, HEARS)
 
 
@@ -246,7 +308,7 @@ async def test_what_failed_while_kvit_was_away_and_comes_soon_after_is_not_told(
 ) -> None:
     async with behind_a_broken_proxy(clock, tmp_path) as (world, proxy):
         world.say("/pay 80 DKK Cake")
-        await worked_off(world)
+        await work_done(world)
         await world.stop()
         world.advance(300)
         await world.begin()
@@ -260,7 +322,7 @@ async def test_a_look_that_telegram_does_not_answer_says_nothing(
     clock: FakeClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with behind_a_broken_proxy(clock, tmp_path) as (world, _):
-        await worked_off(world)
+        await work_done(world)
         await world.control("telegram", "faults", {"method": "getWebhookInfo", "how": "500", "times": 3})
         await minutes(world, 30)
         assert "cannot read the state of Telegram's webhook" in caplog.text
@@ -283,7 +345,7 @@ async def stands_still(world: World) -> JobQueue:
 
 async def test_a_worker_that_stands_still_is_told_once_and_once_that_it_moves_again(world: World) -> None:
     world.say("/id")
-    await world.card(str(OWNER))
+    await world.message(str(OWNER))
     await stands_still(world)
     await pass_time(world, 14 * 60)
     await pass_time(world, 120)
@@ -301,7 +363,7 @@ async def test_a_worker_that_stands_still_is_told_once_and_once_that_it_moves_ag
 
 async def test_the_owner_of_a_danish_shop_is_told_in_danish(world: World) -> None:
     world.say("/id")
-    await world.card(str(OWNER))
+    await world.message(str(OWNER))
     db = world.service._db
     shop = await db.write(shops.create_shop, Shop(0, "Kaffe", "DKK", "da", "Europe/Copenhagen"), now=world.clock.now())
     await db.write(shops.set_member, shop.id, OWNER, Role.ADMIN, name="Olga", now=world.clock.now())
@@ -324,7 +386,7 @@ async def test_a_crash_between_the_note_and_the_word_does_not_swallow_the_word(w
 async def test_what_waited_while_everything_paused_is_no_sign_of_a_worker_that_stands(world: World) -> None:
     await stands_still(world)
     world.advance(3600)
-    await rest(world)
+    await idle(world)
     await world.service._db.write(lambda tx: tx.exec_driver_sql("DELETE FROM jobs WHERE key = 'evt_stuck'").rowcount)
     await pass_time(world, 61)
     assert alerts(world) == []

@@ -18,8 +18,8 @@ pytestmark = [
 
 POWERLESS = ("tests.support.unprivileged", "bot", "serve")
 REFUSALS = {
-    "folder": (2, "DATABASE_URL: [Errno 13] Permission denied"),
-    "file": (1, "DATABASE_URL: the database is out of reach: attempt to write a readonly database."),
+    "folder": (2, "DATABASE_URL: This user may not write in "),
+    "file": (2, "DATABASE_URL: This user may not read and write data/kvit.db. Give the file to this user"),
 }
 
 

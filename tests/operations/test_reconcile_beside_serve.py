@@ -17,9 +17,9 @@ from handlers.stripe.gateway import GatewayError, Intent
 from handlers.stripe.retry import IDEMPOTENCY_KEY_TTL
 from storage.models.refund import StripeRefund
 from tests.invariants.mutations import GatewayWrapper
-from tests.support.evidence import fault, money, rows, worked_off
-from tests.support.people import in_time, open_shop
-from tests.support.refund_steps import back, drafted, fate, paid, ref_of, texts, told
+from tests.support.evidence import fault, money, rows, work_done
+from tests.support.people import advance_until, open_shop
+from tests.support.refund_steps import drafted, paid, ref_of, refund_states, set_next_refund, texts, wait_for_text
 from tests.support.world import World, opened
 
 AFTER_KEY_EXPIRY = 21 * 3600
@@ -108,7 +108,7 @@ async def side_by_side(world: World, ours: AdapterOverrides, theirs: AdapterOver
     """Reconciles once Stripe has forgotten its keys, with `theirs`; starts the service, with `ours`, after `begin`."""
     world.advance(AFTER_KEY_EXPIRY)
     await world.control("stripe", "down", {"down": False})
-    world.seams = ours
+    world.overrides = ours
     reconciling = asyncio.create_task(
         Service(world.settings, world.clock, overrides=theirs).reconcile(retry_dead=False)
     )
@@ -116,7 +116,7 @@ async def side_by_side(world: World, ours: AdapterOverrides, theirs: AdapterOver
     await world.begin()
     await reconciling
     world.advance(10)  # another process does not wake the service up
-    await in_time(world, lambda: not rows(world, "SELECT 1 FROM jobs WHERE state = 'pending'"), step=10)
+    await advance_until(world, lambda: not rows(world, "SELECT 1 FROM jobs WHERE state = 'pending'"), step=10)
 
 
 def immediately() -> asyncio.Event:
@@ -138,7 +138,7 @@ async def requests_without_response(world: World, requests: int) -> None:
     for number in range(requests):
         world.say(f"/pay {100 + number} DKK Tea")
     with_error = "SELECT 1 FROM payments WHERE last_error IS NOT NULL"
-    await in_time(world, lambda: len(rows(world, with_error)) == requests, step=1)
+    await advance_until(world, lambda: len(rows(world, with_error)) == requests, step=1)
     await world.stop()
 
 
@@ -147,7 +147,7 @@ async def refund_without_response(world: World) -> None:
     draft = await drafted(world, f"/refund {ref_of(await paid(world))} 40")
     await fault(world, "refund", "drop", times=3)
     world.tap(draft, "Refund")
-    await in_time(
+    await advance_until(
         world, lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL AND first_sent_at IS NOT NULL")
     )
     await world.stop()
@@ -178,7 +178,7 @@ async def test_approved_refund_without_response_is_made_once_by_two_processes(wo
     else:
         overrides = meeting_overrides()
         await side_by_side(world, overrides, overrides, immediately())
-    assert back(world) == [(4000, "succeeded")]
+    assert refund_states(world) == [(4000, "succeeded")]
 
 
 async def overlap(world: World) -> None:
@@ -193,7 +193,7 @@ async def overlap(world: World) -> None:
     await events.sending.wait()
     world.advance(90)
     await world.begin()
-    await worked_off(world)
+    await work_done(world)
     events.sent.set()
     await reconciling
 
@@ -207,7 +207,7 @@ async def test_create_uses_no_new_key_while_an_earlier_request_may_still_arrive(
 async def test_refund_uses_no_new_key_while_an_earlier_request_may_still_arrive(world: World) -> None:
     await refund_without_response(world)
     await overlap(world)
-    assert back(world) == [(4000, "succeeded")]
+    assert refund_states(world) == [(4000, "succeeded")]
 
 
 class StaleErrorGateway(GatewayWrapper):
@@ -250,7 +250,7 @@ class SlowRefundGateway(GatewayWrapper):
 
 async def test_late_rejection_of_an_earlier_refund_request_does_not_affect_the_retry(world: World) -> None:
     await refund_without_response(world)
-    await fate(world, "refused", code="balance_insufficient")
+    await set_next_refund(world, "refused", code="balance_insufficient")
     world.advance(60)
     events, release = Events(), asyncio.Event()
     theirs = AdapterOverrides(gateway=lambda inner: StaleErrorGateway(inner, events))
@@ -258,12 +258,12 @@ async def test_late_rejection_of_an_earlier_refund_request_does_not_affect_the_r
         Service(world.settings, world.clock, overrides=theirs).reconcile(retry_dead=False)
     )
     await events.listed.wait()
-    world.seams = AdapterOverrides(gateway=lambda inner: SlowRefundGateway(inner, events, release))
+    world.overrides = AdapterOverrides(gateway=lambda inner: SlowRefundGateway(inner, events, release))
     await world.begin()
-    await in_time(world, lambda: any("top up the balance" in text for text in texts(world)))
-    world.tap(await world.card("top up the balance"), "Try again")
+    await advance_until(world, lambda: any("top up the balance" in text for text in texts(world)))
+    world.tap(await world.message("top up the balance"), "Try again")
     await reconciling
-    assert back(world) == [(4000, "succeeded")]
+    assert refund_states(world) == [(4000, "succeeded")]
     assert rows(world, "SELECT key_version, retry_until FROM refunds") == [{"key_version": 2, "retry_until": None}]
     release.set()
-    await told(world, "↩️ Refunded:")
+    await wait_for_text(world, "↩️ Refunded:")

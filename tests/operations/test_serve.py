@@ -95,7 +95,36 @@ async def test_serve_fails_on_a_locked_file_and_on_a_taken_port(world: Outside) 
     [line] = await startup_errors(world)
     assert re.search(r"another process serves this database .*kvit\.db\.lock.*: one serve per file\.$", line)
     [line] = await startup_errors(world, DATABASE_URL="sqlite:///other.db")
-    assert re.fullmatch(rf"HOST and PORT: cannot listen on 127\.0\.0\.1:{world.port} \(.*\)\.", line)
+    where = f"127.0.0.1:{world.port} (the port is in use)"
+    hint = "Stop the program that uses it, or set PORT to another one (0: any free port)."
+    assert line == f"HOST and PORT: cannot listen on {where}. {hint}"
+
+
+@pytest.mark.parametrize(
+    "other_name",
+    [
+        "symbolic link",
+        pytest.param("hard link", marks=pytest.mark.long),
+        pytest.param("kvit.db", marks=pytest.mark.long),
+    ],
+)
+async def test_second_serve_is_refused_by_every_name_of_the_file_and_without_its_lock_file(
+    world: Outside, other_name: str
+) -> None:
+    first = await world.ready()
+    database, other = world.folder / "kvit.db", world.folder / "elsewhere" / other_name
+    other.parent.mkdir()
+    if other_name == "symbolic link":
+        other.symlink_to(database)
+    elif other_name == "hard link":
+        other.hardlink_to(database)
+    else:
+        other = database
+    (world.folder / "kvit.db.lock").unlink()
+    [line] = await startup_errors(world, DATABASE_URL=f"sqlite:///{other}", PORT="0")
+    assert line.startswith("another process serves this database")
+    await world.stopped(first)
+    await world.stopped(await world.ready(DATABASE_URL=f"sqlite:///{other}"))
 
 
 @pytest.mark.long
@@ -113,7 +142,8 @@ async def test_serve_exits_with_1_while_the_database_is_locked(
 @pytest.mark.long
 async def test_serve_exits_with_2_without_the_databases_folder(world: Outside) -> None:
     [line] = await startup_errors(world, DATABASE_URL="sqlite:///nowhere/kvit.db")
-    assert line.startswith("DATABASE_URL: [Errno 2] No such file or directory")
+    detail = f"nowhere/kvit.db cannot be created: the folder {world.folder.resolve()}/nowhere does not exist."
+    assert line == f"DATABASE_URL: {detail} Create that folder for this user, or set DATABASE_URL to another file."
 
 
 async def test_serve_reports_each_invalid_setting_without_its_value(world: Outside) -> None:
@@ -121,7 +151,7 @@ async def test_serve_reports_each_invalid_setting_without_its_value(world: Outsi
         "TELEGRAM_BOT_TOKEN": CANARY,
         "STRIPE_API_KEY": f"pk_test_{CANARY}",
         "STRIPE_WEBHOOK_SECRETS": f"whsec_{CANARY},,",
-        "DATABASE_URL": f"postgresql://kvit:{CANARY}@db/kvit",
+        "DATABASE_URL": f"postgresql+asyncpg://kvit:{CANARY}@db/kvit",
         "PORT": "eighty",
         "METRICS_TOKEN": f"{CANARY} {CANARY}",
     }
@@ -143,7 +173,7 @@ async def test_serve_reports_each_missing_setting(world: Outside) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "error"),
     [
-        ("DATABASE_URL", "postgresql://kvit@db/kvit", "is for PostgreSQL"),
+        ("DATABASE_URL", "postgresql+asyncpg://kvit@db/kvit", "is not the URL of a PostgreSQL database"),
         ("TELEGRAM_MODE", "webhook", "requires a webhook"),
     ],
 )

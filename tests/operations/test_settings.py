@@ -141,10 +141,15 @@ WRONG = [
     ("PUBLIC_URL", "https://pay example.dk", "not an address"),
     ("PUBLIC_URL", "https://[::1", "not an address"),
     ("PUBLIC_URL", "ftp://pay.example.dk", "not an address"),
-    ("DATABASE_URL", "postgresql://kvit@db/kvit", "PostgreSQL"),
-    ("DATABASE_URL", "kvit.db", "not the URL of an SQLite file"),
-    ("DATABASE_URL", "sqlite:///", "not the URL of an SQLite file"),
-    ("DATABASE_URL", "sqlite:///:memory:", "not the URL of an SQLite file"),
+    ("DATABASE_URL", "kvit.db", "neither the URL of an SQLite file"),
+    ("DATABASE_URL", "sqlite:///", "neither the URL of an SQLite file"),
+    ("DATABASE_URL", "sqlite:///:memory:", "neither the URL of an SQLite file"),
+    ("DATABASE_URL", "postgresql+asyncpg://kvit@db/kvit", "not the URL of a PostgreSQL database"),
+    ("DATABASE_URL", "postgresql://kvit@db", "not the URL of a PostgreSQL database"),
+    ("DATABASE_URL", "postgresql://kvit@db:99999/kvit", "not the URL of a PostgreSQL database"),
+    ("DATABASE_URL", "postgresql:///kvit", "not the URL of a PostgreSQL database"),
+    ("DATABASE_LISTEN_URL", "sqlite:///kvit.db", "not the URL of a PostgreSQL database"),
+    ("DATABASE_LISTEN_URL", "postgresql://kvit@db/kvit", "DATABASE_URL is not one of PostgreSQL"),
     ("HOST", "127.0.0.1/8", "not an address"),
     ("PORT", "65536", "out of range"),
     ("PORT", "http", "not a whole number"),
@@ -211,6 +216,46 @@ def test_http_is_valid_for_this_machine(monkeypatch: pytest.MonkeyPatch, require
 
 
 @pytest.mark.parametrize(
+    ("url", "read"),
+    [
+        ("HTTPS://Pay.Example.DK", "https://pay.example.dk"),
+        ("https://bøf.example.dk", "https://xn--bf-lka.example.dk"),
+        ("Https://Bageri-Åsen.DK:8443", "https://xn--bageri-sen-75a.dk:8443"),
+        ("https://пример.рф", "https://xn--e1afmkfd.xn--p1ai"),
+        ("HTTP://LOCALHOST:8080", "http://localhost:8080"),
+        ("https://[2001:DB8::1]:443", "https://[2001:db8::1]:443"),
+    ],
+)
+def test_public_url_is_read_as_browsers_write_it(
+    monkeypatch: pytest.MonkeyPatch, required: None, url: str, read: str
+) -> None:
+    monkeypatch.setenv("PUBLIC_URL", url)
+    settings = load()
+    assert settings.public_url == read
+    assert settings.uses_telegram_webhook is read.startswith("https://")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://bøf..dk", f"https://{'ø' * 70}.dk", "https://pay.example.dk/ø", "https://ø@x.dk"]
+)
+def test_public_url_that_no_browser_could_open_is_one_error(
+    monkeypatch: pytest.MonkeyPatch, required: None, url: str
+) -> None:
+    monkeypatch.setenv("PUBLIC_URL", url)
+    [error] = errors_of_load()
+    assert error.startswith("PUBLIC_URL ")
+    assert "It must be https://pay.example.dk" in error
+
+
+def test_missing_variable_says_where_it_was_looked_for(tmp_path: Path) -> None:
+    assert [f"there is no {tmp_path}/.env." in error for error in errors_of_load()] == [True, True]
+    (tmp_path / ".env").write_text(f"stripe_api_kye={KEY}\n")
+    token, key = errors_of_load()
+    assert token.endswith(f"; it is neither in the environment nor in {tmp_path}/.env.")
+    assert key.endswith(f"; {tmp_path}/.env has STRIPE_API_KYE instead.")
+
+
+@pytest.mark.parametrize(
     ("key", "live"), [("sk_live_1", True), ("rk_live_1", True), ("sk_test_live_1", False), ("rk_test_1", False)]
 )
 def test_livemode_follows_the_key(key: str, live: bool) -> None:
@@ -257,8 +302,11 @@ def test_settings_and_errors_show_no_secret(monkeypatch: pytest.MonkeyPatch, req
     monkeypatch.setenv("STRIPE_WEBHOOK_SECRETS", "whsec_canary1,whsec_canary2")
     monkeypatch.setenv("METRICS_TOKEN", "canary3")
     monkeypatch.setenv("TELEGRAM_WEBHOOK_SECRET", "canary4")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://kvit:canary%2F5@db/kvit")
+    monkeypatch.setenv("DATABASE_LISTEN_URL", "postgresql:///kvit?host=/run/postgresql&password=canary6")
     settings = load()
-    assert set(settings.secrets()) == {TOKEN, KEY, "whsec_canary1", "whsec_canary2", "canary3", "canary4"}
+    expected = {TOKEN, KEY, "whsec_canary1", "whsec_canary2", "canary3", "canary4", "canary%2F5", "canary/5", "canary6"}
+    assert set(settings.secrets()) == expected
     monkeypatch.setenv("STRIPE_API_KEY", "sk_canary_" + KEY)
     try:
         load()

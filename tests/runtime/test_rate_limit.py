@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from handlers.rate_limit import RateLimiter, RecentTimes, SlidingWindow
+from handlers.sliding_window import RateLimiter, RecentTimes, SlidingWindow
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

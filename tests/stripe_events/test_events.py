@@ -12,27 +12,27 @@ import pytest
 
 from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.evidence import (
-    LAPSED,
+    EXPIRED,
+    EXPIRED_NOTE,
+    FAILED_NOTE,
     PAID,
-    TOLD_FAILED,
-    TOLD_LAPSED,
-    TOLD_PAID,
-    becomes,
+    PAID_NOTE,
     book,
     calls,
     cards,
+    chat_lines,
     event,
     eventually,
     fault,
-    impatient,
+    idle,
     keys,
+    lines_become,
     money,
     pass_time,
     payment,
     post_event,
-    rest,
     rows,
-    said,
+    short_timeout,
     versions,
     webhooks,
 )
@@ -41,9 +41,9 @@ from tests.support.world import Json, World, free_port, opened
 WAITING = "⏳ Waiting for payment · TEST"
 FAILED = "❌ Payment attempt failed · TEST"
 STEPS = [
-    ("approve", [PAID, TOLD_PAID]),
-    ("decline", [FAILED, TOLD_FAILED]),
-    ("lapse", [LAPSED, TOLD_LAPSED]),
+    ("approve", [PAID, PAID_NOTE]),
+    ("decline", [FAILED, FAILED_NOTE]),
+    ("lapse", [EXPIRED, EXPIRED_NOTE]),
 ]
 
 
@@ -56,8 +56,8 @@ async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
 
 async def pay(world: World) -> None:
     world.say("/pay 149,50 Coffee")
-    await world.card("Waiting for payment")
-    await rest(world)
+    await world.message("Waiting for payment")
+    await idle(world)
 
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["at once", "one after the other"])
@@ -72,12 +72,12 @@ async def test_an_event_that_comes_ten_times_is_told_once(
         answers = await asyncio.gather(*(post_event(world, event(world, kind)) for _ in range(10)))
     else:
         answers = [await post_event(world, event(world, kind)) for _ in range(10)]
-    await rest(world)
-    assert (answers, said(world)) == ([200] * 10, words)
+    await idle(world)
+    assert (answers, chat_lines(world)) == ([200] * 10, words)
     written = book(world)
     assert await post_event(world, event(world, kind)) == 200
-    await rest(world)
-    assert (book(world), said(world), len(cards(world))) == (written, words, 1)
+    await idle(world)
+    assert (book(world), chat_lines(world), len(cards(world))) == (written, words, 1)
     fact = "succeeded" if does == "approve" else "attempt:1:failed"
     told = rows(world, "SELECT key FROM jobs WHERE kind = 'notification'")
     assert told == [{"key": f"{payment(world)['id']}:{fact}"}]
@@ -93,18 +93,18 @@ async def test_in_whatever_order_events_come_an_older_one_says_nothing_of_the_ne
     late = {"begun": event(world, "payment_intent.requires_action")}
     late["failed"] = event(world, "payment_intent.payment_failed")
     await pass_time(world, 60)
-    world.tap(await world.card("Payment attempt failed"), "New link")
-    await world.card("Waiting for payment")
-    await rest(world)
-    words = [WAITING, TOLD_FAILED]
+    world.tap(await world.message("Payment attempt failed"), "New link")
+    await world.message("Waiting for payment")
+    await idle(world)
+    words = [WAITING, FAILED_NOTE]
     for name in order:
         if name == "paid":
             await world.decide("approve")
             late[name] = event(world, "payment_intent.succeeded")
-            words = [PAID, TOLD_FAILED, TOLD_PAID]
+            words = [PAID, FAILED_NOTE, PAID_NOTE]
         assert await post_event(world, late[name]) == 200
-        await rest(world)
-        assert said(world) == words
+        await idle(world)
+        assert chat_lines(world) == words
     assert versions(world) == [WAITING, FAILED, WAITING, PAID]
     assert (money(world), keys(world, "confirm")) == ((1, 1), ["2"])
 
@@ -112,22 +112,22 @@ async def test_in_whatever_order_events_come_an_older_one_says_nothing_of_the_ne
 async def test_events_that_are_all_delivered_at_once_and_twice_and_shuffled_are_told_in_order(world: World) -> None:
     await world.control("stripe", "webhooks", {"mode": "deliver", "double": True, "shuffle": True})
     await world.decide("decline")
-    world.tap(await world.card("Payment attempt failed"), "New link")
-    await world.card("Waiting for payment")
+    world.tap(await world.message("Payment attempt failed"), "New link")
+    await world.message("Waiting for payment")
     await world.decide("lapse")
-    world.tap(await world.card("The link expired"), "New link")
-    await world.card("Waiting for payment")
+    world.tap(await world.message("The link expired"), "New link")
+    await world.message("Waiting for payment")
     await world.decide("approve")
-    await world.card("✅ Paid:")
-    await rest(world)
-    assert said(world) == [PAID, TOLD_FAILED, TOLD_LAPSED, TOLD_PAID]
+    await world.message("✅ Paid:")
+    await idle(world)
+    assert chat_lines(world) == [PAID, FAILED_NOTE, EXPIRED_NOTE, PAID_NOTE]
     assert (money(world), keys(world, "confirm"), len(cards(world))) == ((1, 1), ["2", "3"], 1)
 
 
 async def test_events_that_are_faster_than_stripes_own_answer_make_neither_a_second_intent_nor_a_second_payment_message(
     clock: FakeClock, tmp_path: Path
 ) -> None:
-    async with opened(clock, tmp_path) as world, impatient(world):
+    async with opened(clock, tmp_path) as world, short_timeout(world):
         await webhooks(world, "hold")
         await fault(world, "create", "timeout", "after")
         world.say("/pay 149,50")
@@ -135,10 +135,10 @@ async def test_events_that_are_faster_than_stripes_own_answer_make_neither_a_sec
         await world.decide("approve")
         assert payment(world)["intent_id"] is None
         assert await post_event(world, event(world, "payment_intent.succeeded")) == 200
-        await world.card("✅ Paid:")
-        await rest(world)
+        await world.message("✅ Paid:")
+        await idle(world)
         await pass_time(world, 60)
-        assert (said(world), len(cards(world))) == ([PAID, TOLD_PAID], 1)
+        assert (chat_lines(world), len(cards(world))) == ([PAID, PAID_NOTE], 1)
         assert (money(world), keys(world, "create")) == ((1, 1), ["1"])
         assert payment(world)["intent_id"] == world.intent()["id"]
 
@@ -159,8 +159,8 @@ async def test_events_that_are_not_for_us_are_taken_and_change_nothing(world: Wo
     thing = foreign["data"]["object"] | {"status": "succeeded"} | change.pop("object", {})
     foreign |= change | {"data": {"object": thing}}
     assert await post_event(world, foreign) == 200
-    await rest(world)
-    assert (said(world), book(world)["payments"]) == ([WAITING], written)
+    await idle(world)
+    assert (chat_lines(world), book(world)["payments"]) == ([WAITING], written)
     looks = len(calls(world, "retrieve")) - asked
     assert looks == (1 if foreign["type"] == "payment_intent.made_up" else 0)
 
@@ -177,8 +177,8 @@ async def test_a_validly_signed_lie_is_not_believed_for_stripe_is_asked(world: W
     lie["data"] = {"object": lie["data"]["object"] | paid}
     looks = len(calls(world, "retrieve"))
     assert await post_event(world, lie) == 200
-    await rest(world)
-    assert (said(world), payment(world)["status"], money(world)) == ([WAITING], "open", (1, 0))
+    await idle(world)
+    assert (chat_lines(world), payment(world)["status"], money(world)) == ([WAITING], "open", (1, 0))
     assert len(calls(world, "retrieve")) == looks + 1
 
 
@@ -188,13 +188,13 @@ async def test_with_every_webhook_lost_the_sweep_finds_it_and_a_second_sweep_fin
 ) -> None:
     await webhooks(world, "lose")
     await world.decide(does)
-    assert said(world) == [WAITING]
+    assert chat_lines(world) == [WAITING]
     await pass_time(world, 60)
-    assert (said(world), len(cards(world))) == (words, 1)
+    assert (chat_lines(world), len(cards(world))) == (words, 1)
     written, shown = book(world), versions(world)
     await pass_time(world, 60)
     await pass_time(world, 60)
-    assert (book(world), versions(world), said(world)) == (written, shown, words)
+    assert (book(world), versions(world), chat_lines(world)) == (written, shown, words)
 
 
 async def test_without_a_webhook_secret_events_are_refused_and_everything_becomes_true_all_the_same(
@@ -206,15 +206,15 @@ async def test_without_a_webhook_secret_events_are_refused_and_everything_become
         assert await post_event(world, event(world, "payment_intent.payment_failed")) == 400
         assert rows(world, "SELECT key FROM jobs WHERE queue = 'events'") == []
         await pass_time(world, 10)
-        world.tap(await world.card("Payment attempt failed"), "New link")
-        await world.card("Waiting for payment")
+        world.tap(await world.message("Payment attempt failed"), "New link")
+        await world.message("Waiting for payment")
         await pass_time(world, 300)
-        world.tap(await world.card("The link expired"), "New link")
-        await world.card("Waiting for payment")
-        await rest(world)
+        world.tap(await world.message("The link expired"), "New link")
+        await world.message("Waiting for payment")
+        await idle(world)
         await world.decide("approve")
         await pass_time(world, 10)
-        await becomes(world, [PAID, TOLD_FAILED, TOLD_LAPSED, TOLD_PAID])
+        await lines_become(world, [PAID, FAILED_NOTE, EXPIRED_NOTE, PAID_NOTE])
         assert (money(world), keys(world, "confirm")) == ((1, 1), ["2", "3"])
 
 
@@ -234,18 +234,18 @@ async def test_the_way_back_from_the_wallet_is_one_look_in_ten_seconds_and_belie
             query = said_by_stripe | {"redirect_status": status}
             async with world.http.get(page, params=query, allow_redirects=False) as answer:
                 assert (answer.status, world.service.base + answer.headers["Location"]) == (303, page)
-            await rest(world)
+            await idle(world)
 
         await come_back("succeeded")
         await pass_time(world, 5)
         await come_back("succeeded")
-        assert (said(world), len(calls(world, "retrieve")) - looks) == ([WAITING], 1)
+        assert (chat_lines(world), len(calls(world, "retrieve")) - looks) == ([WAITING], 1)
         await world.decide("approve")
         await come_back("succeeded")
-        assert (said(world), len(calls(world, "retrieve")) - looks) == ([WAITING], 1)
+        assert (chat_lines(world), len(calls(world, "retrieve")) - looks) == ([WAITING], 1)
         await pass_time(world, 5)
         await come_back("failed")
-        assert (said(world), len(calls(world, "retrieve")) - looks) == ([PAID, TOLD_PAID], 2)
+        assert (chat_lines(world), len(calls(world, "retrieve")) - looks) == ([PAID, PAID_NOTE], 2)
         await pass_time(world, 10)
         await come_back("succeeded")
         assert len(calls(world, "retrieve")) - looks == 2
