@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import cache
 from gettext import GNUTranslations
 from html import escape
 from io import BytesIO
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from babel import Locale, dates
+from babel.core import get_global
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_currency, format_decimal, format_percent
+from babel.numbers import format_currency, format_decimal, format_percent, get_currency_name, get_currency_symbol
 
-from storage.models.money import Money
+from storage.models.money import ForeignMoney, Money
+from storage.models.time_zones import find_zone, zone_or_utc
 
 LANGUAGE_NAMES = {"en": "English", "da": "Dansk", "sv": "Svenska", "nb": "Norsk", "fi": "Suomi"}
 """The supported languages, each by its own name."""
@@ -40,6 +41,13 @@ DEFAULT_TIME_ZONE = "Europe/Copenhagen"
 
 VIPPS_SINCE = date(2027, 1, 12)
 """The day on which MobilePay is renamed to Vipps (vippsmobilepay.com), from midnight in the shop's time zone."""
+
+
+NEIGHBOURS_LANGUAGES = ("de", "pl", "is")
+"""Languages of neighbouring countries, in which customers name currencies too."""
+
+PLURAL_EXAMPLES = (1, 2, 5, Decimal("0.5"))
+"""A number of each plural form that the languages have (CLDR, plural rules)."""
 
 
 class SafeHtml(str):
@@ -77,12 +85,15 @@ def html(language: str, key: str, /, **params: object) -> SafeHtml:
     return SafeHtml(_format(language, key, params, escaped))
 
 
-def money(language: str, amount: Money) -> str:
+def money(language: str, amount: Money | ForeignMoney) -> str:
     """The amount in the language's format, with no-break spaces; with the ISO code unless the symbol is unambiguous."""
     locale = _locale(language)
     is_unambiguous = amount.currency == "EUR" or LOCAL_CURRENCY.get(language) == amount.currency
     pattern = None if is_unambiguous else CODE_FIRST if language == "en" else CODE_LAST
-    return format_currency(amount.decimal, amount.currency, format=pattern, locale=locale)
+    if isinstance(amount, ForeignMoney) and pattern is not None:
+        decimals = len(str(amount.decimal).partition(".")[2])
+        pattern = pattern.replace(".00", f".{'0' * decimals}" if decimals else "")
+    return format_currency(amount.decimal, amount.currency, format=pattern, locale=locale, currency_digits=False)
 
 
 def plain_amount(language: str, amount: Money) -> str:
@@ -107,13 +118,32 @@ def format_datetime(language: str, at: datetime, time_zone: str) -> str:
 
 
 def format_time(language: str, at: datetime, time_zone: str) -> str:
-    """Hours and minutes of an aware `at` in the time zone, 24 hours: `14.05` or `14:05`."""
-    return dates.format_time(_local(at, time_zone), "short", locale=_locale(language))
+    """Hours and minutes of an aware `at` in the time zone, 24 hours: `14.05` or `14:05`.
+
+    In UTC, which is then said, if this machine does not know the zone: `13:05 UTC`.
+    """
+    shown = dates.format_time(_local(at, time_zone), "short", locale=_locale(language))
+    return shown if find_zone(time_zone) else f"{shown} UTC"
+
+
+def format_clock(language: str, hour: int, minute: int) -> str:
+    """A time of day, 24 hours: `14.05` or `14:05`."""
+    return dates.format_time(time(hour, minute), "short", locale=_locale(language))
 
 
 def format_date(language: str, at: datetime, time_zone: str) -> str:
     """The date of an aware `at` in the time zone: `24. nov. 2026`."""
-    return dates.format_date(_local(at, time_zone).date(), "medium", locale=_locale(language))
+    return format_local_date(language, _local(at, time_zone).date())
+
+
+def format_local_date(language: str, day: date) -> str:
+    """A date: `24. nov. 2026`."""
+    return dates.format_date(day, "medium", locale=_locale(language))
+
+
+def format_day(language: str, at: datetime, time_zone: str) -> str:
+    """Day and month of an aware `at` in the time zone: `24. nov.`."""
+    return dates.format_skeleton("MMMd", _local(at, time_zone), locale=_locale(language))
 
 
 def wallet_name(setting: str, at: datetime, time_zone: str) -> str:
@@ -129,6 +159,25 @@ def wallet_name(setting: str, at: datetime, time_zone: str) -> str:
     return setting
 
 
+def currency_codes() -> frozenset[str]:
+    """The ISO 4217 codes of all currencies that are legal tender somewhere (CLDR, territory currencies)."""
+    uses = get_global("territory_currencies").values()
+    return frozenset(code for use in uses for code, _, end, is_tender in use if end is None and is_tender)
+
+
+def currency_names() -> dict[str, str]:
+    """The names and signs of those currencies in our languages and the neighbours', in every plural form, with codes.
+
+    `svenske kroner`, `US dollars`, `Puolan złotya`, `CA$`: as CLDR writes them.
+    """
+    names: dict[str, str] = {}
+    for locale in (*map(_locale, LANGUAGES), *map(Locale.parse, NEIGHBOURS_LANGUAGES)):
+        for code in sorted(currency_codes()):
+            names |= {get_currency_name(code, count, locale): code for count in (None, *PLURAL_EXAMPLES)}
+            names.setdefault(get_currency_symbol(code, locale), code)
+    return names
+
+
 def escaped(value: object) -> str:
     """The value escaped for HTML, unless it is `SafeHtml`."""
     return value if isinstance(value, SafeHtml) else escape(str(value), quote=False)
@@ -137,7 +186,7 @@ def escaped(value: object) -> str:
 def _local(at: datetime, time_zone: str) -> datetime:
     if at.tzinfo is None:
         raise ValueError("a time must have a time zone to be formatted")
-    return at.astimezone(UTC).astimezone(ZoneInfo(time_zone))
+    return at.astimezone(UTC).astimezone(zone_or_utc(time_zone))
 
 
 @cache
@@ -158,7 +207,7 @@ def _format(language: str, key: str, params: dict[str, object], show: Callable[[
 
 def _localize(language: str, value: object) -> object:
     match value:
-        case Money():
+        case Money() | ForeignMoney():
             return money(language, value)
         case MessageKey():
             return text(language, value)

@@ -15,9 +15,9 @@ import handlers
 import storage
 from handlers.access.membership import MAX_NAME_LENGTH
 from handlers.chat.context import LONGEST_QUOTE, MAX_CALLBACK_ANSWER
-from handlers.i18n import LANGUAGES, money, text
+from handlers.i18n import LANGUAGE_NAMES, LANGUAGES, money, text
 from handlers.shops.settings import MOST_HOURS
-from handlers.text import MAX_TEXT_LENGTH, shorten
+from handlers.text_cleaning import MAX_TEXT_LENGTH, shorten
 from storage.errors import UserError
 from storage.models.money import CURRENCIES, MAX_AMOUNT, Money
 from tests.i18n.test_catalogues import called, literal_keys, messages, modules
@@ -36,6 +36,9 @@ LONGEST = {
     "replied": LONGEST_REFERENCE,
     "shop": "N" * MAX_NAME_LENGTH,
     "until": "14:05",
+    "values": max(
+        (", ".join(CURRENCIES), ", ".join(f"{code} ({name})" for code, name in LANGUAGE_NAMES.items())), key=len
+    ),
     "written": "w" * LONGEST_QUOTE,
 }
 """The longest value that each other parameter can have in an answer to a callback."""
