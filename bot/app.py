@@ -6,11 +6,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 
 from aiohttp import web
 
-from bot.checks.machine import check_schema
+from bot.checks.database_file import database_file_problem
+from bot.checks.machine import check_schema, database_hint
+from bot.checks.port import explain
+from bot.clock import SystemClock
 from bot.settings import Settings
 from bot.stripe.gateway import StripeGateway
 from bot.telegram.http_client import API, AiohttpRequest
@@ -22,6 +26,7 @@ from bot.wiring import build_components
 from handlers.access.membership import Actor
 from handlers.backoff import backoff
 from handlers.clock import Clock
+from handlers.operations import monitor, reconciler
 from handlers.operations.metrics import Metrics
 from handlers.operations.monitor import INTAKE
 from handlers.operations.reconciler import ReconcileResult, reconcile_now
@@ -30,8 +35,8 @@ from handlers.telegram.messenger import DeliveryError, Messenger
 from handlers.telegram.rate_limit import TelegramRateLimiter
 from storage import installation, payment_queries, shops
 from storage.database.database import Database
-from storage.database.file_lock import AlreadyLocked, FileLock
-from storage.errors import DatabaseUnavailable
+from storage.database.file_lock import AlreadyLocked, FileLock, SeveralNames
+from storage.errors import DatabaseUnavailable, UnsupportedDatabase
 from storage.installation import BOT_ID
 from storage.migrations import UnknownVersion
 from storage.models.shop import Role
@@ -43,12 +48,17 @@ STARTUP_TIMEOUT = 30.0
 WEBHOOK_CHECK_TIMEOUT = 3.0
 BACKLOG = 128
 USERNAME = "bot_username"
+DATABASE_FILE = "database_file"
+FILE_CHECK_INTERVAL = 10.0
+USERNAME_SECONDS = 3600.0
 FETCH_BOT_PROFILE = "fetch bot profile"
 INTAKE_TASKS = {INTAKE, FETCH_BOT_PROFILE}
 """The tasks that are canceled first, so that nothing new comes in."""
 
-INVALID_PATH_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
-"""Errors of a wrong path; any other OSError may be temporary."""
+LEADERS_PARTS = (INTAKE, reconciler.NAME, monitor.NAME, "outbox")
+"""The heartbeats of what only the leader of several replicas runs."""
+
+STAND_BY_SECONDS = 2.0
 
 
 class StartupError(Exception):
@@ -91,8 +101,8 @@ class Service:
         self.base = ""
         overrides = overrides or AdapterOverrides()
         metrics = Metrics(clock)
-        self._db = db = Database(settings.database_url)
-        self._lock = FileLock(db.path)
+        self._db = db = Database(settings.database_url, listen_url=settings.database_listen_url)
+        self._lock = None if db.file is None else FileLock(db.file)
         self._request = AiohttpRequest(
             settings.telegram_bot_token.get_secret_value(),
             base=settings.telegram_api_base or API,
@@ -119,6 +129,7 @@ class Service:
         self._polling = Polling(self._request, updates, clock, on_reachable=on_reachable, take_over=take_over)
         webhook = f"{settings.public_url}/telegram/webhook"
         self._webhook_monitor = WebhookMonitor(self._request, webhook, updates, clock, on_reachable=on_reachable)
+        self._knows_profile = asyncio.Event()
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -152,7 +163,8 @@ class Service:
         await self._telegram.close()
         await self._stripe.close()
         await self._db.close()
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     async def reconcile(self, *, retry_dead: bool) -> ReconcileResult:
         """Runs one reconciliation, also beside a running service; starts nothing else of this one.
@@ -161,9 +173,12 @@ class Service:
             StartupError: the database cannot be used.
             GatewayError: Stripe cannot be reached or rejects the key.
         """
+        parts, living = self._components, None
         try:
+            self._check_database_file()
             await self._check_database()
-            parts = self._components
+            if self._db.has_replicas:
+                living = asyncio.create_task(parts.leadership.show_life())
             return await reconcile_now(
                 parts.event_backfill,
                 parts.reconciler,
@@ -173,6 +188,7 @@ class Service:
                 retry_dead=retry_dead,
             )
         finally:
+            await _cancel_tasks([] if living is None else [living])
             await self.stop()
 
     async def seed(self, owner_name: str, members: list[tuple[int, str, str]], groups: list[int]) -> None:
@@ -186,26 +202,43 @@ class Service:
             await self._db.write(shops.link_chat, chat_id, shop.id, now=now)
 
     async def _open_database(self) -> None:
+        self._check_database_file()
         try:
-            self._lock.acquire()
+            if self._lock is not None:
+                self._lock.acquire(create=self._migrate)
             if self._migrate:
                 await self._db.migrate()
             await self._check_database()
-            for queue in self._components.queues:  # the file lock shows that no other process holds one
-                await queue.release_leases()
+            await self._components.restored_backup.handle()
+            await self._prepare_for_replicas()
         except AlreadyLocked as error:
             raise StartupError(f"{error}: one serve per file.") from error
+        except (SeveralNames, UnsupportedDatabase) as error:
+            raise StartupError(f"DATABASE_URL: {error}.") from error
         except UnknownVersion as error:
             raise StartupError(f"DATABASE_URL: {error}") from error
-        except INVALID_PATH_ERRORS as error:
-            raise StartupError(f"DATABASE_URL: {error}.") from error
         except (DatabaseUnavailable, OSError) as error:
-            raise RetryableStartupError(f"DATABASE_URL: {error}.") from error
+            raise RetryableStartupError(
+                f"DATABASE_URL: {error}. {database_hint(self._settings.database_url)}"
+            ) from error
         if not self._settings.stripe_webhook_secrets:
             log.warning("STRIPE_WEBHOOK_SECRETS is not set: webhooks are rejected; Kvit polls Stripe, which is slower.")
 
+    async def _prepare_for_replicas(self) -> None:
+        """On SQLite ends the leases of the process before: the file lock shows that no other holds one."""
+        if self._lock is not None:
+            for queue in self._components.queues:
+                await queue.release_leases()
+        elif isinstance(self._clock, SystemClock):
+            await self._clock.set_by(self._db)
+
+    def _check_database_file(self) -> None:
+        if self._db.file is not None and (problem := database_file_problem(self._db.file)):
+            raise StartupError(f"DATABASE_URL: {problem.detail} {problem.hint}")
+
     async def _check_database(self) -> None:
         """Rejects another schema version, another bot's database, and unfinished payments of the other mode."""
+        await self._db.probe()
         if (schema := await check_schema(self._db)).hint:
             raise StartupError(f"DATABASE_URL: {schema.detail} {schema.hint}")
         if unfinished := await self._db.read(payment_queries.count_unfinished, livemode=not self._settings.livemode):
@@ -237,7 +270,8 @@ class Service:
         try:
             await site.start()
         except OSError as error:
-            raise StartupError(f"HOST and PORT: cannot listen on {host}:{port} ({error.strerror}).") from error
+            detail, hint = explain(host, port, error)
+            raise StartupError(f"HOST and PORT: {detail}. {hint}") from error
         url_host = f"[{host}]" if ":" in host else host
         self.base = f"http://{url_host}:{site.port}"
 
@@ -254,19 +288,67 @@ class Service:
             log.warning("Telegram cannot be reached yet (%s); Stripe's webhooks are accepted", type(error).__name__)
 
     def _start_tasks(self) -> None:
-        tasks: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+        parts = self._components
+        leading: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             (INTAKE, self._webhook_monitor.run if self._settings.uses_telegram_webhook else self._polling.run),
-            (FETCH_BOT_PROFILE, self._fetch_bot_profile),
-            ("reconciler", self._components.reconciler.run),
-            ("event backfill", self._components.event_backfill.run),
-            ("live updates", self._components.live_updates.run),
-            ("monitor", self._components.monitor.run),
-            *((f"worker {number}", worker.run) for number, worker in enumerate(self._components.workers)),
+            (FETCH_BOT_PROFILE, self._offer_ownership),
+            ("reconciler", parts.reconciler.run),
+            ("event backfill", parts.event_backfill.run),
+            ("monitor", parts.monitor.run),
+            ("outgoing worker", parts.outgoing_worker.run),
         ]
+        tasks: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+            (FETCH_BOT_PROFILE, self._fetch_bot_profile),
+            ("live updates", parts.live_updates.run),
+            *((f"incoming worker {number}", worker.run) for number, worker in enumerate(parts.incoming_workers)),
+        ]
+        if self._db.has_replicas:
+            leading.append(("jobs of the dead", parts.leadership.free_jobs_of_the_dead))
+            lead, stand_by = partial(_run_all, leading), partial(self._stand_by)
+            tasks += [
+                ("wake-ups", self._db.listen),
+                ("sign of life", parts.leadership.show_life),
+                ("leader", partial(parts.leadership.run, lead, stand_by)),
+                ("received", parts.monitor.share),
+            ]
+            if isinstance(self._clock, SystemClock):
+                tasks.append(("clock", partial(self._clock.follow, self._db)))
+        else:
+            tasks += leading
+        if self._lock is not None:
+            tasks.append((DATABASE_FILE, partial(self._watch_database_file, self._lock)))
         self._tasks = [asyncio.create_task(_supervise(name, run), name=name) for name, run in tasks]
 
+    async def _stand_by(self) -> None:
+        """Keeps the parts that another replica runs from counting as stopped here, until cancelled."""
+        while True:
+            for name in LEADERS_PARTS:
+                self._components.heartbeats.beat(name, self._clock.now())
+            await asyncio.sleep(STAND_BY_SECONDS)
+
+    async def _watch_database_file(self, lock: FileLock) -> None:
+        """Keeps the lock, and `/readyz` from 200 once the database file was moved, replaced or removed."""
+        heartbeats = self._components.heartbeats
+        heartbeats.register(DATABASE_FILE, stale_after_seconds=3 * FILE_CHECK_INTERVAL)
+        while True:
+            try:
+                if lock.renew():
+                    heartbeats.beat(DATABASE_FILE, self._clock.now())
+                else:
+                    log.error("%s was moved, replaced or removed: what Kvit writes now is lost", lock.database)
+            except (AlreadyLocked, OSError) as error:
+                log.error("the lock of the database cannot be renewed: %s", error)
+            await self._clock.sleep(FILE_CHECK_INTERVAL)
+
     async def _fetch_bot_profile(self) -> None:
-        """Stores the bot's username once Telegram can be reached, and shows the link for the first owner."""
+        """Stores the bot's username now and every hour, for it may be renamed."""
+        while True:
+            await self._fetch_username()
+            self._knows_profile.set()
+            await self._clock.sleep(USERNAME_SECONDS)
+
+    async def _fetch_username(self) -> None:
+        """Returns once Telegram was reached."""
         for failures in count():
             try:
                 await self._telegram.get_me()
@@ -276,6 +358,10 @@ class Service:
                 await self._clock.sleep(backoff(failures, first=1.0, longest=60.0))
         self._messenger.username = self._telegram.username
         await self._db.write(installation.set_setting, USERNAME, self._telegram.username)
+
+    async def _offer_ownership(self) -> None:
+        """Shows the link for the first owner, if there is none; one replica does, for a new link ends the old one."""
+        await self._knows_profile.wait()
         payload = await self._components.membership.create_claim_link()
         if payload and self._notify_operator:
             link = f"https://t.me/{self._telegram.username}?start={payload}"
@@ -285,9 +371,15 @@ class Service:
 
     async def _wait_until_ready(self) -> None:
         """Returns after the first heartbeat of each task, which takes some milliseconds."""
-        async with asyncio.timeout(STARTUP_TIMEOUT):
-            while self._components.heartbeats.stale(self._clock.now()):  # noqa: ASYNC110 - heartbeats have no event
-                await asyncio.sleep(0.01)
+        try:
+            async with asyncio.timeout(STARTUP_TIMEOUT):
+                while self._components.heartbeats.stale(self._clock.now()):  # noqa: ASYNC110 - heartbeats have no event
+                    await asyncio.sleep(0.01)
+        except TimeoutError as error:
+            late = ", ".join(self._components.heartbeats.stale(self._clock.now()))
+            raise RetryableStartupError(
+                f"Not ready after {STARTUP_TIMEOUT:.0f} seconds: {late}. The machine is overloaded; start Kvit again."
+            ) from error
 
 
 async def _supervise(name: str, run: Callable[[], Awaitable[None]]) -> None:
@@ -299,6 +391,15 @@ async def _supervise(name: str, run: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             log.exception("%s failed and is started again", name)
             await asyncio.sleep(1)
+
+
+async def _run_all(tasks: list[tuple[str, Callable[[], Awaitable[None]]]]) -> None:
+    """Runs the tasks until cancelled."""
+    running = [asyncio.create_task(_supervise(name, run), name=name) for name, run in tasks]
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await _cancel_tasks(running)
 
 
 async def _cancel_tasks(tasks: list[asyncio.Task[None]]) -> None:

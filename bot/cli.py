@@ -15,14 +15,17 @@ import click
 
 from bot import logging_setup
 from bot.app import RetryableStartupError, Service, StartupError
-from bot.checks.machine import DATABASE_HINT
+from bot.checks.database_file import database_file_problem
+from bot.checks.env_file import check_env_file
+from bot.checks.machine import database_hint
 from bot.clock import SystemClock
 from bot.settings import InvalidSettings, Settings, load
 from bot.signals import shutdown_event
+from bot.streams import is_null, is_unicode, prepare_streams
 from handlers.stripe.gateway import GatewayError
 from storage.database.backup import BackupFailed, TargetExists, backup_database
 from storage.database.database import Database
-from storage.errors import DatabaseUnavailable
+from storage.errors import DatabaseUnavailable, UnsupportedDatabase
 from storage.migrations import HEAD, UnknownVersion
 
 log = logging.getLogger(__name__)
@@ -49,6 +52,7 @@ def project_version() -> str:
 @click.version_option(project_version(), prog_name="kvit", message="%(prog)s %(version)s")
 def main() -> None:
     """Kvit: payment links for Telegram."""
+    prepare_streams()
 
 
 @main.command()
@@ -57,7 +61,7 @@ def main() -> None:
 def serve(no_migrate: bool, take_over_webhook: bool) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
     settings = _settings()
-    _run(_serve(settings, migrate=not no_migrate, take_over=take_over_webhook))
+    _run(_serve(settings, migrate=not no_migrate, take_over=take_over_webhook), settings)
 
 
 @main.command()
@@ -86,27 +90,55 @@ def sandbox(stripe_port: int, telegram_port: int) -> None:
 @main.command()
 def migrate() -> None:
     """Migrate the database to this version's schema."""
-    _run(_migrate(_settings()))
+    settings = _settings()
+    _run(_migrate(settings), settings)
 
 
 @main.command()
 @click.option("--retry-dead", is_flag=True, help="Also retry dead jobs: those that failed for good.")
 def reconcile(retry_dead: bool) -> None:
     """Compare payments, refunds and events with Stripe now, and print what was found and repaired."""
-    _run(_reconcile(_settings(), retry_dead=retry_dead))
+    settings = _settings()
+    _run(_reconcile(settings, retry_dead=retry_dead), settings)
 
 
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def backup(file: Path) -> None:
     """Copy the whole database to FILE, also while the service runs."""
-    database = Database(_settings().database_url).path
+    database = Database(_settings().database_url)
+    if database.file is None:
+        _fail(f"No backup was made: {database.name} is not a file. Use pg_dump, as docs/operations.md shows.")
+    _check_database_file(database)
     try:
-        size = backup_database(database, file)
+        size = backup_database(database.file, file)
     except BackupFailed as error:
         click.echo(f"No backup was made: {error}.", err=True)
         sys.exit(USAGE if isinstance(error, TargetExists) else FAILED)
     click.echo(f"The database was copied to {file}, {size / 1e6:.1f} MB, and the copy was verified.")
+
+
+@main.command()
+@click.option("--shop", default="", help="The shop's number or name; needed where there are several.")
+@click.option("--period", default="month", show_default=True, help="Such as today, 2026-11, 2026-Q4, A..B.")
+@click.option("--format", "file_format", type=click.Choice(["csv", "xlsx", "sie"]), default="csv", show_default=True)
+@click.option("--plain", is_flag=True, help="CSV for programs: commas, decimal points, no BOM.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The new file; else named by shop and period."
+)
+def export(shop: str, period: str, file_format: str, plain: bool, out: Path | None) -> None:
+    """Write a shop's payments, refunds and disputes of a period to a file, one row per movement of money."""
+    from bot.export_file import ExportRefused, export_file
+    from handlers.reports.files import FileFormat
+
+    settings = _settings()
+    _check_database_file(Database(settings.database_url))
+    kind = FileFormat.PLAIN if plain else FileFormat(file_format)
+    try:
+        path = _run(export_file(settings, shop_name=shop, period=period, file_format=kind, out=out))
+    except ExportRefused as error:
+        _fail(f"No file was written. {error}.")
+    click.echo(f"The file was written to {path}.")
 
 
 @main.command("setup-webhooks")
@@ -131,7 +163,9 @@ def check(as_json: bool) -> None:
     else:
         _configure_logging(settings)
         findings = _run(runner.run_checks(settings, SystemClock()))
-    click.echo(runner.as_json(findings) if as_json else runner.as_lines(findings))
+    click.echo(
+        runner.as_json(findings, ascii_only=not is_unicode(sys.stdout)) if as_json else runner.as_lines(findings)
+    )
     sys.exit(0 if all(finding.ok for finding in findings) else FAILED)
 
 
@@ -170,7 +204,8 @@ async def _reconcile(settings: Settings, *, retry_dead: bool) -> None:
 
 
 async def _migrate(settings: Settings) -> None:
-    db = Database(settings.database_url)
+    db = Database(settings.database_url, listen_url=settings.database_listen_url)
+    _check_database_file(db)
     try:
         await db.migrate()
     finally:
@@ -184,6 +219,8 @@ def _settings() -> Settings:
     except InvalidSettings as error:
         _fail(str(error))
     _configure_logging(settings)
+    for finding in check_env_file():
+        log.warning("%s %s", finding.detail, finding.hint)
     return settings
 
 
@@ -191,19 +228,27 @@ def _configure_logging(settings: Settings) -> None:
     logging_setup.configure(form=settings.log_format, level=settings.log_level, secrets=settings.secrets())
 
 
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
+def _run(work: Coroutine[Any, Any, Any], settings: Settings | None = None) -> Any:
+    hint = database_hint(settings.database_url if settings else "sqlite:")
     try:
         return asyncio.run(work)
     except RetryableStartupError as error:
-        _fail(f"{error} {DATABASE_HINT}", FAILED)
+        _fail(str(error), FAILED)
     except DatabaseUnavailable as error:
-        _fail(f"DATABASE_URL: {error}. {DATABASE_HINT}", FAILED)
+        _fail(f"DATABASE_URL: {error}. {hint}", FAILED)
+    except UnsupportedDatabase as error:
+        _fail(f"DATABASE_URL: {error}.")
     except UnknownVersion as error:
         _fail(f"DATABASE_URL: {error}")
     except StartupError as error:
         _fail(str(error))
 
 
+def _check_database_file(database: Database) -> None:
+    if database.file is not None and (problem := database_file_problem(database.file)):
+        _fail(f"DATABASE_URL: {problem.detail} {problem.hint}")
+
+
 def _fail(message: str, code: int = USAGE) -> NoReturn:
-    click.echo(message, err=True)
+    click.echo(message, err=not is_null(sys.stderr))
     sys.exit(code)

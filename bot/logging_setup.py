@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from datetime import date
+from enum import Enum
 from types import TracebackType
 from typing import Literal, TextIO
 
@@ -13,6 +15,7 @@ import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
 from bot.redaction import redactor
+from bot.streams import is_unicode
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,7 @@ WARNING_ONLY_LOGGERS = (
 DISABLED_LOGGERS = ("aiohttp.access",)
 """A line per request costs a third of the throughput, and contains nothing that is not logged elsewhere."""
 
+_EXCEPTION_KEYS = {"exc_info", "exception", "stack_info"}
 _UNPRINTABLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
@@ -50,7 +54,11 @@ def configure(
     stream = stream or sys.stderr
     pretty = form == "console" or (form == "auto" and stream.isatty())
     handler = _Handler(stream)
-    handler.setFormatter(_formatter(redactor(secrets), pretty=pretty, colors=pretty and stream.isatty()))
+    handler.setFormatter(
+        _formatter(
+            redactor(secrets), pretty=pretty, colors=pretty and stream.isatty(), ascii_only=not is_unicode(stream)
+        )
+    )
     root = logging.getLogger()
     for old in [old for old in root.handlers if isinstance(old, _Handler)]:
         root.removeHandler(old)
@@ -74,7 +82,7 @@ class _Handler(logging.StreamHandler[TextIO]):
             sys.stderr.write(f"a log line could not be written ({where}): {type(error).__name__}\n")
 
 
-def _formatter(redact: Callable[[str], str], *, pretty: bool, colors: bool) -> logging.Formatter:
+def _formatter(redact: Callable[[str], str], *, pretty: bool, colors: bool, ascii_only: bool) -> logging.Formatter:
     prepare: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -85,12 +93,16 @@ def _formatter(redact: Callable[[str], str], *, pretty: bool, colors: bool) -> l
     shape: list[Processor]
     if pretty:
         plain = structlog.dev.plain_traceback
-        shape = [_escape_control_chars, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
+        shape = [
+            _flatten,
+            _escape_control_chars,
+            structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain),
+        ]
     else:
-        shape = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        shape = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=ascii_only)]
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=prepare,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *shape, _Redact(redact)],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _make_plain, *shape, _Redact(redact)],
     )
 
 
@@ -103,6 +115,41 @@ class _Redact:
     def __call__(self, logger: WrappedLogger, name: str, line: EventDict) -> str:
         """The finished line without secrets."""
         return self._redact(str(line))
+
+
+def _make_plain(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    """Replaces values of Kvit's types by what a reader of the log looks for: `succeeded`, not `<PaymentStatus…>`."""
+    return {key: value if key in _EXCEPTION_KEYS else _plain(value) for key, value in event.items()}
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Enum():
+            return value.value if isinstance(value.value, str) else value.name.lower()
+        case None | bool() | int() | float() | str():
+            return value
+        case Mapping():
+            return {str(_plain(key)): _plain(part) for key, part in value.items()}
+        case list() | tuple():
+            return [_plain(part) for part in value]
+        case set() | frozenset():
+            return sorted((_plain(part) for part in value), key=str)
+        case date():
+            return value.isoformat()
+        case _:
+            return str(value)
+
+
+def _flatten(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    """Shows the values of a mapping as values of the line, under their own names where these are free."""
+    flat: EventDict = {}
+    for key, value in event.items():
+        if not isinstance(value, dict):
+            flat[key] = value
+            continue
+        for part, inner in value.items():
+            flat[f"{key}.{part}" if part in event or part in flat else part] = inner
+    return flat
 
 
 def _escape_control_chars(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:

@@ -6,17 +6,26 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from bot import settings_validators as validators
 from storage.models.money import MAX_AMOUNT
 
+ENV_FILE = Path(".env")
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - for a text, nothing binds to it here
 
 
@@ -72,7 +81,15 @@ class Settings(BaseSettings):
     database_url: Annotated[str, AfterValidator(validators.database_url)] = Field(
         default="sqlite:///kvit.db",
         repr=False,
-        description="sqlite:///FILE, like sqlite:///kvit.db or sqlite:////srv/kvit.db",
+        exclude=True,
+        description="sqlite:///FILE, like sqlite:///kvit.db or sqlite:////srv/kvit.db, "
+        "or postgresql://USER:PASSWORD@HOST/DATABASE",
+    )
+    database_listen_url: Annotated[str, AfterValidator(validators.postgres_url)] | None = Field(
+        default=None,
+        repr=False,
+        exclude=True,
+        description="postgresql://USER:PASSWORD@HOST/DATABASE, the same database past the pooler of DATABASE_URL",
     )
     host: Annotated[str, AfterValidator(validators.host)] = Field(
         default="127.0.0.1", description=f"an address or name of this machine, like 127.0.0.1 or {ANY_ADDRESS}"
@@ -134,6 +151,13 @@ class Settings(BaseSettings):
         return {name: value for name, value in trimmed.items() if value != ""}
 
     @model_validator(mode="after")
+    def _check_listen_url(self) -> Self:
+        """Without PostgreSQL there is no pooler."""
+        if self.database_listen_url and self.database_url.startswith("sqlite:"):
+            raise PydanticCustomError("listen_url", "is set, but DATABASE_URL is not one of PostgreSQL")
+        return self
+
+    @model_validator(mode="after")
     def _check_webhook_url(self) -> Self:
         """Telegram sends to https only; a fake or self-hosted Bot API server may send to http."""
         encrypted = (self.public_url or "").startswith("https://")
@@ -167,7 +191,15 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """All secret values, to be redacted."""
         single = (self.telegram_bot_token, self.stripe_api_key, self.update_secret, self.metrics_token)
-        return [secret.get_secret_value() for secret in (*single, *self.stripe_webhook_secrets) if secret]
+        plain = [secret.get_secret_value() for secret in (*single, *self.stripe_webhook_secrets) if secret]
+        return [*plain, *_passwords(self.database_url), *_passwords(self.database_listen_url or "")]
+
+
+def _passwords(url: str) -> list[str]:
+    """The password in a database's URL, as it stands there and decoded."""
+    parts = urlsplit(url)
+    written = [parts.password] if parts.password else parse_qs(parts.query).get("password", [])
+    return list(dict.fromkeys([*written, *map(unquote, written)]))
 
 
 class _ExplicitSettings(Settings):
@@ -185,13 +217,27 @@ class _ExplicitSettings(Settings):
         return (init_settings,)
 
 
-def load(env_file: Path | str | None = ".env") -> Settings:
+def load(env_file: Path | str | None = ENV_FILE) -> Settings:
     """Settings from the environment, and from the file `env_file`, if it exists, for variables that are not set there.
 
     Raises:
         InvalidSettings: a variable is missing or invalid, or the file cannot be read.
     """
     return _validate(Settings, {"_env_file": env_file})
+
+
+def unknown_names(env_file: Path) -> list[str]:
+    """The names in the file that are no settings, in upper case, sorted; none if it cannot be read."""
+    try:
+        found = DotEnvSettingsSource(Settings, env_file=env_file, env_file_encoding="utf-8").env_vars
+    except (OSError, UnicodeDecodeError):
+        return []
+    return sorted(name.upper() for name in found.keys() - Settings.model_fields.keys())
+
+
+def similar_setting(name: str) -> str | None:
+    """The setting that is probably meant by an unknown name, in upper case."""
+    return next(iter(get_close_matches(name.upper(), map(str.upper, Settings.model_fields), n=1, cutoff=0.8)), None)
 
 
 def make_settings(**values: Any) -> Settings:
@@ -211,7 +257,27 @@ def _validate(kind: type[Settings], values: dict[str, Any]) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSettings([_unreadable_file(str(values.get("_env_file")), error)]) from None
     # Outside the handler: a traceback must not contain the values.
-    raise InvalidSettings([_setting_error(name, problems[name]) for name in Settings.model_fields if name in problems])
+    env_file = values.get("_env_file")
+    raise InvalidSettings(
+        [
+            _setting_error(name, problems[name], _why_missing(name, env_file) if problems[name] == MISSING else "")
+            for name in Settings.model_fields
+            if name in problems
+        ]
+    )
+
+
+def _why_missing(name: str, env_file: Path | str | None) -> str:
+    """Where a missing variable was looked for, as the rest of a sentence."""
+    if env_file is None:
+        return ""
+    path = Path(env_file).absolute()
+    if not path.is_file():
+        return f"; there is no {path}"
+    for unknown in unknown_names(path):
+        if similar_setting(unknown) == name.upper():
+            return f"; {path} has {unknown} instead"
+    return f"; it is neither in the environment nor in {path}"
 
 
 def _unreadable_file(name: str, error: OSError | UnicodeDecodeError) -> SettingError:
@@ -223,8 +289,9 @@ def _unreadable_file(name: str, error: OSError | UnicodeDecodeError) -> SettingE
     return SettingError(f"{name} cannot be read ({error.strerror}).", "It must look like .env.example.")
 
 
+MISSING = "is missing"
 _DESCRIPTIONS = {
-    "missing": "is missing",
+    "missing": MISSING,
     "int_parsing": "is not a whole number",
     "int_from_float": "is not a whole number",
     "float_parsing": "is not a number",
@@ -232,19 +299,23 @@ _DESCRIPTIONS = {
 }
 
 
+_ABOUT_ALL = {"no_webhook_url": "telegram_mode", "listen_url": "database_listen_url"}
+"""The variable to name in an error about several settings together, by its type."""
+
+
 def _variable(error: Mapping[str, Any]) -> str:
-    """The variable of an error; the only one about all settings together is about Telegram's mode."""
-    return str(error["loc"][0]) if error["loc"] else "telegram_mode"
+    """The variable of an error."""
+    return str(error["loc"][0]) if error["loc"] else _ABOUT_ALL[error["type"]]
 
 
 def _describe(error: Mapping[str, Any]) -> str:
     """What is wrong, without the value."""
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
-    if error["type"] == "no_webhook_url":
+    if error["type"] in _ABOUT_ALL:
         return str(error["msg"])
     return _DESCRIPTIONS.get(error["type"], "is out of range")
 
 
-def _setting_error(name: str, problem: str) -> SettingError:
-    return SettingError(f"{name.upper()} {problem}.", f"It must be {Settings.model_fields[name].description}.")
+def _setting_error(name: str, problem: str, looked: str) -> SettingError:
+    return SettingError(f"{name.upper()} {problem}.", f"It must be {Settings.model_fields[name].description}{looked}.")

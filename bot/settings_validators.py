@@ -63,7 +63,8 @@ def owner_ids(value: Any) -> Any:
 
 
 def public_url(value: str) -> str:
-    """The base URL of the pay pages: https, or http on this machine."""
+    """The base URL of the pay pages, as browsers write it (lower case, Punycode): https, or http on this machine."""
+    value = _as_browsers_write_it(value)
     parts = _address(value)
     if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
         raise ValueError("is not encrypted: http is allowed on this machine only")
@@ -77,11 +78,23 @@ def api_base(value: str) -> str:
 
 
 def database_url(value: str) -> str:
-    """The URL of an SQLite file."""
+    """The URL of an SQLite file or of a PostgreSQL database."""
     if value.startswith(("postgres:", "postgresql:", "postgresql+")):
-        raise ValueError("is for PostgreSQL, which this version does not support yet")
+        return postgres_url(value)
     if not re.fullmatch(r"sqlite:///[^?\x00]+", value) or value.endswith(("/", "/:memory:")):
-        raise ValueError("is not the URL of an SQLite file")
+        raise ValueError("is neither the URL of an SQLite file nor one of PostgreSQL")
+    return value
+
+
+def postgres_url(value: str) -> str:
+    """The URL of a PostgreSQL database, as `psql` takes it; what follows `?` are connection parameters like sslmode."""
+    try:
+        parts = urlsplit(value)
+        is_right = parts.scheme in ("postgresql", "postgres") and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_right = False
+    if not is_right or not re.fullmatch(r"/[^/\s]+", parts.path) or not (parts.netloc or "host=" in parts.query):
+        raise ValueError("is not the URL of a PostgreSQL database")
     return value
 
 
@@ -160,6 +173,18 @@ def _address(value: str) -> SplitResult:
     if value.lower() != base.lower():
         raise ValueError("has something after the host")
     return parts
+
+
+def _as_browsers_write_it(value: str) -> str:
+    """Scheme and host in lower case, and a host with other letters than a to z in Punycode. The rest stays as it is."""
+    scheme, separator, rest = value.partition("://")
+    host, slash, path = rest.partition("/")
+    name, colon, port = host.partition(":") if not host.startswith("[") else (host, "", "")
+    try:
+        name = name.encode("idna").decode() if not name.isascii() else name
+    except UnicodeError:
+        raise ValueError("has a host with characters that are not allowed there") from None
+    return f"{scheme.lower()}{separator}{name.lower()}{colon}{port}{slash}{path}"
 
 
 def _is_loopback(name: str) -> bool:

@@ -9,21 +9,26 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import suppress
+from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from handlers.runtime.logging import ThrottledLogger
+from handlers.web.connection import Server
 
 if sys.platform != "win32":
     import resource
 
 log = logging.getLogger(__name__)
 
-MAX_LINE_BYTES = 8190
-MAX_FIELD_BYTES = 8190
+MAX_LINE_BYTES = 32_000
+MAX_FIELD_BYTES = 32_000
 MAX_HEADERS = 128
-"""Limits on the request line, on each header field, and on their number; beyond them the client gets 400."""
+"""Limits on the request line, on each header field, and on their number; beyond them the client gets 400.
+
+A customer's browser also sends the cookies of the parent domain, up to some 10 KB, which Kvit does not use.
+"""
 
 KEEPALIVE_TIMEOUT = 150.0
 """Seconds that an idle connection stays open: longer than at the proxy (Caddy 120 seconds, nginx 60), which then
@@ -47,9 +52,10 @@ def make_runner(app: web.Application, *, keepalive_timeout: float = KEEPALIVE_TI
     """The runner that serves the application, to be set up once."""
     logger = logging.getLogger(f"{__name__}.requests")
     logger.filters[:] = [MalformedRequestFilter()]
-    return web.AppRunner(
+    return Runner(
         app,
         access_log=None,
+        auto_decompress=False,
         logger=logger,
         keepalive_timeout=keepalive_timeout,
         lingering_time=LINGERING_TIMEOUT,
@@ -58,6 +64,17 @@ def make_runner(app: web.Application, *, keepalive_timeout: float = KEEPALIVE_TI
         max_headers=MAX_HEADERS,
         shutdown_timeout=SHUTDOWN_TIMEOUT,
     )
+
+
+class Runner(web.AppRunner):
+    """aiohttp's runner, with our `Server`."""
+
+    def __init__(self, app: web.Application, *, shutdown_timeout: float, **options: Any) -> None:
+        super().__init__(app, shutdown_timeout=shutdown_timeout)
+        self._options = options
+
+    async def _make_server(self) -> web.Server:
+        return Server(await super()._make_server(), **self._options)
 
 
 class MalformedRequestFilter(logging.Filter):

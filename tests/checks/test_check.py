@@ -114,7 +114,16 @@ async def test_missing_owner_is_a_warning(terminal: Terminal, tmp_path: Path) ->
     file.execute("INSERT INTO owners (user_id, name, since) VALUES (5, 'Olivia', 0)")
     file.commit()
     file.close()
-    assert (await terminal.run("check", owner_ids=None)).lines["owners"] == "ok   There is one."
+    assert (await terminal.run("check", owner_ids=None)).lines["owners"].startswith("ok   5 (claimed on 1970-01-01).")
+
+
+async def test_owners_are_listed_and_a_claim_from_before_owner_ids_is_named(terminal: Terminal, tmp_path: Path) -> None:
+    assert (await terminal.run("check", owner_ids="7,9")).lines["owners"] == "ok   OWNER_IDS: 7, 9."
+    with closing(sqlite3.connect(tmp_path / "kvit.db")) as file, file:
+        file.execute("INSERT INTO owners (user_id, name, since) VALUES (5, 'Olivia', 0)")
+    said = await noted(terminal, "owners", owner_ids="7,9")
+    assert "OWNER_IDS: 7, 9. Not owners while it is set: 5 (claimed on 1970-01-01)." in said
+    assert "/revoke ID" in said
 
 
 @pytest.mark.parametrize("seconds", [90, 45])
@@ -227,7 +236,7 @@ def test_public_url_port_must_suit_telegrams_webhook(port: str, mark: str) -> No
 async def test_live_key_with_open_test_payments_is_a_failure(tmp_path: Path) -> None:
     async with serving(tmp_path) as (terminal, world):
         world.say("/pay 149,50 Coffee")
-        await world.card("Waiting for payment")
+        await world.message("Waiting for payment")
         terminal.stripe.state.key = LIVE
         ended = await terminal.run("check", stripe_api_key=LIVE)
         terminal.stripe.state.key = terminal.stripe.key

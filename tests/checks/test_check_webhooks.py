@@ -143,7 +143,7 @@ async def test_delivery_is_ok_when_a_later_event_arrived(tmp_path: Path) -> None
         await terminal.run("setup-webhooks")
         terminal.stripe.webhooks.mode = "lose"
         world.say("/pay 5 Tea")
-        await world.card("Waiting for payment")
+        await world.message("Waiting for payment")
         terminal.stripe.webhooks.mode = "deliver"
         await paid(world, "✅ Paid:")
         assert (await terminal.run("check")).lines[DELIVERY].startswith("ok")
@@ -155,7 +155,7 @@ async def test_delivery_fails_when_the_newest_events_are_lost(tmp_path: Path) ->
         await paid(world, "✅ Paid:")
         terminal.stripe.webhooks.mode = "lose"
         world.say("/pay 5 Tea")
-        await world.card("5.00")
+        await world.message("5.00")
         world.advance(70)
         assert (await terminal.run("check")).lines[DELIVERY].startswith("FAIL 1 of the newest 3 events")
 
@@ -165,16 +165,16 @@ async def test_event_of_the_last_minute_is_not_counted(tmp_path: Path) -> None:
         await terminal.run("setup-webhooks")
         terminal.stripe.webhooks.mode = "lose"
         world.say("/pay 5 Tea")
-        await world.card("Waiting for payment")
+        await world.message("Waiting for payment")
         assert (await terminal.run("check")).lines[DELIVERY].startswith("note")
 
 
 async def paid(world: World, card: str = "Waiting for payment") -> None:
     """A payment from beginning to end; then time goes by until its events must have arrived."""
     world.say("/pay 149,50 Coffee")
-    await world.card("Waiting for payment")
+    await world.message("Waiting for payment")
     await world.decide("approve")
-    await world.card(card)
+    await world.message(card)
     await deliveries(world, 2)
     world.advance(70)
 
