@@ -175,7 +175,7 @@ async def test_feed_sends_a_snapshot_and_then_only_changes(
         names = ("stripe_down", "telegram_down", "webhooks_lost", "webhooks_doubled", "balance_empty")
         assert first["faults"] == [dict.fromkeys(names, False)]
         [attempt] = first["attempts"]
-        assert attempt["link"] == payment_message["reply_markup"]["inline_keyboard"][0][0]["url"]
+        assert attempt["link"] == payment_message["reply_markup"]["inline_keyboard"][1][0]["url"]
         async with http.post(f"{origin}/control/stripe/intents/{attempt['intent']}/approve") as response:
             assert response.status == 200
         edited = (await stream.until("messages"))[0]

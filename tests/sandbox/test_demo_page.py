@@ -24,6 +24,7 @@ from tests.support.demo_phones import (
     payment_message_on,
     request_payment,
 )
+from tests.support.world import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 """All tests share one browser; each has its own demo and page."""
@@ -59,6 +60,71 @@ async def test_payment_is_requested_and_approved_on_the_two_phones(page: Page) -
     await expect(payment_message).to_contain_text("edited")
     await expect(payment_message.get_by_role("link")).to_have_count(0)
     await expect(page.locator(".message").last.locator(".cite")).to_contain_text("Kvit")
+
+
+async def test_traffic_begins_with_the_first_command(page: Page) -> None:
+    await expect(page.locator("#no-traffic")).to_be_visible()
+    assert await page.locator("#rows li").count() == 0
+    await request_payment(page)
+    await expect(page.locator("#rows li").last).to_contain_text("message")
+    await expect(page.locator("#rows")).not_to_contain_text("setMyCommands")
+    await page.reload()
+    await expect(page.locator("#rows li").last).to_contain_text("message")
+
+
+async def test_fault_is_explained_and_its_failed_calls_are_shown(page: Page) -> None:
+    about = page.locator("#fault-about")
+    await expect(about).to_contain_text("Point at one")
+    for name, explained in (("Webhooks get lost", "Stripe reports nothing"), ("Balance is empty", "Refunds wait")):
+        await page.get_by_role("button", name=name).focus()
+        await expect(about).to_contain_text(explained)
+    await page.get_by_role("button", name="Stripe is down").click()
+    await page.get_by_role("combobox", name="Message").fill("/pay 125 DKK Coffee")
+    await page.get_by_role("button", name="Send").click()
+    failed = page.locator("#rows li.stripe", has_text="no response").first
+    await expect(failed).to_contain_text("POST /v1/payment_intents")
+    await expect(about).to_contain_text("Kvit’s calls fail")
+    await page.get_by_role("button", name="Telegram is down").click()
+    await expect(page.locator("#rows li.telegram", has_text="no response").first).to_be_visible()
+
+
+async def test_stripes_page_ends_with_its_attempt(page: Page) -> None:
+    payment_message = await request_payment(page)
+    await payment_message.get_by_role("link", name=PAY).click()
+    await expect(customer_page(page).get_by_role("button", name="Authorize")).to_be_visible()
+    ref = re.findall(r"#(\w+)", await payment_message.inner_text())[0]
+    await page.get_by_role("combobox", name="Message").fill(f"/cancel {ref}")
+    await page.get_by_role("button", name="Send").click()
+    await expect(customer_page(page).get_by_text("This payment was canceled.")).to_be_visible()
+    await expect(customer_page(page).get_by_role("button", name="Authorize")).to_have_count(0)
+
+
+async def test_page_outlives_its_demo_and_keeps_what_was_typed(browser: Browser) -> None:
+    port = free_port()
+    async with start_demo(port, unthrottled=True) as (address, _):
+        context = await browser.new_context(viewport={"width": 1280, "height": 800})
+        page = await context.new_page()
+        page.set_default_timeout(PATIENCE)
+        await page.goto(address)
+        await request_payment(page)
+        await expect(page.locator("#links")).to_contain_text("125.00 DKK Coffee")
+    await expect(page.locator("#offline")).to_be_visible()
+    await page.get_by_role("combobox", name="Message").fill("/pay 99 DKK Tea")
+    await page.get_by_role("button", name="Send").click()
+    await expect(page.locator("#toast")).to_contain_text("does not answer")
+    await expect(page.get_by_role("combobox", name="Message")).to_have_value("/pay 99 DKK Tea")
+    async with start_demo(port, unthrottled=True) as (second, _):
+        assert second == address
+        await expect(page.locator("#links")).to_contain_text("No link is open.")
+        await expect(page.locator("#offline")).to_be_hidden()
+        assert await page.locator("#rows li").count() == 0
+        assert await page.locator(".message").count() == 0
+        await expect(page.get_by_role("combobox", name="Message")).to_have_value("/pay 99 DKK Tea")
+        await page.get_by_role("button", name="Send").click()
+        payment_message = await payment_message_on(page)
+        await payment_message.get_by_role("link", name=PAY).click()
+        await expect(customer_page(page).get_by_role("button", name="Authorize")).to_be_visible()
+        await context.close()
 
 
 async def test_declined_payment_is_paid_by_the_same_link(page: Page) -> None:
@@ -116,7 +182,7 @@ async def test_link_can_be_shared_or_copied_and_pasted(page: Page, stack: DemoSt
     await page.get_by_role("textbox", name="Address").focus()
     await page.keyboard.press("Control+v")
     await page.keyboard.press("Enter")
-    await expect(customer_page(page).get_by_role("button", name=PAY)).to_be_visible()
+    await expect(customer_page(page).get_by_role("button", name="Open MobilePay again")).to_be_visible()
     await page.get_by_role("textbox", name="Address").fill("https://example.com/")
     await page.keyboard.press("Enter")
     await expect(page.locator("#buyer-toast")).to_contain_text("Only links of this demo")
@@ -143,9 +209,11 @@ async def test_commands_are_completed_by_keyboard(page: Page) -> None:
 
 async def test_focus_stays_in_the_message_when_a_pressed_button_edits_it(page: Page) -> None:
     payment_message = await request_payment(page)
-    await payment_message.get_by_role("button", name="Cancel").focus()
+    await payment_message.get_by_role("button", name="Cancel").click()
+    question = page.locator(".message").filter(has=page.get_by_role("button", name="Keep it open"))
+    await question.get_by_role("button", name="Keep it open").focus()
     await page.keyboard.press("Enter")
-    await expect(payment_message).to_contain_text("Cancelled")
+    await expect(page.locator(".message").filter(has_text="stays open")).to_be_visible()
     assert await page.evaluate("document.activeElement.closest('.message') !== null")
 
 

@@ -23,6 +23,7 @@ ONLY_SOMETIMES = {
         "failure_reason",
         "instructions_email",
         "next_action",
+        "failure_balance_transaction",
         "pending_reason",
         "presentment_details",
     },

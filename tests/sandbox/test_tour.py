@@ -22,7 +22,7 @@ async def test_tour_runs_every_journey_and_prints_the_chat_in_order() -> None:
     assert re.fullmatch(rf"tour: {len(JOURNEYS)} journeys, \d\d+ steps, all right", lines[-1])
     in_order = [
         "/pay 125 DKK Coffee",
-        "[Copy link]  [Share]",
+        "[Share]  [QR code]  [Copy link]",
         "(opens the link and approves in MobilePay)",
         "✅ Paid",
         "declines",

@@ -39,7 +39,6 @@ async def pay_after_expiry(tour: TourClient) -> None:
     payment_message = await tour.request_payment("/pay 1.250,00 SEK Lamp")
     await tour.advance_minutes(5)
     await tour.expect_message(payment_message, "expired", button="Pay")
-    await tour.expect_reply(payment_message, "not approved in time")
     await tour.approve(payment_message)
     await tour.expect_message(payment_message, "paid")
     await tour.expect_reply(payment_message, "paid")

@@ -24,18 +24,49 @@ MAX_ROWS = 150
 
 
 class Traffic:
-    """Reads Telegram's transcript, Stripe's requests and Stripe's webhooks, each from the last position."""
+    """Reads Telegram's transcript, Stripe's requests and Stripe's webhooks, each from the last position.
+
+    It begins with what the first person does: the calls with which Kvit starts are left out.
+    """
 
     def __init__(self, stack: DemoStack) -> None:
         self._stripe = stack.services.stripe
         self._telegram = stack.services.telegram
-        self._entries = self._requests = self._deliveries = 0
+        self._entries = self._requests = self._deliveries = self._refused = self._refused_by_telegram = 0
         self._pending: list[int] = []
+        self._has_begun = False
 
     def new_rows(self) -> list[Json]:
         """The rows since the last call, oldest first. A request appears once it has a response."""
-        rows = [*self._telegram_rows(), *self._stripe_rows(), *self._webhook_rows()]
+        if not (self._has_begun or self._begin()):
+            return []
+        rows = [*self._telegram_rows(), *self._stripe_rows(), *self._webhook_rows(), *self._refused_rows()]
         return sorted(rows, key=lambda row: str(row["at"]))[-MAX_ROWS:]
+
+    def _begin(self) -> bool:
+        entries, store = self._telegram.transcript, self._stripe.store
+        first = next((number for number, entry in enumerate(entries) if entry.direction == "in"), None)
+        if first is None:
+            return False
+        at = entries[first].at
+        self._entries = first
+        self._requests = sum(request.at < at for request in store.requests)
+        self._deliveries = sum(delivery.at < at for delivery in store.deliveries)
+        self._refused = sum(request.at < at for request in store.refused)
+        self._refused_by_telegram = sum(moment < at for moment, _ in self._telegram.state.refused)
+        self._has_begun = True
+        return True
+
+    def _refused_rows(self) -> list[Json]:
+        """Calls that got no response, because the service was down."""
+        by_stripe, by_telegram = self._stripe.store.refused, self._telegram.state.refused
+        first, self._refused = self._refused, len(by_stripe)
+        rows = [_stripe_row(number, it, prefix="d") for number, it in enumerate(by_stripe[first:], first)]
+        first, self._refused_by_telegram = self._refused_by_telegram, len(by_telegram)
+        for number, (at, method) in enumerate(by_telegram[first:], first):
+            row = {"id": f"u{number}", "at": at.isoformat(), "direction": "Kvit → Telegram", "call": method}
+            rows.append(row | {"result": "no response", "ok": False, "details": "Telegram was down."})
+        return rows
 
     def _telegram_rows(self) -> list[Json]:
         entries = self._telegram.transcript
@@ -75,10 +106,10 @@ def _telegram_row(number: int, entry: TranscriptEntry) -> Json:
     return row | {"result": result if is_call else "", "ok": result == "ok", "details": details}
 
 
-def _stripe_row(number: int, request: RequestRecord) -> Json:
+def _stripe_row(number: int, request: RequestRecord, prefix: str = "s") -> Json:
     result = request.fault or str(request.status)
     call = f"{request.method} {STRIPE_ID.sub('…', request.path)}"
-    row = {"id": f"s{number}", "at": request.at.isoformat(), "direction": "Kvit → Stripe", "call": call}
+    row = {"id": f"{prefix}{number}", "at": request.at.isoformat(), "direction": "Kvit → Stripe", "call": call}
     return row | {"result": result, "ok": result == "200", "details": _details(to_json(asdict(request)))}
 
 

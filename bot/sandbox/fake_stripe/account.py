@@ -53,7 +53,8 @@ def retrieve(call: Call) -> Json:
 
 
 def business_profile() -> Json:
-    empty = ("annual_revenue", "estimated_worker_count", "monthly_estimated_revenue", "product_description")
+    """By Stripe's schema `monthly_estimated_revenue` is left out if it is not known, while the others are null."""
+    empty = ("annual_revenue", "estimated_worker_count", "minority_owned_business_designation", "product_description")
     support = ("support_address", "support_email", "support_phone", "support_url", "url")
     return dict.fromkeys(empty + support) | {"mcc": "5734", "name": "Kvit sandbox"}
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bot.sandbox.fake_stripe import (
     account,
+    balance_transactions,
     charges,
     disputes,
     events,
@@ -16,7 +17,9 @@ from bot.sandbox.fake_stripe import (
     intents,
     objects,
     pagination,
+    payment_methods,
     refunds,
+    search,
     webhook_endpoints,
 )
 from bot.sandbox.fake_stripe.api_error import ApiError, Json
@@ -27,7 +30,10 @@ from bot.sandbox.fake_stripe.state import ACCOUNT, FakeStripeState, RequestCause
 from bot.sandbox.fake_stripe.store import RequestRecord
 
 ENDPOINTS: tuple[Endpoint, ...] = (
+    *search.ENDPOINTS,
     *intents.ENDPOINTS,
+    *payment_methods.ENDPOINTS,
+    *balance_transactions.ENDPOINTS,
     *charges.ENDPOINTS,
     *refunds.ENDPOINTS,
     *disputes.ENDPOINTS,

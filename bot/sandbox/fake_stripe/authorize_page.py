@@ -43,8 +43,17 @@ button:focus-visible { outline: 3px solid var(--strong); outline-offset: 2px }
 let left = {{ left }}; const shown = document.getElementById("left");
 setInterval(() => { if (left > 0) left -= 1;
   shown.textContent = Math.floor(left / 60) + ":" + String(left % 60).padStart(2, "0"); }, 1000);
+let isAnswered = false;
+document.querySelector("form").addEventListener("submit", () => { isAnswered = true; });
+setInterval(async () => { // the attempt may end elsewhere
+  if (isAnswered) return;
+  try {
+    const { status } = await fetch(location.href, { method: "HEAD" });
+    if (status === 410 && !isAnswered) location.reload();
+  } catch {} }, 2000);
 </script>
-{% else %}<p><b>{{ message }}</b></p>{% endif %}
+{% else %}<p><b>{{ message }}</b></p>
+{% if return_url %}<p><a href="{{ return_url }}">Back to the seller</a></p>{% endif %}{% endif %}
 </main></body></html>
 """
 
@@ -104,9 +113,13 @@ class AuthorizePage:
             open=self._is_open(attempt),
             left=int((attempt.expires_at - self.state.now()).total_seconds()),
             message=CLOSED_TEXTS.get(attempt.outcome or "", EXPIRED_TEXT),
+            return_url=return_address(attempt, intent) if attempt.outcome in ("approved", "declined") else "",
             nonce=nonce,
         )
-        policy = f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; base-uri 'none'"
+        policy = (
+            f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
+            "base-uri 'none'"
+        )
         headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
         status = 200 if self._is_open(attempt) else 410
         return web.Response(status=status, text=html, content_type="text/html", headers=headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bot.sandbox.fake_stripe import balance_transactions
 from bot.sandbox.fake_stripe.api_error import Json
 from bot.sandbox.fake_stripe.state import FakeStripeState, RequestCause
 
@@ -12,7 +13,7 @@ def record_on_balance(state: FakeStripeState, cause: RequestCause, intent: Json,
     Since 2024-04-10 `automatic_async` is the default and leaves `balance_transaction` null until `charge.updated`.
     """
     if intent["capture_method"] != "automatic_async":
-        charge["balance_transaction"] = state.ids.make("txn_")
+        charge["balance_transaction"] = _transaction(state, cause, charge)
         return
     state.call_later(
         cause, state.options.balance_transaction_delay, lambda due: _add_balance_transaction(state, due, charge)
@@ -20,15 +21,19 @@ def record_on_balance(state: FakeStripeState, cause: RequestCause, intent: Json,
 
 
 def _add_balance_transaction(state: FakeStripeState, cause: RequestCause, charge: Json) -> None:
-    charge["balance_transaction"] = state.ids.make("txn_")
+    charge["balance_transaction"] = _transaction(state, cause, charge)
     state.emit(cause, "charge.updated", charge, {"balance_transaction": None})
+
+
+def _transaction(state: FakeStripeState, cause: RequestCause, charge: Json) -> str:
+    return balance_transactions.add(state, cause, charge, "charge", charge["amount"])
 
 
 def capture(state: FakeStripeState, cause: RequestCause, intent: Json) -> None:
     """Capture the full authorized amount."""
     charge = state.store.charges[intent["latest_charge"]]
     charge |= {"captured": True, "amount_captured": intent["amount"]}
-    charge["balance_transaction"] = state.ids.make("txn_")
+    charge["balance_transaction"] = _transaction(state, cause, charge)
     state.emit(cause, "charge.captured", charge)
     intent |= {"status": "succeeded", "amount_capturable": 0, "amount_received": intent["amount"]}
     state.emit(cause, "payment_intent.succeeded", intent)

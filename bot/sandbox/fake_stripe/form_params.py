@@ -99,6 +99,8 @@ def list_of(item: Reader) -> Reader:
     """A list whose entries are read by `item`."""
 
     def reader(value: Any, name: str) -> list[Any]:
+        if value == "":  # form encoding has no empty list
+            return []
         if not isinstance(value, list):
             raise ApiError("Invalid array", param=name)
         return [item(entry, f"{name}[{place}]") for place, entry in enumerate(value)]
@@ -110,11 +112,20 @@ def hash_of(fields: Fields, required: Iterable[str] = ()) -> Reader:
     """A hash with these fields."""
 
     def reader(value: Any, name: str) -> Json:
+        if value == "":  # form encoding has no empty hash
+            return parse({}, fields, required, prefix=name)
         if not isinstance(value, dict):
             raise ApiError("Invalid hash", param=name)
         return parse(value, fields, required, prefix=name)
 
     return reader
+
+
+def any_hash(value: Any, name: str) -> Json:
+    """A hash of whatever content."""
+    if value != "" and not isinstance(value, dict):
+        raise ApiError("Invalid hash", param=name)
+    return value or {}
 
 
 def time_range(value: Any, name: str) -> Json:

@@ -34,7 +34,7 @@ class HttpApi:
             web.route(endpoint.method, endpoint.path.replace(":id", "{id}"), self._serve(endpoint))
             for endpoint in ENDPOINTS
         ]
-        return [*api_routes, web.route("*", "/v1/{rest:.*}", self._unknown_url)]
+        return [*api_routes, web.route("*", "/{rest:.*}", self._unknown_url)]
 
     def _serve(self, endpoint: Endpoint) -> Handler:
         async def handler(request: web.Request) -> web.StreamResponse:
@@ -74,6 +74,12 @@ class HttpApi:
         except ApiError as error:
             return error_response(error, record.request_id)
         return None
+
+    def record_refused(self, request: web.Request) -> None:
+        """Record a request that gets no response, because Stripe is down."""
+        refused = RequestRecord(self.state.now(), request.method, request.path, {}, None, "", fault="no response")
+        self.state.store.refused.append(refused)
+        self.state.changes.notify()
 
     def _record(self, request: web.Request) -> RequestRecord:
         key = request.headers.get("Idempotency-Key") if request.method == "POST" else None

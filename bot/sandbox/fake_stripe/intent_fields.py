@@ -47,7 +47,7 @@ METHOD_DATA = form_params.hash_of(
         "metadata": form_params.metadata,
         "mobilepay": form_params.hash_of({}),
         "allow_redisplay": form_params.one_of("always", "limited", "unspecified"),
-        "radar_options": None,
+        "radar_options": form_params.any_hash,
     },
     ("type",),
 )
@@ -56,7 +56,7 @@ METHOD_OPTIONS = form_params.hash_of(
         "mobilepay": form_params.hash_of(
             {"capture_method": form_params.one_of("manual", ""), "setup_future_usage": form_params.one_of("none")},
         ),
-        "card": None,
+        "card": form_params.any_hash,
     }
 )
 CAPTURE_METHOD = form_params.one_of("automatic", "automatic_async", "manual")
@@ -72,10 +72,10 @@ PAYMENT: form_params.Fields = {
     "capture_method": CAPTURE_METHOD,
     "receipt_email": form_params.text(800),
     "setup_future_usage": None,
-    "shipping": None,
+    "shipping": form_params.any_hash,
     "hooks": None,
-    "amount_details": None,
-    "payment_details": None,
+    "amount_details": form_params.any_hash,
+    "payment_details": form_params.any_hash,
 }
 CONFIRMATION: form_params.Fields = {
     "return_url": return_url,
@@ -83,9 +83,9 @@ CONFIRMATION: form_params.Fields = {
     "error_on_requires_action": None,
     "mandate": None,
     "mandate_data": None,
-    "off_session": None,
-    "radar_options": None,
-    "use_stripe_sdk": None,
+    "off_session": form_params.boolean,
+    "radar_options": form_params.any_hash,
+    "use_stripe_sdk": form_params.boolean,
 }
 DESCRIPTION: form_params.Fields = {
     "amount": form_params.integer,
@@ -120,6 +120,8 @@ CANCEL: form_params.Fields = {
 CAPTURE: form_params.Fields = {
     "amount_to_capture": form_params.integer,
     "metadata": form_params.metadata,
-    **dict.fromkeys(("final_capture", "amount_details", "application_fee_amount", "hooks", "payment_details")),
-    **dict.fromkeys(("statement_descriptor", "statement_descriptor_suffix", "transfer_data")),
+    "final_capture": form_params.boolean,
+    **dict.fromkeys(("amount_details", "payment_details"), form_params.any_hash),
+    **dict.fromkeys(("statement_descriptor", "statement_descriptor_suffix"), form_params.text(22)),
+    **dict.fromkeys(("application_fee_amount", "hooks", "transfer_data")),
 }

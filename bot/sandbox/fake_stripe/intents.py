@@ -46,12 +46,18 @@ def _new_intent(call: Call, params: Json, types: list[str]) -> Json:
 
 
 def _attach_payment_method(call: Call, intent: Json) -> None:
-    """Create a PaymentMethod from `payment_method_data`, if given, and attach it to the intent."""
+    """Attach the given PaymentMethod, or one made of `payment_method_data`, to the intent, if there is any."""
+    method: Json | None
     if "payment_method_data" in call.params:
         method = objects.payment_method(
             call.state.new_identity("pm_", call.cause.at), call.params["payment_method_data"]
         )
         call.state.store.payment_methods[method["id"]] = method
+    elif "payment_method" in call.params:
+        method = call.state.store.payment_methods[call.params["payment_method"]]
+    else:
+        method = None
+    if method is not None:
         intent |= {"payment_method": method["id"], "status": "requires_confirmation", "last_payment_error": None}
 
 

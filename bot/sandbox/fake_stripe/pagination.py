@@ -27,7 +27,11 @@ EXPANDABLE = {
     "charge": "charges",
     "payment_intent": "intents",
     "payment_method": "payment_methods",
+    "balance_transaction": "balance_transactions",
+    "failure_balance_transaction": "balance_transactions",
 }
+NEVER_SET = {"application", "application_fee", "customer", "on_behalf_of", "review", "source_transfer", "transfer"}
+"""Properties that can be expanded and are null in this account."""
 
 
 def page(call: Call, url: str, kind: str, oldest_first: Iterable[Json]) -> Json:
@@ -78,7 +82,15 @@ def _expand(state: FakeStripeState, item: Any, path: str, parts: list[str]) -> N
             _expand(state, element, path, parts)
         return
     name, rest = parts[0], parts[1:]
-    if name not in item or (name not in EXPANDABLE and name != "data"):
+    if name == "refunds" and item.get("object") == "charge":
+        listed = [refund for refund in state.store.refunds.values() if refund["charge"] == item["id"]]
+        url = f"/v1/charges/{item['id']}/refunds"
+        item[name] = objects.list_object(deepcopy(listed[::-1]), url, has_more=False)
+    if name in NEVER_SET and name in item and item[name] is None:
+        return
+    if name not in item and name in EXPANDABLE and item.get("object") == "refund":
+        return
+    if name not in item or (name not in EXPANDABLE and name not in ("data", "refunds")):
         raise ApiError(f"This property cannot be expanded ({path}).", param="expand[0]", stored=True)
     if isinstance(item[name], str):
         item[name] = deepcopy(getattr(state.store, EXPANDABLE[name])[item[name]])

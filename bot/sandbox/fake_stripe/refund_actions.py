@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.sandbox.fake_stripe import fraud_warnings, refund_object
+from bot.sandbox.fake_stripe import balance_transactions, fraud_warnings, refund_object
 from bot.sandbox.fake_stripe.api_error import ApiError, Json
 from bot.sandbox.fake_stripe.balance import ForcedOutcome
 from bot.sandbox.fake_stripe.state import FakeStripeState, RequestCause
@@ -93,7 +93,8 @@ def _apply_outcome(state: FakeStripeState, cause: RequestCause, refund: Json, ou
 
 def _pay(state: FakeStripeState, cause: RequestCause, refund: Json) -> None:
     state.balance.add(-refund["amount"])
-    refund |= {"status": "succeeded", "balance_transaction": state.ids.make("txn_")}
+    transaction = balance_transactions.add(state, cause, refund, "refund", -refund["amount"])
+    refund |= {"status": "succeeded", "balance_transaction": transaction}
     refund["destination_details"] = refund_object.destination()
     state.call_later(cause, BANK_REFERENCE_DELAY, lambda due: _add_bank_reference(state, due, refund))
 
@@ -159,7 +160,8 @@ def fail(state: FakeStripeState, cause: RequestCause, refund: Json, reason: str)
     before = _clear_status_fields(refund)
     if before["status"] == "succeeded":
         state.balance.add(refund["amount"])
-        refund["failure_balance_transaction"] = state.ids.make("txn_")
+        transaction = balance_transactions.add(state, cause, refund, "refund_failure", refund["amount"])
+        refund["failure_balance_transaction"] = transaction
     refund |= {"status": "failed", "failure_reason": reason}
     _update_charge(state, cause, state.store.charges[refund["charge"]])
     state.emit(cause, "refund.updated", refund, before)

@@ -8,7 +8,10 @@ EMAIL_DAYS = 30
 
 
 def make_refund(identity: Json, charge: Json, params: Json) -> Json:
-    """A pending Refund; `STATUS_FIELDS` are added and removed with the status."""
+    """A pending Refund; `STATUS_FIELDS` are added and removed with the status.
+
+    `failure_balance_transaction` is there only once it has failed: by Stripe's schema it is never null.
+    """
     return {
         "id": identity["id"],
         "object": "refund",
@@ -20,7 +23,6 @@ def make_refund(identity: Json, charge: Json, params: Json) -> Json:
         "customer": charge["customer"],
         "customer_account": None,
         "destination_details": {"card": {"type": "pending"}, "type": "card"},
-        "failure_balance_transaction": None,
         "metadata": params.get("metadata") or {},
         "payment_intent": charge["payment_intent"],
         "payment_method": charge["payment_method"],

@@ -46,11 +46,11 @@ def check_payment_method(state: FakeStripeState, intent_types: list[str], params
     """The payment method in the request must be possible for the intent and the account."""
     if "payment_method" in params and "payment_method_data" in params:
         raise mutually_exclusive("payment_method", "payment_method_data")
-    if "payment_method" in params:
+    if "payment_method" in params and params["payment_method"] not in state.store.payment_methods:
         raise ApiError(
             f"No such PaymentMethod: '{params['payment_method']}'", code="resource_missing", param="payment_method"
         )
-    if "payment_method_data" in params and "mobilepay" not in intent_types:
+    if {"payment_method_data", "payment_method"} & params.keys() and "mobilepay" not in intent_types:
         active = state.options.mobilepay == "active"
         code = "payment_intent_incompatible_payment_method" if active else "payment_method_unactivated"
         raise ApiError(
@@ -78,7 +78,7 @@ def check_can_confirm(state: FakeStripeState, intent: Json, params: Json) -> Non
         message = f"You cannot confirm this PaymentIntent because it has a status of {status}. Only a PaymentIntent"
         listed = ", ".join(CONFIRMABLE)
         raise unexpected_state(f"{message} with one of the following statuses may be confirmed: {listed}.", intent)
-    if "payment_method_data" not in params and not intent["payment_method"]:
+    if not ({"payment_method_data", "payment_method"} & params.keys() or intent["payment_method"]):
         message = "You cannot confirm this PaymentIntent because it's missing a payment method. You can either update"
         raise unexpected_state(f"{message} the PaymentIntent with a payment method or pass one here.", intent)
 

@@ -81,5 +81,7 @@ class FakeStripe:
     @web.middleware
     async def _abort_while_down(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if self.state.down and not request.path.startswith("/_control/"):
+            if request.path.startswith(("/v1/", "/v2/")):
+                self._http_api.record_refused(request)
             return abort_connection(request)
         return await handler(request)

@@ -64,7 +64,7 @@ class ObjectStore:
     """Stripe's objects by id, as the API returns them, oldest first.
 
     `event_times` has the exact time of each event, because `created` is in whole seconds. `attempts` are by intent,
-    `links` by the secret part of their URL.
+    `links` by the secret part of their URL. `refused` are the requests that came while Stripe was down.
     """
 
     intents: dict[str, Json] = field(default_factory=dict)
@@ -73,12 +73,14 @@ class ObjectStore:
     disputes: dict[str, Json] = field(default_factory=dict)
     fraud_warnings: dict[str, Json] = field(default_factory=dict)
     payment_methods: dict[str, Json] = field(default_factory=dict)
+    balance_transactions: dict[str, Json] = field(default_factory=dict)
     events: dict[str, Json] = field(default_factory=dict)
     webhook_endpoints: dict[str, Json] = field(default_factory=dict)
     event_times: dict[str, datetime] = field(default_factory=dict)
     attempts: dict[str, list[Attempt]] = field(default_factory=dict)
     links: dict[str, Attempt] = field(default_factory=dict)
     requests: list[RequestRecord] = field(default_factory=list)
+    refused: list[RequestRecord] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
 
     def open_attempt(self, intent: str) -> Attempt | None:

@@ -47,7 +47,10 @@ class Call:
         if chat.migrated_to is not None:
             description = "group chat was upgraded to a supergroup chat"
             raise bad_request(description, migrate_to_chat_id=chat.migrated_to)
-        return self.editable_chat()
+        chat = self.editable_chat()
+        if chat.bot_status == "restricted":
+            raise bad_request("not enough rights to send text messages to the chat")
+        return chat
 
     def message(self, chat: Chat, purpose: str) -> Json:
         """The message with `message_id`; raises "message to PURPOSE not found"."""

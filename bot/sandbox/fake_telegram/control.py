@@ -39,6 +39,9 @@ class Control:
             "delete": lambda body: self._users.delete_message(_integer(body, "chat_id"), _integer(body, "message_id")),
             "block": lambda body: self._membership.block(_integer(body, "user_id"), _flag(body, "blocked", True)),
             "kick": lambda body: self._membership.kick(_integer(body, "chat_id"), _optional_integer(body, "from_id")),
+            "mute": lambda body: self._membership.mute(
+                _integer(body, "chat_id"), _integer(body, "from_id"), _flag(body, "muted", True)
+            ),
             "add": lambda body: self._membership.add(_integer(body, "chat_id"), _integer(body, "from_id")),
             "migrate": lambda body: self._membership.migrate(_integer(body, "chat_id")),
             "topics": lambda body: self._membership.close_topic(

@@ -43,6 +43,7 @@ class HttpApi:
         return [
             web.route("*", "/bot{token}/{method}", self._serve),
             web.get("/file/bot{token}/files/{file}", self._download),
+            web.route("*", "/{rest:.*}", self._unknown_url),
         ]
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
@@ -100,6 +101,9 @@ class HttpApi:
             case "timeout":
                 await self.stopping.wait()
         return abort_connection(request)
+
+    async def _unknown_url(self, _: web.Request) -> web.Response:
+        return _respond(ApiError(404, "Not Found").body())
 
     async def _download(self, request: web.Request) -> web.Response:
         try:

@@ -1,4 +1,4 @@
-"""Membership of the bot: block, kick, add; also group migration and closed topics."""
+"""Membership of the bot: block, kick, mute, add; also group migration and closed topics."""
 
 from __future__ import annotations
 
@@ -38,6 +38,12 @@ class Membership:
         chat = self._group(chat_id)
         update = self._change_status(chat, from_id or next(iter(chat.members), None), "kicked")
         return self._record("kick", {"chat_id": chat_id}, {"kicked": True, "update_id": update})
+
+    def mute(self, chat_id: int, from_id: int, muted: bool) -> Json:
+        """`from_id` forbids the bot to send messages in a group, or allows it again."""
+        chat, status = self._group(chat_id), "restricted" if muted else "member"
+        update = None if chat.bot_status == status else self._change_status(chat, from_id, status)
+        return self._record("mute", {"chat_id": chat_id}, {"muted": muted, "update_id": update})
 
     def add(self, chat_id: int, from_id: int) -> Json:
         """`from_id` adds the bot to a group; an unknown group is created."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from email.message import Message
 from typing import Any
 
 from aiohttp import web
@@ -49,6 +50,10 @@ _FLAGS = {
     "show_alert",
 }
 _SECRET = {"secret_token"}
+_VALUE = r'=(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^;\r\n]*))'
+_NAME = re.compile(rf"(?im)^content-disposition:[^\r\n]*?;\s*name{_VALUE}")
+_FILE_NAME = re.compile(rf"(?im)^content-disposition:[^\r\n]*?;\s*filename{_VALUE}")
+_KIND = re.compile(r"(?im)^content-type:\s*([^;\r\n]+)")
 
 
 @dataclass(frozen=True)
@@ -131,15 +136,28 @@ async def read(request: web.Request) -> Params:
 
 
 async def _multipart(request: web.Request, sent: dict[str, Any], files: dict[str, Upload]) -> None:
-    try:
-        form = await request.post()
-    except ValueError:
-        raise bad_request("can't parse the multipart body") from None
-    for name, value in form.items():
-        if isinstance(value, web.FileField):
-            files[name] = Upload(value.filename, value.file.read(), value.content_type)
-        elif isinstance(value, str):
-            sent[name] = value
+    """Parsed here: aiohttp refuses names without quotes that contain spaces, which Telegram takes."""
+    boundary = Message()
+    boundary["Content-Type"] = request.headers.get("Content-Type", "")
+    mark = boundary.get_boundary()
+    sections = (b"\r\n" + await request.read()).split(b"\r\n--" + mark.encode()) if mark else []
+    if len(sections) < 2 or not sections[-1].startswith(b"--"):
+        raise bad_request("can't parse the multipart body")
+    for section in sections[1:-1]:
+        head, separator, content = section.partition(b"\r\n\r\n")
+        shown = head.decode("utf-8", "replace")
+        name, file = _NAME.search(shown), _FILE_NAME.search(shown)
+        if not separator or name is None:
+            raise bad_request("can't parse the multipart body")
+        if file is None:
+            sent[_unquoted(name)] = content.decode("utf-8", "surrogateescape")
+        else:
+            kind = _KIND.search(shown)
+            files[_unquoted(name)] = Upload(_unquoted(file), content, kind[1] if kind else "application/octet-stream")
+
+
+def _unquoted(found: re.Match[str]) -> str:
+    return found["quoted"].replace('\\"', '"') if found["quoted"] is not None else found["bare"].strip()
 
 
 async def _json(request: web.Request) -> dict[str, Any]:

@@ -27,6 +27,27 @@ def get_me(call: Call) -> Json:
     return call.state.bot | able
 
 
+RESTRICTIONS = (
+    "can_send_messages",
+    "can_send_audios",
+    "can_send_documents",
+    "can_send_photos",
+    "can_send_videos",
+    "can_send_video_notes",
+    "can_send_voice_notes",
+    "can_send_polls",
+    "can_send_other_messages",
+    "can_add_web_page_previews",
+    "can_change_info",
+    "can_invite_users",
+    "can_pin_messages",
+    "can_manage_topics",
+    "can_edit_tag",
+    "can_react_to_messages",
+)
+"""Fields of a restricted member; a muted one may do none of it."""
+
+
 def get_chat(call: Call) -> Json:
     chat = call.chat()
     _check_not_kicked(chat)
@@ -63,7 +84,11 @@ def get_file(call: Call) -> Json:
 
 def member(user: Json, status: str) -> Json:
     """A ChatMember with the fields of its status."""
-    extra: dict[str, Json] = {"creator": {"is_anonymous": False}, "kicked": {"until_date": 0}}
+    extra: dict[str, Json] = {
+        "creator": {"is_anonymous": False},
+        "kicked": {"until_date": 0},
+        "restricted": {"is_member": True, "until_date": 0} | dict.fromkeys(RESTRICTIONS, False),
+    }
     return {"user": dict(user), "status": status} | extra.get(status, {})
 
 

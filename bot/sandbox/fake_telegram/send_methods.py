@@ -8,6 +8,7 @@ from bot.sandbox.fake_telegram.call import Call, Method
 from bot.sandbox.fake_telegram.state import Chat
 
 GENERAL_TOPIC = 1
+MAX_ALBUM = 10
 CHAT_ACTIONS = {
     "typing",
     "upload_photo",
@@ -39,6 +40,49 @@ def send_photo(call: Call) -> Json:
 
 def send_document(call: Call) -> Json:
     return _send_file(call, "document")
+
+
+def send_media_group(call: Call) -> list[Json]:
+    """An album of 2 to 10 photos or documents, one message each; documents cannot be mixed with photos."""
+    chat = call.writable_chat()
+    media = call.params.nested("media", "InputMedia")
+    if not isinstance(media, list) or not all(isinstance(item, dict) for item in media):
+        raise bad_request("parameter media is required" if media is None else "array expected as media")
+    if not 2 <= len(media) <= MAX_ALBUM:
+        raise bad_request("group send failed" if media else "there are no messages to send")
+    kinds = {str(item.get("type")) for item in media}
+    if not kinds <= {"photo", "document"} or len(kinds) > 1:
+        raise bad_request("document can't be mixed with other media types" if "document" in kinds else "wrong media")
+    thread, reply = _thread(call, chat), _reply(call, chat)
+    contents = [_album_item(call, item) for item in media]
+    group = str(call.state.unix_time()) + str(chat.last_id + 1)
+    return [_send(call, chat, thread, reply | shown | {"media_group_id": group}) for shown in contents]
+
+
+def _album_item(call: Call, item: Json) -> Json:
+    kind = str(item["type"])
+    file = message_content.file_of(call, kind, str(item.get("media", "")))
+    shown = message_content.photo(file) if kind == "photo" else message_content.document(file)
+    return shown | message_content.caption_of(call.state, item, "message caption is too long")
+
+
+def pin_chat_message(call: Call) -> bool:
+    """Pin a message. In a group the bot has to be an administrator."""
+    chat, number = call.writable_chat(), call.params.number("message_id")
+    if number not in chat.messages:
+        raise bad_request("message to pin not found")
+    if chat.type != "private" and chat.bot_status != "administrator":
+        raise bad_request("not enough rights to manage pinned messages in the chat")
+    chat.info["pinned_message"] = without_reply(chat.messages[number])
+    return True
+
+
+def unpin_chat_message(call: Call) -> bool:
+    chat = call.writable_chat()
+    if chat.type != "private" and chat.bot_status != "administrator":
+        raise bad_request("not enough rights to manage pinned messages in the chat")
+    chat.info.pop("pinned_message", None)
+    return True
 
 
 def send_chat_action(call: Call) -> bool:
@@ -111,5 +155,8 @@ METHODS: dict[str, Method] = {
     "sendMessage": send_message,
     "sendPhoto": send_photo,
     "sendDocument": send_document,
+    "sendMediaGroup": send_media_group,
     "sendChatAction": send_chat_action,
+    "pinChatMessage": pin_chat_message,
+    "unpinChatMessage": unpin_chat_message,
 }

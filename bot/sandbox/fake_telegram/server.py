@@ -112,5 +112,8 @@ class FakeTelegram:
         """While Telegram is down, close every connection without a response, those of waiting long polls too."""
         if request.path.startswith("/_control/"):
             return await handler(request)
+        if self.state.down and "/bot" in request.path:
+            self.state.refused.append((self.state.now(), request.path.rpartition("/")[2]))
+            self.state.changes.notify()
         response = None if self.state.down else await handler(request)
         return abort_connection(request) if response is None or self.state.down else response

@@ -22,8 +22,8 @@ SUPERGROUP = -1_000_000_000_000
 class Chat:
     """`info` is the Bot API's Chat; `messages` are its current Messages by id.
 
-    `members` maps user ids to their status; `bot_status` is member, kicked or left. `topics` are the thread ids of a
-    forum; in `closed_topics` only admins can write.
+    `members` maps user ids to their status; `bot_status` is member, restricted (muted), kicked or left. `topics` are
+    the thread ids of a forum; in `closed_topics` only admins can write.
     """
 
     info: Json
@@ -92,6 +92,8 @@ class FakeTelegramState:
     menu_buttons: dict[int | None, Json] = field(default_factory=dict)
     updates: UpdateQueue = field(init=False)
     transcript: Transcript = field(init=False)
+    refused: list[tuple[datetime, str]] = field(default_factory=list)
+    """Time and method of the calls that came while Telegram was down."""
 
     def __post_init__(self) -> None:
         self.updates = UpdateQueue(self.clock)

@@ -41,12 +41,16 @@ class Update:
 
 
 class UpdateQueue:
-    """Update ids increase by one; after a week without updates they continue at a random id, as Telegram's do."""
+    """Update ids increase by one; after a week without updates they continue at a random id, as Telegram's do.
+
+    `restart_at` is the id after the next such week, so that ids come again.
+    """
 
     def __init__(self, clock: FakeClock, first: int = 482_113_907) -> None:
         self.changes = ChangeNotifier()
         self.allowed: list[str] = []
         self._clock = clock
+        self.restart_at: int | None = None
         self._next_id = first
         self._last_added_at = clock.now()
         self._random = random.Random(first)  # noqa: S311 - the same numbers in every run
@@ -60,7 +64,7 @@ class UpdateQueue:
             return None
         now = self._clock.now()
         if now - self._last_added_at >= WEEK:
-            self._next_id = self._random.randrange(10**8, 9 * 10**8)
+            self._next_id = self.restart_at or self._random.randrange(10**8, 9 * 10**8)
         expires = now + timedelta(seconds=TTL_SECONDS.get(kind, DAY))
         update = Update(self._next_id, kind, deepcopy(content), ordering_key, expires)
         self._pending[update.id] = self._known[update.id] = update

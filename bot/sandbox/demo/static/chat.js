@@ -240,8 +240,16 @@ function type(text) {
 async function send(text) {
   const body = { chat_id: chatId(), from_id: me, text, language_code: "en" };
   if (replyTo) body.reply_to_message_id = replyTo.message_id;
-  cancelReply();
-  await control("telegram", "messages", body);
+  const sent = await control("telegram", "messages", body);
+  if (sent) cancelReply();
+  return sent;
+}
+
+// What could not be sent stays where it was typed.
+async function sendTyped(text) {
+  $("text").value = "";
+  hideMenu();
+  if (!(await send(text)) && !$("text").value) $("text").value = text;
 }
 
 function reply(message) {
@@ -264,7 +272,13 @@ function suggestions() {
   const typed = $("text").value;
   if (chatType === "customer") {
     const choose = (result) => control("telegram", "choose", { inline_query_id: query.id, result_id: result.id });
-    const pick = (result) => { choose(result); $("text").value = ""; query = {}; hideMenu(); };
+    const pick = async (result) => {
+      const typed = $("text").value;
+      $("text").value = "";
+      hideMenu();
+      if (await choose(result)) query = {};
+      else if (!$("text").value) $("text").value = typed;
+    };
     const found = (query.text === inlineText() && inlineResults.get(query.id)) || [];
     return found.map((result) => ({ label: result.title, description: result.description, pick: () => pick(result) }));
   }
@@ -340,8 +354,6 @@ $("compose").addEventListener("submit", (event) => {
     return;
   }
   const text = $("text").value.trim();
-  $("text").value = "";
-  hideMenu();
-  if (text) send(text);
+  if (text) sendTyped(text);
 });
 $("no-reply").addEventListener("click", () => { cancelReply(); $("text").focus(); });

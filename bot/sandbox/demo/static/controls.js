@@ -2,12 +2,18 @@
 
 const SKIPS = [["1 min", 60], ["5 min", 300], ["1 hour", 3600], ["1 day", 86400]];
 const FAULTS = [
-  ["webhooks_lost", "Webhooks get lost", (on) => control("stripe", "webhooks", { mode: on ? "lose" : "deliver" })],
-  ["webhooks_doubled", "Webhooks arrive twice", (on) => control("stripe", "webhooks", { double: on })],
-  ["balance_empty", "Balance is empty", (on) => control("stripe", "balance", { available: on ? 0 : null })],
-  ["stripe_down", "Stripe is down", (on) => control("stripe", "down", { down: on })],
-  ["telegram_down", "Telegram is down", (on) => control("telegram", "down", { down: on })],
+  ["webhooks_lost", "Webhooks get lost", (on) => control("stripe", "webhooks", { mode: on ? "lose" : "deliver" }),
+    "Stripe reports nothing. Kvit asks Stripe each minute, so “Paid” comes later, but it comes: skip a minute."],
+  ["webhooks_doubled", "Webhooks arrive twice", (on) => control("stripe", "webhooks", { double: on }),
+    "Stripe reports everything twice. Kvit answers both, and each thing is said once in the chat."],
+  ["balance_empty", "Balance is empty", (on) => control("stripe", "balance", { available: on ? 0 : null }),
+    "Refunds wait at Stripe until money comes in. Refund a payment to see what the shop is told."],
+  ["stripe_down", "Stripe is down", (on) => control("stripe", "down", { down: on }),
+    "Kvit’s calls fail, as the list below shows. A request waits without a link, and goes on when Stripe is back."],
+  ["telegram_down", "Telegram is down", (on) => control("telegram", "down", { down: on }),
+    "Nothing reaches the chat. Customers can still pay, and the messages come when Telegram is back."],
 ];
+const NO_FAULT = "Point at one to read what it does, and switch it on to see what Kvit makes of it.";
 const FILTERS = [["stripe", "Stripe"], ["hook", "Webhooks"], ["telegram", "Bot API"], ["update", "Updates"]];
 const CLASSES = { "Kvit → Stripe": "stripe", "Stripe → Kvit": "hook", "Kvit → Telegram": "telegram", "Telegram → Kvit": "update" };
 const MAX_ROWS = 300;
@@ -15,8 +21,10 @@ const MAX_ROWS = 300;
 function buildControls() {
   $("skips").append(...SKIPS.map(([label, advance]) =>
     el("button", { onclick: () => control("stripe", "clock", { advance }), "aria-label": `Skip ${label}` }, label)));
-  $("faults").append(...FAULTS.map(([name, label, toggle]) =>
-    el("button", { id: `fault-${name}`, "aria-pressed": "false", onclick: () => toggle(!faults[name]) }, label)));
+  $("faults").append(...FAULTS.map(([name, label, toggle, about]) => el("button", {
+    id: `fault-${name}`, "aria-pressed": "false", "aria-description": about, onclick: () => toggle(!faults[name]),
+    onpointerenter: () => explain(about), onfocus: () => explain(about), onpointerleave: () => explain(), onblur: () => explain(),
+  }, label)));
   $("filters").append(...FILTERS.map(([name, label]) => el("button", { class: name, "aria-pressed": "true", onclick: filter(name) }, label)));
   showFaults(faults);
   showLinks();
@@ -35,6 +43,13 @@ function showFaults(current) {
   for (const [name] of FAULTS) $(`fault-${name}`)?.setAttribute("aria-pressed", String(Boolean(current[name])));
   $("telegram-fault").hidden = !current.telegram_down;
   $("stripe-fault").hidden = !current.stripe_down;
+  explain();
+}
+
+// The given explanation, or those of the faults that are on.
+function explain(about) {
+  const on = FAULTS.filter(([name]) => faults[name]).map((fault) => fault[3]);
+  $("fault-about").textContent = about || on.join(" ") || NO_FAULT;
 }
 
 function showLinks() {

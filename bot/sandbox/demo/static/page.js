@@ -69,6 +69,7 @@ async function control(service, path, body = {}) {
 function update(data) {
   const skewBefore = skew;
   skew = Date.parse(data.now) - Date.now();
+  if (data.config && config && data.config.kvit !== config.kvit) return startOver();
   if (data.config) reset(data.config);
   for (const menu of data.menus || []) menus[menu.chat_type] = menu.commands;
   for (const current of data.faults || []) showFaults(current);
@@ -86,16 +87,36 @@ function update(data) {
   if (data.config) showChat();
   if (!data.config && skew - skewBefore > 2000) reloadAfterTimeJump();
   tick();
+  return undefined;
+}
+
+// Another run of the demo: its pages have other addresses, which this page may not show in a frame. What was typed and
+// chosen is kept.
+function startOver() {
+  const kept = { text: $("text").value, address: isDemoUrl($("address").value) ? "" : $("address").value, me, chatType };
+  sessionStorage.setItem("kept", JSON.stringify(kept));
+  location.reload();
+}
+
+function takeKept() {
+  const kept = JSON.parse(sessionStorage.getItem("kept") || "{}");
+  sessionStorage.removeItem("kept");
+  if (kept.text) $("text").value = kept.text;
+  if (kept.address) $("address").value = kept.address;
+  if (user(kept.me)) me = kept.me;
+  if (kept.chatType) chatType = kept.chatType;
 }
 
 function reset(sent) {
   const isFirst = !config;
   config = sent;
-  for (const known of [chats, unread, attempts, payments]) known.clear();
+  for (const known of [chats, unread, pressed, answers, attempts, payments, inlineResults]) known.clear();
   $("rows").replaceChildren();
+  $("no-traffic").hidden = false;
   $("offline").hidden = true;
-  if (!isFirst) return;
+  if (!isFirst) { showLinks(); showPayments(); return; }
   me = config.users[0].id;
+  takeKept();
   $("users").append(...config.users.map(userChoice));
   $("chats").append(chatChoice("private", "Private"), chatChoice("group", "Group"), chatChoice("customer", "Customer"));
   $("buyer-owner").textContent = `${config.customer.name}’s phone`;
