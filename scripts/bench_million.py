@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,7 @@ async def compare_commands(programs: dict[Program, Installation], rounds: int) -
                 assert response.status == 200, response.status
                 await response.read()
 
+        numbers = count()  # the same command twice within five seconds is asked about
         actions: dict[str, Callable[[Installation], Any]] = {
             "/open": lambda installation: installation.ask("/open"),
             "/status": lambda installation: installation.ask("/status"),
@@ -153,7 +155,7 @@ async def compare_commands(programs: dict[Program, Installation], rounds: int) -
             "/log": lambda installation: installation.ask("/log"),
             "/team": lambda installation: installation.ask("/team"),
             "/refund REF 5": lambda installation: installation.ask(f"/refund {installation.reference} 5"),
-            "/pay": lambda installation: installation.ask("/pay 125 DKK Tea"),
+            "/pay": lambda installation: installation.ask(f"/pay 125 DKK Tea {next(numbers)}"),
             "page of an old payment": page,
         }
         for name, action in actions.items():

@@ -78,7 +78,7 @@ async def request_payments(telegram: FakeTelegram, payments: int) -> None:
     before = count_sent(telegram)
     for number in range(payments):
         owner = FIRST_OWNER + number % CHATS
-        telegram.send(owner, owner, "/pay 125 DKK Coffee")
+        telegram.send(owner, owner, f"/pay 125 DKK Coffee {before + number}")
     await telegram.wait_until(lambda t: count_sent(t) >= before + payments, timeout=600)
 
 

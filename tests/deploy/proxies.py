@@ -61,6 +61,14 @@ class Proxy:
         ends = (connection.writer.wait_closed() for connection in self.connections)
         await asyncio.gather(*ends, return_exceptions=True)
 
+    async def response(self, path: str, method: str = "GET") -> tuple[int, Mapping[str, str], str]:
+        """Status, headers and text."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(method, f"{self.base}{path}", headers={"Host": NAME}, ssl=any_certificate()) as response,
+        ):
+            return response.status, response.headers, await response.text()
+
     async def request(
         self, path: str, method: str = "GET", body: bytes | None = None, client: str = ""
     ) -> tuple[int, bytes]:
@@ -161,6 +169,7 @@ async def nginx(upstream: str, folder: Path, changes: Mapping[str, str] = {}) ->
     make_certificate += ["-keyout", str(folder / "privkey.pem"), "-out", str(folder / "fullchain.pem")]
     subprocess.run(make_certificate, check=True, capture_output=True, timeout=60)
     conf = changed(NGINX, changes).replace(UPSTREAM, upstream)
+    conf = conf.replace("/etc/nginx/kvit", str(DEPLOY))
     for path in ("/var/log/nginx", f"/etc/letsencrypt/live/{NAME}"):
         conf = conf.replace(path, str(folder))
     conf = re.sub(r"listen \[::\]:.*;", "", conf)
@@ -183,7 +192,7 @@ async def nginx(upstream: str, folder: Path, changes: Mapping[str, str] = {}) ->
 async def caddy(upstream: str, folder: Path, changes: Mapping[str, str] = {}) -> AsyncIterator[Proxy]:
     """Caddy with deploy/Caddyfile."""
     command, port = program("caddy"), free_port()
-    conf = changed(CADDY, changes).replace(UPSTREAM, upstream)
+    conf = changed(CADDY, changes).replace(UPSTREAM, upstream).replace("/etc/caddy/kvit", str(DEPLOY))
     conf = conf.replace(f"{NAME} {{", f"http://{NAME}:{port} {{").replace("{\n", "{\n\tadmin off\n", 1)
     (folder / "Caddyfile").write_text(conf, "utf-8")
     arguments = ["run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]

@@ -194,7 +194,7 @@ async def test_nginx_rejects_more_than_its_share_of_requests_from_one_client(
 async def test_nginx_rejects_requests_beyond_its_connections_to_kvit(tmp_path: Path) -> None:
     async with proxied(nginx, tmp_path, {"max_conns=4000": "max_conns=2"}) as (upstream, proxy):
         waiting = await waiting_requests(upstream, proxy, 2)
-        assert (await proxy.request("/"))[0] == 502
+        assert (await proxy.request("/"))[0] == 503
         upstream.may_finish.set()
         assert [await connection.status() for connection in waiting] == [200, 200]
         assert (await proxy.request("/"))[0] == 200
@@ -217,6 +217,6 @@ async def test_proxy_rejects_large_heads_and_bodies(run_proxy: RunProxy, tmp_pat
             INCOMPLETE_HEAD + b"X-Large: " + bytes(40_000).replace(b"\0", b"a") + b"\r\n\r\n"
         )
         assert await large_field.status() in (400, 431)
-        assert (await proxy.request("/", "POST", bytes(1024**2 + 1)))[0] in (413, 502)
+        assert (await proxy.request("/", "POST", bytes(1024**2 + 1)))[0] in (413, 503)
         assert upstream.complete == 0
         assert (await proxy.request("/", "POST", bytes(1024**2)))[0] == 200
