@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from bot.sandbox.shared.fake_clock import FakeClock
 from storage.database.database import Database
 from tests.support.browser import chromium
 from tests.support.migrated_file import lay_out
+from tests.support.postgres import Server, opened_database, running_server
 from tests.support.world import World, opened
 
 settings.register_profile("kvit", deadline=None)
@@ -53,6 +54,26 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
     database = Database(f"sqlite:///{tmp_path}/kvit.db")
     yield database
     await database.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """One PostgreSQL server for all tests of a worker; skipped, or failed if required, where there is none."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def postgres_db(postgres: Server) -> AsyncIterator[Database]:
+    async with opened_database(await postgres.create()) as database:
+        yield database
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def any_db(request: pytest.FixtureRequest) -> Database:
+    """An empty migrated database, once of each kind."""
+    found: Database = request.getfixturevalue("db" if request.param == "sqlite" else "postgres_db")
+    return found
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ HANDLERS = (
     *(
         "clock",
         "i18n",
-        "text",
+        "text_cleaning",
         "qr_code",
         "backoff",
-        "rate_limit",
+        "sliding_window",
         "stripe",
         "telegram",
         "amounts",
@@ -31,7 +31,7 @@ HANDLERS = (
         "payments",
         "refunds",
     ),
-    *("disputes", "messages", "shops", "stripe_events", "pay_page", "operations", "chat", "web"),
+    *("disputes", "messages", "shops", "reports", "stripe_events", "pay_page", "operations", "chat", "web"),
 )
 """The packages of handlers/, from the bottom up: each imports only those before it."""
 
@@ -40,7 +40,7 @@ MAX_LEVELS = 6
 
 VENDORS: dict[str, str] = {
     "stripe": r"bot/stripe/.*",
-    "telegram": r"bot/telegram/.*|bot/checks/telegram\.py|handlers/chat/updates\.py",
+    "telegram": r"bot/telegram/.*|bot/checks/telegram\.py",
     "aiohttp": r"bot/.*|handlers/web/.*",
     "jinja2": r"bot/.*|handlers/web/.*",
     "sqlalchemy": r"storage/.*",
@@ -49,7 +49,9 @@ VENDORS: dict[str, str] = {
     "asyncpg": r"storage/.*",
     "babel": r"handlers/i18n\.py",
     "prometheus_client": r"handlers/operations/metrics\.py",
+    "matplotlib": r"handlers/reports/draw_chart\.py",
     "segno": r"handlers/qr_code\.py",
+    "xlsxwriter": r"handlers/reports/files\.py",
     "click": r"bot/.*",
     "structlog": r"bot/.*",
     "pydantic": r"bot/settings(_validators)?\.py",
@@ -60,8 +62,8 @@ VENDORS: dict[str, str] = {
 
 ANYWHERE = {"structlog.contextvars"}
 PURE = re.compile(r"storage/(models/\w+|errors)\.py|handlers/amounts/\w+\.py")
-LAZY = {"storage/migrations/__init__.py": {"alembic"}}
-"""Imports inside a function, by file: a start without a migration does not load Alembic."""
+LAZY = {"storage/migrations/__init__.py": {"alembic"}, "storage/database/database.py": {"storage"}}
+"""Imports inside a function, by file: Alembic is loaded for a migration only, PostgreSQL's libraries for its URL."""
 
 WALL_CLOCK = re.compile(r"\b(?:datetime|date)\.(?:now|utcnow|today)\(|\btime\.time(?:_ns)?\(")
 TOP = {"bot", "handlers", "storage", "tests", "pyproject.toml", ".env.example", "README.md"}

@@ -140,7 +140,8 @@ async def shorten_lock_wait(world: CrashWorld) -> None:
         driver: Any = connection.connection.driver_connection
         driver.execute("PRAGMA busy_timeout = 50").close()
 
-    await world.service._db._engine._writer.run(set_timeout, None)
+    engine: Any = world.service._db._engine
+    await engine._writer.run(set_timeout, None)
 
 
 class Relay:

@@ -25,7 +25,7 @@ async def refund_two_equal_parts(runner: ScenarioRunner) -> None:
     runner.press(await draft_refund(runner, "40 one cup"), "Refund")
     await runner.wait_for_headline("Partly refunded", "DKK 40.00: refunded")
     runner.press(await draft_refund(runner, "40 another cup"), "Refund")
-    await runner.wait_for_headline("Partly refunded", "DKK 40.00: refunded\n↩️ DKK 40.00: refunded")
+    await runner.wait_for_headline("Partly refunded", "DKK 40.00: refunded · 24 Nov 2026\n↩️ DKK 40.00: refunded")
 
 
 async def approve_twice(runner: ScenarioRunner) -> None:
@@ -127,7 +127,7 @@ async def expire_hold(runner: ScenarioRunner) -> None:
 async def dispute(runner: ScenarioRunner) -> None:
     """The customer disputes the payment, and the merchant wins."""
     await runner.world.control("stripe", f"intents/{runner.world.intent()['id']}/dispute", {})
-    await runner.wait_for_headline("Paid", "disputed this payment")
+    await runner.wait_for_headline("Disputed", "disputed this payment")
     await runner.world.pass_time(DASHBOARD_PAUSE)
     [dispute_id] = runner.world.stripe.store.disputes
     await runner.world.control("stripe", f"disputes/{dispute_id}/close", {"status": "won"})

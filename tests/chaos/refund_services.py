@@ -20,8 +20,8 @@ from handlers.access.membership import Actor, MembershipService
 from handlers.access.permissions import Action, is_allowed
 from handlers.amounts.parser import RequestedAmount
 from handlers.disputes.sync import DisputeSync
-from handlers.messages.payment_events import jobs_for_change
-from handlers.messages.refund_events import jobs_for_dispute, jobs_for_fraud_warning, jobs_for_refund
+from handlers.messages.payment_change_jobs import jobs_for_change
+from handlers.messages.refund_change_jobs import jobs_for_dispute, jobs_for_fraud_warning, jobs_for_refund
 from handlers.payments import state_machine
 from handlers.payments.service import PaymentDefaults, PaymentService
 from handlers.payments.state_machine import Timing
@@ -162,6 +162,7 @@ class ServiceStack:
             gateway,
             self.clock,
             self.background_tasks,
+            owners=self.membership.owners,
             approval_above=self.above,
         )
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tests.chaos.storm_shops import SECOND_ADMIN
-from tests.support.evidence import rest, rows
+from tests.support.evidence import idle, rows
 from tests.support.page_world import PHONE
 from tests.support.people import ADMIN, GROUP, STRANGER
 from tests.support.world import Json, World, labels
@@ -65,7 +65,7 @@ class SoakTraffic:
             command = "/hold" if number % len(self._courses) in self._holds else "/pay"
             self._world.say(f"{command} {100 + number} Day {self._day} number {number}", by=user_id, chat=chat)
         await self._send_noise()
-        await rest(self._world)
+        await idle(self._world)
         self.payments += payments
         new = [row for row in rows(self._world, NEW_PAYMENTS) if row["description"].startswith(f"Day {self._day} ")]
         assert len(new) == payments, (len(new), payments)
@@ -81,14 +81,14 @@ class SoakTraffic:
         """Takes all next steps and waits until idle, until no course has a step left."""
         while courses:
             courses = [course for course in courses if await anext(course, END) is not END]
-            await rest(self._world)
+            await idle(self._world)
 
     async def _pass_day(self) -> None:
         """Pending work is finished, links and requests expire, old rows are deleted."""
         for seconds in (0, LINK_LIFETIME, DAY / 2, DAY / 2):
-            await rest(self._world)
+            await idle(self._world)
             self._world.advance(seconds)
-        await rest(self._world)
+        await idle(self._world)
 
     @asynccontextmanager
     async def _open_pages(self, new: list[Json]) -> AsyncIterator[None]:
@@ -120,7 +120,8 @@ class SoakTraffic:
             await self._get(path)
 
     async def _get(self, path: str) -> None:
-        async with self._world.http.get(f"{self._world.service.base}{path}") as response:
+        headers = {"Authorization": "Bearer scraper"}
+        async with self._world.http.get(f"{self._world.service.base}{path}", headers=headers) as response:
             await response.read()
 
     def _page(self, row: Json) -> str:

@@ -183,6 +183,9 @@ class InterceptedGateway:
             "find_intent", partial(self._inner.find_intent, payment_id, since=since, until=until)
         )
 
+    async def server_time(self) -> datetime:
+        return await self._process.call("server_time", self._inner.server_time)
+
     async def list_events(
         self, cursor: str | None, since: datetime
     ) -> AsyncGenerator[tuple[StripeEventRef, str], None]:
@@ -211,6 +214,12 @@ class InterceptedMessenger:
     async def send_photo(self, chat: ChatTarget, png: bytes, message: Message, *, reply_to: int | None = None) -> int:
         call = partial(self._inner.send_photo, chat, png, message, reply_to=reply_to)
         return await self._process.call("send_photo", call)
+
+    async def send_document(
+        self, chat: ChatTarget, content: bytes, name: str, message: Message, *, reply_to: int | None = None
+    ) -> int:
+        call = partial(self._inner.send_document, chat, content, name, message, reply_to=reply_to)
+        return await self._process.call("send_document", call)
 
     async def delete(self, chat: ChatTarget, message_id: int) -> None:
         await self._process.call("delete", partial(self._inner.delete, chat, message_id))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import random
 import resource
@@ -149,7 +148,7 @@ class StormWorld:
         await self._start_process()
         if (line := await self._line()) != f"Kvit is ready on {self.base}":
             stderr = (self.folder / "stderr").read_text()[-1500:]
-            if line == f"exited {START_REFUSED}" and os.strerror(errno.EADDRINUSE).lower() in stderr.lower():
+            if line == f"exited {START_REFUSED}" and "the port is in use" in stderr:
                 raise PortTaken(f"port {self.port} was taken by another program")
             raise AssertionError(f"it did not start: {line} {stderr}")
 

@@ -165,16 +165,8 @@ BOUNDARY_NAMES = ("update", "event", "job", *CALLS, "commit", *STATES)
 TESTED = {f"{boundary}-{fault}": key for key in CELLS for boundary, fault in [key] if not isinstance(CELLS[key], str)}
 
 
-OPEN_FAULT = ("moved", "timeout-though-it-happened")
-"""Now and then a request is left without a payment message when its group moves while the message is being sent."""
-
-
 @pytest.mark.parametrize("key", sampled(TESTED, every=8))
-async def test_fault_at_boundary_breaks_no_invariant(
-    key: tuple[str, str], tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    if key == OPEN_FAULT:
-        request.applymarker(pytest.mark.xfail(strict=False, reason="a fault of group migration that is not mended yet"))
+async def test_fault_at_boundary_breaks_no_invariant(key: tuple[str, str], tmp_path: Path) -> None:
     fault = CELLS[key]
     assert isinstance(fault, Fault)
     await play_with_fault(tmp_path, BOUNDARIES.get(key[0], AT_START), fault)

@@ -12,11 +12,11 @@ import pytest
 
 from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.runtime.worker import LEASE_SECONDS
-from handlers.stripe import events
+from handlers.stripe import event_parsing
 from storage.job_queue import JobQueue
-from tests.support.evidence import calls, event, money, pass_time, payment, rest, rows, webhooks
+from tests.support.evidence import calls, event, idle, money, pass_time, payment, rows, webhooks
 from tests.support.page_world import PHONE, page_of, state
-from tests.support.people import book, in_time
+from tests.support.people import advance_until, cancel_by_button, open_database
 from tests.support.refund_steps import texts
 from tests.support.world import OWNER, World, free_port, opened
 
@@ -38,14 +38,14 @@ async def open_request(
         if not list_works:
             world.stripe.options.missing_permissions = ("events.read",)
         world.say("/pay 149,50 Coffee")
-        await world.card("Waiting for payment")
-        await rest(world)
+        await world.message("Waiting for payment")
+        await idle(world)
         yield world
 
 
 async def wait_until_announced_once(world: World) -> None:
     """The payment is announced, and still only once hours later."""
-    await in_time(world, lambda: any(PAID in line for line in texts(world)))
+    await advance_until(world, lambda: any(PAID in line for line in texts(world)))
     for _ in range(4):
         await pass_time(world, HALF_AN_HOUR)
     assert len([line for line in texts(world) if PAID in line]) == 1
@@ -60,7 +60,7 @@ async def count_retrieves(world: World) -> int:
 async def test_webhook_alone_finds_payment(clock: FakeClock, tmp_path: Path) -> None:
     async with open_request(clock, tmp_path, webhooks_work=True) as world:
         await world.decide("approve")
-        await world.card(PAID)
+        await world.message(PAID)
         assert any(one.status == 200 for one in world.stripe.store.deliveries)
         await wait_until_announced_once(world)
 
@@ -76,13 +76,13 @@ async def test_without_any_recovery_path_nothing_is_announced(clock: FakeClock, 
 async def test_list_of_events_alone_finds_payment_after_start(clock: FakeClock, tmp_path: Path) -> None:
     async with open_request(clock, tmp_path) as world:
         await world.decide("approve")
-        await rest(world)
+        await idle(world)
         await world.stop()
         world.advance(60)
         retrieves = await count_retrieves(world)
         world.stripe.options.missing_permissions = ()
         await world.begin()
-        await world.card(PAID)
+        await world.message(PAID)
         assert await count_retrieves(world) > retrieves
         assert rows(world, "SELECT count(*) AS n FROM jobs WHERE queue = 'events'")[0]["n"] > 0
         await wait_until_announced_once(world)
@@ -109,8 +109,8 @@ async def test_worker_alone_sends_link_after_failed_first_call(clock: FakeClock,
         fault = {"method": "sendMessage", "how": "drop", "when": when}
         await world.control("telegram", "faults", fault)
         world.say("/pay 149,50 Coffee")
-        await in_time(world, lambda: rows(world, "SELECT 1 FROM payment_messages WHERE message_id IS NOT NULL"))
-        await rest(world)
+        await advance_until(world, lambda: rows(world, "SELECT 1 FROM payment_messages WHERE message_id IS NOT NULL"))
+        await idle(world)
         assert any(entry.fault == f"drop {when}" for entry in world.telegram.transcript)
         assert len([line for line in texts(world) if "Waiting for payment" in line]) == (2 if when == "after" else 1)
         assert rows(world, "SELECT count(*) AS n FROM jobs WHERE state = 'pending'")[0]["n"] == 0
@@ -120,24 +120,26 @@ async def test_expired_lease_alone_recovers_claimed_job(clock: FakeClock, tmp_pa
     async with open_request(clock, tmp_path) as world:
         await world.decide("approve")
         raw = json.dumps(event(world, "payment_intent.succeeded")).encode()
-        async with book(world) as db:
+        async with open_database(world) as db:
             queue = JobQueue(db, "events")
-            assert await queue.enqueue(events.event_job(events.parse_event(raw)), now=world.clock.now()) == 1
+            assert (
+                await queue.enqueue(event_parsing.event_job(event_parsing.parse_event(raw)), now=world.clock.now()) == 1
+            )
             assert len(await queue.claim(now=world.clock.now(), limit=1, lease_seconds=LEASE_SECONDS)) == 1
         world.advance(LEASE_SECONDS - 10)
         await world.until(lambda: world.telegram.state.changes.count)
         assert not any(PAID in line for line in texts(world))
         world.advance(11)
-        await world.card(PAID)
+        await world.message(PAID)
         await wait_until_announced_once(world)
 
 
 async def test_button_press_alone_finds_payment(clock: FakeClock, tmp_path: Path) -> None:
     async with open_request(clock, tmp_path) as world:
-        message = await world.card("Waiting for payment")
+        message = await world.message("Waiting for payment")
         await world.decide("approve")
-        world.tap(message, "Cancel")
-        await world.card(PAID)
+        await cancel_by_button(world, message)
+        await world.message(PAID)
         assert [request.status for request in calls(world, "cancel")] == [400]
         await wait_until_announced_once(world)
 
@@ -149,6 +151,6 @@ async def test_pay_page_alone_finds_payment(clock: FakeClock, tmp_path: Path) ->
         assert await state(world) != "paid"
         async with world.http.post(page_of(world), headers=PHONE, allow_redirects=False) as response:
             assert response.status == 303
-        await world.card(PAID, chat=OWNER)
+        await world.message(PAID, chat=OWNER)
         await wait_until_announced_once(world)
         assert await state(world) == "paid"

@@ -43,7 +43,9 @@ STATEMENT_CACHES = (Dialect, LRUCache)
 async def test_objects_do_not_grow_with_payments(clock: FakeClock, tmp_path: Path) -> None:
     port = free_port()
     (tmp_path / "kvit.db").write_bytes(seeded_database())
-    async with opened(clock, tmp_path, port=port, public_url=f"http://127.0.0.1:{port}", request_hours=20) as world:
+    async with opened(
+        clock, tmp_path, port=port, public_url=f"http://127.0.0.1:{port}", request_hours=20, metrics_token="scraper"
+    ) as world:
         for user_id in (user_id for people in SHOP_MEMBERS.values() for user_id, _, _ in people):
             world.telegram.users.private_chat(user_id)
         traffic = SoakTraffic(world, streams=False)

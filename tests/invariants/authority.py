@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -28,11 +29,16 @@ def check(case_file: CaseFile) -> Iterator[str]:
 def role_at(case_file: CaseFile, shop_id: int, user_id: int, at: datetime) -> Role:
     """The highest role of a user in a shop at that time, from the members now and the roles revoked since."""
     rows = case_file.rows
-    if user_id in case_file.evidence.owners or any(row["user_id"] == user_id for row in rows.owners):
+    if user_id in owners(case_file):
         return Role.OWNER
     memberships = [row for row in rows.members if (row["shop_id"], row["user_id"]) == (shop_id, user_id)]
     held = [Role.NONE, *(Role(row["role"]) for row in memberships if to_datetime(row["since"]) <= at)]
     return max([*held, *_revoked_since(case_file, shop_id, user_id, at)])
+
+
+def owners(case_file: CaseFile) -> frozenset[int]:
+    """The owners of the settings; if these name none, those who claimed the installation."""
+    return case_file.evidence.owners or frozenset(row["user_id"] for row in case_file.rows.owners)
 
 
 def _revoked_since(case_file: CaseFile, shop_id: int, user_id: int, at: datetime) -> Iterator[Role]:
@@ -53,11 +59,39 @@ def _refund(case_file: CaseFile, case: PaymentCase, row: Row) -> Iterator[str]:
         if len(approvers) < required:
             approved = f"{len(approvers)} of {required} approvals"
             yield f"8: a refund of {row['amount']} of {case.name} was sent after {approved}"
+        elif required == 2 and not _has_second_person(case_file, row, approvers, request.at):
+            connected = "approvers whom invitations connect"
+            yield f"8: a refund of {row['amount']} of {case.name} was sent after two approvals by {connected}"
         by, at = row["requested_by"], row["requested_at"]
         commands = [each for each in case_file.actions if each.by == by and _is_command(each, case, "/refund")]
         drafts = [draft for draft in case.refunds if draft["requested_by"] == by and draft["requested_at"] <= at]
         if sum(command.at <= to_datetime(at) for command in commands) < len(drafts):
             yield f"8: no command requested a refund of {row['amount']} of {case.name}"
+
+
+def _has_second_person(case_file: CaseFile, row: Row, approvers: set[int], at: datetime) -> bool:
+    """Whether one approver is an owner, or no invitations of admins connect two of them."""
+    if approvers & owners(case_file):
+        return True
+    known = [_invited_through(case_file, row["shop_id"], user_id, at) for user_id in sorted(approvers)]
+    return any(one.isdisjoint(other) for one, other in itertools.combinations(known, 2))
+
+
+def _invited_through(case_file: CaseFile, shop_id: int, user_id: int, at: datetime) -> set[int]:
+    """A user and the admins whose invitations led to their role, as the audit log has them."""
+    found: set[int] = set()
+    while user_id not in found and user_id not in owners(case_file):
+        found.add(user_id)
+        joined = [
+            entry
+            for entry in case_file.rows.audit_log
+            if (entry["action"], entry["actor"], entry["shop_id"]) == ("joined", f"user:{user_id}", shop_id)
+            and to_datetime(entry["at"]) <= at
+        ]
+        if not joined:
+            break
+        user_id, at = json.loads(joined[-1]["detail"])["invited_by"], to_datetime(joined[-1]["at"])
+    return found
 
 
 def _approvals(case_file: CaseFile, row: Row) -> list[UserAction]:
@@ -74,7 +108,9 @@ def _may_approve(case_file: CaseFile, row: Row, approval: UserAction, sent_at: d
 
 
 def _is_command(action: UserAction, case: PaymentCase, command: str) -> bool:
-    return action.text.startswith(command) and case.row["reference"] in action.text.upper()
+    """Whether a command names the payment, or stands alone, so that its payment is chosen by a button."""
+    is_alone = action.text.strip() == command
+    return is_alone or (action.text.startswith(command) and case.row["reference"] in action.text.upper())
 
 
 def _holds(case_file: CaseFile, case: PaymentCase) -> Iterator[str]:

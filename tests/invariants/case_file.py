@@ -15,6 +15,9 @@ from tests.invariants.stripe_ledger import PaymentChange, StatusChange
 from tests.invariants.transcript import BotMessage, Statement, UserAction
 
 MAX_ATTEMPTS = 8
+UNSEEN: Row = {"origin": "chat", "opened_at": None, "returned_at": None}
+DISPUTE_OVER = frozenset({"won", "warning_closed", "prevented"})
+"""Statuses of a dispute after which the shop has the money."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class PaymentCase:
     refunds: list[Row]
     refund_changes: list[StatusChange]
     dispute_changes: list[StatusChange]
+    movements: list[Row]
     statements: list[Statement]
     actions: list[UserAction]
     confirmations: list[UserAction]
@@ -79,9 +83,26 @@ class PaymentCase:
         unsent = [(row["status"], row["amount"]) for row in self.refunds if row["status"] in {"rejected", "expired"}]
         return [(change.status, change.amount) for change in self.refund_changes] + unsent
 
-    def origin_of(self, number: int) -> str:
-        """Where an attempt was started according to the database: `chat` or `page`."""
-        return next((str(row["origin"]) for row in self.attempts if row["number"] == number), "chat")
+    def passed_unseen(self, number: int) -> bool:
+        """Whether no customer saw an attempt, and the payment message has the link of the page instead.
+
+        That is: none began it on the page, opened it there or came back from it, as the database says.
+        """
+        row = next((row for row in self.attempts if row["number"] == number), UNSEEN)
+        has_page = any(
+            str(self.row["page_token"]) in str(each.message) for each in self.statements_of("payment_message")
+        )
+        return has_page and row["origin"] == "chat" and row["opened_at"] is None and row["returned_at"] is None
+
+    def is_disputed(self, at: datetime | None = None, *, ever: bool = False) -> bool:
+        """Whether a dispute was open or lost by then, or at any time before; without `at` at the end."""
+        statuses: dict[str, str] = {}
+        for change in self.dispute_changes:
+            if at is None or change.at <= at:
+                if ever and change.status not in DISPUTE_OVER:
+                    return True
+                statuses[change.id] = change.status
+        return any(status not in DISPUTE_OVER for status in statuses.values())
 
     def first(self, state: str) -> datetime | None:
         """When the payment first had this state."""
@@ -133,6 +154,7 @@ class CaseFile:
             refunds=self.rows.refunds_of(row["id"]),
             refund_changes=[change for intent in intents for change in stripe_ledger.refund_changes(ledger, intent)],
             dispute_changes=[change for intent in intents for change in stripe_ledger.dispute_changes(ledger, intent)],
+            movements=self.rows.movements_of(row["id"]),
             statements=statements,
             actions=[action for action in self.actions if _is_about(action, row)],
             confirmations=list(self._confirmations(statements)),
@@ -143,13 +165,13 @@ class CaseFile:
         for statement in statements:
             if statement.kind != "prompt":
                 continue
-            what = "capture" if statement.message.text.startswith("Charge ") else "release"
+            what = {"Charge": "capture", "Release": "release"}.get(statement.message.text.partition(" ")[0], "")
             data = str(statement.message.buttons[0].get("callback_data"))
             yield from (replace(action, text=what) for action in self.actions if action.data == data)
 
 
 def _is_cancellation(action: UserAction) -> bool:
-    return action.data.startswith("c:") or action.text.startswith("/cancel")
+    return action.data.startswith("c:") or action.text.startswith(("/cancel", "/settle"))
 
 
 def _is_about(action: UserAction, row: Row) -> bool:

@@ -10,7 +10,7 @@ Each message is judged as of its own time. These deviations are allowed, and no 
 
 from __future__ import annotations
 
-from tests.invariants import authority, drained, money, notifications, payment_messages, refunds
+from tests.invariants import authority, dates, drained, money, movements, notifications, payment_messages, refunds
 from tests.invariants.case_file import CaseFile, Evidence
 
 __all__ = ["Evidence", "given_up", "repeats", "violations"]
@@ -19,7 +19,7 @@ __all__ = ["Evidence", "given_up", "repeats", "violations"]
 def violations(evidence: Evidence) -> list[str]:
     """All violations, each as `INVARIANT: text`; empty if every invariant holds."""
     case_file = CaseFile(evidence)
-    modules = (money, payment_messages, notifications, drained, refunds, authority)
+    modules = (money, movements, payment_messages, notifications, drained, refunds, authority, dates)
     return [line for module in modules for line in module.check(case_file)]
 
 

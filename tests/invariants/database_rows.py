@@ -21,6 +21,8 @@ TABLES = (
     "owners",
     "audit_log",
     "refunds",
+    "movements",
+    "disputes",
 )
 
 
@@ -38,6 +40,8 @@ class DatabaseRows:
     owners: list[Row]
     audit_log: list[Row]
     refunds: list[Row]
+    movements: list[Row]
+    disputes: list[Row]
 
     def chats_of_shop(self, shop_id: int, owners: frozenset[int]) -> set[int]:
         """The chats that may mention a shop's payments: its chats, and the private chats of its members and owners."""
@@ -61,6 +65,10 @@ class DatabaseRows:
     def refunds_of(self, payment_id: str) -> list[Row]:
         """The refunds of a payment, drafts included, in order of insertion."""
         return [row for row in self.refunds if row["payment_id"] == payment_id]
+
+    def movements_of(self, payment_id: str) -> list[Row]:
+        """The movements of a payment's money, in order of insertion."""
+        return [row for row in self.movements if row["payment_id"] == payment_id]
 
     def payment_message_of(self, payment_id: str) -> Row:
         """The row of the payment message."""

@@ -6,7 +6,7 @@ import itertools
 import json
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from handlers.stripe.gateway import Intent, IntentRequest, IntentStatus, PaymentGateway, RefundRequest, StripeEventRef
 from handlers.telegram.messenger import DeliveryError, InlineResult, Message, Messenger
@@ -66,6 +66,9 @@ class GatewayWrapper:
     async def find_intent(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
         return await self.inner.find_intent(payment_id, since=since, until=until)
 
+    async def server_time(self) -> datetime:
+        return await self.inner.server_time()
+
     def list_events(self, cursor: str | None, since: datetime) -> AsyncGenerator[tuple[StripeEventRef, str], None]:
         return self.inner.list_events(cursor, since)
 
@@ -90,6 +93,14 @@ class CachedIntents(GatewayWrapper):
 
     async def retrieve(self, intent_id: str) -> Intent:
         return self.cached.setdefault(intent_id, await self.inner.retrieve(intent_id))
+
+
+class DatesPaymentsByRetrieval(GatewayWrapper):
+    """A payment counts as made a minute after Stripe's charge."""
+
+    async def retrieve(self, intent_id: str) -> Intent:
+        intent = await self.inner.retrieve(intent_id)
+        return replace(intent, succeeded_at=intent.succeeded_at and intent.succeeded_at + timedelta(minutes=1))
 
 
 class ConfirmsTwice(GatewayWrapper):
@@ -195,6 +206,11 @@ class MessengerWrapper:
 
     async def send_photo(self, chat: ChatTarget, png: bytes, message: Message, *, reply_to: int | None = None) -> int:
         return await self.inner.send_photo(chat, png, message, reply_to=reply_to)
+
+    async def send_document(
+        self, chat: ChatTarget, content: bytes, name: str, message: Message, *, reply_to: int | None = None
+    ) -> int:
+        return await self.inner.send_document(chat, content, name, message, reply_to=reply_to)
 
     async def delete(self, chat: ChatTarget, message_id: int) -> None:
         await self.inner.delete(chat, message_id)

@@ -82,6 +82,8 @@ def _subject(statement: Statement) -> str:
             return f"{statement.state} of {first_amount(message.text)}"
         case "refund_draft" | "prompt" | "admin_details":
             return f"{statement.kind} {_buttons(message)} in {message.chat}, {statement.state}"
+        case _ if message.reply_to is None:
+            return f"message {message.text!r}"
         case _:
             return f"answer to {message.reply_to}"
 
@@ -148,7 +150,7 @@ def _is_notified(case: PaymentCase, change: PaymentChange) -> bool:
     """Whether a message announces it; an end requested in the chat may be shown by payment message or answer."""
     if change.state == "canceled" and case.row["cancellation_reason"] in REQUESTED_IN_CHAT:
         return any(each.state == "canceled" and each.message.at >= change.at for each in case.statements)
-    if change.state == "expired" and case.origin_of(change.number) == "page":
+    if change.state == "expired" and case.passed_unseen(change.number):
         return True
     until = _next_attempt_at(case, change)
     sent = [each.message.at for each in case.statements_of("notification") if _state(each) == change.state]

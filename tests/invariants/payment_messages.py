@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from itertools import groupby
 
 from tests.invariants.case_file import MAX_ATTEMPTS, CaseFile, PaymentCase
 from tests.invariants.database_rows import to_datetime
 from tests.invariants.stripe_ledger import PaymentChange
 from tests.invariants.transcript import Statement, nonces
+
+STRIPES_STEP = timedelta(seconds=1)
+"""Stripe tells its times in whole seconds."""
 
 NO_CHANGE_SHOWN = -1
 """The position before the first change at Stripe."""
@@ -19,8 +23,13 @@ ENDED_ATTEMPT = frozenset({"failed", "expired"})
 PENDING_HERE = frozenset({"creating", "requested", "error", "canceling", "capturing", "rejected"})
 """Display states that name what Kvit waits for, and no change at Stripe."""
 
-STATE_AT_STRIPE = {"ready": "open", "ending": "open", "ended": "canceled"}
-LAST_DISPLAY_STATES = {"canceled": {"canceled", "ended"}, "open": {"ready", "ending"}, "paid_again": {"paid"}}
+STATES_AT_STRIPE = {"ready": {"open"}, "waiting": {"open", "expired"}, "ending": {"open"}, "ended": {"canceled"}}
+LAST_DISPLAY_STATES = {
+    "canceled": {"canceled", "ended"},
+    "open": {"ready", "waiting", "ending"},
+    "expired": {"waiting", "expired"},
+    "paid_again": {"paid"},
+}
 
 
 def check(case_file: CaseFile) -> Iterator[str]:
@@ -51,9 +60,11 @@ def _position(case: PaymentCase, version: Statement, position: int) -> int | Non
     """The first change, not before `position`, that a version may show; None if there is none."""
     if version.state in PENDING_HERE:
         return position if _may_be_pending(case, version, position) else None
-    state = STATE_AT_STRIPE.get(version.state, version.state)
+    if version.state == "disputed":
+        return position if case.is_disputed(version.message.at, ever=True) else None
+    states = STATES_AT_STRIPE.get(version.state, {version.state})
     for number, change in enumerate(case.changes):
-        same = change.state.removesuffix("_again") == state and change.at <= version.message.at
+        same = change.state.removesuffix("_again") in states and change.at <= version.message.at
         if number >= position and same and _fits(case, version, change):
             return number
     return None
@@ -66,8 +77,11 @@ def _fits(case: PaymentCase, version: Statement, change: PaymentChange) -> bool:
         case "ready":
             attempt = change.attempt
             return attempt is not None and nonces(version.message) == {attempt.nonce} and at <= change.link_usable_until
+        case "waiting":
+            is_over = change.state == "expired" or _may_count_as_over(case, change, at)
+            return is_over and not nonces(version.message)
         case "ending":
-            return change.link_usable_until <= at
+            return _may_count_as_over(case, change, at)
         case "ended":
             return at >= to_datetime(case.row["expires_at"]) or len(case.attempts) >= MAX_ATTEMPTS
         case "partly_refunded":
@@ -75,6 +89,15 @@ def _fits(case: PaymentCase, version: Statement, change: PaymentChange) -> bool:
             return re.search(rf"Total after refund: \D*{left}\.$", version.message.text, re.MULTILINE) is not None
         case _:
             return not nonces(version.message)
+
+
+def _may_count_as_over(case: PaymentCase, change: PaymentChange, at: datetime) -> bool:
+    """Whether Kvit may take the link for unusable: it counts the first attempt from Stripe's second, others from their
+    request."""
+    assert change.attempt is not None
+    began, number = change.attempt.started_at, change.attempt.number
+    requested = [to_datetime(row["requested_at"]) for row in case.attempts if row["number"] == number > 1]
+    return change.link_usable_until - (began - min([began - STRIPES_STEP, *requested])) <= at
 
 
 def _format_amount(minor: int) -> str:
@@ -115,5 +138,9 @@ def _last(case: PaymentCase) -> Iterator[str]:
         yield f"12: {case.name} has no payment message"
         return
     state = case.changes[-1].state if case.changes else "rejected"
+    if case.is_disputed():
+        if versions[-1].state != "disputed":
+            yield f"12: the payment message of {case.name} is headed {versions[-1].state}, and it is disputed"
+        return
     if versions[-1].state not in LAST_DISPLAY_STATES.get(state, {state}):
         yield f"12: the payment message of {case.name} shows {versions[-1].state} at the end, and Stripe has {state}"

@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from bot.app import Service
@@ -176,6 +177,16 @@ def count_second_approval_as(service: Service, other: int) -> None:
     vars(refunds).update(approve=approve)
 
 
+def count_everybody_as_second_person(service: Service, user_ids: frozenset[int]) -> None:
+    """These users count as another person whoever invited them."""
+    refunds = services_of(service).refunds
+
+    async def as_owners() -> frozenset[int]:
+        return user_ids
+
+    vars(refunds).update(_owners=as_owners)
+
+
 def skip_authorization(service: Service) -> None:
     """The roles of approvers are not checked again before Stripe is called."""
 
@@ -236,3 +247,23 @@ def approve_drafts_at_once(service: Service) -> None:
         return await refunds.approve(refund, payment, shop, user_id=request.user_id)
 
     vars(refunds).update(draft=draft)
+
+
+class DropsDisputeHeadings(MessengerWrapper):
+    """The payment message is not edited when the payment is disputed."""
+
+    async def edit(self, chat: ChatTarget, message_id: int | None, message: Message) -> None:
+        if "Disputed" not in message.html:
+            await self.inner.edit(chat, message_id, message)
+
+
+class DatesRefundsByRetrieval(GatewayWrapper):
+    """A refund counts as made a minute after Stripe made it."""
+
+    async def list_refunds(self, intent_id: str) -> Sequence[StripeRefund]:
+        found = await self.inner.list_refunds(intent_id)
+        return [replace(one, created_at=one.created_at and one.created_at + timedelta(minutes=1)) for one in found]
+
+    async def refund(self, params: str, *, key: str) -> StripeRefund:
+        made = await self.inner.refund(params, key=key)
+        return replace(made, created_at=made.created_at and made.created_at + timedelta(minutes=1))

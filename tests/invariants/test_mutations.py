@@ -56,6 +56,12 @@ async def test_new_key_per_request_creates_second_intent(tmp_path: Path) -> None
     assert reports(found, 2, "is not stored with its payment"), found
 
 
+async def test_payment_dated_by_its_retrieval(tmp_path: Path) -> None:
+    found = await violations_of(tmp_path, PAID, gateway=mutations.DatesPaymentsByRetrieval)
+    assert [line for line in found if line.startswith("dates: ") and "was paid at" in line], found
+    assert {line.partition(":")[0] for line in found} == {"dates"}, found
+
+
 async def test_cached_intent_hides_payment(tmp_path: Path) -> None:
     found = await violations_of(tmp_path, PAID, gateway=mutations.CachedIntents)
     assert reports(found, 4, "is open in the database and succeeded at Stripe"), found

@@ -89,6 +89,21 @@ async def test_dispute_not_announced(tmp_path: Path) -> None:
     assert reports(found, 11, "no message that the dispute"), found
 
 
+async def test_disputed_payment_headed_paid(tmp_path: Path) -> None:
+    async def dispute(runner: ScenarioRunner) -> None:
+        await runner.world.control("stripe", f"intents/{runner.world.intent()['id']}/dispute", {})
+        await runner.world.wait_until_quiet()
+
+    scenario = Scenario("disputed", ("approve",), after=dispute)
+    found = await violations_of(tmp_path, scenario, messenger=mutations.DropsDisputeHeadings)
+    assert reports(found, 12, "is headed paid, and it is disputed"), found
+
+
+async def test_refund_dated_by_its_retrieval(tmp_path: Path) -> None:
+    found = await violations_of(tmp_path, REFUNDED, gateway=mutations.DatesRefundsByRetrieval)
+    assert [line for line in found if line.startswith("dates: the refund")], found
+
+
 async def test_merchant_approves_own_refund(tmp_path: Path) -> None:
     async def approve_own(runner: ScenarioRunner) -> None:
         runner.press(await draft_refund(runner, "40", by=MERCHANT), "Refund", by=MERCHANT)
@@ -120,6 +135,28 @@ async def test_one_admin_approves_twice(tmp_path: Path) -> None:
     planted = mutations.count_second_approval_as
     found = await violations_of(tmp_path, scenario, before=lambda world: planted(world.service, OWNER))
     assert reports(found, 8, "was sent after 1 of 2 approvals"), found
+
+
+async def test_second_approval_by_whom_the_first_approver_invited(tmp_path: Path) -> None:
+    async def approve_by_both(runner: ScenarioRunner) -> None:
+        draft = await draft_refund(runner, "60", by=ADMIN)
+        runner.press(draft, "Refund", by=ADMIN)
+        second_draft = await runner.wait_for_message("asks to refund", since=draft["message_id"])
+        runner.press(second_draft, "Refund", by=MERCHANT)
+        await runner.wait_for_headline("Partly refunded")
+
+    def plant(world: CrashWorld) -> None:
+        with closing(sqlite3.connect(world.database)) as db, db:
+            db.execute(f"UPDATE members SET role = 2, invited_by = {ADMIN} WHERE user_id = {MERCHANT}")
+            detail = f'{{"role": "admin", "invited_by": {ADMIN}}}'
+            insert = "INSERT INTO audit_log (shop_id, at, actor, action, detail) VALUES (1, 0, ?, 'joined', ?)"
+            db.execute(insert, (f"user:{MERCHANT}", detail))
+        mutations.count_everybody_as_second_person(world.service, frozenset({ADMIN, MERCHANT}))
+
+    settings = APPROVED_BY_TWO.settings
+    scenario = Scenario("connected", ("approve",), chat=GROUP, by=ADMIN, settings=settings, after=approve_by_both)
+    found = await violations_of(tmp_path, scenario, before=plant)
+    assert reports(found, 8, "by approvers whom invitations connect"), found
 
 
 async def test_approver_loses_role_before_refund_is_sent(tmp_path: Path) -> None:

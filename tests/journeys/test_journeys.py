@@ -12,14 +12,14 @@ async def test_a_request_becomes_a_payment_message_with_a_link_and_the_payment_m
     world: World,
 ) -> None:
     world.say("/pay 149,50 Coffee")
-    card = await world.card("Waiting for payment")
+    card = await world.message("Waiting for payment")
     assert "149.50" in card["text"]
-    assert labels(card) == ["Pay DKK 149.50", "Copy link", "Share", "Cancel"]
+    assert labels(card) == ["Share", "Copy link", "Pay DKK 149.50", "Cancel"]
     await world.decide("approve")
-    paid = await world.card("Paid · TEST")
+    paid = await world.message("Paid · TEST")
     assert paid["message_id"] == card["message_id"]
     assert labels(paid) == []
-    notice = await world.card("✅ Paid:")
+    notice = await world.message("✅ Paid:")
     assert notice["reply_to_message"]["message_id"] == card["message_id"]
     assert (world.intent()["amount"], world.intent()["currency"]) == (14950, "dkk")
     assert len(world.sent()) == 2
@@ -28,6 +28,6 @@ async def test_a_request_becomes_a_payment_message_with_a_link_and_the_payment_m
 async def test_status_names_the_wallet_as_the_payment_message_does(clock: FakeClock, tmp_path: Path) -> None:
     async with opened(clock, tmp_path, wallet_name="Vipps") as world:
         world.say("/pay 149,50 Coffee")
-        card = await world.card("approves in Vipps")
+        card = await world.message("approves in Vipps")
         world.say("/status", reply_to=card["message_id"])
-        assert "approves in Vipps" in (await world.card("Link created"))["text"]
+        assert "approves in Vipps" in (await world.message("Link created"))["text"]

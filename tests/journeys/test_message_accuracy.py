@@ -8,9 +8,19 @@ from pathlib import Path
 import pytest
 
 from bot.sandbox.shared.fake_clock import FakeClock
-from tests.support.evidence import eventually, fault, rest, rows, webhooks
-from tests.support.people import ADMIN, GROUP, break_telegram, dismiss, in_time, open_shop, press, reply
-from tests.support.refund_steps import drafted, held, paid, ref_of, texts, told
+from tests.support.evidence import eventually, fault, idle, rows, webhooks
+from tests.support.people import (
+    ADMIN,
+    GROUP,
+    advance_until,
+    break_telegram,
+    cancel_by_button,
+    open_shop,
+    press,
+    remove_roles,
+    reply,
+)
+from tests.support.refund_steps import drafted, held, paid, ref_of, texts, wait_for_text
 from tests.support.world import OWNER, Json, World, button, opened
 
 
@@ -25,7 +35,7 @@ async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
 async def held_up(world: World) -> None:
     """Telegram has refused one edit, and the group's messages wait."""
     await world.until(lambda: any(entry.fault == "429 before" for entry in world.telegram.transcript))
-    await rest(world)
+    await idle(world)
 
 
 async def question(world: World, text: str, label: str, *, by: int = OWNER) -> Json:
@@ -44,18 +54,18 @@ async def test_while_stripe_is_silent_about_a_capture_the_payment_message_does_n
     await webhooks(world, "lose")
     await fault(world, "capture", "drop", "after", times=3)
     world.tap(take, "Charge")
-    await told(world, "Waiting for Stripe")
+    await wait_for_text(world, "Waiting for Stripe")
     assert world.intent()["status"] == "succeeded"
-    assert "It is not known yet" in await told(world, "Waiting for Stripe")
+    assert "It is not known yet" in await wait_for_text(world, "Waiting for Stripe")
 
 
 async def test_pending_cancel_is_not_reported_as_no_money_moved(world: World) -> None:
     card = await question(world, "/pay 125 Tea", "Waiting for payment")
-    await rest(world)
+    await idle(world)
     await webhooks(world, "lose")
     await world.control("stripe", "down", {"down": True})
     world.say(f"/cancel {ref_of(card)}")
-    assert "It is not known yet" in await told(world, "Waiting for Stripe")
+    assert "It is not known yet" in await wait_for_text(world, "Waiting for Stripe")
 
 
 async def test_owner_alert_does_not_deny_a_refund_made_before_the_key_failed(world: World) -> None:
@@ -65,7 +75,7 @@ async def test_owner_alert_does_not_deny_a_refund_made_before_the_key_failed(wor
     world.tap(draft, "Refund")
     await eventually(lambda: rows(world, "SELECT 1 FROM refunds WHERE last_error IS NOT NULL"))
     world.stripe.options.missing_permissions = ("refunds.write", "refunds.read", "charges.read", "events.read")
-    await in_time(world, lambda: [one for one in texts(world) if "Stripe does not accept Kvit's key" in one])
+    await advance_until(world, lambda: [one for one in texts(world) if "Stripe does not accept Kvit's key" in one])
     [said] = [one for one in texts(world) if "Stripe does not accept Kvit's key" in one]
     assert "No money has moved" not in said
 
@@ -75,7 +85,7 @@ async def test_second_decision_about_a_hold_is_not_reported_as_sent(world: World
     ref = ref_of(await held(world))
     take = await question(world, f"/capture {ref}", "Charge")
     free = await question(world, f"/release {ref}", "Release", by=ADMIN)
-    await rest(world)
+    await idle(world)
     await world.control("stripe", "down", {"down": True})
     early, late = (take, free) if first == "Charge" else (free, take)
     labels = {take["message_id"]: ("Charge", OWNER), free["message_id"]: ("Release", ADMIN)}
@@ -88,60 +98,60 @@ async def test_second_decision_about_a_hold_is_not_reported_as_sent(world: World
     )
     label, by = labels[late["message_id"]]
     assert "Someone else has already decided" in await world.answer(world.tap(late, label, by=by))
-    await rest(world)
-    assert "asked" not in stands(world, late)
+    await idle(world)
+    assert f"asked to {label.lower()}" not in stands(world, late)
 
 
 async def test_reserved_is_not_announced_after_release(world: World) -> None:
     card = await reply(world, world.say("/hold 125 Bicycle", chat=GROUP), "Waiting for payment", chat=GROUP)
-    await rest(world)
+    await idle(world)
     await break_telegram(world, "editMessageText", "429", retry_after=300)
     await world.decide("approve")
     await held_up(world)
     free = await question(world, f"/release {ref_of(card)}", "Release")
     await world.answer(world.tap(free, "Release"))
-    await in_time(world, lambda: any("Cancelled" in one for one in texts(world, GROUP)), step=20)
-    await rest(world)
+    await advance_until(world, lambda: any("Cancelled" in one for one in texts(world, GROUP)), step=20)
+    await idle(world)
     assert not [one for one in texts(world, GROUP) if "🔒 Reserved:" in one]
 
 
 async def test_not_done_is_not_announced_after_it_was_done(world: World) -> None:
     ref = ref_of(await held(world, chat=GROUP))
-    await rest(world)
+    await idle(world)
     await world.control("stripe", "down", {"down": True})
     world.tap(await question(world, f"/capture {ref}", "Charge", by=ADMIN), "Charge", by=ADMIN)
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE last_error IS NOT NULL"))
-    await rest(world)
-    await dismiss(world, ADMIN)
+    await advance_until(world, lambda: rows(world, "SELECT 1 FROM payments WHERE last_error IS NOT NULL"))
+    await idle(world)
+    await remove_roles(world, ADMIN)
     await break_telegram(world, "editMessageText", "429", retry_after=600)
     await world.control("stripe", "down", {"down": False})
-    await in_time(world, lambda: rows(world, "SELECT 1 FROM payments WHERE capture_requested_by IS NULL"))
+    await advance_until(world, lambda: rows(world, "SELECT 1 FROM payments WHERE capture_requested_by IS NULL"))
     await held_up(world)
     await world.answer(world.tap(await question(world, f"/capture {ref}", "Charge"), "Charge"))
-    await in_time(world, lambda: any("✅ Paid:" in one for one in texts(world, GROUP)), step=20)
-    await rest(world)
+    await advance_until(world, lambda: any("✅ Paid:" in one for one in texts(world, GROUP)), step=20)
+    await idle(world)
     assert not [one for one in texts(world, GROUP) if "nothing was done" in one]
 
 
 async def test_closed_dispute_asks_for_no_response(world: World) -> None:
     await paid(world, chat=GROUP)
-    await rest(world)
+    await idle(world)
     await break_telegram(world, "editMessageText", "429", retry_after=300)
     await world.control("stripe", f"intents/{world.intent()['id']}/dispute", {})
     await held_up(world)
     dispute = list(world.stripe.store.disputes)[-1]
     await world.control("stripe", f"disputes/{dispute}/close", {"status": "lost"})
-    await in_time(world, lambda: any("lost the dispute" in one for one in texts(world, GROUP)), step=30)
-    await rest(world)
+    await advance_until(world, lambda: any("lost the dispute" in one for one in texts(world, GROUP)), step=30)
+    await idle(world)
     assert not [one for one in texts(world, GROUP) if "you need to answer" in one]
 
 
 async def test_a_request_that_can_still_be_paid_has_not_ended(world: World) -> None:
     card = await question(world, "/pay 125 Tea", "Waiting for payment")
-    await rest(world)
+    await idle(world)
     data = button(card, "Cancel")["callback_data"]
     await world.control("stripe", "down", {"down": True})
-    await world.answer(press(world, card, data))
+    await cancel_by_button(world, card)
     said = await world.answer(press(world, card, data.replace("c:", "n:")))
     assert "is being cancelled" in said
 
@@ -151,16 +161,16 @@ async def test_keep_reserved_button_does_not_claim_a_hold_after_capture(world: W
     free = await question(world, f"/release {ref}", "Release")
     take = await question(world, f"/capture {ref}", "Charge", by=ADMIN)
     await world.answer(world.tap(take, "Charge", by=ADMIN))
-    await told(world, "✅ Paid:")
+    await wait_for_text(world, "✅ Paid:")
     assert "already decided" in await world.answer(world.tap(free, "Keep"))
-    await rest(world)
+    await idle(world)
     assert "is still reserved" not in stands(world, free)
 
 
 async def test_no_new_link_is_promised_where_there_is_none(world: World) -> None:
     await question(world, "/pay 125 Tea", "Waiting for payment")
     await world.decide("decline")
-    failed = await world.card("Payment attempt failed")
-    await rest(world)
+    failed = await world.message("Payment attempt failed")
+    await idle(world)
     await fault(world, "confirm", "drop", times=3)
     assert "has not answered yet" in await world.answer(world.tap(failed, "New link"))

@@ -16,10 +16,10 @@ from tests.support.evidence import (
     actions,
     at_stripe,
     eventually,
+    idle,
     pass_time,
-    rest,
     rows,
-    said,
+    versions,
 )
 from tests.support.page_world import approve, opens, page_of, paged, payment_link, state
 from tests.support.people import reply
@@ -34,27 +34,78 @@ async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
 
 async def test_pay_button_leads_to_stripe_while_fresh_then_to_the_page(world: World) -> None:
     page, direct = page_of(world), payment_link(world)
-    card = await world.card("Waiting for payment")
-    assert labels(card) == ["Pay DKK 149.50", "Copy link", "Share", "QR code", "Cancel"]
+    card = await world.message("Waiting for payment")
+    assert labels(card) == ["Share", "QR code", "Copy link", "Pay DKK 149.50", "Cancel"]
     assert (button(card, "Pay")["url"], button(card, "Copy")["copy_text"]["text"]) == (direct, page)
     assert page in card["text"]
-    for seconds, words in ((240, "is expiring"), (60, "The link expired")):
+    edits = len(versions(world))
+    for seconds in (240, 60):
         await pass_time(world, seconds)
-        card = await world.card(words)
-        assert labels(card) == ["Pay DKK 149.50", "Copy link", "Share", "QR code", "Cancel"]
+        card = await world.message("Waiting for payment · the first link expired, this link still works")
+        assert len(versions(world)) == edits + 1
+        assert labels(card) == ["Share", "QR code", "Copy link", "Pay DKK 149.50", "Cancel"]
         assert (button(card, "Pay")["url"], button(card, "Copy")["copy_text"]["text"]) == (page, page)
         assert "New link" not in card["text"]
     direct = await opens(world)
-    assert button(await world.card("Waiting for payment"), "Pay")["url"] == direct
+    await idle(world)
+    assert button(await world.message("Waiting for payment"), "Pay")["url"] == direct
 
 
-async def test_expired_page_attempt_sends_no_chat_message(world: World) -> None:
+async def test_link_that_expires_unseen_is_announced_to_nobody(world: World) -> None:
+    before = len(world.sent())
     await pass_time(world, 300)
-    await rest(world)
-    told = said(world)
-    await opens(world)
-    await pass_time(world, 300)
-    assert said(world)[1:] == told[1:]
+    await pass_time(world, 3600)
+    assert (await state(world), len(world.sent())) == ("ready", before)
+    async with world.http.get(page_of(world)) as page:
+        shown = (await page.text()).replace("\u00a0", " ")
+    assert "Ready to pay" in shown
+    assert "<title>DKK 149.50, " in shown
+    assert "not approved in time" not in shown
+
+
+@pytest.mark.parametrize("sign", ["opens the link of the chat", "comes back from the link of the chat", "begins one"])
+async def test_link_that_a_customer_saw_expire_is_announced_once_without_a_sound(world: World, sign: str) -> None:
+    if sign == "begins one":
+        await pass_time(world, 300)
+        assert world.sent("not approved in time") == []
+    if sign.startswith("comes back"):
+        async with world.http.get(f"{page_of(world)}?redirect_status=failed") as landing:
+            assert landing.status == 200
+        await idle(world)
+        world.advance(11)
+    else:
+        await opens(world)
+    await idle(world)
+    assert await state(world) == ("ready" if sign.startswith("comes back") else "waiting")
+    await pass_time(world, 240)
+    await pass_time(world, 60)
+    assert await state(world) == "expired"
+    assert "The link expired" in (await world.message("The link expired"))["text"]
+    (told,) = world.sent("not approved in time")
+    assert told.params["disable_notification"] in {True, "true", "True"}
+    async with world.http.get(page_of(world)) as page:
+        assert "The payment was not approved in time" in await page.text()
+
+
+async def test_customer_who_comes_back_after_the_link_expired_unseen_is_no_secret(world: World) -> None:
+    await pass_time(world, 240)
+    await pass_time(world, 60)
+    assert (await state(world), world.sent("not approved in time")) == ("ready", [])
+    async with world.http.get(f"{page_of(world)}?redirect_status=failed") as landing:
+        assert landing.status == 200
+    await pass_time(world, 11)
+    assert await state(world) == "expired"
+    assert len(world.sent("not approved in time")) == 1
+
+
+async def test_tap_is_remembered_across_a_restart(world: World) -> None:
+    link = await opens(world)
+    await world.stop()
+    await world.begin()
+    assert await state(world) == "waiting"
+    async with world.http.get(page_of(world)) as page:
+        assert "Open MobilePay again" in await page.text()
+    assert await opens(world) == link
 
 
 async def test_a_success_numbers_the_receipt_without_a_gap(world: World) -> None:
@@ -62,11 +113,11 @@ async def test_a_success_numbers_the_receipt_without_a_gap(world: World) -> None
         assert none_yet.status == 404
     for text in ("Second", "Third", "Fourth"):
         world.say(f"/pay 20 {text}")
-        await world.card(text)
-        await rest(world)
+        await world.message(text)
+        await idle(world)
     for number in (2, 0, 3):
         await world.decide("approve", number)
-        await rest(world)
+        await idle(world)
     numbered = {
         row["description"]: row["receipt_number"]
         for row in rows(world, "SELECT description, receipt_number FROM payments")
@@ -76,10 +127,10 @@ async def test_a_success_numbers_the_receipt_without_a_gap(world: World) -> None
 
 async def test_refunds_appear_on_the_page(world: World) -> None:
     await approve(world, await opens(world))
-    await rest(world)
+    await idle(world)
     for amount, word in ((5000, "partly_refunded"), (9950, "refunded")):
         await at_stripe(world, "refunds", payment_intent=world.intent()["id"], amount=amount)
-        await rest(world)
+        await idle(world)
         assert await state(world) == word
     async with world.http.get(page_of(world)) as page:
         assert "DKK\u00a0149.50 has been sent back to you" in await page.text()
@@ -102,7 +153,7 @@ async def settings(world: World, *wanted: str) -> None:
 
 async def test_a_receipt_keeps_the_seller_and_the_rate_of_its_day(world: World) -> None:
     await approve(world, await opens(world))
-    await rest(world)
+    await idle(world)
     assert "Payment confirmation" in await printed(world)
     await settings(world, "seller Noir ApS", "address Strandvejen 1", "number 12345678", "contact noir@example.dk")
     assert "Payment confirmation" in await printed(world)
@@ -121,7 +172,7 @@ async def test_receipt_never_mixes_old_and_new_seller_fields(world: World) -> No
     world.advance(3600)
     await settings(world, "seller Blanc ApS")
     await approve(world, await opens(world))
-    await rest(world)
+    await idle(world)
     await settings(world, "address Havnegade 22", "vat 12")
     world.advance(899)
     await settings(world, "address Havnegade 2", "vat none")
@@ -168,7 +219,7 @@ async def test_the_stream_tells_each_change_once_and_ends_with_the_service(world
     await pass_time(world, 240)
     await eventually(lambda: heard[-1] == "waiting")
     await pass_time(world, 60)
-    await eventually(lambda: heard[-1] == "expired")
+    await eventually(lambda: heard[-1] == "ready")
     link = await opens(world)
     await eventually(lambda: heard[-1] == "waiting")
     await approve(world, link)
@@ -177,4 +228,4 @@ async def test_the_stream_tells_each_change_once_and_ends_with_the_service(world
     async with asyncio.timeout(1):
         await listening
     settling = [word for word, before in zip(heard, ["", *heard], strict=False) if word != before]
-    assert settling == ["ready", "waiting", "expired", "waiting", "paid"]
+    assert settling == ["ready", "waiting", "ready", "waiting", "paid"]

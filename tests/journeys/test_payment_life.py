@@ -9,21 +9,21 @@ import pytest
 
 from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.evidence import (
-    LAPSED,
+    EXPIRED,
+    EXPIRED_NOTE,
+    FAILED_NOTE,
     PAID,
-    TOLD_FAILED,
-    TOLD_LAPSED,
-    TOLD_PAID,
-    becomes,
+    PAID_NOTE,
     calls,
     cards,
+    chat_lines,
     eventually,
+    idle,
     keys,
+    lines_become,
     money,
     notices,
     pass_time,
-    rest,
-    said,
     versions,
     webhooks,
 )
@@ -39,14 +39,14 @@ ENDED = "🏁 Request closed · TEST"
 async def world(clock: FakeClock, tmp_path: Path) -> AsyncIterator[World]:
     async with opened(clock, tmp_path) as running:
         running.say("/pay 149,50 Coffee")
-        await running.card("Waiting for payment")
-        await rest(running)
+        await running.message("Waiting for payment")
+        await idle(running)
         yield running
 
 
 async def new_link(world: World, *, by: int = OWNER) -> str:
     """Tap *New link* on the card, and return the answer."""
-    card = await world.card("#", but="\u00a0149.50:")
+    card = await world.message("#", but="\u00a0149.50:")
     await eventually(lambda: "New link" in labels(card))
     return await world.answer(world.tap(card, "New link", by=by))
 
@@ -54,21 +54,21 @@ async def new_link(world: World, *, by: int = OWNER) -> str:
 async def test_a_declined_attempt_is_told_with_its_reason_and_a_new_link_of_the_same_intent_is_paid(
     world: World,
 ) -> None:
-    first = button(await world.card("Waiting for payment"), "Pay")["url"]
+    first = button(await world.message("Waiting for payment"), "Pay")["url"]
     await world.decide("decline", code="card_declined", decline_code="insufficient_funds")
-    failed = await world.card("Payment attempt failed")
+    failed = await world.message("Payment attempt failed")
     assert "There is not enough money" in failed["text"]
     assert labels(failed) == ["New link", "Cancel"]
-    notice = await world.card("Tap New link on the payment message to try again")
+    notice = await world.message("Tap New link on the payment message to try again")
     assert notice["reply_to_message"]["message_id"] == failed["message_id"]
     assert await new_link(world) == "Here is a new link."
-    assert button(await world.card("Waiting for payment"), "Pay")["url"] != first
+    assert button(await world.message("Waiting for payment"), "Pay")["url"] != first
     await world.decide("approve")
-    await world.card("✅ Paid:")
-    await rest(world)
+    await world.message("✅ Paid:")
+    await idle(world)
     why = "There is not enough money on the customer's card, or the card's limit has been reached. No money was taken."
-    await becomes(
-        world, [PAID, f"❌ #REF, DKK 149.50: {why} Tap New link on the payment message to try again.", TOLD_PAID]
+    await lines_become(
+        world, [PAID, f"❌ #REF, DKK 149.50: {why} Tap New link on the payment message to try again.", PAID_NOTE]
     )
     assert (money(world), keys(world, "create"), keys(world, "confirm")) == ((1, 1), ["1"], ["2"])
     assert (len(cards(world)), len(calls(world, "confirm"))) == (1, 1)
@@ -76,13 +76,13 @@ async def test_a_declined_attempt_is_told_with_its_reason_and_a_new_link_of_the_
 
 async def test_an_attempt_that_nobody_used_is_told_without_a_sound(world: World) -> None:
     await pass_time(world, 300)
-    await becomes(world, [LAPSED, TOLD_LAPSED])
+    await lines_become(world, [EXPIRED, EXPIRED_NOTE])
     assert notices(world)[0].params["disable_notification"] is True
     assert await new_link(world) == "Here is a new link."
     await world.decide("approve")
-    await world.card("✅ Paid:")
-    await rest(world)
-    await becomes(world, [PAID, TOLD_LAPSED, TOLD_PAID])
+    await world.message("✅ Paid:")
+    await idle(world)
+    await lines_become(world, [PAID, EXPIRED_NOTE, PAID_NOTE])
     assert not notices(world)[1].params.get("disable_notification")
     assert (money(world), len(cards(world)), keys(world, "confirm")) == ((1, 1), 1, ["2"])
 
@@ -92,18 +92,18 @@ async def test_an_attempt_is_over_when_stripe_says_so_and_not_when_our_clock_doe
     assert await new_attempt_after_a_decline(world) == "Here is a new link."
     await pass_time(world, 310)
     await pass_time(world, 60)
-    await becomes(world, [AGING, TOLD_FAILED])
+    await lines_become(world, [AGING, FAILED_NOTE])
     await world.decide("approve")
-    await world.card("✅ Paid:")
+    await world.message("✅ Paid:")
     await pass_time(world, 600)
-    await becomes(world, [PAID, TOLD_FAILED, TOLD_PAID])
-    assert LAPSED not in versions(world)
+    await lines_become(world, [PAID, FAILED_NOTE, PAID_NOTE])
+    assert EXPIRED not in versions(world)
     assert (money(world), keys(world, "confirm")) == ((1, 1), ["2"])
 
 
 async def new_attempt_after_a_decline(world: World) -> str:
     await world.decide("decline")
-    await world.card("Payment attempt failed")
+    await world.message("Payment attempt failed")
     return await new_link(world)
 
 
@@ -111,21 +111,21 @@ async def new_attempt_after_a_decline(world: World) -> str:
 async def test_late_money_is_paid_even_without_webhooks(world: World, late: str) -> None:
     await webhooks(world, "lose" if late == "lost" else "hold")
     await pass_time(world, 300)
-    await becomes(world, [LAPSED, TOLD_LAPSED])
+    await lines_become(world, [EXPIRED, EXPIRED_NOTE])
     assert await new_link(world) == "Here is a new link."
     await world.decide("approve")
     await pass_time(world, 60)
-    await becomes(world, [PAID, TOLD_LAPSED, TOLD_PAID])
+    await lines_become(world, [PAID, EXPIRED_NOTE, PAID_NOTE])
     await pass_time(world, 600)
     shown = versions(world)
     if late != "lost":
         assert (await world.control("stripe", "webhooks/release", {}))["released"] >= 4
         await webhooks(world, "deliver")
-        await rest(world)
+        await idle(world)
     await pass_time(world, 3600)
     assert versions(world) == shown
-    assert shown.index(LAPSED) < shown.index(PAID) == len(shown) - 1
-    await becomes(world, [PAID, TOLD_LAPSED, TOLD_PAID])
+    assert shown.index(EXPIRED) < shown.index(PAID) == len(shown) - 1
+    await lines_become(world, [PAID, EXPIRED_NOTE, PAID_NOTE])
     assert money(world) == (1, 1)
 
 
@@ -133,24 +133,24 @@ async def test_money_that_came_unseen_before_the_new_link_was_tapped_is_seen_by_
     await webhooks(world, "lose")
     await pass_time(world, 240)
     await world.decide("approve")
-    await becomes(world, [AGING])
+    await lines_become(world, [AGING])
     assert (
         await new_link(world)
         == "The customer has already paid, so nothing was changed. To pay the money back, use /refund."
     )
-    await rest(world)
-    await becomes(world, [PAID, TOLD_PAID])
+    await idle(world)
+    await lines_become(world, [PAID, PAID_NOTE])
     assert (money(world), calls(world, "confirm")) == ((1, 1), [])
 
 
 async def test_no_new_link_is_made_before_the_earlier_attempt_ended_and_one_is_told_when_to_try(world: World) -> None:
     await pass_time(world, 250)
     assert await new_link(world) == "The previous link is still closing. Try again at 13:05."
-    assert (calls(world, "confirm"), said(world)) == ([], [AGING])
+    assert (calls(world, "confirm"), chat_lines(world)) == ([], [AGING])
     await pass_time(world, 50)
     assert await new_link(world) == "Here is a new link."
-    await rest(world)
-    assert (keys(world, "confirm"), money(world), said(world)) == (["2"], (1, 0), [WAITING, TOLD_LAPSED])
+    await idle(world)
+    assert (keys(world, "confirm"), money(world), chat_lines(world)) == (["2"], (1, 0), [WAITING, EXPIRED_NOTE])
 
 
 async def test_a_new_link_is_refused_while_stripe_is_late_to_end_an_attempt_whose_time_is_over(
@@ -159,42 +159,42 @@ async def test_a_new_link_is_refused_while_stripe_is_late_to_end_an_attempt_whos
     async with opened(clock, tmp_path) as world:
         await world.control("stripe", "options", {"expiry_delay": 90})
         world.say("/pay 149,50")
-        await world.card("Waiting for payment")
+        await world.message("Waiting for payment")
         await pass_time(world, 330)
         assert await new_link(world) == "The previous link is still closing. Try again in a minute."
-        assert (calls(world, "confirm"), said(world)) == ([], [AGING])
+        assert (calls(world, "confirm"), chat_lines(world)) == ([], [AGING])
         await pass_time(world, 60)
-        await becomes(world, [LAPSED, TOLD_LAPSED])
+        await lines_become(world, [EXPIRED, EXPIRED_NOTE])
 
 
 @pytest.mark.parametrize("who", ["one person", "two people"])
 async def test_a_new_link_that_is_tapped_twice_at_once_is_one_attempt(world: World, who: str) -> None:
     await world.service.seed("Olivia", [(MIA, "Mia", "merchant")], [-100_200_300])
     world.say("/pay 149,50", chat=-100_200_300)
-    card = await world.card("Waiting for payment", chat=-100_200_300)
+    card = await world.message("Waiting for payment", chat=-100_200_300)
     await world.decide("decline")
-    await world.card("Payment attempt failed", chat=-100_200_300)
+    await world.message("Payment attempt failed", chat=-100_200_300)
     taps = [world.tap(card, "New link", by=by) for by in (OWNER, MIA if who == "two people" else OWNER)]
     assert [await world.answer(tap) for tap in taps] == ["Here is a new link."] * 2
-    await rest(world)
+    await idle(world)
     assert (len(calls(world, "confirm")), keys(world, "confirm")) == (1, ["2"])
     assert [len(attempts) for attempts in world.stripe.store.attempts.values()] == [1, 2]
-    assert said(world, -100_200_300) == [WAITING, TOLD_FAILED]
+    assert chat_lines(world, -100_200_300) == [WAITING, FAILED_NOTE]
 
 
 async def test_after_the_eighth_attempt_the_intent_is_canceled_and_the_chat_is_told(world: World) -> None:
     for _ in range(7):
         assert await new_attempt_after_a_decline(world) == "Here is a new link."
-        await world.card("Waiting for payment")
+        await world.message("Waiting for payment")
     await world.decide("decline")
-    await world.card("Payment attempt failed")
+    await world.message("Payment attempt failed")
     await pass_time(world, 5)
     over = (
         "🏁 #REF, DKK 149.50: all attempts have been used. No money was taken. The request is closed."
         " Send a new one if you still want the payment."
     )
-    await becomes(world, [ENDED, *[TOLD_FAILED] * 8, over])
-    assert labels(await world.card("All attempts have been used")) == []
+    await lines_become(world, [ENDED, *[FAILED_NOTE] * 8, over])
+    assert labels(await world.message("All attempts have been used")) == ["Ask again"]
     assert (world.intent()["status"], keys(world, "cancel"), money(world)) == ("canceled", ["0"], (1, 0))
     assert keys(world, "confirm") == ["2", "3", "4", "5", "6", "7", "8"]
     assert len(calls(world, "confirm")) == 7
@@ -205,11 +205,11 @@ async def test_a_payment_message_changes_from_pay_to_new_link_at_four_fifths_tho
     world: World, down: bool
 ) -> None:
     await pass_time(world, 239)
-    card = await world.card("Waiting for payment")
-    assert labels(card) == ["Pay DKK 149.50", "Copy link", "Share", "Cancel"]
+    card = await world.message("Waiting for payment")
+    assert labels(card) == ["Share", "Copy link", "Pay DKK 149.50", "Cancel"]
     await world.control("stripe", "down", {"down": down})
     await pass_time(world, 1)
-    await becomes(world, [AGING])
+    await lines_become(world, [AGING])
     assert (labels(card), versions(world)) == (["New link", "Cancel"], [WAITING, AGING])
     await pass_time(world, 30)
     assert versions(world) == [WAITING, AGING]
@@ -218,9 +218,9 @@ async def test_a_payment_message_changes_from_pay_to_new_link_at_four_fifths_tho
 
 async def test_one_declined_card_of_several_in_the_wallet_does_not_end_the_attempt(world: World) -> None:
     await world.decide("decline", code="card_declined", decline_code="insufficient_funds", final=False)
-    await rest(world)
-    await becomes(world, [WAITING])
+    await idle(world)
+    await lines_become(world, [WAITING])
     await world.decide("approve")
-    await world.card("✅ Paid:")
-    await rest(world)
-    assert (said(world), versions(world), money(world)) == ([PAID, TOLD_PAID], [WAITING, PAID], (1, 1))
+    await world.message("✅ Paid:")
+    await idle(world)
+    assert (chat_lines(world), versions(world), money(world)) == ([PAID, PAID_NOTE], [WAITING, PAID], (1, 1))

@@ -9,30 +9,30 @@ import pytest
 
 from bot.sandbox.fake_stripe.store import RequestRecord
 from tests.support.evidence import (
-    HEALED,
-    LAPSED,
+    EXPIRED,
+    EXPIRED_NOTE,
+    FAILED_NOTE,
     PAID,
-    TOLD_FAILED,
-    TOLD_LAPSED,
-    TOLD_PAID,
+    PAID_NOTE,
+    RETRIED,
     at_stripe,
-    becomes,
     calls,
     cards,
+    chat_lines,
     eventually,
     fault,
-    impatient,
+    idle,
     keys,
+    lines_become,
     lose_events,
     money,
     pass_time,
     payment,
-    rest,
     rows,
-    said,
+    short_timeout,
     webhooks,
 )
-from tests.support.people import press
+from tests.support.people import cancel_by_button, press
 from tests.support.world import Json, World, labels
 
 TROUBLE = "⚠️ Waiting for Stripe · TEST"
@@ -43,8 +43,8 @@ FAILED = "❌ Payment attempt failed · TEST"
 
 async def pay(world: World) -> None:
     world.say("/pay 149,50 Coffee")
-    await world.card("#")
-    await rest(world)
+    await world.message("#")
+    await idle(world)
 
 
 async def down(world: World, yes: bool = True) -> None:
@@ -60,18 +60,18 @@ async def test_outage_is_shown_within_five_seconds_and_recovers(world: World) ->
     await down(world)
     begun = time.monotonic()
     world.say("/pay 149,50")
-    card = await world.card("Waiting for Stripe")
+    card = await world.message("Waiting for Stripe")
     assert time.monotonic() - begun < 5
     assert "Stripe is not answering right now" in card["text"]
     assert labels(card) == ["Cancel"]
     await pass_time(world, 300)
     await down(world, False)
     await pass_time(world, 300)
-    await becomes(world, [WAITING])
+    await lines_become(world, [WAITING])
     await world.decide("approve")
-    await world.card("✅ Paid:")
-    await rest(world)
-    assert (said(world), money(world), keys(world, "create")) == ([PAID, TOLD_PAID], (1, 1), ["1"])
+    await world.message("✅ Paid:")
+    await idle(world)
+    assert (chat_lines(world), money(world), keys(world, "create")) == ([PAID, PAID_NOTE], (1, 1), ["1"])
     assert (len(calls(world, "create")), len(cards(world))) == (1, 1)
 
 
@@ -79,13 +79,13 @@ async def test_slow_stripe_is_shown_within_five_seconds_and_the_request_continue
     await world.control("stripe", "options", {"latency": 1})
     begun = time.monotonic()
     world.say("/pay 149,50")
-    await world.card("Waiting for Stripe")
+    await world.message("Waiting for Stripe")
     assert time.monotonic() - begun < 5
     await world.control("stripe", "options", {"latency": 0})
     world.advance(1)
-    await world.card("Waiting for payment")
-    await rest(world)
-    assert (said(world), money(world), len(calls(world, "create"))) == ([WAITING], (1, 0), 1)
+    await world.message("Waiting for payment")
+    await idle(world)
+    assert (chat_lines(world), money(world), len(calls(world, "create"))) == ([WAITING], (1, 0), 1)
 
 
 @pytest.mark.parametrize(
@@ -94,25 +94,25 @@ async def test_slow_stripe_is_shown_within_five_seconds_and_the_request_continue
     ids=["timeout", "stored 500", "lock timeout"],
 )
 async def test_each_request_takes_effect_once_despite_one_fault(world: World, how: str, when: str, more: Json) -> None:
-    async with impatient(world):
+    async with short_timeout(world):
         await fault(world, "create", how, when, **more)
         await pay(world)
-        await pass_time(world, HEALED)
-        await becomes(world, [WAITING])
+        await pass_time(world, RETRIED)
+        await lines_become(world, [WAITING])
         await world.decide("decline")
-        card = await world.card("Payment attempt failed")
+        card = await world.message("Payment attempt failed")
         await fault(world, "confirm", how, when, **more)
         await world.answer(world.tap(card, "New link"))
-        await pass_time(world, HEALED)
-        await becomes(world, [WAITING, TOLD_FAILED])
+        await pass_time(world, RETRIED)
+        await lines_become(world, [WAITING, FAILED_NOTE])
         await fault(world, "retrieve", how, when, **more)
         await world.decide("decline")
-        await pass_time(world, HEALED)
-        await becomes(world, [FAILED, TOLD_FAILED, TOLD_FAILED])
+        await pass_time(world, RETRIED)
+        await lines_become(world, [FAILED, FAILED_NOTE, FAILED_NOTE])
         await fault(world, "cancel", how, when, **more)
-        await world.answer(world.tap(card, "Cancel"))
-        await pass_time(world, HEALED)
-    await becomes(world, [CANCELED, TOLD_FAILED, TOLD_FAILED])
+        await cancel_by_button(world, card)
+        await pass_time(world, RETRIED)
+    await lines_become(world, [CANCELED, FAILED_NOTE, FAILED_NOTE])
     assert (keys(world, "create"), keys(world, "confirm"), keys(world, "cancel")) == (["1"], ["2"], ["0"])
     assert (money(world), len(cards(world)), world.intent()["status"]) == ((1, 0), 1, "canceled")
     assert [len(attempts) for attempts in world.stripe.store.attempts.values()] == [2]
@@ -123,23 +123,23 @@ async def test_after_a_restart_the_same_bytes_go_out_under_the_same_key(world: W
     await lose_events(world)
     await fault(world, "create", "drop", when, times=3)
     await pay(world)
-    await becomes(world, [TROUBLE])
+    await lines_become(world, [TROUBLE])
     await start_with_other_settings(world, 1)
-    await becomes(world, [WAITING])
+    await lines_become(world, [WAITING])
     await world.decide("decline")
     await pass_time(world, 60)
-    card = await world.card("Payment attempt failed")
+    card = await world.message("Payment attempt failed")
     await fault(world, "confirm", "drop", when, times=3)
     await world.answer(press(world, card, f"n:{payment(world)['id']}"))  # an old button, for there is a page now
     await start_with_other_settings(world, 2)
-    told = TOLD_FAILED.replace(
+    told = FAILED_NOTE.replace(
         "Tap New link on the payment message to try again", "The customer can try again with the same link"
     )
-    await becomes(world, [WAITING, told])
+    await lines_become(world, [WAITING, told])
     await fault(world, "cancel", "drop", when, times=3)
-    await world.answer(world.tap(card, "Cancel"))
+    await cancel_by_button(world, card)
     await start_with_other_settings(world, 3)
-    await becomes(world, [CANCELED, told])
+    await lines_become(world, [CANCELED, told])
     for what in ("create", "confirm", "cancel"):
         assert len(calls(world, what)) == 4
         assert len({sent(request) for request in calls(world, what)}) == 1
@@ -148,19 +148,19 @@ async def test_after_a_restart_the_same_bytes_go_out_under_the_same_key(world: W
 
 async def start_with_other_settings(world: World, number: int) -> None:
     """Begin again with another address, which must not change what was frozen before."""
-    await rest(world)
+    await idle(world)
     await world.stop()
     other = {"public_url": f"https://pay{number}.example.dk", "telegram_mode": "polling"}
     world.settings = world.settings.model_copy(update=other)
     await world.begin()
-    await pass_time(world, HEALED)
+    await pass_time(world, RETRIED)
 
 
 async def test_a_stored_500_is_looked_up_by_list_and_not_replayed(world: World) -> None:
     await webhooks(world, "lose")
     await fault(world, "create", "500", "after")
     await pay(world)
-    await becomes(world, [WAITING])
+    await lines_become(world, [WAITING])
     tries = calls(world, "create")
     assert [(request.status, request.replayed) for request in tries] == [(500, False), (500, True), (500, True)]
     assert (len({sent(request) for request in tries}), len(calls(world, "list"))) == (1, 1)
@@ -171,8 +171,8 @@ async def test_a_stored_500_is_looked_up_by_list_and_not_replayed(world: World) 
 async def test_a_new_link_that_comes_too_late_for_a_canceled_intent_did_not_fail(world: World) -> None:
     await pay(world)
     await world.decide("decline")
-    card = await world.card("Payment attempt failed")
-    await rest(world)
+    card = await world.message("Payment attempt failed")
+    await idle(world)
     looks = len(calls(world, "retrieve"))
     await world.control("stripe", "options", {"latency": 1})
     tap = world.tap(card, "New link")
@@ -184,24 +184,24 @@ async def test_a_new_link_that_comes_too_late_for_a_canceled_intent_did_not_fail
     await at_stripe(world, f"payment_intents/{world.intent()['id']}/cancel")
     world.advance(1)
     await world.answer(tap)
-    await rest(world)
-    await becomes(world, [CANCELED, TOLD_FAILED, "🚫 #REF, DKK 149.50: cancelled at Stripe. No money was taken."])
+    await idle(world)
+    await lines_become(world, [CANCELED, FAILED_NOTE, "🚫 #REF, DKK 149.50: cancelled at Stripe. No money was taken."])
     assert rows(world, "SELECT key FROM jobs WHERE key LIKE '%attempt:2%'") == []
 
 
 async def test_a_request_that_is_still_being_carried_out_is_not_made_twice(world: World) -> None:
-    async with impatient(world):
+    async with short_timeout(world):
         await webhooks(world, "lose")
         await world.control("stripe", "options", {"latency": 1})
         world.say("/pay 149,50")
-        await world.card("Waiting for Stripe")
+        await world.message("Waiting for Stripe")
         await world.control("stripe", "options", {"latency": 0})
         await pass_time(world, 1)
-        await pass_time(world, HEALED)
-        await becomes(world, [WAITING])
+        await pass_time(world, RETRIED)
+        await lines_become(world, [WAITING])
     assert 409 in {request.status for request in calls(world, "create")}
     assert (calls(world, "create")[-1].status, calls(world, "create")[-1].replayed) == (200, True)
-    assert (said(world), money(world), keys(world, "create")) == ([WAITING], (1, 0), ["1"])
+    assert (chat_lines(world), money(world), keys(world, "create")) == ([WAITING], (1, 0), ["1"])
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -212,12 +212,16 @@ async def test_after_twenty_hours_stripe_is_searched_and_the_key_is_not_used_aga
     await world.stop()
     world.advance(20 * 3600 + 5 * 60)
     await world.begin()
-    await pass_time(world, HEALED)
+    await pass_time(world, RETRIED)
     assert (money(world), len(cards(world)), len(calls(world, "list"))) == ((1, 0), 1, 1)
     if when == "after":
-        assert (said(world), keys(world, "create"), len(calls(world, "create"))) == ([LAPSED, TOLD_LAPSED], ["1"], 3)
+        assert (chat_lines(world), keys(world, "create"), len(calls(world, "create"))) == (
+            [EXPIRED, EXPIRED_NOTE],
+            ["1"],
+            3,
+        )
     else:
-        assert (said(world), keys(world, "create"), len(calls(world, "create"))) == ([WAITING], ["1", "2"], 4)
+        assert (chat_lines(world), keys(world, "create"), len(calls(world, "create"))) == ([WAITING], ["1", "2"], 4)
 
 
 async def test_just_before_twenty_hours_the_same_key_is_used_again(world: World) -> None:
@@ -227,5 +231,5 @@ async def test_just_before_twenty_hours_the_same_key_is_used_again(world: World)
     world.advance(20 * 3600 - 1)
     await world.begin()
     await eventually(lambda: len(calls(world, "create")) == 4)
-    await rest(world)
-    assert (said(world), keys(world, "create"), calls(world, "list")) == ([WAITING], ["1"], [])
+    await idle(world)
+    assert (chat_lines(world), keys(world, "create"), calls(world, "list")) == ([WAITING], ["1"], [])

@@ -9,7 +9,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from configparser import ConfigParser
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -31,7 +32,7 @@ ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
 SETTINGS = {name.upper() for name in Settings.model_fields}
 FOREIGN_METRICS = re.compile(r"(up|process_\w+)")
-PROMQL = {"sum", "max", "rate", "increase", "delta", "histogram_quantile", "absent", "and", "or", "unless"}
+PROMQL = {"sum", "max", "rate", "increase", "delta", "histogram_quantile", "absent", "and", "or", "unless", "time"}
 UNITS = ["kvit.service", "kvit-backup.service"]
 HARDENED = {
     "NoNewPrivileges": "yes",
@@ -257,6 +258,43 @@ def test_compose_backup_script_makes_a_backup_and_deletes_old_ones(tmp_path: Pat
     [made] = old.parent.iterdir()
     assert re.fullmatch(r"kvit-\d{8}T\d{6}Z\.db", made.name)
     assert made.stat().st_size
+
+
+def compose_pruning(folder: Path) -> str:
+    """The lines of the compose script after the backup, for this folder."""
+    [script] = load_yaml("compose.yaml")["services"]["backup"]["command"]
+    return str(script.partition('.db"\n')[2].partition("sleep 3600")[0].replace("/data/backups", str(folder)))
+
+
+def systemd_pruning(folder: Path) -> str:
+    """What the unit runs after a backup that was made or failed, for this folder."""
+    command = unit("kvit-backup.service")["Service"]["ExecStopPost"]
+    assert "ExecStartPost" not in unit("kvit-backup.service")["Service"], "it does not run after a failure"
+    return shlex.split(command.replace("%S/kvit/backups", str(folder)))[2]
+
+
+@pytest.mark.parametrize("script", [compose_pruning, systemd_pruning])
+def test_old_backups_are_deleted_after_a_failure_too_but_not_the_last_one(
+    tmp_path: Path, script: Callable[[Path], str]
+) -> None:
+    now, folder = time.time(), tmp_path / "backups"
+
+    def left(**days: int) -> set[str]:
+        folder.mkdir()
+        for name, age in {**days, "notes": 200}.items():
+            file = folder / ("notes.txt" if name == "notes" else f"kvit-{name}.db")
+            file.touch()
+            os.utime(file, (now - age * 86400, now - age * 86400))
+        subprocess.run(["/bin/sh", "-c", script(folder).replace("$$", "$")], check=False)
+        names = {path.stem.removeprefix("kvit-") for path in folder.iterdir()}
+        shutil.rmtree(folder)
+        assert "notes" in names
+        return names - {"notes"}
+
+    assert left(a=100, b=20, c=13, d=0) == {"c", "d"}
+    assert left(a=100, b=20, c=16) == {"c"}
+    assert left(a=100) == set()
+    assert left() == set()
 
 
 def test_prometheus_scrapes_the_compose_service_with_its_token() -> None:

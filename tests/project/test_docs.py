@@ -50,6 +50,7 @@ RIGHTS = {
     "retrieve": {("PaymentIntents", "Write")},
     "find_intent": {("PaymentIntents", "Write")},
     "list_events": {("Events", "Read")},
+    "server_time": {("Events", "Read")},
     "account": {("Account", "Read")},
 }
 """The rights that each call of the gateway needs; in Stripe's Dashboard Write includes Read."""

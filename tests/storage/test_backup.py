@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from storage.database.backup import BackupFailed, TargetExists, backup_database
 from storage.database.database import Database
+from storage.database.file_lock import lock_beside_sqlite
 from tests.support.process_world import Outside, outside
 from tests.support.world import OWNER
 
@@ -163,6 +164,25 @@ async def test_backup_lets_writes_pass_and_copies_one_snapshot(db: Database, tmp
     assert not list(tmp_path.glob("copy.db-*"))
 
 
+async def test_backup_removes_the_parts_of_killed_ones_also_when_it_fails(db: Database, tmp_path: Path) -> None:
+    left = [".kvit-1.db.0a1b2c3d.part", ".kvit-1.db.0a1b2c3d.part-journal", ".other.db.ffffffff.part"]
+    for name in (*left, "kept.part", ".notes.part", ".kvit-2.db.00000000.part"):
+        (tmp_path / name).write_text("half")
+    held = (tmp_path / ".kvit-2.db.00000000.part").open("r+b")
+    assert lock_beside_sqlite(held.fileno())
+    with pytest.raises(BackupFailed):
+        backup_database(tmp_path / "nowhere.db", tmp_path / "copy.db")
+    assert sorted(path.name for path in tmp_path.glob("*part*")) == [
+        ".kvit-2.db.00000000.part",
+        ".notes.part",
+        "kept.part",
+    ]
+    held.close()
+    backup_database(db.path, tmp_path / "copy.db")
+    assert sorted(path.name for path in tmp_path.glob("*part*")) == [".notes.part", "kept.part"]
+    assert summary(tmp_path / "copy.db")[3] == ["ok"]
+
+
 @pytest.mark.long
 async def test_backup_that_is_killed_half_way_leaves_no_file_of_its_name(world: Outside) -> None:
     assert (await run(world, "migrate"))[0] == 0
@@ -179,3 +199,4 @@ async def test_backup_that_is_killed_half_way_leaves_no_file_of_its_name(world: 
     assert not (world.folder / "copy.db").exists()
     assert (await run(world, "backup", "copy.db"))[0] == 0
     assert summary(world.folder / "copy.db")[3] == ["ok"]
+    assert list(world.folder.glob(".*.part*")) == []

@@ -296,7 +296,7 @@ async def test_writers_of_one_process_wait_for_each_other_longer_than_for_other_
     await db.close()
 
 
-@pytest.mark.parametrize("url", ["postgresql://localhost/kvit", "sqlite://", "sqlite:///:memory:", "kvit.db", ""])
+@pytest.mark.parametrize("url", ["mysql://localhost/kvit", "sqlite://", "sqlite:///:memory:", "kvit.db", ""])
 def test_url_that_names_no_file_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"sqlite:///"):
         Database(url)

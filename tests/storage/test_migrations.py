@@ -70,8 +70,17 @@ async def read_file(path: Path, unit: Callable[[sa.Connection], Any]) -> Any:
         await db.close()
 
 
+def differences(tx: sa.Connection) -> list[Any]:
+    """What Alembic would change; the one index that only PostgreSQL has is left out."""
+
+    def is_everywhere(_thing: object, name: str | None, *_rest: object) -> bool:
+        return name != "ix_jobs_leased"
+
+    return list(compare_metadata(MigrationContext.configure(tx, opts={"include_object": is_everywhere}), metadata))
+
+
 async def test_migrated_tables_are_those_of_the_schema(db: Database) -> None:
-    assert await db.read(lambda tx: compare_metadata(MigrationContext.configure(tx), metadata)) == []
+    assert await db.read(differences) == []
     migrated = await db.read(definitions)
     engine = sa.create_engine("sqlite://")
     with engine.connect() as connection:

@@ -11,8 +11,8 @@ from storage.database.database import CHUNK_SIZE, Database
 from storage.job_queue import JobQueue
 from storage.models.job import Done, NewJob
 from tests.storage.units_of_work import add_done_jobs
-from tests.support.evidence import eventually, rest, rows
-from tests.support.people import book
+from tests.support.evidence import eventually, idle, rows
+from tests.support.people import open_database
 from tests.support.world import World
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -45,8 +45,8 @@ async def test_old_rows_are_deleted_a_chunk_at_a_time(db: Database) -> None:
 
 
 async def test_reconciler_deletes_all_old_rows_however_many(world: World) -> None:
-    await rest(world)
-    async with book(world) as db:
+    await idle(world)
+    async with open_database(world) as db:
         await db.write(add_prompts, CHUNK_SIZE * 3)
         await db.write(add_done_jobs, "updates", CHUNK_SIZE * 2 + 1)
     old = "SELECT (SELECT count(*) FROM prompts) + (SELECT count(*) FROM jobs WHERE queue = 'updates') AS n"

@@ -11,7 +11,7 @@ from handlers.access.permissions import Action, ChatKind, Trigger
 from storage import shops
 from storage.models.shop import Role
 from tests.chat.test_inline import choose, offers, shows
-from tests.support.evidence import rest, rows
+from tests.support.evidence import idle, rows
 from tests.support.people import (
     ADMIN,
     COLLEAGUE,
@@ -19,18 +19,24 @@ from tests.support.people import (
     MERCHANT,
     NO_SHOP,
     STRANGER,
-    book,
     caught_up,
-    dismiss,
-    hear,
+    deliver_raw,
+    open_database,
     press,
+    remove_roles,
     reply,
 )
 from tests.support.world import OWNER, Json, World
 
 PEOPLE = {Role.NONE: STRANGER, Role.MERCHANT: MERCHANT, Role.ADMIN: ADMIN, Role.OWNER: OWNER}
 SILENT = ""
-NO = ("Your Telegram ID is", "expired", "no payment with that reference", "Which payment?")
+NO = (
+    "Your Telegram ID is",
+    "expired",
+    "no payment with that reference",
+    "Which payment?",
+    "Nothing was done: this group",
+)
 """Texts that reject the user, the button or the payment."""
 
 TABLES = ("members", "invitations", "shop_chats", "shops", "refunds", "prompts")
@@ -60,6 +66,7 @@ class Asking:
 
 
 PAYMENTS = "SELECT count(*) FROM payments"
+PROMPTS = "SELECT count(*) FROM prompts"
 CANCELED = "SELECT count(*) FROM payments WHERE cancel_requested IS NOT NULL"
 NO_TIES = (f"DELETE FROM shop_chats WHERE chat_id > 0 OR chat_id = {NO_SHOP}",)
 AS_BEFORE = (
@@ -69,10 +76,11 @@ AS_BEFORE = (
 )
 
 ASKINGS: dict[Action, Asking] = {
-    Action.REQUEST_PAYMENT: Asking("/pay 125", done=PAYMENTS, asks="/pay 12,345"),
-    Action.HOLD: Asking("/hold 125", done=PAYMENTS, asks="/hold 12,345"),
-    Action.REPEAT_PAYMENT: Asking("/again {ref}", done=PAYMENTS, own=True, asks="/again {ref}", late=True),
+    Action.REQUEST_PAYMENT: Asking("/pay 125 Tea {n}", done=PAYMENTS, asks="/pay 12,345"),
+    Action.HOLD: Asking("/hold 125 Tea {n}", done=PAYMENTS, asks="/hold 12,345"),
+    Action.REPEAT_PAYMENT: Asking("/again {ref}", done=PROMPTS, own=True, asks="/again {ref}", late=True),
     Action.VIEW: Asking("/status {ref}", "o:", own=True),
+    Action.NOTE: Asking("/note {ref} Table {n}", done="SELECT group_concat(note) FROM payments", own=True),
     Action.NEW_LINK: Asking(data="n:{payment}", says="Here is a new link.", own=True),
     Action.CANCEL_OWN: Asking("/cancel {ref}", "c:{payment}", done=CANCELED, own=True),
     Action.CANCEL_ANY: Asking("/cancel {ref}", "c:{payment}", done=CANCELED, own=False),
@@ -81,6 +89,7 @@ ASKINGS: dict[Action, Asking] = {
     Action.INVITE: Asking("/invite merchant", done="SELECT count(*) FROM invitations"),
     Action.REVOKE: Asking(f"/revoke {COLLEAGUE}", done=f"SELECT count(*) FROM members WHERE user_id = {COLLEAGUE}"),
     Action.LOG: Asking("/log {ref}", "l::{ref}:", own=True),
+    Action.REPORT: Asking("/report 2020", says="No money moved"),
     Action.SELECT_SHOP: Asking("/setup", "s:1", done="SELECT count(*) FROM shop_chats WHERE chat_id > 0", undo=NO_TIES),
     Action.LINK_CHAT: Asking("/setup", "s:1", says="This chat now belongs to", undo=NO_TIES),
     Action.CREATE_SHOP: Asking("/setup NEW N{n}", done="SELECT count(*) FROM shops", undo=AS_BEFORE),
@@ -129,7 +138,7 @@ class Cell:
         if self.where is not ChatKind.UNLINKED_GROUP:
             return str((await reply(self.world, message_id, chat=self.chat))["text"])
         await caught_up(self.world, NO_SHOP)
-        await rest(self.world)
+        await idle(self.world)
         messages = self.world.telegram.state.chats[NO_SHOP].messages.values()
         answers = [m for m in messages if m.get("reply_to_message", {}).get("message_id") == message_id]
         return str(answers[-1]["text"]) if answers else SILENT
@@ -139,7 +148,16 @@ class Cell:
             return await self._tap_inline(card)
         message, data = await self._button(card)
         await self._look()
-        return await self.world.answer(press(self.world, message, data, by=self.person))
+        return await self._confirmed(
+            await self.world.answer(press(self.world, message, data, by=self.person)), self.chat
+        )
+
+    async def _confirmed(self, answer: str, chat: int) -> str:
+        """The answer to the confirmation, if the button asks for one."""
+        if not answer.startswith("Confirm it"):
+            return answer
+        question = await self.world.message("Nothing has been cancelled yet", chat=chat)
+        return await self.world.answer(press(self.world, question, _first_data(question), by=self.person))
 
     async def _button(self, card: dict[str, Any]) -> tuple[Json, str]:
         """The message whose button is pressed; it need not have one, for the data may be forged."""
@@ -155,7 +173,7 @@ class Cell:
         early = self.world.clock.now() - timedelta(minutes=11)
         fields: Json = {"date": int(early.timestamp())} if self.asking.late else {}
         async with self._seated():
-            message_id = hear(self.world, text, by=self.person, chat=chat if chat < 0 else None, **fields)
+            message_id = deliver_raw(self.world, text, by=self.person, chat=chat if chat < 0 else None, **fields)
             return await reply(self.world, message_id, chat=chat)
 
     async def _tap_inline(self, card: dict[str, Any]) -> str:
@@ -164,7 +182,7 @@ class Cell:
         await self._look()
         body = {"inline_message_id": inline_id, "from_id": self.person, "data": data}
         query = await self.world.control("telegram", "taps", body)
-        return await self.world.answer(query["callback_query_id"])
+        return await self._confirmed(await self.world.answer(query["callback_query_id"]), self.person)
 
     async def _inline_data(self, card: dict[str, Any]) -> str:
         if self.asking.asks and (self.asking.late or self.asking.command.startswith("/hold")):
@@ -184,7 +202,7 @@ class Cell:
     async def _unheard(self) -> str:
         """An inline message with a button that the bot does not know yet."""
         query, [offer] = await offers(self.world, f"{self.number} Cake", by=OWNER)
-        await rest(self.world)
+        await idle(self.world)
         await self.world.control("telegram", "down", {"down": True})
         inline_id = await choose(self.world, query, offer)
         self.world.telegram.state.updates.clear()
@@ -209,7 +227,10 @@ class Cell:
             else:
                 chat = GROUP if self.where is ChatKind.UNLINKED_GROUP else self.chat
                 message = await reply(
-                    self.world, self.world.say("/pay 125", by=self.person, chat=chat), "Waiting", chat=chat
+                    self.world,
+                    self.world.say(f"/pay 125 Tea {self.number}", by=self.person, chat=chat),
+                    "Waiting",
+                    chat=chat,
                 )
                 card = {"message": message["message_id"]}
         newest = rows(self.world, "SELECT id, reference FROM payments ORDER BY rowid DESC LIMIT 1")[0]
@@ -235,17 +256,17 @@ class Seated:
 
     async def __aenter__(self) -> None:
         if self.person == STRANGER:
-            async with book(self.world) as db:
+            async with open_database(self.world) as db:
                 await db.write(shops.set_member, 1, STRANGER, Role.MERCHANT, name="", now=self.world.clock.now())
 
     async def __aexit__(self, *_: object) -> None:
         if self.person == STRANGER:
-            await dismiss(self.world, STRANGER)
+            await remove_roles(self.world, STRANGER)
 
 
 async def write(world: World, statement: str) -> None:
     """Changes the database directly."""
-    async with book(world) as db:
+    async with open_database(world) as db:
         await db.write(lambda tx: tx.exec_driver_sql(statement).rowcount)
 
 

@@ -33,24 +33,24 @@ CALLS = {
     "refund": ("POST", re.compile("/v1/refunds")),
 }
 PAID = "✅ Paid · TEST"
-LAPSED = "⌛ The link expired · TEST"
-TOLD_PAID = "✅ Paid: DKK 149.50 · #REF"
-TOLD_FAILED = (
+EXPIRED = "⌛ The link expired · TEST"
+PAID_NOTE = "✅ Paid: DKK 149.50 · #REF"
+FAILED_NOTE = (
     "❌ #REF, DKK 149.50: The customer declined the payment or did not complete it. No money was taken."
     " Tap New link on the payment message to try again."
 )
-TOLD_LAPSED = (
+EXPIRED_NOTE = (
     "⌛ #REF, DKK 149.50: the link expired before it was paid. No money was taken."
     " Tap New link on the payment message when the customer is ready."
 )
-HEALED = 45
+RETRIED = 45
 """Seconds within which a call that failed once or twice is retried."""
 
-STILL = 3
+IDLE_POLLS = 3
 """How many polls in a row must find no work before the world counts as idle."""
 
 
-def said(world: World, chat: int = OWNER) -> list[str]:
+def chat_lines(world: World, chat: int = OWNER) -> list[str]:
     """The first line of each message of the bot as it is now, oldest first, with `#REF` for every reference.
 
     Alerts to the owner are left out.
@@ -126,11 +126,11 @@ def book(world: World) -> dict[str, list[Json]]:
 
 
 @asynccontextmanager
-async def impatient(world: World, kind: type[StripeGateway] = StripeGateway) -> AsyncIterator[StripeGateway]:
+async def short_timeout(world: World, kind: type[StripeGateway] = StripeGateway) -> AsyncIterator[StripeGateway]:
     """Makes Kvit wait for Stripe for 0.3 seconds instead of twenty; `kind` may be a gateway that misbehaves."""
     await world.stop()
     gateway = kind(world.settings.stripe_api_key.get_secret_value(), api_base=world.stripe.base, timeout=0.3)
-    world.seams = AdapterOverrides(gateway=lambda _: gateway)
+    world.overrides = AdapterOverrides(gateway=lambda _: gateway)
     await world.begin()
     try:
         yield gateway
@@ -146,12 +146,12 @@ async def eventually(condition: Callable[[], Any]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def rest(world: World) -> None:
+async def idle(world: World) -> None:
     """Returns once nothing is left to do before the clock advances."""
     await _wait_until_idle(world, _is_busy)
 
 
-async def worked_off(world: World, *, patience: float = PATIENCE) -> None:
+async def work_done(world: World, *, patience: float = PATIENCE) -> None:
     """Returns once Kvit has no due work; it may not have read all updates.
 
     TimeoutError after `patience` real seconds.
@@ -163,28 +163,28 @@ async def _wait_until_idle(world: World, is_busy: Callable[[World], Any], patien
     idle_polls = 0
     try:
         async with asyncio.timeout(patience):
-            while idle_polls < STILL:
+            while idle_polls < IDLE_POLLS:
                 await asyncio.sleep(0.01)
                 idle_polls = 0 if is_busy(world) else idle_polls + 1
     except TimeoutError as error:
         raise TimeoutError(f"still busy: {_due_work(world)}") from error
 
 
-async def becomes(world: World, lines: list[str]) -> None:
+async def lines_become(world: World, lines: list[str]) -> None:
     """The chat shows these lines in the end, and keeps them."""
     try:
-        await eventually(lambda: said(world) == lines)
+        await eventually(lambda: chat_lines(world) == lines)
     finally:
-        assert said(world) == lines
-    await rest(world)
-    assert said(world) == lines
+        assert chat_lines(world) == lines
+    await idle(world)
+    assert chat_lines(world) == lines
 
 
 async def pass_time(world: World, seconds: float) -> None:
     """Advances the clock, and lets all work finish that is due then."""
-    await rest(world)
+    await idle(world)
     world.advance(seconds)
-    await rest(world)
+    await idle(world)
 
 
 async def webhooks(world: World, mode: str) -> None:
@@ -229,8 +229,14 @@ async def at_stripe(world: World, path: str, **form: Any) -> Json:
 
 
 def _first_lines(world: World, chat: int) -> list[str]:
+    """The first lines of the bot's messages, without the questions of *Cancel*."""
     state = world.telegram.state.chats[chat]
-    sent = [message for number, message in state.messages.items() if number in state.bot_message_ids]
+    asked = {
+        entry.result["message_id"]
+        for entry in world.sent("Nothing has been cancelled yet")
+        if entry.params["text"].startswith("Cancel the request")
+    }
+    sent = [it for number, it in state.messages.items() if number in state.bot_message_ids and number not in asked]
     return [REF.sub("#REF", m["text"].replace("\u00a0", " ").partition("\n")[0]) for m in sent]
 
 
@@ -241,12 +247,13 @@ def _is_busy(world: World) -> bool:
 
 
 def _due_work(world: World) -> list[Json]:
-    """The due jobs and payments; a job behind another one with its ordering key is not due."""
+    """The due jobs, payments and summaries; a job behind another one with its ordering key is not due."""
     now = (world.clock.now() - EPOCH) // timedelta(microseconds=1)
     heads = "SELECT min(id) FROM jobs WHERE state = 'pending' GROUP BY queue, ordering_key"
     due_jobs = f"SELECT queue, key FROM jobs WHERE id IN ({heads}) AND (scheduled_at <= :now OR lease IS NOT NULL)"
     due_checks = "SELECT 'payment', id FROM payments WHERE next_check_at <= :now"
-    return rows(world, f"{due_jobs} UNION ALL {due_checks}", now=now)
+    due_reports = "SELECT 'report', CAST(id AS TEXT) FROM shops WHERE next_report_at <= :now"
+    return rows(world, f"{due_jobs} UNION ALL {due_checks} UNION ALL {due_reports}", now=now)
 
 
 def _has_undelivered_event(world: World) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bot.sandbox.fake_telegram import FakeTelegram
 from tests.support.evidence import rows
-from tests.support.people import ADMIN, book, reply, shown
+from tests.support.people import ADMIN, open_database, reply, shown
 from tests.support.world import PATIENCE, Json, World
 
 LINK = re.compile(r"https://t\.me/(\w+)\?start=(invite-([A-Za-z0-9_-]+))")
@@ -38,7 +38,7 @@ async def join(world: World, payload: str, *, by: int, chat: int | None = None, 
     return await reply(world, world.say(f"/start {payload}", by=by, chat=chat, **fields), chat=chat or by)
 
 
-def seats(world: World, user_id: int) -> list[tuple[int, int, int | None]]:
+def memberships(world: World, user_id: int) -> list[tuple[int, int, int | None]]:
     """Shop, role and inviter of each membership of a user."""
     query = "SELECT shop_id, role, invited_by FROM members WHERE user_id = :user_id ORDER BY shop_id"
     return [(row["shop_id"], row["role"], row["invited_by"]) for row in rows(world, query, user_id=user_id)]
@@ -55,11 +55,11 @@ def digest(payload: str) -> str:
     return hashlib.sha256(payload.removeprefix("invite-").encode()).hexdigest()
 
 
-async def taken_up_again(world: World, text: str) -> None:
+async def deliver_again(world: World, text: str) -> None:
     """Delivers the newest message with this text again, as after a crash before its job was finished."""
     received = [entry for entry in world.telegram.transcript if entry.direction == "in" and text in str(entry.params)]
     number = received[-1].result["update_id"]
     statement = "DELETE FROM jobs WHERE queue = 'updates' AND key LIKE ?"
-    async with book(world) as db:
+    async with open_database(world) as db:
         assert await db.write(lambda tx: tx.exec_driver_sql(statement, (f"%:{number}",)).rowcount) == 1
     await world.control("telegram", "redeliver", {"update_id": number})

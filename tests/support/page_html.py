@@ -54,7 +54,7 @@ class Read(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def stands(state: PageState) -> PayPage:
+def page_in(state: PageState) -> PayPage:
     """A pay page with this state."""
     action = PageAction.PAY if state in BEGINS else PageAction.OPEN if state is PageState.WAITING else None
     until = NOON + timedelta(seconds=300) if action else None

@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 
 from bot.sandbox.shared.fake_clock import FakeClock
-from tests.support.evidence import payment, rest, rows
+from tests.support.evidence import idle, payment, rows
 from tests.support.world import World, free_port, opened
 
 PHONE = {"Sec-Fetch-Site": "same-origin"}
@@ -21,8 +21,8 @@ async def paged(clock: FakeClock, folder: Path) -> AsyncIterator[World]:
     port = free_port()
     async with opened(clock, folder, port=port, public_url=f"http://127.0.0.1:{port}") as running:
         running.say("/pay 149,50 Coffee")
-        await running.card("Waiting for payment")
-        await rest(running)
+        await running.message("Waiting for payment")
+        await idle(running)
         yield running
 
 

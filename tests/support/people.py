@@ -18,7 +18,7 @@ from storage.messages import PaymentMessage
 from storage.models.payment import ChatTarget, PaymentStatus
 from storage.models.shop import Role
 from storage.schema.shops import members
-from tests.support.evidence import worked_off
+from tests.support.evidence import work_done
 from tests.support.world import OWNER, PATIENCE, Json, World
 
 ADMIN, MERCHANT, COLLEAGUE, STRANGER = 70_010_011, 70_010_012, 70_010_013, 70_010_099
@@ -37,20 +37,20 @@ async def open_second_shop(world: World, *users: int) -> None:
     await reply(world, created, chat=OTHER_GROUP)
     changed = world.say("/settings currency EUR", chat=OTHER_GROUP)
     await reply(world, changed, chat=OTHER_GROUP)
-    async with book(world) as db:
+    async with open_database(world) as db:
         second = (await db.read(shops.list_shops))[-1]
         for user_id in users:
             await db.write(shops.set_member, second.id, user_id, Role.MERCHANT, name="", now=world.clock.now())
 
 
-async def dismiss(world: World, user_id: int) -> None:
+async def remove_roles(world: World, user_id: int) -> None:
     """Removes all roles of a user, directly in the database."""
-    async with book(world) as db:
+    async with open_database(world) as db:
         await db.write(lambda tx: tx.execute(members.delete().where(members.c.user_id == user_id)).rowcount)
 
 
 @asynccontextmanager
-async def book(world: World) -> AsyncIterator[Database]:
+async def open_database(world: World) -> AsyncIterator[Database]:
     """The service's database, opened beside it."""
     db = Database(world.settings.database_url)
     try:
@@ -61,52 +61,60 @@ async def book(world: World) -> AsyncIterator[Database]:
 
 async def card_row(world: World) -> PaymentMessage:
     """The row of the payment message of the newest intent."""
-    async with book(world) as db:
+    async with open_database(world) as db:
         return await db.read(messages.get_payment_message, world.intent()["metadata"]["kvit_payment"])
 
 
 async def actions(world: World, number: int = -1) -> list[tuple[str, str]]:
     """Actor and action of the audit entries of the payment of an intent, oldest first."""
-    async with book(world) as db:
+    async with open_database(world) as db:
         entries = await db.read(payment_queries.audit_entries, world.intent(number)["metadata"]["kvit_payment"])
     return [(entry.actor, entry.action) for entry in entries]
 
 
-async def known(world: World, status: PaymentStatus, number: int = -1) -> None:
+async def status_is(world: World, status: PaymentStatus, number: int = -1) -> None:
     """Returns once the payment of an intent has this status in the database."""
-    async with asyncio.timeout(10), book(world) as db:
+    async with asyncio.timeout(10), open_database(world) as db:
         while (
             found := await db.read(payment_queries.by_intent, world.intent(number)["id"])
         ) is None or found.status is not status:
             await asyncio.sleep(0)
 
 
-async def set_aside(world: World, queue: str = "outbox") -> list[str]:
+async def dead_letters(world: World, queue: str = "outbox") -> list[str]:
     """The reasons of the dead-lettered jobs of a queue, oldest first."""
-    async with book(world) as db:
+    async with open_database(world) as db:
         return [job.reason for job in reversed(await JobQueue(db, queue).dead_jobs())]
 
 
-async def kept_aside(world: World, number: int) -> list[str]:
+async def wait_for_dead_letters(world: World, number: int) -> list[str]:
     """The same, once there are so many."""
     async with asyncio.timeout(10):
-        while len(reasons := await set_aside(world)) < number:
+        while len(reasons := await dead_letters(world)) < number:
             await asyncio.sleep(0)
     return reasons
 
 
-def speak(world: World, text: str, *, by: int = OWNER, chat: int | None = None, **fields: Any) -> int:
+def send_message(world: World, text: str, *, by: int = OWNER, chat: int | None = None, **fields: Any) -> int:
     """Sends a message with any field of `UserMessage`; returns its id."""
     return int(world.telegram.users.send(UserMessage(chat or by, by, text, **fields))["message_id"])
 
 
-def hear(world: World, text: str, *, by: int = OWNER, chat: int | None = None, **fields: Any) -> int:
-    """Delivers a message with these raw fields of the Bot API; returns its id."""
+def deliver_raw(world: World, text: Any, *, by: int = OWNER, chat: int | None = None, **fields: Any) -> int:
+    """Delivers a message with these raw fields of the Bot API, without a text if that is None; returns its id."""
     users, state = world.telegram.users, world.telegram.state
     chat_state = users.private_chat(by) if chat is None else users.group(chat, None)
-    message = state.add_message(chat_state, {"from": dict(state.ensure_user(by)), "text": text} | fields)
+    words = {} if text is None else {"text": text}
+    message = state.add_message(chat_state, {"from": dict(state.ensure_user(by))} | words | fields)
     state.add_update("message", message, chat_state.id)
-    return int(message["message_id"])
+    return chat_state.last_id
+
+
+async def cancel_by_button(world: World, message: Json, *, by: int = OWNER) -> str:
+    """Presses *Cancel* under a payment message and confirms; returns the answer to the confirmation."""
+    await world.answer(world.tap(message, "Cancel", by=by))
+    question = await world.message("Nothing has been cancelled yet", chat=message["chat"]["id"])
+    return await world.answer(world.tap(question, "Cancel the request", by=by))
 
 
 def press(world: World, message: Json, data: str, *, by: int = OWNER) -> str:
@@ -138,12 +146,12 @@ async def reply(world: World, to: int, contains: str = "", *, chat: int = OWNER)
     return await world.telegram.wait_until(find, timeout=PATIENCE)
 
 
-async def refused(world: World, text: str, *, by: int = OWNER, chat: int | None = None) -> str:
+async def reply_text(world: World, text: str, *, by: int = OWNER, chat: int | None = None) -> str:
     """The text of the reply to a message."""
     return str((await reply(world, world.say(text, by=by, chat=chat), chat=chat or by))["text"])
 
 
-async def alerted(world: World, query_id: str) -> str:
+async def alert_text(world: World, query_id: str) -> str:
     """The text of the alert that answers a button press; a toast fails."""
     text = await world.answer(query_id)
     assert str(world.telegram.state.callback_queries[query_id].answer).count("show_alert"), f"no alert: {text}"
@@ -155,11 +163,11 @@ async def caught_up(world: World, chat: int = OWNER, *, by: int = OWNER) -> None
     await reply(world, world.say("/id", by=by, chat=chat), chat=chat)
 
 
-async def in_time(world: World, condition: Callable[[], Any], *, step: float = 2, max_steps: int = 400) -> Any:
+async def advance_until(world: World, condition: Callable[[], Any], *, step: float = 2, max_steps: int = 400) -> Any:
     """Advances the clock in steps until the condition is true; between steps all due work is done that can be."""
     for _ in range(max_steps):
         with suppress(TimeoutError):  # work may wait for the clock
-            await worked_off(world, patience=1)
+            await work_done(world, patience=1)
         if found := condition():
             return found
         world.advance(step)

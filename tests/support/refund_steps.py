@@ -8,7 +8,7 @@ from typing import Any
 
 from storage import shops
 from storage.models.shop import Role
-from tests.support.people import book, reply
+from tests.support.people import open_database, reply
 from tests.support.world import OWNER, Json, World
 
 DAY = 86_400
@@ -25,7 +25,7 @@ async def paid(world: World, text: str = "/pay 125 Tea", *, by: int = OWNER, cha
     await world.decide("approve")
     reference = ref_of(message)
     await world.until(lambda: any(reference in one and "✅ Paid:" in one for one in texts(world, chat)))
-    return await world.card(f"#{reference}", chat=chat, but="Paid:")
+    return await world.message(f"#{reference}", chat=chat, but="Paid:")
 
 
 async def held(world: World, text: str = "/hold 125 Bicycle", *, by: int = OWNER, chat: int = OWNER) -> Json:
@@ -34,7 +34,7 @@ async def held(world: World, text: str = "/hold 125 Bicycle", *, by: int = OWNER
     await world.decide("approve")
     reference = ref_of(message)
     await world.until(lambda: any(reference in one and "🔒 Reserved:" in one for one in texts(world, chat)))
-    return await world.card(f"#{reference}", chat=chat, but="Reserved:")
+    return await world.message(f"#{reference}", chat=chat, but="Reserved:")
 
 
 async def drafted(world: World, text: str, *, by: int = OWNER, chat: int = OWNER, says: str = "Refund ") -> Json:
@@ -56,7 +56,7 @@ def texts(world: World, chat: int = OWNER) -> list[str]:
     return [one.replace("\u00a0", " ") for one in found]
 
 
-async def told(world: World, text: str, chat: int = OWNER) -> str:
+async def wait_for_text(world: World, text: str, chat: int = OWNER) -> str:
     """The newest message of the bot that contains the text, once there is one."""
     await world.until(lambda: any(text in one for one in texts(world, chat)))
     return next(one for one in reversed(texts(world, chat)) if text in one)
@@ -67,24 +67,24 @@ def refunds(world: World) -> list[Json]:
     return list(world.stripe.store.refunds.values())
 
 
-def asked(world: World) -> list[Any]:
+def refund_calls(world: World) -> list[Any]:
     """Every request for a refund that reached Stripe, successful or not."""
     return [r for r in world.stripe.store.requests if r.method == "POST" and r.path == "/v1/refunds"]
 
 
-def back(world: World) -> list[tuple[int, str]]:
+def refund_states(world: World) -> list[tuple[int, str]]:
     """Amount and status of the refunds at Stripe."""
     return [(refund["amount"], refund["status"]) for refund in refunds(world)]
 
 
 async def promote(world: World, user_id: int) -> None:
     """Makes a user an admin of the first shop, directly in the database."""
-    async with book(world) as db:
+    async with open_database(world) as db:
         shop = (await db.read(shops.list_shops))[0]
         await db.write(shops.set_member, shop.id, user_id, Role.ADMIN, name="", now=world.clock.now())
 
 
-async def fate(world: World, status: str, **more: Any) -> None:
+async def set_next_refund(world: World, status: str, **more: Any) -> None:
     """Sets the status of the next refund at Stripe."""
     await world.control("stripe", "refunds/next", {"status": status, **more})
 
@@ -94,7 +94,7 @@ async def move(world: World, verb: str, number: int = -1, **body: Any) -> None:
     await world.control("stripe", f"refunds/{refunds(world)[number]['id']}/{verb}", body)
 
 
-async def by_hand(world: World, minor: int, number: int = -1) -> None:
+async def dashboard_refund(world: World, minor: int, number: int = -1) -> None:
     """Refunds in Stripe's Dashboard."""
     await world.control("stripe", f"intents/{world.intent(number)['id']}/refund", {"amount": minor})
 

@@ -34,10 +34,11 @@ SECRET = "whsec_CanaryOfTheEndpoint"
 
 @dataclass
 class Ended:
-    """Exit code and stdout of a command."""
+    """Exit code, stdout and stderr of a command."""
 
     code: int
     output: str
+    errors: str
 
     @property
     def lines(self) -> dict[str, str]:
@@ -67,7 +68,7 @@ class Terminal:
         result = await asyncio.to_thread(CliRunner().invoke, main, arguments, env=environment_variables)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
-        return Ended(result.exit_code, result.stdout)
+        return Ended(result.exit_code, result.stdout, result.stderr)
 
     def sent(self, method: str) -> list[Json]:
         """The parameters of the calls of a Telegram method, oldest first."""
@@ -93,6 +94,7 @@ async def opened(folder: Path, *, key: str = KEY) -> AsyncIterator[Terminal]:
     env: dict[str, str | None] = {
         **environment(stripe, telegram),
         "OWNER_IDS": "70010001",
+        "PORT": "0",
         "PUBLIC_URL": PUBLIC,
         "DATABASE_URL": f"sqlite:///{folder}/kvit.db",
         "TELEGRAM_MODE": "polling",

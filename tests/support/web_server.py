@@ -13,10 +13,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from bot.telegram.update_jobs import update_job
+from bot.web_server import make_runner
 from handlers.clock import Clock
 from handlers.pay_page.live_updates import LiveUpdates
 from handlers.pay_page.service import PayPage
 from handlers.runtime.heartbeats import Heartbeats
+from handlers.stripe.event_parsing import StripeEvent
 from handlers.web.app import make_app
 from handlers.web.monitoring import Check
 from handlers.web.pay_page import Pages
@@ -110,7 +112,7 @@ class UnreachableQueue:
         raise DatabaseUnavailable("database is locked")
 
 
-def ignore(outcome: str, lag: float | None) -> None:
+def ignore(outcome: str, event: StripeEvent | None) -> None:
     """An event counter that counts nothing."""
 
 
@@ -143,6 +145,13 @@ def app(
     )
 
 
+class WebServer(TestServer):
+    """The web application, served as the program serves it."""
+
+    async def _make_runner(self, **_: Any) -> web.AppRunner:
+        return make_runner(self.app)
+
+
 def doors(clock: Clock, pages: Pages | None = None, **more: Any) -> TestClient[web.Request, web.Application]:
     """A client of the web application, whose queues are unavailable."""
-    return TestClient(TestServer(app(cast("JobQueue", UnreachableQueue()), clock, pages=pages, **more)))
+    return TestClient(WebServer(app(cast("JobQueue", UnreachableQueue()), clock, pages=pages, **more)))

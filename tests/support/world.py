@@ -23,6 +23,7 @@ from bot.sandbox.shared.fake_clock import FakeClock
 from bot.settings import Settings, make_settings
 from handlers.telegram.rate_limit import TelegramRateLimiter
 from tests.support.migrated_file import lay_out
+from tests.support.postgres import snapshot
 
 Json = dict[str, Any]
 BRISK = 1_000_000
@@ -41,11 +42,13 @@ class World:
     settings: Settings
     http: aiohttp.ClientSession
     service: Service
-    seams: AdapterOverrides | None = None
+    overrides: AdapterOverrides | None = None
 
     @property
     def database(self) -> Path:
-        """The database file."""
+        """The database file; of PostgreSQL, a copy of what it holds now."""
+        if self.settings.database_url.startswith("postgresql:"):
+            return snapshot(self.settings.database_url)
         return Path(self.settings.database_url.removeprefix("sqlite:///"))
 
     async def begin(self) -> None:
@@ -54,7 +57,7 @@ class World:
             self.settings,
             self.clock,
             rate_limiter=TelegramRateLimiter(BRISK, BRISK, BRISK, BRISK),
-            overrides=self.seams,
+            overrides=self.overrides,
         )
         await self.service.start()
 
@@ -77,7 +80,7 @@ class World:
         answer = await self.telegram.wait_until(lambda t: t.state.callback_queries[query_id].answer)
         return str(answer.get("text", ""))
 
-    async def card(self, contains: str, *, chat: int = OWNER, but: str | None = None) -> Json:
+    async def message(self, contains: str, *, chat: int = OWNER, but: str | None = None) -> Json:
         """The newest message of the bot in a chat that contains `contains` and not `but`, once there is one."""
 
         def find(telegram: FakeTelegram) -> Json | None:
