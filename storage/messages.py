@@ -148,13 +148,15 @@ def mark_unblocked(tx: sa.Connection, chat_id: int) -> bool:
 def migrate_chat(tx: sa.Connection, chat_id: int, moved_to: int) -> list[str]:
     """Move everything of a group that became a supergroup to its new id; a second call changes nothing.
 
-    Its messages cannot be edited any more, and their ids mean other messages in the new group, so its payment messages
-    count as deleted and its questions are forgotten. Returns the ids of the open payments whose messages those were.
+    Its messages cannot be edited any more, and their ids mean other messages in the new group, so the payment messages
+    that were sent count as deleted and its questions are forgotten. A message that was not sent yet still has to be.
+    Returns the ids of the open payments whose messages those were.
     """
     if chat_id == moved_to:
         return []
     there: dict[str, object] = {"chat_id": moved_to}
-    gone = {"message_id": None, "is_deleted": True, "send_attempts": 0, "qr_message_id": None}
+    is_deleted = sa.case((payment_messages.c.message_id.is_not(None), True), else_=payment_messages.c.is_deleted)
+    gone = {"message_id": None, "is_deleted": is_deleted, "send_attempts": 0, "qr_message_id": None}
     _set_chat_status(tx, chat_id, {"moved_to": moved_to})
     here = sa.exists().where(payment_messages.c.payment_id == payments.c.id, payment_messages.c.chat_id == chat_id)
     open_ = sa.select(payments.c.id).where(payments.c.closed_at.is_(None), here)

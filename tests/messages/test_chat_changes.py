@@ -14,12 +14,13 @@ from handlers.telegram.rate_limit import TelegramRateLimiter
 from storage.schema.types import metadata
 from tests.chaos.crash_world import crash_world
 from tests.chaos.stop_points import StopPoint
-from tests.support.evidence import idle, rows
+from tests.support.evidence import idle, pass_time, rows
 from tests.support.people import (
     ADMIN,
     GROUP,
     MERCHANT,
     advance_until,
+    break_telegram,
     caught_up,
     dead_letters,
     open_shop,
@@ -176,3 +177,16 @@ async def test_answers_of_a_chat_that_was_closed_are_not_sent_later_and_news_of_
     await world.control("telegram", "block", {"user_id": ADMIN, "blocked": False})
     await wait_for_text(world, "dispute", ADMIN)
     assert await dead_letters(world) == []
+
+
+async def test_payment_message_that_was_not_sent_before_the_migration_is_sent_after_it(world: World) -> None:
+    await break_telegram(world, "sendMessage", "429", retry_after=30)
+    world.say("/pay 125 Tea", by=MERCHANT, chat=GROUP)
+    await world.until(lambda: world.stripe.store.intents)
+    new = await migrated(world)
+    await caught_up(world, ADMIN, by=ADMIN)
+    await world.decide("approve")
+    await advance_until(world, lambda: rows(world, "SELECT 1 FROM payments WHERE status = 'succeeded'"))
+    await pass_time(world, 60)
+    [message] = [one for one in shown(world, new) if "125.00" in one["text"] and "Tea" in one["text"]]
+    assert message["text"].startswith("✅ Paid")
