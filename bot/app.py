@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from itertools import count
 
@@ -25,6 +26,7 @@ from bot.web_server import make_runner
 from bot.wiring import build_components
 from handlers.access.membership import Actor
 from handlers.backoff import backoff
+from handlers.balance.sync import BalanceReading
 from handlers.clock import Clock
 from handlers.operations import monitor, reconciler
 from handlers.operations.metrics import Metrics
@@ -191,6 +193,20 @@ class Service:
             await _cancel_tasks([] if living is None else [living])
             await self.stop()
 
+    async def reconcile_movements(self, since: datetime) -> BalanceReading:
+        """Reads Stripe's balance transactions and payouts from `since` on, also beside a running service.
+
+        Raises:
+            StartupError: the database cannot be used.
+            GatewayError: Stripe cannot be reached or rejects the key.
+        """
+        try:
+            self._check_database_file()
+            await self._check_database()
+            return await self._components.balance_sync.run_once(since)
+        finally:
+            await self.stop()
+
     async def seed(self, owner_name: str, members: list[tuple[int, str, str]], groups: list[int]) -> None:
         """Adds members (user id, name, role) and groups to the first owner's shop, for a demo."""
         owner = min(self._settings.owner_ids)
@@ -294,6 +310,7 @@ class Service:
             (FETCH_BOT_PROFILE, self._offer_ownership),
             ("reconciler", parts.reconciler.run),
             ("event backfill", parts.event_backfill.run),
+            ("balance", parts.balance_sync.run),
             ("monitor", parts.monitor.run),
             ("outgoing worker", parts.outgoing_worker.run),
         ]

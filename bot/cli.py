@@ -7,6 +7,7 @@ import gc
 import logging
 import sys
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn
@@ -96,10 +97,17 @@ def migrate() -> None:
 
 @main.command()
 @click.option("--retry-dead", is_flag=True, help="Also retry dead jobs: those that failed for good.")
-def reconcile(retry_dead: bool) -> None:
+@click.option("--movements", is_flag=True, help="Instead, read Stripe's fees and payouts from DATE on.")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="With --movements: a day, in UTC.")
+def reconcile(retry_dead: bool, movements: bool, since: datetime | None) -> None:
     """Compare payments, refunds and events with Stripe now, and print what was found and repaired."""
+    if movements != (since is not None) or (movements and retry_dead):
+        raise click.UsageError("--movements and --since DATE belong together, without --retry-dead.")
     settings = _settings()
-    _run(_reconcile(settings, retry_dead=retry_dead), settings)
+    if since is not None:
+        _run(_reconcile_movements(settings, since.replace(tzinfo=UTC)), settings)
+    else:
+        _run(_reconcile(settings, retry_dead=retry_dead), settings)
 
 
 @main.command()
@@ -201,6 +209,18 @@ async def _reconcile(settings: Settings, *, retry_dead: bool) -> None:
         click.echo(f"Dead jobs: {result.dead}. Fix the cause, then run `python -m bot reconcile --retry-dead`.")
     for job in result.newest:
         click.echo(f"  {job.finished_at:%Y-%m-%d %H:%M} UTC, job {job.id} in {job.queue} ({job.kind}): {job.reason}")
+
+
+async def _reconcile_movements(settings: Settings, since: datetime) -> None:
+    try:
+        read = await Service(settings, SystemClock()).reconcile_movements(since)
+    except GatewayError as error:
+        click.echo(f"Not everything was read. Stripe error {error.code}: {error.message}", err=True)
+        sys.exit(FAILED)
+    click.echo(f"Balance transactions new or changed: {read.transactions}, payouts new or changed: {read.payouts}.")
+    if read.denied:
+        click.echo(f"Not everything was read: the Stripe key lacks the right {' and '.join(read.denied)}.", err=True)
+        sys.exit(FAILED)
 
 
 async def _migrate(settings: Settings) -> None:

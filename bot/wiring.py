@@ -15,6 +15,7 @@ from bot.telegram.update_jobs import update_job
 from bot.web_server import max_open_pages
 from handlers.access.authorization import Authorization
 from handlers.access.membership import MembershipService
+from handlers.balance.sync import BalanceSync
 from handlers.chat.context import Services
 from handlers.chat.update_handler import UpdateHandler
 from handlers.clock import Clock
@@ -87,6 +88,7 @@ class Components:
     outgoing_worker: Worker
     reconciler: Reconciler
     event_backfill: EventBackfill
+    balance_sync: BalanceSync
     live_updates: LiveUpdates
     monitor: Monitor
     web_app: web.Application
@@ -218,7 +220,8 @@ def build_components(
         clock,
         otherwise=qr_messages.deliver,
     )
-    stripe_events = StripeEventHandler(db, payment_sync, refund_sync, dispute_sync)
+    balance_sync = BalanceSync(db, gateway, clock)
+    stripe_events = StripeEventHandler(db, payment_sync, refund_sync, dispute_sync, balance_sync)
     worker = partial(Worker, clock=clock, heartbeats=heartbeats, outbox=outbox, on_finished=metrics.job_finished)
     incoming_workers = (
         worker(updates, chat.handle, on_dead_letter=(chat.on_dead_letter, alerts.dead_letter)),
@@ -285,6 +288,7 @@ def build_components(
         outgoing_worker=outgoing_worker,
         reconciler=reconciler,
         event_backfill=event_backfill,
+        balance_sync=balance_sync,
         live_updates=live_updates,
         monitor=monitor,
         web_app=web_app,

@@ -31,7 +31,7 @@ def record_payment(tx: sa.Connection, payment: Payment, *, now: datetime) -> Non
         return
     kind = MovementKind.CAPTURE if payment.manual_capture else MovementKind.PAYMENT
     received = Movement(kind, payment.id, payment.intent_id or "", payment.amount_received, payment.succeeded_at)
-    _record(tx, payment, received, now)
+    _record(tx, payment, received, now, source=payment.charge_id)
 
 
 def record_refund(
@@ -95,8 +95,10 @@ def _to_totals(currency: str, by_kind: dict[MovementKind, tuple[int, int]]) -> T
     )
 
 
-def _record(tx: sa.Connection, payment: Payment, movement: Movement, now: datetime) -> None:
-    """Add a row, unless it is there: no row is ever changed."""
+def _record(
+    tx: sa.Connection, payment: Payment, movement: Movement, now: datetime, *, source: str | None = None
+) -> None:
+    """Add a row, unless it is there: no row is ever changed. `source` is what Stripe's balance names, if another id."""
     if tx.execute(_KNOWN, {"which": movement.key}).first() is not None:
         return
     row = {
@@ -105,6 +107,7 @@ def _record(tx: sa.Connection, payment: Payment, movement: Movement, now: dateti
         "payment_id": payment.id,
         "kind": movement.kind.value,
         "stripe_id": movement.stripe_id,
+        "source": source or movement.stripe_id,
         "amount": movement.amount,
         "currency": payment.amount.currency,
         "livemode": payment.livemode,

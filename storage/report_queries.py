@@ -8,8 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
+from storage import balance
+from storage.models.balance import Settlement
 from storage.models.movement import RECEIVED, MovementKind
 from storage.movements import Period
+from storage.schema.balance import balance_transactions
 from storage.schema.movements import movements
 from storage.schema.payments import payments, receipts
 from storage.schema.refunds import refunds
@@ -27,6 +30,7 @@ class MovementRow:
 
     `vat_rate` (hundredths of a percent) is that of the payment's receipt, None while it is not frozen.
     `requested_by` is the Telegram id of who asked for the payment or the refund, None if it came from Stripe.
+    `settlement` is None while Stripe has not told its fee.
     """
 
     id: int
@@ -43,6 +47,7 @@ class MovementRow:
     requested_by: int | None
     paid_at: datetime | None
     vat_rate: int | None
+    settlement: Settlement | None
 
 
 @dataclass(frozen=True)
@@ -63,19 +68,23 @@ def list_movements(
         sa.select(
             *(movements.c.id, movements.c.at, movements.c.kind, movements.c.amount, movements.c.currency),
             *(movements.c.stripe_id, movements.c.payment_id, payments.c.reference, payments.c.description),
-            *(payments.c.note, payments.c.receipt_number, requested_by, payments.c.succeeded_at, receipts.c.vat_rate),
+            *(payments.c.note, payments.c.receipt_number, requested_by.label("requested_by")),
+            *(payments.c.succeeded_at, receipts.c.vat_rate, *balance.settlement_columns()),
         )
         .select_from(movements)
         .join(payments, payments.c.id == movements.c.payment_id)
         .outerjoin(receipts, receipts.c.payment_id == movements.c.payment_id)
         .outerjoin(refunds, refunds.c.stripe_id == movements.c.stripe_id)
+        .outerjoin(balance_transactions, balance.settles_movement())
         .where(_within(shop_id, period, livemode))
         .order_by(movements.c.at, movements.c.id)
         .limit(limit)
     )
     if after is not None:
         query = query.where(sa.tuple_(movements.c.at, movements.c.id) > sa.tuple_(*map(sa.literal, after)))
-    return [MovementRow(number, at, MovementKind(kind), *rest) for number, at, kind, *rest in tx.execute(query)]
+    found = [(row, balance.to_transaction(row)) for row in tx.execute(query).mappings()]
+    settled = balance.settlements(tx, [each for _, each in found if each is not None])
+    return [_to_row(row, None if each is None else settled[each.stripe_id]) for row, each in found]
 
 
 def received_by_quarter(tx: sa.Connection, shop_id: int, period: Period, *, livemode: bool) -> Sequence[ReceivedSum]:
@@ -88,6 +97,26 @@ def received_by_quarter(tx: sa.Connection, shop_id: int, period: Period, *, live
         .order_by(sa.literal_column("1"))
     )
     return [ReceivedSum(_EPOCH + number * QUARTER_HOUR, code, int(total)) for number, code, total in tx.execute(query)]
+
+
+def _to_row(row: sa.RowMapping, settlement: Settlement | None) -> MovementRow:
+    return MovementRow(
+        id=row["id"],
+        at=row["at"],
+        kind=MovementKind(row["kind"]),
+        amount=row["amount"],
+        currency=row["currency"],
+        stripe_id=row["stripe_id"],
+        payment_id=row["payment_id"],
+        ref=row["reference"],
+        text=row["description"],
+        note=row["note"],
+        receipt_number=row["receipt_number"],
+        requested_by=row["requested_by"],
+        paid_at=row["succeeded_at"],
+        vat_rate=row["vat_rate"],
+        settlement=settlement,
+    )
 
 
 _ABOUT_PAYMENT = [MovementKind.PAYMENT.value, MovementKind.CAPTURE.value]

@@ -31,7 +31,7 @@ HANDLERS = (
         "payments",
         "refunds",
     ),
-    *("disputes", "messages", "shops", "reports", "stripe_events", "pay_page", "operations", "chat", "web"),
+    *("disputes", "balance", "messages", "shops", "reports", "stripe_events", "pay_page", "operations", "chat", "web"),
 )
 """The packages of handlers/, from the bottom up: each imports only those before it."""
 

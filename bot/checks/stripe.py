@@ -10,6 +10,7 @@ from bot.findings import Finding, failure, ok, warning
 from bot.settings import Settings
 from bot.stripe.admin_client import StripeAdminClient
 from bot.stripe.error_help import error_of, explain, lacks_permission, permission_hint
+from handlers.balance.sync import BALANCE_RIGHT, PAYOUTS_RIGHT
 from handlers.clock import Clock
 from handlers.stripe.gateway import GatewayError
 
@@ -18,6 +19,9 @@ MAX_CLOCK_SKEW = timedelta(seconds=60)
 DAY = timedelta(days=1)
 INTENTS, REFUNDS = "PaymentIntents: Write", "Refunds: Write"
 DISPUTES, EVENTS = "Disputes: Read", "Events: Read"
+FOR_FEES = (BALANCE_RIGHT, PAYOUTS_RIGHT)
+"""The rights without which reports lack Stripe's fees and payouts, and everything else works."""
+
 NEEDED = {INTENTS, REFUNDS}
 """The rights that `serve` needs. Without the others it misses some of Stripe's events."""
 
@@ -43,7 +47,10 @@ async def _check_account(
     now = stripe.server_date or clock.now()
     events = await error_of(stripe.delivery_results(now - DAY, now))
     refunds, disputes = await error_of(stripe.probe_refunds()), await error_of(stripe.probe_disputes())
-    rights = _rights({INTENTS: intents, REFUNDS: refunds, DISPUTES: disputes, EVENTS: events})
+    probes = {INTENTS: intents, REFUNDS: refunds, DISPUTES: disputes, EVENTS: events}
+    probes |= {BALANCE_RIGHT: await error_of(stripe.probe_balance())}
+    probes |= {PAYOUTS_RIGHT: await error_of(stripe.probe_payouts())}
+    rights = _rights(probes)
     return [rights, await _mobilepay(stripe, settings), *(await check_webhooks(stripe, settings, now))]
 
 
@@ -74,7 +81,8 @@ def _rights(probes: Mapping[str, GatewayError | None]) -> Finding:
     if set(lacking) & NEEDED:
         return failure(RIGHTS, f"The key lacks the right {' and '.join(lacking)}.", permission_hint(*lacking))
     if lacking:
-        detail = f"Without the right {' and '.join(lacking)} Kvit misses some changes at Stripe."
+        cost = "Kvit misses some changes at Stripe" if set(lacking) - set(FOR_FEES) else "reports lack fees or payouts"
+        detail = f"Without the right {' and '.join(lacking)} {cost}."
         return warning(RIGHTS, detail, permission_hint(*lacking))
     return ok(RIGHTS, "The key has the rights to read that Kvit needs.")
 

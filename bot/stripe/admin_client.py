@@ -10,7 +10,7 @@ from typing import Any
 import stripe
 
 from bot.stripe.gateway import StripeGateway, server_time
-from bot.stripe.serialization import EVENT_TYPES
+from bot.stripe.serialization import EVENT_TYPES, WEBHOOK_EVENT_TYPES
 from bot.stripe.webhook_endpoint import WebhookEndpoint, parse_endpoint
 
 API_VERSION = stripe.api_version
@@ -45,6 +45,14 @@ class StripeAdminClient(StripeGateway):
         """Lists one dispute, to see whether the key may."""
         await self._read(self._client.v1.disputes.list_async({"limit": 1}), dict)
 
+    async def probe_balance(self) -> None:
+        """Lists one balance transaction, to see whether the key may."""
+        await self._read(self._client.v1.balance_transactions.list_async({"limit": 1}), dict)
+
+    async def probe_payouts(self) -> None:
+        """Lists one payout, to see whether the key may."""
+        await self._read(self._client.v1.payouts.list_async({"limit": 1}), dict)
+
     async def delivery_results(self, since: datetime, until: datetime) -> list[bool]:
         """For each of the newest events between those times, whether all endpoints accepted it; newest first."""
         created = {"gte": int(since.timestamp()), "lte": int(until.timestamp())}
@@ -64,13 +72,13 @@ class StripeAdminClient(StripeGateway):
 
     async def create_endpoint(self, url: str) -> tuple[WebhookEndpoint, str]:
         """Creates an endpoint with Kvit's events and API version. Stripe shows its signing secret only here."""
-        params: Any = {"url": url, "enabled_events": list(EVENT_TYPES), "api_version": API_VERSION}
+        params: Any = {"url": url, "enabled_events": list(WEBHOOK_EVENT_TYPES), "api_version": API_VERSION}
         call = self._client.v1.webhook_endpoints.create_async(params)
         return await self._read(call, lambda body: (parse_endpoint(body), str(body["secret"])))
 
     async def update_endpoint(self, endpoint: WebhookEndpoint) -> WebhookEndpoint:
         """Enables an endpoint and sets its events to Kvit's."""
-        params: Any = {"enabled_events": list(EVENT_TYPES), "disabled": False}
+        params: Any = {"enabled_events": list(WEBHOOK_EVENT_TYPES), "disabled": False}
         return await self._read(self._client.v1.webhook_endpoints.update_async(endpoint.id, params), parse_endpoint)
 
 

@@ -25,6 +25,7 @@ from handlers.stripe.gateway import (
     RefundRequest,
     StripeEventRef,
 )
+from storage.models.balance import BalanceTransaction, Payout
 from storage.models.dispute import Dispute, FraudWarning
 from storage.models.refund import RefundStatus, StripeRefund
 
@@ -172,6 +173,33 @@ class StripeGateway:
         return await self._list(
             self._client.v1.radar.early_fraud_warnings.list_async, intent_id, serialization.parse_fraud_warning
         )
+
+    async def list_balance_transactions(
+        self, *, source: str | None = None, payout: str | None = None, since: datetime | None = None
+    ) -> AsyncGenerator[BalanceTransaction, None]:
+        """The transactions about an object, or those that a payout paid out, or those from `since` on; newest first.
+
+        Stripe can list the transactions of automatic payouts only.
+        """
+        created = None if since is None else {"gte": _unix_time(since)}
+        filters = {"source": source, "payout": payout, "created": created}
+        params: Any = {"limit": 100, **{name: value for name, value in filters.items() if value is not None}}
+        call = self._client.v1.balance_transactions.list_async(params)
+        async with aclosing(self._pages(call, serialization.parse_balance_transaction)) as found:
+            async for each in found:
+                yield each
+
+    async def retrieve_payout(self, payout_id: str) -> Payout:
+        """A payout's current state."""
+        return await self._read(self._client.v1.payouts.retrieve_async(payout_id), serialization.parse_payout)
+
+    async def list_payouts(self, since: datetime) -> AsyncGenerator[Payout, None]:
+        """The payouts created from `since` on, newest first."""
+        params: Any = {"created": {"gte": _unix_time(since)}, "limit": 100}
+        call = self._client.v1.payouts.list_async(params)
+        async with aclosing(self._pages(call, serialization.parse_payout)) as found:
+            async for each in found:
+                yield each
 
     async def server_time(self) -> datetime:
         """Stripe's clock now, from the `Date` of a response, whatever it answers."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from handlers.stripe import event_parsing
 from handlers.stripe.gateway import Intent, IntentRequest, IntentStatus, RefundRequest, StripeEventRef
+from storage.models.balance import BalanceTransaction, FeeDetail, Payout
 from storage.models.dispute import Dispute, FraudWarning
 from storage.models.money import any_money
 from storage.models.refund import RefundStatus, StripeRefund
@@ -37,7 +38,20 @@ EVENT_TYPES = (
     "charge.dispute.funds_reinstated",
     "radar.early_fraud_warning.created",
 )
-"""The events of a webhook endpoint and of the backfill; a list request takes at most 20 types."""
+"""The events about payments, of a webhook endpoint and of the backfill; a list request takes at most 20 types."""
+
+PAYOUT_EVENT_TYPES = (
+    "payout.created",
+    "payout.updated",
+    "payout.paid",
+    "payout.failed",
+    "payout.canceled",
+    "payout.reconciliation_completed",
+)
+"""Further events of a webhook endpoint. Where they do not arrive, payouts are listed once a day."""
+
+WEBHOOK_EVENT_TYPES = (*EVENT_TYPES, *PAYOUT_EVENT_TYPES)
+"""All events of a webhook endpoint."""
 
 _MOBILEPAY = {"type": "mobilepay"}
 
@@ -177,6 +191,45 @@ def _dispute_times(body: Mapping[str, Any]) -> tuple[datetime | None, datetime |
     out = [each["created"] for each in moved if each["amount"] < 0]
     back = [each["created"] for each in moved if each["amount"] > 0]
     return _timestamp(min(out, default=None)), _timestamp(max(back, default=None))
+
+
+def parse_balance_transaction(body: Mapping[str, Any]) -> BalanceTransaction:
+    """A BalanceTransaction. A list of fees that is missing or cannot be parsed is empty: the sum `fee` counts."""
+    rate = body.get("exchange_rate")
+    return BalanceTransaction(
+        stripe_id=body["id"],
+        type=body["type"],
+        source=_id_of(body.get("source")),
+        amount=body["amount"],
+        fee=body["fee"],
+        net=body["net"],
+        currency=body["currency"].upper(),
+        fee_details=_fee_details(body.get("fee_details")),
+        exchange_rate=None if rate is None else str(rate),
+        created_at=datetime.fromtimestamp(body["created"], UTC),
+        available_on=datetime.fromtimestamp(body["available_on"], UTC),
+    )
+
+
+def _fee_details(listed: Any) -> tuple[FeeDetail, ...]:
+    try:
+        return tuple(FeeDetail(str(each["type"]), int(each["amount"])) for each in listed or ())
+    except (KeyError, TypeError, ValueError):
+        return ()
+
+
+def parse_payout(body: Mapping[str, Any]) -> Payout:
+    """A Payout."""
+    return Payout(
+        stripe_id=body["id"],
+        amount=body["amount"],
+        currency=body["currency"].upper(),
+        status=body["status"],
+        automatic=bool(body.get("automatic")),
+        reconciliation=body.get("reconciliation_status") or "not_applicable",
+        created_at=datetime.fromtimestamp(body["created"], UTC),
+        arrival_on=datetime.fromtimestamp(body["arrival_date"], UTC),
+    )
 
 
 def parse_fraud_warning(body: Mapping[str, Any]) -> FraudWarning:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.settings import Settings
-from bot.stripe.serialization import EVENT_TYPES
+from bot.stripe.serialization import WEBHOOK_EVENT_TYPES
 
 ROUTE = "/stripe/webhook"
 ALL_EVENTS = "*"
@@ -26,12 +26,12 @@ class WebhookEndpoint:
     @property
     def missing(self) -> list[str]:
         """Kvit's events that this endpoint does not receive."""
-        return [] if ALL_EVENTS in self.events else [kind for kind in EVENT_TYPES if kind not in self.events]
+        return [] if ALL_EVENTS in self.events else [kind for kind in WEBHOOK_EVENT_TYPES if kind not in self.events]
 
     @property
     def has_exact_events(self) -> bool:
         """Whether it is enabled for Kvit's events and no others."""
-        return self.enabled and self.events == set(EVENT_TYPES)
+        return self.enabled and self.events == set(WEBHOOK_EVENT_TYPES)
 
 
 def parse_endpoint(body: Mapping[str, Any]) -> WebhookEndpoint:

@@ -140,6 +140,7 @@ def _succeeded(payment: Payment, intent: Intent, now: datetime) -> Payment:
         status=PaymentStatus.SUCCEEDED,
         attempt=won,
         amount_received=intent.amount_received,
+        charge_id=intent.charge_id,
         succeeded_at=intent.succeeded_at or intent.server_time or now,
         closed_at=now,
     )

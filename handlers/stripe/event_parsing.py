@@ -12,6 +12,9 @@ from storage.models.job import Job, NewJob
 RELATED_OBJECTS = frozenset({"charge", "refund", "dispute", "radar.early_fraud_warning"})
 """Objects that name the intent they belong to. Their own metadata need not be the intent's."""
 
+PAYOUT = "payout"
+"""The object of events about payouts, which are of the whole account."""
+
 CUSTOMER_RETURNED = "customer_returned"
 """The kind of a job in the events queue: the customer came back from the wallet. The payload is the payment's id."""
 
@@ -41,7 +44,8 @@ class StripeEvent:
     """An event reduced to what it points at.
 
     `intent_id` is the PaymentIntent it is about; `is_ours` if Kvit may have created that intent. `payment_id` is taken
-    from the object's metadata and unverified. `created` is Stripe's time of the event, in seconds since 1970.
+    from the object's metadata and unverified. `payout_id` is the payout it is about. `created` is Stripe's time of the
+    event, in seconds since 1970.
     """
 
     id: str
@@ -51,6 +55,7 @@ class StripeEvent:
     is_ours: bool
     payment_id: str | None = None
     created: int | None = None
+    payout_id: str | None = None
 
 
 def parse_event(raw: bytes) -> StripeEvent:
@@ -73,10 +78,11 @@ def parse_event(raw: bytes) -> StripeEvent:
         raise ThinEvent(THIN_HINT)
     subject = event_object(event)
     intent_id, payment_id = intent_of(subject), payment_of(subject)
-    is_ours = intent_id is not None and _may_be_ours(subject)
+    payout_id = _id(subject.get("id")) if subject.get("object") == PAYOUT else None
+    is_ours = payout_id is not None or (intent_id is not None and _may_be_ours(subject))
     created = event.get("created")
     created = created if type(created) is int and 0 < created < _MAX_CREATED else None
-    return StripeEvent(event_id, event_type, livemode, intent_id, is_ours, payment_id, created)
+    return StripeEvent(event_id, event_type, livemode, intent_id, is_ours, payment_id, created, payout_id)
 
 
 def _is_thin(event: dict[str, Any]) -> bool:
@@ -92,7 +98,7 @@ def event_job(event: StripeEvent) -> NewJob:
     Webhook and backfill make the same job of an event.
     """
     payload = json.dumps(asdict(event), separators=(",", ":")).encode()
-    return NewJob(event.id, event.intent_id or event.id, event.type, payload)
+    return NewJob(event.id, event.intent_id or event.payout_id or event.id, event.type, payload)
 
 
 def event_of_job(job: Job) -> StripeEvent:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+from storage.models.balance import BalanceTransaction, Payout
 from storage.models.dispute import Dispute, FraudWarning
 from storage.models.refund import StripeRefund
 
@@ -139,6 +140,17 @@ class PaymentGateway(Protocol):
 
     async def list_fraud_warnings(self, intent_id: str) -> Sequence[FraudWarning]:
         """The early fraud warnings about an intent."""
+
+    def list_balance_transactions(
+        self, *, source: str | None = None, payout: str | None = None, since: datetime | None = None
+    ) -> AsyncGenerator[BalanceTransaction, None]:
+        """The transactions about an object, or those that a payout paid out, or those from `since` on; newest first."""
+
+    async def retrieve_payout(self, payout_id: str) -> Payout:
+        """A payout's current state."""
+
+    def list_payouts(self, since: datetime) -> AsyncGenerator[Payout, None]:
+        """The payouts created from `since` on, newest first."""
 
     async def server_time(self) -> datetime:
         """Stripe's clock now (UTC), by a request of its own."""

@@ -10,6 +10,7 @@ from random import random
 from structlog.contextvars import bind_contextvars
 
 from handlers.backoff import backoff
+from handlers.balance.sync import BalanceSync
 from handlers.disputes.sync import DisputeSync
 from handlers.payments.sync import PaymentSync
 from handlers.refunds.sync import RefundSync
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 300.0
 REFUNDS = ("refund.", "charge.refund")
+CHARGE_UPDATED = "charge.updated"
+"""Stripe's balance transaction of a charge, with its fee, may exist only from this event on."""
+
 WARNING = "radar.early_fraud_warning."
 CONTESTS = ("charge.dispute.", WARNING)
 MONEY_EVENTS = frozenset({"payment_intent.succeeded", "payment_intent.amount_capturable_updated"})
@@ -41,12 +45,14 @@ class StripeEventHandler:
         sync: PaymentSync,
         refunds: RefundSync,
         disputes: DisputeSync,
+        balance: BalanceSync,
         *,
         chance: Callable[[], float] = random,
     ) -> None:
         self._sync = sync
         self._refunds = refunds
         self._disputes = disputes
+        self._balance = balance
         self._db = db
         self._chance = chance
 
@@ -55,6 +61,9 @@ class StripeEventHandler:
         if job.kind == CUSTOMER_RETURNED:
             return await self._handle_return(job)
         event = event_parsing.event_of_job(job)
+        if event.payout_id is not None:
+            seen = await self._balance.sync_payout(event.payout_id)
+            return Done() if seen else self._retry("Stripe's payout could not be seen", job)
         payment = await self._db.read(payment_queries.by_intent, event.intent_id) if event.intent_id else None
         if payment is None and event.payment_id:
             payment = await self._db.read(payment_queries.by_id, event.payment_id)
@@ -68,6 +77,12 @@ class StripeEventHandler:
             log.warning("event %s (%s) is about an unknown intent", event.id, event.type)
             return Done("unknown payment")
         bind_contextvars(payment=payment.reference)
+        verdict = await self._handle_payment(payment, event, job)
+        if event.type == CHARGE_UPDATED:
+            await self._balance.sync_payment(payment.id)
+        return verdict
+
+    async def _handle_payment(self, payment: Payment, event: StripeEvent, job: Job) -> Outcome:
         if payment.is_terminal:
             return await self._handle_closed_payment(payment, event, job)
         verdict = await self._look(payment.id, "stripe", event.intent_id, job, _succeeded_at(event))

@@ -10,7 +10,10 @@ from storage.models.money import Money
 
 
 class MovementKind(StrEnum):
-    """Why money moved. A capture is the payment of a hold; a refund that failed brings its money back."""
+    """Why money moved. A capture is the payment of a hold; a refund that failed brings its money back.
+
+    The last three are of the Stripe account and of no payment of Kvit's; they are read from its balance transactions.
+    """
 
     PAYMENT = "payment"
     CAPTURE = "capture"
@@ -18,6 +21,9 @@ class MovementKind(StrEnum):
     REFUND_FAILED = "refund_failed"
     DISPUTE = "dispute"
     DISPUTE_WON = "dispute_won"
+    STRIPE_FEE = "stripe_fee"
+    PAYOUT = "payout"
+    OTHER = "other"
 
 
 RECEIVED = frozenset({MovementKind.PAYMENT, MovementKind.CAPTURE})

@@ -167,8 +167,9 @@ class Payment:
     is when it was last sent to Stripe. `synced_at` is when the retrieve that changed the payment last was started.
     `requested_at` is when the command was sent, by Telegram's clock, and `command_hash` tells it from other commands;
     both are None for an inline result, which has no date.
-    `succeeded_at` and `authorized_at` are Stripe's times. `receipt_number` counts the shop's received payments without
-    gaps, those of test mode by themselves. `note` is the shop's own text, `settled_as` how the shop was paid otherwise.
+    `charge_id` is the successful charge, None until then. `succeeded_at` and `authorized_at` are Stripe's times.
+    `receipt_number` counts the shop's received payments without gaps, those of test mode by themselves. `note` is the
+    shop's own text, `settled_as` how the shop was paid otherwise.
     """
 
     id: str
@@ -190,6 +191,7 @@ class Payment:
     manual_capture: bool = False
     create_key_version: int = 1
     intent_id: str | None = None
+    charge_id: str | None = None
     livemode: bool = False
     amount_received: int = 0
     cancel_requested: CancellationReason | None = None

@@ -17,6 +17,7 @@ movements = sa.Table(
     sa.Column("payment_id", sa.Text, sa.ForeignKey(payments.c.id), nullable=False, index=True),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("stripe_id", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False, index=True),
     sa.Column("amount", BigInt, nullable=False),
     sa.Column("currency", sa.Text, nullable=False),
     sa.Column("livemode", IntBool, nullable=False),
@@ -30,7 +31,8 @@ movements = sa.Table(
 )
 """One row for each movement of money, with Stripe's time `at`; money out has a negative `amount`.
 
-`key` names the payment, refund or dispute that moved it, `stripe_id` is its id at Stripe.
+`key` names the payment, refund or dispute that moved it, `stripe_id` is its id at Stripe. `source` is what
+Stripe's balance transaction names: the charge of a payment, else the same as `stripe_id`.
 """
 
 _REFUSE = "the movements are append-only"

@@ -32,6 +32,7 @@ payments = sa.Table(
     sa.Column("create_key_version", sa.Integer, nullable=False),
     sa.Column("create_params", sa.Text, nullable=False),
     sa.Column("intent_id", sa.Text, unique=True),
+    sa.Column("charge_id", sa.Text),
     sa.Column("amount_received", BigInt, nullable=False),
     sa.Column("cancel_requested", sa.Text),
     sa.Column("cancel_key_version", sa.Integer, nullable=False),

@@ -16,6 +16,7 @@ from handlers.telegram.messenger import InlineResult, Message, Messenger
 from storage.database.database import Database
 from storage.database.sqlite import count_changes
 from storage.job_queue import JobQueue
+from storage.models.balance import BalanceTransaction, Payout
 from storage.models.dispute import Dispute, FraudWarning
 from storage.models.payment import ChatTarget
 from storage.models.refund import StripeRefund
@@ -182,6 +183,22 @@ class InterceptedGateway:
         return await self._process.call(
             "find_intent", partial(self._inner.find_intent, payment_id, since=since, until=until)
         )
+
+    async def list_balance_transactions(
+        self, *, source: str | None = None, payout: str | None = None, since: datetime | None = None
+    ) -> AsyncGenerator[BalanceTransaction, None]:
+        pages = self._inner.list_balance_transactions(source=source, payout=payout, since=since)
+        async with self._process.in_call(), aclosing(pages) as found:
+            async for each in found:
+                yield each
+
+    async def retrieve_payout(self, payout_id: str) -> Payout:
+        return await self._process.call("retrieve_payout", partial(self._inner.retrieve_payout, payout_id))
+
+    async def list_payouts(self, since: datetime) -> AsyncGenerator[Payout, None]:
+        async with self._process.in_call(), aclosing(self._inner.list_payouts(since)) as found:
+            async for each in found:
+                yield each
 
     async def server_time(self) -> datetime:
         return await self._process.call("server_time", self._inner.server_time)

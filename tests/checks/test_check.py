@@ -167,6 +167,15 @@ async def test_rights_for_refunds_and_disputes_are_checked(terminal: Terminal, l
     assert f"Give the key the right {right}" in line
 
 
+@pytest.mark.parametrize(
+    ("lacking", "right"), [("balance_transactions.read", "Balance: Read"), ("payouts.read", "Payouts: Read")]
+)
+async def test_missing_right_to_read_fees_or_payouts_is_a_warning(terminal: Terminal, lacking: str, right: str) -> None:
+    terminal.stripe.options.missing_permissions = (lacking,)
+    line = await noted(terminal, "stripe rights")
+    assert f"Without the right {right} reports lack fees or payouts. Give the key the right {right}" in line
+
+
 async def test_all_missing_rights_are_named(terminal: Terminal) -> None:
     terminal.stripe.options.missing_permissions = ("payment_intents.read", "events.read")
     assert "PaymentIntents: Write and Events: Read" in await failing(terminal, "stripe rights")

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from handlers.stripe.gateway import Intent, IntentRequest, IntentStatus, PaymentGateway, RefundRequest, StripeEventRef
 from handlers.telegram.messenger import DeliveryError, InlineResult, Message, Messenger
+from storage.models.balance import BalanceTransaction, Payout
 from storage.models.dispute import Dispute, FraudWarning
 from storage.models.payment import ChatTarget
 from storage.models.refund import StripeRefund
@@ -65,6 +66,17 @@ class GatewayWrapper:
 
     async def find_intent(self, payment_id: str, *, since: datetime, until: datetime) -> Intent | None:
         return await self.inner.find_intent(payment_id, since=since, until=until)
+
+    def list_balance_transactions(
+        self, *, source: str | None = None, payout: str | None = None, since: datetime | None = None
+    ) -> AsyncGenerator[BalanceTransaction, None]:
+        return self.inner.list_balance_transactions(source=source, payout=payout, since=since)
+
+    async def retrieve_payout(self, payout_id: str) -> Payout:
+        return await self.inner.retrieve_payout(payout_id)
+
+    def list_payouts(self, since: datetime) -> AsyncGenerator[Payout, None]:
+        return self.inner.list_payouts(since)
 
     async def server_time(self) -> datetime:
         return await self.inner.server_time()

@@ -15,8 +15,8 @@ from tests.invariants.checker import Evidence, violations
 from tests.invariants.test_mutations import reports
 
 COPY = (
-    "INSERT INTO movements SELECT id + 9, key || '-', shop_id, payment_id, kind, stripe_id, amount, currency, livemode,"
-    " at, recorded_at FROM movements"
+    "INSERT INTO movements SELECT id + 9, key || '-', shop_id, payment_id, kind, stripe_id, source, amount, currency,"
+    " livemode, at, recorded_at FROM movements"
 )
 
 

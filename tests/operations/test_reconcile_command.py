@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bot.sandbox.fake_stripe import payouts
+from bot.sandbox.fake_stripe.state import RequestCause
 from storage.database.database import Database
 from storage.job_queue import JobQueue
 from storage.models.job import DeadLetter, NewJob
@@ -32,6 +34,26 @@ async def test_reconcile_without_work_prints_zeros(terminal: Terminal) -> None:
 async def test_retry_dead_prints_the_number_of_jobs_put_back(terminal: Terminal) -> None:
     ended = await terminal.run("reconcile", "--retry-dead")
     assert (ended.code, ended.output.splitlines()[-1]) == (0, "Dead jobs put back: 0.")
+
+
+async def test_movements_are_read_from_a_day_on_and_only_once(terminal: Terminal) -> None:
+    state = terminal.stripe.state
+    payouts.charge_fee(state, RequestCause(state.now()), "dkk", 3500, "MobilePay monthly fee")
+    payouts.pay(state, RequestCause(state.now()), payouts.create(state, RequestCause(state.now()), "dkk", 100))
+    read = ("reconcile", "--movements", "--since", f"{terminal.clock.now():%Y-%m-%d}")
+    ended = await terminal.run(*read)
+    assert (ended.code, ended.output) == (0, "Balance transactions new or changed: 2, payouts new or changed: 1.\n")
+    ended = await terminal.run(*read)
+    assert (ended.code, ended.output) == (0, "Balance transactions new or changed: 0, payouts new or changed: 0.\n")
+    terminal.stripe.options.missing_permissions = ("payouts.read",)
+    ended = await terminal.run(*read)
+    assert ended.code == 1
+    assert ended.errors.endswith("Not everything was read: the Stripe key lacks the right Payouts: Read.\n")
+
+
+@pytest.mark.parametrize("options", [("--movements",), ("--since", "2026-11-01"), ("--movements", "--since", "soon")])
+async def test_movements_need_a_day(terminal: Terminal, options: tuple[str, ...]) -> None:
+    assert (await terminal.run("reconcile", *options)).code == 2
 
 
 async def test_dead_jobs_are_listed_with_their_reasons(terminal: Terminal, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from bot.sandbox.fake_telegram.api_error import bad_request
 from bot.stripe.admin_client import API_VERSION
-from bot.stripe.serialization import EVENT_TYPES
+from bot.stripe.serialization import WEBHOOK_EVENT_TYPES
 from bot.telegram.menus import menu_languages
 from bot.telegram.polling import ALLOWED_UPDATES
 from handlers.chat.routes import COMMANDS
@@ -37,7 +37,7 @@ async def test_endpoint_is_created_and_its_secret_shown_once(terminal: Terminal)
     assert first.code == 0
     (made,) = endpoints(terminal)
     assert made["url"] == f"{PUBLIC}/stripe/webhook"
-    assert (made["api_version"], made["enabled_events"]) == (API_VERSION, list(EVENT_TYPES))
+    assert (made["api_version"], made["enabled_events"]) == (API_VERSION, list(WEBHOOK_EVENT_TYPES))
     assert first.lines[ENDPOINT].endswith(f"STRIPE_WEBHOOK_SECRETS={SECRET}")
     assert first.output.count(SECRET) == 1
     again = await terminal.run(SETUP)
@@ -68,7 +68,7 @@ async def test_endpoint_with_other_events_or_disabled_is_updated(terminal: Termi
     assert ended.code == 0
     assert "now receives exactly Kvit's events" in ended.lines[ENDPOINT]
     assert endpoints(terminal) == [endpoint]
-    assert (endpoint["status"], endpoint["enabled_events"]) == ("enabled", list(EVENT_TYPES))
+    assert (endpoint["status"], endpoint["enabled_events"]) == ("enabled", list(WEBHOOK_EVENT_TYPES))
 
 
 @pytest.mark.parametrize("version", ["2024-06-20", None])

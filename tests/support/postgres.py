@@ -26,10 +26,10 @@ import pytest
 import sqlalchemy as sa
 
 from storage.database.database import Database
-from storage.schema import audit_log, chats, leases, movements, payments, queue, refunds, shops
+from storage.schema import audit_log, balance, chats, leases, movements, payments, queue, refunds, shops
 from storage.schema.types import metadata
 
-TABLES = (audit_log, chats, leases, movements, payments, queue, refunds, shops)
+TABLES = (audit_log, balance, chats, leases, movements, payments, queue, refunds, shops)
 """The modules that together fill `metadata`."""
 
 START_SECONDS = 60

@@ -21,7 +21,7 @@ from bot.sandbox.fake_telegram import FakeTelegram
 from bot.sandbox.shared.fake_clock import FakeClock
 from bot.settings import Settings
 from bot.stripe.admin_client import API_VERSION
-from bot.stripe.serialization import EVENT_TYPES
+from bot.stripe.serialization import WEBHOOK_EVENT_TYPES
 from storage.database.database import Database
 from tests.support import world as worlds
 from tests.support.world import World, free_port
@@ -78,7 +78,12 @@ class Terminal:
         """Adds an endpoint at Stripe, correct except for the changes."""
         number = len(self.stripe.store.webhook_endpoints) + 1
         made: Json = {"id": f"we_{number}", "object": "webhook_endpoint", "url": f"{PUBLIC}/stripe/webhook"}
-        made |= {"api_version": API_VERSION, "enabled_events": list(EVENT_TYPES), "status": "enabled", "created": 1}
+        made |= {
+            "api_version": API_VERSION,
+            "enabled_events": list(WEBHOOK_EVENT_TYPES),
+            "status": "enabled",
+            "created": 1,
+        }
         self.stripe.store.webhook_endpoints[made["id"]] = made | changes
         return self.stripe.store.webhook_endpoints[made["id"]]
 

@@ -30,15 +30,19 @@ def upgrade() -> None:
     _shop_chats()
     _attempts()
     _audit_log()
+    _balance_transactions()
     _disputes()
     _fraud_warnings()
     _movements()
     _payment_messages()
     _payment_words()
+    _payouts()
+    _payout_items()
     _receipts()
     _refunds()
     _audit_log_is_append_only()
     _movements_are_append_only()
+    _balance_is_append_only()
 
 
 def _chat_status() -> None:
@@ -255,6 +259,7 @@ def _payments() -> None:
         sa.Column("create_key_version", sa.Integer(), nullable=False),
         sa.Column("create_params", sa.Text(), nullable=False),
         sa.Column("intent_id", sa.Text(), nullable=True),
+        sa.Column("charge_id", sa.Text(), nullable=True),
         sa.Column("amount_received", BigInt, nullable=False),
         sa.Column("cancel_requested", sa.Text(), nullable=True),
         sa.Column("cancel_key_version", sa.Integer(), nullable=False),
@@ -481,6 +486,7 @@ def _movements() -> None:
         sa.Column("payment_id", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("stripe_id", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
         sa.Column("amount", BigInt, nullable=False),
         sa.Column("currency", sa.Text(), nullable=False),
         sa.Column("livemode", sa.Integer(), nullable=False),
@@ -499,8 +505,77 @@ def _movements() -> None:
         sqlite_strict=True,
     )
     op.create_index("ix_movements_payment_id", "movements", ["payment_id"], unique=False)
+    op.create_index("ix_movements_source", "movements", ["source"], unique=False)
     op.create_index(
         "ix_movements_day", "movements", ["shop_id", "livemode", "at", "currency", "kind", "amount"], unique=False
+    )
+
+
+def _balance_transactions() -> None:
+    op.create_table(
+        "balance_transactions",
+        sa.Column("id", BigInt, autoincrement=True, nullable=False),
+        sa.Column("stripe_id", sa.Text(), nullable=False),
+        sa.Column("shop_id", BigInt, nullable=True),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=True),
+        sa.Column("direction", sa.Integer(), nullable=False),
+        sa.Column("amount", BigInt, nullable=False),
+        sa.Column("fee", BigInt, nullable=False),
+        sa.Column("tax", BigInt, nullable=False),
+        sa.Column("net", BigInt, nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("fee_details", sa.Text(), nullable=False),
+        sa.Column("exchange_rate", sa.Text(), nullable=True),
+        sa.Column("livemode", sa.Integer(), nullable=False),
+        sa.Column("created_at", BigInt, nullable=False),
+        sa.Column("available_on", BigInt, nullable=False),
+        sa.Column("recorded_at", BigInt, nullable=False),
+        sa.CheckConstraint("direction IN (-1, 1)", name="ck_balance_transactions_direction_known"),
+        sa.ForeignKeyConstraint(["shop_id"], ["shops.id"], name="fk_balance_transactions_shop_id_shops"),
+        sa.PrimaryKeyConstraint("id", name="pk_balance_transactions"),
+        sqlite_strict=True,
+    )
+    op.create_index("ix_balance_transactions_stripe_id_id", "balance_transactions", ["stripe_id", "id"], unique=False)
+    op.create_index(
+        "ix_balance_transactions_source_direction", "balance_transactions", ["source", "direction"], unique=False
+    )
+    op.create_index(
+        "ix_balance_transactions_day", "balance_transactions", ["shop_id", "livemode", "created_at"], unique=False
+    )
+
+
+def _payouts() -> None:
+    op.create_table(
+        "payouts",
+        sa.Column("id", BigInt, autoincrement=True, nullable=False),
+        sa.Column("stripe_id", sa.Text(), nullable=False),
+        sa.Column("shop_id", BigInt, nullable=True),
+        sa.Column("amount", BigInt, nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("automatic", sa.Integer(), nullable=False),
+        sa.Column("reconciliation", sa.Text(), nullable=False),
+        sa.Column("livemode", sa.Integer(), nullable=False),
+        sa.Column("created_at", BigInt, nullable=False),
+        sa.Column("arrival_on", BigInt, nullable=False),
+        sa.Column("recorded_at", BigInt, nullable=False),
+        sa.ForeignKeyConstraint(["shop_id"], ["shops.id"], name="fk_payouts_shop_id_shops"),
+        sa.PrimaryKeyConstraint("id", name="pk_payouts"),
+        sqlite_strict=True,
+    )
+    op.create_index("ix_payouts_stripe_id_id", "payouts", ["stripe_id", "id"], unique=False)
+    op.create_index("ix_payouts_arrival", "payouts", ["shop_id", "livemode", "arrival_on"], unique=False)
+
+
+def _payout_items() -> None:
+    op.create_table(
+        "payout_items",
+        sa.Column("transaction_id", sa.Text(), nullable=False),
+        sa.Column("payout_id", sa.Text(), nullable=False),
+        sa.Column("recorded_at", BigInt, nullable=False),
+        sa.PrimaryKeyConstraint("transaction_id", "payout_id", name="pk_payout_items"),
+        sqlite_strict=True,
     )
 
 
@@ -693,6 +768,27 @@ def _movements_are_append_only() -> None:
             f"CREATE TRIGGER movements_no_{verb.lower()} BEFORE {verb} ON movements{when}"
             " BEGIN SELECT RAISE(ABORT, 'the movements are append-only'); END"
         )
+
+
+def _balance_is_append_only() -> None:
+    tables = ("balance_transactions", "payouts", "payout_items")
+    if _is_postgres():
+        op.execute(
+            "CREATE FUNCTION balance_append_only() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$BEGIN RAISE EXCEPTION 'the records of the Stripe balance are append-only'; END$$"
+        )
+        for table in tables:
+            op.execute(
+                f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
+                " FOR EACH STATEMENT EXECUTE FUNCTION balance_append_only()"
+            )
+        return
+    for table in tables:
+        for verb in ("UPDATE", "DELETE"):
+            op.execute(
+                f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table}"
+                " BEGIN SELECT RAISE(ABORT, 'the records of the Stripe balance are append-only'); END"
+            )
 
 
 def _is_postgres() -> bool:

@@ -1,0 +1,1 @@
+"""Stripe's fees and payouts: reads them from Stripe's balance."""
