@@ -25,6 +25,9 @@ UNLIMITED = 1_000_000
 APPROVAL_ABOVE = 50_000
 """Refunds above 500.00 (any currency) need a second admin, so that the demo shows both flows. Minor units."""
 
+FEES = {"fee_rate": 140, "fee_tax_rate": 2500}
+"""Stripe's fees in the demo: 1.4 percent, a fifth of which is VAT."""
+
 
 @dataclass(frozen=True)
 class DemoStack:
@@ -46,6 +49,7 @@ async def start_stack(*, framed_by: str = "'none'", unthrottled: bool = False) -
     with TemporaryDirectory(prefix="kvit-", ignore_cleanup_errors=True) as folder:
         async with fake_services.start_services(flood_control=not unthrottled) as services:
             seed_users.add_users(services.telegram)
+            services.stripe.options.update(FEES)
             limiter = TelegramRateLimiter(UNLIMITED, UNLIMITED, UNLIMITED, UNLIMITED) if unthrottled else None
             settings = _settings(services, Path(folder))
             service = Service(settings, services.clock, framed_by=framed_by, rate_limiter=limiter)

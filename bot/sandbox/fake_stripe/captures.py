@@ -26,7 +26,8 @@ def _add_balance_transaction(state: FakeStripeState, cause: RequestCause, charge
 
 
 def _transaction(state: FakeStripeState, cause: RequestCause, charge: Json) -> str:
-    return balance_transactions.add(state, cause, charge, "charge", charge["amount"])
+    fee = charge["amount"] * state.options.fee_rate // 10_000
+    return balance_transactions.add(state, cause, charge, "charge", charge["amount"], fee=fee)
 
 
 def capture(state: FakeStripeState, cause: RequestCause, intent: Json) -> None:

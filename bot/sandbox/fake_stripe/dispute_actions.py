@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.sandbox.fake_stripe import dispute_object, fraud_warnings, refund_actions
+from bot.sandbox.fake_stripe import balance_transactions, dispute_object, fraud_warnings, refund_actions
 from bot.sandbox.fake_stripe.api_error import Json
 from bot.sandbox.fake_stripe.state import FakeStripeState, RequestCause
 
@@ -43,8 +43,14 @@ def _withdraw_funds(state: FakeStripeState, cause: RequestCause, dispute: Json) 
 
 def _add_balance_transaction(state: FakeStripeState, cause: RequestCause, dispute: Json, amount: int) -> None:
     state.balance.add(amount)
-    transaction = dispute_object.make_balance_transaction(state.new_identity("txn_", cause.at), dispute, amount)
-    dispute["balance_transactions"].append(transaction)
+    word = "withdrawal" if amount < 0 else "reversal"
+    category = "dispute" if amount < 0 else "dispute_reversal"
+    description = f"Chargeback {word} for {dispute['charge']}"
+    fee = state.options.dispute_fee if amount < 0 else 0
+    number = balance_transactions.add(
+        state, cause, dispute | {"description": description}, "adjustment", amount, fee=fee, category=category
+    )
+    dispute["balance_transactions"].append(state.store.balance_transactions[number])
 
 
 def update(state: FakeStripeState, cause: RequestCause, dispute: Json, status: str) -> None:

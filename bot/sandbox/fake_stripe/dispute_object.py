@@ -1,4 +1,4 @@
-"""The Dispute object and its balance transactions, as in API version 2026-10-28.endive."""
+"""The Dispute object, as in API version 2026-10-28.endive."""
 
 from __future__ import annotations
 
@@ -47,27 +47,4 @@ def make_dispute(identity: Json, charge: Json, claim: Json) -> Json:
         "payment_method_details": {"card": card, "type": "card"},
         "reason": claim["reason"],
         "status": claim["status"],
-    }
-
-
-def make_balance_transaction(identity: Json, dispute: Json, amount: int) -> Json:
-    """The withdrawal (negative) or reversal of an amount; without Stripe's fee, which differs by country."""
-    word = "withdrawal" if amount < 0 else "reversal"
-    return {
-        "id": identity["id"],
-        "object": "balance_transaction",
-        "amount": amount,
-        "available_on": identity["created"],
-        "balance_type": "payments",
-        "created": identity["created"],
-        "currency": dispute["currency"],
-        "description": f"Chargeback {word} for {dispute['charge']}",
-        "exchange_rate": None,
-        "fee": 0,
-        "fee_details": [],
-        "net": amount,
-        "reporting_category": "dispute" if amount < 0 else "dispute_reversal",
-        "source": dispute["id"],
-        "status": "available",
-        "type": "adjustment",
     }

@@ -25,6 +25,10 @@ class Options:
     - `allowed_types_confirm`: whether `allowed_payment_method_types` can be sent with `confirm`.
     - `pending_refunds_count`: whether a pending refund counts in the charge's `amount_refunded`.
 
+    `fee_rate` (in hundredths of a percent, on charges), `fee_tax_rate` (of that fee, in hundredths of a percent) and
+    `dispute_fee` (minor units) are Stripe's fees. With a `settlement_currency`, charges in others are converted at
+    `exchange_rate`; without, Stripe settles in the currency of the charge.
+
     `latency` passes before each request is executed. `mobilepay` is the capability of the account;
     `mobilepay_enabled` is its payment method setting. `missing_permissions` are permissions that the key lacks, like
     `events.read`; a key without read lacks write too.
@@ -34,6 +38,11 @@ class Options:
     expiry_delay: float = 0
     hold_seconds: float = 7 * 86400
     balance_transaction_delay: float = 2
+    fee_rate: int = 0
+    fee_tax_rate: int = 0
+    dispute_fee: int = 0
+    settlement_currency: str = ""
+    exchange_rate: float = 7.4613
     latency: float = 0
     confirm_limit: int = 20
     confirm_while_open: str = "refuse"

@@ -8,6 +8,7 @@ from aiohttp.typedefs import Handler
 from bot.sandbox.fake_stripe.api_error import Json
 from bot.sandbox.fake_stripe.authorize_page import AuthorizePage
 from bot.sandbox.fake_stripe.control import Control
+from bot.sandbox.fake_stripe.control_payouts import PayoutControl
 from bot.sandbox.fake_stripe.control_refunds import RefundControl
 from bot.sandbox.fake_stripe.delivery import WebhookDelivery
 from bot.sandbox.fake_stripe.http_api import HttpApi, abort_connection
@@ -56,7 +57,7 @@ class FakeStripe:
         """Serve on `port` (0: any free port); returns the base URL, without a trailing slash."""
         self._http_api.stopping.clear()
         app = web.Application(middlewares=[self._abort_while_down])
-        control = [*self._control.routes(), *RefundControl(self.state).routes()]
+        control = [*self._control.routes(), *RefundControl(self.state).routes(), *PayoutControl(self.state).routes()]
         app.add_routes([*control, *AuthorizePage(self.state).routes(), *self._http_api.routes()])
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1, access_log=None)
         await self._runner.setup()

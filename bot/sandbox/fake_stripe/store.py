@@ -64,7 +64,8 @@ class ObjectStore:
     """Stripe's objects by id, as the API returns them, oldest first.
 
     `event_times` has the exact time of each event, because `created` is in whole seconds. `attempts` are by intent,
-    `links` by the secret part of their URL. `refused` are the requests that came while Stripe was down.
+    `links` by the secret part of their URL. `payout_items` has the payout of each balance transaction that
+    was paid out. `refused` are the requests that came while Stripe was down.
     """
 
     intents: dict[str, Json] = field(default_factory=dict)
@@ -74,6 +75,8 @@ class ObjectStore:
     fraud_warnings: dict[str, Json] = field(default_factory=dict)
     payment_methods: dict[str, Json] = field(default_factory=dict)
     balance_transactions: dict[str, Json] = field(default_factory=dict)
+    payouts: dict[str, Json] = field(default_factory=dict)
+    payout_items: dict[str, str] = field(default_factory=dict)
     events: dict[str, Json] = field(default_factory=dict)
     webhook_endpoints: dict[str, Json] = field(default_factory=dict)
     event_times: dict[str, datetime] = field(default_factory=dict)
