@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from datetime import date
 
 from handlers.access.authorization import Authorization
 from handlers.clock import Clock
-from handlers.i18n import SafeHtml, html
+from handlers.i18n import SafeHtml, format_local_date, html
 from handlers.messages.delivery import MessageDelivery
 from handlers.reports import chart, sie
 from handlers.reports.files import FileFormat, file_name, make_table
 from handlers.reports.periods import NamedPeriod
-from handlers.reports.service import ReportService
+from handlers.reports.service import MAX_PAYOUTS, Report, ReportService
 from handlers.telegram.messenger import DeliveryError, Message, Messenger
 from storage import shops
 from storage.database.database import Database
 from storage.messages import chat_ordering_key
 from storage.models.job import Done, Job, NewJob, Outcome
-from storage.models.movement import Totals
+from storage.models.money import any_money
 from storage.models.payment import ChatTarget
 from storage.models.shop import Shop
 
@@ -107,7 +107,7 @@ class ReportDelivery:
 
     async def _send_report(self, order: ReportOrder, shop: Shop, chat: ChatTarget) -> None:
         report = await self._reports.report(shop, order.period)
-        message = Message(caption(order.language, shop, order.period, report.totals))
+        message = Message(caption(order.language, shop, order.period, report))
         try:
             png = await chart.draw(f"{shop.name} · {order.period}", report.charts) if report.charts else b""
         except chart.DrawingFailed as failed:
@@ -133,8 +133,9 @@ class ReportDelivery:
         await self._messenger.send_document(chat, content, name, message, reply_to=order.reply_to)
 
 
-def caption(language: str, shop: Shop, period: NamedPeriod, totals: Sequence[Totals]) -> SafeHtml:
+def caption(language: str, shop: Shop, period: NamedPeriod, report: Report) -> SafeHtml:
     """All numbers of a report in words, so that nobody needs the picture."""
+    totals = report.totals
     lines = [html(language, "report.head", shop=shop.name, period=str(period))]
     lines += [
         html(
@@ -148,4 +149,39 @@ def caption(language: str, shop: Shop, period: NamedPeriod, totals: Sequence[Tot
         )
         for each in totals
     ]
-    return SafeHtml("\n\n".join(lines if totals else [*lines, html(language, "report.nothing")]))
+    lines += [] if totals else [html(language, "report.nothing")]
+    return SafeHtml("\n\n".join(part for part in (*lines, _fees(language, report), _payouts(language, report)) if part))
+
+
+def _fees(language: str, report: Report) -> str:
+    """Stripe's fees by settlement currency, what is not known yet, and why nothing can be known."""
+    lines = [
+        html(
+            language,
+            "report.fees_with_tax" if each.tax.minor else "report.fees",
+            fees=each.fees,
+            tax=each.tax,
+            net=each.net,
+        )
+        for each in report.fees.sums
+    ]
+    if report.lacking:
+        lines.append(html(language, "report.lacking", right=report.lacking))
+    elif report.fees.unknown:
+        lines.append(html(language, "report.fees_unknown", count=report.fees.unknown))
+    return "\n".join(lines)
+
+
+def _payouts(language: str, report: Report) -> str:
+    lines = [
+        html(
+            language,
+            "report.paid_out",
+            day=format_local_date(language, each.arrival_on.date()),
+            amount=any_money(each.amount, each.currency),
+        )
+        for each in report.payouts[:MAX_PAYOUTS]
+    ]
+    if len(report.payouts) > MAX_PAYOUTS:
+        lines.append(html(language, "report.more_payouts"))
+    return "\n".join(lines)

@@ -13,7 +13,7 @@ from io import BytesIO, StringIO
 
 import xlsxwriter
 
-from storage.models.money import Money
+from storage.models.money import ForeignMoney, Money
 from storage.models.time_zones import zone_or_utc
 
 FORMULA = frozenset("=+-@\t\r\n|%")
@@ -38,26 +38,53 @@ class ExportRow:
     """One movement. `gross` is negative for money out; `vat` is the part of it that is tax, None without a rate.
 
     `vat_rate` is in hundredths of a percent, `at` is aware UTC, `by` is who requested the payment or the refund.
+    `entry` is the number of the row, with a B before it where it is of the Stripe account and of no payment.
+    `settled` is None until Stripe has told its fee.
     """
 
-    entry: int
+    entry: str
     at: datetime
     kind: str
     ref: str
     receipt_no: str
     text: str
     note: str
-    gross: Money
+    gross: Money | ForeignMoney
     vat_rate: int | None
     vat: Money | None
     method: str
     stripe_id: str
     by: str
+    settled: SettledRow | None = None
+
+    @property
+    def is_same_currency(self) -> bool:
+        """Whether Stripe settles in the currency of the payment, so that fee and net are amounts of it too."""
+        return self.settled is not None and self.settled.gross.currency == self.gross.currency
+
+
+@dataclass(frozen=True)
+class SettledRow:
+    """What Stripe booked for a movement, in the settlement currency; the days are aware UTC.
+
+    `paid_out_on` is None unless the payout arrived.
+    """
+
+    gross: Money | ForeignMoney
+    fee: Money | ForeignMoney
+    net: Money | ForeignMoney
+    exchange_rate: str
+    available_on: datetime
+    payout_id: str
+    paid_out_on: datetime | None
+    balance_transaction: str
 
 
 COLUMNS = (
     *("entry", "date", "time", "kind", "ref", "receipt_no", "text", "note"),
-    *("currency", "gross", "vat_rate", "vat", "method", "stripe_id", "by"),
+    *("currency", "gross", "vat_rate", "vat", "fee", "net"),
+    *("settlement_currency", "exchange_rate", "settled_gross", "settled_fee", "settled_net"),
+    *("available_on", "payout_id", "payout_date", "method", "stripe_id", "balance_transaction", "by"),
 )
 """The columns, in the order of every format; their names are the same in every language."""
 
@@ -93,13 +120,9 @@ def _csv(rows: Iterable[ExportRow], zone: str, *, delimiter: str, decimal: str, 
     writer.writerow(COLUMNS)
     for row in rows:
         at = row.at.astimezone(zone_or_utc(zone))
-        numbers: dict[str, int | None] = {
-            "gross": row.gross.minor,
-            "vat_rate": row.vat_rate,
-            "vat": row.vat.minor if row.vat else None,
-        }
-        written = {name: _decimal(number, decimal) for name, number in numbers.items()}
-        moment = {"entry": str(row.entry), "date": f"{at:%Y-%m-%d}", "time": f"{at:%H:%M:%S}"}
+        written = {name: _decimal(number, decimal) for name, number in _numbers(row).items()}
+        written |= {name: "" if day is None else f"{day:%Y-%m-%d}" for name, day in _days(row).items()}
+        moment = {"date": f"{at:%Y-%m-%d}", "time": f"{at:%H:%M:%S}"}
         writer.writerow([(_texts(row) | written | moment)[name] for name in COLUMNS])
     return text.getvalue().encode("utf-8-sig" if bom else "utf-8", errors="replace")
 
@@ -118,33 +141,64 @@ def _xlsx(rows: Iterable[ExportRow], zone: str) -> bytes:
         for number, row in enumerate(rows, start=1):
             at = row.at.astimezone(zone_or_utc(zone)).replace(tzinfo=None, microsecond=0)
             for name, text in _texts(row).items():
-                sheet.write_string(number, COLUMNS.index(name), text)
-            sheet.write_number(number, COLUMNS.index("entry"), row.entry)
+                if name == "entry" and text.isdecimal():
+                    sheet.write_number(number, COLUMNS.index(name), int(text))
+                else:
+                    sheet.write_string(number, COLUMNS.index(name), text)
             sheet.write_datetime(number, COLUMNS.index("date"), at.replace(hour=0, minute=0, second=0), day)
             sheet.write_datetime(number, COLUMNS.index("time"), at.time(), clock)
-            sheet.write_number(number, COLUMNS.index("gross"), row.gross.decimal, amount)
-            if row.vat_rate is not None and row.vat is not None:
-                sheet.write_number(number, COLUMNS.index("vat_rate"), Decimal(row.vat_rate).scaleb(-2))
-                sheet.write_number(number, COLUMNS.index("vat"), row.vat.decimal, amount)
+            for name, value in _numbers(row).items():
+                if value is not None:
+                    plain = name in {"vat_rate", "exchange_rate"}
+                    sheet.write_number(number, COLUMNS.index(name), value, None if plain else amount)
+            for name, date in _days(row).items():
+                if date is not None:
+                    sheet.write_datetime(number, COLUMNS.index(name), date.replace(tzinfo=None), day)
     return file.getvalue()
 
 
-def _texts(row: ExportRow) -> dict[str, str]:
+def _numbers(row: ExportRow) -> dict[str, Decimal | None]:
+    """Fee and net in the row's own currency only where Stripe settles in it: no amount is converted here."""
+    settled, same = row.settled, row.settled if row.is_same_currency else None
     return {
+        "gross": row.gross.decimal,
+        "vat_rate": None if row.vat_rate is None else Decimal(row.vat_rate).scaleb(-2),
+        "vat": row.vat.decimal if row.vat else None,
+        "fee": same.fee.decimal if same else None,
+        "net": same.net.decimal if same else None,
+        "exchange_rate": Decimal(settled.exchange_rate) if settled and settled.exchange_rate else None,
+        "settled_gross": settled.gross.decimal if settled else None,
+        "settled_fee": settled.fee.decimal if settled else None,
+        "settled_net": settled.net.decimal if settled else None,
+    }
+
+
+def _days(row: ExportRow) -> dict[str, datetime | None]:
+    """Stripe's days, which begin at midnight UTC."""
+    settled = row.settled
+    days = (None, None) if settled is None else (settled.available_on, settled.paid_out_on)
+    midnights = [day and day.replace(hour=0, minute=0, second=0, microsecond=0) for day in days]
+    return dict(zip(("available_on", "payout_date"), midnights, strict=True))
+
+
+def _texts(row: ExportRow) -> dict[str, str]:
+    settled = row.settled
+    return {
+        "entry": row.entry,
         "kind": row.kind,
         "ref": row.ref,
         "receipt_no": row.receipt_no,
         "text": harmless(row.text),
         "note": harmless(row.note),
         "currency": row.gross.currency,
+        "settlement_currency": settled.gross.currency if settled else "",
+        "payout_id": settled.payout_id if settled else "",
+        "balance_transaction": settled.balance_transaction if settled else "",
         "method": row.method,
         "stripe_id": row.stripe_id,
         "by": harmless(row.by),
     }
 
 
-def _decimal(hundredths: int | None, sign: str) -> str:
-    if hundredths is None:
-        return ""
-    whole, part = divmod(abs(hundredths), 100)
-    return f"{'-' if hundredths < 0 else ''}{whole}{sign}{part:02}"
+def _decimal(number: Decimal | None, sign: str) -> str:
+    return "" if number is None else f"{number:f}".replace(".", sign)

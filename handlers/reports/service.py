@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from handlers.balance.sync import DENIED
 from handlers.reports.chart import BarChart
-from handlers.reports.files import ExportRow
+from handlers.reports.files import ExportRow, SettledRow
 from handlers.reports.periods import NamedPeriod
 from handlers.shops.receipts import number_text, shop_at, vat_within
-from storage import report_queries, shops
+from storage import balance, installation, report_queries, shops
+from storage.balance import PeriodFees
 from storage.database.database import Database
-from storage.models.money import CURRENCIES, Money
+from storage.models.balance import BalanceTransaction, Payout, Settlement, kind_of
+from storage.models.money import CURRENCIES, Money, any_money
 from storage.models.movement import Totals
 from storage.models.shop import Shop
 from storage.models.time_zones import zone_or_utc
@@ -22,16 +25,26 @@ from storage.report_queries import MovementRow, ReceivedSum
 PAGE = 1000
 """Movements that one read returns at most, so that an export of a year holds up no other read."""
 
+MAX_PAYOUTS = 5
+"""Payouts that a report lists; the others are in the export."""
+
 LONGEST_BY_DAY = 62
 """Days of a period whose bars are days; those of a longer one are months."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What moved in a period, by currency, and the bars of what was received."""
+    """What moved in a period, by currency, and the bars of what was received; Stripe's fees, and what it paid out.
+
+    `lacking` names the rights without which fees or payouts are not known, if the API key lacks them. `payouts` holds
+    at most one more than `MAX_PAYOUTS`.
+    """
 
     totals: Sequence[Totals]
     charts: Sequence[BarChart]
+    fees: PeriodFees
+    payouts: Sequence[Payout]
+    lacking: str
 
 
 class ReportService:
@@ -47,10 +60,19 @@ class ReportService:
         received = await self._db.read(
             report_queries.received_by_quarter, shop.id, period.period, livemode=self._livemode
         )
-        return Report(found, make_charts(received, period))
+        fees = await self._db.read(balance.fees_of_period, shop.id, period.period, livemode=self._livemode)
+        paid_out = await self._db.read(
+            balance.paid_out, shop.id, period.period, livemode=self._livemode, limit=MAX_PAYOUTS + 1
+        )
+        lacking = await self._db.read(installation.get_setting, DENIED) or ""
+        return Report(found, make_charts(received, period), fees, paid_out, lacking)
 
     async def export_rows(self, shop: Shop, period: NamedPeriod) -> list[ExportRow]:
-        """Every movement of a period, by Stripe's time."""
+        """Every movement of a period, by Stripe's time, with those of the Stripe account if it is this shop's alone."""
+        rows = [*await self._movements(shop, period), *await self._account_transactions(shop, period)]
+        return sorted(rows, key=lambda row: row.at)
+
+    async def _movements(self, shop: Shop, period: NamedPeriod) -> list[ExportRow]:
         members = await self._db.read(shops.list_members, shop.id)
         sellers = await self._db.read(shops.list_sellers, shop.id)
         names = {member.user_id: member.name for member in members}
@@ -71,6 +93,24 @@ class ReportService:
             if len(page) < PAGE:
                 return rows
             after = (page[-1].at, page[-1].id)
+
+    async def _account_transactions(self, shop: Shop, period: NamedPeriod) -> list[ExportRow]:
+        rows: list[ExportRow] = []
+        after: tuple[datetime, int] | None = None
+        while True:
+            page = await self._db.read(
+                balance.list_account_transactions,
+                shop.id,
+                period.period,
+                livemode=self._livemode,
+                after=after,
+                limit=PAGE,
+            )
+            settled = await self._db.read(balance.settlements, [each for _, each in page])
+            rows += [_to_account_row(number, each, settled[each.stripe_id]) for number, each in page]
+            if len(page) < PAGE:
+                return rows
+            after = (page[-1][1].created_at, page[-1][0])
 
 
 def make_charts(received: Sequence[ReceivedSum], period: NamedPeriod) -> list[BarChart]:
@@ -125,7 +165,7 @@ def _to_row(shop: Shop, moved: MovementRow, names: dict[int, str], livemode: boo
     rate = shop.vat_rate if moved.vat_rate is None else moved.vat_rate
     gross, by, number = Money(moved.amount, moved.currency), moved.requested_by, moved.receipt_number
     return ExportRow(
-        entry=moved.id,
+        entry=str(moved.id),
         at=moved.at,
         kind=moved.kind.value,
         ref=moved.ref,
@@ -138,4 +178,42 @@ def _to_row(shop: Shop, moved: MovementRow, names: dict[int, str], livemode: boo
         method="mobilepay",
         stripe_id=moved.stripe_id,
         by="Stripe" if by is None else names.get(by) or str(by),
+        settled=None if moved.settlement is None else _to_settled(moved.settlement),
+    )
+
+
+def _to_account_row(number: int, moved: BalanceTransaction, settlement: Settlement) -> ExportRow:
+    """A transaction of the Stripe account that belongs to no payment of Kvit's: a fee, a payout, or another program's.
+
+    `text` is Stripe's own type, and `stripe_id` what it is about.
+    """
+    return ExportRow(
+        entry=f"B{number}",
+        at=moved.created_at,
+        kind=kind_of(moved.type).value,
+        ref="",
+        receipt_no="",
+        text=moved.type,
+        note="",
+        gross=any_money(moved.amount, moved.currency),
+        vat_rate=None,
+        vat=None,
+        method="",
+        stripe_id=moved.source or "",
+        by="Stripe",
+        settled=_to_settled(settlement),
+    )
+
+
+def _to_settled(settlement: Settlement) -> SettledRow:
+    moved = settlement.transaction
+    return SettledRow(
+        gross=any_money(moved.amount, moved.currency),
+        fee=any_money(moved.fee, moved.currency),
+        net=any_money(moved.net, moved.currency),
+        exchange_rate=moved.exchange_rate or "",
+        available_on=moved.available_on,
+        payout_id=settlement.payout_id or "",
+        paid_out_on=settlement.paid_out_on,
+        balance_transaction=moved.stripe_id,
     )

@@ -1,7 +1,7 @@
 """Vouchers for Swedish bookkeeping, in SIE type 4I: one voucher a day (sie.se, "SIE filformat", edition 4B/4C).
 
-Amounts are in SEK only; movements in other currencies belong into the books at the rate of their payout, which is not
-known here. The accounts are the shop's setting: none is guessed.
+Amounts are in SEK only; movements in other currencies belong into the books at the rate of their settlement. Stripe's
+fees and payouts are not part of it: their accounts are not known. The accounts are the shop's setting: none is guessed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import date, datetime
 
 from handlers.reports.files import ExportRow
 from storage.errors import UserError
+from storage.models.movement import DISPUTED, RECEIVED, REFUNDED
 from storage.models.shop import Shop
 from storage.models.time_zones import zone_or_utc
 
@@ -47,7 +48,7 @@ def make_sie(rows: Sequence[ExportRow], shop: Shop, now: datetime) -> bytes:
     ]
     by_day: dict[date, list[ExportRow]] = {}
     for row in rows:
-        if row.gross.currency == CURRENCY:
+        if _is_sale(row) and row.gross.currency == CURRENCY:
             by_day.setdefault(row.at.astimezone(zone_or_utc(shop.time_zone)).date(), []).append(row)
     for day, moved in sorted(by_day.items()):
         lines += _voucher(day, moved, shop)
@@ -56,7 +57,12 @@ def make_sie(rows: Sequence[ExportRow], shop: Shop, now: datetime) -> bytes:
 
 def left_out(rows: Sequence[ExportRow]) -> int:
     """The number of rows that such a file leaves out: those in other currencies."""
-    return sum(row.gross.currency != CURRENCY for row in rows)
+    return sum(_is_sale(row) and row.gross.currency != CURRENCY for row in rows)
+
+
+def _is_sale(row: ExportRow) -> bool:
+    """Whether it is about a payment, and not a fee or payout of the Stripe account."""
+    return row.kind in RECEIVED | REFUNDED | DISPUTED
 
 
 def _voucher(day: date, rows: Sequence[ExportRow], shop: Shop) -> list[str]:

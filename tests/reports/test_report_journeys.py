@@ -72,6 +72,7 @@ async def test_report_has_all_numbers_in_words_below_a_picture(world: World) -> 
         f"Kvit · {day}",
         *("", "Received: DKK 149.50 (1)", "Refunded: DKK 49.50", "Disputed: DKK 0.00", "Net: DKK 100.00"),
         *("", "Received: €20.00 (1)", "Refunded: €0.00", "Disputed: €0.00", "Net: €20.00"),
+        *("", "The fees of 3 movements are not known yet."),
     ]
     assert message["photo"][-1]["width"] == 1080
 
