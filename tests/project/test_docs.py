@@ -21,7 +21,7 @@ from bot.sandbox.shared.fake_clock import FakeClock
 from bot.sandbox.standalone import connection_info
 from bot.settings import Settings
 from bot.stripe.gateway import StripeGateway
-from bot.stripe.serialization import EVENT_TYPES
+from bot.stripe.serialization import WEBHOOK_EVENT_TYPES
 from handlers.chat.routes import COMMANDS
 from storage.models.payment import TRANSITIONS
 from storage.models.refund import REFUND_TRANSITIONS, STRIPE_STATUSES
@@ -51,6 +51,9 @@ RIGHTS = {
     "find_intent": {("PaymentIntents", "Write")},
     "list_events": {("Events", "Read")},
     "server_time": {("Events", "Read")},
+    "list_balance_transactions": {("Balance", "Read")},
+    "retrieve_payout": {("Payouts", "Read")},
+    "list_payouts": {("Payouts", "Read")},
     "account": {("Account", "Read")},
 }
 """The rights that each call of the gateway needs; in Stripe's Dashboard Write includes Read."""
@@ -154,7 +157,7 @@ def test_planned_chat_commands_do_not_exist() -> None:
 
 
 def test_readme_event_list_is_that_of_the_webhook_endpoint() -> None:
-    assert tuple(blocks("text")) == EVENT_TYPES
+    assert tuple(blocks("text")) == WEBHOOK_EVENT_TYPES
 
 
 def test_readme_api_version_is_that_of_the_sdk() -> None:
