@@ -169,7 +169,7 @@ class Service:
             self._lock.release()
 
     async def reconcile(self, *, retry_dead: bool) -> ReconcileResult:
-        """Runs one reconciliation, also beside a running service; starts nothing else of this one.
+        """Runs one reconciliation and starts nothing else; another process may run the service meanwhile.
 
         Raises:
             StartupError: the database cannot be used.
@@ -292,7 +292,7 @@ class Service:
         self.base = f"http://{url_host}:{site.port}"
 
     async def _check_no_webhook(self) -> None:
-        """Fails the start if a webhook is set. While Telegram cannot be reached, polling finds out later."""
+        """Fails the start if a webhook is set. If Telegram cannot be reached now, polling checks later."""
         if self._settings.uses_telegram_webhook:
             return
         try:
@@ -344,7 +344,7 @@ class Service:
             await asyncio.sleep(STAND_BY_SECONDS)
 
     async def _watch_database_file(self, lock: FileLock) -> None:
-        """Keeps the lock, and `/readyz` from 200 once the database file was moved, replaced or removed."""
+        """Renews the lock; once the database file was moved, replaced or removed, `/readyz` stops returning 200."""
         heartbeats = self._components.heartbeats
         heartbeats.register(DATABASE_FILE, stale_after_seconds=3 * FILE_CHECK_INTERVAL)
         while True:
@@ -377,7 +377,7 @@ class Service:
         await self._db.write(installation.set_setting, USERNAME, self._telegram.username)
 
     async def _offer_ownership(self) -> None:
-        """Shows the link for the first owner, if there is none; one replica does, for a new link ends the old one."""
+        """Shows the claim link if there is no owner; only one replica does, because a new link voids the old one."""
         await self._knows_profile.wait()
         payload = await self._components.membership.create_claim_link()
         if payload and self._notify_operator:

@@ -1,1 +1,1 @@
-"""The first floor: what happens when a command, a tap, an event or a tick arrives."""
+"""The domain: entry points (chat, web), use cases and pure decisions; Stripe, Telegram and the clock are protocols."""

@@ -1,1 +1,1 @@
-"""The ground floor: what is true, and its rules."""
+"""Storage: values and their rules, repositories, the job queue and the database."""

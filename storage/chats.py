@@ -20,7 +20,7 @@ MAX_SHOWN_AT_ONCE = 5
 class ChatRepository:
     """Its methods are units of work: pass them to `Database.write`.
 
-    `is_news` says whether a dead job, with its payload, is worth sending once its chat accepts messages.
+    `is_news` returns whether a dead job, with its payload, is worth sending once its chat accepts messages.
     """
 
     def __init__(
@@ -37,9 +37,9 @@ class ChatRepository:
             self._payments.request_redraw(tx, payment_id, now=now, ordering_key=_ordering_key(moved_to, len(found)))
 
     def reopen(self, tx: sa.Connection, chat_id: int, *, now: datetime) -> None:
-        """Record that the chat accepts messages; if it did not, retry the news that died of it.
+        """Record that the chat accepts messages; if it did not, retry the dead jobs that are still worth sending.
 
-        Payment messages come after the notifications, in whatever order the jobs died.
+        Payment messages come after the notifications, in whatever order the jobs became dead letters.
         """
         if not messages.mark_unblocked(tx, chat_id):
             return

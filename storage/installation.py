@@ -33,7 +33,7 @@ class ClaimedOwner:
 
 
 def list_claimed_owners(tx: sa.Connection) -> Sequence[ClaimedOwner]:
-    """Everybody who claimed the installation, oldest first."""
+    """All owners who claimed the installation, oldest first."""
     query = sa.select(owners).order_by(owners.c.since)
     return [ClaimedOwner(row.user_id, row.name, row.since) for row in tx.execute(query)]
 
@@ -45,7 +45,7 @@ def is_owner(tx: sa.Connection, user_id: int) -> bool:
 
 
 def owner_ids(tx: sa.Connection) -> frozenset[int]:
-    """The user ids of everybody who claimed the installation."""
+    """The user ids of all owners who claimed the installation."""
     return frozenset(tx.execute(sa.select(owners.c.user_id)).scalars())
 
 

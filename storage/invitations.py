@@ -36,7 +36,7 @@ class RoleAlreadyHeld(UserError):
 
 
 class UnknownMember(UserError):
-    """Nobody with that Telegram ID holds a role in the shop."""
+    """No user with that Telegram ID holds a role in the shop."""
 
     message_key = "error.unknown_member"
 
@@ -168,7 +168,7 @@ class InvitationRepository:
 
         Raises:
             InviterLostRole: the acting person may not do this any more.
-            UnknownMember: nobody with that Telegram ID has a role here.
+            UnknownMember: no user with that Telegram ID has a role here.
             LastAdmin: no admin or owner would be left.
         """
         lock_shop(tx, shop_id)
@@ -207,7 +207,7 @@ class InvitationRepository:
         Raises:
             InviterLostRole: the acting person is no owner.
             UnknownMember: this person has not claimed the installation.
-            LastAdmin: nobody else could give out roles.
+            LastAdmin: no owner or admin would be left to assign roles.
         """
         if by not in owners:
             raise InviterLostRole
@@ -251,10 +251,10 @@ class InvitationRepository:
 
 
 def invited_through(tx: sa.Connection, shop_id: int, user_ids: Iterable[int]) -> dict[int, tuple[int, ...]]:
-    """For each of these people: they, who invited them into the shop, who had invited that person, and so on.
+    """The chain of each user: the user, then their inviter into the shop, then that person's inviter, and so on.
 
     It is read from used invitations, which are kept for good, so a role that is revoked does not hide who invited whom.
-    It ends before who claimed the installation.
+    A chain ends before a user who claimed the installation.
     """
     query = sa.select(invitations.c.used_by, invitations.c.invited_by, invitations.c.used_at)
     query = query.where(invitations.c.shop_id == shop_id, invitations.c.used_by.is_not(None))
@@ -262,13 +262,13 @@ def invited_through(tx: sa.Connection, shop_id: int, user_ids: Iterable[int]) ->
     current = tx.execute(
         sa.select(members.c.user_id, members.c.invited_by, members.c.since).where(members.c.shop_id == shop_id)
     ).all()
-    joined = [tuple(row) for row in (*current, *used)]  # a role that is held now tells for certain who gave it
+    joined = [tuple(row) for row in (*current, *used)]  # first the roles held now, which store their inviter
     claimed = installation.owner_ids(tx)
     return {user_id: _chain(user_id, joined, claimed) for user_id in user_ids}
 
 
 def _chain(user_id: int, joined: Sequence[tuple[Any, ...]], claimed: frozenset[int]) -> tuple[int, ...]:
-    """The person, and who invited them, and so on; `joined` are person, inviter and time, the latest first."""
+    """The user, their inviter, and so on; `joined` are user, inviter and time, the latest first."""
     chain, before = [user_id], None
     while True:
         mine = (row for row in joined if row[0] == chain[-1] and (before is None or row[2] <= before))

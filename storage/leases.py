@@ -15,7 +15,7 @@ RELEASED = "leader"
 """The event that is set when the leader gives its lease back."""
 
 REPLICA = "replica:"
-"""How the lease of a running process is named, by which the others know that it lives; its id follows."""
+"""The prefix, before the process id, of the lease by which a process shows the other replicas that it runs."""
 
 
 def take(tx: sa.Connection, name: str, holder: str, seconds: float) -> bool:

@@ -1,4 +1,4 @@
-"""Where questions with buttons stand that several people can decide, so that each is edited once it is decided."""
+"""The messages with questions that several people can decide, so that all are edited once it is decided."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class QuestionMessage:
 
 
 def store(tx: sa.Connection, question: QuestionMessage) -> None:
-    """Store where the question stands; the same message again changes nothing."""
+    """Store a message that asks the question; the same message again changes nothing."""
     remove(tx, question.chat.chat_id, question.message_id)
     values = {"subject": question.subject, "chat_id": question.chat.chat_id, "message_id": question.message_id}
     tx.execute(question_messages.insert().values(**values, language=question.language))

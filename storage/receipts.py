@@ -1,4 +1,7 @@
-"""The shop as a receipt shows it: its name, seller, VAT rate and time zone of the time of the payment."""
+"""The shop as a receipt shows it: its name, seller, VAT rate and time zone at the time of the payment.
+
+`storage/payments.py` assigns the receipt number, `handlers/shops/receipts.py` makes the receipt.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ FROZEN = ("seller_name", "seller_address", "seller_number", "seller_contact", "v
 def freeze(tx: sa.Connection, payment: Payment) -> None:
     """Store name and time zone of the shop in the transaction that stores that the money was received.
 
-    The seller follows when the receipt is first read: seller details are entered line by line, and become one.
+    The seller is stored when the receipt is first read, because seller details are entered one by one.
     """
     shop = tx.execute(_SHOP, {"key": payment.shop_id}).one()
     tx.execute(receipts.insert(), {"payment_id": payment.id, "shop_name": shop.name, "time_zone": shop.time_zone})

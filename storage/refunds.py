@@ -43,8 +43,8 @@ class RefundLimits:
     `approved_by_person` is what each approver has approved within the sliding window, `lost_to_disputes` what disputes
     took, `single_approval_total` what was refunded on one approval. `blocked_by_dispute`: a dispute forbids refunds.
     `of_payment` are all refunds of the payment, oldest first, `requests_by_author` is how many refunds the author of a
-    new one asked for in the shop within the sliding window. `invited_through` are, for each approver, they, who
-    invited them, who had invited that person, and so on.
+    new one asked for in the shop within the sliding window. `invited_through` is, for each approver, the chain of
+    inviters that begins with the approver.
     """
 
     payment: Payment

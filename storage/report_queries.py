@@ -29,7 +29,7 @@ class MovementRow:
     """A movement with what is known of its payment. `amount` is in minor units, negative for money out.
 
     `vat_rate` (hundredths of a percent) is that of the payment's receipt, None while it is not frozen.
-    `requested_by` is the Telegram id of who asked for the payment or the refund, None if it came from Stripe.
+    `requested_by` is the Telegram id of the requester of the payment or refund, None if it came from Stripe.
     `settlement` is None while Stripe has not told its fee.
     """
 

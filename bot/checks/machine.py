@@ -1,4 +1,4 @@
-"""Checks this machine: the database and its content, the disk, and the public URL."""
+"""Checks the database (a file or a server) and its content, the disk, and the form of the public URL."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BUSY_TIMEOUT = 3.0
 LARGEST_CLOCK_OFFSET = 0.5
 MEBIBYTE = 2**20
 MAX_LISTED = 10
-"""Owners that are named at most."""
+"""The maximum number of owners that a finding names."""
 
 MIN_FREE, LOW_FREE = 104_857_600, 2**30
 """100 MiB and 1 GiB of free disk."""
@@ -41,7 +41,7 @@ TELEGRAM_PORTS = {None, 443, 80, 88, 8443}
 
 
 def database_hint(database_url: str) -> str:
-    """What to look at if the database is out of reach."""
+    """The hint for a database that cannot be used."""
     return DATABASE_HINT if database_url.startswith("sqlite:") else SERVER_HINT
 
 
@@ -77,7 +77,7 @@ async def _database(db: Database, settings: Settings) -> list[Finding]:
 
 
 async def _server(db: Database) -> list[Finding]:
-    """Rights, wake-ups and the clock, which SQLite has at home."""
+    """The findings about a PostgreSQL server: rights, wake-ups and its clock."""
     if not await db.can_migrate():
         hint = "GRANT CREATE ON SCHEMA public TO this user, for as long as a new version migrates the tables."
         rights = warning(RIGHTS, "This user may not create tables.", hint)
@@ -100,7 +100,7 @@ async def check_schema(db: Database) -> Finding:
     """Whether the schema is that of this version.
 
     Raises:
-        DatabaseUnavailable: it cannot be read; the hint for this is `DATABASE_HINT`.
+        DatabaseUnavailable: it cannot be read; the hint for this is `database_hint`.
     """
     if db.exists:
         return _schema(await db.schema_version())
@@ -164,7 +164,7 @@ def _owners(owner_ids: frozenset[int], claimed: Sequence[ClaimedOwner] = ()) -> 
 
 
 def _zones(names: list[str]) -> list[Finding]:
-    """Only if one is unknown: the names come with the system or with the package tzdata, and may be missing there."""
+    """A warning if this machine lacks one of the time zones, which the system or the package tzdata provides."""
     unknown = [name for name in names if find_zone(name) is None]
     if not unknown:
         return []
@@ -192,7 +192,7 @@ def disk(free: int) -> Finding:
 
 
 def address(settings: Settings) -> Finding:
-    """Whether customers, Stripe and Telegram can reach PUBLIC_URL, as far as its form tells."""
+    """Whether customers, Stripe and Telegram can reach PUBLIC_URL, judged by its form alone."""
     if settings.public_url is None:
         hint = "Set PUBLIC_URL to the https address of this service, like https://pay.example.dk."
         return _required_in_live_mode(settings, "There is none: no pay pages, no webhooks.", hint)

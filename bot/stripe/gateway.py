@@ -41,7 +41,7 @@ MAX_EVENTS_SEARCHED = 1000
 """Events that are read for the time of one payment."""
 
 RECENT = timedelta(minutes=10)
-"""An intent of this age at most succeeded just now, near enough for a receipt, should Stripe not tell when."""
+"""If Stripe does not give the time of success of an intent at most this old, the time of the response is used."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

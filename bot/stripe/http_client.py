@@ -1,4 +1,4 @@
-"""The HTTP client for Stripe's API, and the one place where a request is repeated."""
+"""The HTTP client for Stripe's API: sends a request again after an error. Later calls: `handlers/stripe/retry.py`."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ NO_ACCESS = ChatAccess(None, Role.NONE)
 
 
 class MembershipService:
-    """Roles by shop. The owners are those of OWNER_IDS; if it is not set, whoever claimed the installation."""
+    """Roles by shop. The owners are those of OWNER_IDS; if it is not set, the users who claimed the installation."""
 
     def __init__(self, db: Database, owner_ids: frozenset[int], clock: Clock) -> None:
         self._db = db

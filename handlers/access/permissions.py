@@ -123,7 +123,7 @@ PERMISSIONS: dict[Action, Permission] = {
     Action.BASIC_COMMANDS: Permission(Role.NONE, _anywhere(COMMAND)),
     Action.LEGAL_INFO: Permission(Role.NONE, _shop_chats(COMMAND)),
 }
-"""The only place that names roles: commands, buttons, menus and docs/authority.md are made from it."""
+"""The only place that assigns roles to actions: commands, buttons, menus and docs/authority.md are made from it."""
 
 
 def is_allowed(role: Role, action: Action) -> bool:

@@ -11,7 +11,7 @@ import unicodedata
 from handlers.amounts.currency_words import WORD, WordKind, classify_word
 
 IDENTIFIER = re.compile(r"(?<!\w)(?:#\w+|[A-D][0-9])(?!\w)")
-"""An order number or a size, which nobody reads as an amount: `#1042`, `A4`."""
+"""An order number or a size, which is never an amount: `#1042`, `A4`."""
 
 PARTS = """
     part parts partial partially partly rest remainder remaining difference except excluding minus percent pct

@@ -64,7 +64,7 @@ async def dispatch_command(context: Context) -> None:
     if context.access.shop is None and not context.is_private and not command.allowed_in_unlinked_group:
         if is_allowed(context.role, Action.LINK_CHAT):
             await context.reply("error.unlinked_group")
-        return  # nobody else is answered in a group that is linked to no shop
+        return  # others get no answer in a group that is linked to no shop
     _check_permission(context, command)
     if context.access.shop is None and command.needs_shop:
         await shop.ask_which(context, context.access.selectable_shops)

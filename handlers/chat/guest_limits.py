@@ -1,4 +1,4 @@
-"""Rate limits of guests, so that they cannot fill a chat, the disk or the outbox."""
+"""Rate limits for users without a role (guests), so that they cannot fill a chat, the disk or the outbox."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ MESSAGES_PER_MINUTE = 10
 
 HEARD_TOGETHER = 40
 TOGETHER_SECONDS = 10.0
-"""The same for all guests together: a seventh of what Telegram lets the bot send."""
+"""The messages of all guests together that are answered in that time: less than a seventh of Telegram's 30 a second."""
 
 CALLBACKS_PER_MINUTE = 60
 """Button presses and inline queries of one guest that are handled per minute."""
 
 
 class GuestRateLimits:
-    """Counts per guest, in this process only; forgetting them costs a message or an audit log entry."""
+    """Counts per guest, in this process only: after a restart, a few more messages and audit log entries pass."""
 
     def __init__(self) -> None:
         self._each = RateLimiter(MESSAGES_PER_MINUTE, MINUTE)

@@ -20,7 +20,7 @@ MAX_SECRETS = 10
 async def void_leaked_secrets(context: Context) -> bool:
     """Void every valid secret in a group's message and tell those concerned; False if there is none.
 
-    Whoever reads the group could have used it before the person it was meant for.
+    Any reader of the group could use it before the person it was meant for.
     """
     if context.is_private:
         return False

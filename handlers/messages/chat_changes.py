@@ -27,7 +27,7 @@ class ChatChanges:
         await self._db.write(self._chats.migrate, chat_id, moved_to, now=self._clock.now())
 
     async def reopen(self, chat_id: int) -> None:
-        """Record that the chat accepts messages; if it did not, show its payments and send the news about money."""
+        """Record that the chat accepts messages; if it did not, show its payments and send its notifications."""
         await self._db.write(self._chats.reopen, chat_id, now=self._clock.now())
 
     async def has_pending(self, chat_id: int) -> bool:
@@ -36,9 +36,9 @@ class ChatChanges:
 
 
 def is_news(job: DeadJob, payload: bytes) -> bool:
-    """Whether a dead job is worth sending once its chat accepts messages: it shows a payment or tells of money.
+    """Whether a dead job is worth sending once its chat accepts messages: it shows a payment or notifies.
 
-    Answers and questions are stale by then. A job that died of something else may have been delivered.
+    Answers and questions are stale by then. A job that is dead for another reason may have been delivered.
     """
     if not job.reason.startswith(CHAT_UNAVAILABLE):
         return False

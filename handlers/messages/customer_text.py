@@ -1,4 +1,4 @@
-"""The payment message of inline mode: it stands in the chat with the customer, so it speaks to them."""
+"""The payment message of inline mode: it is in the chat with the customer, so its text addresses the customer."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from storage.models.shop import Shop
 
 
 def asks(shop: Shop, payment: Payment) -> SafeHtml:
-    """Who asks for how much; the amount alone once it cannot be paid any more."""
+    """The shop and the amount it asks for; the amount alone once it cannot be paid any more."""
     if not payment.is_payable or payment.cancel_requested:
         return SafeHtml(f"<b>{i18n.html_money(shop.language, payment.amount)}</b>")
     return SafeHtml(f"<b>{html(shop.language, 'message.asks', shop=shop.name, amount=payment.amount)}</b>")
 
 
 def customer_lines(payment: Payment, state: str, *, shop: Shop, wallet: str, page: str | None) -> list[str] | None:
-    """What the customer can do, with the link; None where it is the same for everybody."""
+    """What the customer can do, with the link; None where the shop's text fits the customer too."""
     language, zone, attempt = shop.language, shop.time_zone, payment.attempt
     link = page or (attempt.redirect_url if state == "ready" else None)
     lines = [i18n.escaped(link)] if link else []

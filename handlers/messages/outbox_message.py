@@ -73,7 +73,7 @@ def from_job(job: Job) -> OutboxMessage:
 
 
 def asks_nothing(stored: Mapping[str, Any]) -> bool:
-    """Whether the stored message is news about a shop, and no question that may have been decided since."""
+    """Whether the stored message is about a shop and has no button with a question that may be decided by now."""
     return stored["shop"] is not None and not any(
         button["data"] for row in stored["message"]["keyboard"] for button in row
     )

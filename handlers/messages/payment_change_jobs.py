@@ -20,7 +20,7 @@ SHOWN_BY_MESSAGE_ONLY = frozenset(
         CancellationReason.SETTLED,
     }
 )
-"""Reasons that the chat has just been told by an answer or sees in the payment message."""
+"""Reasons that an answer or the payment message has just shown in the chat."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class PaymentEvent:
 def jobs_for_change(before: Payment, after: Payment, *, has_pages: bool = False) -> tuple[NewJob, ...]:
     """One job to edit the payment message if it looks different, then one for each event.
 
-    `has_pages` says that the messages carry the link of the pay page, which outlives an attempt.
+    `has_pages`: the messages carry the link of the pay page, which outlives an attempt.
     """
     lapsed_unseen = has_pages and _has_expired(before, after) and not after.attempt.seen_by_customer
     since = after.attempt.link_usable_until if lapsed_unseen else None
@@ -123,10 +123,10 @@ def event_of_job(job: Job) -> tuple[str, PaymentEvent]:
 
 
 def is_still_true(payment: Payment, event: PaymentEvent, now: datetime) -> bool:
-    """Whether a notification is still true: news of an attempt, hold or request is stale once the payment moved on.
+    """Whether a notification is still true: one about an attempt, hold or request is stale once the payment changed.
 
-    That money was received, or that the request is closed, stays true. An expired link is no news of a request whose
-    own time is over: its end is told next.
+    That money was received, or that the request is closed, stays true. An expired link is not
+    announced once the request itself is over: the notification of its end follows.
     """
     if event.name.startswith("hold_expiring") or event.name == "authorized":
         return payment.status is PaymentStatus.AUTHORIZED
@@ -141,7 +141,7 @@ def is_still_true(payment: Payment, event: PaymentEvent, now: datetime) -> bool:
 
 
 def _looks_different(before: Payment, after: Payment) -> bool:
-    """Whether the payment message looks different; a version that rose alone asks for it to be shown again.
+    """Whether the payment message looks different, or is to be shown again because only the version changed.
 
     A call to Stripe that has just begun is not worth an edit: its response, or an error, follows in a moment.
     """

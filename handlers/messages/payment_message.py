@@ -97,7 +97,7 @@ def payment_message(payment: Payment, view: MessageContext) -> Message:
         f"{STATE_ICONS[state]} <b>{head}</b>"
         + ("" if payment.livemode else f" · {html(view.shop.language, 'message.test')}")
     ]
-    for_customer = payment.chat.inline_message_id is not None  # it stands in the chat with the customer
+    for_customer = payment.chat.inline_message_id is not None  # the message is in the chat with the customer
     amount = SafeHtml(f"<b>{i18n.html_money(view.shop.language, payment.amount)}</b>")
     lines.append(f"{asks(view.shop, payment) if for_customer else amount}{_dash(payment.description)}")
     lines.append(f"#{payment.reference}")
@@ -116,7 +116,8 @@ def payment_message(payment: Payment, view: MessageContext) -> Message:
 def display_state(payment: Payment, now: datetime, *, has_pages: bool = False) -> str:
     """The state that the message shows: the second half of its headline's message id.
 
-    With the link of the page in the message (`has_pages`) an attempt that passes unseen is nobody's failure.
+    If the message has the page's link (`has_pages`), an attempt that expired unseen is not shown as expired: the page
+    starts another one.
     """
     match payment.status:
         case PaymentStatus.SUCCEEDED:

@@ -1,4 +1,4 @@
-"""Questions that several people can decide: wherever one stands, it is edited once it is decided, by whom and when."""
+"""Questions that several people can decide: all messages that ask one are edited once it is decided."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class _State:
 
 
 class Questions:
-    """Stores where questions stand, and edits them once they are decided."""
+    """Stores the messages that ask questions, and edits them once the question is decided."""
 
     def __init__(self, db: Database, outbox: JobQueue, clock: Clock) -> None:
         self._db = db
@@ -58,7 +58,7 @@ class Questions:
             log.warning("a question will keep its buttons, as its place could not be stored: %s", error)
 
     async def close(self, job: Job) -> None:
-        """Edit every message of the question to what was decided, by whom and when."""
+        """Edit every message of the question to the decision, its actor and time."""
         subject = json.loads(job.payload)["subject"]
         if not await self._is_decided(subject):
             return
@@ -70,11 +70,11 @@ class Questions:
             await self._db.write(questions.remove, question.chat.chat_id, question.message_id)
 
     async def refund_answer(self, refund: Refund, language: str) -> tuple[SafeHtml, Keyboard]:
-        """What stands in place of a refund's question after a decision."""
+        """The text and buttons that replace a refund's question after a decision."""
         return _refund_text(await self._of_payment(refund.payment_id), refund, language)
 
     async def hold_answer(self, payment: Payment, language: str) -> SafeHtml:
-        """What stands in place of a hold's question after a decision that was made now."""
+        """The text that replaces a hold's question after a decision that was made now."""
         return _hold_text(await self._of_payment(payment.id), language, self._clock.now())
 
     async def _answer(self, question: QuestionMessage, at: datetime) -> tuple[Message, int]:

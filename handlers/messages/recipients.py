@@ -51,7 +51,7 @@ class Recipients:
         return event.name.startswith(("refund_", "dispute"))
 
     async def is_chat_detached(self, payment: Payment, chat: ChatTarget) -> bool:
-        """Whether the chat is linked to another shop or its member lost their role, so that it gets no news."""
+        """Whether the chat is linked to another shop or its member lost their role, and so gets no notifications."""
         return not await self._authorization.chat_belongs_to_shop(payment.shop_id, chat)
 
     async def may_receive(self, outgoing: OutboxMessage) -> bool:

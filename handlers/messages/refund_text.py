@@ -72,7 +72,7 @@ BALANCE = "balance/overview"
 
 
 def dated_if_earlier(said: SafeHtml, at: datetime | None, now: datetime, shop: Shop) -> SafeHtml:
-    """News with the time at which it happened at Stripe (aware UTC), if that was not today in the shop's time zone."""
+    """The notification with Stripe's time of the event (aware UTC), if that was not today in the shop's time zone."""
     if at is None or at.astimezone(shop.tzinfo).date() == now.astimezone(shop.tzinfo).date():
         return said
     return SafeHtml(f"{said} · {i18n.escaped(i18n.format_datetime(shop.language, at, shop.time_zone))}")

@@ -40,7 +40,7 @@ class Alerts:
         if job.key.startswith(ALERT):
             return ()
         subject = job.payload.decode() if job.kind == "payment_message" else str(job.id)
-        if job.kind == "message":  # an answer: whoever asks for it again is no new cause
+        if job.kind == "message":  # an answer: repeating the command is no new cause
             subject = f"answer:{job.ordering_key}:{reason}"
         if reason.startswith(CHAT_UNAVAILABLE):
             subject = f"closed:{job.ordering_key.partition(':')[0]}"

@@ -52,7 +52,7 @@ class RestoredBackup:
         await self._db.write(installation.remove_setting, BACKUP_MARK)
 
     async def _members(self) -> Sequence[str]:
-        """Everybody with a role, the admins first."""
+        """All users with a role, the admins first."""
         found: list[tuple[int, str]] = []
         for shop in await self._db.read(shops.list_shops):
             for member in await self._db.read(shops.list_members, shop.id):

@@ -197,8 +197,7 @@ class PayPageService:
     async def customer_returned(self, page: PayPage) -> None:
         """Have the payment retrieved from Stripe, at most once per `RETURN_SECONDS`.
 
-        The page waits for it once per attempt: anybody can return as often as they like, and must not keep others from
-        paying.
+        The page waits for it once per attempt: a client that returns again and again must not keep others from paying.
         """
         payment, now = page.payment, self._clock.now()
         if payment.is_terminal or payment.intent_id is None or _ends(self._returned.get(payment.id), now):

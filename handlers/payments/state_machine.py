@@ -24,16 +24,13 @@ from storage.models.payment import (
 EXPIRY_CODES = frozenset({"payment_intent_payment_attempt_expired", "payment_method_provider_timeout"})
 """Stripe's codes for an attempt that timed out unused; every other code is a failure."""
 
-
 CLOCK_TOLERANCE = timedelta(seconds=10)
-NO_TIME = timedelta(0)
 """A difference to Stripe's clock that does not matter to an attempt; a response takes some seconds itself."""
 
-IDLE_CHECK_INTERVAL = timedelta(hours=1)
-"""How often a payment is checked of which nothing is expected.
+NO_TIME = timedelta(0)
 
-It may be canceled in the Dashboard, and events get lost.
-"""
+IDLE_CHECK_INTERVAL = timedelta(hours=1)
+"""How often a payment is checked when no change is due: it may be canceled in the Dashboard, and events get lost."""
 
 
 @dataclass(frozen=True)
@@ -188,9 +185,9 @@ def _started_attempt(attempt: Attempt, intent: Intent, ahead: timedelta, timing:
 def _ended_attempt(attempt: Attempt, intent: Intent, now: datetime) -> Attempt:
     """The attempt once Stripe needs another payment method.
 
-    A later attempt whose call may still be under way cannot be ended by a retrieve before that call has arrived; then
-    it expires without a message, for nobody had its link, and the error may be of the attempt before. The first attempt
-    was made by the call that created the intent, so it is over.
+    A later attempt whose confirm may still reach Stripe is not ended by a retrieve. Once the confirm must have arrived,
+    the attempt ends as canceled, without a message: its link was never shown, and Stripe's error may be of the attempt
+    before. The first attempt was made by the call that created the intent, so it is over.
     """
     unheard = attempt.status is AttemptStatus.REQUESTED and attempt.number > 1
     if attempt.is_finished or (unheard and now - attempt.requested_at < SEARCH_AFTER):

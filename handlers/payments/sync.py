@@ -53,9 +53,9 @@ class PaymentSync:
         is_authorized: IsAuthorized,
         on_clock_compared: OnClockCompared = lambda ahead: None,
     ) -> None:
-        """`is_authorized` says whether the author of the pending request may still make it.
+        """`is_authorized` returns whether the author of the pending request may still make it.
 
-        `on_clock_compared` gets how far our clock is ahead of Stripe's, whenever a response tells.
+        `on_clock_compared` gets how far our clock is ahead of Stripe's, for each response that has Stripe's time.
         """
         self._payments = payments
         self._db = db
@@ -150,7 +150,7 @@ class PaymentSync:
         )
 
     async def _clock_error(self) -> GatewayError | None:
-        """Why our clock alone must not end a request: it differs from Stripe's, or that cannot be learned now."""
+        """Why our clock alone must not end a request: it differs from Stripe's, or Stripe's time cannot be read now."""
         began = self._clock.now()
         try:
             ahead = self._compare_clock(await self._gateway.server_time(), began)
@@ -210,10 +210,7 @@ class PaymentSync:
     async def _handle_create_error(
         self, payment: Payment, error: GatewayError, actor: str, began: datetime
     ) -> tuple[Payment, bool]:
-        """Handle a failed create.
-
-        The intent exists all the same, has to be searched for, has to wait, or was rejected.
-        """
+        """Handle a failed create: apply the intent if the error carries it, else search, try again later, or reject."""
         if error.intent is not None:
             return await self._apply_attempt(payment, error.intent, actor, began)
         if error.replayed:
@@ -229,7 +226,7 @@ class PaymentSync:
         return await self.update(payment.id, decide, actor, "stripe_rejected", code=error.code), True
 
     async def _search(self, payment: Payment, actor: str) -> tuple[Payment, bool]:
-        """Search Stripe by list for an intent of ours, for the key is not reliable any more.
+        """Find the payment's intent in Stripe's list, as its key is not reliable any more.
 
         If there is none, use a new key.
         """

@@ -155,7 +155,7 @@ def is_second_person(
     """Whether these two count as two people: one is an owner, or no invitations of admins connect them.
 
     An admin could invite their own second account, directly, through a third one, or two of them. A role that an owner
-    gave connects nobody.
+    gave connects no two people.
     """
     if first == second:
         return False

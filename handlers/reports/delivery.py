@@ -33,7 +33,7 @@ REPORT, EXPORT = "report", "export"
 
 @dataclass(frozen=True)
 class ReportOrder:
-    """A report or export that somebody asked for. `first` and `last` are ISO dates in the time zone `zone`.
+    """A requested report or export. `first` and `last` are ISO dates in the time zone `zone`.
 
     `file_format` is None for a report. In `chat` the person `user_id` gets it in `language`.
     """
@@ -83,14 +83,14 @@ class ReportDelivery:
         self._otherwise = otherwise
 
     async def deliver(self, job: Job) -> Outcome:
-        """Make and send a report or a file, to somebody who may read it still."""
+        """Make and send a report or a file, if the requester may still read it."""
         if job.kind not in {REPORT, EXPORT}:
             return await self._otherwise(job)
         fields = json.loads(job.payload)
         order = ReportOrder(**{**fields, "chat": ChatTarget(**fields["chat"])})
         shop = await self._db.read(shops.get_shop, order.shop_id)
         if shop is None or not await self._may_read(order):
-            return Done("whoever asked may not read it any more")
+            return Done("the requester may not read it any more")
         chat, wait = await self._outbox.acquire_slot(job, order.chat)
         if wait:
             return wait
@@ -134,7 +134,7 @@ class ReportDelivery:
 
 
 def caption(language: str, shop: Shop, period: NamedPeriod, report: Report) -> SafeHtml:
-    """All numbers of a report in words, so that nobody needs the picture."""
+    """All numbers of a report as text, so that the report can be read without the picture."""
     totals = report.totals
     lines = [html(language, "report.head", shop=shop.name, period=str(period))]
     lines += [

@@ -37,7 +37,7 @@ class FileFormat(StrEnum):
 class ExportRow:
     """One movement. `gross` is negative for money out; `vat` is the part of it that is tax, None without a rate.
 
-    `vat_rate` is in hundredths of a percent, `at` is aware UTC, `by` is who requested the payment or the refund.
+    `vat_rate` is in hundredths of a percent, `at` is aware UTC, `by` is the requester of the payment or refund.
     `entry` is the number of the row, with a B before it where it is of the Stripe account and of no payment.
     `settled` is None until Stripe has told its fee.
     """

@@ -104,7 +104,7 @@ async def _give_back(db: Database, name: str, holder: str) -> None:
 
 
 class Leadership:
-    """Which of the replicas does what only one may do. On SQLite it is this process, always."""
+    """Elects the replica that runs what only one may run. On SQLite this process is always the leader."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -129,7 +129,7 @@ class Leadership:
                 await _cancel(waiting)
 
     async def free_jobs_of_the_dead(self) -> None:
-        """Let the jobs of processes that died be claimed again; for the leader, until cancelled."""
+        """Until cancelled, in the leader: end the leases of jobs whose process no longer runs."""
         while True:
             try:
                 if number := await self._db.write(leases.free_jobs_of_the_dead, self._db):
@@ -139,7 +139,7 @@ class Leadership:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def show_life(self) -> None:
-        """Show the other replicas that this process lives, until cancelled."""
+        """Until cancelled: renew the lease by which the other replicas see that this process runs."""
         name = leases.REPLICA + self._db.process_id
         while True:
             try:

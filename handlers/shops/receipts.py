@@ -101,7 +101,7 @@ def _filled(shop: Shop, seller: Seller) -> Shop:
 
 
 def missing_fields(shop: Shop) -> list[str]:
-    """The seller settings, by their names in `/settings`, without which the law knows no receipt."""
+    """The seller settings that the law requires on a receipt and that are missing, by their names in `/settings`."""
     missing = [name for name, kept in SELLER_FIELDS.items() if not getattr(shop, kept).strip()]
     return [*missing, "vat"] if shop.vat_rate is None else missing
 

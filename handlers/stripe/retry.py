@@ -1,4 +1,7 @@
-"""When a request to Stripe may be repeated: retry delays, and the lifetime of idempotency keys."""
+"""When a payment or refund calls Stripe again: retry delays, and the lifetime of idempotency keys.
+
+The retries within one call are in `bot/stripe/http_client.py`.
+"""
 
 from __future__ import annotations
 

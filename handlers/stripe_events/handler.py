@@ -1,4 +1,4 @@
-"""What Stripe's events do: an event says which payment to retrieve, and the retrieved state decides."""
+"""Handles Stripe's events: an event names the payment to retrieve, and the retrieved state decides."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ class _ChatBucket:
     __slots__ = ("_burst", "_full_at", "_interval", "group")
 
     def __init__(self, per_second: float, burst: int, group: SlidingWindow | None) -> None:
-        # Whole microseconds, so that a caller who waits as long as `acquire` said is not early by a rounding error.
+        # Whole microseconds: a caller that waits as long as `acquire` returned must not be early by a rounding error.
         self._interval = timedelta(microseconds=math.ceil(1_000_000 / per_second))
         self._burst = (burst - 1) * self._interval
         self._full_at = EPOCH
@@ -38,7 +38,7 @@ class _ChatBucket:
 
 
 class TelegramRateLimiter:
-    """Says how long to wait before the next message to a chat. Counts in this process only.
+    """Returns how long to wait before the next message to a chat. Counts in this process only.
 
     The default limits are Telegram's advice: 30 messages a second overall, one a second in a chat with short bursts
     allowed, 20 a minute in a group (https://core.telegram.org/bots/faq). Edits count like messages, answers to callback
@@ -64,7 +64,7 @@ class TelegramRateLimiter:
         self._last = self._pruned_at = EPOCH
 
     def __len__(self) -> int:
-        """How many chats are remembered. Idle ones are dropped about once a minute."""
+        """How many chats are counted. Idle ones are dropped about once a minute."""
         return len(self._chats)
 
     def acquire(self, chat_id: int, now: datetime, *, spare: int = 0) -> float:

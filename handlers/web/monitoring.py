@@ -41,9 +41,9 @@ class MonitoringRoutes:
     ) -> None:
         """`ready` are the checks of `/readyz` by name; each may take `check_timeout_seconds`.
 
-        `metrics_page` makes the page of `/metrics`; `token` is the bearer token that it requires. Without one, only
-        programs on this machine may read it, and nobody if the site `is_public`: a proxy or a tunnel on this machine
-        need not say that it is one.
+        `metrics_page` makes the page of `/metrics`; `token` is the bearer token that it requires. Without a token only
+        programs on this machine may read it. If the site also `is_public`, the page is closed: a proxy or a tunnel on
+        this machine may send no header by which its requests could be told from local ones.
         """
         self._clock = clock
         self._heartbeats = heartbeats

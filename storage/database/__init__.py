@@ -1,1 +1,1 @@
-"""The database: units of work, SQLite, backup, the file lock."""
+"""The database: units of work, SQLite, PostgreSQL, backup, the file lock."""

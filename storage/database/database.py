@@ -28,7 +28,7 @@ POSTGRES = ("postgresql://", "postgres://")
 POSTGRES_DIALECT = "postgresql"
 
 PROBE = "probe"
-"""The event by which it is found out whether wake-ups arrive."""
+"""The event that tests whether wake-ups arrive."""
 
 _AFTER_COMMIT = "after_commit"
 
@@ -49,12 +49,12 @@ class Database:
         """The SQLite file; None on PostgreSQL."""
 
         self.name: str
-        """What an operator is told about the place: never a user or a password."""
+        """The database's name for the operator, without user and password."""
 
         self.queue_statements: QueueStatements
         self._engine: Engine
         if url.startswith(POSTGRES):
-            from storage.database import postgres  # its libraries take a while to load, for SQLite in vain
+            from storage.database import postgres  # its libraries load slowly, and SQLite does not need them
 
             self.name = postgres.describe(url)
             self.queue_statements = cast("QueueStatements", postgres)

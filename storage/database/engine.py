@@ -17,7 +17,7 @@ SERVER_CLOCK = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
 """PostgreSQL's time in microseconds since 1970: leases end by it, whatever time the replicas have."""
 
 NOTIFICATIONS = "notifications"
-"""Where a connection's `info` lists what its unit of work has to tell other processes: pairs of channel and payload."""
+"""The key of a connection's `info` for the notifications of its unit of work: pairs of channel and payload."""
 
 
 class Engine(Protocol):
@@ -45,7 +45,7 @@ class Engine(Protocol):
         """
 
     async def probe(self) -> None:
-        """Look whether the program can work on this database.
+        """Check whether the program can work on this database.
 
         Raises:
             DatabaseUnavailable: it cannot be reached.

@@ -25,24 +25,24 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CONNECTIONS = 10
-"""Connections of one replica, without the one that listens. They are opened as they are needed."""
+"""The maximum number of connections of a replica, besides the one that listens; opened when needed."""
 
 STATEMENT_SECONDS = 30
 IDLE_SECONDS = 30
 """A transaction that does nothing for so long is that of a stopped process, which would hold up the others."""
 
 NETWORK_SECONDS = 15
-"""How much later than the server itself gives up a statement counts as lost."""
+"""Seconds after the server's own timeout until a statement without a response counts as lost."""
 
 TRIES = 5
-"""How often a unit of work is begun at the most, if the database asks for that or the connection is lost."""
+"""How often a unit of work is started at most: again after an error in `_AGAIN` or a lost connection."""
 
 FIRST_PAUSE = 0.05
 COMMIT_SECONDS = 20.0
 """How long to find out whether a commit whose answer was lost has happened."""
 
 POLL_SECONDS = 2.0
-"""How often everything is looked through although no wake-up came: one may be lost with its connection."""
+"""Seconds after which all is checked without a wake-up: one may be lost with its connection."""
 
 OLDEST = 150_000
 CHANNEL = "kvit_"
@@ -119,7 +119,7 @@ class PostgresEngine:
             await engine.dispose()
 
     async def probe(self) -> None:
-        """Look whether the server is one on which Kvit keeps its promises.
+        """Check whether the server meets Kvit's requirements.
 
         Raises:
             DatabaseUnavailable: it cannot be reached.

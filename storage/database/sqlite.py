@@ -61,7 +61,7 @@ def parse_url(url: str) -> Path:
 
 
 def create(path: Path) -> None:
-    """Make an empty file that only its owner can read, for SQLite would let everybody; its log files follow it."""
+    """Make an empty file with mode 0600, as SQLite would let all users read it; its log files get the same mode."""
     with suppress(OSError):  # opening it fails as well, and SQLite says why
         path.touch(mode=0o600)
 

@@ -141,7 +141,7 @@ class Refund:
 
     @property
     def approvers(self) -> tuple[int, ...]:
-        """The ids of those who approved, in order."""
+        """The ids of the approvers, in order of approval."""
         return tuple(user_id for user_id in (self.approved_by, self.second_approved_by) if user_id is not None)
 
 

@@ -34,7 +34,7 @@ DEFAULT_COMMANDS = {
     "setup": "which shop this chat belongs to",
     "settings": "the shop's settings",
 }
-"""The commands that the page completes until the bot has set a menu."""
+"""The commands that the page suggests until the bot has set a menu."""
 
 
 class Feed:
@@ -46,7 +46,7 @@ class Feed:
         self._sent: dict[str, str] = {}
 
     def snapshot(self) -> Json:
-        """Everything, with the constant `config`; callback answers that are older than the page are left out."""
+        """The current state of everything and the constant `config`, without callback answers from before the call."""
         bot = self._telegram.state.bot
         config = {
             "users": [vars(user) for user in seed_users.USERS],
@@ -83,7 +83,7 @@ class Feed:
         return self._stack.services.telegram
 
     def _changed(self, kind: str, items: dict[str, Json]) -> list[Json]:
-        """The items that the page does not have in this form."""
+        """The items that are new or changed since they were last sent to the page."""
         changed = []
         for name, item in items.items():
             key, content = f"{kind}:{name}", json.dumps(item)

@@ -19,7 +19,7 @@ from handlers.web.templating import hash_source
 
 STATIC = Path(__file__).parent / "static"
 SCRIPTS = ("page.js", "chat.js", "controls.js")
-"""One script in three files; they share one scope."""
+"""Joined into one script in this order, so the files share one scope."""
 
 KEEPALIVE_INTERVAL = 15
 """Seconds without a change after which the stream sends a comment, so that a broken connection is noticed."""
@@ -115,7 +115,7 @@ async def serve_site(stack: DemoStack, listener: socket.socket, origin: str) -> 
 
 
 def _build_page(stack: DemoStack) -> tuple[str, dict[str, str]]:
-    """The page with inline style and script, and its headers; the policy allows exactly these by their hashes."""
+    """The page with inline style and script, and its headers; the policy allows only these two, by hash."""
     style = (STATIC / "page.css").read_text("utf-8")
     script = "".join((STATIC / name).read_text("utf-8") for name in SCRIPTS)
     page = (STATIC / "page.html").read_text("utf-8").replace("/*style*/", style).replace("/*script*/", script)

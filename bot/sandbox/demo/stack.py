@@ -1,4 +1,4 @@
-"""The real service between both fakes, over HTTP and on a temporary database."""
+"""The real service, connected over HTTP to both fakes, with a temporary database."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from handlers.i18n import DEFAULT_TIME_ZONE, wallet_name
 from handlers.telegram.rate_limit import TelegramRateLimiter
 
 UNLIMITED = 1_000_000
-"""Messages per period when Telegram's limits are switched off."""
+"""Each limit of the rate limiter when the limits are switched off."""
 
 APPROVAL_ABOVE = 50_000
 """Refunds above 500.00 (any currency) need a second admin, so that the demo shows both flows. Minor units."""
@@ -39,7 +39,7 @@ class DemoStack:
 
 @asynccontextmanager
 async def start_stack(*, framed_by: str = "'none'", unthrottled: bool = False) -> AsyncIterator[DemoStack]:
-    """Run the stack while the context is open; `unthrottled` switches off Telegram's rate limits.
+    """Run the stack while the context is open; `unthrottled` switches off the service's and the fake's rate limits.
 
     Raises:
         SandboxStartError: a live key is in the environment.

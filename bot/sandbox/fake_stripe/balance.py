@@ -1,4 +1,4 @@
-"""The balance that pays refunds, and outcomes that a test or the demo forces on the next refunds."""
+"""The balance from which refunds are paid, and the outcomes that a test or the demo sets for the next refunds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PENDING_REASONS = ("processing", "insufficient_funds", "charge_pending")
 class Balance:
     """The available amount in minor units, one sum for all currencies; None is unlimited.
 
-    A larger refund is created as pending with `insufficient_funds`, or rejected if `rejects_refunds`.
+    A refund above it is created as pending with `insufficient_funds`, or rejected if `rejects_refunds`.
     """
 
     available: int | None = None

@@ -13,7 +13,10 @@ from bot.sandbox.fake_stripe.store import Attempt
 
 
 class Control:
-    """Everything that customers, time and outages do. Refunds and disputes are in `control_refunds`."""
+    """Acts as the customer, delivers webhooks, advances the clock, and causes faults and outages.
+
+    Refunds and disputes are in `control_refunds`.
+    """
 
     def __init__(self, state: FakeStripeState, webhooks: delivery.WebhookDelivery, faults: Faults) -> None:
         self.state = state

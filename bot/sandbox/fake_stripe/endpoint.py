@@ -1,4 +1,4 @@
-"""An endpoint of the API and a call of it, without HTTP: checked parameters in, an object or an ApiError out."""
+"""An endpoint of the API without HTTP: it takes checked parameters and returns an object or raises ApiError."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bot.sandbox.fake_stripe.state import FakeStripeState, RequestCause
 
 @dataclass(frozen=True)
 class Call:
-    """`params` are typed and checked; `id` is from the path, or empty."""
+    """One call of an endpoint. `params` are typed and checked; `id` is from the path, or empty."""
 
     state: FakeStripeState
     cause: RequestCause
@@ -35,7 +35,7 @@ class Endpoint:
         return f"{self.method} {self.path}"
 
     def parse(self, params: Json) -> Json:
-        """The typed parameters; raises Stripe's error for an unknown, missing or malformed one."""
+        """The typed parameters; raises ApiError, as Stripe would, for an unknown, missing or malformed one."""
         return form_params.parse(
             params, {"expand": form_params.list_of(form_params.text())} | dict(self.fields), self.required
         )

@@ -38,7 +38,7 @@ def _lists(value: Any) -> Any:
 
 
 def parse(params: Json, fields: Fields, required: Iterable[str] = (), prefix: str = "") -> Json:
-    """The typed parameters; raises Stripe's error for an unknown, missing or malformed one."""
+    """The typed parameters; raises ApiError, as Stripe would, for an unknown, missing or malformed one."""
     found = {}
     for name, value in params.items():
         full = f"{prefix}[{name}]" if prefix else name

@@ -14,7 +14,7 @@ MAX_KEY_LENGTH = 255
 
 @dataclass
 class StoredResponse:
-    """The request of a key and its response; `response` is None while the request is executed."""
+    """The first request under a key and its response; `response` is None while the request runs."""
 
     at: datetime
     path: str
@@ -24,16 +24,17 @@ class StoredResponse:
 
 
 class Idempotency:
-    """The keys of one account. A key older than `KEY_TTL` is new again."""
+    """The keys of one account. A key older than `KEY_TTL` is treated as unused."""
 
     def __init__(self) -> None:
         self._stored: dict[str, StoredResponse] = {}
 
     def begin(self, key: str, path: str, params: Json, request_id: str, at: datetime) -> ApiResponse | None:
-        """The stored response to replay, or None: execute the request, then call `finish` or `forget`.
+        """The stored response to replay; None for an unused key: run the request, then call `finish` or `forget`.
 
-        Raises 400 `idempotency_error` for another request under a used key, 409 `idempotency_key_in_use`
-        while the first request is executed.
+        Raises:
+            ApiError: 400 `idempotency_error` for another request under a used key, or a key that is too long; 409
+                `idempotency_key_in_use` while the first request runs.
         """
         if len(key) > MAX_KEY_LENGTH:
             raise ApiError(
@@ -53,12 +54,12 @@ class Idempotency:
         self._stored[key].response = response
 
     def forget(self, key: str) -> None:
-        """Nothing was executed under this key: it can be used again, for another request too."""
+        """Free a key whose request was not executed: any request may use it again."""
         del self._stored[key]
 
 
 def key_in_use(key: str) -> ApiError:
-    """409: the first request under this key is still executed."""
+    """409: the first request under this key still runs."""
     return ApiError(
         "There is currently another in-progress request using this Idempotent Key (that probably means you"
         f" submitted twice, and the other request is still going through): {key}. Please try again later.",

@@ -17,7 +17,7 @@ from storage.errors import UserError
 
 PER_PAGE = 10
 LONGEST_WORDS = 36
-"""Bytes of the searched words at most: a button carries them, and Telegram gives it 64."""
+"""Bytes of the searched words at most: they are part of the callback data, which Telegram limits to 64 bytes."""
 
 ROW = re.compile(r"[0-9]{1,15}")
 """A number in callback data; it can be forged, so its length is limited."""

@@ -77,7 +77,7 @@ async def on_approve(context: Context, refund_id: str) -> None:
         raise NotYourDraft
     service, user_id = context.services.refunds, context.actor.id
     if refund.status is RefundStatus.AWAITING_APPROVAL and user_id in refund.approvers:
-        await _request_approval(context, refund, payment)  # after a crash behind the approval nobody was asked yet
+        await _request_approval(context, refund, payment)  # a crash after the approval may have lost the request
     if refund.is_pending_decision or refund.status is RefundStatus.EXPIRED or user_id not in refund.approvers:
         refund = await service.approve(refund, payment, context.shop, user_id=user_id)
     if refund.status is RefundStatus.AWAITING_APPROVAL and not await _request_approval(context, refund, payment):
@@ -88,7 +88,7 @@ async def on_approve(context: Context, refund_id: str) -> None:
 
 
 async def on_decline(context: Context, refund_id: str) -> None:
-    """The *Decline* button, for those who may approve and for the person who asked."""
+    """The *Decline* button, for approvers and for the requester."""
     refund, payment = await _load_refund(context, refund_id)
     if refund.requested_by != context.actor.id:
         context.require(Action.APPROVE_REFUND)
@@ -134,7 +134,7 @@ async def _create_draft(context: Context, payment: Payment, amount: Money | None
 
 
 async def _request_approval(context: Context, refund: Refund, payment: Payment) -> bool:
-    """Ask those who may approve, in the group where it was requested or each in private; False if there is nobody."""
+    """Ask the approvers, in the group where it was requested or each in private; False if there is no approver."""
     language, step = context.shop.language, len(refund.approvers)
     name = display_name(context.actor.name, context.actor.id)
     said = html(language, "refund.requested", **_holes(refund, payment), name=name, reason=_reason(refund))

@@ -27,7 +27,7 @@ SHOP_ID = re.compile(r"[0-9]{1,15}")
 """A number in callback data; it can be forged, so its length is limited."""
 
 SHOPS_PER_PAGE = 20
-"""Telegram takes at most 100 buttons in a message, and nobody reads that many."""
+"""Fewer than the 100 buttons that Telegram takes in a message, so that the list stays readable."""
 
 PAGE = "p"
 """Begins callback data that names a page of shops, not a shop."""
