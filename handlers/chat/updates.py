@@ -306,7 +306,8 @@ def _text(found: Json, name: str) -> str:
 
 
 def _storable(text: str) -> str:
-    return text.encode(errors="replace").decode()  # a lone surrogate cannot be stored
+    """The text without what cannot be stored: a lone surrogate, and on PostgreSQL NUL."""
+    return text.encode(errors="replace").decode().replace("\0", "\ufffd")
 
 
 def _time(found: Json, name: str) -> datetime:

@@ -49,7 +49,7 @@ async def held_lease(
     pause = min(FIRST_LOOK, look)
     while True:
         released.clear()
-        until = await _take(db, name, holder, seconds)
+        until = await _take_or_give_back(db, name, holder, seconds)
         if until is not None:
             break
         with suppress(TimeoutError):
@@ -70,6 +70,17 @@ async def held_lease(
         raise
     finally:
         await _give_back(db, name, holder)
+
+
+async def _take_or_give_back(db: Database, name: str, holder: str, seconds: float) -> float | None:
+    """The same as `_take`, but a lease is given back that was taken for a caller who was cancelled meanwhile."""
+    taking = asyncio.create_task(_take(db, name, holder, seconds))
+    try:
+        return await asyncio.shield(taking)
+    except asyncio.CancelledError:
+        await asyncio.gather(taking, return_exceptions=True)
+        await _give_back(db, name, holder)
+        raise
 
 
 async def _take(db: Database, name: str, holder: str, seconds: float) -> float | None:
@@ -137,6 +148,15 @@ class Leadership:
             except DatabaseUnavailable as error:
                 log.warning("jobs of processes that died wait: %s", error)
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def begin_to_live(self) -> None:
+        """Show the other replicas, and `move-db`, that this process lives, before `show_life` goes on with that.
+
+        Raises:
+            DatabaseUnavailable: it could not be written.
+        """
+        name = leases.REPLICA + self._db.process_id
+        await self._db.write(leases.take, name, self._db.process_id, LEADER_SECONDS)
 
     async def show_life(self) -> None:
         """Until cancelled: renew the lease by which the other replicas see that this process runs."""

@@ -35,8 +35,8 @@ for verb, when in (
     sa.event.listen(audit_log, "after_create", sa.DDL(trigger).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]
 
 APPEND_ONLY = (
-    "CREATE FUNCTION audit_log_append_only() RETURNS trigger LANGUAGE plpgsql AS"
-    " $$BEGIN RAISE EXCEPTION 'the audit log is append-only'; END$$",
+    "CREATE OR REPLACE FUNCTION audit_log_append_only() RETURNS trigger LANGUAGE plpgsql AS"
+    " $$BEGIN RAISE EXCEPTION 'the audit log is append-only' USING ERRCODE = '23000'; END$$",
     "CREATE TRIGGER audit_log_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log"
     " FOR EACH STATEMENT EXECUTE FUNCTION audit_log_append_only()",
 )

@@ -48,8 +48,8 @@ APPEND_ONLY = {
         )
     ),
     "postgresql": (
-        "CREATE FUNCTION movements_append_only() RETURNS trigger LANGUAGE plpgsql AS"
-        f" $$BEGIN RAISE EXCEPTION '{_REFUSE}'; END$$",
+        "CREATE OR REPLACE FUNCTION movements_append_only() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$BEGIN RAISE EXCEPTION '{_REFUSE}' USING ERRCODE = '23000'; END$$",
         "CREATE TRIGGER movements_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON movements"
         " FOR EACH STATEMENT EXECUTE FUNCTION movements_append_only()",
     ),

@@ -729,8 +729,8 @@ def _refunds() -> None:
 def _audit_log_is_append_only() -> None:
     if _is_postgres():
         op.execute(
-            "CREATE FUNCTION audit_log_append_only() RETURNS trigger LANGUAGE plpgsql AS"
-            " $$BEGIN RAISE EXCEPTION 'the audit log is append-only'; END$$"
+            "CREATE OR REPLACE FUNCTION audit_log_append_only() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$BEGIN RAISE EXCEPTION 'the audit log is append-only' USING ERRCODE = '23000'; END$$"
         )
         op.execute(
             "CREATE TRIGGER audit_log_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log"
@@ -751,8 +751,8 @@ def _audit_log_is_append_only() -> None:
 def _movements_are_append_only() -> None:
     if _is_postgres():
         op.execute(
-            "CREATE FUNCTION movements_append_only() RETURNS trigger LANGUAGE plpgsql AS"
-            " $$BEGIN RAISE EXCEPTION 'the movements are append-only'; END$$"
+            "CREATE OR REPLACE FUNCTION movements_append_only() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$BEGIN RAISE EXCEPTION 'the movements are append-only' USING ERRCODE = '23000'; END$$"
         )
         op.execute(
             "CREATE TRIGGER movements_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON movements"
