@@ -12,12 +12,13 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-all check format lock python run-ready dev-ready
+.PHONY: help demo test test-all test-postgres check format lock python run-ready dev-ready
 
 help:
 	@echo 'make demo     run the demo in a browser, with a fake Stripe and Telegram; ARGS=--tour plays by itself'
 	@echo "make test     run the tests, without the long ones; ARGS='-k money' selects some"
 	@echo 'make test-all run every test, also the long matrices and storms'
+	@echo 'make test-postgres runs the tests of storage, journeys and reports again, on PostgreSQL'
 	@echo 'make check    run what a change has to pass: format, lint, types, requirements, every test'
 	@echo 'make format   format the code'
 	@echo 'make lock     write requirements/*.txt from pyproject.toml, with uv; ARGS=--upgrade takes newer versions'
@@ -31,6 +32,12 @@ test: dev-ready
 
 test-all: dev-ready
 	@$(VENV) -m pytest -n auto --dist worksteal $(ARGS)
+
+# Only tests that do not name a database: those of several replicas are part of the others.
+test-postgres: dev-ready
+	@KVIT_TEST_DATABASE=postgresql $(VENV) -m pytest -n auto --dist worksteal -W error -m 'not long and not sqlite' \
+		tests/storage tests/journeys tests/reports tests/chat/test_find.py tests/chat/test_audit_log.py \
+		tests/operations/test_daily_reports.py tests/payments/test_movements.py tests/web/test_receipts.py $(ARGS)
 
 check: dev-ready
 	$(VENV) -m ruff format --check .

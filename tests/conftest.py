@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from playwright.async_api import Browser
 from bot.sandbox.shared.fake_clock import FakeClock
 from storage.database.database import Database
 from tests.support.browser import chromium
-from tests.support.migrated_file import lay_out
-from tests.support.postgres import Server, opened_database, running_server
+from tests.support.empty_database import ON_POSTGRES, empty_database
+from tests.support.postgres import Server, opened_database, shared_server, stop_shared_server
 from tests.support.world import World, opened
 
 settings.register_profile("kvit", deadline=None)
@@ -40,6 +40,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """Ends the PostgreSQL server of this process, if a test has started one."""
+    stop_shared_server()
+
+
 def _can_hold_tests(folder: Path) -> bool:
     """Whether there is room, and programs may be started there: containers often forbid it, or give 64 MB."""
     if not os.access(folder, os.W_OK):
@@ -50,17 +55,14 @@ def _can_hold_tests(folder: Path) -> bool:
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    await lay_out(tmp_path / "kvit.db")
-    database = Database(f"sqlite:///{tmp_path}/kvit.db")
-    yield database
-    await database.close()
+    async with opened_database(await empty_database(tmp_path)) as database:
+        yield database
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
+def postgres() -> Server:
     """One PostgreSQL server for all tests of a worker; skipped, or failed if required, where there is none."""
-    with running_server() as server:
-        yield server
+    return shared_server()
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ async def postgres_db(postgres: Server) -> AsyncIterator[Database]:
         yield database
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["postgres"] if ON_POSTGRES else ["sqlite", "postgres"])
 def any_db(request: pytest.FixtureRequest) -> Database:
     """An empty migrated database, once of each kind."""
     found: Database = request.getfixturevalue("db" if request.param == "sqlite" else "postgres_db")

@@ -18,6 +18,7 @@ from storage.models.payment import PaymentStatus
 from storage.models.shop import Shop
 from storage.schema.audit_log import audit_log as audit_log_table
 from tests.chat.test_shop_selection import asked, ref_of
+from tests.support.empty_database import ON_POSTGRES
 from tests.support.evidence import idle, rows
 from tests.support.invitations import invited, join, trail
 from tests.support.people import (
@@ -230,7 +231,8 @@ async def test_audit_log_is_append_only(world: World) -> None:
     await asked(world)
     before = rows(world, "SELECT * FROM audit_log")
     replace = "REPLACE INTO audit_log SELECT id, payment_id, shop_id, at, 'nobody', action, detail FROM audit_log"
-    for statement in ("UPDATE audit_log SET actor = 'nobody'", "DELETE FROM audit_log WHERE id = 1", replace):
+    statements = ["UPDATE audit_log SET actor = 'nobody'", "DELETE FROM audit_log WHERE id = 1"]
+    for statement in statements if ON_POSTGRES else [*statements, replace]:
         async with open_database(world) as db:
             with pytest.raises(sa.exc.IntegrityError, match="append-only"):
                 await db.write(sa.Connection.exec_driver_sql, statement)
@@ -246,6 +248,8 @@ async def test_a_search_ends_after_so_many_rows_and_goes_on_from_there(db: Datab
     assert (first.lines, first.next_cursor is None) == ([], False)
     second = await db.read(audit_log.get_page, shop.id, limit=10, words="needle", before=first.next_cursor)
     assert ([line.action for line in second.lines], second.next_cursor) == (["needle"], None)
+    if ON_POSTGRES:  # which scans a small table
+        return
     query = "EXPLAIN QUERY PLAN SELECT id FROM audit_log WHERE shop_id = 1 AND id < 9 ORDER BY id DESC"
     plan = await db.read(lambda tx: tx.exec_driver_sql(query).all())
     assert "ix_audit_log_shop" in str(plan)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bot.sandbox.fake_telegram.users import UserMessage
 from bot.sandbox.shared.fake_clock import FakeClock
-from tests.support.evidence import idle, rows
+from tests.support.evidence import eventually, idle, rows
 from tests.support.people import (
     GROUP,
     MERCHANT,
@@ -279,7 +279,7 @@ async def test_invitation_after_a_renaming_names_the_bot_as_it_is(world: World) 
 async def test_renaming_is_noticed_within_an_hour_and_outlives_a_restart(world: World) -> None:
     rename(world, "CafeNoirBot")
     world.advance(3601)
-    await world.until(lambda: rows(world, "SELECT 1 FROM installation_settings WHERE value = 'CafeNoirBot'"))
+    await eventually(lambda: rows(world, "SELECT 1 FROM installation_settings WHERE value = 'CafeNoirBot'"))
     await world.stop()
     await world.control("telegram", "faults", {"method": "getMe", "how": "500", "times": 3})
     await world.begin()

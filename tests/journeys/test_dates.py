@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from bot.sandbox.shared.fake_clock import FakeClock
-from tests.support.evidence import at_stripe, idle, payment, rows, webhooks
+from tests.support.evidence import at_stripe, eventually, idle, payment, rows, webhooks
 from tests.support.page_world import page_of, paged
 from tests.support.world import Json, World, free_port, opened
 
@@ -132,6 +132,7 @@ async def test_refund_and_dispute_during_downtime_are_dated_by_stripe(world: Wor
     await world.control("stripe", f"intents/{intent}/dispute", {"amount": 3000})
     world.advance(TWO_DAYS)
     await world.begin()
+    await eventually(lambda: rows(world, "SELECT 1 FROM refunds, disputes"))
     await idle(world)
     assert "Refunded 31 Dec 2026" in await receipt(world)
     created = int(NEW_YEARS_EVE.timestamp() * 1_000_000)

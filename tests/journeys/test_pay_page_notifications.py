@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,7 +20,7 @@ from tests.support.evidence import (
     versions,
 )
 from tests.support.page_world import approve, opens, page_of, paged, payment_link, state
-from tests.support.people import reply
+from tests.support.people import open_database, reply
 from tests.support.world import World, button, labels
 
 
@@ -188,8 +186,9 @@ async def test_seller_saved_with_a_wrong_clock_does_not_block_the_next_change(
     world: World,
 ) -> None:
     await settings(world, "seller Noir ApS", "address Strandvejen 1", "number 12345678", "contact noir@example.dk")
-    with closing(sqlite3.connect(world.database)) as book, book:
-        book.execute("UPDATE seller_history SET since = since + 172800000000, updated_at = updated_at + 172800000000")
+    later = "UPDATE seller_history SET since = since + 172800000000, updated_at = updated_at + 172800000000"
+    async with open_database(world) as db:
+        await db.write(lambda tx: tx.exec_driver_sql(later).rowcount)
     await settings(world, "seller Blanc ApS", "vat none")
     kept = rows(world, "SELECT name, vat_rate FROM seller_history ORDER BY since, id")
     assert kept[0] == kept[-1] == {"name": "Blanc ApS", "vat_rate": 0}

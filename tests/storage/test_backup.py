@@ -22,7 +22,7 @@ from storage.database.file_lock import lock_beside_sqlite
 from tests.support.process_world import Outside, outside
 from tests.support.world import OWNER
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.sqlite]
 OWNERS = [OWNER + number for number in range(8)]
 
 

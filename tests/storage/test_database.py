@@ -34,6 +34,8 @@ from tests.storage.units_of_work import (
     write_in_one_batch,
 )
 
+pytestmark = pytest.mark.sqlite
+
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 

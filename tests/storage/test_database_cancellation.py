@@ -15,6 +15,8 @@ from storage.job_queue import JobQueue
 from storage.models.job import NewJob
 from tests.storage.units_of_work import TIMEOUT, Pause, add_setting, held, increment, number, setting_names
 
+pytestmark = pytest.mark.sqlite
+
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 

@@ -17,6 +17,8 @@ from storage.database.sqlite import READERS
 from storage.errors import DatabaseUnavailable
 from tests.storage.units_of_work import Pause, add_setting, held, increment, number, setting_names
 
+pytestmark = pytest.mark.sqlite
+
 
 async def test_read_sees_every_earlier_commit(db: Database) -> None:
     for value in range(20):

@@ -13,10 +13,12 @@ import pytest
 from storage.database.file_lock import AlreadyLocked, FileLock
 
 OTHER_NAMES = ["symbolic link", "symbolic link to the folder", "hard link", "removed lock file", "all of them"]
+pytestmark = pytest.mark.sqlite
 HOLDER = """
 import sys
 from pathlib import Path
 from storage.database.file_lock import FileLock
+
 FileLock(Path(sys.argv[1])).acquire()
 print("held", flush=True)
 sys.stdin.read()

@@ -197,6 +197,7 @@ async def test_delete_done_deletes_only_jobs_done_before_that_time(queue: JobQue
     assert await queue.enqueue(new_job("old"), new_job("dead"), new_job("pending"), now=NOW) == 1
 
 
+@pytest.mark.sqlite  # it stops the thread of a unit of work; on PostgreSQL that is the event loop's
 async def test_wait_returns_after_each_commit_that_enqueued_or_finished_a_job(db: Database, clock: FakeClock) -> None:
     queue = JobQueue(db, "inbox")
     await queue.enqueue(new_job("a"), now=NOW)
@@ -310,6 +311,7 @@ async def test_oldest_created_at_is_the_time_of_the_oldest_pending_job_of_an_ord
         assert await queue.oldest_created_at("a") == expected
 
 
+@pytest.mark.sqlite
 async def test_every_statement_of_the_queue_uses_an_index(db: Database) -> None:
     for statement in (sqlite.CLAIM, sqlite.NEXT_DUE, sqlite.OLDEST_PENDING):
         plan = await query_plan(db, statement)

@@ -19,6 +19,8 @@ from storage.models.job import NewJob
 from tests.storage.programs import command
 from tests.storage.units_of_work import count_commits
 
+pytestmark = pytest.mark.sqlite
+
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 

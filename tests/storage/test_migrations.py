@@ -23,6 +23,8 @@ from storage.schema import refunds
 from storage.schema.types import metadata
 from tests.storage.programs import command, upgrade_to_next_version
 
+pytestmark = pytest.mark.sqlite
+
 ADD_SHOP = (
     "INSERT INTO shops (id, name, currency, language, time_zone, request_limit, created_at)"
     " VALUES (1, 'Bod', 'DKK', 'da', 'Europe/Copenhagen', 100, 7000000)"

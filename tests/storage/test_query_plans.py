@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from bot.app import Service
@@ -18,6 +19,8 @@ from tests.support.page_world import page_of
 from tests.support.people import ADMIN, GROUP, MERCHANT, STRANGER, deliver_raw, open_shop, reply
 from tests.support.refund_steps import held, move, paid, ref_of, refunded, wait_for_text
 from tests.support.world import OWNER, World, free_port, opened
+
+pytestmark = pytest.mark.sqlite
 
 SMALL = frozenset(
     {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
 import sqlalchemy as sa
 
 from storage import messages, prompts
@@ -20,12 +21,12 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 def add_prompts(tx: sa.Connection, number: int) -> None:
     """Insert so many prompts of 1970 in the group -1."""
-    insert = """
-        WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < ?)
+    insert = sa.text("""
+        WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < CAST(:number AS bigint))
         INSERT INTO prompts (id, key, kind, chat_id, user_id, payload, created_at)
         SELECT 'id' || n, 'key' || n, 'kind', -1, 1, '{}', 0 FROM counted
-    """
-    tx.exec_driver_sql(insert, (number,))
+    """)
+    tx.execute(insert, {"number": number})
 
 
 async def test_group_with_many_prompts_migrates_as_a_whole(db: Database) -> None:
@@ -55,6 +56,7 @@ async def test_reconciler_deletes_all_old_rows_however_many(world: World) -> Non
     await eventually(lambda: rows(world, old)[0]["n"] == 0)
 
 
+@pytest.mark.sqlite
 async def test_finished_jobs_keep_their_keys_in_few_pages(db: Database) -> None:
     queue = JobQueue(db, "events")
     before = await db.read(used_pages)

@@ -46,13 +46,13 @@ def add_setting(tx: sa.Connection, name: str) -> str:
 
 def add_done_jobs(tx: sa.Connection, queue: str, number: int) -> None:
     """Insert so many jobs that were finished in 1970, each with an ordering key of its own."""
-    insert = """
-        WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < ?)
+    insert = sa.text("""
+        WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < CAST(:number AS bigint))
         INSERT INTO jobs (queue, key, ordering_key, kind, payload, created_at, scheduled_at, attempts, state, reason,
             finished_at)
-        SELECT ?, 'old' || n, 'old' || n, 'kind', x'', 0, 0, 0, 'done', '', 0 FROM counted
-    """
-    tx.exec_driver_sql(insert, (number, queue))
+        SELECT :queue, 'old' || n, 'old' || n, 'kind', :payload, 0, 0, 0, 'done', '', 0 FROM counted
+    """).bindparams(sa.bindparam("payload", b"", sa.LargeBinary), sa.bindparam("queue", type_=sa.Text))
+    tx.execute(insert, {"number": number, "queue": queue})
 
 
 class Pause:

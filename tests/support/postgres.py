@@ -11,13 +11,13 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -89,6 +89,7 @@ class Server:
 
     def stop(self) -> None:
         """Stops the server at once, as a crash would."""
+        _reader().close()
         if self.process is not None:
             self.process.send_signal(3)  # SIGQUIT: an immediate shutdown
             self.process.wait()
@@ -125,6 +126,19 @@ def unprivileged() -> list[str]:
     """How a command begins that runs as an account without rights, and ends with this process."""
     words = [str(shutil.which("setpriv")), "--pdeathsig=QUIT"]
     return [*words, f"--reuid={ACCOUNT}", f"--regid={ACCOUNT}", "--clear-groups"] if os.geteuid() == 0 else words
+
+
+def shared_server() -> Server:
+    """The one server of this process, started when it is first needed; `stop_shared_server` ends it."""
+    if not _shared:
+        _shared.append(_exit.enter_context(running_server()))
+    return _shared[0]
+
+
+def stop_shared_server() -> None:
+    """Ends the shared server, if it runs, and removes its folder."""
+    _exit.close()
+    _shared.clear()
 
 
 @contextmanager
@@ -181,10 +195,52 @@ async def opened_database(url: str, **options: Any) -> AsyncIterator[Database]:
         await database.close()
 
 
+def query_server(url: str, query: str) -> list[dict[str, Any]]:
+    """The rows of a query, as dictionaries."""
+    return [dict(row) for row in _reader().fetch(url, [query])[0]]
+
+
+class _Reader:
+    """Reads databases from a thread of its own, beside the event loop of the test. It keeps one connection."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._url = ""
+        self._connection: Any = None
+        Thread(target=self._loop.run_forever, daemon=True).start()
+
+    def fetch(self, url: str, queries: list[str]) -> list[list[Any]]:
+        """The rows of each query, all of one snapshot."""
+        return asyncio.run_coroutine_threadsafe(self._fetch(url, queries), self._loop).result(START_SECONDS)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(START_SECONDS)
+
+    async def _fetch(self, url: str, queries: list[str]) -> list[list[Any]]:
+        if url != self._url or self._connection.is_closed():
+            await self._close()
+            self._connection = await asyncpg.connect(url, statement_cache_size=0)
+            self._url = url
+        async with self._connection.transaction(isolation="repeatable_read", readonly=True):
+            return [await self._connection.fetch(query) for query in queries]
+
+    async def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+        self._url = ""
+
+
+@cache
+def _reader() -> _Reader:
+    return _Reader()
+
+
 def snapshot(url: str) -> Path:
     """What the database holds now, as an SQLite file: so tests read the evidence on either in the same way."""
-    with ThreadPoolExecutor(1) as thread:  # beside the event loop, which may be running here
-        rows = thread.submit(asyncio.run, _read_tables(url)).result()
+    tables = metadata.sorted_tables
+    queries = [f"SELECT {', '.join(c.name for c in t.c)} FROM {t.name} ORDER BY {_order(t)}" for t in tables]
+    rows = dict(zip([table.name for table in tables], _reader().fetch(url, queries), strict=True))
     path = _folders[urlsplit(url).port or 0] / "snapshot.db"
     path.write_bytes(_empty_file())
     with closing(sqlite3.connect(path)) as db, db:
@@ -204,20 +260,6 @@ def _empty_file() -> bytes:
         return Path(folder, "kvit.db").read_bytes()
 
 
-async def _read_tables(url: str) -> dict[str, list[Any]]:
-    connection = await asyncpg.connect(url)
-    try:
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            return {
-                table.name: await connection.fetch(
-                    f"SELECT {', '.join(c.name for c in table.c)} FROM {table.name} ORDER BY {_order(table)}"
-                )
-                for table in metadata.sorted_tables
-            }
-    finally:
-        await connection.close()
-
-
 def _order(table: sa.Table) -> str:
     """The order of insertion, as far as a column tells it."""
     found = next((name for name in ("created_at", "requested_at", "since") if name in table.c), "ctid")
@@ -225,3 +267,5 @@ def _order(table: sa.Table) -> str:
 
 
 _folders: dict[int, Path] = {}
+_exit = ExitStack()
+_shared: list[Server] = []

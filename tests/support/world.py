@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import socket
@@ -22,7 +23,7 @@ from bot.sandbox.fake_telegram import FakeTelegram, TranscriptEntry
 from bot.sandbox.shared.fake_clock import FakeClock
 from bot.settings import Settings, make_settings
 from handlers.telegram.rate_limit import TelegramRateLimiter
-from tests.support.migrated_file import lay_out
+from tests.support.empty_database import empty_database
 from tests.support.postgres import snapshot
 
 Json = dict[str, Any]
@@ -52,7 +53,7 @@ class World:
         return Path(self.settings.database_url.removeprefix("sqlite:///"))
 
     async def begin(self) -> None:
-        """Starts a new service on the same database."""
+        """Starts a new service on the same database, and waits until it leads: a former one has to give that back."""
         self.service = Service(
             self.settings,
             self.clock,
@@ -60,6 +61,9 @@ class World:
             overrides=self.overrides,
         )
         await self.service.start()
+        async with asyncio.timeout(PATIENCE):
+            while not self.service._components.leadership.is_leader:
+                await asyncio.sleep(0.01)
 
     async def stop(self) -> None:
         """Stops the service as SIGTERM does."""
@@ -175,10 +179,10 @@ async def installed(stripe: FakeStripe, telegram: FakeTelegram, folder: Path, **
         "stripe_api_key": stripe.key,
         "stripe_webhook_secrets": stripe.webhook_secret,
         "owner_ids": str(OWNER),
-        "database_url": f"sqlite:///{folder}/kvit.db",
         "port": free_port(),
     }
-    await lay_out(folder / "kvit.db")
+    if "database_url" not in settings:
+        defaults["database_url"] = await empty_database(folder)
     return make_settings(**(defaults | settings))
 
 
