@@ -255,8 +255,10 @@ class Service:
     async def _check_database(self) -> None:
         """Rejects another schema version, another bot's database, and unfinished payments of the other mode."""
         await self._db.probe()
-        if (schema := await check_schema(self._db)).hint:
-            raise StartupError(f"DATABASE_URL: {schema.detail} {schema.hint}")
+        await self._check_schema()
+        if self._db.has_replicas:  # either `move-db` sees this process, or this process sees its mark
+            await self._components.leadership.begin_to_live()
+            await self._check_schema()
         if unfinished := await self._db.read(payment_queries.count_unfinished, livemode=not self._settings.livemode):
             mode, other = ("live", "test") if self._settings.livemode else ("test", "live")
             raise StartupError(
@@ -266,6 +268,10 @@ class Service:
         await self._check_bot_id(str(self._settings.bot_id))
         username = await self._db.read(installation.get_setting, USERNAME)
         self._messenger.username = username or ""
+
+    async def _check_schema(self) -> None:
+        if (schema := await check_schema(self._db)).hint:
+            raise StartupError(f"DATABASE_URL: {schema.detail} {schema.hint}")
 
     async def _check_bot_id(self, bot_id: str) -> None:
         """Assigns a new database to this bot, and rejects another bot's: no bot can edit the messages of another."""

@@ -126,6 +126,23 @@ def backup(file: Path) -> None:
     click.echo(f"The database was copied to {file}, {size / 1e6:.1f} MB, and the copy was verified.")
 
 
+@main.command("move-db")
+@click.option("--to", "url", required=True, help="URL of the new database: a file that is not there, or an empty one.")
+def move_db(url: str) -> None:
+    """Move everything from DATABASE_URL to another database, while the service is stopped."""
+    from bot.move_db import move_database
+    from storage.move import MoveRefused
+
+    settings = _settings()
+    try:
+        lines = _run(move_database(settings, url), settings)
+    except MoveRefused as error:
+        _fail(f"{error}.", FAILED)
+    for line in lines:
+        click.echo(line)
+    click.echo("The old database refuses to start from now on. Set DATABASE_URL to the new one, and start the service.")
+
+
 @main.command()
 @click.option("--shop", default="", help="The shop's number or name; needed where there are several.")
 @click.option("--period", default="month", show_default=True, help="Such as today, 2026-11, 2026-Q4, A..B.")

@@ -13,6 +13,7 @@ from handlers.reports.sie import make_sie
 from storage import shops
 from storage.database.database import Database
 from storage.models.shop import Shop
+from storage.move import refusal
 
 
 class ExportRefused(Exception):
@@ -29,6 +30,8 @@ async def export_file(
     """
     db = Database(settings.database_url)
     try:
+        if moved := await db.read(refusal):
+            raise ExportRefused(" ".join(moved).removesuffix("."))
         shop = _select(await db.read(shops.list_shops), shop_name)
         try:
             found = parse_period(period, SystemClock().now(), shop.time_zone)

@@ -16,6 +16,7 @@ from storage.errors import DatabaseUnavailable, UnsupportedDatabase
 from storage.installation import BOT_ID, ClaimedOwner
 from storage.migrations import HEAD, UnknownVersion, check_known
 from storage.models.time_zones import find_zone
+from storage.move import refusal
 
 SCHEMA, MODE, BOT, OWNERS = "schema", "payments of the other mode", "the bot", "owners"
 RIGHTS, WAKE_UPS, SERVER_CLOCK = "rights in the database", "wake-ups", "the database's clock"
@@ -97,13 +98,15 @@ async def _server(db: Database) -> list[Finding]:
 
 
 async def check_schema(db: Database) -> Finding:
-    """Whether the schema is that of this version.
+    """Whether the schema is that of this version, and the database was not moved elsewhere.
 
     Raises:
         DatabaseUnavailable: it cannot be read; the hint for this is `database_hint`.
     """
     if db.exists:
-        return _schema(await db.schema_version())
+        found = _schema(await db.schema_version())
+        moved = await db.read(refusal) if found == _schema(HEAD) else None
+        return found if moved is None else failure(DATABASE, *moved)
     return warning(DATABASE, f"There is no {db.path} yet.", "`serve` creates it, and so does `python -m bot migrate`.")
 
 
