@@ -53,6 +53,9 @@ USERNAME = "bot_username"
 DATABASE_FILE = "database_file"
 FILE_CHECK_INTERVAL = 10.0
 USERNAME_SECONDS = 3600.0
+STOPPING = "stopping"
+"""What `/readyz` names before a replica stops."""
+
 FETCH_BOT_PROFILE = "fetch bot profile"
 INTAKE_TASKS = {INTAKE, FETCH_BOT_PROFILE}
 """The tasks that are canceled first, so that nothing new comes in."""
@@ -150,6 +153,12 @@ class Service:
         except BaseException:
             await self.stop()
             raise
+
+    async def drain(self) -> None:
+        """Goes on with everything for `DRAIN_SECONDS`, but is not ready, so that a proxy chooses other replicas."""
+        if self._settings.drain_seconds:
+            self._components.heartbeats.register(STOPPING, stale_after_seconds=0)
+            await self._clock.sleep(self._settings.drain_seconds)
 
     async def stop(self) -> None:
         """Accepts nothing more, finishes running jobs and requests, closes everything. May be called twice."""

@@ -206,6 +206,7 @@ async def _serve(settings: Settings, *, migrate: bool, take_over: bool) -> None:
             log.info("Kvit %s is ready on %s: %s mode, updates by %s", project_version(), service.base, mode, by)
             click.echo(f"Kvit is ready on {service.base}")
             await shutdown.wait()
+            await service.drain()
             log.info("shutting down: nothing more is accepted, running jobs are finished")
         finally:
             await service.stop()

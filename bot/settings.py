@@ -116,6 +116,7 @@ class Settings(BaseSettings):
     )
     attempt_seconds: int = Field(default=300, ge=1, le=300, description="a whole number from 1 to 300")
     reconcile_seconds: int = Field(default=60, ge=1, le=86400, description="a whole number from 1 to 86400")
+    drain_seconds: int = Field(default=0, ge=0, le=60, description="a whole number from 0 to 60")
     refund_approval_above: int | None = Field(
         default=None,
         ge=0,

@@ -55,6 +55,7 @@ def test_defaults_need_two_variables(required: None) -> None:
     assert settings.public_url is None
     assert settings.refund_approval_above is None
     assert (settings.request_hours, settings.attempt_seconds, settings.reconcile_seconds) == (24, 300, 60)
+    assert settings.drain_seconds == 0
 
 
 def test_each_missing_variable_is_one_error() -> None:
