@@ -67,7 +67,8 @@ class Load:
                 await self._count(answer)
 
     async def _count(self, answer: aiohttp.ClientResponse) -> None:
-        text = "" if answer.ok else f": {(await answer.text())[:200]}"
+        body = await answer.text()
+        text = "" if answer.ok else f": {body[:200]}"
         self.answers[f"{answer.method} {answer.status}{text}"] += 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import signal
 import sqlite3
@@ -30,6 +31,8 @@ from tests.support.process_world import ROOT
 from tests.support.refund_steps import drafted, held, paid, ref_of
 from tests.support.world import World, opened
 
+pytestmark = pytest.mark.timeout(300)
+
 T = TypeVar("T")
 SECONDS = 60
 """How long a command may take before it counts as hanging."""
@@ -49,9 +52,12 @@ class Operator:
 
     environment: dict[str, str]
 
-    def run(self, url: str, *arguments: str, program: str = "bot", **more: str) -> subprocess.CompletedProcess[str]:
-        """Runs a command with DATABASE_URL set to `url`."""
-        return subprocess.run(
+    async def run(
+        self, url: str, *arguments: str, program: str = "bot", **more: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a command with DATABASE_URL set to `url`, on a thread: the vendors answer from this event loop."""
+        return await asyncio.to_thread(
+            subprocess.run,
             [sys.executable, "-W", "error", "-m", program, *arguments],
             env=self.environment | {"DATABASE_URL": url} | more,
             cwd=ROOT,
@@ -124,21 +130,21 @@ async def test_everything_goes_to_postgresql_and_back_and_the_old_databases_refu
     before, server = await held_by(source), await postgres.create(migrated=False)
     assert before["payments"][0] == 3
     assert any(name.startswith("unsent jobs in") for name in before)
-    moved = operator.run(source, "move-db", "--to", server)
+    moved = await operator.run(source, "move-db", "--to", server)
     assert (moved.returncode, moved.stderr) == (0, "")
     assert "Everything was moved from" in moved.stdout
     assert "secret" not in moved.stdout
     assert "  3 payments" in moved.stdout
     assert await held_by(server) == before
     for command in ("serve", "export"):
-        refused = operator.run(source, command)
+        refused = await operator.run(source, command)
         assert refused.returncode == 2
         assert "This database was moved to PostgreSQL at 127.0.0.1" in refused.stderr
-    assert "FAIL  database: This database was moved" in operator.run(source, "check").stdout
+    assert "FAIL  database: This database was moved" in (await operator.run(source, "check")).stdout
     back = f"sqlite:///{tmp_path}/back.db"
-    assert operator.run(server, "move-db", "--to", back).returncode == 0
+    assert (await operator.run(server, "move-db", "--to", back)).returncode == 0
     assert await held_by(back) == before
-    assert "was moved to" in operator.run(server, "serve").stderr
+    assert "was moved to" in (await operator.run(server, "serve")).stderr
     with closing(sqlite3.connect(tmp_path / "back.db")) as db:
         assert db.execute("PRAGMA foreign_key_check").fetchall() == []
 
@@ -161,16 +167,16 @@ async def test_move_killed_at_a_commit_is_continued_and_never_are_both_databases
             await move(first, second)
         old, new = new, f"sqlite:///{tmp_path}/new.db"
     before = await held_by(old)
-    killed = operator.run(old, "move-db", "--to", new, program="tests.storage.killable_move", KVIT_KILL=kill)
+    killed = await operator.run(old, "move-db", "--to", new, program="tests.storage.killable_move", KVIT_KILL=kill)
     assert killed.returncode == KILLED, killed.stderr
     in_use = [url for url in (old, new) if await may_start(url)]
     assert in_use in ([old], [], [new])
     assert (old in in_use) == (kill in {"1:before", "1:after", "2:before"})
-    again = operator.run(old, "move-db", "--to", new)
+    again = await operator.run(old, "move-db", "--to", new)
     assert (again.returncode, again.stderr) == (0, "")
     assert await held_by(new) == before
     assert [await may_start(old), await may_start(new)] == [False, True]
-    assert operator.run(old, "move-db", "--to", new).returncode == 0  # once more changes nothing
+    assert (await operator.run(old, "move-db", "--to", new)).returncode == 0  # once more changes nothing
 
 
 async def may_start(url: str) -> bool:
@@ -212,15 +218,15 @@ async def test_move_is_refused_beside_a_service_and_into_a_database_in_use(
     source: str, operator: Operator, postgres: Server, tmp_path: Path
 ) -> None:
     server = await postgres.create()
-    used = operator.run(source, "move-db", "--to", server)
+    used = await operator.run(source, "move-db", "--to", server)
     assert (used.returncode, used.stderr) == (
         1,
         "The new database is not empty: name a new file, or create an empty database.\n",
     )
     with FileLock(tmp_path / "old.db"):
-        assert "Stop `serve` first" in operator.run(source, "move-db", "--to", server).stderr
-    assert "must look like" in operator.run(source, "move-db", "--to", "mysql://x").stderr
-    assert operator.run(f"sqlite:///{tmp_path}/none.db", "move-db", "--to", server).returncode == 1
+        assert "Stop `serve` first" in (await operator.run(source, "move-db", "--to", server)).stderr
+    assert "must look like" in (await operator.run(source, "move-db", "--to", "mysql://x")).stderr
+    assert (await operator.run(f"sqlite:///{tmp_path}/none.db", "move-db", "--to", server)).returncode == 1
     assert not (tmp_path / "none.db").exists()
     living = await asyncpg.connect(server)
     try:
@@ -229,7 +235,7 @@ async def test_move_is_refused_beside_a_service_and_into_a_database_in_use(
     finally:
         await living.close()
     new = f"sqlite:///{tmp_path}/new.db"
-    assert "1 processes still use the old database" in operator.run(server, "move-db", "--to", new).stderr
+    assert "1 processes still use the old database" in (await operator.run(server, "move-db", "--to", new)).stderr
     assert not differences(await held_by(source), await held_by(source))
 
 
