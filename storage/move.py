@@ -23,7 +23,7 @@ from storage import installation, migrations
 from storage.database.database import POSTGRES_DIALECT, Database, lock_table
 from storage.database.engine import SERVER_CLOCK
 from storage.leases import REPLICA
-from storage.schema import audit_log, chats, movements, payments, queue, refunds, search, shops
+from storage.schema import audit_log, balance, chats, movements, payments, queue, refunds, search, shops
 from storage.schema.leases import leases
 from storage.schema.types import metadata
 
@@ -36,7 +36,7 @@ ARRIVING = "arriving"
 ARRIVED = "arrived"
 """The setting of a new database in use: the id of the move."""
 
-MODULES = (audit_log, chats, movements, payments, queue, refunds, search, shops)
+MODULES = (audit_log, balance, chats, movements, payments, queue, refunds, search, shops)
 """The modules that together fill `metadata`, with that of the leases, which are not moved."""
 
 CHUNK = 500
@@ -166,6 +166,9 @@ def _fill(tx: sa.Connection, *, file: IO[bytes], expected: Inventory, move_id: s
         left.drop_all(tx)
     migrations.upgrade(tx)
     tables = {table.name: table for table in _tables()}
+    unknown = set(sa.inspect(tx).get_table_names()) - {*tables, leases.name, "alembic_version"}
+    if unknown:
+        raise AssertionError(f"rows of these tables would be left behind: {sorted(unknown)}")
     file.seek(0)
     while (found := pickle.load(file)) is not None:  # noqa: S301 - our own file, which no other user can open
         name, rows = found

@@ -72,8 +72,8 @@ payout_items = sa.Table(
 
 _REFUSE = "the records of the Stripe balance are append-only"
 _FUNCTION = (
-    "CREATE FUNCTION balance_append_only() RETURNS trigger LANGUAGE plpgsql AS"
-    f" $$BEGIN RAISE EXCEPTION '{_REFUSE}'; END$$"
+    "CREATE OR REPLACE FUNCTION balance_append_only() RETURNS trigger LANGUAGE plpgsql AS"
+    f" $$BEGIN RAISE EXCEPTION '{_REFUSE}' USING ERRCODE = '23000'; END$$"
 )
 
 sa.event.listen(
