@@ -13,6 +13,7 @@ from storage.schema.chats import chat_status, prompts, question_messages
 from storage.schema.payments import payment_messages, payments
 from storage.schema.refunds import refunds
 from storage.schema.shops import shop_chats
+from storage.schema.types import IntBool
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,8 @@ def migrate_chat(tx: sa.Connection, chat_id: int, moved_to: int) -> list[str]:
     if chat_id == moved_to:
         return []
     there: dict[str, object] = {"chat_id": moved_to}
-    is_deleted = sa.case((payment_messages.c.message_id.is_not(None), True), else_=payment_messages.c.is_deleted)
+    deleted = sa.literal(True, IntBool)  # stored as a number, which PostgreSQL does not mix with booleans
+    is_deleted = sa.case((payment_messages.c.message_id.is_not(None), deleted), else_=payment_messages.c.is_deleted)
     gone = {"message_id": None, "is_deleted": is_deleted, "send_attempts": 0, "qr_message_id": None}
     _set_chat_status(tx, chat_id, {"moved_to": moved_to})
     here = sa.exists().where(payment_messages.c.payment_id == payments.c.id, payment_messages.c.chat_id == chat_id)
