@@ -775,7 +775,8 @@ def _balance_is_append_only() -> None:
     if _is_postgres():
         op.execute(
             "CREATE OR REPLACE FUNCTION balance_append_only() RETURNS trigger LANGUAGE plpgsql AS"
-            " $$BEGIN RAISE EXCEPTION 'the records of the Stripe balance are append-only' USING ERRCODE = '23000'; END$$"
+            " $$BEGIN RAISE EXCEPTION 'the records of the Stripe balance are append-only'"
+            " USING ERRCODE = '23000'; END$$"
         )
         for table in tables:
             op.execute(
