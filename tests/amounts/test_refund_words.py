@@ -30,6 +30,47 @@ PARTS = [
     ],
     *["only the cake", "kun kaffen", "bara kaffet", "bare kaffen", "vain kahvi", "max the cake"],
 ]
+MORE_PARTS = [
+    *[
+        "a portion",
+        "all but the cake",
+        "everything but tea",
+        "apart from the cake",
+        "other than the tea",
+        "less shipping",
+    ],
+    *[
+        "the first one",
+        "other item",
+        "a bit of it",
+        "what is left",
+        "overcharged",
+        "paid too much",
+        "the tip",
+        "one-eighth",
+    ],
+    *[
+        "without shipping",
+        "shipping",
+        "delivery fee",
+        "both coffees",
+        "a couple",
+        "a discount",
+        "the deposit",
+        "pro rata",
+    ],
+    *["på nær kagen", "alt andet end kagen", "uden fragt", "fragten", "den ene kop", "et par", "rabat", "trekvart"],
+    *["for meget betalt", "lidt af det", "ekskl. fragt", "delrefundering", "resterende", "forskel", "andelen"],
+    *["med undantag för kakan", "bortsett från te", "utan frakt", "delåterbetalning", "mellanskillnad", "den första"],
+    *["trefjärdedelar", "för mycket betalt", "lite av det", "återstående", "prisavdrag", "en åttondel"],
+    *["alt utenom kaken", "med unntak av te", "uten frakt", "delrefusjon", "restbeløpet", "litt av det", "prisavslag"],
+    *["den ene", "mellomlegget", "tredel", "gjenværende", "pelkkä kahvi", "muutama", "lukuun ottamatta kakkua"],
+    *["ilman toimituskuluja", "osuus", "osaksi", "kuudesosa", "jäljellä oleva", "alennus", "liikaa maksettu", "hieman"],
+]
+MORE_NUMBERS = [
+    *["a fiver", "a tenner", "femmer", "hundredkroneseddel", "en tjuga", "hundralapp", "femtilapp", "vitonen"],
+    *["kahdenkymmenen", "viiden euron", "satku", "kakskymppiä"],
+]
 NUMBERS = [
     *["fifty", "fifty-five", "one hundred", "two cups", "five", "one", "to kopper", "fire", "halvtreds", "femogtyve"],
     *["fem og tyve", "tohundrede", "tjugofem", "etthundra", "femti", "førtito", "kaksikymmentäviisi", "viisikymmentä"],
@@ -40,6 +81,12 @@ NUMBERS = [
 def test_reason_with_a_number_money_or_a_part_may_name_an_amount(reason: str) -> None:
     assert may_name_amount(reason)
     assert may_name_amount(f"customer: {reason.upper()}") or reason.split()[0] in {"some", "one", "to", "fire"}
+
+
+@pytest.mark.parametrize("reason", [*MORE_PARTS, *MORE_NUMBERS])
+def test_reason_that_names_a_part_in_other_words_may_name_an_amount(reason: str) -> None:
+    assert may_name_amount(reason)
+    assert may_name_amount(reason.upper())
 
 
 ORDINARY = [
@@ -55,6 +102,16 @@ ORDINARY = [
         "without ice",
     ],
     *["kold kaffe", "alt", "hele beløbet", "kunden fortrød", "dobbelt betalt", "uden kvittering", "tak for kaffen"],
+    *["Halvard", "Halvdan", "Halvorsen", "puolison pyynnöstä", "late shipping", "customer left", "not delivered"],
+    *[
+        "delivery failed",
+        "levering udeblev",
+        "uden is",
+        "utan mjölk",
+        "ilman maitoa",
+        "toinen asiakas",
+        "grand opening",
+    ],
     *["fel storlek", "hela beloppet", "feil vare", "väärä tuote", "koko summa", "asiakas perui", "tuote loppu"],
 ]
 
