@@ -9,6 +9,7 @@ from itertools import pairwise
 from handlers.amounts.currency_words import (
     AMBIGUOUS_CODES,
     CODES,
+    COUNTRY_WORD,
     CURRENCY_SIGN,
     DOLLARS,
     EURO_LETTER,
@@ -25,6 +26,9 @@ from handlers.amounts.currency_words import (
 from handlers.amounts.errors import ConflictingCurrencies, UnknownCurrency, UnreadableAmount
 
 FLAG = "[\U0001f1e6-\U0001f1ff]{2}"
+EUROPE = "🇪🇺"
+IN = re.compile(r"^(?:i|in)\s+", re.IGNORECASE)
+POSSESSIVE = re.compile(r"(?:['’]s|\(s\))(?!\w)", re.IGNORECASE)
 FLAGS = {"🇩🇰": "DKK", "🇫🇴": "DKK", "🇬🇱": "DKK", "🇸🇪": "SEK", "🇳🇴": "NOK"}
 """Flags of the countries of the kroner; any other flag goes with EUR."""
 
@@ -96,6 +100,8 @@ def phrase_at(text: str, start: int = 0) -> Phrase | None:
         return None
     meaning, end = named
     written = text[lead.end() : end]
+    if meaning is not WordKind.TEXT and (ending := POSSESSIVE.match(text, end)):
+        end = ending.end()  # `200 euro's`, `200 euro(s)`
     if lead["open"]:
         closing = CLOSING.match(text, end)
         meaning = meaning if closing else WordKind.TEXT
@@ -106,20 +112,24 @@ def phrase_at(text: str, start: int = 0) -> Phrase | None:
 
 
 def unknown_money(text: str) -> str | None:
-    """Kroner or dollars behind a first word that is unknown: a country or a multiple, as in `5 mill kr`."""
+    """Kroner or dollars behind a first word that is unknown, a country or a multiple: `5 mill kr`; of a country, any
+    money: `20 engelske pund`."""
     word = SINGLE.match(text)
     gap = None if word is None else NEXT_WORD.match(text, word.end())
     noun = None if gap is None else SINGLE.match(text, gap.end())
     if word is None or noun is None:
         return None
     is_money = classify_word(noun[0]) == KRONE or noun[0].lower() in DOLLARS
+    if not is_money and COUNTRY_WORD.fullmatch(word[0].lower()):
+        is_trailing = noun[0] in TRAILING_MONEY and not text[noun.end() :].strip(PUNCTUATION)
+        is_money = is_trailing or classify_word(noun[0]) is WordKind.OTHER_MONEY
     return text[word.start() : noun.end()] if is_money else None
 
 
 def country_at_end(text: str) -> str | None:
     """The currency of a nationality or flag that is all of the text and may say whose krone it is: `200 svenske`."""
-    word = text.strip(PUNCTUATION)
-    return NATIONALITIES.get(word.lower(), FLAGS.get(word))
+    word = IN.sub("", text.strip(PUNCTUATION))
+    return NATIONALITIES.get(word.lower(), FLAGS.get(word, "EUR" if word == EUROPE else None))
 
 
 def currency_in(description: str) -> tuple[str, Phrase] | None:

@@ -36,16 +36,24 @@ END_OF_CURRENCY = re.compile(
 AFTER_PREFIX = re.compile(r"(?P<dot>\.?)[:=]?\s*")
 AND = "(?:og|och|ja|and|und|&)"
 SUBUNITS = {
-    **dict.fromkeys(("øre", "ører", "öre", "ore"), KRONE),
-    **dict.fromkeys(("cent", "cents", "sent", "sentti", "senttiä", "snt"), "EUR"),
+    **dict.fromkeys(("øre", "ører", "öre", "ore", "äyri", "äyriä"), KRONE),
+    **dict.fromkeys(
+        ("cent", "cents", "sent", "sentti", "senttiä", "snt", "eurocent", "eurocents", "c", "ct", "cts", "¢"), "EUR"
+    ),
 }
 """The hundredth part of which currency a word is."""
 
+SHORT_UNITS = {"c", "ct", "cts", "¢"}
+UNIT = rf"(?:(?:{'|'.join(set(SUBUNITS) - SHORT_UNITS)})(?!\w)|(?:{'|'.join(SHORT_UNITS)})(?=\.?\s*$))"
 SUBUNIT = re.compile(
-    rf"\s*,?\s*{AND}\s*(?P<number>[0-9]\S*?\s*|\S+\s+)(?P<unit>{'|'.join(SUBUNITS)})(?!\w)\.?", re.IGNORECASE
+    rf"\s*,?\s*(?:(?P<and>{AND}|plus|samt|med|sekä)\s*)?(?P<number>[0-9]\S*?\s*|\S+\s+)(?P<unit>{UNIT})[.,;:]?",
+    re.IGNORECASE,
 )
-HALF_SUBUNIT = re.compile(rf"\s*,?\s*{AND}\s*(?:[0-9]{{2}}(?![0-9])|[0-9.,]+\s*$)", re.IGNORECASE)
-"""A number after the amount that may be its hundredths, though no word says so."""
+HALF_SUBUNIT = re.compile(
+    rf"\s*,?\s*{AND}\s*(?:[0-9]{{2}}(?![0-9])|[0-9.,]+\s*$|(?:(?:en|et|ett|a|one)\s+)?(?:halv|half|puoli)(?!\w))",
+    re.IGNORECASE,
+)
+"""A number or a half after the amount that may be its hundredths, though no word says so."""
 
 SIGNED = re.compile(rf"[{SIGN_CHARS}]\s*(?:{WORD}\.?\s*)?[0-9]")
 EXPONENT = re.compile(rf"[eE][{SIGN_CHARS}]?[0-9]")
@@ -217,6 +225,10 @@ def _subunit(text: str, start: int) -> tuple[str, int, str | None]:
         UnreadableAmount: they are no one or two digits, or may be meant without being named (`125 kr og 50`).
     """
     match = SUBUNIT.match(text, start)
+    if match is not None and match["and"] is None:
+        if match["number"].strip().isdecimal():
+            raise UnreadableAmount  # `125 € 50 c`
+        match = None
     if match is None:
         if HALF_SUBUNIT.match(text, start):
             raise UnreadableAmount
