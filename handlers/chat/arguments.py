@@ -12,7 +12,13 @@ from storage.models.payment import Payment
 AROUND = r"[^\w\s+\-−–—€$£¥¤%‰]*"
 """Punctuation and invisible characters around a word; no sign, which could belong to an amount."""
 
-REFERENCE = re.compile(rf"{AROUND}\s?([A-Za-z][0-9OoIiLl][0-9A-Za-z]{{2,6}}){AROUND}(?:[-–—]+(?=\s*$))?(?=\s|$)")
+BEFORE_REFERENCE = r"(?:[^\w\s€$£¥¤%‰]|_)*+\s?(?:[^\w\s€$£¥¤%‰]|_)*+"
+"""The same before a reference: no amount starts with a letter, so a dash or an arrow is punctuation there."""
+
+BEHIND_REFERENCE = r"(?:[^\w\s+\-−–—€$£¥¤%‰]|_)*"
+REFERENCE = re.compile(
+    rf"{BEFORE_REFERENCE}\s?([A-Za-z][0-9OoIiLl][0-9A-Za-z]{{2,6}}){BEHIND_REFERENCE}(?:\s?[-–—]+(?=\s*$))?(?=\s|$)"
+)
 LOOKALIKES = str.maketrans("OIL", "011")
 """Crockford's alphabet reads these letters as the digits they look like."""
 

@@ -246,7 +246,9 @@ async def test_a_payment_is_found_by_its_reference_as_people_type_it(world: Worl
     card = await asked(world)
     ref = ref_of(card)
     confused = ref[0] + ref[1:].replace("0", "O").replace("1", "l")
-    for written in (ref, f"#{ref}", ref.lower(), f"  #{confused}  ", confused.upper().replace("1", "I"), f"{ref} now"):
+    confused_upper = confused.upper().replace("1", "I")
+    marked = (f"_{ref}_", f"- #{ref}", f"– {ref} –", f"-> {ref}", f"__*{ref.lower()}*__")
+    for written in (ref, f"#{ref}", ref.lower(), f"  #{confused}  ", confused_upper, f"{ref} now", *marked):
         said = await reply(world, world.say(f"/status {written}", by=MERCHANT, chat=GROUP), chat=GROUP)
         assert f"#{ref}" in said["text"], written
         assert labels(said) == ["Copy link"]
