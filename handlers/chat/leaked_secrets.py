@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from urllib.parse import unquote
 
 from handlers.access.membership import CLAIM_PREFIX
 from handlers.chat.context import Context
@@ -25,7 +26,8 @@ async def void_leaked_secrets(context: Context) -> bool:
     if context.is_private:
         return False
     voided = False
-    for prefix, token in SECRET.findall(context.message.args)[:MAX_SECRETS]:
+    words = " ".join((context.message.args, *map(unquote, context.message.links)))
+    for prefix, token in SECRET.findall(words)[:MAX_SECRETS]:
         payload = prefix + token[: TOKEN_LENGTHS[prefix]]
         if prefix == INVITE:
             voided |= await context.services.invitations.void_leaked(payload)

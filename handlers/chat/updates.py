@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from handlers.access.membership import Actor
@@ -21,6 +22,9 @@ SHUT_OUT = frozenset({"left", "kicked"})
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LARGEST = 2**63
 """Ids are below this on every database; Telegram's own have 52 bits."""
+
+MAX_LINKS = 50
+"""Hidden links of a message that are read."""
 
 MAX_DEPTH = 32
 """Levels of a rich message that are read; deeper text is left out."""
@@ -35,7 +39,8 @@ class IncomingMessage:
     `args` is the text behind the command, `reply_to_message_id` the message it replies to. If a bot wrote that one,
     `reply_to_bot` is its username and `reply_to_references` are the references of payments in it. Without words, and in
     a private chat if Telegram gave it no id or it was sent by way of a bot, it is no command and `args` is empty.
-    `via_bot` is the inline bot that made it, `album` the group of pictures that it belongs to.
+    `via_bot` is the inline bot that made it, `album` the group of pictures that it belongs to, `links` the addresses
+    behind its words.
     """
 
     actor: Actor
@@ -52,6 +57,7 @@ class IncomingMessage:
     reply_to_references: tuple[str, ...] = ()
     via_bot: str | None = None
     album: str | None = None
+    links: tuple[str, ...] = ()
 
     @property
     def request_key(self) -> str:
@@ -157,7 +163,26 @@ def _message(message: Json) -> Update:
         **_replied_bot(message),
         via_bot=None if message.get("via_bot") is None else _text(_object_or_empty(message, "via_bot"), "username"),
         album=_text(message, "media_group_id") or None,
+        links=tuple(islice(_links(message), MAX_LINKS)),
     )
+
+
+def _links(message: Json) -> Iterator[str]:
+    """The addresses behind words of the message, where Telegram puts them: in entities and in rich texts."""
+    for name in ("entities", "caption_entities", "rich_message"):
+        yield from _urls(message.get(name), 0)
+
+
+def _urls(part: object, depth: int) -> Iterator[str]:
+    if depth > MAX_DEPTH:
+        return
+    if isinstance(part, dict):
+        if url := _text(part, "url"):
+            yield url
+        part = list(part.values())
+    if isinstance(part, list):
+        for inner in part:
+            yield from _urls(inner, depth + 1)
 
 
 def _words(message: Json) -> tuple[str, bool]:

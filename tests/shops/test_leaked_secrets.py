@@ -10,8 +10,8 @@ import pytest
 from bot.sandbox.shared.fake_clock import FakeClock
 from tests.support.evidence import idle
 from tests.support.invitations import invited, join, memberships, trail
-from tests.support.people import ADMIN, GROUP, MERCHANT, NO_SHOP, STRANGER, caught_up, open_shop, reply
-from tests.support.world import World, opened
+from tests.support.people import ADMIN, GROUP, MERCHANT, NO_SHOP, STRANGER, caught_up, deliver_raw, open_shop, reply
+from tests.support.world import Json, World, opened
 
 VOID = "it no longer works"
 
@@ -50,6 +50,26 @@ async def test_invitation_written_in_a_group_is_void_and_its_author_is_told(
     assert memberships(world, STRANGER) == []
     assert trail(world, "invitation_voided") == [("system", "invitation_voided")]
     assert world.stripe.store.intents == {}
+
+
+@pytest.mark.parametrize("place", ["entities", "caption_entities", "rich_message"])
+@pytest.mark.parametrize(
+    "link", ["https://t.me/KvitDemoBot?start={0}", "tg://resolve?domain=KvitDemoBot&start=%69nvite%2D{1}"]
+)
+async def test_invitation_behind_a_word_in_a_group_is_void(world: World, place: str, link: str) -> None:
+    payload = await invited(world)
+    url = link.format(payload, payload.removeprefix("invite-"))
+    hidden: Json = {"type": "text_link", "offset": 0, "length": 4, "url": url}
+    text = {"type": "text_link", "text": "here", "url": url}
+    places: dict[str, Json] = {
+        "entities": {"text": "here", "entities": [hidden]},
+        "caption_entities": {"text": None, "caption": "here", "caption_entities": [hidden]},
+        "rich_message": {"text": None, "rich_message": {"blocks": [{"type": "paragraph", "text": ["Join ", text]}]}},
+    }
+    written = deliver_raw(world, places[place].pop("text", None), by=ADMIN, chat=GROUP, **places[place])
+    assert VOID in (await reply(world, written, chat=GROUP))["text"]
+    await join(world, payload, by=STRANGER)
+    assert memberships(world, STRANGER) == []
 
 
 async def test_used_or_unknown_invitation_in_a_group_is_nothing_to_be_voided(world: World) -> None:
