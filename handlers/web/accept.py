@@ -13,7 +13,7 @@ def accepts(request: web.BaseRequest, media_type: str, *, rather_than: str = "")
     """
     qualities = {"": 0.0}
     for item in ",".join(request.headers.getall("Accept", [])).split(","):
-        name, *parameters = (part.strip().lower() for part in item.split(";"))
+        name, *parameters = ("".join(part.lower().split()) for part in item.split(";"))
         qualities[name] = next((quality(each) for each in parameters if each.startswith("q=")), 1.0)
     qualities[""] = 0.0
     return 0.0 < qualities.get(media_type, 0.0) >= qualities.get(rather_than, 0.0)

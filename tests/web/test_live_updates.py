@@ -188,6 +188,7 @@ async def test_stream_needs_its_accept_header_and_answers_head(client: Client) -
     [
         ("text/event-stream;q=0", "application/json"),
         ("text/event-stream; q=0.000, application/json", "application/json"),
+        ("text/event-stream; q = 0", "application/json"),
         ("application/json, text/event-stream;q=0.5", "application/json"),
         ("text/event-streams", "application/json"),
         ("*/*", "application/json"),
