@@ -11,7 +11,7 @@ from datetime import date
 from handlers.access.authorization import Authorization
 from handlers.clock import Clock
 from handlers.i18n import SafeHtml, format_local_date, html
-from handlers.messages.delivery import MessageDelivery
+from handlers.messages.delivery import MessageDelivery, in_topic_or_outside
 from handlers.reports import chart, sie
 from handlers.reports.files import FileFormat, file_name, make_table
 from handlers.reports.periods import NamedPeriod
@@ -114,9 +114,19 @@ class ReportDelivery:
             log.warning("a report is sent without its picture: %s", failed)
             png = b""
         if png:
-            await self._messenger.send_photo(chat, png, message, reply_to=order.reply_to)
-        else:
-            await self._messenger.send(chat, message, reply_to=order.reply_to)
+            try:
+                await in_topic_or_outside(
+                    chat, order.reply_to, lambda to, reply: self._messenger.send_photo(to, png, message, reply_to=reply)
+                )
+            except DeliveryError as failed:
+                if not failed.permanent:
+                    raise
+                log.warning("Telegram did not accept the picture of a report: %s", failed)
+            else:
+                return
+        await in_topic_or_outside(  # a chat that accepts no pictures may accept text
+            chat, order.reply_to, lambda to, reply: self._messenger.send(to, message, reply_to=reply)
+        )
 
     async def _send_file(self, order: ReportOrder, shop: Shop, chat: ChatTarget) -> None:
         rows = await self._reports.export_rows(shop, order.period)
@@ -130,7 +140,11 @@ class ReportDelivery:
         if file_format is FileFormat.SIE and (others := sie.left_out(rows)):
             said = SafeHtml(f"{said}\n{html(order.language, 'export.other_currencies', count=others)}")
         message = Message(said)
-        await self._messenger.send_document(chat, content, name, message, reply_to=order.reply_to)
+        await in_topic_or_outside(
+            chat,
+            order.reply_to,
+            lambda to, reply: self._messenger.send_document(to, content, name, message, reply_to=reply),
+        )
 
 
 def caption(language: str, shop: Shop, period: NamedPeriod, report: Report) -> SafeHtml:

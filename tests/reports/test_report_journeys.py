@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bot.app import AdapterOverrides
 from bot.sandbox.shared.fake_clock import FakeClock
+from tests.messages.test_qr_message import FORUM, NoPictures
 from tests.support.evidence import eventually, idle, pass_time, rows
 from tests.support.people import (
     ADMIN,
@@ -17,10 +19,14 @@ from tests.support.people import (
     MERCHANT,
     STRANGER,
     break_telegram,
+    chat_of,
+    dead_letters,
+    deliver_raw,
     open_second_shop,
     open_shop,
     remove_roles,
     reply_text,
+    send_message,
     shown,
 )
 from tests.support.refund_steps import paid, ref_of, refunded
@@ -75,6 +81,33 @@ async def test_report_has_all_numbers_in_words_below_a_picture(world: World) -> 
         *("", "The fees of 3 movements are not known yet."),
     ]
     assert message["photo"][-1]["width"] == 1080
+
+
+@pytest.mark.parametrize("end", ["closed", "deleted"])
+async def test_report_in_a_topic_that_is_closed_or_gone_is_sent_outside_of_it(world: World, end: str) -> None:
+    await world.service.seed("Kvit", [(ADMIN, "Ada", "admin")], [FORUM])
+    await paid(world, "/pay 149,50 Coffee")
+    send_message(world, "/id", by=ADMIN, chat=FORUM, message_thread_id=77)
+    await idle(world)
+    if end == "closed":
+        await world.control("telegram", "topics", {"chat_id": FORUM, "message_thread_id": 77})
+    else:
+        chat_of(world, FORUM).topics.discard(77)
+    deliver_raw(world, "/report", by=ADMIN, chat=FORUM, message_thread_id=77, is_topic_message=True)
+    message = await _newest(world, "photo", FORUM)
+    assert "message_thread_id" not in message
+    assert await dead_letters(world) == []
+
+
+async def test_report_in_a_chat_without_pictures_is_a_text_and_the_chat_stays_open(
+    clock: FakeClock, tmp_path: Path
+) -> None:
+    async with opened(clock, tmp_path, overrides=AdapterOverrides(messenger=NoPictures)) as world:
+        await open_shop(world)
+        await paid(world, "/pay 149,50 Coffee")
+        assert "Received: DKK\u00a0149.50 (1)" in await reply_text(world, "/report", by=ADMIN, chat=GROUP)
+        assert await reply_text(world, "/id", by=ADMIN, chat=GROUP)
+        assert await dead_letters(world) == []
 
 
 async def test_report_without_movements_is_a_text(world: World) -> None:
