@@ -52,6 +52,16 @@ _CHAT_UNAVAILABLE = (
     "peer_id_invalid",
     "group chat was deactivated",
     "not enough rights",
+    "have no rights to send",
+    "chat_write_forbidden",
+    "chat_restricted",
+    "chat_admin_required",
+    "chat_send_plain_forbidden",
+    "chat_guest_send_forbidden",
+    "channel_private",
+    "user_is_blocked",
+    "input_user_deactivated",
+    "need administrator rights",
 )
 _TOPIC_CLOSED = ("topic_closed", "topic_hidden")
 _URL = re.compile(r"\w+://[^\s'\"]+")

@@ -138,6 +138,29 @@ async def test_unavailable_chat_is_a_permanent_error(stand: Stand, messenger: Te
 
 
 @pytest.mark.parametrize(
+    ("said", "unavailable"),
+    [
+        ("Bad Request: have no rights to send a message", True),
+        ("Bad Request: CHAT_WRITE_FORBIDDEN", True),
+        ("Bad Request: CHAT_RESTRICTED", True),
+        ("Bad Request: CHAT_SEND_PLAIN_FORBIDDEN", True),
+        ("Bad Request: CHANNEL_PRIVATE", True),
+        ("Bad Request: USER_IS_BLOCKED", True),
+        ("Bad Request: INPUT_USER_DEACTIVATED", True),
+        ("Bad Request: need administrator rights in the channel chat", True),
+        ("Bad Request: CHAT_SEND_PHOTOS_FORBIDDEN", False),
+        ("Bad Request: message is too long", False),
+    ],
+)
+async def test_every_way_to_say_that_a_chat_is_closed_to_the_bot_counts(
+    stand: Stand, messenger: TelegramMessenger, said: str, unavailable: bool
+) -> None:
+    stand.refuse(400, said)
+    error = await failure(messenger.send(CHAT, MESSAGE))
+    assert (error.permanent, error.chat_unavailable) == (True, unavailable)
+
+
+@pytest.mark.parametrize(
     ("said", "gone"),
     [
         ("Bad Request: chat not found", False),
