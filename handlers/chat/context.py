@@ -35,6 +35,8 @@ from storage.prompts import Prompt
 LONGEST_QUOTE = 60
 """Characters of a person's text that an error message repeats at most."""
 
+OUR_VALUES = "values"
+"""The placeholder for the values that a setting can have, which are repeated in full."""
 
 MAX_CALLBACK_ANSWER = 200
 """Characters of the answer to a callback (core.telegram.org/bots/api#answercallbackquery)."""
@@ -236,7 +238,7 @@ class Context:
 
     async def send_error(self, refusal: UserError) -> None:
         """Answer with an error: as a reply to a message, as an alert to a button press."""
-        holes = {name: _short(hole) for name, hole in refusal.params.items()}
+        holes = {name: hole if name == OUR_VALUES else _short(hole) for name, hole in refusal.params.items()}
         if isinstance(self.update, IncomingMessage):
             await self.send(self.html(refusal.message_key, **holes))
         else:

@@ -81,6 +81,7 @@ async def test_settings_take_white_space_and_punctuation_and_name_the_values(wor
         ("currency USD", "DKK, EUR, SEK, NOK"),
         ("currency", "DKK, EUR, SEK, NOK"),
         ("language de", "da (Dansk)"),
+        ("language klingon", "fi (Suomi)"),
         ("zone Atlantis", "Europe/Copenhagen"),
         ("colour red", "Settings: name, currency"),
     ):
