@@ -11,44 +11,17 @@ import sqlalchemy as sa
 
 from storage import payment_rows
 from storage.audit_log import AuditEntry
-from storage.models.dispute import TAKEN_STATUSES
 from storage.models.hashing import sha256_hex
 from storage.models.money import Money
 from storage.models.payment import Payment, PaymentStatus, SentCommand
-from storage.models.refund import RESERVING_STATUSES, RefundStatus
+from storage.models.refund import RESERVING_STATUSES
 from storage.movements import Period
 from storage.schema.audit_log import audit_log
 from storage.schema.payments import attempts, payment_messages, payments
-from storage.schema.refunds import disputes, refunds
+from storage.schema.refunds import refunds
 
 FAR_AHEAD = timedelta(hours=3)
 """No check is scheduled so far ahead."""
-
-
-@dataclass(frozen=True)
-class CurrencySummary:
-    """What a shop received in one currency since a time in `payments` payments, and what left it again since then.
-
-    `disputed` is what the banks took back, for good or until they decide.
-    """
-
-    payments: int
-    received: Money
-    refunded: Money
-    disputed: Money
-
-    @property
-    def net(self) -> Money:
-        """What is left of what was received; below zero if more left."""
-        return self.received - self.refunded - self.disputed
-
-
-@dataclass(frozen=True)
-class ShopSummary:
-    """A shop's number of open requests, and what was paid and left it since a time, by currency."""
-
-    open: int
-    currencies: tuple[CurrencySummary, ...]
 
 
 @dataclass(frozen=True)
@@ -268,39 +241,6 @@ def audit_entries(tx: sa.Connection, payment_id: str) -> Sequence[AuditEntry]:
     return [
         AuditEntry(row["id"], row["at"], row["actor"], row["action"], json.loads(row["detail"]), None) for row in found
     ]
-
-
-def shop_summary(tx: sa.Connection, shop_id: int, since: datetime) -> ShopSummary:
-    """A shop's open requests, and what it was paid since then, net of refunds and disputes, by Stripe's times."""
-    still_open = sa.select(sa.func.count()).select_from(payments)
-    still_open = still_open.where((payments.c.shop_id == shop_id) & payments.c.closed_at.is_(None))
-    paid = sa.select(payments.c.currency, sa.func.count(), sa.func.sum(payments.c.amount_received))
-    paid = paid.where(payments.c.shop_id == shop_id, payments.c.status == PaymentStatus.SUCCEEDED.value)
-    paid = paid.where(payments.c.succeeded_at >= since).group_by(payments.c.currency)
-    received = {currency: (count, int(total)) for currency, count, total in tx.execute(paid)}
-    back = sa.select(refunds.c.currency, sa.func.sum(refunds.c.amount)).group_by(refunds.c.currency)
-    back = back.where(refunds.c.shop_id == shop_id, refunds.c.status == RefundStatus.SUCCEEDED.value)
-    refunded = {currency: int(total) for currency, total in tx.execute(back.where(refunds.c.refunded_at >= since))}
-    same = disputes.c.currency == payments.c.currency  # a bank may count in its own
-    amount = sa.case((same, disputes.c.amount), else_=payments.c.amount_received)
-    taken = sa.select(payments.c.currency, sa.func.sum(amount)).select_from(disputes.join(payments))
-    taken = taken.group_by(payments.c.currency).where(
-        disputes.c.shop_id == shop_id, disputes.c.status.in_(TAKEN_STATUSES)
-    )
-    at = sa.func.coalesce(disputes.c.created_at, disputes.c.seen_at, type_=disputes.c.seen_at.type)
-    disputed = {currency: int(total) for currency, total in tx.execute(taken.where(at >= since))}
-    return ShopSummary(
-        tx.execute(still_open).scalar_one(),
-        tuple(
-            CurrencySummary(
-                received.get(currency, (0, 0))[0],
-                Money(received.get(currency, (0, 0))[1], currency),
-                Money(refunded.get(currency, 0), currency),
-                Money(disputed.get(currency, 0), currency),
-            )
-            for currency in sorted({*received, *refunded, *disputed})
-        ),
-    )
 
 
 def _by(tx: sa.Connection, column: str, key: str) -> Payment | None:

@@ -13,10 +13,6 @@ CLOSED_STATUSES = frozenset({"won", "lost", "warning_closed", "prevented"})
 """The statuses of a closed dispute. Stripe may add statuses; those not listed count as open."""
 
 
-TAKEN_STATUSES = frozenset({"needs_response", "under_review", "lost", "appeal_needs_response", "appeal_under_review"})
-"""The statuses in which the bank has taken the money back. A bank that only asks (`warning_…`) has not."""
-
-
 @dataclass(frozen=True)
 class Dispute:
     """A dispute of a payment.

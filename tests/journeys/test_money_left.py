@@ -108,3 +108,18 @@ async def test_refund_that_waits_for_the_balance_says_what_to_do_with_a_link(wor
 
     waits(await world.message("refund not finished yet"))
     waits(await world.message("has started but is not finished"))
+
+
+async def test_status_counts_what_today_counts(world: World) -> None:
+    intent = await paid(world, "60,50 Tea")
+    await world.control("stripe", f"intents/{intent}/dispute", {})
+    await idle(world)
+    await pass_time(world, 24 * 3600)
+    assert await today(world) == "Paid today: nothing yet"
+    await close_dispute(world, "won")
+    assert await today(world) == "Paid today: DKK 60.50 = DKK 0.00 (0) + DKK 60.50 back from a dispute"
+    before = len(world.sent())
+    world.say("/today")
+    await idle(world)
+    (answer,) = [e.params["text"].replace("\u00a0", " ") for e in world.sent()[before:]]
+    assert re.search(r"Net before Stripe's fees: <b>DKK 60\.50</b>", answer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, time
+from datetime import datetime
 from typing import Any
 
 from handlers import i18n
@@ -23,14 +23,16 @@ from handlers.chat.updates import CallbackQuery
 from handlers.i18n import SafeHtml
 from handlers.messages.payment_message import page_url, payment_message
 from handlers.messages.qr_message import qr_message_job
+from handlers.reports.periods import parse_period
 from handlers.telegram.messenger import Button
 from storage import payment_queries, shops
 from storage.audit_log import AuditEntry
+from storage.daily_reports import read_sums
 from storage.errors import AttemptStillActive, UnknownPayment, UserError
 from storage.models.hashing import sha256_hex
 from storage.models.money import Money
+from storage.models.movement import Totals
 from storage.models.payment import AttemptStatus, ChatTarget, Payment, PaymentStatus, SentCommand
-from storage.payment_queries import CurrencySummary
 from storage.prompts import Prompt
 
 MAX_SEARCHED = 50
@@ -456,26 +458,30 @@ def _line(context: Context, said: dict[str, Any]) -> SafeHtml:
     return context.html(f"history.refund_{said['refund_status']}", amount=Money(said["amount"], said["currency"]))
 
 
-def _net(context: Context, day: CurrencySummary) -> str:
+def _net(context: Context, day: Totals) -> str:
     """What is left of today's payments in one currency, and how many there were; with refunds and disputes, if any."""
-    net = i18n.money(context.language, day.net)
+    said = f"{i18n.money(context.language, day.received)} ({day.payments})"
     if not (day.refunded.minor or day.disputed.minor):
-        return f"{net} ({day.payments})"
-    parts = [f"{i18n.money(context.language, day.received)} ({day.payments})"]
-    for amount, key in ((day.refunded, "status.refunded"), (day.disputed, "status.disputed")):
-        parts += [context.text(key, amount=amount)] if amount.minor else []
-    return f"{net} = {' − '.join(parts)}"
+        return said
+    for amount, out, back in (
+        (day.refunded, "status.refunded", "status.refund_came_back"),
+        (day.disputed, "status.disputed", "status.dispute_came_back"),
+    ):
+        if amount.minor > 0:
+            said += f" − {context.text(out, amount=amount)}"
+        elif amount.minor < 0:
+            said += f" + {context.text(back, amount=Money(-amount.minor, amount.currency))}"
+    return f"{i18n.money(context.language, day.net)} = {said}"
 
 
 async def _health(context: Context) -> SafeHtml:
-    """Three lines: open requests, paid today less what left again, and whether everything works."""
-    shop, zone = context.shop, context.shop.tzinfo
-    midnight = datetime.combine(context.now.astimezone(zone).date(), time(), zone)
-    found = await context.db.read(payment_queries.shop_summary, shop.id, midnight)
-    paid = ", ".join(_net(context, one) for one in found.currencies)
+    """Three lines: open requests, what `/today` counts as paid less what left again, and whether everything works."""
+    shop, today = context.shop, parse_period("today", context.now, context.shop.time_zone)
+    sums = await context.db.read(read_sums, shop.id, today.period, livemode=context.services.livemode)
+    paid = ", ".join(_net(context, one) for one in sums.totals)
     parts = ", ".join(context.text(f"part.{name}") for name in context.services.heartbeats.stale(context.now))
     lines = [
-        context.html("status.open", count=found.open),
+        context.html("status.open", count=sum(one.requests + one.holds for one in sums.outstanding)),
         context.html("status.paid", sums=paid) if paid else context.html("status.paid_nothing"),
         context.html("status.unhealthy", parts=parts) if parts else context.html("status.healthy"),
     ]

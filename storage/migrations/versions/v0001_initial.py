@@ -460,7 +460,6 @@ def _disputes() -> None:
         sqlite_strict=True,
     )
     op.create_index("ix_disputes_payment_id", "disputes", ["payment_id"], unique=False)
-    op.create_index("ix_disputes_shop_id", "disputes", ["shop_id"], unique=False)
 
 
 def _fraud_warnings() -> None:
@@ -714,9 +713,6 @@ def _refunds() -> None:
     )
     op.create_index("ix_refunds_requested", "refunds", ["shop_id", "requested_by", "requested_at"], unique=False)
     op.create_index("ix_refunds_payment_id", "refunds", ["payment_id"], unique=False)
-    op.create_index(
-        "ix_refunds_refunded", "refunds", ["shop_id", "refunded_at"], unique=False, **_where("refunded_at IS NOT NULL")
-    )
     op.create_index(
         "ix_refunds_second_approved",
         "refunds",
