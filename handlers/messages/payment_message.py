@@ -210,9 +210,11 @@ def _details(payment: Payment, state: str, view: MessageContext) -> list[str]:
 
 
 def _keyboard(payment: Payment, state: str, view: MessageContext) -> Keyboard:
-    """The buttons that make sense now; of a closed payment, what a refund needs, or the one that asks again."""
+    """The buttons that make sense now; of a closed payment its receipt, what a refund needs, or *Ask again*."""
     language, page = view.shop.language, page_url(view.public_url, payment)
     rows = [*(page_buttons(payment, state, page, language) if page else link_buttons(payment, state, language))]
+    if page and payment.amount_received:
+        rows.append((Button(text(language, "button.receipt"), url=receipt_url(page)),))
     if any(waits_for_balance(refund) for refund in view.refunds):
         rows += dashboard_button(payment, language, BALANCE)
     if state == "reserved":
@@ -241,6 +243,11 @@ PAYABLE_STATES = {
 def page_url(public_url: str | None, payment: Payment) -> str | None:
     """The stable URL of the payment's page; None if no customer can reach it."""
     return f"{public_url}/p/{payment.page_token}" if public_url else None
+
+
+def receipt_url(page: str) -> str:
+    """The URL of the receipt of a payment with this page."""
+    return f"{page}/receipt"
 
 
 def page_lines(payment: Payment, state: str, page: str, *, language: str, wallet: str, time_zone: str) -> list[str]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from handlers import i18n
 from handlers.access.permissions import Action, is_allowed
 from handlers.chat.context import Context
-from handlers.messages.payment_message import LONGEST_COPY, STATE_ICONS, display_state, page_url
+from handlers.messages.payment_message import LONGEST_COPY, STATE_ICONS, display_state, page_url, receipt_url
 from handlers.telegram.messenger import Button, Keyboard
 from handlers.text_cleaning import shorten
 from storage import payment_queries
@@ -64,7 +64,7 @@ def details_keyboard(context: Context, payment: Payment) -> Keyboard:
     page = page_url(context.services.display.public_url, payment)
     row: list[Button] = []
     if page and payment.amount_received:
-        row.append(Button(context.text("button.receipt"), url=f"{page}/receipt"))
+        row.append(Button(context.text("button.receipt"), url=receipt_url(page)))
     if (link := page or _usable_link(context, payment)) and len(link) <= LONGEST_COPY:
         row.append(Button(context.text("button.copy"), copy=link))
     if payment.refundable and is_allowed(context.role, Action.REQUEST_REFUND):
