@@ -29,11 +29,11 @@ from handlers.messages.questions import Questions
 from handlers.messages.recipients import Recipients
 from handlers.messages.refund_change_jobs import jobs_for_dispute, jobs_for_fraud_warning, jobs_for_refund
 from handlers.operations.alerts import Alerts, Incidents, OwnerNotifier
-from handlers.operations.daily_reports import DailyReports
 from handlers.operations.metrics import GaugeCollector, Metrics
 from handlers.operations.monitor import Monitor
 from handlers.operations.reconciler import EVENTS_KEPT, JOB_RETENTION, DueRefunds, Reconciler
 from handlers.operations.restored import RestoredBackup
+from handlers.operations.scheduled_reports import ScheduledReports
 from handlers.pay_page.live_updates import LiveUpdates
 from handlers.pay_page.service import PayPageService
 from handlers.payments import state_machine
@@ -247,13 +247,13 @@ def build_components(
         queues={events: EVENTS_KEPT, updates: JOB_RETENTION, outbox: JOB_RETENTION},
         alerts=alerts,
         refunds=DueRefunds(db, refund_sync, refunds, alerts, clock),
-        reports=DailyReports(db, authorization, outbox, clock, livemode=settings.livemode),
+        reports=ScheduledReports(db, authorization, outbox, clock, livemode=settings.livemode),
         wake_up=db.event(PAYMENTS_CHANGED),
         seconds=settings.reconcile_seconds,
         on_checked=lambda before, after: metrics.payment_checked(monitor.change_found(before, after)),
     )
     gauges = GaugeCollector(db, metrics, queues, heartbeats, clock, lambda: leadership.is_leader)
-    pages = PayPageService(db, events, payment_service, refunds, background_tasks, clock)
+    pages = PayPageService(db, events, payment_service, background_tasks, clock)
     live_updates = LiveUpdates(pages.find, clock, total=max_open_pages())
     db.on_payment_changed(live_updates.notify, live_updates.notify_all)
     web_app = make_app(

@@ -11,10 +11,11 @@ import sqlalchemy as sa
 
 from storage.models.dispute import Dispute
 from storage.models.money import Money
-from storage.models.movement import DISPUTED, RECEIVED, REFUNDED, Movement, MovementKind, Totals
+from storage.models.movement import DISPUTED, RECEIVED, REFUNDED, CreditNote, Movement, MovementKind, Totals
 from storage.models.payment import Payment
 from storage.models.refund import Refund, RefundStatus, StripeRefund
 from storage.schema.movements import movements
+from storage.schema.shops import shops
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ def record_refund(
     tx: sa.Connection, payment: Payment, before: Refund | None, after: Refund, report: StripeRefund, *, now: datetime
 ) -> None:
     """Record that a refund succeeded, or that one that had succeeded failed and its money came back.
+
+    Either is a document with the next number of the shop's credit notes.
 
     Where Stripe does not tell when it failed, that is `now`.
     """
@@ -95,13 +98,31 @@ def _to_totals(currency: str, by_kind: dict[MovementKind, tuple[int, int]]) -> T
     )
 
 
+def credit_notes(tx: sa.Connection, payment_id: str) -> Sequence[CreditNote]:
+    """The credit notes of a payment's refunds and their cancellations, in the order of their numbers."""
+    return [
+        CreditNote(
+            refund_id=row.key.partition(":")[2],
+            number=row.credit_note_number,
+            amount=Money(abs(row.amount), row.currency),
+            refunded_before=row.refunded_before,
+            at=row.at,
+            is_cancellation=row.kind == MovementKind.REFUND_FAILED.value,
+        )
+        for row in tx.execute(_CREDIT_NOTES, {"which": payment_id})
+    ]
+
+
 def _record(
     tx: sa.Connection, payment: Payment, movement: Movement, now: datetime, *, source: str | None = None
 ) -> None:
-    """Add a row, unless it is there: no row is ever changed. `source` is what Stripe's balance names, if another id."""
+    """Add a row, unless it is there: no row is ever changed. A refund, or its failure, gets the next number.
+
+    `source` is what Stripe's balance names, if another id.
+    """
     if tx.execute(_KNOWN, {"which": movement.key}).first() is not None:
         return
-    row = {
+    row: dict[str, object] = {
         "key": movement.key,
         "shop_id": payment.shop_id,
         "payment_id": payment.id,
@@ -113,9 +134,36 @@ def _record(
         "livemode": payment.livemode,
         "at": movement.at,
         "recorded_at": now,
+        "credit_note_number": None,
+        "refunded_before": None,
     }
+    if movement.kind in REFUNDED:
+        numbered = _NEXT_NUMBER if payment.livemode else _NEXT_TEST_NUMBER
+        row["credit_note_number"] = tx.execute(numbered, {"shop": payment.shop_id}).scalar_one()
+        row["refunded_before"] = _refunded_before(tx, payment.id, movement)
     tx.execute(_NEW, row)
 
 
+def _refunded_before(tx: sa.Connection, payment_id: str, movement: Movement) -> int:
+    """How much of the payment was refunded before this refund, in minor units."""
+    if movement.kind is MovementKind.REFUND_FAILED:
+        succeeded: int = tx.execute(_KNOWN, {"which": f"{MovementKind.REFUND}:{movement.about}"}).one().refunded_before
+        return succeeded
+    return -int(tx.execute(_REFUNDED, {"which": payment_id}).scalar_one())
+
+
 _NEW = movements.insert().inline()
-_KNOWN = sa.select(movements.c.id).where(movements.c.key == sa.bindparam("which"))
+_KNOWN = sa.select(movements.c.refunded_before).where(movements.c.key == sa.bindparam("which"))
+_OF_PAYMENT = movements.c.payment_id == sa.bindparam("which")
+_REFUNDED = sa.select(sa.func.coalesce(sa.func.sum(movements.c.amount), 0)).where(
+    _OF_PAYMENT, movements.c.kind.in_(sorted(REFUNDED))
+)
+_CREDIT_NOTES = (
+    sa.select(movements)
+    .where(_OF_PAYMENT, movements.c.credit_note_number.is_not(None))
+    .order_by(movements.c.credit_note_number)
+)
+_NEXT_NUMBER, _NEXT_TEST_NUMBER = (
+    shops.update().where(shops.c.id == sa.bindparam("shop")).values({last: last + 1}).returning(last)
+    for last in (shops.c.last_credit_note_number, shops.c.last_test_credit_note_number)
+)

@@ -30,6 +30,8 @@ class MovementRow:
 
     `vat_rate` (hundredths of a percent) is that of the payment's receipt, None while it is not frozen.
     `requested_by` is the Telegram id of the requester of the payment or refund, None if it came from Stripe.
+    `received` is what was received with the payment and `refunded_before` what was refunded of it before this refund,
+    both in minor units; only a refund or its failure has a credit note.
     `settlement` is None while Stripe has not told its fee.
     """
 
@@ -47,6 +49,9 @@ class MovementRow:
     requested_by: int | None
     paid_at: datetime | None
     vat_rate: int | None
+    received: int
+    credit_note_number: int | None
+    refunded_before: int | None
     settlement: Settlement | None
 
 
@@ -69,7 +74,8 @@ def list_movements(
             *(movements.c.id, movements.c.at, movements.c.kind, movements.c.amount, movements.c.currency),
             *(movements.c.stripe_id, movements.c.payment_id, payments.c.reference, payments.c.description),
             *(payments.c.note, payments.c.receipt_number, requested_by.label("requested_by")),
-            *(payments.c.succeeded_at, receipts.c.vat_rate, *balance.settlement_columns()),
+            *(payments.c.succeeded_at, receipts.c.vat_rate, payments.c.amount_received),
+            *(movements.c.credit_note_number, movements.c.refunded_before, *balance.settlement_columns()),
         )
         .select_from(movements)
         .join(payments, payments.c.id == movements.c.payment_id)
@@ -115,6 +121,9 @@ def _to_row(row: sa.RowMapping, settlement: Settlement | None) -> MovementRow:
         requested_by=row["requested_by"],
         paid_at=row["succeeded_at"],
         vat_rate=row["vat_rate"],
+        received=row["amount_received"],
+        credit_note_number=row["credit_note_number"],
+        refunded_before=row["refunded_before"],
         settlement=settlement,
     )
 

@@ -117,6 +117,9 @@ def update_shop(
         if (after.report_minute, after.time_zone) != (before.report_minute, before.time_zone):
             due = {"next_report_at": after.next_report_at(now)}
             tx.execute(shops.update().where(shops.c.id == shop_id).values(**due))
+        if (after.monthly_reports, after.time_zone) != (before.monthly_reports, before.time_zone):
+            due = {"next_monthly_report_at": after.next_monthly_report_at(now)}
+            tx.execute(shops.update().where(shops.c.id == shop_id).values(**due))
         if _seller(after) != _seller(before):
             _keep_seller(tx, after, now)
         record(tx, shop_id, actor, "setting_changed", detail, now)
@@ -211,6 +214,7 @@ def _columns(shop: Shop) -> dict[str, object]:
         "vat_rate": shop.vat_rate,
         "accounts": shop.accounts,
         "report_minute": shop.report_minute,
+        "monthly_reports": shop.monthly_reports,
     }
 
 
@@ -237,4 +241,5 @@ def row_to_shop(row: sa.RowMapping) -> Shop:
         vat_rate=row["vat_rate"],
         accounts=row["accounts"],
         report_minute=row["report_minute"],
+        monthly_reports=row["monthly_reports"],
     )

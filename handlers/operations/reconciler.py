@@ -13,7 +13,7 @@ from structlog.contextvars import bound_contextvars
 
 from handlers.clock import Clock
 from handlers.operations.alerts import Alerts
-from handlers.operations.daily_reports import DailyReports
+from handlers.operations.scheduled_reports import ScheduledReports
 from handlers.payments.sync import PaymentSync
 from handlers.refunds.sync import RefundSync
 from handlers.runtime.concurrency import gather_all, wait_first
@@ -66,7 +66,7 @@ class Reconciler:
         queues: Mapping[JobQueue, timedelta],
         alerts: Alerts,
         refunds: DueRefunds,
-        reports: DailyReports,
+        reports: ScheduledReports,
         wake_up: asyncio.Event,
         seconds: float,
         on_checked: OnChecked,

@@ -13,7 +13,7 @@ from handlers.runtime.concurrency import BackgroundTasks
 from handlers.shops.receipts import missing_fields, with_seller
 from handlers.sliding_window import RecentTimes
 from handlers.stripe.event_parsing import CUSTOMER_RETURNED
-from storage import payment_queries, receipts, shops
+from storage import movements, payment_queries, receipts, shops
 from storage.database.database import Database
 from storage.errors import (
     AlreadyPaid,
@@ -25,6 +25,7 @@ from storage.errors import (
 )
 from storage.job_queue import JobQueue
 from storage.models.job import NewJob
+from storage.models.movement import CreditNote
 from storage.models.payment import (
     MAX_ATTEMPTS,
     Attempt,
@@ -34,9 +35,7 @@ from storage.models.payment import (
     Payment,
     PaymentStatus,
 )
-from storage.models.refund import Refund, RefundStatus
 from storage.models.shop import Shop
-from storage.refunds import RefundRepository
 
 RETURN_SECONDS = 10
 
@@ -151,7 +150,6 @@ class PayPageService:
         db: Database,
         inbox: JobQueue,
         payments: PaymentService,
-        refunds: RefundRepository,
         background_tasks: BackgroundTasks,
         clock: Clock,
         *,
@@ -160,7 +158,6 @@ class PayPageService:
         self._db = db
         self._inbox = inbox
         self._payments = payments
-        self._refunds = refunds
         self._background_tasks = background_tasks
         self._clock = clock
         self._patience = patience
@@ -208,15 +205,12 @@ class PayPageService:
         key = f"{CUSTOMER_RETURNED}:{payment.id}:{int(now.timestamp())}"
         await self._inbox.enqueue(NewJob(key, payment.intent_id, CUSTOMER_RETURNED, payment.id.encode()), now=now)
 
-    async def completed_refunds(self, page: PayPage) -> Sequence[Refund]:
-        """The refunds that were completed, oldest first. The receipt is read with them: its seller is final now."""
+    async def credit_notes(self, page: PayPage) -> Sequence[CreditNote]:
+        """The credit notes of the payment. A receipt or a credit note is read with them: their seller is final now."""
         frozen = await self._db.read(receipts.shop_on_receipt, page.payment.id, page.shop)
         if frozen != page.shop:
             await self._db.write(receipts.freeze_seller, page.payment.id, page.shop)
-        if not page.payment.amount_refunded:
-            return ()
-        found = await self._db.read(self._refunds.for_payment, page.payment.id)
-        return [refund for refund in found if refund.status is RefundStatus.SUCCEEDED]
+        return await self._db.read(movements.credit_notes, page.payment.id)
 
     async def pay(self, page: PayPage) -> str | None:
         """The wallet's link, after a retrieve and by another attempt if there is none; None: see the page.

@@ -7,11 +7,11 @@ from datetime import datetime
 from handlers import i18n
 from handlers.i18n import SafeHtml, html, text
 from handlers.reports.periods import NamedPeriod, parse_period
-from storage.daily_reports import Sums
 from storage.models.money import Money
 from storage.models.movement import Totals
 from storage.models.shop import Shop
 from storage.payment_queries import Outstanding
+from storage.scheduled_reports import Sums
 
 PERIODS = ("today", "yesterday", "week", "month")
 """The periods that have a name and a button."""

@@ -148,7 +148,7 @@ class ReportDelivery:
 
 
 def caption(language: str, shop: Shop, period: NamedPeriod, report: Report) -> SafeHtml:
-    """All numbers of a report as text, so that the report can be read without the picture."""
+    """All numbers of a report as text, so that it can be read without the picture, and what the report is not."""
     totals = report.totals
     lines = [html(language, "report.head", shop=shop.name, period=str(period))]
     lines += [
@@ -164,7 +164,8 @@ def caption(language: str, shop: Shop, period: NamedPeriod, report: Report) -> S
         for each in totals
     ]
     lines += [] if totals else [html(language, "report.nothing")]
-    return SafeHtml("\n\n".join(part for part in (*lines, _fees(language, report), _payouts(language, report)) if part))
+    lines += [SafeHtml(_fees(language, report)), SafeHtml(_payouts(language, report)), html(language, "kvit.is_not")]
+    return SafeHtml("\n\n".join(part for part in lines if part))
 
 
 def _fees(language: str, report: Report) -> str:

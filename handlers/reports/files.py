@@ -47,6 +47,7 @@ class ExportRow:
     kind: str
     ref: str
     receipt_no: str
+    credit_note_no: str
     text: str
     note: str
     gross: Money | ForeignMoney
@@ -81,7 +82,7 @@ class SettledRow:
 
 
 COLUMNS = (
-    *("entry", "date", "time", "kind", "ref", "receipt_no", "text", "note"),
+    *("entry", "date", "time", "kind", "ref", "receipt_no", "credit_note_no", "text", "note"),
     *("currency", "gross", "vat_rate", "vat", "fee", "net"),
     *("settlement_currency", "exchange_rate", "settled_gross", "settled_fee", "settled_net"),
     *("available_on", "payout_id", "payout_date", "method", "stripe_id", "balance_transaction", "by"),
@@ -188,6 +189,7 @@ def _texts(row: ExportRow) -> dict[str, str]:
         "kind": row.kind,
         "ref": row.ref,
         "receipt_no": row.receipt_no,
+        "credit_note_no": row.credit_note_no,
         "text": harmless(row.text),
         "note": harmless(row.note),
         "currency": row.gross.currency,

@@ -88,6 +88,12 @@ def parse_period(words: str, now: datetime, zone: str) -> NamedPeriod:
     return NamedPeriod(*found, zone)
 
 
+def last_month(now: datetime, zone: str) -> NamedPeriod:
+    """The month before that of `now`."""
+    end = now.astimezone(zone_or_utc(zone)).date().replace(day=1) - timedelta(days=1)
+    return NamedPeriod(end.replace(day=1), end, zone)
+
+
 def split_period(words: str, now: datetime, zone: str) -> tuple[NamedPeriod, list[str]]:
     """The period that a text begins or ends with, and its other words; without a period, today.
 

@@ -10,7 +10,7 @@ from handlers.balance.sync import DENIED
 from handlers.reports.chart import BarChart
 from handlers.reports.files import ExportRow, SettledRow
 from handlers.reports.periods import NamedPeriod
-from handlers.shops.receipts import number_text, shop_at, vat_within
+from handlers.shops.receipts import credit_note_number, number_text, refunded_vat, shop_at, vat_within
 from storage import balance, installation, report_queries, shops
 from storage.balance import PeriodFees
 from storage.database.database import Database
@@ -155,26 +155,31 @@ def _short(label: str) -> str:
     return label[5:] if label.count("-") == 2 else label
 
 
-def _vat(gross: Money, rate: int) -> Money:
-    part = vat_within(abs(gross.minor), rate)
-    return Money(-part if gross.minor < 0 else part, gross.currency)
+def _vat(moved: MovementRow, rate: int) -> Money:
+    """The tax in a movement, of a refund as its credit note has it."""
+    if moved.refunded_before is None:
+        return Money(vat_within(moved.amount, rate), moved.currency)
+    part = refunded_vat(moved.received, moved.refunded_before, abs(moved.amount), rate)
+    return Money(-part if moved.amount < 0 else part, moved.currency)
 
 
 def _to_row(shop: Shop, moved: MovementRow, names: dict[int, str], livemode: bool) -> ExportRow:
     """`shop` as it was when the payment was made; what its receipt has frozen comes first."""
     rate = shop.vat_rate if moved.vat_rate is None else moved.vat_rate
-    gross, by, number = Money(moved.amount, moved.currency), moved.requested_by, moved.receipt_number
+    gross, by = Money(moved.amount, moved.currency), moved.requested_by
+    number, note = moved.receipt_number, moved.credit_note_number
     return ExportRow(
         entry=str(moved.id),
         at=moved.at,
         kind=moved.kind.value,
         ref=moved.ref,
         receipt_no="" if number is None else number_text(shop.id, number, livemode=livemode),
+        credit_note_no="" if note is None else credit_note_number(shop.id, note, livemode=livemode),
         text=moved.text,
         note=moved.note,
         gross=gross,
         vat_rate=rate or None,
-        vat=_vat(gross, rate) if rate else None,
+        vat=_vat(moved, rate) if rate else None,
         method="mobilepay",
         stripe_id=moved.stripe_id,
         by="Stripe" if by is None else names.get(by) or str(by),
@@ -193,6 +198,7 @@ def _to_account_row(number: int, moved: BalanceTransaction, settlement: Settleme
         kind=kind_of(moved.type).value,
         ref="",
         receipt_no="",
+        credit_note_no="",
         text=moved.type,
         note="",
         gross=any_money(moved.amount, moved.currency),

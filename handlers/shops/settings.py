@@ -32,9 +32,9 @@ NO_VAT = frozenset({"none", "ingen", "ei ole"})
 
 PUNCTUATION = " .,;:!?()[]<>«»\"'“”„`*"
 NO_REPORTS = frozenset({"off", "fra", "av", "pois"})
-REPORT_TIME = re.compile(
-    r"(?:daily|dagligt?|daglig|dagligen|päivittäin)\s+(?:(?:at|kl|klo)\.?\s*)?(?P<hour>[0-9]{1,2})[:.](?P<minute>[0-9]{2})"
-)
+DAILY = frozenset({"daily", "daglig", "dagligt", "dagligen", "päivittäin"})
+MONTHLY = frozenset({"monthly", "månedlig", "månedligt", "månadsvis", "kuukausittain"})
+REPORT_TIME = re.compile(r"(?:(?:at|kl|klo)\.?\s*)?(?P<hour>[0-9]{1,2})[:.](?P<minute>[0-9]{2})")
 HOURS = re.compile(r"[0-9]{1,3}")
 ACCOUNTS = ("clearing", "sales", "VAT")
 """The accounts of a voucher, in the order in which they are set."""
@@ -98,7 +98,7 @@ class InvalidAccounts(UserError):
 
 
 class InvalidReports(UserError):
-    """The time of the day's summary is no time."""
+    """The reports are neither daily with a time nor monthly."""
 
     message_key = "error.invalid_reports"
 
@@ -191,7 +191,7 @@ def _with_terms(shop: Shop, name: str, value: str) -> Shop:
         case "accounts":
             return replace(shop, accounts=_accounts(value))
         case "reports":
-            return replace(shop, report_minute=_report_minute(value))
+            return _with_reports(shop, value)
         case _:
             raise InvalidSetting
 
@@ -252,15 +252,20 @@ def _accounts(value: str) -> str:
     return " ".join(numbers)
 
 
-def _report_minute(value: str) -> int | None:
-    """`daily 21:00`, or `off`, in any of the languages."""
-    typed = value.strip(PUNCTUATION).casefold()
-    if typed in NO_REPORTS or value.strip() == CLEAR:
-        return None
-    found = REPORT_TIME.fullmatch(typed)
-    if found is None or int(found["hour"]) > 23 or int(found["minute"]) > 59:
+def _with_reports(shop: Shop, value: str) -> Shop:
+    """`daily 21:00` or `monthly`, either with `off`, or `off` for both, in any of the languages."""
+    kind, rest = [*value.strip(PUNCTUATION).casefold().split(maxsplit=1), "", ""][:2]
+    if kind in NO_REPORTS or value.strip() == CLEAR:
+        return replace(shop, report_minute=None, monthly_reports=False)
+    is_off = rest in NO_REPORTS
+    if kind in MONTHLY and (is_off or not rest):
+        return replace(shop, monthly_reports=not is_off)
+    found = REPORT_TIME.fullmatch(rest)
+    if kind in DAILY and is_off:
+        return replace(shop, report_minute=None)
+    if kind not in DAILY or found is None or int(found["hour"]) > 23 or int(found["minute"]) > 59:
         raise InvalidReports
-    return int(found["hour"]) * 60 + int(found["minute"])
+    return replace(shop, report_minute=int(found["hour"]) * 60 + int(found["minute"]))
 
 
 def _about_seller(value: str, longest: int) -> str:

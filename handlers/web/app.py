@@ -77,6 +77,7 @@ def make_app(
             web.get("/p/{token}/qr.svg", pay_page.qr),
             web.get("/p/{token}/qr.png", pay_page.qr),
             web.get("/p/{token}/receipt", pay_page.receipt),
+            web.get("/p/{token}/credit-note/{number}", pay_page.credit_note),
             web.get("/healthz", monitoring.healthz),
             web.get("/readyz", monitoring.readyz),
             web.get("/metrics", monitoring.metrics),

@@ -23,10 +23,10 @@ from handlers.web.client_address import Networks, client_address
 from handlers.web.connection import closed_event
 from handlers.web.language import negotiate_language, selected_language
 from handlers.web.middleware import RETRY_AFTER_SECONDS, TOKEN
-from handlers.web.pay_page_text import WalletNaming, page_context, receipt_context
+from handlers.web.pay_page_text import WalletNaming, credit_note_context, page_context, receipt_context
 from handlers.web.templating import render
 from storage.errors import StripeUnavailable
-from storage.models.refund import Refund
+from storage.models.movement import CreditNote
 
 STRIPE_RETURN_PARAMS = frozenset({"payment_intent", "payment_intent_client_secret", "redirect_status"})
 """What Stripe appends to the return URL. The values are never used: anyone can forge them."""
@@ -66,8 +66,8 @@ class Pages(Protocol):
             StripeUnavailable: Stripe does not answer in time.
         """
 
-    async def completed_refunds(self, page: PayPage) -> Sequence[Refund]:
-        """The succeeded refunds of the payment, oldest first."""
+    async def credit_notes(self, page: PayPage) -> Sequence[CreditNote]:
+        """The credit notes of the payment, in the order of their numbers."""
 
 
 class PayPageRoutes:
@@ -153,11 +153,20 @@ class PayPageRoutes:
     async def receipt(self, request: web.Request) -> web.Response:
         """The receipt of a paid payment, for reading and printing; 404 while nothing is received."""
         page = await self._find(request)
-        refunds = await self._pages.completed_refunds(page)
-        values = receipt_context(page, refunds, self._wallet_naming, negotiate_language(request, page.shop.language))
+        notes = await self._pages.credit_notes(page)
+        values = receipt_context(page, notes, self._wallet_naming, negotiate_language(request, page.shop.language))
         if values is None:
             raise web.HTTPNotFound
         return web.Response(text=render("receipt.html", **values), content_type="text/html")
+
+    async def credit_note(self, request: web.Request) -> web.Response:
+        """A credit note of the payment, or its cancellation, for reading and printing; 404 if it has none so named."""
+        page = await self._find(request)
+        notes, number = await self._pages.credit_notes(page), request.match_info["number"]
+        values = credit_note_context(page, notes, number, negotiate_language(request, page.shop.language))
+        if values is None:
+            raise web.HTTPNotFound
+        return web.Response(text=render("credit_note.html", **values), content_type="text/html")
 
     def _render(self, request: web.Request, page: PayPage, *, is_outage: bool = False) -> str:
         language = negotiate_language(request, page.shop.language)

@@ -13,9 +13,9 @@ from urllib.parse import quote
 from handlers import i18n
 from handlers.pay_page.service import PageAction, PageState, PayPage
 from handlers.qr_code import qr_svg
-from handlers.shops.receipts import make_receipt
+from handlers.shops.receipts import credit_note_number, make_credit_notes, make_receipt
 from storage.models.money import Money
-from storage.models.refund import Refund
+from storage.models.movement import CreditNote
 from storage.models.shop import Shop
 
 CONTACT = re.compile(r"(?P<mail>[\w.+-]+@[\w-]+(?:\.[\w-]+)+)|(?P<phone>\+?(?:\(\d{1,5}\) ?)?\d[\d .-]{4,18}\d)")
@@ -111,30 +111,57 @@ def page_context(
 
 
 def receipt_context(
-    page: PayPage, refunds: Sequence[Refund], wallet_naming: WalletNaming, language: str
+    page: PayPage, notes: Sequence[CreditNote], wallet_naming: WalletNaming, language: str
 ) -> dict[str, Any] | None:
     """The values of `receipt.html`; None while nothing is received or reserved."""
     payment, shop = page.payment, page.shop
-    receipt = make_receipt(payment, shop)
+    receipt = make_receipt(payment, shop, notes)
     if receipt is None:
         return None
     verb = "paid" if receipt.until is None else "reserved"
+    refunds = [note for note in make_credit_notes(payment, shop, notes) if note.canceled_by is None]
+    return {
+        **_document_context(page, language),
+        "receipt": receipt,
+        "title": _receipt_title(page),
+        "at": i18n.format_datetime(language, receipt.at, shop.time_zone),
+        "paid": f"receipt.{verb}_{wallet_naming.name(receipt.at, shop).lower()}",
+        "until": receipt.until and i18n.format_datetime(language, receipt.until, shop.time_zone),
+        "refunds": [(i18n.format_date(language, note.at, shop.time_zone), note) for note in refunds],
+    }
+
+
+def credit_note_context(
+    page: PayPage, notes: Sequence[CreditNote], number: str, language: str
+) -> dict[str, Any] | None:
+    """The values of `credit_note.html` for the document with this number within its series; None if there is none."""
+    payment, shop = page.payment, page.shop
+    receipt = make_receipt(payment, shop, notes)
+    note = next((one for one in make_credit_notes(payment, shop, notes) if str(one.number) == number), None)
+    if receipt is None or note is None:
+        return None
+    title = "credit_note.title" if note.is_credit_note else "credit_note.confirmation"
+    return {
+        **_document_context(page, language),
+        "receipt": receipt,
+        "note": note,
+        "title": "credit_note.cancellation" if note.cancels else title,
+        "at": i18n.format_datetime(language, note.at, shop.time_zone),
+    }
+
+
+def _document_context(page: PayPage, language: str) -> dict[str, Any]:
+    """What receipts and credit notes have in common."""
     return {
         "language": language,
         "page": page,
-        "receipt": receipt,
-        "title": _receipt_title(page),
-        "seller": shop.seller_name or shop.name,
-        "at": i18n.format_datetime(language, receipt.at, shop.time_zone),
-        "rate": None if shop.vat_rate is None else i18n.percentage(language, shop.vat_rate),
-        "paid": f"receipt.{verb}_{wallet_naming.name(receipt.at, shop).lower()}",
-        "until": receipt.until and i18n.format_datetime(language, receipt.until, shop.time_zone),
-        "contact": linked_contact(shop.seller_contact),
-        "refunds": [
-            (i18n.format_date(language, refund.refunded_at or refund.requested_at, shop.time_zone), refund.amount)
-            for refund in refunds
-        ],
+        "seller": page.shop.seller_name or page.shop.name,
+        "contact": linked_contact(page.shop.seller_contact),
+        "mode": "receipt.live" if page.payment.livemode else "receipt.test",
+        "number_of": lambda number: credit_note_number(page.payment.shop_id, number, livemode=page.payment.livemode),
+        "own_language": "" if language == page.shop.language else f"?lang={language}",
         "money": lambda amount: i18n.money(language, amount),
+        "percentage": lambda rate: i18n.percentage(language, rate),
     }
 
 
@@ -185,7 +212,7 @@ def _reserved_until(page: PayPage, language: str) -> str | None:
 
 def _receipt_title(page: PayPage) -> str:
     """The message key of the receipt's title; empty while nothing is received or reserved."""
-    receipt = make_receipt(page.payment, page.shop)
+    receipt = make_receipt(page.payment, page.shop, ())
     if receipt is None:
         return ""
     if receipt.until is not None:

@@ -51,6 +51,23 @@ class Movement:
 
 
 @dataclass(frozen=True)
+class CreditNote:
+    """The document of a refund that succeeded, or the one that cancels it because the refund failed after all.
+
+    `number` counts without a gap within the shop and its mode (test or live); cancellations are numbered with the
+    credit notes. `at` is Stripe's time of the refund or of the failure (aware UTC). `refunded_before` is how much of
+    the payment was refunded before the refund, in minor units.
+    """
+
+    refund_id: str
+    number: int
+    amount: Money
+    refunded_before: int
+    at: datetime
+    is_cancellation: bool = False
+
+
+@dataclass(frozen=True)
 class Totals:
     """What a shop received, refunded and lost to disputes in a period, in one currency.
 

@@ -14,6 +14,9 @@ SERVICE_CHAT = 777000
 SHARED_ACCOUNT_IDS = frozenset({GROUP_ANONYMOUS_BOT, CHANNEL_BOT, SERVICE_CHAT})
 """Ids that Telegram uses for many people at once. They can hold no role."""
 
+MONTHLY_REPORT_TIME = time(8)
+"""When last month's report is sent on the 1st, in the shop's time zone."""
+
 
 class Role(IntEnum):
     """Roles in rising order: each may do what the ones below it may."""
@@ -48,7 +51,7 @@ class Shop:
     is how long a request can be paid; None takes the installation's setting. `vat_rate` is in hundredths of a percent;
     0 is no VAT, None is not set. `accounts` are the account numbers for SIE files, with a space between: clearing,
     sales, VAT; empty is not set. `report_minute` is when the day's summary is sent, in minutes after midnight in the
-    shop's time zone; None sends none.
+    shop's time zone; None sends none. `monthly_reports` sends last month's report and export on the 1st.
     """
 
     id: int
@@ -66,6 +69,7 @@ class Shop:
     vat_rate: int | None = None
     accounts: str = ""
     report_minute: int | None = None
+    monthly_reports: bool = False
 
     @property
     def tzinfo(self) -> tzinfo:
@@ -79,6 +83,15 @@ class Shop:
         at, day = time(*divmod(self.report_minute, 60)), now.astimezone(self.tzinfo).date()
         days = (day, day + timedelta(days=1), day + timedelta(days=2))
         times = [datetime.combine(each, at, self.tzinfo).astimezone(UTC) for each in days]
+        return next(each for each in times if each > now)
+
+    def next_monthly_report_at(self, now: datetime) -> datetime | None:
+        """When last month's report is sent next after `now` (aware UTC); None if none is."""
+        if not self.monthly_reports:
+            return None
+        first = now.astimezone(self.tzinfo).date().replace(day=1)
+        days = (first, (first + timedelta(days=31)).replace(day=1))
+        times = [datetime.combine(each, MONTHLY_REPORT_TIME, self.tzinfo).astimezone(UTC) for each in days]
         return next(each for each in times if each > now)
 
 

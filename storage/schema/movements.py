@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from storage.schema.payments import payments
 from storage.schema.shops import shops
-from storage.schema.types import CURRENCY, STRICT, BigInt, IntBool, UtcTimestamp, check_in, metadata
+from storage.schema.types import CURRENCY, STRICT, BigInt, IntBool, UtcTimestamp, check_in, metadata, partial_index
 
 movements = sa.Table(
     "movements",
@@ -23,16 +23,29 @@ movements = sa.Table(
     sa.Column("livemode", IntBool, nullable=False),
     sa.Column("at", UtcTimestamp, nullable=False),
     sa.Column("recorded_at", UtcTimestamp, nullable=False),
+    sa.Column("credit_note_number", BigInt),
+    sa.Column("refunded_before", BigInt),
     check_in("kind", "payment", "capture", "refund", "refund_failed", "dispute", "dispute_won"),
     sa.CheckConstraint(f"currency IN ({CURRENCY})", name="currency_known"),
     sa.CheckConstraint("amount <> 0", name="amount_moves"),
+    sa.CheckConstraint("(credit_note_number IS NULL) = (refunded_before IS NULL)", name="credit_note_complete"),
     sa.Index("ix_movements_day", "shop_id", "livemode", "at", "currency", "kind", "amount"),
+    sa.Index(
+        "uq_movements_credit_note",
+        "shop_id",
+        "livemode",
+        "credit_note_number",
+        unique=True,
+        **partial_index("credit_note_number IS NOT NULL"),
+    ),
     **STRICT,
 )
 """One row for each movement of money, with Stripe's time `at`; money out has a negative `amount`.
 
 `key` names the payment, refund or dispute that moved it, `stripe_id` is its id at Stripe. `source` is what
 Stripe's balance transaction names: the charge of a payment, else the same as `stripe_id`.
+A refund, and one that failed after it had succeeded, has the number of its credit note, and how much of the payment
+was refunded before it.
 """
 
 _REFUSE = "the movements are append-only"

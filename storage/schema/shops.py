@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from storage.models.money import MAX_AMOUNT
-from storage.schema.types import CURRENCY, STRICT, BigInt, UtcTimestamp, check_in, metadata
+from storage.schema.types import CURRENCY, STRICT, BigInt, IntBool, UtcTimestamp, check_in, metadata
 
 installation_settings = sa.Table(
     "installation_settings",
@@ -36,8 +36,12 @@ shops = sa.Table(
     sa.Column("accounts", sa.Text, nullable=False, server_default=""),
     sa.Column("last_receipt_number", BigInt, nullable=False, server_default="0"),
     sa.Column("last_test_receipt_number", BigInt, nullable=False, server_default="0"),
+    sa.Column("last_credit_note_number", BigInt, nullable=False, server_default="0"),
+    sa.Column("last_test_credit_note_number", BigInt, nullable=False, server_default="0"),
     sa.Column("report_minute", sa.Integer),
     sa.Column("next_report_at", UtcTimestamp),
+    sa.Column("monthly_reports", IntBool, nullable=False, server_default="0"),
+    sa.Column("next_monthly_report_at", UtcTimestamp),
     sa.CheckConstraint("report_minute BETWEEN 0 AND 1439", name="report_minute_of_day"),
     sa.CheckConstraint(f"currency IN ({CURRENCY})", name="currency_known"),
     check_in("language", "en", "da", "sv", "nb", "fi"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from tests.invariants.case_file import CaseFile, PaymentCase
@@ -19,9 +19,21 @@ def check(case_file: CaseFile) -> Iterator[str]:
     for row in case_file.rows.movements:
         if row["payment_id"] not in known:
             yield f"4: a movement of {row['amount']} belongs to no payment"
+    yield from _credit_notes(case_file.rows.movements)
     for case in case_file.cases:
         yield from _sums(case_file, case)
         yield from _rows(case_file, case)
+
+
+def _credit_notes(movements: list[Row]) -> Iterator[str]:
+    """Each refund and each failure of one has a number, and a shop's numbers in a mode have no gap."""
+    series: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for row in movements:
+        if row["kind"] in REFUNDED:
+            series[row["shop_id"], row["livemode"]].append(row["credit_note_number"] or 0)
+    for (shop, _), numbers in series.items():
+        if sorted(numbers) != list(range(1, len(numbers) + 1)):
+            yield f"4: the credit notes of shop {shop} are numbered {sorted(numbers)}"
 
 
 def _sums(case_file: CaseFile, case: PaymentCase) -> Iterator[str]:

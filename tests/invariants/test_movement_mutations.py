@@ -16,7 +16,7 @@ from tests.invariants.test_mutations import reports
 
 COPY = (
     "INSERT INTO movements SELECT id + 9, key || '-', shop_id, payment_id, kind, stripe_id, source, amount, currency,"
-    " livemode, at, recorded_at FROM movements"
+    " livemode, at, recorded_at, NULL, NULL FROM movements"
 )
 
 
@@ -41,6 +41,7 @@ async def test_movement_that_is_missing_doubled_or_altered(tmp_path: Path) -> No
         "UPDATE movements SET amount = amount + 1 WHERE kind = 'refund'": "and at Stripe it is",
         "UPDATE movements SET kind = 'dispute' WHERE kind = 'refund'": "'refunded': 0, 'disputed': -",
         "UPDATE movements SET at = at + 1000000 WHERE kind = 'refund'": "which is not Stripe's time",
+        "UPDATE movements SET credit_note_number = 2 WHERE kind = 'refund'": "are numbered [2]",
         f"{COPY} WHERE kind = 'payment'": "moved money 2 times",
     }.items():
         assert reports(tampered(evidence, tmp_path, change), 4, text), change

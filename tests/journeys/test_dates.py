@@ -196,4 +196,4 @@ async def test_live_payments_are_numbered_by_themselves(clock: FakeClock, tmp_pa
         numbers = rows(world, "SELECT description, receipt_number FROM payments ORDER BY created_at")
         assert [row["receipt_number"] for row in numbers] == [1, 1]
         shop = rows(world, "SELECT id FROM shops")[0]["id"]
-        assert f">{shop}-1<" in await receipt(world)
+        assert f">{shop}-1 · live payment<" in await receipt(world)

@@ -18,8 +18,10 @@ from storage.database.database import Database
 from storage.job_queue import JobQueue
 from storage.models.job import Done, NewJob
 from tests.replicas.conftest import Replica
-from tests.support.evidence import calls, rows
+from tests.support.evidence import calls, idle, rows
+from tests.support.people import reply_text, shown
 from tests.support.postgres import Server, opened_database
+from tests.support.refund_steps import dashboard_refund
 from tests.support.world import PATIENCE, World
 
 
@@ -77,6 +79,34 @@ async def test_change_on_one_replica_reaches_the_page_that_another_holds(world: 
                 break
         else:
             pytest.fail("the page was not told")
+
+
+async def test_last_months_report_and_file_are_sent_once(world: World, replica: Replica) -> None:
+    await replica()
+    assert "(reports monthly): on" in await reply_text(world, "/settings reports monthly")
+    world.advance(8 * 24 * 3600)
+    others = [Service(world.settings, world.clock) for _ in range(2)]
+    await asyncio.gather(*(service.reconcile(retry_dead=False) for service in others))
+    await world.until(lambda: any("document" in message for message in shown(world)))
+    await idle(world)
+    found = [message.get("text") or message.get("caption", "") for message in shown(world)]
+    assert len([said for said in found if "2026-11-01..2026-11-30" in said]) == 2
+
+
+async def test_credit_notes_are_numbered_without_a_gap(world: World, replica: Replica) -> None:
+    other = await replica()
+    await create_webhook_endpoint(world.stripe, other.base)
+    for text in ("/pay 125 Tea", "/pay 99 Cake"):
+        world.say(text)
+        await world.message(text.split()[-1])
+        await idle(world)
+        await world.decide("approve")
+        await idle(world)
+    parts = [(number, amount) for number in (0, 1) for amount in (1000, 2000, 3000)]
+    await asyncio.gather(*(dashboard_refund(world, amount, number) for number, amount in parts))
+    await idle(world)
+    query = "SELECT credit_note_number FROM movements WHERE kind = 'refund' ORDER BY credit_note_number"
+    assert [row["credit_note_number"] for row in rows(world, query)] == [1, 2, 3, 4, 5, 6]
 
 
 async def test_sum_over_replicas_counts_each_payment_once(world: World, replica: Replica) -> None:

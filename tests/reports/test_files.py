@@ -19,6 +19,7 @@ ROW = ExportRow(
     kind="payment",
     ref="K7F3",
     receipt_no="12",
+    credit_note_no="",
     text="Bolle; æøå",
     note="table 5",
     gross=Money(123450, "DKK"),
@@ -28,7 +29,9 @@ ROW = ExportRow(
     stripe_id="pi_1",
     by="Ada",
 )
-REFUND = replace(ROW, entry="8", kind="refund", gross=Money(-5, "DKK"), vat=Money(-1, "DKK"), text="")
+REFUND = replace(
+    ROW, entry="8", kind="refund", credit_note_no="1-C3", gross=Money(-5, "DKK"), vat=Money(-1, "DKK"), text=""
+)
 ZONE = "Europe/Copenhagen"
 PAID_OUT = replace(
     ROW,
@@ -50,9 +53,9 @@ def test_csv_is_what_a_nordic_spreadsheet_opens() -> None:
     lines = make_table(FileFormat.CSV, [ROW, REFUND], "da", ZONE).decode("utf-8").split("\r\n")
     assert lines == [
         "\ufeff" + ";".join(COLUMNS),
-        '7;2026-12-01;00:30:05;payment;K7F3;12;"Bolle; æøå";table 5;DKK;1234,50;25,00;246,90'
+        '7;2026-12-01;00:30:05;payment;K7F3;12;;"Bolle; æøå";table 5;DKK;1234,50;25,00;246,90'
         f"{';' * 11}mobilepay;pi_1;;Ada",
-        f"8;2026-12-01;00:30:05;refund;K7F3;12;;table 5;DKK;-0,05;25,00;-0,01{';' * 11}mobilepay;pi_1;;Ada",
+        f"8;2026-12-01;00:30:05;refund;K7F3;12;1-C3;;table 5;DKK;-0,05;25,00;-0,01{';' * 11}mobilepay;pi_1;;Ada",
         "",
     ]
 

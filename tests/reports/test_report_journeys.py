@@ -79,6 +79,7 @@ async def test_report_has_all_numbers_in_words_below_a_picture(world: World) -> 
         *("", "Received: DKK 149.50 (1)", "Refunded: DKK 49.50", "Disputed: DKK 0.00", "Net: DKK 100.00"),
         *("", "Received: €20.00 (1)", "Refunded: €0.00", "Disputed: €0.00", "Net: €20.00"),
         *("", "The fees of 3 movements are not known yet."),
+        *("", "Kvit is not a cash register and not a bookkeeping system. It makes no X or Z reports."),
     ]
     assert message["photo"][-1]["width"] == 1080
 
@@ -111,7 +112,11 @@ async def test_report_in_a_chat_without_pictures_is_a_text_and_the_chat_stays_op
 
 
 async def test_report_without_movements_is_a_text(world: World) -> None:
-    assert (await reply_text(world, "/report yesterday")).endswith("No money moved in this period.")
+    assert "No money moved in this period." in await reply_text(world, "/report yesterday")
+
+
+async def test_help_says_what_kvit_is_not(world: World) -> None:
+    assert "not a cash register and not a bookkeeping system" in await reply_text(world, "/help", by=MERCHANT)
 
 
 async def test_export_lists_each_movement_and_adds_up_to_the_report(world: World) -> None:
@@ -139,10 +144,21 @@ async def test_vat_is_that_of_the_receipt_also_for_a_later_refund(world: World) 
     await refunded(world, f"/refund {ref_of(card)} 50")
     await idle(world)
     found = await export(world, "/export today")
-    assert [(row["gross"], row["vat_rate"], row["vat"], row["receipt_no"]) for row in found] == [
-        ("125.00", "25.00", "25.00", "TEST-1-1"),
-        ("-50.00", "25.00", "-10.00", "TEST-1-1"),
+    columns = ("gross", "vat_rate", "vat", "receipt_no", "credit_note_no")
+    assert [tuple(row[name] for name in columns) for row in found] == [
+        ("125.00", "25.00", "25.00", "TEST-1-1", ""),
+        ("-50.00", "25.00", "-10.00", "TEST-1-1", "TEST-1-C1"),
     ]
+
+
+async def test_vat_of_refunds_adds_up_to_that_of_the_payment(world: World) -> None:
+    await reply_text(world, "/settings vat 25")
+    card = await paid(world, "/pay 0,50 EUR Sweet")
+    for part in ("0,17", "0,17", "0,16"):
+        world.advance(60)
+        await refunded(world, f"/refund {ref_of(card)} {part}")
+        await idle(world)
+    assert [row["vat"] for row in await export(world, "/export today")] == ["0.10", "-0.03", "-0.04", "-0.03"]
 
 
 async def test_export_asked_for_in_a_group_is_sent_in_private(world: World) -> None:
@@ -178,7 +194,7 @@ async def test_reports_of_two_shops_are_apart(world: World) -> None:
     await open_second_shop(world, ADMIN)
     text = await reply_text(world, "/report", chat=-70_020_002)
     assert text.startswith("Second · ")
-    assert text.endswith("No money moved in this period.")
+    assert "No money moved in this period." in text
 
 
 @pytest.mark.parametrize("command", ["/report 2026-13", "/report coffee", "/export csv xlsx", "/export pdf"])

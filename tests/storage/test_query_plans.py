@@ -121,7 +121,14 @@ async def day_in_a_shop(world: World) -> None:
     query = (await world.control("telegram", "inline", {"from_id": MERCHANT, "query": "125 Tea"}))["inline_query_id"]
     await world.telegram.wait_until(lambda t: t.state.inline_queries[query].answer)
     deliver_raw(world, "/start", by=OWNER, entities="nonsense")
-    for address in (page_of(world), f"{page_of(world)}/state", f"{page_of(world)}/receipt", "/metrics", "/readyz"):
+    for address in (
+        page_of(world),
+        f"{page_of(world)}/state",
+        f"{page_of(world)}/receipt",
+        f"{page_of(world)}/credit-note/1",
+        "/metrics",
+        "/readyz",
+    ):
         url = address if "://" in address else f"{world.service.base}{address}"
         async with world.http.get(url, headers={"Authorization": "Bearer scraper"}) as answer:
             assert answer.status in (200, 404), address

@@ -254,7 +254,9 @@ def _due_work(world: World) -> list[Json]:
     heads = "SELECT min(id) FROM jobs WHERE state = 'pending' GROUP BY queue, ordering_key"
     due_jobs = f"SELECT queue, key FROM jobs WHERE id IN ({heads}) AND (scheduled_at <= :now OR lease IS NOT NULL)"
     due_checks = "SELECT 'payment', id FROM payments WHERE next_check_at <= :now"
-    due_reports = "SELECT 'report', CAST(id AS TEXT) FROM shops WHERE next_report_at <= :now"
+    due_reports = (
+        "SELECT 'report', CAST(id AS TEXT) FROM shops WHERE next_report_at <= :now OR next_monthly_report_at <= :now"
+    )
     query = f"{due_jobs} UNION ALL {due_checks} UNION ALL {due_reports}"
     if world.settings.database_url.startswith("postgresql:"):  # asked often: without a copy of all tables
         return query_server(world.settings.database_url, query.replace(":now", str(now)))

@@ -24,7 +24,7 @@ from handlers.web.monitoring import Check
 from handlers.web.pay_page import Pages
 from storage.errors import DatabaseUnavailable
 from storage.job_queue import JobQueue
-from storage.models.refund import Refund
+from storage.models.movement import CreditNote
 
 UPDATE_SECRET = "what_telegram_shows"
 OLD, NEW = "whsec_the_old_one", "whsec_the_new_one"
@@ -71,7 +71,7 @@ class NoPages:
     async def pay(self, page: PayPage) -> str | None:
         raise AssertionError("there is no page to pay on")
 
-    async def completed_refunds(self, page: PayPage) -> Sequence[Refund]:
+    async def credit_notes(self, page: PayPage) -> Sequence[CreditNote]:
         raise AssertionError("there is no payment with refunds")
 
 
@@ -87,7 +87,7 @@ class SomePages:
         self.back: list[str] = []
         self.taps: list[str] = []
         self.answer: str | Exception | None = None
-        self.refunds: list[Refund] = []
+        self.notes: list[CreditNote] = []
 
     async def find(self, token: str) -> PayPage | None:
         return self.pages.get(token)
@@ -101,8 +101,8 @@ class SomePages:
             raise self.answer
         return self.answer
 
-    async def completed_refunds(self, page: PayPage) -> Sequence[Refund]:
-        return self.refunds
+    async def credit_notes(self, page: PayPage) -> Sequence[CreditNote]:
+        return self.notes
 
 
 class UnreachableQueue:

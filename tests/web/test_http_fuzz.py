@@ -30,6 +30,7 @@ PATHS = (
     "/p/{token}/qr.svg",
     "/p/{token}/qr.png",
     "/p/{token}/receipt",
+    "/p/{token}/credit-note/1",
     "/healthz",
     "/readyz",
     "/metrics",

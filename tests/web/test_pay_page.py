@@ -112,7 +112,11 @@ async def test_colours_of_both_themes_have_enough_contrast(client: Client, pages
         assert _contrast(theme["on-primary"], theme["primary"]) >= 4.5
 
 
-PATHS = ["/p/a-token", *(f"/p/a-token/{leaf}" for leaf in ("state", "qr.svg", "qr.png", "receipt")), "/p/nobody"]
+PATHS = [
+    "/p/a-token",
+    *(f"/p/a-token/{leaf}" for leaf in ("state", "qr.svg", "qr.png", "receipt", "credit-note/1")),
+    "/p/nobody",
+]
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/healthz", "/readyz", "/nowhere"])

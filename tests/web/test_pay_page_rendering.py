@@ -19,6 +19,7 @@ from handlers.web.pay_page import MAX_TAPS_PER_CLIENT
 from storage.errors import DatabaseUnavailable, StripeUnavailable
 from storage.job_queue import JobQueue
 from storage.models.money import MAX_AMOUNT, Money
+from storage.models.movement import CreditNote
 from storage.models.payment import AttemptStatus, CancellationReason, Origin, Payment, PaymentStatus
 from storage.models.shop import Shop
 from tests.pay_page.test_page_state import ATTEMPT, NOON, PAYMENT
@@ -88,6 +89,9 @@ def page_named(name: str) -> PayPage:
     return PayPage(payment, SHOP, state, until, True, page_action(payment, state, until, NOON))
 
 
+CREDIT_NOTES = [f"partly-refunded/credit-note/{number}" for number in (3, 4, 5)]
+
+
 class PartlyFailingPages(SomePages):
     """Pages, one of which cannot be read, and one for which Stripe is unavailable."""
 
@@ -105,6 +109,11 @@ class PartlyFailingPages(SomePages):
 @pytest_asyncio.fixture(loop_scope="session")
 async def base(clock: FakeClock) -> AsyncIterator[str]:
     pages = PartlyFailingPages(*(page_named(name) for name in PAYMENTS))
+    pages.notes = [
+        CreditNote("a", 3, Money(20_00, "DKK"), 0, NOON),
+        CreditNote("b", 4, Money(30_00, "DKK"), 20_00, NOON),
+        CreditNote("a", 5, Money(20_00, "DKK"), 0, NOON, is_cancellation=True),
+    ]
     site = app(cast("JobQueue", UnreachableQueue()), clock, pages=pages, public_url="https://pay.example.dk")
     async with WebServer(site) as server:
         yield str(server.make_url("/p/"))
@@ -151,7 +160,7 @@ async def test_page_is_accessible_and_does_not_scroll_sideways(
     base: str, browser: Browser, scheme: str, size: dict[str, object]
 ) -> None:
     async with page_at(browser, f"{base}ready", color_scheme=scheme, locale="da-DK", **size) as page:
-        for path in [*PAYMENTS, "paid/receipt", "partly-refunded/receipt"]:
+        for path in [*PAYMENTS, "paid/receipt", "partly-refunded/receipt", *CREDIT_NOTES]:
             await page.goto(base + path)
             assert (path, await barriers(page), await sideways(page)) == (path, [], 0)
             await double_text_size(page)
@@ -208,10 +217,25 @@ async def test_buttons_and_links_are_large_enough_to_tap(base: str, browser: Bro
             assert box["height"] >= 44, await element.inner_text()
 
 
-async def test_receipt_is_printed_without_links_and_navigation(base: str, browser: Browser) -> None:
-    async with page_at(browser, base + "paid/receipt?lang=da", **WIDE) as page:
-        await expect(page.get_by_role("link", name="Tilbage til betalingen")).to_be_visible()
+@pytest.mark.parametrize(
+    ("path", "back", "number"),
+    [
+        ("paid/receipt", "Tilbage til betalingen", "Kvitteringsnummer"),
+        ("partly-refunded/credit-note/4", "Til kvitteringen", "TEST-1-C4"),
+    ],
+)
+async def test_document_is_printed_without_buttons_and_navigation(
+    base: str, browser: Browser, path: str, back: str, number: str
+) -> None:
+    async with page_at(browser, f"{base}{path}?lang=da", **WIDE) as page:
+        on_screen = (page.get_by_role("link", name=back), page.get_by_role("button", name="Udskriv eller gem"))
+        for each in on_screen:
+            await expect(each).to_be_visible()
+        await page.evaluate("print = () => { document.title = 'printed' }")
+        await on_screen[1].click()
+        await expect(page).to_have_title("printed")
         await page.emulate_media(media="print")
-        await expect(page.get_by_role("link", name="Tilbage til betalingen")).to_be_hidden()
-        await expect(page.get_by_role("navigation")).to_be_hidden()
-        await expect(page.get_by_text("Kvitteringsnummer")).to_be_visible()
+        for each in (*on_screen, page.get_by_role("navigation")):
+            await expect(each).to_be_hidden()
+        await expect(page.get_by_text(number).first).to_be_visible()
+        await expect(page.locator(".test")).to_have_css("color", "rgb(0, 0, 0)")  # backgrounds are not printed

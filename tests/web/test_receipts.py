@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.pay_page.service import PageState
-from handlers.shops.receipts import make_receipt, missing_fields, vat_within
+from handlers.shops.receipts import make_credit_notes, make_receipt, missing_fields, vat_within
 from handlers.web.pay_page_text import linked_contact
 from storage.models.money import Money
+from storage.models.movement import CreditNote
 from storage.models.payment import PaymentStatus
-from storage.models.refund import Refund, RefundStatus
 from tests.pay_page.test_page_state import PAYMENT
 from tests.support.page_html import PAGE, SHOP, Client, Read
 from tests.support.web_server import SomePages, doors
@@ -46,16 +46,23 @@ async def client(pages: SomePages, clock: FakeClock) -> AsyncIterator[Client]:
         yield client
 
 
-def refund(minor: int, days: int) -> Refund:
-    """A succeeded refund of this amount, so many days after the payment."""
-    at = PAID_AT + timedelta(days=days)
-    return Refund(f"r{days}", PAID.id, 1, f"s{days}", Money(minor, "DKK"), RefundStatus.SUCCEEDED, at, settled_at=at)
+def note(minor: int, days: int, before: int, *, number: int, failed: int | None = None) -> CreditNote:
+    """The credit note of a refund, so many days after the payment; or the cancellation of the refund of day `failed`.
+
+    `before` of the payment were refunded before.
+    """
+    at, refund = PAID_AT + timedelta(days=days), f"r{days if failed is None else failed}"
+    return CreditNote(refund, number, Money(minor, "DKK"), before, at, is_cancellation=failed is not None)
+
+
+async def texts_of(client: Client, path: str, language: str = "da") -> list[str]:
+    answer = await client.get(f"/p/a-token/{path}?lang={language}")
+    assert answer.status == 200
+    return [words.replace("\u00a0", " ") for words in Read(await answer.text()).words if words]
 
 
 async def receipt_texts(client: Client, language: str = "da") -> list[str]:
-    answer = await client.get(f"/p/a-token/receipt?lang={language}")
-    assert answer.status == 200
-    return [words.replace("\u00a0", " ") for words in Read(await answer.text()).words if words]
+    return await texts_of(client, "receipt", language)
 
 
 async def test_receipt_shows_seller_number_date_reference_and_amounts(client: Client) -> None:
@@ -63,11 +70,12 @@ async def test_receipt_shows_seller_number_date_reference_and_amounts(client: Cl
     assert "Annas Kaffe ApS\nTorvet 1\n8000 Aarhus C\nCVR 12345678" in texts
     assert {"Annas Kaffe", "hej@annaskaffe.dk", "Udskriv eller gem"} <= set(texts)
     for words, value in (
-        ("Kvitteringsnummer", "TEST-1-17"),
+        ("Kvitteringsnummer", "TEST-1-17 · test, ingen rigtige penge"),
         ("Dato", "1. jan. 2027 kl. 00.30"),
         ("Reference", "K7F3"),
         ("Beskrivelse", "Coffee"),
         ("I alt", "149,50 kr."),
+        ("Uden moms (25 %)", "119,60 kr."),
         ("Heraf moms (25 %)", "29,90 kr."),
     ):
         assert texts[texts.index(words) + 1] == value
@@ -76,13 +84,71 @@ async def test_receipt_shows_seller_number_date_reference_and_amounts(client: Cl
 
 async def test_receipt_subtracts_refunds_and_their_vat(client: Client, pages: SomePages) -> None:
     refunded = replace(PAID, amount_refunded=49_50)
-    pages.refunds = [refund(40_00, 1), refund(9_50, 2)]
+    pages.notes = [note(40_00, 1, 0, number=3), note(9_50, 2, 40_00, number=4)]
     pages.pages["a-token"] = replace(PAGE, payment=refunded, shop=COMPLETE_SHOP, state=PageState.PARTLY_REFUNDED)
     texts = await receipt_texts(client)
-    assert texts[texts.index("Refunderet 2. jan. 2027") + 1] == "40,00 kr."
-    assert texts[texts.index("Refunderet 3. jan. 2027") + 1] == "9,50 kr."
+    for day, number, amount in (("2. jan. 2027", 3, "40,00 kr."), ("3. jan. 2027", 4, "9,50 kr.")):
+        at = texts.index(f"Refunderet {day}")
+        assert texts[at + 1 : at + 3] == [f"Kreditnota TEST-1-C{number}", amount]
     assert texts[texts.index("Refunderet") + 1] == "49,50 kr."
-    assert texts[texts.index("I alt efter refundering") + 1 :][:3] == ["100,00 kr.", "Heraf moms (25 %)", "20,00 kr."]
+    assert texts[texts.index("I alt efter refundering") + 1 :][:5] == [
+        *("100,00 kr.", "Uden moms (25 %)", "80,00 kr.", "Heraf moms (25 %)", "20,00 kr.")
+    ]
+
+
+async def test_number_of_a_live_receipt_says_that_it_is_live(client: Client, pages: SomePages) -> None:
+    live = replace(PAID, livemode=True)
+    pages.pages["a-token"] = replace(PAGE, payment=live, shop=COMPLETE_SHOP, state=PageState.PAID, test=False)
+    assert "1-17 · live payment" in await receipt_texts(client, "en")
+
+
+async def test_credit_note_has_its_own_number_and_refers_to_the_receipt(client: Client, pages: SomePages) -> None:
+    pages.notes = [note(40_00, 1, 0, number=3)]
+    texts = await texts_of(client, "credit-note/3")
+    assert "Annas Kaffe ApS\nTorvet 1\n8000 Aarhus C\nCVR 12345678" in texts
+    for words, value in (
+        ("Nummer", "TEST-1-C3 · test, ingen rigtige penge"),
+        ("Til kvittering", "TEST-1-17"),
+        ("Dato", "2. jan. 2027 kl. 00.30"),
+        ("Reference", "K7F3"),
+        ("Beskrivelse", "Coffee"),
+        ("Refunderet", "40,00 kr."),
+        ("Uden moms (25 %)", "32,00 kr."),
+        ("Heraf moms (25 %)", "8,00 kr."),
+    ):
+        assert texts[texts.index(words) + 1] == value
+    for path in ("1", "4", "03", "x", "-3", "%33%20"):
+        assert (await client.get(f"/p/a-token/credit-note/{path}")).status == 404
+
+
+async def test_refund_that_failed_leaves_its_credit_note_and_the_document_that_cancels_it(
+    client: Client, pages: SomePages
+) -> None:
+    pages.notes = [note(40_00, 1, 0, number=3), note(40_00, 5, 0, number=4, failed=1)]
+    canceled = await texts_of(client, "credit-note/3", "en")
+    assert "Not valid: the refund failed, and the amount is back at the seller." in canceled
+    assert "Cancelled by TEST-1-C4." in canceled
+    cancellation = await texts_of(client, "credit-note/4", "en")
+    assert cancellation[cancellation.index("Cancels credit note") + 1] == "TEST-1-C3"
+    assert cancellation[cancellation.index("Back at the seller") + 1] == "DKK 40.00"
+    assert cancellation[cancellation.index("Of which VAT (25%)") + 1] == "DKK 8.00"
+    receipt = await receipt_texts(client, "en")
+    at = receipt.index("Refund failed 6 Jan 2027")
+    assert receipt[at + 1 : at + 3] == ["Credit note TEST-1-C4", "DKK 40.00"]
+    assert receipt[receipt.index("Total after refund") + 1] == "DKK 149.50"
+    assert "Credit note TEST-1-C3" not in receipt
+
+
+async def test_incomplete_seller_makes_a_credit_note_a_confirmation_without_numbers(
+    client: Client, pages: SomePages
+) -> None:
+    pages.notes = [note(40_00, 1, 0, number=3), note(40_00, 5, 0, number=4, failed=1)]
+    shop = replace(COMPLETE_SHOP, seller_number="")
+    pages.pages["a-token"] = replace(PAGE, payment=PAID, shop=shop, state=PageState.PAID)
+    for number, title in ((3, "Refund confirmation"), (4, "Refund failed: cancellation")):
+        texts = await texts_of(client, f"credit-note/{number}", "en")
+        assert title in texts
+        assert not [words for words in texts if "TEST-1" in words or "Credit note" in words]
 
 
 @pytest.mark.parametrize("missing", ["seller_name", "seller_address", "seller_number", "seller_contact", "vat_rate"])
@@ -165,7 +231,45 @@ def test_vat_agrees_with_decimal_arithmetic(minor: int, rate: int) -> None:
 
 
 def test_receipt_amounts_are_in_the_payments_currency() -> None:
-    receipt = make_receipt(replace(PAID, amount=Money(149_50, "EUR"), amount_refunded=1), COMPLETE_SHOP)
+    one = replace(note(1, 1, 0, number=1), amount=Money(1, "EUR"))
+    receipt = make_receipt(replace(PAID, amount=Money(149_50, "EUR")), COMPLETE_SHOP, [one])
     assert receipt is not None
-    amounts = (receipt.amount, receipt.refunded, receipt.net_amount, receipt.vat, receipt.net_vat)
-    assert {each.currency for each in amounts if each} == {"EUR"}
+    amounts = [receipt.amount, receipt.refunded, receipt.net_amount]
+    amounts += [each for line in receipt.vat_lines + receipt.net_vat_lines for each in (line.net, line.vat, line.gross)]
+    assert {each.currency for each in amounts} == {"EUR"}
+
+
+@given(st.integers(1, 99_999_999), st.integers(1, 100_00), st.data())
+def test_net_and_vat_add_up_in_every_document_and_in_all_together(
+    received: int, rate: int, data: st.DataObject
+) -> None:
+    shop = replace(COMPLETE_SHOP, vat_rate=rate)
+    payment = replace(PAID, amount=Money(received, "DKK"), amount_received=received)
+    left, parts = received, list[int]()
+    for part in data.draw(st.lists(st.integers(1, received), max_size=5)):
+        parts.append(min(part, left))
+        left -= parts[-1]
+        if not left:
+            break
+    notes = [note(part, at, sum(parts[:at]), number=at + 1) for at, part in enumerate(parts)]
+    failing = data.draw(st.sets(st.sampled_from(range(len(parts))))) if parts else set()
+    for at in sorted(failing):
+        notes.append(note(parts[at], at + 10, sum(parts[:at]), number=len(notes) + 1, failed=at))
+    receipt, documents = make_receipt(payment, shop, notes), make_credit_notes(payment, shop, notes)
+    assert receipt is not None
+    for line, gross in [
+        *((line, receipt.amount) for line in receipt.vat_lines),
+        *((line, receipt.net_amount) for line in receipt.net_vat_lines),
+        *((line, each.amount) for each in documents for line in each.vat_lines),
+    ]:
+        assert line.net + line.vat == line.gross == gross
+    by_number = {each.number: each.vat_lines for each in documents}
+    for each in documents:
+        assert 0 <= each.vat_lines[0].vat.minor <= each.amount.minor
+        assert each.cancels is None or by_number[each.cancels] == each.vat_lines
+    signs = [(-1 if each.cancels is None else 1) for each in documents]
+    for name in ("gross", "net", "vat"):
+        moved = sum(sign * getattr(each.vat_lines[0], name).minor for sign, each in zip(signs, documents, strict=True))
+        assert getattr(receipt.vat_lines[0], name).minor + moved == getattr(receipt.net_vat_lines[0], name).minor
+    if not failing:
+        assert receipt.net_vat_lines[0].vat.minor == vat_within(receipt.net_amount.minor, rate)

@@ -52,6 +52,8 @@ async def help_(context: Context, commands: Sequence[str]) -> None:
     lines += [SafeHtml(f"/{name} – {context.html(f'command.{name}')}") for name in commands]
     if context.role is Role.NONE:
         lines.append(context.html("help.guest", id=context.actor.id))
+    else:
+        lines.append(context.html("kvit.is_not"))
     await context.send(SafeHtml("\n".join(lines)))
 
 

@@ -27,13 +27,13 @@ from handlers.reports.periods import parse_period
 from handlers.telegram.messenger import Button
 from storage import payment_queries, shops
 from storage.audit_log import AuditEntry
-from storage.daily_reports import read_sums
 from storage.errors import AttemptStillActive, UnknownPayment, UserError
 from storage.models.hashing import sha256_hex
 from storage.models.money import Money
 from storage.models.movement import Totals
 from storage.models.payment import AttemptStatus, ChatTarget, Payment, PaymentStatus, SentCommand
 from storage.prompts import Prompt
+from storage.scheduled_reports import read_sums
 
 MAX_SEARCHED = 50
 """Open requests among which those that a person may cancel are looked for."""

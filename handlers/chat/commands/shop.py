@@ -203,6 +203,8 @@ def _shown(context: Context) -> SafeHtml:
     if shop.report_minute is not None:
         at = i18n.format_clock(context.language, *divmod(shop.report_minute, 60))
     lines.append(context.html("settings.reports", at=at))
+    on = "settings.reports_on" if shop.monthly_reports else "settings.reports_off"
+    lines.append(context.html("settings.reports_monthly", on=context.text(on)))
     if missing := missing_fields(shop):
         lines.append(context.html("settings.missing", what=", ".join(missing)))
     return SafeHtml("\n".join([*lines, context.html("settings.how")]))

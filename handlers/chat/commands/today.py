@@ -8,7 +8,7 @@ from handlers.i18n import SafeHtml
 from handlers.reports import day_text
 from handlers.reports.periods import NamedPeriod, UnknownPeriod, parse_period
 from handlers.telegram.messenger import Button, Keyboard
-from storage import daily_reports, payment_queries
+from storage import payment_queries, scheduled_reports
 
 PER_PAGE = 10
 FIRST_YEAR, LAST_YEAR = 2000, 2200
@@ -31,7 +31,7 @@ async def _page(context: Context, wanted: str) -> tuple[SafeHtml, Keyboard]:
     shop, livemode = context.shop, context.services.livemode
     name, _, place = wanted.partition(":")
     shown, before = _read(context, name), read_position(place)
-    sums = await context.db.read(daily_reports.read_sums, shop.id, shown.period, livemode=livemode)
+    sums = await context.db.read(scheduled_reports.read_sums, shop.id, shown.period, livemode=livemode)
     found = await context.db.read(
         payment_queries.payments_of_period,
         shop.id,

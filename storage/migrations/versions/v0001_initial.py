@@ -184,8 +184,12 @@ def _shops() -> None:
         sa.Column("accounts", sa.Text(), server_default="", nullable=False),
         sa.Column("last_receipt_number", BigInt, server_default="0", nullable=False),
         sa.Column("last_test_receipt_number", BigInt, server_default="0", nullable=False),
+        sa.Column("last_credit_note_number", BigInt, server_default="0", nullable=False),
+        sa.Column("last_test_credit_note_number", BigInt, server_default="0", nullable=False),
         sa.Column("report_minute", sa.Integer(), nullable=True),
         sa.Column("next_report_at", BigInt, nullable=True),
+        sa.Column("monthly_reports", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("next_monthly_report_at", BigInt, nullable=True),
         sa.CheckConstraint("report_minute BETWEEN 0 AND 1439", name="ck_shops_report_minute_of_day"),
         sa.CheckConstraint("currency IN ('DKK', 'EUR', 'SEK', 'NOK')", name="ck_shops_currency_known"),
         sa.CheckConstraint("language IN ('en', 'da', 'sv', 'nb', 'fi')", name="ck_shops_language_known"),
@@ -491,12 +495,17 @@ def _movements() -> None:
         sa.Column("livemode", sa.Integer(), nullable=False),
         sa.Column("at", BigInt, nullable=False),
         sa.Column("recorded_at", BigInt, nullable=False),
+        sa.Column("credit_note_number", BigInt, nullable=True),
+        sa.Column("refunded_before", BigInt, nullable=True),
         sa.CheckConstraint("currency IN ('DKK', 'EUR', 'SEK', 'NOK')", name="ck_movements_currency_known"),
         sa.CheckConstraint(
             "kind IN ('payment', 'capture', 'refund', 'refund_failed', 'dispute', 'dispute_won')",
             name="ck_movements_kind_known",
         ),
         sa.CheckConstraint("amount <> 0", name="ck_movements_amount_moves"),
+        sa.CheckConstraint(
+            "(credit_note_number IS NULL) = (refunded_before IS NULL)", name="ck_movements_credit_note_complete"
+        ),
         sa.ForeignKeyConstraint(["payment_id"], ["payments.id"], name="fk_movements_payment_id_payments"),
         sa.ForeignKeyConstraint(["shop_id"], ["shops.id"], name="fk_movements_shop_id_shops"),
         sa.PrimaryKeyConstraint("id", name="pk_movements"),
@@ -505,6 +514,13 @@ def _movements() -> None:
     )
     op.create_index("ix_movements_payment_id", "movements", ["payment_id"], unique=False)
     op.create_index("ix_movements_source", "movements", ["source"], unique=False)
+    op.create_index(
+        "uq_movements_credit_note",
+        "movements",
+        ["shop_id", "livemode", "credit_note_number"],
+        unique=True,
+        **_where("credit_note_number IS NOT NULL"),
+    )
     op.create_index(
         "ix_movements_day", "movements", ["shop_id", "livemode", "at", "currency", "kind", "amount"], unique=False
     )
