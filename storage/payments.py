@@ -16,9 +16,8 @@ from storage.database.database import Database
 from storage.errors import InvalidTransition
 from storage.job_queue import JobQueue
 from storage.models.job import NewJob
-from storage.models.payment import TRANSITIONS, Payment, PaymentStatus
+from storage.models.payment import TRANSITIONS, Payment
 from storage.schema.payments import attempts, payment_messages, payments
-from storage.schema.shops import shops
 
 JobsForChange = Callable[[Payment, Payment], tuple[NewJob, ...]]
 NextCheck = Callable[[Payment, datetime], datetime | None]
@@ -95,7 +94,7 @@ class PaymentRepository:
             tx.execute(_one(payment_id).values(next_check_at=after.next_check_at))
             return after
         _check_transition(before, after)
-        after = _assign_receipt_number(tx, before, replace(after, version=before.version + 1))
+        after = receipts.assign_number(tx, before, replace(after, version=before.version + 1))
         self._write(tx, before, after, params)
         self._db.notify_payment_changed(tx, payment_id)
         if after.note != before.note:
@@ -162,15 +161,6 @@ def _check_transition(before: Payment, after: Payment) -> None:
         raise InvalidTransition(f"{before.status} to {after.status}")
 
 
-def _assign_receipt_number(tx: sa.Connection, before: Payment, after: Payment) -> Payment:
-    """The payment with its shop's next receipt number in its mode, if this change is the one by which it is paid."""
-    if after.status is not PaymentStatus.SUCCEEDED or after.status is before.status:
-        return after
-    count = _NEXT_RECEIPT if after.livemode else _NEXT_TEST_RECEIPT
-    number: int = tx.execute(count, {"shop": after.shop_id}).scalar_one()
-    return replace(after, receipt_number=number)
-
-
 def _generate_reference(tx: sa.Connection, shop_id: int) -> str:
     """A random reference that the shop has not used; longer as the shop has more payments."""
     taken = sa.select(sa.func.count()).select_from(payments).where(payments.c.shop_id == shop_id)
@@ -187,10 +177,6 @@ def _generate_reference(tx: sa.Connection, shop_id: int) -> str:
 
 
 _NEW_PAYMENT, _NEW_ATTEMPT, _NEW_MESSAGE = payments.insert(), attempts.insert(), payment_messages.insert()
-_NEXT_RECEIPT, _NEXT_TEST_RECEIPT = (
-    shops.update().where(shops.c.id == sa.bindparam("shop")).values({last: last + 1}).returning(last)
-    for last in (shops.c.last_receipt_number, shops.c.last_test_receipt_number)
-)
 _WRITE = payments.update().where(payments.c.id == sa.bindparam("key"))
 _REQUEST = ("capture_requested_by", "cancel_requested_by", "cancel_requested", "status")
 _MARK_SENT = _WRITE.where(

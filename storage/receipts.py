@@ -1,6 +1,6 @@
-"""The shop as a receipt shows it: its name, seller, VAT rate and time zone at the time of the payment.
+"""What a receipt keeps for good: its number, and the shop's name, seller, VAT rate and time zone.
 
-`storage/payments.py` assigns the receipt number, `handlers/shops/receipts.py` makes the receipt.
+`handlers/shops/receipts.py` makes the receipt of it.
 """
 
 from __future__ import annotations
@@ -9,12 +9,21 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from storage.models.payment import Payment
+from storage.models.payment import Payment, PaymentStatus
 from storage.models.shop import Shop
 from storage.schema.payments import receipts
 from storage.schema.shops import shops
 
 FROZEN = ("seller_name", "seller_address", "seller_number", "seller_contact", "vat_rate", "time_zone")
+
+
+def assign_number(tx: sa.Connection, before: Payment, after: Payment) -> Payment:
+    """The payment with its shop's next receipt number in its mode, if this change is the one by which it is paid."""
+    if after.status is not PaymentStatus.SUCCEEDED or after.status is before.status:
+        return after
+    count = _NEXT_NUMBER if after.livemode else _NEXT_TEST_NUMBER
+    number: int = tx.execute(count, {"shop": after.shop_id}).scalar_one()
+    return replace(after, receipt_number=number)
 
 
 def freeze(tx: sa.Connection, payment: Payment) -> None:
@@ -43,5 +52,9 @@ def freeze_seller(tx: sa.Connection, payment_id: str, seller: Shop) -> None:
         tx.execute(which.values({name: getattr(seller, name)}))
 
 
+_NEXT_NUMBER, _NEXT_TEST_NUMBER = (
+    shops.update().where(shops.c.id == sa.bindparam("shop")).values({last: last + 1}).returning(last)
+    for last in (shops.c.last_receipt_number, shops.c.last_test_receipt_number)
+)
 _SHOP = sa.select(shops.c.name, shops.c.time_zone).where(shops.c.id == sa.bindparam("key"))
 _RECEIPT = sa.select(receipts).where(receipts.c.payment_id == sa.bindparam("key"))

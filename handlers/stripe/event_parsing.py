@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from storage.models.job import Job, NewJob
@@ -97,7 +97,7 @@ def event_job(event: StripeEvent) -> NewJob:
 
     Webhook and backfill make the same job of an event.
     """
-    payload = json.dumps(asdict(event), separators=(",", ":")).encode()
+    payload = json.dumps(vars(event), separators=(",", ":")).encode()
     return NewJob(event.id, event.intent_id or event.payout_id or event.id, event.type, payload)
 
 
