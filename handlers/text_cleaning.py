@@ -22,6 +22,9 @@ FLAG_OF_SUBDIVISION = re.compile("\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U0
 BLANK_LETTERS = "\u115f\u1160\u3164\uffa0\u2800"
 """Letters and symbols without a shape."""
 
+MARKS = "‼⁉ℹ※•‣⁃#"
+"""Letters and punctuation that apps draw as an emoji or that head a line, and the mark of references."""
+
 BLANK = " \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000" + JOINERS
 
 
@@ -84,7 +87,8 @@ def _printable(line: str) -> str:
 def _is_pictorial(char: str) -> bool:
     """Whether it is an emoji or part of one, a symbol, or a letter without a shape."""
     is_modifier = "\U0001f3fb" <= char <= "\U0001f3ff" or char in "\ufe0e\ufe0f\u20e3"
-    return unicodedata.category(char) == "So" or is_modifier or char in BLANK_LETTERS
+    is_symbol = unicodedata.category(char) in {"So", "Sm"} and not char.isascii()
+    return is_symbol or is_modifier or char in BLANK_LETTERS or char in MARKS
 
 
 def is_printable(char: str) -> bool:

@@ -55,6 +55,11 @@ NAMES = [
     ("Z" + "\u0337" * 40, "Z\u0337\u0337"),
     ("نیما\u200cزاده", "نیما\u200cزاده"),
     (SCOTLAND, ""),
+    ("‼️ Alarm ⁉️", "Alarm"),
+    ("ℹ️ Kvit", "Kvit"),
+    ("→ Refund ↔ √", "Refund"),
+    ("• #K7F3", "K7F3"),
+    ("Anna + Bo <O'Neil-Åse> & Co.", "Anna + Bo <O'Neil-Åse> & Co."),
     ("x" * 300, "x" * MAX_NAME_LENGTH),
 ]
 
