@@ -332,7 +332,7 @@ def _text(found: Json, name: str) -> str:
 
 def _storable(text: str) -> str:
     """The text without what cannot be stored: a lone surrogate, and on PostgreSQL NUL."""
-    return text.encode(errors="replace").decode().replace("\0", "\ufffd")
+    return text.encode(errors="replace").decode().replace("\0", "")
 
 
 def _time(found: Json, name: str) -> datetime:
