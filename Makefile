@@ -37,7 +37,7 @@ test-all: dev-ready
 test-postgres: dev-ready
 	@KVIT_TEST_DATABASE=postgresql $(VENV) -m pytest -n auto --dist worksteal -W error -m 'not long and not sqlite' \
 		tests/storage tests/journeys tests/reports tests/chat/test_find.py tests/chat/test_audit_log.py \
-		tests/operations/test_daily_reports.py tests/payments/test_movements.py tests/web/test_receipts.py $(ARGS)
+		tests/operations/test_scheduled_reports.py tests/payments/test_movements.py tests/web/test_receipts.py $(ARGS)
 
 check: dev-ready
 	$(VENV) -m ruff format --check .
