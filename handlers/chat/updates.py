@@ -254,7 +254,7 @@ def _callback(query: Json) -> Update:
     query_id = _text(query, "id")
     if not query_id:
         raise ValueError("a button press without an id")
-    if not data:
+    if not query.get("data"):
         return None
     if query.get("message") is None:
         inline_id = _text(query, "inline_message_id")

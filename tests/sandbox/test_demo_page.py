@@ -58,7 +58,8 @@ async def test_payment_is_requested_and_approved_on_the_two_phones(page: Page) -
     await expect(customer_page(page).get_by_text("Reference")).to_be_visible()
     await expect(payment_message).to_contain_text("Paid")
     await expect(payment_message).to_contain_text("edited")
-    await expect(payment_message.get_by_role("link")).to_have_count(0)
+    await expect(payment_message.get_by_role("link", name=PAY)).to_have_count(0)
+    await expect(payment_message.get_by_role("link", name="Receipt")).to_be_visible()
     await expect(page.locator(".message").last.locator(".cite")).to_contain_text("Kvit")
 
 
