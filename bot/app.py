@@ -272,7 +272,7 @@ class Service:
             mode, other = ("live", "test") if self._settings.livemode else ("test", "live")
             raise StartupError(
                 f"STRIPE_API_KEY is a {mode} key, but this database has {unfinished} open payments or refunds of a "
-                f"{other} key. Use that key until they are finished, or set DATABASE_URL to another file."
+                f"{other} key. Use that key until they are finished, or set DATABASE_URL to another database."
             )
         await self._check_bot_id(str(self._settings.bot_id))
         username = await self._db.read(installation.get_setting, USERNAME)
@@ -290,7 +290,7 @@ class Service:
         elif stored != bot_id:
             raise StartupError(
                 f"TELEGRAM_BOT_TOKEN belongs to the bot {bot_id}, but this database belongs to the bot {stored}, "
-                f"whose messages no other bot can edit. Use that bot's token, or set DATABASE_URL to another file."
+                f"whose messages no other bot can edit. Use that bot's token, or set DATABASE_URL to another database."
             )
 
     async def _listen(self) -> None:

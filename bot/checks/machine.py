@@ -135,7 +135,7 @@ def _other_mode(unfinished: int, settings: Settings) -> Finding:
     mode, other = ("live", "test") if settings.livemode else ("test", "live")
     if not unfinished:
         return ok(MODE, f"There are none that need a {other} key.")
-    hint = f"Use the {other} key until they are finished, or set DATABASE_URL to another file."
+    hint = f"Use the {other} key until they are finished, or set DATABASE_URL to another database."
     detail = f"STRIPE_API_KEY is a {mode} key, and {unfinished} open payments or refunds need a {other} key."
     return failure(MODE, detail, hint)
 
@@ -146,7 +146,7 @@ def _same_bot(stored: str | None, settings: Settings) -> Finding:
         return ok(BOT, "The database belongs to no bot yet.")
     if stored == bot_id:
         return ok(BOT, f"The database belongs to the bot {bot_id}.")
-    hint = "Use that bot's token, or set DATABASE_URL to another file."
+    hint = "Use that bot's token, or set DATABASE_URL to another database."
     detail = f"TELEGRAM_BOT_TOKEN belongs to the bot {bot_id}, but the database belongs to the bot {stored}."
     return failure(BOT, detail, hint)
 
