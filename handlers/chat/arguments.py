@@ -17,7 +17,7 @@ BEFORE_REFERENCE = r"(?:[^\w\s€$£¥¤%‰]|_)*+\s?(?:[^\w\s€$£¥¤%‰]|_)
 
 BEHIND_REFERENCE = r"(?:[^\w\s+\-−–—€$£¥¤%‰]|_)*"
 REFERENCE = re.compile(
-    rf"{BEFORE_REFERENCE}\s?([A-Za-z][0-9OoIiLl][0-9A-Za-z]{{2,6}}){BEHIND_REFERENCE}(?:\s?[-–—]+(?=\s*$))?(?=\s|$)"
+    rf"{BEFORE_REFERENCE}\s?([A-Za-z][0-9OoIiLl][0-9A-Za-z]{{2,6}}){BEHIND_REFERENCE}(?:[-–—]+(?=\s*$))?(?=\s|$)"
 )
 LOOKALIKES = str.maketrans("OIL", "011")
 """Crockford's alphabet reads these letters as the digits they look like."""
