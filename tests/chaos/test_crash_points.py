@@ -33,6 +33,7 @@ async def test_crash_at_any_call_breaks_no_invariant(scenario: Scenario, tmp_pat
     await crash_at_any_call(tmp_path, scenario, samples=SAMPLES)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(3600 if FULL else 120)
 async def test_two_disruptions_of_a_payment_break_no_invariant(tmp_path: Path) -> None:
     _, calls, _ = await run(tmp_path / "undisturbed", PAID, Disruption())

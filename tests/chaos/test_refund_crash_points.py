@@ -36,6 +36,7 @@ async def test_crash_at_any_late_call_breaks_no_invariant(scenario: Scenario, tm
     await crash_at_any_call(tmp_path, scenario, samples=SAMPLES, late=True)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(3600 if FULL else 120)
 async def test_two_disruptions_of_a_refund_break_no_invariant(tmp_path: Path) -> None:
     _, calls, _ = await run(tmp_path / "undisturbed", REFUNDED, Disruption())

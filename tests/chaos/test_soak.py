@@ -9,6 +9,7 @@ from pathlib import Path
 from types import BuiltinFunctionType, CoroutineType, FunctionType, ModuleType
 from typing import Any
 
+import pytest
 from sqlalchemy.engine import Dialect
 from sqlalchemy.util import LRUCache
 
@@ -40,6 +41,7 @@ STATEMENT_CACHES = (Dialect, LRUCache)
 """What SQLAlchemy keeps of each statement: bounded, and complete only when the rarest statement was compiled."""
 
 
+@pytest.mark.long
 async def test_objects_do_not_grow_with_payments(clock: FakeClock, tmp_path: Path) -> None:
     port = free_port()
     (tmp_path / "kvit.db").write_bytes(seeded_database())

@@ -51,6 +51,7 @@ async def test_storm_breaks_no_invariant(tmp_path: Path) -> None:
     await asyncio.gather(*(play_one(tmp_path, profile) for profile in PROFILES if profile.name in SEEDS))
 
 
+@pytest.mark.long
 async def test_full_disk_acknowledges_nothing_and_recovers(world: StormWorld) -> None:
     await request_payment(world, "/pay 149,50 Coffee")
     async with world.full_disk():

@@ -116,6 +116,7 @@ async def test_reserved_is_not_announced_after_release(world: World) -> None:
     assert not [one for one in texts(world, GROUP) if "🔒 Reserved:" in one]
 
 
+@pytest.mark.long
 async def test_not_done_is_not_announced_after_it_was_done(world: World) -> None:
     ref = ref_of(await held(world, chat=GROUP))
     await idle(world)

@@ -59,6 +59,7 @@ async def again(world: World) -> None:
     await idle(world)
 
 
+@pytest.mark.long
 async def test_webhooks_that_stop_are_told_once_and_so_is_their_return(world: World) -> None:
     await sell(world)
     await webhooks(world, "lose")

@@ -153,6 +153,7 @@ async def refund_without_response(world: World) -> None:
     await world.stop()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("meet", "requests"), [(True, 1), (False, MANY)])
 async def test_request_without_response_is_created_once_by_two_processes(
     world: World, meet: bool, requests: int
@@ -248,6 +249,7 @@ class SlowRefundGateway(GatewayWrapper):
         return report
 
 
+@pytest.mark.long
 async def test_late_rejection_of_an_earlier_refund_request_does_not_affect_the_retry(world: World) -> None:
     await refund_without_response(world)
     await set_next_refund(world, "refused", code="balance_insufficient")

@@ -223,6 +223,7 @@ async def test_serve_without_migration_needs_a_migrated_database(world: Outside)
     await world.stopped(await world.ready("bot", "serve", "--no-migrate"))
 
 
+@pytest.mark.long
 async def test_every_command_refuses_a_database_of_a_development_version(world: Outside) -> None:
     assert (await world.ended(await world.begin("bot", "migrate")))[0] == 0
     with closing(sqlite3.connect(world.folder / "kvit.db", isolation_level=None)) as file:
@@ -309,6 +310,7 @@ async def test_serve_rejects_another_bot(world: Outside) -> None:
     await world.stopped(await world.ready("bot", "serve", TELEGRAM_BOT_TOKEN=f"{bot_id}:{CANARY}"))
 
 
+@pytest.mark.long
 async def test_serve_writes_no_secret_during_payments_and_faults(world: Outside) -> None:
     process = await world.ready("bot", "serve", LOG_LEVEL="debug", METRICS_TOKEN=CANARY)
     await world.subscribe("*")

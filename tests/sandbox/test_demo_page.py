@@ -89,6 +89,7 @@ async def test_fault_is_explained_and_its_failed_calls_are_shown(page: Page) -> 
     await expect(page.locator("#rows li.telegram", has_text="no response").first).to_be_visible()
 
 
+@pytest.mark.long
 async def test_stripes_page_ends_with_its_attempt(page: Page) -> None:
     payment_message = await request_payment(page)
     await payment_message.get_by_role("link", name=PAY).click()
@@ -100,6 +101,7 @@ async def test_stripes_page_ends_with_its_attempt(page: Page) -> None:
     await expect(customer_page(page).get_by_role("button", name="Authorize")).to_have_count(0)
 
 
+@pytest.mark.long
 async def test_page_outlives_its_demo_and_keeps_what_was_typed(browser: Browser) -> None:
     port = free_port()
     async with start_demo(port, unthrottled=True) as (address, _):
@@ -138,6 +140,7 @@ async def test_declined_payment_is_paid_by_the_same_link(page: Page) -> None:
     await expect(payment_message).to_contain_text("Paid")
 
 
+@pytest.mark.long
 async def test_link_expires_on_both_phones_after_five_minutes(page: Page) -> None:
     payment_message = await request_payment(page)
     await payment_message.get_by_role("link", name=PAY).click()
@@ -150,6 +153,7 @@ async def test_link_expires_on_both_phones_after_five_minutes(page: Page) -> Non
     await expect(page.locator("#links")).to_contain_text("No link is open")
 
 
+@pytest.mark.long
 async def test_customer_stays_on_the_pay_page_after_payment_time_jump_and_reload(page: Page) -> None:
     payment_message = await request_payment(page)
     await payment_message.get_by_role("link", name=PAY).click()
@@ -170,6 +174,7 @@ async def test_customer_leaves_the_wallet_when_the_controls_decline(page: Page) 
     await expect(customer_page(page).get_by_text("Reference")).to_be_visible()
 
 
+@pytest.mark.long
 async def test_link_can_be_shared_or_copied_and_pasted(page: Page, stack: DemoStack) -> None:
     payment_message = await request_payment(page)
     await payment_message.get_by_role("link", name="Share").click()
@@ -208,6 +213,7 @@ async def test_commands_are_completed_by_keyboard(page: Page) -> None:
     await expect(page.locator(".message:not(.own)")).to_have_count(1)
 
 
+@pytest.mark.long
 async def test_focus_stays_in_the_message_when_a_pressed_button_edits_it(page: Page) -> None:
     payment_message = await request_payment(page)
     await payment_message.get_by_role("button", name="Cancel").click()
@@ -218,6 +224,7 @@ async def test_focus_stays_in_the_message_when_a_pressed_button_edits_it(page: P
     assert await page.evaluate("document.activeElement.closest('.message') !== null")
 
 
+@pytest.mark.long
 async def test_reply_to_the_payment_message_sends_a_command(page: Page) -> None:
     payment_message = await request_payment(page)
     await payment_message.hover()
@@ -262,6 +269,7 @@ async def test_each_user_and_the_group_have_separate_chats(page: Page) -> None:
     await expect(await payment_message_on(page)).to_contain_text("Cake")
 
 
+@pytest.mark.long
 async def test_chat_with_new_messages_is_marked_until_it_is_opened(page: Page) -> None:
     await request_payment(page)
     await page.get_by_role("radio", name="Astrid").check(force=True)
@@ -273,6 +281,7 @@ async def test_chat_with_new_messages_is_marked_until_it_is_opened(page: Page) -
     await expect(last_bot_message(page)).to_contain_text("Paid: DKK 125.00")
 
 
+@pytest.mark.long
 async def test_payment_is_found_without_webhooks(page: Page) -> None:
     payment_message = await request_payment(page)
     lose = page.get_by_role("button", name="Webhooks get lost")
@@ -333,6 +342,7 @@ async def test_inline_payment_message_is_payable_and_survives_a_reload(page: Pag
     await expect(page.locator(".message")).to_contain_text("Waiting")
 
 
+@pytest.mark.long
 async def test_inline_results_depend_on_the_selected_user(page: Page) -> None:
     await page.get_by_role("radio", name="Customer", exact=True).check(force=True)
     offers = await inline_results(page, "125 coffee")
@@ -349,6 +359,7 @@ async def test_plain_message_is_not_sent_in_the_customers_chat(page: Page, stack
     assert not any(entry.method == "message" for entry in stack.services.telegram.transcript)
 
 
+@pytest.mark.long
 async def test_dashboard_refund_waits_for_the_balance_succeeds_and_fails_later(page: Page, stack: DemoStack) -> None:
     await request_payment(page)
     await page.get_by_role("button", name="Approve 125.00").click()
@@ -367,6 +378,7 @@ async def test_dashboard_refund_waits_for_the_balance_succeeds_and_fails_later(p
     assert (refund["status"], refund["failure_reason"]) == ("failed", "expired_or_canceled_card")
 
 
+@pytest.mark.long
 async def test_refund_above_the_limit_needs_another_admin(page: Page) -> None:
     payment_message = await request_payment(page, "/pay 900 DKK Chair")
     await page.get_by_role("button", name="Approve 900.00").click()
@@ -419,6 +431,7 @@ async def test_traffic_rows_can_be_filtered_and_expanded(page: Page) -> None:
     await expect(row.locator("pre")).to_contain_text("12500")
 
 
+@pytest.mark.long
 async def test_reloaded_page_shows_the_earlier_messages_and_traffic(page: Page) -> None:
     payment_message = await request_payment(page)
     await page.get_by_role("button", name="Decline 125.00").click()

@@ -157,6 +157,7 @@ async def test_new_rows_get_new_numbers_after_a_move(source: str, postgres: Serv
         assert made.id == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kill", "way"), KILLS)
 async def test_move_killed_at_a_commit_is_continued_and_never_are_both_databases_in_use(
     source: str, operator: Operator, postgres: Server, tmp_path: Path, kill: str, way: str
@@ -214,6 +215,7 @@ async def test_row_that_differs_afterwards_undoes_the_mark(source: str, postgres
     await new.close()
 
 
+@pytest.mark.long
 async def test_move_is_refused_beside_a_service_and_into_a_database_in_use(
     source: str, operator: Operator, postgres: Server, tmp_path: Path
 ) -> None:

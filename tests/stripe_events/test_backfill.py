@@ -80,6 +80,7 @@ async def test_a_sweep_on_demand_says_what_it_found_and_a_second_finds_nothing(w
     await wait_for_text(world, "↩️ Refunded:")
 
 
+@pytest.mark.long
 async def test_a_sweep_beside_the_running_service_tells_nothing_twice(world: World) -> None:
     await paid(world)
     await webhooks(world, "lose")
@@ -98,6 +99,7 @@ async def test_an_event_that_is_still_on_its_way_is_left_to_its_webhook(world: W
     assert (await swept(world)).backfilled == 0
 
 
+@pytest.mark.long
 async def test_what_was_set_aside_is_tried_again_when_asked(world: World) -> None:
     world.telegram.state.add_update("message", {"text": "/start"}, OWNER)
     await world.until(lambda: rows(world, "SELECT 1 FROM jobs WHERE state = 'dead'"))
