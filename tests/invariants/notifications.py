@@ -82,8 +82,8 @@ def _subject(statement: Statement) -> str:
             return f"{statement.state} of {first_amount(message.text)}"
         case "refund_draft" | "prompt" | "admin_details":
             return f"{statement.kind} {_buttons(message)} in {message.chat}, {statement.state}"
-        case _ if message.reply_to is None:
-            return f"message {message.text!r}"
+        case _ if message.reply_to is None:  # to a button press, which it does not name
+            return f"answer {message.message_id} in {message.chat}"
         case _:
             return f"answer to {message.reply_to}"
 

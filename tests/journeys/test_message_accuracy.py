@@ -84,8 +84,8 @@ async def test_owner_alert_does_not_deny_a_refund_made_before_the_key_failed(wor
 @pytest.mark.parametrize("first", ["Charge", "Release"])
 async def test_second_decision_about_a_hold_is_not_reported_as_sent(world: World, first: str) -> None:
     ref = ref_of(await held(world))
-    take = await question(world, f"/capture {ref}", "Charge")
-    free = await question(world, f"/release {ref}", "Release", by=ADMIN)
+    take = deepcopy(await question(world, f"/capture {ref}", "Charge"))  # each with its buttons, which may be gone soon
+    free = deepcopy(await question(world, f"/release {ref}", "Release", by=ADMIN))
     await idle(world)
     await world.control("stripe", "down", {"down": True})
     early, late = (take, free) if first == "Charge" else (free, take)

@@ -104,6 +104,7 @@ async def test_an_attempt_is_over_when_stripe_says_so_and_not_when_our_clock_doe
 async def new_attempt_after_a_decline(world: World) -> str:
     await world.decide("decline")
     await world.message("Payment attempt failed")
+    await idle(world)  # a notification is left out once the payment went on
     return await new_link(world)
 
 
