@@ -28,7 +28,7 @@ from storage.models.balance import (
     Settlement,
 )
 from storage.models.money import any_money
-from storage.movements import Period
+from storage.movements import Period, of_period
 from storage.schema.balance import balance_transactions, payout_items, payouts
 from storage.schema.movements import movements
 from storage.schema.shops import shops
@@ -112,14 +112,12 @@ def to_transaction(row: sa.RowMapping) -> BalanceTransaction | None:
 
 def settlements(tx: sa.Connection, found: Sequence[BalanceTransaction]) -> dict[str, Settlement]:
     """Each transaction with its payout, by its id. Of several payouts one that did not fail counts, then the newest."""
-    newer = payouts.alias()
-    is_newest = ~sa.exists().where(newer.c.stripe_id == payouts.c.stripe_id, newer.c.id > payouts.c.id)
     paid = (
         sa.select(payout_items.c.transaction_id, payouts)
         .select_from(payout_items.join(payouts, payouts.c.stripe_id == payout_items.c.payout_id))
-        .where(payout_items.c.transaction_id.in_([each.stripe_id for each in found]), is_newest)
+        .where(payout_items.c.transaction_id.in_([each.stripe_id for each in found]), _is_newest(payouts))
     )
-    own = sa.select(payouts).where(payouts.c.stripe_id.in_(_payouts_among(found)), is_newest)
+    own = sa.select(payouts).where(payouts.c.stripe_id.in_(_payouts_among(found)), _is_newest(payouts))
     by_transaction: dict[str, list[Payout]] = {}
     for row in tx.execute(paid).mappings():
         by_transaction.setdefault(row["transaction_id"], []).append(_to_payout(row))
@@ -161,18 +159,12 @@ class PeriodFees:
 
 def fees_of_period(tx: sa.Connection, shop_id: int, period: Period, *, livemode: bool) -> PeriodFees:
     """Stripe's fees for the movements of a period, and its other fees of that period."""
-    of_period = sa.and_(
-        movements.c.shop_id == shop_id,
-        movements.c.livemode == livemode,
-        movements.c.at >= period.since,
-        movements.c.at < period.until,
-    )
     settled = balance_transactions.c
     columns = (sa.func.count(), sa.func.sum(settled.fee), sa.func.sum(settled.tax), sa.func.sum(settled.net))
     of_movements = (
         sa.select(settled.currency, *columns)
         .select_from(movements.outerjoin(balance_transactions, settles_movement()))
-        .where(of_period)
+        .where(of_period(shop_id, period, livemode=livemode))
         .group_by(settled.currency)
     )
     alone = (
@@ -195,23 +187,22 @@ def fees_of_period(tx: sa.Connection, shop_id: int, period: Period, *, livemode:
 
 def paid_out(tx: sa.Connection, shop_id: int, period: Period, *, livemode: bool, limit: int) -> Sequence[Payout]:
     """The payouts that arrived in a period, newest first, at most `limit`."""
-    newer = payouts.alias()
     query = sa.select(payouts).where(
         payouts.c.shop_id == shop_id,
         payouts.c.livemode == livemode,
         payouts.c.arrival_on >= period.since,
         payouts.c.arrival_on < period.until,
         payouts.c.status == PAID,
-        ~sa.exists().where(newer.c.stripe_id == payouts.c.stripe_id, newer.c.id > payouts.c.id),
+        _is_newest(payouts),
     )
     query = query.order_by(payouts.c.arrival_on.desc(), payouts.c.id.desc()).limit(limit)
     return [_to_payout(row) for row in tx.execute(query).mappings()]
 
 
-def _is_newest() -> sa.ColumnElement[bool]:
-    newer = balance_transactions.alias()
-    same = newer.c.stripe_id == balance_transactions.c.stripe_id
-    return ~sa.exists().where(same, newer.c.id > balance_transactions.c.id).correlate(balance_transactions)
+def _is_newest(table: sa.Table) -> sa.ColumnElement[bool]:
+    """Whether a row of balance transactions or payouts is the last that was recorded of its object."""
+    newer = table.alias()
+    return ~sa.exists().where(newer.c.stripe_id == table.c.stripe_id, newer.c.id > table.c.id).correlate(table)
 
 
 def _is_about_a_movement() -> sa.ColumnElement[bool]:
@@ -230,7 +221,7 @@ def _is_about_a_movement() -> sa.ColumnElement[bool]:
         first.c.type.not_in(_OF_THE_ACCOUNT),
         earlier,
     ).correlate(balance_transactions)
-    return sa.and_(balance_transactions.c.type.not_in(_OF_THE_ACCOUNT), is_first, _is_newest())
+    return sa.and_(balance_transactions.c.type.not_in(_OF_THE_ACCOUNT), is_first, _is_newest(balance_transactions))
 
 
 def _account_transactions(shop_id: int, period: Period, livemode: bool) -> sa.ColumnElement[bool]:
@@ -240,7 +231,7 @@ def _account_transactions(shop_id: int, period: Period, livemode: bool) -> sa.Co
         balance_transactions.c.livemode == livemode,
         balance_transactions.c.created_at >= period.since,
         balance_transactions.c.created_at < period.until,
-        _is_newest(),
+        _is_newest(balance_transactions),
         ~of_a_movement,
     )
 

@@ -67,15 +67,20 @@ def record_dispute(tx: sa.Connection, payment: Payment, dispute: Dispute, *, now
         _record(tx, payment, back, now)
 
 
-def totals(tx: sa.Connection, shop_id: int, period: Period, *, livemode: bool) -> Sequence[Totals]:
-    """What moved in a shop in a period, for each currency in which something did, in alphabetical order."""
-    query = sa.select(movements.c.currency, movements.c.kind, sa.func.count(), sa.func.sum(movements.c.amount))
-    query = query.where(
+def of_period(shop_id: int, period: Period, *, livemode: bool) -> sa.ColumnElement[bool]:
+    """The condition under which a movement is one of a shop's in a period."""
+    return sa.and_(
         movements.c.shop_id == shop_id,
         movements.c.livemode == livemode,
         movements.c.at >= period.since,
         movements.c.at < period.until,
     )
+
+
+def totals(tx: sa.Connection, shop_id: int, period: Period, *, livemode: bool) -> Sequence[Totals]:
+    """What moved in a shop in a period, for each currency in which something did, in alphabetical order."""
+    query = sa.select(movements.c.currency, movements.c.kind, sa.func.count(), sa.func.sum(movements.c.amount))
+    query = query.where(of_period(shop_id, period, livemode=livemode))
     found: dict[str, dict[MovementKind, tuple[int, int]]] = defaultdict(dict)
     for currency, kind, number, amount in tx.execute(query.group_by(movements.c.currency, movements.c.kind)):
         found[currency][MovementKind(kind)] = (number, int(amount))

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from storage import balance
 from storage.models.balance import Settlement
 from storage.models.movement import RECEIVED, MovementKind
-from storage.movements import Period
+from storage.movements import Period, of_period
 from storage.schema.balance import balance_transactions
 from storage.schema.movements import movements
 from storage.schema.payments import payments, receipts
@@ -82,7 +82,7 @@ def list_movements(
         .outerjoin(receipts, receipts.c.payment_id == movements.c.payment_id)
         .outerjoin(refunds, refunds.c.stripe_id == movements.c.stripe_id)
         .outerjoin(balance_transactions, balance.settles_movement())
-        .where(_within(shop_id, period, livemode))
+        .where(of_period(shop_id, period, livemode=livemode))
         .order_by(movements.c.at, movements.c.id)
         .limit(limit)
     )
@@ -98,7 +98,7 @@ def received_by_quarter(tx: sa.Connection, shop_id: int, period: Period, *, live
     quarter = sa.type_coerce(movements.c.at, sa.BigInteger) // _QUARTER
     query = (
         sa.select(quarter, movements.c.currency, sa.func.sum(movements.c.amount))
-        .where(_within(shop_id, period, livemode), movements.c.kind.in_(sorted(RECEIVED)))
+        .where(of_period(shop_id, period, livemode=livemode), movements.c.kind.in_(sorted(RECEIVED)))
         .group_by(sa.literal_column("1"), movements.c.currency)
         .order_by(sa.literal_column("1"))
     )
@@ -129,12 +129,3 @@ def _to_row(row: sa.RowMapping, settlement: Settlement | None) -> MovementRow:
 
 
 _ABOUT_PAYMENT = [MovementKind.PAYMENT.value, MovementKind.CAPTURE.value]
-
-
-def _within(shop_id: int, period: Period, livemode: bool) -> sa.ColumnElement[bool]:
-    return sa.and_(
-        movements.c.shop_id == shop_id,
-        movements.c.livemode == livemode,
-        movements.c.at >= period.since,
-        movements.c.at < period.until,
-    )

@@ -56,16 +56,17 @@ class ReportService:
 
     async def report(self, shop: Shop, period: NamedPeriod) -> Report:
         """The report of a period."""
-        found = await self._db.read(totals, shop.id, period.period, livemode=self._livemode)
-        received = await self._db.read(
-            report_queries.received_by_quarter, shop.id, period.period, livemode=self._livemode
+        within, livemode = period.period, self._livemode
+        found, received, fees, paid_out, lacking = await self._db.read(
+            lambda tx: (
+                totals(tx, shop.id, within, livemode=livemode),
+                report_queries.received_by_quarter(tx, shop.id, within, livemode=livemode),
+                balance.fees_of_period(tx, shop.id, within, livemode=livemode),
+                balance.paid_out(tx, shop.id, within, livemode=livemode, limit=MAX_PAYOUTS + 1),
+                installation.get_setting(tx, DENIED),
+            )
         )
-        fees = await self._db.read(balance.fees_of_period, shop.id, period.period, livemode=self._livemode)
-        paid_out = await self._db.read(
-            balance.paid_out, shop.id, period.period, livemode=self._livemode, limit=MAX_PAYOUTS + 1
-        )
-        lacking = await self._db.read(installation.get_setting, DENIED) or ""
-        return Report(found, make_charts(received, period), fees, paid_out, lacking)
+        return Report(found, make_charts(received, period), fees, paid_out, lacking or "")
 
     async def export_rows(self, shop: Shop, period: NamedPeriod) -> list[ExportRow]:
         """Every movement of a period, by Stripe's time, with those of the Stripe account if it is this shop's alone."""
