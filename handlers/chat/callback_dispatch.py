@@ -8,12 +8,11 @@ from datetime import datetime, timedelta
 
 from handlers.access.membership import ChatAccess
 from handlers.access.permissions import Action, ChatKind, Trigger, is_allowed, is_available
-from handlers.chat.command_dispatch import confirm_late_command, run_suggested_command
-from handlers.chat.context import Context
-from handlers.chat.routes import CALLBACKS, PROMPT_PREFIX, PROMPTS, PaymentButton, RefundButton, ShopButton
+from handlers.chat.command_dispatch import confirm_late_command, late_keyboard, run_suggested_command
+from handlers.chat.context import PROMPT_PREFIX, Context
+from handlers.chat.routes import CALLBACKS, PROMPTS, PaymentButton, RefundButton, ShopButton
 from handlers.chat.updates import CallbackQuery
 from handlers.i18n import SafeHtml, format_datetime
-from handlers.telegram.messenger import Button
 from storage import messages, payment_queries, prompts, shops
 from storage.errors import PermissionDenied, UserError
 from storage.models.payment import Payment
@@ -136,15 +135,11 @@ async def ask_about_late_press(context: Context, pressed_at: datetime) -> None:
     inline_id, shop = context.chat.inline_message_id, context.access.shop
     body = {"data": pressed.data, "message": pressed.message_id, "inline": inline_id}
     prompt = await context.prompt("late", "late_press", body)
-    keyboard = (
-        (
-            Button(context.text("late.yes"), data=f"q:{prompt.id}:0"),
-            Button(context.text("late.no"), data=f"q:{prompt.id}:1"),
-        ),
-    )
     at = format_datetime(context.language, pressed_at, shop.time_zone if shop else "UTC")
     said = context.html("late.ask_press", at=at, about=await _about(context, pressed.data))
-    await context.services.outbox.enqueue(context.answer_job(said, keyboard, name="late"), now=context.now)
+    await context.services.outbox.enqueue(
+        context.answer_job(said, late_keyboard(context, prompt), name="late"), now=context.now
+    )
 
 
 async def _confirm_late_press(context: Context, prompt: Prompt, choice: int) -> None:

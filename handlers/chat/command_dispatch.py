@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from handlers.access.permissions import Action, is_allowed
 from handlers.amounts.tokens import has_amount_ahead
 from handlers.chat.commands import payments, shop
-from handlers.chat.context import Context
+from handlers.chat.context import Context, prompt_button
 from handlers.chat.routes import COMMANDS, CommandRoute, available_commands
 from handlers.chat.suggestions import Suggestion, command_in_words, intended_commands, reads_as_command, suggest
 from handlers.chat.updates import IncomingMessage
-from handlers.telegram.messenger import Button
+from handlers.telegram.messenger import Keyboard
 from handlers.text_cleaning import clean_text
 from storage import payment_queries
 from storage.errors import PermissionDenied, UserError
@@ -188,15 +188,17 @@ async def _ask_to_confirm(context: Context, command: CommandRoute) -> None:
         "sent_at": said.sent_at.isoformat(),
     }
     prompt = await context.prompt("late", "late", body)
-    keyboard = (
-        (
-            Button(context.text("late.yes"), data=f"q:{prompt.id}:0"),
-            Button(context.text("late.no"), data=f"q:{prompt.id}:1"),
-        ),
-    )
     await context.reply(
-        "late.ask", keyboard=keyboard, command=clean_text(f"/{command.name} {said.args}"[:LONGEST_SHOWN])
+        "late.ask",
+        keyboard=late_keyboard(context, prompt),
+        command=clean_text(f"/{command.name} {said.args}"[:LONGEST_SHOWN]),
     )
+
+
+def late_keyboard(context: Context, prompt: Prompt) -> Keyboard:
+    """The two answers to the question whether a late command or button press is still meant."""
+    answers = (context.text("late.yes"), context.text("late.no"))
+    return (tuple(prompt_button(prompt, number, label) for number, label in enumerate(answers)),)
 
 
 def _as_said(context: Context, kept: dict[str, object]) -> IncomingMessage:

@@ -21,7 +21,7 @@ from handlers.payments.service import PaymentService
 from handlers.refunds.service import RefundService
 from handlers.runtime.heartbeats import Heartbeats
 from handlers.shops.invitations import InvitationService
-from handlers.telegram.messenger import Keyboard, Message, Messenger
+from handlers.telegram.messenger import Button, Keyboard, Message, Messenger
 from handlers.text_cleaning import shorten, whole_sentences
 from storage import prompts
 from storage.database.database import Database
@@ -34,6 +34,8 @@ from storage.prompts import Prompt
 
 LONGEST_QUOTE = 60
 """Characters of a person's text that an error message repeats at most."""
+
+PROMPT_PREFIX = "q"
 
 OUR_VALUES = "values"
 """The placeholder for the values that a setting can have, which are repeated in full."""
@@ -263,6 +265,11 @@ class Context:
     def _draft(self, outgoing: OutboxMessage, name: str = "") -> NewJob:
         self._number += 1
         return to_job(outgoing, key=f"{self.key}:{name or f'answer:{self._number}'}")
+
+
+def prompt_button(prompt: Prompt, choice: int, label: str, *, style: str = "") -> Button:
+    """The button that answers a prompt with this choice."""
+    return Button(label, data=f"{PROMPT_PREFIX}:{prompt.id}:{choice}", style=style)
 
 
 def _short(hole: object) -> object:

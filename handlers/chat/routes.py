@@ -21,7 +21,7 @@ from handlers.chat.commands import (
     shop,
     today,
 )
-from handlers.chat.context import Context
+from handlers.chat.context import PROMPT_PREFIX, Context
 from storage.models.payment import Payment
 from storage.models.shop import Role
 from storage.prompts import Prompt
@@ -154,8 +154,6 @@ CALLBACKS: dict[str, PaymentButton | RefundButton | ShopButton] = {
     "g": ShopButton(Action.REQUEST_PAYMENT, inline.on_get_link, moves_money=True),
 }
 """By the prefix of the callback data. Old messages carry these prefixes, so none may change its meaning."""
-
-PROMPT_PREFIX = "q"
 
 PROMPTS: dict[str, Callable[[Context, Prompt, int], Awaitable[None]]] = {
     "pay": payments.on_amount_chosen,

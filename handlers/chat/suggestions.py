@@ -9,8 +9,7 @@ from difflib import get_close_matches
 
 from handlers import i18n
 from handlers.chat.arguments import REFERENCE, bare, split_word
-from handlers.chat.context import Context
-from handlers.telegram.messenger import Button
+from handlers.chat.context import Context, prompt_button
 from handlers.text_cleaning import shorten
 from storage.models.payment import Payment
 
@@ -50,7 +49,7 @@ async def suggest(context: Context, key: str, suggestions: Sequence[Suggestion])
     said = context.message
     body = {"message": said.message_id, "sent_at": said.sent_at.isoformat(), "choices": choices}
     prompt = await context.prompt("command", "command", body)
-    buttons = [Button(shorten(it.label, MAX_LABEL), data=f"q:{prompt.id}:{n}") for n, it in enumerate(suggestions)]
+    buttons = [prompt_button(prompt, n, shorten(it.label, MAX_LABEL)) for n, it in enumerate(suggestions)]
     await context.reply(key, keyboard=tuple((button,) for button in buttons))
 
 

@@ -7,7 +7,7 @@ from handlers.access.membership import MAX_NAME_LENGTH
 from handlers.access.permissions import Action, is_allowed
 from handlers.chat import arguments
 from handlers.chat.commands import payments
-from handlers.chat.context import Context
+from handlers.chat.context import Context, prompt_button
 from handlers.i18n import html, text
 from handlers.messages.outbox_message import OutboxMessage, to_job
 from handlers.messages.question_jobs import hold_subject
@@ -117,8 +117,8 @@ async def _ask(context: Context, payment: Payment, what: str) -> None:
     prompt = await context.prompt(what, what, {"payment": payment.id})
     amount = i18n.money(context.language, payment.amount)
     keyboard = (
-        (Button(context.text(f"button.{what}", amount=amount), data=f"q:{prompt.id}:0", style="success"),),
-        (Button(context.text("button.leave"), data=f"q:{prompt.id}:1"),),
+        (prompt_button(prompt, 0, context.text(f"button.{what}", amount=amount), style="success"),),
+        (prompt_button(prompt, 1, context.text("button.leave")),),
     )
     key = "capture.ask" if what == "capture" else "release.ask"
     said = context.html(key, amount=payment.amount, ref=payment.reference)

@@ -17,14 +17,13 @@ from handlers.amounts.tokens import has_amount_ahead
 from handlers.chat import arguments
 from handlers.chat.audit_text import state_message_key
 from handlers.chat.commands.payment_list import details_keyboard, get_payment
-from handlers.chat.context import Context
+from handlers.chat.context import Context, prompt_button
 from handlers.chat.suggestions import suggest_payments
 from handlers.chat.updates import CallbackQuery
 from handlers.i18n import SafeHtml
 from handlers.messages.payment_message import page_url, payment_message
 from handlers.messages.qr_message import qr_message_job
 from handlers.reports.periods import parse_period
-from handlers.telegram.messenger import Button
 from storage import payment_queries, shops
 from storage.audit_log import AuditEntry
 from storage.errors import AttemptStillActive, UnknownPayment, UserError
@@ -135,9 +134,7 @@ def choice_from_prompt(prompt: Prompt, choice: int, *, limit: int) -> RequestedA
 async def _ask(context: Context, choices: tuple[RequestedAmount, ...], key: str, *, manual: bool = False) -> None:
     body = {**_stored(_command(context, *choices, manual=manual), manual=manual), **choices_payload(choices)}
     prompt = await context.prompt("which", "pay", body)
-    keyboard = tuple(
-        (Button(_label(context, amount), data=f"q:{prompt.id}:{number}"),) for number, amount in enumerate(choices)
-    )
+    keyboard = tuple((prompt_button(prompt, number, _label(context, amount)),) for number, amount in enumerate(choices))
     await context.reply(key, keyboard=keyboard)
 
 
@@ -190,8 +187,8 @@ async def repeat(context: Context) -> None:
         return
     prompt = await context.prompt("again", "again", wanted.payload(before))
     keyboard = (
-        (Button(context.text("button.replace"), data=f"q:{prompt.id}:0"),),
-        (Button(context.text("button.another"), data=f"q:{prompt.id}:1"),),
+        (prompt_button(prompt, 0, context.text("button.replace")),),
+        (prompt_button(prompt, 1, context.text("button.another")),),
     )
     link = _link(context, before)
     key = "again.open" if link else "again.open_without_link"
@@ -282,8 +279,8 @@ async def _request_or_ask(context: Context, wanted: _Wanted) -> None:
         return
     prompt = await context.prompt("another", "another", wanted.payload(same))
     keyboard = (
-        (Button(context.text("button.another"), data=f"q:{prompt.id}:0"),),
-        (Button(context.text("button.one_is_enough"), data=f"q:{prompt.id}:1"),),
+        (prompt_button(prompt, 0, context.text("button.another")),),
+        (prompt_button(prompt, 1, context.text("button.one_is_enough")),),
     )
     said = context.html("again.same", ref=same.reference, amount=same.amount)
     if isinstance(context.update, CallbackQuery):
@@ -361,8 +358,8 @@ async def on_cancel(context: Context, payment: Payment) -> None:
         return
     prompt = await context.prompt("cancel", "cancel", {"payment": payment.id})
     keyboard = (
-        (Button(context.text("button.cancel_request"), data=f"q:{prompt.id}:0", style="danger"),),
-        (Button(context.text("button.keep_open"), data=f"q:{prompt.id}:1"),),
+        (prompt_button(prompt, 0, context.text("button.cancel_request"), style="danger"),),
+        (prompt_button(prompt, 1, context.text("button.keep_open")),),
     )
     said = context.html("cancel.ask", amount=payment.amount, ref=payment.reference)
     inline = context.chat.inline_message_id is not None

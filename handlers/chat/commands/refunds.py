@@ -9,7 +9,7 @@ from handlers.amounts.parser import RequestedAmount, amount_within, parse_refund
 from handlers.amounts.refund_words import may_name_amount
 from handlers.chat import arguments
 from handlers.chat.commands.payment_list import get_payment
-from handlers.chat.context import Context
+from handlers.chat.context import Context, prompt_button
 from handlers.chat.suggestions import suggest_payments
 from handlers.i18n import SafeHtml, html, text
 from handlers.messages.outbox_message import OutboxMessage, to_job
@@ -196,8 +196,7 @@ async def _amount_buttons(context: Context, payment: Payment, found: tuple[Reque
     choices = [{"minor": one.money.minor, "currency": one.money.currency, "text": one.description} for one in found]
     prompt = await context.prompt("refund", "refund", {"payment": payment.id, "choices": choices})
     return tuple(
-        (Button(i18n.money(context.language, one.money), data=f"q:{prompt.id}:{number}"),)
-        for number, one in enumerate(found)
+        (prompt_button(prompt, number, i18n.money(context.language, one.money)),) for number, one in enumerate(found)
     )
 
 
