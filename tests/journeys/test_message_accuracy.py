@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from tests.support.people import (
     ADMIN,
     GROUP,
     advance_until,
+    as_shown,
     break_telegram,
     cancel_by_button,
     open_shop,
@@ -84,8 +84,8 @@ async def test_owner_alert_does_not_deny_a_refund_made_before_the_key_failed(wor
 @pytest.mark.parametrize("first", ["Charge", "Release"])
 async def test_second_decision_about_a_hold_is_not_reported_as_sent(world: World, first: str) -> None:
     ref = ref_of(await held(world))
-    take = deepcopy(await question(world, f"/capture {ref}", "Charge"))  # each with its buttons, which may be gone soon
-    free = deepcopy(await question(world, f"/release {ref}", "Release", by=ADMIN))
+    take = as_shown(await question(world, f"/capture {ref}", "Charge"))
+    free = as_shown(await question(world, f"/release {ref}", "Release", by=ADMIN))
     await idle(world)
     await world.control("stripe", "down", {"down": True})
     early, late = (take, free) if first == "Charge" else (free, take)
@@ -160,7 +160,7 @@ async def test_a_request_that_can_still_be_paid_has_not_ended(world: World) -> N
 
 async def test_keep_reserved_button_does_not_claim_a_hold_after_capture(world: World) -> None:
     ref = ref_of(await held(world))
-    free = deepcopy(await question(world, f"/release {ref}", "Release"))  # with its buttons, which may be gone soon
+    free = as_shown(await question(world, f"/release {ref}", "Release"))
     take = await question(world, f"/capture {ref}", "Charge", by=ADMIN)
     await world.answer(world.tap(take, "Charge", by=ADMIN))
     await wait_for_text(world, "✅ Paid:")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from tests.support.people import (
     STRANGER,
     advance_until,
     alert_text,
+    as_shown,
     break_telegram,
     dead_letters,
     open_database,
@@ -87,9 +87,7 @@ async def test_approver_who_taps_after_a_day_is_told_that_the_draft_expired(care
     ref = ref_of(await paid(careful, by=OWNER, chat=GROUP))
     draft = await drafted(careful, f"/refund {ref} 60", chat=GROUP)
     await careful.answer(careful.tap(draft, "Refund"))
-    asks = deepcopy(
-        await careful.message("asks to refund", chat=GROUP)
-    )  # with its buttons, which a phone may still show
+    asks = as_shown(await careful.message("asks to refund", chat=GROUP))
     await pass_time(careful, DAY + 60)
     await wait_for_text(careful, "nobody approved the refund", GROUP)
     assert "has run out" in await alert_text(careful, careful.tap(asks, "Refund"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator
-from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +17,7 @@ from storage.models.money import Money
 from storage.models.refund import Refund, RefundStatus
 from storage.refunds import RefundLimits
 from tests.support.evidence import event, idle, lose_events, pass_time, post_event, rows
-from tests.support.people import ADMIN, GROUP, MERCHANT, advance_until, alert_text, open_shop, remove_roles
+from tests.support.people import ADMIN, GROUP, MERCHANT, advance_until, alert_text, as_shown, open_shop, remove_roles
 from tests.support.refund_steps import (
     DAY,
     back_up,
@@ -64,7 +63,7 @@ async def test_after_a_day_the_second_yes_comes_too_late(clock: FakeClock, tmp_p
         await open_shop(world)
         ref = ref_of(await paid(world, chat=GROUP))
         await world.answer(world.tap(await drafted(world, f"/refund {ref} 60", chat=GROUP), "Refund"))
-        asks = deepcopy(await world.message("asks to refund", chat=GROUP))  # with its buttons, as a phone may show them
+        asks = as_shown(await world.message("asks to refund", chat=GROUP))
         await pass_time(world, DAY + 60)
         assert "nobody approved the refund" in await wait_for_text(world, "⌛", GROUP)
         assert "has run out" in await alert_text(world, world.tap(asks, "Refund", by=ADMIN))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from copy import deepcopy
 from typing import Any
 
 from bot.sandbox.fake_telegram import FakeTelegram, TranscriptEntry
@@ -108,6 +109,11 @@ def deliver_raw(world: World, text: Any, *, by: int = OWNER, chat: int | None = 
     message = state.add_message(chat_state, {"from": dict(state.ensure_user(by))} | words | fields)
     state.add_update("message", message, chat_state.id)
     return chat_state.last_id
+
+
+def as_shown(message: Json) -> Json:
+    """A copy that keeps its buttons, as a phone may still show them after they are gone."""
+    return deepcopy(message)
 
 
 async def cancel_by_button(world: World, message: Json, *, by: int = OWNER) -> str:
