@@ -176,7 +176,7 @@ def _address(value: str) -> SplitResult:
 
 
 def _as_browsers_write_it(value: str) -> str:
-    """Scheme and host in lower case, and a host with other letters than a to z in Punycode. The rest stays as it is."""
+    """Scheme and host in lower case, and an internationalized host in Punycode. The rest stays as it is."""
     scheme, separator, rest = value.partition("://")
     host, slash, path = rest.partition("/")
     name, colon, port = host.partition(":") if not host.startswith("[") else (host, "", "")

@@ -189,7 +189,7 @@ def _name_at(text: str, start: int) -> tuple[str | WordKind, int] | None:
 
 
 def _is_sign_apart(words: list[re.Match[str]]) -> bool:
-    """Whether a space separates a sign from its letters: `125 a $5 coupon` names no Australian dollars."""
+    """Whether a space separates a sign from the country code beside it: `125 a $5 coupon` is no amount in AUD."""
     return any(
         (SIGN.match(first[0]) or SIGN.match(second[0])) and first.end() < second.start()
         for first, second in pairwise(words)

@@ -189,7 +189,7 @@ ISO_CODES = frozenset(code.lower() for code in i18n.currency_codes()) - {code.lo
 
 OTHER_MONEY = ISO_CODES | OTHER_CODES | frozenset((*OTHER_CURRENCY_WORDS.split(), *DOLLARS))
 EXACT_SIGNS = frozenset(("Ft", "Rs"))
-"""Signs that are currencies in exactly this case: in small letters they are words or units."""
+"""Signs that are currencies in exactly this case: in lower case they are words or units."""
 
 CODES = frozenset(("kr", "dkr", "skr", "nkr", "ikr", *map(str.lower, CURRENCIES))) | ISO_CODES | OTHER_CODES
 """Codes and abbreviations, which are hardly ever text, in lower case."""
@@ -222,10 +222,10 @@ def is_money(word: str) -> bool:
 
 
 MIN_ADJECTIVE = 4
-"""Letters of an adjective beyond which it is no abbreviation."""
+"""An adjective of more characters than this is not an abbreviation."""
 
 MIN_COMPOUND = 8
-"""Letters of a name in one word that is no other word: `schweizerfranc`, `Hongkongdollar`."""
+"""A name in one word of at least so many characters is not another word: `schweizerfranc`, `Hongkongdollar`."""
 
 
 @cache

@@ -13,7 +13,7 @@ AROUND = r"[^\w\s+\-−–—€$£¥¤%‰]*"
 """Punctuation and invisible characters around a word; no sign, which could belong to an amount."""
 
 BEFORE_REFERENCE = r"(?:[^\w\s€$£¥¤%‰]|_)*+\s?(?:[^\w\s€$£¥¤%‰]|_)*+"
-"""The same before a reference: no amount starts with a letter, so a dash or an arrow is punctuation there."""
+"""The same before a reference: an amount does not start with a letter, so a dash or an arrow is punctuation there."""
 
 BEHIND_REFERENCE = r"(?:[^\w\s+\-−–—€$£¥¤%‰]|_)*"
 REFERENCE = re.compile(

@@ -99,7 +99,7 @@ class Database:
         On SQLite, units run one after another, and those that wait at the same time share a commit, but each is rolled
         back alone. On PostgreSQL they run side by side: a unit that reads a row and then writes it locks the row first
         (`lock_rows`). One that met a deadlock, a broken connection, or a unique key that another transaction wrote at
-        the same time is begun anew, so that `fn` decides on what is there then.
+        the same time is retried, so that `fn` decides on what is there then.
 
         `fn` must return plain values, no open result. A unit whose caller was cancelled before it began does not run;
         one that began is finished as if nothing had happened.

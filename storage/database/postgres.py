@@ -54,7 +54,7 @@ CLAIM_LOCK = 7_316_426
 
 _AGAIN = {"40001", "40P01", "23505", "0A000", "26000"}
 """Serialization failure, deadlock, a row that another transaction inserted at the same time, and plans or statements
-that ended with a migration or behind a pooler: begun anew, the unit of work finds what has changed."""
+that ended with a migration or behind a pooler: when it is retried, the unit of work reads what has changed."""
 
 _UNAVAILABLE = ("08", "25006", "25P03", "28", "3D", "42501", "53", "55P03", "57", "58", "F0", "XX")
 """Classes and codes of errors that are no fault of the statement

@@ -1,4 +1,4 @@
-"""Units of work on PostgreSQL: whole or not at all, side by side without a lost update, begun anew where that helps."""
+"""Units of work on PostgreSQL: whole or not at all, concurrent without a lost update, and retried where that helps."""
 
 from __future__ import annotations
 
