@@ -62,22 +62,29 @@ def get_payment_message(tx: sa.Connection, payment_id: str) -> PaymentMessage:
     return row_to_payment_message(tx.execute(_BY_PAYMENT, {"key": payment_id}).mappings().one())
 
 
-def mark_sending(tx: sa.Connection, payment_id: str) -> None:
-    """Count a send before it happens, so that a repeated one is known."""
-    _update_payment_message(tx, _MARK_SENDING, payment_id)
+def mark_sending(tx: sa.Connection, card: PaymentMessage) -> bool:
+    """Count a send before it happens, so that a repeated one is known; False if the group has migrated since."""
+    return _update_payment_message(tx, _MARK_SENDING, card.payment_id, was_in=card.chat.chat_id)
 
 
-def mark_not_sent(tx: sa.Connection, payment_id: str) -> None:
-    """Undo `mark_sending`: the message was surely not sent."""
-    _update_payment_message(tx, _MARK_NOT_SENT, payment_id)
+def mark_not_sent(tx: sa.Connection, card: PaymentMessage) -> None:
+    """Undo `mark_sending`: the message was surely not sent. Sends count from zero again once a group has migrated."""
+    _update_payment_message(tx, _MARK_NOT_SENT, card.payment_id, was_in=card.chat.chat_id)
 
 
 def mark_sent(
-    tx: sa.Connection, payment_id: str, chat: ChatTarget, message_id: int, version: int, *, now: datetime
+    tx: sa.Connection, card: PaymentMessage, chat: ChatTarget, message_id: int, version: int, *, now: datetime
 ) -> bool:
-    """Store the message's id; the first one stored counts, and False is returned for a later one."""
+    """Store where the message is.
+
+    False if an earlier message is stored, which counts, or if the group has migrated since `card` was read: the message
+    is in the old group then.
+    """
     where = {"chat_id": chat.chat_id, "thread_id": chat.thread_id, "message_id": message_id}
-    return _update_payment_message(tx, _MARK_SENT, payment_id, **where, shown_version=version, shown_at=now)
+    was_in = card.chat.chat_id
+    return _update_payment_message(
+        tx, _MARK_SENT, card.payment_id, **where, was_in=was_in, shown_version=version, shown_at=now
+    )
 
 
 def adopt_message(tx: sa.Connection, payment_id: str, chat: ChatTarget, message_id: int, *, now: datetime) -> None:
@@ -89,7 +96,7 @@ def adopt_message(tx: sa.Connection, payment_id: str, chat: ChatTarget, message_
     if card.message_id is not None or not card.send_attempts or _is_payment_message(tx, chat.chat_id, message_id):
         return
     if get_chat_status(tx, card.chat.chat_id).chat_id == chat.chat_id:
-        mark_sent(tx, payment_id, chat, message_id, 0, now=now)
+        mark_sent(tx, card, chat, message_id, 0, now=now)
 
 
 def mark_shown(tx: sa.Connection, payment_id: str, version: int, *, now: datetime) -> None:
@@ -191,9 +198,10 @@ def _update_payment_message(tx: sa.Connection, change: sa.Update, payment_id: st
 _BY_PAYMENT = sa.select(payment_messages).where(payment_messages.c.payment_id == sa.bindparam("key"))
 _CHAT_STATUS = sa.select(chat_status).where(chat_status.c.chat_id == sa.bindparam("key"))
 _CHANGE = payment_messages.update().where(payment_messages.c.payment_id == sa.bindparam("key"))
-_MARK_SENDING = _CHANGE.values(send_attempts=payment_messages.c.send_attempts + 1)
-_MARK_NOT_SENT = _CHANGE.values(send_attempts=payment_messages.c.send_attempts - 1)
-_MARK_SENT = _CHANGE.where(payment_messages.c.message_id.is_(None))
+_CHANGE_IN_CHAT = _CHANGE.where(payment_messages.c.chat_id == sa.bindparam("was_in"))
+_MARK_SENDING = _CHANGE_IN_CHAT.values(send_attempts=payment_messages.c.send_attempts + 1)
+_MARK_NOT_SENT = _CHANGE_IN_CHAT.values(send_attempts=payment_messages.c.send_attempts - 1)
+_MARK_SENT = _CHANGE_IN_CHAT.where(payment_messages.c.message_id.is_(None))
 _MARK_SHOWN = _CHANGE.where(payment_messages.c.shown_version <= sa.bindparam("version"))
 _MARK_DELETED = _CHANGE.where(payment_messages.c.message_id == sa.bindparam("which"))
 _STALE_QR_MESSAGE = (

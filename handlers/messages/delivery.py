@@ -188,7 +188,8 @@ class MessageDelivery:
             shown.send_attempts and not job.attempts
         ):  # counted by a process that crashed; an unknown outcome was handled before
             await self._reach()
-        await self._db.write(messages.mark_sending, payment.id)
+        if not await self._db.write(messages.mark_sending, shown):
+            return Snooze(0)  # the group has become a supergroup since
         now = self._clock.now()
         try:
             message_id = await self._send(
@@ -196,10 +197,10 @@ class MessageDelivery:
             )
         except DeliveryError as failed:
             if not failed.outcome_unknown:
-                await self._db.write(messages.mark_not_sent, payment.id)
+                await self._db.write(messages.mark_not_sent, shown)
             raise
-        await self._db.write(messages.mark_sent, payment.id, chat, message_id, payment.version, now=now)
-        return Done()
+        is_stored = await self._db.write(messages.mark_sent, shown, chat, message_id, payment.version, now=now)
+        return Done() if is_stored else Snooze(0)
 
     async def _send_notification(self, job: Job) -> Outcome:
         """Send a notification as a reply to the payment message, unless it is not true any more."""

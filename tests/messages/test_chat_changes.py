@@ -12,9 +12,10 @@ from bot.app import Service
 from bot.sandbox.shared.fake_clock import FakeClock
 from handlers.telegram.rate_limit import TelegramRateLimiter
 from storage.schema.types import metadata
-from tests.chaos.crash_world import crash_world
+from tests.chaos.crash_world import CrashWorld, crash_world
 from tests.chaos.stop_points import StopPoint
-from tests.support.evidence import idle, pass_time, rows
+from tests.invariants.checker import violations
+from tests.support.evidence import cards, eventually, idle, pass_time, rows
 from tests.support.people import (
     ADMIN,
     GROUP,
@@ -190,3 +191,36 @@ async def test_payment_message_that_was_not_sent_before_the_migration_is_sent_af
     await pass_time(world, 60)
     [message] = [one for one in shown(world, new) if "125.00" in one["text"] and "Tea" in one["text"]]
     assert message["text"].startswith("✅ Paid")
+
+
+async def migrate_during_send(world: CrashWorld, when: str) -> None:
+    """The group migrates before or after its first message is sent, and Kvit knows that before the send returns."""
+
+    async def migrate(point: StopPoint) -> None:
+        if point == StopPoint(1, when, "send"):
+            await migrated(world)
+            await eventually(lambda: rows(world, "SELECT 1 FROM chat_status WHERE moved_to IS NOT NULL"))
+
+    world.process.trap = migrate
+    world.say("/pay 125 Tea", by=MERCHANT, chat=GROUP)
+
+
+async def test_send_refused_because_the_group_migrated_leaves_the_count_of_sends_right(tmp_path: Path) -> None:
+    async with crash_world(tmp_path, crash_at=(StopPoint(2, "after", "send"),)) as world:
+        await migrate_during_send(world, "before")
+        await world.process.crashed.wait()
+        await world.crash()
+        await world.begin()
+        await world.wait_until_idle()
+        assert [line for line in violations(world.evidence()) if "was requested in chat" not in line] == []
+        assert [row["send_attempts"] for row in rows(world, "SELECT * FROM payment_messages")] == [2]
+
+
+async def test_message_sent_to_a_group_that_migrated_meanwhile_is_sent_to_the_new_one(tmp_path: Path) -> None:
+    async with crash_world(tmp_path) as world:
+        await migrate_during_send(world, "after")
+        await world.wait_until_idle()
+        [old, new] = cards(world)
+        assert (old.params["chat_id"], new.params["chat_id"]) == (GROUP, new.result["chat"]["id"])
+        [stored] = rows(world, "SELECT * FROM payment_messages")
+        assert (stored["chat_id"], stored["message_id"]) == (new.params["chat_id"], new.result["message_id"])
