@@ -47,8 +47,10 @@ MAX_IDLE_POLLS = 12
 ATTEMPT_AND_THREE_RECONCILIATIONS = (240, 61, 61, 61)
 WEBHOOK_RETRIES = (3601, 7201)
 _HEADS = "SELECT min(id) FROM jobs WHERE state = 'pending' GROUP BY queue, ordering_key"
+_DUE_JOBS = f"SELECT 'job', key FROM jobs WHERE id IN ({_HEADS}) AND (scheduled_at <= :now OR lease IS NOT NULL)"
+_DUE_MESSAGES = f"{_DUE_JOBS} AND queue = 'outbox'"
 _DUE = (
-    f"SELECT 'job', key FROM jobs WHERE id IN ({_HEADS}) AND (scheduled_at <= :now OR lease IS NOT NULL)"
+    f"{_DUE_JOBS}"
     " UNION ALL SELECT 'payment', id FROM payments WHERE next_check_at <= :now"
     " UNION ALL SELECT 'refund', id FROM refunds WHERE next_check_at <= :now"
 )
@@ -86,9 +88,12 @@ class ServiceClock:
     def now(self) -> datetime:
         return self.reference.now() + self.offset
 
-    async def sleep(self, seconds: float) -> None:
-        """Sleeps on the reference clock, whatever the offset."""
-        await self.reference.sleep(seconds)
+    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
+        """Sleeps on the reference clock, whatever the offset; the time counts from the call."""
+        return self._sleep_until(self.reference.now() + timedelta(seconds=seconds))
+
+    async def _sleep_until(self, until: datetime) -> None:
+        await self.reference.sleep((until - self.reference.now()).total_seconds())
         await self.running.wait()
 
 
@@ -191,6 +196,10 @@ class CrashWorld(World):
         if any(event["pending_webhooks"] for event in self.stripe.store.events.values()):
             await self.pass_time(*WEBHOOK_RETRIES)
 
+    def has_due_messages(self) -> bool:
+        """Whether messages are due or being sent."""
+        return bool(self._query(_DUE_MESSAGES))
+
     def evidence(self) -> Evidence:
         path, above = str(self.database), self.settings.refund_approval_above
         sources = self.stripe.store, self.telegram.transcript, path, frozenset({OWNER}), tuple(self.crashes)
@@ -211,9 +220,12 @@ class CrashWorld(World):
         return any(e["pending_webhooks"] and e["id"] not in delivered for e in self.stripe.store.events.values())
 
     def _due(self) -> list[tuple[str, str]]:
+        return self._query(_DUE)
+
+    def _query(self, query: str) -> list[tuple[str, str]]:
         now = (self.service_clock.now() - EPOCH) // timedelta(microseconds=1)
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
-            return list(db.execute(_DUE, {"now": now}))
+            return list(db.execute(query, {"now": now}))
 
     def _gateway(self, _: PaymentGateway) -> PaymentGateway:
         api_key = self.settings.stripe_api_key.get_secret_value()

@@ -232,9 +232,14 @@ def disk_full(stop_point: StopPoint) -> Fault:
 
 
 def time_passes(stop_point: StopPoint, seconds: float, *, excuses: tuple[str, ...] = ()) -> Fault:
-    """So many seconds pass there: a slow call, or a machine that slept."""
+    """So many seconds pass there: a slow call, or a machine that slept.
+
+    Beside a request to Stripe no message is being sent meanwhile: it would show what was true when it was written.
+    """
 
     async def action(run: FaultRun) -> None:
+        if stop_point.name not in {"send", "edit", "commit"}:  # these hold up the messages themselves
+            await eventually(lambda: not run.world.has_due_messages())
         run.world.advance(seconds)
 
     return replace(at_stop_point(stop_point, action), excuses=excuses)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -48,8 +49,8 @@ class WrongClock:
     def now(self) -> datetime:
         return self._right.now() + timedelta(seconds=self.ahead)
 
-    async def sleep(self, seconds: float) -> None:
-        await self._right.sleep(seconds)
+    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
+        return self._right.sleep(seconds)
 
 
 async def begin_with(world: World, clock: WrongClock) -> None:

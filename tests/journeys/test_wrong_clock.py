@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,8 +30,8 @@ class WrongClock(FakeClock):
     def advance(self, seconds: float) -> None:
         self._vendors.advance(seconds)
 
-    async def sleep(self, seconds: float) -> None:
-        await self._vendors.sleep(seconds)
+    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
+        return self._vendors.sleep(seconds)
 
 
 async def with_wrong_clock(world: World, ahead: timedelta = timedelta(0)) -> WrongClock:
