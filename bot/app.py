@@ -189,7 +189,7 @@ class Service:
             self._check_database_file()
             await self._check_database()
             if self._db.has_replicas:
-                living = asyncio.create_task(parts.leadership.show_life())
+                living = asyncio.create_task(parts.leadership.keep_registered())
             return await reconcile_now(
                 parts.event_backfill,
                 parts.reconciler,
@@ -266,7 +266,7 @@ class Service:
         await self._db.probe()
         await self._check_schema()
         if self._db.has_replicas:  # either `move-db` sees this process, or this process sees its mark
-            await self._components.leadership.begin_to_live()
+            await self._components.leadership.register_process()
             await self._check_schema()
         if unfinished := await self._db.read(payment_queries.count_unfinished, livemode=not self._settings.livemode):
             mode, other = ("live", "test") if self._settings.livemode else ("test", "live")
@@ -335,11 +335,11 @@ class Service:
             *((f"incoming worker {number}", worker.run) for number, worker in enumerate(parts.incoming_workers)),
         ]
         if self._db.has_replicas:
-            leading.append(("jobs of the dead", parts.leadership.free_jobs_of_the_dead))
+            leading.append(("jobs of dead processes", parts.leadership.release_jobs_of_dead_processes))
             lead, stand_by = partial(_run_all, leading), partial(self._stand_by)
             tasks += [
                 ("wake-ups", self._db.listen),
-                ("sign of life", parts.leadership.show_life),
+                ("registration", parts.leadership.keep_registered),
                 ("leader", partial(parts.leadership.run, lead, stand_by)),
                 ("received", parts.monitor.share),
             ]

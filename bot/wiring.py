@@ -20,7 +20,7 @@ from handlers.chat.context import Services
 from handlers.chat.update_handler import UpdateHandler
 from handlers.clock import Clock
 from handlers.disputes.sync import DisputeSync
-from handlers.messages.chat_changes import ChatChanges, is_news
+from handlers.messages.chat_changes import ChatChanges, is_worth_sending
 from handlers.messages.delivery import MessageDelivery
 from handlers.messages.payment_change_jobs import jobs_for_change
 from handlers.messages.payment_message import DisplaySettings
@@ -164,7 +164,7 @@ def build_components(
         owners=membership.owners,
         approval_above=settings.refund_approval_above,
     )
-    chats = ChatChanges(db, ChatRepository(payments, outbox, is_news), outbox, clock)
+    chats = ChatChanges(db, ChatRepository(payments, outbox, is_worth_sending), outbox, clock)
     recipients = Recipients(db, refunds, disputes, authorization, outbox, clock)
     alerts = Alerts(owners, clock, incidents)
     metrics.expects_webhooks(has_webhook)

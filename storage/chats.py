@@ -20,15 +20,15 @@ MAX_SHOWN_AT_ONCE = 5
 class ChatRepository:
     """Its methods are units of work: pass them to `Database.write`.
 
-    `is_news` returns whether a dead job, with its payload, is worth sending once its chat accepts messages.
+    `is_worth_sending` returns whether a dead job, with its payload, is worth sending once its chat accepts messages.
     """
 
     def __init__(
-        self, payments: PaymentRepository, outbox: JobQueue, is_news: Callable[[DeadJob, bytes], bool]
+        self, payments: PaymentRepository, outbox: JobQueue, is_worth_sending: Callable[[DeadJob, bytes], bool]
     ) -> None:
         self._payments = payments
         self._outbox = outbox
-        self._is_news = is_news
+        self._is_worth_sending = is_worth_sending
 
     def migrate(self, tx: sa.Connection, chat_id: int, moved_to: int, *, now: datetime) -> None:
         """Move everything of a group to its new id, and show its open payments there; again it changes nothing."""
@@ -47,7 +47,7 @@ class ChatRepository:
             job
             for key in (chat_ordering_key(chat_id), repost_ordering_key(chat_id))
             for job in self._outbox.dead_in(tx, key)
-            if self._is_news(*job)
+            if self._is_worth_sending(*job)
         ]
         shown = [job for job in dead if job[0].kind == "payment_message"]
         for job, _ in dead:

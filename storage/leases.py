@@ -41,7 +41,7 @@ def server_time(tx: sa.Connection) -> datetime:
     return EPOCH + timedelta(microseconds=micros)
 
 
-def free_jobs_of_the_dead(tx: sa.Connection, db: Database) -> int:
+def release_jobs_of_dead_processes(tx: sa.Connection, db: Database) -> int:
     """End the leases of jobs whose process gives no sign of life any more; returns how many."""
     number = 0
     for queue in tx.execute(_FREE_JOBS).scalars().all():

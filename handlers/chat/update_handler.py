@@ -52,22 +52,22 @@ class UpdateHandler:
     async def handle(self, job: Job) -> Outcome:
         """Parse the update and run its handler."""
         try:
-            news = parse_update(job.payload)
+            update = parse_update(job.payload)
         except Exception as error:  # it will not become parseable
             log.exception("an update cannot be parsed")
             return DeadLetter(f"{UNREADABLE}: {type(error).__name__}")
         bind_contextvars(update=job.key)
-        match news:
+        match update:
             case IncomingMessage():
-                return await self._handle_message(news, job.key)
+                return await self._handle_message(update, job.key)
             case CallbackQuery():
-                return await self._handle_callback(news, job)
+                return await self._handle_callback(update, job)
             case InlineQuery():
-                await self._inline_asked(news, job.key)
+                await self._inline_asked(update, job.key)
             case ChosenInlineResult():
                 if _is_late(job, self._services.clock.now()):  # its button still makes the request
                     return Done("too late: nothing was requested")
-                await inline.on_chosen(await self._context(news, job.key), news)
+                await inline.on_chosen(await self._context(update, job.key), update)
             case ChatMigrated(old, new):
                 await self._services.chats.migrate(old, new)
             case BotAccessChanged(chat_id, is_open):
@@ -78,10 +78,10 @@ class UpdateHandler:
         """The answer to an update that failed in all its tries, so that the person is not left without one."""
         if reason.startswith(UNREADABLE):
             return ()
-        news = parse_update(job.payload)
-        if not isinstance(news, IncomingMessage | CallbackQuery):
+        update = parse_update(job.payload)
+        if not isinstance(update, IncomingMessage | CallbackQuery):
             return ()
-        context = await self._context(news, job.key)
+        context = await self._context(update, job.key)
         return (context.answer_job(context.html("error.broken"), name="broken"),)
 
     async def _inline_asked(self, asked: InlineQuery, key: str) -> None:
@@ -165,9 +165,11 @@ class UpdateHandler:
         )
         if not forbidden or not self._rate_limits.allow_audit_entry(context):
             return
-        news, actor = context.update, f"user:{context.actor.id}"
+        update, actor = context.update, f"user:{context.actor.id}"
         detail = (
-            {"command": news.command} if isinstance(news, IncomingMessage) else {"button": context.callback.data[:1]}
+            {"command": update.command}
+            if isinstance(update, IncomingMessage)
+            else {"button": context.callback.data[:1]}
         )
         if payment is not None:
             await self._services.db.write(audit_log.record_denied_for_payment, payment, actor, detail, context.now)
@@ -175,10 +177,10 @@ class UpdateHandler:
             await self._services.db.write(audit_log.record_denied, shop.id, actor, detail, context.now)
 
     async def _context(
-        self, news: IncomingMessage | CallbackQuery | InlineQuery | ChosenInlineResult, key: str
+        self, update: IncomingMessage | CallbackQuery | InlineQuery | ChosenInlineResult, key: str
     ) -> Context:
-        access = await self._services.membership.chat_access(_chat_of(news), news.actor)
-        return Context(self._services, f"update:{key}", news, access, self._services.clock.now())
+        access = await self._services.membership.chat_access(_chat_of(update), update.actor)
+        return Context(self._services, f"update:{key}", update, access, self._services.clock.now())
 
     async def _access(self, chat_id: int, is_open: bool) -> None:
         if is_open:
@@ -202,5 +204,5 @@ def _is_late(job: Job, now: datetime) -> bool:
     return now - job.created_at > STALE_AFTER
 
 
-def _chat_of(news: IncomingMessage | CallbackQuery | InlineQuery | ChosenInlineResult) -> int:
-    return news.chat.chat_id if isinstance(news, IncomingMessage | CallbackQuery) else news.actor.id
+def _chat_of(update: IncomingMessage | CallbackQuery | InlineQuery | ChosenInlineResult) -> int:
+    return update.chat.chat_id if isinstance(update, IncomingMessage | CallbackQuery) else update.actor.id

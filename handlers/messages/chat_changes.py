@@ -35,7 +35,7 @@ class ChatChanges:
         return await self._outbox.oldest_created_at(chat_ordering_key(chat_id)) is not None
 
 
-def is_news(job: DeadJob, payload: bytes) -> bool:
+def is_worth_sending(job: DeadJob, payload: bytes) -> bool:
     """Whether a dead job is worth sending once its chat accepts messages: it shows a payment or notifies.
 
     Answers and questions are stale by then. A job that is dead for another reason may have been delivered.

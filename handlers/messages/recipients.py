@@ -77,8 +77,8 @@ class Recipients:
         stale = refund is None or (event.name in VALID_WHILE and refund.status is not VALID_WHILE[event.name])
         if refund is None or stale or (event.name == "refund_insufficient_balance" and refund.retry_until is None):
             return None
-        room = await self._db.read(self._refunds.limits, payment.id)
-        return words.refund_notification(payment, shop, event, refund, room=room, now=self._clock.now())
+        limits = await self._db.read(self._refunds.limits, payment.id)
+        return words.refund_notification(payment, shop, event, refund, limits=limits, now=self._clock.now())
 
     async def notify_admins(self, job: Job, payment: Payment, shop: Shop) -> None:
         """Enqueue the message for each admin of the shop; the same job enqueues the same messages."""

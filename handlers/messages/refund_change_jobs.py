@@ -35,8 +35,8 @@ def jobs_for_refund(payment: Payment, before: Refund | None, after: Refund) -> t
     A call to Stripe that has just begun is not worth an edit: its response, or an error, follows in a moment.
     """
     only_asked = after.status is R.APPROVED and after.last_error is None
-    is_news = after.status in VISIBLE_STATUSES and not only_asked and _looks_different(before, after)
-    jobs = [message_update_job(payment)] if is_news else []
+    is_visible = after.status in VISIBLE_STATUSES and not only_asked and _looks_different(before, after)
+    jobs = [message_update_job(payment)] if is_visible else []
     jobs += jobs_for_refund_decision(before, after)
     was = None if before is None else before.status
     if after.status is not was:

@@ -111,10 +111,10 @@ def hold_buttons(payment: Payment, language: str) -> tuple[tuple[Button, ...], .
 
 
 def refund_notification(
-    payment: Payment, shop: Shop, event: PaymentEvent, refund: Refund, *, room: RefundLimits, now: datetime
+    payment: Payment, shop: Shop, event: PaymentEvent, refund: Refund, *, limits: RefundLimits, now: datetime
 ) -> Message:
     """What became of a refund, for the chat, and what can still be refunded."""
-    language, left = shop.language, Money(room.refundable, payment.amount.currency)
+    language, left = shop.language, Money(limits.refundable, payment.amount.currency)
     unseen = event.name == "refund_expired" and refund.last_error is not None
     said = html(
         language,
@@ -124,7 +124,7 @@ def refund_notification(
         why=_why(refund, language),
         left=left,
         until=retry_until(refund, language, shop),
-        next=html(language, _what_next(refund, room), ref=payment.reference, left=left),
+        next=html(language, _what_next(refund, limits), ref=payment.reference, left=left),
     )
     if waits_for_balance(refund) and event.name == "refund_pending":
         said = SafeHtml(f"{said} {html(language, 'refund.add_money')}")
@@ -145,16 +145,16 @@ def waits_for_balance(refund: Refund) -> bool:
     return refund.status is RefundStatus.PENDING and refund.pending_reason == "insufficient_funds"
 
 
-def _what_next(refund: Refund, room: RefundLimits) -> str:
+def _what_next(refund: Refund, limits: RefundLimits) -> str:
     """What to do about a refund that the customer did not get, so that it is not paid twice.
 
     If less can be refunded than this refund, something was refunded elsewhere since.
     """
-    is_covered = room.refundable < refund.amount.minor
-    if room.blocked_by_dispute or (is_covered and room.lost_to_disputes > 0):
+    is_covered = limits.refundable < refund.amount.minor
+    if limits.blocked_by_dispute or (is_covered and limits.lost_to_disputes > 0):
         return "not_refunded.in_dispute"
     if is_covered:
-        return "not_refunded.part_back" if room.refundable else "not_refunded.all_back"
+        return "not_refunded.part_back" if limits.refundable else "not_refunded.all_back"
     return "not_refunded.try_again"
 
 

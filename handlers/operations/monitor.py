@@ -35,7 +35,7 @@ MAX_UNANNOUNCED_CHANGES = 3
 MAX_ARRIVED = 1000
 """Intents of webhooks that are kept between two checks."""
 
-HEARD = "received:"
+RECEIVED = "received:"
 """How the settings begin by which replicas share when they received something."""
 
 WEBHOOKS = "webhooks"
@@ -144,7 +144,9 @@ class Monitor:
 
     async def _share_received(self) -> None:
         await self._look_at_arrived()
-        received = {HEARD: self._last_webhook_at} | {HEARD + one.queue: one.last_enqueued_at for one in self._incoming}
+        received = {RECEIVED: self._last_webhook_at} | {
+            RECEIVED + one.queue: one.last_enqueued_at for one in self._incoming
+        }
         for name, at in received.items():
             if at is not None and at != self._shared.get(name):
                 await self._db.write(installation.set_setting, name, at.isoformat())
@@ -152,11 +154,11 @@ class Monitor:
 
     async def _read_shared(self) -> None:
         """Take note of what other replicas received."""
-        heard = await self._db.read(installation.get_setting, HEARD)
-        if heard and datetime.fromisoformat(heard) > (self._last_webhook_at or self._started_at):
-            self._last_webhook_at, self._unannounced = datetime.fromisoformat(heard), 0
+        stored = await self._db.read(installation.get_setting, RECEIVED)
+        if stored and datetime.fromisoformat(stored) > (self._last_webhook_at or self._started_at):
+            self._last_webhook_at, self._unannounced = datetime.fromisoformat(stored), 0
         for queue in self._incoming:
-            if enqueued := await self._db.read(installation.get_setting, HEARD + queue.queue):
+            if enqueued := await self._db.read(installation.get_setting, RECEIVED + queue.queue):
                 queue.note_enqueued(datetime.fromisoformat(enqueued))
 
     async def _look_at_arrived(self) -> None:

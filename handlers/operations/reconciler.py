@@ -216,8 +216,8 @@ class DueRefunds:
             before = await self._sync.get(refund_id)
             refund = await self._sync.advance(refund_id, actor="reconciler", if_due=True)
             if refund.last_error:
-                room = await self._db.read(self._refunds.limits, refund.payment_id)
-                await self._alerts.refund_error(refund, room.payment)
+                limits = await self._db.read(self._refunds.limits, refund.payment_id)
+                await self._alerts.refund_error(refund, limits.payment)
             if refund.next_check_at is not None and refund.next_check_at <= self._clock.now():
                 await self._db.write(self._refunds.postpone_check, refund_id, now=self._clock.now())
             return refund.status is not before.status

@@ -189,10 +189,10 @@ def _ended_attempt(attempt: Attempt, intent: Intent, now: datetime) -> Attempt:
     the attempt ends as canceled, without a message: its link was never shown, and Stripe's error may be of the attempt
     before. The first attempt was made by the call that created the intent, so it is over.
     """
-    unheard = attempt.status is AttemptStatus.REQUESTED and attempt.number > 1
-    if attempt.is_finished or (unheard and now - attempt.requested_at < SEARCH_AFTER):
+    outcome_unknown = attempt.status is AttemptStatus.REQUESTED and attempt.number > 1
+    if attempt.is_finished or (outcome_unknown and now - attempt.requested_at < SEARCH_AFTER):
         return attempt
-    if unheard:
+    if outcome_unknown:
         return replace(attempt, status=AttemptStatus.CANCELED)
     if intent.error_code is None or intent.error_code in EXPIRY_CODES:
         return replace(attempt, status=AttemptStatus.EXPIRED, failure_code=intent.error_code)

@@ -74,8 +74,8 @@ class RefundService:
         """
         self._refuse_other_mode(payment)
         await self._background_tasks.run_with_timeout(self._patience, self._sync_first(payment))
-        now, room = self._clock.now(), await self._db.read(self._refunds.limits, payment.id)
-        amount = Money(room.refundable, payment.amount.currency) if wanted.amount is None else wanted.amount
+        now, limits = self._clock.now(), await self._db.read(self._refunds.limits, payment.id)
+        amount = Money(limits.refundable, payment.amount.currency) if wanted.amount is None else wanted.amount
         refund = Refund(
             id=secrets.token_urlsafe(12),
             payment_id=payment.id,

@@ -139,18 +139,18 @@ class Leadership:
                 self.is_leader = False
                 await _cancel(waiting)
 
-    async def free_jobs_of_the_dead(self) -> None:
+    async def release_jobs_of_dead_processes(self) -> None:
         """Until cancelled, in the leader: end the leases of jobs whose process no longer runs."""
         while True:
             try:
-                if number := await self._db.write(leases.free_jobs_of_the_dead, self._db):
+                if number := await self._db.write(leases.release_jobs_of_dead_processes, self._db):
                     log.warning("%s jobs of a process that died are claimed again", number)
             except DatabaseUnavailable as error:
                 log.warning("jobs of processes that died wait: %s", error)
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def begin_to_live(self) -> None:
-        """Show the other replicas, and `move-db`, that this process lives, before `show_life` goes on with that.
+    async def register_process(self) -> None:
+        """Show the other replicas, and `move-db`, that this process lives, before `keep_registered` goes on with that.
 
         Raises:
             DatabaseUnavailable: it could not be written.
@@ -158,7 +158,7 @@ class Leadership:
         name = leases.REPLICA + self._db.process_id
         await self._db.write(leases.take, name, self._db.process_id, LEADER_SECONDS)
 
-    async def show_life(self) -> None:
+    async def keep_registered(self) -> None:
         """Until cancelled: renew the lease by which the other replicas see that this process runs."""
         name = leases.REPLICA + self._db.process_id
         while True:

@@ -61,7 +61,7 @@ _UNAVAILABLE = ("08", "25006", "25P03", "28", "3D", "42501", "53", "55P03", "57"
 (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
 
 _END = "SELECT pg_current_xact_id_if_assigned()::text"
-_NOTIFY = "count(pg_notify(channel, payload)) FROM unnest($1::text[], $2::text[]) AS news (channel, payload)"
+_NOTIFY = "count(pg_notify(channel, payload)) FROM unnest($1::text[], $2::text[]) AS notifications (channel, payload)"
 
 
 class PostgresEngine:

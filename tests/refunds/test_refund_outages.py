@@ -203,13 +203,13 @@ def test_a_balance_that_is_short_of_a_later_key_leaves_ten_minutes_as_well() -> 
     now = datetime(2026, 11, 24, 12, tzinfo=UTC)
     sent = Refund("R", "P", 1, "s", Money(4000, "DKK"), RefundStatus.APPROVED, requested_at=now - timedelta(days=1))
     sent = replace(sent, expires_at=now - timedelta(hours=23), first_sent_at=now - timedelta(hours=21))
-    room = cast("RefundLimits", None)
-    anew = rotate_key(sent, room, number=1)
-    short = mark_insufficient_balance(anew, room, number=2, code="balance_insufficient", now=now)
+    limits = cast("RefundLimits", None)
+    rotated = rotate_key(sent, limits, number=1)
+    short = mark_insufficient_balance(rotated, limits, number=2, code="balance_insufficient", now=now)
     assert short.retry_until == now + timedelta(minutes=10)
-    again = retry(replace(short), room, now=now + timedelta(minutes=4))
+    again = retry(replace(short), limits, now=now + timedelta(minutes=4))
     once_more = mark_insufficient_balance(
-        again, room, number=3, code="balance_insufficient", now=now + timedelta(minutes=5)
+        again, limits, number=3, code="balance_insufficient", now=now + timedelta(minutes=5)
     )
     assert once_more.retry_until == now + timedelta(minutes=10), "ten minutes in all, however often"
 

@@ -218,7 +218,7 @@ async def test_jobs_of_a_replica_without_a_sign_of_life_are_claimed_again(postgr
         [stays] = await queue.claim(now=now, limit=1, lease_seconds=60)
         [goes] = await lost.claim(now=now, limit=1, lease_seconds=60)
         async with held_lease(living, leases.REPLICA + living.process_id, 10, holder=living.process_id):
-            assert await living.write(leases.free_jobs_of_the_dead, living) == 1
+            assert await living.write(leases.release_jobs_of_dead_processes, living) == 1
         [again] = await queue.claim(now=now, limit=5, lease_seconds=60)
         assert (again.id, await lost.finish(goes, Done(), now=now)) == (goes.id, False)
         assert await queue.finish(stays, Done(), now=now)

@@ -30,20 +30,20 @@ class InlineLinkGone(UserError):
     message_key = "error.stale_button"
 
 
-async def on_query(context: Context, news: InlineQuery) -> None:
+async def on_query(context: Context, query: InlineQuery) -> None:
     """Answer an inline query: one result for each reading, or one that explains why there is none."""
-    await context.services.messenger.answer_inline_query(news.query_id, await _offers(context, news.query))
+    await context.services.messenger.answer_inline_query(query.query_id, await _offers(context, query.query))
 
 
-async def on_chosen(context: Context, news: ChosenInlineResult) -> None:
+async def on_chosen(context: Context, chosen: ChosenInlineResult) -> None:
     """Make the payment of the result that was sent; its message becomes the payment message."""
-    found = await _find(context, news.result_id)
-    if found is None or news.inline_message_id is None:
+    found = await _find(context, chosen.result_id)
+    if found is None or chosen.inline_message_id is None:
         return  # an explanation was sent, or the message cannot be edited
     try:
-        await _request(context, *found, news.inline_message_id)
+        await _request(context, *found, chosen.inline_message_id)
     except UserError as refusal:
-        log.info("an inline request of %s was rejected: %s", news.actor.id, refusal)
+        log.info("an inline request of %s was rejected: %s", chosen.actor.id, refusal)
 
 
 async def on_get_link(context: Context, result_id: str) -> None:

@@ -129,7 +129,7 @@ async def _create_draft(context: Context, payment: Payment, amount: Money | None
             await context.send(said, keyboard, question=refund_subject(refund.id, 0))
         return
     key = "refund.draft" if refund.approvals_needed < 2 else "refund.draft_of_two"
-    said = context.html(key, **_holes(refund, payment), reason=_reason(refund))
+    said = context.html(key, **_text_values(refund, payment), reason=_reason(refund))
     await context.send(said, _buttons(refund, context.language), question=refund_subject(refund.id, 0))
 
 
@@ -137,7 +137,7 @@ async def _request_approval(context: Context, refund: Refund, payment: Payment) 
     """Ask the approvers, in the group where it was requested or each in private; False if there is no approver."""
     language, step = context.shop.language, len(refund.approvers)
     name = display_name(context.actor.name, context.actor.id)
-    said = html(language, "refund.requested", **_holes(refund, payment), name=name, reason=_reason(refund))
+    said = html(language, "refund.requested", **_text_values(refund, payment), name=name, reason=_reason(refund))
     message, key = Message(said, _buttons(refund, language)), f"refund:{refund.id}:asked:{step}"
     question = (refund_subject(refund.id, step), language)
     people = await context.services.authorization.approvers(refund.shop_id)
@@ -208,7 +208,7 @@ def _buttons(refund: Refund, language: str) -> Keyboard:
     )
 
 
-def _holes(refund: Refund, payment: Payment) -> dict[str, object]:
+def _text_values(refund: Refund, payment: Payment) -> dict[str, object]:
     currency = payment.amount.currency
     stays = Money(max(0, refund.refundable_at_request - refund.amount.minor), currency)
     return {
